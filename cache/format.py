@@ -1,0 +1,67 @@
+"""The protocol of the cache directory: one number, the names, and how to change them.
+
+::
+
+    <cache>/
+      FORMAT                                     the line below; any other is refused
+      recipes/<recipe_id>/recipe.json            canonical JSON of the recipe
+      recipes/<recipe_id>/shards/<aa>/<unit>.h5  immutable; appears whole or not at all
+      recipes/<recipe_id>/tmp/                   never read
+      recipes/<recipe_id>/quarantine/            shards that failed their check, never read
+      index.sqlite                               derived; delete it at any time
+
+To change the format: raise VERSION, keep a reader of the old one beside the new, write a test that opens a directory
+made by the old version. A change of what decides a vector is not a format change: it is a new recipe field.
+"""
+
+import os
+from pathlib import Path
+
+from ..errors import CacheError
+
+VERSION = 1
+FORMAT_LINE = f"fc7-cache {VERSION}"
+
+KEY_BYTES = 32  # a key is the sha256 of an image file's bytes
+HEADER_BYTES = 512  # HDF5 user block in front of every shard, one JSON line padded with spaces
+UNIT_ROWS = 1024  # rows in one shard at most
+
+
+def default_directory() -> Path:
+    """Return ``$FC7_CACHE``, else the user's cache folder of this platform."""
+    import platformdirs
+
+    return Path(os.environ.get("FC7_CACHE") or Path(platformdirs.user_cache_dir("fc7", appauthor=False)))
+
+
+def open_directory(directory: Path) -> Path:
+    """Create the cache directory if absent and check its FORMAT.
+
+    Raises
+    ------
+    CacheError
+        The folder holds something else, another version, or cannot be written.
+    """
+    marker = directory / "FORMAT"
+    try:
+        if not marker.exists():
+            if directory.exists() and any(not entry.name.startswith(".FORMAT-") for entry in directory.iterdir()):
+                raise CacheError(
+                    f"{directory} is not an fc7 cache (it is not empty and has no FORMAT file). "
+                    "Name an empty or new folder with --cache DIR."
+                )
+            directory.mkdir(parents=True, exist_ok=True)
+            own = directory / f".FORMAT-{os.getpid()}"
+            own.write_text(FORMAT_LINE + "\n", encoding="utf-8")
+            own.replace(marker)  # whole or not at all, whoever comes last
+        found = marker.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise CacheError(
+            f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
+        ) from error
+    if found != FORMAT_LINE:
+        raise CacheError(
+            f"The cache {directory} says {found[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
+            "Name another folder with --cache DIR, or use the fc7 that wrote it."
+        )
+    return directory

@@ -1,0 +1,110 @@
+"""The recipe: everything that decides a vector, and its id."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from ..errors import CacheError
+
+DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Deterministic resize, centre crop and normalisation, as torchvision's ``ImageClassification`` preset.
+
+    Attributes
+    ----------
+    resize
+        Length of the shorter side after resizing, in pixels.
+    crop
+        Side of the square centre crop, in pixels.
+    mean, std
+        Per channel (RGB), on the 0-1 scale.
+    interpolation
+        ``bilinear`` or ``bicubic``, antialiased.
+    """
+
+    resize: int = 256
+    crop: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a vector. Device, batch size and library versions do not belong here.
+
+    Attributes
+    ----------
+    backbone, layer
+        ``vgg16``, ``fc7``.
+    dim
+        Length of the vector.
+    weights
+        Full sha256 (hex) of the bytes of the weights.
+    transform
+        From decoded pixels to the network's input.
+    decode
+        Name and version of the rules from file bytes to RGB pixels.
+    view
+        0 is the centre crop; others are seeded augmentations.
+    precision
+        Of the forward pass: ``fp32`` or ``bf16``.
+    dtype
+        Stored: ``float16`` or ``float32``.
+    """
+
+    backbone: str
+    layer: str
+    dim: int
+    weights: str
+    transform: Transform = Transform()
+    decode: str = "exact-1"
+    view: int = 0
+    precision: str = "fp32"
+    dtype: str = "float16"
+
+    @cached_property
+    def id(self) -> str:
+        """The sha256 (hex) of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        CacheError
+            The text is not a recipe of this version: names the fields that are missing or unknown.
+        """
+        try:
+            values = json.loads(text)
+            unknown = set(values) ^ {field.name for field in fields(cls)}
+            if unknown:
+                raise CacheError(f"Not a recipe of this version of fc7: fields {sorted(unknown)} missing or unknown.")
+            transform = values.pop("transform")
+            pairs = {name: tuple(value) if isinstance(value, list) else value for name, value in transform.items()}
+            return cls(transform=Transform(**pairs), **values)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CacheError(f"Not a recipe: {error}") from error
+
+    def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
+        """Return ``{field: (mine, theirs)}`` for the fields that differ; nested ones as ``transform.crop``."""
+        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,87 @@
+"""Every error that fc7 raises on purpose.
+
+::
+
+    FC7Error                  exit 1, the message says what, with which values, and what to do next
+      UsageError              exit 2, a name or an option that fc7 does not know
+      DataError               a folder, csv or .h5 that cannot be used
+        RejectedError         exit 3, images were rejected under --strict
+        LeakageError          exit 4, the same image on both sides of a split
+      ImageRejected           one file that is not an acceptable image; always accounted, never fatal
+      WeightsError            parameters that are absent, damaged, or not the ones asked for
+      CacheError              a cache folder that cannot be read or written
+        CorruptShard          a shard whose bytes are not the ones committed; quarantined, recomputed
+      BundleError             a .fc7 file that cannot be trusted or does not fit
+      MissingExtra            an optional dependency is not installed (also an ImportError)
+      Interrupted             exit 130, stopped by the user, the work so far is kept
+"""
+
+
+class FC7Error(Exception):
+    """Base of the tree: one line with the values and the next command."""
+
+    exit_code = 1
+
+
+class UsageError(FC7Error):
+    """A name or an option that fc7 does not know."""
+
+    exit_code = 2
+
+
+class DataError(FC7Error):
+    """A folder, csv or .h5 that cannot be used."""
+
+
+class RejectedError(DataError):
+    """Images were rejected and the caller asked for none to be."""
+
+    exit_code = 3
+
+
+class LeakageError(DataError):
+    """The same image is on both sides of a split."""
+
+    exit_code = 4
+
+
+class ImageRejected(FC7Error):
+    """One file is not an acceptable image; the message is the recorded reason."""
+
+
+class WeightsError(FC7Error):
+    """Parameters are absent, damaged, or not the ones asked for."""
+
+
+class CacheError(FC7Error):
+    """A cache folder cannot be read or written."""
+
+
+class CorruptShard(CacheError):
+    """A shard's bytes are not the ones that were committed."""
+
+
+class BundleError(FC7Error):
+    """A bundle cannot be trusted or does not fit what it is used on."""
+
+
+class MissingExtra(FC7Error, ImportError):
+    """An optional dependency is not installed.
+
+    Parameters
+    ----------
+    package
+        What could not be imported.
+    extra
+        The extra of fc7 that installs it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(f"{package} is not installed. Install it with: pip install 'fc7[{extra}]'")
+
+
+class Interrupted(FC7Error):
+    """Stopped by the user; what was computed is kept."""
+
+    exit_code = 130

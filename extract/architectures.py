@@ -1,0 +1,214 @@
+"""Architectures: what each network is called inside. Known ones are table rows, all others of torchvision need none.
+
+The rows let fc7 name a recipe without importing torch, so that a run with nothing to compute starts at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ..cache.recipe import Transform
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+POOLED = ("gap",)  # layers that are a mean over height and width
+DOWNLOADS = "https://download.pytorch.org/models/"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where a vector is tapped: a node of torchvision's feature extractor, its length, and whether it is averaged."""
+
+    node: str
+    dim: int
+    pooled: bool = False
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One of torchvision's classification networks.
+
+    Attributes
+    ----------
+    name
+        torchvision's.
+    layers
+        Layers by their fc7 name; any other name is taken for a node of torchvision's feature extractor.
+    default_layer
+        The penultimate one.
+    file, megabytes
+        Of torchvision's default weights.
+    gmacs
+        Billions of multiply-adds for one image: how much work a unit is.
+    transform
+        Of the default weights.
+    """
+
+    name: str
+    layers: Mapping[str, Layer]
+    default_layer: str
+    file: str
+    megabytes: float
+    gmacs: float
+    transform: Transform = field(default=Transform())
+
+    def layer(self, name: str) -> Layer:
+        """Return where a layer is tapped.
+
+        Raises
+        ------
+        UsageError
+            The network has no such layer or node.
+        """
+        if name in self.layers:
+            return self.layers[name]
+        if name not in _nodes(self.name):
+            raise UsageError(
+                f"{self.name} has no layer {name!r}. Layers: {', '.join(self.layers)}, "
+                f"or a node such as {', '.join(_nodes(self.name)[1:3])}."
+            )
+        return Layer(name, _dim(self.name, name, self.transform.crop))
+
+    def published(self, name: str = "") -> tuple[str, float]:
+        """Return the URL and the size in MB of torchvision's weights, the default ones or those of that name."""
+        if not name:
+            return DOWNLOADS + self.file, self.megabytes
+        enum = _enum(self.name)
+        if name not in enum.__members__:
+            raise UsageError(f"{self.name} has no weights {name!r} in torchvision: {', '.join(enum.__members__)}.")
+        weights = enum[name]
+        return weights.url, weights.meta["_file_size"]
+
+    def skeleton(self) -> "torch.nn.Module":
+        """Return the network in eval mode without storage for its parameters where its constructor allows that."""
+        return _skeleton(self.name)
+
+    def initialise(self, seed: int) -> "dict[str, torch.Tensor]":
+        """Return seeded parameters; torch's global generator is left as it was."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _construct(self.name).state_dict()
+
+
+def _classic(name: str, pool5: int, conv: int, fc6: str, fc7: str, file: str, megabytes: float, gmacs: float) -> Architecture:
+    """Return AlexNet's or a VGG's row; fc6 and fc7 are tapped after ReLU."""
+    layers = {
+        "pool5": Layer("flatten", pool5),
+        "fc6": Layer(fc6, 4096),
+        "fc7": Layer(fc7, 4096),
+        "gap": Layer("features", conv, pooled=True),
+        "logits": Layer("classifier.6", 1000),
+    }
+    return Architecture(name, layers, "fc7", file, megabytes, gmacs)
+
+
+KNOWN = {
+    row.name: row
+    for row in (
+        _classic("alexnet", 9216, 256, "classifier.2", "classifier.5", "alexnet-owt-7be5be79.pth", 233.1, 0.714),
+        _classic("vgg16", 25088, 512, "classifier.1", "classifier.4", "vgg16-397923af.pth", 527.8, 15.47),
+        Architecture(
+            "squeezenet1_1",
+            {"gap": Layer("features", 512, pooled=True), "logits": Layer("flatten", 1000)},
+            "gap",
+            "squeezenet1_1-b8a52dc0.pth",
+            4.7,
+            0.349,
+        ),
+    )
+}
+
+
+def architecture(name: str) -> Architecture:
+    """Return a network by torchvision's name; imports torchvision only for one that has no row.
+
+    Raises
+    ------
+    UsageError
+        torchvision has no such classification network.
+    """
+    return KNOWN[name] if name in KNOWN else _from_torchvision(name)
+
+
+def names() -> list[str]:
+    """Return all names: the known ones, then torchvision's others. Imports torchvision."""
+    import torchvision.models
+
+    return [*KNOWN, *(name for name in torchvision.models.list_models(torchvision.models) if name not in KNOWN)]
+
+
+@cache
+def _from_torchvision(name: str) -> Architecture:
+    import torch
+
+    if name not in names():
+        raise UsageError(f"There is no backbone {name!r}. Known: {', '.join(KNOWN)}; all others: fc7 backbones --all")
+    weights = _enum(name).DEFAULT
+    preset = weights.transforms()
+    transform = Transform(
+        preset.resize_size[0], preset.crop_size[0], tuple(preset.mean), tuple(preset.std), preset.interpolation.value
+    )
+    linear = [path for path, module in _skeleton(name).named_modules() if isinstance(module, torch.nn.Linear)]
+    nodes = _nodes(name)
+    if not linear or linear[-1] not in nodes:
+        raise UsageError(f"{name} has no last linear layer to tap before; name a node with --layer: {nodes[-4:]}.")
+    penultimate = nodes[nodes.index(linear[-1]) - 1]
+    layers = {
+        "penultimate": Layer(penultimate, _dim(name, penultimate, transform.crop)),
+        "logits": Layer(linear[-1], _dim(name, linear[-1], transform.crop)),
+    }
+    file = weights.url.removeprefix(DOWNLOADS)
+    return Architecture(
+        name, layers, "penultimate", file, weights.meta["_file_size"], weights.meta["_ops"], transform
+    )
+
+
+def _enum(name: str) -> Any:
+    import torchvision.models
+
+    return torchvision.models.get_model_weights(name)
+
+
+# What torchvision sets when it is given weights; without it the pretrained parameters meet another input.
+_CONSTRUCTED = {
+    "googlenet": {"transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+
+
+def _construct(name: str) -> Any:
+    import torchvision.models
+
+    return torchvision.models.get_model(name, weights=None, **_CONSTRUCTED.get(name, {})).eval()
+
+
+def _skeleton(name: str) -> Any:
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return _construct(name)
+    except NotImplementedError:  # a constructor that computes with its parameters (RegNet)
+        return _construct(name)
+
+
+@cache
+def _nodes(name: str) -> list[str]:
+    from torchvision.models.feature_extraction import get_graph_node_names
+
+    return list(get_graph_node_names(_skeleton(name), suppress_diff_warning=True)[1])
+
+
+@cache
+def _dim(name: str, node: str, crop: int) -> int:
+    import torch
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    net = create_feature_extractor(_skeleton(name), [node], suppress_diff_warning=True).to("meta").eval()
+    with torch.inference_mode():
+        return int(net(torch.empty(1, 3, crop, crop, device="meta"))[node].numel())

