@@ -69,8 +69,8 @@ def encode(shard: Shard, recipe_json: str) -> bytes:
     return _header(len(shard.keys), HEADER_BYTES + len(body), hashlib.sha256(body).hexdigest()) + body
 
 
-def check(data: bytes | memoryview) -> None:
-    """Compare a shard's bytes with its header.
+def check(data: bytes) -> int:
+    """Compare a shard's bytes with its header and return the number of rows that the header states.
 
     Raises
     ------
@@ -89,17 +89,28 @@ def check(data: bytes | memoryview) -> None:
         raise CorruptShard(f"its sha256 is {found[:12]}.., its header says {str(sha256)[:12]}..")
     if bytes(data[:HEADER_BYTES]) != _header(rows, size, sha256):  # the padding and the rest of the line count, too
         raise CorruptShard("its header is not as it was written")
+    return int(rows)
 
 
 def decode(data: bytes) -> Shard:
-    """Read a shard from bytes that passed :func:`check`."""
+    """Check a shard's bytes, then read them.
+
+    Raises
+    ------
+    CorruptShard
+        One bit or more is not as committed; HDF5 never sees such bytes.
+    """
     import h5py
 
+    rows = check(data)
     with h5py.File(io.BytesIO(data), "r") as file:
         reasons = [reason.decode() for reason in file["rejected_reasons"][:]]
         rejected = dict(zip(_key_list(file["rejected_keys"][:]), reasons, strict=True))
         provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
-        return Shard(_key_list(file["keys"][:]), file["embeddings"][:], rejected, provenance)
+        shard = Shard(_key_list(file["keys"][:]), file["embeddings"][:], rejected, provenance)
+    if len(shard.keys) != rows:
+        raise CorruptShard(f"it has {len(shard.keys)} rows, its header says {rows}")
+    return shard
 
 
 def commit(data: bytes, final: Path, temporary: Path) -> bool:

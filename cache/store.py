@@ -146,9 +146,7 @@ class Store:
     def _admit(self, path: Path) -> ShardEntry | None:
         stat = _stat(path)
         try:
-            data = path.read_bytes()
-            shards.check(data)
-            shard = shards.decode(data)
+            shard = shards.decode(path.read_bytes())
             return ShardEntry(stat, list(shard.keys), dict(shard.rejected))
         except FileNotFoundError:
             return None

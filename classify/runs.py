@@ -1,0 +1,184 @@
+"""Runs: the record of one fit or fine-tune, from which every number in a table or report is read."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import __version__
+from ..cache.embeddings import Embeddings
+from ..errors import DataError
+
+logger = logging.getLogger(__name__)
+
+RECORD = 1  # raise it when a field changes its meaning; records of another number are refused
+
+
+@dataclass(frozen=True)
+class Run:
+    """One head or one fine-tuned network under one protocol.
+
+    Attributes
+    ----------
+    id
+        sha256 of what decides the outcome: data, recipe, head or arm, its grid, folds and seed. A finished run of the
+        same id need not be done again.
+    head, trainable
+        The head on cached embeddings, or (``head|classifier|all``) what was fine-tuned from pixels; the other is empty.
+    recipe
+        The embedding's recipe as a dict, with its ``id``.
+    data
+        ``name``, ``fingerprint`` (sha256 over rows), ``classes``, ``n_train``, ``n_eval``, ``evaluated`` (``val``,
+        ``test`` or ``5-fold cross-validation``).
+    selection
+        How hyper-parameters were chosen inside train: ``grid``, ``folds``, ``accuracy`` (mean over inner folds).
+    hyperparameters
+        The chosen ones.
+    metrics
+        See :class:`fc7.classify.metrics.Metrics`.
+    seconds
+        Per stage: ``extract`` (decode + forward + write, when the rows were computed in this run), ``fit`` (search
+        included), ``predict``.
+    predictions
+        Columns of equal length: ``path``, ``key`` (16 hex digits of the image's sha256, the name of its thumbnail),
+        ``label`` and ``probability`` (positions in and rows over ``classes``).
+    curves
+        One dict per epoch where there are epochs: ``epoch, train_loss, train_accuracy, val_loss, val_accuracy``.
+    learning_curve
+        Where it was measured, one dict per training size: ``per_class, accuracy, low, high, repeats``.
+    notes
+        What a reader must know: random weights, no convergence.
+    """
+
+    id: str
+    head: str
+    trainable: str
+    recipe: dict[str, Any]
+    weights_source: str
+    data: dict[str, Any]
+    selection: dict[str, Any]
+    hyperparameters: dict[str, Any]
+    metrics: dict[str, Any]
+    seconds: dict[str, float]
+    predictions: dict[str, list[Any]]
+    curves: list[dict[str, float]] = field(default_factory=list)
+    learning_curve: list[dict[str, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    record: int = RECORD
+
+    @property
+    def name(self) -> str:
+        """What the run is called in a table: ``vgg16 gap logreg``, ``vgg16 finetune all``."""
+        network = self.recipe["backbone"]
+        return f"{network} finetune {self.trainable}" if self.trainable else f"{network} {self.recipe['layer']} {self.head}"
+
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Which images were predicted rightly, ``(n,)``."""
+        predicted = np.asarray(self.predictions["probability"]).argmax(axis=1)
+        return np.asarray(predicted == np.asarray(self.predictions["label"]))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the row that ``--json`` prints."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            **({"trainable": self.trainable} if self.trainable else {"head": self.head}),
+            "backbone": self.recipe["backbone"],
+            "layer": self.recipe["layer"],
+            **{name: self.metrics[name] for name in ("accuracy", "n", "interval", "log_loss")},
+            "selection_accuracy": self.selection.get("accuracy"),
+            "seconds_fit": self.seconds["fit"],
+            "seconds": self.seconds,
+            "hyperparameters": self.hyperparameters,
+            "notes": self.notes,
+        }
+
+    def save(self, folder: Path) -> Path:
+        """Write the record as JSON, whole or not at all, and return its path."""
+        path = folder / f"{self.id[:16]}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            own = path.with_suffix(f".{os.getpid()}")
+            own.write_text(json.dumps(asdict(self), allow_nan=False), encoding="utf-8")
+            own.replace(path)
+        except OSError as error:
+            raise DataError(f"The run record {path} cannot be written: {error.strerror or error}.") from error
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> "Run":
+        """Read a record.
+
+        Raises
+        ------
+        DataError
+            Not a run record of this version.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found = values.get("record")
+            if found != RECORD:
+                raise DataError(f"{path} is not a run record that this version reads: record {found!r}, not {RECORD}.")
+            return cls(**values)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is not a run record: {error}") from error
+
+
+def load_runs(folder: Path) -> list[Run]:
+    """Return all records of a folder, best accuracy first.
+
+    Raises
+    ------
+    DataError
+        None there, or one is not readable.
+    """
+    runs = [Run.load(path) for path in sorted(folder.glob("*.json"))]
+    if not runs:
+        raise DataError(f"No run records in {folder}. Make some with: fc7 compare DATA -o {folder}")
+    return sorted(runs, key=lambda run: (-run.metrics["accuracy"], run.metrics["log_loss"]))
+
+
+def run_id(decides: Mapping[str, Any]) -> str:
+    """Return the sha256 of what decides a run's outcome."""
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def fingerprint(embeddings: Embeddings) -> str:
+    """Return the sha256 over the rows' keys, labels, splits and groups, whatever their order on disk."""
+    rows = zip(embeddings.sha256, embeddings.labels, embeddings.split, embeddings.group, strict=True)
+    lines = sorted(f"{key.tobytes().hex()} {label!s} {split!s} {group!s}" for key, label, split, group in rows)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return fc7's, Python's and the packages' versions."""
+    from importlib.metadata import version
+
+    return {"fc7": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the timings were taken on; no host or user name."""
+    return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
+
+
+def predictions(embeddings: Embeddings, probability: npt.NDArray[np.float64]) -> dict[str, list[Any]]:
+    """Return the columns of a record's predictions on these images; probabilities keep six decimals."""
+    return {
+        "path": [str(path) for path in embeddings.paths],
+        "key": [key.tobytes().hex()[:16] for key in embeddings.sha256],
+        "label": [int(label) for label in embeddings.y],
+        "probability": [[round(float(value), 6) for value in row] for row in probability],
+    }
