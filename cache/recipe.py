@@ -77,6 +77,10 @@ class Recipe:
         """Return canonical JSON: sorted keys, no spaces."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, the id among them."""
+        return {"id": self.id} | asdict(self)
+
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
         """Read what :meth:`to_json` wrote.
@@ -92,8 +96,8 @@ class Recipe:
             if unknown:
                 raise CacheError(f"Not a recipe of this version of fc7: fields {sorted(unknown)} missing or unknown.")
             transform = values.pop("transform")
-            pairs = {name: tuple(value) if isinstance(value, list) else value for name, value in transform.items()}
-            return cls(transform=Transform(**pairs), **values)
+            lists = {name: tuple(value) for name, value in transform.items() if isinstance(value, list)}
+            return cls(transform=Transform(**(transform | lists)), **values)
         except (TypeError, ValueError, AttributeError) as error:
             raise CacheError(f"Not a recipe: {error}") from error
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ class Store:
         """List the shards once; those never seen before are checked bit by bit, damaged ones are quarantined."""
         known = self.index.shards(self.recipe.id)
         listed = {path.name: path for path in sorted(self.folder.glob("shards/??/*.h5"))}
-        entries, new = {}, {}
+        entries: dict[str, ShardEntry] = {}
+        new: dict[str, ShardEntry] = {}
         for name, path in listed.items():
             entry = known.get(name)
             if entry is None or entry.stat != _stat(path):
@@ -129,6 +131,16 @@ class Store:
             numbers, rows = np.array(pairs).T
             result[numbers] = _embeddings(path)[rows]
         return result
+
+    def seconds(self, keys: Iterable[bytes]) -> float:
+        """Return what computing these rows cost, from the provenance of their shards."""
+        import h5py
+
+        total = 0.0
+        for path, count in Counter(self._rows[key][0] for key in set(keys)).items():
+            with h5py.File(path, "r", locking=False) as file:
+                total += float(file.attrs.get("seconds", 0)) * count / max(len(file["keys"]), 1)
+        return total
 
     def _describe(self) -> None:
         path = self.folder / "recipe.json"

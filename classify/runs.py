@@ -81,7 +81,11 @@ class Run:
     def name(self) -> str:
         """What the run is called in a table: ``vgg16 gap logreg``, ``vgg16 finetune all``."""
         network = self.recipe["backbone"]
-        return f"{network} finetune {self.trainable}" if self.trainable else f"{network} {self.recipe['layer']} {self.head}"
+        return (
+            f"{network} finetune {self.trainable}"
+            if self.trainable
+            else f"{network} {self.recipe['layer']} {self.head}"
+        )
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:

@@ -84,7 +84,8 @@ class Architecture:
 
     def skeleton(self) -> "torch.nn.Module":
         """Return the network in eval mode without storage for its parameters where its constructor allows that."""
-        return _skeleton(self.name)
+        net: torch.nn.Module = _skeleton(self.name)
+        return net
 
     def initialise(self, seed: int) -> "dict[str, torch.Tensor]":
         """Return seeded parameters; torch's global generator is left as it was."""
@@ -92,10 +93,13 @@ class Architecture:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return _construct(self.name).state_dict()
+            state: dict[str, torch.Tensor] = _construct(self.name).state_dict()
+        return state
 
 
-def _classic(name: str, pool5: int, conv: int, fc6: str, fc7: str, file: str, megabytes: float, gmacs: float) -> Architecture:
+def _classic(
+    name: str, pool5: int, conv: int, fc6: str, fc7: str, file: str, megabytes: float, gmacs: float
+) -> Architecture:
     """Return AlexNet's or a VGG's row; fc6 and fc7 are tapped after ReLU."""
     layers = {
         "pool5": Layer("flatten", pool5),
@@ -163,9 +167,7 @@ def _from_torchvision(name: str) -> Architecture:
         "logits": Layer(linear[-1], _dim(name, linear[-1], transform.crop)),
     }
     file = weights.url.removeprefix(DOWNLOADS)
-    return Architecture(
-        name, layers, "penultimate", file, weights.meta["_file_size"], weights.meta["_ops"], transform
-    )
+    return Architecture(name, layers, "penultimate", file, weights.meta["_file_size"], weights.meta["_ops"], transform)
 
 
 def _enum(name: str) -> Any:

@@ -103,7 +103,11 @@ class Backbone:
         import torch
 
         module = self._network().eval().requires_grad_(False)
-        return module.to(self.device, memory_format=torch.channels_last)
+        return module.to(self.device).to(memory_format=torch.channels_last)
+
+    def load(self) -> None:
+        """Read the parameters now instead of at the first batch."""
+        _ = self.network
 
     def forward(self, batch: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         """Embed one batch.

@@ -8,8 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,59 +21,15 @@ from ..cache.recipe import Recipe, Transform
 from ..cache.shard import Shard
 from ..cache.store import Store
 from ..errors import DataError, ImageRejected, Interrupted
+from .accounting import Clock, Extraction, account
 from .backbones import Backbone
 from .decode import decode, to_array
-from .manifest import Manifest, Reject
+from .manifest import Manifest
 from .progress import Progress, silent
 
 logger = logging.getLogger(__name__)
 
 AHEAD = 3  # batches decoded in advance: bounds memory, keeps the network fed
-
-
-@dataclass
-class Extraction:
-    """What one extraction did for one recipe. ``seen = ok + duplicate + rejected``, always.
-
-    Attributes
-    ----------
-    seen, ok, duplicate, rejected
-        Files found; images with a row; further files with the same bytes as one of those; files with a reason.
-    computed, reused
-        Rows made in this run; rows that the cache already had. ``ok = computed + reused``.
-    seconds
-        Per stage: ``total``, ``hash``, ``decode`` (summed over threads), ``wait``, ``forward``, ``commit``.
-    """
-
-    recipe: Recipe
-    seen: int
-    ok: int
-    duplicate: int
-    rejected: int
-    computed: int
-    reused: int
-    rejects: list[Reject]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``extract --json`` prints."""
-        total = self.seconds["total"]
-        return {
-            "backbone": self.recipe.backbone,
-            "layer": self.recipe.layer,
-            "dim": self.recipe.dim,
-            "recipe_id": self.recipe.id,
-            "seen": self.seen,
-            "ok": self.ok,
-            "duplicate": self.duplicate,
-            "rejected": self.rejected,
-            "computed": self.computed,
-            "reused": self.reused,
-            "seconds": round(total, 3),
-            "images_per_second": round(self.computed / total, 1) if total else 0.0,
-            "stages": {name: round(value, 3) for name, value in self.seconds.items() if name != "total"},
-            "rejects": [reject._asdict() for reject in self.rejects],
-        }
 
 
 def extract(
@@ -145,6 +100,7 @@ def read(
         classes=manifest.classes,
         recipe=recipe,
         weights_source=weights_source,
+        seconds=store.seconds(keys),
     )
 
 
@@ -182,29 +138,9 @@ def fill(
         loop.run(missing, unit_rows or min(backbone.unit_rows for backbone in backbones))
     clock.stop()
     return [
-        _account(manifest, hashes, store, lacked, unreadable, clock) for store, lacked in zip(stores, before, strict=True)
+        account(manifest, hashes, store, lacked, unreadable, clock)
+        for store, lacked in zip(stores, before, strict=True)
     ]
-
-
-class Clock:
-    """Seconds per stage, and in all."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = dict.fromkeys(("total", "hash", "decode", "wait", "forward", "commit"), 0.0)
-        self._start = time.perf_counter()
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
-
-    def stop(self) -> None:
-        """Record the total."""
-        self.seconds["total"] = time.perf_counter() - self._start
 
 
 @dataclass
@@ -237,6 +173,9 @@ class _Loop:
         ]
         stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in self.backbones))
         done = 0
+        with self.clock("load"):
+            for backbone in self.backbones:
+                backbone.load()
         with ThreadPoolExecutor(self.workers) as decoders, ThreadPoolExecutor(1) as committer:
             commits: deque[Future[None]] = deque()
             unit = _Unit(self.stores)
@@ -245,6 +184,7 @@ class _Loop:
                 for batch in self._decoded(decoders, batches, size):
                     self._embed(batch, unit)
                     done += len(batch.keys)
+                    unit.ended = time.perf_counter()
                     if done % unit_rows == 0 or done == len(missing):
                         commits.append(committer.submit(self._commit, unit))
                         unit = _Unit(self.stores)
@@ -256,12 +196,11 @@ class _Loop:
                 for commit in [*commits, committer.submit(self._commit, unit)]:
                     commit.result()
                 raise Interrupted(
-                    f"Interrupted: {done} of {len(missing)} images are computed and kept. The same command goes on from there."
+                    f"Interrupted: {done} of {len(missing)} images are computed and kept. "
+                    "The same command goes on from there."
                 ) from None
 
-    def _decoded(
-        self, pool: ThreadPoolExecutor, batches: Sequence[Sequence[bytes]], size: int
-    ) -> Iterator[_Batch]:
+    def _decoded(self, pool: ThreadPoolExecutor, batches: Sequence[Sequence[bytes]], size: int) -> Iterator[_Batch]:
         """Yield batches in order while the next ones are being decoded."""
         queue: deque[tuple[_Batch, list[Future[float]]]] = deque()
         transforms = {backbone.recipes[0].transform for backbone in self.backbones}
@@ -300,16 +239,19 @@ class _Loop:
         number = 0
         for backbone in self.backbones:
             pixels = batch.pixels[backbone.recipes[0].transform]
-            with self.clock("forward"):
-                vectors = _forward(backbone, pixels, len(batch.keys))
+            start = time.perf_counter()
+            vectors = _forward(backbone, pixels, len(batch.keys))
+            seconds = time.perf_counter() - start
+            self.clock.seconds["forward"] += seconds
             for matrix in vectors:
                 unit.add(number, batch, matrix, skipped)
+                unit.forward[number] += seconds
                 number += 1
 
     def _commit(self, unit: "_Unit") -> None:
         with self.clock("commit"):
             for number, store in enumerate(self.stores):
-                shard = unit.shard(number, self._provenance())
+                shard = unit.shard(number, self._provenance() | {"seconds": f"{unit.seconds(number):.3f}"})
                 if shard.keys or shard.rejected:
                     store.append(shard)
 
@@ -332,6 +274,13 @@ class _Unit:
         self.stores = stores
         self.rows: list[list[tuple[bytes, npt.NDArray[Any]]]] = [[] for _ in stores]
         self.rejected: list[dict[bytes, str]] = [{} for _ in stores]
+        self.forward = [0.0 for _ in stores]
+        self.started = self.ended = time.perf_counter()
+
+    def seconds(self, number: int) -> float:
+        """Return what one store's rows cost: all time but the other backbones' forward passes."""
+        others = sum(set(self.forward)) - self.forward[number]
+        return self.ended - self.started - others
 
     def add(self, number: int, batch: _Batch, matrix: npt.NDArray[np.float32], skipped: set[bytes]) -> None:
         """Take the rows that the store does not have; those that are not finite are rejected."""
@@ -369,35 +318,6 @@ def _forward(backbone: Backbone, pixels: npt.NDArray[np.uint8], rows: int) -> li
             part = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.uint8)])
         parts.append(backbone.forward(part))
     return [np.concatenate(layer)[:rows] for layer in zip(*parts, strict=True)]
-
-
-def _account(
-    manifest: Manifest,
-    hashes: Sequence[bytes | OSError],
-    store: Store,
-    lacked: set[bytes],
-    unreadable: Mapping[bytes, str],
-    clock: Clock,
-) -> Extraction:
-    """Count every file once: ok, duplicate or rejected."""
-    rejects = list(manifest.rejects)
-    first: set[bytes] = set()
-    duplicate = 0
-    for image, key in zip(manifest.images, hashes, strict=True):
-        if isinstance(key, OSError):
-            rejects.append(Reject(image.path, f"not readable: {key.strerror}"))
-        elif key not in store:
-            reason = store.rejected.get(key) or unreadable.get(key) or "its shard was lost while running"
-            rejects.append(Reject(image.path, reason))
-        elif key in first:
-            duplicate += 1
-        else:
-            first.add(key)
-    computed = len(first & lacked)
-    seen = len(manifest) + len(manifest.rejects)
-    return Extraction(
-        store.recipe, seen, len(first), duplicate, len(rejects), computed, len(first) - computed, rejects, clock.seconds
-    )
 
 
 def _column(values: Iterable[str]) -> npt.NDArray[np.str_]:

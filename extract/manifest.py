@@ -64,7 +64,6 @@ class Manifest:
         return [self.root / image.path for image in self.images]
 
 
-
 def read_manifest(data: Path | str) -> Manifest:
     """Find or read the images of a data set.
 

@@ -33,15 +33,17 @@ class Tapped(torch.nn.Module):
         self.cut = _cut(net, self.taps)
         for module in self.cut.modules():
             if getattr(module, "inplace", False):  # the next layer must not overwrite a tapped one
-                module.inplace = False
+                module.inplace = False  # type: ignore[assignment]
         state = weights.state_dict(sha256)
         needed = self.cut.state_dict().keys()
         absent = sorted(needed - state.keys())
         if absent:
-            served = [name for name, layer in net.layers.items() if _cut(net, [layer]).state_dict().keys() <= state.keys()]
+            served = [
+                name for name, layer in net.layers.items() if _cut(net, [layer]).state_dict().keys() <= state.keys()
+            ]
             raise WeightsError(
-                f"The weights {weights.source} lack {len(absent)} tensors that {net.name} {', '.join(layers)} needs, the "
-                f"first is {absent[0]}. "
+                f"The weights {weights.source} lack {len(absent)} tensors that {net.name} {', '.join(layers)} needs, "
+                f"the first is {absent[0]}. "
                 + (f"They reach --layer {' or '.join(served)}." if served else f"They serve no layer of {net.name}.")
             )
         try:
@@ -53,9 +55,7 @@ class Tapped(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return ``(B, dim)`` for each tapped layer, from normalised ``(B, 3, H, W)``."""
         outputs = self.cut(images)
-        return [
-            outputs[tap.node].mean(dim=(2, 3)) if tap.pooled else outputs[tap.node].flatten(1) for tap in self.taps
-        ]
+        return [outputs[tap.node].mean(dim=(2, 3)) if tap.pooled else outputs[tap.node].flatten(1) for tap in self.taps]
 
 
 def _cut(net: Architecture, taps: Sequence[Layer]) -> torch.nn.Module:

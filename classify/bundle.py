@@ -1,0 +1,192 @@
+"""The bundle, ``.fc7``: a fitted head with all it takes to predict new images, and nothing that can execute.
+
+A zip of ``bundle.json`` (recipe, classes, sha256 of the other members, versions, metrics) and ``head.skops``, read with
+a fixed list of types. Never a pickle.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cache.recipe import Recipe
+from ..errors import BundleError, FC7Error
+from .runs import Run, versions
+
+if TYPE_CHECKING:
+    from .fit import Fitted
+
+FORMAT = 1  # raise it when a member or a key changes its meaning; other numbers are refused
+MAX_MEMBER_BYTES = 2**30
+MEMBERS = ("bundle.json", "head.skops")
+
+# Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
+TRUSTED = (
+    "fc7.classify.heads.Calibrated",
+    "fc7.classify.isometry.UnitSpan",
+    "fc7.classify.linear.TorchLinear",
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A head ready for new images.
+
+    Attributes
+    ----------
+    estimator
+        From raw embeddings ``(n, dim)`` to probabilities.
+    classes
+        Names in the order of the columns.
+    recipe, weights_source
+        Which backbone makes the embeddings, and where its weights came from.
+    run
+        The record of the fit, without its per-image predictions.
+    """
+
+    estimator: Any
+    classes: tuple[str, ...]
+    recipe: Recipe
+    weights_source: str
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fitted: "Fitted") -> "Bundle":
+        """Return the bundle of a fitted head."""
+        embeddings = fitted.embeddings
+        return cls(
+            fitted.estimator, embeddings.classes, embeddings.recipe, embeddings.weights_source, _short(fitted.run)
+        )
+
+    def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return ``(n, classes)`` for embeddings ``(n, dim)`` of this bundle's recipe."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.recipe.dim:
+            raise BundleError(
+                f"The bundle takes {self.recipe.dim}-d embeddings of {self.recipe.backbone} {self.recipe.layer}, "
+                f"got an array of shape {vectors.shape}."
+            )
+        return np.asarray(self.estimator.predict_proba(vectors.astype(np.float32)))
+
+    def predict(self, images: Sequence[Path | str], **options: Any) -> "list[Any]":
+        """Predict image files; see :func:`fc7.classify.predict.predict`."""
+        from .predict import predict
+
+        return predict(self, images, **options)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the bundle, whole or not at all, and return its path.
+
+        Raises
+        ------
+        BundleError
+            The file cannot be written.
+        """
+        import skops.io
+
+        path = Path(path)
+        head = skops.io.dumps(self.estimator)
+        about = {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "recipe": json.loads(self.recipe.to_json()),
+            "weights_source": self.weights_source,
+            "run": dict(self.run),
+            "sha256": {"head.skops": hashlib.sha256(head).hexdigest()},
+            "versions": versions("scikit-learn", "skops", "numpy"),
+        }
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in (("bundle.json", json.dumps(about, indent=1).encode()), ("head.skops", head)):
+                archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+        own = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            own.write_bytes(buffer.getvalue())
+            own.replace(path)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be written: {error.strerror or error}.") from error
+        return path
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Bundle":
+        """Read a bundle, executing nothing.
+
+        Raises
+        ------
+        BundleError
+            Absent, damaged, tampered with, of another format or scikit-learn, or holding types that heads do not have.
+        """
+        path = Path(path)
+        try:
+            members = _read_members(path)
+            about = json.loads(members["bundle.json"])
+            if about["format"] != FORMAT:
+                raise BundleError(f"{path} has bundle format {about['format']}, this version reads {FORMAT}.")
+            found = hashlib.sha256(members["head.skops"]).hexdigest()
+            if found != about["sha256"]["head.skops"]:
+                raise BundleError(f"{path} is damaged: its head has sha256 {found[:16]}.., not the recorded one.")
+            _require_version(path, about["versions"]["scikit-learn"])
+            recipe = Recipe.from_json(json.dumps(about["recipe"]))
+            classes = tuple(str(name) for name in about["classes"])
+            return cls(
+                _load_head(path, members["head.skops"]), classes, recipe, str(about["weights_source"]), about["run"]
+            )
+        except FC7Error:
+            raise
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise BundleError(
+                f"{path} is not a readable bundle: {reason}. Make one with: fc7 fit DATA -o {path.name}"
+            ) from error
+
+
+def _read_members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if sorted(names) != sorted(MEMBERS):
+            raise BundleError(f"{path} has the members {names[:5]}, a bundle has {list(MEMBERS)}.")
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        if max(sizes.values()) > MAX_MEMBER_BYTES:
+            raise BundleError(f"{path} declares members of {sizes} bytes, more than {MAX_MEMBER_BYTES}.")
+        return {name: archive.read(name) for name in MEMBERS}
+
+
+def _load_head(path: Path, data: bytes) -> Any:
+    import skops.io
+
+    try:
+        foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+        if foreign:
+            raise BundleError(
+                f"{path} holds types that no head of fc7 has: {', '.join(foreign[:5])}. It was not loaded."
+            )
+        return skops.io.loads(data, trusted=list(TRUSTED))
+    except FC7Error:
+        raise
+    except Exception as error:  # a hostile schema can make skops fail in any way; none of them may end the program
+        raise BundleError(f"{path}: its head cannot be read: {error}") from error
+
+
+def _require_version(path: Path, wrote: str) -> None:
+    from sklearn import __version__ as reads
+
+    if wrote.split(".")[:2] != reads.split(".")[:2]:
+        raise BundleError(
+            f"{path} was written with scikit-learn {wrote}, this is {reads}. Fit again (the cache makes that "
+            f"cheap), or: pip install 'scikit-learn=={wrote}'"
+        )
+
+
+def _short(run: Run) -> dict[str, Any]:
+    return {
+        name: getattr(run, name)
+        for name in ("id", "head", "data", "selection", "hyperparameters", "metrics", "seconds", "notes", "versions")
+    }

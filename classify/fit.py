@@ -1,0 +1,291 @@
+"""Fit: one head on cached embeddings, its hyper-parameters chosen inside the fitted rows."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import ParameterGrid
+from sklearn.pipeline import Pipeline
+
+from ..cache.embeddings import Embeddings
+from ..extract.progress import Progress, silent
+from .heads import Calibrated, Head, find_heads, find_temperature, scores
+from .isometry import UnitSpan
+from .metrics import measure
+from .runs import Run, fingerprint, machine, predictions, run_id, versions
+from .splits import Protocol, Rows, cut, protocol
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted head with the record of how good it is.
+
+    Attributes
+    ----------
+    estimator
+        From raw embeddings ``(n, dim)`` to probabilities, ``classes_`` are positions in ``embeddings.classes``.
+    run
+        The record.
+    embeddings
+        What it was fitted and evaluated on.
+    """
+
+    estimator: Any
+    run: Run
+    embeddings: Embeddings
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Hyper-parameters chosen by log loss over out-of-fold predictions of the fitted rows."""
+
+    hyperparameters: dict[str, Any]
+    temperature: float
+    log_loss: float
+    accuracy: float
+    converged: bool
+
+
+class Bench:
+    """Embeddings under one protocol, prepared once for any number of heads.
+
+    Rows are brought to unit length and rotated into their span; both leave every head of the table its answers and
+    neither looks at a label.
+
+    Parameters
+    ----------
+    embeddings, on, folds, random_state, allow_leakage
+        See :func:`fit`.
+    """
+
+    def __init__(self, embeddings: Embeddings, **options: Any) -> None:
+        self.embeddings = embeddings
+        self.protocol: Protocol = protocol(embeddings, **options)
+        self.fingerprint = fingerprint(embeddings)
+
+    def identify(self, head: Head, epochs: int | None = None) -> str:
+        """Return the id that this head's run will have."""
+        return run_id(
+            {
+                "data": self.fingerprint,
+                "recipe": self.embeddings.recipe.id,
+                "head": head.name,
+                "grid": head.grid,
+                "epochs": epochs if head.epochs else None,
+                "evaluated": self.protocol.evaluated,
+                "folds": self.protocol.folds,
+                "random_state": self.protocol.random_state,
+            }
+        )
+
+    def fit(
+        self,
+        head: Head,
+        *,
+        epochs: int | None = None,
+        progress: Progress = silent,
+        on_epoch: Callable[[str], None] | None = None,
+    ) -> Fitted:
+        """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
+        started = time.perf_counter()
+        steps = [*self._stations, *([self._whole] if len(self._stations) > 1 else [])]
+        grid = list(ParameterGrid(head.grid))
+        total = len(grid) * self.protocol.folds * len(steps)
+        y, rows = self.embeddings.y, self.protocol.rows
+        probability = np.full((len(y), len(self.embeddings.classes)), np.nan)
+        seconds_predict = 0.0
+        for number, station in enumerate(steps):
+            base = number * len(grid) * self.protocol.folds
+
+            def tell(done: int, base: int = base) -> None:
+                progress(f"fit {head.name}", base + done, total)
+
+            chosen = station.choose(head, self.protocol.random_state, epochs, tell)
+            estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
+            if station.predicted is not None:
+                start = time.perf_counter()
+                probability[station.predicted] = estimator.predict_proba(self.embeddings.vectors[station.predicted])
+                seconds_predict += time.perf_counter() - start
+        seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
+        curves = getattr(estimator["head"].estimator, "curves_", [])
+        notes = [] if chosen.converged and converged else ["did not converge"]
+        run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
+        return Fitted(estimator, run, self.embeddings)
+
+    @cached_property
+    def _stations(self) -> list["_Station"]:
+        return [
+            _Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in self.protocol.pairs
+        ]
+
+    @cached_property
+    def _whole(self) -> "_Station":
+        """After cross-validation the head that is kept is fitted on everything."""
+        return _Station(self.embeddings, self.protocol, np.arange(len(self.embeddings)), None)
+
+    def _record(
+        self,
+        head: Head,
+        epochs: int | None,
+        chosen: _Chosen,
+        probability: npt.NDArray[np.float64],
+        curves: list[dict[str, float]],
+        seconds: dict[str, float],
+        notes: list[str],
+    ) -> Run:
+        evaluated = self.embeddings[self.protocol.rows]
+        source = self.embeddings.weights_source
+        random = ["random weights: a lower bound, not a result"] if source.startswith("random:") else []
+        return Run(
+            id=self.identify(head, epochs),
+            head=head.name,
+            trainable="",
+            recipe=self.embeddings.recipe.to_dict(),
+            weights_source=source,
+            data={
+                "fingerprint": self.fingerprint,
+                "classes": list(self.embeddings.classes),
+                "evaluated": self.protocol.evaluated,
+                "n_train": len(self.protocol.pairs[0][0]),
+                "n_eval": len(evaluated),
+            },
+            selection={
+                "grid": {name: list(values) for name, values in head.grid.items()},
+                "folds": self.protocol.folds,
+                "by": "log loss",
+                "log_loss": chosen.log_loss,
+                "accuracy": chosen.accuracy,
+            },
+            hyperparameters=chosen.hyperparameters,
+            metrics=measure(evaluated.y, probability).to_dict(),
+            seconds={"extract": self.embeddings.seconds} | seconds,
+            predictions=predictions(evaluated, probability),
+            curves=curves,
+            notes=random + notes,
+            versions=versions("numpy", "scikit-learn", "torch"),
+            machine=machine(),
+        )
+
+
+def fit(
+    embeddings: Embeddings,
+    head: str = "logreg",
+    *,
+    on: str | None = None,
+    folds: int | None = None,
+    epochs: int | None = None,
+    random_state: int = 0,
+    allow_leakage: bool = False,
+    progress: Progress = silent,
+    on_epoch: Callable[[str], None] | None = None,
+) -> Fitted:
+    """Fit one head.
+
+    Parameters
+    ----------
+    embeddings
+        From :func:`fc7.extract.extract` or :meth:`fc7.cache.Embeddings.from_h5`.
+    head
+        A name of :data:`fc7.classify.heads.HEADS`.
+    on
+        The split to evaluate on; default ``val``, else ``test``; data without splits are cross-validated.
+    folds
+        For hyper-parameters, inside the fitted rows; default 5, fewer for small classes.
+    epochs
+        For heads that have them.
+    random_state
+        Of folds and heads.
+    allow_leakage
+        Go on although an image is on both sides of the split.
+    progress
+        Called with fits done and fits to do.
+    on_epoch
+        Called with a line per epoch of the final fit, for heads that have epochs.
+
+    Raises
+    ------
+    UsageError
+        No such head.
+    DataError, LeakageError
+        See :func:`fc7.classify.splits.protocol`.
+    """
+    bench = Bench(embeddings, on=on, folds=folds, random_state=random_state, allow_leakage=allow_leakage)
+    return bench.fit(find_heads([head])[0], epochs=epochs, progress=progress, on_epoch=on_epoch)
+
+
+class _Station:
+    """Rows to fit on, prepared, with the rows that the result predicts."""
+
+    def __init__(self, embeddings: Embeddings, protocol: Protocol, fitted: Rows, predicted: Rows | None) -> None:
+        self.embeddings, self.fitted, self.predicted = embeddings, fitted, predicted
+        self.y = embeddings.y[fitted]
+        self.folds = [
+            (np.searchsorted(fitted, inner), np.searchsorted(fitted, held))
+            for inner, held in cut(embeddings, fitted, protocol.folds, protocol.random_state)
+        ]
+
+    @cached_property
+    def prepared(self) -> UnitSpan:
+        return UnitSpan().fit(self._vectors(self.fitted))
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.float32]:
+        return np.asarray(self.prepared.transform(self._vectors(self.fitted)))
+
+    def choose(self, head: Head, seed: int, epochs: int | None, tell: Any) -> _Chosen:
+        """Score every point of the grid on out-of-fold predictions; the first of the best wins."""
+        best: _Chosen | None = None
+        for number, point in enumerate(ParameterGrid(head.grid)):
+            out = np.empty((len(self.y), len(self.embeddings.classes)))
+            converged = True
+            for fold, (inner, held) in enumerate(self.folds):
+                estimator, done = _fit_quietly(_build(head, seed, point, epochs), self.rows[inner], self.y[inner])
+                out[held] = scores(estimator, self.rows[held])
+                converged &= done
+                tell(number * len(self.folds) + fold + 1)
+            temperature, log_loss = find_temperature(out, self.y)
+            accuracy = float((out.argmax(axis=1) == self.y).mean())
+            if best is None or log_loss < best.log_loss:
+                best = _Chosen(_plain(point), temperature, log_loss, accuracy, converged)
+        if best is None:
+            raise ValueError(f"the grid of {head.name} is empty")
+        return best
+
+    def finish(
+        self, head: Head, chosen: _Chosen, seed: int, epochs: int | None, on_epoch: Callable[[str], None] | None
+    ) -> tuple[Pipeline, bool]:
+        """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
+        estimator = _build(head, seed, chosen.hyperparameters, epochs)
+        options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
+        if head.epochs and self.predicted is not None:
+            held = np.asarray(self.prepared.transform(self._vectors(self.predicted)))
+            options["validation"] = (held, self.embeddings.y[self.predicted])
+        estimator, converged = _fit_quietly(estimator, self.rows, self.y, **options)
+        calibrated = Calibrated(estimator, chosen.temperature)
+        return Pipeline([("prepare", self.prepared), ("head", calibrated)]), converged
+
+    def _vectors(self, rows: Rows) -> npt.NDArray[np.float32]:
+        return np.asarray(self.embeddings.vectors[rows], dtype=np.float32)
+
+
+def _build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:
+    options = {"epochs": epochs} if head.epochs and epochs else {}
+    return head.build(seed).set_params(**point, **options)
+
+
+def _fit_quietly(estimator: Any, rows: npt.NDArray[Any], y: npt.NDArray[Any], **options: Any) -> tuple[Any, bool]:
+    """Fit and say whether it converged; the record keeps that, the terminal needs it once, not per fold."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        estimator.fit(rows, y, **options)
+    return estimator, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+
+
+def _plain(point: Any) -> dict[str, Any]:
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in point.items()}

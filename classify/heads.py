@@ -1,0 +1,152 @@
+"""Heads: the table of estimators that turn an embedding into a class, each with the grid it is tuned over."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.svm import LinearSVC
+from sklearn.utils.validation import check_is_fitted
+
+from ..errors import UsageError
+from .linear import TorchLinear
+
+PROBABILITY_FLOOR = 1e-3  # neighbours and centroids answer 0; its logarithm must stay finite
+
+
+@dataclass(frozen=True)
+class Head:
+    """One row of the table.
+
+    Attributes
+    ----------
+    build
+        Makes the unfitted estimator from a seed.
+    grid
+        Values to choose from inside train, the simplest first: ties go to the first.
+    epochs
+        The estimator has epochs and curves.
+    """
+
+    name: str
+    build: Callable[[int], BaseEstimator]
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    epochs: bool = False
+
+
+def _powers(first: int, last: int) -> list[float]:
+    return [10.0**power for power in range(first, last + 1)]
+
+
+# Rows have unit length when they come here (see fit.py), which puts these grids on one scale for every backbone.
+HEADS = {
+    head.name: head
+    for head in (
+        Head("logreg", lambda seed: LogisticRegression(max_iter=2000), {"C": _powers(-2, 4)}),
+        Head("linear-svm", lambda seed: LinearSVC(max_iter=20_000, random_state=seed), {"C": _powers(-3, 2)}),
+        Head("ridge", lambda seed: RidgeClassifier(), {"alpha": _powers(-4, 2)[::-1]}),
+        Head(
+            "lda",
+            lambda seed: LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5),
+            {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]},
+        ),
+        Head(
+            "knn",
+            lambda seed: KNeighborsClassifier(algorithm="brute"),
+            {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
+        ),
+        Head("centroid", lambda seed: NearestCentroid()),
+        Head(
+            "torch-linear",
+            lambda seed: TorchLinear(random_state=seed),
+            {"learning_rate": [0.03, 0.1, 0.3], "weight_decay": [1e-2, 1e-4]},
+            epochs=True,
+        ),
+        Head("baseline", lambda seed: DummyClassifier(strategy="prior")),
+    )
+}
+
+
+def find_heads(names: str | Sequence[str]) -> list[Head]:
+    """Return heads by name; ``all`` or a comma-separated string will do. The baseline is always among them.
+
+    Raises
+    ------
+    UsageError
+        No such head.
+    """
+    wanted = names.split(",") if isinstance(names, str) else list(names)
+    if wanted == ["all"]:
+        return list(HEADS.values())
+    unknown = [name for name in wanted if name not in HEADS]
+    if unknown:
+        raise UsageError(f"There is no head {unknown[0]!r}. Heads: {', '.join(HEADS)}.")
+    return [HEADS[name] for name in dict.fromkeys([*wanted, "baseline"])]
+
+
+class Calibrated(ClassifierMixin, BaseEstimator):
+    """A fitted classifier whose scores are divided by one temperature: its answers stay, its confidence is calibrated.
+
+    Temperature scaling (Guo et al. 2017), fitted on out-of-fold scores.
+
+    Parameters
+    ----------
+    estimator
+        Fitted, with ``predict_proba`` or ``decision_function``.
+    temperature
+        Above 1 for an overconfident estimator.
+    """
+
+    def __init__(self, estimator: Any, temperature: float = 1.0) -> None:
+        self.estimator = estimator
+        self.temperature = temperature
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "Calibrated":
+        """Fit the estimator again; the temperature stays."""
+        self.estimator.fit(X, y)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether the wrapped estimator is fitted."""
+        check_is_fitted(self.estimator)
+        return True
+
+    @property
+    def classes_(self) -> npt.NDArray[Any]:
+        """The estimator's classes, in the order of the columns."""
+        return np.asarray(self.estimator.classes_)
+
+    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return ``(n, classes)``."""
+        return np.asarray(softmax(scores(self.estimator, X) / self.temperature, axis=1))
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return ``(n,)`` labels: the largest probability."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return ``(n, classes)`` scores whose softmax is the estimator's probability, or the margins where it has none."""
+    if hasattr(estimator, "predict_proba"):
+        return np.asarray(np.log(np.maximum(estimator.predict_proba(X), PROBABILITY_FLOOR)))
+    margins = np.asarray(estimator.decision_function(X), dtype=np.float64)
+    return np.column_stack([-margins / 2, margins / 2]) if margins.ndim == 1 else margins
+
+
+def find_temperature(out_of_fold: npt.NDArray[np.float64], y: npt.NDArray[np.intp]) -> tuple[float, float]:
+    """Return the temperature that minimises the log loss of scores ``(n, classes)``, and that log loss."""
+
+    def log_loss(log_temperature: float) -> float:
+        logs = log_softmax(out_of_fold / np.exp(log_temperature), axis=1)
+        return float(-logs[np.arange(len(y)), y].mean())
+
+    found = minimize_scalar(log_loss, bounds=(-6, 6), method="bounded")
+    return float(np.exp(found.x)), float(found.fun)

@@ -1,0 +1,127 @@
+"""Predict: labels and probabilities for new images, through the same cache."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cache.store import Store
+from ..errors import BundleError, DataError
+from ..extract.backbones import Backbone, load_backbone
+from ..extract.embed import fill
+from ..extract.manifest import SUFFIXES, Image, Manifest
+from ..extract.progress import Progress, silent
+from .bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's answer, or the reason why there is none.
+
+    Attributes
+    ----------
+    label, probability
+        The most probable class; empty and 0 where the image was rejected.
+    probabilities
+        All classes, by name.
+    rejected
+        The reason, or empty.
+    """
+
+    path: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    rejected: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dict(vars(self))
+
+
+def predict(
+    bundle: Bundle,
+    images: Sequence[Path | str],
+    *,
+    weights: str | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    cache: Path | str | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> list[Prediction]:
+    """Predict image files; folders stand for the images in them.
+
+    Parameters
+    ----------
+    bundle
+        From :meth:`fc7.classify.Bundle.load`.
+    images
+        Files and folders. A file that is no acceptable image is answered with the reason.
+    weights
+        Where to find the backbone's weights if not where they were; they must be the same bytes.
+    device, batch_size, cache, workers, progress
+        As in :func:`fc7.extract.extract`; the same images are free the second time.
+
+    Raises
+    ------
+    DataError
+        No such file, or nothing to predict.
+    BundleError
+        The weights found here are not those that the head was fitted on.
+    """
+    manifest = Manifest(Path(), tuple(Image(path, "") for path in _expand(images)), bundle.classes)
+    if not len(manifest):
+        raise DataError(f"There are no images in {', '.join(str(image) for image in images)}.")
+    recipe = bundle.recipe
+    backbone = load_backbone(
+        recipe.backbone,
+        recipe.layer,
+        weights=weights or bundle.weights_source,
+        precision=recipe.precision,
+        dtype=recipe.dtype,
+        device=device,
+        batch_size=batch_size,
+        cache=cache,
+        progress=progress,
+    )
+    _require_same(bundle, backbone)
+    done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)[0]
+    reasons = {reject.path: reject.reason for reject in done.rejects}
+    store = Store(recipe, cache)
+    kept = [image.path for image in manifest.images if image.path not in reasons]
+    keys = [key for key in store.index.sha256([Path(path) for path in kept]) if isinstance(key, bytes)]
+    rows: Any = bundle.predict_proba(store.rows(keys)) if keys else []
+    answers = dict(zip(kept, rows, strict=True))
+    return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in manifest.images]
+
+
+def _answer(bundle: Bundle, path: str, row: Any, reasons: dict[str, str]) -> Prediction:
+    if row is None:
+        return Prediction(path, "", 0.0, {}, reasons[path])
+    top = int(row.argmax())
+    probabilities = {name: round(float(value), 6) for name, value in zip(bundle.classes, row, strict=True)}
+    return Prediction(path, bundle.classes[top], round(float(row[top]), 6), probabilities)
+
+
+def _expand(images: Sequence[Path | str]) -> Iterator[str]:
+    for image in images:
+        path = Path(image)
+        if path.is_dir():
+            yield from (
+                str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()
+            )
+        elif path.exists():
+            yield str(path)
+        else:
+            raise DataError(f"There is no {path}.")
+
+
+def _require_same(bundle: Bundle, backbone: Backbone) -> None:
+    differences = backbone.recipes[0].differences(bundle.recipe)
+    if differences:
+        found = "; ".join(f"{name}: here {here}, in the bundle {there}" for name, (here, there) in differences.items())
+        raise BundleError(
+            f"The backbone found here is not the one the head was fitted on: {found}. "
+            "Name the same weights with --weights."
+        )

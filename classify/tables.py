@@ -1,0 +1,63 @@
+"""Tables: what run records look like on a terminal."""
+
+from collections.abc import Sequence
+
+from .runs import Run
+
+COLUMNS = (
+    "backbone",
+    "layer",
+    "head",
+    "accuracy",
+    "95 %",
+    "n",
+    "log loss",
+    "acc inside",
+    "loss inside",
+    "fit s",
+    "chosen",
+)
+
+
+def comparison(runs: Sequence[Run]) -> list[list[str]]:
+    """Return one row of cells per run, under :data:`COLUMNS`."""
+    return [
+        [
+            run.recipe["backbone"],
+            run.recipe["layer"],
+            run.head,
+            f"{run.metrics['accuracy']:.3f}",
+            interval(run),
+            str(run.metrics["n"]),
+            f"{run.metrics['log_loss']:.3f}",
+            f"{run.selection['accuracy']:.3f}",
+            f"{run.selection['log_loss']:.3f}",
+            f"{run.seconds['fit']:.2f}",
+            ", ".join([hyperparameters(run), *run.notes]).lstrip(", "),
+        ]
+        for run in runs
+    ]
+
+
+def line(run: Run) -> str:
+    """Return one run in one line."""
+    chosen = hyperparameters(run)
+    return (
+        f"{run.name}: accuracy {run.metrics['accuracy']:.3f} ({run.metrics['correct']}/{run.metrics['n']} on "
+        f"{run.data['evaluated']}, 95 % {interval(run)}), fitted in {run.seconds['fit']:.1f} s"
+        + (f" with {chosen}" if chosen else "")
+    )
+
+
+def interval(run: Run) -> str:
+    """Return the 95 % interval of the accuracy."""
+    low, high = run.metrics["interval"]
+    return f"{low:.3f}-{high:.3f}"
+
+
+def hyperparameters(run: Run) -> str:
+    """Return ``C=10, penalty=l2``."""
+    return ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in run.hyperparameters.items()
+    )

@@ -1,0 +1,126 @@
+"""Accounting: every file counted once, every second assigned to a stage."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..cache.recipe import Recipe
+from ..cache.store import Store
+from .manifest import Manifest, Reject
+
+STAGES = ("total", "hash", "load", "decode", "wait", "forward", "commit")
+
+
+@dataclass
+class Extraction:
+    """What one extraction did for one recipe. ``seen = ok + duplicate + rejected``, always.
+
+    Attributes
+    ----------
+    seen, ok, duplicate, rejected
+        Files found; images with a row; further files with the same bytes as one of those; files with a reason.
+    computed, reused
+        Rows made in this run; rows that the cache already had. ``ok = computed + reused``.
+    seconds
+        Per stage: ``total``, ``hash``, ``load`` (of weights), ``decode`` (summed over threads), ``wait`` (for decoded
+        images), ``forward``, ``commit`` (beside the others).
+    """
+
+    recipe: Recipe
+    seen: int
+    ok: int
+    duplicate: int
+    rejected: int
+    computed: int
+    reused: int
+    rejects: list[Reject]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``extract --json`` prints."""
+        total = self.seconds["total"]
+        return {
+            "backbone": self.recipe.backbone,
+            "layer": self.recipe.layer,
+            "dim": self.recipe.dim,
+            "recipe_id": self.recipe.id,
+            "seen": self.seen,
+            "ok": self.ok,
+            "duplicate": self.duplicate,
+            "rejected": self.rejected,
+            "computed": self.computed,
+            "reused": self.reused,
+            "seconds": round(total, 3),
+            "images_per_second": round(self.computed / total, 1) if total else 0.0,
+            "stages": {name: round(value, 3) for name, value in self.seconds.items() if name != "total"},
+            "rejects": [reject._asdict() for reject in self.rejects],
+        }
+
+    def describe(self) -> str:
+        """Return one line for a person."""
+        recipe = self.recipe
+        return (
+            f"{recipe.backbone} {recipe.layer}, {recipe.dim}-d: {self.seen} files = {self.ok} ok + {self.duplicate} "
+            f"duplicate + {self.rejected} rejected; {self.computed} computed, {self.reused} from the cache "
+            f"(recipe {recipe.id[:12]})"
+        )
+
+    def describe_time(self) -> str:
+        """Return where the time went, in one line."""
+        total = self.seconds["total"]
+        if not self.computed:
+            return f"{total:.2f} s; nothing to compute"
+        stages = ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items() if name != "total")
+        return f"{total:.1f} s, {self.computed / total:.0f} images/s; seconds: {stages}"
+
+
+class Clock:
+    """Seconds per stage, and in all."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self._start = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+    def stop(self) -> None:
+        """Record the total."""
+        self.seconds["total"] = time.perf_counter() - self._start
+
+
+def account(
+    manifest: Manifest,
+    hashes: Sequence[bytes | OSError],
+    store: Store,
+    lacked: set[bytes],
+    unreadable: Mapping[bytes, str],
+    clock: Clock,
+) -> Extraction:
+    """Count every file once: ok, duplicate or rejected."""
+    rejects = list(manifest.rejects)
+    first: set[bytes] = set()
+    duplicate = 0
+    for image, key in zip(manifest.images, hashes, strict=True):
+        if isinstance(key, OSError):
+            rejects.append(Reject(image.path, f"not readable: {key.strerror}"))
+        elif key not in store:
+            reason = store.rejected.get(key) or unreadable.get(key) or "its shard was lost while running"
+            rejects.append(Reject(image.path, reason))
+        elif key in first:
+            duplicate += 1
+        else:
+            first.add(key)
+    computed = len(first & lacked)
+    seen = len(manifest) + len(manifest.rejects)
+    return Extraction(
+        store.recipe, seen, len(first), duplicate, len(rejects), computed, len(first) - computed, rejects, clock.seconds
+    )
