@@ -66,7 +66,8 @@ def _extract(arguments: Arguments) -> int:
             **_given(arguments, "cache", "workers"),
         )
     _print(arguments, _extraction_json(done), lambda: _show_extraction(done))
-    if not any(one.ok for one in done):
+    if not all(one.ok for one in done):
+        _say(f"fc7: no image of {arguments.data} could be embedded; the reasons are above and in --json.")
         return 1
     return REJECTED if arguments.strict and any(one.rejected for one in done) else 0
 

@@ -5,7 +5,6 @@
     FC7Error                  exit 1, the message says what, with which values, and what to do next
       UsageError              exit 2, a name or an option that fc7 does not know
       DataError               a folder, csv or .h5 that cannot be used
-        RejectedError         exit 3, images were rejected under --strict
         LeakageError          exit 4, the same image on both sides of a split
       ImageRejected           one file that is not an acceptable image; always accounted, never fatal
       WeightsError            parameters that are absent, damaged, or not the ones asked for
@@ -31,12 +30,6 @@ class UsageError(FC7Error):
 
 class DataError(FC7Error):
     """A folder, csv or .h5 that cannot be used."""
-
-
-class RejectedError(DataError):
-    """Images were rejected and the caller asked for none to be."""
-
-    exit_code = 3
 
 
 class LeakageError(DataError):

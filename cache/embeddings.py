@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from ..errors import CacheError, DataError
 from .format import KEY_BYTES
 from .recipe import Recipe
 
@@ -110,7 +110,7 @@ class Embeddings:
                 classes = tuple(str(name) for name in json.loads(str(file.attrs["classes"])))
                 source = str(file.attrs.get("weights_source", ""))
                 seconds = float(file.attrs.get("seconds", 0.0))
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, CacheError) as error:
             raise DataError(f"{path} is not a readable embeddings file: {error}") from error
         unknown = sorted(set(columns["labels"]) - set(classes))
         if unknown or vectors.shape[1] != recipe.dim:

@@ -1,0 +1,158 @@
+import hashlib
+import logging
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+
+from fc7.cache import Recipe, Store
+from fc7.cache.shard import Shard
+from fc7.errors import CacheError
+
+RECIPE = Recipe("fake", "tiles", 4, "f" * 64, dtype="float32")
+
+
+def key(number):
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+def vectors(numbers):
+    return np.array([[number, number + 0.5, 0, 1] for number in numbers], np.float32)
+
+
+def unit(*numbers, rejected=()):
+    return Shard([key(n) for n in numbers], vectors(numbers), {key(n): "no image" for n in rejected})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(RECIPE, tmp_path / "cache")
+
+
+def test_rows_come_back_in_the_order_asked_for(store):
+    store.append(unit(1, 2, 3))
+    store.append(unit(4, 5))
+    np.testing.assert_array_equal(store.rows([key(5), key(1), key(4), key(1)]), vectors([5, 1, 4, 1]))
+    assert store.rows([]).shape == (0, 4)
+
+
+def test_missing_is_what_has_neither_row_nor_reason(store):
+    store.append(unit(1, 2, rejected=[3]))
+    assert store.missing([key(n) for n in (1, 2, 3, 4, 4)]) == [key(4)]
+    assert key(1) in store
+    assert key(3) not in store
+    assert len(store) == 2
+    assert store.rejected == {key(3): "no image"}
+
+
+def test_a_new_process_sees_the_same(store, tmp_path):
+    store.append(unit(1, 2, rejected=[3]))
+    again = Store(RECIPE, tmp_path / "cache")
+    assert again.missing([key(1), key(2), key(3)]) == []
+    np.testing.assert_array_equal(again.rows([key(2)]), vectors([2]))
+
+
+def test_without_the_index_everything_is_found_again(store, tmp_path):
+    store.append(unit(1, 2, rejected=[3]))
+    (tmp_path / "cache" / "index.sqlite").unlink()
+    assert Store(RECIPE, tmp_path / "cache").missing([key(1), key(2), key(3)]) == []
+
+
+def test_a_damaged_index_is_made_anew(store, tmp_path, caplog):
+    store.append(unit(1))
+    (tmp_path / "cache" / "index.sqlite").write_bytes(b"not a database at all, far from it" * 99)
+    with caplog.at_level(logging.WARNING):
+        assert Store(RECIPE, tmp_path / "cache").missing([key(1)]) == []
+    assert "damaged" in caplog.text
+    caplog.clear()
+    assert Store(RECIPE, tmp_path / "cache").missing([key(1)]) == []
+    assert caplog.text == ""
+
+
+def test_another_recipe_shares_nothing(store, tmp_path):
+    store.append(unit(1))
+    other = Store(Recipe("fake", "tiles", 4, "0" * 64, dtype="float32"), tmp_path / "cache")
+    assert other.missing([key(1)]) == [key(1)]
+
+
+def test_rows_that_are_not_there_are_an_error_with_the_counts(store):
+    store.append(unit(1))
+    with pytest.raises(CacheError, match=r"1 of 2 images .* fc7 extract"):
+        store.rows([key(1), key(2)])
+
+
+@pytest.mark.parametrize("rows", [np.zeros((1, 3), np.float32), np.zeros((2, 4), np.float32), np.zeros((1, 4))])
+def test_rows_of_another_shape_or_dtype_are_refused(store, rows):
+    with pytest.raises(CacheError, match="recipe says"):
+        store.append(Shard([key(1)], rows))
+
+
+def test_a_flipped_bit_is_quarantined_and_its_rows_are_missing(store, tmp_path, caplog):
+    path = store.append(unit(1, 2))
+    store.append(unit(3))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        again = Store(RECIPE, tmp_path / "cache")
+    assert again.missing([key(1), key(2), key(3)]) == sorted([key(1), key(2)])
+    assert "damaged" in caplog.text
+    assert [file.name for file in (path.parents[2] / "quarantine").iterdir()] == [path.name]
+    again.append(unit(1, 2))
+    np.testing.assert_array_equal(Store(RECIPE, tmp_path / "cache").rows([key(2)]), vectors([2]))
+
+
+def test_a_deleted_shard_is_missing(store, tmp_path):
+    store.append(unit(1)).unlink()
+    assert Store(RECIPE, tmp_path / "cache").missing([key(1)]) == [key(1)]
+
+
+def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(store, tmp_path, monkeypatch):
+    store.append(unit(1))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(CacheError, match=r"No space left on device.*kept"):
+        store.append(unit(2))
+    monkeypatch.undo()
+    assert Store(RECIPE, tmp_path / "cache").missing([key(1), key(2)]) == [key(2)]
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    (tmp_path / "FORMAT").write_text("fc7-cache 999\n")
+    with pytest.raises(CacheError, match="fc7-cache 999"):
+        Store(RECIPE, tmp_path)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(CacheError, match="not an fc7 cache"):
+        Store(RECIPE, tmp_path)
+    assert not (tmp_path / "FORMAT").exists()
+
+
+def _write_units(directory, start):
+    store = Store(RECIPE, directory)
+    for number in range(start, start + 12):
+        store.append(unit(number, number + 1000))
+
+
+def test_writers_at_once_need_no_lock(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_units, args=(tmp_path / "cache", start)) for start in (0, 0, 6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    store = Store(RECIPE, tmp_path / "cache")
+    assert len(list(store.folder.glob("shards/??/*.h5"))) == 18
+    assert len(store) == 36
+
+
+def test_seconds_are_shared_out_over_rows(store):
+    store.append(Shard([key(1), key(2)], vectors([1, 2]), {}, {"seconds": "3.0"}))
+    assert store.seconds([key(1), key(1)]) == pytest.approx(1.5)

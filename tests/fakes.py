@@ -1,0 +1,40 @@
+"""A backbone whose vectors can be checked by eye, and pictures to feed it."""
+
+import numpy as np
+from PIL import Image
+
+from fc7.cache import Recipe
+from fc7.cache.recipe import Transform
+from fc7.extract import Backbone
+
+
+class FakeBackbone(Backbone):
+    """Its vector is the mean colour of each quarter of the picture: 2 x 2 tiles x RGB = 12 numbers in 0..1.
+
+    It counts the batches and the images that it was asked for.
+    """
+
+    def __init__(self, layer="tiles", *, weights="f" * 64, batch_size=4, dtype="float16", crop=8):
+        recipe = Recipe("fake", layer, 12, weights, Transform(resize=crop, crop=crop), dtype=dtype)
+        super().__init__([recipe], network=lambda: None, weights_source="fake", device="cpu", batch_size=batch_size)
+        self.batches = 0
+        self.on_forward = lambda: None
+
+    def load(self):
+        pass
+
+    def forward(self, batch):
+        self.on_forward()
+        self.batches += 1
+        assert batch.shape[0] == self.batch_size, "every batch has the fixed size"
+        half = batch.shape[1] // 2
+        tiles = batch.reshape(len(batch), 2, half, 2, half, 3).mean(axis=(2, 4)) / 255
+        return [tiles.reshape(len(batch), 12).astype(np.float32)]
+
+
+def draw(path, colour, size=(12, 10), **options):
+    """Write a picture of one colour with a mark in it, so that every colour gives other bytes."""
+    image = Image.new("RGB", size, colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path

@@ -1,0 +1,69 @@
+"""Documents that fail when they lie: docstring examples, the README's commands and its Python example."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from fakes import draw
+
+import fc7
+from fc7 import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = [name for _, name, _ in pkgutil.walk_packages(fc7.__path__, "fc7.") if name.startswith(
+    ("fc7.cache", "fc7.extract", "fc7.classify", "fc7.cli", "fc7.errors"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+    lines = "\n".join(blocks("console") + blocks("sh")).replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("fc7 ")]
+
+
+def test_the_readme_shows_every_verb():
+    shown = {shlex.split(command)[1] for command in commands()}
+    assert shown >= set(cli.VERBS)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_parses(command):
+    arguments = shlex.split(command, comments=True)[1:]
+    assert cli._parser().parse_args(arguments).run
+
+
+def test_the_readme_begins_with_the_two_commands():
+    first = blocks("sh")[0]
+    assert "make demo" in first
+    assert "make test" in first
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    for number in range(24):
+        label = ("ants", "bees")[number % 2]
+        colour = (9 * number, 40, 0) if number % 2 else (0, 40, 9 * number)
+        draw(tmp_path / "hymenoptera_data" / ("train" if number < 16 else "val") / label / f"{number}.jpg", colour)
+    draw(tmp_path / "new" / "1.jpg", (50, 40, 0))
+    monkeypatch.chdir(tmp_path)
+    example = blocks("python")[0].replace(
+        'load_backbone("vgg16")', 'load_backbone("squeezenet1_1", weights="random:0")'
+    )
+    exec(compile(example, "README.md", "exec"), {})
+    assert (tmp_path / "ants.fc7").exists()
+
+
+def test_the_changelog_knows_this_version():
+    assert f"## {fc7.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
