@@ -109,7 +109,7 @@ def test_the_real_vgg16_conv_stack(vgg16_conv_stack, photos, cache_dir):
 
 
 def test_weights_of_another_network_are_refused(checkpoints, cache_dir):
-    with pytest.raises(WeightsError, match="do not fit vgg16|lack"):
+    with pytest.raises(WeightsError, match=r"do not fit vgg16|lack"):
         load_backbone("vgg16", "fc7", weights=f"file:{checkpoints['alexnet']}").load()
 
 

@@ -123,7 +123,7 @@ def test_nothing_usable_is_an_error_not_an_empty_result(tmp_path, cache_dir, fak
     for label in "ab":
         (tmp_path / "d" / label).mkdir(parents=True)
         (tmp_path / "d" / label / "1.png").write_text(f"no image {label}")
-    with pytest.raises(DataError, match="None of 2 images .* not an image"):
+    with pytest.raises(DataError, match=r"None of 2 images .* not an image"):
         extract(read_manifest(tmp_path / "d"), fake)
 
 
@@ -154,7 +154,7 @@ def test_batch_size_and_workers_change_nothing(pictures, tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 5, 7])
 def test_a_resumed_run_gives_the_same_bits(pictures, tmp_path, cut):
-    """SqueezeNet for real: the last batch is padded to the fixed size, so the rows do not depend on where it stopped."""
+    """SqueezeNet for real: padded to the fixed batch size, rows do not depend on where a run stopped."""
     manifest = read_manifest(pictures)
 
     def backbone():
