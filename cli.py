@@ -98,8 +98,10 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 def _fit(arguments: Arguments) -> int:
     from .classify import Bundle, fit
+    from .classify.heads import find_heads
     from .extract.progress import bars
 
+    find_heads([arguments.head])
     with bars(quiet=arguments.quiet) as progress:
         tables = _embeddings(arguments, progress)
         if len(tables) > 1:
@@ -134,9 +136,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _compare(arguments: Arguments) -> int:
     from .classify import compare
+    from .classify.heads import find_heads
     from .classify.stats import compare_pairs
     from .extract.progress import bars
 
+    find_heads(arguments.heads)
     with bars(quiet=arguments.quiet) as progress:
         tables = _embeddings(arguments, progress)
         runs = compare(tables, arguments.heads, folder=arguments.output, progress=progress, **_protocol(arguments))
@@ -426,14 +430,21 @@ def _by_name(names: Sequence[str], values: Sequence[str] | None, option: str) ->
 
 
 def _embeddings(arguments: Arguments, progress: Any) -> "list[Embeddings]":
-    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file."""
+    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
+
+    What is wrong with the data set is said before anything is computed.
+    """
     from .cache.embeddings import Embeddings
+    from .classify.splits import protocol
     from .extract import fill, read_manifest
-    from .extract.embed import read
+    from .extract.embed import hashed, read
 
     if arguments.data.suffix == ".h5" and arguments.data.is_file():
         return [Embeddings.from_h5(arguments.data)]
     manifest = read_manifest(arguments.data)
+    protocol(
+        hashed(manifest, cache=arguments.cache), **_given(arguments, "on", "folds", "random_state", "allow_leakage")
+    )
     backbones = _backbones(arguments, progress=progress)
     done = fill(manifest, backbones, progress=progress, **_given(arguments, "cache", "workers"))
     for reject in done[0].rejects:

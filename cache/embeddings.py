@@ -1,9 +1,9 @@
-"""Embeddings of a data set: one row per image with its path, label, split and key; and the flat file of them."""
+"""Rows of a data set, one per image with its path, label, split and key; with vectors, and as one flat file."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,12 @@ _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 _COLUMNS = ("labels", "paths", "split", "group")
 
 
-@dataclass(frozen=True)
-class Embeddings:
-    """The rows of a data set under one recipe.
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The images of a data set, known by their bytes.
 
     Attributes
     ----------
-    vectors
-        ``(n, dim)``, float16 or float32.
     labels, paths, split, group
         ``(n,)`` str. ``split`` is ``train``, ``val``, ``test`` or empty; ``group`` is empty where there is none.
         ``paths`` are relative to the data set.
@@ -35,6 +33,44 @@ class Embeddings:
         ``(n, 32)`` uint8: the keys.
     classes
         Class names in the order of the columns of every probability matrix.
+    """
+
+    labels: npt.NDArray[np.str_]
+    paths: npt.NDArray[np.str_]
+    split: npt.NDArray[np.str_]
+    group: npt.NDArray[np.str_]
+    sha256: npt.NDArray[np.uint8]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
+        """Return the rows of a mask or of positions."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part[rows] for name, part in columns.items() if isinstance(part, np.ndarray)})
+
+    @property
+    def y(self) -> npt.NDArray[np.intp]:
+        """The labels as positions in ``classes``, ``(n,)``."""
+        order = {name: number for number, name in enumerate(self.classes)}
+        return np.array([order[label] for label in self.labels], dtype=np.intp)
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The keys as bytes."""
+        return [key.tobytes() for key in self.sha256]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings(Rows):
+    """The images of a data set with their vectors under one recipe.
+
+    Attributes
+    ----------
+    vectors
+        ``(n, dim)``, float16 or float32.
     recipe
         What decided the vectors.
     weights_source
@@ -44,30 +80,9 @@ class Embeddings:
     """
 
     vectors: npt.NDArray[Any]
-    labels: npt.NDArray[np.str_]
-    paths: npt.NDArray[np.str_]
-    split: npt.NDArray[np.str_]
-    group: npt.NDArray[np.str_]
-    sha256: npt.NDArray[np.uint8]
-    classes: tuple[str, ...]
     recipe: Recipe
     weights_source: str = ""
     seconds: float = 0.0
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.labels)
-
-    @property
-    def y(self) -> npt.NDArray[np.intp]:
-        """The labels as positions in ``classes``, ``(n,)``."""
-        order = {name: number for number, name in enumerate(self.classes)}
-        return np.array([order[label] for label in self.labels], dtype=np.intp)
-
-    def __getitem__(self, rows: npt.NDArray[Any]) -> "Embeddings":
-        """Return the rows of a mask or of positions."""
-        names = ("vectors", "sha256", *_COLUMNS)
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def to_h5(self, path: Path | str) -> Path:
         """Write one flat HDF5 file for other tools and return its path."""
@@ -119,7 +134,13 @@ class Embeddings:
                 f"have {vectors.shape[1]} dimensions where its recipe says {recipe.dim}."
             )
         return cls(
-            vectors, **columns, sha256=sha256, classes=classes, recipe=recipe, weights_source=source, seconds=seconds
+            **columns,
+            sha256=sha256,
+            classes=classes,
+            vectors=vectors,
+            recipe=recipe,
+            weights_source=source,
+            seconds=seconds,
         )
 
 

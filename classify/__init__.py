@@ -1,9 +1,11 @@
 """The classify room: from cached embeddings to fitted heads, comparisons and predictions."""
 
 from .bundle import Bundle
-from .compare import best, compare
+from .compare import compare
 from .fit import Fitted, fit
 from .predict import Prediction, predict
+from .report import report
 from .runs import Run, load_runs
+from .verdict import choose
 
-__all__ = ["Bundle", "Fitted", "Prediction", "Run", "best", "compare", "fit", "load_runs", "predict"]
+__all__ = ["Bundle", "Fitted", "Prediction", "Run", "choose", "compare", "fit", "load_runs", "predict", "report"]

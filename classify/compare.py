@@ -9,6 +9,7 @@ from ..extract.progress import Progress, silent
 from .fit import Bench
 from .heads import find_heads
 from .runs import Run
+from .verdict import ranked
 
 
 def compare(
@@ -26,7 +27,7 @@ def compare(
     """Fit every head on every embedding and return the records, the one to choose first.
 
     The order is that of the log loss inside the fitted rows, so that looking at it spends nothing of the evaluated
-    split; see :func:`best`.
+    split; see :func:`fc7.classify.verdict.choose`.
 
     Parameters
     ----------
@@ -66,9 +67,4 @@ def compare(
             if folder:
                 run.save(Path(folder))
             runs.append(run)
-    return sorted(runs, key=lambda run: float(run.selection["log_loss"]))
-
-
-def best(runs: Sequence[Run]) -> Run:
-    """Return the run chosen without a look at the evaluated rows: the least log loss over inner folds."""
-    return min(runs, key=lambda run: float(run.selection["log_loss"]))
+    return ranked(runs)

@@ -19,7 +19,7 @@ from .heads import Calibrated, Head, find_heads, find_temperature, scores
 from .isometry import UnitSpan
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
-from .splits import Protocol, Rows, cut, protocol
+from .splits import Positions, Protocol, cut, protocol
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,9 @@ def fit(
 class _Station:
     """Rows to fit on, prepared, with the rows that the result predicts."""
 
-    def __init__(self, embeddings: Embeddings, protocol: Protocol, fitted: Rows, predicted: Rows | None) -> None:
+    def __init__(
+        self, embeddings: Embeddings, protocol: Protocol, fitted: Positions, predicted: Positions | None
+    ) -> None:
         self.embeddings, self.fitted, self.predicted = embeddings, fitted, predicted
         self.y = embeddings.y[fitted]
         self.folds = [
@@ -270,7 +272,7 @@ class _Station:
         calibrated = Calibrated(estimator, chosen.temperature)
         return Pipeline([("prepare", self.prepared), ("head", calibrated)]), converged
 
-    def _vectors(self, rows: Rows) -> npt.NDArray[np.float32]:
+    def _vectors(self, rows: Positions) -> npt.NDArray[np.float32]:
         return np.asarray(self.embeddings.vectors[rows], dtype=np.float32)
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.embeddings import Embeddings
+from ..cache.embeddings import Rows
 from ..errors import DataError, LeakageError
 
 logger = logging.getLogger(__name__)
 
-Rows = npt.NDArray[np.intp]
+Positions = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class Protocol:
     """
 
     evaluated: str
-    pairs: tuple[tuple[Rows, Rows], ...]
+    pairs: tuple[tuple[Positions, Positions], ...]
     folds: int
     random_state: int
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> Positions:
         """All predicted rows, in order."""
         return np.sort(np.concatenate([predicted for _, predicted in self.pairs]))
 
 
 def protocol(
-    embeddings: Embeddings,
+    images: Rows,
     *,
     on: str | None = None,
     folds: int | None = None,
@@ -65,43 +65,60 @@ def protocol(
     DataError
         A class has too few images for the folds, one image has two labels, or there is nothing to evaluate on.
     """
-    _refuse_two_labels(embeddings)
-    present = set(embeddings.split) - {""}
+    _refuse_two_labels(images)
+    present = set(images.split) - {""}
     if not present:
         if on:
             raise DataError(f"There is no split {on!r}: the data set has no splits, so it is cross-validated.")
-        everything = np.arange(len(embeddings))
-        folds = _affordable(embeddings, everything, folds)
-        pairs = tuple(cut(embeddings, everything, folds, random_state))
+        everything = np.arange(len(images))
+        folds = _affordable(images, everything, folds, least=3)  # two are left to choose in when one fold is held out
+        pairs = tuple(cut(images, everything, folds, random_state))
         return Protocol(f"{folds}-fold cross-validation", pairs, folds, random_state)
     on = on or ("val" if "val" in present else "test")
     if on not in present - {"train"} or "train" not in present:
         raise DataError(f"Cannot fit on train and evaluate on {on!r}: the data set has {sorted(present)}.")
-    fitted, predicted = np.flatnonzero(embeddings.split == "train"), np.flatnonzero(embeddings.split == on)
-    _refuse_leakage(embeddings, fitted, predicted, allow_leakage)
-    return Protocol(on, ((fitted, predicted),), _affordable(embeddings, fitted, folds), random_state)
+    fitted, predicted = np.flatnonzero(images.split == "train"), np.flatnonzero(images.split == on)
+    _refuse_leakage(images, fitted, predicted, allow_leakage)
+    return Protocol(on, ((fitted, predicted),), _affordable(images, fitted, folds, least=2), random_state)
 
 
-def cut(embeddings: Embeddings, rows: Rows, folds: int, random_state: int) -> list[tuple[Rows, Rows]]:
-    """Return stratified folds of some rows; copies of an image and images of a group stay together."""
+def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tuple[Positions, Positions]]:
+    """Return stratified folds of some rows; copies of an image and images of a group stay together.
+
+    There are fewer folds where a class has fewer images.
+
+    Raises
+    ------
+    DataError
+        The groups leave no way to have every class on the fitted side of every fold.
+    """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    groups = _groups(embeddings, rows)
-    y = embeddings.y[rows]
+    groups = _groups(images, rows)
+    y = images.y[rows]
+    folds = min(folds, int(np.bincount(y).min(initial=folds, where=np.bincount(y) > 0)))
     if len(set(groups)) == len(rows):
         pairs = StratifiedKFold(folds, shuffle=True, random_state=random_state).split(rows, y)
     else:
         pairs = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state).split(rows, y, groups)
-    return [(rows[fitted], rows[held]) for fitted, held in pairs]
+    found = [(rows[fitted], rows[held]) for fitted, held in pairs]
+    for fitted, _ in found:
+        absent = set(images.labels[rows]) - set(images.labels[fitted])
+        if absent:
+            raise DataError(
+                f"{folds} folds leave one without class {min(absent)!r} to fit on: its images are copies or of too few "
+                "groups. Lower --folds, or add images."
+            )
+    return found
 
 
-def _groups(embeddings: Embeddings, rows: Rows) -> Rows:
+def _groups(images: Rows, rows: Positions) -> Positions:
     """Return a group number per row: rows are together if they share a key or a named group, directly or by others."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    keys = np.unique(embeddings.sha256[rows], axis=0, return_inverse=True)[1].reshape(-1)
-    names = embeddings.group[rows]
+    keys = np.unique(images.sha256[rows], axis=0, return_inverse=True)[1].reshape(-1)
+    names = images.group[rows]
     named = np.unique(names, return_inverse=True)[1] + keys.max(initial=0) + 1
     links = np.where(names == "", keys, named)
     size = int(links.max(initial=0)) + 1
@@ -110,36 +127,37 @@ def _groups(embeddings: Embeddings, rows: Rows) -> Rows:
     return np.asarray(component[keys], dtype=np.intp)
 
 
-def _affordable(embeddings: Embeddings, rows: Rows, folds: int | None) -> int:
-    counts = Counter(dict.fromkeys(embeddings.classes, 0))
-    counts.update(str(label) for label in embeddings.labels[rows])
+def _affordable(images: Rows, rows: Positions, folds: int | None, least: int) -> int:
+    counts = Counter(dict.fromkeys(images.classes, 0))
+    counts.update(str(label) for label in images.labels[rows])
     name, smallest = min(counts.items(), key=lambda item: item[1])
-    if smallest < max(folds or 2, 2):
+    needed = max(folds or least, least)
+    if smallest < needed:
         raise DataError(
-            f"Class {name!r} has {smallest} images to fit on, too few for {folds or 2} folds. All classes: "
+            f"Class {name!r} has {smallest} images to fit on, {needed} are needed. All classes: "
             f"{dict(sorted(counts.items()))}. Add images, or lower --folds."
         )
     return folds or min(5, smallest)
 
 
-def _refuse_two_labels(embeddings: Embeddings) -> None:
+def _refuse_two_labels(images: Rows) -> None:
     first: dict[bytes, int] = {}
-    for row, key in enumerate(embeddings.sha256):
+    for row, key in enumerate(images.sha256):
         other = first.setdefault(key.tobytes(), row)
-        if embeddings.labels[other] != embeddings.labels[row]:
+        if images.labels[other] != images.labels[row]:
             raise DataError(
-                f"One image has two labels: {embeddings.paths[other]} is {embeddings.labels[other]}, its copy "
-                f"{embeddings.paths[row]} is {embeddings.labels[row]}. Remove one of them."
+                f"One image has two labels: {images.paths[other]} is {images.labels[other]}, its copy "
+                f"{images.paths[row]} is {images.labels[row]}. Remove one of them."
             )
 
 
-def _refuse_leakage(embeddings: Embeddings, fitted: Rows, predicted: Rows, allowed: bool) -> None:
-    seen = {embeddings.sha256[row].tobytes(): row for row in fitted}
-    pairs = [(seen[key], row) for row in predicted if (key := embeddings.sha256[row].tobytes()) in seen]
+def _refuse_leakage(images: Rows, fitted: Positions, predicted: Positions, allowed: bool) -> None:
+    seen = {images.sha256[row].tobytes(): row for row in fitted}
+    pairs = [(seen[key], row) for row in predicted if (key := images.sha256[row].tobytes()) in seen]
     if pairs:
         message = (
-            f"{len(pairs)} images are on both sides of the split, the first is {embeddings.paths[pairs[0][0]]} = "
-            f"{embeddings.paths[pairs[0][1]]}. Remove one side"
+            f"{len(pairs)} images are on both sides of the split, the first is {images.paths[pairs[0][0]]} = "
+            f"{images.paths[pairs[0][1]]}. Remove one side"
         )
         if not allowed:
             raise LeakageError(f"{message}, or accept an optimistic figure with --allow-leakage.")

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..cache.embeddings import Embeddings
+from ..cache.embeddings import Embeddings, Rows
+from ..cache.format import KEY_BYTES, default_directory, open_directory
+from ..cache.index import Index
 from ..cache.recipe import Recipe, Transform
 from ..cache.shard import Shard
 from ..cache.store import Store
@@ -83,24 +85,32 @@ def read(
         Some images have neither a row nor a recorded rejection.
     """
     store = Store(recipe, cache)
-    hashes = store.index.sha256(manifest.files)
-    kept = [
-        (image, key)
-        for image, key in zip(manifest.images, hashes, strict=True)
-        if isinstance(key, bytes) and key not in store.rejected
-    ]
-    keys = [key for _, key in kept]
+    rows = hashed(manifest, cache=cache)
+    rows = rows[np.array([key not in store.rejected for key in rows.keys], dtype=bool)]
     return Embeddings(
-        store.rows(keys),
+        **{field.name: getattr(rows, field.name) for field in fields(Rows)},
+        vectors=store.rows(rows.keys),
+        recipe=recipe,
+        weights_source=weights_source,
+        seconds=store.seconds(rows.keys),
+    )
+
+
+def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> Rows:
+    """Return the readable images of a manifest with the sha256 of their bytes, without vectors.
+
+    Only files that the cache's index has not seen are read.
+    """
+    directory = open_directory(Path(cache) if cache is not None else default_directory())
+    hashes = Index(directory / "index.sqlite").sha256(manifest.files)
+    kept = [(image, key) for image, key in zip(manifest.images, hashes, strict=True) if isinstance(key, bytes)]
+    return Rows(
         labels=_column(image.label for image, _ in kept),
         paths=_column(image.path for image, _ in kept),
         split=_column(image.split for image, _ in kept),
         group=_column(image.group for image, _ in kept),
-        sha256=np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1),
+        sha256=np.frombuffer(b"".join(key for _, key in kept), np.uint8).reshape(len(kept), KEY_BYTES),
         classes=manifest.classes,
-        recipe=recipe,
-        weights_source=weights_source,
-        seconds=store.seconds(keys),
     )
 
 

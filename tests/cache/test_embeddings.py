@@ -13,7 +13,7 @@ RECIPE = Recipe("fake", "tiles", 4, "f" * 64)
 @pytest.fixture
 def table():
     return Embeddings(
-        np.arange(12, dtype=np.float16).reshape(3, 4),
+        vectors=np.arange(12, dtype=np.float16).reshape(3, 4),
         labels=np.array(["bee", "ant", "bee"]),
         paths=np.array(["a.jpg", "b\nc.jpg", "ü.jpg"]),
         split=np.array(["train", "train", "val"]),

@@ -1,0 +1,277 @@
+"""The sections of a report as plain values: every figure is read from a run record or computed from its predictions."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import plots
+from .plain import pairs as named
+from .plain import shown, value, without_folders
+from .runs import Run
+from .stats import ALPHA, BASELINES, Pair, compare_pairs, smallest_detectable
+from .verdict import Contest, break_even, duration, fit_seconds, is_random, points, probability
+
+Values = dict[str, Any]
+
+MATRIX_CLASSES = 20  # above that only the most confused pairs are shown
+CONFUSED = 15
+PAIRS = 200  # besides those of the chosen run; the records hold the rest
+CURVES = 24
+LEARNING = 6
+LONG = 40  # characters; longer values, such as hashes, have a line of their own
+
+
+def kind(run: Run) -> str:
+    """Return what decides a run's colour and shape: ``random``, ``tuned``, ``baseline`` or ``head``."""
+    if run.trainable:
+        return "random" if is_random(run) else "tuned"
+    if run.head in BASELINES:
+        return "baseline"
+    return "random" if is_random(run) else "head"
+
+
+def labels(runs: Sequence[Run]) -> dict[str, str]:
+    """Return each run's name by id, with the start of its id where two runs have the same name."""
+    count = Counter(run.name for run in runs)
+    return {run.id: shown(run.name) if count[run.name] == 1 else f"{shown(run.name)} #{run.id[:6]}" for run in runs}
+
+
+def table(runs: Sequence[Run], chosen: Run) -> list[Values]:
+    """Return the rows of the table of runs."""
+    names = labels(runs)
+    floor = max(0.0, min(run.metrics["interval"][0] for run in runs) - 0.03)
+    rows = []
+    for run in runs:
+        low, high = run.metrics["interval"]
+        row = {
+            "name": names[run.id],
+            "kind": kind(run),
+            "chosen": run is chosen,
+            "record": run.id[:16],
+            "n": run.metrics["n"],
+            "correct": run.metrics["correct"],
+            "accuracy": run.metrics["accuracy"],
+            "low": low,
+            "high": high,
+            "bar": plots.interval_bar(low, run.metrics["accuracy"], high, floor, kind(run)),
+            "log_loss": run.metrics["log_loss"],
+            "calibration_error": run.metrics["calibration_error"],
+            "selection": run.selection.get("accuracy"),
+            "seconds": fit_seconds(run),
+            "duration": duration(fit_seconds(run)),
+            "hyperparameters": named(run.hyperparameters),
+            "notes": [without_folders(note) for note in run.notes],
+            "random": is_random(run),
+        }
+        rows.append(row)
+    return rows
+
+
+def tests(runs: Sequence[Run], chosen: Run) -> Values:
+    """Return the pairwise tests: all of the chosen run's, and of the others those with the smallest p."""
+    names, found = labels(runs), compare_pairs(runs)
+    own = [pair for pair in found if chosen.id in (pair.first, pair.second)]
+    others = sorted((pair for pair in found if chosen.id not in (pair.first, pair.second)), key=lambda pair: pair.p)
+    own = sorted((_facing(pair, chosen.id) for pair in own), key=lambda pair: pair.p)
+    return {
+        "chosen": names[chosen.id],
+        "own": [_test(pair, names) for pair in own],
+        "others": [_test(pair, names) for pair in others[:PAIRS]],
+        "left_out": max(0, len(others) - PAIRS),
+        "total": len(found),
+        "unpaired": len(runs) * (len(runs) - 1) // 2 - len(found),
+        "detectable": sorted({(pair.n, points(pair.smallest_detectable, sign=False)) for pair in found}),
+    }
+
+
+def speed(runs: Sequence[Run], fought: Contest) -> Values:
+    """Return the plot of accuracy against seconds, wide and narrow."""
+    names, important = labels(runs), {fought.chosen.id, *fought.pairs}
+    usual = f"{shown(fought.chosen.recipe['backbone'])} "
+    marks = [
+        plots.Mark(
+            names[run.id],
+            names[run.id].removeprefix(usual),
+            kind(run),
+            max(fit_seconds(run), 0.001),
+            run.metrics["accuracy"],
+            tuple(run.metrics["interval"]),
+            run.id in important,
+        )
+        for run in runs
+    ]
+    extract = fought.chosen.seconds.get("extract", 0.0)
+    kinds = sorted({kind(run) for run in runs})
+    return {size: plots.scatter(marks, extract, width) for size, width in _SIZES.items()} | {"kinds": kinds}
+
+
+_SIZES = {"wide": plots.WIDE, "narrow": plots.NARROW}
+
+
+def training(runs: Sequence[Run]) -> Values:
+    """Return loss and accuracy over epochs of every run with curves, and its last and its best epoch."""
+    names, curved = labels(runs), [run for run in runs if run.curves]
+    rows = []
+    for run in curved[:CURVES]:
+        scored = [row for row in run.curves if row.get("val_accuracy") is not None]
+        best = max(scored, key=lambda row: row["val_accuracy"], default=None)
+        drawn = [(q, plots.curve(run.curves, q, kind(run), names[run.id])) for q in _quantities(run)]
+        rows.append({"name": names[run.id], "plots": drawn, "last": scored[-1] if scored else None, "best": best})
+    return {"runs": rows, "left_out": max(0, len(curved) - CURVES)}
+
+
+def confusion(run: Run) -> Values:
+    """Return the confusion matrix of up to 20 classes, the most confused pairs of any number."""
+    classes = run.data["classes"]
+    truth = np.asarray(run.predictions["label"])
+    predicted = np.asarray(run.predictions["probability"]).argmax(axis=1)
+    sizes = np.bincount(truth, minlength=len(classes))
+    counts = Counter((int(t), int(p)) for t, p in zip(truth, predicted, strict=True))
+    mistakes = sorted(((count, t, p) for (t, p), count in counts.items() if t != p), reverse=True)
+    confused = [
+        {"true": classes[t], "predicted": classes[p], "count": count, "of": int(sizes[t])}
+        for count, t, p in mistakes[:CONFUSED]
+    ]
+    matrix = []
+    if len(classes) <= MATRIX_CLASSES:
+        for t, name in enumerate(classes):
+            cells = [(counts[t, p], counts[t, p] / max(int(sizes[t]), 1), t == p) for p in range(len(classes))]
+            matrix.append({"name": name, "size": int(sizes[t]), "cells": cells})
+    return {"classes": classes, "matrix": matrix, "confused": confused, "kinds_of_mistakes": len(mistakes)}
+
+
+def calibrations(runs: Sequence[Run]) -> list[Values]:
+    """Return the calibration plots of these runs."""
+    drawn = []
+    for run in runs:
+        confidence = np.asarray(run.predictions["probability"]).max(axis=1)
+        error = run.metrics["calibration_error"]
+        plot = plots.calibration(run.right, confidence, kind(run), shown(run.name))
+        drawn.append({"name": run.name, "plot": plot, "error": error})
+    return drawn
+
+
+def learning(runs: Sequence[Run]) -> Values:
+    """Return the learning curves, wide and narrow; empty where none was measured."""
+    names = labels(runs)
+    curves = [(names[run.id], kind(run), run.learning_curve) for run in runs if run.learning_curve]
+    if not curves:
+        return {}
+    drawn = {size: plots.learning(curves[:LEARNING], width) for size, width in _SIZES.items()}
+    points = [{"name": name, **point} for name, _, rows in curves for point in rows]
+    return drawn | {"points": points, "left_out": max(0, len(curves) - LEARNING)}
+
+
+def payments(runs: Sequence[Run]) -> list[Values]:
+    """Return the break-even rows with their seconds in words."""
+    spelled = ("extract", "each", "cached", "once")
+    singular = {"heads or folds": "head or fold", "epochs": "epoch"}
+    return [
+        row.to_dict()
+        | {f"{name}_words": duration(getattr(row, name)) for name in spelled}
+        | {"uses": singular[row.unit] if row.after == 1 else row.unit}
+        for row in break_even(runs)
+    ]
+
+
+def provenance(runs: Sequence[Run]) -> Values:
+    """Return what the numbers come from: data, recipes, versions, machines, each said once."""
+    data = [
+        {name: run.data.get(name) for name in ("name", "evaluated", "n_train", "n_eval", "fingerprint")}
+        | {"classes": len(run.data["classes"])}
+        for run in runs
+    ]
+    recipes = [
+        {"source": without_folders(run.weights_source), "random": is_random(run)}
+        | {name: value(item) for name, item in run.recipe.items()}
+        for run in runs
+    ]
+    return {
+        "data": _once([row | {"name": without_folders(str(row["name"] or ""))} for row in data]),
+        "recipes": _once([dict(sorted(row.items(), key=lambda item: len(str(item[1])) > LONG)) for row in recipes]),
+        "long": LONG,
+        "versions": _once([{name: without_folders(item) for name, item in run.versions.items()} for run in runs]),
+        "machines": _once([{name: value(item) for name, item in run.machine.items()} for run in runs]),
+    }
+
+
+def tiles_of(fought: Contest) -> list[Values]:
+    """Return the headline figures: the chosen run, its rival, and the difference."""
+    sides = [run for run in (fought.chosen, fought.rival) if run]
+    return [
+        {
+            "name": run.name,
+            "kind": kind(run),
+            "title": "Fine-tuning" if run.trainable else "Cached head" if run is fought.chosen else "Next best head",
+            "accuracy": run.metrics["accuracy"],
+            "interval": run.metrics["interval"],
+            "right": f"{run.metrics['correct']} of {run.metrics['n']}",
+            "duration": duration(fit_seconds(run)),
+        }
+        for run in sides
+    ]
+
+
+def difference(fought: Contest) -> Values | None:
+    """Return the test between the chosen run and its rival."""
+    if not fought.rival:
+        return None
+    pair = fought.pairs[fought.rival.id]
+    return _test(pair, {pair.first: pair.names[0], pair.second: pair.names[1]}) | {"planned": len(fought.pairs)}
+
+
+def too_few(n: int) -> bool:
+    """Return whether n images could not show a difference of 10 points."""
+    return smallest_detectable(n) > 0.1
+
+
+def _quantities(run: Run) -> list[str]:
+    return [
+        name
+        for name in ("loss", "accuracy")
+        if any(row.get(f"{part}_{name}") is not None for part in ("train", "val") for row in run.curves)
+    ]
+
+
+def _once(rows: Sequence[Values]) -> list[Values]:
+    return [row for place, row in enumerate(rows) if row not in rows[:place]]
+
+
+def _facing(pair: Pair, first: str) -> Pair:
+    """Return the pair with `first` in the first place."""
+    if pair.first == first:
+        return pair
+    low, high = pair.interval
+    turned = {
+        "first": pair.second,
+        "second": pair.first,
+        "names": pair.names[::-1],
+        "difference": -pair.difference,
+        "interval": (-high, -low),
+        "only_first": pair.only_second,
+        "only_second": pair.only_first,
+    }
+    return Pair(**(vars(pair) | turned))
+
+
+def _test(pair: Pair, names: dict[str, str]) -> Values:
+    low, high = pair.interval
+    better = pair.difference > 0
+    tied = "cannot be told apart"
+    return {
+        "first": names[pair.first],
+        "second": names[pair.second],
+        "n": pair.n,
+        "difference": points(pair.difference),
+        "interval": f"{points(low)} to {points(high)}",
+        "only_first": pair.only_first,
+        "only_second": pair.only_second,
+        "p": probability(pair.p),
+        "p_corrected": probability(pair.p_corrected),
+        "sort": (pair.difference, pair.p, pair.p_corrected),
+        "significant": pair.p_corrected <= ALPHA,
+        "words": f"the {'first' if better else 'second'} is better" if pair.p_corrected <= ALPHA else tied,
+        "facing": ("it is better" if better else "the other is better") if pair.p_corrected <= ALPHA else tied,
+    }

@@ -1,0 +1,321 @@
+"""The verdict: what the paired tests allow to be said, in plain words, and when the cache has paid for itself."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import DataError
+from .runs import Run
+from .stats import ALPHA, BASELINES, FEW, Pair, compare_planned, smallest_detectable
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """After how many uses the cache has cost less than doing without it.
+
+    Extraction costs ``extract`` seconds once. Without the cache, `n` uses cost ``n * each``; with it,
+    ``extract + once + n * cached``. The cache has paid for itself at the smallest `n` where the second is not more:
+    ``after = ceil((extract + once) / (each - cached))``, None where ``each <= cached``.
+
+    ====================  ==========================  =====================  ========
+    instead of            each                        cached                 once
+    ====================  ==========================  =====================  ========
+    extracting again      extract + fit the head      fit the head           0
+    fine-tuning, a run    fit + predict of the arm    fit the head           0
+    fine-tuning, epochs   fit of the arm / epochs     0                      fit the head
+    ====================  ==========================  =====================  ========
+
+    "Fit the head" is ``fit + predict`` of the head chosen for the verdict among those on this cache. Against extracting
+    again the first use costs the same either way, so everything after it is gain.
+    """
+
+    cache: str
+    instead_of: str
+    unit: str
+    extract: float
+    each: float
+    cached: float
+    once: float
+    after: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What the verdict compares: `chosen` against each id in `pairs`, of which `rival` is the best."""
+
+    chosen: Run
+    rival: Run | None
+    baseline: Run | None
+    pairs: dict[str, Pair]
+
+
+def verdict(runs: Sequence[Run]) -> str:
+    """Return the verdict as one paragraph, the answer first. See :func:`findings`."""
+    return " ".join(findings(runs))
+
+
+def findings(runs: Sequence[Run]) -> list[str]:
+    """Return the verdict as sentences; the first is the answer, the others are what it rests on.
+
+    The best cached head, by its accuracy *inside train*, is set against the fine-tuning arms (against the runner-up
+    where there are none) and the baseline. These comparisons are planned, so Holm's correction is over them only.
+
+    - p <= 0.05: one beats the other.
+    - else, where n could not have shown a difference of 10 points even in the best case: too few images to say.
+    - else: the two cannot be told apart.
+
+    Raises
+    ------
+    DataError
+        No runs.
+    """
+    fought = contest(runs)
+    chosen, rival, pairs = fought.chosen, fought.rival, fought.pairs
+    arms, heads, _ = _sorts(runs)
+    said = (
+        _against(chosen, rival, pairs[rival.id], len(pairs))
+        if rival
+        else [_alone(chosen, bool(arms) and not chosen.trainable)]
+    )
+    if fought.baseline:
+        said.append(_above(chosen, fought.baseline, pairs[fought.baseline.id]))
+    return [*said, _how_chosen(chosen, heads or arms), *_picked(rival, arms), *_random(runs)]
+
+
+def contest(runs: Sequence[Run]) -> Contest:
+    """Return which runs the verdict compares, and the tests between them.
+
+    Raises
+    ------
+    DataError
+        No runs.
+    """
+    chosen = choose(runs)
+    arms, heads, baselines = _sorts(runs)
+    others = [run for run in heads or arms if run is not chosen]
+    rivals = arms if arms and not chosen.trainable else ranked(others)[:1]
+    baselines = [run for run in baselines if run is not chosen][:1]  # the same for every cache: one will do
+    pairs = {pair.second: pair for pair in compare_planned(chosen, [*rivals, *baselines])}
+    paired = [run for run in ranked(rivals) if run.id in pairs]
+    baseline = next((run for run in baselines if run.id in pairs), None)
+    return Contest(chosen, paired[0] if paired else None, baseline, pairs)
+
+
+def choose(runs: Sequence[Run]) -> Run:
+    """Return the run that the verdict speaks for: the best cached head by its log loss inside train.
+
+    Raises
+    ------
+    DataError
+        No runs.
+    """
+    if not runs:
+        raise DataError("A verdict needs at least one run. Make some with: fc7 compare DATA -o DIR")
+    arms, heads, baselines = _sorts(runs)
+    return ranked(heads or arms or baselines)[0]
+
+
+def break_even(runs: Sequence[Run]) -> list[BreakEven]:
+    """Return, per cache whose extraction was timed, when it has paid for itself. See :class:`BreakEven`."""
+    arms, heads, _ = _sorts(runs)
+    caches: dict[str, list[Run]] = {}
+    for head in heads:
+        caches.setdefault(head.recipe.get("id", head.name), []).append(head)
+    rows = []
+    for members in caches.values():
+        extract = max(run.seconds.get("extract", 0.0) for run in members)
+        if extract > 0:
+            head = ranked(members)[0]
+            rows += _payments(head, extract, [arm for arm in arms if arm.recipe["backbone"] == head.recipe["backbone"]])
+    return rows
+
+
+def fit_seconds(run: Run) -> float:
+    """Return what the run itself took: fit and predict, without the extraction that other runs share."""
+    return run.seconds["fit"] + run.seconds.get("predict", 0.0)
+
+
+def ratio(part: float, whole: float) -> str:
+    """Return ``1/400 of`` or ``2.3 times``: how one duration relates to another."""
+    if part <= 0 or whole <= 0:
+        return "an unmeasured share of"
+    return f"1/{_two_digits(whole / part)} of" if part < whole else f"{_two_digits(part / whole)} times"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person would say them: ``0.82 s``, ``12 s``, ``5 min 20 s``, ``2 h 5 min``."""
+    if seconds < 0.0995:
+        return f"{1000 * seconds:.2g} ms" if seconds > 0 else "0 s"
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    large, small, units = (whole // 60, whole % 60, ("min", "s"))
+    if whole >= 3600:
+        large, small, units = whole // 3600, whole % 3600 // 60, ("h", "min")
+    return f"{large} {units[0]} {small} {units[1]}" if small else f"{large} {units[0]}"
+
+
+def probability(p: float) -> str:
+    """Return a p-value for a sentence or a table."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
+
+
+def points(difference: float, sign: bool = True) -> str:
+    """Return a difference of accuracies in points, with a true minus sign."""
+    text = f"{100 * difference:+.1f}" if sign else f"{100 * difference:.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+
+
+def is_random(run: Run) -> bool:
+    """Return whether the backbone's weights are random."""
+    return run.weights_source.startswith("random")
+
+
+def _sorts(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
+    """Return fine-tuning arms, heads and baselines."""
+    arms = [run for run in runs if run.trainable]
+    baselines = [run for run in runs if not run.trainable and run.head in BASELINES]
+    return arms, [run for run in runs if not run.trainable and run.head not in BASELINES], baselines
+
+
+def ranked(runs: Sequence[Run]) -> list[Run]:
+    """Return the best first: by log loss inside train where all have one, ties to the quicker; else as evaluated."""
+    if _selected_inside(runs):
+        return sorted(runs, key=lambda run: (run.selection["log_loss"], fit_seconds(run), run.name))
+    return sorted(runs, key=lambda run: (-run.metrics["accuracy"], fit_seconds(run), run.name))
+
+
+def _selected_inside(runs: Sequence[Run]) -> bool:
+    return all(run.selection.get("log_loss") is not None for run in runs)
+
+
+def _called(run: Run) -> str:
+    return "fine-tuning" if run.trainable else "the cached head"
+
+
+def _against(chosen: Run, rival: Run, pair: Pair, planned: int) -> list[str]:
+    """Return the answer and what it rests on."""
+    one, other = _called(chosen), _called(rival) if rival.trainable != chosen.trainable else "the next best head"
+    if pair.p_corrected <= ALPHA:
+        winner, loser = (one, other) if pair.difference > 0 else (other, one)
+        answer = f"{winner} beats {loser} on {pair.n} images"
+    elif pair.smallest_detectable > FEW:
+        answer = f"{pair.n} images are too few to say whether {one} or {other} is better"
+    else:
+        answer = f"{one} and {other} cannot be told apart on {pair.n} images"
+    times = fit_seconds(chosen), fit_seconds(rival)
+    if rival.trainable and not chosen.trainable:
+        answer += f"; the head took {ratio(*times)} the time"
+    return [
+        f"{answer[0].upper()}{answer[1:]}.",
+        _rests_on(chosen, rival, pair, planned),
+        _limit(pair),
+        _times(chosen, rival),
+    ]
+
+
+def _rests_on(chosen: Run, rival: Run, pair: Pair, planned: int) -> str:
+    corrected = f", {probability(pair.p_corrected)} after Holm's correction for {planned} planned comparisons"
+    low, high = pair.interval
+    return (
+        f"{chosen.name} gets {_right(chosen)} right, {rival.name} {_right(rival)}; {pair.only_first} are right only "
+        f"with the first, {pair.only_second} only with the second: {points(pair.difference)} points (95 % interval "
+        f"{points(low)} to {points(high)}), exact McNemar {probability(pair.p)}{corrected if planned > 1 else ''}."
+    )
+
+
+def _limit(pair: Pair) -> str:
+    """Return what this n could have shown."""
+    if math.isinf(pair.smallest_detectable):
+        return f"With {pair.n} images no result at all could be significant."
+    least = points(pair.smallest_detectable, sign=False)
+    text = f"With {pair.n} images no difference under {least} points can be significant"
+    if math.isfinite(pair.likely_detectable):
+        text += f", and one of {points(pair.likely_detectable, sign=False)} points would be found four times in five"
+    return f"{text}."
+
+
+def _times(chosen: Run, rival: Run) -> str:
+    text = f"{chosen.name} took {duration(fit_seconds(chosen))}, {rival.name} {duration(fit_seconds(rival))}"
+    extract = chosen.seconds.get("extract", 0.0)
+    if not extract or chosen.trainable:
+        return f"{text}."
+    once = f"{text}; the extraction that filled the cache took {duration(extract)}, once"
+    if not rival.trainable:
+        return f"{once}."
+    return f"{once}, and with it the head took {ratio(extract + fit_seconds(chosen), fit_seconds(rival))} the time."
+
+
+def _above(chosen: Run, baseline: Run, pair: Pair) -> str:
+    subject = f"Always answering the most frequent class gets {_right(baseline)} right"
+    if pair.p_corrected > ALPHA:
+        return f"{subject}, and {chosen.name} cannot be told apart from that ({probability(pair.p_corrected)})."
+    better = "clearly better" if pair.difference > 0 else "clearly worse"
+    return f"{subject}; {chosen.name} is {better} ({probability(pair.p_corrected)})."
+
+
+def _alone(chosen: Run, arms: bool) -> str:
+    low, high = chosen.metrics["interval"]
+    missing = "no fine-tuning run on the same images" if arms else "no other run on the same images"
+    few = " These are too few images to say much." if smallest_detectable(chosen.metrics["n"]) > FEW else ""
+    return (
+        f"{chosen.name} gets {_right(chosen)} right ({100 * chosen.metrics['accuracy']:.1f} %, 95 % interval "
+        f"{100 * low:.1f} to {100 * high:.1f} %); there is {missing} to compare it with.{few}"
+    )
+
+
+def _how_chosen(chosen: Run, among: Sequence[Run]) -> str:
+    if len(among) < 2:
+        return f"{chosen.name} is the only one of its kind here, so nothing was chosen."
+    if _selected_inside(among):
+        inside = chosen.selection["log_loss"]
+        return f"{chosen.name} was chosen among {len(among)} by its log loss inside train ({inside:.3f})."
+    return (
+        f"{chosen.name} was chosen among {len(among)} by its accuracy on the images it is judged on, which flatters "
+        "it: not every run records a log loss inside train."
+    )
+
+
+def _picked(rival: Run | None, arms: Sequence[Run]) -> list[str]:
+    """Return a warning where the arm in the verdict was picked on the evaluated images; it errs in the arm's favour."""
+    if rival is None or not rival.trainable or len(arms) < 2 or _selected_inside(arms):
+        return []
+    return [f"{rival.name} is the best of {len(arms)} arms on the images it is judged on, which flatters it."]
+
+
+def _random(runs: Sequence[Run]) -> list[str]:
+    networks = ", ".join(sorted({run.recipe["backbone"] for run in runs if is_random(run)}))
+    return [f"The weights of {networks} are random: a lower bound, not what it is worth."] if networks else []
+
+
+def _right(run: Run) -> str:
+    return f"{run.metrics['correct']} of {run.metrics['n']}"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{float(f'{value:.2g}'):,.0f}"
+
+
+def _payments(head: Run, extract: float, arms: Sequence[Run]) -> list[BreakEven]:
+    cache, fit = f"{head.recipe['backbone']} {head.recipe['layer']}", fit_seconds(head)
+    rows = [_payment(cache, "extracting again", "heads or folds", extract, extract + fit, fit, 0.0)]
+    for arm in arms:
+        rows.append(_payment(cache, arm.name, "heads or folds", extract, fit_seconds(arm), fit, 0.0))
+        if arm.curves:
+            rows.append(_payment(cache, arm.name, "epochs", extract, arm.seconds["fit"] / len(arm.curves), 0.0, fit))
+    return rows
+
+
+def _payment(
+    cache: str, instead_of: str, unit: str, extract: float, each: float, cached: float, once: float
+) -> BreakEven:
+    # The slack keeps (x + f) - f from making one use into two by a rounding error.
+    after = math.ceil((extract + once) / (each - cached) - 1e-9) if each > cached else None
+    return BreakEven(cache, instead_of, unit, extract, each, cached, once, after)
