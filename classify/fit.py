@@ -1,5 +1,7 @@
 """Fit: one head on cached embeddings, its hyper-parameters chosen inside the fitted rows."""
 
+import itertools
+import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -12,14 +14,22 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from ..cache.embeddings import Embeddings
+from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
-from .heads import Calibrated, Head, find_heads, find_temperature, scores
+from .heads import Calibrated, Head, find_head, find_temperature, scores
 from .isometry import UnitSpan
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .splits import Positions, Protocol, cut, protocol
+from .stats import learning_curve
+
+logger = logging.getLogger(__name__)
+
+CURVE_REPEATS = 10  # subsets per size of a learning curve
+SMALL = 2000  # rows that one thread fits faster than several, and the most in a subset of a learning curve
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,8 @@ class _Chosen:
 class Bench:
     """Embeddings under one protocol, prepared once for any number of heads.
 
-    Rows are brought to unit length and rotated into their span; both leave every head of the table its answers and
-    neither looks at a label.
+    Rows are brought to unit length and rotated into their span, see :class:`fc7.classify.isometry.UnitSpan`; neither
+    looks at a label.
 
     Parameters
     ----------
@@ -93,6 +103,12 @@ class Bench:
         on_epoch: Callable[[str], None] | None = None,
     ) -> Fitted:
         """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
+        if epochs is not None and epochs < 1:
+            raise UsageError(f"--epochs {epochs}: one or more are needed.")
+        if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
+            from .finetune import fit_stack
+
+            return fit_stack(self, epochs=epochs, progress=progress, on_epoch=on_epoch)
         started = time.perf_counter()
         steps = [*self._stations, *([self._whole] if len(self._stations) > 1 else [])]
         grid = list(ParameterGrid(head.grid))
@@ -106,8 +122,9 @@ class Bench:
             def tell(done: int, base: int = base) -> None:
                 progress(f"fit {head.name}", base + done, total)
 
-            chosen = station.choose(head, self.protocol.random_state, epochs, tell)
-            estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
+            with _threads(len(y)):
+                chosen = station.choose(head, self.protocol.random_state, epochs, tell)
+                estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
             if station.predicted is not None:
                 start = time.perf_counter()
                 probability[station.predicted] = estimator.predict_proba(self.embeddings.vectors[station.predicted])
@@ -117,6 +134,47 @@ class Bench:
         notes = [] if chosen.converged and converged else ["did not converge"]
         run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
         return Fitted(estimator, run, self.embeddings)
+
+    def learning_curve(self, head: Head, run: Run, *, progress: Progress = silent) -> list[dict[str, float]]:
+        """Return a run's accuracy on the evaluated rows against fitted images per class, for a given split.
+
+        Subsets of 2, 5, 10, 20, 50, ... images per class, ten of each, are prepared and fitted as all rows were, with
+        the run's hyper-parameters; the last point is the run itself. Subsets of more than 2,000 images are left out,
+        which keeps this about as long as the fit was. Empty where nothing smaller than all can be fitted.
+        """
+        fitted = self.protocol.pairs[0][0]
+        y = self.embeddings.y[fitted]
+        sizes = _curve_sizes(y, run)
+        if not sizes:
+            return []
+        score = self._scorer(head, run, len(sizes) * CURVE_REPEATS, progress)
+        try:
+            # Threads cost more than they bring on matrices this small, and far more on a busy machine.
+            with _threads(len(y)):
+                curve = learning_curve(score, y, sizes, CURVE_REPEATS, self.protocol.random_state)
+        except (DataError, ValueError, np.linalg.LinAlgError) as error:  # such as equal rows; the run is still good
+            logger.warning("no learning curve of %s: %s", run.name, error)
+            return []
+        whole = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
+        return [*curve, {"per_class": len(y) / len(self.embeddings.classes), **whole, "repeats": 1}]
+
+    def _scorer(self, head: Head, run: Run, total: int, progress: Progress) -> Callable[[Positions], float]:
+        """Return what fits on some of the fitted rows, by place, and gives the accuracy on the evaluated ones."""
+        fitted, held = self.protocol.pairs[0]
+        y, vectors = self.embeddings.y, self.embeddings.vectors
+        rows = vectors[held].astype(np.float32)
+        count = itertools.count(1)
+
+        def score(subset: Positions) -> float:
+            drawn = fitted[subset]
+            inputs = vectors[drawn].astype(np.float32)
+            prepared = UnitSpan().fit(inputs)
+            unfitted = _build(head, self.protocol.random_state, run.hyperparameters, None)
+            estimator, _ = _fit_quietly(unfitted, prepared.transform(inputs), y[drawn])
+            progress(f"learning curve {head.name}", next(count), total)
+            return float((scores(estimator, prepared.transform(rows)).argmax(axis=1) == y[held]).mean())
+
+        return score
 
     @cached_property
     def _stations(self) -> list["_Station"]:
@@ -149,6 +207,7 @@ class Bench:
             recipe=self.embeddings.recipe.to_dict(),
             weights_source=source,
             data={
+                "name": self.embeddings.name,
                 "fingerprint": self.fingerprint,
                 "classes": list(self.embeddings.classes),
                 "evaluated": self.protocol.evaluated,
@@ -216,7 +275,7 @@ def fit(
         See :func:`fc7.classify.splits.protocol`.
     """
     bench = Bench(embeddings, on=on, folds=folds, random_state=random_state, allow_leakage=allow_leakage)
-    return bench.fit(find_heads([head])[0], epochs=epochs, progress=progress, on_epoch=on_epoch)
+    return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
 
 
 class _Station:
@@ -243,7 +302,9 @@ class _Station:
     def choose(self, head: Head, seed: int, epochs: int | None, tell: Any) -> _Chosen:
         """Score every point of the grid on out-of-fold predictions; the first of the best wins."""
         best: _Chosen | None = None
-        for number, point in enumerate(ParameterGrid(head.grid)):
+        rows = min(len(inner) for inner, _ in self.folds)
+        points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
+        for number, point in enumerate(points):
             out = np.empty((len(self.y), len(self.embeddings.classes)))
             converged = True
             for fold, (inner, held) in enumerate(self.folds):
@@ -276,8 +337,23 @@ class _Station:
         return np.asarray(self.embeddings.vectors[rows], dtype=np.float32)
 
 
+def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
+    """Return 2, 5, 10, 20, 50, ... images per class: fewer than all, few enough to be quick, enough for neighbours."""
+    counts = np.bincount(y)
+    counts = counts[counts > 0]
+    steps = [step * 10**power for power in range(7) for step in (1, 2, 5)][1:]
+    least = max(2, -(-int(run.hyperparameters.get("n_neighbors", 0)) // len(counts)))
+    most = min(int(counts.min()), SMALL // len(counts))
+    return [size for size in steps if least <= size <= most and size * len(counts) < len(y)]
+
+
+def _threads(rows: int) -> threadpool_limits:
+    """Keep small problems on one thread: handing out their crumbs costs more than it saves."""
+    return threadpool_limits(1 if rows <= SMALL else None)
+
+
 def _build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:
-    options = {"epochs": epochs} if head.epochs and epochs else {}
+    options = {"epochs": epochs} if head.epochs and epochs is not None else {}
     return head.build(seed).set_params(**point, **options)
 
 
@@ -285,7 +361,10 @@ def _fit_quietly(estimator: Any, rows: npt.NDArray[Any], y: npt.NDArray[Any], **
     """Fit and say whether it converged; the record keeps that, the terminal needs it once, not per fold."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        estimator.fit(rows, y, **options)
+        try:
+            estimator.fit(rows, y, **options)
+        except ValueError as error:
+            raise DataError(f"{estimator} cannot be fitted on {len(rows)} images: {error}") from error
     return estimator, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 

@@ -11,13 +11,16 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
 from ..errors import UsageError
+from .centroid import Centroid
 from .linear import TorchLinear
+from .stack import ClassifierStack
 
 PROBABILITY_FLOOR = 1e-3  # neighbours and centroids answer 0; its logarithm must stay finite
 
@@ -34,12 +37,18 @@ class Head:
         Values to choose from inside train, the simplest first: ties go to the first.
     epochs
         The estimator has epochs and curves.
+    possible
+        Whether a point of the grid can be fitted on so many rows.
+    layer
+        The only layer whose embeddings it takes; empty for any.
     """
 
     name: str
     build: Callable[[int], BaseEstimator]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     epochs: bool = False
+    layer: str = ""
+    possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
 
 
 def _powers(first: int, last: int) -> list[float]:
@@ -62,17 +71,32 @@ HEADS = {
             "knn",
             lambda seed: KNeighborsClassifier(algorithm="brute"),
             {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
+            possible=lambda point, rows: point["n_neighbors"] <= rows,
         ),
-        Head("centroid", lambda seed: NearestCentroid()),
+        Head("centroid", lambda seed: Centroid()),
         Head(
             "torch-linear",
             lambda seed: TorchLinear(random_state=seed),
             {"learning_rate": [0.03, 0.1, 0.3], "weight_decay": [1e-2, 1e-4]},
             epochs=True,
         ),
+        Head("classifier", lambda seed: ClassifierStack("", {}, 0), epochs=True, layer="pool5"),
         Head("baseline", lambda seed: DummyClassifier(strategy="prior")),
     )
 }
+
+
+def find_head(name: str) -> Head:
+    """Return one head by name.
+
+    Raises
+    ------
+    UsageError
+        No such head.
+    """
+    if name not in HEADS:
+        raise UsageError(f"There is no head {name!r}. Heads: {', '.join(HEADS)}.")
+    return HEADS[name]
 
 
 def find_heads(names: str | Sequence[str]) -> list[Head]:
@@ -86,10 +110,7 @@ def find_heads(names: str | Sequence[str]) -> list[Head]:
     wanted = names.split(",") if isinstance(names, str) else list(names)
     if wanted == ["all"]:
         return list(HEADS.values())
-    unknown = [name for name in wanted if name not in HEADS]
-    if unknown:
-        raise UsageError(f"There is no head {unknown[0]!r}. Heads: {', '.join(HEADS)}.")
-    return [HEADS[name] for name in dict.fromkeys([*wanted, "baseline"])]
+    return [find_head(name) for name in dict.fromkeys([*wanted, "baseline"])]
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):
@@ -116,7 +137,10 @@ class Calibrated(ClassifierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         """Say whether the wrapped estimator is fitted."""
-        check_is_fitted(self.estimator)
+        try:
+            check_is_fitted(self.estimator)
+        except NotFittedError:
+            return False
         return True
 
     @property
@@ -124,13 +148,20 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         """The estimator's classes, in the order of the columns."""
         return np.asarray(self.estimator.classes_)
 
+    @property
+    def n_features_in_(self) -> int:
+        """Length of the rows that it takes."""
+        return int(self.estimator.n_features_in_)
+
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)``."""
+        check_is_fitted(self)
         return np.asarray(softmax(scores(self.estimator, X) / self.temperature, axis=1))
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n,)`` labels: the largest probability."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probability = self.predict_proba(X)  # first: it says so if nothing is fitted
+        return np.asarray(self.classes_[probability.argmax(axis=1)])
 
 
 def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -142,11 +173,17 @@ def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def find_temperature(out_of_fold: npt.NDArray[np.float64], y: npt.NDArray[np.intp]) -> tuple[float, float]:
-    """Return the temperature that minimises the log loss of scores ``(n, classes)``, and that log loss."""
+    """Return the temperature that minimises the log loss of scores ``(n, classes)``, and that log loss.
 
-    def log_loss(log_temperature: float) -> float:
+    One image in ``n + 1`` is taken to be of any class, as in Platt's (1999) smoothed targets: scores without a mistake
+    would otherwise be sharpened without limit, and the first mistake on new images cost as much as a hundred.
+    """
+    doubt = 1 / (len(y) + 1)
+
+    def losses(log_temperature: float) -> tuple[float, float]:
         logs = log_softmax(out_of_fold / np.exp(log_temperature), axis=1)
-        return float(-logs[np.arange(len(y)), y].mean())
+        plain = float(-logs[np.arange(len(y)), y].mean())
+        return (1 - doubt) * plain - doubt * float(logs.mean()), plain
 
-    found = minimize_scalar(log_loss, bounds=(-6, 6), method="bounded")
-    return float(np.exp(found.x)), float(found.fun)
+    found = minimize_scalar(lambda point: losses(point)[0], bounds=(-6, 6), method="bounded")
+    return float(np.exp(found.x)), losses(found.x)[1]

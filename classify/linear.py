@@ -68,12 +68,14 @@ class TorchLinear(ClassifierMixin, BaseEstimator):
         import torch
         from torch.nn import functional
 
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(f"epochs {self.epochs}, batch size {self.batch_size}: must be 1 or more.")
         rows, labels = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         inputs, targets = torch.from_numpy(rows), torch.from_numpy(codes)
         generator = torch.Generator().manual_seed(int(self.random_state))
-        layer = torch.nn.Linear(rows.shape[1], len(self.classes_))
+        layer: Any = torch.nn.utils.skip_init(torch.nn.Linear, rows.shape[1], len(self.classes_))
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
         steps = self.epochs * -(-len(rows) // self.batch_size)
@@ -115,7 +117,8 @@ class TorchLinear(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n,)`` labels."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probability = self.predict_proba(X)  # first: it says so if nothing is fitted
+        return np.asarray(self.classes_[probability.argmax(axis=1)])
 
     def _keep(self, layer: Any) -> None:
         self.coef_ = layer.weight.detach().numpy().copy()

@@ -9,7 +9,7 @@ from ..cache.store import Store
 from ..errors import BundleError, DataError
 from ..extract.backbones import Backbone, load_backbone
 from ..extract.embed import fill
-from ..extract.manifest import SUFFIXES, Image, Manifest
+from ..extract.manifest import Image, Manifest, refusal
 from ..extract.progress import Progress, silent
 from .bundle import Bundle
 
@@ -70,8 +70,10 @@ def predict(
     BundleError
         The weights found here are not those that the head was fitted on.
     """
-    manifest = Manifest(Path(), tuple(Image(path, "") for path in _expand(images)), bundle.classes)
-    if not len(manifest):
+    named = [Image(path, "") for path in _expand(images)]
+    refused = {image.path: reason for image in named if (reason := refusal(Path(image.path)))}
+    manifest = Manifest(Path(), tuple(image for image in named if image.path not in refused), bundle.classes)
+    if not named:
         raise DataError(f"There are no images in {', '.join(str(image) for image in images)}.")
     recipe = bundle.recipe
     backbone = load_backbone(
@@ -87,13 +89,13 @@ def predict(
     )
     _require_same(bundle, backbone)
     done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)[0]
-    reasons = {reject.path: reject.reason for reject in done.rejects}
+    reasons = refused | {reject.path: reject.reason for reject in done.rejects}
     store = Store(recipe, cache)
     kept = [image.path for image in manifest.images if image.path not in reasons]
     keys = [key for key in store.index.sha256([Path(path) for path in kept]) if isinstance(key, bytes)]
     rows: Any = bundle.predict_proba(store.rows(keys)) if keys else []
     answers = dict(zip(kept, rows, strict=True))
-    return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in manifest.images]
+    return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in named]
 
 
 def _answer(bundle: Bundle, path: str, row: Any, reasons: dict[str, str]) -> Prediction:
@@ -108,9 +110,7 @@ def _expand(images: Sequence[Path | str]) -> Iterator[str]:
     for image in images:
         path = Path(image)
         if path.is_dir():
-            yield from (
-                str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()
-            )
+            yield from (str(file) for file in sorted(path.rglob("*")) if not refusal(file))
         elif path.exists():
             yield str(path)
         else:

@@ -5,6 +5,7 @@ other script than its own (which only sorts and filters; without it everything c
 """
 
 import base64
+import contextlib
 import csv
 import hashlib
 import io
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, MissingExtra
+from ..errors import DataError, MissingExtra, UsageError
 from . import gallery, sections
 from .plain import pairs, shown, without_folders
 from .runs import Run, load_runs
@@ -49,12 +50,55 @@ def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | N
         thumbnails = beside if thumbnails is None and beside.is_dir() else thumbnails
         runs = load_runs(runs)
     page = _environment().get_template("report.html.jinja").render(_context(runs, thumbnails))
+    return _write(path, page)
+
+
+def publish(
+    folder: Path | str,
+    *,
+    html: Path | None = None,
+    markdown_file: Path | None = None,
+    csv_file: Path | None = None,
+) -> tuple[list[Run], list[Path]]:
+    """Write what is asked for from a folder of records, and return the records and the files.
+
+    Raises
+    ------
+    UsageError
+        Nothing is asked for.
+    DataError, MissingExtra
+        See :func:`report`.
+    """
+    if not (html or markdown_file or csv_file):
+        raise UsageError("Nothing to write: name a file with -o FILE.html, --markdown FILE.md or --csv FILE.csv.")
+    folder = Path(folder)
+    runs = load_runs(folder)
+    beside = folder / "thumbnails"
+    written = [report(runs, html, thumbnails=beside if beside.is_dir() else None)] if html else []
+    written += [_write(markdown_file, markdown(runs))] if markdown_file else []
+    written += [_write(csv_file, csv_table(runs))] if csv_file else []
+    return runs, written
+
+
+def sizes(files: Sequence[Path]) -> list[str]:
+    """Return a line per file: what it is called and how large it is."""
+    return [f"Wrote {file}: {_size(file.stat().st_size)}" for file in files]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def _write(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
     own = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        own.write_bytes(page.encode("utf-8"))
+        own.write_bytes(text.encode("utf-8", "backslashreplace"))
         own.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            own.unlink(missing_ok=True)
         raise DataError(f"The report {path} cannot be written: {error.strerror or error}.") from error
     return path
 
@@ -80,7 +124,7 @@ def markdown(runs: Sequence[Run]) -> str:
             f"{row['accuracy']:.3f}",
             f"{row['low']:.3f} to {row['high']:.3f}",
             str(row["n"]),
-            f"{row['log_loss']:.3f}",
+            "" if row["log_loss"] is None else f"{row['log_loss']:.3f}",
         ]
         rows.append([row["name"], *figures, inside, row["duration"], row["hyperparameters"], "; ".join(row["notes"])])
     cells = [head, ["---"] * len(head), *([_words(cell) for cell in row] for row in rows)]
@@ -118,7 +162,7 @@ def _record(run: Run) -> dict[str, Any]:
         "interval_low": low,
         "interval_high": high,
         "selection_accuracy": run.selection.get("accuracy", ""),
-        **{f"seconds_{stage}": seconds for stage, seconds in run.seconds.items()},
+        **{f"seconds_{stage}": seconds for stage, seconds in run.seconds.items() if not run.elsewhere},
         "hyperparameters": pairs(run.hyperparameters),
         "notes": "; ".join(without_folders(note) for note in run.notes),
     }

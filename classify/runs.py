@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -15,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..cache.embeddings import Embeddings
+from ..cache.embeddings import Rows
 from ..errors import DataError
+from .schema import check
 
 logger = logging.getLogger(__name__)
 
-RECORD = 1  # raise it when a field changes its meaning; records of another number are refused
+# Raise it, here and in run.schema.json, when a field changes its meaning; records of another number are refused.
+RECORD = 1
+ELSEWHERE = "elsewhere"  # the backbone of predictions that other tools made
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Run:
         same id need not be done again.
     head, trainable
         The head on cached embeddings, or (``head|classifier|all``) what was fine-tuned from pixels; the other is empty.
+        Predictions from elsewhere have the name they were given as head.
     recipe
         The embedding's recipe as a dict, with its ``id``.
     data
@@ -44,17 +49,19 @@ class Run:
     hyperparameters
         The chosen ones.
     metrics
-        See :class:`fc7.classify.metrics.Metrics`.
+        See :class:`fc7.classify.metrics.Metrics`; ``log_loss`` and ``calibration_error`` are None for predictions
+        without probabilities.
     seconds
         Per stage: ``extract`` (decode + forward + write, when the rows were computed in this run), ``fit`` (search
-        included), ``predict``.
+        included), ``predict``; all 0 for predictions from elsewhere.
     predictions
         Columns of equal length: ``path``, ``key`` (16 hex digits of the image's sha256, the name of its thumbnail),
         ``label`` and ``probability`` (positions in and rows over ``classes``).
     curves
         One dict per epoch where there are epochs: ``epoch, train_loss, train_accuracy, val_loss, val_accuracy``.
     learning_curve
-        Where it was measured, one dict per training size: ``per_class, accuracy, low, high, repeats``.
+        Where it was measured, one dict per training size: ``per_class, accuracy, low, high, repeats``; the last is the
+        run itself, on all its images.
     notes
         What a reader must know: random weights, no convergence.
     """
@@ -79,13 +86,15 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What the run is called in a table: ``vgg16 gap logreg``, ``vgg16 finetune all``."""
-        network = self.recipe["backbone"]
-        return (
-            f"{network} finetune {self.trainable}"
-            if self.trainable
-            else f"{network} {self.recipe['layer']} {self.head}"
-        )
+        """What the run is called in a table: ``vgg16 gap logreg``, ``vgg16 finetune all``, ``elsewhere NAME``."""
+        network, layer = self.recipe["backbone"], self.recipe["layer"]
+        words = [network, "finetune", self.trainable] if self.trainable else [network, layer, self.head]
+        return " ".join(word for word in words if word)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another tool made the predictions: nothing is known of their cost or of how they were chosen."""
+        return bool(self.recipe["backbone"] == ELSEWHERE)
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -128,30 +137,46 @@ class Run:
         Raises
         ------
         DataError
-            Not a run record of this version.
+            Not a run record of this version; the message names the field and what is wrong with it.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+            if not isinstance(values, dict):
+                raise ValueError(f"a JSON {type(values).__name__} where an object was expected")
             found = values.get("record")
             if found != RECORD:
                 raise DataError(f"{path} is not a run record that this version reads: record {found!r}, not {RECORD}.")
-            return cls(**values)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            check(values)
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path} is not a run record: {error}") from error
+        return cls(**values)
 
 
 def load_runs(folder: Path) -> list[Run]:
-    """Return all records of a folder, best accuracy first.
+    """Return all records of a folder, best accuracy first; files that are no records are left out with a warning.
 
     Raises
     ------
     DataError
-        None there, or one is not readable.
+        No readable one is there.
     """
-    runs = [Run.load(path) for path in sorted(folder.glob("*.json"))]
+    runs = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            runs.append(Run.load(path))
+        except DataError as error:  # one damaged record must not lose the others
+            logger.warning("left out: %s", error)
     if not runs:
         raise DataError(f"No run records in {folder}. Make some with: fc7 compare DATA -o {folder}")
-    return sorted(runs, key=lambda run: (-run.metrics["accuracy"], run.metrics["log_loss"]))
+    return sorted(runs, key=lambda run: (-run.metrics["accuracy"], _or_infinite(run.metrics["log_loss"]), run.name))
+
+
+def _or_infinite(log_loss: float | None) -> float:
+    return math.inf if log_loss is None else log_loss
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def run_id(decides: Mapping[str, Any]) -> str:
@@ -159,7 +184,7 @@ def run_id(decides: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def fingerprint(embeddings: Embeddings) -> str:
+def fingerprint(embeddings: Rows) -> str:
     """Return the sha256 over the rows' keys, labels, splits and groups, whatever their order on disk."""
     rows = zip(embeddings.sha256, embeddings.labels, embeddings.split, embeddings.group, strict=True)
     lines = sorted(f"{key.tobytes().hex()} {label!s} {split!s} {group!s}" for key, label, split, group in rows)
@@ -178,7 +203,7 @@ def machine() -> dict[str, Any]:
     return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
 
 
-def predictions(embeddings: Embeddings, probability: npt.NDArray[np.float64]) -> dict[str, list[Any]]:
+def predictions(embeddings: Rows, probability: npt.NDArray[np.float64]) -> dict[str, list[Any]]:
     """Return the columns of a record's predictions on these images; probabilities keep six decimals."""
     return {
         "path": [str(path) for path in embeddings.paths],

@@ -24,7 +24,9 @@ LONG = 40  # characters; longer values, such as hashes, have a line of their own
 
 
 def kind(run: Run) -> str:
-    """Return what decides a run's colour and shape: ``random``, ``tuned``, ``baseline`` or ``head``."""
+    """Return what decides a run's colour and shape: ``elsewhere``, ``random``, ``tuned``, ``baseline`` or ``head``."""
+    if run.elsewhere:
+        return "elsewhere"
     if run.trainable:
         return "random" if is_random(run) else "tuned"
     if run.head in BASELINES:
@@ -59,8 +61,8 @@ def table(runs: Sequence[Run], chosen: Run) -> list[Values]:
             "log_loss": run.metrics["log_loss"],
             "calibration_error": run.metrics["calibration_error"],
             "selection": run.selection.get("accuracy"),
-            "seconds": fit_seconds(run),
-            "duration": duration(fit_seconds(run)),
+            "seconds": -1 if run.elsewhere else fit_seconds(run),
+            "duration": "" if run.elsewhere else duration(fit_seconds(run)),
             "hyperparameters": named(run.hyperparameters),
             "notes": [without_folders(note) for note in run.notes],
             "random": is_random(run),
@@ -87,7 +89,10 @@ def tests(runs: Sequence[Run], chosen: Run) -> Values:
 
 
 def speed(runs: Sequence[Run], fought: Contest) -> Values:
-    """Return the plot of accuracy against seconds, wide and narrow."""
+    """Return the plot of accuracy against seconds, wide and narrow, of the runs that were timed; empty without any."""
+    timed = [run for run in runs if not run.elsewhere]
+    if not timed:
+        return {}
     names, important = labels(runs), {fought.chosen.id, *fought.pairs}
     usual = f"{shown(fought.chosen.recipe['backbone'])} "
     marks = [
@@ -100,10 +105,10 @@ def speed(runs: Sequence[Run], fought: Contest) -> Values:
             tuple(run.metrics["interval"]),
             run.id in important,
         )
-        for run in runs
+        for run in timed
     ]
     extract = fought.chosen.seconds.get("extract", 0.0)
-    kinds = sorted({kind(run) for run in runs})
+    kinds = sorted({kind(run) for run in timed})
     return {size: plots.scatter(marks, extract, width) for size, width in _SIZES.items()} | {"kinds": kinds}
 
 
@@ -143,9 +148,11 @@ def confusion(run: Run) -> Values:
 
 
 def calibrations(runs: Sequence[Run]) -> list[Values]:
-    """Return the calibration plots of these runs."""
+    """Return the calibration plots of these runs, of those with probabilities."""
     drawn = []
     for run in runs:
+        if run.metrics["calibration_error"] is None:
+            continue
         confidence = np.asarray(run.predictions["probability"]).max(axis=1)
         error = run.metrics["calibration_error"]
         plot = plots.calibration(run.right, confidence, kind(run), shown(run.name))
@@ -187,13 +194,16 @@ def provenance(runs: Sequence[Run]) -> Values:
         {"source": without_folders(run.weights_source), "random": is_random(run)}
         | {name: value(item) for name, item in run.recipe.items()}
         for run in runs
+        if not run.elsewhere
     ]
     return {
         "data": _once([row | {"name": without_folders(str(row["name"] or ""))} for row in data]),
         "recipes": _once([dict(sorted(row.items(), key=lambda item: len(str(item[1])) > LONG)) for row in recipes]),
         "long": LONG,
-        "versions": _once([{name: without_folders(item) for name, item in run.versions.items()} for run in runs]),
-        "machines": _once([{name: value(item) for name, item in run.machine.items()} for run in runs]),
+        "versions": _once(
+            [{name: without_folders(item) for name, item in run.versions.items()} for run in runs if run.versions]
+        ),
+        "machines": _once([{name: value(item) for name, item in run.machine.items()} for run in runs if run.machine]),
     }
 
 
@@ -204,14 +214,20 @@ def tiles_of(fought: Contest) -> list[Values]:
         {
             "name": run.name,
             "kind": kind(run),
-            "title": "Fine-tuning" if run.trainable else "Cached head" if run is fought.chosen else "Next best head",
+            "title": _title(run, run is fought.chosen),
             "accuracy": run.metrics["accuracy"],
             "interval": run.metrics["interval"],
             "right": f"{run.metrics['correct']} of {run.metrics['n']}",
-            "duration": duration(fit_seconds(run)),
+            "duration": "not timed here" if run.elsewhere else duration(fit_seconds(run)),
         }
         for run in sides
     ]
+
+
+def _title(run: Run, chosen: bool) -> str:
+    if run.elsewhere:
+        return "From elsewhere"
+    return "Fine-tuning" if run.trainable else "Cached head" if chosen else "Next best head"
 
 
 def difference(fought: Contest) -> Values | None:

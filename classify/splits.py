@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cache.embeddings import Rows
-from ..errors import DataError, LeakageError
+from ..errors import DataError, LeakageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,9 @@ def protocol(
         A class has too few images for the folds, one image has two labels, or there is nothing to evaluate on.
     """
     _refuse_two_labels(images)
-    present = set(images.split) - {""}
+    if folds is not None and folds < 2:
+        raise UsageError(f"--folds {folds}: two or more are needed.")
+    present = {str(split) for split in images.split} - {""}
     if not present:
         if on:
             raise DataError(f"There is no split {on!r}: the data set has no splits, so it is cross-validated.")
@@ -96,18 +98,23 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
 
     groups = _groups(images, rows)
     y = images.y[rows]
-    folds = min(folds, int(np.bincount(y).min(initial=folds, where=np.bincount(y) > 0)))
+    counts = Counter(str(label) for label in images.labels[rows])
+    folds = min(folds, *counts.values(), len(set(groups)))
+    if folds < 2:
+        raise DataError(
+            f"One image of a class cannot be fitted on and held out: {dict(sorted(counts.items()))}. Add images."
+        )
     if len(set(groups)) == len(rows):
         pairs = StratifiedKFold(folds, shuffle=True, random_state=random_state).split(rows, y)
     else:
         pairs = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state).split(rows, y, groups)
     found = [(rows[fitted], rows[held]) for fitted, held in pairs]
     for fitted, _ in found:
-        absent = set(images.labels[rows]) - set(images.labels[fitted])
+        absent = counts.keys() - {str(label) for label in images.labels[fitted]}
         if absent:
             raise DataError(
-                f"{folds} folds leave one without class {min(absent)!r} to fit on: its images are copies or of too few "
-                "groups. Lower --folds, or add images."
+                f"{folds} folds leave one without class {min(absent)!r} to fit on: copies and groups stay together. "
+                f"All classes: {dict(sorted(counts.items()))}. Lower --folds, or add images."
             )
     return found
 

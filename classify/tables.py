@@ -12,9 +12,9 @@ COLUMNS = (
     "95 %",
     "n",
     "log loss",
+    "fit s",
     "acc inside",
     "loss inside",
-    "fit s",
     "chosen",
 )
 
@@ -25,18 +25,23 @@ def comparison(runs: Sequence[Run]) -> list[list[str]]:
         [
             run.recipe["backbone"],
             run.recipe["layer"],
-            run.head,
+            run.head or f"finetune {run.trainable}",
             f"{run.metrics['accuracy']:.3f}",
             interval(run),
             str(run.metrics["n"]),
-            f"{run.metrics['log_loss']:.3f}",
-            f"{run.selection['accuracy']:.3f}",
-            f"{run.selection['log_loss']:.3f}",
-            f"{run.seconds['fit']:.2f}",
+            figure(run.metrics["log_loss"]),
+            "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
+            figure(run.selection.get("accuracy")),
+            figure(run.selection.get("log_loss")),
             ", ".join([hyperparameters(run), *run.notes]).lstrip(", "),
         ]
         for run in runs
     ]
+
+
+def figure(value: float | None) -> str:
+    """Return three decimals, or nothing where nothing was measured."""
+    return "" if value is None else f"{value:.3f}"
 
 
 def line(run: Run) -> str:

@@ -62,8 +62,9 @@ def verdict(runs: Sequence[Run]) -> str:
 def findings(runs: Sequence[Run]) -> list[str]:
     """Return the verdict as sentences; the first is the answer, the others are what it rests on.
 
-    The best cached head, by its accuracy *inside train*, is set against the fine-tuning arms (against the runner-up
-    where there are none) and the baseline. These comparisons are planned, so Holm's correction is over them only.
+    The best cached head, by its log loss *inside train*, is set against the fine-tuning arms and predictions from
+    elsewhere (against the runner-up where there are none) and the baseline. These comparisons are planned, so Holm's
+    correction is over them only.
 
     - p <= 0.05: one beats the other.
     - else, where n could not have shown a difference of 10 points even in the best case: too few images to say.
@@ -80,7 +81,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
     said = (
         _against(chosen, rival, pairs[rival.id], len(pairs))
         if rival
-        else [_alone(chosen, bool(arms) and not chosen.trainable)]
+        else [_alone(chosen, bool(arms) and not _is_arm(chosen))]
     )
     if fought.baseline:
         said.append(_above(chosen, fought.baseline, pairs[fought.baseline.id]))
@@ -98,7 +99,7 @@ def contest(runs: Sequence[Run]) -> Contest:
     chosen = choose(runs)
     arms, heads, baselines = _sorts(runs)
     others = [run for run in heads or arms if run is not chosen]
-    rivals = arms if arms and not chosen.trainable else ranked(others)[:1]
+    rivals = arms if arms and not _is_arm(chosen) else ranked(others)[:1]
     baselines = [run for run in baselines if run is not chosen][:1]  # the same for every cache: one will do
     pairs = {pair.second: pair for pair in compare_planned(chosen, [*rivals, *baselines])}
     paired = [run for run in ranked(rivals) if run.id in pairs]
@@ -179,10 +180,14 @@ def is_random(run: Run) -> bool:
 
 
 def _sorts(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
-    """Return fine-tuning arms, heads and baselines."""
-    arms = [run for run in runs if run.trainable]
-    baselines = [run for run in runs if not run.trainable and run.head in BASELINES]
-    return arms, [run for run in runs if not run.trainable and run.head not in BASELINES], baselines
+    """Return what cached heads are set against (fine-tuning, elsewhere), heads, and baselines."""
+    arms = [run for run in runs if _is_arm(run)]
+    baselines = [run for run in runs if not _is_arm(run) and run.head in BASELINES]
+    return arms, [run for run in runs if not _is_arm(run) and run.head not in BASELINES], baselines
+
+
+def _is_arm(run: Run) -> bool:
+    return bool(run.trainable) or run.elsewhere
 
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
@@ -197,12 +202,22 @@ def _selected_inside(runs: Sequence[Run]) -> bool:
 
 
 def _called(run: Run) -> str:
+    if run.elsewhere:
+        return f'"{run.head}" (from elsewhere)'
     return "fine-tuning" if run.trainable else "the cached head"
+
+
+def _names(chosen: Run, rival: Run) -> tuple[str, str]:
+    """Return what the answer calls the two; names stand in quotes, so that a sentence may begin with one as it is."""
+    if not _is_arm(chosen) and not _is_arm(rival):
+        return _called(chosen), "the next best head"
+    same = _called(chosen) == _called(rival)
+    return (f'"{chosen.name}"', f'"{rival.name}"') if same else (_called(chosen), _called(rival))
 
 
 def _against(chosen: Run, rival: Run, pair: Pair, planned: int) -> list[str]:
     """Return the answer and what it rests on."""
-    one, other = _called(chosen), _called(rival) if rival.trainable != chosen.trainable else "the next best head"
+    one, other = _names(chosen, rival)
     if pair.p_corrected <= ALPHA:
         winner, loser = (one, other) if pair.difference > 0 else (other, one)
         answer = f"{winner} beats {loser} on {pair.n} images"
@@ -211,7 +226,7 @@ def _against(chosen: Run, rival: Run, pair: Pair, planned: int) -> list[str]:
     else:
         answer = f"{one} and {other} cannot be told apart on {pair.n} images"
     times = fit_seconds(chosen), fit_seconds(rival)
-    if rival.trainable and not chosen.trainable:
+    if rival.trainable and not _is_arm(chosen):
         answer += f"; the head took {ratio(*times)} the time"
     return [
         f"{answer[0].upper()}{answer[1:]}.",
@@ -243,6 +258,9 @@ def _limit(pair: Pair) -> str:
 
 
 def _times(chosen: Run, rival: Run) -> str:
+    strangers = [run.name for run in (chosen, rival) if run.elsewhere]
+    if strangers:
+        return f"What {' and '.join(strangers)} cost is not known."
     text = f"{chosen.name} took {duration(fit_seconds(chosen))}, {rival.name} {duration(fit_seconds(rival))}"
     extract = chosen.seconds.get("extract", 0.0)
     if not extract or chosen.trainable:
@@ -285,9 +303,10 @@ def _how_chosen(chosen: Run, among: Sequence[Run]) -> str:
 
 def _picked(rival: Run | None, arms: Sequence[Run]) -> list[str]:
     """Return a warning where the arm in the verdict was picked on the evaluated images; it errs in the arm's favour."""
-    if rival is None or not rival.trainable or len(arms) < 2 or _selected_inside(arms):
+    if rival is None or not _is_arm(rival) or len(arms) < 2 or _selected_inside(arms):
         return []
-    return [f"{rival.name} is the best of {len(arms)} arms on the images it is judged on, which flatters it."]
+    what = "arms" if all(run.trainable for run in arms) else "rivals"
+    return [f"{rival.name} is the best of {len(arms)} {what} on the images it is judged on, which flatters it."]
 
 
 def _random(runs: Sequence[Run]) -> list[str]:

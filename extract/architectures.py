@@ -38,7 +38,7 @@ class Architecture:
     layers
         Layers by their fc7 name; any other name is taken for a node of torchvision's feature extractor.
     default_layer
-        The penultimate one.
+        The penultimate one; empty where the network does not end in a linear layer.
     file, megabytes
         Of torchvision's default weights.
     gmacs
@@ -66,11 +66,12 @@ class Architecture:
         if name in self.layers:
             return self.layers[name]
         if name not in _nodes(self.name):
-            raise UsageError(
-                f"{self.name} has no layer {name!r}. Layers: {', '.join(self.layers)}, "
-                f"or a node such as {', '.join(_nodes(self.name)[1:3])}."
-            )
+            raise UsageError(f"{self.name} has no layer {name!r}. Layers: {self.suggestions()}.")
         return Layer(name, _dim(self.name, name, self.transform.crop))
+
+    def suggestions(self) -> str:
+        """Return the named layers and the last nodes, for a message."""
+        return f"{', '.join(self.layers)}, or a node such as {', '.join(_nodes(self.name)[-3:])}"
 
     def published(self, name: str = "") -> tuple[str, float]:
         """Return the URL and the size in MB of torchvision's weights, the default ones or those of that name."""
@@ -87,14 +88,18 @@ class Architecture:
         net: torch.nn.Module = _skeleton(self.name)
         return net
 
-    def initialise(self, seed: int) -> "dict[str, torch.Tensor]":
-        """Return seeded parameters; torch's global generator is left as it was."""
+    def construct(self, seed: int) -> "torch.nn.Module":
+        """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            state: dict[str, torch.Tensor] = _construct(self.name).state_dict()
-        return state
+            net: torch.nn.Module = _construct(self.name)
+        return net
+
+    def initialise(self, seed: int) -> "dict[str, torch.Tensor]":
+        """Return seeded parameters."""
+        return self.construct(seed).state_dict()
 
 
 def _classic(
@@ -146,6 +151,14 @@ def names() -> list[str]:
     return [*KNOWN, *(name for name in torchvision.models.list_models(torchvision.models) if name not in KNOWN)]
 
 
+def listed(name: str) -> tuple[str, float, list[str]]:
+    """Return the default weights' URL and size in MB, and the named layers, without tracing the network."""
+    if name in KNOWN:
+        return *KNOWN[name].published(), list(KNOWN[name].layers)
+    weights = _enum(name).DEFAULT
+    return weights.url, weights.meta["_file_size"], ["penultimate", "logits"]
+
+
 @cache
 def _from_torchvision(name: str) -> Architecture:
     import torch
@@ -159,15 +172,20 @@ def _from_torchvision(name: str) -> Architecture:
     )
     linear = [path for path, module in _skeleton(name).named_modules() if isinstance(module, torch.nn.Linear)]
     nodes = _nodes(name)
-    if not linear or linear[-1] not in nodes:
-        raise UsageError(f"{name} has no last linear layer to tap before; name a node with --layer: {nodes[-4:]}.")
-    penultimate = nodes[nodes.index(linear[-1]) - 1]
-    layers = {
-        "penultimate": Layer(penultimate, _dim(name, penultimate, transform.crop)),
-        "logits": Layer(linear[-1], _dim(name, linear[-1], transform.crop)),
-    }
+    taps = {"logits": nodes[-1]}
+    if linear and linear[-1] in nodes:
+        taps = {"penultimate": nodes[nodes.index(linear[-1]) - 1]} | taps
+    layers = {layer: Layer(node, _dim(name, node, transform.crop)) for layer, node in taps.items()}
     file = weights.url.removeprefix(DOWNLOADS)
-    return Architecture(name, layers, "penultimate", file, weights.meta["_file_size"], weights.meta["_ops"], transform)
+    return Architecture(
+        name,
+        layers,
+        "penultimate" if "penultimate" in layers else "",
+        file,
+        weights.meta["_file_size"],
+        weights.meta["_ops"],
+        transform,
+    )
 
 
 def _enum(name: str) -> Any:
@@ -178,8 +196,8 @@ def _enum(name: str) -> Any:
 
 # What torchvision sets when it is given weights; without it the pretrained parameters meet another input.
 _CONSTRUCTED = {
-    "googlenet": {"transform_input": True, "init_weights": False},
-    "inception_v3": {"transform_input": True, "init_weights": False},
+    "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": False},
+    "inception_v3": {"transform_input": True, "init_weights": False, "aux_logits": False},
 }
 
 

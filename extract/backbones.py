@@ -99,10 +99,12 @@ class Backbone:
 
     @cached_property
     def network(self) -> "torch.nn.Module":
-        """The module, on its device, channels last."""
+        """The module, on its device, channels last, from pixels to vectors."""
         import torch
 
-        module = self._network().eval().requires_grad_(False)
+        from .network import Normalised
+
+        module = Normalised(self._network(), self.recipes[0].transform).eval().requires_grad_(False)
         return module.to(self.device).to(memory_format=torch.channels_last)
 
     def load(self) -> None:
@@ -126,17 +128,14 @@ class Backbone:
 
         from .network import exact_float32
 
-        transform, bf16 = self.recipes[0].transform, self.recipes[0].precision == "bf16"
+        bf16 = self.recipes[0].precision == "bf16"
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
         with torch.inference_mode(), exact_float32(), autocast:
             pixels = torch.from_numpy(batch)
             if self.device.type == "cuda":
                 pixels = pixels.pin_memory()
-            # NHWC seen as NCHW is what channels_last means: no copy.
-            images = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-            mean = torch.tensor(transform.mean, device=self.device).view(3, 1, 1)
-            std = torch.tensor(transform.std, device=self.device).view(3, 1, 1)
-            return [vectors.float().cpu().numpy() for vectors in self.network(images.sub_(mean).div_(std))]
+            vectors = self.network(pixels.to(self.device, non_blocking=True))
+            return [one.float().cpu().numpy() for one in vectors]
 
 
 def load_backbone(
@@ -186,6 +185,8 @@ def load_backbone(
         raise UsageError(f"batch size {batch_size}: must be 1 or more.")
     net = architecture(name)
     layers = [layer] if isinstance(layer, str) else list(layer or [net.default_layer])
+    if layers == [""]:
+        raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
     taps = {one: net.layer(one) for one in layers}
     source = find_weights(weights, net, progress=progress)
     directory = open_directory(Path(cache) if cache is not None else default_directory())

@@ -111,6 +111,7 @@ def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> Rows:
         group=_column(image.group for image, _ in kept),
         sha256=np.frombuffer(b"".join(key for _, key in kept), np.uint8).reshape(len(kept), KEY_BYTES),
         classes=manifest.classes,
+        name=manifest.name,
     )
 
 

@@ -47,12 +47,15 @@ class Manifest:
         Sorted class names of ``train`` (of everything where there is no split).
     rejects
         Files found where images belong that are none.
+    name
+        What the folder or csv is called, without where it lies.
     """
 
     root: Path
     images: tuple[Image, ...]
     classes: tuple[str, ...]
     rejects: tuple[Reject, ...] = ()
+    name: str = ""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -90,7 +93,8 @@ def read_manifest(data: Path | str) -> Manifest:
         raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group]).")
     else:
         raise DataError(f"There is no {data}. Name a folder of class folders, or a csv with path,label.")
-    return Manifest(root, tuple(images), _classes(data, images, rejects), tuple(rejects))
+    name = data.resolve().name  # of "." too
+    return Manifest(root, tuple(images), _classes(data, images, rejects), tuple(rejects), name)
 
 
 def _classes(data: Path, images: list[Image], rejects: list[Reject]) -> tuple[str, ...]:
@@ -119,7 +123,7 @@ def _read_folder(root: Path) -> tuple[list[Image], list[Reject]]:
             before = len(images)
             for path in _walk(folder, ()):
                 relative = path.relative_to(root).as_posix()
-                reason = _refusal(path)
+                reason = refusal(path)
                 if reason:
                     rejects.append(Reject(relative, reason))
                 else:
@@ -151,7 +155,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _refusal(path: Path) -> str:
+def refusal(path: Path) -> str:
     """Return why a file is not taken for an image, before it is opened; empty if it is."""
     if path.suffix.lower() not in SUFFIXES:
         return f"suffix {path.suffix!r} is not one of {' '.join(SUFFIXES)}"
@@ -180,7 +184,7 @@ def _read_csv(path: Path) -> tuple[list[Image], list[Reject]]:
             raise DataError(f"{path}, line {line}: path or label is empty.")
         if "split" in columns and image.split not in SPLITS:
             raise DataError(f"{path}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
-        reason = _refusal(path.parent / image.path)
+        reason = refusal(path.parent / image.path)
         images += [] if reason else [image]
         rejects += [Reject(image.path, reason)] if reason else []
     absent = [reject.path for reject in rejects if not (path.parent / reject.path).exists()]

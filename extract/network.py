@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from ..cache.recipe import Transform
 from ..errors import WeightsError
 from .architectures import Architecture, Layer
 from .weights import Weights
@@ -56,6 +58,74 @@ class Tapped(torch.nn.Module):
         """Return ``(B, dim)`` for each tapped layer, from normalised ``(B, 3, H, W)``."""
         outputs = self.cut(images)
         return [outputs[tap.node].mean(dim=(2, 3)) if tap.pooled else outputs[tap.node].flatten(1) for tap in self.taps]
+
+
+class Normalised(torch.nn.Module):
+    """A network that takes pixels: ``(B, H, W, 3)`` uint8 RGB, normalised on the device as the transform says."""
+
+    def __init__(self, network: torch.nn.Module, transform: Transform) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(transform.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(transform.std).view(3, 1, 1), persistent=False)
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def forward(self, pixels: torch.Tensor) -> Any:
+        """Return what the network returns."""
+        images = pixels.permute(0, 3, 1, 2).float().div_(255)  # NHWC seen as NCHW is channels_last: no copy
+        return self.network(images.sub_(self.mean).div_(self.std))
+
+
+def with_classes(
+    net: Architecture, classes: int, weights: Weights, sha256: str, seed: int
+) -> tuple[torch.nn.Module, str, frozenset[str]]:
+    """Return the whole network with a new last layer, ready to be trained.
+
+    Parameters
+    ----------
+    classes
+        Outputs of the last layer.
+    weights, sha256
+        Pretrained parameters; what they lack is initialised from the seed, as the last layer always is.
+
+    Returns
+    -------
+    module, last, new
+        The network in eval mode, the name of its last layer, and the names of all parameters without pretrained values.
+
+    Raises
+    ------
+    WeightsError
+        The weights have nothing for this network, or a shape differs.
+    """
+    module = net.construct(seed)
+    last, old = [
+        (name, part) for name, part in module.named_modules() if isinstance(part, torch.nn.Linear | torch.nn.Conv2d)
+    ][-1]
+    parent = module.get_submodule(last.rpartition(".")[0])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        setattr(parent, last.rpartition(".")[2], _like(old, classes))
+    state = weights.state_dict(sha256)
+    own = module.state_dict().keys()
+    present = {name: value for name, value in state.items() if name in own and not name.startswith(f"{last}.")}
+    if not present:
+        raise WeightsError(f"The weights {weights.source} have none of the {len(own)} tensors of {net.name}.")
+    try:
+        module.load_state_dict(present, strict=False)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise WeightsError(f"The weights {weights.source} do not fit {net.name}: {reason}") from error
+    new = {name for name, _ in module.named_parameters()} - present.keys()
+    return module.eval(), last, frozenset(new)
+
+
+def _like(layer: torch.nn.Linear | torch.nn.Conv2d, outputs: int) -> torch.nn.Module:
+    if isinstance(layer, torch.nn.Linear):
+        return torch.nn.Linear(layer.in_features, outputs)
+    return torch.nn.Conv2d(layer.in_channels, outputs, kernel_size=1)
 
 
 def _cut(net: Architecture, taps: Sequence[Layer]) -> torch.nn.Module:

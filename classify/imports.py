@@ -1,0 +1,217 @@
+"""Imports: predictions that other tools made, as run records under the same tests."""
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, UsageError
+from .heads import HEADS
+from .metrics import measure
+from .runs import ELSEWHERE, Run, run_id
+
+logger = logging.getLogger(__name__)
+
+NO_PROBABILITIES = "predictions without probabilities"
+ANSWERS = ("predicted", "label")  # columns of class names, where there is no column per class
+SUM_TOLERANCE = 0.01  # of an image's probabilities; files keep few decimals
+
+Rows = list[dict[str, str]]
+Matrix = npt.NDArray[np.float64]
+
+
+def read_results(path: Path | str, name: str, like: Run) -> Run:
+    """Read the predictions of another tool and return their record.
+
+    Parameters
+    ----------
+    path
+        A csv with ``path`` (or file names, where they are unique) and one column of probabilities per class, called
+        like the classes; or, instead of those, ``predicted`` or ``label`` with the predicted class.
+    name
+        What the run is called.
+    like
+        A run of the comparison: the file must predict exactly its images.
+
+    Raises
+    ------
+    DataError
+        Not such a file, or images are missing, unknown or there twice.
+    UsageError
+        `name` is empty, or that of a head.
+    """
+    check_name(name)
+    probability, hard = read_predictions(path, like.data["classes"], like.predictions["path"])
+    notes = [f"from {Path(path).name}"]
+    return Run(
+        # The content is not part of the id: a corrected file replaces the record of the one before.
+        id=run_id({ELSEWHERE: name, "data": like.data.get("fingerprint"), "evaluated": like.data["evaluated"]}),
+        head=name,
+        trainable="",
+        recipe={"backbone": ELSEWHERE, "layer": ""},
+        weights_source="",
+        data=dict(like.data),
+        selection={},
+        hyperparameters={},
+        metrics=_metrics(np.asarray(like.predictions["label"]), probability, hard),
+        seconds={"extract": 0.0, "fit": 0.0, "predict": 0.0},
+        predictions=like.predictions
+        | {"probability": [[round(float(value), 6) for value in row] for row in probability]},
+        notes=[*notes, NO_PROBABILITIES] if hard else notes,
+    )
+
+
+def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[str]) -> tuple[Matrix, bool]:
+    """Return probabilities ``(len(images), classes)``, and whether they are bare answers (1 for the predicted class).
+
+    Raises
+    ------
+    DataError
+        See :func:`read_results`.
+    """
+    path = Path(path)
+    columns, rows = _read(path)
+    order = _order(path, [row["path"] for row in rows], images)
+    present = [name for name in classes if name in columns]
+    answer = next((name for name in ANSWERS if name in columns), "")
+    if len(present) == len(classes):
+        return _probabilities(path, rows, classes)[order], False
+    if answer:
+        return _answers(path, rows, answer, classes)[order], True
+    absent = [name for name in classes if name not in columns]
+    raise DataError(
+        f"{path} has the columns {columns}: no probabilities of {_few(absent)}, and neither "
+        f"{' nor '.join(repr(name) for name in ANSWERS)} with the predicted class."
+    )
+
+
+def sources(words: Sequence[str]) -> dict[str, Path]:
+    """Return the files by name of ``NAME=FILE.csv`` words.
+
+    Raises
+    ------
+    UsageError
+        Not of that form, a name twice, or a name that a head has.
+    """
+    found: dict[str, Path] = {}
+    for word in words:
+        name, sign, file = word.partition("=")
+        if not sign or not file:
+            raise UsageError(f"--add takes NAME=FILE.csv, got {word!r}.")
+        check_name(name)
+        if name in found:
+            raise UsageError(f"--add names {name!r} twice: {found[name]} and {file}.")
+        found[name] = Path(file)
+    return found
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that would not tell the run from others.
+
+    Raises
+    ------
+    UsageError
+        It is empty, or that of a head.
+    """
+    if not name.strip():
+        raise UsageError("Results from elsewhere need a name: --add NAME=FILE.csv")
+    if name in HEADS:
+        raise UsageError(f"{name!r} is a head of fc7: give the results another name, such as {name}-elsewhere.")
+
+
+def _read(path: Path) -> tuple[list[str], Rows]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            rows: list[dict[Any, Any]] = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    doubled = sorted(name for name, count in Counter(columns).items() if count > 1)
+    if "path" not in columns or doubled:
+        twice = f", {doubled[0]!r} twice" if doubled else ""
+        raise DataError(f"{path} has the columns {columns}{twice}; needed: path and one per class, or path,predicted.")
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise DataError(f"{path}, row {line}: it does not have {len(columns)} cells, one per column.")
+    return columns, rows
+
+
+def _order(path: Path, given: Sequence[str], images: Sequence[str]) -> list[int]:
+    """Return the place in the file of each image; the file must hold exactly these images."""
+    known = set(images)
+    names = Counter(image.rpartition("/")[2] for image in images)
+    by_name = {image.rpartition("/")[2]: image for image in images if names[image.rpartition("/")[2]] == 1}
+    found = [_image(text, known, by_name) for text in given]
+    places: dict[str, int] = {}
+    twice = [image for place, image in enumerate(found) if image and places.setdefault(image, place) != place]
+    extra = [f"row {place + 2}: {given[place]}" for place, image in enumerate(found) if not image]
+    missing = [image for image in images if image not in places]
+    if missing or extra or twice:
+        kinds = {"missing": missing, "of other images": extra, "there twice": twice}
+        said = "; ".join(f"{len(few)} {kind}, the first {few[0]}" for kind, few in kinds.items() if few)
+        hint = " File names without folders must be unique." if extra and max(names.values()) > 1 else ""
+        raise DataError(
+            f"{path} does not predict exactly the {len(images)} images of the comparison: {said}.{hint} Write one row "
+            "per evaluated image; the records hold their paths."
+        )
+    return [places[image] for image in images]
+
+
+def _image(text: str, known: set[str], by_name: dict[str, str]) -> str:
+    """Return the image that a cell means: its path, a longer path ending in it, or a file name that only it has."""
+    if text in known:
+        return text
+    parts = [part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+    endings = ("/".join(parts[start:]) for start in range(len(parts)))
+    whole = next((ending for ending in endings if ending in known), "")
+    return whole or (by_name.get(parts[0], "") if len(parts) == 1 else "")
+
+
+def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
+    matrix = np.empty((len(rows), len(classes)))
+    for place, row in enumerate(rows):
+        for column, name in enumerate(classes):
+            try:
+                matrix[place, column] = float(row[name])
+            except ValueError:
+                raise DataError(f"{path}, row {place + 2}: {name} is {row[name]!r}, not a number.") from None
+    inside = ((matrix >= 0) & (matrix <= 1)).all(axis=1)
+    sums = matrix.sum(axis=1)
+    wrong = np.flatnonzero(~(inside & (abs(sums - 1) <= SUM_TOLERANCE)))
+    if len(wrong):
+        place = int(wrong[0])
+        values = _few([f"{name} {value:g}" for name, value in zip(classes, matrix[place], strict=True)])
+        raise DataError(
+            f"{path}, row {place + 2}{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}: {values} are no "
+            f"probabilities, their sum is {sums[place]:g}. Bring scores to sum 1 by a softmax first."
+        )
+    return np.asarray(matrix / sums[:, None])
+
+
+def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Matrix:
+    position = {name: place for place, name in enumerate(classes)}
+    strangers = [f"row {place}: {row[column]!r}" for place, row in enumerate(rows, 2) if row[column] not in position]
+    if strangers:
+        raise DataError(
+            f"{path}: {len(strangers)} cells of {column} are no class of the comparison, the first in {strangers[0]}. "
+            f"Classes: {_few(classes)}."
+        )
+    matrix = np.zeros((len(rows), len(classes)))
+    matrix[np.arange(len(rows)), [position[row[column]] for row in rows]] = 1.0
+    return matrix
+
+
+def _metrics(y: npt.NDArray[np.intp], probability: Matrix, hard: bool) -> dict[str, Any]:
+    metrics = measure(y, probability).to_dict()
+    # An answer without a probability has neither a log loss nor a calibration; 0 and 1 would make up both.
+    return metrics | (dict.fromkeys(("log_loss", "calibration_error")) if hard else {})
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

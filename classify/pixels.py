@@ -1,0 +1,82 @@
+"""Pixels: image files as the inputs of training."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..cache.embeddings import Rows
+from ..cache.recipe import Recipe
+from ..errors import DataError, ImageRejected
+from ..extract.augment import augmented
+from ..extract.decode import decode, to_array
+from ..extract.embed import hashed
+from ..extract.manifest import Manifest
+from .splits import Positions
+
+logger = logging.getLogger(__name__)
+
+AHEAD = 3  # batches decoded in advance
+
+
+class Pixels:
+    """Image files decoded in threads, a few batches ahead.
+
+    Parameters
+    ----------
+    root, images
+        Where the files are, and which row is which.
+    augment
+        Whether batches of an epoch are augmented; each image's crop follows from seed, epoch and row.
+    """
+
+    def __init__(
+        self, root: Path, images: Rows, recipe: Recipe, *, augment: bool, seed: int, workers: int | None
+    ) -> None:
+        self.files = [root / str(path) for path in images.paths]
+        self.transform, self.augment, self.seed = recipe.transform, augment, seed
+        self.workers = workers or os.cpu_count() or 1
+
+    def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[torch.Tensor]:
+        """Yield ``(B, crop, crop, 3)`` uint8."""
+        queue: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
+        with ThreadPoolExecutor(self.workers) as pool:
+            for number in range(len(rows) + AHEAD):
+                if number < len(rows):
+                    queue.append([pool.submit(self._pixels, int(row), epoch) for row in rows[number]])
+                if number >= AHEAD and queue:
+                    yield torch.from_numpy(np.stack([future.result() for future in queue.popleft()]))
+
+    def _pixels(self, row: int, epoch: int | None) -> npt.NDArray[np.uint8]:
+        image = decode(self.files[row].read_bytes())
+        if epoch is None or not self.augment:
+            return to_array(image, self.transform)
+        return augmented(image, self.transform, np.random.default_rng([self.seed, epoch, row]))
+
+
+def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) -> Rows:
+    """Return the images that can be decoded; say which cannot."""
+    images = hashed(manifest, cache=cache)
+
+    def reason(path: str) -> str:
+        try:
+            decode((manifest.root / path).read_bytes())
+        except (ImageRejected, OSError) as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        reasons = list(pool.map(reason, [str(path) for path in images.paths]))
+    for path, why in [*manifest.rejects, *zip(images.paths, reasons, strict=True)]:
+        if why:
+            logger.warning("rejected %s: %s", path, why)
+    kept = images[np.array([not why for why in reasons], dtype=bool)]
+    if not len(kept):
+        raise DataError(f"None of {len(manifest)} images of {manifest.root} could be decoded.")
+    return kept

@@ -1,0 +1,76 @@
+"""The head ``classifier``: a backbone's fully connected stack on cached pool5, the published recipe made cheap."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from .splits import Positions
+
+LAYER = "pool5"
+
+
+class ClassifierStack(ClassifierMixin, BaseEstimator):
+    """A fitted fully connected stack, as arrays.
+
+    Parameters
+    ----------
+    backbone
+        ``alexnet`` or ``vgg16``: its ``classifier`` says which layers there are.
+    state
+        Parameters by torchvision's names below ``classifier``, float32.
+    classes
+        Number of outputs.
+    """
+
+    def __init__(self, backbone: str, state: dict[str, npt.NDArray[np.float32]], classes: int) -> None:
+        self.backbone = backbone
+        self.state = state
+        self.classes = classes
+
+    @property
+    def classes_(self) -> npt.NDArray[np.intp]:
+        """Positions of the classes."""
+        return np.arange(self.classes)
+
+    @property
+    def n_features_in_(self) -> int:
+        """Length of the rows that it takes."""
+        return int(next(value for value in self.state.values() if value.ndim == 2).shape[1])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say that it comes fitted."""
+        return True
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "ClassifierStack":
+        """Return itself: it is fitted by :func:`fc7.classify.finetune.fit_stack`."""
+        return self
+
+    def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return logits ``(n, classes)``, for two classes their difference ``(n,)``, of pool5 rows ``(n, dim)``."""
+        import torch
+
+        from ..extract.architectures import architecture
+
+        stack: Any = architecture(self.backbone).skeleton().classifier
+        stack[-1] = torch.nn.Linear(stack[-1].in_features, self.classes, device="meta")
+        stack.load_state_dict({name: torch.from_numpy(value) for name, value in self.state.items()}, assign=True)
+        with torch.inference_mode():
+            found = stack.eval()(torch.from_numpy(np.asarray(X, np.float32))).numpy().astype(np.float64)
+        return np.asarray(found[:, 1] - found[:, 0] if self.classes == 2 else found)
+
+
+class Rows:
+    """Cached pool5 rows as the inputs of training."""
+
+    def __init__(self, vectors: npt.NDArray[Any]) -> None:
+        self.vectors = vectors
+
+    def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[Any]:
+        """Yield float32 ``(B, dim)``; there is nothing to augment."""
+        import torch
+
+        for group in rows:
+            yield torch.from_numpy(self.vectors[group].astype(np.float32))

@@ -1,0 +1,77 @@
+"""Thumbnails: small upright copies of the evaluated images, beside the records, for the report's gallery."""
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ..errors import ImageRejected
+from ..extract.decode import decode
+from ..extract.progress import Progress, silent
+from .gallery import EDGE
+from .runs import Run
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "thumbnails"  # beside the records, where the report looks
+
+
+def write_thumbnails(run: Run, images: Path | str, folder: Path | str, *, progress: Progress = silent) -> int:
+    """Write ``<key>.jpg`` for the images that a run predicted, and return how many were written.
+
+    Those that are there are left alone. An image that is gone, or is not the one that was predicted, has none: the
+    report then shows its name. Nothing here is fatal.
+
+    Parameters
+    ----------
+    images
+        The folder that the paths in the record are relative to.
+    folder
+        Where the thumbnails go.
+    """
+    folder, root = Path(folder), Path(images)
+    columns = zip(run.predictions["key"], run.predictions["path"], strict=True)
+    lacking = {key: path for key, path in columns if not (folder / f"{key}.jpg").exists()}
+    if not lacking:
+        return 0
+    failed: list[str] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        failed = [f"{folder.name}: {error.strerror}"] * len(lacking)
+        lacking = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        tasks = [pool.submit(_write, key, root / path, folder / f"{key}.jpg") for key, path in lacking.items()]
+        for done, (task, path) in enumerate(zip(tasks, lacking.values(), strict=True), start=1):
+            reason = task.result()
+            failed += [f"{path}: {reason}"] if reason else []
+            progress("thumbnails", done, len(tasks))
+    _tell(failed)
+    return len(lacking) - len(failed) if lacking else 0
+
+
+def _write(key: str, source: Path, target: Path) -> str:
+    """Write one thumbnail whole or not at all; return why not, or nothing."""
+    own = target.with_suffix(f".{os.getpid()}")
+    try:
+        data = source.read_bytes()
+        if not hashlib.sha256(data).hexdigest().startswith(key):
+            return "no longer the image that was predicted"
+        image = decode(data)
+        image.thumbnail((EDGE, EDGE))
+        image.info.clear()  # Pillow would write the comment and the colour profile again
+        image.save(own, "JPEG", quality=85, optimize=True)
+        own.replace(target)
+    except (OSError, ValueError, ImageRejected) as error:
+        with contextlib.suppress(OSError):
+            own.unlink(missing_ok=True)
+        return str(getattr(error, "strerror", None) or error)
+    return ""
+
+
+def _tell(failed: Sequence[str]) -> None:
+    if failed:
+        logger.warning("%d images have no thumbnail; the first: %s", len(failed), failed[0])

@@ -1,0 +1,304 @@
+"""Training: the epoch loop that fine-tuning from pixels and the classifier stack on cached pool5 share."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from ..errors import FC7Error, Interrupted, UsageError
+from ..extract.progress import Progress, silent
+from .linear import epoch_line
+from .splits import Positions
+
+logger = logging.getLogger(__name__)
+
+OPTIMISERS = ("sgd", "adam")
+SCHEDULES = ("cosine", "step", "constant")
+CHECKPOINT_SECONDS = 20.0  # a kill may cost about as much as this, or one epoch
+
+
+@dataclass(frozen=True)
+class Training:
+    """How parameters are trained. The same object is the argument, the line in the record and part of the run's id.
+
+    Attributes
+    ----------
+    learning_rate
+        Of new layers; ``backbone_rate`` times it for pretrained ones.
+    optimiser
+        ``sgd`` (with ``momentum``) or ``adam``.
+    schedule
+        ``cosine`` to zero, ``step`` (a tenth after every third of the epochs) or ``constant``.
+    patience
+        Stop after this many epochs without a smaller held-out loss; None runs all epochs. Either way the result is the
+        epoch with the least held-out loss, never the best on val.
+    held_out
+        One part in so many of the fitted images is held out for that.
+    limit_seconds
+        No epoch is begun that would end later than this.
+    """
+
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 0.01
+    backbone_rate: float = 0.1
+    optimiser: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "cosine"
+    patience: int | None = None
+    held_out: int = 7
+    limit_seconds: float | None = None
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        if self.optimiser not in OPTIMISERS or self.schedule not in SCHEDULES:
+            raise UsageError(
+                f"optimiser {self.optimiser!r}: one of {OPTIMISERS}; schedule {self.schedule!r}: one of {SCHEDULES}."
+            )
+        if self.epochs < 1 or self.batch_size < 1 or self.held_out < 2:
+            raise UsageError(
+                f"epochs {self.epochs}, batch size {self.batch_size}, held out 1 in {self.held_out}: too small."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+class Inputs(Protocol):
+    """What a module is fed with, by rows of the data set."""
+
+    def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[torch.Tensor]:
+        """Yield one tensor per group of rows; augmented where ``epoch`` is a number, plain where it is None."""
+
+
+@dataclass
+class Task:
+    """A module to train, on which rows, and who watches.
+
+    Attributes
+    ----------
+    module
+        From a batch of inputs to logits ``(B, classes)``.
+    parts
+        The submodules that are trained; all others stay in eval mode without gradients.
+    new
+        Names of parameters without pretrained values: they take the full learning rate.
+    y
+        ``(n,)`` positions of the classes of all rows.
+    fitted, held, watched
+        Rows to train on, to choose the epoch on, and to report only.
+    """
+
+    module: torch.nn.Module
+    parts: Sequence[torch.nn.Module]
+    new: frozenset[str]
+    inputs: Inputs
+    y: npt.NDArray[np.intp]
+    fitted: Positions
+    held: Positions
+    watched: Positions
+    options: Training
+    device: torch.device
+    bf16: bool = False
+
+
+@dataclass
+class State:
+    """Where training stands; all of it goes into a checkpoint."""
+
+    epoch: int
+    curves: list[dict[str, float]]
+    best: dict[str, torch.Tensor]
+    best_epoch: int
+    seconds: float
+
+
+def train(
+    task: Task,
+    *,
+    checkpoint: Path | None = None,
+    keep: bool = False,
+    progress: Progress = silent,
+    stage: str = "train",
+    on_epoch: Callable[[str], None] | None = None,
+) -> State:
+    """Train, leave the module with the parameters of the best held-out epoch, and return how it went.
+
+    Parameters
+    ----------
+    checkpoint
+        File to go on from, written at most every ``CHECKPOINT_SECONDS``.
+    keep
+        Write it at the end, too: other parts of the same run are still to come.
+
+    Raises
+    ------
+    FC7Error
+        The loss is not finite.
+    Interrupted
+        Ctrl-C; the checkpoint has the last finished epoch.
+    """
+    for parameter in task.module.parameters():
+        parameter.requires_grad_(False)
+    for part in task.parts:
+        part.requires_grad_(True)
+    optimiser = _optimiser(task)
+    state = _resume(task, optimiser, checkpoint)
+    started, saved = time.perf_counter() - state.seconds, time.perf_counter()
+    devices = [task.device] if task.device.type == "cuda" else []
+    try:
+        while not _finished(state, task.options):
+            with torch.random.fork_rng(devices=devices):
+                line = _epoch(task, optimiser, state, progress, stage)
+            state.curves.append(line)
+            if not state.best or line["held_loss"] < min(one["held_loss"] for one in state.curves[:-1]):
+                state.best, state.best_epoch = _trained(task), state.epoch + 1
+            state.epoch += 1
+            state.seconds = time.perf_counter() - started
+            if on_epoch:
+                on_epoch(epoch_line(line, task.options.epochs))
+            if checkpoint and time.perf_counter() - saved >= CHECKPOINT_SECONDS:
+                _save(checkpoint, task, optimiser, state)
+                saved = time.perf_counter()
+    except KeyboardInterrupt:
+        if checkpoint and state.epoch:
+            _save(checkpoint, task, optimiser, state)
+        raise Interrupted(
+            f"Interrupted after {state.epoch} of {task.options.epochs} epochs. The same command goes on from there."
+        ) from None
+    task.module.load_state_dict(state.best, strict=False)
+    if checkpoint and keep:
+        _save(checkpoint, task, optimiser, state)
+    return state
+
+
+def logits(task: Task, rows: Positions) -> npt.NDArray[np.float64]:
+    """Return ``(len(rows), classes)`` of the plain inputs, everything in eval mode."""
+    task.module.eval()
+    size = task.options.batch_size
+    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+    parts = []
+    with torch.inference_mode(), _autocast(task):
+        for batch in task.inputs.batches(groups, None):
+            parts.append(task.module(batch.to(task.device)).float().cpu().numpy())
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _epoch(task: Task, optimiser: Any, state: State, progress: Progress, stage: str) -> dict[str, float]:
+    """Run one epoch. Order and dropout follow from the seed and the epoch alone, so a resumed run is the same run."""
+    options, number = task.options, state.epoch
+    rng = np.random.default_rng([options.random_state, number])
+    torch.manual_seed(int(rng.integers(2**62)))
+    order = rng.permutation(task.fitted)
+    groups = [order[start : start + options.batch_size] for start in range(0, len(order), options.batch_size)]
+    task.module.eval()
+    for part in task.parts:
+        part.train()
+    loss_sum, right, done = 0.0, 0, number * len(order)
+    for step, (rows, batch) in enumerate(zip(groups, task.inputs.batches(groups, number), strict=True)):
+        _set_rate(optimiser, options, (number + step / len(groups)) / options.epochs)
+        target = torch.from_numpy(task.y[rows]).to(task.device)
+        with _autocast(task):
+            output = task.module(batch.to(task.device, non_blocking=True)).float()
+        loss = functional.cross_entropy(output, target)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        loss_sum += float(loss.detach()) * len(rows)
+        right += int((output.argmax(1) == target).sum())
+        done += len(rows)
+        progress(stage, done, options.epochs * len(order))
+    if not math.isfinite(loss_sum):
+        raise FC7Error(
+            f"The loss is not finite in epoch {number + 1}. Lower --learning-rate ({options.learning_rate:g})."
+        )
+    line = {"epoch": float(number + 1), "train_loss": loss_sum / len(order), "train_accuracy": right / len(order)}
+    for name, rows in (("held", task.held), ("val", task.watched)):
+        if len(rows):
+            line |= _measure(logits(task, rows), task.y[rows], name)
+    return line
+
+
+def _measure(found: npt.NDArray[np.float64], y: npt.NDArray[np.intp], name: str) -> dict[str, float]:
+    loss = functional.cross_entropy(torch.from_numpy(found), torch.from_numpy(y))
+    return {f"{name}_loss": float(loss), f"{name}_accuracy": float((found.argmax(axis=1) == y).mean())}
+
+
+def _finished(state: State, options: Training) -> bool:
+    if state.epoch >= options.epochs:
+        return True
+    if options.patience is not None and state.epoch - state.best_epoch >= options.patience and state.epoch:
+        return True
+    over = options.limit_seconds is not None and state.epoch > 0
+    return over and state.seconds * (state.epoch + 1) / state.epoch > float(options.limit_seconds or 0)
+
+
+def _optimiser(task: Task) -> torch.optim.Optimizer:
+    options = task.options
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for name, parameter in task.module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(1.0 if name in task.new else options.backbone_rate, []).append(parameter)
+    parts: list[dict[str, Any]] = [
+        {"params": parameters, "lr": factor * options.learning_rate, "factor": factor}
+        for factor, parameters in groups.items()
+    ]
+    if options.optimiser == "adam":
+        return torch.optim.AdamW(parts, weight_decay=options.weight_decay)
+    return torch.optim.SGD(parts, momentum=options.momentum, weight_decay=options.weight_decay)
+
+
+def _set_rate(optimiser: Any, options: Training, part: float) -> None:
+    factor = {
+        "cosine": (1 + math.cos(math.pi * part)) / 2,
+        "step": 0.1 ** math.floor(3 * part),
+        "constant": 1.0,
+    }[options.schedule]
+    for group in optimiser.param_groups:
+        group["lr"] = options.learning_rate * group["factor"] * factor
+
+
+def _trained(task: Task) -> dict[str, torch.Tensor]:
+    """Return a copy of everything that training changes: trained parameters and the buffers of trained parts."""
+    names = {name for name, parameter in task.module.named_parameters() if parameter.requires_grad}
+    names |= {name for name, _ in task.module.named_buffers()}
+    return {name: value.detach().cpu().clone() for name, value in task.module.state_dict().items() if name in names}
+
+
+def _save(path: Path, task: Task, optimiser: Any, state: State) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    torch.save({"state": vars(state), "module": _trained(task), "optimiser": optimiser.state_dict()}, own)
+    own.replace(path)
+
+
+def _resume(task: Task, optimiser: Any, path: Path | None) -> State:
+    fresh = State(0, [], {}, 0, 0.0)
+    if path is None or not path.exists():
+        return fresh
+    try:
+        found = torch.load(path, weights_only=True, map_location="cpu")
+        state = State(**found["state"])
+        task.module.load_state_dict(found["module"], strict=False)
+        optimiser.load_state_dict(found["optimiser"])
+    except Exception as error:  # torch raises a dozen kinds on a damaged file; training simply begins anew
+        logger.warning("the checkpoint %s cannot be used (%s); training begins anew", path.name, error)
+        return fresh
+    logger.info("going on after epoch %d of %d", state.epoch, task.options.epochs)
+    return state
+
+
+def _autocast(task: Task) -> Any:
+    return torch.autocast(task.device.type, torch.bfloat16, enabled=task.bf16)

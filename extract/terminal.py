@@ -1,0 +1,48 @@
+"""The terminal: tables and text as a person sees them, whatever file and class names hold."""
+
+import io
+import sys
+from collections.abc import Sequence
+
+WIDE = 10_000  # columns of a file or a pipe: nothing is cut short there
+
+
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return aligned columns; on a terminal too narrow for all, the last ones are left out and named.
+
+    Parameters
+    ----------
+    rows
+        Cells, of which any text may be hostile: it is shown as text.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    available = console.width if console.is_terminal else WIDE
+    widths = [max(len(plain(row[column])) for row in [heads, *rows]) for column in range(len(heads))]
+    shown = len(heads)
+    while shown > 1 and sum(widths[:shown]) + 2 * (shown - 1) > available:
+        shown -= 1
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column, head in enumerate(heads[:shown]):
+        numeric = all((row[column] or "0").replace(".", "").isdigit() for row in rows)
+        made.add_column(head, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*(Text(plain(cell)) for cell in row[:shown]))
+    buffer = io.StringIO()
+    drawn = Console(file=buffer, width=available, force_terminal=console.is_terminal, no_color=console.no_color)
+    drawn.print(made)
+    lines = [plain(title)] if title else []
+    lines += [line.rstrip() for line in buffer.getvalue().splitlines()]
+    lines += [f"(a wider terminal also shows: {', '.join(heads[shown:])})"] if shown < len(heads) else []
+    return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Return text that any terminal can show: control characters and undecodable bytes are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)

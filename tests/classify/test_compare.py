@@ -1,0 +1,176 @@
+"""Compare: one protocol for all heads, records as they are made, and nothing done twice."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fc7.classify import Run, choose, compare, load_runs
+from fc7.classify import compare as compare_function
+from fc7.classify.fit import Bench
+from fc7.errors import DataError, LeakageError, UsageError
+
+FAST = ("ridge", "centroid")
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Count the heads that are fitted."""
+    made, fit = [], Bench.fit
+
+    def counted(self, head, **options):
+        made.append((self.embeddings.recipe.layer, head.name))
+        return fit(self, head, **options)
+
+    monkeypatch.setattr(Bench, "fit", counted)
+    return made
+
+
+def test_all_heads_with_the_baseline_on_the_same_images(table):
+    runs = compare(table((20, 20), val=8), folds=2, epochs=2)
+    heads = {"logreg", "linear-svm", "ridge", "lda", "knn", "centroid", "torch-linear", "baseline"}
+    assert heads <= {run.head for run in runs}
+    assert all(run.metrics["n"] == 16 for run in runs)
+    assert len({tuple(run.predictions["path"]) for run in runs}) == 1
+    assert len({run.id for run in runs}) == len(runs)
+    (prior,) = (run for run in runs if run.head == "baseline")
+    assert prior.metrics["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("heads", ["ridge", ["ridge"], ("ridge", "baseline")])
+def test_the_baseline_is_always_there(table, heads):
+    assert {run.head for run in compare(table(val=5), heads)} == {"ridge", "baseline"}
+
+
+def test_the_order_is_that_of_the_loss_inside_the_fitted_images(table):
+    runs = compare(table((20, 20), val=8, spread=3.0), [*FAST, "knn"], folds=2)
+    losses = [run.selection["log_loss"] for run in runs]
+    assert losses == sorted(losses)
+    first = next(run for run in runs if run.head != "baseline")
+    assert choose(runs) is choose(runs[::-1]) is first
+
+
+def test_the_order_does_not_look_at_the_evaluated_images(table):
+    embeddings = table((20, 20), val=8, spread=3.0)
+    evaluated = embeddings.split == "val"
+    labels = embeddings.labels.copy()
+    labels[evaluated] = labels[evaluated][::-1]
+    one, two = (compare(data, [*FAST, "knn"], folds=2) for data in (embeddings, replace(embeddings, labels=labels)))
+    assert [run.head for run in one] == [run.head for run in two]
+    assert [run.metrics for run in one] != [run.metrics for run in two]
+
+
+def test_records_are_written_and_read_back_instead_of_fitted_again(table, tmp_path, fits):
+    embeddings = table(val=5)
+    first = compare(embeddings, FAST, folder=tmp_path)
+    assert sorted(head for _, head in fits) == ["baseline", "centroid", "ridge"]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{run.id[:16]}.json" for run in first}
+    assert sorted(run.head for run in load_runs(tmp_path)) == ["baseline", "centroid", "ridge"]
+    fits.clear()
+    assert compare(embeddings, FAST, folder=tmp_path) == first
+    assert fits == []
+    more = compare(embeddings[np.arange(len(embeddings))[::-1]], [*FAST, "knn"], folder=tmp_path, folds=None)
+    assert fits == [("gap", "knn")], "what is new is fitted, whatever the order of rows"
+    assert len(more) == 4
+
+
+def test_without_a_folder_nothing_is_remembered(table, fits):
+    embeddings = table(val=5)
+    assert compare(embeddings, "centroid")[0].metrics == compare(embeddings, "centroid")[0].metrics
+    assert len(fits) == 4
+
+
+@pytest.mark.parametrize("change", [{"random_state": 1}, {"folds": 3}])
+def test_another_protocol_is_another_run(table, tmp_path, fits, change):
+    compare(table(val=5), "centroid", folder=tmp_path)
+    fits.clear()
+    compare(table(val=5), "centroid", folder=tmp_path, **change)
+    assert len(fits) == 2
+
+
+def test_other_data_are_other_runs(table, tmp_path, fits):
+    compare(table(val=5), "centroid", folder=tmp_path)
+    fits.clear()
+    compare(table(val=6), "centroid", folder=tmp_path)
+    assert len(fits) == 2
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_was_finished_before_an_interrupt_stays(table, tmp_path, fits, monkeypatch):
+    fit = Bench.fit
+
+    def interrupted(self, head, **options):
+        if head.name == "knn":
+            raise KeyboardInterrupt
+        return fit(self, head, **options)
+
+    monkeypatch.setattr(Bench, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(table((40, 40), val=5), ["ridge", "knn"], folder=tmp_path)
+    monkeypatch.setattr(Bench, "fit", fit)
+    fits.clear()
+    compare(table((40, 40), val=5), ["ridge", "knn"], folder=tmp_path)
+    assert fits == [("gap", "knn"), ("gap", "baseline")]
+
+
+def test_a_damaged_record_is_said_and_made_again(table, tmp_path, fits, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("fc7"), "propagate", True)
+    run = compare(table(val=5), "centroid", folder=tmp_path)[0]
+    path = tmp_path / f"{run.id[:16]}.json"
+    path.write_text(path.read_text()[:100])
+    fits.clear()
+    again = compare(table(val=5), "centroid", folder=tmp_path)
+    assert path.name in caplog.text
+    assert len(fits) == 1
+    assert [one.metrics for one in again if one.id == run.id] == [run.metrics]
+    assert Run.load(path).metrics == run.metrics
+
+
+def test_several_embeddings_of_the_same_images(table, tmp_path):
+    runs = compare([table(val=5), table(val=5, layer="fc7", dim=30)], "ridge", folder=tmp_path)
+    assert sorted((run.recipe["layer"], run.head) for run in runs) == [
+        ("fc7", "baseline"), ("fc7", "ridge"), ("gap", "baseline"), ("gap", "ridge"),
+    ]  # fmt: skip
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_order_of_rows_may_differ_between_embeddings(table):
+    other = table(val=5, layer="fc7")[np.random.default_rng(0).permutation(40)]
+    assert len(compare([table(val=5), other], "centroid")) == 4
+
+
+@pytest.mark.parametrize("rows", [np.arange(39), np.arange(1, 40)])
+def test_embeddings_of_other_images_are_refused_with_the_sizes(table, tmp_path, rows):
+    with pytest.raises(DataError, match=r"not of the same images.*'made-up gap': 40.*'made-up fc7': 39"):
+        compare([table(val=5), table(val=5, layer="fc7")[rows]], "centroid", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_labels_of_the_same_images_are_refused(table):
+    other = table(val=5, layer="fc7")
+    with pytest.raises(DataError, match="not of the same images"):
+        compare([table(val=5), replace(other, labels=other.labels[::-1])], "centroid")
+
+
+def test_nothing_is_fitted_before_everything_is_checked(table, fits):
+    keys = list(range(40))
+    keys[19] = keys[0]
+    with pytest.raises(UsageError):
+        compare(table(val=5), "ridge,nonsense")
+    with pytest.raises(LeakageError):
+        compare(table(val=5, keys=keys), "ridge")
+    assert fits == []
+    assert {run.head for run in compare(table(val=5, keys=keys), "ridge", allow_leakage=True)} == {"ridge", "baseline"}
+
+
+def test_the_records_of_cross_validation(table, tmp_path):
+    runs = compare(table((15, 15)), FAST, folder=tmp_path)
+    assert all(run.metrics["n"] == 30 for run in runs)
+    assert all(json.loads(path.read_text())["data"]["n_eval"] == 30 for path in tmp_path.iterdir())
+
+
+def test_the_room_offers_the_function():
+    assert callable(compare_function)
+    assert compare_function.__module__ == "fc7.classify.compare"

@@ -1,0 +1,274 @@
+"""Fit: what is chosen is chosen inside the fitted rows, and the record says what was done."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.svm import LinearSVC
+
+from fc7.classify import fit
+from fc7.classify.fit import Bench
+from fc7.classify.heads import HEADS, Head, find_temperature
+from fc7.classify.isometry import UnitSpan
+from fc7.classify.metrics import measure
+from fc7.classify.splits import cut
+from fc7.errors import DataError, FC7Error, LeakageError, UsageError
+
+NAMES = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid", "torch-linear", "baseline")  # fit any embedding
+LEARNING = NAMES[:-1]
+
+
+def answer(fitted, embeddings):
+    return fitted.estimator.predict_proba(embeddings.vectors)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_head_is_fitted_measured_and_recorded(table, name):
+    embeddings = table((40, 40, 40), val=12)
+    fitted = fit(embeddings, name, folds=3, epochs=4)
+    run, held = fitted.run, embeddings[embeddings.split == "val"]
+    assert (run.head, run.trainable, run.data["evaluated"]) == (name, "", "val")
+    assert (run.data["n_train"], run.data["n_eval"], run.metrics["n"]) == (84, 36, 36)
+    assert run.predictions["path"] == held.paths.tolist()
+    assert run.predictions["label"] == held.y.tolist()
+    probability = answer(fitted, held)
+    assert np.asarray(run.predictions["probability"]) == pytest.approx(probability, abs=1e-6)
+    for name_, value in measure(held.y, probability).to_dict().items():
+        assert run.metrics[name_] == pytest.approx(value, abs=1e-4)
+    assert run.recipe["id"] == embeddings.recipe.id
+    assert run.seconds["extract"] == 1.5
+    assert run.seconds["fit"] > 0
+    assert all(run.hyperparameters[key] in values for key, values in HEADS[name].grid.items())
+    assert set(run.hyperparameters) == set(HEADS[name].grid)
+    assert (run.metrics["accuracy"] > 0.8) == (name != "baseline")
+    assert fitted.estimator.classes_.tolist() == [0, 1, 2], "positions in embeddings.classes"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_bits(table, name):
+    embeddings = table((20, 20), val=6, spread=3.0)
+    one, two = (fit(embeddings, name, folds=2, epochs=2, random_state=3) for _ in range(2))
+    assert np.array_equal(answer(one, embeddings), answer(two, embeddings))
+    assert one.run.id == two.run.id
+    assert one.run.predictions == two.run.predictions
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_labels_of_evaluated_rows_are_not_looked_at(table, name):
+    """Permuting them changes the figures, and neither a hyper-parameter, a temperature nor an answer."""
+    embeddings = table((40, 40), val=15, spread=4.0)
+    evaluated = embeddings.split == "val"
+    labels = embeddings.labels.copy()
+    labels[evaluated] = labels[evaluated][::-1]
+    honest = fit(embeddings, name, folds=3, epochs=2)
+    fooled = fit(replace(embeddings, labels=labels), name, folds=3, epochs=2)
+    assert honest.run.metrics["accuracy"] != fooled.run.metrics["accuracy"]
+    assert honest.run.hyperparameters == fooled.run.hyperparameters
+    assert honest.run.selection == fooled.run.selection
+    assert np.array_equal(answer(honest, embeddings), answer(fooled, embeddings))
+
+
+@pytest.mark.parametrize("name", ["logreg", "knn", "torch-linear"])
+def test_vectors_of_evaluated_rows_are_not_fitted_on(table, name):
+    embeddings = table((40, 40), dim=100, val=15, spread=4.0)
+    vectors = embeddings.vectors.copy()
+    vectors[embeddings.split == "val"] *= -3
+    one, two = (fit(data, name, folds=2, epochs=2) for data in (embeddings, replace(embeddings, vectors=vectors)))
+    assert one.run.hyperparameters == two.run.hyperparameters
+    assert np.array_equal(answer(one, embeddings), answer(two, embeddings))
+
+
+def test_the_choice_is_that_of_scikit_learns_cross_validation(table):
+    """The oracle: out-of-fold margins by cross_val_predict, the least log loss after the best temperature."""
+    keys = list(range(90))
+    keys[3], keys[50] = keys[1], keys[48]  # copies, so that folds are not the plain ones
+    split = np.where(np.random.default_rng(0).random(90) < 0.3, "val", "train")
+    split[[1, 3, 48, 50]] = "train"
+    embeddings = table((45, 45), dim=60, spread=5.0, keys=keys, split=split)
+    run = fit(embeddings, "linear-svm", folds=4).run
+    rows = np.flatnonzero(split == "train")
+    X, y = UnitSpan().fit_transform(embeddings.vectors[rows].astype(np.float32)), embeddings.y[rows]
+    fold = np.empty(len(rows), int)
+    for number, (_, held) in enumerate(cut(embeddings, rows, 4, 0)):
+        fold[np.searchsorted(rows, held)] = number
+    found = {}
+    for C in HEADS["linear-svm"].grid["C"]:
+        head = LinearSVC(C=C, max_iter=20_000, random_state=0)
+        margin = cross_val_predict(head, X, y, cv=PredefinedSplit(fold), method="decision_function")
+        found[C] = find_temperature(np.column_stack([-margin / 2, margin / 2]), y)[1]
+        if run.hyperparameters["C"] == C:
+            assert run.selection["accuracy"] == pytest.approx(((margin > 0) == y).mean())
+    assert run.hyperparameters["C"] == min(found, key=found.get)
+    assert run.selection["log_loss"] == pytest.approx(min(found.values()), abs=1e-6)
+
+
+def test_ties_go_to_the_simplest(table):
+    """The prior does not depend on the grid."""
+    from sklearn.dummy import DummyClassifier
+
+    head = Head("prior", lambda seed: DummyClassifier(strategy="prior"), {"constant": ["first", "second"]})
+    assert Bench(table(val=5)).fit(head).run.hyperparameters == {"constant": "first"}
+
+
+# Cross-validation
+
+
+def test_without_splits_every_image_is_predicted_once(table):
+    embeddings = table((23, 31))
+    run = fit(embeddings, "ridge").run
+    assert run.data["evaluated"] == "5-fold cross-validation"
+    assert run.metrics["n"] == run.data["n_eval"] == 54
+    assert run.predictions["path"] == embeddings.paths.tolist()
+    assert np.isfinite(run.predictions["probability"]).all()
+
+
+@pytest.mark.parametrize("name", ["knn", "logreg", "lda"])
+def test_noise_is_not_learned_by_heart(table, name):
+    """Labels by chance: a head that had seen what it predicts would get most of them right."""
+    embeddings = table((40, 40), dim=60, spread=1.0)
+    noise = np.random.default_rng(1).permutation(embeddings.labels)
+    vectors = np.random.default_rng(2).standard_normal((80, 60)).astype(np.float16)
+    fitted = fit(replace(embeddings, labels=noise, vectors=vectors), name, folds=3)
+    assert fitted.run.metrics["accuracy"] < 0.7
+
+
+def test_copies_do_not_help_under_cross_validation(table):
+    """Every image twice, labels by chance: one copy must not answer for the other."""
+    generator = np.random.default_rng(0)
+    vectors = np.repeat(generator.standard_normal((40, 60)), 2, axis=0).astype(np.float16)
+    labels = np.repeat(generator.permutation(["c0", "c1"] * 20), 2)
+    embeddings = replace(table((40, 40), dim=60, keys=np.repeat(np.arange(40), 2), labels=labels), vectors=vectors)
+    head = Head("nearest", lambda seed: HEADS["knn"].build(seed).set_params(n_neighbors=1))
+    assert Bench(embeddings).fit(head).run.metrics["accuracy"] < 0.75
+    apart = replace(embeddings, sha256=table((40, 40)).sha256)  # the twin: without keys they do answer
+    assert Bench(apart).fit(head).run.metrics["accuracy"] > 0.75
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("counts", [(5, 5), (6, 6), (12, 13), (5, 40)])
+def test_every_head_works_on_few_images(table, name, counts):
+    run = fit(table(counts), name, epochs=2).run
+    assert run.metrics["n"] == sum(counts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_head_works_on_ten_fitted_images_a_class(table, name):
+    assert fit(table((20, 20), val=10), name, epochs=2).run.metrics["n"] == 20
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (3, 3), (2, 30)])
+def test_very_few_images_are_fitted_or_refused_with_the_counts(table, counts):
+    for name in ("logreg", "lda", "knn"):
+        try:
+            assert fit(table(counts), name).run.metrics["n"] == sum(counts)
+        except DataError as error:
+            assert re.search(r"\d+ images", str(error))
+
+
+# Epochs, notes, progress
+
+
+def test_epochs_are_said_and_recorded(table):
+    said = []
+    run = fit(table((20, 20), val=6), "torch-linear", folds=2, epochs=3, on_epoch=said.append).run
+    pattern = r"epoch [123]/3 train loss \d+\.\d{4} acc [01]\.\d{3} val loss \d+\.\d{4} acc [01]\.\d{3}"
+    assert len(said) == 3
+    assert all(re.fullmatch(pattern, line) for line in said)
+    assert [epoch["epoch"] for epoch in run.curves] == [1, 2, 3]
+    assert run.curves[-1]["val_accuracy"] == pytest.approx(run.metrics["accuracy"])
+
+
+@pytest.mark.parametrize("epochs", [0, -2])
+def test_no_epochs_are_refused_not_replaced(table, epochs):
+    with pytest.raises(FC7Error, match=str(epochs)):
+        fit(table(val=5), "torch-linear", epochs=epochs)
+
+
+def test_a_head_that_did_not_converge_says_so(table):
+    hasty = Head("hasty", lambda seed: LogisticRegression(C=1e6, max_iter=1))
+    assert Bench(table(val=5, spread=3.0)).fit(hasty).run.notes == ["did not converge"]
+    patient = Head("patient", lambda seed: LogisticRegression(max_iter=1000))
+    assert Bench(table(val=5, spread=3.0)).fit(patient).run.notes == []
+
+
+def test_random_weights_are_said(table):
+    assert "random" in fit(table(val=5, source="random:0"), "centroid").run.notes[0]
+
+
+def test_progress_rises_to_the_total(table):
+    seen = []
+    fit(table((20, 20)), "ridge", folds=3, progress=lambda *step: seen.append(step))
+    stages, done, totals = zip(*seen, strict=True)
+    assert set(stages) == {"fit ridge"}
+    assert set(totals) == {len(HEADS["ridge"].grid["alpha"]) * 3 * 4}  # three folds, and the head that is kept
+    assert list(done) == list(range(1, totals[0] + 1))
+
+
+def test_large_float16_rows_do_not_overflow(table):
+    embeddings = table((20, 20), dim=64, val=6)
+    big = replace(embeddings, vectors=(embeddings.vectors.astype(np.float64) * 8000).clip(-65000, 65000).astype("f2"))
+    assert np.abs(big.vectors).max() > 40_000
+    run = fit(big, "logreg", folds=2).run
+    assert run.metrics["accuracy"] == fit(embeddings, "logreg", folds=2).run.metrics["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("name", ["all", "logrge", "knn,ridge"])
+def test_a_name_that_is_no_head_is_refused(table, name):
+    """``all`` is for compare: it must not quietly become the first of the table."""
+    with pytest.raises(UsageError, match="logreg"):
+        fit(table(val=5), name)
+
+
+def test_leakage_is_refused_unless_allowed(table):
+    keys = list(range(40))
+    keys[19] = keys[0]
+    embeddings = table(val=5, keys=keys)
+    with pytest.raises(LeakageError):
+        fit(embeddings, "ridge")
+    assert fit(embeddings, "ridge", allow_leakage=True).run.metrics["n"] == 10
+
+
+# Identity
+
+
+def test_the_id_changes_with_what_decides_the_outcome(table):
+    def identify(embeddings, name="torch-linear", epochs=None, **options):
+        return Bench(embeddings, **options).identify(HEADS[name], epochs)
+
+    base = table((20, 20), val=6)
+    first = identify(base)
+    moved = base.split.copy()
+    moved[0] = "val"
+    other = [
+        identify(replace(base, split=moved)),
+        identify(replace(base, group=np.array(["a"] * 2 + [""] * 38))),
+        identify(replace(base, labels=np.where(np.arange(40) == 1, "c1", base.labels))),
+        identify(table((20, 20), val=6, keys=range(1, 41))),
+        identify(table((20, 20), val=6, layer="fc7")),
+        identify(table((20, 20), val=6, dtype="float32")),
+        identify(base, "logreg"),
+        identify(base, "knn"),
+        identify(base, epochs=3),
+        identify(base, random_state=1),
+        identify(base, folds=3),
+    ]
+    assert len({first, *other}) == len(other) + 1
+    assert first == identify(table((20, 20), val=6, seed=0))
+    assert first == identify(base[np.random.default_rng(0).permutation(40)]), "the order of rows is no part of it"
+    assert identify(base, "logreg", epochs=3) == identify(base, "logreg"), "logreg has no epochs"
+
+
+def test_the_id_in_the_record_is_the_one_foretold(table):
+    embeddings = table(val=5)
+    assert fit(embeddings, "centroid").run.id == Bench(embeddings).identify(HEADS["centroid"])
+
+
+def test_the_record_is_plain_json(table):
+    from dataclasses import asdict
+
+    run = fit(table(val=5), "knn").run
+    assert json.loads(json.dumps(asdict(run), allow_nan=False)) == asdict(run)

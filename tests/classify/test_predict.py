@@ -1,0 +1,202 @@
+"""Predict: labels for files and folders through the cache; a file that is no image gets a reason, never a crash."""
+
+import contextlib
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fc7.classify import Bundle, fit
+from fc7.classify.predict import predict
+from fc7.errors import BundleError, DataError
+from fc7.extract import Backbone, extract, load_backbone, read_manifest
+
+
+def draw(path, colour, seed):
+    """Write a small noisy picture of one colour."""
+    generator = np.random.default_rng(seed)
+    pixels = np.clip(np.array(colour) + generator.normal(0, 25, (24, 24, 3)), 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A cache and a bundle that tells red pictures from blue ones, by random weights."""
+    root = tmp_path_factory.mktemp("predict")
+    for label, colour in COLOURS.items():
+        for number in range(6):
+            draw(root / "data" / label / f"{number}.png", colour, number)
+    backbone = load_backbone("squeezenet1_1", "gap", weights="random:0", batch_size=4, cache=root / "cache")
+    embeddings = extract(read_manifest(root / "data"), backbone, cache=root / "cache")
+    Bundle.of(fit(embeddings, "ridge", folds=2)).save(root / "colours.fc7")
+    return root
+
+
+@pytest.fixture
+def bundle(home):
+    return Bundle.load(home / "colours.fc7")
+
+
+@pytest.fixture
+def options(home):
+    return {"cache": home / "cache", "batch_size": 4}
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Count the batches that the network sees."""
+    batches, forward = [], Backbone.forward
+
+    def counted(self, batch):
+        batches.append(len(batch))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Backbone, "forward", counted)
+    return batches
+
+
+def test_new_pictures_are_labelled_in_the_order_asked_for(bundle, options, tmp_path):
+    asked = [draw(tmp_path / f"{n}.png", COLOURS[("red", "blue")[n % 2]], 100 + n) for n in range(5)]
+    found = predict(bundle, asked, **options)
+    assert [one.path for one in found] == [str(path) for path in asked]
+    assert [one.label for one in found] == ["red", "blue", "red", "blue", "red"]
+    for one in found:
+        assert set(one.probabilities) == {"red", "blue"}
+        assert sum(one.probabilities.values()) == pytest.approx(1, abs=2e-6)
+        assert one.probability == max(one.probabilities.values()) == one.probabilities[one.label]
+        assert one.rejected == ""
+
+
+def test_the_bundle_predicts_by_itself(bundle, options, home):
+    picture = home / "data" / "red" / "0.png"
+    assert bundle.predict([str(picture)], **options)[0].label == "red"
+
+
+def test_the_second_prediction_computes_nothing(bundle, options, tmp_path, forwards, monkeypatch):
+    picture = draw(tmp_path / "a.png", COLOURS["red"], 500)
+    first = predict(bundle, [picture], **options)
+    assert forwards == [4]
+    monkeypatch.setattr(Backbone, "load", lambda self: pytest.fail("the weights were read for nothing"))
+    assert predict(bundle, [picture], **options) == first
+    moved = picture.rename(tmp_path / "b.png")
+    assert predict(bundle, [moved], **options)[0].probabilities == first[0].probabilities
+    assert forwards == [4], "a renamed file is the same image"
+
+
+def test_fitted_pictures_are_not_computed_again(bundle, options, home, forwards):
+    assert len(predict(bundle, [home / "data"], **options)) == 12
+    assert forwards == []
+
+
+def test_copies_and_repeats_are_all_answered(bundle, options, tmp_path):
+    one = draw(tmp_path / "one.png", COLOURS["blue"], 7)
+    two = tmp_path / "two.png"
+    two.write_bytes(one.read_bytes())
+    found = predict(bundle, [one, two, one], **options)
+    assert [answer.label for answer in found] == ["blue"] * 3
+    assert found[0].probabilities == found[1].probabilities == found[2].probabilities
+
+
+def test_what_is_no_image_gets_its_reason_and_stops_nothing(bundle, options, tmp_path):
+    good = draw(tmp_path / "good.png", COLOURS["red"], 8)
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:200])
+    Image.new("L", (8, 8)).save(tmp_path / "x.gif")
+    names = ["empty.png", "text.jpg", "good.png", "cut.png", "x.gif"]
+    found = predict(bundle, [tmp_path / name for name in names], **options)
+    assert [bool(one.rejected) for one in found] == [True, True, False, True, True]
+    assert found[0].rejected == "empty file"
+    assert "not an image" in found[1].rejected
+    assert found[2].label == "red"
+    assert all((one.label, one.probability, one.probabilities) == ("", 0.0, {}) for one in found if one.rejected)
+    assert found == predict(bundle, [tmp_path / name for name in names], **options), "from the cache, too"
+
+
+def test_only_rejected_images_are_answered_too(bundle, options, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (found,) = predict(bundle, [tmp_path / "empty.png"], **options)
+    assert found.rejected == "empty file"
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(bundle, options, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+
+    def release():  # so that a test that fails does not hang
+        time.sleep(4)
+        with contextlib.suppress(OSError):
+            os.close(os.open(tmp_path / "pipe.png", os.O_WRONLY | os.O_NONBLOCK))
+
+    threading.Thread(target=release, daemon=True).start()
+    start = time.monotonic()
+    (found,) = predict(bundle, [tmp_path / "pipe.png"], **options)
+    assert time.monotonic() - start < 3
+    assert "regular file" in found.rejected
+
+
+def test_a_folder_stands_for_the_images_in_it(bundle, options, tmp_path):
+    for name in ("b.PNG", "a.png", "sub/c.png"):
+        draw(tmp_path / "new" / name, COLOURS["blue"], len(name))
+    (tmp_path / "new" / "notes.txt").write_text("not asked for")
+    found = predict(bundle, [tmp_path / "new"], **options)
+    assert [os.path.relpath(one.path, tmp_path / "new") for one in found] == ["a.png", "b.PNG", "sub/c.png"]
+
+
+@pytest.mark.parametrize("name", ["absent.png", "empty"])
+def test_nothing_to_predict_is_said(bundle, options, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=name):
+        predict(bundle, [tmp_path / name], **options)
+
+
+def test_other_weights_are_refused_with_both_hashes(bundle, options, home):
+    other = load_backbone("squeezenet1_1", "gap", weights="random:1", cache=home / "cache").recipes[0].weights
+    with pytest.raises(BundleError) as caught:
+        predict(bundle, [home / "data"], weights="random:1", **options)
+    assert other in str(caught.value)
+    assert bundle.recipe.weights in str(caught.value)
+    assert "--weights" in str(caught.value)
+
+
+def test_the_same_weights_from_elsewhere_will_do(bundle, options, home, tmp_path):
+    """From a file written in torchvision's names: other bytes, so another sha256, and refused as such."""
+    import torch
+
+    from fc7.extract.architectures import architecture
+
+    torch.save(architecture("squeezenet1_1").initialise(0), tmp_path / "same.pth")
+    with pytest.raises(BundleError, match=bundle.recipe.weights):
+        predict(bundle, [home / "data"], weights=f"file:{tmp_path / 'same.pth'}", **options)
+    found = predict(bundle, [home / "data"], weights="random:0", **options)
+    assert [one.label for one in found] == ["blue"] * 6 + ["red"] * 6
+
+
+def test_a_bundle_fitted_on_weights_in_a_file_finds_them_again(home, tmp_path):
+    import torch
+
+    from fc7.extract.architectures import architecture
+
+    torch.save(architecture("squeezenet1_1").initialise(3), tmp_path / "own.pth")
+    source = f"file:{tmp_path / 'own.pth'}"
+    backbone = load_backbone("squeezenet1_1", "gap", weights=source, batch_size=4, cache=tmp_path / "cache")
+    embeddings = extract(read_manifest(home / "data"), backbone, cache=tmp_path / "cache")
+    path = Bundle.of(fit(embeddings, "centroid", folds=2)).save(tmp_path / "own.fc7")
+    found = predict(Bundle.load(path), [home / "data"], cache=tmp_path / "cache")
+    assert len(found) == 12
+    moved = (tmp_path / "own.pth").rename(tmp_path / "moved.pth")
+    found_again = predict(Bundle.load(path), [home / "data"], weights=f"file:{moved}", cache=tmp_path / "cache")
+    assert [one.probabilities for one in found_again] == [one.probabilities for one in found]
+
+
+def test_a_prediction_is_plain(bundle, options, home):
+    one = predict(bundle, [home / "data" / "red" / "0.png"], **options)[0]
+    assert one.to_dict().keys() == {"path", "label", "probability", "probabilities", "rejected"}

@@ -1,0 +1,119 @@
+"""Run records: a round trip through JSON, ids and fingerprints, and files that are no records."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from fc7.classify import fit
+from fc7.classify.runs import RECORD, Run, fingerprint, load_runs, run_id
+from fc7.errors import DataError
+
+NAMES = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid", "torch-linear", "baseline")  # fit any embedding
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_comes_back_as_it_was(table, tmp_path, name):
+    run = fit(table((20, 20), val=6), name, folds=2, epochs=2).run
+    path = run.save(tmp_path / "new" / "folder")
+    assert path.name == f"{run.id[:16]}.json"
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name], "no temporary file stays"
+    assert Run.load(path) == run
+    assert np.array_equal(Run.load(path).right, run.right)
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_record_of_words_that_utf8_cannot_hold(table, made_up, tmp_path):
+    run = made_up([True, False], paths=["a\udcff.jpg", "b\n\x1b[31m.jpg"])
+    assert Run.load(run.save(tmp_path)) == run
+
+
+def test_what_is_not_a_number_is_never_written(made_up, tmp_path):
+    run = replace(made_up([True, False]), seconds={"fit": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        run.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_row_for_json(made_up):
+    row = made_up([True, True, False], seconds={"fit": 2.0, "predict": 1.0}).summary()
+    assert {"head", "accuracy", "n", "interval", "log_loss", "seconds_fit", "hyperparameters"} <= row.keys()
+    assert (row["n"], row["seconds_fit"], row["head"]) == (3, 2.0, "logreg")
+    arm = made_up([True], trainable="all").summary()
+    assert arm["trainable"] == "all"
+    assert "head" not in arm
+
+
+def test_names(made_up):
+    assert made_up([True]).name == "vgg16 fc7 logreg"
+    assert made_up([True], trainable="all").name == "vgg16 finetune all"
+
+
+def test_right_is_where_the_largest_probability_is(made_up):
+    right = np.array([True, False, False, True, True])
+    assert np.array_equal(made_up(right).right, right)
+
+
+def test_all_records_of_a_folder_the_best_first(made_up, tmp_path):
+    runs = [made_up([True] * good + [False] * (10 - good), head=f"h{good}") for good in (7, 9, 8)]
+    for run in runs:
+        run.save(tmp_path)
+    (tmp_path / "notes.txt").write_text("not a record")
+    assert [run.head for run in load_runs(tmp_path)] == ["h9", "h8", "h7"]
+
+
+@pytest.mark.parametrize("folder", ["", "absent"])
+def test_a_folder_without_records_names_the_next_command(tmp_path, folder):
+    with pytest.raises(DataError, match="fc7 compare DATA"):
+        load_runs(tmp_path / folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "3", "{}", '{"record": 1}', '{"record": 1, "surprise": 2}', "\xff"]
+)
+def test_what_is_no_record_is_refused_with_its_path(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="latin1")
+    with pytest.raises(DataError, match=r"x\.json is not a run record"):
+        Run.load(path)
+
+
+def test_a_record_of_another_version_is_refused(made_up, tmp_path):
+    path = made_up([True]).save(tmp_path)
+    values = json.loads(path.read_text()) | {"record": RECORD + 1}
+    path.write_text(json.dumps(values))
+    with pytest.raises(DataError, match=f"record {RECORD + 1}, not {RECORD}"):
+        Run.load(path)
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(made_up, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        made_up([True]).save(tmp_path / "file")
+
+
+def test_the_fingerprint_is_of_rows_whatever_their_order(table):
+    embeddings = table((6, 6), val=2)
+    first = fingerprint(embeddings)
+    assert len(first) == 64
+    assert fingerprint(embeddings[np.arange(12)[::-1]]) == first
+    assert fingerprint(replace(embeddings, paths=embeddings.paths[::-1])) == first, "a renamed file is the same image"
+    assert fingerprint(replace(embeddings, vectors=embeddings.vectors * 2)) == first
+    changes = ({"labels": embeddings.labels[::-1]}, {"split": embeddings.split[::-1]}, {"group": embeddings.labels})
+    assert len({first, *(fingerprint(replace(embeddings, **change)) for change in changes)}) == 4
+    assert fingerprint(embeddings[np.arange(11)]) != first
+
+
+def test_a_run_id_is_of_values_not_of_their_order():
+    assert run_id({"a": 1, "b": [1, 2]}) == run_id({"b": [1, 2], "a": 1})
+    assert run_id({"a": 1}) != run_id({"a": 2})
+
+
+def test_a_record_names_no_machine_and_no_user(table):
+    import getpass
+    import platform
+
+    text = json.dumps(asdict(fit(table(val=5), "baseline").run)["machine"])
+    assert platform.node() not in text
+    assert getpass.getuser() not in text

@@ -1,0 +1,259 @@
+"""Splits: no image on both sides, every evaluated image predicted once, and refusals that say the counts."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fc7.classify.splits import cut, protocol
+from fc7.errors import DataError, FC7Error, LeakageError
+
+data_sets = st.tuples(
+    st.lists(st.integers(1, 14), min_size=2, max_size=4),  # images per class
+    st.integers(0, 10_000),  # seed of copies and groups
+    st.floats(0, 0.5),  # share of copies
+    st.floats(0, 0.5),  # share of images in a named group
+)
+
+
+def draw(table, counts, seed, copies, grouped):
+    """Return a data set in which some images are copies and some belong to named groups."""
+    generator = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(len(counts)), counts)
+    keys = [(code, number) for number, code in enumerate(codes)]
+    for row in np.flatnonzero(generator.random(len(codes)) < copies):
+        keys[row] = keys[generator.choice(np.flatnonzero(codes == codes[row]))]  # copies have one label
+    names = np.where(generator.random(len(codes)) < grouped, generator.integers(0, 6, len(codes)).astype(str), "")
+    return table(counts, keys=keys, group=names)
+
+
+def tie(embeddings):
+    """Return a component number per row, by brute force: rows are tied by a key or a group name."""
+    number = list(range(len(embeddings)))
+    keys, names = [key.tobytes() for key in embeddings.sha256], embeddings.group
+    changed = True
+    while changed:
+        changed = False
+        for one in range(len(number)):
+            for two in range(one):
+                tied = keys[one] == keys[two] or (names[one] and names[one] == names[two])
+                if tied and number[one] != number[two]:
+                    number = [min(number[one], number[two]) if n in (number[one], number[two]) else n for n in number]
+                    changed = True
+    return np.array(number)
+
+
+def refused_or_sound(embeddings, pairs):
+    ties = tie(embeddings)
+    for fitted, held in pairs:
+        assert len(fitted) and len(held)
+        assert not set(fitted) & set(held)
+        assert not set(ties[fitted]) & set(ties[held])
+        assert set(embeddings.y[fitted]) == set(range(len(embeddings.classes))), "a class was not fitted on"
+
+
+@settings(deadline=None, max_examples=80)
+@given(data_sets)
+def test_folds_are_sound_or_refused_with_the_counts(table, drawn):
+    embeddings = draw(table, *drawn)
+    try:
+        plan = protocol(embeddings)
+    except DataError as error:
+        assert "'c0'" in str(error), "the counts of all classes are in the message"
+        return
+    refused_or_sound(embeddings, plan.pairs)
+    predicted = np.concatenate([held for _, held in plan.pairs])
+    assert sorted(predicted) == list(range(len(embeddings)))
+    assert plan.rows.tolist() == list(range(len(embeddings)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(data_sets)
+def test_folds_inside_the_fitted_rows_are_sound_or_refused(table, drawn):
+    embeddings = draw(table, *drawn)
+    try:
+        plan = protocol(embeddings)
+        inner = [cut(embeddings, fitted, plan.folds, 0) for fitted, _ in plan.pairs]
+    except DataError:
+        return
+    for (fitted, _), pairs in zip(plan.pairs, inner, strict=True):
+        refused_or_sound(embeddings, pairs)
+        assert sorted(np.concatenate([held for _, held in pairs])) == sorted(fitted)
+
+
+@pytest.mark.parametrize("smallest", range(4, 9))
+def test_small_classes_are_cross_validated_also_inside(table, smallest):
+    """With 5 images a class the outer folds leave 4 to fit on, so that 5 folds inside them cannot be."""
+    embeddings = table((smallest, smallest + 3))
+    plan = protocol(embeddings)
+    assert len(plan.pairs) == min(5, smallest)
+    for fitted, _ in plan.pairs:
+        refused_or_sound(embeddings, cut(embeddings, fitted, plan.folds, 0))
+
+
+def test_enough_images_are_not_refused(table):
+    assert protocol(table((12, 30, 17))).evaluated == "5-fold cross-validation"
+
+
+def test_folds_are_stratified_and_seeded(table):
+    embeddings = table((50, 10))
+    pairs = protocol(embeddings, random_state=3).pairs
+    assert [np.bincount(embeddings.y[held]).tolist() for _, held in pairs] == [[10, 2]] * 5
+    again = protocol(embeddings, random_state=3).pairs
+    other = protocol(embeddings, random_state=4).pairs
+    assert all(np.array_equal(one[1], two[1]) for one, two in zip(pairs, again, strict=True))
+    assert not all(np.array_equal(one[1], two[1]) for one, two in zip(pairs, other, strict=True))
+
+
+def test_ties_through_others_hold_together(table):
+    """Row 0 is a copy of 7, 7 is in a group with 11, 11 is a copy of 19: all four are in one fold."""
+    keys = list(range(40))
+    keys[7], keys[19] = keys[0], keys[11]
+    group = np.full(40, "", dtype="<U4")
+    group[[7, 11]] = "walk"
+    embeddings = table((20, 20), keys=keys, group=group)
+    for _, held in protocol(embeddings).pairs:
+        assert len({0, 7, 11, 19} & set(held)) in (0, 4)
+    apart = table((20, 20), keys=keys)  # the group is the link: without it there are two pairs
+    assert len({tuple(sorted({0, 7, 11, 19} & set(held))) for _, held in protocol(apart).pairs}) > 1
+
+
+def test_an_empty_group_name_ties_nothing(table):
+    assert max(len(held) for _, held in protocol(table((10, 10), group=[""] * 20)).pairs) == 4
+
+
+def test_a_group_name_that_looks_like_another_rows_number_ties_nothing_else(table):
+    group = ["1"] * 2 + [""] * 38
+    lengths = [len(held) for _, held in protocol(table((20, 20), group=group)).pairs]
+    assert sum(lengths) == 40
+    assert max(lengths) < 12
+
+
+def test_too_few_images_are_refused_with_all_counts(table):
+    with pytest.raises(DataError, match=r"'c1' has 1 images.*\{'c0': 9, 'c1': 1, 'c2': 4\}"):
+        protocol(table((9, 1, 4)))
+
+
+def test_a_class_without_a_fitted_image_is_refused(table):
+    embeddings = table((6, 6), split=["train"] * 6 + ["val"] * 6)
+    with pytest.raises(DataError, match="'c1' has 0 images"):
+        protocol(embeddings)
+
+
+def test_more_folds_than_images_are_refused(table):
+    with pytest.raises(DataError, match=r"'c0' has 6 images to fit on, 7 are needed.*--folds"):
+        protocol(table((6, 9)), folds=7)
+
+
+@pytest.mark.parametrize("folds", [1, 0, -3])
+def test_fewer_than_two_folds_are_refused(table, folds):
+    with pytest.raises(FC7Error, match=f"{folds}"):
+        protocol(table(), folds=folds)
+
+
+def test_default_folds_shrink_to_the_smallest_class(table):
+    assert protocol(table((4, 20))).evaluated == "4-fold cross-validation"
+    assert protocol(table((13, 20), val=10)).folds == 3
+    assert protocol(table((30, 30), val=10)).folds == 5
+    assert protocol(table((30, 30), val=10), folds=8).folds == 8
+
+
+def test_copies_count_once_towards_the_folds(table):
+    """Twenty copies of one picture cannot be cut into folds."""
+    with pytest.raises(DataError, match="'c0'"):
+        protocol(table((20, 20), keys=[0] * 20 + list(range(1, 21))))
+
+
+def test_a_class_in_one_group_is_refused(table):
+    with pytest.raises(DataError, match="'c0'"):
+        protocol(table((20, 20, 20), group=["a"] * 20 + [""] * 40))
+
+
+# Given splits
+
+
+def test_the_default_is_val_else_test(table):
+    thirds = ["train"] * 10 + ["val"] * 5 + ["test"] * 5
+    both = table((20, 20), split=thirds * 2)
+    assert protocol(both).evaluated == "val"
+    only_test = table((15, 15), split=(["train"] * 10 + ["test"] * 5) * 2)
+    assert protocol(only_test).evaluated == "test"
+
+
+def test_on_names_the_evaluated_split(table):
+    embeddings = table((20, 20), split=(["train"] * 10 + ["val"] * 5 + ["test"] * 5) * 2)
+    plan = protocol(embeddings, on="test")
+    ((fitted, predicted),) = plan.pairs
+    assert set(embeddings.split[fitted]) == {"train"}, "val is not fitted on"
+    assert set(embeddings.split[predicted]) == {"test"}
+    assert (len(fitted), len(predicted), plan.rows.tolist()) == (20, 10, sorted(predicted))
+
+
+@pytest.mark.parametrize(("on", "split"), [("train", "val"), ("test", "val"), ("nonsense", "val"), (None, "train")])
+def test_what_cannot_be_evaluated_on_is_refused(table, on, split):
+    embeddings = table((8, 8), split=(["train"] * 5 + [split] * 3) * 2)
+    with pytest.raises(DataError, match=r"the data set has \['train'") as caught:
+        protocol(embeddings, on=on)
+    assert "np.str_" not in str(caught.value)
+
+
+def test_no_train_is_refused(table):
+    with pytest.raises(DataError, match="train"):
+        protocol(table((8, 8), split=["val"] * 16))
+
+
+def test_on_needs_splits(table):
+    with pytest.raises(DataError, match="no splits, so it is cross-validated"):
+        protocol(table(), on="val")
+
+
+# Leakage
+
+
+def leaky(table):
+    keys = list(range(24))
+    keys[11] = keys[2]  # the last of c0 is val
+    return table((12, 12), val=3, keys=keys)
+
+
+def test_one_image_on_both_sides_is_refused_with_both_paths(table):
+    with pytest.raises(LeakageError, match=r"1 images are on both sides.*c0/002\.png = c0/011\.png.*--allow-leakage"):
+        protocol(leaky(table))
+
+
+def test_leakage_has_its_own_exit_code():
+    assert LeakageError.exit_code == 4
+
+
+def test_allowed_leakage_is_said(table, caplog, monkeypatch):
+    import logging
+
+    monkeypatch.setattr(logging.getLogger("fc7"), "propagate", True)
+    plan = protocol(leaky(table), allow_leakage=True)
+    assert len(plan.rows) == 6
+    assert "optimistic" in caplog.text
+
+
+def test_copies_on_one_side_are_no_leak(table):
+    keys = list(range(24))
+    keys[1], keys[11] = keys[0], keys[10]
+    assert len(protocol(table((12, 12), val=3, keys=keys)).rows) == 6
+
+
+def test_copies_in_a_split_that_is_not_used_are_no_leak(table):
+    keys = list(range(24))
+    keys[11] = keys[0]
+    split = (["train"] * 8 + ["val"] * 2 + ["test"] * 2) * 2
+    embeddings = table((12, 12), split=split, keys=keys)
+    assert protocol(embeddings).evaluated == "val"
+    with pytest.raises(LeakageError):
+        protocol(embeddings, on="test")
+
+
+@pytest.mark.parametrize("val", [0, 3])
+def test_one_image_with_two_labels_is_refused(table, val):
+    keys = list(range(24))
+    keys[13] = keys[1]
+    with pytest.raises(DataError, match=r"c0/001\.png is c0, its copy c1/013\.png is c1") as caught:
+        protocol(table((12, 12), val=val, keys=keys), allow_leakage=True)
+    assert not isinstance(caught.value, LeakageError)

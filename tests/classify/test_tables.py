@@ -1,0 +1,48 @@
+"""Tables: every run with its n and its interval, in as many cells as there are columns."""
+
+from fc7.classify.tables import COLUMNS, comparison, hyperparameters, interval, line
+
+
+def inside(run, log_loss=0.25):
+    run.selection["log_loss"] = log_loss
+    return run
+
+
+def test_a_row_under_every_column(made_up):
+    run = inside(made_up([True] * 9 + [False], hyperparameters={"C": 10.0, "penalty": "l2"}, seconds={"fit": 1.234}))
+    (row,) = comparison([run])
+    cells = dict(zip(COLUMNS, row, strict=True))
+    assert all(isinstance(cell, str) for cell in row)
+    assert (cells["backbone"], cells["layer"], cells["head"], cells["n"]) == ("vgg16", "fc7", "logreg", "10")
+    assert (cells["accuracy"], cells["95 %"]) == ("0.900", "0.596-0.982")
+    assert (cells["acc inside"], cells["loss inside"], cells["fit s"]) == ("0.900", "0.250", "1.23")
+    assert cells["log loss"] == f"{run.metrics['log_loss']:.3f}"
+    assert cells["chosen"] == "C=10, penalty=l2"
+
+
+def test_notes_are_in_the_table(made_up):
+    run = inside(made_up([True], hyperparameters={}, notes=["did not converge", "random weights"]))
+    assert comparison([run])[0][-1] == "did not converge, random weights"
+    plain = inside(made_up([True], hyperparameters={"alpha": 0.001}, notes=["did not converge"]))
+    assert comparison([plain])[0][-1] == "alpha=0.001, did not converge"
+
+
+def test_the_order_is_the_callers(made_up):
+    runs = [inside(made_up([True], head=name)) for name in ("b", "a", "c")]
+    assert [row[2] for row in comparison(runs)] == ["b", "a", "c"]
+    assert comparison([]) == []
+
+
+def test_one_run_in_one_line(made_up):
+    said = line(made_up([True] * 9 + [False], hyperparameters={"n_neighbors": 5, "weights": "distance"}))
+    assert said.startswith("vgg16 fc7 logreg: accuracy 0.900 (9/10 on val, 95 % 0.596-0.982), fitted in 0.8 s")
+    assert said.endswith(" with n_neighbors=5, weights=distance")
+    assert "\n" not in said
+    assert line(made_up([True], hyperparameters={})).endswith("fitted in 0.8 s")
+
+
+def test_words(made_up):
+    assert interval(made_up([True, False])) == "0.095-0.905"
+    assert (
+        hyperparameters(made_up([True], hyperparameters={"C": 1e-4, "shrinkage": None})) == "C=0.0001, shrinkage=None"
+    )
