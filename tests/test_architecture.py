@@ -134,8 +134,10 @@ def test_one_import_name():
 
 
 def test_twin_a_second_name_is_seen():
-    code = "import importlib.util\nprint(importlib.util.find_spec('cache') is None)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    code = (
+        f"import importlib.util, sys\nsys.path[0:0] = [{str(ROOT)!r}]\nprint(importlib.util.find_spec('cache') is None)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 
 

@@ -1,7 +1,8 @@
 import hashlib
 import logging
-import multiprocessing
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -134,20 +135,24 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     assert not (tmp_path / "FORMAT").exists()
 
 
-def _write_units(directory, start):
-    store = Store(RECIPE, directory)
-    for number in range(start, start + 12):
-        store.append(unit(number, number + 1000))
+WRITER = """
+import hashlib, sys
+import numpy as np
+from fc7.cache import Recipe, Store
+from fc7.cache.shard import Shard
+
+store = Store(Recipe("fake", "tiles", 4, "f" * 64, dtype="float32"), sys.argv[1])
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 12):
+    pair = [number, number + 1000]
+    keys = [hashlib.sha256(str(one).encode()).digest() for one in pair]
+    store.append(Shard(keys, np.array([[one, one + 0.5, 0, 1] for one in pair], np.float32)))
+"""
 
 
 def test_writers_at_once_need_no_lock(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_units, args=(tmp_path / "cache", start)) for start in (0, 0, 6)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "cache")]
+    writers = [subprocess.Popen([*command, str(start)]) for start in (0, 0, 6)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
     store = Store(RECIPE, tmp_path / "cache")
     assert len(list(store.folder.glob("shards/??/*.h5"))) == 18
     assert len(store) == 36
