@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .fit import Fitted
 
 FORMAT = 1  # raise it when a member or a key changes its meaning; other numbers are refused
-MAX_MEMBER_BYTES = 2**30
+MAX_BYTES = 2**30
 MEMBERS = ("bundle.json", "head.skops")
 
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
@@ -156,16 +156,22 @@ def _read_members(path: Path) -> dict[str, bytes]:
         names = archive.namelist()
         if sorted(names) != sorted(MEMBERS):
             raise BundleError(f"{path} has the members {names[:5]}, a bundle has {list(MEMBERS)}.")
-        sizes = {info.filename: info.file_size for info in archive.infolist()}
-        if max(sizes.values()) > MAX_MEMBER_BYTES:
-            raise BundleError(f"{path} declares members of {sizes} bytes, more than {MAX_MEMBER_BYTES}.")
+        _require_small(path, archive)
         return {name: archive.read(name) for name in MEMBERS}
+
+
+def _require_small(path: Path, archive: zipfile.ZipFile) -> None:
+    size = sum(info.file_size for info in archive.infolist())
+    if size > MAX_BYTES:
+        raise BundleError(f"{path} declares {size} bytes once unpacked, more than {MAX_BYTES}.")
 
 
 def _load_head(path: Path, data: bytes) -> Any:
     import skops.io
 
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as inside:  # skops' own archive unpacks once more
+            _require_small(path, inside)
         foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
         if foreign:
             raise BundleError(

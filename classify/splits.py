@@ -159,12 +159,15 @@ def _refuse_two_labels(images: Rows) -> None:
 
 
 def _refuse_leakage(images: Rows, fitted: Positions, predicted: Positions, allowed: bool) -> None:
-    seen = {images.sha256[row].tobytes(): row for row in fitted}
-    pairs = [(seen[key], row) for row in predicted if (key := images.sha256[row].tobytes()) in seen]
+    keys = images.keys
+    seen = {keys[row]: row for row in fitted} | {str(images.group[row]): row for row in fitted if images.group[row]}
+    pairs = [(seen[mark], row) for row in predicted for mark in (keys[row], str(images.group[row])) if mark in seen]
     if pairs:
+        one, other = pairs[0]
+        what = f"group {images.group[one]}" if keys[one] != keys[other] else "the same image"
         message = (
-            f"{len(pairs)} images are on both sides of the split, the first is {images.paths[pairs[0][0]]} = "
-            f"{images.paths[pairs[0][1]]}. Remove one side"
+            f"{len({row for _, row in pairs})} images are on both sides of the split, by their bytes or their group; the "
+            f"first is {images.paths[one]} = {images.paths[other]} ({what}). Remove one side"
         )
         if not allowed:
             raise LeakageError(f"{message}, or accept an optimistic figure with --allow-leakage.")

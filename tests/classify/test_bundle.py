@@ -166,7 +166,7 @@ def test_members_are_the_two_and_no_others(saved):
 
 
 def test_sizes_are_capped_before_anything_is_read(saved, monkeypatch):
-    monkeypatch.setattr(room, "MAX_MEMBER_BYTES", 500)
+    monkeypatch.setattr(room, "MAX_BYTES", 500)
     refused(saved, "more than 500")
 
 

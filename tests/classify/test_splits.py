@@ -1,5 +1,7 @@
 """Splits: no image on both sides, every evaluated image predicted once, and refusals that say the counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -257,3 +259,14 @@ def test_one_image_with_two_labels_is_refused(table, val):
     with pytest.raises(DataError, match=r"c0/001\.png is c0, its copy c1/013\.png is c1") as caught:
         protocol(table((12, 12), val=val, keys=keys), allow_leakage=True)
     assert not isinstance(caught.value, LeakageError)
+
+
+def test_a_named_group_on_both_sides_is_leakage_too(table):
+    embeddings = table((8, 8), val=3)
+    group = np.array([""] * len(embeddings), dtype="<U8")
+    sides = [np.flatnonzero(embeddings.split == side)[0] for side in ("train", "val")]
+    group[sides] = "patient7"
+    grouped = replace(embeddings, group=group)
+    with pytest.raises(LeakageError, match="1 images .*group patient7"):
+        protocol(grouped)
+    assert protocol(grouped, allow_leakage=True).evaluated == "val"
