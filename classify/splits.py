@@ -166,7 +166,7 @@ def _refuse_leakage(images: Rows, fitted: Positions, predicted: Positions, allow
         one, other = pairs[0]
         what = f"group {images.group[one]}" if keys[one] != keys[other] else "the same image"
         message = (
-            f"{len({row for _, row in pairs})} images are on both sides of the split, by their bytes or their group; the "
+            f"{len({row for _, row in pairs})} images are on both sides of the split, by their bytes or group; the "
             f"first is {images.paths[one]} = {images.paths[other]} ({what}). Remove one side"
         )
         if not allowed:

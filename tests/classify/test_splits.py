@@ -267,6 +267,6 @@ def test_a_named_group_on_both_sides_is_leakage_too(table):
     sides = [np.flatnonzero(embeddings.split == side)[0] for side in ("train", "val")]
     group[sides] = "patient7"
     grouped = replace(embeddings, group=group)
-    with pytest.raises(LeakageError, match="1 images .*group patient7"):
+    with pytest.raises(LeakageError, match=r"1 images .*group patient7"):
         protocol(grouped)
     assert protocol(grouped, allow_leakage=True).evaluated == "val"
