@@ -3,6 +3,18 @@
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb found: for programs, for people, and as an exit code."""
+
+    payload: dict[str, Any]
+    text: str
+    code: int = 0
+
 
 WIDE = 10_000  # columns of a file or a pipe: nothing is cut short there
 

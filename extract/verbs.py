@@ -1,0 +1,101 @@
+"""The verbs of this room: extract, backbones, cache info, cache export. Each returns an answer; cli.py prints it."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cache.format import default_directory
+from ..cache.verify import COLUMNS, info
+from . import options
+from .accounting import Extraction
+from .architectures import KNOWN, names
+from .embed import fill, read
+from .manifest import read_manifest
+from .options import Arguments, given
+from .progress import Progress
+from .terminal import Answer, plain, table
+from .weights import whereabouts
+
+logger = logging.getLogger(__name__)
+
+REJECTED = 3  # exit code of --strict where images were rejected
+
+
+def add_extract(parser: argparse.ArgumentParser) -> None:
+    """Add the options of extract."""
+    options.add_data(parser)
+    options.add_backbone(parser)
+    parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
+
+
+def run_extract(arguments: Arguments, progress: Progress) -> Answer:
+    """Compute the embeddings that the cache lacks."""
+    manifest = read_manifest(arguments.data)
+    found = options.backbones(arguments, progress)
+    done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers"))
+    parts = [one.to_dict() for one in done]
+    code = REJECTED if arguments.strict and any(one.rejected for one in done) else 0
+    if not all(one.ok for one in done):
+        logger.error(
+            "fc7: no image of %s could be embedded; the reasons are in the answer.", plain(str(arguments.data))
+        )
+        code = 1
+    return Answer(parts[0] if len(parts) == 1 else {"backbones": parts}, describe(done), code)
+
+
+def describe(done: Sequence[Extraction]) -> str:
+    """Return what an extraction did, for a person."""
+    rejected = [f"rejected  {plain(reject.path)}: {reject.reason}" for reject in done[0].rejects]
+    return "\n".join([*rejected, *(one.describe() for one in done), done[0].describe_time()])
+
+
+def add_backbones(parser: argparse.ArgumentParser) -> None:
+    """Add the options of backbones."""
+    parser.add_argument("--all", action="store_true", help="every classification network of torchvision")
+
+
+def run_backbones(arguments: Arguments, progress: Progress) -> Answer:
+    """List what can run here, and where its weights are."""
+    found = [whereabouts(name) for name in (names() if arguments.all else KNOWN)]
+    rows = [_row(one) for one in found]
+    text = table("", ["backbone", "layers", "weights here", "torchvision's file"], rows)
+    if not arguments.all:
+        text += "\nEvery other classification network of torchvision works too: fc7 backbones --all"
+    return Answer({"backbones": found}, text)
+
+
+def _row(one: dict[str, Any]) -> list[str]:
+    here = ", ".join(one["sources"]) or f"{one['megabytes']:.0f} MB to download"
+    return [one["backbone"], " ".join(one["layers"]), here, one["file"]]
+
+
+def add_cache_info(parser: argparse.ArgumentParser) -> None:
+    """Add the options of cache info."""
+    options.add_cache(parser)
+
+
+def run_cache_info(arguments: Arguments, progress: Progress) -> Answer:
+    """Say what the cache holds."""
+    directory = arguments.cache or default_directory()
+    found = info(directory)
+    payload = {"directory": str(directory), "recipes": [one.to_dict() for one in found]}
+    return Answer(payload, table(str(directory), COLUMNS, [one.row() for one in found]))
+
+
+def add_cache_export(parser: argparse.ArgumentParser) -> None:
+    """Add the options of cache export."""
+    parser.add_argument("output", type=Path, metavar="FILE.h5")
+    options.add_data(parser, "as for extract; its embeddings must be in the cache")
+    options.add_backbone(parser)
+
+
+def run_cache_export(arguments: Arguments, progress: Progress) -> Answer:
+    """Write one flat .h5 for other tools."""
+    backbone = options.only(options.backbones(arguments, progress))
+    source = backbone.weights_source
+    rows = read(read_manifest(arguments.data), backbone.recipes[0], cache=arguments.cache, weights_source=source)
+    path = rows.to_h5(arguments.output)
+    payload = {"file": str(path), "rows": len(rows), "dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
+    return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(str(path))}")
