@@ -194,7 +194,7 @@ def _protocol(arguments: Arguments) -> dict[str, Any]:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training from pixels")
-    group.add_argument("--learning-rate", type=float, metavar="X", help="of new layers (default: 0.01)")
+    group.add_argument("--learning-rate", type=float, metavar="X", help="of new layers (default: 0.003)")
     group.add_argument("--backbone-rate", type=float, metavar="X", help="times it, of pretrained ones (default: 0.1)")
     group.add_argument("--optimiser", choices=("sgd", "adam"), help="default: sgd")
     group.add_argument("--schedule", choices=("cosine", "step", "constant"), help="default: cosine")

