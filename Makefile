@@ -19,14 +19,18 @@ lint: $(TEST)/.installed wheel
 	$(TEST)/bin/ruff format --check .
 	cd $(TEST) && bin/mypy --config-file ../pyproject.toml -p fc7
 
-$(DEMO)/.installed: pyproject.toml
+$(DEMO)/.installed: pyproject.toml $(wildcard *.py cache/* extract/* classify/*)
 	$(PYTHON) -m venv $(DEMO)
+	rm -rf build
 	$(DEMO)/bin/python -m pip install --quiet '.[demo]'
+	rm -rf build
 	touch $@
 
 $(TEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(TEST)
+	rm -rf build
 	$(TEST)/bin/python -m pip install --quiet '.[dev]'
+	rm -rf build
 	touch $@
 
 .PHONY: wheel

@@ -71,7 +71,9 @@ class MissingExtra(FC7Error, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         self.package, self.extra = package, extra
-        super().__init__(f"{package} is not installed. Install it with: pip install 'fc7[{extra}]'")
+        super().__init__(
+            f"{package} is not installed. Install it with: pip install 'fc7[{extra}]' (in a checkout: '.[{extra}]')"
+        )
 
 
 class Interrupted(FC7Error):

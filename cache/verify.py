@@ -56,7 +56,8 @@ def info(directory: Path) -> list[Contents]:
     if not (directory / "FORMAT").exists():
         raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
     open_directory(directory)
-    return [_contents(directory, path) for path in sorted(directory.glob("recipes/*/recipe.json"))]
+    found = [_contents(directory, path) for path in sorted(directory.glob("recipes/*/recipe.json"))]
+    return [one for one in found if one.shards or one.quarantined]  # a run that failed early leaves a name only
 
 
 def _contents(directory: Path, path: Path) -> Contents:

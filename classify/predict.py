@@ -66,7 +66,7 @@ def predict(
     Raises
     ------
     DataError
-        No such file, or nothing to predict.
+        Nothing to predict: empty folders.
     BundleError
         The weights found here are not those that the head was fitted on.
     """
@@ -111,10 +111,8 @@ def _expand(images: Sequence[Path | str]) -> Iterator[str]:
         path = Path(image)
         if path.is_dir():
             yield from (str(file) for file in sorted(path.rglob("*")) if not refusal(file))
-        elif path.exists():
-            yield str(path)
         else:
-            raise DataError(f"There is no {path}.")
+            yield str(path)
 
 
 def _require_same(bundle: Bundle, backbone: Backbone) -> None:

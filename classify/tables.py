@@ -11,10 +11,10 @@ COLUMNS = (
     "accuracy",
     "95 %",
     "n",
-    "log loss",
-    "fit s",
-    "acc inside",
     "loss inside",
+    "fit s",
+    "log loss",
+    "acc inside",
     "chosen",
 )
 
@@ -29,10 +29,10 @@ def comparison(runs: Sequence[Run]) -> list[list[str]]:
             f"{run.metrics['accuracy']:.3f}",
             interval(run),
             str(run.metrics["n"]),
-            figure(run.metrics["log_loss"]),
-            "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
-            figure(run.selection.get("accuracy")),
             figure(run.selection.get("log_loss")),
+            "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
+            figure(run.metrics["log_loss"]),
+            figure(run.selection.get("accuracy")),
             ", ".join([hyperparameters(run), *run.notes]).lstrip(", "),
         ]
         for run in runs

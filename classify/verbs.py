@@ -69,7 +69,7 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trainable", choices=("head", "classifier", "all"), default="head", help=_ARMS)
     options.add_evaluation(parser)
     _add_training(parser)
-    options.add_backbone(parser)
+    options.add_backbone(parser, embeddings=False)
 
 
 def run_finetune(arguments: Arguments, progress: Progress) -> Answer:
@@ -235,6 +235,7 @@ def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False)
     What is wrong with the data set is said before anything is computed.
     """
     if arguments.data.suffix == ".h5" and arguments.data.is_file():
+        options.refuse_backbone(arguments)
         return [Embeddings.from_h5(arguments.data)]
     manifest = read_manifest(arguments.data)
     settings = given(arguments, "on", "folds", "random_state", "allow_leakage")

@@ -227,7 +227,7 @@ def _against(chosen: Run, rival: Run, pair: Pair, planned: int) -> list[str]:
         answer = f"{one} and {other} cannot be told apart on {pair.n} images"
     times = fit_seconds(chosen), fit_seconds(rival)
     if rival.trainable and not _is_arm(chosen):
-        answer += f"; the head took {ratio(*times)} the time"
+        answer += f"; once cached, the head took {ratio(*times)} the time"
     return [
         f"{answer[0].upper()}{answer[1:]}.",
         _rests_on(chosen, rival, pair, planned),

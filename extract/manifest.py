@@ -16,6 +16,9 @@ SPLITS = ("train", "val", "test")
 # torchvision.datasets.folder.IMG_EXTENSIONS; here case does not matter.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
+# Two of these side by side are splits under other names, not classes.
+_LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
+
 
 class Image(NamedTuple):
     """One row of a manifest. ``path`` is relative to the manifest's root; ``split`` and ``group`` may be empty."""
@@ -116,6 +119,13 @@ def _classes(data: Path, images: list[Image], rejects: list[Reject]) -> tuple[st
 
 def _read_folder(root: Path) -> tuple[list[Image], list[Reject]]:
     splits = [split for split in SPLITS if (root / split).is_dir()]
+    alike = [folder.name for folder in _class_folders(root) if folder.name.lower() in _LIKE_SPLITS]
+    strays = sorted(set(alike) - set(splits))
+    if strays and len(alike) > 1:
+        raise DataError(
+            f"{root} has folders that look like splits, {', '.join(strays)}. Splits are called train, val and test: "
+            "rename them, or say what is a class with a csv (path,label,split)."
+        )
     images: list[Image] = []
     rejects: list[Reject] = []
     for split in splits or [""]:

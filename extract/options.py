@@ -22,22 +22,24 @@ def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help=text)
 
 
-def add_backbone(parser: argparse.ArgumentParser) -> None:
-    """Add what decides the embeddings, and the machine."""
-    group = parser.add_argument_group("backbone", "the first three can be repeated; one decode feeds all backbones")
+def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:
+    """Add which networks, what decides their embeddings unless none are made, and the machine."""
+    group = parser.add_argument_group("backbone", "name, layer and weights can be repeated where many are compared")
     group.add_argument("--backbone", action="append", metavar="NAME", help="default: alexnet; see fc7 backbones")
-    group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
     group.add_argument("--weights", action="append", metavar="[NAME=]SOURCE", help=_SOURCE)
     group.add_argument("--precision", choices=("fp32", "bf16"), help="of the forward pass (default: fp32)")
-    group.add_argument("--dtype", choices=("float16", "float32"), help="stored (default: float16)")
-    add_machine(parser)
+    if embeddings:
+        group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
+        group.add_argument("--dtype", choices=("float16", "float32"), help="stored (default: float16)")
+    add_machine(parser, embeddings=embeddings)
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
+def add_machine(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:
     """Add where and how fast."""
     group = parser.add_argument_group("machine")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    group.add_argument("--batch-size", type=whole_number, metavar="N", help="images in one forward pass")
+    if embeddings:
+        group.add_argument("--batch-size", type=whole_number, metavar="N", help="images in one forward pass")
     group.add_argument("--workers", type=whole_number, metavar="N", help="decoding threads (default: one per core)")
     add_cache(parser)
 
@@ -104,6 +106,19 @@ def backbones(arguments: Arguments, progress: Any) -> list[Backbone]:
         load_backbone(name, layers[name] or None, progress=progress, **options, **weights)
         for name, weights in sources(arguments).items()
     ]
+
+
+def refuse_backbone(arguments: Arguments) -> None:
+    """Refuse options that an exported file has settled.
+
+    Raises
+    ------
+    UsageError
+        One was given.
+    """
+    settled = given(arguments, "backbone", "layer", "weights", "precision", "dtype")
+    if settled:
+        raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
 
 
 def only(found: Sequence[Backbone]) -> Backbone:

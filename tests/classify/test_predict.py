@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from fakes import draw
 from PIL import Image
 
 from fc7.classify import Bundle, fit
@@ -151,11 +152,17 @@ def test_a_folder_stands_for_the_images_in_it(bundle, options, tmp_path):
     assert [os.path.relpath(one.path, tmp_path / "new") for one in found] == ["a.png", "b.PNG", "sub/c.png"]
 
 
-@pytest.mark.parametrize("name", ["absent.png", "empty"])
-def test_nothing_to_predict_is_said(bundle, options, tmp_path, name):
+def test_nothing_to_predict_is_said(bundle, options, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=name):
-        predict(bundle, [tmp_path / name], **options)
+    with pytest.raises(DataError, match="empty"):
+        predict(bundle, [tmp_path / "empty"], **options)
+
+
+def test_a_missing_file_does_not_lose_the_others(bundle, options, tmp_path):
+    path = draw(tmp_path / "here.png", "red")
+    missing, found = predict(bundle, [tmp_path / "absent.png", path], **options)
+    assert (missing.label, missing.rejected) == ("", "not readable: No such file or directory")
+    assert found.label
 
 
 def test_other_weights_are_refused_with_both_hashes(bundle, options, home):

@@ -135,3 +135,15 @@ def test_ants_and_bees(hymenoptera):
     assert len(manifest) == 397
     assert [reject.path for reject in manifest.rejects] == ["train/ants/imageNotFound.gif"]
     assert manifest.classes == ("ants", "bees")
+
+
+@pytest.mark.parametrize("names", [("Train", "validation"), ("train", "valid"), ("training", "testing", "val")])
+def test_splits_under_other_names_are_not_taken_for_classes(tmp_path, names):
+    for name in names:
+        touch(tmp_path, f"{name}/a/1.jpg", f"{name}/b/1.jpg")
+    with pytest.raises(DataError, match="look like splits"):
+        read_manifest(tmp_path)
+
+
+def test_a_class_may_be_called_test(tmp_path):
+    assert read_manifest(touch(tmp_path, "Test/1.jpg", "control/1.jpg")).classes == ("Test", "control")
