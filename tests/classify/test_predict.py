@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from fakes import draw
 from PIL import Image
 
 from fc7.classify import Bundle, fit
@@ -159,7 +158,7 @@ def test_nothing_to_predict_is_said(bundle, options, tmp_path):
 
 
 def test_a_missing_file_does_not_lose_the_others(bundle, options, tmp_path):
-    path = draw(tmp_path / "here.png", "red")
+    path = draw(tmp_path / "here.png", COLOURS["red"], 0)
     missing, found = predict(bundle, [tmp_path / "absent.png", path], **options)
     assert (missing.label, missing.rejected) == ("", "not readable: No such file or directory")
     assert found.label

@@ -245,7 +245,8 @@ def test_a_clear_tie(made_up):
     head, arm = fifty_fifty(153, 4, 5)
     said = findings([made_up(head), made_up(arm, trainable="all", seconds={"fit": 324.0, "predict": 0.0})])
     assert said[0] == (
-        "The cached head and fine-tuning cannot be told apart on 153 images; once cached, the head took 1/400 of the time."
+        "The cached head and fine-tuning cannot be told apart on 153 images; "
+        "once cached, the head took 1/400 of the time."
     )
     assert "no difference under 3.9 points can be significant" in said[2]
 
