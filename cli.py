@@ -1,6 +1,6 @@
 """The command line: a table of verbs. Data on stdout, progress and log on stderr.
 
-A verb lives in its room's ``verbs`` module as ``add_NAME(parser)`` and ``run_NAME(arguments, progress) -> Answer``. The
+A verb lives in a module of its room as ``add_NAME(parser)`` and ``run_NAME(arguments, progress) -> Answer``. The
 module is imported when the verb is used: ``fc7 --help`` imports none.
 """
 
@@ -14,21 +14,26 @@ from typing import Any, NoReturn
 from . import __version__
 from .errors import FC7Error, Interrupted, UsageError
 
-# verb: what it does, its room
+# verb: what it does, the module of its options and of its work
 VERBS = {
-    "extract": ("compute the embeddings that the cache lacks", "extract"),
-    "fit": ("fit one head on the embeddings and save a bundle", "classify"),
-    "finetune": ("train from pixels under the protocol of the heads", "classify"),
-    "compare": ("fit many heads under one protocol", "classify"),
-    "report": ("write a page, Markdown or csv from run records", "classify"),
-    "predict": ("label new images with a bundle", "classify"),
-    "backbones": ("what can run here, and where its weights are", "extract"),
-    "cache": ("look after the cache", ""),
-    "demo": ("the main job on an embedded example, without network", "classify"),
+    "extract": ("compute the embeddings that the cache lacks", "extract.verbs"),
+    "fit": ("fit one head on the embeddings and save a bundle", "classify.verbs"),
+    "finetune": ("train from pixels under the protocol of the heads", "classify.verbs"),
+    "compare": ("fit many heads under one protocol", "classify.verbs"),
+    "report": ("write a page, Markdown or csv from run records", "classify.verbs"),
+    "predict": ("label new images with a bundle", "classify.verbs"),
+    "backbones": ("what can run here, and where its weights are", "extract.verbs"),
+    "cache": ("look after the cache", "extract.cache_verbs"),
+    "demo": ("the main job on an embedded example, without network", "classify.verbs"),
 }
 CACHE_VERBS = {
-    "info": ("what the cache holds", "extract"),
-    "export": ("write one flat .h5 for other tools", "extract"),
+    "info": "what the cache holds",
+    "verify": "check that every shard is as it was committed",
+    "repair": "set damaged shards aside, so that the next extract computes their rows",
+    "gc": "remove what nobody will read: leftovers, damaged shards, rows kept twice, or a whole recipe",
+    "compact": "merge small shards into full ones",
+    "export": "write one flat .h5 for other tools",
+    "import": "take the rows of such a file into the cache",
 }
 
 _EXIT_CODES = """exit codes:
@@ -63,25 +68,22 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"fc7 {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for name, (text, room) in VERBS.items():
+    for name, (text, where) in VERBS.items():
         verb = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if words is not None and name not in words:
             continue
         if name == "cache":
             inner = verb.add_subparsers(metavar="VERB", required=True)
-            for one, (what, where) in CACHE_VERBS.items():
-                _fill(
-                    inner.add_parser(one, help=what, description=what[0].upper() + what[1:] + "."),
-                    f"cache_{one}",
-                    where,
-                )
+            for one, what in CACHE_VERBS.items():
+                described = what[0].upper() + what[1:] + "."
+                _fill(inner.add_parser(one, help=what, description=described), f"cache_{one}", where)
         else:
-            _fill(verb, name, room)
+            _fill(verb, name, where)
     return top
 
 
-def _fill(verb: argparse.ArgumentParser, name: str, room: str) -> None:
-    module = importlib.import_module(f".{room}.verbs", __package__)
+def _fill(verb: argparse.ArgumentParser, name: str, where: str) -> None:
+    module = importlib.import_module(f".{where}", __package__)
     getattr(module, f"add_{name}")(verb)
     verb.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
     loud = verb.add_mutually_exclusive_group()

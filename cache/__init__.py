@@ -1,7 +1,22 @@
-"""The cache room: recipes and embeddings on disk. It knows arrays, neither torch nor scikit-learn."""
+"""The cache room: recipes and embeddings on disk. It knows arrays, neither torch nor scikit-learn.
 
-from .embeddings import Embeddings
-from .recipe import Recipe
-from .store import Store
+Names are imported when they are first used: what needs no array must not wait for numpy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .embeddings import Embeddings
+    from .recipe import Recipe
+    from .store import Store
 
 __all__ = ["Embeddings", "Recipe", "Store"]
+
+_HOMES = {"Embeddings": "embeddings", "Recipe": "recipe", "Store": "store"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -6,9 +6,11 @@
       FORMAT                                     the line below; any other is refused
       recipes/<recipe_id>/recipe.json            canonical JSON of the recipe
       recipes/<recipe_id>/shards/<aa>/<unit>.h5  immutable; appears whole or not at all
-      recipes/<recipe_id>/tmp/                   never read
+      recipes/<recipe_id>/tmp/                   files being written, never read
       recipes/<recipe_id>/quarantine/            shards that failed their check, never read
+      claims/<unit>                              who computes what at the moment; advice, delete it at any time
       index.sqlite                               derived; delete it at any time
+      maintenance.lock                           held by repair, gc and compact
 
 To change the format: raise VERSION, keep a reader of the old one beside the new, write a test that opens a directory
 made by the old version. A change of what decides a vector is not a format change: it is a new recipe field.
@@ -18,6 +20,7 @@ import os
 from pathlib import Path
 
 from ..errors import CacheError
+from .durable import make_folder, replace
 
 VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
@@ -34,26 +37,25 @@ def default_directory() -> Path:
     return Path(os.environ.get("FC7_CACHE") or Path(platformdirs.user_cache_dir("fc7", appauthor=False)))
 
 
-def open_directory(directory: Path) -> Path:
-    """Create the cache directory if absent and check its FORMAT.
+def open_directory(directory: Path | str | None = None) -> Path:
+    """Return a cache directory, created if absent, its FORMAT checked; by default :func:`default_directory`.
 
     Raises
     ------
     CacheError
         The folder holds something else, another version, or cannot be written.
     """
+    directory = default_directory() if directory is None else Path(directory)
     marker = directory / "FORMAT"
     try:
         if not marker.exists():
-            if directory.exists() and any(not entry.name.startswith(".FORMAT-") for entry in directory.iterdir()):
+            if directory.exists() and any(not entry.name.startswith(".FORMAT") for entry in directory.iterdir()):
                 raise CacheError(
                     f"{directory} is not an fc7 cache (it is not empty and has no FORMAT file). "
                     "Name an empty or new folder with --cache DIR."
                 )
-            directory.mkdir(parents=True, exist_ok=True)
-            own = directory / f".FORMAT-{os.getpid()}"
-            own.write_text(FORMAT_LINE + "\n", encoding="utf-8")
-            own.replace(marker)  # whole or not at all, whoever comes last
+            make_folder(directory)
+            replace(marker, f"{FORMAT_LINE}\n".encode())
         found = marker.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise CacheError(
@@ -65,3 +67,17 @@ def open_directory(directory: Path) -> Path:
             "Name another folder with --cache DIR, or use the fc7 that wrote it."
         )
     return directory
+
+
+def existing_directory(directory: Path | str | None = None) -> Path:
+    """Return a cache directory that is there already.
+
+    Raises
+    ------
+    CacheError
+        There is none, or it is of another version.
+    """
+    directory = default_directory() if directory is None else Path(directory)
+    if not (directory / "FORMAT").exists():
+        raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
+    return open_directory(directory)

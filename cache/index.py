@@ -1,7 +1,7 @@
 """The index: what fc7 remembers about files it has already looked at. Derived; delete it at any time.
 
-Two tables: an image or weights file's (path, size, mtime, inode) -> sha256, and a shard's (size, times, inode) -> the
-keys it holds, remembered only after its bytes were checked.
+Two tables: an image or weights file's (path, size, times, inode) -> sha256, and a shard's (size, times, inode) -> what
+it holds, remembered only after its bytes were checked.
 """
 
 import contextlib
@@ -25,79 +25,131 @@ T = TypeVar("T")
 # A file changed twice within the clock's step can keep its mtime; one this young is hashed again next time.
 YOUNG_NS = 2_000_000_000
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, stat TEXT NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shards (
-  recipe TEXT, name TEXT, stat TEXT NOT NULL, keys BLOB NOT NULL, rejected TEXT NOT NULL, PRIMARY KEY (recipe, name)
+BLOCK = 500  # paths in one query; sqlite caps the number of parameters
+
+_SCHEMA_VERSION = 2
+_SCHEMA = f"""
+DROP TABLE IF EXISTS files;
+DROP TABLE IF EXISTS shards;
+CREATE TABLE files (path BLOB PRIMARY KEY, stat TEXT NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE shards (
+  recipe TEXT, name TEXT, stat TEXT NOT NULL, offset INTEGER NOT NULL, seconds REAL NOT NULL, keys BLOB NOT NULL,
+  rejected TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (recipe, name)
 ) WITHOUT ROWID;
+PRAGMA user_version = {_SCHEMA_VERSION};
 """
 
 
 class ShardEntry(NamedTuple):
-    """What the index knows of one checked shard."""
+    """What the index knows of one checked shard.
+
+    Attributes
+    ----------
+    stat
+        Of the file that was checked; another one is another file.
+    offset
+        Where its rows begin, in bytes.
+    seconds
+        What computing it cost.
+    keys
+        One per row.
+    rejected
+        Keys of bytes that are no image, with the reason.
+    """
 
     stat: str
-    keys: list[bytes]
-    rejected: dict[bytes, str]
+    offset: int
+    seconds: float
+    keys: Sequence[bytes]
+    rejected: Mapping[bytes, str]
 
 
 class Index:
-    """A sqlite file that can only save time: if it is absent, locked or damaged, everything is looked at anew."""
+    """A sqlite file that can only save time: if it is absent, locked or damaged, everything is looked at anew.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Parameters
+    ----------
+    directory
+        The cache that it belongs to.
+    """
 
-    def sha256(self, paths: Sequence[Path], *, threads: int = 4) -> list[bytes | OSError]:
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "index.sqlite"
+
+    def sha256(
+        self, paths: Sequence[str | os.PathLike[str]], *, threads: int = 4, rehash: bool = False
+    ) -> list[bytes | OSError]:
         """Return each file's sha256, reading only files that changed since they were last read.
 
         A file that cannot be read yields its OSError in place of the hash.
+
+        Parameters
+        ----------
+        rehash
+            Read all of them, for the case that something changed a file and put its size and times back.
         """
-        names = [os.fsencode(path.absolute()) for path in paths]
-        known = self._known_files(names)
-        stats = [_stat_of(path) for path in paths]
-        found: list[bytes | OSError | None] = [
-            stat if isinstance(stat, OSError) else known[name][1] if known.get(name, ("",))[0] == stat else None
-            for name, stat in zip(names, stats, strict=True)
-        ]
-        todo = [number for number, sha256 in enumerate(found) if sha256 is None]
+        files = [os.fspath(path) for path in paths]
+        here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
+        names = [os.fsencode(file if file.startswith(os.sep) else here + file) for file in files]
+        known = {} if rehash else self._known_files(names)
+        found = [_recall(file, known.get(name)) for file, name in zip(files, names, strict=True)]
+        todo = [number for number, one in enumerate(found) if isinstance(one, str)]
+        if not todo:
+            return found  # type: ignore[return-value]
         with ThreadPoolExecutor(threads) as pool:
-            hashes = list(pool.map(_hash_file, [paths[number] for number in todo]))
+            hashes = list(pool.map(_hash_file, [files[number] for number in todo]))
         settled = time.time_ns() - YOUNG_NS
         new = [
-            (names[number], stats[number], sha256)
+            (names[number], found[number], sha256)
             for number, sha256 in zip(todo, hashes, strict=True)
-            if isinstance(sha256, bytes) and int(str(stats[number]).split()[1]) < settled
+            if isinstance(sha256, bytes) and int(str(found[number]).split()[1]) < settled
         ]
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", new)
-        replies = dict(zip(todo, hashes, strict=True))
-        return [replies[number] if sha256 is None else sha256 for number, sha256 in enumerate(found)]
+        for number, sha256 in zip(todo, hashes, strict=True):
+            found[number] = sha256
+        return found  # type: ignore[return-value]
+
+    def forget_files(self, gone: Callable[[str], bool]) -> int:
+        """Forget the files for which ``gone(path)`` holds and return how many they were."""
+        paths: list[bytes] = self._use(lambda db: [path for (path,) in db.execute("SELECT path FROM files")], [])
+        doomed = [(path,) for path in paths if gone(os.fsdecode(path))]
+        self._write("DELETE FROM files WHERE path = ?", doomed)
+        return len(doomed)
 
     def shards(self, recipe_id: str) -> dict[str, ShardEntry]:
         """Return what is remembered of one recipe's shards, by file name."""
-        query = "SELECT name, stat, keys, rejected FROM shards WHERE recipe = ?"
+        query = "SELECT name, stat, offset, seconds, keys, rejected, digest FROM shards WHERE recipe = ?"
         rows: list[Any] = self._use(lambda db: db.execute(query, (recipe_id,)).fetchall(), [])
         return {
-            name: ShardEntry(stat, split_keys(keys), {bytes.fromhex(k): why for k, why in json.loads(rejected).items()})
-            for name, stat, keys, rejected in rows
+            name: ShardEntry(stat, offset, seconds, split_keys(keys), _reasons(rejected))
+            for name, stat, offset, seconds, keys, rejected, digest in rows
+            # a flipped bit here would lead to another image's row
+            if _digest(recipe_id, name, stat, offset, seconds, keys, rejected) == digest
         }
 
     def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry]) -> None:
         """Remember shards whose bytes were just checked."""
-        rows = [
-            (recipe_id, name, e.stat, b"".join(e.keys), json.dumps({k.hex(): why for k, why in e.rejected.items()}))
-            for name, e in entries.items()
-        ]
-        self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?)", rows)
+        rows = []
+        for name, entry in entries.items():
+            rejected = json.dumps({key.hex(): reason for key, reason in entry.rejected.items()})
+            row = (name, entry.stat, entry.offset, entry.seconds, b"".join(entry.keys), rejected)
+            rows.append((recipe_id, *row, _digest(recipe_id, *row)))
+        self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def forget_shards(self, recipe_id: str, names: Iterable[str]) -> None:
         """Forget shards that are no longer there."""
         self._write("DELETE FROM shards WHERE recipe = ? AND name = ?", [(recipe_id, name) for name in names])
 
+    def forget_all(self) -> None:
+        """Delete the index."""
+        for path in (self.path, self.path.with_name(self.path.name + "-journal")):
+            path.unlink(missing_ok=True)
+
     def _known_files(self, names: Sequence[bytes]) -> dict[bytes, tuple[str, bytes]]:
         def look_up(db: sqlite3.Connection) -> dict[bytes, tuple[str, bytes]]:
             known = {}
-            for start in range(0, len(names), 500):  # sqlite caps the number of parameters
-                block = names[start : start + 500]
+            for start in range(0, len(names), BLOCK):
+                block = names[start : start + BLOCK]
                 query = f"SELECT path, stat, sha256 FROM files WHERE path IN ({','.join('?' * len(block))})"
                 known.update({path: (stat, sha256) for path, stat, sha256 in db.execute(query, block)})
             return known
@@ -112,13 +164,15 @@ class Index:
         """Run ``work`` in a transaction. A damaged index is deleted; one locked or read-only is done without."""
         try:
             with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as db, db:
-                db.executescript(_SCHEMA)
+                if db.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
+                    db.executescript(_SCHEMA)
                 return work(db)
         except sqlite3.OperationalError as error:
             logger.info("the index %s is not available: %s", self.path, error)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             logger.warning("the index %s was damaged (%s); it is made anew", self.path, error)
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.forget_all()
         return otherwise
 
 
@@ -132,16 +186,31 @@ def stat_line(stat: os.stat_result) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
-def _stat_of(path: Path) -> str | OSError:
+def _recall(file: str, known: tuple[str, bytes] | None) -> bytes | str | OSError:
+    """Return the hash if the file is still the one that was read, else its stat, else why it has none."""
     try:
-        return stat_line(path.stat())
+        stat = stat_line(os.stat(file))  # noqa: PTH116 - as above
     except OSError as error:
         return error
+    return known[1] if known and known[0] == stat else stat
 
 
-def _hash_file(path: Path) -> bytes | OSError:
+def _hash_file(path: str) -> bytes | OSError:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         return error
+
+
+def _reasons(text: str) -> dict[bytes, str]:
+    return {bytes.fromhex(key): reason for key, reason in json.loads(text).items()}
+
+
+def _digest(*columns: str | float | bytes) -> bytes:
+    """Return a checksum of one row: sqlite keeps none."""
+    sha = hashlib.blake2b(digest_size=16)
+    for column in columns:
+        data = column if isinstance(column, bytes) else repr(column).encode()
+        sha.update(len(data).to_bytes(8) + data)
+    return sha.digest()

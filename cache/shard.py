@@ -1,24 +1,33 @@
 """One shard: an immutable HDF5 file that checks itself before HDF5 parses a byte of it.
 
-The first 512 bytes are an HDF5 user block with one JSON line ``{"format", "rows", "bytes", "sha256"}``, where sha256
-covers everything after it. ``h5py.File(shard)["embeddings"][:]`` works on it as on any HDF5 file.
+The first 512 bytes are an HDF5 user block with one JSON line, the :class:`Header`: what everything after it must hash
+to, and where in it the rows and keys are. ``h5py.File(shard)["embeddings"][:]`` works on it as on any HDF5 file.
+
+Its rows are contiguous, so that once the bytes are checked they are read by the system straight into the array that
+was asked for, in any order, without HDF5. Not mapped: a file cut short or a bad sector under a mapping is a signal that
+ends the process, under a read it is an error with a name.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import numpy as np
-import numpy.typing as npt
-
-from ..errors import CorruptShard
+from ..errors import CacheError, CorruptShard
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
+from .index import ShardEntry, split_keys, stat_line
+from .recipe import Recipe
+
+if TYPE_CHECKING:  # numpy and h5py are imported where bytes are looked at: a repeated extract needs neither
+    import numpy as np
+    import numpy.typing as npt
+
+VECTOR = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,68 @@ class Shard:
     """
 
     keys: Sequence[bytes]
-    embeddings: npt.NDArray[Any]
+    embeddings: "npt.NDArray[Any]"
     rejected: Mapping[bytes, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+class Header(NamedTuple):
+    """The first line of a shard.
+
+    Attributes
+    ----------
+    format
+        :data:`~fc7.cache.format.VERSION`.
+    recipe
+        The recipe's id.
+    rows, dim, dtype
+        Of ``embeddings``.
+    rejected
+        How many keys are those of no image.
+    seconds
+        What computing the shard cost.
+    embeddings, keys
+        Where the two data sets begin in the file, in bytes; they are contiguous.
+    size
+        Of the file, in bytes.
+    sha256
+        Of everything after the header, in hex.
+    """
+
+    format: int
+    recipe: str
+    rows: int
+    dim: int
+    dtype: str
+    rejected: int
+    seconds: float
+    embeddings: int
+    keys: int
+    size: int
+    sha256: str
+
+    def encode(self) -> bytes:
+        """Return the whole user block: the line, a checksum of its own, and padding."""
+        line = json.dumps(self._asdict())
+        return json.dumps([self._asdict(), _checksum(line)]).encode().ljust(HEADER_BYTES - 1) + b"\n"
+
+    @classmethod
+    def decode(cls, block: bytes) -> Self:
+        """Read what :meth:`encode` made.
+
+        Raises
+        ------
+        CorruptShard
+            A bit is not as it was written.
+        """
+        try:
+            values, _ = json.loads(block)
+            header = cls(**values)
+        except (ValueError, TypeError) as error:
+            raise CorruptShard(f"its header is not readable ({error})") from error
+        if header.encode() != block:
+            raise CorruptShard("its header is not as it was written")
+        return header
 
 
 def unit_id(recipe_id: str, keys: Iterable[bytes]) -> str:
@@ -48,127 +116,219 @@ def unit_id(recipe_id: str, keys: Iterable[bytes]) -> str:
     return hashlib.sha256(recipe_id.encode() + b"".join(sorted(keys))).hexdigest()
 
 
-def encode(shard: Shard, recipe_json: str) -> bytes:
+def encode(shard: Shard, recipe: Recipe) -> bytes:
     """Return the whole file, header included.
 
     The file is built in memory because a disk that fills up inside libhdf5 kills the interpreter. ``v110`` because its
     metadata carry checksums; contiguous because nothing reads faster.
     """
-    import h5py
+    from .hdf5 import h5py
 
     with h5py.File("shard", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         file["embeddings"] = shard.embeddings
         file["keys"] = _key_matrix(shard.keys)
         file["rejected_keys"] = _key_matrix(list(shard.rejected))
         file.create_dataset("rejected_reasons", data=list(shard.rejected.values()), dtype=h5py.string_dtype())
-        file.attrs["recipe"] = recipe_json
+        file.attrs["recipe"] = recipe.to_json()
         for name, value in shard.provenance.items():
             file.attrs[name] = value
         file.flush()
+        embeddings, keys = (HEADER_BYTES + (file[name].id.get_offset() or 0) for name in ("embeddings", "keys"))
         body: bytes = file.id.get_file_image()
-    return _header(len(shard.keys), HEADER_BYTES + len(body), hashlib.sha256(body).hexdigest()) + body
+    header = Header(
+        format=VERSION,
+        recipe=recipe.id,
+        rows=len(shard.keys),
+        dim=shard.embeddings.shape[1],
+        dtype=str(shard.embeddings.dtype),
+        rejected=len(shard.rejected),
+        seconds=float(shard.provenance.get("seconds", 0)),
+        embeddings=embeddings,
+        keys=keys,
+        size=HEADER_BYTES + len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+    )
+    return header.encode() + body
 
 
-def check(data: bytes) -> int:
-    """Compare a shard's bytes with its header and return the number of rows that the header states.
+def check(data: bytes) -> Header:
+    """Compare a shard's bytes with its header and return it.
 
     Raises
     ------
     CorruptShard
         One bit or more is not as committed.
     """
-    try:
-        header = json.loads(bytes(data[:HEADER_BYTES]))
-        rows, size, sha256 = header["rows"], header["bytes"], header["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptShard(f"its header is not readable ({error})") from error
-    if size != len(data):
-        raise CorruptShard(f"it has {len(data)} bytes, its header says {size}")
+    header = Header.decode(data[:HEADER_BYTES])
+    if header.format != VERSION:
+        raise CorruptShard(f"its format is {header.format}, this version of fc7 reads {VERSION}")
+    if header.size != len(data):
+        raise CorruptShard(f"it has {len(data)} bytes, its header says {header.size}")
     found = hashlib.sha256(memoryview(data)[HEADER_BYTES:]).hexdigest()
-    if found != sha256:
-        raise CorruptShard(f"its sha256 is {found[:12]}.., its header says {str(sha256)[:12]}..")
-    if bytes(data[:HEADER_BYTES]) != _header(rows, size, sha256):  # the padding and the rest of the line count, too
-        raise CorruptShard("its header is not as it was written")
-    return int(rows)
+    if found != header.sha256:
+        raise CorruptShard(f"its sha256 is {found[:12]}.., its header says {header.sha256[:12]}..")
+    return header
 
 
 def decode(data: bytes) -> Shard:
-    """Check a shard's bytes, then read them.
+    """Check a shard's bytes, then read all of them as HDF5.
 
     Raises
     ------
     CorruptShard
-        One bit or more is not as committed; HDF5 never sees such bytes.
+        One bit or more is not as committed (HDF5 never sees such bytes), or HDF5 reads other than the header says.
     """
-    import h5py
-
-    rows = check(data)
-    with h5py.File(io.BytesIO(data), "r") as file:
-        reasons = [reason.decode() for reason in file["rejected_reasons"][:]]
-        rejected = dict(zip(_key_list(file["rejected_keys"][:]), reasons, strict=True))
+    with _opened(data) as (header, file):
         provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
-        shard = Shard(_key_list(file["keys"][:]), file["embeddings"][:], rejected, provenance)
-    if len(shard.keys) != rows:
-        raise CorruptShard(f"it has {len(shard.keys)} rows, its header says {rows}")
+        shard = Shard(_key_list(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
+        places = {name: file[name].id.get_offset() for name in ("embeddings", "keys")}
+    said = (header.rows, header.dim), header.dtype, header.rejected
+    if (shard.embeddings.shape, str(shard.embeddings.dtype), len(shard.rejected)) != said:
+        raise CorruptShard("its rows are not what its header says")
+    if header.rows and places != {"embeddings": header.embeddings, "keys": header.keys}:
+        raise CorruptShard("its rows are not where its header says")
     return shard
 
 
-def commit(data: bytes, final: Path, temporary: Path) -> bool:
-    """Make ``data`` appear at ``final``, whole and durable, or not at all.
+def admit(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
+    """Check a shard's bytes and that they belong where they lie, and return what the index keeps of it.
 
-    Temporary file, fsync, link to the final name, fsync of the folder. Only when this returns may the rows be called
-    done.
+    Parameters
+    ----------
+    deep
+        Also read it as HDF5 and look at every number: rows must be finite.
 
-    Returns
-    -------
-    bool
-        False if the name was already there: another writer made the same unit, which is success.
+    Raises
+    ------
+    CorruptShard
+        A bit is not as committed, or the shard is of another recipe or under another name.
+    OSError
+        The file cannot be read.
     """
-    temporary.mkdir(parents=True, exist_ok=True)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    own = temporary / f"{final.stem}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-    try:
-        _write_durably(own, data)
+    with path.open("rb", buffering=0) as opened:
+        stat = stat_line(os.fstat(opened.fileno()))
+        data = opened.readall()
+    header = check(data)
+    if header.recipe != recipe_id:
+        raise CorruptShard(f"it is of recipe {header.recipe[:12]}, not of this folder's")
+    keys = split_keys(data[header.keys : header.keys + header.rows * KEY_BYTES])
+    rejected: dict[bytes, str] = {}
+    if header.rejected:
+        with _opened(data) as (_, file):
+            rejected = _rejected(file)
+    if path.stem != unit_id(recipe_id, [*keys, *rejected]):
+        raise CorruptShard("its name is not the one of the keys in it")
+    if deep:
+        _look_at_every_number(decode(data), keys)
+    return ShardEntry(stat, header.embeddings, header.seconds, keys, rejected)
+
+
+def _look_at_every_number(shard: Shard, keys: Sequence[bytes]) -> None:
+    import numpy as np
+
+    if shard.keys != keys:
+        raise CorruptShard("HDF5 reads other keys than are where its header says")
+    if not np.isfinite(shard.embeddings).all():
+        raise CorruptShard("it has rows that are not finite")
+
+
+def recipe_of(path: Path) -> Recipe:
+    """Return the recipe that a shard says it is of, for the case that the folder's description is lost.
+
+    Raises
+    ------
+    CorruptShard
+        A bit is not as committed.
+    """
+    with _opened(path.read_bytes()) as (_, file):
         try:
-            os.link(own, final)
-            made = True
-        except FileExistsError:
-            made = False
-    finally:
-        own.unlink(missing_ok=True)
-    for folder in (final.parent, final.parent.parent):
-        fsync_folder(folder)
-    return made
+            return Recipe.from_json(str(file.attrs["recipe"]))
+        except CacheError as error:
+            raise CorruptShard(f"its recipe is not readable ({error})") from error
 
 
-def _header(rows: int, size: int, sha256: str) -> bytes:
-    line = json.dumps({"format": VERSION, "rows": rows, "bytes": size, "sha256": sha256})
-    return (line.encode() + b"\n").ljust(HEADER_BYTES)
+def read_rows(
+    path: Path,
+    entry: ShardEntry,
+    rows: "npt.NDArray[np.intp]",
+    numbers: "npt.NDArray[np.intp]",
+    target: "npt.NDArray[Any]",
+) -> None:
+    """Read ``rows`` of a checked shard into the rows ``numbers`` of an array, without a copy between.
+
+    Parameters
+    ----------
+    rows
+        Ascending, each once.
+    target
+        ``(n, dim)``, C-contiguous.
+
+    Raises
+    ------
+    CorruptShard
+        The file is not the one that was checked, or ends early.
+    OSError
+        The file cannot be read.
+    """
+    import numpy as np
+
+    width = target.shape[1] * target.itemsize
+    flat = target.reshape(-1).view("u1").data
+    with path.open("rb", buffering=0) as opened:
+        descriptor = opened.fileno()
+        if stat_line(os.fstat(descriptor)) != entry.stat:
+            raise CorruptShard("it is not the file that was checked")
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+            places = numbers[run] * width
+            cuts = np.flatnonzero(np.diff(places) != width) + 1
+            starts = places[np.concatenate([[0], cuts])].tolist()
+            ends = (places[np.concatenate([cuts - 1, [-1]])] + width).tolist()
+            buffers = [flat[start:end] for start, end in zip(starts, ends, strict=True)]
+            _fill(descriptor, buffers, entry.offset + int(rows[run[0]]) * width)
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+def _fill(descriptor: int, buffers: list[memoryview], offset: int) -> None:
+    """Fill buffers one after the other from the file, however little the system gives at a time."""
+    for start in range(0, len(buffers), VECTOR):
+        some = buffers[start : start + VECTOR]
+        while some:
+            got = os.preadv(descriptor, some, offset)
+            if not got:
+                raise CorruptShard("it ends early")
+            offset += got
+            while some and got >= len(some[0]):
+                got -= len(some.pop(0))
+            if got:
+                some[0] = some[0][got:]
+
+
+def _checksum(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[tuple[Header, Any]]:
+    """Check a shard's bytes and open them; whatever HDF5 then objects to is a damaged shard, too."""
+    from .hdf5 import h5py
+
+    header = check(data)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with h5py.File(io.BytesIO(data), "r") as file:
+            yield header, file
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise CorruptShard(f"HDF5 does not read it ({error})") from error
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _rejected(file: Any) -> dict[bytes, str]:
+    reasons = [reason.decode() for reason in file["rejected_reasons"][:]]
+    return dict(zip(_key_list(file["rejected_keys"][:]), reasons, strict=True))
 
 
-def _key_matrix(keys: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+def _key_matrix(keys: Sequence[bytes]) -> "npt.NDArray[np.uint8]":
+    import numpy as np
+
     return np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
 
 
-def _key_list(matrix: npt.NDArray[np.uint8]) -> list[bytes]:
-    return [row.tobytes() for row in matrix]
+def _key_list(matrix: "npt.NDArray[np.uint8]") -> list[bytes]:
+    return split_keys(matrix.tobytes())

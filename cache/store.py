@@ -1,23 +1,33 @@
 """The store: the shards of one recipe. Append commits, rows reads, missing says what is left to do."""
 
+import contextlib
+import errno
 import logging
 import os
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
-from .format import default_directory, open_directory
+from .durable import make_folder, publish, replace
+from .format import open_directory
 from .index import Index, ShardEntry, stat_line
 from .recipe import Recipe
+from .relatives import explain
 from .shard import Shard, unit_id
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 logger = logging.getLogger(__name__)
+
+READERS = min(os.cpu_count() or 1, 8)  # threads that read or check shards; more wait for memory
 
 
 class Store:
@@ -41,31 +51,37 @@ class Store:
 
     def __init__(self, recipe: Recipe, directory: Path | str | None = None) -> None:
         self.recipe = recipe
-        self.directory = open_directory(Path(directory) if directory is not None else default_directory())
+        self.directory = open_directory(directory)
         self.folder = self.directory / "recipes" / recipe.id
-        self.index = Index(self.directory / "index.sqlite")
+        self.index = Index(self.directory)
         self._describe()
         self.refresh()
 
     def refresh(self) -> None:
-        """List the shards once; those never seen before are checked bit by bit, damaged ones are quarantined."""
+        """List the shards once; those never seen before are checked bit by bit, damaged ones are quarantined.
+
+        Raises
+        ------
+        CacheError
+            The folder cannot be listed, or a shard cannot be read for a reason that is not the shard's.
+        """
         known = self.index.shards(self.recipe.id)
-        listed = {path.name: path for path in sorted(self.folder.glob("shards/??/*.h5"))}
-        entries: dict[str, ShardEntry] = {}
-        new: dict[str, ShardEntry] = {}
-        for name, path in listed.items():
-            entry = known.get(name)
-            if entry is None or entry.stat != _stat(path):
-                entry = self._admit(path)
-                new |= {name: entry} if entry else {}
-            if entry:
-                entries[name] = entry
-        self.index.remember_shards(self.recipe.id, new)
-        self.index.forget_shards(self.recipe.id, known.keys() - entries.keys())
-        self._rows: dict[bytes, tuple[Path, int]] = {}
+        listed = dict(sorted(self._listed()))
+        new = [name for name, stat in listed.items() if name not in known or known[name].stat != stat]
+        with ThreadPoolExecutor(READERS) as pool:
+            checked = dict(zip(new, pool.map(self._admit, [self.path(name) for name in new]), strict=True))
+        admitted = {name: entry for name, entry in checked.items() if entry}
+        self.index.remember_shards(self.recipe.id, admitted)
+        self.index.forget_shards(self.recipe.id, known.keys() - (listed.keys() - checked.keys()) - admitted.keys())
+        self.entries: dict[str, ShardEntry] = {}
+        self._names: list[str] = []
+        self._starts: list[int] = []  # of each shard's rows among all rows; with it, a row's place is one number
+        self._rows: dict[bytes, int] = {}
         self.rejected: dict[bytes, str] = {}
-        for name, entry in entries.items():
-            self._take(listed[name], entry.keys, entry.rejected)
+        for name in listed:
+            entry = checked[name] if name in checked else known[name]
+            if entry:
+                self._take(name, entry)
 
     def __contains__(self, key: bytes) -> bool:
         """Say whether the key has a row."""
@@ -75,9 +91,21 @@ class Store:
         """Return the number of rows."""
         return len(self._rows)
 
+    def __repr__(self) -> str:
+        """Say what is in it."""
+        return f"Store({self.recipe.backbone} {self.recipe.layer}, {len(self)} rows, {str(self.folder)!r})"
+
+    def path(self, name: str) -> Path:
+        """Return where the shard of that file name lies."""
+        return self.folder / "shards" / name[:2] / name
+
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
-        return sorted({key for key in keys if key not in self._rows and key not in self.rejected})
+        return sorted(set(keys) - self._rows.keys() - self.rejected.keys())
+
+    def committed(self, keys: Iterable[bytes]) -> bool:
+        """Say whether a shard of exactly these keys is there by now, whoever made it."""
+        return self.path(f"{unit_id(self.recipe.id, keys)}.h5").exists()
 
     def append(self, shard: Shard) -> Path:
         """Commit rows; when this returns they survive a crash and a power loss.
@@ -93,104 +121,153 @@ class Store:
                 f"Embeddings are {shard.embeddings.dtype} {shard.embeddings.shape}, "
                 f"the recipe says {self.recipe.dtype} {expected}."
             )
-        name = unit_id(self.recipe.id, [*shard.keys, *shard.rejected])
-        path = self.folder / "shards" / name[:2] / f"{name}.h5"
+        path = self.path(f"{unit_id(self.recipe.id, [*shard.keys, *shard.rejected])}.h5")
         try:
-            shards.commit(shards.encode(shard, self.recipe.to_json()), path, self.folder / "tmp")
+            self._describe()
+            entry = self._publish(shards.encode(shard, self.recipe), path)
         except OSError as error:
             raise CacheError(
                 f"The cache {self.directory} refused {len(shard.keys)} rows: {error.strerror or error}. "
                 "What was committed before is kept; free some space or name another cache with --cache, then run again."
             ) from error
-        self.index.remember_shards(
-            self.recipe.id, {path.name: ShardEntry(_stat(path), list(shard.keys), dict(shard.rejected))}
-        )
-        self._take(path, shard.keys, shard.rejected)
+        self.index.remember_shards(self.recipe.id, {path.name: entry})
+        self._take(path.name, entry)
         return path
 
-    def rows(self, keys: Sequence[bytes]) -> npt.NDArray[Any]:
+    def rows(self, keys: Sequence[bytes]) -> "npt.NDArray[Any]":
         """Return the embeddings of the keys, ``(len(keys), dim)`` in the stored dtype, in the order asked for.
+
+        A shard that was changed or removed since it was listed is looked for once more.
 
         Raises
         ------
         CacheError
             Some keys have no row: says how many, and how to compute them.
         """
-        absent = sum(key not in self._rows for key in keys)
-        if absent:
-            raise CacheError(
-                f"{absent} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
-                f"{self.directory}. Compute them with: fc7 extract"
-            )
-        wanted: dict[Path, list[tuple[int, int]]] = {}
-        for number, key in enumerate(keys):
-            path, row = self._rows[key]
-            wanted.setdefault(path, []).append((number, row))
-        result = np.empty((len(keys), self.recipe.dim), self.recipe.dtype)
-        for path, pairs in wanted.items():
-            numbers, rows = np.array(pairs).T
-            result[numbers] = _embeddings(path)[rows]
-        return result
+        with contextlib.suppress(CorruptShard, OSError):
+            return self._gather(keys)
+        self.refresh()
+        try:
+            return self._gather(keys)
+        except (CorruptShard, OSError) as error:
+            raise CacheError(f"The cache {self.directory} cannot be read: {error}. Try: fc7 cache repair") from error
 
     def seconds(self, keys: Iterable[bytes]) -> float:
         """Return what computing these rows cost, from the provenance of their shards."""
-        import h5py
+        counts = Counter(bisect_right(self._starts, self._rows[key]) - 1 for key in set(keys))
+        entries = {shard: self.entries[self._names[shard]] for shard in counts}
+        return sum(entries[shard].seconds * count / len(entries[shard].keys) for shard, count in counts.items())
 
-        total = 0.0
-        for path, count in Counter(self._rows[key][0] for key in set(keys)).items():
-            with h5py.File(path, "r", locking=False) as file:
-                total += float(file.attrs.get("seconds", 0)) * count / max(len(file["keys"]), 1)
-        return total
+    def _gather(self, keys: Sequence[bytes]) -> "npt.NDArray[Any]":
+        import numpy as np
+
+        places = np.fromiter(map(self._rows.get, keys, repeat(-1)), np.intp, len(keys))
+        if len(keys) and places.min() < 0:
+            absent = [key for key in keys if key not in self._rows]
+            raise CacheError(
+                f"{len(absent)} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
+                f"{self.directory}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
+            )
+        order = np.argsort(places)  # by shard, and within it by row
+        places = places[order]
+        again = np.flatnonzero(np.diff(places, prepend=-1) == 0)  # an image asked for more than once is read once
+        result = np.empty((len(keys), self.recipe.dim), self.recipe.dtype)
+        self._read(np.delete(places, again), np.delete(order, again), result)
+        for number in again:
+            result[order[number]] = result[order[number - 1]]
+        return result
+
+    def _read(
+        self, places: "npt.NDArray[np.intp]", numbers: "npt.NDArray[np.intp]", result: "npt.NDArray[Any]"
+    ) -> None:
+        """Read the rows at ascending places into the rows ``numbers`` of the result, shard by shard."""
+        import numpy as np
+
+        cuts = [*np.searchsorted(places, self._starts), len(places)]
+
+        def read(shard: int) -> None:
+            name, part = self._names[shard], slice(cuts[shard], cuts[shard + 1])
+            rows = places[part] - self._starts[shard]
+            shards.read_rows(self.path(name), self.entries[name], rows, numbers[part], result)
+
+        wanted = [shard for shard in range(len(self._names)) if cuts[shard] < cuts[shard + 1]]
+        with ThreadPoolExecutor(READERS) as pool:
+            for done in [pool.submit(read, shard) for shard in wanted]:
+                done.result()
+
+    def _publish(self, data: bytes, path: Path) -> ShardEntry:
+        """Commit a shard's bytes; another writer's shard of that name is success if it is sound."""
+        publish(data, path, self.folder / "tmp")
+        entry = self._admit(path)
+        if entry is None:  # it was another's, and damaged; it is quarantined by now
+            publish(data, path, self.folder / "tmp")
+            entry = self._admit(path)
+        if entry is None:
+            raise OSError(errno.EIO, f"what was written to {path} is not what is read from it")
+        return entry
 
     def _describe(self) -> None:
         path = self.folder / "recipe.json"
         if not path.exists():
             try:
-                (self.folder / "shards").mkdir(parents=True, exist_ok=True)
-                own = path.with_suffix(f".{os.getpid()}")
-                own.write_text(self.recipe.to_json() + "\n", encoding="utf-8")
-                own.replace(path)
-                for folder in (self.folder, self.folder.parent, self.directory):
-                    shards.fsync_folder(folder)
+                make_folder(self.folder / "shards")
+                replace(path, f"{self.recipe.to_json()}\n".encode())
             except OSError as error:
                 raise CacheError(f"The cache {self.directory} is not writable: {error.strerror or error}.") from error
 
-    def _admit(self, path: Path) -> ShardEntry | None:
-        stat = _stat(path)
+    def _listed(self) -> list[tuple[str, str]]:
+        """Return the shards that are there now: name and stat."""
+        found = []
         try:
-            shard = shards.decode(path.read_bytes())
-            return ShardEntry(stat, list(shard.keys), dict(shard.rejected))
+            for folder in os.scandir(self.folder / "shards"):
+                for file in os.scandir(folder):
+                    if file.name.endswith(".h5"):
+                        with contextlib.suppress(FileNotFoundError):  # compacted away between the two calls
+                            found.append((file.name, stat_line(file.stat())))
+        except OSError as error:
+            raise CacheError(f"The cache {self.directory} cannot be listed: {error.strerror or error}.") from error
+        return found
+
+    def _admit(self, path: Path) -> ShardEntry | None:
+        """Check a shard; one that is damaged, or on a bad place of the disk, is set aside."""
+        try:
+            return shards.admit(path, self.recipe.id)
         except FileNotFoundError:
             return None
         except CorruptShard as error:
-            self._quarantine(path, str(error))
-            return None
+            set_aside(path, str(error))
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise CacheError(f"The shard {path} cannot be read: {error.strerror or error}.") from error
+            set_aside(path, str(error.strerror))
+        return None
 
-    def _quarantine(self, path: Path, reason: str) -> None:
-        logger.warning("shard %s is damaged: %s. Set aside; its rows will be computed again.", path.name, reason)
-        target = self.folder / "quarantine" / path.name
-        target.parent.mkdir(exist_ok=True)
+    def _take(self, name: str, entry: ShardEntry) -> None:
+        start = self._starts[-1] + len(self.entries[self._names[-1]].keys) if self._names else 0
+        self.entries[name] = entry
+        self._names.append(name)
+        self._starts.append(start)
+        for place, key in enumerate(entry.keys, start):
+            self._rows.setdefault(key, place)
+        self.rejected |= entry.rejected
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Move a damaged shard into its recipe's quarantine: its rows are missing from now on.
+
+    Raises
+    ------
+    CacheError
+        It cannot be moved.
+    """
+    target = path.parents[2] / "quarantine" / path.name
+    try:
+        make_folder(target.parent)
         path.replace(target)
-
-    def _take(self, path: Path, keys: Iterable[bytes], rejected: Mapping[bytes, str]) -> None:
-        for row, key in enumerate(keys):
-            self._rows.setdefault(key, (path, row))
-        self.rejected |= rejected
-
-
-def _embeddings(path: Path) -> npt.NDArray[Any]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r", locking=False) as file:  # immutable: a lock could only get in the way on NFS
-            matrix: npt.NDArray[Any] = file["embeddings"][:]
-    except (OSError, KeyError, RuntimeError) as error:  # all three occur on damaged files
-        raise CorruptShard(f"Shard {path} cannot be read ({error}). Check the disk, then: fc7 extract") from error
-    return matrix
-
-
-def _stat(path: Path) -> str:
-    try:
-        return stat_line(path.stat())
     except FileNotFoundError:
-        return ""
+        return  # another process was first
+    except OSError as error:
+        raise CacheError(
+            f"The shard {path} is damaged ({reason}) and cannot be set aside: {error.strerror or error}."
+        ) from error
+    logger.warning("shard %s is damaged: %s. Set aside; its rows will be computed again.", path.name[:12], reason)

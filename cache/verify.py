@@ -1,13 +1,20 @@
-"""What a cache directory holds, without opening a backbone."""
+"""What a cache directory holds, whether it is sound, and putting right what is not. No backbone is opened."""
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..errors import CacheError
-from .format import open_directory
+from ..errors import CacheError, CorruptShard
+from .durable import replace, sync_folder
+from .format import existing_directory
+from .index import Index, ShardEntry, stat_line
+from .lock import alone
 from .recipe import Recipe
-from .store import Store
+from .shard import admit, recipe_of
+from .store import READERS, Store, set_aside
 
 COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected", "shards", "MB", "set aside", "recipe")
 
@@ -45,7 +52,40 @@ class Contents:
         return vars(self) | {"recipe": self.recipe.to_dict()}
 
 
-def info(directory: Path) -> list[Contents]:
+class Damage(NamedTuple):
+    """A file of the cache that is not as it was committed. ``file`` is relative to the cache."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found.
+
+    Attributes
+    ----------
+    recipes, shards, rows
+        How much there is; rows of sound shards.
+    read
+        Shards whose every byte was read now; the others were read before and have not changed since, by their size,
+        times and inode.
+    damaged
+        What is not as it was committed.
+    """
+
+    recipes: int
+    shards: int
+    rows: int
+    read: int
+    damaged: list[Damage]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self) | {"damaged": [one._asdict() for one in self.damaged]}
+
+
+def info(directory: Path | str | None = None) -> list[Contents]:
     """Return what a cache holds, one entry per recipe; shards seen for the first time are checked.
 
     Raises
@@ -53,24 +93,132 @@ def info(directory: Path) -> list[Contents]:
     CacheError
         There is no cache, or a recipe's description is damaged.
     """
-    if not (directory / "FORMAT").exists():
-        raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
-    open_directory(directory)
-    found = [_contents(directory, path) for path in sorted(directory.glob("recipes/*/recipe.json"))]
+    found = [_contents(folder) for folder in recipe_folders(existing_directory(directory))]
     return [one for one in found if one.shards or one.quarantined]  # a run that failed early leaves a name only
 
 
-def _contents(directory: Path, path: Path) -> Contents:
-    recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
-    if recipe.id != path.parent.name:
-        raise CacheError(f"{path} does not describe its folder: it is recipe {recipe.id[:12]}... Delete that folder.")
-    store = Store(recipe, directory)
-    files = list(path.parent.glob("shards/??/*.h5"))
+def durability(directory: Path) -> str:
+    """Return what committed rows survive here: ``power loss``, or ``process crash`` where folders cannot be synced."""
+    return "power loss" if sync_folder(directory) else "process crash"
+
+
+def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdict:
+    """Check a cache and change nothing in it.
+
+    Parameters
+    ----------
+    deep
+        Believe nothing: read every byte of every shard, and look at every number.
+
+    Raises
+    ------
+    CacheError
+        There is no cache.
+    """
+    directory = existing_directory(directory)
+    folders = recipe_folders(directory)
+    index = Index(directory)
+    damaged: list[Damage] = []
+    shards = rows = read = 0
+    for folder in folders:
+        try:
+            described(folder)
+        except CacheError as error:
+            damaged.append(Damage((folder / "recipe.json").relative_to(directory).as_posix(), str(error)))
+        known = {} if deep else index.shards(folder.name)
+        for path, found in _looked_at(sorted(folder.glob("shards/*/*.h5")), known, deep=deep):
+            shards += 1
+            if isinstance(found, ShardEntry):
+                rows += len(found.keys)
+                read += found is not known.get(path.name)
+            else:
+                damaged.append(Damage(path.relative_to(directory).as_posix(), found))
+    return Verdict(len(folders), shards, rows, read, damaged)
+
+
+def repair(directory: Path | str | None = None) -> list[Damage]:
+    """Put right what a deep verification finds and return it; the index is forgotten.
+
+    Damaged shards are set aside: their rows are missing from then on, and the next extract computes them. A recipe's
+    lost description is written anew from what its shards say.
+
+    Raises
+    ------
+    CacheError
+        There is no cache, another process is looking after it, or the disk refuses.
+    """
+    directory = existing_directory(directory)
+    with alone(directory):
+        found = verify(directory, deep=True).damaged
+        for one in found:
+            path = directory / one.file
+            if path.name == "recipe.json":
+                _describe_anew(path)
+            else:
+                set_aside(path, one.reason)
+        Index(directory).forget_all()
+    return found
+
+
+def recipe_folders(directory: Path) -> list[Path]:
+    """Return the folders of all recipes."""
+    return sorted(folder for folder in directory.glob("recipes/*") if folder.is_dir())
+
+
+def _contents(folder: Path) -> Contents:
+    store = Store(described(folder), folder.parents[1])
+    files = list(folder.glob("shards/??/*.h5"))
     return Contents(
-        recipe,
+        store.recipe,
         rows=len(store),
         rejected=len(store.rejected),
         shards=len(files),
         bytes=sum(file.stat().st_size for file in files),
-        quarantined=len(list(path.parent.glob("quarantine/*"))),
+        quarantined=len(list(folder.glob("quarantine/*"))),
     )
+
+
+def described(folder: Path) -> Recipe:
+    """Return the recipe that a folder says it is.
+
+    Raises
+    ------
+    CacheError
+        It does not say, or says another.
+    """
+    path = folder / "recipe.json"
+    try:
+        recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, CacheError) as error:
+        raise CacheError(f"{path} is damaged ({error}). Put it right with: fc7 cache repair") from error
+    if recipe.id != folder.name:
+        raise CacheError(f"{path} describes recipe {recipe.id[:12]}, not its folder. Put it right: fc7 cache repair")
+    return recipe
+
+
+def _describe_anew(path: Path) -> None:
+    for shard in sorted(path.parent.glob("shards/*/*.h5")):
+        with contextlib.suppress(OSError, CorruptShard):
+            recipe = recipe_of(shard)
+            if recipe.id == path.parent.name:
+                replace(path, f"{recipe.to_json()}\n".encode())
+                return
+    path.unlink(missing_ok=True)  # nothing tells it, and nothing is lost: the next extract writes it
+
+
+def _looked_at(
+    paths: Sequence[Path], known: Mapping[str, ShardEntry], *, deep: bool
+) -> Iterator[tuple[Path, ShardEntry | str]]:
+    """Yield each shard with what is in it, or with what is wrong with it."""
+
+    def look(path: Path) -> ShardEntry | str:
+        try:
+            entry = known.get(path.name)
+            if entry and stat_line(path.stat()) == entry.stat:
+                return entry
+            return admit(path, path.parents[2].name, deep=deep)
+        except (CorruptShard, OSError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from zip(paths, pool.map(look, paths), strict=True)

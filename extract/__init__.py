@@ -1,8 +1,31 @@
-"""The extract room: from image files to embeddings in the cache."""
+"""The extract room: from image files to embeddings in the cache.
 
-from .accounting import Extraction
-from .backbones import Backbone, load_backbone
-from .embed import extract, fill
-from .manifest import Manifest, read_manifest
+Names are imported when they are first used: a repeated extract must not wait for arrays and decoders.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .accounting import Extraction
+    from .backbones import Backbone, load_backbone
+    from .embed import extract, fill
+    from .manifest import Manifest, read_manifest
 
 __all__ = ["Backbone", "Extraction", "Manifest", "extract", "fill", "load_backbone", "read_manifest"]
+
+_HOMES = {
+    "Backbone": "backbones",
+    "Extraction": "accounting",
+    "Manifest": "manifest",
+    "extract": "embed",
+    "fill": "embed",
+    "load_backbone": "backbones",
+    "read_manifest": "manifest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

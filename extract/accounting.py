@@ -101,7 +101,7 @@ def account(
     manifest: Manifest,
     hashes: Sequence[bytes | OSError],
     store: Store,
-    lacked: set[bytes],
+    lacked: frozenset[bytes],
     unreadable: Mapping[bytes, str],
     clock: Clock,
 ) -> Extraction:

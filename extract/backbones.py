@@ -6,10 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from ..cache.format import UNIT_ROWS, default_directory, open_directory
+from ..cache.format import UNIT_ROWS, open_directory
 from ..cache.index import Index
 from ..cache.recipe import DTYPES, Recipe
 from ..errors import UsageError
@@ -18,6 +15,8 @@ from .progress import Progress, silent
 from .weights import find_weights
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
 PRECISIONS = ("fp32", "bf16")
@@ -111,7 +110,7 @@ class Backbone:
         """Read the parameters now instead of at the first batch."""
         _ = self.network
 
-    def forward(self, batch: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+    def forward(self, batch: "npt.NDArray[np.uint8]") -> "list[npt.NDArray[np.float32]]":
         """Embed one batch.
 
         Parameters
@@ -189,8 +188,7 @@ def load_backbone(
         raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
     taps = {one: net.layer(one) for one in layers}
     source = find_weights(weights, net, progress=progress)
-    directory = open_directory(Path(cache) if cache is not None else default_directory())
-    sha256 = source.sha256(Index(directory / "index.sqlite"))
+    sha256 = source.sha256(Index(open_directory(cache)))
     recipes = [
         Recipe(name, one, tap.dim, sha256, net.transform, precision=precision, dtype=dtype) for one, tap in taps.items()
     ]

@@ -3,24 +3,100 @@
 Equal to ``PIL.Image.open(...).convert("RGB")`` and torchvision's resize and crop for ordinary photographs. What differs
 on purpose: EXIF orientation is applied, transparency is composited on white, 16-bit values are scaled instead of
 clipped, truncated files are rejected whatever other libraries have set.
+
+Memory: an image at the cap costs its pixels twice, once as stored and once as the result, because everything between
+the two is done in small tiles. Large images share a budget and wait for each other, small ones are decoded beside them.
 """
 
+import contextlib
+import errno
 import io
+import logging
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from ..cache.recipe import Transform
 from ..errors import ImageRejected
+
+logger = logging.getLogger(__name__)
 
 # Pillow registers some 40 plugins, Ghostscript among them; these are the formats of the accepted suffixes.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 64_000_000
 
+TILE = 1024  # side of what is converted at once
+
+# Caps where decoding takes more than its share. Those of the first kind Pillow has written in Python: a minute and many
+# copies for an image at MAX_PIXELS. Its WEBP keeps two canvases and a copy of the frame beside the image.
+SLOW_PIXELS = 8_000_000
+WEBP_PIXELS = 48_000_000
+_SLOW = {"ppm", "ppm_plain", "bmp_rle"}
+
+# Bytes that decoding takes per pixel, the result included, the file not; of TIFF when all of it is one strip.
+_BYTES_PER_PIXEL = {"WEBP": 16, "TIFF": 16}
+_PROGRESSIVE = 12  # coefficients of all pixels of up to four channels
+_ORDINARY = 8
+
+BUDGET = 640_000_000  # bytes that the large images being decoded may take together; one that takes more is alone
+SMALL = 64_000_000  # what takes less does not wait
+LARGE_FILE = 32 * 2**20
+
+# More than this many times as long as wide: resizing all of it to a given width would take any amount of memory.
+_LONGEST = 32
+
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
+_TILE_SIDES = (322, 323)  # TIFF tags TileWidth and TileLength
+
+
+def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return a file's bytes; refuse what is too large before it is in memory.
+
+    Raises
+    ------
+    ImageRejected
+        The file has more than ``MAX_BYTES``.
+    OSError
+        It cannot be read, or is no longer a regular file, which would block or never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        _require_bytes(status.st_size)
+        if status.st_size > LARGE_FILE and _mine.within:
+            _take(BUDGET)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def decode(data: bytes) -> Image.Image:
@@ -33,22 +109,20 @@ def decode(data: bytes) -> Image.Image:
     """
     if not data:
         raise ImageRejected("empty file")
-    if len(data) > MAX_BYTES:
-        raise ImageRejected(f"{len(data)} bytes, more than {MAX_BYTES}")
+    _require_bytes(len(data))
+    # A process-wide switch that other libraries turn on; half-grey images must not become embeddings.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageRejected(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        _require_whole_files()
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        with in_turn(), _listening() as said:
+            return _decode(data, said)
+    except ImageRejected:
+        raise
     except UnidentifiedImageError as error:
         raise ImageRejected(f"not an image in one of the formats {', '.join(FORMATS)}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise ImageRejected(f"more than {MAX_PIXELS} pixels") from error
-    except (OSError, ValueError, SyntaxError, IndexError, TypeError, KeyError, EOFError, MemoryError) as error:
-        # What Pillow's decoders raise on damaged files of all kinds.
-        raise ImageRejected(f"damaged: {error or type(error).__name__}") from error
+    except Exception as error:  # Pillow's plugins raise a dozen kinds on damaged files; none may end the program
+        raise ImageRejected(f"damaged: {_one_line(error)}") from error
 
 
 def to_array(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
@@ -59,6 +133,7 @@ def to_array(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
     numpy.ndarray
         ``(crop, crop, 3)`` uint8.
     """
+    image = _middle(image)
     short, long = sorted(image.size)
     stretched = int(transform.resize * long / short)
     size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
@@ -68,26 +143,234 @@ def to_array(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
     return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop)))
 
 
-def _require_whole_files() -> None:
-    # A process-wide switch that other libraries turn on; half-grey images must not become embeddings.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
+def _middle(image: Image.Image) -> Image.Image:
+    """Cut the ends off an image that is all length; the crop takes its centre anyway."""
+    longest = _LONGEST * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _require_bytes(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ImageRejected(f"{size} bytes, more than {MAX_BYTES}")
+
+
+def _decode(data: bytes, said: list[str]) -> Image.Image:
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _require_pixels(image)
+    if image.mode == "F":
+        raise ImageRejected("floating point pixels have no defined range")
+    _require_whole_directory(image, said)
+    _take(_cost(image))
+    image.load()
+    image = _upright(image)  # the image as stored is gone before the next copy is made
+    return _to_rgb(image)
+
+
+def _require_pixels(image: Image.Image) -> None:
+    cap = MAX_PIXELS
+    if isinstance(image, ImageFile.ImageFile) and any(part[0] in _SLOW for part in image.tile):
+        cap = min(cap, SLOW_PIXELS)
+    if image.format == "WEBP":
+        cap = min(cap, WEBP_PIXELS)
+    width, height = _largest(image)
+    if width * height > cap:
+        kind = "" if cap == MAX_PIXELS else f" in this kind of {image.format}"
+        raise ImageRejected(f"{width} x {height} pixels{kind}, more than {cap}")
+
+
+def _cost(image: Image.Image) -> int:
+    """Return about how many bytes decoding takes at its peak."""
+    width, height = _largest(image)
+    progressive = _PROGRESSIVE if image.info.get("progressive") else _ORDINARY
+    return width * height * _BYTES_PER_PIXEL.get(image.format or "", progressive)
+
+
+def _largest(image: Image.Image) -> tuple[int, int]:
+    return max(image.size, _tile_size(image), key=lambda size: size[0] * size[1])
+
+
+def _tile_size(image: Image.Image) -> tuple[int, int]:
+    """Return the size of a TIFF's tiles: one may be larger than the image, and is decoded whole."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0, 0
+    width, length = (image.tag_v2.get(tag) for tag in _TILE_SIDES)
+    return (width, length) if isinstance(width, int) and isinstance(length, int) else (0, 0)
+
+
+def _require_whole_directory(image: Image.Image, said: list[str]) -> None:
+    """Refuse a TIFF whose directory is cut off: Pillow goes on with what it has of it, without the orientation, say."""
+    cut = [message for message in said if not message.startswith("Metadata Warning")]  # too many values, harmless
+    if cut and image.format == "TIFF":
+        raise ImageRejected(f"damaged: {cut[0]}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # damaged EXIF says nothing about the pixels; they are taken as they are stored
+        logger.debug("no orientation: %s", error)
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        return _from_wide(np.asarray(image).astype(np.float64))
-    if image.mode == "F":
-        raise ImageRejected("floating point pixels have no defined range")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _in_tiles(image, _scaled)
+    if image.mode == "LAB":
+        return _in_tiles(image, _lab_to_rgb())
+    if image.mode in _ALPHA or "transparency" in image.info:
+        return _in_tiles(image, _on_white)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_wide(values: npt.NDArray[Any]) -> Image.Image:
+def _in_tiles(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Convert to RGB, so that what is needed on the way is small."""
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, TILE):
+        for left in range(0, image.width, TILE):
+            box = (left, top, min(left + TILE, image.width), min(top + TILE, image.height))
+            result.paste(convert(image.crop(box)), box)
+    return result
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    straight = image.convert("LA") if image.mode == "La" else image
+    rgba = straight.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _scaled(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey to 8 bits; Pillow's own conversion clips everything above 255."""
-    if values.max(initial=0) > 65535 or values.min(initial=0) < 0:
+    values = np.asarray(image).astype(np.int32)
+    if values.max() > 65535 or values.min() < 0:
         raise ImageRejected("grey values beyond 16 bits")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
+    grey = ((values + 128) // 257).astype(np.uint8)  # rounds: 257 is odd, so there are no halves
+    if isinstance(image.info.get("transparency"), int):
+        grey[values == image.info["transparency"]] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _lab_to_rgb() -> Callable[[Image.Image], Image.Image]:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
+
+    def convert(image: Image.Image) -> Image.Image:
+        return ImageCms.applyTransform(image, transform) or image
+
+    return convert
+
+
+def _one_line(error: Exception) -> str:
+    """Return a message that fits a table: no line ends, and not the length that a file may have chosen."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+class _Budget:
+    """Bytes that all threads together may take."""
+
+    def __init__(self) -> None:
+        self._taken, self._changed = 0, threading.Condition()
+
+    def take(self, size: int) -> None:
+        """Wait until there is room, or nobody else."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + size <= BUDGET)
+            self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Let others go on."""
+        with self._changed:
+            self._taken -= size
+            self._changed.notify_all()
+
+
+class _Mine(threading.local):
+    """What this thread has taken of the budget, and whether it is in its turn."""
+
+    taken = 0
+    within = False
+
+
+_budget = _Budget()
+_mine = _Mine()
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[None]:
+    """Keep what one image takes of the memory budget until the end of the block, not only until it is decoded.
+
+    For threads that read, decode and resize: without it, the bytes of a large file that waits and the pixels of a large
+    image that is being resized come on top of the one that is being decoded.
+    """
+    if _mine.within:
+        yield
+        return
+    _mine.within = True
+    try:
+        yield
+    finally:
+        _mine.within = False
+        taken, _mine.taken = _mine.taken, 0
+        if taken:
+            _budget.give_back(taken)
+
+
+def _take(size: int) -> None:
+    """Take from the budget, once per turn: a thread that waited for more while it holds some could wait for ever."""
+    if size > SMALL and not _mine.taken:
+        _budget.take(size)
+        _mine.taken = size
+
+
+class _Listening(threading.local):
+    """Where this thread's warnings of Pillow go; None where they are somebody else's."""
+
+    said: list[str] | None = None
+
+
+class _Warnings:
+    """What Pillow's modules know as ``warnings``.
+
+    In a thread that decodes they are collected: they name no file, they would be printed once and then never again,
+    and with ``-W error`` they would end the decoding of a good image. The standard library's filters are no way out
+    because they belong to all threads at once. For everybody else nothing changes.
+    """
+
+    def warn(self, message: Any, category: Any = None, stacklevel: int = 1, **options: Any) -> None:
+        if _listener.said is None:
+            warnings.warn(message, category, stacklevel + 1, **options)
+        else:
+            logger.debug("Pillow: %s", message)
+            _listener.said.append(str(message))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(warnings, name)
+
+
+_listener = _Listening()
+for _module in (Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin):
+    vars(_module)["warnings"] = _Warnings()
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[list[str]]:
+    said: list[str] = []
+    _listener.said = said
+    try:
+        yield said
+    finally:
+        _listener.said = None
+
+
+def _is_elsewhere(record: logging.LogRecord) -> bool:
+    return _listener.said is None
+
+
+# Its one error, too many samples per pixel, is the reason of the reject as well.
+logging.getLogger(TiffImagePlugin.__name__).addFilter(_is_elsewhere)

@@ -1,10 +1,15 @@
-"""The manifest: which files are the images of a data set, with label and split, and which were rejected and why."""
+"""The manifest: which files are the images of a data set, with label and split, and which were rejected and why.
+
+A data set may have a million files and a repeated extract does little else than list them. So names are plain strings
+and nothing is asked of the system that the listing of a folder has already told.
+"""
 
 import csv
+import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +20,15 @@ SPLITS = ("train", "val", "test")
 
 # torchvision.datasets.folder.IMG_EXTENSIONS; here case does not matter.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_SUFFIXES = frozenset(SUFFIXES)
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 # Two of these side by side are splits under other names, not classes.
 _LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
+
+# What the system says where there is nothing of a name, and can be nothing.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
 
 class Image(NamedTuple):
@@ -49,7 +60,7 @@ class Manifest:
     classes
         Sorted class names of ``train`` (of everything where there is no split).
     rejects
-        Files found where images belong that are none.
+        What was found where images belong and is none: files, links in a circle, folders that cannot be listed.
     name
         What the folder or csv is called, without where it lies.
     """
@@ -64,14 +75,27 @@ class Manifest:
         """Return the number of images."""
         return len(self.images)
 
+    def __repr__(self) -> str:
+        """Return the counts in one line."""
+        splits = Counter(image.split for image in self.images if image.split)
+        parts = [f"{len(self)} images", f"{len(self.classes)} classes"]
+        parts += [f"{split} {count}" for split, count in splits.items()]
+        parts += [f"{len(self.rejects)} rejected"] if self.rejects else []
+        return f"Manifest({self.name!r}, {', '.join(parts)})"
+
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> list[str]:
         """Return where each image is."""
-        return [self.root / image.path for image in self.images]
+        above = _above(self.root)
+        return [image.path if image.path.startswith(os.sep) else above + image.path for image in self.images]
 
 
 def read_manifest(data: Path | str) -> Manifest:
     """Find or read the images of a data set.
+
+    Everything found in a class folder and below it is an image or a reject with a reason, except what is hidden: files
+    and folders whose name begins with a dot are not looked at (``.DS_Store``, ``.git``, ``.thumbnails``). Links are
+    followed, those that lead back to a folder above are rejects. No file is opened.
 
     Parameters
     ----------
@@ -83,21 +107,38 @@ def read_manifest(data: Path | str) -> Manifest:
     ------
     DataError
         Nothing usable: no such folder, no images, an empty class, fewer than two classes, files of a csv that do not
-        exist, a class outside train. The message has the counts.
+        exist, a class outside train, a class folder that cannot be listed, an archive. The message has the counts.
     """
     data = Path(data)
-    if data.is_dir():
+    mode = _mode(data)
+    if stat.S_ISDIR(mode):
         images, rejects = _read_folder(data)
         root = data
-    elif data.is_file() and data.suffix.lower() == ".csv":
+    elif stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
         images, rejects = _read_csv(data)
         root = data.parent
-    elif data.exists():
-        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group]).")
+    elif data.suffix.lower() in ARCHIVES:
+        raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
     else:
-        raise DataError(f"There is no {data}. Name a folder of class folders, or a csv with path,label.")
+        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group]).")
     name = data.resolve().name  # of "." too
     return Manifest(root, tuple(images), _classes(data, images, rejects), tuple(rejects), name)
+
+
+def _mode(data: Path) -> int:
+    try:
+        return data.stat().st_mode
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise DataError(f"{data} cannot be read: {error.strerror}.") from error
+    except ValueError:  # a null byte in the name
+        pass
+    raise DataError(f"There is no {data}. Name a folder of class folders, or a csv with path,label.")
+
+
+def _above(root: Path) -> str:
+    """Return what to put before a relative path."""
+    return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
 
 
 def _classes(data: Path, images: list[Image], rejects: list[Reject]) -> tuple[str, ...]:
@@ -118,8 +159,9 @@ def _classes(data: Path, images: list[Image], rejects: list[Reject]) -> tuple[st
 
 
 def _read_folder(root: Path) -> tuple[list[Image], list[Reject]]:
-    splits = [split for split in SPLITS if (root / split).is_dir()]
-    alike = [folder.name for folder in _class_folders(root) if folder.name.lower() in _LIKE_SPLITS]
+    folders = _folders_in(root)
+    splits = [split for split in SPLITS if split in folders]
+    alike = [name for name in folders if name.lower() in _LIKE_SPLITS]
     strays = sorted(set(alike) - set(splits))
     if strays and len(alike) > 1:
         raise DataError(
@@ -129,75 +171,188 @@ def _read_folder(root: Path) -> tuple[list[Image], list[Reject]]:
     images: list[Image] = []
     rejects: list[Reject] = []
     for split in splits or [""]:
-        for folder in _class_folders(root / split):
+        for label in _folders_in(root / split):
             before = len(images)
-            for path in _walk(folder, ()):
-                relative = path.relative_to(root).as_posix()
-                reason = refusal(path)
+            for path, reason in _Walk(root).below(f"{split}/{label}" if split else label):
                 if reason:
-                    rejects.append(Reject(relative, reason))
+                    rejects.append(Reject(path, reason))
                 else:
-                    images.append(Image(relative, folder.name, split))
+                    images.append(Image(path, label, split))
             if len(images) == before:
                 raise DataError(
-                    f"The class folder {folder} has no images. Remove it or put images in it: an empty class "
-                    "would shift the order of the others."
+                    f"The class folder {root / split / label} has no images. Remove it or put images in it: an empty "
+                    "class would shift the order of the others."
                 )
     return images, rejects
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """Yield everything in a folder and below that is not hidden, links followed, loops left out, in sorted order."""
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), (*above, here))
-        else:
-            yield Path(entry.path)
-
-
-def refusal(path: Path) -> str:
-    """Return why a file is not taken for an image, before it is opened; empty if it is."""
-    if path.suffix.lower() not in SUFFIXES:
-        return f"suffix {path.suffix!r} is not one of {' '.join(SUFFIXES)}"
+def _folders_in(folder: Path) -> list[str]:
     try:
-        mode = path.stat().st_mode
+        return [entry.name for entry in _listed(os.fspath(folder)) if _is_folder(entry)]
+    except OSError as error:
+        raise DataError(f"The folder {folder} cannot be listed: {error.strerror}.") from error
+
+
+def _listed(folder: str) -> list[os.DirEntry[str]]:
+    """Return what is in a folder and not hidden, in a fixed order."""
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+class _Walk:
+    """What is in one class folder and below, links followed.
+
+    A link leads to each folder once: back to one above it would be a circle, and links that lead to folders of links
+    would multiply without one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.above = root, _above(root)
+        self._followed: dict[tuple[int, int], str] = {}
+
+    def below(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield the path of each thing found and why it is no image, which is empty if it is one.
+
+        Raises
+        ------
+        DataError
+            The class folder itself cannot be listed.
+        """
+        entries, reason = self._enter(folder, link=(self.root / folder).is_symlink())
+        if reason:
+            raise DataError(f"The class folder {self.root / folder} cannot be used: {reason}.")
+        inside = [(folder, iter(entries))]  # a list and no recursion: folders can be nested deeper than Python's stack
+        while inside:
+            path, rest = inside[-1]
+            for entry in rest:
+                found = f"{path}/{entry.name}"
+                if not _is_folder(entry):
+                    yield found, _refusal_of(entry)
+                    continue
+                entries, reason = self._enter(found, link=entry.is_symlink())
+                if reason:
+                    yield found, reason
+                else:
+                    inside.append((found, iter(entries)))
+                    break
+            else:
+                inside.pop()
+
+    def _enter(self, folder: str, *, link: bool) -> tuple[list[os.DirEntry[str]], str]:
+        """Return what is in a folder, or why it is not entered. Only a link can lead back, so nothing else is asked."""
+        try:
+            reason = self._leads_back(folder) if link else ""
+            return ([], reason) if reason else (_listed(self.above + folder), "")
+        except OSError as error:
+            return [], f"not readable: {error.strerror}"
+
+    def _leads_back(self, link: str) -> str:
+        target = _identity(self.above + link)
+        parts = link.split("/")[:-1]
+        for depth in range(len(parts) + 1):
+            higher = "/".join(parts[:depth])
+            if _identity(self.above + higher or os.curdir) == target:
+                return f"a link that loops back to {higher or os.curdir}"
+        if target in self._followed:
+            return f"a link to the same folder as {self._followed[target]}"
+        self._followed[target] = link
+        return ""
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116
+    return status.st_dev, status.st_ino
+
+
+def _refusal_of(entry: os.DirEntry[str]) -> str:
+    """Return what :func:`refusal` does, without asking the system for an ordinary file."""
+    reason = _refusal_by_name(entry.name)
+    if reason:
+        return reason
+    try:
+        return "" if entry.is_file() else _refusal_by_mode(entry.stat().st_mode)
     except OSError as error:
         return f"not readable: {error.strerror}"
+
+
+def refusal(path: Path | str) -> str:
+    """Return why a file is not taken for an image, before it is opened; empty if it is."""
+    path = os.fspath(path)
+    try:
+        return _refusal_by_name(path) or _refusal_by_mode(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError as error:
+        return f"not readable: {error.strerror}"
+    except ValueError as error:  # a null byte
+        return f"not readable: {error}"
+
+
+def _refusal_by_name(path: str) -> str:
+    stem, dot, end = path[path.rfind("/") + 1 :].rpartition(".")
+    suffix = dot + end if stem and end else ""
+    return "" if suffix.lower() in _SUFFIXES else f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}"
+
+
+def _refusal_by_mode(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
 def _read_csv(path: Path) -> tuple[list[Image], list[Reject]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    columns, rows = _read_rows(path)
     if not {"path", "label"} <= set(columns):
-        raise DataError(f"{path} has the columns {list(columns)}; needed: path,label, optional: split,group.")
+        raise DataError(f"{path} has the columns {columns}; needed: path,label, optional: split,group.")
+    above = _above(path.parent)
     images: list[Image] = []
     rejects: list[Reject] = []
-    for line, row in enumerate(rows, start=2):
-        image = Image(*((row.get(name) or "").strip() for name in Image._fields))
+    absent: list[str] = []
+    for line, image in _images_of(columns, rows):
         if not image.path or not image.label:
             raise DataError(f"{path}, line {line}: path or label is empty.")
         if "split" in columns and image.split not in SPLITS:
             raise DataError(f"{path}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
-        reason = refusal(path.parent / image.path)
-        images += [] if reason else [image]
-        rejects += [Reject(image.path, reason)] if reason else []
-    absent = [reject.path for reject in rejects if not (path.parent / reject.path).exists()]
+        file = image.path if image.path.startswith(os.sep) else above + image.path
+        reason = refusal(file)
+        if not reason:
+            images.append(image)
+        else:
+            rejects.append(Reject(image.path, reason))
+            absent += [image.path] if _is_absent(file) else []
     if absent:
         raise DataError(f"{len(absent)} of {len(rows)} files named in {path} do not exist, the first is {absent[0]}.")
     return images, rejects
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the names of the columns, and each row that is not empty with its line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            columns = next(reader, [])
+            return columns, [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _images_of(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> Iterator[tuple[int, Image]]:
+    where = {name: place for place, name in enumerate(columns)}
+    places = [where.get(name, len(columns)) for name in Image._fields]
+    padding = [""] * (len(columns) + 1)
+    for line, row in rows:
+        cells = row[: len(columns)] + padding if len(row) != len(columns) else [*row, ""]
+        yield line, Image(*[cells[place].strip() for place in places])
+
+
+def _is_absent(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        return error.errno in _NOT_THERE
+    except ValueError:
+        return True
+    return False

@@ -1,17 +1,14 @@
-"""The verbs of this room: extract, backbones, cache info, cache export. Each returns an answer; cli.py prints it."""
+"""The verbs of this room: extract and backbones. Each returns an answer; cli.py prints it."""
 
 import argparse
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from ..cache.format import default_directory
-from ..cache.verify import COLUMNS, info
 from . import options
 from .accounting import Extraction
 from .architectures import KNOWN, names
-from .embed import fill, read
+from .embed import fill
 from .manifest import read_manifest
 from .options import Arguments, given
 from .progress import Progress
@@ -28,13 +25,14 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser)
     options.add_backbone(parser)
     parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
+    parser.add_argument("--rehash", action="store_true", help="read every file again, even those that look unchanged")
 
 
 def run_extract(arguments: Arguments, progress: Progress) -> Answer:
     """Compute the embeddings that the cache lacks."""
     manifest = read_manifest(arguments.data)
     found = options.backbones(arguments, progress)
-    done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers"))
+    done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers", "rehash"))
     parts = [one.to_dict() for one in done]
     code = REJECTED if arguments.strict and any(one.rejected for one in done) else 0
     if not all(one.ok for one in done):
@@ -69,33 +67,3 @@ def run_backbones(arguments: Arguments, progress: Progress) -> Answer:
 def _row(one: dict[str, Any]) -> list[str]:
     here = ", ".join(one["sources"]) or f"{one['megabytes']:.0f} MB to download"
     return [one["backbone"], " ".join(one["layers"]), here, one["file"]]
-
-
-def add_cache_info(parser: argparse.ArgumentParser) -> None:
-    """Add the options of cache info."""
-    options.add_cache(parser)
-
-
-def run_cache_info(arguments: Arguments, progress: Progress) -> Answer:
-    """Say what the cache holds."""
-    directory = arguments.cache or default_directory()
-    found = info(directory)
-    payload = {"directory": str(directory), "recipes": [one.to_dict() for one in found]}
-    return Answer(payload, table(str(directory), COLUMNS, [one.row() for one in found]))
-
-
-def add_cache_export(parser: argparse.ArgumentParser) -> None:
-    """Add the options of cache export."""
-    parser.add_argument("output", type=Path, metavar="FILE.h5")
-    options.add_data(parser, "as for extract; its embeddings must be in the cache")
-    options.add_backbone(parser)
-
-
-def run_cache_export(arguments: Arguments, progress: Progress) -> Answer:
-    """Write one flat .h5 for other tools."""
-    backbone = options.only(options.backbones(arguments, progress))
-    source = backbone.weights_source
-    rows = read(read_manifest(arguments.data), backbone.recipes[0], cache=arguments.cache, weights_source=source)
-    path = rows.to_h5(arguments.output)
-    payload = {"file": str(path), "rows": len(rows), "dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
-    return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(str(path))}")

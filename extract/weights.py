@@ -13,12 +13,9 @@ import logging
 import os
 import pickle
 import re
-import urllib.error
-import urllib.request
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 from ..cache.index import Index
 from ..errors import MissingExtra, UsageError, WeightsError
@@ -105,7 +102,7 @@ class TorchvisionWeights(Weights):
 
     def __init__(self, source: str, url: str, megabytes: float, *, progress: Progress = silent) -> None:
         home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")
-        super().__init__(source, home.expanduser() / "hub" / "checkpoints" / Path(urlparse(url).path).name)
+        super().__init__(source, home.expanduser() / "hub" / "checkpoints" / url.rpartition("/")[2])
         self.url, self.megabytes, self.progress = url, megabytes, progress
         digits = re.search(r"-([0-9a-f]{8,})\.", self.path.name)
         self.prefix = digits.group(1) if digits else ""
@@ -129,6 +126,8 @@ class TorchvisionWeights(Weights):
         return found
 
     def _download(self) -> None:
+        import urllib.request  # slow to import, and seldom needed
+
         logger.warning("Downloading %s (%.0f MB) to %s", self.url, self.megabytes, self.path.parent)
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}.part")
         digest, done = hashlib.sha256(), 0
@@ -153,7 +152,7 @@ class TorchvisionWeights(Weights):
             part.unlink(missing_ok=True)
 
     def _ways_on(self, error: OSError) -> str:
-        why = error.reason if isinstance(error, urllib.error.URLError) else error
+        why = getattr(error, "reason", error)  # what urllib wraps
         return (
             f"The weights {self.path.name} (sha256 {self.prefix}.., {self.megabytes:.0f} MB) are not on this machine "
             f"and could not be downloaded: {why}. Three ways on: (1) download {self.url} on another machine and "

@@ -1,9 +1,13 @@
 """Fixtures: pictures to embed, a cache to keep them in, and what may lie beside the checkout."""
 
+import json
+import logging
 from pathlib import Path
 
 import pytest
 from fakes import FakeBackbone, draw
+
+from fc7.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -48,3 +52,33 @@ def vgg16_conv_stack():
     if not path.is_file():
         pytest.skip("the VGG16 conv stack is not beside the checkout (../shared/weights)")
     return path
+
+
+@pytest.fixture
+def fc7(capsys):
+    """Run the command line in this process: exit code, stdout, stderr. The log is afterwards as it was."""
+
+    def run(*words):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stopped:
+            code = stopped.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    logger = logging.getLogger("fc7")
+    before = logger.handlers, logger.propagate, logger.level
+    yield run
+    logger.handlers, logger.propagate, logger.level = before
+
+
+@pytest.fixture
+def fc7_json(fc7):
+    """Run the command line with --json and return its one object."""
+
+    def run(*words, code=0):
+        found, out, err = fc7(*words, "--json")
+        assert found == code, err
+        return json.loads(out)  # raises if there is anything beside one object
+
+    return run

@@ -38,3 +38,21 @@ def draw(path, colour, size=(12, 10), **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, **options)
     return path
+
+
+def noisy(path, colour, seed):
+    """Write a small noisy picture around one colour."""
+    generator = np.random.default_rng(seed)
+    pixels = np.clip(np.array(colour) + generator.normal(0, 25, (24, 24, 3)), 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def one_line(err):
+    """Return the message on stderr, after checking that it is one line and no traceback."""
+    lines = err.splitlines()
+    assert "Traceback" not in err
+    assert len(lines) == 1, err
+    assert lines[0].startswith("fc7: "), err
+    return lines[0]

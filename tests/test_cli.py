@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import logging
 import os
 import pty
 import re
@@ -17,10 +16,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from fakes import noisy, one_line
 from PIL import Image
 
 from fc7 import cli
-from fc7.cli import VERBS, main
+from fc7.cli import CACHE_VERBS, VERBS, main
 from fc7.extract import Backbone
 from fc7.extract import weights as weights_room
 
@@ -30,19 +30,11 @@ FAST = "ridge,centroid"
 COLOUR_CODES = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")
 
 
-def draw(path, colour, seed):
-    generator = np.random.default_rng(seed)
-    pixels = np.clip(np.array(colour) + generator.normal(0, 25, (24, 24, 3)), 0, 255).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
 def draw_split(root, train=8, val=4, labels=COLOURS):
     for place, (label, colour) in enumerate(labels.items()):
         for number in range(train + val):
             split = "train" if number < train else "val"
-            draw(root / split / label / f"{number:02d}.png", colour, 1000 * place + number)
+            noisy(root / split / label / f"{number:02d}.png", colour, 1000 * place + number)
     return root
 
 
@@ -69,7 +61,7 @@ def clean(home):
 
 @pytest.fixture(autouse=True)
 def environment(home, tmp_path, monkeypatch):
-    """A cache of our own, no weights on the machine, no network; the log as it was afterwards."""
+    """A cache of our own, no weights on the machine, no network."""
     monkeypatch.setenv("FC7_CACHE", str(home / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -79,35 +71,6 @@ def environment(home, tmp_path, monkeypatch):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(urllib.request, "urlopen", offline)
-    logger = logging.getLogger("fc7")
-    before = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate, logger.level = before
-
-
-@pytest.fixture
-def fc7(capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*words):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = stopped.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
-
-
-@pytest.fixture
-def fc7_json(fc7):
-    def run(*words, code=0):
-        found, out, err = fc7(*words, "--json")
-        assert found == code, err
-        return json.loads(out)  # raises if there is anything beside one object
-
-    return run
 
 
 @pytest.fixture
@@ -138,19 +101,10 @@ def process(*words, **options):
     return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)
 
 
-def one_line(err):
-    """Return the message, after checking that it is one line and no traceback."""
-    lines = err.splitlines()
-    assert "Traceback" not in err
-    assert len(lines) == 1, err
-    assert lines[0].startswith("fc7: "), err
-    return lines[0]
-
-
 # Help
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "cache info", "cache export"])
+@pytest.mark.parametrize("verb", [*VERBS, *(f"cache {verb}" for verb in CACHE_VERBS)])
 def test_every_verb_explains_itself(fc7, verb):
     code, out, err = fc7(*verb.split(), "--help")
     assert (code, err) == (0, "")
@@ -299,8 +253,8 @@ def test_an_unknown_head_is_2_before_any_extraction(fc7, data, tmp_path, forward
 
 def test_too_few_images_are_said_before_any_extraction(fc7, tmp_path, forwards):
     for number in range(4):
-        draw(tmp_path / "data" / "red" / f"{number}.png", COLOURS["red"], number)
-    draw(tmp_path / "data" / "blue" / "0.png", COLOURS["blue"], 0)
+        noisy(tmp_path / "data" / "red" / f"{number}.png", COLOURS["red"], number)
+    noisy(tmp_path / "data" / "blue" / "0.png", COLOURS["blue"], 0)
     words = ["fit", tmp_path / "data", "-o", tmp_path / "x.fc7", *SQUEEZENET, "--cache", tmp_path / "cache", "--quiet"]
     code, out, err = fc7(*words)
     assert (code, out) == (1, "")
@@ -324,7 +278,7 @@ def empty(root):
 
 
 def one_class(root):
-    draw(root / "d" / "red" / "0.png", (255, 0, 0), 0)
+    noisy(root / "d" / "red" / "0.png", (255, 0, 0), 0)
 
 
 def empty_class(root):
@@ -334,12 +288,12 @@ def empty_class(root):
 
 def no_train(root):
     for label, colour in COLOURS.items():
-        draw(root / "d" / "val" / label / "0.png", colour, 0)
+        noisy(root / "d" / "val" / label / "0.png", colour, 0)
 
 
 def stranger(root):
     draw_split(root / "d", 2, 1)
-    draw(root / "d" / "val" / "green" / "0.png", (0, 255, 0), 0)
+    noisy(root / "d" / "val" / "green" / "0.png", (0, 255, 0), 0)
 
 
 def a_file(root):
@@ -383,7 +337,7 @@ def test_data_that_cannot_be_used_are_1_in_one_line(fc7, tmp_path, verb, case):
 )
 def test_a_csv_that_cannot_be_used_is_1_in_one_line(fc7, tmp_path, text, said):
     for name in ("a.png", "b.png"):
-        draw(tmp_path / name, COLOURS["red"], ord(name[0]))
+        noisy(tmp_path / name, COLOURS["red"], ord(name[0]))
     (tmp_path / "data.csv").write_text(text)
     code, out, err = fc7("extract", tmp_path / "data.csv", *SQUEEZENET)
     assert (code, out) == (1, "")
@@ -644,7 +598,7 @@ def test_fit_writes_a_bundle_that_predicts(fc7, fc7_json, data, tmp_path, forwar
     assert 0 <= low <= run["accuracy"] <= high <= 1
     assert "random weights" in run["notes"][0]
     forwards.clear()
-    picture = draw(tmp_path / "n" / "a.png", COLOURS["red"], 77)
+    picture = noisy(tmp_path / "n" / "a.png", COLOURS["red"], 77)
     (tmp_path / "n" / "bad.png").write_text("no image")
     code, out, err = fc7("predict", path, picture, tmp_path / "n" / "bad.png", "--batch-size", "4")
     assert (code, err) == (0, "")
@@ -739,7 +693,7 @@ def test_leakage_is_4_with_both_paths_unless_allowed(fc7, fc7_json, tmp_path):
 def test_a_folder_without_splits_is_cross_validated(fc7_json, tmp_path):
     for place, (label, colour) in enumerate(COLOURS.items()):
         for number in range(8):
-            draw(tmp_path / "plain" / label / f"{number}.png", colour, 100 * place + number)
+            noisy(tmp_path / "plain" / label / f"{number}.png", colour, 100 * place + number)
     words = ["fit", tmp_path / "plain", "-o", tmp_path / "x.fc7", "--head", "centroid", *SQUEEZENET]
     assert fc7_json(*words)["run"]["n"] == 16
 
@@ -872,7 +826,7 @@ def odd_csv(root, labels):
     for place, label in enumerate(labels):
         for number in range(6):
             name = f"{place}-{number}.png"
-            draw(root / name, list(COLOURS.values())[place], 50 * place + number)
+            noisy(root / name, list(COLOURS.values())[place], 50 * place + number)
             rows.append(f'{name},"{label}"')
     (root / "odd.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root / "odd.csv"

@@ -3,13 +3,11 @@
 import csv
 import io
 import json
-import logging
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fc7.cli import main
 from fc7.extract import read_manifest
 
 SQUEEZENET = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--quiet"]
@@ -32,20 +30,6 @@ def home(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def environment(home, monkeypatch):
     monkeypatch.setenv("FC7_CACHE", str(home / "cache"))
-    logger = logging.getLogger("fc7")
-    before = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate, logger.level = before
-
-
-@pytest.fixture
-def fc7(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import hashlib
 import os
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from fc7.cache.index import Index
 
 @pytest.fixture
 def index(tmp_path):
-    return Index(tmp_path / "index.sqlite")
+    return Index(tmp_path)
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def reads(monkeypatch):
     """Names of the files whose bytes were read."""
     names = []
     real = module._hash_file
-    monkeypatch.setattr(module, "_hash_file", lambda path: (names.append(path.name), real(path))[1])
+    monkeypatch.setattr(module, "_hash_file", lambda path: (names.append(Path(path).name), real(path))[1])
     return names
 
 

@@ -1,5 +1,5 @@
 import hashlib
-import os
+import io
 
 import h5py
 import numpy as np
@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fc7.cache import Recipe
 from fc7.cache import shard as shards
 from fc7.cache.shard import Shard
 from fc7.errors import CorruptShard
+
+RECIPE = Recipe("alexnet", "fc7", 4, "f" * 64, dtype="float32")
 
 
 def key(number):
@@ -24,7 +27,7 @@ def shard():
 
 @pytest.fixture
 def data(shard):
-    return shards.encode(shard, "{}")
+    return shards.encode(shard, RECIPE)
 
 
 def test_round_trip(shard, data):
@@ -37,13 +40,13 @@ def test_round_trip(shard, data):
 
 
 def test_empty_shard_of_rejects_only():
-    found = shards.decode(shards.encode(Shard([], np.empty((0, 8), np.float16), {key(1): "no"}), "{}"))
+    found = shards.decode(shards.encode(Shard([], np.empty((0, 8), np.float16), {key(1): "no"}), RECIPE))
     assert found.embeddings.shape == (0, 8)
     assert found.rejected == {key(1): "no"}
 
 
 def test_equal_rows_make_equal_bytes(shard, data):
-    assert shards.encode(shard, "{}") == data
+    assert shards.encode(shard, RECIPE) == data
 
 
 def test_any_hdf5_reader_can_read_it(tmp_path, shard, data):
@@ -53,9 +56,30 @@ def test_any_hdf5_reader_can_read_it(tmp_path, shard, data):
         np.testing.assert_array_equal(file["embeddings"][:], shard.embeddings)
 
 
+def test_the_header_says_where_the_rows_are(shard, data):
+    header = shards.check(data)
+    assert (header.rows, header.dim, header.dtype, header.rejected) == (3, 8, "float16", 1)
+    assert (header.format, header.recipe, header.size) == (1, RECIPE.id, len(data))
+    assert header.sha256 == hashlib.sha256(data[512:]).hexdigest()
+    rows = np.frombuffer(data, np.float16, 24, header.embeddings).reshape(3, 8)
+    np.testing.assert_array_equal(rows, shard.embeddings)
+    assert data[header.keys : header.keys + 32] == key(1)
+    with h5py.File(io.BytesIO(data)) as file:
+        assert file["embeddings"].id.get_offset() == header.embeddings
+
+
+def test_a_header_that_tells_another_story_is_found_by_reading_it_as_hdf5(tmp_path, shard, data):
+    header = shards.check(data)
+    for lie in ({"embeddings": header.embeddings + 2}, {"keys": header.keys + 32}, {"dim": 4}, {"rejected": 0}):
+        told = header._replace(**lie).encode() + data[512:]
+        shards.check(told)
+        with pytest.raises(CorruptShard):
+            shards.decode(told)
+
+
 @given(st.data())
 def test_every_flipped_bit_is_detected(draw):
-    data = shards.encode(Shard([key(1)], np.ones((1, 4), np.float32)), "{}")
+    data = shards.encode(Shard([key(1)], np.ones((1, 4), np.float32)), RECIPE)
     bit = draw.draw(st.integers(0, len(data) * 8 - 1))
     broken = bytearray(data)
     broken[bit // 8] ^= 1 << bit % 8
@@ -73,7 +97,7 @@ def test_every_bit_of_the_header_counts(data):
 
 @given(st.integers(0, 2000))
 def test_truncated_bytes_are_refused(length):
-    data = shards.encode(Shard([key(1)], np.ones((1, 4), np.float32)), "{}")
+    data = shards.encode(Shard([key(1)], np.ones((1, 4), np.float32)), RECIPE)
     with pytest.raises(CorruptShard):
         shards.decode(data[: min(length, len(data) - 1)])
 
@@ -81,47 +105,3 @@ def test_truncated_bytes_are_refused(length):
 def test_the_name_follows_from_recipe_and_keys_in_any_order():
     assert shards.unit_id("r", [key(1), key(2)]) == shards.unit_id("r", [key(2), key(1)])
     assert shards.unit_id("r", [key(1)]) != shards.unit_id("s", [key(1)]) != shards.unit_id("s", [key(2)])
-
-
-def test_commit_appears_whole_and_leaves_nothing_behind(tmp_path, data):
-    final, temporary = tmp_path / "shards" / "ab" / "x.h5", tmp_path / "tmp"
-    assert shards.commit(data, final, temporary) is True
-    assert final.read_bytes() == data
-    assert list(temporary.iterdir()) == []
-
-
-def test_a_unit_that_another_writer_made_is_success_and_stays_as_it_was(tmp_path, data):
-    final, temporary = tmp_path / "ab" / "x.h5", tmp_path / "tmp"
-    shards.commit(b"first", final, temporary)
-    assert shards.commit(data, final, temporary) is False
-    assert final.read_bytes() == b"first"
-
-
-def test_short_writes_are_continued(tmp_path, data, monkeypatch):
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, view: write(descriptor, bytes(view[:100])))
-    shards.commit(data, tmp_path / "ab" / "x.h5", tmp_path / "tmp")
-    assert (tmp_path / "ab" / "x.h5").read_bytes() == data
-
-
-def test_synced_before_it_is_visible_and_its_folder_before_it_is_done(tmp_path, data, monkeypatch):
-    calls = []
-    fsync, link = os.fsync, os.link
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), fsync(descriptor)))
-    monkeypatch.setattr(os, "link", lambda source, target: (calls.append("link"), link(source, target)))
-    shards.commit(data, tmp_path / "ab" / "x.h5", tmp_path / "tmp")
-    assert calls[:2] == ["fsync", "link"]
-    assert "fsync" in calls[2:]
-
-
-@pytest.mark.parametrize("call", ["write", "fsync", "link"])
-def test_a_failing_call_leaves_no_shard_and_no_temporary(tmp_path, data, monkeypatch, call):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, call, fail)
-    with pytest.raises(OSError, match="No space left"):
-        shards.commit(data, tmp_path / "ab" / "x.h5", tmp_path / "tmp")
-    monkeypatch.undo()
-    assert not (tmp_path / "ab" / "x.h5").exists()
-    assert list((tmp_path / "tmp").iterdir()) == []

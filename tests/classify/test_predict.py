@@ -5,24 +5,14 @@ import os
 import threading
 import time
 
-import numpy as np
 import pytest
+from fakes import noisy
 from PIL import Image
 
 from fc7.classify import Bundle, fit
 from fc7.classify.predict import predict
 from fc7.errors import BundleError, DataError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
-
-
-def draw(path, colour, seed):
-    """Write a small noisy picture of one colour."""
-    generator = np.random.default_rng(seed)
-    pixels = np.clip(np.array(colour) + generator.normal(0, 25, (24, 24, 3)), 0, 255).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
-
 
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
 
@@ -33,7 +23,7 @@ def home(tmp_path_factory):
     root = tmp_path_factory.mktemp("predict")
     for label, colour in COLOURS.items():
         for number in range(6):
-            draw(root / "data" / label / f"{number}.png", colour, number)
+            noisy(root / "data" / label / f"{number}.png", colour, number)
     backbone = load_backbone("squeezenet1_1", "gap", weights="random:0", batch_size=4, cache=root / "cache")
     embeddings = extract(read_manifest(root / "data"), backbone, cache=root / "cache")
     Bundle.of(fit(embeddings, "ridge", folds=2)).save(root / "colours.fc7")
@@ -64,7 +54,7 @@ def forwards(monkeypatch):
 
 
 def test_new_pictures_are_labelled_in_the_order_asked_for(bundle, options, tmp_path):
-    asked = [draw(tmp_path / f"{n}.png", COLOURS[("red", "blue")[n % 2]], 100 + n) for n in range(5)]
+    asked = [noisy(tmp_path / f"{n}.png", COLOURS[("red", "blue")[n % 2]], 100 + n) for n in range(5)]
     found = predict(bundle, asked, **options)
     assert [one.path for one in found] == [str(path) for path in asked]
     assert [one.label for one in found] == ["red", "blue", "red", "blue", "red"]
@@ -81,7 +71,7 @@ def test_the_bundle_predicts_by_itself(bundle, options, home):
 
 
 def test_the_second_prediction_computes_nothing(bundle, options, tmp_path, forwards, monkeypatch):
-    picture = draw(tmp_path / "a.png", COLOURS["red"], 500)
+    picture = noisy(tmp_path / "a.png", COLOURS["red"], 500)
     first = predict(bundle, [picture], **options)
     assert forwards == [4]
     monkeypatch.setattr(Backbone, "load", lambda self: pytest.fail("the weights were read for nothing"))
@@ -97,7 +87,7 @@ def test_fitted_pictures_are_not_computed_again(bundle, options, home, forwards)
 
 
 def test_copies_and_repeats_are_all_answered(bundle, options, tmp_path):
-    one = draw(tmp_path / "one.png", COLOURS["blue"], 7)
+    one = noisy(tmp_path / "one.png", COLOURS["blue"], 7)
     two = tmp_path / "two.png"
     two.write_bytes(one.read_bytes())
     found = predict(bundle, [one, two, one], **options)
@@ -106,7 +96,7 @@ def test_copies_and_repeats_are_all_answered(bundle, options, tmp_path):
 
 
 def test_what_is_no_image_gets_its_reason_and_stops_nothing(bundle, options, tmp_path):
-    good = draw(tmp_path / "good.png", COLOURS["red"], 8)
+    good = noisy(tmp_path / "good.png", COLOURS["red"], 8)
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "cut.png").write_bytes(good.read_bytes()[:200])
@@ -145,7 +135,7 @@ def test_a_pipe_is_not_waited_for(bundle, options, tmp_path):
 
 def test_a_folder_stands_for_the_images_in_it(bundle, options, tmp_path):
     for name in ("b.PNG", "a.png", "sub/c.png"):
-        draw(tmp_path / "new" / name, COLOURS["blue"], len(name))
+        noisy(tmp_path / "new" / name, COLOURS["blue"], len(name))
     (tmp_path / "new" / "notes.txt").write_text("not asked for")
     found = predict(bundle, [tmp_path / "new"], **options)
     assert [os.path.relpath(one.path, tmp_path / "new") for one in found] == ["a.png", "b.PNG", "sub/c.png"]
@@ -158,7 +148,7 @@ def test_nothing_to_predict_is_said(bundle, options, tmp_path):
 
 
 def test_a_missing_file_does_not_lose_the_others(bundle, options, tmp_path):
-    path = draw(tmp_path / "here.png", COLOURS["red"], 0)
+    path = noisy(tmp_path / "here.png", COLOURS["red"], 0)
     missing, found = predict(bundle, [tmp_path / "absent.png", path], **options)
     assert (missing.label, missing.rejected) == ("", "not readable: No such file or directory")
     assert found.label

@@ -19,7 +19,7 @@ STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)
 
 @pytest.fixture
 def index(tmp_path):
-    return Index(tmp_path / "index.sqlite")
+    return Index(tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,60 @@
+"""Recipes that are nearly the same: why rows that seem to be in the cache are not the ones asked for."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from ..errors import CacheError
+from .index import Index
+from .recipe import Recipe
+
+# How to ask for another value of a field.
+_OPTIONS = {
+    "weights": "--weights",
+    "precision": "--precision",
+    "dtype": "--dtype",
+    "layer": "--layer",
+    "transform.crop": "--image-size",
+    "transform.resize": "--image-size",
+}
+
+
+def explain(directory: Path, recipe: Recipe, keys: Collection[bytes]) -> str:
+    """Say which other recipe of this backbone and layer has these images, where it differs, and how to ask for it.
+
+    Returns
+    -------
+    str
+        Sentences with a space at the end; empty if no other recipe has any of the images.
+    """
+    index = Index(directory)
+    wanted = set(keys)
+    best: tuple[int, Recipe] | None = None
+    for other in _others(directory, recipe):
+        held = wanted.intersection(key for entry in index.shards(other.id).values() for key in entry.keys)
+        if held and (best is None or len(held) > best[0]):
+            best = (len(held), other)
+    if best is None:
+        return ""
+    count, other = best
+    fields = recipe.differences(other)
+    differing = "; ".join(
+        f"{name} is {_short(theirs)} there, {_short(mine)} here" for name, (mine, theirs) in fields.items()
+    )
+    options = dict.fromkeys(_OPTIONS[name] for name in fields if name in _OPTIONS)
+    ask = f" To use those, change {' and '.join(options)}." if options else ""
+    return f"{count} of them are cached under recipe {other.id[:12]}, which makes other vectors: {differing}.{ask} "
+
+
+def _others(directory: Path, recipe: Recipe) -> Iterator[Recipe]:
+    for path in sorted(directory.glob("recipes/*/recipe.json")):
+        try:
+            other = Recipe.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, CacheError, UnicodeDecodeError):
+            continue  # fc7 cache verify reports it
+        if other.id != recipe.id and (other.backbone, other.layer) == (recipe.backbone, recipe.layer):
+            yield other
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:8]}.." if len(text) == 64 else text

@@ -1,0 +1,201 @@
+"""Tidying a cache: gc removes what nobody will read, compact merges small shards, import_rows takes rows in."""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import CacheError, DataError
+from .durable import sync_folder
+from .embeddings import Embeddings
+from .format import UNIT_ROWS, existing_directory
+from .index import Index
+from .lock import alone
+from .process import Process
+from .recipe import Recipe
+from .shard import Shard, decode
+from .store import Store
+from .verify import described, recipe_folders
+
+ABANDONED = 24 * 3600.0  # seconds after which a temporary file of an unknown process is nobody's
+
+
+class Removed(NamedTuple):
+    """A file or folder that gc removed, or would. ``file`` is relative to the cache."""
+
+    file: str
+    bytes: int
+    reason: str
+
+
+class Compacted(NamedTuple):
+    """What compact made of one recipe's shards."""
+
+    recipe: Recipe
+    before: int
+    after: int
+
+
+def gc(directory: Path | str | None = None, *, recipe: str | None = None, dry_run: bool = False) -> list[Removed]:
+    """Remove what no reader will ever need and return it.
+
+    That is: temporary files and claims of processes that are gone, quarantined shards, shards all of whose rows are in
+    others, empty recipe folders, and what the index remembers of files that no longer exist.
+
+    Parameters
+    ----------
+    recipe
+        Remove this recipe with all its rows instead: its id, or the beginning of it.
+    dry_run
+        Only say what would be removed.
+
+    Raises
+    ------
+    CacheError
+        There is no cache, another process is looking after it, no or several recipes begin like that, or the disk
+        refuses.
+    """
+    directory = existing_directory(directory)
+    with alone(directory):
+        doomed = [*_garbage(directory)] if recipe is None else [_one_recipe(directory, recipe)]
+        found = [Removed(path.relative_to(directory).as_posix(), _size(path), reason) for path, reason in doomed]
+        if not dry_run:
+            for path, _ in doomed:
+                _remove(path)
+            Index(directory).forget_files(lambda file: not os.path.lexists(file))
+    return found
+
+
+def compact(directory: Path | str | None = None) -> list[Compacted]:
+    """Merge each recipe's small shards into full ones; rows keep their bits.
+
+    The merged shards are committed before the small ones are removed, so that a reader finds every row at every moment,
+    and a crash between leaves rows twice, which gc removes.
+
+    Raises
+    ------
+    CacheError
+        There is no cache, another process is looking after it, or the disk refuses.
+    """
+    directory = existing_directory(directory)
+    with alone(directory):
+        return [_compact(Store(described(folder), directory)) for folder in recipe_folders(directory)]
+
+
+def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> int:
+    """Take the rows of an exported file into the cache and return how many it lacked.
+
+    What the file says of its recipe is believed: no picture is looked at.
+
+    Raises
+    ------
+    CacheError
+        The cache refuses.
+    DataError
+        Rows of one image differ from each other.
+    """
+    store = Store(embeddings.recipe, directory)
+    first: dict[bytes, int] = {}
+    for number, key in enumerate(embeddings.keys):
+        if embeddings.vectors[first.setdefault(key, number)].tobytes() != embeddings.vectors[number].tobytes():
+            raise DataError(
+                f"{embeddings.paths[number]} and {embeddings.paths[first[key]]} are the same image and have different "
+                "rows: the file is not an extraction."
+            )
+    missing = store.missing(first)
+    seconds = embeddings.seconds / max(len(first), 1)
+    for start in range(0, len(missing), UNIT_ROWS):
+        keys = missing[start : start + UNIT_ROWS]
+        rows = embeddings.vectors[[first[key] for key in keys]].astype(store.recipe.dtype, copy=False)
+        store.append(Shard(keys, rows, {}, {"imported": embeddings.name, "seconds": f"{seconds * len(keys):.3f}"}))
+    return len(missing)
+
+
+def _garbage(directory: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(directory.glob("claims/*")):
+        if _abandoned(path, path.read_text(encoding="ascii", errors="replace")):
+            yield path, "a claim of a process that is gone"
+    for pattern in (".FORMAT.*", "recipes/*/.recipe.json.*", "recipes/*/tmp/*"):
+        for path in sorted(directory.glob(pattern)):
+            if _abandoned(path, path.name.split(".")[-2]):
+                yield path, "a temporary file of a process that is gone"
+    for path in sorted(directory.glob("recipes/*/quarantine/*")):
+        yield path, "a damaged shard, set aside"
+    for folder in recipe_folders(directory):
+        if any(folder.glob("shards/*/*.h5")):
+            yield from _redundant(Store(described(folder), directory))
+        elif time.time() - folder.stat().st_mtime > ABANDONED and not any(folder.glob("tmp/*")):
+            yield folder, "a recipe without rows"
+
+
+def _redundant(store: Store) -> Iterator[tuple[Path, str]]:
+    """Yield the shards all of whose rows and rejections are in others that stay; small ones go first."""
+    holders = Counter(key for entry in store.entries.values() for key in (*entry.keys, *entry.rejected))
+    for name, entry in sorted(store.entries.items(), key=lambda item: len(item[1].keys)):
+        keys = [*entry.keys, *entry.rejected]
+        if all(holders[key] > 1 for key in keys):
+            holders.subtract(keys)
+            yield store.path(name), "a shard whose rows are all in others"
+
+
+def _abandoned(path: Path, token: str) -> bool:
+    owner = Process.parse(token)
+    return bool(owner and owner.gone) or time.time() - path.stat().st_mtime > ABANDONED
+
+
+def _one_recipe(directory: Path, beginning: str) -> tuple[Path, str]:
+    found = [folder for folder in recipe_folders(directory) if beginning and folder.name.startswith(beginning)]
+    if len(found) != 1:
+        raise CacheError(f"{len(found)} recipes begin with {beginning!r}. See them with: fc7 cache info")
+    return found[0], "asked for"
+
+
+def _size(path: Path) -> int:
+    return sum(file.lstat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise CacheError(f"{path} cannot be removed: {error.strerror or error}.") from error
+
+
+def _compact(store: Store) -> Compacted:
+    before = len(store.entries)
+    small = {name: entry for name, entry in store.entries.items() if len(entry.keys) + len(entry.rejected) < UNIT_ROWS}
+    kept = [entry for name, entry in store.entries.items() if name not in small]
+    held = {key for entry in kept for key in (*entry.keys, *entry.rejected)}
+    keys = sorted({key for entry in small.values() for key in (*entry.keys, *entry.rejected)} - held)
+    units = [keys[start : start + UNIT_ROWS] for start in range(0, len(keys), UNIT_ROWS)]
+    if len(units) < len(small):
+        provenance = _provenance(decode(store.path(name).read_bytes()) for name in small)
+        made = {_merge(store, unit, provenance) for unit in units}
+        for name in small.keys() - made:
+            _remove(store.path(name))
+        store.refresh()
+    return Compacted(store.recipe, before, len(store.entries))
+
+
+def _merge(store: Store, unit: list[bytes], provenance: Mapping[str, str]) -> str:
+    """Commit one merged shard and return its file name."""
+    keys = [key for key in unit if key in store]
+    rejected = {key: store.rejected[key] for key in unit if key not in store}
+    seconds = {"seconds": f"{store.seconds(keys):.3f}"}
+    return store.append(Shard(keys, store.rows(keys), rejected, {**provenance, **seconds})).name
+
+
+def _provenance(shards: Iterable[Shard]) -> dict[str, str]:
+    """Return what is known of the making of all of them; where they differ, every value."""
+    values: dict[str, dict[str, None]] = {}
+    for shard in shards:
+        for name, value in shard.provenance.items():
+            values.setdefault(name, {})[value] = None
+    return {name: " | ".join(several) for name, several in values.items()}

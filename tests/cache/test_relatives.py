@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fc7.cache import Recipe, Store
+from fc7.cache.recipe import Transform
+from fc7.cache.relatives import explain
+from fc7.cache.shard import Shard
+from fc7.errors import CacheError
+
+RECIPE = Recipe("vgg16", "fc7", 4, "f" * 64, dtype="float32")
+KEYS = [bytes([number]) * 32 for number in range(5)]
+
+
+def fill(recipe, keys, directory):
+    Store(recipe, directory).append(Shard(keys, np.zeros((len(keys), 4), recipe.dtype)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"precision": "bf16"}, "precision is bf16 there, fp32 here. To use those, change --precision."),
+        ({"dtype": "float16"}, "dtype is float16 there, float32 here. To use those, change --dtype."),
+        ({"weights": "0" * 64}, "weights is 00000000.. there, ffffffff.. here. To use those, change --weights."),
+        (
+            {"transform": Transform(resize=512, crop=448)},
+            "transform.resize is 512 there, 256 here; transform.crop is 448 there, 224 here. "
+            "To use those, change --image-size.",
+        ),
+        ({"decode": "exact-0"}, "decode is exact-0 there, exact-1 here."),
+    ],
+)
+def test_the_field_both_values_and_what_to_do(tmp_path, change, said):
+    fill(replace(RECIPE, **change), KEYS[:3], tmp_path)
+    found = explain(tmp_path, RECIPE, KEYS)
+    assert found.startswith("3 of them are cached under recipe ")
+    assert found.strip().endswith(said)
+
+
+def test_the_relative_with_most_of_the_images_is_named(tmp_path):
+    fill(replace(RECIPE, dtype="float16"), KEYS[:1], tmp_path)
+    fill(replace(RECIPE, precision="bf16"), KEYS[:4], tmp_path)
+    assert "4 of them" in explain(tmp_path, RECIPE, KEYS)
+
+
+def test_strangers_and_empty_recipes_are_not_named(tmp_path):
+    fill(replace(RECIPE, layer="fc6"), KEYS, tmp_path)
+    fill(replace(RECIPE, backbone="alexnet"), KEYS, tmp_path)
+    Store(replace(RECIPE, precision="bf16"), tmp_path)
+    assert explain(tmp_path, RECIPE, KEYS) == ""
+
+
+def test_rows_that_are_missing_explain_themselves(tmp_path):
+    fill(replace(RECIPE, precision="bf16"), KEYS, tmp_path)
+    with pytest.raises(CacheError, match=r"5 of 5 .* precision is bf16 there, fp32 here.* fc7 extract"):
+        Store(RECIPE, tmp_path).rows(KEYS)

@@ -1,0 +1,183 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fc7.cache import Embeddings, Recipe, Store
+from fc7.cache import tidy as module
+from fc7.cache.process import Process
+from fc7.cache.shard import Shard, decode
+from fc7.cache.tidy import ABANDONED, compact, gc, import_rows
+from fc7.cache.verify import verify
+from fc7.errors import CacheError, DataError
+
+RECIPE = Recipe("fake", "tiles", 4, "f" * 64, dtype="float32")
+
+
+def key(number):
+    return bytes([number]) * 32
+
+
+def rows(*numbers):
+    return np.array([[number, 0, 0, 1] for number in numbers], np.float32)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def store(directory):
+    return Store(RECIPE, directory)
+
+
+@pytest.fixture(scope="module")
+def ended():
+    """A process that was, on this machine."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return Process.mine()._replace(pid=process.pid)
+
+
+def temporary(store, process, name="ab"):
+    path = store.folder / "tmp" / f"{name}.{process.token}.0123abcd"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"half a shard")
+    return path
+
+
+def age(path):
+    then = path.stat().st_mtime - ABANDONED - 60
+    os.utime(path, (then, then))
+
+
+def test_gc_removes_what_dead_processes_left_and_nothing_of_the_living(store, directory, ended):
+    store.append(Shard([key(1)], rows(1)))
+    dead, alive = temporary(store, ended, "dead"), temporary(store, Process.mine(), "alive")
+    far = temporary(store, Process("elsewhere", "boot", 1), "far")
+    (directory / "claims").mkdir()
+    (directory / "claims" / "dead").write_text(ended.token)
+    (directory / "claims" / "alive").write_text(Process.mine().token)
+    described = directory / f".FORMAT.{ended.token}.0123abcd"
+    described.write_bytes(b"")
+    expected = {path.relative_to(directory).as_posix() for path in (dead, described, directory / "claims" / "dead")}
+    assert {one.file for one in gc(directory, dry_run=True)} == expected
+    assert dead.exists()
+    assert {one.file for one in gc(directory)} == expected
+    assert not dead.exists()
+    assert alive.exists()
+    assert far.exists()
+    age(far)
+    assert [one.file for one in gc(directory)] == [far.relative_to(directory).as_posix()]
+    assert Store(RECIPE, directory).missing([key(1)]) == []
+
+
+def test_gc_removes_quarantined_shards_and_rows_kept_twice(store, directory):
+    store.append(Shard([key(1)], rows(1)))
+    store.append(Shard([key(2), key(3)], rows(2, 3)))
+    whole = store.append(Shard([key(1), key(2), key(3)], rows(1, 2, 3)))
+    (store.folder / "quarantine").mkdir()
+    (store.folder / "quarantine" / "x.h5").write_bytes(b"damaged")
+    found = gc(directory)
+    assert len(found) == 3
+    assert sum("rows are all in others" in one.reason for one in found) == 2
+    assert list(store.folder.glob("shards/*/*.h5")) == [whole]
+    np.testing.assert_array_equal(Store(RECIPE, directory).rows([key(3), key(1)]), rows(3, 1))
+
+
+def test_of_two_shards_that_hold_the_same_rows_one_stays(store, directory):
+    store.append(Shard([key(1), key(2)], rows(1, 2)))
+    store.append(Shard([key(2), key(3)], rows(2, 3)))
+    store.append(Shard([key(3), key(1)], rows(3, 1)))
+    assert len(gc(directory)) == 1
+    assert Store(RECIPE, directory).missing([key(1), key(2), key(3)]) == []
+
+
+def test_gc_forgets_files_that_are_gone(store, directory, tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (1, 1))
+    store.index.sha256([tmp_path / "a", tmp_path / "b"])
+    (tmp_path / "a").unlink()
+    gc(directory)
+    assert store.index.forget_files(lambda path: True) == 1
+
+
+def test_gc_removes_an_old_recipe_without_rows(store, directory):
+    assert gc(directory) == []
+    age(store.folder)
+    assert [one.file for one in gc(directory)] == [f"recipes/{RECIPE.id}"]
+    assert not store.folder.exists()
+    store.append(Shard([key(1)], rows(1)))  # a writer that had it open goes on
+    assert Store(RECIPE, directory).missing([key(1)]) == []
+    assert verify(directory).damaged == []
+
+
+def test_gc_removes_one_recipe_on_request(store, directory):
+    store.append(Shard([key(1)], rows(1)))
+    other = Store(replace(RECIPE, weights="0" * 64), directory)
+    other.append(Shard([key(1)], rows(9)))
+    for beginning in ("", "no such"):
+        with pytest.raises(CacheError, match="fc7 cache info"):
+            gc(directory, recipe=beginning)
+    (one,) = gc(directory, recipe=RECIPE.id[:10])
+    assert one.bytes > 0
+    assert Store(RECIPE, directory).missing([key(1)]) == [key(1)]
+    np.testing.assert_array_equal(Store(other.recipe, directory).rows([key(1)]), rows(9))
+
+
+def test_compact_merges_small_shards_and_keeps_every_bit(store, directory, monkeypatch):
+    monkeypatch.setattr(module, "UNIT_ROWS", 4)
+    for number in range(6):
+        facts = {"seconds": "2.0", "device": "cpu" if number % 2 else "cuda"}
+        store.append(Shard([key(number)], rows(number), {}, facts))
+    full = store.append(Shard([key(n) for n in (10, 11, 12, 13)], rows(10, 11, 12, 13)))
+    store.append(Shard([key(10), key(20)], rows(10, 20), {key(21): "no image"}))
+    reader = Store(RECIPE, directory)
+    (done,) = compact(directory)
+    assert (done.before, done.after) == (8, 3)
+    assert full.exists()
+    again = Store(RECIPE, directory)
+    numbers = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 20]
+    np.testing.assert_array_equal(again.rows([key(n) for n in numbers]), rows(*numbers))
+    assert again.rejected == {key(21): "no image"}
+    assert again.seconds([key(n) for n in (*range(6), 20)]) == pytest.approx(12, abs=0.01)
+    made = decode(next(path for path in again.folder.glob("shards/*/*.h5") if path != full).read_bytes())
+    assert made.provenance["device"] in ("cuda | cpu", "cpu | cuda")
+    assert verify(directory, deep=True).damaged == []
+    np.testing.assert_array_equal(reader.rows([key(5), key(20)]), rows(5, 20))  # its shards moved while it was open
+    assert compact(directory)[0] == (RECIPE, 3, 3)
+    assert gc(directory) == []
+
+
+def embeddings(numbers, vectors=None):
+    count = len(numbers)
+    return Embeddings(
+        labels=np.array(["a", "b"] * count)[:count],
+        paths=np.array([f"{number}.jpg" for number in range(count)]),
+        split=np.full(count, ""),
+        group=np.full(count, ""),
+        sha256=np.array([np.frombuffer(key(number), np.uint8) for number in numbers]),
+        classes=("a", "b"),
+        vectors=rows(*numbers) if vectors is None else vectors,
+        recipe=RECIPE,
+        seconds=6.0,
+    )
+
+
+def test_imported_rows_are_those_of_the_file_and_only_the_missing_ones(store, directory):
+    store.append(Shard([key(1)], rows(1)))
+    assert import_rows(embeddings([1, 2, 3, 2]), directory) == 2
+    again = Store(RECIPE, directory)
+    np.testing.assert_array_equal(again.rows([key(3), key(2), key(1)]), rows(3, 2, 1))
+    assert again.seconds([key(2), key(3)]) == pytest.approx(4)
+    assert import_rows(embeddings([1, 2, 3]), directory) == 0
+
+
+def test_one_image_with_two_different_rows_is_refused(directory):
+    with pytest.raises(DataError, match=r"1\.jpg and 0\.jpg"):
+        import_rows(embeddings([1, 1], rows(1, 2)), directory)
