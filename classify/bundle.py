@@ -7,7 +7,6 @@ a fixed list of types. Never a pickle.
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..cache.durable import make_folder, replace
 from ..cache.recipe import Recipe
 from ..errors import BundleError, FC7Error
 from .runs import Run, versions
@@ -108,13 +108,10 @@ class Bundle:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in (("bundle.json", json.dumps(about, indent=1).encode()), ("head.skops", head)):
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-        own = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            own.write_bytes(buffer.getvalue())
-            own.replace(path)
+            make_folder(path.parent)
+            replace(path, buffer.getvalue())
         except OSError as error:
-            own.unlink(missing_ok=True)
             raise BundleError(f"{path} cannot be written: {error.strerror or error}.") from error
         return path
 

@@ -15,7 +15,7 @@ from ..cache.embeddings import Rows
 from ..cache.recipe import Recipe
 from ..errors import DataError, ImageRejected
 from ..extract.augment import augmented
-from ..extract.decode import decode, to_array
+from ..extract.decode import decode, read_image_bytes, to_array
 from ..extract.embed import hashed
 from ..extract.manifest import Manifest
 from .splits import Positions
@@ -54,7 +54,7 @@ class Pixels:
                     yield torch.from_numpy(np.stack([future.result() for future in queue.popleft()]))
 
     def _pixels(self, row: int, epoch: int | None) -> npt.NDArray[np.uint8]:
-        image = decode(self.files[row].read_bytes())
+        image = decode(read_image_bytes(self.files[row]))
         if epoch is None or not self.augment:
             return to_array(image, self.transform)
         return augmented(image, self.transform, np.random.default_rng([self.seed, epoch, row]))
@@ -66,7 +66,7 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
 
     def reason(path: str) -> str:
         try:
-            decode((manifest.root / path).read_bytes())
+            decode(read_image_bytes(manifest.root / path))
         except (ImageRejected, OSError) as error:
             return str(error)
         return ""

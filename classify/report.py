@@ -5,15 +5,14 @@ other script than its own (which only sorts and filters; without it everything c
 """
 
 import base64
-import contextlib
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cache.durable import make_folder, replace
 from ..errors import DataError, MissingExtra, UsageError
 from . import gallery, sections
 from .plain import pairs, shown, without_folders
@@ -91,14 +90,10 @@ def _size(count: int) -> str:
 
 def _write(path: Path, text: str) -> Path:
     """Write a file whole or not at all."""
-    own = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        own.write_bytes(text.encode("utf-8", "backslashreplace"))
-        own.replace(path)
+        make_folder(path.parent)
+        replace(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            own.unlink(missing_ok=True)
         raise DataError(f"The report {path} cannot be written: {error.strerror or error}.") from error
     return path
 

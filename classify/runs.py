@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
+from ..cache.durable import make_folder, replace
 from ..cache.embeddings import Rows
 from ..errors import DataError
 from .schema import check
@@ -122,10 +123,8 @@ class Run:
         """Write the record as JSON, whole or not at all, and return its path."""
         path = folder / f"{self.id[:16]}.json"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            own = path.with_suffix(f".{os.getpid()}")
-            own.write_text(json.dumps(asdict(self), allow_nan=False), encoding="utf-8")
-            own.replace(path)
+            make_folder(folder)
+            replace(path, json.dumps(asdict(self), allow_nan=False).encode())
         except OSError as error:
             raise DataError(f"The run record {path} cannot be written: {error.strerror or error}.") from error
         return path

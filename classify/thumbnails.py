@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import ImageRejected
-from ..extract.decode import decode
+from ..extract.decode import decode, read_image_bytes
 from ..extract.progress import Progress, silent
 from .gallery import EDGE
 from .runs import Run
@@ -57,7 +57,7 @@ def _write(key: str, source: Path, target: Path) -> str:
     """Write one thumbnail whole or not at all; return why not, or nothing."""
     own = target.with_suffix(f".{os.getpid()}")
     try:
-        data = source.read_bytes()
+        data = read_image_bytes(source)
         if not hashlib.sha256(data).hexdigest().startswith(key):
             return "no longer the image that was predicted"
         image = decode(data)

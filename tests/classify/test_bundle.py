@@ -310,11 +310,11 @@ def test_a_bundle_is_written_whole_or_not_at_all(fitted, tmp_path, monkeypatch):
     path = Bundle.of(fitted).save(tmp_path / "new" / "ants.fc7")
     before = path.read_bytes()
 
-    def full(self, data):
+    def full(descriptor, data):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(BundleError, match="No space left"):
-        patch.setattr(type(path), "write_bytes", full)
+        patch.setattr(os, "write", full)
         Bundle.of(fitted).save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["ants.fc7"]
