@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
 
-.PHONY: demo test lint clean
+.PHONY: demo test faults bench lint clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
@@ -12,6 +12,18 @@ demo: $(DEMO)/.installed
 test: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest
+
+# The fault tests at full size, about 20 minutes; the table in docs/reliability.md is written from what they measure.
+faults: $(TEST)/.installed wheel
+	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	FC7_FAULTS=full FC7_FIGURES=$(TEST)/figures.json PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest tests/faults --timeout=3600
+	$(TEST)/bin/python tests/faults/document.py $(TEST)/figures.json docs/reliability.md
+
+# Ratios measured side by side in one run, about 10 minutes; DATA is a folder with train/ and val/, for the main job.
+bench: $(TEST)/.installed wheel
+	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/cache.py
+	$(if $(DATA),PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/main_job.py $(DATA))
 
 lint: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl

@@ -1,7 +1,8 @@
 """Claims: which unit another process is computing at this moment. They save work; correctness never needs them.
 
-A claim is a small file that says whose it is and is touched while its owner works. Without any claim, or with all of
-them stolen, two processes compute the same unit, and the second finds it committed.
+A claim is a symbolic link to nowhere whose target says whose it is: it appears with its content or not at all. Its
+owner touches it while it works. Without any claim, or with all of them stolen, two processes compute the same unit, and
+the second finds it committed.
 """
 
 import contextlib
@@ -46,14 +47,16 @@ class Claims:
         if path in self._held:
             return True
         try:
-            if path.exists():
-                if not self._void(path):
-                    return False
-                path.unlink(missing_ok=True)
-            self._leave(path)
+            self.folder.mkdir(exist_ok=True)
+            if not self._void(path):
+                return False
+            path.unlink(missing_ok=True)
+            path.symlink_to(Process.mine().token)
+        except FileExistsError:
+            return not os.path.isdir(self.folder)  # noqa: PTH112 - False: another process was quicker
         except OSError as error:
             logger.debug("no claim on %s: %s", unit[:12], error)
-            return not path.exists()  # another process was quicker, or nothing can be written here
+            return True
         self._held.add(path)
         return True
 
@@ -64,7 +67,7 @@ class Claims:
         self._beaten = self._clock()
         for path in tuple(self._held):
             with contextlib.suppress(OSError):
-                os.utime(path)
+                os.utime(path, follow_symlinks=False)
 
     def release(self, unit: str) -> None:
         """Give up a unit, done or not."""
@@ -79,19 +82,11 @@ class Claims:
         for path in tuple(self._held):
             self.release(path.name)
 
-    def _leave(self, path: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            os.write(descriptor, Process.mine().token.encode())
-        finally:
-            os.close(descriptor)
-
     def _void(self, path: Path) -> bool:
-        """Say whether a claim's owner is gone, or has shown no life for :data:`STALE` seconds."""
+        """Say whether there is no claim, its owner is gone, or it has shown no life for :data:`STALE` seconds."""
         try:
-            beat = path.stat().st_mtime_ns
-            owner = Process.parse(path.read_text(encoding="ascii", errors="replace"))
+            beat = path.lstat().st_mtime_ns
+            owner = owner_of(path)
         except FileNotFoundError:
             return True
         if owner and owner.gone:
@@ -101,3 +96,14 @@ class Claims:
             self._seen[path] = (beat, self._clock())
             return False
         return self._clock() - since > STALE
+
+
+def owner_of(path: Path) -> Process | None:
+    """Return whose claim it is; None if it does not say.
+
+    Raises
+    ------
+    OSError
+        There is no such claim.
+    """
+    return Process.parse(os.readlink(path))  # noqa: PTH115 - Path would read the token as a path

@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 
 # What a file system without hard links answers to link(), and one that cannot sync folders to fsync().
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS}
+
+_synced: set[Path] = set()  # folders whose names this process has made durable
 
 
 def publish(data: bytes, final: Path, temporary: Path) -> bool:
@@ -64,12 +66,20 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and those above it, each of which survives a power loss."""
-    if folder.is_dir():
+    """Create a folder and those above it, each of which survives a power loss.
+
+    One that is there already may be of a process that was killed before it could sync the name, so it is synced again,
+    once per process. Those above it are safe: it was made after they were.
+    """
+    there = folder.is_dir()
+    if there and folder in _synced:
         return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    if not there:
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    with contextlib.suppress(PermissionError) if there else contextlib.nullcontext():  # above the cache: another user's
+        sync_folder(folder.parent)
+    _synced.add(folder)
 
 
 def sync_folder(folder: Path) -> bool:

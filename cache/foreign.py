@@ -13,7 +13,9 @@ The parser itself is no boundary: a file that exploits a flaw of libhdf5 is not 
 
 import json
 import math
+import mmap
 import stat
+import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +41,7 @@ SPLITS = {"", "train", "val", "test"}
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 _DEFLATE, _LZF = 1, 32000
 _LZF_CHUNK = 2 * 2**20  # lzf unpacks to 90 times at most, and unlike deflate cannot be tried out first
+_HEAP = b"GCOL\x01\0\0\0"  # how a heap begins
 _SMALL = 2**24  # bytes that do no harm, in proportion or not
 _BLOCK = 4096  # rows looked at together
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])  # of a string, in the file
@@ -64,6 +67,7 @@ def read_flat(path: Path | str) -> dict[str, Any]:
     try:
         with _opened(path) as file:
             _check_members(path, file)
+            _check_heaps(path, file)
             found = _read_attributes(path, file) | _read_columns(path, file)
             found["sha256"] = file["sha256"][:]
             found["vectors"] = file["embeddings"][:]
@@ -118,6 +122,8 @@ def _check_link(path: Path, file: Any, name: str) -> None:
 
 
 def _check_dataset(where: str, dataset: Any, rank: int) -> None:
+    from .hdf5 import h5py
+
     _check_storage(where, dataset)  # first: to know the shape of a virtual dataset, HDF5 opens the other files
     if dataset.ndim != rank or dataset.shape is None:
         raise DataError(f"{where} has rank {dataset.ndim}, expected {rank}.")
@@ -125,6 +131,8 @@ def _check_dataset(where: str, dataset: Any, rank: int) -> None:
         raise DataError(f"{where} has a named type.")
     if rank == 1:
         _check_text_type(where, dataset)
+    elif dataset.id.get_type().get_class() not in (h5py.h5t.FLOAT, h5py.h5t.INTEGER):
+        raise DataError(f"{where} must hold numbers, found {dataset.dtype}.")
     _check_size(where, dataset)
     if dataset.chunks:
         _check_chunks(where, dataset)
@@ -194,6 +202,32 @@ def _unpacked(packed: bytes, limit: int) -> int:
     return size
 
 
+def _check_heaps(path: Path, file: Any) -> None:
+    """Refuse a string heap whose objects do not fill it one after the other: on an empty one libhdf5 never ends."""
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise DataError(f"{path} has addresses of another width than 8 bytes.")
+    with path.open("rb") as whole, mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = data.find(_HEAP)
+        while start >= 0:
+            _check_heap(path, data, start)
+            start = data.find(_HEAP, start + 1)
+
+
+def _check_heap(path: Path, data: mmap.mmap, start: int) -> None:
+    (size,) = struct.unpack_from("<Q", data, start + 8) if start + 16 <= len(data) else (0,)
+    end, place = start + size, start + 16
+    while end <= len(data) and place + 16 <= end:
+        index, length = struct.unpack_from("<H6xQ", data, place)
+        step = 16 + (length + 7) // 8 * 8 if index else length  # object 0 is what is left
+        if index and length > MAX_ATTRIBUTE:
+            raise DataError(f"{path} has a string of {length} bytes where {MAX_ATTRIBUTE} is the most.")
+        if step < 16:
+            break
+        place += step
+    if end > len(data) or not end - 16 < place <= end:
+        raise DataError(f"{path} is damaged: the heap of its strings at byte {start} does not hold together.")
+
+
 def _read_columns(path: Path, file: Any) -> dict[str, npt.NDArray[np.str_]]:
     names = [name for name, rank in RANKS.items() if rank == 1]
     columns = {name: _read_text(f"{path}: {name}", path, file[name]) for name in names if name in file}
@@ -203,7 +237,7 @@ def _read_columns(path: Path, file: Any) -> dict[str, npt.NDArray[np.str_]]:
 def _read_text(where: str, path: Path, dataset: Any) -> npt.NDArray[np.str_]:
     """Read strings. Of variable ones, each row names a length and a place, and all may name the same large one."""
     rows = len(dataset)
-    block = _BLOCK if _are_short(path, dataset) else max(1, min(_BLOCK, 2**25 // path.stat().st_size))
+    block = _BLOCK if _are_short(path, dataset) else 8  # of 4 MiB each at most: no heap has larger ones
     values: list[str] = []
     total = longest = 0
     for start in range(0, rows, block):
@@ -220,7 +254,7 @@ def _read_text(where: str, path: Path, dataset: Any) -> npt.NDArray[np.str_]:
 
 
 def _are_short(path: Path, dataset: Any) -> bool:
-    """Return whether all strings are known to be short before one is read; if not they are read one by one."""
+    """Return whether all strings are known to be short before one is read; if not few are read at a time."""
     from .hdf5 import h5py
 
     if h5py.check_string_dtype(dataset.dtype).length is not None:

@@ -20,7 +20,7 @@ import os
 from pathlib import Path
 
 from ..errors import CacheError
-from .durable import make_folder, replace
+from .durable import make_folder, replace, sync_folder
 
 VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
@@ -56,6 +56,8 @@ def open_directory(directory: Path | str | None = None) -> Path:
                 )
             make_folder(directory)
             replace(marker, f"{FORMAT_LINE}\n".encode())
+        elif not (directory / "recipes").exists():  # who wrote it may have been killed before it synced the name
+            sync_folder(directory)
         found = marker.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise CacheError(

@@ -46,7 +46,11 @@ def explain(directory: Path, recipe: Recipe, keys: Collection[bytes]) -> str:
 
 
 def _others(directory: Path, recipe: Recipe) -> Iterator[Recipe]:
-    for path in sorted(directory.glob("recipes/*/recipe.json")):
+    try:
+        paths = sorted(directory.glob("recipes/*/recipe.json"))
+    except OSError:
+        return  # an explanation that cannot be given is no reason to stop
+    for path in paths:
         try:
             other = Recipe.from_json(path.read_text(encoding="utf-8"))
         except (OSError, CacheError, UnicodeDecodeError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
-from .durable import make_folder, publish, replace
+from .durable import make_folder, publish, replace, sync_folder
 from .format import open_directory
 from .index import Index, ShardEntry, stat_line
 from .recipe import Recipe
@@ -71,6 +71,7 @@ class Store:
         with ThreadPoolExecutor(READERS) as pool:
             checked = dict(zip(new, pool.map(self._admit, [self.path(name) for name in new]), strict=True))
         admitted = {name: entry for name, entry in checked.items() if entry}
+        self._settle(admitted)
         self.index.remember_shards(self.recipe.id, admitted)
         self.index.forget_shards(self.recipe.id, known.keys() - (listed.keys() - checked.keys()) - admitted.keys())
         self.entries: dict[str, ShardEntry] = {}
@@ -105,7 +106,7 @@ class Store:
 
     def committed(self, keys: Iterable[bytes]) -> bool:
         """Say whether a shard of exactly these keys is there by now, whoever made it."""
-        return self.path(f"{unit_id(self.recipe.id, keys)}.h5").exists()
+        return os.path.exists(self.path(f"{unit_id(self.recipe.id, keys)}.h5"))  # noqa: PTH110 - False for any error
 
     def append(self, shard: Shard) -> Path:
         """Commit rows; when this returns they survive a crash and a power loss.
@@ -208,25 +209,35 @@ class Store:
 
     def _describe(self) -> None:
         path = self.folder / "recipe.json"
-        if not path.exists():
-            try:
+        try:
+            if not path.exists():
                 make_folder(self.folder / "shards")
                 replace(path, f"{self.recipe.to_json()}\n".encode())
-            except OSError as error:
-                raise CacheError(f"The cache {self.directory} is not writable: {error.strerror or error}.") from error
+        except OSError as error:
+            raise CacheError(f"The cache {self.directory} is not writable: {error.strerror or error}.") from error
 
     def _listed(self) -> list[tuple[str, str]]:
         """Return the shards that are there now: name and stat."""
         found = []
         try:
-            for folder in os.scandir(self.folder / "shards"):
-                for file in os.scandir(folder):
-                    if file.name.endswith(".h5"):
-                        with contextlib.suppress(FileNotFoundError):  # compacted away between the two calls
-                            found.append((file.name, stat_line(file.stat())))
+            folders = [name for name in os.listdir(self.folder / "shards") if len(name) == 2]  # noqa: PTH208
+            for folder in folders:
+                with os.scandir(self.folder / "shards" / folder) as files:
+                    for file in files:
+                        if file.name.endswith(".h5"):
+                            with contextlib.suppress(FileNotFoundError):  # compacted away between the two calls
+                                found.append((file.name, stat_line(file.stat())))
         except OSError as error:
             raise CacheError(f"The cache {self.directory} cannot be listed: {error.strerror or error}.") from error
         return found
+
+    def _settle(self, names: Iterable[str]) -> None:
+        """Make the names of shards seen for the first time durable: who linked them may have been killed before."""
+        try:
+            for folder in {self.path(name).parent for name in names}:
+                sync_folder(folder)
+        except OSError as error:
+            raise CacheError(f"The cache {self.directory} cannot be synced: {error.strerror or error}.") from error
 
     def _admit(self, path: Path) -> ShardEntry | None:
         """Check a shard; one that is damaged, or on a bad place of the disk, is set aside."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import CacheError, DataError
+from .claims import owner_of
 from .durable import sync_folder
 from .embeddings import Embeddings
 from .format import UNIT_ROWS, existing_directory
@@ -116,11 +117,11 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
 
 def _garbage(directory: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(directory.glob("claims/*")):
-        if _abandoned(path, path.read_text(encoding="ascii", errors="replace")):
+        if _abandoned(path, owner_of(path)):
             yield path, "a claim of a process that is gone"
     for pattern in (".FORMAT.*", "recipes/*/.recipe.json.*", "recipes/*/tmp/*"):
         for path in sorted(directory.glob(pattern)):
-            if _abandoned(path, path.name.split(".")[-2]):
+            if _abandoned(path, Process.parse(path.name.split(".")[-2])):
                 yield path, "a temporary file of a process that is gone"
     for path in sorted(directory.glob("recipes/*/quarantine/*")):
         yield path, "a damaged shard, set aside"
@@ -141,9 +142,8 @@ def _redundant(store: Store) -> Iterator[tuple[Path, str]]:
             yield store.path(name), "a shard whose rows are all in others"
 
 
-def _abandoned(path: Path, token: str) -> bool:
-    owner = Process.parse(token)
-    return bool(owner and owner.gone) or time.time() - path.stat().st_mtime > ABANDONED
+def _abandoned(path: Path, owner: Process | None) -> bool:
+    return bool(owner and owner.gone) or time.time() - path.lstat().st_mtime > ABANDONED
 
 
 def _one_recipe(directory: Path, beginning: str) -> tuple[Path, str]:
@@ -154,7 +154,7 @@ def _one_recipe(directory: Path, beginning: str) -> tuple[Path, str]:
 
 
 def _size(path: Path) -> int:
-    return sum(file.lstat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    return sum(file.lstat().st_size for file in (path, *path.rglob("*")) if not file.is_dir())
 
 
 def _remove(path: Path) -> None:

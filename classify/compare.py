@@ -29,6 +29,7 @@ def compare(
     on: str | None = None,
     folds: int | None = None,
     epochs: int | None = None,
+    average_views: bool = False,
     random_state: int = 0,
     allow_leakage: bool = False,
     progress: Progress = silent,
@@ -54,7 +55,7 @@ def compare(
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.imports.read_results`.
     learning_curve
         Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fit.Bench.learning_curve`.
-    on, folds, epochs, random_state, allow_leakage, progress
+    on, folds, epochs, average_views, random_state, allow_leakage, progress
         See :func:`fc7.classify.fit`.
 
     Raises
@@ -67,7 +68,15 @@ def compare(
     chosen = find_heads(heads)
     tables = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
     benches = [
-        Bench(table, on=on, folds=folds, random_state=random_state, allow_leakage=allow_leakage) for table in tables
+        Bench(
+            table,
+            average_views=average_views,
+            on=on,
+            folds=folds,
+            random_state=random_state,
+            allow_leakage=allow_leakage,
+        )
+        for table in tables
     ]
     _same_images(benches)
     _check_added(add or {}, benches[0])

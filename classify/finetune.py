@@ -175,7 +175,12 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
         return _stack_module(table, options.random_state)
 
     outcome = study.run(
-        build, stack.Rows(table.vectors), device, progress=progress, stage="fit classifier", on_epoch=on_epoch
+        build,
+        stack.Rows((table.vectors, *table.views), options.random_state),
+        device,
+        progress=progress,
+        stage="fit classifier",
+        on_epoch=on_epoch,
     )
     run = study.record(outcome, head="classifier", trainable="", augment=False)
     arrays = {name: value.numpy() for name, value in outcome.state_dict.items()}

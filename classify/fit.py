@@ -70,12 +70,13 @@ class Bench:
 
     Parameters
     ----------
-    embeddings, on, folds, random_state, allow_leakage
+    embeddings, average_views, on, folds, random_state, allow_leakage
         See :func:`fit`.
     """
 
-    def __init__(self, embeddings: Embeddings, **options: Any) -> None:
+    def __init__(self, embeddings: Embeddings, *, average_views: bool = False, **options: Any) -> None:
         self.embeddings = embeddings
+        self.average_views = average_views
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
 
@@ -85,6 +86,7 @@ class Bench:
             {
                 "data": self.fingerprint,
                 "recipe": self.embeddings.recipe.id,
+                "views": [len(self.embeddings.views), self.average_views],
                 "head": head.name,
                 "grid": head.grid,
                 "epochs": epochs if head.epochs else None,
@@ -127,7 +129,7 @@ class Bench:
                 estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
             if station.predicted is not None:
                 start = time.perf_counter()
-                probability[station.predicted] = estimator.predict_proba(self.embeddings.vectors[station.predicted])
+                probability[station.predicted] = self._predict(estimator, station.predicted)
                 seconds_predict += time.perf_counter() - start
         seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
         curves = getattr(estimator["head"].estimator, "curves_", [])
@@ -157,6 +159,12 @@ class Bench:
             return []
         whole = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
         return [*curve, {"per_class": len(y) / len(self.embeddings.classes), **whole, "repeats": 1}]
+
+    def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
+        if not self.average_views:
+            return np.asarray(estimator.predict_proba(self.embeddings.vectors[rows]))
+        views = estimator.predict_proba(self.embeddings.all_views(rows))
+        return np.asarray(views.reshape(-1, len(rows), views.shape[1]).mean(axis=0))
 
     def _scorer(self, head: Head, run: Run, total: int, progress: Progress) -> Callable[[Positions], float]:
         """Return what fits on some of the fitted rows, by place, and gives the accuracy on the evaluated ones."""
@@ -215,6 +223,8 @@ class Bench:
                 "n_eval": len(evaluated),
             },
             selection={
+                "views": len(self.embeddings.views),
+                "average_views": self.average_views,
                 "grid": {name: list(values) for name, values in head.grid.items()},
                 "folds": self.protocol.folds,
                 "by": "log loss",
@@ -239,12 +249,13 @@ def fit(
     on: str | None = None,
     folds: int | None = None,
     epochs: int | None = None,
+    average_views: bool = False,
     random_state: int = 0,
     allow_leakage: bool = False,
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
 ) -> Fitted:
-    """Fit one head.
+    """Fit one head, on all views of the fitted images.
 
     Parameters
     ----------
@@ -258,6 +269,8 @@ def fit(
         For hyper-parameters, inside the fitted rows; default 5, fewer for small classes.
     epochs
         For heads that have them.
+    average_views
+        Whether the probability of an evaluated image is the mean over its views, or that of its centre crop.
     random_state
         Of folds and heads.
     allow_leakage
@@ -274,18 +287,29 @@ def fit(
     DataError, LeakageError
         See :func:`fc7.classify.splits.protocol`.
     """
-    bench = Bench(embeddings, on=on, folds=folds, random_state=random_state, allow_leakage=allow_leakage)
+    bench = Bench(
+        embeddings,
+        average_views=average_views,
+        on=on,
+        folds=folds,
+        random_state=random_state,
+        allow_leakage=allow_leakage,
+    )
     return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
 
 
 class _Station:
-    """Rows to fit on, prepared, with the rows that the result predicts."""
+    """Images to fit on in all their views, prepared, with the images that the result predicts.
+
+    Prepared rows come view after view: the first ``len(fitted)`` are the centre crops.
+    """
 
     def __init__(
         self, embeddings: Embeddings, protocol: Protocol, fitted: Positions, predicted: Positions | None
     ) -> None:
         self.embeddings, self.fitted, self.predicted = embeddings, fitted, predicted
         self.y = embeddings.y[fitted]
+        self.y_views = np.tile(self.y, 1 + len(embeddings.views))
         self.folds = [
             (np.searchsorted(fitted, inner), np.searchsorted(fitted, held))
             for inner, held in cut(embeddings, fitted, protocol.folds, protocol.random_state)
@@ -293,22 +317,23 @@ class _Station:
 
     @cached_property
     def prepared(self) -> UnitSpan:
-        return UnitSpan().fit(self._vectors(self.fitted))
+        return UnitSpan().fit(self._inputs)
 
     @cached_property
     def rows(self) -> npt.NDArray[np.float32]:
-        return np.asarray(self.prepared.transform(self._vectors(self.fitted)))
+        return np.asarray(self.prepared.transform(self._inputs))
 
     def choose(self, head: Head, seed: int, epochs: int | None, tell: Any) -> _Chosen:
-        """Score every point of the grid on out-of-fold predictions; the first of the best wins."""
+        """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""
         best: _Chosen | None = None
-        rows = min(len(inner) for inner, _ in self.folds)
+        rows = min(len(inner) for inner, _ in self.folds) * (1 + len(self.embeddings.views))
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
         for number, point in enumerate(points):
             out = np.empty((len(self.y), len(self.embeddings.classes)))
             converged = True
             for fold, (inner, held) in enumerate(self.folds):
-                estimator, done = _fit_quietly(_build(head, seed, point, epochs), self.rows[inner], self.y[inner])
+                seen = self._every_view(inner)
+                estimator, done = _fit_quietly(_build(head, seed, point, epochs), self.rows[seen], self.y_views[seen])
                 out[held] = scores(estimator, self.rows[held])
                 converged &= done
                 tell(number * len(self.folds) + fold + 1)
@@ -327,14 +352,19 @@ class _Station:
         estimator = _build(head, seed, chosen.hyperparameters, epochs)
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
         if head.epochs and self.predicted is not None:
-            held = np.asarray(self.prepared.transform(self._vectors(self.predicted)))
-            options["validation"] = (held, self.embeddings.y[self.predicted])
-        estimator, converged = _fit_quietly(estimator, self.rows, self.y, **options)
+            held = self.prepared.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
+            options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
+        estimator, converged = _fit_quietly(estimator, self.rows, self.y_views, **options)
         calibrated = Calibrated(estimator, chosen.temperature)
         return Pipeline([("prepare", self.prepared), ("head", calibrated)]), converged
 
-    def _vectors(self, rows: Positions) -> npt.NDArray[np.float32]:
-        return np.asarray(self.embeddings.vectors[rows], dtype=np.float32)
+    def _every_view(self, places: Positions) -> Positions:
+        """Return the places of all views of some of the fitted images; a view never leaves its image's fold."""
+        return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
+
+    @property
+    def _inputs(self) -> npt.NDArray[np.float32]:
+        return self.embeddings.all_views(self.fitted).astype(np.float32)
 
 
 def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:

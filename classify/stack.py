@@ -63,14 +63,18 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
 
 
 class Rows:
-    """Cached pool5 rows as the inputs of training."""
+    """Cached pool5 rows as the inputs of training; in each epoch every image shows one of its views, by chance."""
 
-    def __init__(self, vectors: npt.NDArray[Any]) -> None:
-        self.vectors = vectors
+    def __init__(self, views: Sequence[npt.NDArray[Any]], seed: int) -> None:
+        self.views, self.seed = views, seed
 
     def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[Any]:
-        """Yield float32 ``(B, dim)``; there is nothing to augment."""
+        """Yield float32 ``(B, dim)``; outside an epoch the centre crops."""
         import torch
 
+        drawn = np.zeros(len(self.views[0]), np.intp)
+        if epoch is not None and len(self.views) > 1:
+            drawn = np.random.default_rng([self.seed, epoch]).integers(0, len(self.views), len(drawn))
         for group in rows:
-            yield torch.from_numpy(self.vectors[group].astype(np.float32))
+            vectors = np.stack([self.views[drawn[row]][row] for row in group])
+            yield torch.from_numpy(vectors.astype(np.float32))

@@ -61,6 +61,10 @@ LARGE_FILE = 32 * 2**20
 # More than this many times as long as wide: resizing all of it to a given width would take any amount of memory.
 _LONGEST = 32
 
+# Pillow allocates images in blocks of 16 MiB, which the C library keeps for the thread that freed them: twice the
+# memory with two threads. A large image in one block is given back to the system.
+Image.core.set_block_size(2**30)  # type: ignore[attr-defined]
+
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

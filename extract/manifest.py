@@ -225,7 +225,8 @@ class _Walk:
         DataError
             The class folder itself cannot be listed.
         """
-        entries, reason = self._enter(folder, link=(self.root / folder).is_symlink())
+        link = os.path.islink(self.root / folder)  # noqa: PTH114 - False for any error
+        entries, reason = self._enter(folder, link=link)
         if reason:
             raise DataError(f"The class folder {self.root / folder} cannot be used: {reason}.")
         inside = [(folder, iter(entries))]  # a list and no recursion: folders can be nested deeper than Python's stack

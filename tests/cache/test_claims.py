@@ -32,7 +32,7 @@ def other(tmp_path):
     def leave(unit, process):
         path = tmp_path / "claims" / unit
         path.parent.mkdir(exist_ok=True)
-        path.write_text(process.token)
+        path.symlink_to(process.token)
         return path
 
     return leave
@@ -63,7 +63,7 @@ def test_a_silent_process_of_another_machine_loses_its_claim_in_time(claims, oth
     assert not claims.take("unit")
     clock.now += STALE - 1
     assert not claims.take("unit")
-    os.utime(path)  # a sign of life
+    os.utime(path, follow_symlinks=False)  # a sign of life
     clock.now += 2
     assert not claims.take("unit")
     clock.now += STALE + 1
@@ -73,12 +73,12 @@ def test_a_silent_process_of_another_machine_loses_its_claim_in_time(claims, oth
 def test_beats_touch_what_is_held_now_and_then(claims, tmp_path, clock):
     claims.take("unit")
     path = tmp_path / "claims" / "unit"
-    os.utime(path, (1, 1))
+    os.utime(path, (1, 1), follow_symlinks=False)
     claims.beat()
-    assert path.stat().st_mtime == 1
+    assert path.lstat().st_mtime == 1
     clock.now += BEAT
     claims.beat()
-    assert path.stat().st_mtime > 1
+    assert path.lstat().st_mtime > 1
 
 
 def test_where_nothing_can_be_written_nothing_is_forbidden(tmp_path):

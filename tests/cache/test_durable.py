@@ -100,9 +100,32 @@ def test_replacing_shows_the_old_or_the_new_content(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["recipe.json"]
 
 
-def test_every_folder_that_is_made_is_synced_into_the_one_above(tmp_path, monkeypatch):
-    synced = []
+@pytest.fixture
+def synced(monkeypatch):
+    folders = []
     real = durable.sync_folder
-    monkeypatch.setattr(durable, "sync_folder", lambda folder: (synced.append(folder), real(folder)))
+    monkeypatch.setattr(durable, "sync_folder", lambda folder: (folders.append(folder), real(folder)))
+    monkeypatch.setattr(durable, "_synced", set())
+    return folders
+
+
+def test_every_folder_that_is_made_is_synced_into_the_one_above(tmp_path, synced):
     durable.make_folder(tmp_path / "a" / "b" / "c")
-    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+    assert synced == [tmp_path.parent, tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+
+
+def test_a_folder_that_is_there_is_synced_once_because_its_maker_may_have_been_killed(tmp_path, synced):
+    (tmp_path / "a").mkdir()
+    durable.make_folder(tmp_path / "a")
+    durable.make_folder(tmp_path / "a")
+    assert synced == [tmp_path]
+
+
+def test_a_folder_above_that_may_not_be_listed_is_no_obstacle(tmp_path, monkeypatch, synced):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(durable, "sync_folder", refuse)
+    durable.make_folder(tmp_path)
+    with pytest.raises(PermissionError):
+        durable.make_folder(tmp_path / "a")

@@ -60,8 +60,8 @@ def test_gc_removes_what_dead_processes_left_and_nothing_of_the_living(store, di
     dead, alive = temporary(store, ended, "dead"), temporary(store, Process.mine(), "alive")
     far = temporary(store, Process("elsewhere", "boot", 1), "far")
     (directory / "claims").mkdir()
-    (directory / "claims" / "dead").write_text(ended.token)
-    (directory / "claims" / "alive").write_text(Process.mine().token)
+    (directory / "claims" / "dead").symlink_to(ended.token)
+    (directory / "claims" / "alive").symlink_to(Process.mine().token)
     described = directory / f".FORMAT.{ended.token}.0123abcd"
     described.write_bytes(b"")
     expected = {path.relative_to(directory).as_posix() for path in (dead, described, directory / "claims" / "dead")}

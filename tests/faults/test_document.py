@@ -1,0 +1,34 @@
+import re
+from pathlib import Path
+
+import pytest
+from faults.document import BEGIN, END, document, table
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+RUN = {"full": True, "figures": [{"fault": "Rot", "done": "9 flips", "found": "9 found | 0 silent"}]}
+
+
+def test_the_table_replaces_the_one_before():
+    text = document(f"# Title\n\n{BEGIN}old\n{END}\nThe rest.\n", RUN)
+    assert text == document(text, RUN)
+    assert "old" not in text
+    assert "| Rot | 9 flips | 9 found / 0 silent |" in text
+    assert text.startswith("# Title")
+    assert text.endswith("The rest.\n")
+
+
+def test_a_small_run_or_another_document_is_refused():
+    with pytest.raises(ValueError, match="small run"):
+        document(f"{BEGIN}{END}", RUN | {"full": False})
+    with pytest.raises(ValueError, match="lacks"):
+        document("# Title\n", RUN)
+
+
+def test_the_document_has_the_figures_of_a_full_run():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    figures = text.partition(BEGIN)[2].partition(END)[0]
+    assert figures.count("\n|") > 20
+    assert "200 SIGKILLs of an extraction" in figures
+    assert "500 disks" in figures
+    assert int(re.search(r"(\d+) steps of a state machine", figures)[1]) >= 1000
+    assert table(RUN).splitlines()[0] in figures
