@@ -4,11 +4,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import CacheError
 
 DTYPES = ("float16", "float32")
+
+# The rules from file bytes to RGB pixels, with their version: every pixel, or JPEG's own reduction of large ones.
+DECODES = {"exact": "exact-1", "scaled": "scaled-1"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Transform:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+
+
+class Input(NamedTuple):
+    """What decides which pixels a network sees of a file's bytes; see :class:`Recipe` for the fields."""
+
+    transform: Transform
+    decode: str
+    view: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Recipe:
     dim: int
     weights: str
     transform: Transform = Transform()
-    decode: str = "exact-1"
+    decode: str = DECODES["exact"]
     view: int = 0
     precision: str = "fp32"
     dtype: str = "float16"
@@ -72,6 +83,11 @@ class Recipe:
     def id(self) -> str:
         """The sha256 (hex) of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def input(self) -> Input:
+        """What decides the pixels; recipes with the same input share them."""
+        return Input(self.transform, self.decode, self.view)
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no spaces."""

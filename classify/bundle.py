@@ -50,6 +50,8 @@ class Bundle:
         Names in the order of the columns.
     recipe, weights_source
         Which backbone makes the embeddings, and where its weights came from.
+    views
+        Random views of each image over which predictions are averaged, beside the centre crop.
     run
         The record of the fit, without its per-image predictions.
     """
@@ -59,14 +61,15 @@ class Bundle:
     recipe: Recipe
     weights_source: str
     run: Mapping[str, Any] = field(default_factory=dict)
+    views: int = 0
 
     @classmethod
     def of(cls, fitted: "Fitted") -> "Bundle":
         """Return the bundle of a fitted head."""
         embeddings = fitted.embeddings
-        return cls(
-            fitted.estimator, embeddings.classes, embeddings.recipe, embeddings.weights_source, _short(fitted.run)
-        )
+        source, run = embeddings.weights_source, _short(fitted.run)
+        views = len(embeddings.views) if fitted.run.selection.get("average_views") else 0
+        return cls(fitted.estimator, embeddings.classes, embeddings.recipe, source, run, views)
 
     def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` for embeddings ``(n, dim)`` of this bundle's recipe."""
@@ -100,6 +103,7 @@ class Bundle:
             "classes": list(self.classes),
             "recipe": json.loads(self.recipe.to_json()),
             "weights_source": self.weights_source,
+            "views": self.views,
             "run": dict(self.run),
             "sha256": {"head.skops": hashlib.sha256(head).hexdigest()},
             "versions": versions("scikit-learn", "skops", "numpy"),
@@ -138,7 +142,7 @@ class Bundle:
             classes = tuple(str(name) for name in about["classes"])
             head = _load_head(path, members["head.skops"])
             _require_consistent(path, head, classes, recipe)
-            return cls(head, classes, recipe, str(about["weights_source"]), about["run"])
+            return cls(head, classes, recipe, str(about["weights_source"]), about["run"], int(about["views"]))
         except BundleError:
             raise
         except Exception as error:  # zip, zlib, json and the recipe each have errors of their own; none may get out

@@ -391,6 +391,8 @@ def _fit_quietly(estimator: Any, rows: npt.NDArray[Any], y: npt.NDArray[Any], **
     """Fit and say whether it converged; the record keeps that, the terminal needs it once, not per fold."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
+        # BLAS leaves this flag behind on small matrices without cause; what is not finite fails when it is measured.
+        warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
         try:
             estimator.fit(rows, y, **options)
         except ValueError as error:

@@ -14,10 +14,10 @@ import torch
 from ..cache.embeddings import Rows
 from ..cache.recipe import Recipe
 from ..errors import DataError, ImageRejected
-from ..extract.augment import augmented
-from ..extract.decode import decode, read_image_bytes, to_array
+from ..extract.decode import decode, read_image_bytes
 from ..extract.embed import hashed
 from ..extract.manifest import Manifest
+from ..extract.views import augmented, centre_crop
 from .splits import Positions
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Pixels:
     def _pixels(self, row: int, epoch: int | None) -> npt.NDArray[np.uint8]:
         image = decode(read_image_bytes(self.files[row]))
         if epoch is None or not self.augment:
-            return to_array(image, self.transform)
+            return centre_crop(image, self.transform)
         return augmented(image, self.transform, np.random.default_rng([self.seed, epoch, row]))
 
 

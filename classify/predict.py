@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..cache.recipe import DECODES
 from ..cache.store import Store
 from ..errors import BundleError, DataError
 from ..extract.backbones import Backbone, load_backbone
@@ -82,19 +85,22 @@ def predict(
         weights=weights or bundle.weights_source,
         precision=recipe.precision,
         dtype=recipe.dtype,
+        decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
+        image_size=(recipe.transform.crop, recipe.transform.resize),
+        views=bundle.views,
         device=device,
         batch_size=batch_size,
         cache=cache,
         progress=progress,
     )
     _require_same(bundle, backbone)
-    done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)[0]
-    reasons = refused | {reject.path: reject.reason for reject in done.rejects}
-    store = Store(recipe, cache)
+    done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)
+    reasons = refused | {reject.path: reject.reason for view in done for reject in view.rejects}
+    stores = [Store(view.recipe, cache) for view in done]
     kept = [image.path for image in manifest.images if image.path not in reasons]
-    keys = [key for key in store.index.sha256([Path(path) for path in kept]) if isinstance(key, bytes)]
-    rows: Any = bundle.predict_proba(store.rows(keys)) if keys else []
-    answers = dict(zip(kept, rows, strict=True))
+    keys = [key for key in stores[0].index.sha256(kept) if isinstance(key, bytes)]
+    views = [bundle.predict_proba(store.rows(keys)) for store in stores] if keys else []
+    answers = dict(zip(kept, np.mean(views, axis=0) if keys else [], strict=True))
     return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in named]
 
 

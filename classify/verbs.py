@@ -186,10 +186,11 @@ def run_demo(arguments: Arguments, progress: Progress) -> Answer:
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
     parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
+    parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
 
 
 def _protocol(arguments: Arguments) -> dict[str, Any]:
-    return given(arguments, "on", "folds", "epochs", "random_state", "allow_leakage")
+    return given(arguments, "on", "folds", "epochs", "average_views", "random_state", "allow_leakage")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -247,7 +248,7 @@ def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False)
     for reject in done[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
     return [
-        read(manifest, recipe, cache=arguments.cache, weights_source=backbone.weights_source)
+        read(manifest, recipe, cache=arguments.cache, weights_source=backbone.weights_source, views=backbone.views)
         for backbone in found
         for recipe in backbone.recipes
     ]

@@ -45,6 +45,7 @@ class Extraction:
             "backbone": self.recipe.backbone,
             "layer": self.recipe.layer,
             "dim": self.recipe.dim,
+            "view": self.recipe.view,
             "recipe_id": self.recipe.id,
             "seen": self.seen,
             "ok": self.ok,
@@ -61,10 +62,11 @@ class Extraction:
     def describe(self) -> str:
         """Return one line for a person."""
         recipe = self.recipe
+        view = f", view {recipe.view}" if recipe.view else ""
         return (
-            f"{recipe.backbone} {recipe.layer}, {recipe.dim}-d: {self.seen} files = {self.ok} ok + {self.duplicate} "
-            f"duplicate + {self.rejected} rejected; {self.computed} computed, {self.reused} from the cache "
-            f"(recipe {recipe.id[:12]})"
+            f"{recipe.backbone} {recipe.layer}, {recipe.dim}-d{view}: {self.seen} files = "
+            f"{self.ok} ok + {self.duplicate} duplicate + {self.rejected} rejected; "
+            f"{self.computed} computed, {self.reused} from the cache (recipe {recipe.id[:12]})"
         )
 
     def describe_time(self) -> str:

@@ -4,7 +4,7 @@ The rows let fc7 name a recipe without importing torch, so that a run with nothi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,19 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-POOLED = ("gap",)  # layers that are a mean over height and width
+# Layers that are pooled over height and width: mean, maximum, or both, each half of unit length.
+POOLED = {"gap": "mean", "gmp": "max", "gap+gmp": "both"}
+SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
 DOWNLOADS = "https://download.pytorch.org/models/"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Where a vector is tapped: a node of torchvision's feature extractor, its length, and whether it is averaged."""
+    """Where a vector is tapped: a node of torchvision's feature extractor, its length, and how it is pooled if so."""
 
     node: str
     dim: int
-    pooled: bool = False
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,31 @@ class Architecture:
         """
         if name in self.layers:
             return self.layers[name]
+        if name in POOLED:
+            return _pooled(*_last_map(self.name, self.transform.crop))[name]
         if name not in _nodes(self.name):
             raise UsageError(f"{self.name} has no layer {name!r}. Layers: {self.suggestions()}.")
         return Layer(name, _dim(self.name, name, self.transform.crop))
+
+    def at(self, crop: int, resize: int | None = None) -> "Architecture":
+        """Return the network for images of another size.
+
+        Parameters
+        ----------
+        crop
+            Side of the square crop, in pixels.
+        resize
+            Length of the shorter side before it; by default in the proportion of 256 to 224.
+
+        Raises
+        ------
+        UsageError
+            The crop is larger than what it is cut from, or one of the two makes no sense.
+        """
+        resize = round(crop * 256 / 224) if resize is None else resize
+        if not SMALLEST <= crop <= resize <= LARGEST:
+            raise UsageError(f"--image-size {crop}:{resize}: {SMALLEST} <= CROP <= RESIZE <= {LARGEST} is needed.")
+        return replace(self, transform=replace(self.transform, crop=crop, resize=resize))
 
     def suggestions(self) -> str:
         """Return the named layers and the last nodes, for a message."""
@@ -102,6 +126,10 @@ class Architecture:
         return self.construct(seed).state_dict()
 
 
+def _pooled(node: str, channels: int) -> dict[str, Layer]:
+    return {name: Layer(node, 2 * channels if pool == "both" else channels, pool) for name, pool in POOLED.items()}
+
+
 def _classic(
     name: str, pool5: int, conv: int, fc6: str, fc7: str, file: str, megabytes: float, gmacs: float
 ) -> Architecture:
@@ -110,7 +138,7 @@ def _classic(
         "pool5": Layer("flatten", pool5),
         "fc6": Layer(fc6, 4096),
         "fc7": Layer(fc7, 4096),
-        "gap": Layer("features", conv, pooled=True),
+        **_pooled("features", conv),
         "logits": Layer("classifier.6", 1000),
     }
     return Architecture(name, layers, "fc7", file, megabytes, gmacs)
@@ -123,7 +151,7 @@ KNOWN = {
         _classic("vgg16", 25088, 512, "classifier.1", "classifier.4", "vgg16-397923af.pth", 527.8, 15.47),
         Architecture(
             "squeezenet1_1",
-            {"gap": Layer("features", 512, pooled=True), "logits": Layer("flatten", 1000)},
+            {**_pooled("features", 512), "logits": Layer("flatten", 1000)},
             "gap",
             "squeezenet1_1-b8a52dc0.pth",
             4.7,
@@ -232,3 +260,19 @@ def _dim(name: str, node: str, crop: int) -> int:
     net = create_feature_extractor(_skeleton(name), [node], suppress_diff_warning=True).to("meta").eval()
     with torch.inference_mode():
         return int(net(torch.empty(1, 3, crop, crop, device="meta"))[node].numel())
+
+
+@cache
+def _last_map(name: str, crop: int) -> tuple[str, int]:
+    """Return the last node that still has a height and a width, and its channels."""
+    import torch
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    nodes = _nodes(name)
+    net = create_feature_extractor(_skeleton(name), nodes, suppress_diff_warning=True).to("meta").eval()
+    with torch.inference_mode():
+        found = net(torch.empty(1, 3, crop, crop, device="meta"))
+    maps = [node for node in nodes if found[node].dim() == 4 and min(found[node].shape[2:]) > 1]
+    if not maps:
+        raise UsageError(f"{name} has no layer with a height and a width to pool over; name one with --layer.")
+    return maps[-1], int(found[maps[-1]].shape[1])

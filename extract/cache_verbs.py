@@ -6,6 +6,7 @@ from pathlib import Path
 from ..cache import tidy
 from ..cache import verify as sound
 from ..cache.format import existing_directory
+from ..errors import UsageError
 from . import options
 from .embed import read
 from .manifest import read_manifest
@@ -111,6 +112,8 @@ def add_cache_export(parser: argparse.ArgumentParser) -> None:
 def run_cache_export(arguments: Arguments, progress: Progress) -> Answer:
     """Write one flat .h5 for other tools."""
     backbone = options.only(options.backbones(arguments, progress))
+    if backbone.views:
+        raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
     source = backbone.weights_source
     rows = read(read_manifest(arguments.data), backbone.recipes[0], cache=arguments.cache, weights_source=source)
     path = rows.to_h5(arguments.output)

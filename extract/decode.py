@@ -1,8 +1,8 @@
 """From the bytes of an image file to RGB pixels. Hostile input is rejected with a reason, never fatal, never silent.
 
-Equal to ``PIL.Image.open(...).convert("RGB")`` and torchvision's resize and crop for ordinary photographs. What differs
-on purpose: EXIF orientation is applied, transparency is composited on white, 16-bit values are scaled instead of
-clipped, truncated files are rejected whatever other libraries have set.
+Equal to ``PIL.Image.open(...).convert("RGB")`` for ordinary photographs. What differs on purpose: EXIF orientation is
+applied, transparency is composited on white, 16-bit values are scaled instead of clipped, truncated files are rejected
+whatever other libraries have set.
 
 Memory: an image at the cap costs its pixels twice, once as stored and once as the result, because everything between
 the two is done in small tiles. Large images share a budget and wait for each other, small ones are decoded beside them.
@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import (
     ExifTags,
     Image,
@@ -31,7 +30,6 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from ..cache.recipe import Transform
 from ..errors import ImageRejected
 
 logger = logging.getLogger(__name__)
@@ -58,14 +56,10 @@ BUDGET = 640_000_000  # bytes that the large images being decoded may take toget
 SMALL = 64_000_000  # what takes less does not wait
 LARGE_FILE = 32 * 2**20
 
-# More than this many times as long as wide: resizing all of it to a given width would take any amount of memory.
-_LONGEST = 32
-
 # Pillow allocates images in blocks of 16 MiB, which the C library keeps for the thread that freed them: twice the
 # memory with two threads. A large image in one block is given back to the system.
 Image.core.set_block_size(2**30)  # type: ignore[attr-defined]
 
-_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -103,8 +97,14 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
         os.close(descriptor)
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, side: int | None = None) -> Image.Image:
     """Decode a file's bytes to an upright RGB image; of an animation, the first frame.
+
+    Parameters
+    ----------
+    side
+        The shorter side, in pixels, that will do: a JPEG is decoded to an eighth, a quarter or half of its size (by
+        the JPEG library, in the frequency domain) where that leaves as much. By default all pixels are decoded.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def decode(data: bytes) -> Image.Image:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with in_turn(), _listening() as said:
-            return _decode(data, said)
+            return _decode(data, side, said)
     except ImageRejected:
         raise
     except UnidentifiedImageError as error:
@@ -129,49 +129,29 @@ def decode(data: bytes) -> Image.Image:
         raise ImageRejected(f"damaged: {_one_line(error)}") from error
 
 
-def to_array(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
-    """Resize the shorter side and crop the centre, as torchvision does on a PIL image.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(crop, crop, 3)`` uint8.
-    """
-    image = _middle(image)
-    short, long = sorted(image.size)
-    stretched = int(transform.resize * long / short)
-    size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
-    resized = image.resize(size, _RESAMPLING[transform.interpolation]) if image.size != size else image
-    left = round((size[0] - transform.crop) / 2)
-    top = round((size[1] - transform.crop) / 2)
-    return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop)))
-
-
-def _middle(image: Image.Image) -> Image.Image:
-    """Cut the ends off an image that is all length; the crop takes its centre anyway."""
-    longest = _LONGEST * min(image.size)
-    if max(image.size) <= longest:
-        return image
-    width, height = min(image.width, longest), min(image.height, longest)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
 def _require_bytes(size: int) -> None:
     if size > MAX_BYTES:
         raise ImageRejected(f"{size} bytes, more than {MAX_BYTES}")
 
 
-def _decode(data: bytes, said: list[str]) -> Image.Image:
+def _decode(data: bytes, side: int | None, said: list[str]) -> Image.Image:
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     _require_pixels(image)
     if image.mode == "F":
         raise ImageRejected("floating point pixels have no defined range")
     _require_whole_directory(image, said)
     _take(_cost(image))
+    if side is not None:
+        _reduce(image, side)
     image.load()
     image = _upright(image)  # the image as stored is gone before the next copy is made
     return _to_rgb(image)
+
+
+def _reduce(image: Image.Image, side: int) -> None:
+    """Let the JPEG library decode fewer pixels, so that the shorter side keeps at least ``side``."""
+    short = min(image.size)
+    image.draft(None, (-(-image.width * side // short), -(-image.height * side // short)))  # rounded up; JPEG's only
 
 
 def _require_pixels(image: Image.Image) -> None:

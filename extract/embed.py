@@ -5,7 +5,7 @@ What computes the missing ones is in :mod:`fc7.extract.pipeline`, which is impor
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,13 +66,27 @@ def extract(
     done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)[0]
     if not done.ok:
         raise DataError(f"None of {done.seen} images of {manifest.root} could be embedded: {done.rejects[0].reason}")
-    return read(manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source)
+    return read(
+        manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source, views=backbone.views
+    )
 
 
 def read(
-    manifest: Manifest, recipe: Recipe, *, cache: Path | str | None = None, weights_source: str = ""
+    manifest: Manifest,
+    recipe: Recipe,
+    *,
+    cache: Path | str | None = None,
+    weights_source: str = "",
+    views: int = 0,
 ) -> "Embeddings":
     """Return the embeddings of all images of a manifest from the cache alone; rejected images are left out.
+
+    Parameters
+    ----------
+    recipe
+        Of view 0.
+    views
+        How many random views to read beside it.
 
     Raises
     ------
@@ -83,15 +97,18 @@ def read(
 
     from ..cache.embeddings import Embeddings, Rows
 
-    store = Store(recipe, cache)
+    stores = [Store(replace(recipe, view=view), cache) for view in range(1 + views)]
+    rejected = set().union(*(store.rejected for store in stores))
     rows = hashed(manifest, cache=cache)
-    rows = rows[np.array([key not in store.rejected for key in rows.keys], dtype=bool)]
+    rows = rows[np.array([key not in rejected for key in rows.keys], dtype=bool)]
+    vectors = [store.rows(rows.keys) for store in stores]
     return Embeddings(
         **{field.name: getattr(rows, field.name) for field in fields(Rows)},
-        vectors=store.rows(rows.keys),
+        vectors=vectors[0],
         recipe=recipe,
         weights_source=weights_source,
-        seconds=store.seconds(rows.keys),
+        seconds=sum(store.seconds(rows.keys) for store in stores),
+        views=tuple(vectors[1:]),
     )
 
 
@@ -139,10 +156,15 @@ def fill(
     Returns
     -------
     list of Extraction
-        One per recipe, in the order of backbones and layers. Raises what :func:`extract` raises.
+        One per recipe, in the order of backbones, views and layers. Raises what :func:`extract` raises.
     """
     clock = Clock()
-    stores = [Store(recipe, cache) for backbone in backbones for recipe in backbone.recipes]
+    stores = [
+        Store(recipe, cache)
+        for backbone in backbones
+        for view in range(1 + backbone.views)
+        for recipe in backbone.recipes_of(view)
+    ]
     paths = manifest.files
     with clock("hash"):
         hashes = stores[0].index.sha256(paths, rehash=rehash)

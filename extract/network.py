@@ -1,6 +1,7 @@
 """The torch side of a backbone: a torchvision network cut after its last tapped layer."""
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,8 +9,8 @@ import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from ..cache.recipe import Transform
-from ..errors import WeightsError
-from .architectures import Architecture, Layer
+from ..errors import UsageError, WeightsError
+from .architectures import Architecture, Layer, architecture
 from .weights import Weights
 
 
@@ -25,6 +26,8 @@ class Tapped(torch.nn.Module):
 
     Raises
     ------
+    UsageError
+        The layers cannot be computed of images of this size.
     WeightsError
         The weights lack a parameter that the layers need, or its shape differs.
     """
@@ -33,6 +36,7 @@ class Tapped(torch.nn.Module):
         super().__init__()
         self.taps = [net.layer(name) for name in layers]
         self.cut = _cut(net, self.taps)
+        _require_size(net, layers, self.cut)
         for module in self.cut.modules():
             if getattr(module, "inplace", False):  # the next layer must not overwrite a tapped one
                 module.inplace = False  # type: ignore[assignment]
@@ -57,7 +61,7 @@ class Tapped(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return ``(B, dim)`` for each tapped layer, from normalised ``(B, 3, H, W)``."""
         outputs = self.cut(images)
-        return [outputs[tap.node].mean(dim=(2, 3)) if tap.pooled else outputs[tap.node].flatten(1) for tap in self.taps]
+        return [_pool(outputs[tap.node], tap.pool) for tap in self.taps]
 
 
 class Normalised(torch.nn.Module):
@@ -122,6 +126,17 @@ def with_classes(
     return module.eval(), last, frozenset(new)
 
 
+def _pool(outputs: torch.Tensor, how: str) -> torch.Tensor:
+    if how == "mean":
+        return outputs.mean(dim=(2, 3))
+    if how == "max":
+        return outputs.amax(dim=(2, 3))
+    if how == "both":
+        halves = (outputs.float().mean(dim=(2, 3)), outputs.float().amax(dim=(2, 3)))
+        return torch.cat([torch.nn.functional.normalize(half) for half in halves], dim=1)
+    return outputs.flatten(1)
+
+
 def _like(layer: torch.nn.Linear | torch.nn.Conv2d, outputs: int) -> torch.nn.Module:
     if isinstance(layer, torch.nn.Linear):
         return torch.nn.Linear(layer.in_features, outputs)
@@ -132,6 +147,19 @@ def _cut(net: Architecture, taps: Sequence[Layer]) -> torch.nn.Module:
     nodes = list(dict.fromkeys(tap.node for tap in taps))
     cut: torch.nn.Module = create_feature_extractor(net.skeleton(), nodes, suppress_diff_warning=True)
     return cut.eval()
+
+
+def _require_size(net: Architecture, layers: Sequence[str], cut: torch.nn.Module) -> None:
+    """Try a size other than the weights' own without computing anything."""
+    crop = net.transform.crop
+    if crop == architecture(net.name).transform.crop:
+        return
+    try:
+        with torch.inference_mode():
+            copy.deepcopy(cut).to("meta")(torch.empty(1, 3, crop, crop, device="meta"))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"{net.name} {', '.join(layers)} cannot take --image-size {crop}: {reason}") from error
 
 
 @contextlib.contextmanager

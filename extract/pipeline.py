@@ -8,33 +8,48 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
 from ..cache.claims import Claims
-from ..cache.recipe import Transform
+from ..cache.recipe import DECODES, Input
 from ..cache.shard import Shard, unit_id
 from ..cache.store import Store
 from ..errors import ImageRejected, Interrupted
 from .accounting import Clock
 from .backbones import Backbone
-from .decode import decode, read_image_bytes, to_array
+from .decode import decode, in_turn, read_image_bytes
 from .progress import Progress, silent
+from .views import view
 
 AHEAD = 3  # batches decoded in advance: bounds memory, keeps the network fed
 POLL = 0.2  # seconds between two looks at units that another process has claimed
 
 
+class _Job(NamedTuple):
+    """One backbone on one input: what is to be computed of a batch. ``first`` is the number of its first store."""
+
+    backbone: Backbone
+    input: Input
+    first: int
+
+    @property
+    def stores(self) -> range:
+        """The numbers of its stores, one per layer."""
+        return range(self.first, self.first + len(self.backbone.recipes))
+
+
 @dataclass
 class _Batch:
-    """Decoded pixels of some keys, one array per transform; keys that are no image have zeros and a reason."""
+    """Decoded pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
 
     keys: list[bytes]
     ends_unit: bool
-    pixels: dict[Transform, npt.NDArray[np.uint8]]
+    jobs: list[_Job]
+    pixels: dict[Input, npt.NDArray[np.uint8]]
     rejected: dict[bytes, str]
     unreadable: dict[bytes, str]
 
@@ -45,7 +60,7 @@ class Pipeline:
     Parameters
     ----------
     stores
-        One per recipe, in the order of backbones and layers.
+        One per recipe, in the order of backbones, views and layers.
     files
         Where the bytes of each key are.
     workers
@@ -68,6 +83,11 @@ class Pipeline:
         self.claims = Claims(stores[0].directory / "claims")
         self.unreadable: dict[bytes, str] = {}
         self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
+        self._jobs: list[_Job] = []
+        for backbone in backbones:
+            for number in range(1 + backbone.views):
+                first = sum(len(job.stores) for job in self._jobs)
+                self._jobs.append(_Job(backbone, backbone.recipes_of(number)[0].input, first))
         self._batch_rows = max(backbone.batch_size for backbone in backbones)
 
     def run(self, missing: Sequence[bytes], unit_rows: int) -> dict[bytes, str]:
@@ -136,7 +156,6 @@ class Pipeline:
 
     def _batches(self, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> Iterator[_Batch]:
         """Yield the empty batches of the units that this process may have."""
-        transforms = {backbone.recipes[0].transform for backbone in self.backbones}
         size = self._batch_rows
         for unit in units:
             if all(store.committed(unit) for store in self.stores) or not self.claims.take(self._name(unit)):
@@ -144,8 +163,10 @@ class Pipeline:
                 continue
             for start in range(0, len(unit), size):
                 keys = list(unit[start : start + size])
-                pixels = {t: np.zeros((size, t.crop, t.crop, 3), np.uint8) for t in transforms}
-                yield _Batch(keys, start + size >= len(unit), pixels, {}, {})
+                jobs = [job for job in self._jobs if any(self.stores[number].missing(keys) for number in job.stores)]
+                sides = {job.input: job.input.transform.crop for job in jobs}
+                pixels = {wanted: np.zeros((size, side, side, 3), np.uint8) for wanted, side in sides.items()}
+                yield _Batch(keys, start + size >= len(unit), jobs, pixels, {}, {})
 
     def _name(self, unit: Sequence[bytes]) -> str:
         return unit_id("".join(store.recipe.id for store in self.stores), unit)
@@ -171,12 +192,13 @@ class Pipeline:
         key = batch.keys[row]
         start = time.perf_counter()
         try:
-            data = read_image_bytes(self.files[key])
-            if hashlib.sha256(data).digest() != key:
-                raise OSError(0, "changed while it was being read")
-            image = decode(data)
-            for transform, pixels in batch.pixels.items():
-                pixels[row] = to_array(image, transform)
+            with in_turn():
+                data = read_image_bytes(self.files[key])
+                if hashlib.sha256(data).digest() != key:
+                    raise OSError(0, "changed while it was being read")
+                images = {side: decode(data, side) for side in {_needed(wanted) for wanted in batch.pixels}}
+                for wanted, pixels in batch.pixels.items():
+                    pixels[row] = view(images[_needed(wanted)], wanted, key)
         except OSError as error:
             batch.unreadable[key] = f"not readable: {error.strerror}"
         except ImageRejected as error:
@@ -187,17 +209,15 @@ class Pipeline:
         self.unreadable |= batch.unreadable
         unit.keys += batch.keys
         skipped = batch.rejected.keys() | batch.unreadable.keys()
-        number = 0
-        for backbone in self.backbones:
-            pixels = batch.pixels[backbone.recipes[0].transform]
+        for job in batch.jobs:
             start = time.perf_counter()
-            vectors = _forward(backbone, pixels, len(batch.keys))
+            vectors = _forward(job.backbone, batch.pixels[job.input], len(batch.keys))
             seconds = time.perf_counter() - start
             self.clock.seconds["forward"] += seconds
-            for matrix in vectors:
+            unit.forward += seconds
+            for number, matrix in zip(job.stores, vectors, strict=True):
                 unit.add(number, batch, matrix, skipped)
-                unit.forward[number] += seconds
-                number += 1
+                unit.own[number] += seconds
 
     def _commit(self, unit: "_Unit") -> None:
         with self.clock("commit"):
@@ -227,13 +247,13 @@ class _Unit:
         self.keys: list[bytes] = []
         self.rows: list[list[tuple[bytes, npt.NDArray[Any]]]] = [[] for _ in stores]
         self.rejected: list[dict[bytes, str]] = [{} for _ in stores]
-        self.forward = [0.0 for _ in stores]
+        self.forward = 0.0  # seconds of all forward passes
+        self.own = [0.0 for _ in stores]  # and of those that made a store's rows
         self.started = self.ended = time.perf_counter()
 
     def seconds(self, number: int) -> float:
-        """Return what one store's rows cost: all time but the other backbones' forward passes."""
-        others = sum(set(self.forward)) - self.forward[number]
-        return self.ended - self.started - others
+        """Return what one store's rows cost: all time but the forward passes that made others."""
+        return self.ended - self.started - (self.forward - self.own[number])
 
     def add(self, number: int, batch: _Batch, matrix: npt.NDArray[np.float32], skipped: set[bytes]) -> None:
         """Take the rows that the store does not have; those that are not finite are rejected."""
@@ -259,6 +279,11 @@ class _Unit:
         for row, (_, vector) in enumerate(self.rows[number]):
             matrix[row] = vector
         return Shard(keys, matrix, self.rejected[number], provenance)
+
+
+def _needed(wanted: Input) -> int | None:
+    """Return the shorter side that an image must keep when it is decoded; None: every pixel."""
+    return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None
 
 
 def _forward(backbone: Backbone, pixels: npt.NDArray[np.uint8], rows: int) -> list[npt.NDArray[np.float32]]:

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from fc7.cache import Recipe
-from fc7.cache.recipe import Transform
+from fc7.cache.recipe import DECODES, Transform
 from fc7.extract import Backbone
 
 
@@ -14,9 +14,12 @@ class FakeBackbone(Backbone):
     It counts the batches and the images that it was asked for.
     """
 
-    def __init__(self, layer="tiles", *, weights="f" * 64, batch_size=4, dtype="float16", crop=8):
-        recipe = Recipe("fake", layer, 12, weights, Transform(resize=crop, crop=crop), dtype=dtype)
-        super().__init__([recipe], network=lambda: None, weights_source="fake", device="cpu", batch_size=batch_size)
+    def __init__(
+        self, layer="tiles", *, weights="f" * 64, batch_size=4, dtype="float16", crop=8, decode="exact", views=0
+    ):
+        recipe = Recipe("fake", layer, 12, weights, Transform(resize=crop, crop=crop), DECODES[decode], dtype=dtype)
+        made = {"network": lambda: None, "weights_source": "fake", "device": "cpu"}
+        super().__init__([recipe], **made, batch_size=batch_size, views=views)
         self.batches = 0
         self.on_forward = lambda: None
 

@@ -769,11 +769,11 @@ def test_a_cache_that_is_not_there_names_the_next_command(fc7, tmp_path):
 def test_backbones(fc7, fc7_json):
     found = fc7_json("backbones")["backbones"]
     assert [one["backbone"] for one in found] == ["alexnet", "vgg16", "squeezenet1_1"]
-    assert found[0]["layers"] == ["pool5", "fc6", "fc7", "gap", "logits"]
+    assert found[0]["layers"] == ["pool5", "fc6", "fc7", "gap", "gmp", "gap+gmp", "logits"]
     assert found[0]["here"] is False
     code, out, err = fc7("backbones")
     assert (code, err) == (0, "")
-    assert "pool5 fc6 fc7 gap logits" in out
+    assert "pool5 fc6 fc7 gap gmp gap+gmp logits" in out
 
 
 @pytest.mark.timeout(30)
@@ -790,7 +790,7 @@ def test_what_is_piped_is_not_cut_short(tmp_path):
     assert done.returncode == 0
     shown = done.stdout.decode()
     assert "\N{HORIZONTAL ELLIPSIS}" not in shown
-    assert "pool5 fc6 fc7 gap logits" in shown
+    assert "pool5 fc6 fc7 gap gmp gap+gmp logits" in shown
     assert "alexnet-owt-7be5be79.pth" in "".join(shown.split())
     assert "y" * 120 in "".join(shown.split())
     assert "\x1b" not in shown

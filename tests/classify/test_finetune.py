@@ -16,7 +16,7 @@ from fc7.classify.training import Inputs, State, Task, Training, logits, train
 from fc7.errors import FC7Error, Interrupted, UsageError
 from fc7.extract import extract, load_backbone, read_manifest
 from fc7.extract.architectures import KNOWN
-from fc7.extract.augment import augmented
+from fc7.extract.views import augmented
 
 
 @pytest.fixture

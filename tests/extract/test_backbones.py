@@ -6,6 +6,7 @@ import safetensors.torch
 import torch
 import torchvision
 from PIL import Image
+from torchvision.transforms._presets import ImageClassification
 
 from fc7.errors import UsageError, WeightsError
 from fc7.extract import extract, fill, load_backbone, read_manifest
@@ -149,10 +150,14 @@ def test_a_recipe_needs_no_torch_where_there_is_a_row():
     [
         ({"name": "alexnot"}, "no backbone 'alexnot'"),
         ({"name": "alexnet", "layer": "fc9"}, "no layer 'fc9'"),
-        ({"name": "squeezenet1_1", "layer": "penultimate"}, "gap, logits"),
+        ({"name": "squeezenet1_1", "layer": "penultimate"}, r"gap, gmp, gap\+gmp, logits"),
         ({"name": "alexnet", "precision": "fp8"}, "fp8"),
         ({"name": "alexnet", "dtype": "float64"}, "float64"),
         ({"name": "alexnet", "batch_size": 0}, "must be 1 or more"),
+        ({"name": "alexnet", "decode": "fast"}, "decode 'fast' is not one of exact, scaled"),
+        ({"name": "alexnet", "views": -1}, "between 0 and 100"),
+        ({"name": "alexnet", "image_size": (31, None)}, "--image-size 31:35: 32 <= CROP"),
+        ({"name": "alexnet", "image_size": (224, 200)}, "--image-size 224:200"),
     ],
 )
 def test_unknown_names(options, message, cache_dir):
@@ -195,3 +200,51 @@ def test_saved_files_have_torchvisions_format(checkpoints):
     """The oracle of this module is torchvision's own loading, so the files must be loadable by it."""
     state = torch.load(io.BytesIO(checkpoints["alexnet"].read_bytes()), weights_only=True)
     assert set(state) == set(torchvision.models.alexnet().state_dict())
+
+
+# Pooled layers and other sizes
+
+
+def test_pooled_layers_are_mean_maximum_and_both_of_unit_length(cache_dir):
+    backbone = load_backbone("alexnet", ["gap", "gmp", "gap+gmp"], weights="random:3", device="cpu", batch_size=2)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    mean, maximum, both = backbone.forward(pixels)
+    net = architecture("alexnet").construct(3)
+    with torch.inference_mode():
+        maps = net.features(
+            ImageClassification(crop_size=224, resize_size=224)(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        ).numpy()
+    np.testing.assert_allclose(mean, maps.mean((2, 3)), atol=1e-6)
+    np.testing.assert_allclose(maximum, maps.max((2, 3)), atol=1e-6)
+    halves = [half / np.linalg.norm(half, axis=1, keepdims=True) for half in (maps.mean((2, 3)), maps.max((2, 3)))]
+    np.testing.assert_allclose(both, np.concatenate(halves, axis=1), atol=1e-6)
+    assert [recipe.dim for recipe in backbone.recipes] == [256, 256, 512]
+
+
+@pytest.mark.parametrize(("name", "dim"), [("resnet18", 512), ("mobilenet_v3_small", 576)])
+def test_pooled_layers_of_other_networks(cache_dir, name, dim):
+    backbone = load_backbone(name, ["penultimate", "gap", "gap+gmp"], weights="random:3", device="cpu", batch_size=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    penultimate, mean, both = backbone.forward(pixels)
+    assert both.shape == (1, 2 * dim)
+    if name == "resnet18":
+        np.testing.assert_allclose(mean, penultimate, atol=1e-5)
+
+
+def test_another_image_size_is_part_of_the_recipe(cache_dir):
+    options = {"weights": "random:3", "device": "cpu", "batch_size": 1}
+    sizes = [None, (448, None), (448, 448)]
+    found = [load_backbone("squeezenet1_1", image_size=size, **options) for size in sizes]
+    transforms = [one.recipes[0].transform for one in found]
+    assert [(one.crop, one.resize) for one in transforms] == [(224, 256), (448, 512), (448, 448)]
+    assert len({one.recipes[0].id for one in found}) == 3
+    same = load_backbone("squeezenet1_1", image_size=(224, 256), **options)
+    assert same.recipes == found[0].recipes
+    assert found[1].forward(np.zeros((1, 448, 448, 3), np.uint8))[0].shape == (1, 512)
+
+
+@pytest.mark.parametrize(("name", "layer", "crop"), [("alexnet", "fc7", 40), ("vit_b_16", "penultimate", 256)])
+def test_a_size_that_the_layer_cannot_take_is_refused(cache_dir, name, layer, crop):
+    backbone = load_backbone(name, layer, weights="random:0", image_size=(crop, None), device="cpu")
+    with pytest.raises(UsageError, match=f"{name} {layer} cannot take --image-size {crop}: "):
+        backbone.load()

@@ -12,7 +12,8 @@ from torchvision.transforms._presets import ImageClassification
 from fc7.cache.recipe import Transform
 from fc7.errors import ImageRejected
 from fc7.extract import decode as module
-from fc7.extract.decode import decode, to_array
+from fc7.extract.decode import decode
+from fc7.extract.views import centre_crop
 
 
 def encoded(image, format="PNG", **options):
@@ -34,7 +35,7 @@ def test_equal_to_torchvision_transform(width, height, sizes):
     theirs = v2.functional.pil_to_tensor(
         v2.Compose([v2.Resize(resize), v2.CenterCrop(crop)])(image)
     )  # before scaling and normalisation
-    ours = to_array(image, Transform(resize=resize, crop=crop))
+    ours = centre_crop(image, Transform(resize=resize, crop=crop))
     assert np.array_equal(ours.transpose(2, 0, 1), theirs.numpy())
 
 
@@ -49,7 +50,7 @@ def test_equal_to_the_preset_after_normalisation(interpolation):
         mean=transform.mean,
         std=transform.std,
     )
-    pixels = torch.from_numpy(to_array(image, transform).copy()).permute(2, 0, 1).float() / 255
+    pixels = torch.from_numpy(centre_crop(image, transform).copy()).permute(2, 0, 1).float() / 255
     ours = (pixels - torch.tensor(transform.mean).view(3, 1, 1)) / torch.tensor(transform.std).view(3, 1, 1)
     assert torch.allclose(ours, preset(image), atol=1e-6)
 
@@ -149,3 +150,30 @@ def test_damaged_bytes_are_decoded_or_rejected_and_nothing_else(junk, place):
         assert decode(data).mode == "RGB"
     except ImageRejected as error:
         assert str(error)
+
+
+# Reduced by the JPEG library
+
+
+@pytest.mark.parametrize(
+    ("side", "size"),
+    [(None, (400, 300)), (300, (400, 300)), (150, (200, 150)), (151, (400, 300)), (60, (100, 75)), (10, (50, 38))],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_large_jpeg_keeps_at_least_the_side_asked_for(side, size, turned):
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    data = encoded(Image.new("RGB", (400, 300), (10, 200, 90)), "JPEG", exif=exif)
+    found = decode(data, side)
+    assert found.size == (size[::-1] if turned else size)
+    assert np.abs(np.asarray(found).astype(int) - (10, 200, 90)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "TIFF"])
+def test_other_formats_are_decoded_whole(kind):
+    assert decode(encoded(Image.new("RGB", (400, 300)), kind), 10).size == (400, 300)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_kinds_of_jpeg_are_reduced_too(mode):
+    assert decode(encoded(Image.new(mode, (400, 300)), "JPEG"), 75).size == (100, 75)

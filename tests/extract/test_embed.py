@@ -132,7 +132,7 @@ def test_several_backbones_are_fed_by_one_decode(pictures, cache_dir, monkeypatc
 
     decoded = []
     real = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda data: (decoded.append(1), real(data))[1])
+    monkeypatch.setattr(pipeline, "decode", lambda *given: (decoded.append(1), real(*given))[1])
     first, second = FakeBackbone(batch_size=4), FakeBackbone(weights="0" * 64, batch_size=3, crop=4)
     done = fill(read_manifest(pictures), [first, second])
     assert [one.computed for one in done] == [10, 10]

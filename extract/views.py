@@ -1,0 +1,114 @@
+"""Views: from an upright RGB image to what a network sees of it. View 0 is the centre crop, all others are random.
+
+A random view follows from the image's key and the view's number alone, so it is the same in every run, on every
+machine, and whatever else is computed beside it.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance
+
+from ..cache.recipe import Input, Transform
+
+AREA = (0.08, 1.0)  # share of the image that a random crop covers
+RATIO = (3 / 4, 4 / 3)  # width over height
+ATTEMPTS = 10
+COLOUR = (0.6, 1.4)  # factors of brightness, contrast and saturation
+
+# More than this many times as long as wide: resizing all of it to a given width would take any amount of memory.
+_LONGEST = 32
+
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]:
+    """Return a view of an image.
+
+    Parameters
+    ----------
+    image
+        As :func:`fc7.extract.decode.decode` returns it.
+    wanted
+        Which view, and for which transform.
+    key
+        The sha256 of the image's bytes: the seed.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(crop, crop, 3)`` uint8.
+    """
+    if not wanted.view:
+        return centre_crop(image, wanted.transform)
+    rng = np.random.default_rng([int.from_bytes(key), wanted.view])
+    return augmented(image, wanted.transform, rng, colour=True)
+
+
+def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
+    """Resize the shorter side and crop the centre, as torchvision does on a PIL image.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(crop, crop, 3)`` uint8.
+    """
+    image = _middle(image)
+    short, long = sorted(image.size)
+    stretched = int(transform.resize * long / short)
+    size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
+    resized = image.resize(size, _RESAMPLING[transform.interpolation]) if image.size != size else image
+    left = round((size[0] - transform.crop) / 2)
+    top = round((size[1] - transform.crop) / 2)
+    return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop)))
+
+
+def augmented(
+    image: Image.Image, transform: Transform, rng: np.random.Generator, *, colour: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Return a random crop, resized to ``(crop, crop, 3)`` uint8, mirrored half of the time.
+
+    The distribution is that of torchvision's ``RandomResizedCrop`` (Szegedy et al. 2015) and ``RandomHorizontalFlip``,
+    with ``ColorJitter(0.4, 0.4, 0.4)`` where colour is asked for (as ResNets are trained in fb.resnet.torch). The
+    generator is numpy's, so that nothing depends on the order in which threads decode.
+    """
+    box = _box(image.width, image.height, rng)
+    cut = image.resize((transform.crop, transform.crop), _RESAMPLING[transform.interpolation], box=box)
+    if colour:
+        cut = _coloured(cut, rng)
+    pixels = np.asarray(cut)
+    return np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
+
+
+def _coloured(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    enhancers = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+    factors = rng.uniform(*COLOUR, len(enhancers))
+    for number in rng.permutation(len(enhancers)):
+        image = enhancers[number](image).enhance(float(factors[number]))
+    return image
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """Cut the ends off an image that is all length; the crop takes its centre anyway."""
+    longest = _LONGEST * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    for _ in range(ATTEMPTS):
+        area = width * height * rng.uniform(*AREA)
+        ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+            return left, top, left + w, top + h
+    # No crop fits a very long image: the centre, with the nearest ratio allowed.
+    w = min(width, round(height * RATIO[1]))
+    h = min(height, round(width / RATIO[0]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
