@@ -10,7 +10,8 @@ from ..cache.recipe import Recipe
 from ..cache.store import Store
 from .manifest import Manifest, Reject
 
-STAGES = ("total", "hash", "load", "decode", "wait", "forward", "commit")
+WORK = ("decode", "forward", "commit")  # of several threads, summed
+STAGES = ("total", "hash", "load", *WORK, "wait")
 
 
 @dataclass
@@ -24,8 +25,8 @@ class Extraction:
     computed, reused
         Rows made in this run; rows that the cache already had. ``ok = computed + reused``.
     seconds
-        Per stage: ``total``, ``hash``, ``load`` (of weights), ``decode`` (summed over threads), ``wait`` (for decoded
-        images), ``forward``, ``commit`` (beside the others).
+        Per stage: ``total``, ``hash``, ``load`` (of weights), and summed over threads ``decode``, ``forward``,
+        ``commit`` and ``wait`` (nothing to do).
     """
 
     recipe: Recipe
@@ -74,8 +75,10 @@ class Extraction:
         total = self.seconds["total"]
         if not self.computed:
             return f"{total:.2f} s; nothing to compute"
-        stages = ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items() if name != "total")
-        return f"{total:.1f} s, {self.computed / total:.0f} images/s; seconds: {stages}"
+        threads = sum(self.seconds[name] for name in (*WORK, "wait")) or 1.0
+        shares = ", ".join(f"{name} {self.seconds[name] / threads:.0%}" for name in (*WORK, "wait"))
+        before = f"hash {self.seconds['hash']:.1f} s, load {self.seconds['load']:.1f} s"
+        return f"{total:.1f} s, {self.computed / total:.0f} images/s; {before}; the rest: {shares}"
 
 
 class Clock:
@@ -93,6 +96,11 @@ class Clock:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+    @property
+    def busy(self) -> float:
+        """Seconds that threads have worked."""
+        return sum(self.seconds[stage] for stage in WORK)
 
     def stop(self) -> None:
         """Record the total."""

@@ -47,6 +47,9 @@ class Architecture:
         Billions of multiply-adds for one image: how much work a unit is.
     transform
         Of the default weights.
+    batch
+        Images in one forward pass that are fastest on a core: more where fully connected layers read many parameters
+        for each batch, fewer where feature maps are large.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Architecture:
     megabytes: float
     gmacs: float
     transform: Transform = field(default=Transform())
+    batch: int = 16
 
     def layer(self, name: str) -> Layer:
         """Return where a layer is tapped.
@@ -131,7 +135,7 @@ def _pooled(node: str, channels: int) -> dict[str, Layer]:
 
 
 def _classic(
-    name: str, pool5: int, conv: int, fc6: str, fc7: str, file: str, megabytes: float, gmacs: float
+    name: str, pool5: int, conv: int, fc6: str, fc7: str, file: str, megabytes: float, gmacs: float, batch: int
 ) -> Architecture:
     """Return AlexNet's or a VGG's row; fc6 and fc7 are tapped after ReLU."""
     layers = {
@@ -141,14 +145,14 @@ def _classic(
         **_pooled("features", conv),
         "logits": Layer("classifier.6", 1000),
     }
-    return Architecture(name, layers, "fc7", file, megabytes, gmacs)
+    return Architecture(name, layers, "fc7", file, megabytes, gmacs, batch=batch)
 
 
 KNOWN = {
     row.name: row
     for row in (
-        _classic("alexnet", 9216, 256, "classifier.2", "classifier.5", "alexnet-owt-7be5be79.pth", 233.1, 0.714),
-        _classic("vgg16", 25088, 512, "classifier.1", "classifier.4", "vgg16-397923af.pth", 527.8, 15.47),
+        _classic("alexnet", 9216, 256, "classifier.2", "classifier.5", "alexnet-owt-7be5be79.pth", 233.1, 0.714, 16),
+        _classic("vgg16", 25088, 512, "classifier.1", "classifier.4", "vgg16-397923af.pth", 527.8, 15.47, 8),
         Architecture(
             "squeezenet1_1",
             {**_pooled("features", 512), "logits": Layer("flatten", 1000)},
@@ -156,6 +160,7 @@ KNOWN = {
             "squeezenet1_1-b8a52dc0.pth",
             4.7,
             0.349,
+            batch=8,
         ),
     )
 }

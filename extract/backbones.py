@@ -1,5 +1,6 @@
 """Backbones: a frozen network, tapped at one layer or several, that turns batches of pixels into vectors."""
 
+import logging
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
+
+logger = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "bf16")
 MAX_VIEWS = 100
@@ -41,8 +44,10 @@ class Backbone:
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     batch_size
-        Images in one forward pass; by default chosen for the device. Always the same within a run: the last batch is
-        padded, so that a resumed run gives the same bits.
+        Images in one forward pass; by default 128 on CUDA, else `usual_batch`. Always the same within a run: the last
+        batch is padded, so that a resumed run gives the same bits.
+    usual_batch
+        What `batch_size` is on a processor unless it is given.
     gmacs
         Billions of multiply-adds for one image.
     views
@@ -57,13 +62,15 @@ class Backbone:
         weights_source: str,
         device: str = "auto",
         batch_size: int | None = None,
+        usual_batch: int = 16,
         gmacs: float = 1.0,
         views: int = 0,
     ) -> None:
         self.recipes = tuple(recipes)
         self.views = views
         self.weights_source = weights_source
-        self._network, self._device, self._batch_size, self._gmacs = network, device, batch_size, gmacs
+        self._network, self._device, self._gmacs = network, device, gmacs
+        self._batch_size, self._usual_batch = batch_size, usual_batch
 
     @property
     def name(self) -> str:
@@ -77,7 +84,7 @@ class Backbone:
     @property
     def batch_size(self) -> int:
         """Images in one forward pass."""
-        return self._batch_size or (128 if self.device.type == "cuda" else 32)
+        return self._batch_size or (128 if self.device.type == "cuda" else self._usual_batch)
 
     @property
     def unit_rows(self) -> int:
@@ -111,10 +118,17 @@ class Backbone:
         """The module, on its device, channels last, from pixels to vectors."""
         import torch
 
-        from .network import Normalised
+        from .network import Normalised, has_bfloat16
 
-        module = Normalised(self._network(), self.recipes[0].transform).eval().requires_grad_(False)
-        return module.to(self.device).to(memory_format=torch.channels_last)
+        bf16 = self.recipes[0].precision == "bf16"
+        if bf16 and self.device.type == "cpu" and not has_bfloat16():
+            logger.warning("This processor has no bfloat16 instructions: --precision fp32 is faster here.")
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        module = Normalised(self._network(), self.recipes[0].transform, dtype).eval().requires_grad_(False)
+        module = module.to(self.device).to(memory_format=torch.channels_last)
+        if self.device.type == "cpu":
+            module.pack(self.batch_size)
+        return module
 
     def load(self) -> None:
         """Read the parameters now instead of at the first batch."""
@@ -137,9 +151,7 @@ class Backbone:
 
         from .network import exact_float32
 
-        bf16 = self.recipes[0].precision == "bf16"
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
-        with torch.inference_mode(), exact_float32(), autocast:
+        with torch.inference_mode(), exact_float32():
             pixels = torch.from_numpy(batch)
             if self.device.type == "cuda":
                 pixels = pixels.pin_memory()
@@ -230,6 +242,7 @@ def load_backbone(
         weights_source=source.source,
         device=device,
         batch_size=batch_size,
+        usual_batch=net.batch,
         gmacs=net.gmacs,
         views=views,
     )

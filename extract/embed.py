@@ -48,7 +48,7 @@ def extract(
     cache
         Directory; default ``$FC7_CACHE`` or the user's cache folder.
     workers
-        Decoding threads; default one per core.
+        Threads that decode and compute; default one per core.
     progress
         Called with a stage, images done and images to do.
 

@@ -2,10 +2,11 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.fx import GraphModule
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from ..cache.recipe import Transform
@@ -65,21 +66,36 @@ class Tapped(torch.nn.Module):
 
 
 class Normalised(torch.nn.Module):
-    """A network that takes pixels: ``(B, H, W, 3)`` uint8 RGB, normalised on the device as the transform says."""
+    """A network that takes pixels: ``(B, H, W, 3)`` uint8 RGB, normalised on the device as the transform says.
 
-    def __init__(self, network: torch.nn.Module, transform: Transform) -> None:
+    Parameters
+    ----------
+    dtype
+        Of the network's parameters and arithmetic; the pixels are normalised in float32. Parameters are cast here,
+        once: autocast would do it again in each forward pass.
+    """
+
+    def __init__(self, network: torch.nn.Module, transform: Transform, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.network = network
+        self.network = network.to(dtype)
+        self.dtype, self.crop = dtype, transform.crop
         self.register_buffer("mean", torch.tensor(transform.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(transform.std).view(3, 1, 1), persistent=False)
 
     mean: torch.Tensor
     std: torch.Tensor
 
+    def pack(self, batch: int) -> None:
+        """Make it fast on a processor, for this batch size, where that is possible."""
+        from .packed import is_available, pack
+
+        if isinstance(self.network, Tapped) and is_available():
+            pack(self.network.cut, (batch, 3, self.crop, self.crop))
+
     def forward(self, pixels: torch.Tensor) -> Any:
         """Return what the network returns."""
         images = pixels.permute(0, 3, 1, 2).float().div_(255)  # NHWC seen as NCHW is channels_last: no copy
-        return self.network(images.sub_(self.mean).div_(self.std))
+        return self.network(images.sub_(self.mean).div_(self.std).to(self.dtype))
 
 
 def with_classes(
@@ -137,15 +153,21 @@ def _pool(outputs: torch.Tensor, how: str) -> torch.Tensor:
     return outputs.flatten(1)
 
 
+def has_bfloat16() -> bool:
+    """Return whether the processor has instructions for products of bfloat16; torch emulates them where it has not."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+
+
 def _like(layer: torch.nn.Linear | torch.nn.Conv2d, outputs: int) -> torch.nn.Module:
     if isinstance(layer, torch.nn.Linear):
         return torch.nn.Linear(layer.in_features, outputs)
     return torch.nn.Conv2d(layer.in_channels, outputs, kernel_size=1)
 
 
-def _cut(net: Architecture, taps: Sequence[Layer]) -> torch.nn.Module:
+def _cut(net: Architecture, taps: Sequence[Layer]) -> GraphModule:
     nodes = list(dict.fromkeys(tap.node for tap in taps))
-    cut: torch.nn.Module = create_feature_extractor(net.skeleton(), nodes, suppress_diff_warning=True)
+    cut: GraphModule = create_feature_extractor(net.skeleton(), nodes, suppress_diff_warning=True)
     return cut.eval()
 
 
@@ -160,6 +182,16 @@ def _require_size(net: Architecture, layers: Sequence[str], cut: torch.nn.Module
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"{net.name} {', '.join(layers)} cannot take --image-size {crop}: {reason}") from error
+
+
+@contextlib.contextmanager
+def each_with(threads: int) -> Iterator[Callable[[], None]]:
+    """Let workers compute with so many threads each; yields what each of them calls first."""
+    before = torch.get_num_threads()
+    try:
+        yield lambda: torch.set_num_threads(threads)
+    finally:
+        torch.set_num_threads(before)  # also the part of it that belongs to all threads of the process
 
 
 @contextlib.contextmanager

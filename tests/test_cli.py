@@ -561,7 +561,7 @@ def test_ctrl_c_is_130_and_keeps_what_was_computed(fc7, fc7_json, tmp_path, monk
             raise KeyboardInterrupt
         return forward(self, batch)
 
-    words = ["extract", clean, *SQUEEZENET, "--cache", tmp_path / "cache"]
+    words = ["extract", clean, *SQUEEZENET, "--workers", 1, "--cache", tmp_path / "cache"]
     with monkeypatch.context() as patch:
         patch.setattr(Backbone, "forward", interrupted)
         code, out, err = fc7(*words)

@@ -1,0 +1,48 @@
+"""Memory that is kept between batches, so that the system need not clear it anew for each.
+
+glibc gives every large block back to the system when it is freed, and gets it back, page by page and cleared, for the
+next layer. For networks with large feature maps that costs as much as the arithmetic (docs/extraction.md).
+"""
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Iterator
+
+# Parameters of mallopt(3), with glibc's defaults.
+_TRIM_THRESHOLD, _TRIM_DEFAULT = -1, 128 * 1024
+_MMAP_MAX, _MMAP_DEFAULT = -4, 65536
+_ALL = 2**31 - 1
+
+_lock = threading.Lock()
+_users = 0
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Keep freed memory in this process until the end of the block. Without glibc nothing changes."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _set(_ALL, 0)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users:
+                _set(_TRIM_DEFAULT, _MMAP_DEFAULT)
+                _trim()
+
+
+def _set(trim_threshold: int, mmap_max: int) -> None:
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_MAX, mmap_max)
+        mallopt(_TRIM_THRESHOLD, trim_threshold)
+
+
+def _trim() -> None:
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,98 @@
+"""Packed networks: on a processor, each convolution or linear layer is one call, its ReLU included.
+
+oneDNN computes on parameters in an order of its own. torch brings them into it in each forward pass and writes the
+result before ReLU reads it again; here both is done once, as torch's compiler does when it freezes a network, but
+without the C++ compiler that it needs. Sums have other last digits than in the plain network.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+from torch.fx.passes.shape_prop import ShapeProp
+
+_OPERATORS = ("_convolution_pointwise", "_reorder_convolution_weight", "_linear_pointwise", "_reorder_linear_weight")
+
+
+class _Convolution(torch.nn.Module):
+    def __init__(self, plain: torch.nn.Conv2d, shape: torch.Size, after: str) -> None:
+        super().__init__()
+        geometry = (list(plain.padding), list(plain.stride), list(plain.dilation), plain.groups)
+        self.arguments: tuple[Any, ...] = (*geometry, after, [], "")
+        self.bias = plain.bias
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(plain.weight, *geometry, list(shape))
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        return torch.ops.mkldnn._convolution_pointwise(inputs, self.weight, self.bias, *self.arguments)
+
+
+class _Linear(torch.nn.Module):
+    def __init__(self, plain: torch.nn.Linear, shape: torch.Size, after: str) -> None:
+        super().__init__()
+        self.bias, self.after = plain.bias, after
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(plain.weight, shape[0])
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        return torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, self.after, [], "")
+
+
+def is_available() -> bool:
+    """Return whether this build of torch has the operators."""
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS)
+
+
+def pack(network: GraphModule, shape: tuple[int, int, int, int]) -> None:
+    """Replace the convolutions and linear layers of a network by packed ones, in place.
+
+    Parameters
+    ----------
+    network
+        On the processor, in eval mode, in the dtype that it computes in.
+    shape
+        Of its input; other ones are computed, too, but slower.
+    """
+    sizes = _shapes(network, shape)
+    for node in list(network.graph.nodes):
+        plain = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(plain, torch.nn.Conv2d | torch.nn.Linear) or not _is_ordinary(plain, sizes[node.name]):
+            continue
+        relu = _relu_after(network, node)
+        after = "relu" if relu else "none"
+        packed: torch.nn.Module
+        if isinstance(plain, torch.nn.Conv2d):
+            packed = _Convolution(plain, sizes[node.name], after)
+        else:
+            packed = _Linear(plain, sizes[node.name], after)
+        network.set_submodule(str(node.target), packed)
+        if relu:
+            relu.replace_all_uses_with(node)
+            network.graph.erase_node(relu)
+    network.recompile()
+
+
+def _shapes(network: GraphModule, shape: tuple[int, int, int, int]) -> dict[str, torch.Size]:
+    """Return the input shape of each node that is a module, without computing."""
+    traced = copy.deepcopy(network).to("meta")
+    with torch.inference_mode():
+        ShapeProp(traced).propagate(torch.empty(shape, device="meta", dtype=next(network.parameters()).dtype))
+    nodes = [node for node in traced.graph.nodes if node.op == "call_module"]
+    return {node.name: node.all_input_nodes[0].meta["tensor_meta"].shape for node in nodes}
+
+
+def _is_ordinary(plain: torch.nn.Conv2d | torch.nn.Linear, shape: torch.Size) -> bool:
+    if isinstance(plain, torch.nn.Linear):
+        return len(shape) == 2
+    return plain.padding_mode == "zeros" and not isinstance(plain.padding, str)
+
+
+def _relu_after(network: GraphModule, node: Node) -> Node | None:
+    """Return the ReLU that is the only reader of a node."""
+    readers = list(node.users)
+    if len(readers) != 1:
+        return None
+    (reader,) = readers
+    if reader.op == "call_module":
+        return reader if isinstance(network.get_submodule(str(reader.target)), torch.nn.ReLU) else None
+    functions = (torch.relu, torch.nn.functional.relu)
+    return reader if reader.op == "call_function" and reader.target in functions else None

@@ -1,0 +1,31 @@
+import ctypes
+import platform
+import resource
+
+import pytest
+
+from fc7.extract.memory import kept
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back at once")
+SIZE = 64 * 2**20
+
+
+def faults():
+    """Return how many pages the system had to map for one large block that is written to and freed."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(SIZE)
+    ctypes.memset(block, 1, SIZE)
+    libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@glibc
+def test_memory_is_kept_inside_the_block_and_given_back_after_it():
+    with kept():
+        faults()
+        with kept():
+            assert faults() < 100
+        assert faults() < 100, "the inner block does not end it"
+    assert faults() >= SIZE // 2**21, "pages of 2 MiB at most"
