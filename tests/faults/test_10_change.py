@@ -33,9 +33,9 @@ class Counting(FakeBackbone):
 def computed(pictures, cache, **options):
     """Extract and return how many images the backbone was given, checked against what the accounting says."""
     backbone = Counting(**options)
-    done = fill(read_manifest(pictures), [backbone], cache=cache)[0]
-    assert backbone.images == done.computed
-    assert done.ok == done.computed + done.reused
+    done = fill(read_manifest(pictures), [backbone], cache=cache)
+    assert backbone.images == sum(view.computed for view in done)
+    assert all(view.ok == view.computed + view.reused for view in done)
     return backbone.images
 
 
@@ -117,7 +117,6 @@ def test_each_field_of_the_recipe_is_a_full_miss_and_nothing_else_is(tmp_path, f
         "dim": 16,
         "weights": "0" * 64,
         "decode": "exact-0",
-        "view": 1,
         "precision": "bf16",
         "dtype": "float32",
     }
@@ -128,13 +127,17 @@ def test_each_field_of_the_recipe_is_a_full_miss_and_nothing_else_is(tmp_path, f
         "std": (0.2, 0.2, 0.3),
         "interpolation": "bicubic",
     }
-    assert set(changes) | {"transform"} == {field.name for field in fields(Recipe)}, "a new field needs a change here"
+    apart = {"transform", "view"}
+    assert set(changes) | apart == {field.name for field in fields(Recipe)}, "a new field needs a change here"
     assert set(transforms) == {field.name for field in fields(Transform)}
     others = [replace(base, **{name: value}) for name, value in changes.items()]
     others += [replace(base, transform=replace(base.transform, **{name: value})) for name, value in transforms.items()]
     for recipe in others:
         assert computed(pictures, cache, recipe=recipe) == 6, recipe
         assert computed(pictures, cache, recipe=recipe) == 0
+    for views in (1, 2):
+        assert computed(pictures, cache, views=views) == 6, "the view that is new"
+        assert computed(pictures, cache, views=views) == 0
     assert computed(pictures, cache) == 0
     for size in (1, 3, 64):
         assert computed(pictures, cache, batch_size=size) == 0
@@ -142,6 +145,6 @@ def test_each_field_of_the_recipe_is_a_full_miss_and_nothing_else_is(tmp_path, f
     assert len(same) == 1
     figure(
         "Another recipe",
-        f"{len(others)} fields changed one by one; batch size changed",
-        f"{len(others)} times all images computed and none reused; for another batch size 0",
+        f"{len(others) + 2} fields changed or views added, one by one; batch size changed",
+        f"{len(others) + 2} times all images computed and none reused; for another batch size 0",
     )
