@@ -1,9 +1,10 @@
 """The batch loop: missing keys -> units -> batches -> pixels -> vectors -> committed shards.
 
-Each of a few threads takes the next batch, decodes it, runs the networks on it, and commits the unit that it completes.
-On a processor that is faster than decoding ahead in some threads and computing with all cores in another: nobody waits
-for anybody, no core is asked for by two, and a network on one core wastes nothing on dividing its work (measured in
-docs/extraction.md). On an accelerator it is what keeps it fed: while one thread's batch is computed, others decode.
+Each of a few threads takes the next image and decodes it; who decodes the last one of a batch runs the networks on it,
+and commits the unit if it is complete, while the others go on with the next batch. On a processor that is faster than
+decoding ahead in some threads and computing with all cores in another: nobody waits for anybody, no core is asked for
+by two, and a network on one core wastes nothing on dividing its work (measured in docs/extraction.md). On an
+accelerator it is what keeps it fed: while one thread's batch is computed, others decode.
 """
 
 import hashlib
@@ -79,12 +80,20 @@ class _Unit:
 
 @dataclass
 class _Batch:
-    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
+    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason.
+
+    Attributes
+    ----------
+    taken, decoded
+        How many keys a thread has taken, and has done with.
+    """
 
     unit: _Unit
     keys: Sequence[bytes]
     jobs: list[_Job]
     pixels: dict[Input, npt.NDArray[np.uint8]]
+    taken: int = 0
+    decoded: int = 0
     rejected: dict[bytes, str] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
 
@@ -127,6 +136,7 @@ class Pipeline:
         self._taking, self._committing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._begun: dict[int, _Unit] = {}  # units that are not committed, by their address
+        self._open: _Batch | None = None  # the batch that is being decoded
         self._done = 0
 
     def run(self, missing: Sequence[bytes], unit_rows: int) -> dict[bytes, str]:
@@ -168,7 +178,7 @@ class Pipeline:
         from .network import each_with, exact_float32
 
         self._done = self._total - sum(len(unit) for unit in units)
-        batches = self._batches(units, left)
+        batches, self._open = self._batches(units, left), None
         start, before = time.perf_counter(), self.clock.busy
         with (
             kept(),
@@ -188,7 +198,7 @@ class Pipeline:
                     "The same command goes on from there."
                 ) from None
             finally:
-                self._stop.set()  # where one thread failed, the others end after their batch
+                self._stop.set()  # where one thread failed, the others end after their image or batch
         self._stop.clear()
         idle = self.workers * (time.perf_counter() - start) - (self.clock.busy - before)
         self.clock.seconds["wait"] += max(idle, 0.0)
@@ -205,16 +215,21 @@ class Pipeline:
         self.progress(self._stage, self._done, self._total)
 
     def _work(self, batches: Iterator[_Batch]) -> None:
-        """Take batches until there are no more."""
+        """Decode images until there are no more; compute each batch that is complete by that."""
         while not self._stop.is_set():
             with self._taking:
-                batch = next(batches, None)
-            if batch is None:
-                return
-            for row in range(len(batch.keys)):
-                self._decode(batch, row)
-            self._embed(batch)
-            self._finish(batch)
+                batch = self._open if self._open and self._open.taken < len(self._open.keys) else next(batches, None)
+                self._open = batch
+                if batch is None:
+                    return
+                row, batch.taken = batch.taken, batch.taken + 1
+            self._decode(batch, row)
+            with self._taking:
+                batch.decoded += 1
+                complete = batch.decoded == len(batch.keys)
+            if complete:
+                self._embed(batch)
+                self._finish(batch)
 
     def _batches(self, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> Iterator[_Batch]:
         """Yield the empty batches of the units that this process may have."""
