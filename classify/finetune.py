@@ -74,7 +74,7 @@ def finetune(
     backbone: str,
     trainable: str = "head",
     *,
-    weights: str = "torchvision",
+    weights: str | None = None,
     training: Training | None = None,
     augment: bool = True,
     precision: str = "fp32",
@@ -131,10 +131,10 @@ def finetune(
     if finished:
         return Tuned(finished, {})
     pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=options.random_state, workers=workers)
-    study = _Study(images, plan, options, recipe, weights, identity, Path(folder) if folder else None)
+    study = _Study(images, plan, options, recipe, net.weights_source, identity, Path(folder) if folder else None)
 
     def build() -> _Module:
-        return _pixel_module(net, recipe, weights, trainable, options.random_state, len(images.classes))
+        return _pixel_module(net, recipe, trainable, options.random_state, len(images.classes))
 
     stage = f"finetune {backbone} {trainable}"
     outcome = study.run(build, pixels, net.device, progress=progress, stage=stage, on_epoch=on_epoch)
@@ -326,19 +326,20 @@ class _Study:
         return self.folder / "checkpoints" / f"{self.identity[:16]}-{number}.pt" if self.folder else None
 
 
-def _pixel_module(net: Backbone, recipe: Recipe, weights: str, trainable: str, seed: int, classes: int) -> _Module:
+def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> _Module:
     from ..extract.network import Normalised
     from ..extract.weights import find_weights
 
     structure = architecture(net.name)
-    module, last, new = with_classes(structure, classes, find_weights(weights, structure), recipe.weights, seed)
+    weights = find_weights(net.weights_source, structure)
+    module, last, new = with_classes(structure, classes, weights, recipe.weights, seed)
     parts = _parts(module, last, trainable, net.name)
     trained = {id(parameter) for part in parts for parameter in part.parameters()}
     frozen = [name for name, parameter in module.named_parameters() if name in new and id(parameter) not in trained]
     if frozen:
         raise UsageError(
             f"--trainable {trainable} leaves {frozen[0]} (and {len(frozen) - 1} more) untrained, but the weights "
-            f"{weights} lack them. Train more (--trainable all), or name complete weights."
+            f"{weights.source} lack them. Train more (--trainable all), or name complete weights."
         )
     whole = Normalised(module, recipe.transform).to(memory_format=torch.channels_last)
     return _Module(whole, parts, frozenset(f"network.{name}" for name in new), _started(new, last))

@@ -10,7 +10,7 @@ import numpy as np
 from ..cache.recipe import DECODES
 from ..cache.store import Store
 from ..errors import BundleError, DataError
-from ..extract.backbones import Backbone, load_backbone
+from ..extract.backbones import OWN, Backbone, load_backbone
 from ..extract.embed import fill
 from ..extract.manifest import Image, Manifest, refusal
 from ..extract.progress import Progress, silent
@@ -46,6 +46,7 @@ def predict(
     bundle: Bundle,
     images: Sequence[Path | str],
     *,
+    backbone: Backbone | None = None,
     weights: str | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -61,6 +62,8 @@ def predict(
         From :meth:`fc7.classify.Bundle.load`.
     images
         Files and folders. A file that is no acceptable image is answered with the reason.
+    backbone
+        The one that the head was fitted on, where it is a module of your own; others are found by their name.
     weights
         Where to find the backbone's weights if not where they were; they must be the same bytes.
     device, batch_size, cache, workers, progress
@@ -78,21 +81,9 @@ def predict(
     manifest = Manifest(Path(), tuple(image for image in named if image.path not in refused), bundle.classes)
     if not named:
         raise DataError(f"There are no images in {', '.join(str(image) for image in images)}.")
-    recipe = bundle.recipe
-    backbone = load_backbone(
-        recipe.backbone,
-        recipe.layer,
-        weights=weights or bundle.weights_source,
-        precision=recipe.precision,
-        dtype=recipe.dtype,
-        decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
-        image_size=(recipe.transform.crop, recipe.transform.resize),
-        views=bundle.views,
-        device=device,
-        batch_size=batch_size,
-        cache=cache,
-        progress=progress,
-    )
+    if backbone is None:
+        machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
+        backbone = _find_backbone(bundle, weights or bundle.weights_source, machine)
     _require_same(bundle, backbone)
     done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)
     reasons = refused | {reject.path: reject.reason for view in done for reject in view.rejects}
@@ -102,6 +93,26 @@ def predict(
     views = [bundle.predict_proba(store.rows(keys)) for store in stores] if keys else []
     answers = dict(zip(kept, np.mean(views, axis=0) if keys else [], strict=True))
     return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in named]
+
+
+def _find_backbone(bundle: Bundle, weights: str, machine: dict[str, Any]) -> Backbone:
+    recipe = bundle.recipe
+    if weights == OWN:
+        raise BundleError(
+            f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python: "
+            "bundle.predict(images, backbone=Backbone(module, transform, layer))"
+        )
+    return load_backbone(
+        recipe.backbone,
+        recipe.layer,
+        weights=weights,
+        precision=recipe.precision,
+        dtype=recipe.dtype,
+        decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
+        image_size=(recipe.transform.crop, recipe.transform.resize),
+        views=bundle.views,
+        **machine,
+    )
 
 
 def _answer(bundle: Bundle, path: str, row: Any, reasons: dict[str, str]) -> Prediction:

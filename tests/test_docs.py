@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes import draw
+from faults.document import BEGIN, END
 
 import fc7
 from fc7 import cli
@@ -67,3 +68,12 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_changelog_knows_this_version():
     assert f"## {fc7.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_reliability_has_the_figures_of_a_full_run():
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    figures = text.partition(BEGIN)[2].partition(END)[0]
+    assert figures.count("\n|") > 20
+    assert "200 SIGKILLs of an extraction" in figures
+    assert "500 disks" in figures
+    assert int(re.search(r"(\d+) steps of a state machine", figures)[1]) >= 1000

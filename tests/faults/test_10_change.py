@@ -25,7 +25,8 @@ class Counting(FakeBackbone):
         self.images = 0
 
     def forward(self, batch):
-        self.images += int(batch.any(axis=(1, 2, 3)).sum())
+        with self.counting:
+            self.images += int(batch.any(axis=(1, 2, 3)).sum())
         vectors = super().forward(batch)[0]
         return [vectors if self.recipes[0].dim == 12 else np.tile(vectors, 2)[:, : self.recipes[0].dim]]
 

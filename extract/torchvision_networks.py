@@ -1,0 +1,77 @@
+"""torchvision's classification networks: their names, how one is made, and what its default weights need."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..cache.recipe import Transform
+from ..errors import UsageError
+from .architectures import DOWNLOADS, KNOWN, About
+
+SOURCE = "torchvision"
+
+# What torchvision sets when it is given weights; without it the pretrained parameters meet another input.
+_CONSTRUCTED = {
+    "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": False},
+    "inception_v3": {"transform_input": True, "init_weights": False, "aux_logits": False},
+}
+
+
+def names() -> list[str]:
+    """Return the names of all of them."""
+    import torchvision.models
+
+    return list(torchvision.models.list_models(torchvision.models))
+
+
+def construct(name: str) -> Any:
+    """Return the network with initialised parameters, in eval mode.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name.
+    """
+    import torchvision.models
+
+    _require(name)
+    return torchvision.models.get_model(name, weights=None, **_CONSTRUCTED.get(name, {})).eval()
+
+
+def skeleton(name: str) -> Any:
+    """Return the network without storage for its parameters where its constructor allows that."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return construct(name)
+    except NotImplementedError:  # a constructor that computes with its parameters (RegNet)
+        return construct(name)
+
+
+def about(name: str) -> About:
+    """Return what belongs to the default weights."""
+    _require(name)
+    weights = published(name).DEFAULT
+    preset = weights.transforms()
+    sizes, mean, std = (preset.resize_size[0], preset.crop_size[0]), tuple(preset.mean), tuple(preset.std)
+    transform = Transform(*sizes, mean, std, preset.interpolation.value)
+    return About(weights.url.removeprefix(DOWNLOADS), weights.meta["_file_size"], weights.meta["_ops"], transform)
+
+
+def published(name: str) -> Any:
+    """Return torchvision's enum of a network's weights."""
+    import torchvision.models
+
+    return torchvision.models.get_model_weights(name)
+
+
+def tracer() -> Mapping[str, Any]:
+    """Return what torch.fx needs to know to follow the forward passes."""
+    return {}
+
+
+def _require(name: str) -> None:
+    if name not in names():
+        raise UsageError(
+            f"There is no backbone {name!r}. Known: {', '.join(KNOWN)}; all others: fc7 backbones --all, or timm:NAME"
+        )

@@ -1,0 +1,105 @@
+"""Networks of timm, by name."""
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from fc7.errors import MissingExtra, UsageError, WeightsError
+from fc7.extract import load_backbone
+from fc7.extract import timm_networks as module
+from fc7.extract.architectures import architecture
+
+timm = pytest.importorskip("timm", reason="timm is not installed (the extra fc7[timm])")
+
+# One whose last linear layer torch.fx looks into, one with constants of its own, one of convolutions.
+NAMES = ["mobilenetv3_small_050", "swin_tiny_patch4_window7_224", "resnet18"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_are_what_timm_returns(name, cache_dir):
+    backbone = load_backbone(
+        f"timm:{name}", ["penultimate", "logits"], weights="random:1", device="cpu", batch_size=2, dtype="float32"
+    )
+    transform = backbone.recipes[0].transform
+    pixels = np.random.default_rng(0).integers(0, 256, (2, transform.crop, transform.crop, 3), dtype=np.uint8)
+    ours = backbone.forward(pixels)
+    net = timm.create_model(name, pretrained=False).eval()
+    net.load_state_dict(architecture(f"timm:{name}").initialise(1))
+    images = (torch.from_numpy(pixels) / 255 - torch.tensor(transform.mean)) / torch.tensor(transform.std)
+    with torch.inference_mode():
+        maps = net.forward_features(images.permute(0, 3, 1, 2))
+        theirs = net.forward_head(maps, pre_logits=True), net.forward_head(maps)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other.numpy(), atol=1e-4 * float(other.abs().max()))
+
+
+def test_a_network_without_classes_ends_in_its_embedding(cache_dir):
+    layers = architecture("timm:vit_small_patch14_dinov2").layers
+    assert layers["penultimate"].dim == layers["logits"].dim == 384
+
+
+def test_the_transform_is_that_of_timms_own_evaluation():
+    from timm.data import create_transform, resolve_model_data_config
+
+    from fc7.extract.transforms import read_transform
+
+    for name in ("resnet18.a1_in1k", "vit_tiny_patch16_224"):
+        config = resolve_model_data_config(timm.create_model(name, pretrained=False))
+        assert architecture(f"timm:{name}").transform == read_transform(create_transform(**config))
+
+
+def test_weights_are_the_hubs_safetensors_and_nothing_else(cache_dir, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    net = architecture("timm:resnet18.a1_in1k")
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors.torch.save(net.initialise(5)))
+    asked = []
+
+    def download(repository, file):
+        asked.append((repository, file))
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    backbone = load_backbone("timm:resnet18.a1_in1k", device="cpu", batch_size=1)
+    assert asked == [("timm/resnet18.a1_in1k", "model.safetensors")]
+    assert backbone.weights_source == "timm"
+    pixels = np.zeros((1, 224, 224, 3), np.uint8)
+    seeded = load_backbone("timm:resnet18.a1_in1k", weights="random:5", device="cpu", batch_size=1)
+    np.testing.assert_array_equal(backbone.forward(pixels)[0], seeded.forward(pixels)[0])
+
+
+def test_without_network_the_ways_on_are_named(cache_dir, monkeypatch):
+    import huggingface_hub
+
+    def fail(*_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    with pytest.raises(WeightsError, match=r"timm/resnet18\.\S+ are not on this machine .* no route .* file:PATH"):
+        load_backbone("timm:resnet18")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("timm:nothing", {}, "no backbone 'timm:nothing' in timm"),
+        ("timm:resnet18", {"weights": "torchvision"}, "not one of timm, file:PATH"),
+        ("alexnet", {"weights": "timm"}, r"not one of torchvision\[:NAME\]"),
+    ],
+)
+def test_unknown_names_and_sources(name, options, message, cache_dir):
+    with pytest.raises(UsageError, match=message):
+        load_backbone(name, **options)
+
+
+def test_without_timm_the_extra_is_named(monkeypatch):
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(module, "import_module", absent)
+    with pytest.raises(MissingExtra, match=r"pip install 'fc7\[timm\]'"):
+        module.construct("timm:resnet18")
