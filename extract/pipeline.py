@@ -8,6 +8,7 @@ accelerator it is what keeps it fed: while one thread's batch is computed, other
 """
 
 import hashlib
+import logging
 import os
 import platform
 import threading
@@ -32,6 +33,8 @@ from .decode import decode, in_turn, read_image_bytes
 from .memory import kept
 from .progress import Progress, silent
 from .views import view
+
+logger = logging.getLogger(__name__)
 
 POLL = 0.2  # seconds between two looks at units that another process has claimed, and at the progress
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
@@ -84,6 +87,8 @@ class _Batch:
 
     Attributes
     ----------
+    encoded
+        Files that the device is to decode, by their row.
     taken, decoded
         How many keys a thread has taken, and has done with.
     """
@@ -92,6 +97,7 @@ class _Batch:
     keys: Sequence[bytes]
     jobs: list[_Job]
     pixels: dict[Input, npt.NDArray[np.uint8]]
+    encoded: dict[int, bytes] = field(default_factory=dict)
     taken: int = 0
     decoded: int = 0
     rejected: dict[bytes, str] = field(default_factory=dict)
@@ -133,8 +139,11 @@ class Pipeline:
                 first = sum(len(job.stores) for job in self._jobs)
                 self._jobs.append(_Job(backbone, backbone.recipes_of(number)[0].input, first))
         self._batch_rows = max(backbone.batch_size for backbone in backbones)
+        # Zeros after them fill the last forward pass of a backbone with another batch size.
+        self._room = max(-(-self._batch_rows // one.batch_size) * one.batch_size for one in backbones)
         self._taking, self._committing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
+        self._on_device = any(job.input.decode == DECODES["nvjpeg"] for job in self._jobs)
         self._begun: dict[int, _Unit] = {}  # units that are not committed, by their address
         self._open: _Batch | None = None  # the batch that is being decoded
         self._done = 0
@@ -245,7 +254,7 @@ class Pipeline:
                 part = keys[start : start + size]
                 jobs = [job for job in self._jobs if any(self.stores[number].missing(part) for number in job.stores)]
                 sides = {job.input: job.input.transform.crop for job in jobs}
-                pixels = {wanted: np.zeros((size, side, side, 3), np.uint8) for wanted, side in sides.items()}
+                pixels = {wanted: np.zeros((self._room, side, side, 3), np.uint8) for wanted, side in sides.items()}
                 yield _Batch(unit, part, jobs, pixels)
 
     def _name(self, keys: Sequence[bytes]) -> str:
@@ -260,9 +269,12 @@ class Pipeline:
                 data = read_image_bytes(self.files[key])
                 if hashlib.sha256(data).digest() != key:
                     raise OSError(0, "changed while it was being read")
-                images = {side: decode(data, side) for side in {_needed(wanted) for wanted in batch.pixels}}
-                for wanted, pixels in batch.pixels.items():
-                    pixels[row] = view(images[_needed(wanted)], wanted, key)
+                if self._on_device and _left_to_device(data):
+                    batch.encoded[row] = data
+                wanted = [one for one in batch.pixels if row not in batch.encoded or one.decode != DECODES["nvjpeg"]]
+                images = {side: decode(data, side) for side in {_needed(one) for one in wanted}}
+                for one in wanted:
+                    batch.pixels[one][row] = view(images[_needed(one)], one, key)
         except OSError as error:
             batch.unreadable[key] = f"not readable: {error.strerror}"
         except ImageRejected as error:
@@ -272,10 +284,31 @@ class Pipeline:
     def _embed(self, batch: _Batch) -> None:
         for job in batch.jobs:
             start = time.perf_counter()
-            vectors = _forward(job.backbone, batch.pixels[job.input], len(batch.keys))
+            pixels = self._decoded_on_device(batch, job) if job.input.decode == DECODES["nvjpeg"] else None
+            vectors = _forward(job.backbone, batch.pixels[job.input] if pixels is None else pixels, len(batch.keys))
             for number, matrix in zip(job.stores, vectors, strict=True):
                 self._take_rows(batch, number, matrix)
             self._spent("forward", time.perf_counter() - start, batch, job)
+
+    def _decoded_on_device(self, batch: _Batch, job: _Job) -> Any:
+        """Return a batch on the device, with what was left to it; what it cannot decode, the processor decodes."""
+        import torch
+
+        from .nvjpeg import fill_rows
+
+        rows = batch.pixels[job.input]
+        try:
+            pixels = torch.from_numpy(rows).to(job.backbone.device)
+            fill_rows(pixels, batch.encoded, job.input.transform)
+        except RuntimeError as error:
+            logger.debug("decoded by the processor: %s", error)
+            for row, data in batch.encoded.items():
+                try:
+                    rows[row] = view(decode(data), job.input, batch.keys[row])
+                except ImageRejected as reason:
+                    batch.rejected[batch.keys[row]] = str(reason)
+            return rows
+        return pixels
 
     def _take_rows(self, batch: _Batch, number: int, matrix: npt.NDArray[np.float32]) -> None:
         """Take the rows that a store does not have; those that are not finite are rejected."""
@@ -358,13 +391,14 @@ def _needed(wanted: Input) -> int | None:
     return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None
 
 
-def _forward(backbone: Backbone, pixels: npt.NDArray[np.uint8], rows: int) -> list[npt.NDArray[np.float32]]:
-    """Run a backbone in its own batch size over a decoded batch that may be larger, padding the last one with zeros."""
+def _left_to_device(data: bytes) -> bool:
+    from .nvjpeg import takes
+
+    return takes(data)
+
+
+def _forward(backbone: Backbone, pixels: Any, rows: int) -> list[npt.NDArray[np.float32]]:
+    """Run a backbone in its own batch size over a decoded batch that may be larger and has zeros after its rows."""
     size = backbone.batch_size
-    parts = []
-    for start in range(0, rows, size):
-        part = pixels[start : start + size]
-        if len(part) < size:
-            part = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.uint8)])
-        parts.append(backbone.forward(part))
+    parts = [backbone.forward(pixels[start : start + size]) for start in range(0, rows, size)]
     return [np.concatenate(layer)[:rows] for layer in zip(*parts, strict=True)]

@@ -1,0 +1,54 @@
+"""Decoding on a CUDA device: JPEGs by nvJPEG, a batch at a time, resized and cropped where they are needed.
+
+Its pixels differ by a grey level here and there from those of the processor's library, so this is a rule of its own in
+the recipe. What is no ordinary JPEG, or may be damaged, is left to the processor, which knows what to say of it.
+"""
+
+import io
+from collections.abc import Mapping
+
+import torch
+from PIL import ExifTags, Image
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms.v2 import functional
+
+from ..cache.recipe import Transform
+from .decode import MAX_BYTES, MAX_PIXELS
+
+_MODES = ("RGB", "L")
+_END = b"\xff\xd9"  # of every JPEG that is whole
+
+
+def takes(data: bytes) -> bool:
+    """Return whether a file is a JPEG of ordinary colours and size, upright and with its end."""
+    if len(data) > MAX_BYTES or _END not in data[-64:]:
+        return False
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            return upright and image.mode in _MODES and image.width * image.height <= MAX_PIXELS
+    except Exception:  # whatever is wrong with it, the processor's decoder finds it again and gives the reason
+        return False
+
+
+def fill_rows(pixels: torch.Tensor, files: Mapping[int, bytes], transform: Transform) -> None:
+    """Decode files to rows of a batch, on the batch's device.
+
+    Parameters
+    ----------
+    pixels
+        ``(B, crop, crop, 3)`` uint8, changed in place.
+    files
+        The bytes of a JPEG by the number of its row.
+
+    Raises
+    ------
+    RuntimeError
+        One of them cannot be decoded.
+    """
+    encoded = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files.values()]
+    images = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=pixels.device)
+    how = functional.InterpolationMode(transform.interpolation)
+    for row, image in zip(files, images, strict=True):
+        resized = functional.resize(image, [transform.resize], interpolation=how, antialias=True)
+        pixels[row] = functional.center_crop(resized, [transform.crop]).permute(1, 2, 0)
