@@ -129,11 +129,11 @@ def test_nothing_usable_is_an_error_not_an_empty_result(tmp_path, cache_dir, fak
 
 
 def test_several_backbones_are_fed_by_one_decode(pictures, cache_dir, monkeypatch):
-    from fc7.extract import pipeline
+    from fc7.extract import batch
 
     decoded = []
-    real = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda *given: (decoded.append(1), real(*given))[1])
+    real = batch.decode
+    monkeypatch.setattr(batch, "decode", lambda *given: (decoded.append(1), real(*given))[1])
     first, second = FakeBackbone(batch_size=4), FakeBackbone(weights="0" * 64, batch_size=3, crop=4)
     done = fill(read_manifest(pictures), [first, second])
     assert [one.computed for one in done] == [10, 10]

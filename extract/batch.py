@@ -1,0 +1,180 @@
+"""Batches on their way: images of one unit are decoded, embedded, and collected until the unit can be committed."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cache.recipe import DECODES, Input, Recipe
+from ..cache.shard import Shard
+from ..cache.store import Store
+from ..errors import ImageRejected
+from .backbones import Backbone
+from .decode import decode, in_turn, read_image_bytes
+from .views import view
+
+logger = logging.getLogger(__name__)
+
+
+class Job(NamedTuple):
+    """One backbone on one input: what is to be computed of a batch. ``first`` is the number of its first store."""
+
+    backbone: Backbone
+    input: Input
+    first: int
+
+    @property
+    def stores(self) -> range:
+        """The numbers of its stores, one per layer."""
+        return range(self.first, self.first + len(self.backbone.recipes))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the device decodes."""
+        return self.input.decode == DECODES["nvjpeg"]
+
+
+@dataclass
+class Unit:
+    """Rows on their way to one shard per store.
+
+    Attributes
+    ----------
+    left
+        Batches that are not finished.
+    rows, rejected
+        By store.
+    seconds
+        By store: of all threads, what its rows cost.
+    """
+
+    keys: Sequence[bytes]
+    left: int
+    rows: list[dict[bytes, npt.NDArray[Any]]]
+    rejected: list[dict[bytes, str]]
+    seconds: list[float]
+
+    @classmethod
+    def of(cls, keys: Sequence[bytes], batches: int, stores: int) -> "Unit":
+        """Return an empty one."""
+        return cls(keys, batches, [{} for _ in range(stores)], [{} for _ in range(stores)], [0.0] * stores)
+
+    def take(self, number: int, store: Store, batch: "Batch", matrix: npt.NDArray[np.float32]) -> None:
+        """Take the rows that a store does not have; those that are not finite are rejected."""
+        with np.errstate(over="ignore"):
+            stored = matrix.astype(store.recipe.dtype)
+        finite = np.isfinite(stored).all(axis=1)
+        for row, key in enumerate(batch.keys):
+            if key in store or key in store.rejected or key in batch.unreadable:
+                continue
+            if key in batch.rejected:
+                self.rejected[number][key] = batch.rejected[key]
+            elif finite[row]:
+                self.rows[number][key] = stored[row]
+            else:
+                self.rejected[number][key] = f"its embedding is not finite in {store.recipe.dtype}"
+
+    def shard(self, number: int, recipe: Recipe, provenance: Mapping[str, str]) -> Shard:
+        """Return what is to be committed to a store: always in the same order, whoever was first."""
+        rows = self.rows[number]
+        keys = [key for key in self.keys if key in rows]
+        matrix = np.empty((len(keys), recipe.dim), recipe.dtype)
+        for row, key in enumerate(keys):
+            matrix[row] = rows[key]
+        rejected = {key: self.rejected[number][key] for key in self.keys if key in self.rejected[number]}
+        return Shard(keys, matrix, rejected, {**provenance, "seconds": f"{self.seconds[number]:.3f}"})
+
+
+@dataclass
+class Batch:
+    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason.
+
+    Attributes
+    ----------
+    pixels
+        ``(room, crop, crop, 3)`` uint8; zeros after the keys fill the last forward pass of each backbone.
+    encoded
+        Files that the device is to decode, by their row.
+    taken, decoded
+        How many keys a thread has taken, and has done with.
+    """
+
+    unit: Unit
+    keys: Sequence[bytes]
+    jobs: Sequence[Job]
+    pixels: dict[Input, npt.NDArray[np.uint8]]
+    encoded: dict[int, bytes] = field(default_factory=dict)
+    taken: int = 0
+    decoded: int = 0
+    rejected: dict[bytes, str] = field(default_factory=dict)
+    unreadable: dict[bytes, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, unit: Unit, keys: Sequence[bytes], jobs: Sequence[Job], room: int) -> "Batch":
+        """Return an empty one."""
+        sides = {job.input: job.input.transform.crop for job in jobs}
+        return cls(unit, keys, jobs, {one: np.zeros((room, side, side, 3), np.uint8) for one, side in sides.items()})
+
+    def decode(self, row: int, path: str) -> None:
+        """Put one image's pixels in its row. The bytes decoded are the bytes hashed."""
+        key = self.keys[row]
+        try:
+            with in_turn():
+                data = read_image_bytes(path)
+                if hashlib.sha256(data).digest() != key:
+                    raise OSError(0, "changed while it was being read")
+                wanted = {job.input for job in self.jobs if not (job.on_device and self._left_to_device(row, data))}
+                self._decode(row, data, wanted)
+        except OSError as error:
+            self.unreadable[key] = f"not readable: {error.strerror}"
+        except ImageRejected as error:
+            self.rejected[key] = str(error)
+
+    def embed(self, job: Job) -> list[npt.NDArray[np.float32]]:
+        """Return ``(len(keys), dim)`` float32 for each layer of a backbone, computed in its own batch size."""
+        pixels = self._on_device(job) if self.encoded and job.on_device else self.pixels[job.input]
+        size = job.backbone.batch_size
+        starts = range(0, len(self.keys), size)
+        parts = [job.backbone.forward(pixels[start : start + size]) for start in starts]
+        return [np.concatenate(layer)[: len(self.keys)] for layer in zip(*parts, strict=True)]
+
+    def _decode(self, row: int, data: bytes, wanted: set[Input]) -> None:
+        """Decode a file once for all inputs that need as much of it."""
+        images = {side: decode(data, side) for side in {_needed(one) for one in wanted}}
+        for one in wanted:
+            self.pixels[one][row] = view(images[_needed(one)], one, self.keys[row])
+
+    def _left_to_device(self, row: int, data: bytes) -> bool:
+        from .nvjpeg import takes
+
+        if row not in self.encoded and takes(data):
+            self.encoded[row] = data
+        return row in self.encoded
+
+    def _on_device(self, job: Job) -> Any:
+        """Return the pixels on the device, with what was left to it; what it cannot decode, the processor decodes."""
+        import torch
+
+        from .nvjpeg import fill_rows
+
+        try:
+            pixels = torch.from_numpy(self.pixels[job.input]).to(job.backbone.device)
+            fill_rows(pixels, self.encoded, job.input.transform)
+            return pixels
+        except RuntimeError as error:
+            logger.debug("decoded by the processor: %s", error)
+        for row, data in self.encoded.items():
+            try:
+                self._decode(row, data, {job.input})
+            except ImageRejected as error:
+                self.rejected[self.keys[row]] = str(error)
+        return self.pixels[job.input]
+
+
+def _needed(wanted: Input) -> int | None:
+    """Return the shorter side that an image must keep when it is decoded; None: every pixel."""
+    return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None
