@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-LARGE = 24  # photographs of 12 megapixels
+LARGE = 64  # photographs of 12 megapixels
 MOSAIC, TILE = (4032, 3024), (504, 378)
 FEW, MANY = 1_000, 20_000
 

@@ -2,7 +2,8 @@
 
 oneDNN computes on parameters in an order of its own. torch brings them into it in each forward pass and writes the
 result before ReLU reads it again; here both is done once, as torch's compiler does when it freezes a network, but
-without the C++ compiler that it needs. Sums have other last digits than in the plain network.
+without the C++ compiler that it needs. A normalisation by fixed statistics becomes part of the convolution before it.
+Sums have other last digits than in the plain network.
 """
 
 import copy
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 _OPERATORS = ("_convolution_pointwise", "_reorder_convolution_weight", "_linear_pointwise", "_reorder_linear_weight")
 
@@ -57,7 +59,11 @@ def pack(network: GraphModule, shape: tuple[int, int, int, int]) -> None:
         plain = network.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not isinstance(plain, torch.nn.Conv2d | torch.nn.Linear) or not _is_ordinary(plain, sizes[node.name]):
             continue
-        relu = _relu_after(network, node)
+        norm = _reader(network, node, torch.nn.BatchNorm2d)
+        if norm and isinstance(plain, torch.nn.Conv2d):
+            plain = _folded(plain, network.get_submodule(str(norm.target)))
+            _skip(network, norm, node)
+        relu = _reader(network, node, torch.nn.ReLU, torch.relu, torch.nn.functional.relu)
         after = "relu" if relu else "none"
         packed: torch.nn.Module
         if isinstance(plain, torch.nn.Conv2d):
@@ -66,8 +72,7 @@ def pack(network: GraphModule, shape: tuple[int, int, int, int]) -> None:
             packed = _Linear(plain, sizes[node.name], after)
         network.set_submodule(str(node.target), packed)
         if relu:
-            relu.replace_all_uses_with(node)
-            network.graph.erase_node(relu)
+            _skip(network, relu, node)
     network.recompile()
 
 
@@ -86,13 +91,25 @@ def _is_ordinary(plain: torch.nn.Conv2d | torch.nn.Linear, shape: torch.Size) ->
     return plain.padding_mode == "zeros" and not isinstance(plain.padding, str)
 
 
-def _relu_after(network: GraphModule, node: Node) -> Node | None:
-    """Return the ReLU that is the only reader of a node."""
+def _reader(network: GraphModule, node: Node, kind: type[torch.nn.Module], *functions: Any) -> Node | None:
+    """Return what reads a node if nothing else does and it is of that kind."""
     readers = list(node.users)
     if len(readers) != 1:
         return None
     (reader,) = readers
     if reader.op == "call_module":
-        return reader if isinstance(network.get_submodule(str(reader.target)), torch.nn.ReLU) else None
-    functions = (torch.relu, torch.nn.functional.relu)
+        return reader if isinstance(network.get_submodule(str(reader.target)), kind) else None
     return reader if reader.op == "call_function" and reader.target in functions else None
+
+
+def _folded(plain: torch.nn.Conv2d, norm: Any) -> torch.nn.Conv2d:
+    """Return a convolution and what normalises its result as one, multiplied in float32."""
+    dtype = plain.weight.dtype
+    one: torch.nn.Conv2d = fuse_conv_bn_eval(plain.float(), norm.float()).to(dtype)
+    return one.to(memory_format=torch.channels_last)
+
+
+def _skip(network: GraphModule, node: Node, instead: Node) -> None:
+    """Let the readers of a node read another one."""
+    node.replace_all_uses_with(instead)
+    network.graph.erase_node(node)

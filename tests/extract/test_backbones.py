@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
 from fc7.errors import UsageError, WeightsError
-from fc7.extract import extract, fill, load_backbone, read_manifest
+from fc7.extract import extract, fill, load_backbone, network, read_manifest
 from fc7.extract.architectures import KNOWN, architecture
 from fc7.extract.embed import read
 
@@ -186,6 +186,18 @@ def test_bf16_stays_close_to_fp32(photos, cache_dir):
     cosine = (exact * fast).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
     assert cosine.min() > 0.999
     assert not np.array_equal(exact, fast)
+
+
+def test_bf16_is_warned_of_where_it_is_slower(cache_dir, monkeypatch, caplog):
+    options = {"weights": "random:0", "device": "cpu", "batch_size": 1}
+    assert network.bfloat16_gain() > 0
+    for gain, warned in ((0.54, True), (1.8, False)):
+        caplog.clear()
+        monkeypatch.setattr(network, "bfloat16_gain", lambda gain=gain: gain)
+        load_backbone("squeezenet1_1", precision="bf16", **options).load()
+        assert ("--precision bf16 computes at 0.5 times the speed of fp32" in caplog.text) == warned
+    load_backbone("squeezenet1_1", **options).load()
+    assert not caplog.text
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

@@ -31,6 +31,23 @@ def test_packed_networks_compute_the_same(name):
     assert any(isinstance(module, _Convolution) for module in packed.modules()) != whole
 
 
+def test_normalisation_by_fixed_statistics_is_folded_into_the_convolution_before_it():
+    net = architecture("resnet18").construct(0)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # statistics of a trained network, not those it starts with
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    plain = create_feature_extractor(net, ["flatten"], suppress_diff_warning=True).eval().requires_grad_(False)
+    packed = copy.deepcopy(plain).eval()
+    images = torch.randn(2, 3, 96, 96)
+    with torch.inference_mode():
+        pack(packed, (2, 3, 96, 96))
+        expected, found = plain(images)["flatten"], packed(images)["flatten"]
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    left = {str(node.target) for node in packed.graph.nodes if node.op == "call_module"}
+    assert not any(isinstance(packed.get_submodule(name), torch.nn.BatchNorm2d) for name in left)
+
+
 def test_every_layer_of_alexnet_is_packed_with_its_relu():
     plain = create_feature_extractor(architecture("alexnet").construct(0), ["classifier.5"]).eval()
     pack(plain, (1, 3, 224, 224))
