@@ -60,7 +60,7 @@ def run_backbones(arguments: Arguments, progress: Progress) -> Answer:
     rows = [_row(one) for one in found]
     text = table("", ["backbone", "layers", "weights here", "torchvision's file"], rows)
     if not arguments.all:
-        text += "\nEvery other classification network of torchvision works, too: fc7 backbones --all; of timm: timm:NAME"
+        text += "\nAll other classification networks of torchvision work, too: fc7 backbones --all; timm: timm:NAME"
     return Answer({"backbones": found}, text)
 
 
