@@ -10,13 +10,14 @@ import json
 import logging
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from .blocks import blocks
 from .format import KEY_BYTES
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ T = TypeVar("T")
 # A file changed twice within the clock's step can keep its mtime; one this young is hashed again next time.
 YOUNG_NS = 2_000_000_000
 
-READ_BYTES = 2**18
 BLOCK = 500  # paths in one query; sqlite caps the number of parameters
 
 _SCHEMA_VERSION = 2
@@ -197,22 +197,12 @@ def _recall(file: str, known: tuple[str, bytes] | None) -> bytes | str | OSError
     return known[1] if known and known[0] == stat else stat
 
 
-class _Block(threading.local):
-    """A thread's own memory to read into: taken anew for each file, it would cost as much as the reading."""
-
-    def __init__(self) -> None:
-        self.bytes = memoryview(bytearray(READ_BYTES))
-
-
-_block = _Block()
-
-
 def _hash_file(path: str) -> bytes | OSError:
-    block, sha = _block.bytes, hashlib.sha256()
+    sha = hashlib.sha256()
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
-            while count := file.readinto(block):
-                sha.update(block[:count])
+        with FileIO(path) as file:
+            for block in blocks(file):
+                sha.update(block)
         return sha.digest()
     except OSError as error:
         return error

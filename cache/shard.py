@@ -15,10 +15,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..errors import CacheError, CorruptShard
+from .blocks import blocks
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, split_keys, stat_line
 from .recipe import Recipe
@@ -159,15 +161,40 @@ def check(data: bytes) -> Header:
     CorruptShard
         One bit or more is not as committed.
     """
-    header = Header.decode(data[:HEADER_BYTES])
+    header = _header(data[:HEADER_BYTES])
+    _compare(header, len(data), hashlib.sha256(memoryview(data)[HEADER_BYTES:]))
+    return header
+
+
+def _checked(opened: FileIO) -> tuple[Header, list[bytes]]:
+    """Return the header and the keys of a shard whose bytes are as committed; its rows are hashed and let go."""
+    first = opened.read(HEADER_BYTES)
+    header = _header(first)
+    found = bytearray(header.rows * KEY_BYTES)
+    sha, place = hashlib.sha256(), len(first)
+    for block in blocks(opened):
+        sha.update(block)
+        start, end = max(header.keys, place), min(header.keys + len(found), place + len(block))
+        if start < end:
+            found[start - header.keys : end - header.keys] = block[start - place : end - place]
+        place += len(block)
+    _compare(header, place, sha)
+    return header, split_keys(bytes(found))
+
+
+def _header(first: bytes) -> Header:
+    header = Header.decode(first)
     if header.format != VERSION:
         raise CorruptShard(f"its format is {header.format}, this version of fc7 reads {VERSION}")
-    if header.size != len(data):
-        raise CorruptShard(f"it has {len(data)} bytes, its header says {header.size}")
-    found = hashlib.sha256(memoryview(data)[HEADER_BYTES:]).hexdigest()
+    return header
+
+
+def _compare(header: Header, size: int, sha: Any) -> None:
+    if header.size != size:
+        raise CorruptShard(f"it has {size} bytes, its header says {header.size}")
+    found = sha.hexdigest()
     if found != header.sha256:
         raise CorruptShard(f"its sha256 is {found[:12]}.., its header says {header.sha256[:12]}..")
-    return header
 
 
 def decode(data: bytes) -> Shard:
@@ -205,21 +232,19 @@ def admit(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
     OSError
         The file cannot be read.
     """
-    with path.open("rb", buffering=0) as opened:
+    with FileIO(path) as opened:
         stat = stat_line(os.fstat(opened.fileno()))
-        data = opened.readall()
-    header = check(data)
+        header, keys = _checked(opened)
     if header.recipe != recipe_id:
         raise CorruptShard(f"it is of recipe {header.recipe[:12]}, not of this folder's")
-    keys = split_keys(data[header.keys : header.keys + header.rows * KEY_BYTES])
     rejected: dict[bytes, str] = {}
     if header.rejected:
-        with _opened(data) as (_, file):
+        with _opened(path.read_bytes()) as (_, file):
             rejected = _rejected(file)
     if path.stem != unit_id(recipe_id, [*keys, *rejected]):
         raise CorruptShard("its name is not the one of the keys in it")
     if deep:
-        _look_at_every_number(decode(data), keys)
+        _look_at_every_number(decode(path.read_bytes()), keys)
     return ShardEntry(stat, header.embeddings, header.seconds, keys, rejected)
 
 

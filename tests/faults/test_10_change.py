@@ -50,7 +50,7 @@ class Pictures:
 
     def change(self, kind, step):
         for path in self.chance.sample(sorted(self.holds), self.chance.randrange(1, 4)):
-            getattr(self, kind)(path, path.with_name(f"{kind} {step} {path.name}"[-100:]))
+            getattr(self, kind)(path, path.with_name(f"{kind} {step} {path.name[-80:]}"))
 
     def draw(self, path):
         self.colours += 1
