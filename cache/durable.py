@@ -9,7 +9,6 @@ import contextlib
 import errno
 import logging
 import os
-import uuid
 from pathlib import Path
 
 from .process import Process
@@ -41,7 +40,7 @@ def publish(data: bytes, final: Path, temporary: Path) -> bool:
     """
     make_folder(temporary)
     make_folder(final.parent)
-    own = temporary / f"{final.stem}.{Process.mine().token}.{uuid.uuid4().hex[:8]}"
+    own = temporary / f"{final.stem}.{Process.mine().token}.{os.urandom(4).hex()}"
     try:
         _write(own, data)
         made = _link(own, final)
@@ -54,7 +53,7 @@ def publish(data: bytes, final: Path, temporary: Path) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """Give ``path`` this content, whole and durable: a reader sees the old or the new one, never a part."""
-    own = path.with_name(f".{path.name}.{Process.mine().token}.{uuid.uuid4().hex[:8]}")
+    own = path.with_name(f".{path.name}.{Process.mine().token}.{os.urandom(4).hex()}")
     try:
         _write(own, data)
         own.replace(path)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -121,7 +120,7 @@ class Embeddings(Rows):
             It cannot be written, or the disk has no room for it: HDF5 does not survive one that fills up.
         """
         path = Path(path)
-        own = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        own = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         texts = {
             name: [value.encode("utf-8", "backslashreplace") for value in getattr(self, name).tolist()]
             for name in _COLUMNS

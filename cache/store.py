@@ -234,8 +234,8 @@ class Store:
     def _settle(self, names: Iterable[str]) -> None:
         """Make the names of shards seen for the first time durable: who linked them may have been killed before."""
         try:
-            for folder in {self.path(name).parent for name in names}:
-                sync_folder(folder)
+            with ThreadPoolExecutor(READERS) as pool:
+                list(pool.map(sync_folder, {self.path(name).parent for name in names}))
         except OSError as error:
             raise CacheError(f"The cache {self.directory} cannot be synced: {error.strerror or error}.") from error
 

@@ -295,9 +295,12 @@ def refusal(path: Path | str) -> str:
 
 
 def _refusal_by_name(path: str) -> str:
-    stem, dot, end = path[path.rfind("/") + 1 :].rpartition(".")
-    suffix = dot + end if stem and end else ""
-    return "" if suffix.lower() in _SUFFIXES else f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}"
+    name = path[path.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    suffix = name[dot:] if 0 < dot < len(name) - 1 else ""
+    if suffix in _SUFFIXES or suffix.lower() in _SUFFIXES:
+        return ""
+    return f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}"
 
 
 def _refusal_by_mode(mode: int) -> str:

@@ -11,9 +11,7 @@ import importlib.util
 import io
 import logging
 import os
-import pickle
 import re
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +125,7 @@ class TorchvisionWeights(Weights):
 
     def _download(self) -> None:
         import urllib.request  # slow to import, and seldom needed
+        import uuid
 
         logger.warning("Downloading %s (%.0f MB) to %s", self.url, self.megabytes, self.path.parent)
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -209,6 +208,8 @@ class NdfWeights(Weights):
         self.mean, self.std = architecture.transform.mean, architecture.transform.std
 
     def _parse(self, data: bytes) -> Any:
+        import pickle
+
         if hashlib.sha256(data).hexdigest() != NDF_SHA256:
             raise WeightsError(f"{self.path} is not the file of ndf 0.1.4 (sha256 {NDF_SHA256[:16]}..).")
         return _squeezenet_from_ndf(pickle.loads(data, encoding="latin1"), self.mean, self.std)  # bytes known: pinned
