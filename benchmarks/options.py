@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-LARGE = 64  # photographs of 12 megapixels
+LARGE = 128  # photographs of 12 megapixels
 MOSAIC, TILE = (4032, 3024), (504, 378)
 FEW, MANY = 1_000, 20_000
 
@@ -108,13 +108,13 @@ def mosaics(data, folder):
     """Write photographs of 12 megapixels, each of 64 small ones."""
     from PIL import Image
 
-    files = sorted(data.glob("*/*/*.jp*g"))
+    tiles = [Image.open(file).convert("RGB").resize(TILE) for file in sorted(data.glob("*/*/*.jp*g"))]
     chance = random.Random(0)
     for number in range(LARGE):
         picture = Image.new("RGB", MOSAIC)
         for top in range(0, MOSAIC[1], TILE[1]):
             for left in range(0, MOSAIC[0], TILE[0]):
-                picture.paste(Image.open(chance.choice(files)).convert("RGB").resize(TILE), (left, top))
+                picture.paste(chance.choice(tiles), (left, top))
         path = folder / "ab"[number % 2] / f"{number}.jpg"
         path.parent.mkdir(exist_ok=True)
         picture.save(path, quality=90)
