@@ -20,6 +20,7 @@ from ..cache.durable import make_folder, replace
 from ..cache.recipe import Recipe
 from ..errors import BundleError, FC7Error
 from .runs import Run, versions
+from .trees import check_trees, columns
 
 if TYPE_CHECKING:
     from .fit import Fitted
@@ -32,9 +33,19 @@ MEMBERS = ("bundle.json", "head.skops")
 TRUSTED = (
     "fc7.classify.centroid.Centroid",
     "fc7.classify.heads.Calibrated",
+    "fc7.classify.isometry.UnitRows",
     "fc7.classify.isometry.UnitSpan",
+    "fc7.classify.lda.Lda",
     "fc7.classify.linear.TorchLinear",
+    "fc7.classify.neighbours.Neighbours",
+    "fc7.classify.penalised.LinearSVM",
+    "fc7.classify.penalised.Logistic",
+    "fc7.classify.rbf.RbfSVM",
+    "fc7.classify.ridge.Ridge",
     "fc7.classify.stack.ClassifierStack",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # an array of nodes; see trees.py
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",  # numbers and arrays, not used to predict
+    "sklearn.tree._tree.Tree",  # arrays of nodes; see trees.py
 )
 
 
@@ -178,7 +189,9 @@ def _load_head(path: Path, data: bytes) -> Any:
             raise BundleError(
                 f"{path} holds types that no head of fc7 has: {', '.join(foreign[:5])}. It was not loaded."
             )
-        return skops.io.loads(data, trusted=list(TRUSTED))
+        head = skops.io.loads(data, trusted=list(TRUSTED))
+        check_trees(head)
+        return head
     except FC7Error:
         raise
     except Exception as error:  # a hostile schema can make skops fail in any way; none of them may end the program
@@ -186,11 +199,13 @@ def _load_head(path: Path, data: bytes) -> Any:
 
 
 def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: Recipe) -> None:
-    columns, dim = len(getattr(head, "classes_", ())), getattr(head, "n_features_in_", None)
+    outputs, dim = len(getattr(head, "classes_", ())), getattr(head, "n_features_in_", None)
     if not hasattr(head, "predict_proba") or dim != recipe.dim:
         raise BundleError(f"{path}: its head is a {type(head).__name__} of {dim}-d, its recipe gives {recipe.dim}-d.")
-    if columns != len(set(classes)) or columns != len(classes):
-        raise BundleError(f"{path}: its head has {columns} classes, its description {list(classes)[:10]}.")
+    if columns(head) > recipe.dim:
+        raise BundleError(f"{path}: its head looks at column {columns(head)}, its recipe gives {recipe.dim}-d.")
+    if outputs != len(set(classes)) or outputs != len(classes):
+        raise BundleError(f"{path}: its head has {outputs} classes, its description {list(classes)[:10]}.")
 
 
 def _require_version(path: Path, wrote: str) -> None:

@@ -1,15 +1,17 @@
 """The nearest-centroid head: as scikit-learn's, with scores that agree with its answers."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .bank import Banked, Fold, OutOfFold, Point, Tell, silent
+from .eigenbasis import Eigenbasis, Floats
+from .scores import from_margins
+from .splits import Positions
 
 
-class Centroid(ClassifierMixin, BaseEstimator):
+class Centroid(Banked):
     """The class whose mean is nearest.
 
     scikit-learn's ``NearestCentroid`` answers by distance, but its probabilities weigh in priors and the spread of each
@@ -21,23 +23,30 @@ class Centroid(ClassifierMixin, BaseEstimator):
         ``(classes, d)``.
     """
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "Centroid":
-        """Take the mean of each class of ``X`` ``(n, d)``."""
-        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        self.centroids_ = np.stack([rows[codes == code].mean(axis=0) for code in range(len(self.classes_))])
-        return self
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+    ) -> OutOfFold:
+        """See :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        for number, fold in enumerate(folds):
+            centroids = _means(basis.inputs[fold.fitted], y[fold.fitted])
+            found.scores[:, fold.held] = from_margins(_margins(basis.inputs[fold.held], centroids))
+            tell((number + 1) * len(points))
+        return found
 
-    def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` scores, for two classes their difference ``(n,)``."""
-        check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        # The row's own length is the same for all classes and is left out.
-        found = rows @ self.centroids_.T - (self.centroids_**2).sum(axis=1) / 2
-        return np.asarray(found[:, 1] - found[:, 0] if len(self.classes_) == 2 else found, np.float64)
+        return _margins(self._rows(X), self.centroids_)
 
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Return ``(n,)`` labels."""
-        found = self.decision_function(X)
-        return np.asarray(self.classes_[(found > 0).astype(int) if found.ndim == 1 else found.argmax(axis=1)])
+    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+        self.centroids_ = _means(basis.inputs, y)
+
+
+def _means(rows: npt.NDArray[np.floating], y: Positions) -> npt.NDArray[np.floating]:
+    return np.stack([rows[y == code].mean(axis=0) for code in range(int(y.max()) + 1)])
+
+
+def _margins(rows: npt.NDArray[np.floating], centroids: npt.NDArray[np.floating]) -> Floats:
+    # The row's own length is the same for all classes and is left out.
+    found = rows @ centroids.T - (centroids**2).sum(axis=1) / 2
+    return np.asarray(found[:, 1] - found[:, 0] if found.shape[1] == 2 else found, np.float64)

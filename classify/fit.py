@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,13 @@ from threadpoolctl import threadpool_limits
 from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
-from .heads import Calibrated, Head, find_head, find_temperature, scores
-from .isometry import UnitSpan
+from .bank import Fold, OutOfFold, Tell
+from .eigenbasis import Eigenbasis
+from .heads import Calibrated, Head, find_head, find_temperature
+from .isometry import UnitRows, UnitSpan, unit
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
+from .scores import scores
 from .splits import Positions, Protocol, cut, protocol
 from .stats import learning_curve
 
@@ -65,8 +68,8 @@ class _Chosen:
 class Bench:
     """Embeddings under one protocol, prepared once for any number of heads.
 
-    Rows are brought to unit length and rotated into their span, see :class:`fc7.classify.isometry.UnitSpan`; neither
-    looks at a label.
+    Rows are brought to unit length and rotated, see :class:`fc7.classify.eigenbasis.Eigenbasis` and
+    :class:`fc7.classify.isometry.UnitSpan`; neither looks at a label.
 
     Parameters
     ----------
@@ -175,12 +178,12 @@ class Bench:
 
         def score(subset: Positions) -> float:
             drawn = fitted[subset]
-            inputs = vectors[drawn].astype(np.float32)
-            prepared = UnitSpan().fit(inputs)
+            room = _Room(vectors[drawn].astype(np.float32))
             unfitted = _build(head, self.protocol.random_state, run.hyperparameters, None)
-            estimator, _ = _fit_quietly(unfitted, prepared.transform(inputs), y[drawn])
+            estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
-            return float((scores(estimator, prepared.transform(rows)).argmax(axis=1) == y[held]).mean())
+            answers = scores(estimator, room.preparation(head).transform(rows))
+            return float((answers.argmax(axis=1) == y[held]).mean())
 
         return score
 
@@ -298,6 +301,41 @@ def fit(
     return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
 
 
+class _Room:
+    """Rows to fit on ``(n, d)`` float32, prepared once for every head that is fitted on all or some of them."""
+
+    def __init__(self, inputs: npt.NDArray[np.float32]) -> None:
+        self._inputs = inputs
+
+    @cached_property
+    def basis(self) -> Eigenbasis:
+        """What the heads of the bank share."""
+        return Eigenbasis(unit(self._inputs))
+
+    @cached_property
+    def rotated(self) -> npt.NDArray[np.float32]:
+        """Rows in their span, for other heads."""
+        return np.asarray(self._span.transform(self._inputs))
+
+    def rows(self, head: Head) -> npt.NDArray[np.float32]:
+        """Return the rows that a head is fitted on which is not of the bank."""
+        return self.rotated if head.rotated else self.basis.inputs
+
+    def preparation(self, head: Head) -> UnitRows | UnitSpan:
+        """Return what brings new rows to where a head was fitted."""
+        return self._span if head.rotated and not head.banked else UnitRows().fit(self._inputs)
+
+    def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
+        """Fit on all rows; say whether it converged."""
+        if head.banked:
+            return _quietly(lambda: estimator.fit_prepared(self.basis, y), estimator, len(y))
+        return _quietly(lambda: estimator.fit(self.rows(head), y, **options), estimator, len(y))
+
+    @cached_property
+    def _span(self) -> UnitSpan:
+        return UnitSpan().fit_prepared(self.basis)
+
+
 class _Station:
     """Images to fit on in all their views, prepared, with the images that the result predicts.
 
@@ -311,39 +349,50 @@ class _Station:
         self.y = embeddings.y[fitted]
         self.y_views = np.tile(self.y, 1 + len(embeddings.views))
         self.folds = [
-            (np.searchsorted(fitted, inner), np.searchsorted(fitted, held))
+            Fold(self._every_view(np.searchsorted(fitted, inner)), np.searchsorted(fitted, held))
             for inner, held in cut(embeddings, fitted, protocol.folds, protocol.random_state)
         ]
 
     @cached_property
-    def prepared(self) -> UnitSpan:
-        return UnitSpan().fit(self._inputs)
+    def room(self) -> _Room:
+        """The prepared rows."""
+        return _Room(self.embeddings.all_views(self.fitted).astype(np.float32))
 
-    @cached_property
-    def rows(self) -> npt.NDArray[np.float32]:
-        return np.asarray(self.prepared.transform(self._inputs))
-
-    def choose(self, head: Head, seed: int, epochs: int | None, tell: Any) -> _Chosen:
+    def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell) -> _Chosen:
         """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""
-        best: _Chosen | None = None
-        rows = min(len(inner) for inner, _ in self.folds) * (1 + len(self.embeddings.views))
+        rows = min(len(fold.fitted) for fold in self.folds)
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
-        for number, point in enumerate(points):
-            out = np.empty((len(self.y), len(self.embeddings.classes)))
-            converged = True
-            for fold, (inner, held) in enumerate(self.folds):
-                seen = self._every_view(inner)
-                estimator, done = _fit_quietly(_build(head, seed, point, epochs), self.rows[seen], self.y_views[seen])
-                out[held] = scores(estimator, self.rows[held])
-                converged &= done
-                tell(number * len(self.folds) + fold + 1)
-            temperature, log_loss = find_temperature(out, self.y)
-            accuracy = float((out.argmax(axis=1) == self.y).mean())
-            if best is None or log_loss < best.log_loss:
-                best = _Chosen(_plain(point), temperature, log_loss, accuracy, converged)
-        if best is None:
+        if not points:
             raise ValueError(f"the grid of {head.name} is empty")
+        if head.banked:
+            bank = _build(head, seed, {}, epochs)
+            found, _ = _quietly(
+                lambda: bank.out_of_fold(self.room.basis, self.y_views, self.folds, points, tell), bank, rows
+            )
+        else:
+            found = self._one_by_one(head, seed, epochs, points, tell)
+        best: _Chosen | None = None
+        for point, out, converged in zip(points, found.scores, found.converged, strict=True):
+            temperature, log_loss = find_temperature(out, self.y)
+            if best is None or log_loss < best.log_loss:
+                accuracy = float((out.argmax(axis=1) == self.y).mean())
+                best = _Chosen(_plain(point), temperature, log_loss, accuracy, bool(converged))
+        if best is None:
+            raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return best
+
+    def _one_by_one(
+        self, head: Head, seed: int, epochs: int | None, points: list[dict[str, Any]], tell: Tell
+    ) -> OutOfFold:
+        """Fit every point on every fold."""
+        rows, found = self.room.rows(head), OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
+        for number, (point, fold) in enumerate(itertools.product(range(len(points)), self.folds)):
+            unfitted, seen = _build(head, seed, points[point], epochs), fold.fitted
+            estimator, done = _quietly(partial(unfitted.fit, rows[seen], self.y_views[seen]), unfitted, len(seen))
+            found.scores[point, fold.held] = scores(estimator, rows[fold.held])
+            found.converged[point] &= done
+            tell(number + 1)
+        return found
 
     def finish(
         self, head: Head, chosen: _Chosen, seed: int, epochs: int | None, on_epoch: Callable[[str], None] | None
@@ -351,20 +400,17 @@ class _Station:
         """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
         estimator = _build(head, seed, chosen.hyperparameters, epochs)
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
+        preparation = self.room.preparation(head)
         if head.epochs and self.predicted is not None:
-            held = self.prepared.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
+            held = preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
             options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
-        estimator, converged = _fit_quietly(estimator, self.rows, self.y_views, **options)
+        estimator, converged = self.room.fit(head, estimator, self.y_views, **options)
         calibrated = Calibrated(estimator, chosen.temperature)
-        return Pipeline([("prepare", self.prepared), ("head", calibrated)]), converged
+        return Pipeline([("prepare", preparation), ("head", calibrated)]), converged
 
     def _every_view(self, places: Positions) -> Positions:
         """Return the places of all views of some of the fitted images; a view never leaves its image's fold."""
         return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
-
-    @property
-    def _inputs(self) -> npt.NDArray[np.float32]:
-        return self.embeddings.all_views(self.fitted).astype(np.float32)
 
 
 def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
@@ -387,17 +433,17 @@ def _build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:
     return head.build(seed).set_params(**point, **options)
 
 
-def _fit_quietly(estimator: Any, rows: npt.NDArray[Any], y: npt.NDArray[Any], **options: Any) -> tuple[Any, bool]:
+def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, bool]:
     """Fit and say whether it converged; the record keeps that, the terminal needs it once, not per fold."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         # BLAS leaves this flag behind on small matrices without cause; what is not finite fails when it is measured.
         warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
         try:
-            estimator.fit(rows, y, **options)
-        except ValueError as error:
-            raise DataError(f"{estimator} cannot be fitted on {len(rows)} images: {error}") from error
-    return estimator, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+            found = fit()
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise DataError(f"{estimator} cannot be fitted on {images} images: {error}") from error
+    return found, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
 def _plain(point: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,23 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import LinearSVC
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from ..errors import UsageError
 from .centroid import Centroid
+from .lda import Lda
 from .linear import TorchLinear
+from .neighbours import Neighbours
+from .penalised import LinearSVM, Logistic
+from .rbf import RbfSVM
+from .ridge import Ridge
+from .scores import scores
 from .stack import ClassifierStack
-
-PROBABILITY_FLOOR = 1e-3  # neighbours and centroids answer 0; its logarithm must stay finite
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Head:
         Whether a point of the grid can be fitted on so many rows.
     layer
         The only layer whose embeddings it takes; empty for any.
+    rotated
+        It takes rows in their span; not so a head that looks at columns one by one, for which they mean something.
     """
 
     name: str
@@ -48,7 +54,13 @@ class Head:
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     epochs: bool = False
     layer: str = ""
+    rotated: bool = True
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
+
+    @cached_property
+    def banked(self) -> bool:
+        """Whether it answers its whole grid at once; see :class:`fc7.classify.bank.Banked`."""
+        return hasattr(self.build(0), "out_of_fold")
 
 
 def _powers(first: int, last: int) -> list[float]:
@@ -59,21 +71,38 @@ def _powers(first: int, last: int) -> list[float]:
 HEADS = {
     head.name: head
     for head in (
-        Head("logreg", lambda seed: LogisticRegression(max_iter=2000), {"C": _powers(-2, 4)}),
-        Head("linear-svm", lambda seed: LinearSVC(max_iter=20_000, random_state=seed), {"C": _powers(-3, 2)}),
-        Head("ridge", lambda seed: RidgeClassifier(), {"alpha": _powers(-4, 2)[::-1]}),
-        Head(
-            "lda",
-            lambda seed: LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5),
-            {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]},
-        ),
+        Head("logreg", lambda seed: Logistic(), {"C": _powers(-2, 4)}),
+        Head("linear-svm", lambda seed: LinearSVM(), {"C": _powers(-3, 2)}),
+        Head("rbf-svm", lambda seed: RbfSVM(), {"C": _powers(-1, 2), "gamma": [0.3, 1.0, 3.0]}),
+        Head("ridge", lambda seed: Ridge(), {"alpha": _powers(-4, 2)[::-1]}),
+        Head("lda", lambda seed: Lda(), {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]}),
         Head(
             "knn",
-            lambda seed: KNeighborsClassifier(algorithm="brute"),
+            lambda seed: Neighbours(algorithm="brute"),
             {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
             possible=lambda point, rows: point["n_neighbors"] <= rows,
         ),
         Head("centroid", lambda seed: Centroid()),
+        Head("gaussian-nb", lambda seed: GaussianNB(), {"var_smoothing": _powers(-4, 0)[::-1]}, rotated=False),
+        Head(
+            "random-forest",
+            lambda seed: RandomForestClassifier(random_state=seed),
+            {"min_samples_leaf": [5, 1]},
+            rotated=False,
+        ),
+        Head(
+            "hist-gb",
+            lambda seed: HistGradientBoostingClassifier(
+                max_iter=50, max_leaf_nodes=8, max_features=0.05, early_stopping=False, random_state=seed
+            ),
+            {"learning_rate": [0.1]},
+            rotated=False,
+        ),
+        Head(
+            "mlp",
+            lambda seed: MLPClassifier((64,), learning_rate_init=0.01, max_iter=500, random_state=seed),
+            {"alpha": [1e-1, 1e-3]},
+        ),
         Head(
             "torch-linear",
             lambda seed: TorchLinear(random_state=seed),
@@ -162,14 +191,6 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         """Return ``(n,)`` labels: the largest probability."""
         probability = self.predict_proba(X)  # first: it says so if nothing is fitted
         return np.asarray(self.classes_[probability.argmax(axis=1)])
-
-
-def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return ``(n, classes)`` scores whose softmax is the estimator's probability, or the margins where it has none."""
-    if hasattr(estimator, "predict_proba"):
-        return np.asarray(np.log(np.maximum(estimator.predict_proba(X), PROBABILITY_FLOOR)))
-    margins = np.asarray(estimator.decision_function(X), dtype=np.float64)
-    return np.column_stack([-margins / 2, margins / 2]) if margins.ndim == 1 else margins
 
 
 def find_temperature(out_of_fold: npt.NDArray[np.float64], y: npt.NDArray[np.intp]) -> tuple[float, float]:

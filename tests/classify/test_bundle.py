@@ -22,9 +22,10 @@ from sklearn.preprocessing import FunctionTransformer
 
 from fc7.classify import Bundle, fit
 from fc7.classify import bundle as room
+from fc7.classify.heads import HEADS
 from fc7.errors import BundleError
 
-NAMES = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid", "torch-linear", "baseline")  # fit any embedding
+NAMES = tuple(name for name, head in HEADS.items() if not head.layer)  # fit any embedding
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +293,7 @@ def test_a_class_from_elsewhere_is_not_imported(saved, tmp_path, monkeypatch):
             data = old.read(name)
             if name == "schema.json":
                 assert b"fc7.classify.isometry" in data
-                data = data.replace(b"fc7.classify.isometry", b"evil_fc7_room").replace(b"UnitSpan", b"Head")
+                data = data.replace(b"fc7.classify.isometry", b"evil_fc7_room").replace(b"UnitRows", b"Head")
             new.writestr(name, data)
     with unexecuted(marker):
         refused(rewrite(saved, inner.getvalue()), "evil_fc7_room")
@@ -334,3 +335,31 @@ def test_class_names_may_be_any_text(table, tmp_path):
     odd = replace(embeddings, labels=labels, classes=names)
     path = Bundle.of(fit(odd, "centroid", folds=2)).save(tmp_path / "x.fc7")
     assert Bundle.load(path).classes == names
+
+
+def test_trees_that_lead_astray_are_refused(embeddings, tmp_path):
+    """Compiled code follows them without looking: a child before its parent, beyond the last, or a column too far."""
+    for name, wrong in (("random-forest", _bend_forest), ("hist-gb", _bend_boosting)):
+        path = Bundle.of(fit(embeddings, name, folds=2)).save(tmp_path / f"{name}.fc7")
+        for which in ("back", "beyond", "column", "before"):
+            bundle = Bundle.load(path)
+            wrong(bundle.estimator["head"].estimator, which)
+            rewrite(path, skops.io.dumps(bundle.estimator))
+            refused(path, "tree|column")
+            Bundle.of(fit(embeddings, name, folds=2)).save(path)
+
+
+def _bend_forest(forest, which):
+    tree = forest.estimators_[3].tree_
+    if which in ("back", "beyond"):
+        tree.children_left[0] = 0 if which == "back" else tree.node_count
+    else:
+        tree.feature[0] = 5000 if which == "column" else -7
+
+
+def _bend_boosting(boosting, which):
+    nodes = boosting._predictors[2][0].nodes
+    if which in ("back", "beyond"):
+        nodes["right"][0] = 0 if which == "back" else len(nodes)
+    else:
+        nodes["feature_idx"][0] = 5000 if which == "column" else -7

@@ -18,7 +18,8 @@ from fc7.classify.metrics import measure
 from fc7.classify.splits import cut
 from fc7.errors import DataError, FC7Error, LeakageError, UsageError
 
-NAMES = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid", "torch-linear", "baseline")  # fit any embedding
+QUICK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid")
+NAMES = (*QUICK, "gaussian-nb", "torch-linear", "mlp", "baseline")  # fit any embedding
 LEARNING = NAMES[:-1]
 
 
@@ -97,13 +98,13 @@ def test_the_choice_is_that_of_scikit_learns_cross_validation(table):
         fold[np.searchsorted(rows, held)] = number
     found = {}
     for C in HEADS["linear-svm"].grid["C"]:
-        head = LinearSVC(C=C, max_iter=20_000, random_state=0)
+        head = LinearSVC(C=C, tol=1e-8, max_iter=1_000_000, random_state=0)
         margin = cross_val_predict(head, X, y, cv=PredefinedSplit(fold), method="decision_function")
         found[C] = find_temperature(np.column_stack([-margin / 2, margin / 2]), y)[1]
         if run.hyperparameters["C"] == C:
             assert run.selection["accuracy"] == pytest.approx(((margin > 0) == y).mean())
     assert run.hyperparameters["C"] == min(found, key=found.get)
-    assert run.selection["log_loss"] == pytest.approx(min(found.values()), abs=1e-6)
+    assert run.selection["log_loss"] == pytest.approx(min(found.values()), abs=1e-5)
 
 
 def test_ties_go_to_the_simplest(table):
@@ -205,7 +206,8 @@ def test_progress_rises_to_the_total(table):
     stages, done, totals = zip(*seen, strict=True)
     assert set(stages) == {"fit ridge"}
     assert set(totals) == {len(HEADS["ridge"].grid["alpha"]) * 3 * 4}  # three folds, and the head that is kept
-    assert list(done) == list(range(1, totals[0] + 1))
+    assert list(done) == sorted(set(done))
+    assert done[-1] == totals[0]
 
 
 def test_large_float16_rows_do_not_overflow(table):

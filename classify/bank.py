@@ -1,0 +1,130 @@
+"""The bank: heads that answer a whole grid of hyper-parameters over all folds at once, from one shared preparation."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .eigenbasis import Eigenbasis, Floats
+from .splits import Positions
+
+Point = Mapping[str, Any]
+Tell = Callable[[int], None]  # how many points times folds are done
+
+
+def silent(done: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows to fit on and rows to predict; what is in neither (other views of the predicted images) takes no part."""
+
+    fitted: Positions
+    held: Positions
+
+    def absent(self, n: int) -> Positions:
+        """Return all of ``n`` rows that are not fitted on; the predicted ones come first if they do in ``range(n)``."""
+        return np.setdiff1d(np.arange(n), self.fitted, assume_unique=True)
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Scores ``(points, images, classes)`` of every image by the fold that did not fit it, and who converged."""
+
+    scores: Floats
+    converged: npt.NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, points: Sequence[Point], folds: Sequence[Fold], classes: int) -> "OutOfFold":
+        """Return room for the answers to a grid; the held rows of the folds are ``range(images)``."""
+        images = sum(len(fold.held) for fold in folds)
+        return cls(np.empty((len(points), images, classes)), np.ones(len(points), bool))
+
+
+class Banked(ClassifierMixin, BaseEstimator, ABC):
+    """A classifier whose rows may be prepared once for many fits.
+
+    Attributes
+    ----------
+    classes_
+        Sorted labels.
+    """
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Fit on ``X`` ``(n, d)`` and labels ``(n,)``."""
+        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(labels)
+        return self.fit_prepared(Eigenbasis(rows), labels)
+
+    def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
+        """Fit on prepared rows and labels ``(n,)``; the fitted head takes rows as they were before."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"{type(self).__name__} needs two classes, the labels have one class: {self.classes_}.")
+        self.n_features_in_ = basis.dim
+        self._fit(basis, codes)
+        return self
+
+    @abstractmethod
+    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+        """Fit on prepared rows and codes ``(n,)`` of ``classes_``."""
+
+    @abstractmethod
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+    ) -> OutOfFold:
+        """Score every held row under every point of a grid; ``y`` are codes, all present on every fitted side.
+
+        Folds hold rows of ``range(images)``; ``tell`` is called with how many of them times points are done.
+        """
+
+    @abstractmethod
+    def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return ``(n, classes)`` margins, for two classes one ``(n,)``."""
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return ``(n,)`` labels."""
+        found = self.decision_function(X)
+        return np.asarray(self.classes_[(found > 0).astype(int) if found.ndim == 1 else found.argmax(axis=1)])
+
+    def _rows(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+
+
+class Planes(Banked):
+    """A banked head that is linear.
+
+    Attributes
+    ----------
+    coef_, intercept_
+        ``(classes, d)`` and ``(classes,)``, for two classes one row, as in scikit-learn.
+    """
+
+    coef_: Floats
+    intercept_: Floats
+
+    def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return ``(n, classes)`` margins, for two classes one ``(n,)``."""
+        rows = self._rows(X)
+        found = np.asarray(rows @ self.coef_.T.astype(rows.dtype), np.float64) + self.intercept_
+        return found[:, 0] if found.shape[1] == 1 else found
+
+
+def warn_unless(converged: bool, estimator: Any, steps: int) -> None:
+    """Warn as scikit-learn does."""
+    if not converged:
+        warnings.warn(
+            f"{estimator} did not converge in {steps} steps. Raise max_iter, or lower C.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )

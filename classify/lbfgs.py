@@ -1,0 +1,278 @@
+"""A solver for many L2-penalised linear problems on the same rows: one matrix product serves all of them.
+
+Limited-memory BFGS (Nocedal 1980) in the eigenbasis of the rows, where the Hessian of every problem is close to
+``curvature * share * diag(values) + 1 / C``: its inverse, bordered by the intercept, is the starting matrix of each
+step, so that tens of steps do what takes hundreds without. The line search looks for the root of the slope, which a
+convex function has exactly one of; along a line the logits are known, so that it costs no product over the rows.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .eigenbasis import Floats
+from .losses import Loss
+from .splits import Positions
+
+Array = npt.NDArray[Any]
+
+MEMORY = 8  # pairs of steps and gradient changes
+SLOPE = 0.3  # of the slope at the start of a line may remain at its end
+TRIES = 12  # points looked at on a line
+DROP = 0.1  # of the problems must be done before the others are copied together
+
+
+@dataclass(frozen=True)
+class Problems:
+    """What is to be minimised for each problem ``g``: ``sum of losses + (|W|^2 [+ |b|^2]) / (2 C)``.
+
+    Attributes
+    ----------
+    rows, values
+        Of an :class:`fc7.classify.eigenbasis.Eigenbasis`: ``(n, r)`` in the precision to work in, and ``(r,)``.
+    loss
+        Of logits ``(g, outputs, n)``.
+    weights, member
+        ``(folds, n)`` weights of the rows, and ``(g,)`` which of them a problem has.
+    C
+        ``(g,)`` inverse penalties.
+    intercept_penalised
+        As in liblinear, where the intercept is the coefficient of a column of ones.
+    """
+
+    rows: Array
+    values: Floats
+    loss: Loss
+    weights: Array
+    member: Positions
+    C: Floats
+    intercept_penalised: bool = False
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Coefficients ``(g, outputs, r + 1)``, the last one the intercept; steps taken and whether they were enough."""
+
+    planes: Array
+    steps: npt.NDArray[np.intp]
+    converged: npt.NDArray[np.bool_]
+
+
+def minimise(problems: Problems, *, tol: float, max_iter: int, start: Array | None = None) -> Solution:
+    """Solve all problems.
+
+    A problem is solved when its Newton decrement, an estimate of twice what its objective is above the least, is under
+    ``tol ** 2`` per row: about the mean squared error of its logits, weighted by how much they matter.
+
+    Parameters
+    ----------
+    start
+        ``(g, outputs, r + 1)``; default zeros.
+    """
+    descent = _Descent(problems, start)
+    planes = descent.planes.copy()
+    steps = np.full(len(planes), max_iter, np.intp)
+    converged = np.zeros(len(planes), bool)
+    for step in range(max_iter):
+        done = descent.decrement() <= tol**2 * descent.total
+        fresh = descent.active[done & ~converged[descent.active]]
+        steps[fresh], converged[fresh] = step, True
+        if done.all():
+            break
+        if done.mean() > DROP:
+            planes[descent.active[done]] = descent.planes[done]
+            descent.keep(~done)
+        descent.step()
+    planes[descent.active] = descent.planes
+    return Solution(planes, steps, converged)
+
+
+@dataclass
+class _Line:
+    """A search for the place on each problem's line where its slope has all but vanished."""
+
+    place: Array
+    low: Array
+    low_slope: Array
+    high: Array
+    high_slope: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.high_slope = np.full_like(self.low, np.nan)
+
+    def move(self, open_: Positions, slope: Array) -> None:
+        """Take in the slopes of the open problems at their places, and choose their next places."""
+        below = slope < 0
+        for side, which in ((below, "low"), (~below, "high")):
+            getattr(self, which)[open_[side]] = self.place[open_[side]]
+            getattr(self, f"{which}_slope")[open_[side]] = slope[side]
+        low, high = self.low[open_], self.high[open_]
+        falling, rising = self.low_slope[open_], self.high_slope[open_]
+        bounded = np.isfinite(high)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            width = high - low
+            secant = low - falling * width / (rising - falling)
+            inside = np.clip(secant, low + 0.1 * width, high - 0.1 * width)
+        self.place[open_] = np.where(bounded, inside, 3 * self.place[open_])
+
+
+class _Descent:
+    """The state of all problems that are not yet solved."""
+
+    def __init__(self, problems: Problems, start: Array | None) -> None:
+        self.problems = problems
+        dtype = problems.rows.dtype
+        count, rank = len(problems.C), problems.rows.shape[1]
+        self.active = np.arange(count)
+        self.planes = np.zeros((count, problems.loss.outputs, rank + 1), dtype)
+        if start is not None:
+            self.planes[:] = start
+        self._weights = problems.weights.astype(dtype)
+        self._values = problems.values.astype(dtype)
+        self._sums = problems.rows.sum(axis=0)
+        self._past: list[tuple[Array, Array, Array]] = []
+        self._select()
+        self.logits = self._project(self.planes)
+        self._residual, self._curvature = self._look(self.logits.copy(), np.arange(count))
+        self._gradient = self._newton = self._slope_of_all()
+
+    def keep(self, left: npt.NDArray[np.bool_]) -> None:
+        """Go on with these problems only."""
+        for name in ("active", "planes", "logits", "_residual", "_curvature", "_gradient", "_newton"):
+            setattr(self, name, getattr(self, name)[left])
+        self._past = [(change[left], rise[left], scale[left]) for change, rise, scale in self._past]
+        self._select()
+
+    def decrement(self) -> Array:
+        """Return ``(g,)`` Newton decrements under the approximate Hessian."""
+        self._newton = self._solve(self._gradient)
+        return _dot(self._gradient, self._newton)
+
+    def step(self) -> None:
+        """Take one step in every problem."""
+        direction = self._direction()
+        slope = _dot(self._gradient, direction)
+        lost = slope >= 0  # rounding has eaten the curvature: start afresh from the approximate Newton step
+        direction[lost] = -self._newton[lost]
+        slope[lost] = _dot(self._gradient[lost], direction[lost])
+        moved = self._project(direction)
+        place = self._search(direction, moved, slope)
+        direction *= place[:, None, None]
+        moved *= place[:, None, None]
+        self.planes += direction
+        self.logits += moved
+        before, self._gradient = self._gradient, self._slope_of_all()
+        rise = self._gradient - before
+        along = _dot(direction, rise)
+        fit = along > np.finfo(along.dtype).eps * np.sqrt(_dot(direction, direction) * _dot(rise, rise))
+        scale = np.where(fit, 1 / np.where(fit, along, 1), 0)
+        self._past = [*self._past[1 - MEMORY :], (direction, rise, scale)]
+
+    def _select(self) -> None:
+        dtype = self.problems.rows.dtype
+        member = self.problems.member[self.active]
+        self._mask = self._weights[member]
+        self.total = self._mask.sum(axis=1)
+        self._share = self.total / len(self.problems.rows)
+        self._ridge = (1 / self.problems.C[self.active]).astype(dtype)
+
+    def _project(self, planes: Array) -> Array:
+        """Return logits ``(g, outputs, n)`` by one product."""
+        flat = planes.reshape(-1, planes.shape[2])
+        found = flat[:, :-1] @ self.problems.rows.T
+        found += flat[:, -1:]
+        return np.asarray(found.reshape(*planes.shape[:2], -1))
+
+    def _look(self, logits: Array, places: Positions) -> tuple[Array, Array]:
+        """Return weighted residuals and mean curvatures of some of the active problems; the logits are used up."""
+        residual, curvature = self.problems.loss.residual(logits, self.active[places])
+        mask = self._mask[places]
+        residual *= mask[:, None, :]
+        mean = np.einsum("gn,gn->g", curvature, mask) / self.total[places]
+        return residual, mean.astype(logits.dtype)
+
+    def _slope_of_all(self) -> Array:
+        """Return the gradient ``(g, outputs, r + 1)`` by one product."""
+        shape = self._residual.shape
+        flat = self._residual.reshape(-1, shape[2])
+        found = np.empty((len(flat), self.planes.shape[2]), flat.dtype)
+        np.matmul(flat, self.problems.rows, out=found[:, :-1])
+        found[:, -1] = flat.sum(axis=1)
+        gradient = found.reshape(*shape[:2], -1)
+        return gradient + self._penalty(self.planes)
+
+    def _penalty(self, planes: Array) -> Array:
+        """Return the gradient of the penalty."""
+        found = self._ridge[:, None, None] * planes
+        if not self.problems.intercept_penalised:
+            found[..., -1] = 0
+        return found
+
+    def _solve(self, gradient: Array) -> Array:
+        """Return the product of the approximate Hessian's inverse with gradients.
+
+        The Hessian is diagonal but for the intercept's row and column: an arrow, solved by elimination.
+        """
+        scale = self._curvature * self._share
+        scale = np.maximum(scale, np.finfo(scale.dtype).tiny * 1e6)
+        diagonal = scale[:, None] * self._values + self._ridge[:, None]
+        shaft = scale[:, None] * self._sums
+        corner = scale * len(self.problems.rows) + (self._ridge if self.problems.intercept_penalised else 0)
+        inward = shaft / diagonal
+        schur = corner - _dot(shaft, inward)
+        schur = np.maximum(schur, corner * 10 * np.finfo(schur.dtype).eps)
+        found = np.empty_like(gradient)
+        last = gradient[..., -1] - np.einsum("gr,gkr->gk", inward, gradient[..., :-1])
+        found[..., -1] = last / schur[:, None]
+        np.divide(gradient[..., :-1], diagonal[:, None, :], out=found[..., :-1])
+        found[..., :-1] -= inward[:, None, :] * found[..., -1:]
+        return found
+
+    def _direction(self) -> Array:
+        """Return minus the product of the inverse Hessian's estimate with the gradient: the two-loop recursion."""
+        if not self._past:
+            return -self._newton
+        found = self._gradient.copy()
+        weights = []
+        for change, rise, scale in reversed(self._past):
+            weight = scale * _dot(change, found)
+            found -= weight[:, None, None] * rise
+            weights.append(weight)
+        found = self._solve(found)
+        for (change, rise, scale), weight in zip(self._past, reversed(weights), strict=True):
+            found += (weight - scale * _dot(rise, found))[:, None, None] * change
+        return -found
+
+    def _search(self, direction: Array, moved: Array, slope: Array) -> Array:
+        """Return how far to go along the directions ``(g,)``, and keep the residuals found there."""
+        penalty = self._penalty(direction)
+        fixed, growing = _dot(penalty, self.planes), _dot(penalty, direction)
+        line = _Line(np.ones_like(slope), np.zeros_like(slope), slope.copy(), np.full_like(slope, np.inf))
+        open_ = np.arange(len(slope))
+        for _ in range(TRIES):
+            whole = len(open_) == len(slope)
+            ahead, base = (moved, self.logits) if whole else (moved[open_], self.logits[open_])
+            place = line.place[open_]
+            residual, curvature = self._look(base + place[:, None, None] * ahead, open_)
+            found = _dot(residual, ahead) + fixed[open_] + place * growing[open_]
+            if whole:
+                self._residual, self._curvature = residual, curvature
+            else:
+                self._residual[open_], self._curvature[open_] = residual, curvature
+            unsettled = np.abs(found) > SLOPE * np.abs(slope[open_])
+            open_ = open_[unsettled]
+            if not len(open_):
+                break
+            if _ < TRIES - 1:
+                line.move(open_, found[unsettled])
+        return line.place
+
+
+def _dot(one: Array, other: Array) -> Array:
+    """Return the inner product of each problem's two arrays."""
+    count = len(one)
+    if not count:
+        return np.zeros(0, one.dtype)
+    return np.asarray(np.einsum("gm,gm->g", one.reshape(count, -1), other.reshape(count, -1)))

@@ -1,0 +1,150 @@
+"""Logistic regression and the linear support vector machine: L2-penalised, exact, and a whole path at once."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, softmax
+
+from .bank import Fold, OutOfFold, Planes, Point, Tell, silent, warn_unless
+from .eigenbasis import Eigenbasis, Floats
+from .lbfgs import Problems, Solution, minimise
+from .losses import Binary, Loss, Multinomial, SquaredHinge
+from .scores import from_margins, from_probability
+from .splits import Positions
+
+SEARCH = 1e-4  # tolerance of the search over a grid, in float32; the chosen point is solved anew in float64
+TOGETHER = 2**23  # numbers in one array of the solver: more problems than that are solved in turns
+
+
+class Penalised(Planes):
+    """Minimise ``C * sum of losses + |W|^2 / 2``.
+
+    Parameters
+    ----------
+    C
+        Inverse strength of the penalty.
+    tol
+        About the mean error of a row's logits; see :func:`fc7.classify.lbfgs.minimise`.
+    max_iter
+        The most steps.
+
+    Attributes
+    ----------
+    n_iter_
+        Steps taken.
+    converged_
+        Whether they were enough.
+    """
+
+    _intercept_penalised = False
+
+    def __init__(self, C: float = 1.0, tol: float = 1e-7, max_iter: int = 1000) -> None:
+        self.C = C
+        self.tol = tol
+        self.max_iter = max_iter
+
+    @abstractmethod
+    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
+        """Return the loss of so many problems, and into how many independent ones each falls."""
+
+    @abstractmethod
+    def _scores(self, margins: Floats) -> Floats:
+        """Return scores ``(n, classes)`` of margins ``(n, outputs)``."""
+
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+    ) -> OutOfFold:
+        """Solve all points in all folds together; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        classes = int(y.max()) + 1
+        found = OutOfFold.empty(points, folds, classes)
+        C = np.repeat([point.get("C", self.C) for point in points], len(folds))
+        fold_of = np.tile(np.arange(len(folds)), len(points))
+        point_of = np.repeat(np.arange(len(points)), len(folds))
+        weights = np.zeros((len(folds), len(basis)))
+        for weight, fold in zip(weights, folds, strict=True):
+            weight[fold.fitted] = 1
+        room = max(TOGETHER // (classes * max(basis.rows.shape)), 1)
+        for first in range(0, len(C), room):
+            some = slice(first, first + room)
+            solution = self._solve(basis.rows32, basis, y, weights, fold_of[some], C[some], SEARCH)
+            for place, (planes, converged) in enumerate(zip(solution.planes, solution.converged, strict=True), first):
+                held = folds[fold_of[place]].held
+                margins = basis.rows32[held] @ planes[:, :-1].T + planes[:, -1]
+                found.scores[point_of[place], held] = self._scores(margins.astype(np.float64))
+                found.converged[point_of[place]] &= converged
+            tell(first + len(solution.planes))
+        return found
+
+    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+        if not self.C > 0:
+            raise ValueError(f"C={self.C}: must be more than 0.")
+        everything = np.ones((1, len(basis)))
+        found = self._solve(basis.rows, basis, y, everything, np.zeros(1, np.intp), np.array([self.C]), self.tol)
+        self.n_iter_, self.converged_ = max(int(found.steps[0]), 1), bool(found.converged[0])
+        warn_unless(self.converged_, self, self.n_iter_)
+        self.coef_ = basis.restore(found.planes[0, :, :-1])
+        self.intercept_ = found.planes[0, :, -1].copy()
+
+    def _solve(
+        self,
+        rows: npt.NDArray[Any],
+        basis: Eigenbasis,
+        y: Positions,
+        weights: Floats,
+        member: Positions,
+        C: Floats,
+        tol: float,
+    ) -> Solution:
+        """Return planes ``(problems, outputs, r + 1)``."""
+        loss, parts = self._loss(y, int(y.max()) + 1, len(C))
+        problems = Problems(
+            rows, basis.values, loss, weights, member.repeat(parts), C.repeat(parts), self._intercept_penalised
+        )
+        found = minimise(problems, tol=tol, max_iter=self.max_iter)
+        return Solution(
+            found.planes.reshape(len(C), -1, found.planes.shape[2]),
+            found.steps.reshape(len(C), parts).max(axis=1),
+            np.asarray(found.converged.reshape(len(C), parts).all(axis=1)),
+        )
+
+
+class Logistic(Penalised):
+    """Multinomial logistic regression, for two classes the binary one: the optimum that scikit-learn's
+    ``LogisticRegression`` approaches. The intercept is not penalised.
+    """  # noqa: D205
+
+    def predict_proba(self, X: npt.ArrayLike) -> Floats:
+        """Return ``(n, classes)`` in the order of ``classes_``."""
+        margins = self.decision_function(X)
+        return _probability(margins[:, None] if margins.ndim == 1 else margins)
+
+    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
+        return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
+
+    def _scores(self, margins: Floats) -> Floats:
+        return from_probability(_probability(margins))
+
+
+class LinearSVM(Penalised):
+    """One class against the rest under the squared hinge loss: the optimum that scikit-learn's ``LinearSVC``
+    approaches. The intercept is penalised as the coefficient of a column of ones.
+    """  # noqa: D205
+
+    _intercept_penalised = True
+
+    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
+        positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
+        signs = np.where(y == positive[:, None], np.float32(1), np.float32(-1))
+        return SquaredHinge(signs, np.tile(np.arange(len(signs)), problems)), len(signs)
+
+    def _scores(self, margins: Floats) -> Floats:
+        return from_margins(margins)
+
+
+def _probability(margins: Floats) -> Floats:
+    if margins.shape[1] > 1:
+        return np.asarray(softmax(margins, axis=1))
+    return np.column_stack([expit(-margins[:, 0]), expit(margins[:, 0])])

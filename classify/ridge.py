@@ -1,0 +1,134 @@
+"""Ridge classification: least squares on targets of -1 and 1, all penalties and folds from one eigendecomposition."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+
+from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .eigenbasis import Eigenbasis, Floats
+from .scores import from_margins
+from .splits import Positions
+
+
+class Ridge(Planes):
+    """The least-squares classifier: the same answers as scikit-learn's ``RidgeClassifier``.
+
+    With ``M = (Gram + alpha I)^-1`` the intercept is ``b = 1'My / 1'M1``, the coefficients are those of ``M (y - b)``,
+    and what is left of the targets is ``alpha M (y - b)``. Predictions for rows that are left out follow without
+    another fit: ``y_V - (I - H_VV)^-1 (y - H y)_V``, with ``I - H = alpha (M - M1 1'M / 1'M1)``.
+
+    Parameters
+    ----------
+    alpha
+        Strength of the penalty, more than 0; the intercept is not penalised.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+    ) -> OutOfFold:
+        """Leave each fold out in closed form, or solve it where that takes fewer operations."""
+        targets = _targets(y)
+        alphas = [_positive(point.get("alpha", self.alpha)) for point in points]
+        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        inverses = [_Inverse(basis, alpha, targets) for alpha in alphas]
+        for number, fold in enumerate(folds):
+            absent, rank = fold.absent(len(basis)), basis.rows.shape[1]
+            size = len(absent)
+            shown = np.searchsorted(absent, fold.held)
+            block = size**2 * rank + size**3 // 3 < rank**3 // 3 + size**2 * rank // len(points)
+            margins = _blocks(inverses, absent) if block else _refits(basis, targets, fold.fitted, absent, alphas)
+            for place, margin in enumerate(margins):
+                found.scores[place, fold.held] = from_margins(margin[shown])
+            tell((number + 1) * len(points))
+        return found
+
+    def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[Point]) -> OutOfFold:
+        """Score every row by the fit of all others, in closed form."""
+        targets, everything = _targets(y), [Fold(np.arange(0), np.arange(len(basis)))]
+        found = OutOfFold.empty(points, everything, int(y.max()) + 1)
+        for place, point in enumerate(points):
+            inverse = _Inverse(basis, _positive(point.get("alpha", self.alpha)), targets)
+            found.scores[place] = from_margins(targets - inverse.left_over / inverse.diagonal()[:, None])
+        return found
+
+    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+        targets = _targets(y)
+        inverse = _Inverse(basis, _positive(self.alpha), targets)
+        self.intercept_ = inverse.intercept
+        inside = basis.left.T @ (targets - inverse.intercept)
+        self.coef_ = basis.restore((inside * inverse.pull[:, None]).T)
+
+
+class _Inverse:
+    """The inverse of ``Gram + alpha I``, kept as what it does along the eigenvectors and across them."""
+
+    def __init__(self, basis: Eigenbasis, alpha: float, targets: Floats) -> None:
+        self.alpha, self.targets, self._left = alpha, targets, basis.left
+        self._shrink = alpha / (basis.values + alpha)
+        self.pull = np.sqrt(basis.values) / (basis.values + alpha)
+        self._full = basis.left.shape[1] == len(basis)  # then nothing lies across, but for rounding
+        self._ones = self._times(np.ones((len(basis), 1)))[:, 0]
+        self.intercept = self._ones @ targets / self._ones.sum()
+        self.left_over = self._times(targets - self.intercept)
+
+    def _times(self, columns: Floats) -> Floats:
+        """Return ``alpha M`` times columns."""
+        inside = self._left.T @ columns
+        found = self._left @ (inside * self._shrink[:, None])
+        return found if self._full else found + columns - self._left @ inside
+
+    def block(self, rows: Positions) -> Floats:
+        """Return ``I - H`` between some rows."""
+        left = self._left[rows]
+        scaled = left * np.sqrt(self._shrink if self._full else 1 - self._shrink)
+        inside = scaled @ scaled.T
+        found = inside if self._full else np.eye(len(rows)) - inside
+        return np.asarray(found - np.outer(self._ones[rows], self._ones[rows] / self._ones.sum()))
+
+    def diagonal(self) -> Floats:
+        """Return the diagonal of ``I - H``."""
+        across = 0 if self._full else 1 - np.square(self._left).sum(axis=1)
+        return np.asarray(np.square(self._left) @ self._shrink + across - self._ones**2 / self._ones.sum())
+
+
+def _blocks(inverses: Sequence[_Inverse], absent: Positions) -> list[Floats]:
+    """Return the margins of the absent rows for each penalty, from the fit of all rows."""
+    found = []
+    for inverse in inverses:
+        factor = cho_factor(inverse.block(absent), lower=True, overwrite_a=True)
+        found.append(inverse.targets[absent] - cho_solve(factor, inverse.left_over[absent]))
+    return found
+
+
+def _refits(
+    basis: Eigenbasis, targets: Floats, fitted: Positions, absent: Positions, alphas: Sequence[float]
+) -> list[Floats]:
+    """Return the margins of the absent rows for each penalty, from the normal equations of the fitted ones."""
+    rows, out = basis.rows[fitted], basis.rows[absent]
+    centre, level = rows.mean(axis=0), targets[fitted].mean(axis=0)
+    moment = np.diag(basis.values) - out.T @ out - len(fitted) * np.outer(centre, centre)
+    right = rows.T @ (targets[fitted] - level)
+    found = []
+    for alpha in alphas:
+        factor = cho_factor(moment + alpha * np.eye(len(moment)), lower=True, overwrite_a=True)
+        found.append((out - centre) @ cho_solve(factor, right) + level)
+    return found
+
+
+def _targets(y: Positions) -> Floats:
+    """Return -1 and 1, ``(n, classes)``, for two classes one column."""
+    classes = int(y.max()) + 1
+    positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
+    return np.where(y[:, None] == positive, 1.0, -1.0)
+
+
+def _positive(alpha: npt.ArrayLike) -> float:
+    value = float(np.asarray(alpha))
+    if not value > 0:
+        raise ValueError(f"alpha={value}: must be more than 0.")
+    return value
