@@ -1,6 +1,6 @@
 """Soundness of trees that come from a file: compiled code follows their indices without looking."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,16 +63,14 @@ def _check_children(place: npt.NDArray[Any], left: npt.NDArray[Any], right: npt.
 
 
 def _trees(thing: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield every tree inside of an estimator, however deep."""
+    """Yield every tree inside of an estimator, however deep; what is seen lives as long as the estimator does."""
     if id(thing) in seen or isinstance(thing, np.ndarray | str | bytes):
         return
     seen.add(id(thing))
     if type(thing).__name__ in ("Tree", "TreePredictor"):
         yield thing
-    elif isinstance(thing, list | tuple | set):
-        for part in thing:
-            yield from _trees(part, seen)
-    elif isinstance(thing, dict):
-        yield from _trees(list(thing.values()), seen)
-    elif hasattr(thing, "__dict__"):
-        yield from _trees(vars(thing), seen)
+        return
+    held = vars(thing) if hasattr(thing, "__dict__") else thing
+    parts = held.values() if isinstance(held, Mapping) else held if isinstance(held, list | tuple | set) else ()
+    for part in parts:
+        yield from _trees(part, seen)

@@ -351,10 +351,15 @@ def test_trees_that_lead_astray_are_refused(embeddings, tmp_path):
 
 def _bend_forest(forest, which):
     tree = forest.estimators_[3].tree_
-    if which in ("back", "beyond"):
-        tree.children_left[0] = 0 if which == "back" else tree.node_count
-    else:
-        tree.feature[0] = 5000 if which == "column" else -7
+    state = tree.__getstate__()
+    field, value = {
+        "back": ("left_child", 0),
+        "beyond": ("right_child", tree.node_count),
+        "column": ("feature", 5000),
+        "before": ("feature", -7),
+    }[which]
+    state["nodes"][field][0] = value
+    tree.__setstate__(state)
 
 
 def _bend_boosting(boosting, which):
