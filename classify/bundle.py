@@ -31,10 +31,9 @@ MEMBERS = ("bundle.json", "head.skops")
 
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
+    "fc7.classify.axes.LeadingAxes",
     "fc7.classify.centroid.Centroid",
     "fc7.classify.heads.Calibrated",
-    "fc7.classify.isometry.UnitRows",
-    "fc7.classify.isometry.UnitSpan",
     "fc7.classify.lda.Lda",
     "fc7.classify.linear.TorchLinear",
     "fc7.classify.neighbours.Neighbours",
@@ -43,6 +42,7 @@ TRUSTED = (
     "fc7.classify.rbf.RbfSVM",
     "fc7.classify.ridge.Ridge",
     "fc7.classify.stack.ClassifierStack",
+    "fc7.classify.unit_rows.UnitRows",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # an array of nodes; see trees.py
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",  # numbers and arrays, not used to predict
     "sklearn.tree._tree.Tree",  # arrays of nodes; see trees.py

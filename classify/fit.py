@@ -22,12 +22,12 @@ from ..extract.progress import Progress, silent
 from .bank import Fold, OutOfFold, Tell
 from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_head, find_temperature
-from .isometry import UnitRows, UnitSpan, unit
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
 from .splits import Positions, Protocol, cut, protocol
 from .stats import learning_curve
+from .unit_rows import UnitRows
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ class _Chosen:
 class Bench:
     """Embeddings under one protocol, prepared once for any number of heads.
 
-    Rows are brought to unit length and rotated, see :class:`fc7.classify.eigenbasis.Eigenbasis` and
-    :class:`fc7.classify.isometry.UnitSpan`; neither looks at a label.
+    Rows are brought to unit length; what the heads of the bank share is in
+    :class:`fc7.classify.eigenbasis.Eigenbasis`. Neither looks at a label.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class Bench:
             unfitted = _build(head, self.protocol.random_state, run.hyperparameters, None)
             estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
-            answers = scores(estimator, room.preparation(head).transform(rows))
+            answers = scores(estimator, room.preparation.transform(rows))
             return float((answers.argmax(axis=1) == y[held]).mean())
 
         return score
@@ -302,38 +302,22 @@ def fit(
 
 
 class _Room:
-    """Rows to fit on ``(n, d)`` float32, prepared once for every head that is fitted on all or some of them."""
+    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them."""
 
     def __init__(self, inputs: npt.NDArray[np.float32]) -> None:
-        self._inputs = inputs
+        self.preparation = UnitRows().fit(inputs)
+        self.rows: npt.NDArray[np.float32] = self.preparation.transform(inputs)
 
     @cached_property
     def basis(self) -> Eigenbasis:
         """What the heads of the bank share."""
-        return Eigenbasis(unit(self._inputs))
-
-    @cached_property
-    def rotated(self) -> npt.NDArray[np.float32]:
-        """Rows in their span, for other heads."""
-        return np.asarray(self._span.transform(self._inputs))
-
-    def rows(self, head: Head) -> npt.NDArray[np.float32]:
-        """Return the rows that a head is fitted on which is not of the bank."""
-        return self.rotated if head.rotated else self.basis.inputs
-
-    def preparation(self, head: Head) -> UnitRows | UnitSpan:
-        """Return what brings new rows to where a head was fitted."""
-        return self._span if head.rotated and not head.banked else UnitRows().fit(self._inputs)
+        return Eigenbasis(self.rows)
 
     def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
         """Fit on all rows; say whether it converged."""
         if head.banked:
             return _quietly(lambda: estimator.fit_prepared(self.basis, y), estimator, len(y))
-        return _quietly(lambda: estimator.fit(self.rows(head), y, **options), estimator, len(y))
-
-    @cached_property
-    def _span(self) -> UnitSpan:
-        return UnitSpan().fit_prepared(self.basis)
+        return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
 
 
 class _Station:
@@ -385,7 +369,7 @@ class _Station:
         self, head: Head, seed: int, epochs: int | None, points: list[dict[str, Any]], tell: Tell
     ) -> OutOfFold:
         """Fit every point on every fold."""
-        rows, found = self.room.rows(head), OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
+        rows, found = self.room.rows, OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
         for number, (point, fold) in enumerate(itertools.product(range(len(points)), self.folds)):
             unfitted, seen = _build(head, seed, points[point], epochs), fold.fitted
             estimator, done = _quietly(partial(unfitted.fit, rows[seen], self.y_views[seen]), unfitted, len(seen))
@@ -400,7 +384,7 @@ class _Station:
         """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
         estimator = _build(head, seed, chosen.hyperparameters, epochs)
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
-        preparation = self.room.preparation(head)
+        preparation = self.room.preparation
         if head.epochs and self.predicted is not None:
             held = preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
             options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])

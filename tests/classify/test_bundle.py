@@ -292,8 +292,8 @@ def test_a_class_from_elsewhere_is_not_imported(saved, tmp_path, monkeypatch):
         for name in old.namelist():
             data = old.read(name)
             if name == "schema.json":
-                assert b"fc7.classify.isometry" in data
-                data = data.replace(b"fc7.classify.isometry", b"evil_fc7_room").replace(b"UnitRows", b"Head")
+                assert b"fc7.classify.unit_rows" in data
+                data = data.replace(b"fc7.classify.unit_rows", b"evil_fc7_room").replace(b"UnitRows", b"Head")
             new.writestr(name, data)
     with unexecuted(marker):
         refused(rewrite(saved, inner.getvalue()), "evil_fc7_room")
@@ -363,7 +363,7 @@ def _bend_forest(forest, which):
 
 
 def _bend_boosting(boosting, which):
-    nodes = boosting._predictors[2][0].nodes
+    nodes = boosting["head"]._predictors[2][0].nodes
     if which in ("back", "beyond"):
         nodes["right"][0] = 0 if which == "back" else len(nodes)
     else:

@@ -1,0 +1,31 @@
+"""Rows of unit length: the one preparation that every head shares."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+class UnitRows(TransformerMixin, BaseEstimator):
+    """Bring rows to unit length, which puts every backbone on one scale; float16 rows become float32.
+
+    Unlike scikit-learn's ``Normalizer`` it does not square float16 numbers, most of which would overflow.
+    """
+
+    def fit(self, X: npt.ArrayLike, y: Any = None) -> "UnitRows":
+        """Learn nothing but the number of columns."""
+        validate_data(self, X, dtype=[np.float32, np.float64])
+        return self
+
+    def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return ``(n, d)``; a row of zeros stays one."""
+        check_is_fitted(self, "n_features_in_")
+        return unit(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
+
+
+def unit(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Divide rows by their length; a row of zeros stays one."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length == 0, 1, length))

@@ -1,0 +1,108 @@
+"""The eigenbasis changes no inner product; rows of unit length and leading axes are scikit-learn transformers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import pairwise_distances
+from sklearn.preprocessing import normalize
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fc7.classify.axes import LeadingAxes
+from fc7.classify.eigenbasis import Eigenbasis
+from fc7.classify.unit_rows import UnitRows
+
+shapes = st.tuples(st.integers(3, 40), st.integers(3, 60), st.integers(0, 10_000))
+
+
+def rows(n, dim, seed, dtype=np.float64):
+    generator = np.random.default_rng(seed)
+    return (generator.standard_normal((n, dim)) + generator.standard_normal(dim)).astype(dtype)
+
+
+@settings(deadline=None, max_examples=60)
+@given(shapes, st.sampled_from([np.float32, np.float64]))
+def test_rows_keep_their_inner_products_and_distances(shape, dtype):
+    X = rows(*shape, dtype)
+    basis, wide = Eigenbasis(X), X.astype(np.float64)
+    assert basis.rows.shape == (shape[0], min(shape[:2]))
+    assert basis.rows @ basis.rows.T == pytest.approx(wide @ wide.T, abs=1e-9 * shape[1])
+    assert pairwise_distances(basis.rows) == pytest.approx(pairwise_distances(wide), abs=1e-6 * shape[1])
+    some, other = np.arange(2), np.arange(1, shape[0])
+    assert basis.products(some, other) == pytest.approx(wide[some] @ wide[other].T, abs=1e-9 * shape[1])
+    assert basis.squares == pytest.approx((wide**2).sum(axis=1))
+
+
+@settings(deadline=None, max_examples=40)
+@given(shapes)
+def test_second_moments_are_diagonal_and_sorted(shape):
+    basis = Eigenbasis(rows(*shape))
+    assert basis.rows.T @ basis.rows == pytest.approx(np.diag(basis.values), abs=1e-9 * basis.values[0])
+    assert (np.diff(basis.values) <= 0).all()
+    assert basis.left.T @ basis.left == pytest.approx(np.eye(len(basis.values)), abs=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(shapes)
+def test_coefficients_come_back_to_all_dimensions(shape):
+    X, new = rows(*shape), rows(9, shape[1], shape[2] + 1)
+    basis = Eigenbasis(X)
+    inside = np.random.default_rng(0).standard_normal((2, len(basis.values)))
+    outside = basis.restore(inside)
+    assert outside.shape == (2, shape[1])
+    assert pytest.approx(basis.rows @ inside.T, abs=1e-6 * shape[1]) == X @ outside.T
+    assert np.linalg.norm(outside, axis=1) == pytest.approx(np.linalg.norm(inside, axis=1), rel=1e-6)
+    across = new - new @ np.linalg.pinv(X) @ X  # what lies outside of the span of the rows scores nothing
+    assert across @ outside.T == pytest.approx(np.zeros((9, 2)), abs=1e-6 * shape[1])
+
+
+@pytest.mark.parametrize("dim", [40, 5])
+def test_copies_and_zeros_lower_the_rank(dim):
+    X = rows(4, dim, 0)
+    basis = Eigenbasis(np.vstack([X, X[:3], np.zeros((2, dim)), 7 * X[:1]]))
+    assert basis.rows.shape == (10, 4)
+    assert not basis.rows[7:9].any()
+
+
+def test_rows_of_zeros_have_no_dimension():
+    basis = Eigenbasis(np.zeros((3, 5)))
+    assert basis.rows.shape == (3, 0)
+    assert basis.restore(np.zeros((2, 0))).shape == (2, 5)
+
+
+@pytest.mark.parametrize("shape", [(4, 9000), (9000, 4)])
+def test_blocks_add_up(shape):
+    X = rows(*shape, 0, np.float32)
+    basis = Eigenbasis(X)
+    wide = X.astype(np.float64)
+    assert basis.values == pytest.approx(np.linalg.svd(wide, compute_uv=False) ** 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_unit_rows_are_those_of_scikit_learn(dtype):
+    X = rows(8, 30, 0, dtype)
+    found = UnitRows().fit(X).transform(X)
+    assert found == pytest.approx(normalize(X.astype(np.float64)), abs=1e-6)
+    assert found.dtype == np.promote_types(dtype, np.float32)
+
+
+@pytest.mark.parametrize("shape", [(4, 25088), (40, 8)])
+def test_the_largest_float16_does_not_overflow(shape):
+    X = np.full(shape, 65504, np.float16)
+    X[:, 0] = -65504
+    X[0, :] = 6e-8  # and the smallest does not vanish
+    found = UnitRows().fit(X).transform(X)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(X)), abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20)])
+def test_leading_axes_hold_the_most_that_so_many_can(shape):
+    X = rows(*shape, 0)
+    axes = LeadingAxes(5).fit(X)
+    assert axes.components_ @ axes.components_.T == pytest.approx(np.eye(5), abs=1e-9)
+    assert np.square(axes.transform(X)).sum() == pytest.approx((np.linalg.svd(X, compute_uv=False)[:5] ** 2).sum())
+
+
+@parametrize_with_checks([UnitRows(), LeadingAxes(3)])
+def test_they_are_scikit_learn_transformers(estimator, check):
+    check(estimator)
