@@ -78,6 +78,7 @@ class Bench:
     """
 
     def __init__(self, embeddings: Embeddings, *, average_views: bool = False, **options: Any) -> None:
+        _require_finite(embeddings)
         self.embeddings = embeddings
         self.average_views = average_views
         self.protocol: Protocol = protocol(embeddings, **options)
@@ -397,6 +398,16 @@ class _Station:
         return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
 
 
+def _require_finite(embeddings: Embeddings) -> None:
+    for vectors in (embeddings.vectors, *embeddings.views):
+        odd = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(odd):
+            raise DataError(
+                f"{len(odd)} of {len(embeddings)} embeddings hold numbers that are not finite; the first is that of "
+                f"{embeddings.paths[odd[0]]}. Extract them again, or leave these images out."
+            )
+
+
 def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
     """Return 2, 5, 10, 20, 50, ... images per class: fewer than all, few enough to be quick, enough for neighbours."""
     counts = np.bincount(y)
@@ -423,6 +434,7 @@ def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, 
         warnings.simplefilter("always", ConvergenceWarning)
         # BLAS leaves this flag behind on small matrices without cause; what is not finite fails when it is measured.
         warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # two images a class are few
         try:
             found = fit()
         except (ValueError, np.linalg.LinAlgError) as error:

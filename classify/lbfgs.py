@@ -75,11 +75,11 @@ def minimise(problems: Problems, *, tol: float, max_iter: int, start: Array | No
     planes = descent.planes.copy()
     steps = np.full(len(planes), max_iter, np.intp)
     converged = np.zeros(len(planes), bool)
-    for step in range(max_iter):
+    for step in range(max_iter + 1):
         done = descent.decrement() <= tol**2 * descent.total
         fresh = descent.active[done & ~converged[descent.active]]
         steps[fresh], converged[fresh] = step, True
-        if done.all():
+        if done.all() or step == max_iter:
             break
         if done.mean() > DROP:
             planes[descent.active[done]] = descent.planes[done]
@@ -216,7 +216,7 @@ class _Descent:
         The Hessian is diagonal but for the intercept's row and column: an arrow, solved by elimination.
         """
         scale = self._curvature * self._share
-        scale = np.maximum(scale, np.finfo(scale.dtype).tiny * 1e6)
+        scale = np.maximum(scale, np.finfo(scale.dtype).eps)  # of a problem without a mistake nothing may be left
         diagonal = scale[:, None] * self._values + self._ridge[:, None]
         shaft = scale[:, None] * self._sums
         corner = scale * len(self.problems.rows) + (self._ridge if self.problems.intercept_penalised else 0)

@@ -21,6 +21,8 @@ class RbfSVM(Banked):
         Inverse strength of the penalty.
     gamma
         Of ``exp(-gamma |x - y|^2)``.
+    tol
+        When libsvm stops.
 
     Attributes
     ----------
@@ -30,9 +32,10 @@ class RbfSVM(Banked):
         ``(support vectors, d)``.
     """
 
-    def __init__(self, C: float = 1.0, gamma: float = 1.0) -> None:
+    def __init__(self, C: float = 1.0, gamma: float = 1.0, tol: float = 1e-3) -> None:
         self.C = C
         self.gamma = gamma
+        self.tol = tol
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
@@ -46,7 +49,7 @@ class RbfSVM(Banked):
                 seen = _kernel(basis, fold.fitted, fold.fitted, gamma)
                 new = _kernel(basis, fold.held, fold.fitted, gamma)
                 for place in places:
-                    machine = SVC(C=points[place].get("C", self.C), kernel="precomputed").fit(seen, y[fold.fitted])
+                    machine = self._machine(points[place].get("C", self.C)).fit(seen, y[fold.fitted])
                     found.scores[place, fold.held] = from_margins(machine.decision_function(new))
                     done += 1
                     tell(done)
@@ -64,9 +67,12 @@ class RbfSVM(Banked):
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         everything = np.arange(len(basis))
         kernel = _kernel(basis, everything, everything, self.gamma)
-        self.svc_ = SVC(C=self.C, kernel="precomputed").fit(kernel, y)
+        self.svc_ = self._machine(self.C).fit(kernel, y)
         self.support_vectors_ = basis.inputs[self.svc_.support_]
         self.n_iter_ = self.svc_.n_iter_
+
+    def _machine(self, C: float) -> SVC:
+        return SVC(C=C, kernel="precomputed", tol=self.tol)
 
 
 def _kernel(basis: Eigenbasis, one: Positions, other: Positions, gamma: float) -> Floats:

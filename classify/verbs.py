@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ARMS = "head (the last layer), classifier (fc6 to fc8 with dropout), all (end to end)"
-_HEADS = "logreg, linear-svm, ridge, lda, knn, centroid, torch-linear, classifier (of pool5), baseline (default: all)"
+_HEADS = (
+    "logreg, linear-svm, rbf-svm, ridge, lda, knn, centroid, gaussian-nb, random-forest, hist-gb, mlp, torch-linear, "
+    "classifier (of pool5), baseline (default: all)"
+)
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
 
