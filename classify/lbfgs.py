@@ -6,7 +6,7 @@ step, so that tens of steps do what takes hundreds without. The line search look
 convex function has exactly one of; along a line the logits are known, so that it costs no product over the rows.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,18 +60,13 @@ class Solution:
     converged: npt.NDArray[np.bool_]
 
 
-def minimise(problems: Problems, *, tol: float, max_iter: int, start: Array | None = None) -> Solution:
-    """Solve all problems.
+def minimise(problems: Problems, *, tol: float, max_iter: int) -> Solution:
+    """Solve all problems, from zeros.
 
     A problem is solved when its Newton decrement, an estimate of twice what its objective is above the least, is under
     ``tol ** 2`` per row: about the mean squared error of its logits, weighted by how much they matter.
-
-    Parameters
-    ----------
-    start
-        ``(g, outputs, r + 1)``; default zeros.
     """
-    descent = _Descent(problems, start)
+    descent = _Descent(problems)
     planes = descent.planes.copy()
     steps = np.full(len(planes), max_iter, np.intp)
     converged = np.zeros(len(planes), bool)
@@ -89,52 +84,42 @@ def minimise(problems: Problems, *, tol: float, max_iter: int, start: Array | No
     return Solution(planes, steps, converged)
 
 
-@dataclass
 class _Line:
-    """A search for the place on each problem's line where its slope has all but vanished."""
+    """Where each problem's slope has all but vanished: between a place where it falls and one where it rises."""
 
-    place: Array
-    low: Array
-    low_slope: Array
-    high: Array
-    high_slope: Array = field(init=False)
+    def __init__(self, slope: Array) -> None:
+        self.place = np.ones_like(slope)
+        self._low, self._falling = np.zeros_like(slope), slope.copy()
+        self._high, self._rising = np.full_like(slope, np.inf), np.full_like(slope, np.inf)
 
-    def __post_init__(self) -> None:
-        self.high_slope = np.full_like(self.low, np.nan)
-
-    def move(self, open_: Positions, slope: Array) -> None:
-        """Take in the slopes of the open problems at their places, and choose their next places."""
-        below = slope < 0
-        for side, which in ((below, "low"), (~below, "high")):
-            getattr(self, which)[open_[side]] = self.place[open_[side]]
-            getattr(self, f"{which}_slope")[open_[side]] = slope[side]
-        low, high = self.low[open_], self.high[open_]
-        falling, rising = self.low_slope[open_], self.high_slope[open_]
-        bounded = np.isfinite(high)
-        with np.errstate(invalid="ignore", divide="ignore"):
+    def move(self, these: Positions, slope: Array) -> None:
+        """Take in the slopes of some problems at their places, and choose their next places."""
+        falls, rises = these[slope < 0], these[slope >= 0]
+        self._low[falls], self._falling[falls] = self.place[falls], slope[slope < 0]
+        self._high[rises], self._rising[rises] = self.place[rises], slope[slope >= 0]
+        low, high, falling = self._low[these], self._high[these], self._falling[these]
+        with np.errstate(invalid="ignore"):  # what has no higher place yet
             width = high - low
-            secant = low - falling * width / (rising - falling)
-            inside = np.clip(secant, low + 0.1 * width, high - 0.1 * width)
-        self.place[open_] = np.where(bounded, inside, 3 * self.place[open_])
+            secant = low - falling * width / (self._rising[these] - falling)
+            between = np.clip(secant, low + 0.1 * width, high - 0.1 * width)
+        self.place[these] = np.where(np.isfinite(high), between, 3 * self.place[these])
 
 
 class _Descent:
     """The state of all problems that are not yet solved."""
 
-    def __init__(self, problems: Problems, start: Array | None) -> None:
+    def __init__(self, problems: Problems) -> None:
         self.problems = problems
         dtype = problems.rows.dtype
         count, rank = len(problems.C), problems.rows.shape[1]
         self.active = np.arange(count)
         self.planes = np.zeros((count, problems.loss.outputs, rank + 1), dtype)
-        if start is not None:
-            self.planes[:] = start
         self._weights = problems.weights.astype(dtype)
         self._values = problems.values.astype(dtype)
         self._sums = problems.rows.sum(axis=0)
         self._past: list[tuple[Array, Array, Array]] = []
         self._select()
-        self.logits = self._project(self.planes)
+        self.logits = np.zeros((*self.planes.shape[:2], len(problems.rows)), dtype)
         self._residual, self._curvature = self._look(self.logits.copy(), np.arange(count))
         self._gradient = self._newton = self._slope_of_all()
 
@@ -249,24 +234,22 @@ class _Descent:
         """Return how far to go along the directions ``(g,)``, and keep the residuals found there."""
         penalty = self._penalty(direction)
         fixed, growing = _dot(penalty, self.planes), _dot(penalty, direction)
-        line = _Line(np.ones_like(slope), np.zeros_like(slope), slope.copy(), np.full_like(slope, np.inf))
-        open_ = np.arange(len(slope))
-        for _ in range(TRIES):
-            whole = len(open_) == len(slope)
-            ahead, base = (moved, self.logits) if whole else (moved[open_], self.logits[open_])
-            place = line.place[open_]
-            residual, curvature = self._look(base + place[:, None, None] * ahead, open_)
-            found = _dot(residual, ahead) + fixed[open_] + place * growing[open_]
+        line, these, found = _Line(slope), np.arange(len(slope)), slope
+        for attempt in range(TRIES):
+            if attempt:
+                line.move(these, found)
+            whole, place = len(these) == len(slope), line.place[these]
+            ahead, base = (moved, self.logits) if whole else (moved[these], self.logits[these])
+            residual, curvature = self._look(base + place[:, None, None] * ahead, these)
             if whole:
                 self._residual, self._curvature = residual, curvature
             else:
-                self._residual[open_], self._curvature[open_] = residual, curvature
-            unsettled = np.abs(found) > SLOPE * np.abs(slope[open_])
-            open_ = open_[unsettled]
-            if not len(open_):
+                self._residual[these], self._curvature[these] = residual, curvature
+            found = _dot(residual, ahead) + fixed[these] + place * growing[these]
+            steep = np.abs(found) > SLOPE * np.abs(slope[these])
+            these, found = these[steep], found[steep]
+            if not len(these):
                 break
-            if _ < TRIES - 1:
-                line.move(open_, found[unsettled])
         return line.place
 
 

@@ -112,9 +112,10 @@ class Penalised(Planes):
 
 
 class Logistic(Penalised):
-    """Multinomial logistic regression, for two classes the binary one: the optimum that scikit-learn's
-    ``LogisticRegression`` approaches. The intercept is not penalised.
-    """  # noqa: D205
+    """Multinomial logistic regression, for two classes the binary one; the intercept is not penalised.
+
+    The optimum that scikit-learn's ``LogisticRegression`` approaches.
+    """
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` in the order of ``classes_``."""
@@ -129,9 +130,10 @@ class Logistic(Penalised):
 
 
 class LinearSVM(Penalised):
-    """One class against the rest under the squared hinge loss: the optimum that scikit-learn's ``LinearSVC``
-    approaches. The intercept is penalised as the coefficient of a column of ones.
-    """  # noqa: D205
+    """One class against the rest under the squared hinge loss; the intercept is the coefficient of a column of ones.
+
+    The optimum that scikit-learn's ``LinearSVC`` approaches.
+    """
 
     _intercept_penalised = True
 
