@@ -6,6 +6,19 @@ from .fit import Fitted, fit
 from .predict import Prediction, predict
 from .report import report
 from .runs import Run, load_runs
+from .transformer import EmbeddingTransformer
 from .verdict import choose
 
-__all__ = ["Bundle", "Fitted", "Prediction", "Run", "choose", "compare", "fit", "load_runs", "predict", "report"]
+__all__ = [
+    "Bundle",
+    "EmbeddingTransformer",
+    "Fitted",
+    "Prediction",
+    "Run",
+    "choose",
+    "compare",
+    "fit",
+    "load_runs",
+    "predict",
+    "report",
+]

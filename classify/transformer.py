@@ -1,0 +1,91 @@
+"""Embeddings inside a scikit-learn pipeline: image paths in, rows from the cache out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ..cache.store import Store
+from ..errors import DataError
+from ..extract.backbones import load_backbone
+from ..extract.embed import fill
+from ..extract.manifest import Image, Manifest, refusal
+
+
+class EmbeddingTransformer(TransformerMixin, BaseEstimator):
+    """Image paths to embeddings, through the cache: each image is computed once, whatever folds are cut afterwards.
+
+    It learns nothing from the images, so that ``Pipeline([("embed", EmbeddingTransformer()), ("head", ...)])`` may be
+    searched and cross-validated as it is. Rows keep their order; equal images share one row of the cache.
+
+    Parameters
+    ----------
+    backbone, layer, weights, precision, dtype, image_size, device, batch_size, cache
+        As in :func:`fc7.extract.load_backbone`.
+    workers
+        As in :func:`fc7.extract.fill`.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "vgg16",
+        layer: str | None = None,
+        *,
+        weights: str | None = None,
+        precision: str = "fp32",
+        dtype: str = "float16",
+        image_size: tuple[int, int | None] | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        cache: Path | str | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.weights = weights
+        self.precision = precision
+        self.dtype = dtype
+        self.image_size = image_size
+        self.device = device
+        self.batch_size = batch_size
+        self.cache = cache
+        self.workers = workers
+
+    def fit(self, X: Iterable[Path | str], y: Any = None) -> "EmbeddingTransformer":
+        """Learn nothing."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say that nothing need be learned."""
+        return True
+
+    def transform(self, X: Iterable[Path | str]) -> npt.NDArray[Any]:
+        """Return ``(n, dim)`` in the stored dtype for ``n`` paths of image files.
+
+        Raises
+        ------
+        DataError
+            Some of them are no acceptable images: a pipeline cannot leave rows out.
+        """
+        paths = [str(path) for path in X]
+        refused = {path: reason for path in paths if (reason := refusal(Path(path)))}
+        _require_none(refused, len(paths))
+        settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
+        backbone = load_backbone(self.backbone, **settings)
+        manifest = Manifest(Path(), tuple(Image(path, "") for path in paths), ())
+        done = fill(manifest, [backbone], cache=self.cache, workers=self.workers)[0]
+        _require_none({reject.path: reject.reason for reject in done.rejects}, len(paths))
+        store = Store(done.recipe, self.cache)
+        keys = [key for key in store.index.sha256(paths) if isinstance(key, bytes)]
+        return np.asarray(store.rows(keys))
+
+
+def _require_none(rejects: dict[str, str], asked: int) -> None:
+    for path, reason in rejects.items():
+        raise DataError(
+            f"{len(rejects)} of {asked} files are no images that can be read; the first is {path}: {reason}. "
+            "Leave them out."
+        )
