@@ -78,11 +78,11 @@ class Bench:
     """
 
     def __init__(self, embeddings: Embeddings, *, average_views: bool = False, **options: Any) -> None:
-        _require_finite(embeddings)
         self.embeddings = embeddings
         self.average_views = average_views
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
+        _require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
     def identify(self, head: Head, epochs: int | None = None) -> str:
         """Return the id that this head's run will have."""
@@ -398,12 +398,12 @@ class _Station:
         return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
 
 
-def _require_finite(embeddings: Embeddings) -> None:
+def _require_finite(embeddings: Embeddings, rows: Positions) -> None:
     for vectors in (embeddings.vectors, *embeddings.views):
-        odd = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        odd = rows[~np.isfinite(vectors[rows]).all(axis=1)]
         if len(odd):
             raise DataError(
-                f"{len(odd)} of {len(embeddings)} embeddings hold numbers that are not finite; the first is that of "
+                f"{len(odd)} of {len(rows)} embeddings hold numbers that are not finite; the first is that of "
                 f"{embeddings.paths[odd[0]]}. Extract them again, or leave these images out."
             )
 
