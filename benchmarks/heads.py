@@ -12,6 +12,8 @@ probability (the softmax of the margins where a head has none) may differ by mor
 Where one fit of scikit-learn takes more than ``--patience`` seconds, the chosen point is fitted on one fold, the time
 of that is multiplied by the number of fits, and marked with ``~``; the answers of that fit are compared.
 
+Both have one thread for few rows, as fc7 gives itself, and all otherwise: more would only slow both down.
+
 ``--large`` compares on 20,000 rows ``RidgeClassifierCV`` (leave-one-out, 7 penalties) and ``LogisticRegressionCV``
 (10 penalties, 5 folds) with what the bank does instead.
 """
@@ -36,6 +38,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from fc7.classify.bank import Fold
 from fc7.classify.eigenbasis import Eigenbasis
+from fc7.classify.fit import threads
 from fc7.classify.heads import HEADS
 from fc7.classify.scores import scores
 from fc7.classify.unit_rows import UnitRows
@@ -175,19 +178,20 @@ def bank(count, arguments):
     X, y = data(count + NEW, classes)
     X, new, y = X[:count], X[count:], y[:count]
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
-    prepared = [timed(lambda: prepare(X)) for _ in range(arguments.rounds)]
-    basis, preparation = prepared[0][0], statistics.median(seconds for _, seconds in prepared)
     rows = []
-    for name in arguments.heads or PLAIN:
-        rows.append(compare(name, basis, X, y, folds, new, arguments))
-        show(rows[-1])
+    with threads(count):
+        prepared = [timed(lambda: prepare(X)) for _ in range(arguments.rounds)]
+        basis, preparation = prepared[0][0], statistics.median(seconds for _, seconds in prepared)
+        for name in arguments.heads or PLAIN:
+            rows.append(compare(name, basis, X, y, folds, new, arguments))
+            show(rows[-1])
     plain, fast = sum(row["plain_seconds"] for row in rows), sum(row["seconds"] for row in rows) + preparation
     estimated_too = any(row["estimated"] for row in rows)
     whole = {"head": "all, with preparation", "rows": count, "plain_seconds": plain, "seconds": fast}
     whole |= {"preparation": preparation, "ratio": plain / fast, "estimated": estimated_too}
     show(whole)
     exact = [row for row in rows if not row["estimated"]]
-    if any(row["estimated"] for row in rows):
+    if estimated_too:
         measured = {"head": "all but the estimated, with preparation", "rows": count, "estimated": False}
         measured["plain_seconds"] = sum(row["plain_seconds"] for row in exact)
         measured["seconds"] = sum(row["seconds"] for row in exact) + preparation

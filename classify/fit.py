@@ -32,7 +32,8 @@ from .unit_rows import UnitRows
 logger = logging.getLogger(__name__)
 
 CURVE_REPEATS = 10  # subsets per size of a learning curve
-SMALL = 2000  # rows that one thread fits faster than several, and the most in a subset of a learning curve
+FEW = 1000  # rows that one thread fits faster than several
+SMALL = 2000  # the most in a subset of a learning curve
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Bench:
             def tell(done: int, base: int = base) -> None:
                 progress(f"fit {head.name}", base + done, total)
 
-            with _threads(len(y)):
+            with threads(len(y)):
                 chosen = station.choose(head, self.protocol.random_state, epochs, tell)
                 estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
             if station.predicted is not None:
@@ -156,7 +157,7 @@ class Bench:
         score = self._scorer(head, run, len(sizes) * CURVE_REPEATS, progress)
         try:
             # Threads cost more than they bring on matrices this small, and far more on a busy machine.
-            with _threads(len(y)):
+            with threads(len(y)):
                 curve = learning_curve(score, y, sizes, CURVE_REPEATS, self.protocol.random_state)
         except (DataError, ValueError, np.linalg.LinAlgError) as error:  # such as equal rows; the run is still good
             logger.warning("no learning curve of %s: %s", run.name, error)
@@ -418,9 +419,9 @@ def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
     return [size for size in steps if least <= size <= most and size * len(counts) < len(y)]
 
 
-def _threads(rows: int) -> threadpool_limits:
+def threads(rows: int) -> threadpool_limits:
     """Keep small problems on one thread: handing out their crumbs costs more than it saves."""
-    return threadpool_limits(1 if rows <= SMALL else None)
+    return threadpool_limits(1 if rows <= FEW else None)
 
 
 def _build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:

@@ -51,9 +51,13 @@ class Ridge(Planes):
         """Score every row by the fit of all others, in closed form."""
         targets, everything = _targets(y), [Fold(np.arange(0), np.arange(len(basis)))]
         found = OutOfFold.empty(points, everything, int(y.max()) + 1)
-        for place, point in enumerate(points):
-            inverse = _Inverse(basis, _positive(point.get("alpha", self.alpha)), targets)
-            found.scores[place] = from_margins(targets - inverse.left_over / inverse.diagonal()[:, None])
+        inverses = [_Inverse(basis, _positive(point.get("alpha", self.alpha)), targets) for point in points]
+        squares = np.square(basis.left)
+        along = squares @ np.stack([inverse.shrink for inverse in inverses], axis=1)
+        across = 1 - squares.sum(axis=1) if len(basis.values) < len(basis) else np.zeros(len(basis))
+        for place, inverse in enumerate(inverses):
+            diagonal = along[:, place] + across - inverse.ones**2 / inverse.ones.sum()
+            found.scores[place] = from_margins(targets - inverse.left_over / diagonal[:, None])
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
@@ -69,31 +73,26 @@ class _Inverse:
 
     def __init__(self, basis: Eigenbasis, alpha: float, targets: Floats) -> None:
         self.alpha, self.targets, self._left = alpha, targets, basis.left
-        self._shrink = alpha / (basis.values + alpha)
+        self.shrink = alpha / (basis.values + alpha)
         self.pull = np.sqrt(basis.values) / (basis.values + alpha)
         self._full = basis.left.shape[1] == len(basis)  # then nothing lies across, but for rounding
-        self._ones = self._times(np.ones((len(basis), 1)))[:, 0]
-        self.intercept = self._ones @ targets / self._ones.sum()
+        self.ones = self._times(np.ones((len(basis), 1)))[:, 0]
+        self.intercept = self.ones @ targets / self.ones.sum()
         self.left_over = self._times(targets - self.intercept)
 
     def _times(self, columns: Floats) -> Floats:
         """Return ``alpha M`` times columns."""
         inside = self._left.T @ columns
-        found = self._left @ (inside * self._shrink[:, None])
+        found = self._left @ (inside * self.shrink[:, None])
         return found if self._full else found + columns - self._left @ inside
 
     def block(self, rows: Positions) -> Floats:
         """Return ``I - H`` between some rows."""
         left = self._left[rows]
-        scaled = left * np.sqrt(self._shrink if self._full else 1 - self._shrink)
+        scaled = left * np.sqrt(self.shrink if self._full else 1 - self.shrink)
         inside = scaled @ scaled.T
         found = inside if self._full else np.eye(len(rows)) - inside
-        return np.asarray(found - np.outer(self._ones[rows], self._ones[rows] / self._ones.sum()))
-
-    def diagonal(self) -> Floats:
-        """Return the diagonal of ``I - H``."""
-        across = 0 if self._full else 1 - np.square(self._left).sum(axis=1)
-        return np.asarray(np.square(self._left) @ self._shrink + across - self._ones**2 / self._ones.sum())
+        return np.asarray(found - np.outer(self.ones[rows], self.ones[rows] / self.ones.sum()))
 
 
 def _blocks(inverses: Sequence[_Inverse], absent: Positions) -> list[Floats]:
