@@ -32,8 +32,7 @@ from .unit_rows import UnitRows
 logger = logging.getLogger(__name__)
 
 CURVE_REPEATS = 10  # subsets per size of a learning curve
-FEW = 1000  # rows that one thread fits faster than several
-SMALL = 2000  # the most in a subset of a learning curve
+SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
 
 
 @dataclass(frozen=True)
@@ -420,8 +419,11 @@ def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
 
 
 def threads(rows: int) -> threadpool_limits:
-    """Keep small problems on one thread: handing out their crumbs costs more than it saves."""
-    return threadpool_limits(1 if rows <= FEW else None)
+    """Keep small problems on one thread: handing out their crumbs costs more than it saves.
+
+    On a machine that does other work too, two threads that wait for each other are many times slower than one.
+    """
+    return threadpool_limits(1 if rows <= SMALL else None)
 
 
 def _build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:

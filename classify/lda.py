@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, softmax
 
 from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_probability
 from .splits import Positions
@@ -106,7 +106,7 @@ class _Dual(_Room):
             if shrinkage < 1:
                 system = self._within.copy()
                 system.flat[:: len(system) + 1] += ridge * len(system) / (1 - shrinkage)
-                solved = cho_solve(cho_factor(system, lower=True, overwrite_a=True), self._right)
+                solved = solve(system, self._right)
                 weights = weights - solved + (self.averages.T @ solved)[self.codes]
             coefficients = weights / ridge
             yield coefficients, self.prior - np.einsum("nk,nk->k", self._means, coefficients) / 2
@@ -132,7 +132,7 @@ class _Primal(_Room):
         for shrinkage in shrinkages:
             system = (1 - shrinkage) * covariance
             system.flat[:: len(system) + 1] += self._ridge(float(np.trace(covariance)) * len(rows), shrinkage)
-            coefficients = cho_solve(cho_factor(system, lower=True, overwrite_a=True), means.T)
+            coefficients = solve(system, means.T)
             yield coefficients, self.prior - np.einsum("kr,rk->k", means, coefficients) / 2
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
 
 from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
@@ -99,8 +99,7 @@ def _blocks(inverses: Sequence[_Inverse], absent: Positions) -> list[Floats]:
     """Return the margins of the absent rows for each penalty, from the fit of all rows."""
     found = []
     for inverse in inverses:
-        factor = cho_factor(inverse.block(absent), lower=True, overwrite_a=True)
-        found.append(inverse.targets[absent] - cho_solve(factor, inverse.left_over[absent]))
+        found.append(inverse.targets[absent] - solve(inverse.block(absent), inverse.left_over[absent]))
     return found
 
 
@@ -114,8 +113,9 @@ def _refits(
     right = rows.T @ (targets[fitted] - level)
     found = []
     for alpha in alphas:
-        factor = cho_factor(moment + alpha * np.eye(len(moment)), lower=True, overwrite_a=True)
-        found.append((out - centre) @ cho_solve(factor, right) + level)
+        system = moment.copy()
+        system.flat[:: len(system) + 1] += alpha
+        found.append((out - centre) @ solve(system, right) + level)
     return found
 
 
