@@ -128,6 +128,13 @@ def estimated(name, point, X, y, folds):
     return pipeline, seconds * fits(name, folds)
 
 
+def ended(name, estimator, basis, y):
+    """Return scikit-learn's head, fitted to the end where it stops early by default."""
+    if name != "logreg":
+        return estimator
+    return clone(estimator).set_params(tol=1e-6, max_iter=5000).fit(basis.inputs.astype(np.float64), y)
+
+
 def fits(name, folds):
     """Return how many fits a search takes."""
     return len(ParameterGrid(HEADS[name].grid)) * len(folds) + 1
@@ -152,7 +159,7 @@ def compare(name, basis, X, y, folds, new, arguments):
             fitted = Eigenbasis(basis.inputs[folds[0][0]])
             estimator = HEADS[name].build(0).set_params(**point).fit_prepared(fitted, y[folds[0][0]])
             row |= {"plain_seconds": whole, "estimated": True, "same_choice": None}
-            other = one[1]
+            other = ended(name, one[1], fitted, y[folds[0][0]])
         else:
             searches = [theirs(name, X, y, folds) for _ in range(arguments.rounds)]
             search = searches[0][0]
@@ -160,9 +167,7 @@ def compare(name, basis, X, y, folds, new, arguments):
             row |= {"plain_seconds": statistics.median(seconds for _, seconds in searches), "estimated": False}
             row |= {"same_choice": best == point, "plain_point": best, "accuracy": accuracy}
             row["plain_accuracy"] = float(search.best_score_)
-            other = search.best_estimator_[1]
-            if name == "logreg":
-                other = clone(other).set_params(tol=1e-6, max_iter=5000).fit(basis.inputs.astype(np.float64), y)
+            other = ended(name, search.best_estimator_[1], basis, y)
     rows = UnitRows().fit(X).transform(new)
     row["difference"] = float(np.abs(margins(estimator, rows) - margins(other, rows)).max())
     row["same_answers"] = bool((estimator.predict(rows) == other.predict(rows)).all())

@@ -73,7 +73,10 @@ class _Room:
     def _ridge(self, trace: float, shrinkage: float) -> float:
         """Return what shrinkage adds to the diagonal of the covariance."""
         if not trace > 0:
-            raise ValueError(f"all rows of a class are equal, in each of {self.averages.shape[1]} classes")
+            raise ValueError(
+                f"no class has two rows that differ ({len(self.fitted)} rows, {self.averages.shape[1]} classes): there "
+                "is no spread to measure. Add images, or take another head."
+            )
         return shrinkage * trace / (len(self.fitted) * self.basis.dim)
 
 
