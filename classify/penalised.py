@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, softmax
+from sklearn.utils.class_weight import compute_sample_weight
 
 from .bank import Fold, OutOfFold, Planes, Point, Tell, silent, warn_unless
 from .eigenbasis import Eigenbasis, Floats
@@ -30,6 +31,9 @@ class Penalised(Planes):
         About the mean error of a row's logits; see :func:`fc7.classify.lbfgs.minimise`.
     max_iter
         The most steps.
+    class_weight
+        Weight of the losses of each class: none, ``balanced``, or a dict by label, as in scikit-learn. Balanced weights
+        are those of the rows fitted on, inside each fold.
 
     Attributes
     ----------
@@ -41,14 +45,25 @@ class Penalised(Planes):
 
     _intercept_penalised = False
 
-    def __init__(self, C: float = 1.0, tol: float = 1e-7, max_iter: int = 1000) -> None:
+    def __init__(
+        self,
+        C: float = 1.0,
+        tol: float = 1e-7,
+        max_iter: int = 1000,
+        class_weight: str | dict[Any, float] | None = None,
+    ) -> None:
         self.C = C
         self.tol = tol
         self.max_iter = max_iter
+        self.class_weight = class_weight
 
     @abstractmethod
     def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
         """Return the loss of so many problems, and into how many independent ones each falls."""
+
+    def _part(self, weights: Floats, y: Positions, parts: int) -> tuple[Floats, Positions]:
+        """Return weights of rows, and which of them each part of each problem has."""
+        return weights, np.arange(len(weights)).repeat(parts)
 
     @abstractmethod
     def _scores(self, margins: Floats) -> Floats:
@@ -60,29 +75,29 @@ class Penalised(Planes):
         """Solve all points in all folds together; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
         classes = int(y.max()) + 1
         found = OutOfFold.empty(points, folds, classes)
-        C = np.repeat([point.get("C", self.C) for point in points], len(folds))
-        fold_of = np.tile(np.arange(len(folds)), len(points))
-        point_of = np.repeat(np.arange(len(points)), len(folds))
-        weights = np.zeros((len(folds), len(basis)))
-        for weight, fold in zip(weights, folds, strict=True):
-            weight[fold.fitted] = 1
+        problems = [(place, fold) for place in range(len(points)) for fold in folds]
+        C = np.array([points[place].get("C", self.C) for place, _ in problems])
+        weights = np.zeros((len(problems), len(basis)))
+        for weight, (place, fold) in zip(weights, problems, strict=True):
+            kind = points[place].get("class_weight", self.class_weight)
+            weight[fold.fitted] = compute_sample_weight(kind, y[fold.fitted])
         room = max(TOGETHER // (classes * max(basis.rows.shape)), 1)
         for first in range(0, len(C), room):
             some = slice(first, first + room)
-            solution = self._solve(basis.rows32, basis, y, weights, fold_of[some], C[some], SEARCH)
-            for place, (planes, converged) in enumerate(zip(solution.planes, solution.converged, strict=True), first):
-                held = folds[fold_of[place]].held
-                margins = basis.rows32[held] @ planes[:, :-1].T + planes[:, -1]
-                found.scores[point_of[place], held] = self._scores(margins.astype(np.float64))
-                found.converged[point_of[place]] &= converged
+            solution = self._solve(basis.rows32, basis, y, weights[some], C[some], SEARCH)
+            answers = zip(problems[some], solution.planes, solution.converged, strict=True)
+            for (place, fold), planes, converged in answers:
+                margins = basis.rows32[fold.held] @ planes[:, :-1].T + planes[:, -1]
+                found.scores[place, fold.held] = self._scores(margins.astype(np.float64))
+                found.converged[place] &= converged
             tell(first + len(solution.planes))
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         if not self.C > 0:
             raise ValueError(f"C={self.C}: must be more than 0.")
-        everything = np.ones((1, len(basis)))
-        found = self._solve(basis.rows, basis, y, everything, np.zeros(1, np.intp), np.array([self.C]), self.tol)
+        weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
+        found = self._solve(basis.rows, basis, y, weights, np.array([self.C]), self.tol)
         self.n_iter_, self.converged_ = max(int(found.steps[0]), 1), bool(found.converged[0])
         warn_unless(self.converged_, self, self.n_iter_)
         self.coef_ = basis.restore(found.planes[0, :, :-1])
@@ -94,15 +109,13 @@ class Penalised(Planes):
         basis: Eigenbasis,
         y: Positions,
         weights: Floats,
-        member: Positions,
         C: Floats,
         tol: float,
     ) -> Solution:
         """Return planes ``(problems, outputs, r + 1)``."""
         loss, parts = self._loss(y, int(y.max()) + 1, len(C))
-        problems = Problems(
-            rows, basis.values, loss, weights, member.repeat(parts), C.repeat(parts), self._intercept_penalised
-        )
+        weights, member = self._part(weights, y, parts)
+        problems = Problems(rows, basis.values, loss, weights, member, C.repeat(parts), self._intercept_penalised)
         found = minimise(problems, tol=tol, max_iter=self.max_iter)
         return Solution(
             found.planes.reshape(len(C), -1, found.planes.shape[2]),
@@ -141,6 +154,14 @@ class LinearSVM(Penalised):
         positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
         signs = np.where(y == positive[:, None], np.float32(1), np.float32(-1))
         return SquaredHinge(signs, np.tile(np.arange(len(signs)), problems)), len(signs)
+
+    def _part(self, weights: Floats, y: Positions, parts: int) -> tuple[Floats, Positions]:
+        """As liblinear does: one class against the rest, only the one has its weight, the rest counts once."""
+        if parts == 1 or np.isin(weights, (0, 1)).all():
+            return super()._part(weights, y, parts)
+        own = y == np.arange(parts)[:, None]
+        found = np.where(own, weights[:, None], weights[:, None] > 0)
+        return found.reshape(-1, len(y)), np.arange(len(weights) * parts)
 
     def _scores(self, margins: Floats) -> Floats:
         return from_margins(margins)
