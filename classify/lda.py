@@ -13,6 +13,8 @@ from .eigenbasis import Eigenbasis, Floats
 from .scores import from_probability
 from .splits import Positions
 
+ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
+
 
 class Lda(Planes):
     """Gaussians of one shrunk covariance: the same answers as scikit-learn's ``LinearDiscriminantAnalysis``.
@@ -72,7 +74,7 @@ class _Room:
 
     def _ridge(self, trace: float, shrinkage: float) -> float:
         """Return what shrinkage adds to the diagonal of the covariance."""
-        if not trace > 0:
+        if not trace > ROUNDING * self.basis.squares[self.fitted].sum():
             raise ValueError(
                 f"no class has two rows that differ ({len(self.fitted)} rows, {self.averages.shape[1]} classes): there "
                 "is no spread to measure. Add images, or take another head."
