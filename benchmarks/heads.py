@@ -42,9 +42,9 @@ from threadpoolctl import threadpool_limits
 
 from fc7.classify.bank import Fold
 from fc7.classify.eigenbasis import Eigenbasis
-from fc7.classify.fit import threads
 from fc7.classify.heads import HEADS
 from fc7.classify.scores import scores
+from fc7.classify.station import threads
 from fc7.classify.unit_rows import UnitRows
 
 DIM = 4096

@@ -3,36 +3,29 @@
 import itertools
 import logging
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
-from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
-from .bank import Fold, OutOfFold, Tell
-from .eigenbasis import Eigenbasis
-from .heads import Calibrated, Head, find_head, find_temperature
+from .heads import Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
-from .splits import Positions, Protocol, cut, protocol
+from .splits import Positions, Protocol, protocol
+from .station import SMALL, Chosen, Room, Station, build, threads
 from .stats import learning_curve
-from .unit_rows import UnitRows
 
 logger = logging.getLogger(__name__)
 
 CURVE_REPEATS = 10  # subsets per size of a learning curve
-SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
 
 
 @dataclass(frozen=True)
@@ -52,17 +45,6 @@ class Fitted:
     estimator: Any
     run: Run
     embeddings: Embeddings
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Hyper-parameters chosen by log loss over out-of-fold predictions of the fitted rows."""
-
-    hyperparameters: dict[str, Any]
-    temperature: float
-    log_loss: float
-    accuracy: float
-    converged: bool
 
 
 class Bench:
@@ -179,8 +161,8 @@ class Bench:
 
         def score(subset: Positions) -> float:
             drawn = fitted[subset]
-            room = _Room(vectors[drawn].astype(np.float32))
-            unfitted = _build(head, self.protocol.random_state, run.hyperparameters, None)
+            room = Room(vectors[drawn].astype(np.float32))
+            unfitted = build(head, self.protocol.random_state, run.hyperparameters, None)
             estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
             answers = scores(estimator, room.preparation.transform(rows))
@@ -189,21 +171,19 @@ class Bench:
         return score
 
     @cached_property
-    def _stations(self) -> list["_Station"]:
-        return [
-            _Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in self.protocol.pairs
-        ]
+    def _stations(self) -> list["Station"]:
+        return [Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in self.protocol.pairs]
 
     @cached_property
-    def _whole(self) -> "_Station":
+    def _whole(self) -> "Station":
         """After cross-validation the head that is kept is fitted on everything."""
-        return _Station(self.embeddings, self.protocol, np.arange(len(self.embeddings)), None)
+        return Station(self.embeddings, self.protocol, np.arange(len(self.embeddings)), None)
 
     def _record(
         self,
         head: Head,
         epochs: int | None,
-        chosen: _Chosen,
+        chosen: Chosen,
         probability: npt.NDArray[np.float64],
         curves: list[dict[str, float]],
         seconds: dict[str, float],
@@ -302,102 +282,6 @@ def fit(
     return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
 
 
-class _Room:
-    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them."""
-
-    def __init__(self, inputs: npt.NDArray[np.float32]) -> None:
-        self.preparation = UnitRows().fit(inputs)
-        self.rows: npt.NDArray[np.float32] = self.preparation.transform(inputs)
-
-    @cached_property
-    def basis(self) -> Eigenbasis:
-        """What the heads of the bank share."""
-        return Eigenbasis(self.rows)
-
-    def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
-        """Fit on all rows; say whether it converged."""
-        if head.banked:
-            return _quietly(lambda: estimator.fit_prepared(self.basis, y), estimator, len(y))
-        return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
-
-
-class _Station:
-    """Images to fit on in all their views, prepared, with the images that the result predicts.
-
-    Prepared rows come view after view: the first ``len(fitted)`` are the centre crops.
-    """
-
-    def __init__(
-        self, embeddings: Embeddings, protocol: Protocol, fitted: Positions, predicted: Positions | None
-    ) -> None:
-        self.embeddings, self.fitted, self.predicted = embeddings, fitted, predicted
-        self.y = embeddings.y[fitted]
-        self.y_views = np.tile(self.y, 1 + len(embeddings.views))
-        self.folds = [
-            Fold(self._every_view(np.searchsorted(fitted, inner)), np.searchsorted(fitted, held))
-            for inner, held in cut(embeddings, fitted, protocol.folds, protocol.random_state)
-        ]
-
-    @cached_property
-    def room(self) -> _Room:
-        """The prepared rows."""
-        return _Room(self.embeddings.all_views(self.fitted).astype(np.float32))
-
-    def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell) -> _Chosen:
-        """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""
-        rows = min(len(fold.fitted) for fold in self.folds)
-        points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
-        if not points:
-            raise ValueError(f"the grid of {head.name} is empty")
-        if head.banked:
-            bank = _build(head, seed, {}, epochs)
-            found, _ = _quietly(
-                lambda: bank.out_of_fold(self.room.basis, self.y_views, self.folds, points, tell), bank, rows
-            )
-        else:
-            found = self._one_by_one(head, seed, epochs, points, tell)
-        best: _Chosen | None = None
-        for point, out, converged in zip(points, found.scores, found.converged, strict=True):
-            temperature, log_loss = find_temperature(out, self.y)
-            if best is None or log_loss < best.log_loss:
-                accuracy = float((out.argmax(axis=1) == self.y).mean())
-                best = _Chosen(_plain(point), temperature, log_loss, accuracy, bool(converged))
-        if best is None:
-            raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
-        return best
-
-    def _one_by_one(
-        self, head: Head, seed: int, epochs: int | None, points: list[dict[str, Any]], tell: Tell
-    ) -> OutOfFold:
-        """Fit every point on every fold."""
-        rows, found = self.room.rows, OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
-        for number, (point, fold) in enumerate(itertools.product(range(len(points)), self.folds)):
-            unfitted, seen = _build(head, seed, points[point], epochs), fold.fitted
-            estimator, done = _quietly(partial(unfitted.fit, rows[seen], self.y_views[seen]), unfitted, len(seen))
-            found.scores[point, fold.held] = scores(estimator, rows[fold.held])
-            found.converged[point] &= done
-            tell(number + 1)
-        return found
-
-    def finish(
-        self, head: Head, chosen: _Chosen, seed: int, epochs: int | None, on_epoch: Callable[[str], None] | None
-    ) -> tuple[Pipeline, bool]:
-        """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
-        estimator = _build(head, seed, chosen.hyperparameters, epochs)
-        options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
-        preparation = self.room.preparation
-        if head.epochs and self.predicted is not None:
-            held = preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
-            options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
-        estimator, converged = self.room.fit(head, estimator, self.y_views, **options)
-        calibrated = Calibrated(estimator, chosen.temperature)
-        return Pipeline([("prepare", preparation), ("head", calibrated)]), converged
-
-    def _every_view(self, places: Positions) -> Positions:
-        """Return the places of all views of some of the fitted images; a view never leaves its image's fold."""
-        return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
-
-
 def _require_finite(embeddings: Embeddings, rows: Positions) -> None:
     for vectors in (embeddings.vectors, *embeddings.views):
         odd = rows[~np.isfinite(vectors[rows]).all(axis=1)]
@@ -416,34 +300,3 @@ def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
     least = max(2, -(-int(run.hyperparameters.get("n_neighbors", 0)) // len(counts)))
     most = min(int(counts.min()), SMALL // len(counts))
     return [size for size in steps if least <= size <= most and size * len(counts) < len(y)]
-
-
-def threads(rows: int) -> threadpool_limits:
-    """Keep small problems on one thread: handing out their crumbs costs more than it saves.
-
-    On a machine that does other work too, two threads that wait for each other are many times slower than one.
-    """
-    return threadpool_limits(1 if rows <= SMALL else None)
-
-
-def _build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:
-    options = {"epochs": epochs} if head.epochs and epochs is not None else {}
-    return head.build(seed).set_params(**point, **options)
-
-
-def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, bool]:
-    """Fit and say whether it converged; the record keeps that, the terminal needs it once, not per fold."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        # BLAS leaves this flag behind on small matrices without cause; what is not finite fails when it is measured.
-        warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # two images a class are few
-        try:
-            found = fit()
-        except (ValueError, np.linalg.LinAlgError) as error:
-            raise DataError(f"{estimator} cannot be fitted on {images} images: {error}") from error
-    return found, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-
-
-def _plain(point: Any) -> dict[str, Any]:
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in point.items()}
