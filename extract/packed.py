@@ -86,6 +86,9 @@ def _shapes(network: GraphModule, shape: tuple[int, int, int, int]) -> dict[str,
 
 
 def _is_ordinary(plain: torch.nn.Conv2d | torch.nn.Linear, shape: torch.Size) -> bool:
+    """Return whether a layer does what its class says; classes that inherit from it do something beside (timm)."""
+    if type(plain) not in (torch.nn.Conv2d, torch.nn.Linear):
+        return False
     if isinstance(plain, torch.nn.Linear):
         return len(shape) == 2
     return plain.padding_mode == "zeros" and not isinstance(plain.padding, str)
@@ -98,7 +101,7 @@ def _reader(network: GraphModule, node: Node, kind: type[torch.nn.Module], *func
         return None
     (reader,) = readers
     if reader.op == "call_module":
-        return reader if isinstance(network.get_submodule(str(reader.target)), kind) else None
+        return reader if type(network.get_submodule(str(reader.target))) is kind else None
     return reader if reader.op == "call_function" and reader.target in functions else None
 
 

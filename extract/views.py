@@ -57,14 +57,11 @@ def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint
     image = _middle(image)
     short, long = sorted(image.size)
     stretched = int(transform.resize * long / short)
-    width, height = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
-    left, top = round((width - transform.crop) / 2), round((height - transform.crop) / 2)
-    how = _RESAMPLING[transform.interpolation]
-    # Pillow's two passes one by one, and between them those columns cut off that nobody will see.
-    image = image.resize((width, image.height), how) if image.width != width else image
-    image = image.crop((left, 0, left + transform.crop, image.height))
-    image = image.resize((transform.crop, height), how) if image.height != height else image
-    return np.asarray(image.crop((0, top, transform.crop, top + transform.crop)))
+    size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
+    resized = image.resize(size, _RESAMPLING[transform.interpolation]) if image.size != size else image
+    left = round((size[0] - transform.crop) / 2)
+    top = round((size[1] - transform.crop) / 2)
+    return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop)))
 
 
 def augmented(

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 from torchvision.transforms import v2
@@ -28,6 +28,7 @@ def noise(width, height, seed=0):
 
 
 @given(st.integers(20, 90), st.integers(20, 90), st.sampled_from([(16, 16), (18, 16), (40, 33), (64, 21)]))
+@example(20, 41, (16, 16))  # tall: Pillow's passes come in another order
 @settings(max_examples=60)
 def test_equal_to_torchvision_transform(width, height, sizes):
     resize, crop = sizes
