@@ -125,10 +125,9 @@ class TorchvisionWeights(Weights):
 
     def _download(self) -> None:
         import urllib.request  # slow to import, and seldom needed
-        import uuid
 
         logger.warning("Downloading %s (%.0f MB) to %s", self.url, self.megabytes, self.path.parent)
-        part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}.part")
+        part = self.path.with_name(f"{self.path.name}.{os.urandom(4).hex()}.part")
         digest, done = hashlib.sha256(), 0
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
