@@ -32,10 +32,12 @@ MEMBERS = ("bundle.json", "head.skops")
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
     "fc7.classify.axes.LeadingAxes",
+    "fc7.classify.baseline.Baseline",
     "fc7.classify.centroid.Centroid",
     "fc7.classify.heads.Calibrated",
     "fc7.classify.lda.Lda",
     "fc7.classify.linear.TorchLinear",
+    "fc7.classify.naive_bayes.NaiveBayes",
     "fc7.classify.neighbours.Neighbours",
     "fc7.classify.penalised.LinearSVM",
     "fc7.classify.penalised.Logistic",

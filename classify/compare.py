@@ -82,7 +82,7 @@ def compare(
     _check_added(add or {}, benches[0])
     study = _Study(Path(folder) if folder else None, epochs, progress)
     _require_layers(heads, chosen, benches)
-    made = [(bench, study.run(bench, head)) for bench in benches for head in chosen if _takes(head, bench)]
+    made = [(bench, study.run(bench, head)) for bench in benches for head in _able(heads, chosen, bench)]
     runs = ranked([run for _, run in made])
     if learning_curve:
         runs = _with_curve(runs, made, study)
@@ -127,6 +127,16 @@ def _require_layers(asked: str | Sequence[str], chosen: Sequence[Head], benches:
         if asked != "all" and not any(_takes(head, bench) for bench in benches):
             layers = [bench.embeddings.recipe.layer for bench in benches]
             raise UsageError(f"The head {head.name} takes --layer {head.layer}, the embeddings are of {layers}.")
+
+
+def _able(asked: str | Sequence[str], chosen: Sequence[Head], bench: Bench) -> list[Head]:
+    """Return the heads to fit here: of all heads those that stream, where the rows do."""
+    able = [head for head in chosen if _takes(head, bench)]
+    if bench.streamed and asked == "all":
+        left = [head.name for head in able if not head.streams]
+        logger.warning("left out, as they need all rows in memory and --max-ram allows less: %s", ", ".join(left))
+        return [head for head in able if head.streams]
+    return able
 
 
 def _takes(head: Head, bench: Bench) -> bool:

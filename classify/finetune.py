@@ -176,7 +176,7 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
 
     outcome = study.run(
         build,
-        stack.Rows((table.vectors, *table.views), options.random_state),
+        stack.Rows((table.vectors[:], *(view[:] for view in table.views)), options.random_state),
         device,
         progress=progress,
         stage="fit classifier",

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import ParameterGrid
 
-from ..cache.embeddings import Embeddings
+from ..cache.embeddings import Embeddings, chunks
+from ..cache.stored import StoredVectors
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
-from .heads import Head, find_head
+from .heads import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
@@ -66,6 +67,11 @@ class Bench:
         self.fingerprint = fingerprint(embeddings)
         _require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the rows stay on disk."""
+        return isinstance(self.embeddings.vectors, StoredVectors)
+
     def identify(self, head: Head, epochs: int | None = None) -> str:
         """Return the id that this head's run will have."""
         return run_id(
@@ -93,6 +99,12 @@ class Bench:
         """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
         if epochs is not None and epochs < 1:
             raise UsageError(f"--epochs {epochs}: one or more are needed.")
+        if self.streamed and not head.streams:
+            able = ", ".join(one.name for one in HEADS.values() if one.streams)
+            raise UsageError(
+                f"The head {head.name} needs all rows in memory, and these are more than --max-ram allows. Raise it, "
+                f"or take one that streams: {able}."
+            )
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
             from .finetune import fit_stack
 
@@ -128,11 +140,12 @@ class Bench:
 
         Subsets of 2, 5, 10, 20, 50, ... images per class, ten of each, are prepared and fitted as all rows were, with
         the run's hyper-parameters; the last point is the run itself. Subsets of more than 2,000 images are left out,
-        which keeps this about as long as the fit was. Empty where nothing smaller than all can be fitted.
+        which keeps this about as long as the fit was. Empty where nothing smaller than all can be
+        fitted, and where the rows are streamed.
         """
         fitted = self.protocol.pairs[0][0]
         y = self.embeddings.y[fitted]
-        sizes = _curve_sizes(y, run)
+        sizes = [] if self.streamed else _curve_sizes(y, run)
         if not sizes:
             return []
         score = self._scorer(head, run, len(sizes) * CURVE_REPEATS, progress)
@@ -147,10 +160,9 @@ class Bench:
         return [*curve, {"per_class": len(y) / len(self.embeddings.classes), **whole, "repeats": 1}]
 
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
-        if not self.average_views:
-            return np.asarray(estimator.predict_proba(self.embeddings.vectors[rows]))
-        views = estimator.predict_proba(self.embeddings.all_views(rows))
-        return np.asarray(views.reshape(-1, len(rows), views.shape[1]).mean(axis=0))
+        views = (self.embeddings.vectors, *(self.embeddings.views if self.average_views else ()))
+        parts = [[estimator.predict_proba(view[some]) for view in views] for some in chunks(views[0], rows)]
+        return np.concatenate([np.mean(part, axis=0) for part in parts])
 
     def _scorer(self, head: Head, run: Run, total: int, progress: Progress) -> Callable[[Positions], float]:
         """Return what fits on some of the fitted rows, by place, and gives the accuracy on the evaluated ones."""
@@ -284,7 +296,8 @@ def fit(
 
 def _require_finite(embeddings: Embeddings, rows: Positions) -> None:
     for vectors in (embeddings.vectors, *embeddings.views):
-        odd = rows[~np.isfinite(vectors[rows]).all(axis=1)]
+        parts = [some[~np.isfinite(vectors[some]).all(axis=1)] for some in chunks(vectors, rows)]
+        odd = np.concatenate(parts)
         if len(odd):
             raise DataError(
                 f"{len(odd)} of {len(rows)} embeddings hold numbers that are not finite; the first is that of "

@@ -10,19 +10,19 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..errors import UsageError
 from .axes import LeadingAxes
+from .baseline import Baseline
 from .centroid import Centroid
 from .lda import Lda
 from .linear import TorchLinear
+from .naive_bayes import NaiveBayes
 from .neighbours import Neighbours
 from .penalised import LinearSVM, Logistic
 from .rbf import RbfSVM
@@ -56,6 +56,11 @@ class Head:
     layer: str = ""
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
 
+    @property
+    def streams(self) -> bool:
+        """Whether it can be fitted on rows that are read from disk block by block."""
+        return self.banked and self.name != "rbf-svm"
+
     @cached_property
     def banked(self) -> bool:
         """Whether it answers its whole grid at once; see :class:`fc7.classify.bank.Banked`."""
@@ -86,7 +91,7 @@ HEADS = {
             possible=lambda point, rows: point["n_neighbors"] <= rows,
         ),
         Head("centroid", lambda seed: Centroid()),
-        Head("gaussian-nb", lambda seed: GaussianNB(), {"var_smoothing": _powers(-4, 0)[::-1]}),
+        Head("gaussian-nb", lambda seed: NaiveBayes(), {"var_smoothing": _powers(-4, 0)[::-1]}),
         Head("random-forest", lambda seed: RandomForestClassifier(min_samples_leaf=3, random_state=seed)),
         # Thousands of columns cost these two ten times as much, and bring nothing.
         Head(
@@ -108,7 +113,7 @@ HEADS = {
             epochs=True,
         ),
         Head("classifier", lambda seed: ClassifierStack("", {}, 0), epochs=True, layer="pool5"),
-        Head("baseline", lambda seed: DummyClassifier(strategy="prior")),
+        Head("baseline", lambda seed: Baseline()),
     )
 }
 

@@ -39,9 +39,10 @@ class Lda(Planes):
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         for number, fold in enumerate(folds):
             room = _Dual(basis, y, fold.fitted) if basis.wide else _Primal(basis, y, fold.fitted)
-            rows = room.rows(fold.held)
-            for place, (coefficients, intercept) in enumerate(room.solutions(shrinkages)):
-                found.scores[place, fold.held] = from_probability(softmax(rows @ coefficients + intercept, axis=1))
+            coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)
+            margins = room.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
+            for place, margin in enumerate(np.split(margins, len(points), axis=1)):
+                found.scores[place, fold.held] = from_probability(softmax(margin, axis=1))
             tell((number + 1) * len(points))
         return found
 
@@ -62,83 +63,87 @@ class Lda(Planes):
         self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
 
 
-class _Room:
-    """Where the discriminants of some fitted rows are solved."""
+class _Dual:
+    """Where coefficients are weights of the fitted rows; all that is known of these is their Gram matrix."""
 
     def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
-        self.basis, self.fitted, self.codes = basis, fitted, y[fitted]
-        counts = np.bincount(self.codes)
-        self.prior = np.log(counts / len(fitted))
-        self.averages = np.zeros((len(fitted), len(counts)))  # columns that take the mean of a class
-        self.averages[np.arange(len(fitted)), self.codes] = 1 / counts[self.codes]
-
-    def _ridge(self, trace: float, shrinkage: float) -> float:
-        """Return what shrinkage adds to the diagonal of the covariance."""
-        if not trace > ROUNDING * self.basis.squares[self.fitted].sum():
-            raise ValueError(
-                f"no class has two rows that differ ({len(self.fitted)} rows, {self.averages.shape[1]} classes): there "
-                "is no spread to measure. Add images, or take another head."
-            )
-        return shrinkage * trace / (len(self.fitted) * self.basis.dim)
-
-
-class _Dual(_Room):
-    """Coefficients are weights of the fitted rows; all that is known of these is their Gram matrix."""
-
-    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
-        super().__init__(basis, y, fitted)
-        gram = basis.products(fitted, fitted)
-        self._means = gram @ self.averages
-        self._moments = self.averages.T @ self._means
-        within = gram - self._means[:, self.codes]
-        within -= self._means.T[self.codes] - self._moments[np.ix_(self.codes, self.codes)]
+        self._basis, self._fitted, codes = basis, fitted, y[fitted]
+        counts = np.bincount(codes)
+        self._prior, self._codes = np.log(counts / len(fitted)), codes
+        self._averages = np.zeros((len(fitted), len(counts)))  # columns that take the mean of a class
+        self._averages[np.arange(len(fitted)), codes] = 1 / counts[codes]
+        gram = basis.inner(fitted, fitted)
+        self._length = float(np.trace(gram))
+        self._means = gram @ self._averages
+        self._moments = self._averages.T @ self._means
+        within = gram - self._means[:, codes]
+        within -= self._means.T[codes] - self._moments[np.ix_(codes, codes)]
         self._within = within
-        self._right = self._means - self._moments[self.codes]
+        self._right = self._means - self._moments[codes]
 
-    def rows(self, places: Positions) -> Floats:
-        """Return what coefficients are multiplied with to score rows."""
-        return self.basis.products(places, self.fitted)
+    def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
+        """Return the margins of some rows."""
+        return np.asarray(self._basis.inner(rows, self._fitted) @ coefficients + intercepts)
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return planes ``(classes, d)``."""
-        return np.asarray(coefficients.T @ self.basis.inputs[self.fitted])
+        return np.asarray(coefficients.T @ self._basis.inputs[self._fitted])
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
         """Yield coefficients ``(rows, classes)`` and intercepts ``(classes,)`` for each shrinkage."""
+        n, trace = len(self._fitted), float(np.trace(self._within))
+        _require_spread(trace, self._length, self._averages.shape)
         for shrinkage in shrinkages:
-            ridge = self._ridge(float(np.trace(self._within)), shrinkage)
-            weights = self.averages
+            ridge = shrinkage * trace / (n * self._basis.dim)
+            weights = self._averages
             if shrinkage < 1:
                 system = self._within.copy()
-                system.flat[:: len(system) + 1] += ridge * len(system) / (1 - shrinkage)
+                system.flat[:: n + 1] += ridge * n / (1 - shrinkage)
                 solved = solve(system, self._right)
-                weights = weights - solved + (self.averages.T @ solved)[self.codes]
+                weights = weights - solved + (self._averages.T @ solved)[self._codes]
             coefficients = weights / ridge
-            yield coefficients, self.prior - np.einsum("nk,nk->k", self._means, coefficients) / 2
+            yield coefficients, self._prior - np.einsum("nk,nk->k", self._means, coefficients) / 2
 
 
-class _Primal(_Room):
-    """Coefficients are those of the rotated rows."""
+class _Primal:
+    """Where coefficients are those of the rows; all that is known of these is their moments."""
 
-    def rows(self, places: Positions) -> Floats:
-        """Return what coefficients are multiplied with to score rows."""
-        return np.asarray(self.basis.rows[places])
+    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
+        self._basis, self._sums = basis, basis.class_sums(y, fitted)
+        absent = np.setdiff1d(np.arange(len(basis)), fitted, assume_unique=True)
+        second = basis.second_without(absent)
+        self._length = float(np.trace(second))
+        means = self._sums.means
+        second -= (self._sums.counts[:, None] * means).T @ means
+        second /= self._sums.n
+        self._covariance = second
+
+    def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
+        """Return the margins of some rows."""
+        return self._basis.margins(rows, coefficients, intercepts)
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return planes ``(classes, d)``."""
-        return self.basis.restore(coefficients.T)
+        return np.ascontiguousarray(coefficients.T)
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
-        """Yield coefficients ``(r, classes)`` and intercepts ``(classes,)`` for each shrinkage."""
-        rows = self.basis.rows[self.fitted]
-        means = self.averages.T @ rows
-        within = rows - means[self.codes]
-        covariance = within.T @ within / len(rows)
+        """Yield coefficients ``(d, classes)`` and intercepts ``(classes,)`` for each shrinkage."""
+        means, trace = self._sums.means, float(np.trace(self._covariance))
+        _require_spread(trace * self._sums.n, self._length, (int(self._sums.n), len(means)))
+        prior = np.log(self._sums.counts / self._sums.n)
         for shrinkage in shrinkages:
-            system = (1 - shrinkage) * covariance
-            system.flat[:: len(system) + 1] += self._ridge(float(np.trace(covariance)) * len(rows), shrinkage)
+            system = (1 - shrinkage) * self._covariance
+            system.flat[:: len(system) + 1] += shrinkage * trace / self._basis.dim
             coefficients = solve(system, means.T)
-            yield coefficients, self.prior - np.einsum("kr,rk->k", means, coefficients) / 2
+            yield coefficients, prior - np.einsum("kd,dk->k", means, coefficients) / 2
+
+
+def _require_spread(within: float, length: float, shape: tuple[int, ...]) -> None:
+    if not within > ROUNDING * length:
+        raise ValueError(
+            f"no class has two rows that differ ({shape[0]} rows, {shape[1]} classes): there is no spread to measure. "
+            "Add images, or take another head."
+        )
 
 
 def _share(shrinkage: Any) -> float:

@@ -13,10 +13,11 @@ from .bank import Fold, OutOfFold, Planes, Point, Tell, silent, warn_unless
 from .eigenbasis import Eigenbasis, Floats
 from .lbfgs import Problems, Solution, minimise
 from .losses import Binary, Loss, Multinomial, SquaredHinge
+from .products import Products
 from .scores import from_margins, from_probability
 from .splits import Positions
 
-SEARCH = 1e-4  # tolerance of the search over a grid, in float32; the chosen point is solved anew in float64
+SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
 TOGETHER = 2**23  # numbers in one array of the solver: more problems than that are solved in turns
 
 
@@ -81,14 +82,17 @@ class Penalised(Planes):
         for weight, (place, fold) in zip(weights, problems, strict=True):
             kind = points[place].get("class_weight", self.class_weight)
             weight[fold.fitted] = compute_sample_weight(kind, y[fold.fitted])
-        room = max(TOGETHER // (classes * max(basis.rows.shape)), 1)
+        rows = basis.products(np.float32)
+        room = max(TOGETHER // (classes * max(rows.shape)), 1)
         for first in range(0, len(C), room):
             some = slice(first, first + room)
-            solution = self._solve(basis.rows32, basis, y, weights[some], C[some], SEARCH)
-            answers = zip(problems[some], solution.planes, solution.converged, strict=True)
-            for (place, fold), planes, converged in answers:
-                margins = basis.rows32[fold.held] @ planes[:, :-1].T + planes[:, -1]
-                found.scores[place, fold.held] = self._scores(margins.astype(np.float64))
+            solution = self._solve(rows, basis, y, weights[some], C[some], SEARCH)
+            outputs = solution.planes.shape[1]
+            flat = solution.planes.reshape(-1, rows.shape[1] + 1)
+            margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(-1, outputs, len(basis))
+            answers = zip(problems[some], margins, solution.converged, strict=True)
+            for (place, fold), margin, converged in answers:
+                found.scores[place, fold.held] = self._scores(margin[:, fold.held].T.astype(np.float64))
                 found.converged[place] &= converged
             tell(first + len(solution.planes))
         return found
@@ -97,25 +101,31 @@ class Penalised(Planes):
         if not self.C > 0:
             raise ValueError(f"C={self.C}: must be more than 0.")
         weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
-        found = self._solve(basis.rows, basis, y, weights, np.array([self.C]), self.tol)
-        self.n_iter_, self.converged_ = max(int(found.steps[0]), 1), bool(found.converged[0])
+        C = np.array([self.C])
+        rough = self._solve(basis.products(np.float32), basis, y, weights, C, max(SEARCH, self.tol))
+        found = self._solve(basis.products(np.float64), basis, y, weights, C, self.tol, rough.planes)
+        self.n_iter_, self.converged_ = max(int(found.steps[0] + rough.steps[0]), 1), bool(found.converged[0])
         warn_unless(self.converged_, self, self.n_iter_)
         self.coef_ = basis.restore(found.planes[0, :, :-1])
         self.intercept_ = found.planes[0, :, -1].copy()
 
     def _solve(
         self,
-        rows: npt.NDArray[Any],
+        rows: Products,
         basis: Eigenbasis,
         y: Positions,
         weights: Floats,
         C: Floats,
         tol: float,
+        start: npt.NDArray[Any] | None = None,
     ) -> Solution:
         """Return planes ``(problems, outputs, r + 1)``."""
         loss, parts = self._loss(y, int(y.max()) + 1, len(C))
         weights, member = self._part(weights, y, parts)
-        problems = Problems(rows, basis.values, loss, weights, member, C.repeat(parts), self._intercept_penalised)
+        begin = None if start is None else start.reshape(len(C) * parts, loss.outputs, -1)
+        problems = Problems(
+            rows, basis.values, loss, weights, member, C.repeat(parts), self._intercept_penalised, begin
+        )
         found = minimise(problems, tol=tol, max_iter=self.max_iter)
         return Solution(
             found.planes.reshape(len(C), -1, found.planes.shape[2]),

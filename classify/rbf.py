@@ -76,5 +76,5 @@ class RbfSVM(Banked):
 
 
 def _kernel(basis: Eigenbasis, one: Positions, other: Positions, gamma: float) -> Floats:
-    square = basis.squares[one][:, None] + basis.squares[other] - 2 * basis.products(one, other)
+    square = basis.squares[one][:, None] + basis.squares[other] - 2 * basis.inner(one, other)
     return np.asarray(np.exp(-gamma * np.maximum(square, 0)))

@@ -1,6 +1,6 @@
 """Ridge classification: least squares on targets of -1 and 1, all penalties and folds from one eigendecomposition."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
+from .sums import ClassSums
 
 
 class Ridge(Planes):
@@ -31,19 +32,22 @@ class Ridge(Planes):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Leave each fold out in closed form, or solve it where that takes fewer operations."""
-        targets = _targets(y)
+        """Leave each fold out in closed form, or solve it where there are more rows than dimensions."""
         alphas = [_positive(point.get("alpha", self.alpha)) for point in points]
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        inverses = [_Inverse(basis, alpha, targets) for alpha in alphas]
+        inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if basis.wide else []
         for number, fold in enumerate(folds):
-            absent, rank = fold.absent(len(basis)), basis.rows.shape[1]
-            size = len(absent)
-            shown = np.searchsorted(absent, fold.held)
-            block = size**2 * rank + size**3 // 3 < rank**3 // 3 + size**2 * rank // len(points)
-            margins = _blocks(inverses, absent) if block else _refits(basis, targets, fold.fitted, absent, alphas)
+            absent = fold.absent(len(basis))
+            if basis.wide:
+                shown = np.searchsorted(absent, fold.held)
+                margins = [block[shown] for block in _blocks(inverses, absent)]
+            else:
+                second, sums = basis.second_without(absent), basis.class_sums(y, fold.fitted)
+                coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
+                all_margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
+                margins = np.split(all_margins, len(points), axis=1)
             for place, margin in enumerate(margins):
-                found.scores[place, fold.held] = from_margins(margin[shown])
+                found.scores[place, fold.held] = from_margins(margin)
             tell((number + 1) * len(points))
         return found
 
@@ -53,7 +57,7 @@ class Ridge(Planes):
         found = OutOfFold.empty(points, everything, int(y.max()) + 1)
         inverses = [_Inverse(basis, _positive(point.get("alpha", self.alpha)), targets) for point in points]
         squares = np.square(basis.left)
-        along = squares @ np.stack([inverse.shrink for inverse in inverses], axis=1)
+        along = squares @ np.stack([inverse.shrink for inverse in inverses], axis=1).astype(squares.dtype)
         across = 1 - squares.sum(axis=1) if len(basis.values) < len(basis) else np.zeros(len(basis))
         for place, inverse in enumerate(inverses):
             diagonal = along[:, place] + across - inverse.ones**2 / inverse.ones.sum()
@@ -61,6 +65,11 @@ class Ridge(Planes):
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+        if not basis.wide:
+            sums = basis.class_sums(y, np.arange(len(basis)))
+            coefficients, self.intercept_ = next(_solutions(basis.second, sums, [_positive(self.alpha)]))
+            self.coef_ = np.ascontiguousarray(coefficients.T)
+            return
         targets = _targets(y)
         inverse = _Inverse(basis, _positive(self.alpha), targets)
         self.intercept_ = inverse.intercept
@@ -103,20 +112,17 @@ def _blocks(inverses: Sequence[_Inverse], absent: Positions) -> list[Floats]:
     return found
 
 
-def _refits(
-    basis: Eigenbasis, targets: Floats, fitted: Positions, absent: Positions, alphas: Sequence[float]
-) -> list[Floats]:
-    """Return the margins of the absent rows for each penalty, from the normal equations of the fitted ones."""
-    rows, out = basis.rows[fitted], basis.rows[absent]
-    centre, level = rows.mean(axis=0), targets[fitted].mean(axis=0)
-    moment = np.diag(basis.values) - out.T @ out - len(fitted) * np.outer(centre, centre)
-    right = rows.T @ (targets[fitted] - level)
-    found = []
+def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
+    """Yield coefficients ``(d, outputs)`` and intercepts for each penalty, from the normal equations."""
+    total, mean = sums.sums.sum(axis=0), sums.mean
+    positive = slice(1, None) if len(sums.counts) == 2 else slice(None)
+    level = 2 * sums.counts[positive] / sums.n - 1
+    right = (2 * sums.sums[positive] - total - level[:, None] * total).T
     for alpha in alphas:
-        system = moment.copy()
+        system = second - sums.n * np.outer(mean, mean)
         system.flat[:: len(system) + 1] += alpha
-        found.append((out - centre) @ solve(system, right) + level)
-    return found
+        coefficients = solve(system, right)
+        yield coefficients, level - mean @ coefficients
 
 
 def _targets(y: Positions) -> Floats:

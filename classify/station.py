@@ -15,12 +15,14 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from ..cache.embeddings import Embeddings
+from ..cache.stored import StoredVectors
 from ..errors import DataError
 from .bank import Fold, OutOfFold, Tell
 from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_temperature
 from .scores import scores
 from .splits import Positions, Protocol, cut
+from .stream import Stream
 from .unit_rows import UnitRows
 
 SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
@@ -38,16 +40,27 @@ class Chosen:
 
 
 class Room:
-    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them."""
+    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them.
 
-    def __init__(self, inputs: npt.NDArray[np.float32]) -> None:
-        self.preparation = UnitRows().fit(inputs)
-        self.rows: npt.NDArray[np.float32] = self.preparation.transform(inputs)
+    Parameters
+    ----------
+    inputs
+        ``(n, d)`` as they were extracted; or a stream.
+    """
+
+    def __init__(self, inputs: npt.NDArray[np.float32] | Stream) -> None:
+        self.preparation = UnitRows().fit(np.zeros((1, inputs.shape[1]), np.float32))  # it learns the width alone
+        self._rows = inputs if isinstance(inputs, Stream) else self.preparation.transform(inputs)
+
+    @property
+    def rows(self) -> npt.NDArray[np.float32]:
+        """All rows, at hand."""
+        return self.basis.inputs
 
     @cached_property
     def basis(self) -> Eigenbasis:
         """What the heads of the bank share."""
-        return Eigenbasis(self.rows)
+        return Eigenbasis(self._rows)
 
     def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
         """Fit on all rows; say whether it converged."""
@@ -76,7 +89,11 @@ class Station:
     @cached_property
     def room(self) -> Room:
         """The prepared rows."""
-        return Room(self.embeddings.all_views(self.fitted).astype(np.float32))
+        tables = (self.embeddings.vectors, *self.embeddings.views)
+        stored = [table for table in tables if isinstance(table, StoredVectors)]
+        return Room(
+            Stream(stored, self.fitted) if stored else self.embeddings.all_views(self.fitted).astype(np.float32)
+        )
 
     def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell) -> Chosen:
         """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""

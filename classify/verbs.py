@@ -43,6 +43,7 @@ _HEADS = (
     "logreg, linear-svm, rbf-svm, ridge, lda, knn, centroid, gaussian-nb, random-forest, hist-gb, mlp, torch-linear, "
     "classifier (of pool5), baseline (default: all)"
 )
+_MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
 
@@ -189,6 +190,7 @@ def run_demo(arguments: Arguments, progress: Progress) -> Answer:
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
     parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
+    parser.add_argument("--max-ram", type=options.memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
 
 
@@ -240,6 +242,8 @@ def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False)
     """
     if arguments.data.suffix == ".h5" and arguments.data.is_file():
         options.refuse_backbone(arguments)
+        if arguments.max_ram is not None:
+            raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
         return [Embeddings.from_h5(arguments.data)]
     manifest = read_manifest(arguments.data)
     settings = given(arguments, "on", "folds", "random_state", "allow_leakage")
@@ -250,8 +254,9 @@ def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False)
     done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers"))
     for reject in done[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
+    settings = given(arguments, "cache", "max_ram")
     return [
-        read(manifest, recipe, cache=arguments.cache, weights_source=backbone.weights_source, views=backbone.views)
+        read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings)
         for backbone in found
         for recipe in backbone.recipes
     ]

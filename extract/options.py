@@ -24,6 +24,9 @@ _ON = "the split to evaluate on (default: val, else test; without splits every i
 
 SETTINGS = ("precision", "dtype", "image_size", "decode", "views")  # of load_backbone, as options
 
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_LEAST_RAM = 2**24  # less than a block of long rows
+
 Arguments = argparse.Namespace
 
 
@@ -68,6 +71,15 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=whole_number, metavar="N", help="for whatever has epochs")
     parser.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
     parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
+
+
+def memory_size(text: str) -> int:
+    """Read bytes, or ``512M`` and ``2G``; argparse shows this name."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    value = int(float(number) * _UNITS[unit])
+    if value < _LEAST_RAM:
+        raise argparse.ArgumentTypeError(f"{text} is less than {_LEAST_RAM // 2**20}M")
+    return value
 
 
 def whole_number(text: str) -> int:

@@ -10,6 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import ParameterGrid, StratifiedKFold
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC, LinearSVC
@@ -21,6 +22,7 @@ from fc7.classify.centroid import Centroid
 from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.heads import HEADS
 from fc7.classify.lda import Lda
+from fc7.classify.naive_bayes import NaiveBayes
 from fc7.classify.neighbours import Neighbours
 from fc7.classify.penalised import LinearSVM, Logistic
 from fc7.classify.rbf import RbfSVM
@@ -53,6 +55,12 @@ PAIRS = {
         lambda **point: KNeighborsClassifier(algorithm="brute", **point),
         {"n_neighbors": [5, 1], "weights": ["uniform", "distance"]},
         1e-6,
+    ),
+    "gaussian-nb": (
+        lambda **point: NaiveBayes(**point),
+        lambda **point: GaussianNB(**point),
+        {"var_smoothing": [1e-4, 1e-1]},
+        1e-4,
     ),
     "rbf-svm": (
         lambda **point: RbfSVM(tol=1e-8, **point),
@@ -121,10 +129,16 @@ def test_heads_of_the_bank_are_scikit_learn_classifiers(estimator, check):
     check(estimator)
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+@parametrize_with_checks([NaiveBayes()])
+def test_naive_bayes_is_a_scikit_learn_classifier_as_it_is_there(estimator, check):
+    check(estimator)
+
+
 # Folds, views, and what the record says
 
 
-BANK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid")
+BANK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid", "gaussian-nb")
 
 
 @pytest.mark.parametrize("shape", [(30, 80), (60, 12)])
@@ -247,8 +261,8 @@ def test_awkward_rows_get_an_answer_or_a_clear_error(table, name, kind, rows):
     try:
         run = fit(embeddings, name, folds=2).run
     except DataError as error:
-        assert name == "lda"
-        assert "no class has two rows that differ" in str(error)
+        assert name in ("lda", "gaussian-nb")
+        assert ("no class has two rows that differ" if name == "lda" else "no column differs") in str(error)
     else:
         assert np.isfinite(run.predictions["probability"]).all()
         if kind == "equal in a class":
