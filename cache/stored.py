@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-SHARE = 32  # of the memory allowed: what a part takes in float32; it is held in up to four forms at once
+SHARE = 64  # of the memory allowed: what a part takes in float32; some are held at once, and one in float64
 
 
 class StoredVectors:

@@ -12,6 +12,7 @@ from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_probability
 from .splits import Positions
+from .sums import take_out
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
 
@@ -38,11 +39,8 @@ class Lda(Planes):
         shrinkages = [_share(point.get("shrinkage", self.shrinkage)) for point in points]
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         for number, fold in enumerate(folds):
-            room = _Dual(basis, y, fold.fitted) if basis.wide else _Primal(basis, y, fold.fitted)
-            coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)
-            margins = room.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
-            for place, margin in enumerate(np.split(margins, len(points), axis=1)):
-                found.scores[place, fold.held] = from_probability(softmax(margin, axis=1))
+            for place, margins in enumerate(_fold(basis, y, fold, shrinkages)):
+                found.scores[place, fold.held] = from_probability(softmax(margins, axis=1))
             tell((number + 1) * len(points))
         return found
 
@@ -61,6 +59,14 @@ class Lda(Planes):
         binary = len(intercept) == 2
         self.coef_ = planes[1:] - planes[:1] if binary else planes
         self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
+
+
+def _fold(basis: Eigenbasis, y: Positions, fold: Fold, shrinkages: Sequence[float]) -> list[Floats]:
+    """Return the margins of held rows for each shrinkage."""
+    room = _Dual(basis, y, fold.fitted) if basis.wide else _Primal(basis, y, fold.fitted)
+    coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)
+    margins = room.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
+    return np.split(margins, len(shrinkages), axis=1)
 
 
 class _Dual:
@@ -113,10 +119,8 @@ class _Primal:
         absent = np.setdiff1d(np.arange(len(basis)), fitted, assume_unique=True)
         second = basis.second_without(absent)
         self._length = float(np.trace(second))
-        means = self._sums.means
-        second -= (self._sums.counts[:, None] * means).T @ means
-        second /= self._sums.n
-        self._covariance = second
+        self._covariance = take_out(second, self._sums.means, self._sums.counts)
+        self._covariance /= self._sums.n
 
     def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
         """Return the margins of some rows."""
@@ -135,6 +139,7 @@ class _Primal:
             system = (1 - shrinkage) * self._covariance
             system.flat[:: len(system) + 1] += shrinkage * trace / self._basis.dim
             coefficients = solve(system, means.T)
+            del system  # before the next one is made
             yield coefficients, prior - np.einsum("kd,dk->k", means, coefficients) / 2
 
 

@@ -10,7 +10,7 @@ from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
-from .sums import ClassSums
+from .sums import ClassSums, take_out
 
 
 class Ridge(Planes):
@@ -38,16 +38,9 @@ class Ridge(Planes):
         inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if basis.wide else []
         for number, fold in enumerate(folds):
             absent = fold.absent(len(basis))
-            if basis.wide:
-                shown = np.searchsorted(absent, fold.held)
-                margins = [block[shown] for block in _blocks(inverses, absent)]
-            else:
-                second, sums = basis.second_without(absent), basis.class_sums(y, fold.fitted)
-                coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
-                all_margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
-                margins = np.split(all_margins, len(points), axis=1)
-            for place, margin in enumerate(margins):
-                found.scores[place, fold.held] = from_margins(margin)
+            blocks = _blocks(inverses, absent, fold.held) if basis.wide else _refits(basis, y, fold, absent, alphas)
+            for place, margins in enumerate(blocks):
+                found.scores[place, fold.held] = from_margins(margins)
             tell((number + 1) * len(points))
         return found
 
@@ -104,12 +97,22 @@ class _Inverse:
         return np.asarray(found - np.outer(self.ones[rows], self.ones[rows] / self.ones.sum()))
 
 
-def _blocks(inverses: Sequence[_Inverse], absent: Positions) -> list[Floats]:
-    """Return the margins of the absent rows for each penalty, from the fit of all rows."""
+def _blocks(inverses: Sequence[_Inverse], absent: Positions, held: Positions) -> list[Floats]:
+    """Return the margins of held rows for each penalty, from the fit of all rows."""
+    shown = np.searchsorted(absent, held)
     found = []
     for inverse in inverses:
-        found.append(inverse.targets[absent] - solve(inverse.block(absent), inverse.left_over[absent]))
+        margins = inverse.targets[absent] - solve(inverse.block(absent), inverse.left_over[absent])
+        found.append(margins[shown])
     return found
+
+
+def _refits(basis: Eigenbasis, y: Positions, fold: Fold, absent: Positions, alphas: Sequence[float]) -> list[Floats]:
+    """Return the margins of held rows for each penalty, from the moments of the fitted ones."""
+    second, sums = basis.second_without(absent), basis.class_sums(y, fold.fitted)
+    coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
+    margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
+    return np.split(margins, len(alphas), axis=1)
 
 
 def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
@@ -119,9 +122,10 @@ def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iter
     level = 2 * sums.counts[positive] / sums.n - 1
     right = (2 * sums.sums[positive] - total - level[:, None] * total).T
     for alpha in alphas:
-        system = second - sums.n * np.outer(mean, mean)
-        system.flat[:: len(system) + 1] += alpha
-        coefficients = solve(system, right)
+        centred = take_out(second.copy(), mean[None], np.array([sums.n]))
+        centred.flat[:: len(centred) + 1] += alpha
+        coefficients = solve(centred, right)
+        del centred  # before the next one is made
         yield coefficients, level - mean @ coefficients
 
 

@@ -1,6 +1,9 @@
 """Streams: rows of unit length that are read from the cache when they are needed, block by block."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +11,8 @@ import numpy.typing as npt
 from ..cache.stored import StoredVectors
 from .splits import Positions
 from .unit_rows import unit
+
+AHEAD = 2  # blocks that are read while one is worked on
 
 
 class Stream:
@@ -36,9 +41,23 @@ class Stream:
 
     def blocks(self, rows: Positions) -> Iterator[tuple[Positions, npt.NDArray[np.float32]]]:
         """Yield some of the rows in the order in which they lie: their positions, and ``(block, dim)``."""
+        parts = self._parts(rows)
+        with ThreadPoolExecutor(AHEAD) as pool:
+            coming = deque((part, pool.submit(self._read, *part)) for part in islice(parts, AHEAD))
+            while coming:
+                (number, some), block = coming.popleft()
+                read = block.result()
+                coming.extend((part, pool.submit(self._read, *part)) for part in islice(parts, 1))
+                yield number * len(self.images) + some, read
+
+    def _parts(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
+        """Cut rows into blocks of one view each: its number, and places among the images."""
         ordered = rows[np.argsort(self._place[rows])]
-        for some in self.views[0].chunks(ordered):
-            for number in np.unique(some // len(self.images)):
-                own = some[some // len(self.images) == number]
-                read = self.views[number][self.images[own % len(self.images)]]
-                yield own, unit(read.astype(np.float32))
+        view = ordered // len(self.images)  # ascending, as places are
+        cuts = np.searchsorted(view, range(1, len(self.views)))
+        for number, cut in enumerate(np.split(ordered % len(self.images), cuts)):
+            yield from ((number, some) for some in self.views[number].chunks(cut))
+
+    def _read(self, number: int, some: Positions) -> npt.NDArray[np.float32]:
+        rows = self.views[number][self.images[some]].astype(np.float32, copy=False)
+        return unit(rows, out=rows)

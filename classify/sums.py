@@ -15,7 +15,7 @@ from scipy.linalg.blas import dsyrk
 from .splits import Positions
 
 Floats = npt.NDArray[np.float64]
-MIRRORED = 512  # rows of a triangle that are mirrored at once
+PART = 512  # rows of a moment that are worked on at once
 
 Block = tuple[Positions, npt.NDArray[Any]]
 
@@ -61,6 +61,14 @@ class ClassSums:
         return np.asarray(self.sums.sum(axis=0) / self.n)
 
 
+def take_out(moment: Floats, rows: Floats, weights: Floats) -> Floats:
+    """Subtract from a second moment, in place, that of a few weighted rows ``(k, d)``."""
+    heavy = rows * weights[:, None]
+    for first in range(0, len(moment), PART):
+        moment[first : first + PART] -= heavy[:, first : first + PART].T @ rows
+    return moment
+
+
 def second_moment(blocks: Iterable[Block], dim: int) -> Floats:
     """Return the sum of outer products of rows with themselves, ``(d, d)``.
 
@@ -69,9 +77,9 @@ def second_moment(blocks: Iterable[Block], dim: int) -> Floats:
     found = np.zeros((dim, dim), order="F")
     for _, rows in blocks:
         found = dsyrk(1.0, rows.astype(np.float64).T, beta=1.0, c=found, lower=1, overwrite_c=1)
-    for first in range(0, dim, MIRRORED):
-        part = found[first : first + MIRRORED, : first + MIRRORED]
+    for first in range(0, dim, PART):
+        part = found[first : first + PART, : first + PART]
         corner = part[:, first:]
         corner += np.tril(corner, -1).T - np.triu(corner, 1)
-        found[:first, first : first + MIRRORED] = part[:, :first].T
+        found[:first, first : first + PART] = part[:, :first].T
     return np.asarray(found.T)
