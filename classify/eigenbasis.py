@@ -55,6 +55,10 @@ class Eigenbasis:
             raise TypeError("the rows are streamed: ask for blocks")
         return self._source
 
+    def prepare(self) -> None:
+        """Compute now what would be computed when it is first asked for."""
+        _ = self.rows32, self.gram if self.wide else self.second, self.squares
+
     def blocks(self, rows: Positions) -> Iterator[Block]:
         """Yield some of the rows as they were given, in any order: positions, and ``(block, d)``."""
         if isinstance(self._source, Stream):

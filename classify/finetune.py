@@ -80,6 +80,7 @@ def finetune(
     precision: str = "fp32",
     device: str = "auto",
     on: str | None = None,
+    cross_validate: int | None = None,
     allow_leakage: bool = False,
     folder: Path | str | None = None,
     cache: Path | str | None = None,
@@ -99,7 +100,7 @@ def finetune(
         See :class:`fc7.classify.training.Training`; the epoch is chosen on a part of train, never on what is evaluated.
     augment
         Random resized crops and mirror images while training; otherwise the centre crop, as cached embeddings see it.
-    on, allow_leakage
+    on, cross_validate, allow_leakage
         See :func:`fc7.classify.fit`.
     folder
         Where checkpoints are kept, so that a killed run goes on, and the record is written. A run whose record is there
@@ -123,7 +124,8 @@ def finetune(
     options = training or Training()
     net = load_backbone(backbone, weights=weights, precision=precision, device=device, cache=cache, progress=progress)
     images = usable(manifest, cache, workers)
-    plan = protocol(images, on=on, random_state=options.random_state, allow_leakage=allow_leakage)
+    seed = options.random_state
+    plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
     decides = {"recipe": recipe.id, "trainable": trainable, "augment": augment, "evaluated": plan.evaluated}
     identity = run_id(decides | {"data": fingerprint(images), "training": options.to_dict()})

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
 from ..cache.embeddings import Embeddings, chunks
@@ -56,16 +57,24 @@ class Bench:
 
     Parameters
     ----------
-    embeddings, average_views, on, folds, random_state, allow_leakage
+    embeddings, average_views, on, cross_validate, folds, random_state, allow_leakage, n_jobs
         See :func:`fit`.
     """
 
-    def __init__(self, embeddings: Embeddings, *, average_views: bool = False, **options: Any) -> None:
+    def __init__(
+        self, embeddings: Embeddings, *, average_views: bool = False, n_jobs: int | None = None, **options: Any
+    ) -> None:
         self.embeddings = embeddings
+        self.n_jobs = n_jobs
         self.average_views = average_views
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
         _require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
+
+    def prepare(self) -> None:
+        """Compute what heads of the bank share, before it is handed to several processes."""
+        for station in self._steps:
+            station.room.basis.prepare()
 
     @property
     def streamed(self) -> bool:
@@ -79,7 +88,7 @@ class Bench:
                 "data": self.fingerprint,
                 "recipe": self.embeddings.recipe.id,
                 "views": [len(self.embeddings.views), self.average_views],
-                "head": head.name,
+                "head": head.identity,
                 "grid": head.grid,
                 "epochs": epochs if head.epochs else None,
                 "evaluated": self.protocol.evaluated,
@@ -110,7 +119,7 @@ class Bench:
 
             return fit_stack(self, epochs=epochs, progress=progress, on_epoch=on_epoch)
         started = time.perf_counter()
-        steps = [*self._stations, *([self._whole] if len(self._stations) > 1 else [])]
+        steps = self._steps
         grid = list(ParameterGrid(head.grid))
         total = len(grid) * self.protocol.folds * len(steps)
         y, rows = self.embeddings.y, self.protocol.rows
@@ -123,7 +132,7 @@ class Bench:
                 progress(f"fit {head.name}", base + done, total)
 
             with threads(len(y)):
-                chosen = station.choose(head, self.protocol.random_state, epochs, tell)
+                chosen = station.choose(head, self.protocol.random_state, epochs, tell, self.n_jobs)
                 estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
             if station.predicted is not None:
                 start = time.perf_counter()
@@ -183,13 +192,12 @@ class Bench:
         return score
 
     @cached_property
-    def _stations(self) -> list["Station"]:
-        return [Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in self.protocol.pairs]
-
-    @cached_property
-    def _whole(self) -> "Station":
-        """After cross-validation the head that is kept is fitted on everything."""
-        return Station(self.embeddings, self.protocol, np.arange(len(self.embeddings)), None)
+    def _steps(self) -> list[Station]:
+        """Where a head is fitted in turn: after cross-validation the one that is kept is fitted on everything."""
+        pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
+        if len(pairs) > 1:
+            pairs.append((np.arange(len(self.embeddings)), None))
+        return [Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in pairs]
 
     def _record(
         self,
@@ -240,14 +248,16 @@ class Bench:
 
 def fit(
     embeddings: Embeddings,
-    head: str = "logreg",
+    head: str | Head | BaseEstimator = "logreg",
     *,
     on: str | None = None,
+    cross_validate: int | None = None,
     folds: int | None = None,
     epochs: int | None = None,
     average_views: bool = False,
     random_state: int = 0,
     allow_leakage: bool = False,
+    n_jobs: int | None = None,
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
 ) -> Fitted:
@@ -258,9 +268,12 @@ def fit(
     embeddings
         From :func:`fc7.extract.extract` or :meth:`fc7.cache.Embeddings.from_h5`.
     head
-        A name of :data:`fc7.classify.heads.HEADS`.
+        A name of :data:`fc7.classify.heads.HEADS`; or a :class:`fc7.classify.heads.Head` of your own; or any
+        scikit-learn classifier, which is fitted as it is. Bundles hold the heads of the table only.
     on
         The split to evaluate on; default ``val``, else ``test``; data without splits are cross-validated.
+    cross_validate
+        Folds in which every image is predicted once, whatever its split.
     folds
         For hyper-parameters, inside the fitted rows; default 5, fewer for small classes.
     epochs
@@ -271,6 +284,8 @@ def fit(
         Of folds and heads.
     allow_leakage
         Go on although an image is on both sides of the split.
+    n_jobs
+        Processes that fit points and folds of heads that are not in the bank; see :func:`fc7.classify.jobs.run`.
     progress
         Called with fits done and fits to do.
     on_epoch
@@ -287,9 +302,11 @@ def fit(
         embeddings,
         average_views=average_views,
         on=on,
+        cross_validate=cross_validate,
         folds=folds,
         random_state=random_state,
         allow_leakage=allow_leakage,
+        n_jobs=n_jobs,
     )
     return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier
@@ -47,6 +47,8 @@ class Head:
         Whether a point of the grid can be fitted on so many rows.
     layer
         The only layer whose embeddings it takes; empty for any.
+    estimator
+        Of a head that is not in the table: what it is, with all parameters.
     """
 
     name: str
@@ -54,7 +56,13 @@ class Head:
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     epochs: bool = False
     layer: str = ""
+    estimator: str = ""
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other head: its name, or all parameters of an estimator of the user's."""
+        return self.estimator or self.name
 
     @property
     def streams(self) -> bool:
@@ -118,31 +126,49 @@ HEADS = {
 }
 
 
-def find_head(name: str) -> Head:
-    """Return one head by name.
+def find_head(head: str | Head | BaseEstimator) -> Head:
+    """Return one head by name; a head is returned as it is, and a scikit-learn classifier becomes one without a grid.
 
     Raises
     ------
     UsageError
         No such head.
     """
-    if name not in HEADS:
-        raise UsageError(f"There is no head {name!r}. Heads: {', '.join(HEADS)}.")
-    return HEADS[name]
+    if isinstance(head, Head):
+        return head
+    if isinstance(head, BaseEstimator):
+        return _head_of(head)
+    if head not in HEADS:
+        raise UsageError(f"There is no head {head!r}. Heads: {', '.join(HEADS)}.")
+    return HEADS[head]
 
 
-def find_heads(names: str | Sequence[str]) -> list[Head]:
-    """Return heads by name; ``all`` or a comma-separated string will do. The baseline is always among them.
+def find_heads(heads: str | Sequence[str | Head | BaseEstimator]) -> list[Head]:
+    """Return heads; ``all`` or a comma-separated string will do. The baseline is always among them.
 
     Raises
     ------
     UsageError
         No such head.
     """
-    wanted = names.split(",") if isinstance(names, str) else list(names)
+    wanted = heads.split(",") if isinstance(heads, str) else list(heads)
     if wanted == ["all"]:
         return list(HEADS.values())
-    return [find_head(name) for name in dict.fromkeys([*wanted, "baseline"])]
+    found = {head.identity: head for head in map(find_head, [*wanted, "baseline"])}
+    return list(found.values())
+
+
+def _head_of(estimator: BaseEstimator) -> Head:
+    """Return the head that fits copies of an estimator; one without a seed gets that of the run."""
+
+    def build(seed: int) -> BaseEstimator:
+        made = clone(estimator)
+        seeded = "random_state" in made.get_params() and made.get_params()["random_state"] is None
+        return made.set_params(random_state=seed) if seeded else made
+
+    kind = type(estimator)
+    parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(estimator.get_params().items()))
+    return Head(kind.__name__, build, estimator=f"{kind.__module__}.{kind.__qualname__}({parameters})")
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):

