@@ -18,6 +18,7 @@ HEADS = ["logreg", "rbf-svm", "random-forest", "mlp"]
 
 def test_processes_share_the_cores_and_the_matrix():
     def threads(number):
+        from threadpoolctl import threadpool_info
 
         return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), number
 
