@@ -105,16 +105,17 @@ def test_a_view_has_a_recipe_of_its_own(cache_dir):
 
 
 def test_a_mirrored_vector_is_the_mean_of_the_image_and_its_mirror_image(tmp_path, cache_dir):
-    for number in range(5):
-        noisy(tmp_path / "d" / "a" / f"{number}.png", (30 * number, 90, 60), number)
-        with Image.open(tmp_path / "d" / "a" / f"{number}.png") as image:
-            ImageOps.mirror(image).save(tmp_path / "d" / "a" / f"{number}-mirrored.png")
+    names = ["a/0", "b/1", "a/2", "b/3"]
+    for number, name in enumerate(names):
+        noisy(tmp_path / "d" / f"{name}.png", (30 * number, 90, 60), number)
+        with Image.open(tmp_path / "d" / f"{name}.png") as image:
+            ImageOps.mirror(image).save(tmp_path / "d" / f"{name}-mirrored.png")
     manifest = read_manifest(tmp_path / "d")
-    plain = extract(manifest, FakeBackbone(crop=24, dtype="float32"))
-    both = extract(manifest, FakeBackbone(crop=24, dtype="float32", mirror=True))
+    plain = extract(manifest, FakeBackbone(crop=24, dtype="float32"), cache=cache_dir)
+    both = extract(manifest, FakeBackbone(crop=24, dtype="float32", mirror=True), cache=cache_dir)
     row = {path: number for number, path in enumerate(plain.paths)}
-    for number in range(5):
-        one, other = row[f"a/{number}.png"], row[f"a/{number}-mirrored.png"]
+    for name in names:
+        one, other = row[f"{name}.png"], row[f"{name}-mirrored.png"]
         mean = (plain.vectors[one] + plain.vectors[other]) / 2
         assert np.abs(plain.vectors[one] - plain.vectors[other]).max() > 1e-3
         np.testing.assert_allclose(both.vectors[[one, other]], [mean, mean], atol=1e-6)
