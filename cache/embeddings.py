@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from .recipe import Recipe
+from .recipe import AND, JointRecipe, Recipe
 from .stored import StoredVectors
 
 Vectors = npt.NDArray[Any] | StoredVectors
@@ -95,7 +95,7 @@ class Embeddings(Rows):
     """
 
     vectors: Vectors
-    recipe: Recipe
+    recipe: Recipe | JointRecipe
     weights_source: str = ""
     seconds: float = 0.0
     views: tuple[Vectors, ...] = ()
@@ -104,6 +104,11 @@ class Embeddings(Rows):
         """Return the rows of a mask or of positions, with all their views."""
         vectors, *views = (some_of(view, rows) for view in (self.vectors, *self.views))
         return replace(super().__getitem__(rows), vectors=vectors, views=tuple(views))
+
+    @property
+    def random(self) -> bool:
+        """Whether weights were drawn at random: a lower bound, not a result."""
+        return any(source.startswith("random:") for source in self.weights_source.split(AND))
 
     def all_views(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the vectors of some rows in every view, view after view, ``((1 + views) * len(rows), dim)``."""

@@ -13,7 +13,7 @@ import torch
 from scipy.special import log_softmax, softmax
 
 from ..cache.embeddings import Embeddings, Rows
-from ..cache.recipe import Recipe
+from ..cache.recipe import JointRecipe, Recipe
 from ..errors import DataError, UsageError
 from ..extract.architectures import architecture
 from ..extract.backbones import Backbone, load_backbone
@@ -164,17 +164,18 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
     from .fit import Fitted
 
     table, plan = bench.embeddings, bench.protocol
-    if table.recipe.layer != stack.LAYER:
+    recipe = table.recipe
+    if isinstance(recipe, JointRecipe) or recipe.layer != stack.LAYER:
         raise UsageError(f"The head classifier takes {stack.LAYER}, not {table.recipe.layer}: --layer {stack.LAYER}")
     options = training or Training(random_state=plan.random_state)
     options = replace(options, epochs=epochs) if epochs else options
     identity = bench.identify(HEADS["classifier"], epochs)
     identity = run_id({"bench": identity, "training": training.to_dict()}) if training else identity
-    study = _Study(table, plan, options, table.recipe, table.weights_source, identity, None)
+    study = _Study(table, plan, options, recipe, table.weights_source, identity, None)
     device = torch.device("cpu")
 
     def build() -> _Module:
-        return _stack_module(table, options.random_state)
+        return _stack_module(table, recipe, options.random_state)
 
     outcome = study.run(
         build,
@@ -357,12 +358,12 @@ def _parts(module: torch.nn.Module, last: str, trainable: str, name: str) -> lis
     return [module.get_submodule("classifier")]
 
 
-def _stack_module(table: Embeddings, seed: int) -> _Module:
+def _stack_module(table: Embeddings, recipe: Recipe, seed: int) -> _Module:
     from ..extract.weights import find_weights
 
-    structure = architecture(table.recipe.backbone)
+    structure = architecture(recipe.backbone)
     weights = find_weights(table.weights_source, structure)
-    module, last, new = with_classes(structure, len(table.classes), weights, table.recipe.weights, seed)
+    module, last, new = with_classes(structure, len(table.classes), weights, recipe.weights, seed)
     part = module.get_submodule("classifier")
     inside = frozenset(name.removeprefix("classifier.") for name in new if name.startswith("classifier."))
     return _Module(part, [part], inside, _started(new, last))

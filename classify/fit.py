@@ -211,7 +211,7 @@ class Bench:
     ) -> Run:
         evaluated = self.embeddings[self.protocol.rows]
         source = self.embeddings.weights_source
-        random = ["random weights: a lower bound, not a result"] if source.startswith("random:") else []
+        random = ["random weights: a lower bound, not a result"] if self.embeddings.random else []
         return Run(
             id=self.identify(head, epochs),
             head=head.name,

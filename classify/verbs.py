@@ -25,6 +25,7 @@ from .demo import demo
 from .fit import fit
 from .heads import find_head, find_heads
 from .imports import sources
+from .joint import join
 from .predict import Prediction, predict
 from .report import publish, sizes
 from .runs import Run
@@ -43,6 +44,7 @@ _HEADS = (
     "logreg, linear-svm, rbf-svm, ridge, lda, knn, centroid, gaussian-nb, random-forest, hist-gb, mlp, torch-linear, "
     "classifier (of pool5), baseline (default: all)"
 )
+_CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"
 _MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
@@ -59,7 +61,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
 def run_fit(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
     find_head(arguments.head)
-    rows = _embeddings(arguments, progress, only=True)[0]
+    rows = _embeddings(arguments, progress, only=not arguments.concatenate)[0]
     fitted = fit(rows, arguments.head, progress=progress, on_epoch=logger.info, **_protocol(arguments))
     path = Bundle.of(fitted).save(arguments.output)
     after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
@@ -190,6 +192,7 @@ def run_demo(arguments: Arguments, progress: Progress) -> Answer:
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
     parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
+    parser.add_argument("--concatenate", action="store_true", help=_CONCATENATE)
     parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that fit; -1: one per core (default: 1)")
     parser.add_argument("--max-ram", type=options.memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
@@ -257,11 +260,12 @@ def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False)
     for reject in done[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
     settings = given(arguments, "cache", "max_ram")
-    return [
+    tables = [
         read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings)
         for backbone in found
         for recipe in backbone.recipes
     ]
+    return [join(tables)] if arguments.concatenate else tables
 
 
 def _images(data: Path) -> Path | None:
