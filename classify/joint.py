@@ -43,9 +43,7 @@ def join(tables: Sequence[Embeddings]) -> Embeddings:
     return replace(
         first,
         vectors=side_by_side([table.vectors[:] for table in tables]),
-        views=tuple(
-            side_by_side([view[:] for view in views]) for views in zip(*(t.views for t in tables), strict=True)
-        ),
+        views=tuple(side_by_side([view[:] for view in parts]) for parts in views),
         recipe=JointRecipe(tuple(part for table in tables for part in table.recipe.parts)),
         weights_source=AND.join(table.weights_source for table in tables),
         seconds=sum(table.seconds for table in tables),
