@@ -118,12 +118,25 @@ class Eigenbasis:
             return self.rows.astype(np.float32)
         return np.asarray(self.inputs.astype(np.float32, copy=False) @ self._eigen[1].astype(np.float32))
 
+    @property
+    def finest(self) -> npt.NDArray[Any]:
+        """The rotated rows in the precision that is at hand: many float32 rows are not turned in float64."""
+        return self.rows if self.wide or self.inputs.dtype == np.float64 else self.rows32
+
+    def gather(self, columns: Floats) -> Floats:
+        """Return the rotated rows' transpose times columns ``(n, k)``: ``(r, k)``."""
+        if self.wide:
+            return np.asarray(self.rows.T @ columns)
+        found = np.zeros((self.dim, columns.shape[1]))
+        for places, block in self.blocks(np.arange(len(self))):
+            found += block.T.astype(np.float64) @ columns[places]
+        return np.asarray(self._eigen[1].T.astype(np.float64) @ found)
+
     def products(self, dtype: npt.DTypeLike) -> Products:
         """Return what a solver asks of the rotated rows, worked on in float32 or float64."""
         if isinstance(self._source, Stream):
             return Streamed(self._source, self._eigen[1], dtype)
-        exact = np.dtype(dtype) == np.float64 and (self.wide or self.inputs.dtype == np.float64)
-        return InMemory(self.rows if exact else self.rows32, dtype)
+        return InMemory(self.finest if np.dtype(dtype) == np.float64 else self.rows32, dtype)
 
     @cached_property
     def left(self) -> Floats:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
 from .cholesky import solve
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import BLOCK, Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
 from .sums import ClassSums, take_out
@@ -45,16 +45,22 @@ class Ridge(Planes):
         return found
 
     def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[Point]) -> OutOfFold:
-        """Score every row by the fit of all others, in closed form."""
-        targets, everything = _targets(y), [Fold(np.arange(0), np.arange(len(basis)))]
-        found = OutOfFold.empty(points, everything, int(y.max()) + 1)
-        inverses = [_Inverse(basis, _positive(point.get("alpha", self.alpha)), targets) for point in points]
-        squares = np.square(basis.left)
-        along = squares @ np.stack([inverse.shrink for inverse in inverses], axis=1).astype(squares.dtype)
-        across = 1 - squares.sum(axis=1) if len(basis.values) < len(basis) else np.zeros(len(basis))
-        for place, inverse in enumerate(inverses):
-            diagonal = along[:, place] + across - inverse.ones**2 / inverse.ones.sum()
-            found.scores[place] = from_margins(targets - inverse.left_over / diagonal[:, None])
+        """Score every row by the fit of all others, in closed form; many rows in float32."""
+        targets = _targets(y)
+        found = OutOfFold.empty(points, [Fold(np.arange(0), np.arange(len(basis)))], int(y.max()) + 1)
+        alphas = np.array([_positive(point.get("alpha", self.alpha)) for point in points])
+        shrink = 1 / (basis.values[:, None] + alphas)
+        columns = np.column_stack([np.ones(len(basis)), targets])
+        inside, rows = basis.gather(columns), basis.finest
+        weights = (inside[:, None] * shrink[:, :, None]).reshape(len(inside), -1)
+        explained = np.asarray(rows @ weights.astype(rows.dtype), np.float64).reshape(len(basis), len(alphas), -1)
+        parts = range(0, len(basis), BLOCK)
+        leverage = np.vstack([np.square(rows[part : part + BLOCK]) @ shrink.astype(rows.dtype) for part in parts])
+        for place in range(len(alphas)):
+            ones, left_over = np.split(columns - explained[:, place], [1], axis=1)
+            left_over = left_over - ones * (ones.T @ targets / ones.sum())
+            diagonal = 1 - leverage[:, [place]] - ones**2 / ones.sum()
+            found.scores[place] = from_margins(targets - left_over / diagonal)
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
