@@ -37,6 +37,7 @@ TRUSTED = (
     "fc7.classify.heads.Calibrated",
     "fc7.classify.lda.Lda",
     "fc7.classify.linear.TorchLinear",
+    "fc7.classify.mlp.Mlp",
     "fc7.classify.naive_bayes.NaiveBayes",
     "fc7.classify.neighbours.Neighbours",
     "fc7.classify.penalised.LinearSVM",

@@ -12,6 +12,7 @@ from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
 from . import jobs
+from .bank import ClassWeight
 from .fit import Bench
 from .heads import HEADS, Head, find_heads
 from .imports import check_name, read_predictions, read_results
@@ -35,6 +36,7 @@ def compare(
     folds: int | None = None,
     epochs: int | None = None,
     average_views: bool = False,
+    class_weight: ClassWeight = None,
     random_state: int = 0,
     allow_leakage: bool = False,
     n_jobs: int | None = None,
@@ -62,6 +64,8 @@ def compare(
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.imports.read_results`.
     learning_curve
         Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fit.Bench.learning_curve`.
+    class_weight
+        See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
     n_jobs
         Processes that fit heads, as in :func:`fc7.classify.jobs.run`. Heads that stream from disk take turns.
     on, cross_validate, folds, epochs, average_views, random_state, allow_leakage, progress
@@ -80,6 +84,7 @@ def compare(
         Bench(
             table,
             average_views=average_views,
+            class_weight=class_weight,
             on=on,
             cross_validate=cross_validate,
             folds=folds,

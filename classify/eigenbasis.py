@@ -73,6 +73,24 @@ class Eigenbasis:
         return ClassSums.over(self.blocks(rows), y, int(y.max()) + 1, self.dim)
 
     @cached_property
+    def narrow(self) -> "Eigenbasis":
+        """The same rows in no more dimensions than there are rows."""
+        return Eigenbasis(self.rows) if self.wide else self
+
+    def moments(self, y: Positions, rows: Positions, weights: Floats | None = None) -> tuple[ClassSums, Floats]:
+        """Return the sums by class and the second moment ``(d, d)`` of some of the rows.
+
+        With weights ``(classes,)`` a row counts as much as its class does.
+        """
+        sums = self.class_sums(y, rows)
+        if weights is None:
+            return sums, self.second_without(np.setdiff1d(np.arange(len(self)), rows, assume_unique=True))
+        self._require_memory()
+        roots = np.sqrt(weights)[y]
+        blocks = ((places, block * roots[places, None]) for places, block in self.blocks(rows))
+        return sums.weighted(weights), second_moment(blocks, self.dim)
+
+    @cached_property
     def second(self) -> Floats:
         """The second moment of all rows, ``(d, d)``.
 
@@ -81,13 +99,16 @@ class Eigenbasis:
         DataError
             The rows are streamed, and three such matrices would take more than the memory allowed.
         """
+        self._require_memory()
+        return second_moment(self.blocks(np.arange(len(self))), self.dim)
+
+    def _require_memory(self) -> None:
         need = 3 * 8 * self.dim**2
         if isinstance(self._source, Stream) and need > self._source.max_ram:
             raise DataError(
                 f"Moments of {self.dim}-d embeddings take {need // 2**20} MB, --max-ram allows "
                 f"{self._source.max_ram // 2**20}. Raise it, or take a head without them: centroid, gaussian-nb, knn."
             )
-        return second_moment(self.blocks(np.arange(len(self))), self.dim)
 
     def second_without(self, absent: Positions) -> Floats:
         """Return the second moment of all but some of the rows, ``(d, d)``."""

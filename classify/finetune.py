@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import log_softmax, softmax
+from sklearn.utils.class_weight import compute_class_weight
 
 from ..cache.embeddings import Embeddings, Rows
 from ..cache.recipe import JointRecipe, Recipe
@@ -21,11 +22,12 @@ from ..extract.manifest import Manifest
 from ..extract.network import exact_float32, with_classes
 from ..extract.progress import Progress, silent
 from . import stack
+from .bank import ClassWeight
 from .heads import HEADS, Calibrated, find_temperature
 from .metrics import measure
 from .pixels import Pixels, usable
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
-from .splits import Protocol, cut, protocol
+from .splits import Positions, Protocol, cut, protocol
 from .training import State, Task, Training, logits, train
 
 if TYPE_CHECKING:
@@ -171,7 +173,7 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
     options = replace(options, epochs=epochs) if epochs else options
     identity = bench.identify(HEADS["classifier"], epochs)
     identity = run_id({"bench": identity, "training": training.to_dict()}) if training else identity
-    study = _Study(table, plan, options, recipe, table.weights_source, identity, None)
+    study = _Study(table, plan, options, recipe, table.weights_source, identity, None, bench.weights)
     device = torch.device("cpu")
 
     def build() -> _Module:
@@ -186,6 +188,7 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
         on_epoch=on_epoch,
     )
     run = study.record(outcome, head="classifier", trainable="", augment=False)
+    run = replace(run, selection=run.selection | {"class_weight": bench.class_weight})
     arrays = {name: value.numpy() for name, value in outcome.state_dict.items()}
     fitted = stack.ClassifierStack(table.recipe.backbone, arrays, len(table.classes))
     return Fitted(Pipeline([("head", Calibrated(fitted, outcome.temperature))]), run, table)
@@ -232,6 +235,7 @@ class _Study:
     weights_source: str
     identity: str
     folder: Path | None
+    class_weight: ClassWeight = None  # by position of the class
 
     def run(
         self,
@@ -252,7 +256,7 @@ class _Study:
             made = build()
             inner, held = cut(self.images, fitted, self.options.held_out, self.options.random_state)[0]
             task = Task(made.module.to(device), made.parts, made.new, inputs, y, inner, held, predicted, self.options,
-                        device, bf16=self.recipe.precision == "bf16")  # fmt: skip
+                        device, bf16=self.recipe.precision == "bf16", weights=self._weights(inner))  # fmt: skip
             with exact_float32():
                 state = train(
                     task,
@@ -324,6 +328,13 @@ class _Study:
             path = self._checkpoint(number)
             if path:
                 path.unlink(missing_ok=True)
+
+    def _weights(self, fitted: Positions) -> npt.NDArray[np.float32] | None:
+        if self.class_weight is None:
+            return None
+        classes = np.arange(len(self.images.classes))
+        found = compute_class_weight(self.class_weight, classes=classes, y=self.images.y[fitted])
+        return np.asarray(found, np.float32)
 
     def _checkpoint(self, number: int) -> Path | None:
         return self.folder / "checkpoints" / f"{self.identity[:16]}-{number}.pt" if self.folder else None

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from ..cache.embeddings import Embeddings, chunks
 from ..cache.stored import StoredVectors
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
+from .bank import ClassWeight
 from .heads import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
@@ -57,16 +58,29 @@ class Bench:
 
     Parameters
     ----------
-    embeddings, average_views, on, cross_validate, folds, random_state, allow_leakage, n_jobs
+    embeddings, average_views, class_weight, on, cross_validate, folds, random_state, allow_leakage, n_jobs
         See :func:`fit`.
+
+    Attributes
+    ----------
+    class_weight
+        By class name, as asked for; `weights` has them by position in ``embeddings.classes``.
     """
 
     def __init__(
-        self, embeddings: Embeddings, *, average_views: bool = False, n_jobs: int | None = None, **options: Any
+        self,
+        embeddings: Embeddings,
+        *,
+        average_views: bool = False,
+        class_weight: ClassWeight = None,
+        n_jobs: int | None = None,
+        **options: Any,
     ) -> None:
         self.embeddings = embeddings
         self.n_jobs = n_jobs
         self.average_views = average_views
+        self.class_weight = class_weight
+        self.weights = _by_position(class_weight, embeddings.classes)
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
         _require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
@@ -83,14 +97,15 @@ class Bench:
 
     def identify(self, head: Head, epochs: int | None = None) -> str:
         """Return the id that this head's run will have."""
+        grid = head.fixed(epochs, None).grid
         return run_id(
             {
                 "data": self.fingerprint,
                 "recipe": self.embeddings.recipe.id,
                 "views": [len(self.embeddings.views), self.average_views],
                 "head": head.identity,
-                "grid": head.grid,
-                "epochs": epochs if head.epochs else None,
+                "grid": grid,
+                "class_weight": self.class_weight,
                 "evaluated": self.protocol.evaluated,
                 "folds": self.protocol.folds,
                 "random_state": self.protocol.random_state,
@@ -118,6 +133,7 @@ class Bench:
             from .finetune import fit_stack
 
             return fit_stack(self, epochs=epochs, progress=progress, on_epoch=on_epoch)
+        head = head.fixed(epochs, self.weights)
         started = time.perf_counter()
         steps = self._steps
         grid = list(ParameterGrid(head.grid))
@@ -132,8 +148,8 @@ class Bench:
                 progress(f"fit {head.name}", base + done, total)
 
             with threads(len(y)):
-                chosen = station.choose(head, self.protocol.random_state, epochs, tell, self.n_jobs)
-                estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
+                chosen = station.choose(head, self.protocol.random_state, tell, self.n_jobs)
+                estimator, converged = station.finish(head, chosen, self.protocol.random_state, on_epoch)
             if station.predicted is not None:
                 start = time.perf_counter()
                 probability[station.predicted] = self._predict(estimator, station.predicted)
@@ -141,6 +157,7 @@ class Bench:
         seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
         curves = getattr(estimator["head"].estimator, "curves_", [])
         notes = [] if chosen.converged and converged else ["did not converge"]
+        notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
         run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
         return Fitted(estimator, run, self.embeddings)
 
@@ -157,7 +174,7 @@ class Bench:
         sizes = [] if self.streamed else _curve_sizes(y, run)
         if not sizes:
             return []
-        score = self._scorer(head, run, len(sizes) * CURVE_REPEATS, progress)
+        score = self._scorer(head.fixed(None, self.weights), run, len(sizes) * CURVE_REPEATS, progress)
         try:
             # Threads cost more than they bring on matrices this small, and far more on a busy machine.
             with threads(len(y)):
@@ -183,7 +200,7 @@ class Bench:
         def score(subset: Positions) -> float:
             drawn = fitted[subset]
             room = Room(vectors[drawn].astype(np.float32))
-            unfitted = build(head, self.protocol.random_state, run.hyperparameters, None)
+            unfitted = build(head, self.protocol.random_state, run.hyperparameters)
             estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
             answers = scores(estimator, room.preparation.transform(rows))
@@ -229,6 +246,7 @@ class Bench:
             selection={
                 "views": len(self.embeddings.views),
                 "average_views": self.average_views,
+                "class_weight": self.class_weight if head.class_weight else None,
                 "grid": {name: list(values) for name, values in head.grid.items()},
                 "folds": self.protocol.folds,
                 "by": "log loss",
@@ -255,6 +273,7 @@ def fit(
     folds: int | None = None,
     epochs: int | None = None,
     average_views: bool = False,
+    class_weight: ClassWeight = None,
     random_state: int = 0,
     allow_leakage: bool = False,
     n_jobs: int | None = None,
@@ -280,6 +299,10 @@ def fit(
         For heads that have them.
     average_views
         Whether the probability of an evaluated image is the mean over its views, or that of its centre crop.
+    class_weight
+        ``balanced``, or weights by class name, for heads that have them: see :class:`fc7.classify.heads.Head`. Balanced
+        weights are those of the rows fitted on, inside each fold. Hyper-parameters are still chosen by the log loss
+        in which every image counts once.
     random_state
         Of folds and heads.
     allow_leakage
@@ -294,13 +317,15 @@ def fit(
     Raises
     ------
     UsageError
-        No such head.
+        No such head, it has no class weights, or they make no sense.
     DataError, LeakageError
         See :func:`fc7.classify.splits.protocol`.
     """
+    found = find_head(head, weighted=class_weight is not None)
     bench = Bench(
         embeddings,
         average_views=average_views,
+        class_weight=class_weight,
         on=on,
         cross_validate=cross_validate,
         folds=folds,
@@ -308,7 +333,22 @@ def fit(
         allow_leakage=allow_leakage,
         n_jobs=n_jobs,
     )
-    return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
+    return bench.fit(found, epochs=epochs, progress=progress, on_epoch=on_epoch)
+
+
+def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeight:
+    """Return class weights by position of the class."""
+    if class_weight is None or class_weight == "balanced":
+        return class_weight
+    if isinstance(class_weight, str):
+        raise UsageError(f"class_weight={class_weight!r}: balanced, or a dict of weights by class name.")
+    unknown = class_weight.keys() - set(classes)
+    if unknown:
+        raise UsageError(f"class_weight names {min(unknown, key=str)!r}, which is none of the classes {list(classes)}.")
+    wrong = {name: weight for name, weight in class_weight.items() if not 0 < weight < np.inf}
+    if wrong:
+        raise UsageError(f"class_weight={wrong}: must be more than 0, and finite.")
+    return {classes.index(name): float(weight) for name, weight in class_weight.items()}
 
 
 def _require_finite(embeddings: Embeddings, rows: Positions) -> None:

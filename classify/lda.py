@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
-from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_probability
@@ -17,7 +16,7 @@ from .sums import take_out
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
 
 
-class Lda(Planes):
+class Lda(LogLinear):
     """Gaussians of one shrunk covariance: the same answers as scikit-learn's ``LinearDiscriminantAnalysis``.
 
     The covariance within the classes, ``S``, becomes ``(1 - shrinkage) S + shrinkage trace(S) / d I``, with ``d`` the
@@ -27,33 +26,32 @@ class Lda(Planes):
     ----------
     shrinkage
         More than 0, up to 1.
+    class_weight
+        The prior of a class is this times its number of rows: none, ``balanced`` (equal priors), or a dict by label. As
+        with scikit-learn's ``priors``, the spread of a class counts as its prior does.
     """
 
-    def __init__(self, shrinkage: float = 0.5) -> None:
+    def __init__(self, shrinkage: float = 0.5, class_weight: ClassWeight = None) -> None:
         self.shrinkage = shrinkage
+        self.class_weight = class_weight
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
         """Solve each fold once per shrinkage; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
-        shrinkages = [_share(point.get("shrinkage", self.shrinkage)) for point in points]
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        for number, fold in enumerate(folds):
-            for place, margins in enumerate(_fold(basis, y, fold, shrinkages)):
-                found.scores[place, fold.held] = from_probability(softmax(margins, axis=1))
-            tell((number + 1) * len(points))
+        done = 0
+        for kind, places in by_class_weight(points, self.class_weight):
+            shrinkages = [_share(points[place].get("shrinkage", self.shrinkage)) for place in places]
+            for fold in folds:
+                for place, margins in zip(places, _fold(basis, y, fold, kind, shrinkages), strict=True):
+                    found.scores[place, fold.held] = from_probability(softmax(margins, axis=1))
+                done += len(places)
+                tell(done)
         return found
 
-    def predict_proba(self, X: npt.ArrayLike) -> Floats:
-        """Return ``(n, classes)`` in the order of ``classes_``."""
-        margins = self.decision_function(X)
-        if margins.ndim == 1:
-            return np.column_stack([expit(-margins), expit(margins)])
-        return np.asarray(softmax(margins, axis=1))
-
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        everything = np.arange(len(basis))
-        room = _Dual(basis, y, everything) if basis.wide else _Primal(basis, y, everything)
+        room = _room(basis, y, np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
         coefficients, intercept = next(room.solutions([_share(self.shrinkage)]))
         planes = room.restore(coefficients)
         binary = len(intercept) == 2
@@ -61,9 +59,15 @@ class Lda(Planes):
         self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
 
 
-def _fold(basis: Eigenbasis, y: Positions, fold: Fold, shrinkages: Sequence[float]) -> list[Floats]:
+def _room(basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> "_Dual | _Primal":
+    return _Dual(basis, y, fitted, weights) if basis.wide else _Primal(basis, y, fitted, weights)
+
+
+def _fold(
+    basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, shrinkages: Sequence[float]
+) -> list[Floats]:
     """Return the margins of held rows for each shrinkage."""
-    room = _Dual(basis, y, fold.fitted) if basis.wide else _Primal(basis, y, fold.fitted)
+    room = _room(basis, y, fold.fitted, class_weights(kind, y[fold.fitted]))
     coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)
     margins = room.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
     return np.split(margins, len(shrinkages), axis=1)
@@ -72,10 +76,13 @@ def _fold(basis: Eigenbasis, y: Positions, fold: Fold, shrinkages: Sequence[floa
 class _Dual:
     """Where coefficients are weights of the fitted rows; all that is known of these is their Gram matrix."""
 
-    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
-        self._basis, self._fitted, codes = basis, fitted, y[fitted]
-        counts = np.bincount(codes)
-        self._prior, self._codes = np.log(counts / len(fitted)), codes
+    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> None:
+        self._basis, self._fitted, self._codes = basis, fitted, y[fitted]
+        codes, counts = self._codes, np.bincount(self._codes)
+        prior = (counts if weights is None else counts * weights).astype(np.float64)
+        prior /= prior.sum()
+        self._prior = np.log(prior)
+        self._roots = np.sqrt(prior * len(fitted) / counts)[codes, None]  # of rows in the spread; 1 without weights
         self._averages = np.zeros((len(fitted), len(counts)))  # columns that take the mean of a class
         self._averages[np.arange(len(fitted)), codes] = 1 / counts[codes]
         gram = basis.inner(fitted, fitted)
@@ -84,8 +91,10 @@ class _Dual:
         self._moments = self._averages.T @ self._means
         within = gram - self._means[:, codes]
         within -= self._means.T[codes] - self._moments[np.ix_(codes, codes)]
+        within *= self._roots
+        within *= self._roots.T
         self._within = within
-        self._right = self._means - self._moments[codes]
+        self._right = (self._means - self._moments[codes]) * self._roots
 
     def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
         """Return the margins of some rows."""
@@ -105,7 +114,7 @@ class _Dual:
             if shrinkage < 1:
                 system = self._within.copy()
                 system.flat[:: n + 1] += ridge * n / (1 - shrinkage)
-                solved = solve(system, self._right)
+                solved = solve(system, self._right) * self._roots
                 weights = weights - solved + (self._averages.T @ solved)[self._codes]
             coefficients = weights / ridge
             yield coefficients, self._prior - np.einsum("nk,nk->k", self._means, coefficients) / 2
@@ -114,10 +123,9 @@ class _Dual:
 class _Primal:
     """Where coefficients are those of the rows; all that is known of these is their moments."""
 
-    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
-        self._basis, self._sums = basis, basis.class_sums(y, fitted)
-        absent = np.setdiff1d(np.arange(len(basis)), fitted, assume_unique=True)
-        second = basis.second_without(absent)
+    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> None:
+        self._basis = basis
+        self._sums, second = basis.moments(y, fitted, weights)
         self._length = float(np.trace(second))
         self._covariance = take_out(second, self._sums.means, self._sums.counts)
         self._covariance /= self._sums.n

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .bank import Fold, OutOfFold, Planes, Point, Tell, silent, warn_unless
+from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Planes, Point, Tell, probabilities, silent, warn_unless
 from .eigenbasis import Eigenbasis, Floats
 from .lbfgs import Problems, Solution, minimise
 from .losses import Binary, Loss, Multinomial, SquaredHinge
@@ -51,7 +50,7 @@ class Penalised(Planes):
         C: float = 1.0,
         tol: float = 1e-7,
         max_iter: int = 1000,
-        class_weight: str | dict[Any, float] | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         self.C = C
         self.tol = tol
@@ -134,22 +133,17 @@ class Penalised(Planes):
         )
 
 
-class Logistic(Penalised):
+class Logistic(Penalised, LogLinear):
     """Multinomial logistic regression, for two classes the binary one; the intercept is not penalised.
 
     The optimum that scikit-learn's ``LogisticRegression`` approaches.
     """
 
-    def predict_proba(self, X: npt.ArrayLike) -> Floats:
-        """Return ``(n, classes)`` in the order of ``classes_``."""
-        margins = self.decision_function(X)
-        return _probability(margins[:, None] if margins.ndim == 1 else margins)
-
     def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
         return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
 
     def _scores(self, margins: Floats) -> Floats:
-        return from_probability(_probability(margins))
+        return from_probability(probabilities(margins))
 
 
 class LinearSVM(Penalised):
@@ -175,9 +169,3 @@ class LinearSVM(Penalised):
 
     def _scores(self, margins: Floats) -> Floats:
         return from_margins(margins)
-
-
-def _probability(margins: Floats) -> Floats:
-    if margins.shape[1] > 1:
-        return np.asarray(softmax(margins, axis=1))
-    return np.column_stack([expit(-margins[:, 0]), expit(margins[:, 0])])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .bank import ClassWeight, Fold, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
 from .eigenbasis import BLOCK, Eigenbasis, Floats
 from .scores import from_margins
@@ -18,34 +18,47 @@ class Ridge(Planes):
 
     With ``M = (Gram + alpha I)^-1`` the intercept is ``b = 1'My / 1'M1``, the coefficients are those of ``M (y - b)``,
     and what is left of the targets is ``alpha M (y - b)``. Predictions for rows that are left out follow without
-    another fit: ``y_V - (I - H_VV)^-1 (y - H y)_V``, with ``I - H = alpha (M - M1 1'M / 1'M1)``.
+    another fit: ``y_V - (I - H_VV)^-1 (y - H y)_V``, with ``I - H = alpha (M - M1 1'M / 1'M1)``. Class weights spoil
+    both, as those of a fold are its own: the weighted normal equations are solved instead.
 
     Parameters
     ----------
     alpha
         Strength of the penalty, more than 0; the intercept is not penalised.
+    class_weight
+        Weight of the squares of each class: none, ``balanced``, or a dict by label, as in scikit-learn. Balanced
+        weights are those of the rows fitted on, inside each fold.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, class_weight: ClassWeight = None) -> None:
         self.alpha = alpha
+        self.class_weight = class_weight
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Leave each fold out in closed form, or solve it where there are more rows than dimensions."""
-        alphas = [_positive(point.get("alpha", self.alpha)) for point in points]
+        """Leave each fold out in closed form, or solve it where there are more rows than dimensions, or weights."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if basis.wide else []
-        for number, fold in enumerate(folds):
-            absent = fold.absent(len(basis))
-            blocks = _blocks(inverses, absent, fold.held) if basis.wide else _refits(basis, y, fold, absent, alphas)
-            for place, margins in enumerate(blocks):
-                found.scores[place, fold.held] = from_margins(margins)
-            tell((number + 1) * len(points))
+        done = 0
+        for kind, places in by_class_weight(points, self.class_weight):
+            alphas = [_positive(points[place].get("alpha", self.alpha)) for place in places]
+            closed = basis.wide and kind is None
+            inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if closed else []
+            for fold in folds:
+                blocks = _blocks(inverses, fold, len(basis)) if closed else _refits(basis.narrow, y, fold, kind, alphas)
+                for place, margins in zip(places, blocks, strict=True):
+                    found.scores[place, fold.held] = from_margins(margins)
+                done += len(places)
+                tell(done)
         return found
 
     def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[Point]) -> OutOfFold:
-        """Score every row by the fit of all others, in closed form; many rows in float32."""
+        """Score every row by the fit of all others, in closed form; many rows in float32.
+
+        There is no such form for class weights.
+        """
+        if any(kind is not None for kind, _ in by_class_weight(points, self.class_weight)):
+            raise ValueError("class weights have no closed form: take out_of_fold, or class_weight=None.")
         targets = _targets(y)
         found = OutOfFold.empty(points, [Fold(np.arange(0), np.arange(len(basis)))], int(y.max()) + 1)
         alphas = np.array([_positive(point.get("alpha", self.alpha)) for point in points])
@@ -64,10 +77,15 @@ class Ridge(Planes):
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        if not basis.wide:
-            sums = basis.class_sums(y, np.arange(len(basis)))
-            coefficients, self.intercept_ = next(_solutions(basis.second, sums, [_positive(self.alpha)]))
-            self.coef_ = np.ascontiguousarray(coefficients.T)
+        weights = class_weights(self.class_weight, self.classes_[y])
+        if weights is not None or not basis.wide:
+            narrow, everything = basis.narrow, np.arange(len(basis))
+            if weights is None:
+                sums, second = narrow.class_sums(y, everything), narrow.second
+            else:
+                sums, second = narrow.moments(y, everything, weights)
+            coefficients, self.intercept_ = next(_solutions(second, sums, [_positive(self.alpha)]))
+            self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
             return
         targets = _targets(y)
         inverse = _Inverse(basis, _positive(self.alpha), targets)
@@ -103,9 +121,10 @@ class _Inverse:
         return np.asarray(found - np.outer(self.ones[rows], self.ones[rows] / self.ones.sum()))
 
 
-def _blocks(inverses: Sequence[_Inverse], absent: Positions, held: Positions) -> list[Floats]:
-    """Return the margins of held rows for each penalty, from the fit of all rows."""
-    shown = np.searchsorted(absent, held)
+def _blocks(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
+    """Return the margins of held rows for each penalty, from the fit of all ``n`` rows."""
+    absent = fold.absent(n)
+    shown = np.searchsorted(absent, fold.held)
     found = []
     for inverse in inverses:
         margins = inverse.targets[absent] - solve(inverse.block(absent), inverse.left_over[absent])
@@ -113,9 +132,11 @@ def _blocks(inverses: Sequence[_Inverse], absent: Positions, held: Positions) ->
     return found
 
 
-def _refits(basis: Eigenbasis, y: Positions, fold: Fold, absent: Positions, alphas: Sequence[float]) -> list[Floats]:
+def _refits(
+    basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, alphas: Sequence[float]
+) -> list[Floats]:
     """Return the margins of held rows for each penalty, from the moments of the fitted ones."""
-    second, sums = basis.second_without(absent), basis.class_sums(y, fold.fitted)
+    sums, second = basis.moments(y, fold.fitted, class_weights(kind, y[fold.fitted]))
     coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
     margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
     return np.split(margins, len(alphas), axis=1)

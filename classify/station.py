@@ -66,7 +66,7 @@ class Room:
     def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
         """Fit on all rows; say whether it converged."""
         if head.banked:
-            return _quietly(lambda: estimator.fit_prepared(self.basis, y), estimator, len(y))
+            return _quietly(lambda: estimator.fit_prepared(self.basis, y, **options), estimator, len(y))
         return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
 
 
@@ -96,19 +96,22 @@ class Station:
             Stream(stored, self.fitted) if stored else self.embeddings.all_views(self.fitted).astype(np.float32)
         )
 
-    def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell, n_jobs: int | None = None) -> Chosen:
-        """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""
+    def choose(self, head: Head, seed: int, tell: Tell, n_jobs: int | None = None) -> Chosen:
+        """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins.
+
+        Class weights decide how heads are fitted, not what is chosen: every image counts once in the log loss.
+        """
         rows = min(len(fold.fitted) for fold in self.folds)
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
         if not points:
             raise ValueError(f"the grid of {head.name} is empty")
         if head.banked:
-            bank = build(head, seed, {}, epochs)
+            bank = build(head, seed, {})
             found, _ = _quietly(
                 lambda: bank.out_of_fold(self.room.basis, self.y_views, self.folds, points, tell), bank, rows
             )
         else:
-            found = self._one_by_one(head, seed, epochs, points, tell, n_jobs)
+            found = self._one_by_one(head, seed, points, tell, n_jobs)
         best: Chosen | None = None
         for point, out, converged in zip(points, found.scores, found.converged, strict=True):
             temperature, log_loss = find_temperature(out, self.y)
@@ -120,18 +123,12 @@ class Station:
         return best
 
     def _one_by_one(
-        self,
-        head: Head,
-        seed: int,
-        epochs: int | None,
-        points: list[dict[str, Any]],
-        tell: Tell,
-        n_jobs: int | None,
+        self, head: Head, seed: int, points: list[dict[str, Any]], tell: Tell, n_jobs: int | None
     ) -> OutOfFold:
         """Fit every point on every fold."""
         found = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
         pairs = list(itertools.product(range(len(points)), self.folds))
-        tasks = [(build(head, seed, points[p], epochs), self.room.rows, self.y_views, fold) for p, fold in pairs]
+        tasks = [(build(head, seed, points[p]), self.room.rows, self.y_views, fold) for p, fold in pairs]
         for number, (out, done) in enumerate(run(_fit_fold, tasks, n_jobs)):
             point, fold = pairs[number]
             found.scores[point, fold.held] = out
@@ -140,10 +137,10 @@ class Station:
         return found
 
     def finish(
-        self, head: Head, chosen: Chosen, seed: int, epochs: int | None, on_epoch: Callable[[str], None] | None
+        self, head: Head, chosen: Chosen, seed: int, on_epoch: Callable[[str], None] | None
     ) -> tuple[Pipeline, bool]:
         """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
-        estimator = build(head, seed, chosen.hyperparameters, epochs)
+        estimator = build(head, seed, chosen.hyperparameters)
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
         preparation = self.room.preparation
         if head.epochs and self.predicted is not None:
@@ -166,10 +163,9 @@ def threads(rows: int) -> threadpool_limits:
     return threadpool_limits(1 if rows <= SMALL else None)
 
 
-def build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:
+def build(head: Head, seed: int, point: Any) -> Any:
     """Return a head's unfitted estimator at a point of its grid."""
-    options = {"epochs": epochs} if head.epochs and epochs is not None else {}
-    return head.build(seed).set_params(**point, **options)
+    return head.build(seed).set_params(**point)
 
 
 def _fit_fold(unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold) -> tuple[Any, bool]:

@@ -45,6 +45,11 @@ class ClassSums:
         """Leave rows out."""
         return ClassSums(self.counts - other.counts, self.sums - other.sums, self.squares - other.squares)
 
+    def weighted(self, weights: Floats) -> "ClassSums":
+        """Return the sums of rows that count as much as their class does, ``(classes,)``."""
+        column = weights[:, None]
+        return ClassSums(self.counts * weights, self.sums * column, self.squares * column)
+
     @property
     def n(self) -> float:
         """The number of rows."""

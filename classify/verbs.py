@@ -60,7 +60,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
 
 def run_fit(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
-    find_head(arguments.head)
+    find_head(arguments.head, weighted=arguments.class_weight is not None)
     rows = _embeddings(arguments, progress, only=not arguments.concatenate)[0]
     fitted = fit(rows, arguments.head, progress=progress, on_epoch=logger.info, **_protocol(arguments))
     path = Bundle.of(fitted).save(arguments.output)
@@ -196,11 +196,14 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that fit; -1: one per core (default: 1)")
     parser.add_argument("--max-ram", type=options.memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
+    parser.add_argument(
+        "--class-weight", choices=("balanced",), help="each class counts as much, in heads that have it"
+    )
 
 
 def _protocol(arguments: Arguments) -> dict[str, Any]:
-    names = ["on", "cross_validate", "folds", "epochs", "average_views", "random_state", "allow_leakage", "n_jobs"]
-    return given(arguments, *names)
+    names = ["on", "cross_validate", "folds", "epochs", "average_views", "class_weight"]
+    return given(arguments, *names, "random_state", "allow_leakage", "n_jobs")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:

@@ -206,29 +206,6 @@ def test_too_few_steps_are_said(name):
     assert found.converged.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (Logistic, lambda **point: LogisticRegression(tol=1e-9, max_iter=20_000, **point)),
-        (LinearSVM, lambda **point: LinearSVC(tol=1e-10, max_iter=1_000_000, random_state=0, **point)),
-    ],
-)
-def test_balanced_classes_weigh_as_in_scikit_learn(ours, theirs, classes):
-    """Also inside each fold: the weights are those of its fitted rows."""
-    X, y = data((60, 80), classes, 0)
-    left = np.flatnonzero((y > 0) | (np.arange(60) % 3 == 0))
-    X, y = X[left], y[left]
-    points, folds = [{"C": 1.0, "class_weight": kind} for kind in (None, "balanced")], folds_of(y)
-    found = ours().out_of_fold(Eigenbasis(X), y, folds, points)
-    assert np.abs(found.scores[0] - found.scores[1]).max() > 0.1
-    for point, out in zip(points, found.scores, strict=True):
-        assert scores(ours(**point).fit(X, y), X) == pytest.approx(scores(theirs(**point).fit(X, y), X), abs=1e-4)
-        for fold in folds:
-            expected = scores(theirs(**point).fit(X[fold.fitted], y[fold.fitted]), X[fold.held])
-            assert out[fold.held] == pytest.approx(expected, abs=1e-2)
-
-
 @pytest.mark.parametrize(
     ("head", "name"), [(Logistic(C=0), "C=0"), (Ridge(alpha=-1), "alpha=-1"), (Lda(shrinkage=0), "shrinkage=0")]
 )
