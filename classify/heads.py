@@ -144,8 +144,9 @@ HEADS = {
         Head(
             "torch-linear",
             lambda seed: TorchLinear(random_state=seed),
-            {"learning_rate": [0.03, 0.1, 0.3]},
+            {"epochs": [1, 2, 4, 8, 16, 32], "learning_rate": [0.3, 1.0, 3.0]},
             epochs=True,
+            class_weight="class_weight",
         ),
         Head(
             "classifier",

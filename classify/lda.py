@@ -63,9 +63,7 @@ def _room(basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | 
     return _Dual(basis, y, fitted, weights) if basis.wide else _Primal(basis, y, fitted, weights)
 
 
-def _fold(
-    basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, shrinkages: Sequence[float]
-) -> list[Floats]:
+def _fold(basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, shrinkages: Sequence[float]) -> list[Floats]:
     """Return the margins of held rows for each shrinkage."""
     room = _room(basis, y, fold.fitted, class_weights(kind, y[fold.fitted]))
     coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)

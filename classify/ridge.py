@@ -132,9 +132,7 @@ def _blocks(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
     return found
 
 
-def _refits(
-    basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, alphas: Sequence[float]
-) -> list[Floats]:
+def _refits(basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, alphas: Sequence[float]) -> list[Floats]:
     """Return the margins of held rows for each penalty, from the moments of the fitted ones."""
     sums, second = basis.moments(y, fold.fitted, class_weights(kind, y[fold.fitted]))
     coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
