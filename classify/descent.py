@@ -106,6 +106,14 @@ class Descent:
         shape = (len(self._groups), -1, self.classes, self._rows.shape[1])
         return np.asarray(self.state["average"][np.argsort(self._order)].reshape(shape).numpy())
 
+    def remembered(self) -> dict[str, torch.Tensor]:
+        """Return the state in the order of the groups: what another descent can go on from."""
+        return {name: value[np.argsort(self._order)] for name, value in self.state.items()}
+
+    def resume(self, remembered: dict[str, torch.Tensor], epochs: int) -> None:
+        """Go on from what a descent of as many groups and rates remembers, on whatever rows."""
+        self.state, self.epochs = {name: value[self._order] for name, value in remembered.items()}, epochs
+
     def epoch(self) -> None:
         """See every row of each group once."""
         with _one_thread(), torch.inference_mode():
@@ -160,8 +168,8 @@ class _Group:
     def __init__(self, rows: Positions, weights: Floats, rule: Rule) -> None:
         self._rows, self._weights = rows, weights
         self.steps = -(-len(rows) // rule.batch_size)
-        self.width = -(-len(rows) // self.steps)
-        sizes = np.diff(np.arange(self.steps + 1) * len(rows) // self.steps)
+        self.width = -(-len(rows) // max(self.steps, 1))
+        sizes = np.diff(np.arange(self.steps + 1) * len(rows) // max(self.steps, 1))
         self._batch = np.repeat(np.arange(self.steps), sizes)
         self._place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         self._size = sizes[self._batch]

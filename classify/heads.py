@@ -72,7 +72,7 @@ class Head:
     @property
     def streams(self) -> bool:
         """Whether it can be fitted on rows that are read from disk block by block."""
-        return self.banked and self.name not in ("rbf-svm", "torch-linear")
+        return self.banked and self.name != "rbf-svm"
 
     @cached_property
     def banked(self) -> bool:

@@ -181,18 +181,13 @@ class TorchLinear(LogLinear):
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
         for head, asked in self._alike(points):
-            rows = (
-                basis.rows32 if head.optimiser == "sgd" and basis.wide else basis.inputs.astype(np.float32, copy=False)
-            )
             rates = len({rate for rate, _ in asked.values()})
-            room = max(TOGETHER // (rates * found.scores.shape[2] * rows.shape[1]), 1)
+            room = max(TOGETHER // (rates * found.scores.shape[2] * basis.dim), 1)
             for first in range(0, len(folds), room):
                 some = folds[first : first + room]
-                for place, planes in head._descend(rows, y, some, asked):
+                for place, planes, margins in head._descend(basis, y, some, asked):
                     for fold, plane in zip(some, planes, strict=True):
-                        found.scores[place, fold.held] = from_probability(
-                            probabilities(_margins(rows[fold.held], plane))
-                        )
+                        found.scores[place, fold.held] = from_probability(probabilities(margins(fold.held, plane)))
                     done += len(some)
                     tell(done)
         return found
@@ -209,18 +204,54 @@ class TorchLinear(LogLinear):
         return found.values()
 
     def _descend(
-        self, rows: Rows, y: Positions, folds: Sequence[Fold], asked: Mapping[int, tuple[float, int]]
-    ) -> Iterator[tuple[int, Rows]]:
-        """Yield a place and its planes ``(folds, classes, d + 1)``, those of the fewest epochs first."""
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], asked: Mapping[int, tuple[float, int]]
+    ) -> Iterator[tuple[int, Rows, Callable[[Positions, Rows], Floats]]]:
+        """Yield a place, its planes ``(folds, classes, d + 1)`` and what scores rows; the fewest epochs come first."""
         rates = list(dict.fromkeys(rate for rate, _ in asked.values()))
-        groups = [fold.fitted for fold in folds]
-        weights = [compute_sample_weight(self.class_weight, y[group]) for group in groups]
-        descent = self._descent(rows, y, int(y.max()) + 1, groups, weights, rates)
-        while descent.epochs < max(epochs for _, epochs in asked.values()):
-            descent.epoch()
-            for place, (rate, epochs) in asked.items():
-                if epochs == descent.epochs:
-                    yield place, descent.planes()[:, rates.index(rate)]
+        turned = self.optimiser == "sgd" and basis.wide
+        epochs = self._epochs(basis, y, [fold.fitted for fold in folds], rates, turned=turned)
+
+        def margins(held: Positions, plane: Rows) -> Floats:
+            if turned:
+                return _margins(basis.rows32[held], plane)
+            return basis.margins(held, plane[:, :-1].T.astype(np.float64), plane[:, -1].astype(np.float64))
+
+        for done in range(1, max(count for _, count in asked.values()) + 1):
+            planes = next(epochs)
+            for place, (rate, count) in asked.items():
+                if count == done:
+                    yield place, planes[:, rates.index(rate)], margins
+
+    def _epochs(
+        self, basis: Eigenbasis, y: Positions, groups: Sequence[Positions], rates: Sequence[float], *, turned: bool
+    ) -> Iterator[Rows]:
+        """Yield the planes ``(groups, rates, classes, d + 1)`` after each epoch.
+
+        Streamed rows lie in the order of their keys, which are hashes: a pass over them is a pass in random order, and
+        each block is dealt out anew in each.
+        """
+        classes, labels = int(y.max()) + 1, getattr(self, "classes_", np.arange(int(y.max()) + 1))
+        weights = [compute_sample_weight(self.class_weight, labels[y[group]]) for group in groups]
+        if not basis.streamed:
+            rows = basis.rows32 if turned else basis.inputs.astype(np.float32, copy=False)
+            descent = self._descent(rows, y, classes, groups, weights, rates)
+            while True:
+                descent.epoch()
+                yield descent.planes()
+        heavy = np.zeros((len(groups), len(basis)))
+        for share, group, weight in zip(heavy, groups, weights, strict=True):
+            share[group] = weight
+        seen, blocks, remembered = np.flatnonzero(heavy.any(axis=0)), 0, None
+        while True:
+            for places, block in basis.blocks(seen):
+                parts = [np.flatnonzero(share[places]) for share in heavy]
+                shares = [share[places][part] for share, part in zip(heavy, parts, strict=True)]
+                descent = self._descent(block, y[places], classes, parts, shares, rates)
+                if remembered is not None:
+                    descent.resume(remembered, blocks)
+                descent.epoch()
+                remembered, blocks = descent.remembered(), blocks + 1
+            yield descent.planes()
 
     def _fit(
         self,
@@ -229,25 +260,24 @@ class TorchLinear(LogLinear):
         validation: Validation | None = None,
         on_epoch: Callable[[str], None] | None = None,
     ) -> None:
-        rows = basis.inputs.astype(np.float32, copy=False)
-        fitted, watched = np.arange(len(y)), {"train": (rows, y)}
+        fitted, watched = np.arange(len(y)), {"train": np.arange(len(y))}
         if self.early_stopping:
             fitted, held = self._hold_out(y)
-            watched = {"train": (rows[fitted], y[fitted]), "held": (rows[held], y[held])}
+            watched = {"train": fitted, "held": held}
         if validation is not None:
             new = validate_data(self, validation[0], dtype=np.float32, reset=False)
-            watched["val"] = new, np.searchsorted(self.classes_, validation[1])
-        weights = compute_sample_weight(self.class_weight, self.classes_[y[fitted]])
-        descent = self._descent(rows, y, len(self.classes_), [fitted], [weights], [self.learning_rate])
         patience = self.n_iter_no_change if self.early_stopping else np.inf
         self.curves_: list[dict[str, float]] = []
+        epochs = self._epochs(basis, y, [fitted], [self.learning_rate], turned=False)
         best, waited = np.inf, 0
-        while descent.epochs < _positive(epochs=self.epochs) and waited < patience:
-            descent.epoch()
-            planes = descent.planes()[0, 0]
-            line = {"epoch": float(descent.epochs)}
-            for name, (some, truth) in watched.items():
-                line |= _measure(name, _margins(some, planes), truth)
+        while len(self.curves_) < _positive(epochs=self.epochs) and waited < patience:
+            planes = next(epochs)[0, 0]
+            wide = planes.astype(np.float64)
+            line = {"epoch": float(len(self.curves_) + 1)}
+            for name, some in watched.items():
+                line |= _measure(name, basis.margins(some, wide[:, :-1].T, wide[:, -1]), y[some])
+            if validation is not None:
+                line |= _measure("val", _margins(new, planes), np.searchsorted(self.classes_, validation[1]))
             self.curves_.append(line)
             if on_epoch:
                 on_epoch(epoch_line(line, self.epochs))
@@ -256,7 +286,7 @@ class TorchLinear(LogLinear):
             if not loss >= best:
                 best, kept = loss, planes
         self._keep(kept)
-        self.n_iter_ = descent.epochs
+        self.n_iter_ = len(self.curves_)
         self._state = {}
 
     def _hold_out(self, y: Positions) -> tuple[Positions, Positions]:

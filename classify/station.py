@@ -143,7 +143,7 @@ class Station:
         estimator = build(head, seed, chosen.hyperparameters)
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
         preparation = self.room.preparation
-        if head.epochs and self.predicted is not None:
+        if head.epochs and self.predicted is not None and not self.room.basis.streamed:
             held = preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
             options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
         estimator, converged = self.room.fit(head, estimator, self.y_views, **options)
