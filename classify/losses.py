@@ -9,6 +9,10 @@ from .splits import Positions
 
 Array = npt.NDArray[Any]
 
+# Beyond it a probability is 0 or 1 for all purposes; its float32 would soon be subnormal, and products with such
+# numbers take many times as long.
+SURE = 40
+
 
 class Loss(Protocol):
     """A convex loss of logits ``(problems, outputs, n)``."""
@@ -32,6 +36,7 @@ class Multinomial:
     def residual(self, logits: Array, problems: Positions) -> tuple[Array, Array]:
         """See :class:`Loss`."""
         logits -= logits.max(axis=1, keepdims=True)
+        np.maximum(logits, -SURE, out=logits)
         probability = np.exp(logits, out=logits)
         probability /= probability.sum(axis=1, keepdims=True)
         curvature = (1 - np.einsum("gkn,gkn->gn", probability, probability)) / (self.outputs - 1)
@@ -51,7 +56,7 @@ class Binary:
         """See :class:`Loss`."""
         from scipy.special import expit
 
-        probability = expit(logits, out=logits)
+        probability = expit(np.clip(logits, -SURE, SURE, out=logits), out=logits)
         curvature = (probability * (1 - probability))[:, 0]
         probability -= self.y.astype(probability.dtype)
         return probability, curvature
