@@ -28,8 +28,9 @@ class Centroid(Banked):
     ) -> OutOfFold:
         """See :meth:`fc7.classify.bank.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        whole = basis.class_sums(y)
         for number, fold in enumerate(folds):
-            centroids = basis.class_sums(y, fold.fitted).means
+            centroids = (whole - basis.class_sums(y, fold.absent(len(basis)))).means
             margins = basis.margins(fold.held, centroids.T, -np.square(centroids).sum(axis=1) / 2)
             found.scores[:, fold.held] = from_margins(margins)
             tell((number + 1) * len(points))
@@ -42,4 +43,4 @@ class Centroid(Banked):
         return np.asarray(found[:, 1] - found[:, 0] if found.shape[1] == 2 else found, np.float64)
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        self.centroids_ = basis.class_sums(y, np.arange(len(basis))).means
+        self.centroids_ = basis.class_sums(y).means

@@ -68,9 +68,10 @@ class Eigenbasis:
             some = rows[first : first + BLOCK]
             yield some, self._source[some]
 
-    def class_sums(self, y: Positions, rows: Positions) -> ClassSums:
-        """Return the sums by class over some of the rows; ``y`` are the codes of all."""
-        return ClassSums.over(self.blocks(rows), y, int(y.max()) + 1, self.dim)
+    def class_sums(self, y: Positions, rows: Positions | None = None, *, squares: bool = False) -> ClassSums:
+        """Return the sums by class over all or some of the rows; ``y`` are the codes of all."""
+        places = np.arange(len(self)) if rows is None else rows
+        return ClassSums.over(self.blocks(places), y, int(y.max()) + 1, self.dim, squares=squares)
 
     @cached_property
     def narrow(self) -> "Eigenbasis":

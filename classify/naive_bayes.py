@@ -47,15 +47,16 @@ class NaiveBayes(GaussianNB):
         """Fit on prepared rows and labels ``(n,)``."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.n_features_in_ = basis.dim
-        return self._take(basis.class_sums(codes, np.arange(len(basis))), class_weights(self.class_weight, y))
+        return self._take(basis.class_sums(codes, squares=True), class_weights(self.class_weight, y))
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
         """Sum up each fold once; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        whole = basis.class_sums(y, squares=True)
         for number, fold in enumerate(folds):
-            sums = basis.class_sums(y, fold.fitted)
+            sums = whole - basis.class_sums(y, fold.absent(len(basis)), squares=True)
             fitted = []
             for point in points:
                 head = type(self)(**(self.get_params() | dict(point)))

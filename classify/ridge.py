@@ -81,7 +81,7 @@ class Ridge(Planes):
         if weights is not None or not basis.wide:
             narrow, everything = basis.narrow, np.arange(len(basis))
             if weights is None:
-                sums, second = narrow.class_sums(y, everything), narrow.second
+                sums, second = narrow.class_sums(y), narrow.second
             else:
                 sums, second = narrow.moments(y, everything, weights)
             coefficients, self.intercept_ = next(_solutions(second, sums, [_positive(self.alpha)]))

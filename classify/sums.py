@@ -22,23 +22,24 @@ Block = tuple[Positions, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class ClassSums:
-    """Counts ``(classes,)``, sums of rows and of their squares ``(classes, d)``."""
+    """Counts ``(classes,)``, sums of rows ``(classes, d)`` and, where they are asked for, of their squares."""
 
     counts: Floats
     sums: Floats
     squares: Floats
 
     @classmethod
-    def over(cls, blocks: Iterable[Block], y: Positions, classes: int, dim: int) -> Self:
+    def over(cls, blocks: Iterable[Block], y: Positions, classes: int, dim: int, *, squares: bool) -> Self:
         """Sum up blocks of rows; ``y`` are the codes of all rows, by position."""
-        found = cls(np.zeros(classes), np.zeros((classes, dim)), np.zeros((classes, dim)))
+        found = cls(np.zeros(classes), np.zeros((classes, dim)), np.zeros((classes, dim if squares else 0)))
         for places, rows in blocks:
             member = np.zeros((classes, len(rows)))
             member[y[places], np.arange(len(rows))] = 1
             wide = rows.astype(np.float64)
             found.counts[:] += member.sum(axis=1)
             found.sums[:] += member @ wide
-            found.squares[:] += member @ np.square(wide, out=wide)
+            if squares:
+                found.squares[:] += member @ np.square(wide, out=wide)
         return found
 
     def __sub__(self, other: "ClassSums") -> "ClassSums":
