@@ -25,8 +25,9 @@ from .demo import demo
 from .fit import fit
 from .heads import find_head, find_heads
 from .imports import sources
+from .page import sizes
 from .predict import Prediction, predict
-from .report import publish, sizes
+from .report import publish
 from .runs import Run
 from .splits import protocol
 from .stats import compare_pairs
