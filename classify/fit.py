@@ -64,7 +64,7 @@ class Bench:
         self.average_views = average_views
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
-        _require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
+        require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
     def identify(self, head: Head, epochs: int | None = None) -> str:
         """Return the id that this head's run will have."""
@@ -282,7 +282,14 @@ def fit(
     return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
 
 
-def _require_finite(embeddings: Embeddings, rows: Positions) -> None:
+def require_finite(embeddings: Embeddings, rows: Positions) -> None:
+    """Refuse rows that hold numbers that are not finite.
+
+    Raises
+    ------
+    DataError
+        The message has how many, and the path of the first.
+    """
     for vectors in (embeddings.vectors, *embeddings.views):
         odd = rows[~np.isfinite(vectors[rows]).all(axis=1)]
         if len(odd):
