@@ -1,5 +1,6 @@
 """Audit: what is wrong with a data set, before any figure measured on it is believed."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -244,10 +245,14 @@ def _near_duplicates(images: Rows, rows: Sequence[Sequence[int]], near: Nearest,
     """Return pairs of images; where one has copies, such that the pair is across splits if any is."""
     found = []
     for (one, other), cosine in zip(*near.pairs(threshold), strict=True):
-        choices = [(a, b) for a in rows[one] for b in rows[other]]
+        choices = list(itertools.product(*(_first_of_each_split(images, rows[each]) for each in (one, other))))
         a, b = next((both for both in choices if images.split[both[0]] != images.split[both[1]]), choices[0])
         found.append(Pair("near-duplicate", _image(images, a), _image(images, b), min(float(cosine), 1.0)))
     return sorted(found, key=lambda pair: (not pair.across_splits, not pair.labels_differ, -pair.cosine))
+
+
+def _first_of_each_split(images: Rows, rows: Sequence[int]) -> list[int]:
+    return list({str(images.split[row]): row for row in reversed(rows)}.values())[::-1]
 
 
 def _by_head(

@@ -140,8 +140,7 @@ def run_report(arguments: Arguments, progress: Progress) -> Answer:
     files = {"html": arguments.output, "markdown_file": arguments.markdown, "csv_file": arguments.csv}
     runs, written = publish(arguments.records, **files)
     said = findings(runs)
-    files_written = [{"file": str(file), "bytes": file.stat().st_size} for file in written]
-    payload = {"runs": len(runs), "verdict": said, "written": files_written}
+    payload = {"runs": len(runs), "verdict": said, "written": _written(written)}
     return Answer(payload, "\n".join(map(plain, [said[0], *sizes(written)])))
 
 
@@ -192,7 +191,7 @@ def run_audit(arguments: Arguments, progress: Progress) -> Answer:
         logger.error("fc7: %s", plain(leak_line(found.leaks, allowed=arguments.allow_leakage)))
     code = LeakageError.exit_code if found.leaks and not arguments.allow_leakage else 0
     said = [audit_text(found, arguments.top), "\n".join(map(plain, sizes(written)))]
-    return Answer(found.to_dict() | {"written": list(map(str, written))}, "\n\n".join(filter(None, said)), code)
+    return Answer(found.to_dict() | {"written": _written(written)}, "\n\n".join(filter(None, said)), code)
 
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
@@ -339,6 +338,10 @@ def _finetuned(
                 logger.info("Wrote %s", plain(str(tuned.save(arguments.output))))
             runs.append(tuned.run)
     return runs
+
+
+def _written(files: Sequence[Path]) -> list[dict[str, Any]]:
+    return [{"file": str(file), "bytes": file.stat().st_size} for file in files]
 
 
 def _lines(runs: Sequence[Run]) -> str:
