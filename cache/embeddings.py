@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from .recipe import Recipe
+from .recipe import AND, JointRecipe, Recipe
+from .stored import StoredVectors
+
+Vectors = npt.NDArray[Any] | StoredVectors
 
 _COLUMNS = ("labels", "paths", "split", "group")
 
@@ -50,7 +53,7 @@ class Rows:
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
         """Return the rows of a mask or of positions."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        columns = {field.name: getattr(self, field.name) for field in fields(Rows)}
         return replace(self, **{name: part[rows] for name, part in columns.items() if isinstance(part, np.ndarray)})
 
     def __repr__(self) -> str:
@@ -80,7 +83,7 @@ class Embeddings(Rows):
     Attributes
     ----------
     vectors
-        ``(n, dim)``, float16 or float32.
+        ``(n, dim)``, float16 or float32; or on disk still, where they are more than memory is to hold.
     recipe
         What decided the vectors.
     weights_source
@@ -91,15 +94,21 @@ class Embeddings(Rows):
         Vectors of augmented views of the same images, each ``(n, dim)``; ``vectors`` is view 0, the centre crop.
     """
 
-    vectors: npt.NDArray[Any]
-    recipe: Recipe
+    vectors: Vectors
+    recipe: Recipe | JointRecipe
     weights_source: str = ""
     seconds: float = 0.0
-    views: tuple[npt.NDArray[Any], ...] = ()
+    views: tuple[Vectors, ...] = ()
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
         """Return the rows of a mask or of positions, with all their views."""
-        return replace(super().__getitem__(rows), views=tuple(view[rows] for view in self.views))
+        vectors, *views = (some_of(view, rows) for view in (self.vectors, *self.views))
+        return replace(super().__getitem__(rows), vectors=vectors, views=tuple(views))
+
+    @property
+    def random(self) -> bool:
+        """Whether weights were drawn at random: a lower bound, not a result."""
+        return any(source.startswith("random:") for source in self.weights_source.split(AND))
 
     def all_views(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the vectors of some rows in every view, view after view, ``((1 + views) * len(rows), dim)``."""
@@ -120,14 +129,15 @@ class Embeddings(Rows):
             It cannot be written, or the disk has no room for it: HDF5 does not survive one that fills up.
         """
         path = Path(path)
+        vectors = self.vectors[:]
         own = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         texts = {
             name: [value.encode("utf-8", "backslashreplace") for value in getattr(self, name).tolist()]
             for name in _COLUMNS
         }
         try:
-            _require_room(path, self.vectors.nbytes + self.sha256.nbytes + sum(map(_stored, texts.values())))
-            self._write(own, texts)
+            _require_room(path, vectors.nbytes + self.sha256.nbytes + sum(map(_stored, texts.values())))
+            self._write(own, vectors, texts)
             own.replace(path)
         except (OSError, RuntimeError, ValueError) as error:
             raise DataError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
@@ -136,11 +146,11 @@ class Embeddings(Rows):
                 own.unlink(missing_ok=True)
         return path
 
-    def _write(self, path: Path, texts: Mapping[str, list[bytes]]) -> None:
+    def _write(self, path: Path, vectors: npt.NDArray[Any], texts: Mapping[str, list[bytes]]) -> None:
         from .hdf5 import h5py
 
         with h5py.File(path, "w", libver=("v110", "v110")) as file:
-            file["embeddings"] = self.vectors
+            file["embeddings"] = vectors
             file["sha256"] = self.sha256
             for name, text in texts.items():
                 file.create_dataset(name, data=text, dtype=h5py.string_dtype())
@@ -164,6 +174,16 @@ class Embeddings(Rows):
         from .foreign import read_flat
 
         return cls(**read_flat(path))
+
+
+def some_of(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
+    """Return the rows of a mask or of positions; what is on disk stays there."""
+    return vectors.take(rows) if isinstance(vectors, StoredVectors) else np.asarray(vectors[rows])
+
+
+def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
+    """Cut positions so that the rows of each part may be at hand: into one part where all are."""
+    return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
 
 
 def _stored(texts: list[bytes]) -> int:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ..errors import CacheError, DataError
 from .format import KEY_BYTES
-from .recipe import Recipe
+from .recipe import read_recipe
 
 MAX_BYTES = 64 * 2**30
 MAX_CHUNK_BYTES = 64 * 2**20
@@ -276,7 +276,7 @@ def _read_attributes(path: Path, file: Any) -> dict[str, Any]:
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"{path}: classes is not a JSON list of names.")
     return {
-        "recipe": Recipe.from_json(str(values["recipe"])),
+        "recipe": read_recipe(str(values["recipe"])),
         "classes": tuple(classes),
         "weights_source": str(values["weights_source"]),
         "name": Path(str(values["name"])).name,  # of a path, should another tool have written one

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from ..errors import CacheError
 
+AND = " + "  # between the names of what is side by side
+
 DTYPES = ("float16", "float32")
 
 # The rules from file bytes to RGB pixels, with their version: every pixel, JPEG's own reduction of large ones, or what
@@ -64,6 +66,8 @@ class Recipe:
         Name and version of the rules from file bytes to RGB pixels.
     view
         0 is the centre crop; others are seeded augmentations.
+    mirror
+        Whether the vector is the mean of those of the view and of its mirror image.
     precision
         Of the forward pass: ``fp32`` or ``bf16``.
     dtype
@@ -77,6 +81,7 @@ class Recipe:
     transform: Transform = Transform()
     decode: str = DECODES["exact"]
     view: int = 0
+    mirror: bool = False
     precision: str = "fp32"
     dtype: str = "float16"
 
@@ -84,6 +89,11 @@ class Recipe:
     def id(self) -> str:
         """The sha256 (hex) of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def parts(self) -> tuple["Recipe", ...]:
+        """What a row consists of: this alone; see :class:`JointRecipe`."""
+        return (self,)
 
     @property
     def input(self) -> Input:
@@ -122,6 +132,59 @@ class Recipe:
         """Return ``{field: (mine, theirs)}`` for the fields that differ; nested ones as ``transform.crop``."""
         mine, theirs = _flat(asdict(self)), _flat(asdict(other))
         return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+
+@dataclass(frozen=True)
+class JointRecipe:
+    """Vectors of several backbones or layers side by side; see :func:`fc7.classify.joint.join`."""
+
+    parts: tuple[Recipe, ...]
+
+    @cached_property
+    def id(self) -> str:
+        """The sha256 (hex) of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def backbone(self) -> str:
+        """Their names, each once: ``vgg16 + squeezenet1_1``."""
+        return AND.join(dict.fromkeys(part.backbone for part in self.parts))
+
+    @property
+    def layer(self) -> str:
+        """Their layers: ``fc7 + gap``."""
+        return AND.join(part.layer for part in self.parts)
+
+    @property
+    def dim(self) -> int:
+        """Length of the whole vector."""
+        return sum(part.dim for part in self.parts)
+
+    def to_json(self) -> str:
+        """Return canonical JSON."""
+        return f'{{"parts":[{",".join(part.to_json() for part in self.parts)}]}}'
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        told = {name: getattr(self, name) for name in ("id", "backbone", "layer", "dim")}
+        return told | {"parts": [part.to_dict() for part in self.parts]}
+
+
+def read_recipe(text: str) -> Recipe | JointRecipe:
+    """Read what ``to_json`` of either kind wrote.
+
+    Raises
+    ------
+    CacheError
+        It is neither.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CacheError(f"Not a recipe: {error}") from error
+    if isinstance(values, dict) and list(values) == ["parts"] and isinstance(values["parts"], list):
+        return JointRecipe(tuple(Recipe.from_json(json.dumps(part)) for part in values["parts"]))
+    return Recipe.from_json(text)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -153,13 +153,26 @@ class Store:
         except (CorruptShard, OSError) as error:
             raise CacheError(f"The cache {self.directory} cannot be read: {error}. Try: fc7 cache repair") from error
 
+    def order(self, keys: Sequence[bytes]) -> "npt.NDArray[np.intp]":
+        """Return the positions of keys in the order in which their rows lie on disk, ``(len(keys),)``.
+
+        Raises
+        ------
+        CacheError
+            Some keys have no row.
+        """
+        import numpy as np
+
+        return np.argsort(self._places(keys), kind="stable")
+
     def seconds(self, keys: Iterable[bytes]) -> float:
         """Return what computing these rows cost, from the provenance of their shards."""
         counts = Counter(bisect_right(self._starts, self._rows[key]) - 1 for key in set(keys))
         entries = {shard: self.entries[self._names[shard]] for shard in counts}
         return sum(entries[shard].seconds * count / len(entries[shard].keys) for shard, count in counts.items())
 
-    def _gather(self, keys: Sequence[bytes]) -> "npt.NDArray[Any]":
+    def _places(self, keys: Sequence[bytes]) -> "npt.NDArray[np.intp]":
+        """Return each key's place among all rows, by shard and within it by row."""
         import numpy as np
 
         places = np.fromiter(map(self._rows.get, keys, repeat(-1)), np.intp, len(keys))
@@ -169,6 +182,12 @@ class Store:
                 f"{len(absent)} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
                 f"{self.directory}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
             )
+        return places
+
+    def _gather(self, keys: Sequence[bytes]) -> "npt.NDArray[Any]":
+        import numpy as np
+
+        places = self._places(keys)
         order = np.argsort(places)  # by shard, and within it by row
         places = places[order]
         again = np.flatnonzero(np.diff(places, prepend=-1) == 0)  # an image asked for more than once is read once

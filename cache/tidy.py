@@ -16,7 +16,7 @@ from .format import UNIT_ROWS, existing_directory
 from .index import Index
 from .lock import alone
 from .process import Process
-from .recipe import Recipe
+from .recipe import JointRecipe, Recipe
 from .shard import Shard, decode
 from .store import Store
 from .verify import described, recipe_folders
@@ -98,6 +98,8 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
     DataError
         Rows of one image differ from each other.
     """
+    if isinstance(embeddings.recipe, JointRecipe):
+        raise DataError(f"The file has {embeddings.recipe.backbone} side by side, the cache keeps each alone.")
     store = Store(embeddings.recipe, directory)
     first: dict[bytes, int] = {}
     for number, key in enumerate(embeddings.keys):

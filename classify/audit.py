@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
 from ..cache.embeddings import Embeddings, Rows
@@ -114,7 +115,7 @@ class Audit:
 def audit(
     embeddings: Embeddings,
     *,
-    head: str = "logreg",
+    head: str | Head | BaseEstimator = "logreg",
     threshold: float | None = None,
     neighbours: int = 5,
     folds: int = 5,
@@ -128,8 +129,9 @@ def audit(
     embeddings
         Anything: copies across splits and with two labels are reported, not refused.
     head
-        What says which labels look wrong, out-of-fold: on every image by heads fitted on the other folds, copies and
-        groups together, hyper-parameters chosen by log loss over the folds, averaged over three cuts.
+        As for :func:`fc7.classify.fit`. It says which labels look wrong, out-of-fold: of every image by heads fitted on
+        the other folds, copies and groups together, hyper-parameters chosen by log loss over the folds, averaged over
+        three cuts.
     threshold
         Least cosine of a near-duplicate. By default half as far away as the k-th nearest image usually is,
         ``1 - median / 2`` over the data set, because cosines mean other things in every backbone and data set.
@@ -164,7 +166,9 @@ def audit(
     )
 
 
-def check_options(head: str = "logreg", threshold: float | None = None, neighbours: int = 5, folds: int = 5) -> Head:
+def check_options(
+    head: str | Head | BaseEstimator = "logreg", threshold: float | None = None, neighbours: int = 5, folds: int = 5
+) -> Head:
     """Return the head, if the options make sense; see :func:`audit`.
 
     Raises
@@ -174,7 +178,9 @@ def check_options(head: str = "logreg", threshold: float | None = None, neighbou
     """
     chosen = find_head(head)
     if chosen.layer:
-        raise UsageError(f"The head {head} is trained like a network and judges no label. Take another, or no --head.")
+        raise UsageError(
+            f"The head {chosen.name} is trained like a network and judges no label. Take another, or no --head."
+        )
     if threshold is not None and not 0 < threshold <= 1:
         raise UsageError(f"--threshold {threshold:g}: a cosine above 0, at most 1.")
     if neighbours < 1 or folds < 2:
@@ -295,7 +301,7 @@ def _out_of_fold(embeddings: Embeddings, head: Head, folds: int, random_state: i
         station = Station(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
         room = station.room = room or station.room  # the rows are the same in every cut
         with threads(len(everything)):
-            found.append(station.choose(head, seed, None, tell))
+            found.append(station.choose(head, seed, tell))
     return found
 
 

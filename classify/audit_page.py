@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ..cache.recipe import Recipe
 from ..extract.progress import Progress, silent
 from .audit import Audit
 from .audit_tables import describe, headline, marks, pairs_of, summary
@@ -73,12 +74,14 @@ def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
         images = [picture(pair.first), picture(pair.second)]
         return {"images": images, "alike": alike, "marks": marks(pair), "bad": bad}
 
+    recipe = audit.images.recipe
     return {
         "audit": audit,
         "headline": headline(audit),
         "size": describe(audit),
         "summary": summary(audit),
-        "recipe": audit.images.recipe,
+        "recipe": recipe,
+        "parts": [recipe] if isinstance(recipe, Recipe) else recipe.parts,
         "source": without_folders(audit.images.weights_source),
         "pairs": [(name, title, len(pairs), list(map(two, pairs[:top]))) for name, title, pairs in pairs_of(audit)],
         "suspects": [(picture(one.image), one) for one in audit.suspects[:top]],

@@ -8,8 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -17,6 +19,7 @@ from .eigenbasis import Eigenbasis, Floats
 from .splits import Positions
 
 Point = Mapping[str, Any]
+ClassWeight = str | dict[Any, float] | None  # as in scikit-learn
 Tell = Callable[[int], None]  # how many points times folds are done
 
 
@@ -50,6 +53,20 @@ class OutOfFold:
         return cls(np.empty((len(points), images, classes)), np.ones(len(points), bool))
 
 
+def by_class_weight(points: Sequence[Point], default: ClassWeight) -> list[tuple[ClassWeight, list[int]]]:
+    """Return the places of points that have the same class weights, with these."""
+    found: dict[str, tuple[ClassWeight, list[int]]] = {}
+    for place, point in enumerate(points):
+        kind = point.get("class_weight", default)
+        found.setdefault(repr(kind), (kind, []))[1].append(place)
+    return list(found.values())
+
+
+def class_weights(kind: ClassWeight, labels: npt.NDArray[Any]) -> Floats | None:
+    """Return the weights of the sorted classes, ``(classes,)``; None where all count the same."""
+    return None if kind is None else np.asarray(compute_class_weight(kind, classes=np.unique(labels), y=labels))
+
+
 class Banked(ClassifierMixin, BaseEstimator, ABC):
     """A classifier whose rows may be prepared once for many fits.
 
@@ -61,17 +78,12 @@ class Banked(ClassifierMixin, BaseEstimator, ABC):
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Fit on ``X`` ``(n, d)`` and labels ``(n,)``."""
-        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(labels)
+        rows, labels = self._labelled(X, y)
         return self.fit_prepared(Eigenbasis(rows), labels)
 
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
         """Fit on prepared rows and labels ``(n,)``; the fitted head takes rows as they were before."""
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs two classes, the labels have one class: {self.classes_}.")
-        self.n_features_in_ = basis.dim
-        self._fit(basis, codes)
+        self._fit(basis, self._codes(basis, y))
         return self
 
     @abstractmethod
@@ -96,6 +108,19 @@ class Banked(ClassifierMixin, BaseEstimator, ABC):
         found = self.decision_function(X)
         return np.asarray(self.classes_[(found > 0).astype(int) if found.ndim == 1 else found.argmax(axis=1)])
 
+    def _labelled(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(labels)
+        return rows, labels
+
+    def _codes(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Positions:
+        """Learn the classes, and return labels as positions in them."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"{type(self).__name__} needs two classes, the labels have one class: {self.classes_}.")
+        self.n_features_in_ = basis.dim
+        return codes
+
     def _rows(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
@@ -118,6 +143,22 @@ class Planes(Banked):
         rows = self._rows(X)
         found = np.asarray(rows @ self.coef_.T.astype(rows.dtype), np.float64) + self.intercept_
         return found[:, 0] if found.shape[1] == 1 else found
+
+
+class LogLinear(Planes):
+    """A linear head whose margins are log-odds."""
+
+    def predict_proba(self, X: npt.ArrayLike) -> Floats:
+        """Return ``(n, classes)`` in the order of ``classes_``."""
+        margins = self.decision_function(X)
+        return probabilities(margins[:, None] if margins.ndim == 1 else margins)
+
+
+def probabilities(margins: Floats) -> Floats:
+    """Return ``(n, classes)`` from log-odds, of two classes in one column."""
+    if margins.shape[1] > 1:
+        return np.asarray(softmax(margins, axis=1))
+    return np.column_stack([expit(-margins[:, 0]), expit(margins[:, 0])])
 
 
 def warn_unless(converged: bool, estimator: Any, steps: int) -> None:

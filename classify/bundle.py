@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cache.durable import make_folder, replace
-from ..cache.recipe import Recipe
+from ..cache.recipe import JointRecipe, Recipe, read_recipe
 from ..errors import BundleError, FC7Error
 from .runs import Run, versions
 from .trees import check_trees, columns
@@ -32,10 +32,13 @@ MEMBERS = ("bundle.json", "head.skops")
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
     "fc7.classify.axes.LeadingAxes",
+    "fc7.classify.baseline.Baseline",
     "fc7.classify.centroid.Centroid",
     "fc7.classify.heads.Calibrated",
     "fc7.classify.lda.Lda",
     "fc7.classify.linear.TorchLinear",
+    "fc7.classify.mlp.Mlp",
+    "fc7.classify.naive_bayes.NaiveBayes",
     "fc7.classify.neighbours.Neighbours",
     "fc7.classify.penalised.LinearSVM",
     "fc7.classify.penalised.Logistic",
@@ -69,7 +72,7 @@ class Bundle:
 
     estimator: Any
     classes: tuple[str, ...]
-    recipe: Recipe
+    recipe: Recipe | JointRecipe
     weights_source: str
     run: Mapping[str, Any] = field(default_factory=dict)
     views: int = 0
@@ -149,7 +152,7 @@ class Bundle:
             if found != about["sha256"]["head.skops"]:
                 raise BundleError(f"{path} is damaged: its head has sha256 {found[:16]}.., not the recorded one.")
             _require_version(path, about["versions"]["scikit-learn"])
-            recipe = Recipe.from_json(json.dumps(about["recipe"]))
+            recipe = read_recipe(json.dumps(about["recipe"]))
             classes = tuple(str(name) for name in about["classes"])
             head = _load_head(path, members["head.skops"])
             _require_consistent(path, head, classes, recipe)
@@ -198,7 +201,7 @@ def _load_head(path: Path, data: bytes) -> Any:
         raise BundleError(f"{path}: its head cannot be read: {error}") from error
 
 
-def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: Recipe) -> None:
+def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: Recipe | JointRecipe) -> None:
     outputs, dim = len(getattr(head, "classes_", ())), getattr(head, "n_features_in_", None)
     if not hasattr(head, "predict_proba") or dim != recipe.dim:
         raise BundleError(f"{path}: its head is a {type(head).__name__} of {dim}-d, its recipe gives {recipe.dim}-d.")

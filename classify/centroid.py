@@ -29,24 +29,17 @@ class Centroid(Banked):
         """See :meth:`fc7.classify.bank.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         for number, fold in enumerate(folds):
-            centroids = _means(basis.inputs[fold.fitted], y[fold.fitted])
-            found.scores[:, fold.held] = from_margins(_margins(basis.inputs[fold.held], centroids))
+            centroids = basis.class_sums(y, fold.fitted).means
+            margins = basis.margins(fold.held, centroids.T, -np.square(centroids).sum(axis=1) / 2)
+            found.scores[:, fold.held] = from_margins(margins)
             tell((number + 1) * len(points))
         return found
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` scores, for two classes their difference ``(n,)``."""
-        return _margins(self._rows(X), self.centroids_)
+        # The row's own length is the same for all classes and is left out.
+        found = self._rows(X) @ self.centroids_.T - np.square(self.centroids_).sum(axis=1) / 2
+        return np.asarray(found[:, 1] - found[:, 0] if found.shape[1] == 2 else found, np.float64)
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        self.centroids_ = _means(basis.inputs, y)
-
-
-def _means(rows: npt.NDArray[np.floating], y: Positions) -> npt.NDArray[np.floating]:
-    return np.stack([rows[y == code].mean(axis=0) for code in range(int(y.max()) + 1)])
-
-
-def _margins(rows: npt.NDArray[np.floating], centroids: npt.NDArray[np.floating]) -> Floats:
-    # The row's own length is the same for all classes and is left out.
-    found = rows @ centroids.T - (centroids**2).sum(axis=1) / 2
-    return np.asarray(found[:, 1] - found[:, 0] if found.shape[1] == 2 else found, np.float64)
+        self.centroids_ = basis.class_sums(y, np.arange(len(basis))).means

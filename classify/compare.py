@@ -4,10 +4,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from sklearn.base import BaseEstimator
 
 from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
+from . import jobs
+from .bank import ClassWeight
 from .fit import Bench
 from .heads import HEADS, Head, find_heads
 from .imports import check_name, read_predictions, read_results
@@ -20,18 +25,21 @@ logger = logging.getLogger(__name__)
 
 def compare(
     embeddings: Embeddings | Sequence[Embeddings],
-    heads: str | Sequence[str] = "all",
+    heads: str | Sequence[str | Head | BaseEstimator] = "all",
     *,
     folder: Path | str | None = None,
     images: Path | str | None = None,
     add: Mapping[str, Path | str] | None = None,
     learning_curve: bool = True,
     on: str | None = None,
+    cross_validate: int | None = None,
     folds: int | None = None,
     epochs: int | None = None,
     average_views: bool = False,
+    class_weight: ClassWeight = None,
     random_state: int = 0,
     allow_leakage: bool = False,
+    n_jobs: int | None = None,
     progress: Progress = silent,
 ) -> list[Run]:
     """Fit every head on every embedding and return the records, the one to choose first.
@@ -44,7 +52,8 @@ def compare(
     embeddings
         One, or several of the same images (backbones, layers).
     heads
-        Names, or ``all``. The baseline is always among them.
+        Names, heads or scikit-learn classifiers as in :func:`fc7.classify.fit`; or ``all`` of the table. The baseline
+        is always among them.
     folder
         Where records are written as they are made; runs that are already there are not done again, unless their record
         cannot be read.
@@ -55,7 +64,11 @@ def compare(
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.imports.read_results`.
     learning_curve
         Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fit.Bench.learning_curve`.
-    on, folds, epochs, average_views, random_state, allow_leakage, progress
+    class_weight
+        See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
+    n_jobs
+        Processes that fit heads, as in :func:`fc7.classify.jobs.run`. Heads that stream from disk take turns.
+    on, cross_validate, folds, epochs, average_views, random_state, allow_leakage, progress
         See :func:`fc7.classify.fit`.
 
     Raises
@@ -71,7 +84,9 @@ def compare(
         Bench(
             table,
             average_views=average_views,
+            class_weight=class_weight,
             on=on,
+            cross_validate=cross_validate,
             folds=folds,
             random_state=random_state,
             allow_leakage=allow_leakage,
@@ -82,7 +97,8 @@ def compare(
     _check_added(add or {}, benches[0])
     study = _Study(Path(folder) if folder else None, epochs, progress)
     _require_layers(heads, chosen, benches)
-    made = [(bench, study.run(bench, head)) for bench in benches for head in chosen if _takes(head, bench)]
+    pairs = [(bench, head) for bench in benches for head in _able(heads, chosen, bench)]
+    made = [(bench, run) for (bench, _), run in zip(pairs, study.run_all(pairs, n_jobs), strict=True)]
     runs = ranked([run for _, run in made])
     if learning_curve:
         runs = _with_curve(runs, made, study)
@@ -98,10 +114,23 @@ class _Study:
     def __init__(self, folder: Path | None, epochs: int | None, progress: Progress) -> None:
         self.folder, self.epochs, self.progress = folder, epochs, progress
 
-    def run(self, bench: Bench, head: Head) -> Run:
-        """Return the record of a head, fitting it where there is none that can be read."""
-        known = self._recorded(bench.identify(head, self.epochs))
-        return known or self.save(bench.fit(head, epochs=self.epochs, progress=self.progress).run)
+    def run_all(self, pairs: Sequence[tuple[Bench, Head]], n_jobs: int | None) -> list[Run]:
+        """Return the records of heads, fitting those of which there is none that can be read."""
+        if n_jobs in (None, 1) or any(bench.streamed for bench, _ in pairs):
+            return [self._recorded(*pair) or self.save(self._fit(*pair, self.progress)) for pair in pairs]
+        found = [self._recorded(*pair) for pair in pairs]
+        todo = [pair for pair, known in zip(pairs, found, strict=True) if known is None]
+        for bench in dict.fromkeys(bench for bench, _ in todo):
+            bench.prepare()  # once, not in each process
+        fresh = []
+        for run in jobs.run(self._fit, [(*pair, silent) for pair in todo], n_jobs):
+            fresh.append(self.save(run))
+            self.progress("fit heads", len(fresh), len(todo))
+        made = iter(fresh)
+        return [known or next(made) for known in found]
+
+    def _fit(self, bench: Bench, head: Head, progress: Progress) -> Run:
+        return bench.fit(head, epochs=self.epochs, progress=progress).run
 
     def save(self, run: Run) -> Run:
         """Write a record, where there is a folder for it."""
@@ -109,7 +138,8 @@ class _Study:
             run.save(self.folder)
         return run
 
-    def _recorded(self, identity: str) -> Run | None:
+    def _recorded(self, bench: Bench, head: Head) -> Run | None:
+        identity = bench.identify(head, self.epochs)
         path = self.folder / f"{identity[:16]}.json" if self.folder else None
         if path is None or not path.exists():
             return None
@@ -121,12 +151,22 @@ class _Study:
         return run if run.id == identity else None
 
 
-def _require_layers(asked: str | Sequence[str], chosen: Sequence[Head], benches: Sequence[Bench]) -> None:
+def _require_layers(asked: str | Sequence[Any], chosen: Sequence[Head], benches: Sequence[Bench]) -> None:
     """Refuse a head that was asked for by name and that none of the embeddings is for."""
     for head in chosen:
         if asked != "all" and not any(_takes(head, bench) for bench in benches):
             layers = [bench.embeddings.recipe.layer for bench in benches]
             raise UsageError(f"The head {head.name} takes --layer {head.layer}, the embeddings are of {layers}.")
+
+
+def _able(asked: str | Sequence[Any], chosen: Sequence[Head], bench: Bench) -> list[Head]:
+    """Return the heads to fit here: of all heads those that stream, where the rows do."""
+    able = [head for head in chosen if _takes(head, bench)]
+    if bench.streamed and asked == "all":
+        left = [head.name for head in able if not head.streams]
+        logger.warning("left out, as they need all rows in memory and --max-ram allows less: %s", ", ".join(left))
+        return [head for head in able if head.streams]
+    return able
 
 
 def _takes(head: Head, bench: Bench) -> bool:

@@ -1,16 +1,22 @@
 """The eigenbasis of rows: an isometry after which second moments are diagonal, computed once for every head."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import DataError
+from .products import InMemory, Products, Streamed
+from .spectrum import eigh
 from .splits import Positions
+from .stream import Stream
+from .sums import Block, ClassSums, second_moment
 
 Floats = npt.NDArray[np.float64]
 
-BLOCK = 4096  # rows or columns that are held in float64 at once
+BLOCK = 2048  # rows or columns that are held in float64 at once
 
 
 class Eigenbasis:
@@ -19,26 +25,95 @@ class Eigenbasis:
     No distance and no inner product between the rows changes, and no label is looked at: L2-penalised linear heads,
     neighbours, centroids, RBF and linear kernels answer as in all dimensions (the representer theorem), and folds may
     be cut afterwards. Whatever a head needs is computed when it is first asked for: with fewer rows than dimensions
-    through the ``(n, n)`` Gram matrix, otherwise through the ``(d, d)`` second moment, in float64.
+    (``wide``) through the ``(n, n)`` Gram matrix, otherwise through the ``(d, d)`` second moment, in float64.
 
     Parameters
     ----------
     inputs
-        ``(n, d)`` float32 or float64, kept as they are.
+        ``(n, d)`` float32 or float64, kept as they are; or a stream, of which blocks are read for each use and nothing
+        is kept.
     """
 
-    def __init__(self, inputs: npt.NDArray[Any]) -> None:
-        self.inputs = inputs
-        self.wide = inputs.shape[0] < inputs.shape[1]
+    def __init__(self, inputs: npt.NDArray[Any] | Stream) -> None:
+        self.streamed = isinstance(inputs, Stream)
+        self._source = inputs
+        self.wide = not self.streamed and inputs.shape[0] < inputs.shape[1]
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.inputs)
+        return int(self._source.shape[0])
 
     @property
     def dim(self) -> int:
         """The number of columns before the rotation."""
-        return int(self.inputs.shape[1])
+        return int(self._source.shape[1])
+
+    @property
+    def inputs(self) -> npt.NDArray[Any]:
+        """The rows as they were given; a stream has none at hand."""
+        if isinstance(self._source, Stream):
+            raise TypeError("the rows are streamed: ask for blocks")
+        return self._source
+
+    def prepare(self) -> None:
+        """Compute now what would be computed when it is first asked for."""
+        _ = self.rows32, self.gram if self.wide else self.second, self.squares
+
+    def blocks(self, rows: Positions) -> Iterator[Block]:
+        """Yield some of the rows as they were given, in any order: positions, and ``(block, d)``."""
+        if isinstance(self._source, Stream):
+            yield from self._source.blocks(rows)
+            return
+        for first in range(0, len(rows), BLOCK):
+            some = rows[first : first + BLOCK]
+            yield some, self._source[some]
+
+    def class_sums(self, y: Positions, rows: Positions) -> ClassSums:
+        """Return the sums by class over some of the rows; ``y`` are the codes of all."""
+        return ClassSums.over(self.blocks(rows), y, int(y.max()) + 1, self.dim)
+
+    @cached_property
+    def narrow(self) -> "Eigenbasis":
+        """The same rows in no more dimensions than there are rows."""
+        return Eigenbasis(self.rows) if self.wide else self
+
+    def moments(self, y: Positions, rows: Positions, weights: Floats | None = None) -> tuple[ClassSums, Floats]:
+        """Return the sums by class and the second moment ``(d, d)`` of some of the rows.
+
+        With weights ``(classes,)`` a row counts as much as its class does.
+        """
+        sums = self.class_sums(y, rows)
+        if weights is None:
+            return sums, self.second_without(np.setdiff1d(np.arange(len(self)), rows, assume_unique=True))
+        self._require_memory()
+        roots = np.sqrt(weights)[y]
+        blocks = ((places, block * roots[places, None]) for places, block in self.blocks(rows))
+        return sums.weighted(weights), second_moment(blocks, self.dim)
+
+    @cached_property
+    def second(self) -> Floats:
+        """The second moment of all rows, ``(d, d)``.
+
+        Raises
+        ------
+        DataError
+            The rows are streamed, and three such matrices would take more than the memory allowed.
+        """
+        self._require_memory()
+        return second_moment(self.blocks(np.arange(len(self))), self.dim)
+
+    def _require_memory(self) -> None:
+        need = 3 * 8 * self.dim**2
+        if isinstance(self._source, Stream) and need > self._source.max_ram:
+            raise DataError(
+                f"Moments of {self.dim}-d embeddings take {need // 2**20} MB, --max-ram allows "
+                f"{self._source.max_ram // 2**20}. Raise it, or take a head without them: centroid, gaussian-nb, knn."
+            )
+
+    def second_without(self, absent: Positions) -> Floats:
+        """Return the second moment of all but some of the rows, ``(d, d)``."""
+        found = second_moment(self.blocks(absent), self.dim)
+        return np.subtract(self.second, found, out=found)
 
     @cached_property
     def gram(self) -> Floats:
@@ -60,21 +135,50 @@ class Eigenbasis:
     @cached_property
     def rows32(self) -> npt.NDArray[np.float32]:
         """The rotated rows in float32, for a search that float64 will finish."""
-        return self.rows.astype(np.float32)
+        if self.wide:
+            return self.rows.astype(np.float32)
+        return np.asarray(self.inputs.astype(np.float32, copy=False) @ self._eigen[1].astype(np.float32))
+
+    @property
+    def finest(self) -> npt.NDArray[Any]:
+        """The rotated rows in the precision that is at hand: many float32 rows are not turned in float64."""
+        return self.rows if self.wide or self.inputs.dtype == np.float64 else self.rows32
+
+    def gather(self, columns: Floats) -> Floats:
+        """Return the rotated rows' transpose times columns ``(n, k)``: ``(r, k)``."""
+        if self.wide:
+            return np.asarray(self.rows.T @ columns)
+        found = np.zeros((self.dim, columns.shape[1]))
+        for places, block in self.blocks(np.arange(len(self))):
+            found += block.T.astype(np.float64) @ columns[places]
+        return np.asarray(self._eigen[1].T.astype(np.float64) @ found)
+
+    def products(self, dtype: npt.DTypeLike) -> Products:
+        """Return what a solver asks of the rotated rows, worked on in float32 or float64."""
+        if isinstance(self._source, Stream):
+            return Streamed(self._source, self._eigen[1], dtype)
+        return InMemory(self.finest if np.dtype(dtype) == np.float64 else self.rows32, dtype)
 
     @cached_property
     def left(self) -> Floats:
         """Left singular vectors ``(n, r)``: the rotated rows with columns of unit length."""
         return self._eigen[1] if self.wide else np.asarray(self.rows / np.sqrt(self.values))
 
+    def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
+        """Return some of the rows times coefficients ``(d, k)``, plus intercepts: ``(len(rows), k)``."""
+        found = np.empty((len(self), coefficients.shape[1]))
+        for places, block in self.blocks(rows):
+            found[places] = block.astype(np.float64) @ coefficients + intercepts
+        return np.asarray(found[rows])
+
     def restore(self, coefficients: Floats) -> Floats:
         """Return coefficients ``(k, r)`` of the rotated rows as coefficients ``(k, d)`` of the inputs."""
         values, vectors = self._eigen
         if not self.wide:
-            return np.asarray(coefficients @ vectors.T)
+            return np.asarray(coefficients @ vectors.T.astype(np.float64))
         return np.asarray(((coefficients / np.sqrt(values)) @ vectors.T) @ self.inputs)
 
-    def products(self, one: Positions, other: Positions) -> Floats:
+    def inner(self, one: Positions, other: Positions) -> Floats:
         """Return the inner products of some rows with others, ``(len(one), len(other))``."""
         if self.wide or "gram" in vars(self):
             return np.asarray(self.gram[np.ix_(one, other)])
@@ -88,13 +192,13 @@ class Eigenbasis:
         return np.asarray(np.square(self.inputs, dtype=np.float64).sum(axis=1))
 
     @cached_property
-    def _eigen(self) -> tuple[Floats, Floats]:
-        """Eigenvalues ``(r,)``, and eigenvectors ``(n, r)`` of the Gram matrix or ``(d, r)`` of the second moment."""
-        values, vectors = np.linalg.eigh(self.gram if self.wide else self._moment())
-        least = values.max(initial=0) * len(values) * np.finfo(np.float64).eps
-        kept = np.flatnonzero(values > least)[::-1]
-        return values[kept], np.ascontiguousarray(vectors[:, kept])
+    def _eigen(self) -> tuple[Floats, npt.NDArray[Any]]:
+        """Eigenvalues ``(r,)``, and eigenvectors ``(n, r)`` of the Gram matrix or ``(d, r)`` of the second moment.
 
-    def _moment(self) -> Floats:
-        parts = (self.inputs[first : first + BLOCK].astype(np.float64) for first in range(0, len(self), BLOCK))
-        return np.asarray(sum((part.T @ part for part in parts), np.zeros((self.dim, self.dim))))
+        Of a stream the eigenvectors are float32: with the moment they must share the memory allowed, and all that they
+        decide there is how fast a solver converges.
+        """
+        if self.wide:
+            return eigh(self.gram)
+        values, vectors = eigh(self.second.astype(np.float32) if self.streamed else self.second)
+        return values.astype(np.float64), vectors

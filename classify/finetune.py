@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import log_softmax, softmax
+from sklearn.utils.class_weight import compute_class_weight
 
 from ..cache.embeddings import Embeddings, Rows
-from ..cache.recipe import Recipe
+from ..cache.recipe import JointRecipe, Recipe
 from ..errors import DataError, UsageError
 from ..extract.architectures import architecture
 from ..extract.backbones import Backbone, load_backbone
@@ -21,11 +22,12 @@ from ..extract.manifest import Manifest
 from ..extract.network import exact_float32, with_classes
 from ..extract.progress import Progress, silent
 from . import stack
+from .bank import ClassWeight
 from .heads import HEADS, Calibrated, find_temperature
 from .metrics import measure
 from .pixels import Pixels, usable
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
-from .splits import Protocol, cut, protocol
+from .splits import Positions, Protocol, cut, protocol
 from .training import State, Task, Training, logits, train
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ def finetune(
     precision: str = "fp32",
     device: str = "auto",
     on: str | None = None,
+    cross_validate: int | None = None,
     allow_leakage: bool = False,
     folder: Path | str | None = None,
     cache: Path | str | None = None,
@@ -99,7 +102,7 @@ def finetune(
         See :class:`fc7.classify.training.Training`; the epoch is chosen on a part of train, never on what is evaluated.
     augment
         Random resized crops and mirror images while training; otherwise the centre crop, as cached embeddings see it.
-    on, allow_leakage
+    on, cross_validate, allow_leakage
         See :func:`fc7.classify.fit`.
     folder
         Where checkpoints are kept, so that a killed run goes on, and the record is written. A run whose record is there
@@ -123,7 +126,8 @@ def finetune(
     options = training or Training()
     net = load_backbone(backbone, weights=weights, precision=precision, device=device, cache=cache, progress=progress)
     images = usable(manifest, cache, workers)
-    plan = protocol(images, on=on, random_state=options.random_state, allow_leakage=allow_leakage)
+    seed = options.random_state
+    plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
     decides = {"recipe": recipe.id, "trainable": trainable, "augment": augment, "evaluated": plan.evaluated}
     identity = run_id(decides | {"data": fingerprint(images), "training": options.to_dict()})
@@ -162,27 +166,29 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
     from .fit import Fitted
 
     table, plan = bench.embeddings, bench.protocol
-    if table.recipe.layer != stack.LAYER:
+    recipe = table.recipe
+    if isinstance(recipe, JointRecipe) or recipe.layer != stack.LAYER:
         raise UsageError(f"The head classifier takes {stack.LAYER}, not {table.recipe.layer}: --layer {stack.LAYER}")
     options = training or Training(random_state=plan.random_state)
     options = replace(options, epochs=epochs) if epochs else options
     identity = bench.identify(HEADS["classifier"], epochs)
     identity = run_id({"bench": identity, "training": training.to_dict()}) if training else identity
-    study = _Study(table, plan, options, table.recipe, table.weights_source, identity, None)
+    study = _Study(table, plan, options, recipe, table.weights_source, identity, None, bench.weights)
     device = torch.device("cpu")
 
     def build() -> _Module:
-        return _stack_module(table, options.random_state)
+        return _stack_module(table, recipe, options.random_state)
 
     outcome = study.run(
         build,
-        stack.Rows((table.vectors, *table.views), options.random_state),
+        stack.Rows((table.vectors[:], *(view[:] for view in table.views)), options.random_state),
         device,
         progress=progress,
         stage="fit classifier",
         on_epoch=on_epoch,
     )
     run = study.record(outcome, head="classifier", trainable="", augment=False)
+    run = replace(run, selection=run.selection | {"class_weight": bench.class_weight})
     arrays = {name: value.numpy() for name, value in outcome.state_dict.items()}
     fitted = stack.ClassifierStack(table.recipe.backbone, arrays, len(table.classes))
     return Fitted(Pipeline([("head", Calibrated(fitted, outcome.temperature))]), run, table)
@@ -229,6 +235,7 @@ class _Study:
     weights_source: str
     identity: str
     folder: Path | None
+    class_weight: ClassWeight = None  # by position of the class
 
     def run(
         self,
@@ -249,7 +256,7 @@ class _Study:
             made = build()
             inner, held = cut(self.images, fitted, self.options.held_out, self.options.random_state)[0]
             task = Task(made.module.to(device), made.parts, made.new, inputs, y, inner, held, predicted, self.options,
-                        device, bf16=self.recipe.precision == "bf16")  # fmt: skip
+                        device, bf16=self.recipe.precision == "bf16", weights=self._weights(inner))  # fmt: skip
             with exact_float32():
                 state = train(
                     task,
@@ -322,6 +329,13 @@ class _Study:
             if path:
                 path.unlink(missing_ok=True)
 
+    def _weights(self, fitted: Positions) -> npt.NDArray[np.float32] | None:
+        if self.class_weight is None:
+            return None
+        classes = np.arange(len(self.images.classes))
+        found = compute_class_weight(self.class_weight, classes=classes, y=self.images.y[fitted])
+        return np.asarray(found, np.float32)
+
     def _checkpoint(self, number: int) -> Path | None:
         return self.folder / "checkpoints" / f"{self.identity[:16]}-{number}.pt" if self.folder else None
 
@@ -355,12 +369,12 @@ def _parts(module: torch.nn.Module, last: str, trainable: str, name: str) -> lis
     return [module.get_submodule("classifier")]
 
 
-def _stack_module(table: Embeddings, seed: int) -> _Module:
+def _stack_module(table: Embeddings, recipe: Recipe, seed: int) -> _Module:
     from ..extract.weights import find_weights
 
-    structure = architecture(table.recipe.backbone)
+    structure = architecture(recipe.backbone)
     weights = find_weights(table.weights_source, structure)
-    module, last, new = with_classes(structure, len(table.classes), weights, table.recipe.weights, seed)
+    module, last, new = with_classes(structure, len(table.classes), weights, recipe.weights, seed)
     part = module.get_submodule("classifier")
     inside = frozenset(name.removeprefix("classifier.") for name in new if name.startswith("classifier."))
     return _Module(part, [part], inside, _started(new, last))

@@ -3,19 +3,22 @@
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
-from ..cache.embeddings import Embeddings
+from ..cache.embeddings import Embeddings, chunks
+from ..cache.stored import StoredVectors
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
-from .heads import Head, find_head
+from .bank import ClassWeight
+from .heads import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
@@ -55,27 +58,54 @@ class Bench:
 
     Parameters
     ----------
-    embeddings, average_views, on, folds, random_state, allow_leakage
+    embeddings, average_views, class_weight, on, cross_validate, folds, random_state, allow_leakage, n_jobs
         See :func:`fit`.
+
+    Attributes
+    ----------
+    class_weight
+        By class name, as asked for; `weights` has them by position in ``embeddings.classes``.
     """
 
-    def __init__(self, embeddings: Embeddings, *, average_views: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        embeddings: Embeddings,
+        *,
+        average_views: bool = False,
+        class_weight: ClassWeight = None,
+        n_jobs: int | None = None,
+        **options: Any,
+    ) -> None:
         self.embeddings = embeddings
+        self.n_jobs = n_jobs
         self.average_views = average_views
+        self.class_weight = class_weight
+        self.weights = _by_position(class_weight, embeddings.classes)
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
         require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
+    def prepare(self) -> None:
+        """Compute what heads of the bank share, before it is handed to several processes."""
+        for station in self._steps:
+            station.room.basis.prepare()
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the rows stay on disk."""
+        return isinstance(self.embeddings.vectors, StoredVectors)
+
     def identify(self, head: Head, epochs: int | None = None) -> str:
         """Return the id that this head's run will have."""
+        grid = head.fixed(epochs, None).grid
         return run_id(
             {
                 "data": self.fingerprint,
                 "recipe": self.embeddings.recipe.id,
                 "views": [len(self.embeddings.views), self.average_views],
-                "head": head.name,
-                "grid": head.grid,
-                "epochs": epochs if head.epochs else None,
+                "head": head.identity,
+                "grid": grid,
+                "class_weight": self.class_weight,
                 "evaluated": self.protocol.evaluated,
                 "folds": self.protocol.folds,
                 "random_state": self.protocol.random_state,
@@ -93,12 +123,19 @@ class Bench:
         """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
         if epochs is not None and epochs < 1:
             raise UsageError(f"--epochs {epochs}: one or more are needed.")
+        if self.streamed and not head.streams:
+            able = ", ".join(one.name for one in HEADS.values() if one.streams)
+            raise UsageError(
+                f"The head {head.name} needs all rows in memory, and these are more than --max-ram allows. Raise it, "
+                f"or take one that streams: {able}."
+            )
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
             from .finetune import fit_stack
 
             return fit_stack(self, epochs=epochs, progress=progress, on_epoch=on_epoch)
+        head = head.fixed(epochs, self.weights)
         started = time.perf_counter()
-        steps = [*self._stations, *([self._whole] if len(self._stations) > 1 else [])]
+        steps = self._steps
         grid = list(ParameterGrid(head.grid))
         total = len(grid) * self.protocol.folds * len(steps)
         y, rows = self.embeddings.y, self.protocol.rows
@@ -111,8 +148,8 @@ class Bench:
                 progress(f"fit {head.name}", base + done, total)
 
             with threads(len(y)):
-                chosen = station.choose(head, self.protocol.random_state, epochs, tell)
-                estimator, converged = station.finish(head, chosen, self.protocol.random_state, epochs, on_epoch)
+                chosen = station.choose(head, self.protocol.random_state, tell, self.n_jobs)
+                estimator, converged = station.finish(head, chosen, self.protocol.random_state, on_epoch)
             if station.predicted is not None:
                 start = time.perf_counter()
                 probability[station.predicted] = self._predict(estimator, station.predicted)
@@ -120,6 +157,7 @@ class Bench:
         seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
         curves = getattr(estimator["head"].estimator, "curves_", [])
         notes = [] if chosen.converged and converged else ["did not converge"]
+        notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
         run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
         return Fitted(estimator, run, self.embeddings)
 
@@ -128,14 +166,15 @@ class Bench:
 
         Subsets of 2, 5, 10, 20, 50, ... images per class, ten of each, are prepared and fitted as all rows were, with
         the run's hyper-parameters; the last point is the run itself. Subsets of more than 2,000 images are left out,
-        which keeps this about as long as the fit was. Empty where nothing smaller than all can be fitted.
+        which keeps this about as long as the fit was. Empty where nothing smaller than all can be
+        fitted, and where the rows are streamed.
         """
         fitted = self.protocol.pairs[0][0]
         y = self.embeddings.y[fitted]
-        sizes = _curve_sizes(y, run)
+        sizes = [] if self.streamed else _curve_sizes(y, run)
         if not sizes:
             return []
-        score = self._scorer(head, run, len(sizes) * CURVE_REPEATS, progress)
+        score = self._scorer(head.fixed(None, self.weights), run, len(sizes) * CURVE_REPEATS, progress)
         try:
             # Threads cost more than they bring on matrices this small, and far more on a busy machine.
             with threads(len(y)):
@@ -147,10 +186,9 @@ class Bench:
         return [*curve, {"per_class": len(y) / len(self.embeddings.classes), **whole, "repeats": 1}]
 
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
-        if not self.average_views:
-            return np.asarray(estimator.predict_proba(self.embeddings.vectors[rows]))
-        views = estimator.predict_proba(self.embeddings.all_views(rows))
-        return np.asarray(views.reshape(-1, len(rows), views.shape[1]).mean(axis=0))
+        views = (self.embeddings.vectors, *(self.embeddings.views if self.average_views else ()))
+        parts = [[estimator.predict_proba(view[some]) for view in views] for some in chunks(views[0], rows)]
+        return np.concatenate([np.mean(part, axis=0) for part in parts])
 
     def _scorer(self, head: Head, run: Run, total: int, progress: Progress) -> Callable[[Positions], float]:
         """Return what fits on some of the fitted rows, by place, and gives the accuracy on the evaluated ones."""
@@ -162,7 +200,7 @@ class Bench:
         def score(subset: Positions) -> float:
             drawn = fitted[subset]
             room = Room(vectors[drawn].astype(np.float32))
-            unfitted = build(head, self.protocol.random_state, run.hyperparameters, None)
+            unfitted = build(head, self.protocol.random_state, run.hyperparameters)
             estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
             answers = scores(estimator, room.preparation.transform(rows))
@@ -171,13 +209,12 @@ class Bench:
         return score
 
     @cached_property
-    def _stations(self) -> list["Station"]:
-        return [Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in self.protocol.pairs]
-
-    @cached_property
-    def _whole(self) -> "Station":
-        """After cross-validation the head that is kept is fitted on everything."""
-        return Station(self.embeddings, self.protocol, np.arange(len(self.embeddings)), None)
+    def _steps(self) -> list[Station]:
+        """Where a head is fitted in turn: after cross-validation the one that is kept is fitted on everything."""
+        pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
+        if len(pairs) > 1:
+            pairs.append((np.arange(len(self.embeddings)), None))
+        return [Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in pairs]
 
     def _record(
         self,
@@ -191,7 +228,7 @@ class Bench:
     ) -> Run:
         evaluated = self.embeddings[self.protocol.rows]
         source = self.embeddings.weights_source
-        random = ["random weights: a lower bound, not a result"] if source.startswith("random:") else []
+        random = ["random weights: a lower bound, not a result"] if self.embeddings.random else []
         return Run(
             id=self.identify(head, epochs),
             head=head.name,
@@ -209,6 +246,7 @@ class Bench:
             selection={
                 "views": len(self.embeddings.views),
                 "average_views": self.average_views,
+                "class_weight": self.class_weight if head.class_weight else None,
                 "grid": {name: list(values) for name, values in head.grid.items()},
                 "folds": self.protocol.folds,
                 "by": "log loss",
@@ -228,14 +266,17 @@ class Bench:
 
 def fit(
     embeddings: Embeddings,
-    head: str = "logreg",
+    head: str | Head | BaseEstimator = "logreg",
     *,
     on: str | None = None,
+    cross_validate: int | None = None,
     folds: int | None = None,
     epochs: int | None = None,
     average_views: bool = False,
+    class_weight: ClassWeight = None,
     random_state: int = 0,
     allow_leakage: bool = False,
+    n_jobs: int | None = None,
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
 ) -> Fitted:
@@ -246,19 +287,28 @@ def fit(
     embeddings
         From :func:`fc7.extract.extract` or :meth:`fc7.cache.Embeddings.from_h5`.
     head
-        A name of :data:`fc7.classify.heads.HEADS`.
+        A name of :data:`fc7.classify.heads.HEADS`; or a :class:`fc7.classify.heads.Head` of your own; or any
+        scikit-learn classifier, which is fitted as it is. Bundles hold the heads of the table only.
     on
         The split to evaluate on; default ``val``, else ``test``; data without splits are cross-validated.
+    cross_validate
+        Folds in which every image is predicted once, whatever its split.
     folds
         For hyper-parameters, inside the fitted rows; default 5, fewer for small classes.
     epochs
         For heads that have them.
     average_views
         Whether the probability of an evaluated image is the mean over its views, or that of its centre crop.
+    class_weight
+        ``balanced``, or weights by class name, for heads that have them: see :class:`fc7.classify.heads.Head`. Balanced
+        weights are those of the rows fitted on, inside each fold. Hyper-parameters are still chosen by the log loss
+        in which every image counts once.
     random_state
         Of folds and heads.
     allow_leakage
         Go on although an image is on both sides of the split.
+    n_jobs
+        Processes that fit points and folds of heads that are not in the bank; see :func:`fc7.classify.jobs.run`.
     progress
         Called with fits done and fits to do.
     on_epoch
@@ -267,19 +317,38 @@ def fit(
     Raises
     ------
     UsageError
-        No such head.
+        No such head, it has no class weights, or they make no sense.
     DataError, LeakageError
         See :func:`fc7.classify.splits.protocol`.
     """
+    found = find_head(head, weighted=class_weight is not None)
     bench = Bench(
         embeddings,
         average_views=average_views,
+        class_weight=class_weight,
         on=on,
+        cross_validate=cross_validate,
         folds=folds,
         random_state=random_state,
         allow_leakage=allow_leakage,
+        n_jobs=n_jobs,
     )
-    return bench.fit(find_head(head), epochs=epochs, progress=progress, on_epoch=on_epoch)
+    return bench.fit(found, epochs=epochs, progress=progress, on_epoch=on_epoch)
+
+
+def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeight:
+    """Return class weights by position of the class."""
+    if class_weight is None or class_weight == "balanced":
+        return class_weight
+    if isinstance(class_weight, str):
+        raise UsageError(f"class_weight={class_weight!r}: balanced, or a dict of weights by class name.")
+    unknown = class_weight.keys() - set(classes)
+    if unknown:
+        raise UsageError(f"class_weight names {min(unknown, key=str)!r}, which is none of the classes {list(classes)}.")
+    wrong = {name: weight for name, weight in class_weight.items() if not 0 < weight < np.inf}
+    if wrong:
+        raise UsageError(f"class_weight={wrong}: must be more than 0, and finite.")
+    return {classes.index(name): float(weight) for name, weight in class_weight.items()}
 
 
 def require_finite(embeddings: Embeddings, rows: Positions) -> None:
@@ -291,7 +360,8 @@ def require_finite(embeddings: Embeddings, rows: Positions) -> None:
         The message has how many, and the path of the first.
     """
     for vectors in (embeddings.vectors, *embeddings.views):
-        odd = rows[~np.isfinite(vectors[rows]).all(axis=1)]
+        parts = [some[~np.isfinite(vectors[some]).all(axis=1)] for some in chunks(vectors, rows)]
+        odd = np.concatenate(parts)
         if len(odd):
             raise DataError(
                 f"{len(odd)} of {len(rows)} embeddings hold numbers that are not finite; the first is that of "

@@ -1,7 +1,7 @@
 """Heads: the table of estimators that turn an embedding into a class, each with the grid it is tuned over."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,20 +9,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.dummy import DummyClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ..errors import UsageError
 from .axes import LeadingAxes
+from .bank import ClassWeight
+from .baseline import Baseline
 from .centroid import Centroid
 from .lda import Lda
 from .linear import TorchLinear
+from .mlp import Mlp
+from .naive_bayes import NaiveBayes
 from .neighbours import Neighbours
 from .penalised import LinearSVM, Logistic
 from .rbf import RbfSVM
@@ -43,23 +45,45 @@ class Head:
         Values to choose from inside train, the simplest first: ties go to the first.
     epochs
         The estimator has epochs and curves.
+    class_weight
+        The parameter that takes class weights; empty where they have no meaning.
     possible
         Whether a point of the grid can be fitted on so many rows.
     layer
         The only layer whose embeddings it takes; empty for any.
+    estimator
+        Of a head that is not in the table: what it is, with all parameters.
     """
 
     name: str
     build: Callable[[int], BaseEstimator]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     epochs: bool = False
+    class_weight: str = ""
     layer: str = ""
+    estimator: str = ""
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other head: its name, or all parameters of an estimator of the user's."""
+        return self.estimator or self.name
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can be fitted on rows that are read from disk block by block."""
+        return self.banked and self.name != "rbf-svm"
 
     @cached_property
     def banked(self) -> bool:
         """Whether it answers its whole grid at once; see :class:`fc7.classify.bank.Banked`."""
         return hasattr(self.build(0), "out_of_fold")
+
+    def fixed(self, epochs: int | None, class_weight: ClassWeight) -> "Head":
+        """Return the head with its number of epochs and its class weights decided, as far as it has any."""
+        grid = {**self.grid, "epochs": [epochs]} if self.epochs and epochs is not None else self.grid
+        options = {self.class_weight: class_weight} if self.class_weight and class_weight is not None else {}
+        return replace(self, grid=grid, build=lambda seed: self.build(seed).set_params(**options))
 
 
 def _powers(first: int, last: int) -> list[float]:
@@ -70,15 +94,22 @@ def _on_axes(head: BaseEstimator) -> Pipeline:
     return Pipeline([("axes", LeadingAxes()), ("head", head)])
 
 
+_MLP_WEIGHT = "head__class_weight" if has_fit_parameter(MLPClassifier, "sample_weight") else ""  # scikit-learn 1.7
+
 # Rows have unit length when they come here (see fit.py), which puts these grids on one scale for every backbone.
 HEADS = {
     head.name: head
     for head in (
-        Head("logreg", lambda seed: Logistic(), {"C": _powers(-2, 4)}),
-        Head("linear-svm", lambda seed: LinearSVM(), {"C": _powers(-3, 2)}),
-        Head("rbf-svm", lambda seed: RbfSVM(), {"C": _powers(-1, 2), "gamma": [0.3, 1.0, 3.0]}),
-        Head("ridge", lambda seed: Ridge(), {"alpha": _powers(-4, 2)[::-1]}),
-        Head("lda", lambda seed: Lda(), {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]}),
+        Head("logreg", lambda seed: Logistic(), {"C": _powers(-2, 4)}, class_weight="class_weight"),
+        Head("linear-svm", lambda seed: LinearSVM(), {"C": _powers(-3, 2)}, class_weight="class_weight"),
+        Head(
+            "rbf-svm",
+            lambda seed: RbfSVM(),
+            {"C": _powers(-1, 2), "gamma": [0.3, 1.0, 3.0]},
+            class_weight="class_weight",
+        ),
+        Head("ridge", lambda seed: Ridge(), {"alpha": _powers(-4, 2)[::-1]}, class_weight="class_weight"),
+        Head("lda", lambda seed: Lda(), {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]}, class_weight="class_weight"),
         Head(
             "knn",
             lambda seed: Neighbours(algorithm="brute"),
@@ -86,58 +117,103 @@ HEADS = {
             possible=lambda point, rows: point["n_neighbors"] <= rows,
         ),
         Head("centroid", lambda seed: Centroid()),
-        Head("gaussian-nb", lambda seed: GaussianNB(), {"var_smoothing": _powers(-4, 0)[::-1]}),
-        Head("random-forest", lambda seed: RandomForestClassifier(min_samples_leaf=3, random_state=seed)),
+        Head(
+            "gaussian-nb",
+            lambda seed: NaiveBayes(),
+            {"var_smoothing": _powers(-4, 0)[::-1]},
+            class_weight="class_weight",
+        ),
+        Head(
+            "random-forest",
+            lambda seed: RandomForestClassifier(min_samples_leaf=3, random_state=seed),
+            class_weight="class_weight",
+        ),
         # Thousands of columns cost these two ten times as much, and bring nothing.
         Head(
             "hist-gb",
             lambda seed: _on_axes(HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=seed)),
             {"head__max_leaf_nodes": [4, 15]},
+            class_weight="head__class_weight",
         ),
         Head(
             "mlp",
-            lambda seed: _on_axes(
-                MLPClassifier((32,), learning_rate_init=0.01, tol=1e-3, max_iter=1000, random_state=seed)
-            ),
+            lambda seed: _on_axes(Mlp(random_state=seed)),
             {"head__alpha": [1e-1, 1e-3]},
+            class_weight=_MLP_WEIGHT,
         ),
         Head(
             "torch-linear",
             lambda seed: TorchLinear(random_state=seed),
-            {"learning_rate": [0.03, 0.1, 0.3]},
+            {"epochs": [1, 2, 4, 8, 16, 32], "learning_rate": [0.3, 1.0, 3.0]},
             epochs=True,
+            class_weight="class_weight",
         ),
-        Head("classifier", lambda seed: ClassifierStack("", {}, 0), epochs=True, layer="pool5"),
-        Head("baseline", lambda seed: DummyClassifier(strategy="prior")),
+        Head(
+            "classifier",
+            lambda seed: ClassifierStack("", {}, 0),
+            epochs=True,
+            class_weight="class_weight",
+            layer="pool5",
+        ),
+        Head("baseline", lambda seed: Baseline()),
     )
 }
 
 
-def find_head(name: str) -> Head:
-    """Return one head by name.
+def find_head(head: str | Head | BaseEstimator, *, weighted: bool = False) -> Head:
+    """Return one head by name; a head is returned as it is, and a scikit-learn classifier becomes one without a grid.
+
+    A `weighted` one takes class weights.
+
+    Raises
+    ------
+    UsageError
+        No such head, or it takes none.
+    """
+    if isinstance(head, BaseEstimator):
+        found = _head_of(head)
+    elif isinstance(head, Head):
+        found = head
+    elif head in HEADS:
+        found = HEADS[head]
+    else:
+        raise UsageError(f"There is no head {head!r}. Heads: {', '.join(HEADS)}.")
+    if weighted and not found.class_weight:
+        having = ", ".join(one.name for one in HEADS.values() if one.class_weight)
+        raise UsageError(
+            f"The head {found.name} has no class weights. Leave out --class-weight, or take one of: {having}."
+        )
+    return found
+
+
+def find_heads(heads: str | Sequence[str | Head | BaseEstimator]) -> list[Head]:
+    """Return heads; ``all`` or a comma-separated string will do. The baseline is always among them.
 
     Raises
     ------
     UsageError
         No such head.
     """
-    if name not in HEADS:
-        raise UsageError(f"There is no head {name!r}. Heads: {', '.join(HEADS)}.")
-    return HEADS[name]
-
-
-def find_heads(names: str | Sequence[str]) -> list[Head]:
-    """Return heads by name; ``all`` or a comma-separated string will do. The baseline is always among them.
-
-    Raises
-    ------
-    UsageError
-        No such head.
-    """
-    wanted = names.split(",") if isinstance(names, str) else list(names)
+    wanted = heads.split(",") if isinstance(heads, str) else list(heads)
     if wanted == ["all"]:
         return list(HEADS.values())
-    return [find_head(name) for name in dict.fromkeys([*wanted, "baseline"])]
+    found = {head.identity: head for head in map(find_head, [*wanted, "baseline"])}
+    return list(found.values())
+
+
+def _head_of(estimator: BaseEstimator) -> Head:
+    """Return the head that fits copies of an estimator; one without a seed gets that of the run."""
+
+    def build(seed: int) -> BaseEstimator:
+        made = clone(estimator)
+        seeded = "random_state" in made.get_params() and made.get_params()["random_state"] is None
+        return made.set_params(random_state=seed) if seeded else made
+
+    kind = type(estimator)
+    parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(estimator.get_params().items()))
+    identity = f"{kind.__module__}.{kind.__qualname__}({parameters})"
+    weight = "class_weight" if "class_weight" in estimator.get_params() else ""
+    return Head(kind.__name__, build, class_weight=weight, estimator=identity)
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .eigenbasis import Floats
 from .losses import Loss
+from .products import Products
 from .splits import Positions
 
 Array = npt.NDArray[Any]
@@ -31,7 +32,7 @@ class Problems:
     Attributes
     ----------
     rows, values
-        Of an :class:`fc7.classify.eigenbasis.Eigenbasis`: ``(n, r)`` in the precision to work in, and ``(r,)``.
+        Of an :class:`fc7.classify.eigenbasis.Eigenbasis`: its products in the precision to work in, and ``(r,)``.
     loss
         Of logits ``(g, outputs, n)``.
     weights, member
@@ -40,15 +41,18 @@ class Problems:
         ``(g,)`` inverse penalties.
     intercept_penalised
         As in liblinear, where the intercept is the coefficient of a column of ones.
+    start
+        Where to begin, ``(g, outputs, r + 1)``; zeros if not given.
     """
 
-    rows: Array
+    rows: Products
     values: Floats
     loss: Loss
     weights: Array
     member: Positions
     C: Floats
     intercept_penalised: bool = False
+    start: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Solution:
 
 
 def minimise(problems: Problems, *, tol: float, max_iter: int) -> Solution:
-    """Solve all problems, from zeros.
+    """Solve all problems.
 
     A problem is solved when its Newton decrement, an estimate of twice what its objective is above the least, is under
     ``tol ** 2`` per row: about the mean squared error of its logits, weighted by how much they matter.
@@ -113,13 +117,15 @@ class _Descent:
         dtype = problems.rows.dtype
         count, rank = len(problems.C), problems.rows.shape[1]
         self.active = np.arange(count)
-        self.planes = np.zeros((count, problems.loss.outputs, rank + 1), dtype)
+        shape = (count, problems.loss.outputs)
+        self.planes = np.zeros((*shape, rank + 1), dtype) if problems.start is None else problems.start.astype(dtype)
         self._weights = problems.weights.astype(dtype)
         self._values = problems.values.astype(dtype)
-        self._sums = problems.rows.sum(axis=0)
+        self._sums = problems.rows.sums
         self._past: list[tuple[Array, Array, Array]] = []
         self._select()
-        self.logits = np.zeros((*self.planes.shape[:2], len(problems.rows)), dtype)
+        cold = problems.start is None  # then the logits are zeros, too
+        self.logits = np.zeros((*shape, problems.rows.shape[0]), dtype) if cold else self._project(self.planes)
         self._residual, self._curvature = self._look(self.logits.copy(), np.arange(count))
         self._gradient = self._newton = self._slope_of_all()
 
@@ -160,13 +166,13 @@ class _Descent:
         member = self.problems.member[self.active]
         self._mask = self._weights[member]
         self.total = self._mask.sum(axis=1)
-        self._share = self.total / len(self.problems.rows)
+        self._share = self.total / self.problems.rows.shape[0]
         self._ridge = (1 / self.problems.C[self.active]).astype(dtype)
 
     def _project(self, planes: Array) -> Array:
         """Return logits ``(g, outputs, n)`` by one product."""
         flat = planes.reshape(-1, planes.shape[2])
-        found = flat[:, :-1] @ self.problems.rows.T
+        found = self.problems.rows.project(flat[:, :-1])
         found += flat[:, -1:]
         return np.asarray(found.reshape(*planes.shape[:2], -1))
 
@@ -183,7 +189,7 @@ class _Descent:
         shape = self._residual.shape
         flat = self._residual.reshape(-1, shape[2])
         found = np.empty((len(flat), self.planes.shape[2]), flat.dtype)
-        np.matmul(flat, self.problems.rows, out=found[:, :-1])
+        found[:, :-1] = self.problems.rows.gather(flat)
         found[:, -1] = flat.sum(axis=1)
         gradient = found.reshape(*shape[:2], -1)
         return gradient + self._penalty(self.planes)
@@ -204,7 +210,7 @@ class _Descent:
         scale = np.maximum(scale, np.finfo(scale.dtype).eps)  # of a problem without a mistake nothing may be left
         diagonal = scale[:, None] * self._values + self._ridge[:, None]
         shaft = scale[:, None] * self._sums
-        corner = scale * len(self.problems.rows) + (self._ridge if self.problems.intercept_penalised else 0)
+        corner = scale * self.problems.rows.shape[0] + (self._ridge if self.problems.intercept_penalised else 0)
         inward = shaft / diagonal
         schur = corner - _dot(shaft, inward)
         schur = np.maximum(schur, corner * 10 * np.finfo(schur.dtype).eps)

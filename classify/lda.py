@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
-from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_probability
 from .splits import Positions
+from .sums import take_out
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
 
 
-class Lda(Planes):
+class Lda(LogLinear):
     """Gaussians of one shrunk covariance: the same answers as scikit-learn's ``LinearDiscriminantAnalysis``.
 
     The covariance within the classes, ``S``, becomes ``(1 - shrinkage) S + shrinkage trace(S) / d I``, with ``d`` the
@@ -26,35 +26,32 @@ class Lda(Planes):
     ----------
     shrinkage
         More than 0, up to 1.
+    class_weight
+        The prior of a class is this times its number of rows: none, ``balanced`` (equal priors), or a dict by label. As
+        with scikit-learn's ``priors``, the spread of a class counts as its prior does.
     """
 
-    def __init__(self, shrinkage: float = 0.5) -> None:
+    def __init__(self, shrinkage: float = 0.5, class_weight: ClassWeight = None) -> None:
         self.shrinkage = shrinkage
+        self.class_weight = class_weight
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
         """Solve each fold once per shrinkage; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
-        shrinkages = [_share(point.get("shrinkage", self.shrinkage)) for point in points]
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        for number, fold in enumerate(folds):
-            room = _Dual(basis, y, fold.fitted) if basis.wide else _Primal(basis, y, fold.fitted)
-            rows = room.rows(fold.held)
-            for place, (coefficients, intercept) in enumerate(room.solutions(shrinkages)):
-                found.scores[place, fold.held] = from_probability(softmax(rows @ coefficients + intercept, axis=1))
-            tell((number + 1) * len(points))
+        done = 0
+        for kind, places in by_class_weight(points, self.class_weight):
+            shrinkages = [_share(points[place].get("shrinkage", self.shrinkage)) for place in places]
+            for fold in folds:
+                for place, margins in zip(places, _fold(basis, y, fold, kind, shrinkages), strict=True):
+                    found.scores[place, fold.held] = from_probability(softmax(margins, axis=1))
+                done += len(places)
+                tell(done)
         return found
 
-    def predict_proba(self, X: npt.ArrayLike) -> Floats:
-        """Return ``(n, classes)`` in the order of ``classes_``."""
-        margins = self.decision_function(X)
-        if margins.ndim == 1:
-            return np.column_stack([expit(-margins), expit(margins)])
-        return np.asarray(softmax(margins, axis=1))
-
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        everything = np.arange(len(basis))
-        room = _Dual(basis, y, everything) if basis.wide else _Primal(basis, y, everything)
+        room = _room(basis, y, np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
         coefficients, intercept = next(room.solutions([_share(self.shrinkage)]))
         planes = room.restore(coefficients)
         binary = len(intercept) == 2
@@ -62,83 +59,102 @@ class Lda(Planes):
         self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
 
 
-class _Room:
-    """Where the discriminants of some fitted rows are solved."""
-
-    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
-        self.basis, self.fitted, self.codes = basis, fitted, y[fitted]
-        counts = np.bincount(self.codes)
-        self.prior = np.log(counts / len(fitted))
-        self.averages = np.zeros((len(fitted), len(counts)))  # columns that take the mean of a class
-        self.averages[np.arange(len(fitted)), self.codes] = 1 / counts[self.codes]
-
-    def _ridge(self, trace: float, shrinkage: float) -> float:
-        """Return what shrinkage adds to the diagonal of the covariance."""
-        if not trace > ROUNDING * self.basis.squares[self.fitted].sum():
-            raise ValueError(
-                f"no class has two rows that differ ({len(self.fitted)} rows, {self.averages.shape[1]} classes): there "
-                "is no spread to measure. Add images, or take another head."
-            )
-        return shrinkage * trace / (len(self.fitted) * self.basis.dim)
+def _room(basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> "_Dual | _Primal":
+    return _Dual(basis, y, fitted, weights) if basis.wide else _Primal(basis, y, fitted, weights)
 
 
-class _Dual(_Room):
-    """Coefficients are weights of the fitted rows; all that is known of these is their Gram matrix."""
+def _fold(basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, shrinkages: Sequence[float]) -> list[Floats]:
+    """Return the margins of held rows for each shrinkage."""
+    room = _room(basis, y, fold.fitted, class_weights(kind, y[fold.fitted]))
+    coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)
+    margins = room.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
+    return np.split(margins, len(shrinkages), axis=1)
 
-    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
-        super().__init__(basis, y, fitted)
-        gram = basis.products(fitted, fitted)
-        self._means = gram @ self.averages
-        self._moments = self.averages.T @ self._means
-        within = gram - self._means[:, self.codes]
-        within -= self._means.T[self.codes] - self._moments[np.ix_(self.codes, self.codes)]
+
+class _Dual:
+    """Where coefficients are weights of the fitted rows; all that is known of these is their Gram matrix."""
+
+    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> None:
+        self._basis, self._fitted, self._codes = basis, fitted, y[fitted]
+        codes, counts = self._codes, np.bincount(self._codes)
+        prior = (counts if weights is None else counts * weights).astype(np.float64)
+        prior /= prior.sum()
+        self._prior = np.log(prior)
+        self._roots = np.sqrt(prior * len(fitted) / counts)[codes, None]  # of rows in the spread; 1 without weights
+        self._averages = np.zeros((len(fitted), len(counts)))  # columns that take the mean of a class
+        self._averages[np.arange(len(fitted)), codes] = 1 / counts[codes]
+        gram = basis.inner(fitted, fitted)
+        self._length = float(np.trace(gram))
+        self._means = gram @ self._averages
+        self._moments = self._averages.T @ self._means
+        within = gram - self._means[:, codes]
+        within -= self._means.T[codes] - self._moments[np.ix_(codes, codes)]
+        within *= self._roots
+        within *= self._roots.T
         self._within = within
-        self._right = self._means - self._moments[self.codes]
+        self._right = (self._means - self._moments[codes]) * self._roots
 
-    def rows(self, places: Positions) -> Floats:
-        """Return what coefficients are multiplied with to score rows."""
-        return self.basis.products(places, self.fitted)
+    def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
+        """Return the margins of some rows."""
+        return np.asarray(self._basis.inner(rows, self._fitted) @ coefficients + intercepts)
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return planes ``(classes, d)``."""
-        return np.asarray(coefficients.T @ self.basis.inputs[self.fitted])
+        return np.asarray(coefficients.T @ self._basis.inputs[self._fitted])
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
         """Yield coefficients ``(rows, classes)`` and intercepts ``(classes,)`` for each shrinkage."""
+        n, trace = len(self._fitted), float(np.trace(self._within))
+        _require_spread(trace, self._length, self._averages.shape)
         for shrinkage in shrinkages:
-            ridge = self._ridge(float(np.trace(self._within)), shrinkage)
-            weights = self.averages
+            ridge = shrinkage * trace / (n * self._basis.dim)
+            weights = self._averages
             if shrinkage < 1:
                 system = self._within.copy()
-                system.flat[:: len(system) + 1] += ridge * len(system) / (1 - shrinkage)
-                solved = solve(system, self._right)
-                weights = weights - solved + (self.averages.T @ solved)[self.codes]
+                system.flat[:: n + 1] += ridge * n / (1 - shrinkage)
+                solved = solve(system, self._right) * self._roots
+                weights = weights - solved + (self._averages.T @ solved)[self._codes]
             coefficients = weights / ridge
-            yield coefficients, self.prior - np.einsum("nk,nk->k", self._means, coefficients) / 2
+            yield coefficients, self._prior - np.einsum("nk,nk->k", self._means, coefficients) / 2
 
 
-class _Primal(_Room):
-    """Coefficients are those of the rotated rows."""
+class _Primal:
+    """Where coefficients are those of the rows; all that is known of these is their moments."""
 
-    def rows(self, places: Positions) -> Floats:
-        """Return what coefficients are multiplied with to score rows."""
-        return np.asarray(self.basis.rows[places])
+    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> None:
+        self._basis = basis
+        self._sums, second = basis.moments(y, fitted, weights)
+        self._length = float(np.trace(second))
+        self._covariance = take_out(second, self._sums.means, self._sums.counts)
+        self._covariance /= self._sums.n
+
+    def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
+        """Return the margins of some rows."""
+        return self._basis.margins(rows, coefficients, intercepts)
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return planes ``(classes, d)``."""
-        return self.basis.restore(coefficients.T)
+        return np.ascontiguousarray(coefficients.T)
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
-        """Yield coefficients ``(r, classes)`` and intercepts ``(classes,)`` for each shrinkage."""
-        rows = self.basis.rows[self.fitted]
-        means = self.averages.T @ rows
-        within = rows - means[self.codes]
-        covariance = within.T @ within / len(rows)
+        """Yield coefficients ``(d, classes)`` and intercepts ``(classes,)`` for each shrinkage."""
+        means, trace = self._sums.means, float(np.trace(self._covariance))
+        _require_spread(trace * self._sums.n, self._length, (int(self._sums.n), len(means)))
+        prior = np.log(self._sums.counts / self._sums.n)
         for shrinkage in shrinkages:
-            system = (1 - shrinkage) * covariance
-            system.flat[:: len(system) + 1] += self._ridge(float(np.trace(covariance)) * len(rows), shrinkage)
+            system = (1 - shrinkage) * self._covariance
+            system.flat[:: len(system) + 1] += shrinkage * trace / self._basis.dim
             coefficients = solve(system, means.T)
-            yield coefficients, self.prior - np.einsum("kr,rk->k", means, coefficients) / 2
+            del system  # before the next one is made
+            yield coefficients, prior - np.einsum("kd,dk->k", means, coefficients) / 2
+
+
+def _require_spread(within: float, length: float, shape: tuple[int, ...]) -> None:
+    if not within > ROUNDING * length:
+        raise ValueError(
+            f"no class has two rows that differ ({shape[0]} rows, {shape[1]} classes): there is no spread to measure. "
+            "Add images, or take another head."
+        )
 
 
 def _share(shrinkage: Any) -> float:

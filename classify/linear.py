@@ -1,13 +1,29 @@
-"""The torch linear head: softmax regression by mini-batches, with a line per epoch."""
+"""The torch linear head: softmax regression by mini-batches, a whole grid at once, with a line per epoch."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import clone
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
+
+from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, probabilities, silent
+from .eigenbasis import Eigenbasis, Floats
+from .scores import from_probability
+from .splits import Positions
+
+if TYPE_CHECKING:
+    from .descent import Descent
+
+TOGETHER = 2**23  # coefficients that are trained in one batch; more folds than that are trained in turns
+
+Rows = npt.NDArray[np.float32]
+Validation = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
 def epoch_line(epoch: dict[str, float], epochs: int) -> str:
@@ -19,118 +35,308 @@ def epoch_line(epoch: dict[str, float], epochs: int) -> str:
     return " ".join(parts)
 
 
-class TorchLinear(ClassifierMixin, BaseEstimator):
-    """Softmax regression trained by AdamW on mini-batches of rows.
+class TorchLinear(LogLinear):
+    """Softmax regression by mini-batches, at a constant learning rate, with averaged coefficients.
+
+    The average makes the number of epochs a hyper-parameter like any other: see
+    :class:`fc7.classify.descent.Descent`. In the bank the folds choose it, and all their descents run as one batch.
 
     Parameters
     ----------
     learning_rate
-        Peak of a one-cycle cosine decay to zero.
+        For rows of about unit length; scale others, or take ``adamw`` with a rate near 0.03.
+    epochs
+        How often every row is seen; the most of it with `early_stopping`.
+    optimiser
+        ``sgd`` with `momentum`, or ``adamw`` (Loshchilov and Hutter 2019).
     weight_decay
-        Decoupled (Loshchilov and Hutter 2019).
-    epochs, batch_size, random_state
-        As in torch and scikit-learn.
+        Of the coefficients; none by default, as few epochs do what a penalty does.
+    batch_size
+        The most rows in a batch.
+    class_weight
+        Weight of the losses of each class: none, ``balanced``, or a dict by label, as in scikit-learn. Balanced weights
+        are those of the rows fitted on.
+    early_stopping
+        Whether :meth:`fit` holds out ``validation_fraction`` of its rows, stratified, ends when their log loss was not
+        lower by ``tol`` for ``n_iter_no_change`` epochs, and keeps the best epoch. Not in the bank, whose folds choose.
+    random_state
+        Of the order of rows, and of those held out.
 
     Attributes
     ----------
-    coef_, intercept_
-        ``(classes, d)`` and ``(classes,)`` float32: prediction needs no torch.
     curves_
-        One dict per epoch: ``epoch, train_loss, train_accuracy`` and, where validation rows were given,
-        ``val_loss, val_accuracy``. Validation rows are only looked at; the last epoch is the result.
+        One dict per epoch, of the averaged coefficients: ``epoch, train_loss, train_accuracy``, with early stopping
+        ``held_loss, held_accuracy``, and ``val_loss, val_accuracy`` where validation rows were given, which are only
+        looked at. Losses are without class weights.
+    n_iter_
+        Epochs that were run.
     """
 
     def __init__(
         self,
-        learning_rate: float = 0.1,
-        weight_decay: float = 1e-4,
-        epochs: int = 30,
+        learning_rate: float = 1.0,
+        epochs: int = 32,
+        optimiser: str = "sgd",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
         batch_size: int = 32,
-        random_state: int = 0,
+        class_weight: ClassWeight = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        tol: float = 1e-4,
+        random_state: Any = 0,
     ) -> None:
         self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
         self.epochs = epochs
+        self.optimiser = optimiser
+        self.momentum = momentum
+        self.weight_decay = weight_decay
         self.batch_size = batch_size
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
         self.random_state = random_state
 
     def fit(
         self,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
-        validation: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
+        validation: Validation | None = None,
         on_epoch: Callable[[str], None] | None = None,
-    ) -> "TorchLinear":
+    ) -> Self:
         """Fit on ``X`` ``(n, d)`` and ``y`` ``(n,)``.
 
-        ``validation`` rows are measured after each epoch; ``on_epoch`` is called with a line about it.
-        """
-        import torch
-        from torch.nn import functional
+        ``validation`` rows and labels are measured after each epoch; ``on_epoch`` is called with a line about it.
 
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(f"epochs {self.epochs}, batch size {self.batch_size}: must be 1 or more.")
-        rows, labels = validate_data(self, X, y, dtype=np.float32)
-        check_classification_targets(labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        inputs, targets = torch.from_numpy(rows), torch.from_numpy(codes)
-        generator = torch.Generator().manual_seed(int(self.random_state))
-        layer: Any = torch.nn.utils.skip_init(torch.nn.Linear, rows.shape[1], len(self.classes_))
-        torch.nn.init.zeros_(layer.weight)
-        torch.nn.init.zeros_(layer.bias)
-        steps = self.epochs * -(-len(rows) // self.batch_size)
-        optimiser = torch.optim.AdamW(layer.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        self.curves_: list[dict[str, float]] = []
-        for epoch in range(1, self.epochs + 1):
-            loss_sum, right = 0.0, 0
-            for batch in torch.randperm(len(rows), generator=generator).split(self.batch_size):
-                logits = layer(inputs[batch])
-                loss = functional.cross_entropy(logits, targets[batch])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                loss_sum += float(loss.detach()) * len(batch)
-                right += int((logits.argmax(1) == targets[batch]).sum())
-            self._keep(layer)
-            line = {"epoch": float(epoch), "train_loss": loss_sum / len(rows), "train_accuracy": right / len(rows)}
-            self.curves_.append(line | self._validate(validation))
-            if on_epoch:
-                on_epoch(epoch_line(self.curves_[-1], self.epochs))
+        Raises
+        ------
+        ValueError
+            A parameter that makes no sense, one class, or rows so long that float32 overflows.
+        """
+        rows, labels = self._labelled(X, y)
+        return self.fit_prepared(Eigenbasis(rows), labels, validation, on_epoch)
+
+    def fit_prepared(
+        self,
+        basis: Eigenbasis,
+        y: npt.NDArray[Any],
+        validation: Validation | None = None,
+        on_epoch: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Fit on prepared rows and labels ``(n,)``; see :meth:`fit`."""
+        self._fit(basis, self._codes(basis, y), validation, on_epoch)
         return self
 
-    def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Return logits: ``(n, classes)``, for two classes ``(n,)``, as scikit-learn's linear classifiers."""
-        check_is_fitted(self)
-        rows = validate_data(self, X, dtype=np.float32, reset=False)
-        logits: npt.NDArray[np.float32] = rows @ self.coef_.T + self.intercept_
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+    def partial_fit(self, X: npt.ArrayLike, y: npt.ArrayLike, classes: npt.ArrayLike | None = None) -> Self:
+        """See ``X`` ``(n, d)`` and ``y`` ``(n,)`` once, in mini-batches, and go on from where the last call ended.
 
-    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return ``(n, classes)`` in the order of ``classes_``."""
-        from scipy.special import softmax
+        So many calls with all rows are :meth:`fit` with so many epochs, to the bit.
 
-        scores = self.decision_function(X)
-        logits = np.column_stack([-scores / 2, scores / 2]) if scores.ndim == 1 else scores
-        return np.asarray(softmax(logits.astype(np.float64), axis=1))
+        Parameters
+        ----------
+        classes
+            All labels there will be; needed in the first call.
 
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Return ``(n,)`` labels."""
-        probability = self.predict_proba(X)  # first: it says so if nothing is fitted
-        return np.asarray(self.classes_[probability.argmax(axis=1)])
+        Raises
+        ------
+        ValueError
+            No classes in the first call, others later, a label that is none of them, or balanced class weights: the
+            rows to come are not known.
+        """
+        fresh = not hasattr(self, "classes_")
+        if fresh and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if self.class_weight == "balanced":
+            raise ValueError("class_weight 'balanced' is not supported for partial_fit: pass the weights as a dict.")
+        rows, labels = validate_data(self, X, y, dtype=np.float32, reset=fresh)
+        check_classification_targets(labels)
+        known = np.unique(np.asarray(classes)) if classes is not None else self.classes_
+        if not fresh and not np.array_equal(known, self.classes_):
+            raise ValueError(f"classes={known}: not those of the first call, {self.classes_}.")
+        if not np.isin(labels, known).all():
+            raise ValueError(f"labels {np.setdiff1d(labels, known)} are none of the classes {known}.")
+        weights = compute_sample_weight(self.class_weight, labels)
+        codes, everything = np.searchsorted(known, labels), np.arange(len(rows))
+        descent = self._descent(rows, codes, len(known), [everything], [weights], [self.learning_rate])
+        if not fresh:
+            self._resume(descent)
+        descent.epoch()
+        self.classes_ = known
+        self._keep(descent.planes()[0, 0])
+        self._state = {name: value.numpy() for name, value in descent.state.items()}
+        self.n_iter_ = descent.epochs
+        return self
 
-    def _keep(self, layer: Any) -> None:
-        self.coef_ = layer.weight.detach().numpy().copy()
-        self.intercept_ = layer.bias.detach().numpy().copy()
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+    ) -> OutOfFold:
+        """Train all learning rates on all folds as one batch, and look at them after each number of epochs asked for.
 
-    def _validate(self, validation: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None) -> dict[str, float]:
-        if validation is None:
-            return {}
-        rows, labels = validation
-        probability = self.predict_proba(rows)
-        truth = probability[np.arange(len(labels)), np.searchsorted(self.classes_, labels)]
-        return {
-            "val_loss": float(-np.log(np.maximum(truth, 1e-7)).mean()),
-            "val_accuracy": float((self.classes_[probability.argmax(axis=1)] == labels).mean()),
-        }
+        SGD from zero moves within the span of the rows and does not see a rotation, so that it runs in the eigenbasis
+        where that has fewer dimensions; AdamW does see it. See :meth:`fc7.classify.bank.Banked.out_of_fold`.
+        """
+        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        done = 0
+        for head, asked in self._alike(points):
+            rates = len({rate for rate, _ in asked.values()})
+            room = max(TOGETHER // (rates * found.scores.shape[2] * basis.dim), 1)
+            for first in range(0, len(folds), room):
+                some = folds[first : first + room]
+                for place, planes, margins in head._descend(basis, y, some, asked):
+                    for fold, plane in zip(some, planes, strict=True):
+                        found.scores[place, fold.held] = from_probability(probabilities(margins(fold.held, plane)))
+                    done += len(some)
+                    tell(done)
+        return found
+
+    def _alike(self, points: Sequence[Point]) -> "Iterable[tuple[TorchLinear, dict[int, tuple[float, int]]]]":
+        """Return the learning rate and the epochs of points, by place, for each way in which they differ otherwise."""
+        found: dict[str, tuple[TorchLinear, dict[int, tuple[float, int]]]] = {}
+        for place, point in enumerate(points):
+            head = clone(self).set_params(**point)
+            others = {
+                name: value for name, value in head.get_params().items() if name not in ("learning_rate", "epochs")
+            }
+            found.setdefault(repr(others), (head, {}))[1][place] = (head.learning_rate, _positive(epochs=head.epochs))
+        return found.values()
+
+    def _descend(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], asked: Mapping[int, tuple[float, int]]
+    ) -> Iterator[tuple[int, Rows, Callable[[Positions, Rows], Floats]]]:
+        """Yield a place, its planes ``(folds, classes, d + 1)`` and what scores rows; the fewest epochs come first."""
+        rates = list(dict.fromkeys(rate for rate, _ in asked.values()))
+        turned = self.optimiser == "sgd" and basis.wide
+        epochs = self._epochs(basis, y, [fold.fitted for fold in folds], rates, turned=turned)
+
+        def margins(held: Positions, plane: Rows) -> Floats:
+            if turned:
+                return _margins(basis.rows32[held], plane)
+            return basis.margins(held, plane[:, :-1].T.astype(np.float64), plane[:, -1].astype(np.float64))
+
+        for done in range(1, max(count for _, count in asked.values()) + 1):
+            planes = next(epochs)
+            for place, (rate, count) in asked.items():
+                if count == done:
+                    yield place, planes[:, rates.index(rate)], margins
+
+    def _epochs(
+        self, basis: Eigenbasis, y: Positions, groups: Sequence[Positions], rates: Sequence[float], *, turned: bool
+    ) -> Iterator[Rows]:
+        """Yield the planes ``(groups, rates, classes, d + 1)`` after each epoch.
+
+        Streamed rows lie in the order of their keys, which are hashes: a pass over them is a pass in random order, and
+        each block is dealt out anew in each.
+        """
+        classes, labels = int(y.max()) + 1, getattr(self, "classes_", np.arange(int(y.max()) + 1))
+        weights = [compute_sample_weight(self.class_weight, labels[y[group]]) for group in groups]
+        if not basis.streamed:
+            rows = basis.rows32 if turned else basis.inputs.astype(np.float32, copy=False)
+            descent = self._descent(rows, y, classes, groups, weights, rates)
+            while True:
+                descent.epoch()
+                yield descent.planes()
+        heavy = np.zeros((len(groups), len(basis)))
+        for share, group, weight in zip(heavy, groups, weights, strict=True):
+            share[group] = weight
+        seen, blocks, remembered = np.flatnonzero(heavy.any(axis=0)), 0, None
+        while True:
+            for places, block in basis.blocks(seen):
+                parts = [np.flatnonzero(share[places]) for share in heavy]
+                shares = [share[places][part] for share, part in zip(heavy, parts, strict=True)]
+                descent = self._descent(block, y[places], classes, parts, shares, rates)
+                if remembered is not None:
+                    descent.resume(remembered, blocks)
+                descent.epoch()
+                remembered, blocks = descent.remembered(), blocks + 1
+            yield descent.planes()
+
+    def _fit(
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        validation: Validation | None = None,
+        on_epoch: Callable[[str], None] | None = None,
+    ) -> None:
+        fitted, watched = np.arange(len(y)), {"train": np.arange(len(y))}
+        if self.early_stopping:
+            fitted, held = self._hold_out(y)
+            watched = {"train": fitted, "held": held}
+        if validation is not None:
+            new = validate_data(self, validation[0], dtype=np.float32, reset=False)
+        patience = self.n_iter_no_change if self.early_stopping else np.inf
+        self.curves_: list[dict[str, float]] = []
+        epochs = self._epochs(basis, y, [fitted], [self.learning_rate], turned=False)
+        best, waited = np.inf, 0
+        while len(self.curves_) < _positive(epochs=self.epochs) and waited < patience:
+            planes = next(epochs)[0, 0]
+            wide = planes.astype(np.float64)
+            line = {"epoch": float(len(self.curves_) + 1)}
+            for name, some in watched.items():
+                line |= _measure(name, basis.margins(some, wide[:, :-1].T, wide[:, -1]), y[some])
+            if validation is not None:
+                line |= _measure("val", _margins(new, planes), np.searchsorted(self.classes_, validation[1]))
+            self.curves_.append(line)
+            if on_epoch:
+                on_epoch(epoch_line(line, self.epochs))
+            loss = line.get("held_loss", -line["epoch"])  # with none held out the last epoch is the best
+            waited = 0 if loss < best - self.tol else waited + 1
+            if not loss >= best:
+                best, kept = loss, planes
+        self._keep(kept)
+        self.n_iter_ = len(self.curves_)
+        self._state = {}
+
+    def _hold_out(self, y: Positions) -> tuple[Positions, Positions]:
+        places, seed = np.arange(len(y)), self.random_state
+        fitted, held = train_test_split(places, test_size=self.validation_fraction, stratify=y, random_state=seed)
+        return np.sort(fitted), np.sort(held)
+
+    def _descent(self, rows: Rows, y: Positions, classes: int, groups: Sequence[Positions], weights: Sequence[Floats],
+                 rates: Sequence[float]) -> "Descent":  # fmt: skip
+        from .descent import Descent, Rule
+
+        for rate in rates:
+            _positive(learning_rate=rate)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        rule = Rule(self.optimiser, self.momentum, self.weight_decay, self.batch_size, seed)
+        return Descent(rows, y, classes, groups, weights, rates, rule)
+
+    def _resume(self, descent: "Descent") -> None:
+        """Go on from what is remembered, or from the coefficients alone."""
+        import torch
+
+        descent.epochs = self.n_iter_
+        found = getattr(self, "_state", {})
+        if found.keys() != descent.state.keys():  # after fit, or with another optimiser
+            planes = np.column_stack([self.coef_, self.intercept_])
+            planes = np.vstack([-planes / 2, planes / 2]) if len(planes) == 1 else planes
+            found = dict.fromkeys(("planes", "average"), planes[None].astype(np.float32))
+        descent.state |= {name: torch.from_numpy(value.copy()) for name, value in found.items()}
+
+    def _keep(self, planes: Rows) -> None:
+        if not np.isfinite(planes).all():
+            raise ValueError(f"learning_rate={self.learning_rate}: the coefficients overflow. Scale the rows.")
+        planes = planes[1:] - planes[:1] if len(planes) == 2 else planes
+        self.coef_, self.intercept_ = planes[:, :-1].astype(np.float64), planes[:, -1].astype(np.float64)
+
+
+def _margins(rows: Rows, planes: Rows) -> Floats:
+    return np.asarray(rows @ planes[:, :-1].T + planes[:, -1], np.float64)
+
+
+def _measure(name: str, margins: Floats, y: Positions) -> dict[str, float]:
+    truth = probabilities(margins)[np.arange(len(y)), y]
+    return {
+        f"{name}_loss": float(-np.log(np.maximum(truth, 1e-7)).mean()),
+        f"{name}_accuracy": float((margins.argmax(axis=1) == y).mean()),
+    }
+
+
+def _positive(**named: float) -> Any:
+    ((name, value),) = named.items()
+    if not value > 0:
+        raise ValueError(f"{name}={value}: must be more than 0.")
+    return value

@@ -46,7 +46,8 @@ def nearest(vectors: npt.NDArray[np.floating], count: int, *, progress: Progress
     progress
         Called with rows done and all rows.
     """
-    rows = unit(vectors.astype(np.float32))
+    rows = vectors.astype(np.float32)
+    unit(rows, out=rows)
     n = len(rows)
     count = max(0, min(count, n - 1))
     places, cosines = np.empty((n, count), np.intp), np.empty((n, count), np.float32)

@@ -12,7 +12,8 @@ from .eigenbasis import Eigenbasis, Floats
 from .scores import from_probability
 from .splits import Positions
 
-SAME = 1e-13  # a squared distance between unit rows that is rounding
+SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # a squared distance between unit rows that is rounding
+ASKED = 4096  # rows whose neighbours are looked for at once
 
 
 class Neighbours(KNeighborsClassifier):
@@ -22,9 +23,25 @@ class Neighbours(KNeighborsClassifier):
     """
 
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
-        """Keep the rows and labels."""
-        self.fit(basis.inputs, y)
+        """Keep the rows and labels; of a stream, keep where the rows are read from."""
+        if not basis.streamed:
+            self.fit(basis.inputs, y)
+            return self
+        self.classes_, self._y = np.unique(y, return_inverse=True)
+        self.n_features_in_, self.streamed_ = basis.dim, basis
         return self
+
+    def predict_proba(self, X: npt.ArrayLike) -> Any:
+        """Return ``(n, classes)`` in the order of ``classes_``."""
+        basis = getattr(self, "streamed_", None)
+        if basis is None:
+            return super().predict_proba(X)
+        rows = np.asarray(X, np.float32)
+        most = min(int(self.n_neighbors), len(basis))
+        square, codes = _search(basis, self._y, rows, np.arange(len(basis)), most)
+        near = np.sqrt(square, dtype=np.float64)
+        weight = np.ones_like(near) if self.weights == "uniform" else _by_distance(near)
+        return _shares(weight, codes, len(self.classes_))
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
@@ -46,13 +63,52 @@ class Neighbours(KNeighborsClassifier):
 
 def _nearest(basis: Eigenbasis, y: Positions, fold: Fold, most: int) -> tuple[Floats, Positions]:
     """Return distances and codes of the nearest fitted rows, ``(held, most)`` each, the nearest first."""
-    square = basis.squares[fold.held][:, None] + basis.squares[fold.fitted] - 2 * basis.products(fold.held, fold.fitted)
-    square[square < SAME] = 0
     most = min(most, len(fold.fitted))
-    near = np.argpartition(square, most - 1, axis=1)[:, :most]
+    if basis.wide:
+        square = basis.squares[fold.held][:, None] + basis.squares[fold.fitted]
+        square -= 2 * basis.inner(fold.held, fold.fitted)
+        near = _first(square, np.broadcast_to(y[fold.fitted], square.shape), most)
+    else:
+        parts = []
+        for first in range(0, len(fold.held), ASKED):
+            asked = fold.held[first : first + ASKED]
+            parts.append(_search(basis, y, _at_hand(basis, asked), fold.fitted, most))
+        near = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    return np.sqrt(near[0], dtype=np.float64), near[1]
+
+
+def _at_hand(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
+    """Return some rows in the order asked for."""
+    if not basis.streamed:
+        return np.asarray(basis.inputs[asked])
+    rows, order = np.empty((len(asked), basis.dim), np.float32), np.argsort(asked)
+    for places, block in basis.blocks(asked):
+        rows[order[np.searchsorted(asked, places, sorter=order)]] = block
+    return rows
+
+
+def _search(
+    basis: Eigenbasis, y: Positions, rows: npt.NDArray[Any], among: Positions, most: int
+) -> tuple[npt.NDArray[Any], Positions]:
+    """Return squared distances and codes of the nearest to some rows, found in blocks."""
+    length = np.square(rows).sum(axis=1)[:, None]
+    square, codes = np.empty((len(rows), 0), rows.dtype), np.empty((len(rows), 0), np.intp)
+    for places, block in basis.blocks(among):
+        fresh = length + np.square(block).sum(axis=1) - 2 * rows @ block.T
+        both = np.hstack([codes, np.broadcast_to(y[places], fresh.shape)])
+        square, codes = _first(np.hstack([square, fresh]), both, most)
+    return square, codes
+
+
+def _first(square: npt.NDArray[Any], codes: Positions, most: int) -> tuple[npt.NDArray[Any], Positions]:
+    """Return the least squared distances with their codes, ``(asked, most)`` each, in order."""
+    square[square < SAME[square.dtype]] = 0
+    near = np.arange(square.shape[1])[None].repeat(len(square), axis=0)
+    if most < square.shape[1]:
+        near = np.argpartition(square, most - 1, axis=1)[:, :most]
     order = np.argsort(np.take_along_axis(square, near, axis=1), axis=1, kind="stable")
     near = np.take_along_axis(near, order, axis=1)
-    return np.sqrt(np.take_along_axis(square, near, axis=1)), y[fold.fitted][near]
+    return np.take_along_axis(square, near, axis=1), np.take_along_axis(codes, near, axis=1)
 
 
 def _by_distance(distance: Floats) -> Floats:

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .bank import Fold, OutOfFold, Planes, Point, Tell, silent, warn_unless
+from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Planes, Point, Tell, probabilities, silent, warn_unless
 from .eigenbasis import Eigenbasis, Floats
 from .lbfgs import Problems, Solution, minimise
 from .losses import Binary, Loss, Multinomial, SquaredHinge
+from .products import Products
 from .scores import from_margins, from_probability
 from .splits import Positions
 
-SEARCH = 1e-4  # tolerance of the search over a grid, in float32; the chosen point is solved anew in float64
+SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
 TOGETHER = 2**23  # numbers in one array of the solver: more problems than that are solved in turns
 
 
@@ -50,7 +50,7 @@ class Penalised(Planes):
         C: float = 1.0,
         tol: float = 1e-7,
         max_iter: int = 1000,
-        class_weight: str | dict[Any, float] | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         self.C = C
         self.tol = tol
@@ -81,14 +81,17 @@ class Penalised(Planes):
         for weight, (place, fold) in zip(weights, problems, strict=True):
             kind = points[place].get("class_weight", self.class_weight)
             weight[fold.fitted] = compute_sample_weight(kind, y[fold.fitted])
-        room = max(TOGETHER // (classes * max(basis.rows.shape)), 1)
+        rows = basis.products(np.float32)
+        room = max(TOGETHER // (classes * max(rows.shape)), 1)
         for first in range(0, len(C), room):
             some = slice(first, first + room)
-            solution = self._solve(basis.rows32, basis, y, weights[some], C[some], SEARCH)
-            answers = zip(problems[some], solution.planes, solution.converged, strict=True)
-            for (place, fold), planes, converged in answers:
-                margins = basis.rows32[fold.held] @ planes[:, :-1].T + planes[:, -1]
-                found.scores[place, fold.held] = self._scores(margins.astype(np.float64))
+            solution = self._solve(rows, basis, y, weights[some], C[some], SEARCH)
+            outputs = solution.planes.shape[1]
+            flat = solution.planes.reshape(-1, rows.shape[1] + 1)
+            margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(-1, outputs, len(basis))
+            answers = zip(problems[some], margins, solution.converged, strict=True)
+            for (place, fold), margin, converged in answers:
+                found.scores[place, fold.held] = self._scores(margin[:, fold.held].T.astype(np.float64))
                 found.converged[place] &= converged
             tell(first + len(solution.planes))
         return found
@@ -97,25 +100,31 @@ class Penalised(Planes):
         if not self.C > 0:
             raise ValueError(f"C={self.C}: must be more than 0.")
         weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
-        found = self._solve(basis.rows, basis, y, weights, np.array([self.C]), self.tol)
-        self.n_iter_, self.converged_ = max(int(found.steps[0]), 1), bool(found.converged[0])
+        C = np.array([self.C])
+        rough = self._solve(basis.products(np.float32), basis, y, weights, C, max(SEARCH, self.tol))
+        found = self._solve(basis.products(np.float64), basis, y, weights, C, self.tol, rough.planes)
+        self.n_iter_, self.converged_ = max(int(found.steps[0] + rough.steps[0]), 1), bool(found.converged[0])
         warn_unless(self.converged_, self, self.n_iter_)
         self.coef_ = basis.restore(found.planes[0, :, :-1])
         self.intercept_ = found.planes[0, :, -1].copy()
 
     def _solve(
         self,
-        rows: npt.NDArray[Any],
+        rows: Products,
         basis: Eigenbasis,
         y: Positions,
         weights: Floats,
         C: Floats,
         tol: float,
+        start: npt.NDArray[Any] | None = None,
     ) -> Solution:
         """Return planes ``(problems, outputs, r + 1)``."""
         loss, parts = self._loss(y, int(y.max()) + 1, len(C))
         weights, member = self._part(weights, y, parts)
-        problems = Problems(rows, basis.values, loss, weights, member, C.repeat(parts), self._intercept_penalised)
+        begin = None if start is None else start.reshape(len(C) * parts, loss.outputs, -1)
+        problems = Problems(
+            rows, basis.values, loss, weights, member, C.repeat(parts), self._intercept_penalised, begin
+        )
         found = minimise(problems, tol=tol, max_iter=self.max_iter)
         return Solution(
             found.planes.reshape(len(C), -1, found.planes.shape[2]),
@@ -124,22 +133,17 @@ class Penalised(Planes):
         )
 
 
-class Logistic(Penalised):
+class Logistic(Penalised, LogLinear):
     """Multinomial logistic regression, for two classes the binary one; the intercept is not penalised.
 
     The optimum that scikit-learn's ``LogisticRegression`` approaches.
     """
 
-    def predict_proba(self, X: npt.ArrayLike) -> Floats:
-        """Return ``(n, classes)`` in the order of ``classes_``."""
-        margins = self.decision_function(X)
-        return _probability(margins[:, None] if margins.ndim == 1 else margins)
-
     def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
         return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
 
     def _scores(self, margins: Floats) -> Floats:
-        return from_probability(_probability(margins))
+        return from_probability(probabilities(margins))
 
 
 class LinearSVM(Penalised):
@@ -165,9 +169,3 @@ class LinearSVM(Penalised):
 
     def _scores(self, margins: Floats) -> Floats:
         return from_margins(margins)
-
-
-def _probability(margins: Floats) -> Floats:
-    if margins.shape[1] > 1:
-        return np.asarray(softmax(margins, axis=1))
-    return np.column_stack([expit(-margins[:, 0]), expit(margins[:, 0])])

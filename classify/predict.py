@@ -1,20 +1,23 @@
 """Predict: labels and probabilities for new images, through the same cache."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..cache.recipe import DECODES
+from ..cache.recipe import AND, DECODES, Recipe
 from ..cache.store import Store
 from ..errors import BundleError, DataError
+from ..extract.accounting import Extraction
 from ..extract.backbones import OWN, Backbone, load_backbone
 from ..extract.embed import fill
 from ..extract.manifest import Image, Manifest, refusal
 from ..extract.progress import Progress, silent
 from .bundle import Bundle
+from .joint import side_by_side
 
 
 @dataclass(frozen=True)
@@ -81,38 +84,54 @@ def predict(
     manifest = Manifest(Path(), tuple(image for image in named if image.path not in refused), bundle.classes)
     if not named:
         raise DataError(f"There are no images in {', '.join(str(image) for image in images)}.")
-    if backbone is None:
-        machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
-        backbone = _find_backbone(bundle, weights or bundle.weights_source, machine)
-    _require_same(bundle, backbone)
-    done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)
+    machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
+    backbones = [backbone] if backbone else _find_backbones(bundle, weights or bundle.weights_source, machine)
+    _require_same(bundle, [recipe for one in backbones for recipe in one.recipes])
+    done = fill(manifest, backbones, cache=cache, workers=workers, progress=progress)
     reasons = refused | {reject.path: reject.reason for view in done for reject in view.rejects}
-    stores = [Store(view.recipe, cache) for view in done]
+    stores = [[Store(part.recipe, cache) for part in view] for view in _by_view(backbones, done)]
     kept = [image.path for image in manifest.images if image.path not in reasons]
-    keys = [key for key in stores[0].index.sha256(kept) if isinstance(key, bytes)]
-    views = [bundle.predict_proba(store.rows(keys)) for store in stores] if keys else []
+    keys = [key for key in stores[0][0].index.sha256(kept) if isinstance(key, bytes)]
+    rows = [side_by_side([store.rows(keys) for store in parts]) for parts in stores] if keys else []
+    views = [bundle.predict_proba(one) for one in rows]
     answers = dict(zip(kept, np.mean(views, axis=0) if keys else [], strict=True))
     return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in named]
 
 
-def _find_backbone(bundle: Bundle, weights: str, machine: dict[str, Any]) -> Backbone:
-    recipe = bundle.recipe
-    if weights == OWN:
+def _find_backbones(bundle: Bundle, weights: str, machine: dict[str, Any]) -> list[Backbone]:
+    """Return the backbones of a bundle; neighbouring layers of one network come from one pass."""
+    if OWN in weights.split(AND):
         raise BundleError(
-            f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python: "
+            f"The head was fitted on {bundle.recipe.backbone}, a module that fc7 cannot find by name. In Python: "
             "bundle.predict(images, backbone=Backbone(module, transform, layer))"
         )
-    return load_backbone(
-        recipe.backbone,
-        recipe.layer,
-        weights=weights,
-        precision=recipe.precision,
-        dtype=recipe.dtype,
-        decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
-        image_size=(recipe.transform.crop, recipe.transform.resize),
-        views=bundle.views,
-        **machine,
-    )
+    parts, sources = bundle.recipe.parts, weights.split(AND)
+    sources = sources * len(parts) if len(sources) == 1 else sources
+    networks = [(replace(part, layer="", dim=0), source) for part, source in zip(parts, sources, strict=True)]
+    found = []
+    for (recipe, source), layers in groupby(zip(networks, parts, strict=True), key=lambda pair: pair[0]):
+        found.append(
+            load_backbone(
+                recipe.backbone,
+                [part.layer for _, part in layers],
+                weights=source,
+                precision=recipe.precision,
+                dtype=recipe.dtype,
+                decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
+                image_size=(recipe.transform.crop, recipe.transform.resize),
+                views=bundle.views,
+                mirror=recipe.mirror,
+                **machine,
+            )
+        )
+    return found
+
+
+def _by_view(backbones: Sequence[Backbone], done: Sequence[Extraction]) -> list[list[Extraction]]:
+    """Return what was extracted view by view, each with its parts in the order of the bundle's recipe."""
+    rest = iter(done)
+    found = [[[next(rest) for _ in one.recipes] for _ in range(1 + one.views)] for one in backbones]
+    return [[part for view in views for part in view] for views in zip(*found, strict=True)]
 
 
 def _answer(bundle: Bundle, path: str, row: Any, reasons: dict[str, str]) -> Prediction:
@@ -132,10 +151,11 @@ def _expand(images: Sequence[Path | str]) -> Iterator[str]:
             yield str(path)
 
 
-def _require_same(bundle: Bundle, backbone: Backbone) -> None:
-    differences = backbone.recipes[0].differences(bundle.recipe)
+def _require_same(bundle: Bundle, recipes: Sequence[Recipe]) -> None:
+    pairs = zip(recipes, bundle.recipe.parts, strict=True)
+    differences = [(name, *values) for one, other in pairs for name, values in one.differences(other).items()]
     if differences:
-        found = "; ".join(f"{name}: here {here}, in the bundle {there}" for name, (here, there) in differences.items())
+        found = "; ".join(f"{name}: here {here}, in the bundle {there}" for name, here, there in differences)
         raise BundleError(
             f"The backbone found here is not the one the head was fitted on: {found}. "
             "Name the same weights with --weights."

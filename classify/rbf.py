@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from sklearn.svm import SVC
+from sklearn.utils.class_weight import compute_sample_weight
 
-from .bank import Banked, Fold, OutOfFold, Point, Tell, silent
+from .bank import Banked, ClassWeight, Fold, OutOfFold, Point, Tell, silent
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
@@ -23,6 +24,9 @@ class RbfSVM(Banked):
         Of ``exp(-gamma |x - y|^2)``.
     tol
         When libsvm stops.
+    class_weight
+        Times ``C``, by class: none, ``balanced``, or a dict by label, as in scikit-learn. Balanced weights are those of
+        the rows fitted on, inside each fold.
 
     Attributes
     ----------
@@ -32,10 +36,11 @@ class RbfSVM(Banked):
         ``(support vectors, d)``.
     """
 
-    def __init__(self, C: float = 1.0, gamma: float = 1.0, tol: float = 1e-3) -> None:
+    def __init__(self, C: float = 1.0, gamma: float = 1.0, tol: float = 1e-3, class_weight: ClassWeight = None) -> None:
         self.C = C
         self.gamma = gamma
         self.tol = tol
+        self.class_weight = class_weight
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
@@ -49,7 +54,10 @@ class RbfSVM(Banked):
                 seen = _kernel(basis, fold.fitted, fold.fitted, gamma)
                 new = _kernel(basis, fold.held, fold.fitted, gamma)
                 for place in places:
-                    machine = self._machine(points[place].get("C", self.C)).fit(seen, y[fold.fitted])
+                    weights = compute_sample_weight(
+                        points[place].get("class_weight", self.class_weight), y[fold.fitted]
+                    )
+                    machine = self._machine(points[place].get("C", self.C)).fit(seen, y[fold.fitted], weights)
                     found.scores[place, fold.held] = from_margins(machine.decision_function(new))
                     done += 1
                     tell(done)
@@ -67,7 +75,8 @@ class RbfSVM(Banked):
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         everything = np.arange(len(basis))
         kernel = _kernel(basis, everything, everything, self.gamma)
-        self.svc_ = self._machine(self.C).fit(kernel, y)
+        weights = compute_sample_weight(self.class_weight, self.classes_[y])
+        self.svc_ = self._machine(self.C).fit(kernel, y, weights)
         self.support_vectors_ = basis.inputs[self.svc_.support_]
         self.n_iter_ = self.svc_.n_iter_
 
@@ -76,5 +85,5 @@ class RbfSVM(Banked):
 
 
 def _kernel(basis: Eigenbasis, one: Positions, other: Positions, gamma: float) -> Floats:
-    square = basis.squares[one][:, None] + basis.squares[other] - 2 * basis.products(one, other)
+    square = basis.squares[one][:, None] + basis.squares[other] - 2 * basis.inner(one, other)
     return np.asarray(np.exp(-gamma * np.maximum(square, 0)))

@@ -1,15 +1,16 @@
 """Ridge classification: least squares on targets of -1 and 1, all penalties and folds from one eigendecomposition."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .bank import ClassWeight, Fold, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import BLOCK, Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
+from .sums import ClassSums, take_out
 
 
 class Ridge(Planes):
@@ -17,50 +18,75 @@ class Ridge(Planes):
 
     With ``M = (Gram + alpha I)^-1`` the intercept is ``b = 1'My / 1'M1``, the coefficients are those of ``M (y - b)``,
     and what is left of the targets is ``alpha M (y - b)``. Predictions for rows that are left out follow without
-    another fit: ``y_V - (I - H_VV)^-1 (y - H y)_V``, with ``I - H = alpha (M - M1 1'M / 1'M1)``.
+    another fit: ``y_V - (I - H_VV)^-1 (y - H y)_V``, with ``I - H = alpha (M - M1 1'M / 1'M1)``. Class weights spoil
+    both, as those of a fold are its own: the weighted normal equations are solved instead.
 
     Parameters
     ----------
     alpha
         Strength of the penalty, more than 0; the intercept is not penalised.
+    class_weight
+        Weight of the squares of each class: none, ``balanced``, or a dict by label, as in scikit-learn. Balanced
+        weights are those of the rows fitted on, inside each fold.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, class_weight: ClassWeight = None) -> None:
         self.alpha = alpha
+        self.class_weight = class_weight
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Leave each fold out in closed form, or solve it where that takes fewer operations."""
-        targets = _targets(y)
-        alphas = [_positive(point.get("alpha", self.alpha)) for point in points]
+        """Leave each fold out in closed form, or solve it where there are more rows than dimensions, or weights."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        inverses = [_Inverse(basis, alpha, targets) for alpha in alphas]
-        for number, fold in enumerate(folds):
-            absent, rank = fold.absent(len(basis)), basis.rows.shape[1]
-            size = len(absent)
-            shown = np.searchsorted(absent, fold.held)
-            block = size**2 * rank + size**3 // 3 < rank**3 // 3 + size**2 * rank // len(points)
-            margins = _blocks(inverses, absent) if block else _refits(basis, targets, fold.fitted, absent, alphas)
-            for place, margin in enumerate(margins):
-                found.scores[place, fold.held] = from_margins(margin[shown])
-            tell((number + 1) * len(points))
+        done = 0
+        for kind, places in by_class_weight(points, self.class_weight):
+            alphas = [_positive(points[place].get("alpha", self.alpha)) for place in places]
+            closed = basis.wide and kind is None
+            inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if closed else []
+            for fold in folds:
+                blocks = _blocks(inverses, fold, len(basis)) if closed else _refits(basis.narrow, y, fold, kind, alphas)
+                for place, margins in zip(places, blocks, strict=True):
+                    found.scores[place, fold.held] = from_margins(margins)
+                done += len(places)
+                tell(done)
         return found
 
     def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[Point]) -> OutOfFold:
-        """Score every row by the fit of all others, in closed form."""
-        targets, everything = _targets(y), [Fold(np.arange(0), np.arange(len(basis)))]
-        found = OutOfFold.empty(points, everything, int(y.max()) + 1)
-        inverses = [_Inverse(basis, _positive(point.get("alpha", self.alpha)), targets) for point in points]
-        squares = np.square(basis.left)
-        along = squares @ np.stack([inverse.shrink for inverse in inverses], axis=1)
-        across = 1 - squares.sum(axis=1) if len(basis.values) < len(basis) else np.zeros(len(basis))
-        for place, inverse in enumerate(inverses):
-            diagonal = along[:, place] + across - inverse.ones**2 / inverse.ones.sum()
-            found.scores[place] = from_margins(targets - inverse.left_over / diagonal[:, None])
+        """Score every row by the fit of all others, in closed form; many rows in float32.
+
+        There is no such form for class weights.
+        """
+        if any(kind is not None for kind, _ in by_class_weight(points, self.class_weight)):
+            raise ValueError("class weights have no closed form: take out_of_fold, or class_weight=None.")
+        targets = _targets(y)
+        found = OutOfFold.empty(points, [Fold(np.arange(0), np.arange(len(basis)))], int(y.max()) + 1)
+        alphas = np.array([_positive(point.get("alpha", self.alpha)) for point in points])
+        shrink = 1 / (basis.values[:, None] + alphas)
+        columns = np.column_stack([np.ones(len(basis)), targets])
+        inside, rows = basis.gather(columns), basis.finest
+        weights = (inside[:, None] * shrink[:, :, None]).reshape(len(inside), -1)
+        explained = np.asarray(rows @ weights.astype(rows.dtype), np.float64).reshape(len(basis), len(alphas), -1)
+        parts = range(0, len(basis), BLOCK)
+        leverage = np.vstack([np.square(rows[part : part + BLOCK]) @ shrink.astype(rows.dtype) for part in parts])
+        for place in range(len(alphas)):
+            ones, left_over = np.split(columns - explained[:, place], [1], axis=1)
+            left_over = left_over - ones * (ones.T @ targets / ones.sum())
+            diagonal = 1 - leverage[:, [place]] - ones**2 / ones.sum()
+            found.scores[place] = from_margins(targets - left_over / diagonal)
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+        weights = class_weights(self.class_weight, self.classes_[y])
+        if weights is not None or not basis.wide:
+            narrow, everything = basis.narrow, np.arange(len(basis))
+            if weights is None:
+                sums, second = narrow.class_sums(y, everything), narrow.second
+            else:
+                sums, second = narrow.moments(y, everything, weights)
+            coefficients, self.intercept_ = next(_solutions(second, sums, [_positive(self.alpha)]))
+            self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
+            return
         targets = _targets(y)
         inverse = _Inverse(basis, _positive(self.alpha), targets)
         self.intercept_ = inverse.intercept
@@ -95,28 +121,37 @@ class _Inverse:
         return np.asarray(found - np.outer(self.ones[rows], self.ones[rows] / self.ones.sum()))
 
 
-def _blocks(inverses: Sequence[_Inverse], absent: Positions) -> list[Floats]:
-    """Return the margins of the absent rows for each penalty, from the fit of all rows."""
+def _blocks(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
+    """Return the margins of held rows for each penalty, from the fit of all ``n`` rows."""
+    absent = fold.absent(n)
+    shown = np.searchsorted(absent, fold.held)
     found = []
     for inverse in inverses:
-        found.append(inverse.targets[absent] - solve(inverse.block(absent), inverse.left_over[absent]))
+        margins = inverse.targets[absent] - solve(inverse.block(absent), inverse.left_over[absent])
+        found.append(margins[shown])
     return found
 
 
-def _refits(
-    basis: Eigenbasis, targets: Floats, fitted: Positions, absent: Positions, alphas: Sequence[float]
-) -> list[Floats]:
-    """Return the margins of the absent rows for each penalty, from the normal equations of the fitted ones."""
-    rows, out = basis.rows[fitted], basis.rows[absent]
-    centre, level = rows.mean(axis=0), targets[fitted].mean(axis=0)
-    moment = np.diag(basis.values) - out.T @ out - len(fitted) * np.outer(centre, centre)
-    right = rows.T @ (targets[fitted] - level)
-    found = []
+def _refits(basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, alphas: Sequence[float]) -> list[Floats]:
+    """Return the margins of held rows for each penalty, from the moments of the fitted ones."""
+    sums, second = basis.moments(y, fold.fitted, class_weights(kind, y[fold.fitted]))
+    coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
+    margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
+    return np.split(margins, len(alphas), axis=1)
+
+
+def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
+    """Yield coefficients ``(d, outputs)`` and intercepts for each penalty, from the normal equations."""
+    total, mean = sums.sums.sum(axis=0), sums.mean
+    positive = slice(1, None) if len(sums.counts) == 2 else slice(None)
+    level = 2 * sums.counts[positive] / sums.n - 1
+    right = (2 * sums.sums[positive] - total - level[:, None] * total).T
     for alpha in alphas:
-        system = moment.copy()
-        system.flat[:: len(system) + 1] += alpha
-        found.append((out - centre) @ solve(system, right) + level)
-    return found
+        centred = take_out(second.copy(), mean[None], np.array([sums.n]))
+        centred.flat[:: len(centred) + 1] += alpha
+        coefficients = solve(centred, right)
+        del centred  # before the next one is made
+        yield coefficients, level - mean @ coefficients
 
 
 def _targets(y: Positions) -> Floats:

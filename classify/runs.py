@@ -46,7 +46,8 @@ class Run:
         ``name``, ``fingerprint`` (sha256 over rows), ``classes``, ``n_train``, ``n_eval``, ``evaluated`` (``val``,
         ``test`` or ``5-fold cross-validation``).
     selection
-        How hyper-parameters were chosen inside train: ``grid``, ``folds``, ``accuracy`` (mean over inner folds).
+        How hyper-parameters were chosen inside train: ``grid``, ``folds``, ``class_weight``, ``accuracy`` (mean over
+        inner folds).
     hyperparameters
         The chosen ones.
     metrics

@@ -45,6 +45,7 @@ def protocol(
     images: Rows,
     *,
     on: str | None = None,
+    cross_validate: int | None = None,
     folds: int | None = None,
     random_state: int = 0,
     allow_leakage: bool = False,
@@ -55,8 +56,12 @@ def protocol(
     ----------
     on
         The split to evaluate on; default ``val``, else ``test``. A data set without splits is cross-validated.
+    cross_validate
+        Folds in which every image is predicted once, whatever its split: nested cross-validation, as hyper-parameters
+        are chosen inside each fitted part.
     folds
-        Default 5, fewer where the smallest class has fewer images.
+        To choose hyper-parameters in; default 5, fewer where the smallest class has fewer images. Of a data set without
+        splits also those that it is cross-validated in.
 
     Raises
     ------
@@ -68,14 +73,19 @@ def protocol(
     _refuse_two_labels(images)
     if folds is not None and folds < 2:
         raise UsageError(f"--folds {folds}: two or more are needed.")
+    if cross_validate is not None and cross_validate < 2:
+        raise UsageError(f"--cross-validate {cross_validate}: two or more are needed.")
     present = {str(split) for split in images.split} - {""}
-    if not present:
+    if on and cross_validate:
+        raise UsageError(f"--on {on} evaluates on a split, --cross-validate {cross_validate} on all images: give one.")
+    if cross_validate or not present:
         if on:
             raise DataError(f"There is no split {on!r}: the data set has no splits, so it is cross-validated.")
         everything = np.arange(len(images))
-        folds = _affordable(images, everything, folds, least=3)  # two are left to choose in when one fold is held out
-        pairs = tuple(cut(images, everything, folds, random_state))
-        return Protocol(f"{folds}-fold cross-validation", pairs, folds, random_state)
+        # Two of a class are left to choose in when one fold is held out.
+        outer = _affordable(images, everything, cross_validate or folds, least=3)
+        pairs = tuple(cut(images, everything, outer, random_state))
+        return Protocol(f"{outer}-fold cross-validation", pairs, folds or min(outer, 5), random_state)
     on = on or ("val" if "val" in present else "test")
     if on not in present - {"train"} or "train" not in present:
         raise DataError(f"Cannot fit on train and evaluate on {on!r}: the data set has {sorted(present)}.")

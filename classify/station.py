@@ -16,12 +16,15 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from ..cache.embeddings import Embeddings
+from ..cache.stored import StoredVectors
 from ..errors import DataError
 from .bank import Fold, OutOfFold, Tell
 from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_temperature
+from .jobs import run
 from .scores import scores
 from .splits import Positions, Protocol, cut
+from .stream import Stream
 from .unit_rows import UnitRows
 
 SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
@@ -51,21 +54,32 @@ class Chosen:
 
 
 class Room:
-    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them."""
+    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them.
 
-    def __init__(self, inputs: npt.NDArray[np.float32]) -> None:
-        self.preparation = UnitRows().fit(inputs)
-        self.rows: npt.NDArray[np.float32] = self.preparation.transform(inputs)
+    Parameters
+    ----------
+    inputs
+        ``(n, d)`` as they were extracted; or a stream.
+    """
+
+    def __init__(self, inputs: npt.NDArray[np.float32] | Stream) -> None:
+        self.preparation = UnitRows().fit(np.zeros((1, inputs.shape[1]), np.float32))  # it learns the width alone
+        self._rows = inputs if isinstance(inputs, Stream) else self.preparation.transform(inputs)
+
+    @property
+    def rows(self) -> npt.NDArray[np.float32]:
+        """All rows, at hand."""
+        return self.basis.inputs
 
     @cached_property
     def basis(self) -> Eigenbasis:
         """What the heads of the bank share."""
-        return Eigenbasis(self.rows)
+        return Eigenbasis(self._rows)
 
     def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
         """Fit on all rows; say whether it converged."""
         if head.banked:
-            return _quietly(lambda: estimator.fit_prepared(self.basis, y), estimator, len(y))
+            return _quietly(lambda: estimator.fit_prepared(self.basis, y, **options), estimator, len(y))
         return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
 
 
@@ -89,21 +103,28 @@ class Station:
     @cached_property
     def room(self) -> Room:
         """The prepared rows."""
-        return Room(self.embeddings.all_views(self.fitted).astype(np.float32))
+        tables = (self.embeddings.vectors, *self.embeddings.views)
+        stored = [table for table in tables if isinstance(table, StoredVectors)]
+        return Room(
+            Stream(stored, self.fitted) if stored else self.embeddings.all_views(self.fitted).astype(np.float32)
+        )
 
-    def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell) -> Chosen:
-        """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""
+    def choose(self, head: Head, seed: int, tell: Tell, n_jobs: int | None = None) -> Chosen:
+        """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins.
+
+        Class weights decide how heads are fitted, not what is chosen: every image counts once in the log loss.
+        """
         rows = min(len(fold.fitted) for fold in self.folds)
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
         if not points:
             raise ValueError(f"the grid of {head.name} is empty")
         if head.banked:
-            bank = build(head, seed, {}, epochs)
+            bank = build(head, seed, {})
             found, _ = _quietly(
                 lambda: bank.out_of_fold(self.room.basis, self.y_views, self.folds, points, tell), bank, rows
             )
         else:
-            found = self._one_by_one(head, seed, epochs, points, tell)
+            found = self._one_by_one(head, seed, points, tell, n_jobs)
         best: Chosen | None = None
         for point, out, converged in zip(points, found.scores, found.converged, strict=True):
             temperature, log_loss = find_temperature(out, self.y)
@@ -115,26 +136,27 @@ class Station:
         return best
 
     def _one_by_one(
-        self, head: Head, seed: int, epochs: int | None, points: list[dict[str, Any]], tell: Tell
+        self, head: Head, seed: int, points: list[dict[str, Any]], tell: Tell, n_jobs: int | None
     ) -> OutOfFold:
         """Fit every point on every fold."""
-        rows, found = self.room.rows, OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
-        for number, (point, fold) in enumerate(itertools.product(range(len(points)), self.folds)):
-            unfitted, seen = build(head, seed, points[point], epochs), fold.fitted
-            estimator, done = _quietly(partial(unfitted.fit, rows[seen], self.y_views[seen]), unfitted, len(seen))
-            found.scores[point, fold.held] = scores(estimator, rows[fold.held])
+        found = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
+        pairs = list(itertools.product(range(len(points)), self.folds))
+        tasks = [(build(head, seed, points[p]), self.room.rows, self.y_views, fold) for p, fold in pairs]
+        for number, (out, done) in enumerate(run(_fit_fold, tasks, n_jobs)):
+            point, fold = pairs[number]
+            found.scores[point, fold.held] = out
             found.converged[point] &= done
             tell(number + 1)
         return found
 
     def finish(
-        self, head: Head, chosen: Chosen, seed: int, epochs: int | None, on_epoch: Callable[[str], None] | None
+        self, head: Head, chosen: Chosen, seed: int, on_epoch: Callable[[str], None] | None
     ) -> tuple[Pipeline, bool]:
         """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
-        estimator = build(head, seed, chosen.hyperparameters, epochs)
+        estimator = build(head, seed, chosen.hyperparameters)
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
         preparation = self.room.preparation
-        if head.epochs and self.predicted is not None:
+        if head.epochs and self.predicted is not None and not self.room.basis.streamed:
             held = preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
             options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
         estimator, converged = self.room.fit(head, estimator, self.y_views, **options)
@@ -154,10 +176,16 @@ def threads(rows: int) -> threadpool_limits:
     return threadpool_limits(1 if rows <= SMALL else None)
 
 
-def build(head: Head, seed: int, point: Any, epochs: int | None) -> Any:
+def build(head: Head, seed: int, point: Any) -> Any:
     """Return a head's unfitted estimator at a point of its grid."""
-    options = {"epochs": epochs} if head.epochs and epochs is not None else {}
-    return head.build(seed).set_params(**point, **options)
+    return head.build(seed).set_params(**point)
+
+
+def _fit_fold(unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold) -> tuple[Any, bool]:
+    """Return the scores of a fold's held rows, and whether the fit converged."""
+    fit = partial(unfitted.fit, rows[fold.fitted], y[fold.fitted])
+    estimator, done = _quietly(fit, unfitted, len(fold.fitted))
+    return scores(estimator, rows[fold.held]), done
 
 
 def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, bool]:

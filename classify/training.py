@@ -102,6 +102,8 @@ class Task:
         ``(n,)`` positions of the classes of all rows.
     fitted, held, watched
         Rows to train on, to choose the epoch on, and to report only.
+    weights
+        Of the classes, in the loss that is minimised; the epoch is chosen without.
     """
 
     module: torch.nn.Module
@@ -115,6 +117,7 @@ class Task:
     options: Training
     device: torch.device
     bf16: bool = False
+    weights: npt.NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -209,13 +212,14 @@ def _epoch(task: Task, optimiser: Any, state: State, progress: Progress, stage: 
     task.module.eval()
     for part in task.parts:
         part.train()
+    weights = None if task.weights is None else torch.from_numpy(task.weights).to(task.device)
     loss_sum, right, done = 0.0, 0, number * len(order)
     for step, (rows, batch) in enumerate(zip(groups, task.inputs.batches(groups, number), strict=True)):
         _set_rate(optimiser, options, (number + step / len(groups)) / options.epochs)
         target = torch.from_numpy(task.y[rows]).to(task.device)
         with _autocast(task):
             output = task.module(batch.to(task.device, non_blocking=True)).float()
-        loss = functional.cross_entropy(output, target)
+        loss = functional.cross_entropy(output, target, weight=weights)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], options.clip)

@@ -23,7 +23,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    backbone, layer, weights, precision, dtype, image_size, device, batch_size, cache
+    backbone, layer, weights, precision, dtype, image_size, mirror, device, batch_size, cache
         As in :func:`fc7.extract.load_backbone`.
     workers
         As in :func:`fc7.extract.fill`.
@@ -38,6 +38,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         precision: str = "fp32",
         dtype: str = "float16",
         image_size: tuple[int, int | None] | None = None,
+        mirror: bool = False,
         device: str = "auto",
         batch_size: int | None = None,
         cache: Path | str | None = None,
@@ -49,6 +50,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.precision = precision
         self.dtype = dtype
         self.image_size = image_size
+        self.mirror = mirror
         self.device = device
         self.batch_size = batch_size
         self.cache = cache

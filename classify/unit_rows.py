@@ -25,7 +25,7 @@ class UnitRows(TransformerMixin, BaseEstimator):
         return unit(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
 
 
-def unit(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Divide rows by their length; a row of zeros stays one."""
+def unit(rows: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+    """Divide rows by their length, in place if they are also ``out``; a row of zeros stays one."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(length == 0, 1, length))
+    return np.asarray(np.divide(rows, np.where(length == 0, 1, length), out=out))

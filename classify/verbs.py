@@ -28,6 +28,7 @@ from .demo import demo
 from .fit import fit
 from .heads import find_head, find_heads
 from .imports import sources
+from .joint import join
 from .page import sizes, write
 from .predict import Prediction, predict
 from .report import publish
@@ -47,6 +48,8 @@ _HEADS = (
     "logreg, linear-svm, rbf-svm, ridge, lda, knn, centroid, gaussian-nb, random-forest, hist-gb, mlp, torch-linear, "
     "classifier (of pool5), baseline (default: all)"
 )
+_CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"
+_MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
 _THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
 _NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
 _TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
@@ -64,8 +67,8 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
 
 def run_fit(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
-    find_head(arguments.head)
-    rows = _embeddings(arguments, progress, only=True)[0]
+    find_head(arguments.head, weighted=arguments.class_weight is not None)
+    rows = _embeddings(arguments, progress, only=not arguments.concatenate)[0]
     fitted = fit(rows, arguments.head, progress=progress, on_epoch=logger.info, **_protocol(arguments))
     path = Bundle.of(fitted).save(arguments.output)
     after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
@@ -173,6 +176,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, metavar="N", help="to judge labels in (default: 5)")
     options.add_seed(parser)
     options.add_backbone(parser)
+    parser.set_defaults(max_ram=None, concatenate=False)  # every image is compared with all others, in memory
 
 
 def run_audit(arguments: Arguments, progress: Progress) -> Answer:
@@ -228,11 +232,18 @@ def run_demo(arguments: Arguments, progress: Progress) -> Answer:
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
     parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
+    parser.add_argument("--concatenate", action="store_true", help=_CONCATENATE)
+    parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that fit; -1: one per core (default: 1)")
+    parser.add_argument("--max-ram", type=options.memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
+    parser.add_argument(
+        "--class-weight", choices=("balanced",), help="each class counts as much, in heads that have it"
+    )
 
 
 def _protocol(arguments: Arguments) -> dict[str, Any]:
-    return given(arguments, "on", "folds", "epochs", "average_views", "random_state", "allow_leakage")
+    names = ["on", "cross_validate", "folds", "epochs", "average_views", "class_weight"]
+    return given(arguments, *names, "random_state", "allow_leakage", "n_jobs")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -281,10 +292,12 @@ def _embeddings(
     """
     if arguments.data.suffix == ".h5" and arguments.data.is_file():
         options.refuse_backbone(arguments)
+        if arguments.max_ram is not None:
+            raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
         return [Embeddings.from_h5(arguments.data)]
     manifest = read_manifest(arguments.data)
     if sound:
-        settings = given(arguments, "on", "folds", "random_state", "allow_leakage")
+        settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
         protocol(hashed(manifest, cache=arguments.cache), **settings)
     found = options.backbones(arguments, progress)
     if only:
@@ -292,11 +305,13 @@ def _embeddings(
     done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers"))
     for reject in done[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
-    return [
-        read(manifest, recipe, cache=arguments.cache, weights_source=backbone.weights_source, views=backbone.views)
+    settings = given(arguments, "cache", "max_ram")
+    tables = [
+        read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings)
         for backbone in found
         for recipe in backbone.recipes
     ]
+    return [join(tables)] if arguments.concatenate else tables
 
 
 def _images(data: Path) -> Path | None:
@@ -317,7 +332,7 @@ def _finetuned(
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     manifest = read_manifest(arguments.data)
-    settings = given(arguments, "on", "allow_leakage", "precision", "device", "cache", "workers")
+    settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     runs = []
     for name, weights in options.sources(arguments).items():
         for arm in arms:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..cache.recipe import AND
 from ..errors import DataError
 from .runs import Run
 from .stats import ALPHA, BASELINES, FEW, Pair, compare_planned, smallest_detectable
@@ -176,7 +177,7 @@ def points(difference: float, sign: bool = True) -> str:
 
 def is_random(run: Run) -> bool:
     """Return whether the backbone's weights are random."""
-    return run.weights_source.startswith("random")
+    return any(source.startswith("random") for source in run.weights_source.split(AND))
 
 
 def _sorts(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:

@@ -49,7 +49,7 @@ class Backbone:
         ``gmp``, ``gap+gmp`` of the last feature maps. Several come from one pass.
     name
         In recipes and tables; default the name of the module's class.
-    precision, dtype, decode, views, device, batch_size
+    precision, dtype, decode, views, mirror, device, batch_size
         As for :func:`load_backbone`.
 
     Raises
@@ -69,6 +69,7 @@ class Backbone:
         dtype: str = "float16",
         decode: str = "exact",
         views: int = 0,
+        mirror: bool = False,
         device: str = "auto",
         batch_size: int | None = None,
     ) -> None:
@@ -81,7 +82,7 @@ class Backbone:
         found = own(module, layers, read.crop)
         name = name or type(module).__name__
         recipes = [
-            Recipe(name, one, dim, found.sha256, read, DECODES[decode], precision=precision, dtype=dtype)
+            Recipe(name, one, dim, found.sha256, read, DECODES[decode], 0, mirror, precision, dtype)
             for one, dim in zip(layers, found.dims, strict=True)
         ]
         network = {"gmacs": found.gmacs, "views": views, "device": device, "batch_size": batch_size}
@@ -155,7 +156,8 @@ class Backbone:
         """Rows committed together: about 20 seconds of work on a processor, 1,024 at most."""
         if self.device.type != "cpu":
             return UNIT_ROWS
-        batches = math.floor(UNIT_GMACS / (self._gmacs * (1 + self.views)) / self.batch_size)
+        gmacs = self._gmacs * (1 + self.views) * (1 + self.recipes[0].mirror)
+        batches = math.floor(UNIT_GMACS / gmacs / self.batch_size)
         return min(max(batches, 1) * self.batch_size, max(UNIT_ROWS, self.batch_size))
 
     @cached_property
@@ -210,8 +212,21 @@ class Backbone:
             )
         _ = self.network
 
+    def embed(self, batch: "npt.NDArray[np.uint8] | torch.Tensor") -> "list[npt.NDArray[np.float32]]":
+        """Embed one batch as the recipes say: as it is, or in the mean with its mirror image; see :meth:`forward`."""
+        vectors = self.forward(batch)
+        if not self.recipes[0].mirror:
+            return vectors
+        import numpy as np
+
+        mirrored = np.ascontiguousarray(batch[:, :, ::-1]) if isinstance(batch, np.ndarray) else batch.flip(2)
+        return [
+            np.asarray((one + other) / 2, np.float32)
+            for one, other in zip(vectors, self.forward(mirrored), strict=True)
+        ]
+
     def forward(self, batch: "npt.NDArray[np.uint8] | torch.Tensor") -> "list[npt.NDArray[np.float32]]":
-        """Embed one batch.
+        """Run the network on one batch.
 
         Parameters
         ----------
@@ -245,6 +260,7 @@ def load_backbone(
     decode: str = "exact",
     image_size: tuple[int, int | None] | None = None,
     views: int = 0,
+    mirror: bool = False,
     device: str = "auto",
     batch_size: int | None = None,
     cache: Path | str | None = None,
@@ -275,6 +291,8 @@ def load_backbone(
         crop. Default: what the weights were trained for.
     views
         Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
+    mirror
+        Embed the mirror image of each view, too, and keep the mean of the two: twice the work, one vector.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     batch_size
@@ -301,7 +319,7 @@ def load_backbone(
     source = find_weights(weights, net, progress=progress)
     sha256 = source.sha256(Index(open_directory(cache)))
     recipes = [
-        Recipe(name, one, tap.dim, sha256, net.transform, DECODES[decode], precision=precision, dtype=dtype)
+        Recipe(name, one, tap.dim, sha256, net.transform, DECODES[decode], 0, mirror, precision, dtype)
         for one, tap in taps.items()
     ]
 

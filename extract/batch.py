@@ -139,7 +139,7 @@ class Batch:
         pixels = self._on_device(job) if self.encoded and job.on_device else self.pixels[job.input]
         size = job.backbone.batch_size
         starts = range(0, len(self.keys), size)
-        parts = [job.backbone.forward(pixels[start : start + size]) for start in starts]
+        parts = [job.backbone.embed(pixels[start : start + size]) for start in starts]
         return [np.concatenate(layer)[: len(self.keys)] for layer in zip(*parts, strict=True)]
 
     def _decode(self, row: int, data: bytes, wanted: set[Input]) -> None:

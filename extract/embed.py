@@ -78,6 +78,7 @@ def read(
     cache: Path | str | None = None,
     weights_source: str = "",
     views: int = 0,
+    max_ram: int | None = None,
 ) -> "Embeddings":
     """Return the embeddings of all images of a manifest from the cache alone; rejected images are left out.
 
@@ -87,6 +88,8 @@ def read(
         Of view 0.
     views
         How many random views to read beside it.
+    max_ram
+        Bytes that fitting may take. Vectors that would take more stay on disk, and heads that can stream them.
 
     Raises
     ------
@@ -96,20 +99,28 @@ def read(
     import numpy as np
 
     from ..cache.embeddings import Embeddings, Rows
+    from ..cache.stored import StoredVectors
 
     stores = [Store(replace(recipe, view=view), cache) for view in range(1 + views)]
     rejected = set().union(*(store.rejected for store in stores))
     rows = hashed(manifest, cache=cache)
     rows = rows[np.array([key not in rejected for key in rows.keys], dtype=bool)]
-    vectors = [store.rows(rows.keys) for store in stores]
+    keys = rows.keys
+    stays = max_ram is not None and _in_memory(len(keys) * len(stores), recipe) > max_ram
+    vectors = [StoredVectors(store, keys, max_ram or 0) if stays else store.rows(keys) for store in stores]
     return Embeddings(
         **{field.name: getattr(rows, field.name) for field in fields(Rows)},
         vectors=vectors[0],
         recipe=recipe,
         weights_source=weights_source,
-        seconds=sum(store.seconds(rows.keys) for store in stores),
+        seconds=sum(store.seconds(keys) for store in stores),
         views=tuple(vectors[1:]),
     )
+
+
+def _in_memory(rows: int, recipe: Recipe) -> int:
+    """Return about how many bytes fitting on rows in memory takes: stored, as float32 twice, and squares in float64."""
+    return rows * recipe.dim * (8 + (2 if recipe.dtype == "float16" else 4)) + 24 * min(rows, recipe.dim) ** 2
 
 
 def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":

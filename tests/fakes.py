@@ -17,9 +17,19 @@ class FakeBackbone(Backbone):
     """
 
     def __init__(
-        self, layer="tiles", *, weights="f" * 64, batch_size=4, dtype="float16", crop=8, decode="exact", views=0
+        self,
+        layer="tiles",
+        *,
+        weights="f" * 64,
+        batch_size=4,
+        dtype="float16",
+        crop=8,
+        decode="exact",
+        views=0,
+        mirror=False,
     ):
-        recipe = Recipe("fake", layer, 12, weights, Transform(resize=crop, crop=crop), DECODES[decode], dtype=dtype)
+        transform = Transform(resize=crop, crop=crop)
+        recipe = Recipe("fake", layer, 12, weights, transform, DECODES[decode], mirror=mirror, dtype=dtype)
         self._prepare([recipe], lambda: None, "fake", device="cpu", batch_size=batch_size, views=views)
         self.counting = threading.Lock()  # several threads compute
         self.batches = 0

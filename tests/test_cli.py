@@ -20,6 +20,7 @@ from fakes import noisy, one_line
 from PIL import Image
 
 from fc7 import cli
+from fc7.classify import Bundle
 from fc7.cli import CACHE_VERBS, VERBS, main
 from fc7.extract import Backbone
 from fc7.extract import weights as weights_room
@@ -645,6 +646,21 @@ def test_epoch_lines_are_on_stderr(fc7, data, tmp_path):
     assert len(lines) == 3
     assert all(re.fullmatch(pattern, line) for line in lines)
     assert not re.search(r"epoch \d", out)
+
+
+def test_balanced_classes_from_the_command_line(fc7, fc7_json, data, tmp_path):
+    words = ["--head", "ridge", "--class-weight", "balanced", "--quiet", *SQUEEZENET]
+    code, out, _ = fc7("fit", data, "-o", tmp_path / "x.fc7", *words)
+    assert (code, Bundle.load(tmp_path / "x.fc7").run["selection"]["class_weight"]) == (0, "balanced")
+    code, out, err = fc7("fit", data, "-o", tmp_path / "y.fc7", "--head", "knn", *words[2:])
+    assert (code, out) == (2, "")
+    assert "knn has no class weights" in one_line(err)
+    assert "torch-linear" in err
+    runs = fc7_json("compare", data, "-o", tmp_path / "runs", "--heads", FAST, *words[2:])["runs"]
+    notes = {run["head"]: " ".join(run["notes"]) for run in runs}
+    assert "class weights" in notes["centroid"]
+    assert "class weights" not in notes["ridge"]
+    assert fc7("fit", data, "-o", tmp_path / "z.fc7", *words[:2], "--class-weight", "equal", *SQUEEZENET)[0] == 2
 
 
 def test_compare_prints_a_table_with_n_intervals_and_the_baseline(fc7, data, tmp_path):

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestCentroid
 
 from fc7.classify import audit
 from fc7.classify.audit_page import write_audit
 from fc7.classify.audit_tables import COLUMNS, audit_csv, audit_text
 from fc7.classify.heads import HEADS
+from fc7.classify.joint import join
 from fc7.classify.station import Station
 from fc7.errors import DataError, UsageError
 
@@ -132,6 +134,12 @@ def test_flipped_labels_come_first(table, name):
     assert found.suspects[0].predicted in {"c0", "c1", "c2"} - {found.suspects[0].image.label}
 
 
+def test_any_classifier_of_scikit_learn_judges(table):
+    found = audit(flipped(table, [3, 35]), head=NearestCentroid())
+    assert {suspect.image.path for suspect in found.suspects[:2]} == {"c0/003.png", "c1/035.png"}
+    assert found.settings["head"]
+
+
 def test_a_label_is_judged_without_itself_and_its_copies(table):
     """Labels by chance on copies: a head that had seen one copy would believe the other."""
     generator = np.random.default_rng(0)
@@ -155,7 +163,7 @@ def test_what_is_chosen_holds_its_out_of_fold_scores(table):
 
     embeddings = table((20, 20), spread=3.0)
     station = Station(embeddings, Protocol("out-of-fold", (), 4, 0), np.arange(40), None)
-    chosen = station.choose(HEADS["ridge"], 0, None, lambda done: None)
+    chosen = station.choose(HEADS["ridge"], 0, lambda done: None)
     assert chosen.scores.shape == chosen.probability.shape == (40, 2)
     assert chosen.probability.sum(axis=1) == pytest.approx(np.ones(40))
     fold = station.folds[1]
@@ -293,3 +301,11 @@ def test_the_page_has_no_absolute_paths(table, tmp_path):
     embeddings = table((20, 20), spread=3.0, keys=[0, 0, *range(2, 40)], source="file:/home/ann/w.pth")
     found = audit(replace(embeddings, paths=np.array([f"/home/ann/secret/{path}" for path in embeddings.paths])))
     assert "/home" not in write_audit(found, tmp_path / "audit.html").read_text()
+
+
+def test_several_backbones_side_by_side(table, tmp_path):
+    embeddings = table((20, 20), spread=3.0)
+    found = audit(join([embeddings, replace(embeddings, recipe=replace(embeddings.recipe, weights="1" * 64))]))
+    page = write_audit(found, tmp_path / "audit.html").read_text()
+    assert "0" * 64 in page
+    assert "1" * 64 in page

@@ -29,7 +29,7 @@ def test_rows_keep_their_inner_products_and_distances(shape, dtype):
     assert basis.rows @ basis.rows.T == pytest.approx(wide @ wide.T, abs=1e-9 * shape[1])
     assert pairwise_distances(basis.rows) == pytest.approx(pairwise_distances(wide), abs=1e-6 * shape[1])
     some, other = np.arange(2), np.arange(1, shape[0])
-    assert basis.products(some, other) == pytest.approx(wide[some] @ wide[other].T, abs=1e-9 * shape[1])
+    assert basis.inner(some, other) == pytest.approx(wide[some] @ wide[other].T, abs=1e-9 * shape[1])
     assert basis.squares == pytest.approx((wide**2).sum(axis=1))
 
 

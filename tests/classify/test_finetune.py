@@ -164,6 +164,16 @@ def test_a_stack_started_from_a_seed_says_so(photos, tmp_path):
     assert run.notes == ["started from a seed, not from pretrained values: classifier.1, classifier.4"]
 
 
+def test_the_stack_takes_class_weights(photos):
+    backbone = load_backbone("alexnet", "pool5", weights="random:0", device="cpu")
+    table, training = extract(read_manifest(photos), backbone), Training(epochs=2, batch_size=6, learning_rate=0.02)
+    plain, heavy = (fit_stack(Bench(table, class_weight=kind), training=training) for kind in (None, {"light": 50.0}))
+    assert (plain.run.selection["class_weight"], heavy.run.selection["class_weight"]) == (None, {"light": 50.0})
+    assert plain.run.id != heavy.run.id
+    light = [fitted.estimator["head"].estimator.decision_function(table.vectors).mean() for fitted in (plain, heavy)]
+    assert light[1] > light[0] + 0.05
+
+
 @pytest.mark.parametrize(
     ("trainable", "options", "message"),
     [

@@ -1,16 +1,29 @@
 """The torch linear head: the optimum that scikit-learn finds, the same for a seed, with a line per epoch."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.base import clone
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_digits, make_blobs
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.utils.estimator_checks import check_estimator
+from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fc7.classify import fit, linear
+from fc7.classify.bank import Fold
+from fc7.classify.descent import Descent, Rule
+from fc7.classify.eigenbasis import Eigenbasis
+from fc7.classify.heads import HEADS
 from fc7.classify.linear import TorchLinear, epoch_line
+from fc7.classify.scores import scores
 
 LINE = r"epoch (\d+)/(\d+) train loss \d+\.\d{4} acc [01]\.\d{3}"
 
@@ -19,6 +32,19 @@ def blobs(classes=3, spread=0.5, seed=0):
     centres = 3 * np.eye(classes, 6)
     X, y = make_blobs(60 * classes, centers=centres, cluster_std=spread, random_state=seed)
     return X.astype(np.float32), y
+
+
+def unit_blobs(classes=3, n=90, dim=20, seed=0, spread=1.0):
+    """Return overlapping classes on the unit sphere."""
+    generator = np.random.default_rng(seed)
+    y = generator.permutation(np.arange(n) % classes)
+    X = generator.standard_normal((classes, dim))[y] + spread * generator.standard_normal((n, dim))
+    return normalize(X).astype(np.float32), y
+
+
+def folds_of(y, count=3):
+    found = StratifiedKFold(count, shuffle=True, random_state=0).split(y, y)
+    return [Fold(fitted, held) for fitted, held in found]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -33,7 +59,7 @@ def test_it_decides_as_scikit_learn_on_separable_data(classes):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_it_reaches_the_optimum_that_scikit_learn_finds(classes):
     X, y = blobs(classes, spread=2.5)  # overlapping: the optimum without a penalty is finite and unique
-    ours = TorchLinear(weight_decay=0, epochs=300, batch_size=len(X)).fit(X, y)
+    ours = TorchLinear(0.05, epochs=1000, batch_size=len(X)).fit(X, y)
     theirs = LogisticRegression(C=1e6, max_iter=5000).fit(X, y)
     assert ours.predict_proba(X) == pytest.approx(theirs.predict_proba(X), abs=5e-3)
     assert ours.curves_[-1]["train_loss"] == pytest.approx(log_loss(y, theirs.predict_proba(X)), abs=1e-3)
@@ -129,12 +155,266 @@ def test_it_can_be_cloned_with_its_parameters():
     assert not hasattr(twin, "coef_")
 
 
-@pytest.mark.parametrize("epochs", [0, -1])
-def test_no_epochs_are_refused(epochs):
-    with pytest.raises(ValueError, match="epochs"):
-        TorchLinear(epochs=epochs).fit(*blobs())
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("epochs", -1), ("batch_size", 0), ("learning_rate", 0.0), ("learning_rate", -1.0),
+     ("optimiser", "lbfgs")],
+)  # fmt: skip
+def test_what_cannot_be_trained_with_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value}|{name}='{value}'"):
+        TorchLinear(**{name: value}).fit(*blobs())
+    with pytest.raises(ValueError, match=f"{name}={value}|{name}='{value}'"):
+        TorchLinear().out_of_fold(Eigenbasis(blobs()[0]), blobs()[1], folds_of(blobs()[1]), [{name: value}])
 
 
-def test_it_is_a_scikit_learn_classifier():
-    results = check_estimator(TorchLinear(epochs=25), on_fail=None, on_skip=None)
-    assert [result["check_name"] for result in results if result["status"] == "failed"] == []
+def test_rows_that_overflow_are_refused():
+    X, y = blobs()
+    with pytest.raises(ValueError, match="Scale the rows"):
+        TorchLinear().fit(X * np.float32(1e30), y)
+
+
+@parametrize_with_checks(
+    [
+        TorchLinear(epochs=200),  # one of them has 50 rows, which is two batches, and 1,000 iterations in mind
+        TorchLinear(epochs=200, optimiser="adamw", learning_rate=0.1),
+    ]
+)
+def test_it_is_a_scikit_learn_classifier(estimator, check):
+    check(estimator)
+
+
+def test_it_is_tuned_in_a_pipeline_by_grid_search():
+    X, y = blobs(spread=1.5)
+    words = np.array(["zebra", "ant", "mole"])[y]
+    grid = {"torchlinear__learning_rate": [0.1, 1.0], "torchlinear__epochs": [1, 8]}
+    search = GridSearchCV(make_pipeline(StandardScaler(), TorchLinear()), grid, cv=3, scoring="neg_log_loss")
+    assert search.fit(X, words).score(X, words) > -0.5
+    assert set(search.predict(X)) == set(words)
+
+
+# The descent, against torch's own optimisers
+
+
+def by_torch(X, y, rule, rate, epochs):
+    """Return the averaged planes ``(classes, d + 1)`` of torch's own layer, loss, optimiser; the order is ours."""
+    import torch
+
+    layer = torch.nn.Linear(X.shape[1], int(y.max()) + 1)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    parts = [{"params": layer.weight, "weight_decay": rule.weight_decay}, {"params": layer.bias, "weight_decay": 0}]
+    if rule.optimiser == "sgd":
+        optimiser = torch.optim.SGD(parts, lr=rate, momentum=rule.momentum)
+    else:
+        optimiser = torch.optim.AdamW(parts, lr=rate)
+    average, step = 0, 0
+    for epoch in range(epochs):
+        order = np.random.default_rng([rule.seed, epoch]).permutation(len(y))
+        batches = -(-len(y) // rule.batch_size)
+        for batch in np.split(order, [len(y) * number // batches for number in range(1, batches)]):
+            loss = torch.nn.functional.cross_entropy(layer(torch.from_numpy(X[batch])), torch.from_numpy(y[batch]))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            step += 1
+            planes = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach().numpy()
+            average = average + 4 / (step + 3) * (planes - average)
+    return average
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize(("optimiser", "rate"), [("sgd", 0.5), ("adamw", 0.05)])
+def test_a_descent_is_that_of_torch(optimiser, rate, decay):
+    X, y = (part[:73] for part in unit_blobs(n=75))
+    # No batch may have equal classes: AdamW would blow up the rounding of a gradient that is zero.
+    rule = Rule(optimiser, 0.8, decay, batch_size=14, seed=3)
+    descent = Descent(X, y, 3, [np.arange(73)], [np.ones(73)], [rate], rule)
+    for _ in range(4):
+        descent.epoch()
+    assert descent.planes()[0, 0] == pytest.approx(by_torch(X, y, rule, rate, 4), abs=1e-5)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.integers(5, 60), min_size=1, max_size=4), st.integers(2, 4), st.integers(1, 70), st.integers(0, 10_000)
+)
+def test_descents_in_step_are_those_done_alone(sizes, classes, batch, seed):
+    """Groups of any sizes, weights and learning rates, also where some are done with an epoch before others."""
+    X, y = unit_blobs(classes, n=70, seed=seed)
+    generator, rates = np.random.default_rng(seed), (0.1, 1.0)
+    groups = [generator.permutation(70)[:size] for size in sizes]
+    weights = [generator.random(size) + 0.5 for size in sizes]
+    for optimiser in ("sgd", "adamw"):
+        rule = Rule(optimiser, 0.9, 1e-3, batch, seed)
+        together = Descent(X, y, classes, groups, weights, rates, rule)
+        alone = [[Descent(X, y, classes, [group], [weight], [rate], rule) for rate in rates]
+                 for group, weight in zip(groups, weights, strict=True)]  # fmt: skip
+        for _ in range(3):
+            for descent in (together, *itertools.chain(*alone)):
+                descent.epoch()
+        expected = np.array([[descent.planes()[0, 0] for descent in row] for row in alone])
+        assert together.planes() == pytest.approx(expected, abs=2e-3 if optimiser == "adamw" else 1e-4)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("shape", [(60, 100), (90, 12)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_out_of_fold_is_what_fitting_each_point_on_each_fold_gives(classes, shape, optimiser):
+    """In the eigenbasis or not; every epoch of one trajectory is the fit of so many epochs."""
+    X, y = unit_blobs(classes, *shape)
+    folds, head, told = folds_of(y), TorchLinear(optimiser=optimiser, batch_size=16), []
+    rates = (0.1, 1.0, 3.0) if optimiser == "sgd" else (0.003, 0.1)
+    points = list(ParameterGrid({"epochs": [1, 2, 7], "learning_rate": rates}))
+    found = head.out_of_fold(Eigenbasis(X), y, folds, points, told.append)
+    assert told == [len(folds) * (number + 1) for number in range(len(points))]
+    for point, out in zip(points, found.scores, strict=True):
+        for fold in folds:
+            alone = clone(head).set_params(**point).fit(X[fold.fitted], y[fold.fitted])
+            assert out[fold.held] == pytest.approx(scores(alone, X[fold.held]), abs=2e-3)
+
+
+def test_points_may_differ_in_anything():
+    X, y = unit_blobs(3, 60, 100)
+    folds, head = folds_of(y), TorchLinear()
+    points = [{"momentum": 0.0}, {"class_weight": {0: 3.0, 1: 1.0, 2: 1.0}, "epochs": 3}, {"epochs": 3}, {}]
+    found = head.out_of_fold(Eigenbasis(X), y, folds, points)
+    for point, out in zip(points, found.scores, strict=True):
+        alone = clone(head).set_params(**point).fit(X[folds[0].fitted], y[folds[0].fitted])
+        assert out[folds[0].held] == pytest.approx(scores(alone, X[folds[0].held]), abs=2e-3)
+
+
+def test_folds_that_are_trained_in_turns_are_trained_the_same(monkeypatch):
+    X, y = unit_blobs(3, 60, 100)
+    points, folds, told = [{"epochs": 2}, {"epochs": 5}], folds_of(y), []
+    together = TorchLinear().out_of_fold(Eigenbasis(X), y, folds, points)
+    monkeypatch.setattr(linear, "TOGETHER", 1)
+    in_turns = TorchLinear().out_of_fold(Eigenbasis(X), y, folds, points, told.append)
+    assert in_turns.scores == pytest.approx(together.scores, abs=1e-4)
+    assert told == list(range(1, 2 * len(folds) + 1))
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_the_number_of_threads_decides_nothing(optimiser):
+    import torch
+
+    X, y = unit_blobs(3, 200, 300)
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(TorchLinear(optimiser=optimiser, epochs=2).fit(X, y).coef_)
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert np.array_equal(*found)
+
+
+# Epochs
+
+
+def test_the_last_average_is_steadier_than_the_last_step():
+    """Why epochs can be chosen at all: the loss on new rows goes up and down less from one epoch to the next."""
+    X, y = load_digits(return_X_y=True)
+    X = normalize(X).astype(np.float32)
+    fitted, new = np.arange(600), np.arange(600, len(y))
+    descent = Descent(X, y, 10, [fitted], [np.ones(600)], [3.0], Rule())
+    losses = {"average": [], "planes": []}
+    for _ in range(24):
+        descent.epoch()
+        for name, values in losses.items():
+            planes = descent.state[name][0].numpy()
+            values.append(log_loss(y[new], softmax(X[new] @ planes[:, :-1].T + planes[:, -1], axis=1)))
+    rough = {name: np.abs(np.diff(values[8:], 2)).mean() for name, values in losses.items()}
+    assert rough["average"] < rough["planes"] / 10
+    assert min(losses["average"]) == pytest.approx(min(losses["planes"]), rel=0.02)
+
+
+def test_few_epochs_are_chosen_where_many_overfit(table):
+    """Noise in many dimensions: the loss of a fold turns, and the folds see it."""
+    embeddings = table((60, 60), dim=400, spread=12.0)
+    run = fit(embeddings, "torch-linear", folds=3).run
+    assert run.hyperparameters["epochs"] < max(HEADS["torch-linear"].grid["epochs"])
+    fixed = fit(embeddings, "torch-linear", folds=3, epochs=256).run
+    assert fixed.hyperparameters["epochs"] == 256
+    assert run.selection["log_loss"] < fixed.selection["log_loss"]
+
+
+def test_early_stopping_keeps_the_best_epoch_of_rows_that_it_held_out():
+    X, y = unit_blobs(3, 120, 300, spread=3.0)
+    said = []
+    head = TorchLinear(3.0, epochs=200, early_stopping=True, validation_fraction=0.25, n_iter_no_change=4)
+    head.fit(X, y, on_epoch=said.append)
+    losses = [epoch["held_loss"] for epoch in head.curves_]
+    assert head.n_iter_ == len(losses) == len(said) < 200
+    best = int(np.argmin(losses))
+    least = np.minimum.accumulate(losses)
+    assert [loss < before - head.tol for loss, before in zip(losses[-5:], least[-6:], strict=False)] == [True] + 4 * [
+        False
+    ]
+    _, held = train_test_split(np.arange(120), test_size=0.25, stratify=y, random_state=0)
+    assert log_loss(y[held], head.predict_proba(X[held])) == pytest.approx(losses[best], rel=1e-4)
+    assert all(re.match(LINE, line) for line in said)
+
+
+def test_without_early_stopping_all_epochs_are_run():
+    head = TorchLinear(epochs=40, n_iter_no_change=1).fit(*blobs())
+    assert head.n_iter_ == len(head.curves_) == 40
+
+
+# Going on, one batch after another
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_partial_fit_on_all_rows_is_one_epoch_of_fit(classes, optimiser):
+    X, y = unit_blobs(classes)
+    words = np.array(["b", "c", "a"])[y]
+    once, often = (TorchLinear(0.1, epochs=3, optimiser=optimiser) for _ in range(2))
+    once.fit(X, words)
+    for _ in range(3):
+        often.partial_fit(X, words, classes=np.unique(words))
+    assert np.array_equal(once.coef_, often.coef_)
+    assert np.array_equal(once.intercept_, often.intercept_)
+    assert often.n_iter_ == 3
+
+
+def test_partial_fit_learns_from_a_stream_and_goes_on_after_fit():
+    X, y = unit_blobs(3, n=600)
+    stream = TorchLinear()
+    for start in range(0, 500, 50):
+        stream.partial_fit(X[start : start + 50], y[start : start + 50], classes=[0, 1, 2])
+    assert stream.score(X[500:], y[500:]) > 0.9
+    fitted = TorchLinear(epochs=2).fit(X[:250], y[:250])
+    before = log_loss(y[500:], fitted.predict_proba(X[500:]))
+    for _ in range(3):
+        fitted.partial_fit(X[250:500], y[250:500])
+    assert fitted.n_iter_ == 5
+    assert log_loss(y[500:], fitted.predict_proba(X[500:])) < before
+    assert np.array_equal(fitted.fit(X, y).coef_, clone(fitted).fit(X, y).coef_), "fit begins anew"
+
+
+def test_partial_fit_says_what_it_needs():
+    X, y = blobs()
+    with pytest.raises(ValueError, match="classes must be passed"):
+        TorchLinear().partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"labels \[2\] are none of the classes"):
+        TorchLinear().partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="balanced"):
+        TorchLinear(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
+    head = TorchLinear().partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="first call"):
+        head.partial_fit(X, y, classes=[0, 1])
+
+
+# Class weights
+
+
+@pytest.mark.parametrize("kind", ["balanced", {"a": 5.0, "b": 1.0, "c": 0.5}])
+def test_class_weights_lead_to_the_optimum_that_scikit_learn_finds(kind):
+    X, y = unit_blobs(3, n=90, spread=3.0)
+    X, y = X[(y > 0) | (np.arange(90) % 3 == 0)], y[(y > 0) | (np.arange(90) % 3 == 0)]
+    words = np.array(["a", "b", "c"])[y]
+    decay = 0.02  # the mean loss with a penalty of decay / 2, as C times the sum of the losses
+    ours = TorchLinear(0.5, 2000, weight_decay=decay, batch_size=len(y), class_weight=kind).fit(X, words)
+    theirs = LogisticRegression(C=1 / (decay * len(y)), class_weight=kind, tol=1e-8, max_iter=5000).fit(X, words)
+    plain = LogisticRegression(C=1 / (decay * len(y)), tol=1e-8, max_iter=5000).fit(X, words)
+    assert ours.predict_proba(X) == pytest.approx(theirs.predict_proba(X), abs=2e-3)
+    assert np.abs(theirs.predict_proba(X) - plain.predict_proba(X)).max() > 0.05, "they matter"

@@ -5,7 +5,7 @@ import pytest
 from fakes import FakeBackbone, draw, noisy
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import transforms
 
 from fc7.cache import Store
@@ -102,3 +102,20 @@ def test_a_view_has_a_recipe_of_its_own(cache_dir):
     assert len(ids) == 3
     assert backbone.recipes_of(0) == backbone.recipes
     assert len(Store(backbone.recipes_of(2)[0])) == 0
+
+
+def test_a_mirrored_vector_is_the_mean_of_the_image_and_its_mirror_image(tmp_path, cache_dir):
+    names = ["a/0", "b/1", "a/2", "b/3"]
+    for number, name in enumerate(names):
+        noisy(tmp_path / "d" / f"{name}.png", (30 * number, 90, 60), number)
+        with Image.open(tmp_path / "d" / f"{name}.png") as image:
+            ImageOps.mirror(image).save(tmp_path / "d" / f"{name}-mirrored.png")
+    manifest = read_manifest(tmp_path / "d")
+    plain = extract(manifest, FakeBackbone(crop=24, dtype="float32"), cache=cache_dir)
+    both = extract(manifest, FakeBackbone(crop=24, dtype="float32", mirror=True), cache=cache_dir)
+    row = {path: number for number, path in enumerate(plain.paths)}
+    for name in names:
+        one, other = row[f"{name}.png"], row[f"{name}-mirrored.png"]
+        mean = (plain.vectors[one] + plain.vectors[other]) / 2
+        assert np.abs(plain.vectors[one] - plain.vectors[other]).max() > 1e-3
+        np.testing.assert_allclose(both.vectors[[one, other]], [mean, mean], atol=1e-6)

@@ -24,9 +24,12 @@ class Counting(FakeBackbone):
             self.recipes = (recipe,)
         self.images = 0
 
-    def forward(self, batch):
+    def embed(self, batch):
         with self.counting:
             self.images += int(batch.any(axis=(1, 2, 3)).sum())
+        return super().embed(batch)
+
+    def forward(self, batch):
         vectors = super().forward(batch)[0]
         return [vectors if self.recipes[0].dim == 12 else np.tile(vectors, 2)[:, : self.recipes[0].dim]]
 
@@ -118,6 +121,7 @@ def test_each_field_of_the_recipe_is_a_full_miss_and_nothing_else_is(tmp_path, f
         "dim": 16,
         "weights": "0" * 64,
         "decode": "exact-0",
+        "mirror": True,
         "precision": "bf16",
         "dtype": "float32",
     }

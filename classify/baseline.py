@@ -1,0 +1,36 @@
+"""The baseline: the shares of the classes, whatever the image."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.dummy import DummyClassifier
+
+from .bank import Fold, OutOfFold, Point, Tell, silent
+from .eigenbasis import Eigenbasis
+from .scores import from_probability
+from .splits import Positions
+
+
+class Baseline(DummyClassifier):
+    """``DummyClassifier`` with the methods of the bank: it looks at no row."""
+
+    def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
+        super().__init__(strategy=strategy, random_state=random_state, constant=constant)
+
+    def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
+        """Count the labels ``(n,)``."""
+        self.fit(np.zeros((len(basis), 1)), y)
+        self.n_features_in_ = basis.dim
+        return self
+
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+    ) -> OutOfFold:
+        """See :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        for number, fold in enumerate(folds):
+            found.scores[:, fold.held] = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))
+            tell((number + 1) * len(points))
+        return found

@@ -1,0 +1,57 @@
+"""Joint embeddings: those of several backbones or layers, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cache.embeddings import Embeddings
+from ..cache.recipe import AND, JointRecipe
+from ..cache.stored import StoredVectors
+from ..errors import DataError, UsageError
+from .unit_rows import unit
+
+
+def join(tables: Sequence[Embeddings]) -> Embeddings:
+    """Return one table whose rows are those of several, each of unit length, one after the other.
+
+    None of them outweighs another by its scale; the rows are float32.
+
+    Raises
+    ------
+    DataError
+        They are not of the same images in the same order, or do not have the same number of views.
+    UsageError
+        Some stay on disk.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        if not np.array_equal(table.sha256, first.sha256) or len(table.views) != len(first.views):
+            raise DataError(
+                f"Only embeddings of the same images can be put side by side: {first.recipe.backbone} has {len(first)} "
+                f"images in {1 + len(first.views)} views, {table.recipe.backbone} {len(table)} in "
+                f"{1 + len(table.views)}."
+            )
+    if any(isinstance(table.vectors, StoredVectors) for table in tables):
+        raise UsageError("Embeddings that stay on disk cannot be put side by side. Raise --max-ram.")
+    for source in (table.weights_source for table in tables):
+        if AND in source:
+            raise UsageError(f"The weights {source} have {AND!r} in their name; rename the file.")
+    views = zip(*(table.views for table in tables), strict=True)
+    return replace(
+        first,
+        vectors=side_by_side([table.vectors[:] for table in tables]),
+        views=tuple(side_by_side([view[:] for view in parts]) for parts in views),
+        recipe=JointRecipe(tuple(part for table in tables for part in table.recipe.parts)),
+        weights_source=AND.join(table.weights_source for table in tables),
+        seconds=sum(table.seconds for table in tables),
+    )
+
+
+def side_by_side(rows: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return rows beside rows, ``(n, d1 + d2 + ...)`` float32, each part of unit length; one part as it is."""
+    if len(rows) == 1:
+        return rows[0]
+    return np.hstack([unit(part.astype(np.float32)) for part in rows])

@@ -1,0 +1,49 @@
+"""The multi-layer perceptron: scikit-learn's, small and quick, with class weights."""
+
+from typing import Any, Self
+
+import numpy.typing as npt
+from sklearn.neural_network import MLPClassifier
+from sklearn.utils.class_weight import compute_sample_weight
+
+from .bank import ClassWeight
+
+
+class Mlp(MLPClassifier):
+    """``MLPClassifier``, small and quick, with class weights where the installed scikit-learn takes weights of rows.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, alpha, learning_rate_init, tol, max_iter, n_iter_no_change, random_state
+        As in scikit-learn.
+    class_weight
+        None, ``balanced``, or a dict by label.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: tuple[int, ...] = (32,),
+        alpha: float = 1e-4,
+        learning_rate_init: float = 0.01,
+        tol: float = 1e-3,
+        max_iter: int = 1000,
+        n_iter_no_change: int = 10,
+        class_weight: ClassWeight = None,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            alpha=alpha,
+            learning_rate_init=learning_rate_init,
+            tol=tol,
+            max_iter=max_iter,
+            n_iter_no_change=n_iter_no_change,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Fit on ``X`` ``(n, d)`` and labels ``(n,)``."""
+        weights = {} if self.class_weight is None else {"sample_weight": compute_sample_weight(self.class_weight, y)}
+        super().fit(X, y, **weights)
+        return self

@@ -1,0 +1,82 @@
+"""The naive Bayes head: scikit-learn's, with a grid of smoothings answered from sums by class."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.naive_bayes import GaussianNB
+from sklearn.utils.class_weight import compute_sample_weight
+
+from .bank import ClassWeight, Fold, OutOfFold, Point, Tell, class_weights, silent
+from .eigenbasis import Eigenbasis
+from .scores import from_probability
+from .splits import Positions
+from .sums import ClassSums, Floats
+
+ROUNDING = 1e-12  # of squared numbers: what the spread of equal ones may come to
+
+
+class NaiveBayes(GaussianNB):
+    """``GaussianNB`` with the methods of the bank and class weights.
+
+    Parameters
+    ----------
+    priors, var_smoothing
+        As in scikit-learn.
+    class_weight
+        The prior of a class is this times its number of rows: none, ``balanced`` (equal priors), or a dict by label.
+        Not for `partial_fit`.
+    """
+
+    def __init__(
+        self, *, priors: npt.ArrayLike | None = None, var_smoothing: float = 1e-9, class_weight: ClassWeight = None
+    ) -> None:
+        super().__init__(priors=priors, var_smoothing=var_smoothing)
+        self.class_weight = class_weight
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
+        """Fit on ``X`` ``(n, d)``, labels ``(n,)`` and weights ``(n,)``, which those of the classes multiply."""
+        if self.class_weight is not None:
+            own = compute_sample_weight(self.class_weight, y)
+            sample_weight = own if sample_weight is None else own * np.asarray(sample_weight)
+        super().fit(X, y, sample_weight)
+        return self
+
+    def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
+        """Fit on prepared rows and labels ``(n,)``."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.n_features_in_ = basis.dim
+        return self._take(basis.class_sums(codes, np.arange(len(basis))), class_weights(self.class_weight, y))
+
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+    ) -> OutOfFold:
+        """Sum up each fold once; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        for number, fold in enumerate(folds):
+            sums = basis.class_sums(y, fold.fitted)
+            fitted = []
+            for point in points:
+                head = type(self)(**(self.get_params() | dict(point)))
+                head.classes_, head.n_features_in_ = np.arange(len(sums.counts)), basis.dim
+                fitted.append(head._take(sums, class_weights(head.class_weight, y[fold.fitted])))
+            for places, rows in basis.blocks(fold.held):
+                for place, head in enumerate(fitted):
+                    found.scores[place, places] = from_probability(head.predict_proba(rows))
+            tell((number + 1) * len(points))
+        return found
+
+    def _take(self, sums: ClassSums, weights: Floats | None) -> Self:
+        """Set what scikit-learn's fit would."""
+        total, squares = sums.mean, sums.squares.sum(axis=0) / sums.n
+        spread = float(np.maximum(squares - total**2, 0).max())
+        if not spread > ROUNDING * float(squares.max()):
+            raise ValueError(f"no column differs between {sums.n:.0f} rows: there is no spread to measure. Add images.")
+        self.epsilon_ = self.var_smoothing * spread
+        self.theta_ = sums.means
+        self.var_ = np.maximum(sums.squares / sums.counts[:, None] - sums.means**2, 0) + self.epsilon_
+        self.class_count_ = sums.counts if weights is None else sums.counts * weights
+        shares = self.class_count_ / self.class_count_.sum()
+        self.class_prior_ = shares if self.priors is None else np.asarray(self.priors)
+        return self

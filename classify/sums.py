@@ -1,0 +1,90 @@
+"""Sums over rows by class: all that centroids and naive Bayes know of them, and with second moments ridge and LDA.
+
+Sums of disjoint rows add up, so that rows may come in any order and from anywhere.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg.blas import dsyrk
+
+from .splits import Positions
+
+Floats = npt.NDArray[np.float64]
+PART = 512  # rows of a moment that are worked on at once
+
+Block = tuple[Positions, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Counts ``(classes,)``, sums of rows and of their squares ``(classes, d)``."""
+
+    counts: Floats
+    sums: Floats
+    squares: Floats
+
+    @classmethod
+    def over(cls, blocks: Iterable[Block], y: Positions, classes: int, dim: int) -> Self:
+        """Sum up blocks of rows; ``y`` are the codes of all rows, by position."""
+        found = cls(np.zeros(classes), np.zeros((classes, dim)), np.zeros((classes, dim)))
+        for places, rows in blocks:
+            member = np.zeros((classes, len(rows)))
+            member[y[places], np.arange(len(rows))] = 1
+            wide = rows.astype(np.float64)
+            found.counts[:] += member.sum(axis=1)
+            found.sums[:] += member @ wide
+            found.squares[:] += member @ np.square(wide, out=wide)
+        return found
+
+    def __sub__(self, other: "ClassSums") -> "ClassSums":
+        """Leave rows out."""
+        return ClassSums(self.counts - other.counts, self.sums - other.sums, self.squares - other.squares)
+
+    def weighted(self, weights: Floats) -> "ClassSums":
+        """Return the sums of rows that count as much as their class does, ``(classes,)``."""
+        column = weights[:, None]
+        return ClassSums(self.counts * weights, self.sums * column, self.squares * column)
+
+    @property
+    def n(self) -> float:
+        """The number of rows."""
+        return float(self.counts.sum())
+
+    @cached_property
+    def means(self) -> Floats:
+        """Of the classes, ``(classes, d)``."""
+        return np.asarray(self.sums / self.counts[:, None])
+
+    @property
+    def mean(self) -> Floats:
+        """Of all rows, ``(d,)``."""
+        return np.asarray(self.sums.sum(axis=0) / self.n)
+
+
+def take_out(moment: Floats, rows: Floats, weights: Floats) -> Floats:
+    """Subtract from a second moment, in place, that of a few weighted rows ``(k, d)``."""
+    heavy = rows * weights[:, None]
+    for first in range(0, len(moment), PART):
+        moment[first : first + PART] -= heavy[:, first : first + PART].T @ rows
+    return moment
+
+
+def second_moment(blocks: Iterable[Block], dim: int) -> Floats:
+    """Return the sum of outer products of rows with themselves, ``(d, d)``.
+
+    BLAS adds each block's to one triangle, in place: there is never a second matrix of that size.
+    """
+    found = np.zeros((dim, dim), order="F")
+    for _, rows in blocks:
+        found = dsyrk(1.0, rows.astype(np.float64).T, beta=1.0, c=found, lower=1, overwrite_c=1)
+    for first in range(0, dim, PART):
+        part = found[first : first + PART, : first + PART]
+        corner = part[:, first:]
+        corner += np.tril(corner, -1).T - np.triu(corner, 1)
+        found[:first, first : first + PART] = part[:, :first].T
+    return np.asarray(found.T)
