@@ -1,5 +1,6 @@
 """The classify room: from cached embeddings to fitted heads, comparisons and predictions."""
 
+from .audit import Audit, audit
 from .bundle import Bundle
 from .compare import compare
 from .fit import Fitted, fit
@@ -10,11 +11,13 @@ from .transformer import EmbeddingTransformer
 from .verdict import choose
 
 __all__ = [
+    "Audit",
     "Bundle",
     "EmbeddingTransformer",
     "Fitted",
     "Prediction",
     "Run",
+    "audit",
     "choose",
     "compare",
     "fit",

@@ -104,7 +104,7 @@ def compare(
         runs = _with_curve(runs, made, study)
     added = [study.save(read_results(path, name, runs[0])) for name, path in (add or {}).items()]
     if images is not None and study.folder:
-        write_thumbnails(runs[0], images, study.folder / FOLDER, progress=progress)
+        write_thumbnails(runs[0].paths, images, study.folder / FOLDER, progress=progress)
     return runs + ranked(added)
 
 

@@ -83,7 +83,7 @@ class Bench:
         self.weights = _by_position(class_weight, embeddings.classes)
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
-        _require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
+        require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
     def prepare(self) -> None:
         """Compute what heads of the bank share, before it is handed to several processes."""
@@ -351,7 +351,14 @@ def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeig
     return {classes.index(name): float(weight) for name, weight in class_weight.items()}
 
 
-def _require_finite(embeddings: Embeddings, rows: Positions) -> None:
+def require_finite(embeddings: Embeddings, rows: Positions) -> None:
+    """Refuse rows that hold numbers that are not finite.
+
+    Raises
+    ------
+    DataError
+        The message has how many, and the path of the first.
+    """
     for vectors in (embeddings.vectors, *embeddings.views):
         parts = [some[~np.isfinite(vectors[some]).all(axis=1)] for some in chunks(vectors, rows)]
         odd = np.concatenate(parts)

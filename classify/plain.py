@@ -1,7 +1,10 @@
 """Text from records made fit to show: whatever a file or class is called, it stays one line of text."""
 
+import csv
+import io
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -9,6 +12,8 @@ from typing import Any
 _REORDER = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # An absolute path inside other words: after the start, a space, a quote or "file:", but not the // of a URL.
 _FOLDERS = re.compile(r"""(?:(?<=^)|(?<=[\s"'(=,:]))(?:[A-Za-z]:[\\/]|/(?!/)|\\\\|~/)(?:[^\\/\s"'<>|:]+[\\/])*""")
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def shown(text: str) -> str:
@@ -58,6 +63,26 @@ def value(item: Any) -> str:
 def pairs(items: dict[str, Any]) -> str:
     """Return ``C = 1, solver = lbfgs``."""
     return ", ".join(f"{without_folders(str(name))} = {value(item)}" for name, item in items.items())
+
+
+def csv_lines(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return csv that a spreadsheet will not execute: a header, then a line per row; what a row lacks is empty.
+
+    >>> print(csv_lines(["path", "score"], [{"path": "=1+1", "score": -1}]), end="")
+    path,score
+    '=1+1,-1
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows({name: _cell(item) for name, item in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(item: Any) -> Any:
+    """Return a csv cell; text that a spreadsheet would take for a formula gets an apostrophe, numbers stay numbers."""
+    text = shown(item) if isinstance(item, str) else item
+    return f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
 
 
 def _hides(letter: str) -> bool:

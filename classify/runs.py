@@ -98,6 +98,11 @@ class Run:
         """Whether another tool made the predictions: nothing is known of their cost or of how they were chosen."""
         return bool(self.recipe["backbone"] == ELSEWHERE)
 
+    @property
+    def paths(self) -> dict[str, str]:
+        """The paths of the predicted images, by key."""
+        return dict(zip(self.predictions["key"], self.predictions["path"], strict=True))
+
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
         """Which images were predicted rightly, ``(n,)``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
@@ -31,13 +32,25 @@ SMALL = 2000  # rows that one thread fits as fast as several, and the most in a 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Hyper-parameters chosen by log loss over out-of-fold predictions of the fitted rows."""
+    """Hyper-parameters chosen by log loss over out-of-fold predictions of the fitted rows.
+
+    Attributes
+    ----------
+    scores
+        Those predictions, ``(fitted rows, classes)``, before they are divided by the temperature.
+    """
 
     hyperparameters: dict[str, Any]
     temperature: float
     log_loss: float
     accuracy: float
     converged: bool
+    scores: npt.NDArray[np.float64]
+
+    @property
+    def probability(self) -> npt.NDArray[np.float64]:
+        """What the folds that did not fit an image say of it, ``(fitted rows, classes)``."""
+        return np.asarray(softmax(self.scores / self.temperature, axis=1))
 
 
 class Room:
@@ -117,7 +130,7 @@ class Station:
             temperature, log_loss = find_temperature(out, self.y)
             if best is None or log_loss < best.log_loss:
                 accuracy = float((out.argmax(axis=1) == self.y).mean())
-                best = Chosen(_plain(point), temperature, log_loss, accuracy, bool(converged))
+                best = Chosen(_plain(point), temperature, log_loss, accuracy, bool(converged), out)
         if best is None:
             raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return best

@@ -1,10 +1,10 @@
-"""Thumbnails: small upright copies of the evaluated images, beside the records, for the report's gallery."""
+"""Thumbnails: small upright copies of images, for the galleries of pages; of evaluated ones, beside the records."""
 
 import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,29 +12,31 @@ from ..errors import ImageRejected
 from ..extract.decode import decode, read_image_bytes
 from ..extract.progress import Progress, silent
 from .gallery import EDGE
-from .runs import Run
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "thumbnails"  # beside the records, where the report looks
 
 
-def write_thumbnails(run: Run, images: Path | str, folder: Path | str, *, progress: Progress = silent) -> int:
-    """Write ``<key>.jpg`` for the images that a run predicted, and return how many were written.
+def write_thumbnails(
+    paths: Mapping[str, str], images: Path | str, folder: Path | str, *, progress: Progress = silent
+) -> int:
+    """Write ``<key>.jpg`` for images, and return how many were written.
 
-    Those that are there are left alone. An image that is gone, or is not the one that was predicted, has none: the
-    report then shows its name. Nothing here is fatal.
+    Those that are there are left alone. An image that is gone, or is no longer the one of its key, has none: a page
+    then shows its name. Nothing here is fatal.
 
     Parameters
     ----------
+    paths
+        By the first 16 hex digits of the image's sha256.
     images
-        The folder that the paths in the record are relative to.
+        The folder that the paths are relative to.
     folder
         Where the thumbnails go.
     """
     folder, root = Path(folder), Path(images)
-    columns = zip(run.predictions["key"], run.predictions["path"], strict=True)
-    lacking = {key: path for key, path in columns if not (folder / f"{key}.jpg").exists()}
+    lacking = {key: path for key, path in paths.items() if not (folder / f"{key}.jpg").exists()}
     if not lacking:
         return 0
     failed: list[str] = []
@@ -59,7 +61,7 @@ def _write(key: str, source: Path, target: Path) -> str:
     try:
         data = read_image_bytes(source)
         if not hashlib.sha256(data).hexdigest().startswith(key):
-            return "no longer the image that was predicted"
+            return "no longer the image that was embedded"
         image = decode(data)
         image.thumbnail((EDGE, EDGE))
         image.info.clear()  # Pillow would write the comment and the colour profile again

@@ -1,4 +1,4 @@
-"""The verbs of this room: fit, finetune, compare, report, predict, demo. Each returns an answer; cli.py prints it."""
+"""The verbs of this room, from fit to audit and demo. Each returns an answer; cli.py prints it."""
 
 import argparse
 import csv
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.embeddings import Embeddings
-from ..errors import UsageError
+from ..errors import LeakageError, UsageError
 from ..extract import options
 from ..extract.embed import fill, hashed, read
 from ..extract.manifest import read_manifest
@@ -19,6 +19,9 @@ from ..extract.progress import Progress
 from ..extract.terminal import Answer, plain, table
 from ..extract.verbs import describe
 from ..extract.weights import whereabouts
+from .audit import audit, check_options
+from .audit_page import write_audit
+from .audit_tables import audit_csv, audit_text, leak_line
 from .bundle import Bundle
 from .compare import compare
 from .demo import demo
@@ -26,8 +29,9 @@ from .fit import fit
 from .heads import find_head, find_heads
 from .imports import sources
 from .joint import join
+from .page import sizes, write
 from .predict import Prediction, predict
-from .report import publish, sizes
+from .report import publish
 from .runs import Run
 from .splits import protocol
 from .stats import compare_pairs
@@ -46,6 +50,9 @@ _HEADS = (
 )
 _CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"
 _MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
+_THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
+_NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
+_TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
 
@@ -136,8 +143,7 @@ def run_report(arguments: Arguments, progress: Progress) -> Answer:
     files = {"html": arguments.output, "markdown_file": arguments.markdown, "csv_file": arguments.csv}
     runs, written = publish(arguments.records, **files)
     said = findings(runs)
-    files_written = [{"file": str(file), "bytes": file.stat().st_size} for file in written]
-    payload = {"runs": len(runs), "verdict": said, "written": files_written}
+    payload = {"runs": len(runs), "verdict": said, "written": _written(written)}
     return Answer(payload, "\n".join(map(plain, [said[0], *sizes(written)])))
 
 
@@ -156,6 +162,40 @@ def run_predict(arguments: Arguments, progress: Progress) -> Answer:
     found = predict(bundle, arguments.images, progress=progress, **settings)
     code = 0 if any(one.label for one in found) else 1
     return Answer({"predictions": [one.to_dict() for one in found]}, _predictions(found), code)
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """Add the options of audit."""
+    options.add_data(parser, "as for extract, or an exported .h5")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page with the pictures")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one row per finding")
+    parser.add_argument("--top", type=whole_number, default=20, metavar="N", help=_TOP)
+    parser.add_argument("--head", metavar="NAME", help="what judges the labels, out-of-fold (default: logreg)")
+    parser.add_argument("--threshold", type=float, metavar="X", help=_THRESHOLD)
+    parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
+    parser.add_argument("--folds", type=int, metavar="N", help="to judge labels in (default: 5)")
+    options.add_seed(parser)
+    options.add_backbone(parser)
+    parser.set_defaults(max_ram=None, concatenate=False)  # every image is compared with all others, in memory
+
+
+def run_audit(arguments: Arguments, progress: Progress) -> Answer:
+    """Look for what is wrong with a data set."""
+    settings = given(arguments, "head", "threshold", "neighbours", "folds")
+    check_options(**settings)
+    rows = _embeddings(arguments, progress, only=True, sound=False)[0]
+    found = audit(rows, random_state=arguments.random_state, progress=progress, **settings)
+    images = _images(arguments.data)
+    written = []
+    if arguments.output:
+        written.append(write_audit(found, arguments.output, images, top=arguments.top, progress=progress))
+    if arguments.csv:
+        written.append(write(arguments.csv, audit_csv(found)))
+    if found.leaks:
+        logger.error("fc7: %s", plain(leak_line(found.leaks, allowed=arguments.allow_leakage)))
+    code = LeakageError.exit_code if found.leaks and not arguments.allow_leakage else 0
+    said = [audit_text(found, arguments.top), "\n".join(map(plain, sizes(written)))]
+    return Answer(found.to_dict() | {"written": _written(written)}, "\n\n".join(filter(None, said)), code)
 
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
@@ -243,10 +283,12 @@ def _arms(text: str) -> list[str]:
     return arms
 
 
-def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False) -> list[Embeddings]:
+def _embeddings(
+    arguments: Arguments, progress: Progress, *, only: bool = False, sound: bool = True
+) -> list[Embeddings]:
     """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
 
-    What is wrong with the data set is said before anything is computed.
+    What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
     """
     if arguments.data.suffix == ".h5" and arguments.data.is_file():
         options.refuse_backbone(arguments)
@@ -254,8 +296,9 @@ def _embeddings(arguments: Arguments, progress: Progress, *, only: bool = False)
             raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
         return [Embeddings.from_h5(arguments.data)]
     manifest = read_manifest(arguments.data)
-    settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
-    protocol(hashed(manifest, cache=arguments.cache), **settings)
+    if sound:
+        settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
+        protocol(hashed(manifest, cache=arguments.cache), **settings)
     found = options.backbones(arguments, progress)
     if only:
         options.only(found)
@@ -310,6 +353,10 @@ def _finetuned(
                 logger.info("Wrote %s", plain(str(tuned.save(arguments.output))))
             runs.append(tuned.run)
     return runs
+
+
+def _written(files: Sequence[Path]) -> list[dict[str, Any]]:
+    return [{"file": str(file), "bytes": file.stat().st_size} for file in files]
 
 
 def _lines(runs: Sequence[Run]) -> str:

@@ -74,6 +74,11 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on", choices=("val", "test"), help=_ON)
     parser.add_argument("--cross-validate", type=whole_number, metavar="N", help=_CROSS)
     parser.add_argument("--epochs", type=whole_number, metavar="N", help="for whatever has epochs")
+    add_seed(parser)
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add the seed, and whether an image may be on both sides of a split."""
     parser.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
     parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
 

@@ -2,9 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from fc7.classify.audit import audit
+from fc7.classify.audit_page import write_audit
 from fc7.classify.report import report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'fc7[dev]'")
@@ -84,6 +88,30 @@ def test_nothing_scrolls_sideways(browser, page, pixels, colours):
         .filter(e => !e.closest('.scroll, .skip, svg') && e.getBoundingClientRect().right > innerWidth + 1)
         .map(e => e.outerHTML.slice(0, 80))"""
     assert browser.execute_script(script) == []
+
+
+@pytest.fixture(scope="module")
+def audit_page(table, tmp_path_factory):
+    """An audit with findings of every kind, under names that no line has room for or that are hostile."""
+    keys = list(range(60))
+    keys[1], keys[29], keys[33] = keys[0], keys[2], keys[3]
+    embeddings = table((30, 30), val=5, keys=keys, spread=3.0)
+    names = [f"{HOSTILE[row % 4]}{'x' * 90}{row}.jpg" for row in range(60)]
+    found = audit(replace(embeddings, paths=np.array(names)), threshold=0.7)
+    assert all(found.counts[name] for name in ("leaks", "conflicts", "duplicates", "near_duplicates", "labels"))
+    return write_audit(found, tmp_path_factory.mktemp("audit") / "audit.html").as_uri()
+
+
+@pytest.mark.parametrize("pixels", [320, 390, 768, 1280])
+def test_the_page_of_an_audit(browser, audit_page, pixels):
+    width(browser, pixels)
+    browser.get_log("browser")
+    browser.get(audit_page)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return window.pwned") is None
+    assert browser.execute_script("return document.scripts.length") == 2
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= pixels
+    assert "Suspected labels" in browser.find_element("tag name", "main").text
 
 
 def test_dark_is_dark(browser, page):

@@ -30,7 +30,7 @@ def photos(tmp_path, made_up):
 
 def test_one_per_image_at_most_96_pixels(photos):
     run, root, folder = photos
-    assert write_thumbnails(run, root, folder) == 4
+    assert write_thumbnails(run.paths, root, folder) == 4
     assert {path.name for path in folder.iterdir()} == {f"{key}.jpg" for key in run.predictions["key"]}
     for path in folder.iterdir():
         with Image.open(path) as image:
@@ -44,7 +44,7 @@ def test_upright_and_without_metadata(tmp_path, made_up):
     path = draw(tmp_path / "a.jpg", (200, 0, 0), (40, 20), exif=exif, comment=b"secret comment")
     run = made_up([True], paths=["a.jpg"])
     run.predictions["key"][0] = key = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    write_thumbnails(run, tmp_path, tmp_path / "t")
+    write_thumbnails(run.paths, tmp_path, tmp_path / "t")
     made = tmp_path / "t" / f"{key}.jpg"
     with Image.open(made) as image:
         assert image.size == (20, 40), "turned, and not enlarged"
@@ -53,16 +53,16 @@ def test_upright_and_without_metadata(tmp_path, made_up):
 
 def test_those_that_are_there_are_left_alone(photos):
     run, root, folder = photos
-    write_thumbnails(run, root, folder)
+    write_thumbnails(run.paths, root, folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     first = next(iter(sorted(folder.iterdir())))
     first.unlink()
-    assert write_thumbnails(run, root, folder) == 1
+    assert write_thumbnails(run.paths, root, folder) == 1
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name: after[name] for name in before if name != first.name} == {
         name: time for name, time in before.items() if name != first.name
     }
-    assert write_thumbnails(run, root / "gone", folder) == 0
+    assert write_thumbnails(run.paths, root / "gone", folder) == 0
 
 
 def test_what_cannot_be_read_is_counted_and_not_fatal(photos, caplog):
@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_counted_and_not_fatal(photos, caplog):
     (root / run.predictions["path"][0]).unlink()
     (root / run.predictions["path"][1]).write_bytes(b"another file")
     with caplog.at_level(logging.WARNING):
-        assert write_thumbnails(run, root, folder) == 2
+        assert write_thumbnails(run.paths, root, folder) == 2
     (said,) = caplog.messages
     assert said.startswith(f"2 images have no thumbnail; the first: {run.predictions['path'][0]}: No such file")
     assert len(list(folder.iterdir())) == 2, "no temporary file stays"
@@ -80,7 +80,7 @@ def test_a_damaged_image_has_none(tmp_path, made_up, caplog):
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff no image")
     run = made_up([True], paths=["a.jpg"])
     run.predictions["key"][0] = hashlib.sha256((tmp_path / "a.jpg").read_bytes()).hexdigest()[:16]
-    assert write_thumbnails(run, tmp_path, tmp_path / "t") == 0
+    assert write_thumbnails(run.paths, tmp_path, tmp_path / "t") == 0
     assert "a.jpg" in caplog.text
 
 
@@ -94,14 +94,14 @@ def test_a_folder_that_cannot_be_written_is_not_fatal(photos, caplog, kind):
         pytest.skip("root may write everywhere")
     else:
         folder.mkdir(mode=0o500)
-    assert write_thumbnails(run, root, folder) == 0
+    assert write_thumbnails(run.paths, root, folder) == 0
     assert "4 images have no thumbnail" in caplog.text
 
 
 def test_progress_is_told(photos):
     run, root, folder = photos
     told = []
-    write_thumbnails(run, root, folder, progress=lambda stage, done, total: told.append((stage, done, total)))
+    write_thumbnails(run.paths, root, folder, progress=lambda stage, done, total: told.append((stage, done, total)))
     assert told == [("thumbnails", done, 4) for done in range(1, 5)]
 
 

@@ -29,15 +29,17 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   });
 }
 const filter = document.getElementById("filter");
-const rows = [...document.querySelectorAll("#runs-table tbody tr")];
-const matching = document.getElementById("matching");
-filter.closest(".tools").hidden = rows.length < 2;
-filter.addEventListener("input", () => {
-  const words = filter.value.toLocaleLowerCase().split(/\s+/);
-  for (const row of rows) {
-    const text = row.textContent.toLocaleLowerCase();
-    row.hidden = !words.every((word) => text.includes(word));
-  }
-  const left = rows.filter((row) => !row.hidden).length;
-  matching.textContent = left === rows.length ? "" : `${left} of ${rows.length} runs`;
-});
+if (filter) {
+  const rows = [...document.querySelectorAll("#runs-table tbody tr")];
+  const matching = document.getElementById("matching");
+  filter.closest(".tools").hidden = rows.length < 2;
+  filter.addEventListener("input", () => {
+    const words = filter.value.toLocaleLowerCase().split(/\s+/);
+    for (const row of rows) {
+      const text = row.textContent.toLocaleLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+    }
+    const left = rows.filter((row) => !row.hidden).length;
+    matching.textContent = left === rows.length ? "" : `${left} of ${rows.length} runs`;
+  });
+}

@@ -1,0 +1,321 @@
+"""Audit: what is wrong with a data set, before any figure measured on it is believed."""
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import ParameterGrid
+
+from ..cache.embeddings import Embeddings, Rows
+from ..errors import DataError, UsageError
+from ..extract.progress import Progress, silent
+from .findings import Image, Outlier, Pair, Suspect
+from .fit import require_finite
+from .heads import Head, find_head
+from .nearest import Nearest, nearest
+from .splits import Positions, Protocol
+from .station import Chosen, Station, threads
+from .suspects import off_diagonal, self_confidence
+
+KEPT = 20  # nearest images looked at per image, so that many alike cost no more than few
+REPEATS = 3  # cuts into folds whose probabilities are averaged, so that a ranking does not hang on one of them
+FAR = 3.5  # median absolute deviations above the median (Iglewicz and Hoaglin 1993)
+NEAR = 0.5  # of the median distance to the k-th nearest image
+_ROUNDING = 1e-4  # of a distance between equal float16 embeddings
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found, the worst first in every list, and by which rule.
+
+    Attributes
+    ----------
+    images
+        What was audited.
+    duplicates
+        Copies by their bytes, each with the first of its kind.
+    groups
+        Groups of the manifest that are in two splits, an image of each.
+    near_duplicates
+        Pairs whose cosine is not below ``settings["threshold"]``; those across splits first, then those whose labels
+        differ. Of an image that resembles more than 20 others, the 20 nearest.
+    outliers
+        Images whose distance to the k-th nearest is above ``settings["outlier_distance"]``.
+    suspects
+        By their self-confidence, the least first.
+    settings
+        ``threshold``, ``neighbours``, ``outlier_distance``, ``head``, ``hyperparameters`` (one per cut into folds),
+        ``folds``, ``repeats``, ``judged`` images and the out-of-fold ``accuracy`` on their labels.
+    notes
+        What was not judged, and why.
+    """
+
+    images: Embeddings
+    duplicates: list[Pair]
+    groups: list[Pair]
+    near_duplicates: list[Pair]
+    outliers: list[Outlier]
+    suspects: list[Suspect]
+    settings: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def leaks(self) -> list[Pair]:
+        """What ``fit`` and ``compare`` refuse: the same bytes, or one group, in two splits."""
+        return [pair for pair in [*self.duplicates, *self.groups] if pair.across_splits]
+
+    @property
+    def conflicts(self) -> list[Pair]:
+        """Copies that are labelled differently."""
+        return [pair for pair in self.duplicates if pair.labels_differ]
+
+    @property
+    def findings(self) -> list[Pair | Outlier | Suspect]:
+        """Every finding once."""
+        return [*self.duplicates, *self.groups, *self.near_duplicates, *self.outliers, *self.suspects]
+
+    @property
+    def lists(self) -> dict[str, Sequence[Pair | Outlier | Suspect]]:
+        """The findings by what was looked for; a copy in two splits is among the leaks and among the duplicates."""
+        return {
+            "leaks": self.leaks,
+            "conflicts": self.conflicts,
+            "duplicates": self.duplicates,
+            "near_duplicates": self.near_duplicates,
+            "outliers": self.outliers,
+            "labels": self.suspects,
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are in each of the lists."""
+        return {name: len(found) for name, found in self.lists.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "data": self.images.name,
+            "images": len(self.images),
+            "classes": dict(Counter(self.images.labels.tolist())),
+            "splits": dict(Counter(split for split in self.images.split.tolist() if split)),
+            "backbone": self.images.recipe.backbone,
+            "layer": self.images.recipe.layer,
+            "counts": self.counts,
+            "settings": self.settings,
+            "notes": self.notes,
+            **{name: [one.to_dict() for one in found] for name, found in self.lists.items()},
+        }
+
+
+def audit(
+    embeddings: Embeddings,
+    *,
+    head: str | Head | BaseEstimator = "logreg",
+    threshold: float | None = None,
+    neighbours: int = 5,
+    folds: int = 5,
+    random_state: int = 0,
+    progress: Progress = silent,
+) -> Audit:
+    """Look for copies, near-duplicates, outliers and wrong labels in all splits of a data set together.
+
+    Parameters
+    ----------
+    embeddings
+        Anything: copies across splits and with two labels are reported, not refused.
+    head
+        As for :func:`fc7.classify.fit`. It says which labels look wrong, out-of-fold: of every image by heads fitted on
+        the other folds, copies and groups together, hyper-parameters chosen by log loss over the folds, averaged over
+        three cuts.
+    threshold
+        Least cosine of a near-duplicate. By default half as far away as the k-th nearest image usually is,
+        ``1 - median / 2`` over the data set, because cosines mean other things in every backbone and data set.
+    neighbours
+        The k of outliers and of the default threshold. An outlier is farther from its k-th nearest image (Ramaswamy
+        et al. 2000) than the median plus 3.5 median absolute deviations, times 1.4826 (Iglewicz and Hoaglin 1993).
+    folds
+        Classes of fewer images are not judged.
+    random_state
+        Of folds and head.
+
+    Raises
+    ------
+    UsageError
+        No such head, or a number that makes no sense.
+    DataError
+        Embeddings that are not finite.
+    """
+    chosen = check_options(head, threshold, neighbours, folds)
+    require_finite(embeddings, np.arange(len(embeddings)))
+    near, outliers, found = _by_embedding(embeddings, threshold, neighbours, progress)
+    suspects, judged, notes = _by_head(embeddings, chosen, folds, random_state, progress)
+    return Audit(
+        images=embeddings,
+        duplicates=list(_copies(embeddings)),
+        groups=list(_divided_groups(embeddings)),
+        near_duplicates=near,
+        outliers=outliers,
+        suspects=suspects,
+        settings=found | judged,
+        notes=notes,
+    )
+
+
+def check_options(
+    head: str | Head | BaseEstimator = "logreg", threshold: float | None = None, neighbours: int = 5, folds: int = 5
+) -> Head:
+    """Return the head, if the options make sense; see :func:`audit`.
+
+    Raises
+    ------
+    UsageError
+        They do not.
+    """
+    chosen = find_head(head)
+    if chosen.layer:
+        raise UsageError(
+            f"The head {chosen.name} is trained like a network and judges no label. Take another, or no --head."
+        )
+    if threshold is not None and not 0 < threshold <= 1:
+        raise UsageError(f"--threshold {threshold:g}: a cosine above 0, at most 1.")
+    if neighbours < 1 or folds < 2:
+        raise UsageError(f"--neighbours {neighbours}, --folds {folds}: at least 1 and 2 are needed.")
+    return chosen
+
+
+def _image(images: Rows, row: int) -> Image:
+    key = images.sha256[row].tobytes().hex()
+    return Image(str(images.paths[row]), str(images.labels[row]), str(images.split[row]), key)
+
+
+def _by_key(images: Rows) -> list[list[int]]:
+    """Return the rows of each image, in order: more than one where there are copies."""
+    rows: dict[bytes, list[int]] = defaultdict(list)
+    for row, key in enumerate(images.keys):
+        rows[key].append(row)
+    return list(rows.values())
+
+
+def _copies(images: Rows) -> Iterator[Pair]:
+    for first, *others in _by_key(images):
+        for other in others:
+            yield Pair("duplicate", _image(images, first), _image(images, other), 1.0)
+
+
+def _divided_groups(embeddings: Embeddings) -> Iterator[Pair]:
+    """Yield an image of each split that a group is in, with one of the first; copies are reported as such."""
+    first: dict[str, dict[str, int]] = defaultdict(dict)
+    for row, (group, split) in enumerate(zip(embeddings.group.tolist(), embeddings.split.tolist(), strict=True)):
+        if group:
+            first[group].setdefault(split, row)
+    for one, *others in (list(splits.values()) for splits in first.values()):
+        for other in others:
+            pair = Pair("group", _image(embeddings, one), _image(embeddings, other), _cosine(embeddings, one, other))
+            if pair.first.key != pair.second.key:
+                yield pair
+
+
+def _cosine(embeddings: Embeddings, one: int, other: int) -> float:
+    a, b = embeddings.vectors[[one, other]].astype(np.float64)
+    length = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / length) if length else 0.0
+
+
+def _by_embedding(
+    embeddings: Embeddings, threshold: float | None, neighbours: int, progress: Progress
+) -> tuple[list[Pair], list[Outlier], dict[str, Any]]:
+    """Compare each image with all others, its copies left out."""
+    rows = _by_key(embeddings)
+    first = np.array([several[0] for several in rows], dtype=np.intp)
+    with threads(len(first)):
+        near = nearest(embeddings.vectors[first], max(KEPT, neighbours), progress=progress)
+    if not near.cosines.shape[1]:
+        return [], [], {"threshold": threshold, "neighbours": neighbours, "outlier_distance": None}
+    distance = 1 - near.cosines[:, min(neighbours, near.cosines.shape[1]) - 1].astype(np.float64)
+    median = float(np.median(distance))
+    spread = 1.4826 * float(np.median(np.abs(distance - median)))
+    far = median + FAR * max(spread, _ROUNDING)
+    threshold = min(1 - NEAR * median, 1 - _ROUNDING) if threshold is None else threshold
+    order = [int(place) for place in np.argsort(-distance, kind="stable") if distance[place] > far]
+    outliers = [Outlier(_image(embeddings, int(first[place])), float(distance[place])) for place in order]
+    settings = {"threshold": threshold, "neighbours": neighbours, "outlier_distance": far}
+    return _near_duplicates(embeddings, rows, near, threshold), outliers, settings
+
+
+def _near_duplicates(images: Rows, rows: Sequence[Sequence[int]], near: Nearest, threshold: float) -> list[Pair]:
+    """Return pairs of images; where one has copies, such that the pair is across splits if any is."""
+    found = []
+    for (one, other), cosine in zip(*near.pairs(threshold), strict=True):
+        choices = list(itertools.product(*(_first_of_each_split(images, rows[each]) for each in (one, other))))
+        a, b = next((both for both in choices if images.split[both[0]] != images.split[both[1]]), choices[0])
+        found.append(Pair("near-duplicate", _image(images, a), _image(images, b), min(float(cosine), 1.0)))
+    return sorted(found, key=lambda pair: (not pair.across_splits, not pair.labels_differ, -pair.cosine))
+
+
+def _first_of_each_split(images: Rows, rows: Sequence[int]) -> list[int]:
+    return list({str(images.split[row]): row for row in reversed(rows)}.values())[::-1]
+
+
+def _by_head(
+    embeddings: Embeddings, head: Head, folds: int, random_state: int, progress: Progress
+) -> tuple[list[Suspect], dict[str, Any], list[str]]:
+    """Judge the labels of the classes that are large enough, if there are two."""
+    settings: dict[str, Any] = {"head": head.name, "folds": folds, "repeats": REPEATS, "judged": 0}
+    counts = Counter(embeddings.labels.tolist())
+    small = sorted(name for name, count in counts.items() if count < folds)
+    notes = [f"labels not judged, fewer than {folds} images (--folds): {', '.join(small)}"] if small else []
+    rows = np.flatnonzero(~np.isin(embeddings.labels, small))
+    judged = replace(embeddings[rows], classes=tuple(name for name in embeddings.classes if counts[name] >= folds))
+    if len(judged.classes) < 2:
+        return [], settings, [*notes, "no label judged: fewer than two classes are large enough"]
+    try:
+        chosen = _out_of_fold(judged, head, folds, random_state, progress)
+    except DataError as error:
+        return [], settings, [*notes, f"no label judged: {error}"]
+    probability = np.mean([one.probability for one in chosen], axis=0)
+    settings |= {
+        "judged": len(judged),
+        "accuracy": float((probability.argmax(axis=1) == judged.y).mean()),
+        "hyperparameters": [one.hyperparameters for one in chosen],
+    }
+    return _suspects(judged, probability), settings, notes
+
+
+def _out_of_fold(embeddings: Embeddings, head: Head, folds: int, random_state: int, progress: Progress) -> list[Chosen]:
+    """Choose hyper-parameters on all rows, once per cut into folds; what is chosen holds the out-of-fold scores."""
+    everything = np.arange(len(embeddings))
+    total = len(ParameterGrid(head.grid)) * folds
+    found: list[Chosen] = []
+    room = None
+    for repeat in range(REPEATS):
+
+        def tell(done: int, base: int = repeat * total) -> None:
+            progress(f"judge labels by {head.name}", base + done, REPEATS * total)
+
+        seed = (random_state + repeat) % 2**32
+        station = Station(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
+        room = station.room = room or station.room  # the rows are the same in every cut
+        with threads(len(everything)):
+            found.append(station.choose(head, seed, tell))
+    return found
+
+
+def _suspects(images: Rows, probability: npt.NDArray[np.float64]) -> list[Suspect]:
+    y: Positions = images.y
+    own, sure, likeliest = self_confidence(probability, y), off_diagonal(probability, y), probability.argmax(axis=1)
+    order = [int(row) for row in np.argsort(own, kind="stable") if likeliest[row] != y[row]]
+    return [
+        Suspect(
+            image=_image(images, row),
+            self_confidence=float(own[row]),
+            predicted=images.classes[likeliest[row]],
+            probability=float(probability[row, likeliest[row]]),
+            confident=bool(sure[row]),
+        )
+        for row in order
+    ]

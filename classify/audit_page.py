@@ -1,0 +1,91 @@
+"""The page of an audit: what was found, with pictures, in the look of a report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..cache.recipe import Recipe
+from ..extract.progress import Progress, silent
+from .audit import Audit
+from .audit_tables import describe, headline, marks, pairs_of, summary
+from .findings import Image, Pair
+from .gallery import BYTES, thumbnail
+from .page import render, write
+from .plain import pairs as named
+from .plain import relative, without_folders
+from .schema import KEY_DIGITS
+from .thumbnails import write_thumbnails
+
+
+def write_audit(
+    audit: Audit, path: Path | str, images: Path | None = None, *, top: int = 20, progress: Progress = silent
+) -> Path:
+    """Write one page that needs no other file, and return its path.
+
+    Parameters
+    ----------
+    images
+        The folder that the images' paths are relative to. Without it, and where an image is gone, its name is shown.
+    top
+        How many findings of a kind are shown.
+
+    Raises
+    ------
+    DataError, MissingExtra
+        See :mod:`fc7.classify.page`.
+    """
+    with TemporaryDirectory() as folder:
+        shown = _shown(audit, top)
+        if images is not None:
+            paths = {image.key[:KEY_DIGITS]: image.path for image in shown}
+            write_thumbnails(paths, images, folder, progress=progress)
+        sources = _sources(shown, Path(folder))
+    return write(Path(path), render("audit.html.jinja", _context(audit, top, sources)))
+
+
+def _shown(audit: Audit, top: int) -> list[Image]:
+    pairs = [pair for _, _, pairs in pairs_of(audit) for pair in pairs[:top]]
+    single = [one.image for one in audit.suspects[:top]] + [one.image for one in audit.outliers[:top]]
+    return [image for pair in pairs for image in (pair.first, pair.second)] + single
+
+
+def _sources(images: Sequence[Image], folder: Path) -> dict[str, str]:
+    """Return ``data:`` URIs by key, up to as many bytes as a page should have."""
+    sources: dict[str, str] = {}
+    spent = 0
+    for image in images:
+        if image.key not in sources:
+            sources[image.key] = thumbnail(folder, image.key[:KEY_DIGITS]) if spent < BYTES else ""
+            spent += len(sources[image.key])
+    return sources
+
+
+def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
+    """Return what the template shows."""
+
+    def picture(image: Image) -> dict[str, str]:
+        source = sources.get(image.key, "")
+        return {"source": source, "path": relative(image.path), "label": image.label, "split": image.split}
+
+    def two(pair: Pair) -> dict[str, Any]:
+        bad = pair.across_splits or pair.labels_differ
+        alike = "the same bytes" if pair.kind == "duplicate" else f"cosine {pair.cosine:.3f}"
+        images = [picture(pair.first), picture(pair.second)]
+        return {"images": images, "alike": alike, "marks": marks(pair), "bad": bad}
+
+    recipe = audit.images.recipe
+    return {
+        "audit": audit,
+        "headline": headline(audit),
+        "size": describe(audit),
+        "summary": summary(audit),
+        "recipe": recipe,
+        "parts": [recipe] if isinstance(recipe, Recipe) else recipe.parts,
+        "source": without_folders(audit.images.weights_source),
+        "pairs": [(name, title, len(pairs), list(map(two, pairs[:top]))) for name, title, pairs in pairs_of(audit)],
+        "suspects": [(picture(one.image), one) for one in audit.suspects[:top]],
+        "outliers": [(picture(one.image), one) for one in audit.outliers[:top]],
+        "hyperparameters": [named(one) for one in audit.settings.get("hyperparameters", [])],
+        "records": {"settings": audit.settings, "notes": audit.notes, "counts": audit.counts},
+    }

@@ -1,0 +1,152 @@
+"""What an audit looks like: as tables on a terminal, and as csv with one row per finding."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..extract.terminal import plain, table
+from .audit import Audit
+from .findings import Outlier, Pair, Suspect
+from .plain import csv_lines
+from .tables import figure
+
+COLUMNS = (
+    "finding",
+    "path",
+    "label",
+    "split",
+    "other_path",
+    "other_label",
+    "other_split",
+    "across_splits",
+    "labels_differ",
+    "cosine",
+    "distance",
+    "predicted",
+    "probability",
+    "self_confidence",
+    "confident",
+)
+
+
+def audit_csv(audit: Audit) -> str:
+    """Return a row per finding under :data:`COLUMNS`; what does not apply is empty."""
+    return csv_lines(COLUMNS, [finding.to_dict() for finding in audit.findings])
+
+
+def summary(audit: Audit) -> list[tuple[str, int, str]]:
+    """Return what was looked for, how many were found, and by which rule."""
+    settings = audit.settings
+    across = sum(pair.across_splits for pair in audit.near_duplicates)
+    sure = sum(suspect.confident for suspect in audit.suspects)
+    neighbour = f"k-th nearest image, k = {settings['neighbours']}"
+    judged = "no label was judged"
+    if settings["judged"]:
+        judged = (
+            f"taken for another class by {settings['head']} out-of-fold, which agrees with "
+            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {sure} confidently"
+        )
+    return [
+        ("leaks", len(audit.leaks), "the same bytes, or one group, in two splits"),
+        ("conflicts", len(audit.conflicts), "the same bytes under different labels"),
+        ("duplicates", len(audit.duplicates), "the same bytes, those above among them"),
+        (
+            "near-duplicates",
+            len(audit.near_duplicates),
+            f"cosine {_or_none(settings['threshold'])} or more; {across} across splits",
+        ),
+        (
+            "outliers",
+            len(audit.outliers),
+            f"farther than {_or_none(settings['outlier_distance'])} from their {neighbour}",
+        ),
+        ("suspected labels", len(audit.suspects), judged),
+    ]
+
+
+def describe(audit: Audit) -> str:
+    """Return how large the data set is, in one line."""
+    images = audit.images
+    splits = Counter(split for split in images.split.tolist() if split)
+    sizes = "".join(f", {name} {count}" for name, count in splits.items())
+    return f"{images.name or 'data'}: {len(images)} images, {len(set(images.labels.tolist()))} classes{sizes}"
+
+
+def audit_text(audit: Audit, top: int) -> str:
+    """Return the summary, and the first `top` findings of every kind."""
+    rows = [[name, str(count), rule] for name, count, rule in summary(audit)]
+    notes = [f"note: {plain(note)}" for note in audit.notes]
+    parts = ["\n".join([table(describe(audit), ["looked for", "found", "rule"], rows), *notes])]
+    # No tables: a terminal is rarely wide enough for two paths side by side.
+    parts += ["\n".join([_title(title, pairs, top), *map(_pair, pairs[:top])]) for _, title, pairs in pairs_of(audit)]
+    if audit.outliers:
+        rows = [_outlier(outlier) for outlier in audit.outliers[:top]]
+        parts.append(table(_title("Outliers", audit.outliers, top), ["distance", "image", "label"], rows))
+    if audit.suspects:
+        rows = [_suspect(suspect) for suspect in audit.suspects[:top]]
+        heads = ["label is", "looks like", "believed", "confident", "image"]
+        parts.append(table(_title("Suspected labels, the least believed first", audit.suspects, top), heads, rows))
+    return "\n\n".join(parts)
+
+
+def pairs_of(audit: Audit) -> list[tuple[str, str, list[Pair]]]:
+    """Return an id, a title and the pairs of each kind of which there are any; a pair is in the worst of its kinds."""
+    conflicts = [pair for pair in audit.conflicts if not pair.across_splits]
+    duplicates = [pair for pair in audit.duplicates if not (pair.across_splits or pair.labels_differ)]
+    kinds = [
+        ("leaks", "On both sides of a split", audit.leaks),
+        ("conflicts", "Conflicting labels", conflicts),
+        ("duplicates", "Other duplicates", duplicates),
+        ("near-duplicates", "Near-duplicates, by cosine", audit.near_duplicates),
+    ]
+    return [(name, title, pairs) for name, title, pairs in kinds if pairs]
+
+
+def marks(pair: Pair) -> str:
+    """Return what makes a pair worse than others."""
+    said = [f"{pair.first.split} and {pair.second.split}"] if pair.across_splits else []
+    said += [f"{pair.first.label} and {pair.second.label}"] if pair.labels_differ else []
+    return ", ".join([*said, *(["one group"] if pair.kind == "group" else [])])
+
+
+def _title(title: str, found: Sequence[object], top: int) -> str:
+    return f"{title}: {f'{top} of {len(found)}' if len(found) > top else len(found)}"
+
+
+def _pair(pair: Pair) -> str:
+    said = f" ({marks(pair)})" if marks(pair) else ""
+    alike = "same " if pair.kind == "duplicate" else figure(pair.cosine)
+    return plain(f"{alike}  {pair.first.path} = {pair.second.path}{said}")
+
+
+def _outlier(outlier: Outlier) -> list[str]:
+    return [figure(outlier.distance), outlier.image.path, outlier.image.label]
+
+
+def _suspect(suspect: Suspect) -> list[str]:
+    confident = "yes" if suspect.confident else ""
+    return [suspect.image.label, suspect.predicted, figure(suspect.self_confidence), confident, suspect.image.path]
+
+
+def _or_none(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
+def leak_line(leaks: Sequence[Pair], *, allowed: bool) -> str:
+    """Return one line on what is in two splits, with the paths of the first pair."""
+    first = leaks[0]
+    what = "the same image" if first.kind == "duplicate" else "one group"
+    after = "Figures measured on them are optimistic." if allowed else "Remove one side, or accept it: --allow-leakage."
+    return f"{_in_two_splits(leaks)}; the first is {first.first.path} = {first.second.path} ({what}). {after}"
+
+
+def headline(audit: Audit) -> str:
+    """Return the answer in a sentence."""
+    if audit.leaks:
+        return f"{_in_two_splits(audit.leaks)}: figures measured on them are optimistic."
+    said = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
+    said += f"; {len(audit.conflicts)} copies contradict another" if audit.conflicts else ""
+    return f"{said}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."
+
+
+def _in_two_splits(leaks: Sequence[Pair]) -> str:
+    return f"{len(leaks)} pair{' is' if len(leaks) == 1 else 's are'} in two splits, by bytes or group"

@@ -1,0 +1,102 @@
+"""Findings: what an audit says of one image or of two."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of the data set; ``key`` is the sha256 of its bytes in hex."""
+
+    path: str
+    label: str
+    split: str
+    key: str
+
+    def to_dict(self, prefix: str = "") -> dict[str, Any]:
+        """Return plain values, without the key."""
+        return {f"{prefix}{name}": getattr(self, name) for name in ("path", "label", "split")}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that are, or may be, one.
+
+    Attributes
+    ----------
+    kind
+        ``duplicate``: the same bytes. ``group``: one group of the manifest in two splits. ``near-duplicate``: alike by
+        their embeddings.
+    cosine
+        Of their embeddings.
+    """
+
+    kind: str
+    first: Image
+    second: Image
+    cosine: float
+
+    @property
+    def across_splits(self) -> bool:
+        """Whether one is fitted on and the other evaluated, or would be with another ``--on``."""
+        return self.first.split != self.second.split
+
+    @property
+    def labels_differ(self) -> bool:
+        """Whether one of the labels must be wrong, if they are one image."""
+        return self.first.label != self.second.label
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "finding": self.kind,
+            **self.first.to_dict(),
+            **self.second.to_dict("other_"),
+            "across_splits": self.across_splits,
+            "labels_differ": self.labels_differ,
+            "cosine": round(self.cosine, 6),
+        }
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """An image that no other resembles: its cosine distance to the k-th nearest one."""
+
+    image: Image
+    distance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"finding": "outlier", **self.image.to_dict(), "distance": round(self.distance, 6)}
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An image that a head which was not fitted on it takes for another class.
+
+    Attributes
+    ----------
+    self_confidence
+        The probability of its label.
+    predicted, probability
+        The likeliest class.
+    confident
+        Whether it is off the diagonal of the confident joint: see :func:`fc7.classify.suspects.off_diagonal`.
+    """
+
+    image: Image
+    self_confidence: float
+    predicted: str
+    probability: float
+    confident: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "finding": "label",
+            **self.image.to_dict(),
+            "predicted": self.predicted,
+            "probability": round(self.probability, 6),
+            "self_confidence": round(self.self_confidence, 6),
+            "confident": self.confident,
+        }

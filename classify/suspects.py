@@ -1,0 +1,34 @@
+"""Suspects: how well each label agrees with out-of-fold probabilities (confident learning, Northcutt et al. 2021)."""
+
+import numpy as np
+import numpy.typing as npt
+
+from .splits import Positions
+
+
+def self_confidence(probability: npt.NDArray[np.float64], y: Positions) -> npt.NDArray[np.float64]:
+    """Return ``(n,)``: the probability of the given label, by a head that was not fitted on the image.
+
+    Parameters
+    ----------
+    probability
+        ``(n, classes)`` out-of-fold.
+    y
+        ``(n,)`` the given labels as columns.
+    """
+    return np.asarray(probability[np.arange(len(y)), y])
+
+
+def off_diagonal(probability: npt.NDArray[np.float64], y: Positions) -> npt.NDArray[np.bool_]:
+    """Return ``(n,)``: whether an image is off the diagonal of the confident joint.
+
+    It is counted in class ``j`` if its probability of ``j`` is at least the mean self-confidence of the images that are
+    labelled ``j``; in the likeliest such class where there are several, in none where there is none. Off the diagonal
+    are those counted in another class than their own, unless their own is the likeliest of all.
+    """
+    own = self_confidence(probability, y)
+    labelled = np.bincount(y, minlength=probability.shape[1])
+    threshold = np.bincount(y, own, minlength=probability.shape[1]) / np.maximum(labelled, 1)
+    sure = (probability >= threshold) & (labelled > 0)
+    counted = np.where(sure, probability, -1.0).argmax(axis=1)
+    return np.asarray(sure.any(axis=1) & (counted != y) & (probability.argmax(axis=1) != y))
