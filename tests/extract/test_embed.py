@@ -198,13 +198,12 @@ def test_a_failing_commit_ends_the_run_and_keeps_what_was_committed(pictures, ca
 
 
 SLOW = """
-import sys, time
-from pathlib import Path
+import os, sys, time
 sys.path.insert(0, sys.argv[3])
 from fc7.extract import fill, read_manifest
 from fakes import FakeBackbone
 fake = FakeBackbone(batch_size=1)
-fake.on_forward = lambda: (time.sleep(0.05), print("batch", flush=True))
+fake.on_forward = lambda: (time.sleep(0.05), os.write(1, b"batch\\n"))
 fill(read_manifest(sys.argv[1]), [fake], cache=sys.argv[2], unit_rows=2)
 """
 
