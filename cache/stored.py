@@ -31,8 +31,6 @@ class StoredVectors:
         Some keys have no row; so does indexing where shards have vanished since.
     """
 
-    ndim = 2
-
     def __init__(self, store: "Store", keys: Sequence[bytes], max_ram: int) -> None:
         self.store, self.keys, self.max_ram = store, keys, max_ram
         self.order: npt.NDArray[np.intp] = store.order(keys)
@@ -43,7 +41,7 @@ class StoredVectors:
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
         """Read the rows of positions, a mask or a slice, in the stored dtype."""
-        return self.store.rows([self.keys[row] for row in np.arange(len(self))[rows]])
+        return self.store.rows(self._keys(rows))
 
     def __repr__(self) -> str:
         """Say how much there is, and where."""
@@ -66,4 +64,7 @@ class StoredVectors:
 
     def take(self, rows: npt.NDArray[Any]) -> "StoredVectors":
         """Return some of the rows, still on disk."""
-        return StoredVectors(self.store, [self.keys[row] for row in np.arange(len(self))[rows]], self.max_ram)
+        return StoredVectors(self.store, self._keys(rows), self.max_ram)
+
+    def _keys(self, rows: Any) -> list[bytes]:
+        return [self.keys[row] for row in np.arange(len(self))[rows]]

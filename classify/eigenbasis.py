@@ -78,14 +78,18 @@ class Eigenbasis:
         """The same rows in no more dimensions than there are rows."""
         return Eigenbasis(self.rows) if self.wide else self
 
-    def moments(self, y: Positions, rows: Positions, weights: Floats | None = None) -> tuple[ClassSums, Floats]:
+    def moments(
+        self, y: Positions, whole: ClassSums, rows: Positions, weights: Floats | None = None
+    ) -> tuple[ClassSums, Floats]:
         """Return the sums by class and the second moment ``(d, d)`` of some of the rows.
 
-        With weights ``(classes,)`` a row counts as much as its class does.
+        Those of all rows less those of the others: `whole` are the sums over all rows, so that many folds read them
+        once. With weights ``(classes,)`` a row counts as much as its class does.
         """
-        sums = self.class_sums(y, rows)
+        absent = np.setdiff1d(np.arange(len(self)), rows, assume_unique=True)
+        sums = whole - self.class_sums(y, absent)
         if weights is None:
-            return sums, self.second_without(np.setdiff1d(np.arange(len(self)), rows, assume_unique=True))
+            return sums, self.second_without(absent)
         self._require_memory()
         roots = np.sqrt(weights)[y]
         blocks = ((places, block * roots[places, None]) for places, block in self.blocks(rows))

@@ -166,8 +166,8 @@ class Bench:
 
         Subsets of 2, 5, 10, 20, 50, ... images per class, ten of each, are prepared and fitted as all rows were, with
         the run's hyper-parameters; the last point is the run itself. Subsets of more than 2,000 images are left out,
-        which keeps this about as long as the fit was. Empty where nothing smaller than all can be
-        fitted, and where the rows are streamed.
+        which keeps this about as long as the fit was. Empty where nothing smaller than all can be fitted, and where the
+        rows are streamed.
         """
         fitted = self.protocol.pairs[0][0]
         y = self.embeddings.y[fitted]

@@ -1,6 +1,7 @@
 """Linear discriminant analysis with shrinkage, exact in as many dimensions as there are rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_probability
 from .splits import Positions
-from .sums import take_out
+from .sums import ClassSums, take_out
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
 
@@ -43,15 +44,16 @@ class Lda(LogLinear):
         done = 0
         for kind, places in by_class_weight(points, self.class_weight):
             shrinkages = [_share(points[place].get("shrinkage", self.shrinkage)) for place in places]
+            rooms = _rooms(basis, y)
             for fold in folds:
-                for place, margins in zip(places, _fold(basis, y, fold, kind, shrinkages), strict=True):
+                for place, margins in zip(places, _fold(rooms, y, fold, kind, shrinkages), strict=True):
                     found.scores[place, fold.held] = from_probability(softmax(margins, axis=1))
                 done += len(places)
                 tell(done)
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        room = _room(basis, y, np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
+        room = _rooms(basis, y)(np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
         coefficients, intercept = next(room.solutions([_share(self.shrinkage)]))
         planes = room.restore(coefficients)
         binary = len(intercept) == 2
@@ -59,13 +61,14 @@ class Lda(LogLinear):
         self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
 
 
-def _room(basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> "_Dual | _Primal":
-    return _Dual(basis, y, fitted, weights) if basis.wide else _Primal(basis, y, fitted, weights)
+def _rooms(basis: Eigenbasis, y: Positions) -> "Rooms":
+    """Return what solves for some of the rows with class weights."""
+    return partial(_Dual, basis, y) if basis.wide else partial(_Primal, basis, y, basis.class_sums(y))
 
 
-def _fold(basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, shrinkages: Sequence[float]) -> list[Floats]:
+def _fold(rooms: "Rooms", y: Positions, fold: Fold, kind: ClassWeight, shrinkages: Sequence[float]) -> list[Floats]:
     """Return the margins of held rows for each shrinkage."""
-    room = _room(basis, y, fold.fitted, class_weights(kind, y[fold.fitted]))
+    room = rooms(fold.fitted, class_weights(kind, y[fold.fitted]))
     coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)
     margins = room.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
     return np.split(margins, len(shrinkages), axis=1)
@@ -121,9 +124,11 @@ class _Dual:
 class _Primal:
     """Where coefficients are those of the rows; all that is known of these is their moments."""
 
-    def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> None:
+    def __init__(
+        self, basis: Eigenbasis, y: Positions, whole: ClassSums, fitted: Positions, weights: Floats | None
+    ) -> None:
         self._basis = basis
-        self._sums, second = basis.moments(y, fitted, weights)
+        self._sums, second = basis.moments(y, whole, fitted, weights)
         self._length = float(np.trace(second))
         self._covariance = take_out(second, self._sums.means, self._sums.counts)
         self._covariance /= self._sums.n
@@ -147,6 +152,9 @@ class _Primal:
             coefficients = solve(system, means.T)
             del system  # before the next one is made
             yield coefficients, prior - np.einsum("kd,dk->k", means, coefficients) / 2
+
+
+Rooms = Callable[[Positions, Floats | None], _Dual | _Primal]
 
 
 def _require_spread(within: float, length: float, shape: tuple[int, ...]) -> None:

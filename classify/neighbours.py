@@ -39,9 +39,7 @@ class Neighbours(KNeighborsClassifier):
         rows = np.asarray(X, np.float32)
         most = min(int(self.n_neighbors), len(basis))
         square, codes = _search(basis, self._y, rows, np.arange(len(basis)), most)
-        near = np.sqrt(square, dtype=np.float64)
-        weight = np.ones_like(near) if self.weights == "uniform" else _by_distance(near)
-        return _shares(weight, codes, len(self.classes_))
+        return _shares(np.sqrt(square, dtype=np.float64), codes, self.weights, len(self.classes_))
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
@@ -54,9 +52,8 @@ class Neighbours(KNeighborsClassifier):
         for number, fold in enumerate(folds):
             distance, codes = _nearest(basis, y, fold, max(count for count, _ in asked))
             for place, (count, weights) in enumerate(asked):
-                near = distance[:, :count]
-                weight = np.ones_like(near) if weights == "uniform" else _by_distance(near)
-                found.scores[place, fold.held] = from_probability(_shares(weight, codes[:, :count], int(y.max()) + 1))
+                shares = _shares(distance[:, :count], codes[:, :count], weights, int(y.max()) + 1)
+                found.scores[place, fold.held] = from_probability(shares)
             tell((number + 1) * len(points))
         return found
 
@@ -118,7 +115,9 @@ def _by_distance(distance: Floats) -> Floats:
         return np.where(same.any(axis=1, keepdims=True), same, 1 / distance)
 
 
-def _shares(weight: Floats, codes: Positions, classes: int) -> Floats:
+def _shares(distance: Floats, codes: Positions, weights: str, classes: int) -> Floats:
+    """Return the share of each class among neighbours, ``(n, classes)``."""
+    weight = np.ones_like(distance) if weights == "uniform" else _by_distance(distance)
     found = np.zeros((len(codes), classes))
     np.add.at(found, (np.arange(len(codes))[:, None], codes), weight)
     return np.asarray(found / found.sum(axis=1, keepdims=True))

@@ -44,8 +44,12 @@ class Ridge(Planes):
             alphas = [_positive(points[place].get("alpha", self.alpha)) for place in places]
             closed = basis.wide and kind is None
             inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if closed else []
+            whole = None if closed else basis.narrow.class_sums(y)
             for fold in folds:
-                blocks = _blocks(inverses, fold, len(basis)) if closed else _refits(basis.narrow, y, fold, kind, alphas)
+                if whole is None:
+                    blocks = _blocks(inverses, fold, len(basis))
+                else:
+                    blocks = _refits(basis.narrow, y, whole, fold, kind, alphas)
                 for place, margins in zip(places, blocks, strict=True):
                     found.scores[place, fold.held] = from_margins(margins)
                 done += len(places)
@@ -79,11 +83,12 @@ class Ridge(Planes):
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         weights = class_weights(self.class_weight, self.classes_[y])
         if weights is not None or not basis.wide:
-            narrow, everything = basis.narrow, np.arange(len(basis))
+            narrow = basis.narrow
+            sums = narrow.class_sums(y)
             if weights is None:
-                sums, second = narrow.class_sums(y), narrow.second
+                second = narrow.second
             else:
-                sums, second = narrow.moments(y, everything, weights)
+                sums, second = narrow.moments(y, sums, np.arange(len(basis)), weights)
             coefficients, self.intercept_ = next(_solutions(second, sums, [_positive(self.alpha)]))
             self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
             return
@@ -98,7 +103,7 @@ class _Inverse:
     """The inverse of ``Gram + alpha I``, kept as what it does along the eigenvectors and across them."""
 
     def __init__(self, basis: Eigenbasis, alpha: float, targets: Floats) -> None:
-        self.alpha, self.targets, self._left = alpha, targets, basis.left
+        self.targets, self._left = targets, basis.left
         self.shrink = alpha / (basis.values + alpha)
         self.pull = np.sqrt(basis.values) / (basis.values + alpha)
         self._full = basis.left.shape[1] == len(basis)  # then nothing lies across, but for rounding
@@ -132,9 +137,11 @@ def _blocks(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
     return found
 
 
-def _refits(basis: Eigenbasis, y: Positions, fold: Fold, kind: ClassWeight, alphas: Sequence[float]) -> list[Floats]:
+def _refits(
+    basis: Eigenbasis, y: Positions, whole: ClassSums, fold: Fold, kind: ClassWeight, alphas: Sequence[float]
+) -> list[Floats]:
     """Return the margins of held rows for each penalty, from the moments of the fitted ones."""
-    sums, second = basis.moments(y, fold.fitted, class_weights(kind, y[fold.fitted]))
+    sums, second = basis.moments(y, whole, fold.fitted, class_weights(kind, y[fold.fitted]))
     coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
     margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
     return np.split(margins, len(alphas), axis=1)
