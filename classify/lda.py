@@ -1,16 +1,17 @@
 """Linear discriminant analysis with shrinkage, exact in as many dimensions as there are rows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
 from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
 from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
-from .scores import from_probability
+from .scores import from_margins
 from .splits import Positions
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
@@ -40,29 +41,23 @@ class Lda(Planes):
         for number, fold in enumerate(folds):
             room = _Dual(basis, y, fold.fitted) if basis.wide else _Primal(basis, y, fold.fitted)
             rows = room.rows(fold.held)
-            for place, (coefficients, intercept) in enumerate(room.solutions(shrinkages)):
-                found.scores[place, fold.held] = from_probability(softmax(rows @ coefficients + intercept, axis=1))
+            for place, (coefficients, intercept) in enumerate(room.discriminants(shrinkages)):
+                found.scores[place, fold.held] = from_margins(rows @ coefficients + intercept)
             tell((number + 1) * len(points))
         return found
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` in the order of ``classes_``."""
-        margins = self.decision_function(X)
-        if margins.ndim == 1:
-            return np.column_stack([expit(-margins), expit(margins)])
-        return np.asarray(softmax(margins, axis=1))
+        return np.asarray(softmax(from_margins(self.decision_function(X)), axis=1))
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         everything = np.arange(len(basis))
         room = _Dual(basis, y, everything) if basis.wide else _Primal(basis, y, everything)
-        coefficients, intercept = next(room.solutions([_share(self.shrinkage)]))
-        planes = room.restore(coefficients)
-        binary = len(intercept) == 2
-        self.coef_ = planes[1:] - planes[:1] if binary else planes
-        self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
+        coefficients, self.intercept_ = next(room.discriminants([_share(self.shrinkage)]))
+        self.coef_ = room.restore(coefficients)
 
 
-class _Room:
+class _Room(ABC):
     """Where the discriminants of some fitted rows are solved."""
 
     def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions) -> None:
@@ -71,6 +66,18 @@ class _Room:
         self.prior = np.log(counts / len(fitted))
         self.averages = np.zeros((len(fitted), len(counts)))  # columns that take the mean of a class
         self.averages[np.arange(len(fitted)), self.codes] = 1 / counts[self.codes]
+
+    def discriminants(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
+        """Yield coefficients and intercepts for each shrinkage: one column per class, for two classes one in all."""
+        for coefficients, intercept in self.solutions(shrinkages):
+            if len(intercept) == 2:
+                yield coefficients[:, 1:] - coefficients[:, :1], intercept[1:] - intercept[:1]
+            else:
+                yield coefficients, intercept
+
+    @abstractmethod
+    def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
+        """Yield coefficients, a column per class, and intercepts ``(classes,)`` for each shrinkage."""
 
     def _ridge(self, trace: float, shrinkage: float) -> float:
         """Return what shrinkage adds to the diagonal of the covariance."""

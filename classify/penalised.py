@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
+from scipy.special import softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .bank import Fold, OutOfFold, Planes, Point, Tell, silent, warn_unless
 from .eigenbasis import Eigenbasis, Floats
 from .lbfgs import Problems, Solution, minimise
 from .losses import Binary, Loss, Multinomial, SquaredHinge
-from .scores import from_margins, from_probability
+from .scores import from_margins
 from .splits import Positions
 
 SEARCH = 1e-4  # tolerance of the search over a grid, in float32; the chosen point is solved anew in float64
@@ -65,10 +65,6 @@ class Penalised(Planes):
         """Return weights of rows, and which of them each part of each problem has."""
         return weights, np.arange(len(weights)).repeat(parts)
 
-    @abstractmethod
-    def _scores(self, margins: Floats) -> Floats:
-        """Return scores ``(n, classes)`` of margins ``(n, outputs)``."""
-
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
@@ -88,7 +84,7 @@ class Penalised(Planes):
             answers = zip(problems[some], solution.planes, solution.converged, strict=True)
             for (place, fold), planes, converged in answers:
                 margins = basis.rows32[fold.held] @ planes[:, :-1].T + planes[:, -1]
-                found.scores[place, fold.held] = self._scores(margins.astype(np.float64))
+                found.scores[place, fold.held] = from_margins(margins)
                 found.converged[place] &= converged
             tell(first + len(solution.planes))
         return found
@@ -132,14 +128,10 @@ class Logistic(Penalised):
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` in the order of ``classes_``."""
-        margins = self.decision_function(X)
-        return _probability(margins[:, None] if margins.ndim == 1 else margins)
+        return np.asarray(softmax(from_margins(self.decision_function(X)), axis=1))
 
     def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
         return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
-
-    def _scores(self, margins: Floats) -> Floats:
-        return from_probability(_probability(margins))
 
 
 class LinearSVM(Penalised):
@@ -162,12 +154,3 @@ class LinearSVM(Penalised):
         own = y == np.arange(parts)[:, None]
         found = np.where(own, weights[:, None], weights[:, None] > 0)
         return found.reshape(-1, len(y)), np.arange(len(weights) * parts)
-
-    def _scores(self, margins: Floats) -> Floats:
-        return from_margins(margins)
-
-
-def _probability(margins: Floats) -> Floats:
-    if margins.shape[1] > 1:
-        return np.asarray(softmax(margins, axis=1))
-    return np.column_stack([expit(-margins[:, 0]), expit(margins[:, 0])])
