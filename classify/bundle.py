@@ -37,6 +37,7 @@ TRUSTED = (
     "fc7.classify.lda.Lda",
     "fc7.classify.linear.TorchLinear",
     "fc7.classify.neighbours.Neighbours",
+    "fc7.classify.one_scale.OneScale",
     "fc7.classify.penalised.LinearSVM",
     "fc7.classify.penalised.Logistic",
     "fc7.classify.rbf.RbfSVM",

@@ -30,6 +30,7 @@ def compare(
     folds: int | None = None,
     epochs: int | None = None,
     average_views: bool = False,
+    preparation: str = "unit",
     random_state: int = 0,
     allow_leakage: bool = False,
     progress: Progress = silent,
@@ -55,13 +56,13 @@ def compare(
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.imports.read_results`.
     learning_curve
         Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fit.Bench.learning_curve`.
-    on, folds, epochs, average_views, random_state, allow_leakage, progress
+    on, folds, epochs, average_views, preparation, random_state, allow_leakage, progress
         See :func:`fc7.classify.fit`.
 
     Raises
     ------
     UsageError
-        No such head.
+        No such head or preparation.
     DataError, LeakageError
         See :func:`fc7.classify.splits.protocol`; or the embeddings are not of the same images, or `add` not of theirs.
     """
@@ -71,6 +72,7 @@ def compare(
         Bench(
             table,
             average_views=average_views,
+            preparation=preparation,
             on=on,
             folds=folds,
             random_state=random_state,

@@ -20,7 +20,7 @@ from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
 from .splits import Positions, Protocol, protocol
-from .station import SMALL, Chosen, Room, Station, build, threads
+from .station import PREPARATIONS, SMALL, Chosen, Room, Station, build, threads
 from .stats import learning_curve
 
 logger = logging.getLogger(__name__)
@@ -50,17 +50,22 @@ class Fitted:
 class Bench:
     """Embeddings under one protocol, prepared once for any number of heads.
 
-    Rows are brought to unit length; what the heads of the bank share is in
+    Rows are brought to unit length, or to one scale; what the heads of the bank share is in
     :class:`fc7.classify.eigenbasis.Eigenbasis`. Neither looks at a label.
 
     Parameters
     ----------
-    embeddings, average_views, on, folds, random_state, allow_leakage
+    embeddings, average_views, preparation, on, folds, random_state, allow_leakage
         See :func:`fit`.
     """
 
-    def __init__(self, embeddings: Embeddings, *, average_views: bool = False, **options: Any) -> None:
+    def __init__(
+        self, embeddings: Embeddings, *, average_views: bool = False, preparation: str = "unit", **options: Any
+    ) -> None:
+        if preparation not in PREPARATIONS:
+            raise UsageError(f"preparation {preparation!r} is not one of {', '.join(PREPARATIONS)}.")
         self.embeddings = embeddings
+        self.preparation = preparation
         self.average_views = average_views
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
@@ -73,6 +78,7 @@ class Bench:
                 "data": self.fingerprint,
                 "recipe": self.embeddings.recipe.id,
                 "views": [len(self.embeddings.views), self.average_views],
+                "preparation": self.preparation,
                 "head": head.name,
                 "grid": head.grid,
                 "epochs": epochs if head.epochs else None,
@@ -161,7 +167,7 @@ class Bench:
 
         def score(subset: Positions) -> float:
             drawn = fitted[subset]
-            room = Room(vectors[drawn].astype(np.float32))
+            room = Room(vectors[drawn].astype(np.float32), self.preparation)
             unfitted = build(head, self.protocol.random_state, run.hyperparameters, None)
             estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
@@ -172,12 +178,15 @@ class Bench:
 
     @cached_property
     def _stations(self) -> list["Station"]:
-        return [Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in self.protocol.pairs]
+        return [self._station(fitted, predicted) for fitted, predicted in self.protocol.pairs]
 
     @cached_property
     def _whole(self) -> "Station":
         """After cross-validation the head that is kept is fitted on everything."""
-        return Station(self.embeddings, self.protocol, np.arange(len(self.embeddings)), None)
+        return self._station(np.arange(len(self.embeddings)), None)
+
+    def _station(self, fitted: Positions, predicted: Positions | None) -> "Station":
+        return Station(self.embeddings, self.protocol, fitted, predicted, self.preparation)
 
     def _record(
         self,
@@ -192,6 +201,7 @@ class Bench:
         evaluated = self.embeddings[self.protocol.rows]
         source = self.embeddings.weights_source
         random = ["random weights: a lower bound, not a result"] if source.startswith("random:") else []
+        scaled = ["rows on one scale"] if self.preparation == "scale" else []
         return Run(
             id=self.identify(head, epochs),
             head=head.name,
@@ -209,6 +219,7 @@ class Bench:
             selection={
                 "views": len(self.embeddings.views),
                 "average_views": self.average_views,
+                "preparation": self.preparation,
                 "grid": {name: list(values) for name, values in head.grid.items()},
                 "folds": self.protocol.folds,
                 "by": "log loss",
@@ -220,7 +231,7 @@ class Bench:
             seconds={"extract": self.embeddings.seconds} | seconds,
             predictions=predictions(evaluated, probability),
             curves=curves,
-            notes=random + notes,
+            notes=random + scaled + notes,
             versions=versions("numpy", "scikit-learn", "torch"),
             machine=machine(),
         )
@@ -234,6 +245,7 @@ def fit(
     folds: int | None = None,
     epochs: int | None = None,
     average_views: bool = False,
+    preparation: str = "unit",
     random_state: int = 0,
     allow_leakage: bool = False,
     progress: Progress = silent,
@@ -255,6 +267,9 @@ def fit(
         For heads that have them.
     average_views
         Whether the probability of an evaluated image is the mean over its views, or that of its centre crop.
+    preparation
+        ``unit``: each row is brought to unit length, the more accurate one as a rule. ``scale``: all rows are divided
+        by one number, which a plain last layer can take in; see :func:`fc7.classify.export`.
     random_state
         Of folds and heads.
     allow_leakage
@@ -267,13 +282,14 @@ def fit(
     Raises
     ------
     UsageError
-        No such head.
+        No such head or preparation.
     DataError, LeakageError
         See :func:`fc7.classify.splits.protocol`.
     """
     bench = Bench(
         embeddings,
         average_views=average_views,
+        preparation=preparation,
         on=on,
         folds=folds,
         random_state=random_state,

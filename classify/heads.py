@@ -70,7 +70,8 @@ def _on_axes(head: BaseEstimator) -> Pipeline:
     return Pipeline([("axes", LeadingAxes()), ("head", head)])
 
 
-# Rows have unit length when they come here (see fit.py), which puts these grids on one scale for every backbone.
+# Rows have unit length, at least on average, when they come here (see station.py), which puts these grids on one scale
+# for every backbone.
 HEADS = {
     head.name: head
     for head in (

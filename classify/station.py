@@ -19,10 +19,12 @@ from ..errors import DataError
 from .bank import Fold, OutOfFold, Tell
 from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_temperature
+from .one_scale import OneScale
 from .scores import scores
 from .splits import Positions, Protocol, cut
 from .unit_rows import UnitRows
 
+PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}
 SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
 
 
@@ -38,10 +40,10 @@ class Chosen:
 
 
 class Room:
-    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them."""
+    """Rows to fit on, prepared once for every head that is fitted on all or some of them."""
 
-    def __init__(self, inputs: npt.NDArray[np.float32]) -> None:
-        self.preparation = UnitRows().fit(inputs)
+    def __init__(self, inputs: npt.NDArray[np.float32], preparation: str) -> None:
+        self.preparation = PREPARATIONS[preparation]().fit(inputs)
         self.rows: npt.NDArray[np.float32] = self.preparation.transform(inputs)
 
     @cached_property
@@ -63,9 +65,15 @@ class Station:
     """
 
     def __init__(
-        self, embeddings: Embeddings, protocol: Protocol, fitted: Positions, predicted: Positions | None
+        self,
+        embeddings: Embeddings,
+        protocol: Protocol,
+        fitted: Positions,
+        predicted: Positions | None,
+        preparation: str = "unit",
     ) -> None:
         self.embeddings, self.fitted, self.predicted = embeddings, fitted, predicted
+        self.preparation = preparation
         self.y = embeddings.y[fitted]
         self.y_views = np.tile(self.y, 1 + len(embeddings.views))
         self.folds = [
@@ -76,7 +84,7 @@ class Station:
     @cached_property
     def room(self) -> Room:
         """The prepared rows."""
-        return Room(self.embeddings.all_views(self.fitted).astype(np.float32))
+        return Room(self.embeddings.all_views(self.fitted).astype(np.float32), self.preparation)
 
     def choose(self, head: Head, seed: int, epochs: int | None, tell: Tell) -> Chosen:
         """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins."""

@@ -43,6 +43,10 @@ _HEADS = (
     "logreg, linear-svm, rbf-svm, ridge, lda, knn, centroid, gaussian-nb, random-forest, hist-gb, mlp, torch-linear, "
     "classifier (of pool5), baseline (default: all)"
 )
+_PREPARATION = (
+    "of rows before a head: unit length (default), or all on one scale, which a plain last layer can take in: see "
+    "fc7 export"
+)
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
 
@@ -190,10 +194,11 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
     parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
+    parser.add_argument("--preparation", choices=("unit", "scale"), help=_PREPARATION)
 
 
 def _protocol(arguments: Arguments) -> dict[str, Any]:
-    return given(arguments, "on", "folds", "epochs", "average_views", "random_state", "allow_leakage")
+    return given(arguments, "on", "folds", "epochs", "average_views", "preparation", "random_state", "allow_leakage")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
