@@ -2,6 +2,7 @@
 
 from .bundle import Bundle
 from .compare import compare
+from .export import Exported, export
 from .fit import Fitted, fit
 from .predict import Prediction, predict
 from .report import report
@@ -12,11 +13,13 @@ from .verdict import choose
 __all__ = [
     "Bundle",
     "EmbeddingTransformer",
+    "Exported",
     "Fitted",
     "Prediction",
     "Run",
     "choose",
     "compare",
+    "export",
     "fit",
     "load_runs",
     "predict",

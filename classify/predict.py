@@ -76,15 +76,13 @@ def predict(
     BundleError
         The weights found here are not those that the head was fitted on.
     """
-    named = [Image(path, "") for path in _expand(images)]
+    named = [Image(path, "") for path in expand(images)]
     refused = {image.path: reason for image in named if (reason := refusal(Path(image.path)))}
     manifest = Manifest(Path(), tuple(image for image in named if image.path not in refused), bundle.classes)
     if not named:
         raise DataError(f"There are no images in {', '.join(str(image) for image in images)}.")
-    if backbone is None:
-        machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
-        backbone = _find_backbone(bundle, weights or bundle.weights_source, machine)
-    _require_same(bundle, backbone)
+    machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
+    backbone = find_backbone(bundle, backbone, weights, **machine)
     done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)
     reasons = refused | {reject.path: reject.reason for view in done for reject in view.rejects}
     stores = [Store(view.recipe, cache) for view in done]
@@ -95,12 +93,27 @@ def predict(
     return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in named]
 
 
-def _find_backbone(bundle: Bundle, weights: str, machine: dict[str, Any]) -> Backbone:
+def find_backbone(
+    bundle: Bundle, backbone: Backbone | None = None, weights: str | None = None, **machine: Any
+) -> Backbone:
+    """Return the backbone that a bundle's head was fitted on, or the given one if it is the same.
+
+    Raises
+    ------
+    BundleError
+        It is another one, or cannot be found by its name.
+    """
+    backbone = _by_name(bundle, weights or bundle.weights_source, machine) if backbone is None else backbone
+    _require_same(bundle, backbone)
+    return backbone
+
+
+def _by_name(bundle: Bundle, weights: str, machine: dict[str, Any]) -> Backbone:
     recipe = bundle.recipe
     if weights == OWN:
         raise BundleError(
-            f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python: "
-            "bundle.predict(images, backbone=Backbone(module, transform, layer))"
+            f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python, name it: "
+            "backbone=Backbone(module, transform, layer)"
         )
     return load_backbone(
         recipe.backbone,
@@ -123,7 +136,8 @@ def _answer(bundle: Bundle, path: str, row: Any, reasons: dict[str, str]) -> Pre
     return Prediction(path, bundle.classes[top], round(float(row[top]), 6), probabilities)
 
 
-def _expand(images: Sequence[Path | str]) -> Iterator[str]:
+def expand(images: Sequence[Path | str]) -> Iterator[str]:
+    """Yield the paths; of a folder, those of the images in it."""
     for image in images:
         path = Path(image)
         if path.is_dir():

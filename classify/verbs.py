@@ -1,4 +1,4 @@
-"""The verbs of this room: fit, finetune, compare, report, predict, demo. Each returns an answer; cli.py prints it."""
+"""The verbs of this room, from fit to demo. Each returns an answer; cli.py prints it."""
 
 import argparse
 import csv
@@ -22,6 +22,7 @@ from ..extract.weights import whereabouts
 from .bundle import Bundle
 from .compare import compare
 from .demo import demo
+from .export import TOLERANCE, Exported, export
 from .fit import fit
 from .heads import find_head, find_heads
 from .imports import sources
@@ -47,6 +48,7 @@ _PREPARATION = (
     "of rows before a head: unit length (default), or all on one scale, which a plain last layer can take in: see "
     "fc7 export"
 )
+_FORMATS = "FILE.onnx, FILE.pt2 (torch.export), or FILE.safetensors (a state dict of torchvision's own class)"
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
 
@@ -157,6 +159,26 @@ def run_predict(arguments: Arguments, progress: Progress) -> Answer:
     found = predict(bundle, arguments.images, progress=progress, **settings)
     code = 0 if any(one.label for one in found) else 1
     return Answer({"predictions": [one.to_dict() for one in found]}, _predictions(found), code)
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Add the options of export."""
+    tolerance = f"largest difference of a probability from the bundle's (default: {TOLERANCE:g})"
+    images = "files, or folders of them, to compare network and bundle on (default: made-up pictures)"
+    parser.add_argument("bundle", type=Path, metavar="FILE.fc7", help="of a linear head, or of the head classifier")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=_FORMATS)
+    parser.add_argument("--with-normalise", action="store_true", help="take uint8 pixels (batch, crop, crop, 3)")
+    parser.add_argument("--images", nargs="+", type=Path, metavar="IMAGE", help=images)
+    parser.add_argument("--tolerance", type=float, metavar="X", help=tolerance)
+    parser.add_argument("--weights", metavar="SOURCE", help="where the backbone's weights are, if not where they were")
+    options.add_cache(parser)
+
+
+def run_export(arguments: Arguments, progress: Progress) -> Answer:
+    """Write a bundle with its backbone as one network."""
+    settings = given(arguments, "images", "with_normalise", "tolerance", "weights", "cache")
+    written = export(Bundle.load(arguments.bundle), arguments.output, progress=progress, **settings)
+    return Answer(written.to_dict(), _exported(written))
 
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
@@ -310,6 +332,17 @@ def _lines(runs: Sequence[Run]) -> str:
 def _comparison(runs: Sequence[Run]) -> str:
     title = f"Evaluated on {runs[0].data['evaluated']}; in the order of log loss inside the fitted images"
     return "\n".join([table(title, COLUMNS, comparison(runs)), *map(plain, findings(runs))])
+
+
+def _exported(written: Exported) -> str:
+    parity = written.parity
+    lines = [
+        f"Wrote {written.path} ({written.size / 1e6:.1f} MB): {written.format}, of {written.input}",
+        f"Largest difference from the bundle on {parity.images} images ({parity.origin}): "
+        f"logits {parity.logits:.1e}, probability {parity.probability:.1e}; from fc7 predict: {parity.predicted:.1e}",
+        *(f"note: {note}" for note in written.notes),
+    ]
+    return "\n".join(map(plain, lines))
 
 
 def _predictions(found: Sequence[Prediction]) -> str:
