@@ -25,7 +25,7 @@ bench: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/cache.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/heads.py
-	$(if $(DATA),for each in main_job extract options choices audit; do \
+	$(if $(DATA),for each in main_job extract options choices audit export; do \
 	  PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/$$each.py $(DATA) || exit 1; done)
 
 lint: $(TEST)/.installed wheel

@@ -24,6 +24,7 @@ VERBS = {
     "report": ("write a page, Markdown or csv from run records", "classify.verbs"),
     "predict": ("label new images with a bundle", "classify.verbs"),
     "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.verbs"),
+    "export": ("write a bundle and its backbone as one network: ONNX, torch.export or a state dict", "classify.verbs"),
     "backbones": ("what can run here, and where its weights are", "extract.verbs"),
     "cache": ("look after the cache", "extract.cache_verbs"),
     "demo": ("the main job on an embedded example, without network", "classify.verbs"),

@@ -11,6 +11,7 @@
       CacheError              a cache folder that cannot be read or written
         CorruptShard          a shard whose bytes are not the ones committed; quarantined, recomputed
       BundleError             a .fc7 file that cannot be trusted or does not fit
+      ExportError             a bundle that is not one network in this format, or a network that answers otherwise
       MissingExtra            an optional dependency is not installed (also an ImportError)
       Interrupted             exit 130, stopped by the user, the work so far is kept
 """
@@ -56,6 +57,10 @@ class CorruptShard(CacheError):
 
 class BundleError(FC7Error):
     """A bundle cannot be trusted or does not fit what it is used on."""
+
+
+class ExportError(FC7Error):
+    """A bundle is not one network in the format asked for, or the network does not answer as the bundle does."""
 
 
 class MissingExtra(FC7Error, ImportError):

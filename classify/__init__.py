@@ -3,6 +3,7 @@
 from .audit import Audit, audit
 from .bundle import Bundle
 from .compare import compare
+from .export import Exported, export
 from .fit import Fitted, fit
 from .predict import Prediction, predict
 from .report import report
@@ -14,12 +15,14 @@ __all__ = [
     "Audit",
     "Bundle",
     "EmbeddingTransformer",
+    "Exported",
     "Fitted",
     "Prediction",
     "Run",
     "audit",
     "choose",
     "compare",
+    "export",
     "fit",
     "load_runs",
     "predict",

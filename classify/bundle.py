@@ -40,6 +40,7 @@ TRUSTED = (
     "fc7.classify.mlp.Mlp",
     "fc7.classify.naive_bayes.NaiveBayes",
     "fc7.classify.neighbours.Neighbours",
+    "fc7.classify.one_scale.OneScale",
     "fc7.classify.penalised.LinearSVM",
     "fc7.classify.penalised.Logistic",
     "fc7.classify.rbf.RbfSVM",

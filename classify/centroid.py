@@ -3,24 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from .bank import Banked, Fold, OutOfFold, Point, Tell, silent
+from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
 from .eigenbasis import Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
 
 
-class Centroid(Banked):
+class Centroid(Planes):
     """The class whose mean is nearest.
 
     scikit-learn's ``NearestCentroid`` answers by distance, but its probabilities weigh in priors and the spread of each
-    column, so that the two can disagree. Here the score of a class is minus half the squared distance to its mean.
-
-    Attributes
-    ----------
-    centroids_
-        ``(classes, d)``.
+    column, so that the two can disagree. Here the score of a class is minus half the squared distance to its mean,
+    without the row's own length, which is the same for all classes: that is linear.
     """
 
     def out_of_fold(
@@ -30,17 +25,16 @@ class Centroid(Banked):
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         whole = basis.class_sums(y)
         for number, fold in enumerate(folds):
-            centroids = (whole - basis.class_sums(y, fold.absent(len(basis)))).means
-            margins = basis.margins(fold.held, centroids.T, -np.square(centroids).sum(axis=1) / 2)
-            found.scores[:, fold.held] = from_margins(margins)
+            means = (whole - basis.class_sums(y, fold.absent(len(basis)))).means
+            coef, intercept = _planes(means)
+            found.scores[:, fold.held] = from_margins(basis.margins(fold.held, coef.T, intercept))
             tell((number + 1) * len(points))
         return found
 
-    def decision_function(self, X: npt.ArrayLike) -> Floats:
-        """Return ``(n, classes)`` scores, for two classes their difference ``(n,)``."""
-        # The row's own length is the same for all classes and is left out.
-        found = self._rows(X) @ self.centroids_.T - np.square(self.centroids_).sum(axis=1) / 2
-        return np.asarray(found[:, 1] - found[:, 0] if found.shape[1] == 2 else found, np.float64)
-
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        self.centroids_ = basis.class_sums(y).means
+        self.coef_, self.intercept_ = _planes(basis.class_sums(y).means)
+
+
+def _planes(means: Floats) -> tuple[Floats, Floats]:
+    intercept = -np.square(means).sum(axis=1) / 2
+    return (means[1:] - means[:1], intercept[1:] - intercept[:1]) if len(means) == 2 else (means, intercept)

@@ -37,6 +37,7 @@ def compare(
     epochs: int | None = None,
     average_views: bool = False,
     class_weight: ClassWeight = None,
+    preparation: str = "unit",
     random_state: int = 0,
     allow_leakage: bool = False,
     n_jobs: int | None = None,
@@ -68,13 +69,13 @@ def compare(
         See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
     n_jobs
         Processes that fit heads, as in :func:`fc7.classify.jobs.run`. Heads that stream from disk take turns.
-    on, cross_validate, folds, epochs, average_views, random_state, allow_leakage, progress
+    on, cross_validate, folds, epochs, average_views, preparation, random_state, allow_leakage, progress
         See :func:`fc7.classify.fit`.
 
     Raises
     ------
     UsageError
-        No such head.
+        No such head or preparation.
     DataError, LeakageError
         See :func:`fc7.classify.splits.protocol`; or the embeddings are not of the same images, or `add` not of theirs.
     """
@@ -85,6 +86,7 @@ def compare(
             table,
             average_views=average_views,
             class_weight=class_weight,
+            preparation=preparation,
             on=on,
             cross_validate=cross_validate,
             folds=folds,

@@ -23,7 +23,7 @@ from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
 from .splits import Positions, Protocol, protocol
-from .station import SMALL, Chosen, Room, Station, build, threads
+from .station import PREPARATIONS, SMALL, Chosen, Room, Station, build, threads
 from .stats import learning_curve
 
 logger = logging.getLogger(__name__)
@@ -53,12 +53,12 @@ class Fitted:
 class Bench:
     """Embeddings under one protocol, prepared once for any number of heads.
 
-    Rows are brought to unit length; what the heads of the bank share is in
+    Rows are brought to unit length, or to one scale; what the heads of the bank share is in
     :class:`fc7.classify.eigenbasis.Eigenbasis`. Neither looks at a label.
 
     Parameters
     ----------
-    embeddings, average_views, class_weight, on, cross_validate, folds, random_state, allow_leakage, n_jobs
+    embeddings, average_views, class_weight, preparation, on, cross_validate, folds, random_state, allow_leakage, n_jobs
         See :func:`fit`.
 
     Attributes
@@ -73,10 +73,16 @@ class Bench:
         *,
         average_views: bool = False,
         class_weight: ClassWeight = None,
+        preparation: str = "unit",
         n_jobs: int | None = None,
         **options: Any,
     ) -> None:
+        if preparation not in PREPARATIONS:
+            raise UsageError(f"preparation {preparation!r} is not one of {', '.join(PREPARATIONS)}.")
         self.embeddings = embeddings
+        if preparation != "unit" and self.streamed:
+            raise UsageError(f"--preparation {preparation} measures all rows first: they must fit into --max-ram.")
+        self.preparation = preparation
         self.n_jobs = n_jobs
         self.average_views = average_views
         self.class_weight = class_weight
@@ -103,6 +109,7 @@ class Bench:
                 "data": self.fingerprint,
                 "recipe": self.embeddings.recipe.id,
                 "views": [len(self.embeddings.views), self.average_views],
+                "preparation": self.preparation,
                 "head": head.identity,
                 "grid": grid,
                 "class_weight": self.class_weight,
@@ -199,7 +206,7 @@ class Bench:
 
         def score(subset: Positions) -> float:
             drawn = fitted[subset]
-            room = Room(vectors[drawn].astype(np.float32))
+            room = Room(vectors[drawn].astype(np.float32), self.preparation)
             unfitted = build(head, self.protocol.random_state, run.hyperparameters)
             estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
@@ -214,7 +221,7 @@ class Bench:
         pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
-        return [Station(self.embeddings, self.protocol, fitted, predicted) for fitted, predicted in pairs]
+        return [Station(self.embeddings, self.protocol, *pair, self.preparation) for pair in pairs]
 
     def _record(
         self,
@@ -229,6 +236,7 @@ class Bench:
         evaluated = self.embeddings[self.protocol.rows]
         source = self.embeddings.weights_source
         random = ["random weights: a lower bound, not a result"] if self.embeddings.random else []
+        scaled = ["rows on one scale"] if self.preparation == "scale" else []
         return Run(
             id=self.identify(head, epochs),
             head=head.name,
@@ -247,6 +255,7 @@ class Bench:
                 "views": len(self.embeddings.views),
                 "average_views": self.average_views,
                 "class_weight": self.class_weight if head.class_weight else None,
+                "preparation": self.preparation,
                 "grid": {name: list(values) for name, values in head.grid.items()},
                 "folds": self.protocol.folds,
                 "by": "log loss",
@@ -258,7 +267,7 @@ class Bench:
             seconds={"extract": self.embeddings.seconds} | seconds,
             predictions=predictions(evaluated, probability),
             curves=curves,
-            notes=random + notes,
+            notes=random + scaled + notes,
             versions=versions("numpy", "scikit-learn", "torch"),
             machine=machine(),
         )
@@ -274,6 +283,7 @@ def fit(
     epochs: int | None = None,
     average_views: bool = False,
     class_weight: ClassWeight = None,
+    preparation: str = "unit",
     random_state: int = 0,
     allow_leakage: bool = False,
     n_jobs: int | None = None,
@@ -303,6 +313,9 @@ def fit(
         ``balanced``, or weights by class name, for heads that have them: see :class:`fc7.classify.heads.Head`. Balanced
         weights are those of the rows fitted on, inside each fold. Hyper-parameters are still chosen by the log loss
         in which every image counts once.
+    preparation
+        ``unit``: each row is brought to unit length, the more accurate one as a rule. ``scale``: all rows are divided
+        by one number, which a plain last layer can take in; see :func:`fc7.classify.export`.
     random_state
         Of folds and heads.
     allow_leakage
@@ -317,7 +330,7 @@ def fit(
     Raises
     ------
     UsageError
-        No such head, it has no class weights, or they make no sense.
+        No such head or preparation, the head has no class weights, or they make no sense.
     DataError, LeakageError
         See :func:`fc7.classify.splits.protocol`.
     """
@@ -326,6 +339,7 @@ def fit(
         embeddings,
         average_views=average_views,
         class_weight=class_weight,
+        preparation=preparation,
         on=on,
         cross_validate=cross_validate,
         folds=folds,

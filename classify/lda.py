@@ -5,12 +5,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
 from .eigenbasis import Eigenbasis, Floats
-from .scores import from_probability
+from .scores import from_margins
 from .splits import Positions
 from .sums import ClassSums, take_out
 
@@ -41,13 +40,13 @@ class Lda(LogLinear):
     ) -> OutOfFold:
         """Solve each fold once per shrinkage; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        done = 0
+        binary, done = found.scores.shape[2] == 2, 0
         for kind, places in by_class_weight(points, self.class_weight):
             shrinkages = [_share(points[place].get("shrinkage", self.shrinkage)) for place in places]
             rooms = _rooms(basis, y)
             for fold in folds:
                 for place, margins in zip(places, _fold(rooms, y, fold, kind, shrinkages), strict=True):
-                    found.scores[place, fold.held] = from_probability(softmax(margins, axis=1))
+                    found.scores[place, fold.held] = from_margins(np.diff(margins) if binary else margins)
                 done += len(places)
                 tell(done)
         return found

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Planes, Point, Tell, probabilities, silent, warn_unless
+from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
 from .eigenbasis import Eigenbasis, Floats
 from .lbfgs import Problems, Solution, minimise
 from .losses import Binary, Loss, Multinomial, SquaredHinge
 from .products import Products
-from .scores import from_margins, from_probability
+from .scores import from_margins
 from .splits import Positions
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
@@ -65,10 +65,6 @@ class Penalised(Planes):
         """Return weights of rows, and which of them each part of each problem has."""
         return weights, np.arange(len(weights)).repeat(parts)
 
-    @abstractmethod
-    def _scores(self, margins: Floats) -> Floats:
-        """Return scores ``(n, classes)`` of margins ``(n, outputs)``."""
-
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
@@ -91,7 +87,7 @@ class Penalised(Planes):
             margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(-1, outputs, len(basis))
             answers = zip(problems[some], margins, solution.converged, strict=True)
             for (place, fold), margin, converged in answers:
-                found.scores[place, fold.held] = self._scores(margin[:, fold.held].T.astype(np.float64))
+                found.scores[place, fold.held] = from_margins(margin[:, fold.held].T)
                 found.converged[place] &= converged
             tell(first + len(solution.planes))
         return found
@@ -142,9 +138,6 @@ class Logistic(Penalised, LogLinear):
     def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
         return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
 
-    def _scores(self, margins: Floats) -> Floats:
-        return from_probability(probabilities(margins))
-
 
 class LinearSVM(Penalised):
     """One class against the rest under the squared hinge loss; the intercept is the coefficient of a column of ones.
@@ -166,6 +159,3 @@ class LinearSVM(Penalised):
         own = y == np.arange(parts)[:, None]
         found = np.where(own, weights[:, None], weights[:, None] > 0)
         return found.reshape(-1, len(y)), np.arange(len(weights) * parts)
-
-    def _scores(self, margins: Floats) -> Floats:
-        return from_margins(margins)

@@ -79,14 +79,13 @@ def predict(
     BundleError
         The weights found here are not those that the head was fitted on.
     """
-    named = [Image(path, "") for path in _expand(images)]
+    named = [Image(path, "") for path in expand(images)]
     refused = {image.path: reason for image in named if (reason := refusal(Path(image.path)))}
     manifest = Manifest(Path(), tuple(image for image in named if image.path not in refused), bundle.classes)
     if not named:
         raise DataError(f"There are no images in {', '.join(str(image) for image in images)}.")
     machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
-    backbones = [backbone] if backbone else _find_backbones(bundle, weights or bundle.weights_source, machine)
-    _require_same(bundle, [recipe for one in backbones for recipe in one.recipes])
+    backbones = find_backbones(bundle, backbone, weights, **machine)
     done = fill(manifest, backbones, cache=cache, workers=workers, progress=progress)
     reasons = refused | {reject.path: reject.reason for view in done for reject in view.rejects}
     stores = [[Store(part.recipe, cache) for part in view] for view in _by_view(backbones, done)]
@@ -98,12 +97,28 @@ def predict(
     return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in named]
 
 
-def _find_backbones(bundle: Bundle, weights: str, machine: dict[str, Any]) -> list[Backbone]:
-    """Return the backbones of a bundle; neighbouring layers of one network come from one pass."""
+def find_backbones(
+    bundle: Bundle, backbone: Backbone | None = None, weights: str | None = None, **machine: Any
+) -> list[Backbone]:
+    """Return the backbones that a bundle's head was fitted on, or the given one if it is the same.
+
+    Neighbouring layers of one network come from one pass.
+
+    Raises
+    ------
+    BundleError
+        It is another one, or cannot be found by its name.
+    """
+    found = [backbone] if backbone else _by_name(bundle, weights or bundle.weights_source, machine)
+    _require_same(bundle, [recipe for one in found for recipe in one.recipes])
+    return found
+
+
+def _by_name(bundle: Bundle, weights: str, machine: dict[str, Any]) -> list[Backbone]:
     if OWN in weights.split(AND):
         raise BundleError(
-            f"The head was fitted on {bundle.recipe.backbone}, a module that fc7 cannot find by name. In Python: "
-            "bundle.predict(images, backbone=Backbone(module, transform, layer))"
+            f"The head was fitted on {bundle.recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
+            "it: backbone=Backbone(module, transform, layer)"
         )
     parts, sources = bundle.recipe.parts, weights.split(AND)
     sources = sources * len(parts) if len(sources) == 1 else sources
@@ -142,7 +157,8 @@ def _answer(bundle: Bundle, path: str, row: Any, reasons: dict[str, str]) -> Pre
     return Prediction(path, bundle.classes[top], round(float(row[top]), 6), probabilities)
 
 
-def _expand(images: Sequence[Path | str]) -> Iterator[str]:
+def expand(images: Sequence[Path | str]) -> Iterator[str]:
+    """Yield the paths; of a folder, those of the images in it."""
     for image in images:
         path = Path(image)
         if path.is_dir():

@@ -5,14 +5,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-PROBABILITY_FLOOR = 1e-3  # neighbours and centroids answer 0; its logarithm must stay finite
+PROBABILITY_FLOOR = 1e-3  # neighbours and forests answer 0; its logarithm must stay finite
 
 
 def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return ``(n, classes)`` scores whose softmax is the estimator's probability, or the margins where it has none."""
-    if hasattr(estimator, "predict_proba"):
-        return from_probability(estimator.predict_proba(X))
-    return from_margins(estimator.decision_function(X))
+    """Return the margins ``(n, classes)``, or the logarithms of probabilities of an estimator that has no margins.
+
+    Margins come first: those of a linear head are linear in its rows and have no floor.
+    """
+    if hasattr(estimator, "decision_function"):
+        return from_margins(estimator.decision_function(X))
+    return from_probability(estimator.predict_proba(X))
 
 
 def from_probability(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,13 +1,16 @@
 """The head ``classifier``: a backbone's fully connected stack on cached pool5, the published recipe made cheap."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from .splits import Positions
+
+if TYPE_CHECKING:
+    import torch
 
 LAYER = "pool5"
 
@@ -52,14 +55,20 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
         """Return logits ``(n, classes)``, for two classes their difference ``(n,)``, of pool5 rows ``(n, dim)``."""
         import torch
 
+        with torch.inference_mode():
+            found = self.module()(torch.from_numpy(np.asarray(X, np.float32))).numpy().astype(np.float64)
+        return np.asarray(found[:, 1] - found[:, 0] if self.classes == 2 else found)
+
+    def module(self) -> "torch.nn.Module":
+        """Return it as layers of torch, in eval mode."""
+        import torch
+
         from ..extract.architectures import architecture
 
-        stack: Any = architecture(self.backbone).skeleton().classifier
-        stack[-1] = torch.nn.Linear(stack[-1].in_features, self.classes, device="meta")
+        stack: Any = architecture(self.backbone).skeleton(num_classes=self.classes).classifier
         stack.load_state_dict({name: torch.from_numpy(value) for name, value in self.state.items()}, assign=True)
-        with torch.inference_mode():
-            found = stack.eval()(torch.from_numpy(np.asarray(X, np.float32))).numpy().astype(np.float64)
-        return np.asarray(found[:, 1] - found[:, 0] if self.classes == 2 else found)
+        made: torch.nn.Module = stack.eval().requires_grad_(False)
+        return made
 
 
 class Rows:

@@ -22,11 +22,13 @@ from .bank import Fold, OutOfFold, Tell
 from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_temperature
 from .jobs import run
+from .one_scale import OneScale
 from .scores import scores
 from .splits import Positions, Protocol, cut
 from .stream import Stream
 from .unit_rows import UnitRows
 
+PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}
 SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
 
 
@@ -54,17 +56,21 @@ class Chosen:
 
 
 class Room:
-    """Rows to fit on, of unit length, prepared once for every head that is fitted on all or some of them.
+    """Rows to fit on, prepared once for every head that is fitted on all or some of them.
 
     Parameters
     ----------
     inputs
-        ``(n, d)`` as they were extracted; or a stream.
+        ``(n, d)`` as they were extracted; or a stream, whose rows have unit length.
+    preparation
+        One of :data:`PREPARATIONS`.
     """
 
-    def __init__(self, inputs: npt.NDArray[np.float32] | Stream) -> None:
-        self.preparation = UnitRows().fit(np.zeros((1, inputs.shape[1]), np.float32))  # it learns the width alone
-        self._rows = inputs if isinstance(inputs, Stream) else self.preparation.transform(inputs)
+    def __init__(self, inputs: npt.NDArray[np.float32] | Stream, preparation: str) -> None:
+        streamed = isinstance(inputs, Stream)
+        self.preparation = PREPARATIONS[preparation]()
+        self.preparation.fit(np.zeros((1, inputs.shape[1]), np.float32) if streamed else inputs)
+        self._rows = inputs if streamed else self.preparation.transform(inputs)
 
     @property
     def rows(self) -> npt.NDArray[np.float32]:
@@ -90,9 +96,15 @@ class Station:
     """
 
     def __init__(
-        self, embeddings: Embeddings, protocol: Protocol, fitted: Positions, predicted: Positions | None
+        self,
+        embeddings: Embeddings,
+        protocol: Protocol,
+        fitted: Positions,
+        predicted: Positions | None,
+        preparation: str = "unit",
     ) -> None:
         self.embeddings, self.fitted, self.predicted = embeddings, fitted, predicted
+        self.preparation = preparation
         self.y = embeddings.y[fitted]
         self.y_views = np.tile(self.y, 1 + len(embeddings.views))
         self.folds = [
@@ -105,9 +117,8 @@ class Station:
         """The prepared rows."""
         tables = (self.embeddings.vectors, *self.embeddings.views)
         stored = [table for table in tables if isinstance(table, StoredVectors)]
-        return Room(
-            Stream(stored, self.fitted) if stored else self.embeddings.all_views(self.fitted).astype(np.float32)
-        )
+        inputs = Stream(stored, self.fitted) if stored else self.embeddings.all_views(self.fitted).astype(np.float32)
+        return Room(inputs, self.preparation)
 
     def choose(self, head: Head, seed: int, tell: Tell, n_jobs: int | None = None) -> Chosen:
         """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins.

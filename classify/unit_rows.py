@@ -1,4 +1,4 @@
-"""Rows of unit length: the one preparation that every head shares."""
+"""Rows of unit length: the preparation that every head shares unless another is asked for."""
 
 from typing import Any
 

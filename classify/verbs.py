@@ -25,6 +25,7 @@ from .audit_tables import audit_csv, audit_text, leak_line
 from .bundle import Bundle
 from .compare import compare
 from .demo import demo
+from .export import TOLERANCE, Exported, export
 from .fit import fit
 from .heads import find_head, find_heads
 from .imports import sources
@@ -53,6 +54,11 @@ _MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are str
 _THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
 _NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
 _TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
+_PREPARATION = (
+    "of rows before a head: unit length (default), or all on one scale, which a plain last layer can take in: see "
+    "fc7 export"
+)
+_FORMATS = "FILE.onnx, FILE.pt2 (torch.export), or FILE.safetensors (a state dict of torchvision's own class)"
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
 
@@ -198,6 +204,26 @@ def run_audit(arguments: Arguments, progress: Progress) -> Answer:
     return Answer(found.to_dict() | {"written": _written(written)}, "\n\n".join(filter(None, said)), code)
 
 
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Add the options of export."""
+    tolerance = f"largest difference of a probability from the bundle's (default: {TOLERANCE:g})"
+    images = "files, or folders of them, to compare network and bundle on (default: made-up pictures)"
+    parser.add_argument("bundle", type=Path, metavar="FILE.fc7", help="of a linear head, or of the head classifier")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=_FORMATS)
+    parser.add_argument("--with-normalise", action="store_true", help="take uint8 pixels (batch, crop, crop, 3)")
+    parser.add_argument("--images", nargs="+", type=Path, metavar="IMAGE", help=images)
+    parser.add_argument("--tolerance", type=float, metavar="X", help=tolerance)
+    parser.add_argument("--weights", metavar="SOURCE", help="where the backbone's weights are, if not where they were")
+    options.add_cache(parser)
+
+
+def run_export(arguments: Arguments, progress: Progress) -> Answer:
+    """Write a bundle with its backbone as one network."""
+    settings = given(arguments, "images", "with_normalise", "tolerance", "weights", "cache")
+    written = export(Bundle.load(arguments.bundle), arguments.output, progress=progress, **settings)
+    return Answer(written.to_dict(), _exported(written))
+
+
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add the options of demo."""
     parser.add_argument("-o", "--output", type=Path, default=Path("fc7-demo"), metavar="DIR", help="default: fc7-demo")
@@ -239,10 +265,11 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class-weight", choices=("balanced",), help="each class counts as much, in heads that have it"
     )
+    parser.add_argument("--preparation", choices=("unit", "scale"), help=_PREPARATION)
 
 
 def _protocol(arguments: Arguments) -> dict[str, Any]:
-    names = ["on", "cross_validate", "folds", "epochs", "average_views", "class_weight"]
+    names = ["on", "cross_validate", "folds", "epochs", "average_views", "class_weight", "preparation"]
     return given(arguments, *names, "random_state", "allow_leakage", "n_jobs")
 
 
@@ -366,6 +393,17 @@ def _lines(runs: Sequence[Run]) -> str:
 def _comparison(runs: Sequence[Run]) -> str:
     title = f"Evaluated on {runs[0].data['evaluated']}; in the order of log loss inside the fitted images"
     return "\n".join([table(title, COLUMNS, comparison(runs)), *map(plain, findings(runs))])
+
+
+def _exported(written: Exported) -> str:
+    parity = written.parity
+    lines = [
+        f"Wrote {written.path} ({written.size / 1e6:.1f} MB): {written.format}, of {written.input}",
+        f"Largest difference from the bundle on {parity.images} images ({parity.origin}): "
+        f"logits {parity.logits:.1e}, probability {parity.probability:.1e}; from fc7 predict: {parity.predicted:.1e}",
+        *(f"note: {note}" for note in written.notes),
+    ]
+    return "\n".join(map(plain, lines))
 
 
 def _predictions(found: Sequence[Prediction]) -> str:

@@ -119,9 +119,12 @@ class Architecture:
         weights = enum[name]
         return weights.url, weights.meta["_file_size"]
 
-    def skeleton(self) -> "torch.nn.Module":
-        """Return the network in eval mode without storage for its parameters where its constructor allows that."""
-        net: torch.nn.Module = _library(self.name).skeleton(self.name)
+    def skeleton(self, **options: Any) -> "torch.nn.Module":
+        """Return the network in eval mode without storage for its parameters where its constructor allows that.
+
+        `options` are its constructor's, such as ``num_classes``.
+        """
+        net: torch.nn.Module = _library(self.name).skeleton(self.name, **options)
         return net
 
     def traced(self) -> "Traced":

@@ -1,5 +1,6 @@
 """Backbones: a frozen network, tapped at one layer or several, that turns batches of pixels into vectors."""
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
+
+    from .network import Tapped
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +89,11 @@ class Backbone:
             for one, dim in zip(layers, found.dims, strict=True)
         ]
         network = {"gmacs": found.gmacs, "views": views, "device": device, "batch_size": batch_size}
-        self._prepare(recipes, lambda: found.tapped, OWN, **network)  # type: ignore[arg-type]
+        self._prepare(recipes, lambda: copy.deepcopy(found.tapped), OWN, **network)  # type: ignore[arg-type]
 
     @classmethod
     def published(
-        cls, recipes: Sequence[Recipe], network: "Callable[[], torch.nn.Module]", weights_source: str, **options: Any
+        cls, recipes: Sequence[Recipe], network: "Callable[[], Tapped]", weights_source: str, **options: Any
     ) -> Self:
         """Return a backbone whose parameters are loaded when the first batch comes; for options see below."""
         backbone = cls.__new__(cls)
@@ -100,7 +103,7 @@ class Backbone:
     def _prepare(
         self,
         recipes: Sequence[Recipe],
-        network: "Callable[[], torch.nn.Module]",
+        network: "Callable[[], Tapped]",
         weights_source: str,
         *,
         device: str = "auto",
@@ -156,8 +159,8 @@ class Backbone:
         """Rows committed together: about 20 seconds of work on a processor, 1,024 at most."""
         if self.device.type != "cpu":
             return UNIT_ROWS
-        gmacs = self._gmacs * (1 + self.views) * (1 + self.recipes[0].mirror)
-        batches = math.floor(UNIT_GMACS / gmacs / self.batch_size)
+        gmacs = max(self._gmacs, 1e-6) * (1 + self.views)  # a module of one's own may have nothing to multiply
+        batches = math.floor(UNIT_GMACS / gmacs / (1 + self.recipes[0].mirror) / self.batch_size)
         return min(max(batches, 1) * self.batch_size, max(UNIT_ROWS, self.batch_size))
 
     @cached_property
@@ -178,6 +181,12 @@ class Backbone:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+
+    def plain(self) -> "Tapped":
+        """Return a new network as it was published, in float32, from normalised images to one tensor per recipe."""
+        network = self._network()
+        network.eval().requires_grad_(False)
+        return network
 
     @cached_property
     def network(self) -> "torch.nn.Module":
@@ -323,7 +332,7 @@ def load_backbone(
         for one, tap in taps.items()
     ]
 
-    def network() -> "torch.nn.Module":
+    def network() -> "Tapped":
         from .network import load
 
         return load(net, layers, source, sha256)

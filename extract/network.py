@@ -143,9 +143,7 @@ def with_classes(
         The weights have nothing for this network, or a shape differs.
     """
     module = net.construct(seed)
-    last, old = [
-        (name, part) for name, part in module.named_modules() if isinstance(part, torch.nn.Linear | torch.nn.Conv2d)
-    ][-1]
+    last, old = last_layer(module)
     parent = module.get_submodule(last.rpartition(".")[0])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -162,6 +160,12 @@ def with_classes(
         raise WeightsError(f"The weights {weights.source} do not fit {net.name}: {reason}") from error
     new = {name for name, _ in module.named_parameters()} - present.keys()
     return module.eval(), last, frozenset(new)
+
+
+def last_layer(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | torch.nn.Conv2d]:
+    """Return the layer that gives a network its outputs, with its name."""
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
+    return [(name, part) for name, part in module.named_modules() if isinstance(part, kinds)][-1]
 
 
 def _pool(outputs: torch.Tensor, how: str) -> torch.Tensor:

@@ -20,8 +20,8 @@ def names() -> list[str]:
     return [f"{PREFIX}:{name}" for name in _timm().list_models()]
 
 
-def construct(name: str) -> Any:
-    """Return the network with initialised parameters, in eval mode.
+def construct(name: str, **options: Any) -> Any:
+    """Return the network with initialised parameters, in eval mode; `options` are its constructor's.
 
     Raises
     ------
@@ -32,14 +32,14 @@ def construct(name: str) -> Any:
     """
     timm = _timm()
     try:
-        return timm.create_model(name.removeprefix(f"{PREFIX}:"), pretrained=False).eval()
+        return timm.create_model(name.removeprefix(f"{PREFIX}:"), pretrained=False, **options).eval()
     except RuntimeError as error:  # an unknown name, or an unknown tag of one
         raise UsageError(f"There is no backbone {name!r} in timm {timm.__version__}: {error}") from error
 
 
-def skeleton(name: str) -> Any:
+def skeleton(name: str, **options: Any) -> Any:
     """Return the network; with storage, because many of these compute constants that no file of weights has."""
-    return construct(name)
+    return construct(name, **options)
 
 
 def about(name: str) -> About:

@@ -23,8 +23,8 @@ def names() -> list[str]:
     return list(torchvision.models.list_models(torchvision.models))
 
 
-def construct(name: str) -> Any:
-    """Return the network with initialised parameters, in eval mode.
+def construct(name: str, **options: Any) -> Any:
+    """Return the network with initialised parameters, in eval mode; `options` are its constructor's.
 
     Raises
     ------
@@ -34,18 +34,18 @@ def construct(name: str) -> Any:
     import torchvision.models
 
     _require(name)
-    return torchvision.models.get_model(name, weights=None, **_CONSTRUCTED.get(name, {})).eval()
+    return torchvision.models.get_model(name, weights=None, **_CONSTRUCTED.get(name, {}), **options).eval()
 
 
-def skeleton(name: str) -> Any:
+def skeleton(name: str, **options: Any) -> Any:
     """Return the network without storage for its parameters where its constructor allows that."""
     import torch
 
     try:
         with torch.device("meta"):
-            return construct(name)
+            return construct(name, **options)
     except NotImplementedError:  # a constructor that computes with its parameters (RegNet)
-        return construct(name)
+        return construct(name, **options)
 
 
 def about(name: str) -> About:

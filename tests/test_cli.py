@@ -158,6 +158,8 @@ def test_the_version(fc7):
         ["fit", "."],
         ["compare", "."],
         ["predict", "x.fc7"],
+        ["export", "x.fc7"],
+        ["fit", ".", "-o", "x.fc7", "--preparation", "l2"],
         ["cache"],
         ["cache", "inof"],
         ["extract", ".", "--batch-size", "many"],

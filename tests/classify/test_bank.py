@@ -155,7 +155,7 @@ def test_views_of_a_held_image_take_no_part(name, shape):
     for point, out in zip(points, found.scores, strict=True):
         for fold in folds:
             alone = head.build(0).set_params(**point).fit(rows[fold.fitted], labels[fold.fitted])
-            assert out[fold.held] == pytest.approx(scores(alone, X[fold.held]), abs=1e-2, rel=1e-2)
+            assert out[fold.held] == pytest.approx(scores(alone, X[fold.held]), abs=3e-2, rel=1e-2)  # float32 search
 
 
 @pytest.mark.parametrize("name", BANK)

@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify.axes import LeadingAxes
 from fc7.classify.eigenbasis import Eigenbasis
+from fc7.classify.one_scale import OneScale
 from fc7.classify.unit_rows import UnitRows
 
 shapes = st.tuples(st.integers(3, 40), st.integers(3, 60), st.integers(0, 10_000))
@@ -86,6 +87,17 @@ def test_unit_rows_are_those_of_scikit_learn(dtype):
     assert found.dtype == np.promote_types(dtype, np.float32)
 
 
+@pytest.mark.parametrize("factor", [1e-3, 1, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_on_one_scale_have_unit_length_on_average(dtype, factor):
+    X = factor * rows(8, 30, 0, dtype)
+    found = OneScale().fit(X).transform(X)
+    assert found.dtype == X.dtype
+    assert np.square(found).sum(axis=1).mean() == pytest.approx(1, rel=1e-5)
+    assert found / found[0, 0] == pytest.approx(X / X[0, 0], rel=1e-5)
+    assert np.array_equal(OneScale().fit(0 * X).transform(X), X)
+
+
 @pytest.mark.parametrize("shape", [(4, 25088), (40, 8)])
 def test_the_largest_float16_does_not_overflow(shape):
     X = np.full(shape, 65504, np.float16)
@@ -103,6 +115,6 @@ def test_leading_axes_hold_the_most_that_so_many_can(shape):
     assert np.square(axes.transform(X)).sum() == pytest.approx((np.linalg.svd(X, compute_uv=False)[:5] ** 2).sum())
 
 
-@parametrize_with_checks([UnitRows(), LeadingAxes(3)])
+@parametrize_with_checks([UnitRows(), OneScale(), LeadingAxes(3)])
 def test_they_are_scikit_learn_transformers(estimator, check):
     check(estimator)

@@ -107,6 +107,23 @@ def test_the_choice_is_that_of_scikit_learns_cross_validation(table):
     assert run.selection["log_loss"] == pytest.approx(min(found.values()), abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["logreg", "linear-svm", "ridge", "lda", "centroid", "torch-linear"])
+def test_on_one_scale_a_linear_head_is_linear_in_raw_embeddings(table, name):
+    embeddings = table((40, 40, 40), val=12)
+    fitted = fit(embeddings, name, folds=2, epochs=2, preparation="scale")
+    logits = np.log(fitted.estimator.predict_proba(np.stack([np.zeros(8), np.eye(8)[2], 0.25 * np.eye(8)[2]])))
+    logits -= logits.mean(axis=1, keepdims=True)
+    assert logits[2] - logits[0] == pytest.approx(0.25 * (logits[1] - logits[0]), abs=1e-5)
+    assert fitted.run.selection["preparation"] == "scale"
+    assert "rows on one scale" in fitted.run.notes
+    assert fitted.run.id != fit(embeddings, name, folds=2, epochs=2).run.id
+
+
+def test_an_unknown_preparation_is_refused_with_the_known_ones(table):
+    with pytest.raises(UsageError, match="'l2' is not one of unit, scale"):
+        fit(table((20, 20)), preparation="l2")
+
+
 def test_ties_go_to_the_simplest(table):
     """The prior does not depend on the grid."""
     from sklearn.dummy import DummyClassifier

@@ -68,12 +68,24 @@ def test_a_calibrated_head_answers_as_the_one_inside(name, classes):
 
 
 @pytest.mark.parametrize("name", ["logreg", "lda", "torch-linear", "baseline"])
-def test_scores_are_logarithms_of_probabilities_where_there_are_some(name):
+def test_the_softmax_of_scores_is_the_probability_where_there_is_one(name):
     X, y = blobs(spread=3.0)
     estimator = HEADS[name].build(0).fit(X, y)
     expected = estimator.predict_proba(X)
     assert expected.min() > 1e-3
     assert Calibrated(estimator).predict_proba(X) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", ["logreg", "linear-svm", "ridge", "lda", "centroid", "torch-linear"])
+def test_a_linear_head_has_linear_scores_without_a_floor(name, classes):
+    """However far out a row lies: a floor under its probability could be no layer of a network."""
+    X, y = blobs(classes)
+    estimator = HEADS[name].build(0).fit(X, y)
+    near, far = (scores(estimator, factor * X)[:, 1] - scores(estimator, factor * X)[:, 0] for factor in (1, 1e4))
+    offset = scores(estimator, 0 * X)[:, 1] - scores(estimator, 0 * X)[:, 0]
+    assert far - offset == pytest.approx(1e4 * (near - offset), rel=1e-3, abs=1e-4 * np.abs(far).max())
+    assert np.abs(far).max() > np.log(1e4)
 
 
 @settings(deadline=None, max_examples=30)

@@ -1,0 +1,179 @@
+"""Export: a backbone and a head as one network, written only if it answers as the bundle does."""
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cache.durable import make_folder, replace
+from ..errors import ExportError, FC7Error, UsageError
+from ..extract.backbones import Backbone
+from ..extract.progress import Progress, silent
+from .bundle import Bundle
+from .parity import Parity, measure, read_pixels, synthetic_pixels
+from .predict import find_backbones
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network that was written.
+
+    Attributes
+    ----------
+    path, size
+        The file, and its bytes.
+    format, input
+        What it is, and what it takes.
+    parity
+        How far it is from the bundle.
+    notes
+        What differs from ``fc7 predict``, and why.
+    """
+
+    path: Path
+    size: int
+    format: str
+    input: str
+    parity: Parity
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "file": str(self.path),
+            "bytes": self.size,
+            "format": self.format,
+            "input": self.input,
+            "parity": dict(vars(self.parity)),
+            "notes": list(self.notes),
+        }
+
+
+def export(
+    bundle: Bundle,
+    path: Path | str,
+    *,
+    images: Sequence[Path | str] = (),
+    with_normalise: bool = False,
+    tolerance: float = TOLERANCE,
+    backbone: Backbone | None = None,
+    weights: str | None = None,
+    cache: Path | str | None = None,
+    progress: Progress = silent,
+) -> Exported:
+    """Write a bundle with its backbone as one network in float32, after comparing the two.
+
+    Linear heads can be exported, and the head ``classifier``. In ``.onnx`` and ``.pt2`` the network does all that
+    ``fc7 predict`` does to an image that is resized and cropped: it rounds the embedding as the cache does, brings it
+    to unit length where the head was fitted on such, and answers with ``logits`` and ``probabilities`` for any number
+    of images. A ``.safetensors`` has the parameters of torchvision's own class, whose last layer gives the logits.
+
+    Parameters
+    ----------
+    bundle
+        From :meth:`fc7.classify.Bundle.load`.
+    path
+        ``FILE.onnx``, ``FILE.pt2`` or ``FILE.safetensors``.
+    images
+        Files and folders to compare on; by default 16 made-up pictures, the same each time.
+    with_normalise
+        Take ``pixels``, ``(batch, crop, crop, 3)`` uint8 RGB, instead of ``images``, ``(batch, 3, crop, crop)`` float32
+        that are normalised already.
+    tolerance
+        The largest difference of a probability from the bundle's, see :class:`fc7.classify.parity.Parity`. That from
+        ``fc7 predict`` is told; it is another one where that computes in bfloat16.
+    backbone
+        The one that the head was fitted on, where it is a module of your own.
+    weights, cache, progress
+        As in :func:`fc7.classify.predict.predict`.
+
+    Raises
+    ------
+    UsageError
+        No such format, or a tolerance that is none.
+    ExportError
+        The head is no layer of a network, the format cannot hold it, torch cannot export the backbone, the network
+        differs by more than the tolerance, or the file cannot be written. Nothing is.
+    MissingExtra
+        The packages for ONNX are absent.
+    BundleError, WeightsError
+        The backbone is not the one that the head was fitted on, or absent.
+    DataError
+        None of the images is one.
+    """
+    from .formats import FORMATS
+    from .last_layer import last_layers
+    from .whole import Whole
+
+    path, recipe = Path(path), bundle.recipe.parts[0]
+    if path.suffix not in FORMATS:
+        raise UsageError(f"{path} is not a format that fc7 exports: {', '.join(f'FILE{one}' for one in FORMATS)}.")
+    if not 0 < tolerance < math.inf:
+        raise UsageError(f"--tolerance {tolerance}: must be more than 0.")
+    if len(bundle.recipe.parts) > 1:
+        raise ExportError(
+            f"The head takes {len(bundle.recipe.parts)} embeddings side by side ({bundle.recipe.backbone}: "
+            f"{bundle.recipe.layer}); an exported network has one. Fit the head on one of them."
+        )
+    with _or_refuse(f"The head of {recipe.backbone} {recipe.layer} cannot be read"):
+        whole = Whole(bundle, last_layers(bundle), with_normalise)
+    form = FORMATS[path.suffix](whole)
+    form.require()
+    pixels, rejected = read_pixels(images, recipe) if images else (synthetic_pixels(recipe.transform), {})
+    for file, reason in rejected.items():
+        logger.warning("rejected %s: %s", file, reason)
+    origin = ", ".join(map(str, images)) if images else "made up by fc7"
+    (backbone,) = find_backbones(bundle, backbone, weights, device="cpu", cache=cache, progress=progress)
+    with _or_refuse(f"{recipe.backbone} {recipe.layer} cannot be written as {form.name}"):
+        data = form.encode(backbone.plain())
+        parity = measure(form, data, backbone, pixels, origin, progress)
+    notes = _notes(bundle, rounds=form.rounds)
+    if parity.probability > tolerance:
+        if recipe.dtype == "float16" and form.rounds:
+            notes += ("embeddings are rounded to float16, so that the last digit of a sum counts: fit --dtype float32",)
+        raise ExportError(
+            f"The network's probabilities differ from the bundle's by up to {parity.probability:.1e} on "
+            f"{parity.images} images ({origin}), more than --tolerance {tolerance:g}. Nothing was written. "
+            + " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
+        )
+    _write(path, data)
+    return Exported(path, len(data), form.name, whole.input, parity, notes)
+
+
+@contextlib.contextmanager
+def _or_refuse(what: str) -> Iterator[None]:
+    """Turn into a refusal whatever torch raises on a stranger's network, or a head that was tampered with."""
+    try:
+        yield
+    except FC7Error:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ExportError(f"{what}: {reason}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        make_folder(path.parent)
+        replace(path, data)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:
+    """Return what ``fc7 predict`` does otherwise."""
+    recipe, notes = bundle.recipe.parts[0], []
+    if recipe.precision != "fp32":
+        notes.append(f"fc7 predict computes in {recipe.precision}, the network in float32")
+    if recipe.dtype == "float16" and not rounds:
+        notes.append("embeddings are rounded to float16, which a state dict cannot do: fit --dtype float32")
+    if bundle.views:
+        notes.append(f"fc7 predict averages over {bundle.views} random views as well, the network sees one")
+    return tuple(notes)

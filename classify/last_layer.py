@@ -1,0 +1,68 @@
+"""The last layer: what a fitted head is as layers of torch, the temperature and the preparation of rows among them."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import ExportError
+from .bank import Planes
+from .bundle import Bundle
+from .heads import HEADS
+from .linear import TorchLinear
+from .one_scale import OneScale
+from .stack import ClassifierStack
+from .unit_rows import UnitRows
+
+LINEAR = (Planes, TorchLinear)
+
+
+class Unit(torch.nn.Module):
+    """Rows of unit length; a row of zeros stays one."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, dim)`` of ``(B, dim)``."""
+        return torch.nn.functional.normalize(rows)
+
+
+def last_layers(bundle: Bundle) -> torch.nn.Sequential:
+    """Return the layers from raw embeddings to logits whose softmax is the bundle's probability.
+
+    Either the trained stack of the head ``classifier``, or one linear layer, after :class:`Unit` where the head was
+    fitted on rows of unit length.
+
+    Raises
+    ------
+    ExportError
+        The head is no layer of a network: names those that are.
+    """
+    steps = dict(bundle.estimator.steps)
+    head, preparation = steps["head"], steps.get("prepare")
+    estimator, temperature = head.estimator, head.temperature
+    if isinstance(estimator, ClassifierStack):
+        stack: Any = estimator.module()
+        _cool(stack[-1], temperature)
+        return torch.nn.Sequential(*stack)
+    if not isinstance(estimator, LINEAR):
+        raise ExportError(
+            f"The head {bundle.run.get('head', type(estimator).__name__)} is not a layer of a network. Heads that can "
+            f"be exported: {', '.join(exportable())}. Fit one of these on the same embeddings: fc7 fit DATA --head NAME"
+        )
+    weight, bias = np.asarray(estimator.coef_, np.float64), np.asarray(estimator.intercept_, np.float64)
+    if len(weight) == 1:  # of two classes the difference
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / preparation.scale_ if isinstance(preparation, OneScale) else weight
+    linear: Any = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[1], weight.shape[0])
+    linear.weight = torch.nn.Parameter(torch.from_numpy(weight / temperature).float(), requires_grad=False)
+    linear.bias = torch.nn.Parameter(torch.from_numpy(bias / temperature).float(), requires_grad=False)
+    return torch.nn.Sequential(*([Unit()] if isinstance(preparation, UnitRows) else []), linear)
+
+
+def exportable() -> list[str]:
+    """Return the names of the heads that are layers of a network."""
+    return [name for name, head in HEADS.items() if isinstance(head.build(0), (*LINEAR, ClassifierStack))]
+
+
+def _cool(layer: torch.nn.Linear, temperature: float) -> None:
+    layer.weight = torch.nn.Parameter(layer.weight / temperature, requires_grad=False)
+    layer.bias = torch.nn.Parameter(layer.bias / temperature, requires_grad=False)

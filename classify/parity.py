@@ -1,0 +1,147 @@
+"""Parity: how far an exported network answers from the bundle that it was made of, on the same pixels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..cache.recipe import DECODES, Recipe, Transform
+from ..errors import DataError, ImageRejected
+from ..extract.backbones import Backbone
+from ..extract.decode import decode, read_image_bytes
+from ..extract.progress import Progress, silent
+from ..extract.views import centre_crop
+from .predict import expand
+
+if TYPE_CHECKING:
+    from .formats import Format
+
+SYNTHETIC = 16  # pictures that are made where none are given
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest differences over some images.
+
+    Attributes
+    ----------
+    images, origin
+        How many, and which.
+    logits
+        From the bundle's head on the backbone in float32, its embeddings rounded as the cache rounds them. Up to what
+        all classes of an image share, which is nothing to a softmax.
+    probability
+        Likewise.
+    predicted
+        Of a probability from that of ``fc7 predict``, whose backbone computes in the precision of the recipe and sums
+        in another order.
+    """
+
+    images: int
+    origin: str
+    logits: float
+    probability: float
+    predicted: float
+
+
+def measure(
+    form: "Format", data: bytes, backbone: Backbone, pixels: Sequence[Pixels], origin: str, progress: Progress = silent
+) -> Parity:
+    """Run an exported network and its bundle on the same crops.
+
+    Parameters
+    ----------
+    form, data
+        The network, as it is to be written.
+    backbone
+        That of the bundle.
+    pixels, origin
+        ``(crop, crop, 3)`` uint8 each, and where they are from.
+    """
+    import torch
+
+    from .whole import embedding
+
+    bundle, run, plain = form.whole.bundle, form.open(data), backbone.plain()
+    recipe, size = form.whole.recipe, backbone.batch_size
+    worst = np.zeros(3)
+    for start in range(0, len(pixels), size):
+        batch = np.stack(pixels[start : start + size])
+        images = _normalised(batch, recipe.transform)
+        with torch.inference_mode():
+            vectors = embedding(plain, torch.from_numpy(images), mirror=recipe.mirror).numpy()
+        expected = bundle.predict_proba(vectors.astype(recipe.dtype))
+        predicted = bundle.predict_proba(_embedded(backbone, batch, recipe))
+        logits, probability = run(batch if form.whole.with_normalise else images)
+        found = (
+            _distance(_centred(logits), _centred(np.log(expected))),
+            _distance(probability, expected),
+            _distance(probability, predicted),
+        )
+        worst = np.maximum(worst, found)
+        progress("check", min(start + size, len(pixels)), len(pixels))
+    return Parity(len(pixels), origin, *map(float, worst))
+
+
+def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> tuple[list[Pixels], dict[str, str]]:
+    """Return the crops of image files, and the reasons of those that are none.
+
+    Raises
+    ------
+    DataError
+        None of them is an image.
+    """
+    side = recipe.transform.resize if recipe.decode == DECODES["scaled"] else None
+    pixels, rejected = [], {}
+    for path in expand(images):
+        try:
+            pixels.append(centre_crop(decode(read_image_bytes(path), side), recipe.transform))
+        except ImageRejected as error:
+            rejected[path] = str(error)
+        except OSError as error:
+            rejected[path] = f"not readable: {error.strerror}"
+    if not pixels:
+        first = next((f"; the first is {path}: {reason}" for path, reason in rejected.items()), "")
+        raise DataError(f"There are no images in {', '.join(map(str, images))} to check the network on{first}.")
+    return pixels, rejected
+
+
+def synthetic_pixels(transform: Transform, seed: int = 0) -> list[Pixels]:
+    """Return made-up pictures, the same each time: random colours from coarse to fine."""
+    return list(_synthetic(transform.crop, np.random.default_rng(seed)))
+
+
+def _synthetic(crop: int, rng: np.random.Generator) -> Iterator[Pixels]:
+    for number in range(SYNTHETIC):
+        coarse = rng.integers(0, 256, (2 + 3 * number, 2 + 3 * number, 3), dtype=np.uint8)
+        yield np.asarray(Image.fromarray(coarse).resize((crop, crop), Image.Resampling.BICUBIC))
+
+
+def _normalised(pixels: Pixels, transform: Transform) -> npt.NDArray[np.float32]:
+    """Return ``(B, 3, crop, crop)`` as torchvision's transforms do."""
+    mean, std = np.array(transform.mean, np.float32), np.array(transform.std, np.float32)
+    images = (pixels.astype(np.float32) / 255 - mean) / std
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _embedded(backbone: Backbone, pixels: Pixels, recipe: Recipe) -> npt.NDArray[Any]:
+    """Return the vectors that the cache would hold."""
+    full = np.zeros((backbone.batch_size, *pixels.shape[1:]), np.uint8)
+    full[: len(pixels)] = pixels
+    return backbone.embed(full)[0][: len(pixels)].astype(recipe.dtype)
+
+
+def _distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Return the largest difference; what is not a number is infinitely far off."""
+    return float(np.nan_to_num(np.abs(one - other), nan=np.inf).max())
+
+
+def _centred(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    found = np.asarray(logits, np.float64)
+    return np.asarray(found - found.mean(axis=1, keepdims=True))

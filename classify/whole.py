@@ -1,0 +1,112 @@
+"""The whole network: a backbone and a head as one module of torch, and what whoever runs it must know."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..cache.recipe import Recipe
+from ..extract.network import Normalised
+from .bundle import Bundle
+from .stack import ClassifierStack
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A backbone and a head, to be written as one network.
+
+    Attributes
+    ----------
+    bundle
+        Of the head.
+    layers
+        From the embedding to logits; see :func:`fc7.classify.last_layer.last_layers`.
+    with_normalise
+        Whether the network takes pixels and normalises them itself.
+    """
+
+    bundle: Bundle
+    layers: torch.nn.Sequential
+    with_normalise: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the backbone: a network has one."""
+        return self.bundle.recipe.parts[0]
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the layers are the backbone's own classifier, trained."""
+        return isinstance(self.bundle.estimator["head"].estimator, ClassifierStack)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image of the input."""
+        crop = self.recipe.transform.crop
+        return (crop, crop, 3) if self.with_normalise else (3, crop, crop)
+
+    @property
+    def input(self) -> str:
+        """Its name and what it holds."""
+        kind = "pixels uint8 RGB" if self.with_normalise else "images float32 normalised"
+        return f"{kind} (batch, {', '.join(map(str, self.shape))})"
+
+    def module(self, tapped: torch.nn.Module) -> torch.nn.Module:
+        """Return the module from the input to logits and probabilities, ``(batch, classes)`` each.
+
+        The embedding is rounded on its way as the cache rounds it.
+
+        Parameters
+        ----------
+        tapped
+            The backbone, from normalised images to a list of the embedding.
+        """
+        network: torch.nn.Module = _Answering(tapped, self.layers, self.recipe)
+        transform = self.recipe.transform
+        return (Normalised(network, transform) if self.with_normalise else network).eval().requires_grad_(False)
+
+    def example(self) -> torch.Tensor:
+        """Return two images, to trace the module with."""
+        return torch.zeros((2, *self.shape), dtype=torch.uint8 if self.with_normalise else torch.float32)
+
+    def about(self) -> dict[str, str]:
+        """Return what belongs into the file: which classes, and how an image is prepared."""
+        recipe, transform = self.recipe, self.recipe.transform
+        return {
+            "fc7": __version__,
+            "recipe_id": recipe.id,
+            "backbone": recipe.backbone,
+            "layer": recipe.layer,
+            "weights_sha256": recipe.weights,
+            "head": str(self.bundle.run.get("head", "")),
+            "classes": json.dumps(self.bundle.classes),
+            "input": self.input,
+            "resize": str(transform.resize),
+            "crop": str(transform.crop),
+            "interpolation": transform.interpolation,
+            "mean": json.dumps(transform.mean),
+            "std": json.dumps(transform.std),
+            "decode": recipe.decode,
+        }
+
+
+def embedding(tapped: torch.nn.Module, images: torch.Tensor, *, mirror: bool) -> torch.Tensor:
+    """Return ``(B, dim)`` of normalised ``(B, 3, H, W)``, or the mean with those of the mirror images."""
+    vectors: torch.Tensor = tapped(images)[0]
+    return (vectors + tapped(images.flip(3))[0]) / 2 if mirror else vectors
+
+
+class _Answering(torch.nn.Module):
+    """From normalised images to logits and probabilities."""
+
+    def __init__(self, tapped: torch.nn.Module, layers: torch.nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.tapped, self.layers = tapped, layers
+        self.mirror, self.rounded = recipe.mirror, recipe.dtype == "float16"
+
+    def forward(self, images: torch.Tensor) -> Any:
+        vectors = embedding(self.tapped, images, mirror=self.mirror)
+        logits = self.layers(vectors.half().float() if self.rounded else vectors)
+        return logits, logits.softmax(dim=1)
