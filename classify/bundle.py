@@ -1,7 +1,8 @@
 """The bundle, ``.fc7``: a fitted head with all it takes to predict new images, and nothing that can execute.
 
-A zip of ``bundle.json`` (recipe, classes, sha256 of the other members, versions, metrics) and ``head.skops``, read with
-a fixed list of types. Never a pickle.
+A zip of ``bundle.json`` (recipe, classes, thresholds, versions, metrics), ``head.skops``, read with a fixed list of
+types, ``doubt.safetensors`` (what out-of-fold predictions were like; see :mod:`fc7.classify.doubt`) and ``sha256.json``
+with the sha256 of the others. Never a pickle.
 """
 
 import hashlib
@@ -9,25 +10,26 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.durable import make_folder, replace
+from ..cache import durable
 from ..cache.recipe import JointRecipe, Recipe, read_recipe
 from ..errors import BundleError, FC7Error
+from .doubt import Doubt, Threshold, require
 from .runs import Run, versions
 from .trees import check_trees, columns
 
 if TYPE_CHECKING:
     from .fit import Fitted
 
-FORMAT = 1  # raise it when a member or a key changes its meaning; other numbers are refused
+FORMAT = 2  # raise it when a member or a key changes its meaning; other numbers are refused
 MAX_BYTES = 2**30
-MEMBERS = ("bundle.json", "head.skops")
+MEMBERS = ("bundle.json", "doubt.safetensors", "head.skops", "sha256.json")
 
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
@@ -69,6 +71,10 @@ class Bundle:
         Random views of each image over which predictions are averaged, beside the centre crop.
     run
         The record of the fit, without its per-image predictions.
+    doubt
+        When not to answer, and what is unlike the fitted images; None for a head without out-of-fold predictions.
+    max_error
+        Share of wrong answers beyond which the head is not sure, out-of-fold; None: it answers always.
     """
 
     estimator: Any
@@ -77,14 +83,39 @@ class Bundle:
     weights_source: str
     run: Mapping[str, Any] = field(default_factory=dict)
     views: int = 0
+    doubt: Doubt | None = None
+    max_error: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that nothing is known about."""
+        if self.max_error is not None:
+            require(self.doubt).threshold(self.max_error)
 
     @classmethod
-    def of(cls, fitted: "Fitted") -> "Bundle":
-        """Return the bundle of a fitted head."""
+    def of(cls, fitted: "Fitted", max_error: float | None = None) -> "Bundle":
+        """Return the bundle of a fitted head.
+
+        Raises
+        ------
+        DataError
+            The head has no out-of-fold predictions, which `max_error` needs.
+        UsageError
+            It is no share.
+        """
         embeddings = fitted.embeddings
         source, run = embeddings.weights_source, _short(fitted.run)
         views = len(embeddings.views) if fitted.run.selection.get("average_views") else 0
-        return cls(fitted.estimator, embeddings.classes, embeddings.recipe, source, run, views)
+        told = (run, views, fitted.doubt, max_error)
+        return cls(fitted.estimator, embeddings.classes, embeddings.recipe, source, *told)
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The least probability of an answer; None: it answers always."""
+        return None if self.max_error is None else require(self.doubt).threshold(self.max_error)
+
+    def doubting(self, max_error: float) -> "Bundle":
+        """Return it with another threshold; raises what :meth:`of` does."""
+        return replace(self, max_error=max_error)
 
     def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` for embeddings ``(n, dim)`` of this bundle's recipe."""
@@ -95,8 +126,8 @@ class Bundle:
             )
         return np.asarray(self.estimator.predict_proba(vectors.astype(np.float32)))
 
-    def predict(self, images: Sequence[Path | str], **options: Any) -> "list[Any]":
-        """Predict image files; see :func:`fc7.classify.predict.predict`."""
+    def predict(self, images: Sequence[Any], **options: Any) -> "list[Any]":
+        """Predict image files, or images in memory; see :func:`fc7.classify.predict.predict`."""
         from .predict import predict
 
         return predict(self, images, **options)
@@ -112,27 +143,41 @@ class Bundle:
         import skops.io
 
         path = Path(path)
-        head = skops.io.dumps(self.estimator)
         about = {
             "format": FORMAT,
             "classes": list(self.classes),
             "recipe": json.loads(self.recipe.to_json()),
             "weights_source": self.weights_source,
             "views": self.views,
+            "max_error": self.max_error,
+            "thresholds": self._thresholds(),
             "run": dict(self.run),
-            "sha256": {"head.skops": hashlib.sha256(head).hexdigest()},
             "versions": versions("scikit-learn", "skops", "numpy"),
         }
+        members = {
+            "bundle.json": json.dumps(about, indent=1).encode(),
+            "doubt.safetensors": Doubt.to_bytes(self.doubt),
+            "head.skops": skops.io.dumps(self.estimator),
+        }
+        members["sha256.json"] = json.dumps({name: _sha256(data) for name, data in members.items()}, indent=1).encode()
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in (("bundle.json", json.dumps(about, indent=1).encode()), ("head.skops", head)):
+            for name, data in members.items():
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
         try:
-            make_folder(path.parent)
-            replace(path, buffer.getvalue())
+            durable.make_folder(path.parent)
+            durable.replace(path, buffer.getvalue())
         except OSError as error:
             raise BundleError(f"{path} cannot be written: {error.strerror or error}.") from error
         return path
+
+    def _thresholds(self) -> dict[str, Any]:
+        """Return what follows from the doubt, for whoever opens the file."""
+        found = self.threshold
+        return {
+            "answer": found.to_dict() if found else None,
+            "unlike": {"distance": self.doubt.limit} if self.doubt else None,
+        }
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
@@ -146,18 +191,19 @@ class Bundle:
         path = Path(path)
         try:
             members = _read_members(path)
+            _require_whole(path, members)
             about = json.loads(members["bundle.json"])
             if about["format"] != FORMAT:
                 raise BundleError(f"{path} has bundle format {about['format']}, this version reads {FORMAT}.")
-            found = hashlib.sha256(members["head.skops"]).hexdigest()
-            if found != about["sha256"]["head.skops"]:
-                raise BundleError(f"{path} is damaged: its head has sha256 {found[:16]}.., not the recorded one.")
             _require_version(path, about["versions"]["scikit-learn"])
             recipe = read_recipe(json.dumps(about["recipe"]))
             classes = tuple(str(name) for name in about["classes"])
             head = _load_head(path, members["head.skops"])
             _require_consistent(path, head, classes, recipe)
-            return cls(head, classes, recipe, str(about["weights_source"]), about["run"], int(about["views"]))
+            doubt, max_error = Doubt.from_bytes(members["doubt.safetensors"], recipe.dim), about["max_error"]
+            max_error = None if max_error is None else float(max_error)
+            source, views = str(about["weights_source"]), int(about["views"])
+            return cls(head, classes, recipe, source, about["run"], views, doubt, max_error)
         except BundleError:
             raise
         except Exception as error:  # zip, zlib, json and the recipe each have errors of their own; none may get out
@@ -165,6 +211,18 @@ class Bundle:
             raise BundleError(
                 f"{path} is not a readable bundle: {reason}. Make one with: fc7 fit DATA -o {path.name}"
             ) from error
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _require_whole(path: Path, members: Mapping[str, bytes]) -> None:
+    recorded = json.loads(members["sha256.json"])
+    for name in MEMBERS[:-1]:
+        found = _sha256(members[name])
+        if found != recorded[name]:
+            raise BundleError(f"{path} is damaged: its {name} has sha256 {found[:16]}.., not the recorded one.")
 
 
 def _read_members(path: Path) -> dict[str, bytes]:

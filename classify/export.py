@@ -13,8 +13,8 @@ from ..errors import ExportError, FC7Error, UsageError
 from ..extract.backbones import Backbone
 from ..extract.progress import Progress, silent
 from .bundle import Bundle
+from .bundle_backbones import find_backbones
 from .parity import Parity, measure, read_pixels, synthetic_pixels
-from .predict import find_backbones
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from ..cache.stored import StoredVectors
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
 from .bank import ClassWeight
+from .doubt import Doubt
 from .heads import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
@@ -43,11 +44,14 @@ class Fitted:
         The record.
     embeddings
         What it was fitted and evaluated on.
+    doubt
+        What the folds that did not fit an image say of it; None for a head that is not fitted in folds.
     """
 
     estimator: Any
     run: Run
     embeddings: Embeddings
+    doubt: Doubt | None = None
 
 
 class Bench:
@@ -166,7 +170,8 @@ class Bench:
         notes = [] if chosen.converged and converged else ["did not converge"]
         notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
         run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
-        return Fitted(estimator, run, self.embeddings)
+        doubt = Doubt.of(self.embeddings, station.fitted, station.folds, chosen.probability, self.protocol.random_state)
+        return Fitted(estimator, run, self.embeddings, doubt)
 
     def learning_curve(self, head: Head, run: Run, *, progress: Progress = silent) -> list[dict[str, float]]:
         """Return a run's accuracy on the evaluated rows against fitted images per class, for a given split.

@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, probabilities, silent
 from .eigenbasis import Eigenbasis, Floats
-from .scores import from_probability
+from .scores import from_margins
 from .splits import Positions
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class TorchLinear(LogLinear):
                 some = folds[first : first + room]
                 for place, planes, margins in head._descend(basis, y, some, asked):
                     for fold, plane in zip(some, planes, strict=True):
-                        found.scores[place, fold.held] = from_probability(probabilities(margins(fold.held, plane)))
+                        found.scores[place, fold.held] = from_margins(margins(fold.held, plane))
                     done += len(some)
                     tell(done)
         return found

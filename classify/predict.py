@@ -1,23 +1,33 @@
 """Predict: labels and probabilities for new images, through the same cache."""
 
+import csv
+import glob
+import io
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..cache.recipe import AND, DECODES, Recipe
 from ..cache.store import Store
-from ..errors import BundleError, DataError
-from ..extract.accounting import Extraction
-from ..extract.backbones import OWN, Backbone, load_backbone
+from ..errors import DataError
+from ..extract.backbones import Backbone
 from ..extract.embed import fill
+from ..extract.in_memory import Picture, embed
 from ..extract.manifest import Image, Manifest, refusal
 from ..extract.progress import Progress, silent
+from ..extract.terminal import plain
 from .bundle import Bundle
+from .bundle_backbones import by_view, find_backbones
 from .joint import side_by_side
+
+Vectors = Iterator[tuple[Sequence[int], list[npt.NDArray[Any]]]]
+
+NOT_SURE = "not sure"
+CHUNK = 4096  # images whose embeddings are in memory at once
 
 
 @dataclass(frozen=True)
@@ -26,29 +36,46 @@ class Prediction:
 
     Attributes
     ----------
+    path
+        As asked for; an image in memory is called by its place, ``image 0`` the first.
     label, probability
         The most probable class; empty and 0 where the image was rejected.
     probabilities
-        All classes, by name.
+        All classes by name, the most probable first.
+    sure
+        Whether the probability reaches the threshold of the bundle, if it has one.
+    distance
+        From the images that the head was fitted on, see :meth:`fc7.classify.doubt.Doubt.distances`; None if not known.
+    unlike
+        Whether that is further than they are from each other.
     rejected
         The reason, or empty.
     """
 
     path: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
+    label: str = ""
+    probability: float = 0.0
+    probabilities: dict[str, float] = field(default_factory=dict)
+    sure: bool = False
+    distance: float | None = None
+    unlike: bool = False
     rejected: str = ""
+
+    @property
+    def answer(self) -> str:
+        """The label, or ``not sure``; empty where the image was rejected."""
+        return self.label if self.sure or self.rejected else NOT_SURE
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dict(vars(self))
+        return {"path": self.path, "answer": self.answer, **vars(self)}
 
 
 def predict(
     bundle: Bundle,
-    images: Sequence[Path | str],
+    images: Sequence[Path | str | Picture],
     *,
+    max_error: float | None = None,
     backbone: Backbone | None = None,
     weights: str | None = None,
     device: str = "auto",
@@ -57,122 +84,149 @@ def predict(
     workers: int | None = None,
     progress: Progress = silent,
 ) -> list[Prediction]:
-    """Predict image files; folders stand for the images in them.
+    """Predict images.
 
     Parameters
     ----------
     bundle
         From :meth:`fc7.classify.Bundle.load`.
     images
-        Files and folders. A file that is no acceptable image is answered with the reason.
+        Files; folders and patterns such as ``new/**/*.jpg``, which stand for the images in them; or images in memory,
+        as :func:`fc7.extract.in_memory.embed` takes them. What is no acceptable image is answered with the reason.
+    max_error
+        The head is not sure below the probability from which out-of-fold predictions were wrong at most so often, as a
+        share of the answers; default the bundle's own, if it has one. See :meth:`fc7.classify.doubt.Doubt.threshold`.
     backbone
         The one that the head was fitted on, where it is a module of your own; others are found by their name.
     weights
         Where to find the backbone's weights if not where they were; they must be the same bytes.
     device, batch_size, cache, workers, progress
-        As in :func:`fc7.extract.extract`; the same images are free the second time.
+        As in :func:`fc7.extract.extract`; the same files are free the second time. Images in memory pass by the cache.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of the images; those of a folder or a pattern are sorted.
 
     Raises
     ------
     DataError
-        Nothing to predict: empty folders.
+        Nothing to predict: empty folders. Or `max_error` for a head without out-of-fold predictions.
+    UsageError
+        `max_error` is no share.
     BundleError
         The weights found here are not those that the head was fitted on.
     """
-    named = [Image(path, "") for path in expand(images)]
-    refused = {image.path: reason for image in named if (reason := refusal(Path(image.path)))}
-    manifest = Manifest(Path(), tuple(image for image in named if image.path not in refused), bundle.classes)
-    if not named:
-        raise DataError(f"There are no images in {', '.join(str(image) for image in images)}.")
+    bundle = bundle if max_error is None else bundle.doubting(max_error)
+    files, pictures = _apart(images)
+    if not files and not pictures:
+        raise DataError(f"There are no images in {', '.join(map(str, images)) or 'an empty list'}.")
     machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
     backbones = find_backbones(bundle, backbone, weights, **machine)
-    done = fill(manifest, backbones, cache=cache, workers=workers, progress=progress)
-    reasons = refused | {reject.path: reject.reason for view in done for reject in view.rejects}
-    stores = [[Store(part.recipe, cache) for part in view] for view in _by_view(backbones, done)]
-    kept = [image.path for image in manifest.images if image.path not in reasons]
-    keys = [key for key in stores[0][0].index.sha256(kept) if isinstance(key, bytes)]
-    rows = [side_by_side([store.rows(keys) for store in parts]) for parts in stores] if keys else []
-    views = [bundle.predict_proba(one) for one in rows]
-    answers = dict(zip(kept, np.mean(views, axis=0) if keys else [], strict=True))
-    return [_answer(bundle, image.path, answers.get(image.path), reasons) for image in named]
+    found = {place: Prediction(path) for place, path in files.items()}
+    found |= {place: Prediction(f"image {place}") for place in pictures}
+    threshold = bundle.threshold
+    least = threshold.probability if threshold else 0.0
+    parts = itertools.chain(
+        _cached(files, backbones, found, cache=cache, workers=workers, progress=progress),
+        _passing(pictures, backbones, found),
+    )
+    for places, views in parts:
+        answers = np.mean([bundle.predict_proba(view) for view in views], axis=0)
+        distances = bundle.doubt.distances(views[0]) if bundle.doubt else [None] * len(places)
+        for place, row, distance in zip(places, answers, distances, strict=True):
+            found[place] = _answer(bundle, found[place].path, row, least, distance)
+    return [found[place] for place in sorted(found)]
 
 
-def find_backbones(
-    bundle: Bundle, backbone: Backbone | None = None, weights: str | None = None, **machine: Any
-) -> list[Backbone]:
-    """Return the backbones that a bundle's head was fitted on, or the given one if it is the same.
-
-    Neighbouring layers of one network come from one pass.
-
-    Raises
-    ------
-    BundleError
-        It is another one, or cannot be found by its name.
-    """
-    found = [backbone] if backbone else _by_name(bundle, weights or bundle.weights_source, machine)
-    _require_same(bundle, [recipe for one in found for recipe in one.recipes])
-    return found
-
-
-def _by_name(bundle: Bundle, weights: str, machine: dict[str, Any]) -> list[Backbone]:
-    if OWN in weights.split(AND):
-        raise BundleError(
-            f"The head was fitted on {bundle.recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
-            "it: backbone=Backbone(module, transform, layer)"
-        )
-    parts, sources = bundle.recipe.parts, weights.split(AND)
-    sources = sources * len(parts) if len(sources) == 1 else sources
-    networks = [(replace(part, layer="", dim=0), source) for part, source in zip(parts, sources, strict=True)]
-    found = []
-    for (recipe, source), layers in groupby(zip(networks, parts, strict=True), key=lambda pair: pair[0]):
-        found.append(
-            load_backbone(
-                recipe.backbone,
-                [part.layer for _, part in layers],
-                weights=source,
-                precision=recipe.precision,
-                dtype=recipe.dtype,
-                decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
-                image_size=(recipe.transform.crop, recipe.transform.resize),
-                views=bundle.views,
-                mirror=recipe.mirror,
-                **machine,
-            )
-        )
-    return found
+def _cached(
+    files: dict[int, str],
+    backbones: Sequence[Backbone],
+    found: dict[int, Prediction],
+    *,
+    cache: Path | str | None,
+    workers: int | None,
+    progress: Progress,
+) -> Vectors:
+    """Yield places of files, and their embeddings in every view; put into `found` why some have none."""
+    reasons = {path: reason for path in files.values() if (reason := refusal(path))}
+    manifest = Manifest(Path(), tuple(Image(path, "") for path in files.values() if path not in reasons), ())
+    done = fill(manifest, backbones, cache=cache, workers=workers, progress=progress) if manifest.images else []
+    reasons |= {reject.path: reject.reason for one in done for reject in one.rejects}
+    found |= {place: replace(found[place], rejected=reasons[path]) for place, path in files.items() if path in reasons}
+    kept = [place for place, path in files.items() if path not in reasons]
+    if not kept:
+        return
+    stores = [[Store(part.recipe, cache) for part in view] for view in by_view(backbones, done)]
+    keys = [key for key in stores[0][0].index.sha256([files[place] for place in kept]) if isinstance(key, bytes)]
+    for start in range(0, len(keys), CHUNK):
+        some = slice(start, start + CHUNK)
+        yield kept[some], [side_by_side([store.rows(keys[some]) for store in parts]) for parts in stores]
 
 
-def _by_view(backbones: Sequence[Backbone], done: Sequence[Extraction]) -> list[list[Extraction]]:
-    """Return what was extracted view by view, each with its parts in the order of the bundle's recipe."""
-    rest = iter(done)
-    found = [[[next(rest) for _ in one.recipes] for _ in range(1 + one.views)] for one in backbones]
-    return [[part for view in views for part in view] for views in zip(*found, strict=True)]
+def _passing(pictures: dict[int, Picture], backbones: Sequence[Backbone], found: dict[int, Prediction]) -> Vectors:
+    """Yield what :func:`_cached` does of images in memory, which pass by the cache."""
+    for start in range(0, len(pictures), CHUNK):
+        places = [*pictures][start : start + CHUNK]
+        vectors, rejected = embed([pictures[place] for place in places], backbones)
+        views = [side_by_side(parts) for parts in by_view(backbones, vectors)]
+        finite = np.all([np.isfinite(view).all(axis=1) for view in views], axis=0)
+        reasons = dict.fromkeys(np.flatnonzero(~finite), "its embedding is not finite") | rejected
+        found |= {places[row]: replace(found[places[row]], rejected=reason) for row, reason in reasons.items()}
+        kept = [row for row in range(len(places)) if row not in reasons]
+        if kept:
+            yield [places[row] for row in kept], [view[kept] for view in views]
 
 
-def _answer(bundle: Bundle, path: str, row: Any, reasons: dict[str, str]) -> Prediction:
-    if row is None:
-        return Prediction(path, "", 0.0, {}, reasons[path])
-    top = int(row.argmax())
-    probabilities = {name: round(float(value), 6) for name, value in zip(bundle.classes, row, strict=True)}
-    return Prediction(path, bundle.classes[top], round(float(row[top]), 6), probabilities)
+def predictions_csv(found: Sequence[Prediction], top: int = 0) -> str:
+    """Return a line per image, the path first; with further columns for its most probable classes if asked for."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    further = [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
+    writer.writerow(["path", "label", "probability", "unlike", "rejected", *further])
+    for one in found:
+        ranked = [cell for name, value in [*one.probabilities.items()][:top] for cell in (plain(name), f"{value:.4f}")]
+        about = [f"{one.probability:.4f}" if one.label else "", "unlike" if one.unlike else "", one.rejected]
+        writer.writerow([plain(one.path), plain(one.answer), *about, *ranked, *[""] * (len(further) - len(ranked))])
+    return buffer.getvalue().rstrip("\n")
+
+
+def _apart(images: Sequence[Path | str | Picture]) -> tuple[dict[int, str], dict[int, Picture]]:
+    """Return what are files and what is in memory, by place among all of them, folders and patterns expanded."""
+    files: dict[int, str] = {}
+    pictures: dict[int, Picture] = {}
+    for image in images:
+        if isinstance(image, str | Path):
+            for path in expand([image]):
+                files[len(files) + len(pictures)] = path
+        else:
+            pictures[len(files) + len(pictures)] = image
+    return files, pictures
+
+
+def _answer(bundle: Bundle, path: str, row: npt.NDArray[np.float64], least: float, distance: Any) -> Prediction:
+    order = np.argsort(-row, kind="stable")
+    probabilities = {bundle.classes[place]: round(float(row[place]), 6) for place in order}
+    top = order[0]
+    return Prediction(
+        path,
+        bundle.classes[top],
+        round(float(row[top]), 6),
+        probabilities,
+        sure=bool(np.float32(row[top]) >= np.float32(least)),
+        distance=None if distance is None else round(float(distance), 6),
+        unlike=distance is not None and bundle.doubt is not None and bool(distance > bundle.doubt.limit),
+    )
 
 
 def expand(images: Sequence[Path | str]) -> Iterator[str]:
-    """Yield the paths; of a folder, those of the images in it."""
+    """Yield the paths; of folders and patterns, those of the images in them."""
     for image in images:
         path = Path(image)
         if path.is_dir():
             yield from (str(file) for file in sorted(path.rglob("*")) if not refusal(file))
+        elif glob.has_magic(str(path)) and not path.exists():
+            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - relative and absolute alike
+            yield from (file for file in matches if not refusal(file)) if matches else [str(path)]
         else:
             yield str(path)
-
-
-def _require_same(bundle: Bundle, recipes: Sequence[Recipe]) -> None:
-    pairs = zip(recipes, bundle.recipe.parts, strict=True)
-    differences = [(name, *values) for one, other in pairs for name, values in one.differences(other).items()]
-    if differences:
-        found = "; ".join(f"{name}: here {here}, in the bundle {there}" for name, here, there in differences)
-        raise BundleError(
-            f"The backbone found here is not the one the head was fitted on: {found}. "
-            "Name the same weights with --weights."
-        )

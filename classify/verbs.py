@@ -1,8 +1,6 @@
 """The verbs of this room, from fit to audit and demo. Each returns an answer; cli.py prints it."""
 
 import argparse
-import csv
-import io
 import logging
 import shlex
 from collections.abc import Sequence
@@ -23,15 +21,16 @@ from .audit import audit, check_options
 from .audit_page import write_audit
 from .audit_tables import audit_csv, audit_text, leak_line
 from .bundle import Bundle
+from .bundle_verbs import MAX_ERROR, share
 from .compare import compare
 from .demo import demo
-from .export import TOLERANCE, Exported, export
+from .doubt import NONE as NO_DOUBT
 from .fit import fit
 from .heads import find_head, find_heads
 from .imports import sources
 from .joint import join
 from .page import sizes, write
-from .predict import Prediction, predict
+from .predict import predictions_csv
 from .report import publish
 from .runs import Run
 from .splits import protocol
@@ -58,7 +57,6 @@ _PREPARATION = (
     "of rows before a head: unit length (default), or all on one scale, which a plain last layer can take in: see "
     "fc7 export"
 )
-_FORMATS = "FILE.onnx, FILE.pt2 (torch.export), or FILE.safetensors (a state dict of torchvision's own class)"
 _ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
 
 
@@ -67,18 +65,24 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser, "as for extract, or an exported .h5")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fc7", help="the bundle to write")
     parser.add_argument("--head", default="logreg", metavar="NAME", help="as in compare --heads (default: logreg)")
+    parser.add_argument("--max-error", type=share, metavar="X", help=MAX_ERROR)
     _add_protocol(parser)
     options.add_backbone(parser)
 
 
 def run_fit(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
-    find_head(arguments.head, weighted=arguments.class_weight is not None)
+    head = find_head(arguments.head, weighted=arguments.class_weight is not None)
+    if head.layer and arguments.max_error is not None:
+        raise UsageError(NO_DOUBT)
     rows = _embeddings(arguments, progress, only=not arguments.concatenate)[0]
     fitted = fit(rows, arguments.head, progress=progress, on_epoch=logger.info, **_protocol(arguments))
-    path = Bundle.of(fitted).save(arguments.output)
+    bundle = Bundle.of(fitted, arguments.max_error)
+    path, threshold = bundle.save(arguments.output), bundle.threshold
     after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
-    return Answer({"bundle": str(path), "run": fitted.run.summary()}, f"{_lines([fitted.run])}\n{after}")
+    payload = {"bundle": str(path), "run": fitted.run.summary(), "threshold": threshold and threshold.to_dict()}
+    said = [_lines([fitted.run]), f"It {threshold}" if threshold else "", after]
+    return Answer(payload, "\n".join(filter(None, said)))
 
 
 def add_finetune(parser: argparse.ArgumentParser) -> None:
@@ -153,23 +157,6 @@ def run_report(arguments: Arguments, progress: Progress) -> Answer:
     return Answer(payload, "\n".join(map(plain, [said[0], *sizes(written)])))
 
 
-def add_predict(parser: argparse.ArgumentParser) -> None:
-    """Add the options of predict."""
-    parser.add_argument("bundle", type=Path, metavar="FILE.fc7")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of them")
-    parser.add_argument("--weights", metavar="SOURCE", help="where the backbone's weights are, if not where they were")
-    options.add_machine(parser)
-
-
-def run_predict(arguments: Arguments, progress: Progress) -> Answer:
-    """Label new images with a bundle."""
-    bundle = Bundle.load(arguments.bundle)
-    settings = given(arguments, "weights", "device", "batch_size", "cache", "workers")
-    found = predict(bundle, arguments.images, progress=progress, **settings)
-    code = 0 if any(one.label for one in found) else 1
-    return Answer({"predictions": [one.to_dict() for one in found]}, _predictions(found), code)
-
-
 def add_audit(parser: argparse.ArgumentParser) -> None:
     """Add the options of audit."""
     options.add_data(parser, "as for extract, or an exported .h5")
@@ -204,26 +191,6 @@ def run_audit(arguments: Arguments, progress: Progress) -> Answer:
     return Answer(found.to_dict() | {"written": _written(written)}, "\n\n".join(filter(None, said)), code)
 
 
-def add_export(parser: argparse.ArgumentParser) -> None:
-    """Add the options of export."""
-    tolerance = f"largest difference of a probability from the bundle's (default: {TOLERANCE:g})"
-    images = "files, or folders of them, to compare network and bundle on (default: made-up pictures)"
-    parser.add_argument("bundle", type=Path, metavar="FILE.fc7", help="of a linear head, or of the head classifier")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=_FORMATS)
-    parser.add_argument("--with-normalise", action="store_true", help="take uint8 pixels (batch, crop, crop, 3)")
-    parser.add_argument("--images", nargs="+", type=Path, metavar="IMAGE", help=images)
-    parser.add_argument("--tolerance", type=float, metavar="X", help=tolerance)
-    parser.add_argument("--weights", metavar="SOURCE", help="where the backbone's weights are, if not where they were")
-    options.add_cache(parser)
-
-
-def run_export(arguments: Arguments, progress: Progress) -> Answer:
-    """Write a bundle with its backbone as one network."""
-    settings = given(arguments, "images", "with_normalise", "tolerance", "weights", "cache")
-    written = export(Bundle.load(arguments.bundle), arguments.output, progress=progress, **settings)
-    return Answer(written.to_dict(), _exported(written))
-
-
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add the options of demo."""
     parser.add_argument("-o", "--output", type=Path, default=Path("fc7-demo"), metavar="DIR", help="default: fc7-demo")
@@ -247,7 +214,7 @@ def run_demo(arguments: Arguments, progress: Progress) -> Answer:
         f"2. Embeddings, kept in the cache\n{describe([shown.extraction])}",
         f"3. Heads, fitted on the cached embeddings\n{_comparison(shown.runs)}",
         f"4. Pictures that no head was fitted on, predicted with {plain(str(shown.bundle))}\n"
-        f"{_predictions(shown.predictions)}",
+        f"{predictions_csv(shown.predictions)}",
         "Run it again and nothing is computed twice. On your own folder of <class>/*.jpg:\n"
         f"  fc7 compare MY_PICTURES --backbone {here[0] if here else 'vgg16'} -o my-runs\n"
         + (f"The weights of {' and '.join(here)} are on this machine." if here else weights),
@@ -393,24 +360,3 @@ def _lines(runs: Sequence[Run]) -> str:
 def _comparison(runs: Sequence[Run]) -> str:
     title = f"Evaluated on {runs[0].data['evaluated']}; in the order of log loss inside the fitted images"
     return "\n".join([table(title, COLUMNS, comparison(runs)), *map(plain, findings(runs))])
-
-
-def _exported(written: Exported) -> str:
-    parity = written.parity
-    lines = [
-        f"Wrote {written.path} ({written.size / 1e6:.1f} MB): {written.format}, of {written.input}",
-        f"Largest difference from the bundle on {parity.images} images ({parity.origin}): "
-        f"logits {parity.logits:.1e}, probability {parity.probability:.1e}; from fc7 predict: {parity.predicted:.1e}",
-        *(f"note: {note}" for note in written.notes),
-    ]
-    return "\n".join(map(plain, lines))
-
-
-def _predictions(found: Sequence[Prediction]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["path", "label", "probability", "rejected"])
-    for one in found:
-        probability = f"{one.probability:.4f}" if one.label else ""
-        writer.writerow([plain(one.path), plain(one.label), probability, one.rejected])
-    return buffer.getvalue().rstrip("\n")

@@ -144,9 +144,9 @@ class Batch:
 
     def _decode(self, row: int, data: bytes, wanted: set[Input]) -> None:
         """Decode a file once for all inputs that need as much of it."""
-        images = {side: decode(data, side) for side in {_needed(one) for one in wanted}}
+        images = {side: decode(data, side) for side in {needed(one) for one in wanted}}
         for one in wanted:
-            self.pixels[one][row] = view(images[_needed(one)], one, self.keys[row])
+            self.pixels[one][row] = view(images[needed(one)], one, self.keys[row])
 
     def _left_to_device(self, row: int, data: bytes) -> bool:
         from .nvjpeg import takes
@@ -175,6 +175,6 @@ class Batch:
         return self.pixels[job.input]
 
 
-def _needed(wanted: Input) -> int | None:
+def needed(wanted: Input) -> int | None:
     """Return the shorter side that an image must keep when it is decoded; None: every pixel."""
     return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None

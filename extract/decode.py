@@ -129,13 +129,34 @@ def decode(data: bytes, side: int | None = None) -> Image.Image:
         raise ImageRejected(f"damaged: {_one_line(error)}") from error
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image that Pillow has opened, or made, as :func:`decode` would: upright, RGB.
+
+    Raises
+    ------
+    ImageRejected
+        Too large, of no known range, or damaged; the message is the reason.
+    """
+    try:
+        with in_turn(), _listening() as said:
+            return _finish(image, None, said)
+    except ImageRejected:
+        raise
+    except Exception as error:  # as in decode: it may not have been read yet
+        raise ImageRejected(f"damaged: {_one_line(error)}") from error
+
+
 def _require_bytes(size: int) -> None:
     if size > MAX_BYTES:
         raise ImageRejected(f"{size} bytes, more than {MAX_BYTES}")
 
 
 def _decode(data: bytes, side: int | None, said: list[str]) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    return _finish(Image.open(io.BytesIO(data), formats=FORMATS), side, said)
+
+
+def _finish(image: Image.Image, side: int | None, said: list[str]) -> Image.Image:
+    """Check an image that was opened, and decode it to an upright RGB one."""
     _require_pixels(image)
     if image.mode == "F":
         raise ImageRejected("floating point pixels have no defined range")

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import skops.io
+from safetensors.numpy import load, save
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -23,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer
 from fc7.classify import Bundle, fit
 from fc7.classify import bundle as room
 from fc7.classify.heads import HEADS
-from fc7.errors import BundleError
+from fc7.errors import BundleError, DataError
 
 NAMES = tuple(name for name, head in HEADS.items() if not head.layer)  # fit any embedding
 
@@ -54,9 +55,14 @@ def rewrite(path, head=None, **changes):
     about = json.loads(parts["bundle.json"])
     if head is not None:
         parts["head.skops"] = head
-        about["sha256"]["head.skops"] = hashlib.sha256(head).hexdigest()
     parts["bundle.json"] = json.dumps(about | changes).encode()
-    return write(path, parts.items())
+    return write(path, sealed(parts).items())
+
+
+def sealed(parts):
+    """Return members with the sha256 of each as it is now."""
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items() if name != "sha256.json"}
+    return parts | {"sha256.json": json.dumps(sums).encode()}
 
 
 def write(path, parts):
@@ -156,12 +162,12 @@ def test_what_is_not_there_is_refused(tmp_path, name):
     refused(tmp_path / name, "not a readable bundle")
 
 
-def test_members_are_the_two_and_no_others(saved):
+def test_members_are_those_four_and_no_others(saved):
     parts = list(members(saved).items())
     refused(write(saved, [*parts, ("extra.py", b"")]), "extra.py")
     refused(write(saved, parts[:1]), "members")
     refused(write(saved, [*parts, parts[1]]), "members")
-    refused(write(saved, [("../bundle.json", parts[0][1]), parts[1]]), "members")
+    refused(write(saved, [("../bundle.json", parts[0][1]), *parts[1:]]), "members")
     write(saved, parts)
     assert Bundle.load(saved).classes == ("c0", "c1", "c2"), "the twin: written back unchanged it is read"
 
@@ -171,12 +177,18 @@ def test_sizes_are_capped_before_anything_is_read(saved, monkeypatch):
     refused(saved, "more than 500")
 
 
-def test_another_head_than_the_recorded_one_is_refused(saved):
+@pytest.mark.parametrize("name", ["bundle.json", "doubt.safetensors", "head.skops"])
+def test_another_member_than_the_recorded_one_is_refused(saved, name):
     parts = members(saved)
-    refused(write(saved, [("bundle.json", parts["bundle.json"]), ("head.skops", parts["head.skops"] + b"x")]), "sha256")
+    refused(write(saved, (parts | {name: parts[name] + b" "}).items()), f"its {name} has sha256")
 
 
-@pytest.mark.parametrize("format_number", [0, 2, "1", None])
+@pytest.mark.parametrize("sums", [b"", b"[]", b"{}", b'{"bundle.json": 7}'])
+def test_without_sums_nothing_is_read(saved, sums):
+    refused(write(saved, (members(saved) | {"sha256.json": sums}).items()))
+
+
+@pytest.mark.parametrize("format_number", [0, room.FORMAT + 1, str(room.FORMAT), None])
 def test_another_format_is_refused(saved, format_number):
     refused(rewrite(saved, format=format_number), "format")
 
@@ -192,8 +204,10 @@ def test_another_scikit_learn_is_refused_with_the_way_on(saved):
     [
         {"versions": {"scikit-learn": 3}},
         {"versions": []},
-        {"sha256": []},
-        {"sha256": {"head.skops": 7}},
+        {"max_error": "much"},
+        {"max_error": 2},
+        {"max_error": float("nan")},
+        {"views": []},
         {"recipe": []},
         {"recipe": {"backbone": "vgg16"}},
         {"recipe": None},
@@ -207,7 +221,41 @@ def test_entries_of_other_types_are_refused(saved, changes):
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}'])
 def test_a_description_that_is_none_is_refused(saved, text):
-    refused(write(saved, [("bundle.json", text), ("head.skops", members(saved)["head.skops"])]))
+    refused(write(saved, sealed(members(saved) | {"bundle.json": text}).items()))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"probability": np.ones(3, np.float32)},
+        {"distance": np.zeros((0,), np.float32), "reference": np.zeros((0, 100), np.float16)},
+        {"reference": np.zeros((90, 99), np.float16)},
+        {"right": np.ones(90, np.float32)},
+        {"distance": np.full(90, np.nan, np.float32)},
+        {"more": np.ones(90, np.float32)},
+    ],
+)
+def test_a_doubt_that_is_none_is_refused(saved, arrays):
+    parts = members(saved)
+    altered = load(parts["doubt.safetensors"]) | arrays
+    refused(write(saved, sealed(parts | {"doubt.safetensors": save(altered)}).items()), "doubt")
+
+
+def test_a_head_without_out_of_fold_predictions_has_no_doubt(fitted, tmp_path):
+    bundle = Bundle.of(replace(fitted, doubt=None))
+    assert Bundle.load(bundle.save(tmp_path / "a.fc7")).doubt is None
+    with pytest.raises(DataError, match=r"no out-of-fold predictions, which --max-error needs"):
+        Bundle.of(replace(fitted, doubt=None), 0.05)
+
+
+def test_thresholds_come_back(fitted, tmp_path):
+    saved = Bundle.of(fitted, 0.1).save(tmp_path / "a.fc7")
+    bundle = Bundle.load(saved)
+    assert bundle.threshold == fitted.doubt.threshold(0.1)
+    written = json.loads(members(saved)["bundle.json"])["thresholds"]
+    assert written["answer"]["probability"] == bundle.threshold.probability
+    assert written["unlike"] == {"distance": bundle.doubt.limit} == {"distance": fitted.doubt.limit}
+    assert Bundle.of(fitted).threshold is None
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "d"], ["a", "a", "b"]])

@@ -4,7 +4,9 @@ import contextlib
 import os
 import threading
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from fakes import noisy
 from PIL import Image
@@ -193,6 +195,111 @@ def test_a_bundle_fitted_on_weights_in_a_file_finds_them_again(home, tmp_path):
     assert [one.probabilities for one in found_again] == [one.probabilities for one in found]
 
 
+def test_below_the_threshold_the_answer_is_not_sure(bundle, options, home):
+    pictures = [home / "data" / label / "0.png" for label in ("red", "blue")]
+    surest = bundle.doubting(0).threshold
+    assert surest.answered, "these colours are easy"
+    found = predict(bundle, pictures, max_error=0, **options)
+    assert [one.answer for one in found] == ["red", "blue"]
+    hopeless = replace(bundle, doubt=replace(bundle.doubt, right=np.zeros_like(bundle.doubt.right)))
+    found = predict(hopeless, pictures, max_error=0.02, **options)
+    assert [(one.answer, one.label, one.sure) for one in found] == [
+        ("not sure", "red", False),
+        ("not sure", "blue", False),
+    ]
+    assert [one.answer for one in predict(hopeless, pictures, **options)] == ["red", "blue"], "without one it answers"
+
+
+def test_the_threshold_of_the_bundle_is_its_own(bundle, options, home):
+    picture = home / "data" / "red" / "0.png"
+    hopeless = replace(bundle, doubt=replace(bundle.doubt, right=np.zeros_like(bundle.doubt.right)), max_error=0.02)
+    assert predict(hopeless, [picture], **options)[0].answer == "not sure"
+
+
+def test_images_unlike_the_fitted_ones_are_flagged(bundle, options, tmp_path):
+    like = noisy(tmp_path / "red.png", COLOURS["red"], 77)
+    unlike = tmp_path / "stripes.png"
+    stripes = np.zeros((60, 60, 3), np.uint8)
+    stripes[::4] = 255
+    Image.fromarray(stripes).save(unlike)
+    found = predict(bundle, [like, unlike], **options)
+    assert found[0].distance < found[1].distance
+    between = np.full_like(bundle.doubt.distance, (found[0].distance + found[1].distance) / 2)
+    strict = replace(bundle, doubt=replace(bundle.doubt, distance=between))
+    assert [one.unlike for one in predict(strict, [like, unlike], **options)] == [False, True]
+    without = predict(replace(bundle, doubt=None), [unlike], **options)[0]
+    assert (without.distance, without.unlike, without.label) == (None, False, found[1].label)
+
+
+@pytest.mark.parametrize("views", [0, 1])
+def test_images_in_memory_are_answered_as_their_files_are(home, bundle, options, tmp_path, forwards, views):
+    path = noisy(tmp_path / "a.png", COLOURS["red"], 900)
+    with Image.open(path) as opened:
+        array = np.asarray(opened)
+    bundle = replace(bundle, views=views)
+    forms = [path, Image.open(path), Image.fromarray(array), array, path.read_bytes()]
+    found = predict(bundle, forms, **options)
+    assert [one.path for one in found] == [str(path), "image 1", "image 2", "image 3", "image 4"]
+    same = (0, 4) if views else range(5)  # random views follow from the bytes of the file
+    assert len({tuple(sorted(found[place].probabilities.items())) for place in same}) == 1
+    assert len({found[place].distance for place in range(5)}) == 1
+    seen = len(forwards)
+    assert predict(bundle, forms[1:], **options) != []
+    assert len(forwards) > seen, "images in memory pass by the cache"
+
+
+def test_grey_transparent_and_turned_images_in_memory_are_prepared_as_files_are(bundle, options, tmp_path):
+    grey = Image.new("L", (40, 40), 90)
+    clear = Image.new("RGBA", (40, 40), (255, 0, 0, 40))
+    turned = Image.fromarray(np.linspace(0, 255, 40 * 60 * 3).astype(np.uint8).reshape(40, 60, 3))
+    turned.getexif()[0x0112] = 6
+    for number, image in enumerate((grey, clear, turned)):
+        path = tmp_path / f"{number}.png"
+        image.save(path, exif=image.getexif())
+        found = predict(bundle, [path, image, path.read_bytes()], **options)
+        assert found[0].probabilities == found[1].probabilities == found[2].probabilities
+    assert predict(bundle, [np.asarray(grey)], **options)[0].label == predict(bundle, [grey], **options)[0].label
+
+
+def test_what_is_no_image_in_memory_has_a_reason(bundle, options, home):
+    wrong = [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8), b"", b"text"]
+    found = predict(bundle, [*wrong, home / "data" / "red" / "0.png"], **options)
+    assert [one.rejected.partition(";")[0] for one in found] == [
+        "an array of float64 (4, 4)",
+        "an array of uint8 (4, 4, 2)",
+        "an array without pixels, (0, 4, 3)",
+        "empty file",
+        "not an image in one of the formats JPEG, PNG, PPM, BMP, TIFF, WEBP",
+        "",
+    ]
+    assert [one.answer for one in found] == [""] * 5 + ["red"]
+    assert predict(bundle, wrong[:1], **options)[0].rejected, "alone as well"
+
+
+def test_patterns_stand_for_the_images_in_them(bundle, options, tmp_path):
+    for name in ("b.png", "a.png", "deep/c.png", "[odd].png"):
+        noisy(tmp_path / name, COLOURS["red"], len(name))
+    (tmp_path / "notes.txt").write_text("none")
+
+    def asked(pattern):
+        return [os.path.relpath(one.path, tmp_path) for one in predict(bundle, [tmp_path / pattern], **options)]
+
+    assert asked("*") == ["[odd].png", "a.png", "b.png"]
+    assert asked("**/*.png") == ["[odd].png", "a.png", "b.png", "deep/c.png"]
+    assert asked("[odd].png") == ["[odd].png"], "a file of that name comes first"
+    assert predict(bundle, [tmp_path / "*.gif"], **options)[0].rejected, "what matches nothing is told"
+
+
 def test_a_prediction_is_plain(bundle, options, home):
     one = predict(bundle, [home / "data" / "red" / "0.png"], **options)[0]
-    assert one.to_dict().keys() == {"path", "label", "probability", "probabilities", "rejected"}
+    assert one.to_dict().keys() == {
+        "path",
+        "answer",
+        "label",
+        "probability",
+        "probabilities",
+        "sure",
+        "distance",
+        "unlike",
+        "rejected",
+    }

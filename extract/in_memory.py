@@ -1,0 +1,100 @@
+"""Images in memory: their embeddings, without a file and without the cache, but with the bits that it would hold."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import ImageRejected
+from .backbones import Backbone
+from .batch import needed
+from .decode import decode, upright_rgb
+from .memory import kept
+from .pipeline import MOST_THREADS, cores
+from .views import view
+
+Picture = Image.Image | npt.NDArray[Any] | bytes
+
+_SHAPES = "(height, width), (height, width, 3) or (height, width, 4)"
+
+
+def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
+    """Return the vectors of images in memory.
+
+    Parameters
+    ----------
+    pictures
+        Images of Pillow; arrays ``(height, width)``, ``(height, width, 3)`` or ``(height, width, 4)`` of uint8, RGB and
+        alpha; or the bytes of image files.
+    backbones
+        Loaded if they are not yet.
+
+    Returns
+    -------
+    vectors, rejected
+        ``(n, dim)`` in the stored dtype for each recipe, in the order of backbones, views and layers, zeros where a
+        picture is none; and why it is none, by place.
+    """
+    from .network import each_with, exact_float32
+
+    for backbone in backbones:
+        backbone.load()
+    size = max(backbone.batch_size for backbone in backbones)
+    parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+    with (
+        kept(),
+        exact_float32(),
+        each_with(max(cores() // MOST_THREADS, 1)) as ready,
+        ThreadPoolExecutor(min(cores(), MOST_THREADS), initializer=ready) as pool,
+    ):
+        done = list(pool.map(partial(_embed, backbones=backbones), parts))
+    vectors = [np.concatenate(part) for part in zip(*(found for found, _ in done), strict=True)]
+    rejected = {number * size + row: reason for number, (_, some) in enumerate(done) for row, reason in some.items()}
+    return vectors, rejected
+
+
+def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
+    """Return the vectors of a few pictures, decoded once for all backbones and views."""
+    sides = {needed(recipe.input) for backbone in backbones for recipe in backbone.recipes}
+    images, rejected = [], {}
+    for row, picture in enumerate(pictures):
+        try:
+            images.append((row, _key(picture), {side: _decoded(picture, side) for side in sides}))
+        except ImageRejected as error:
+            rejected[row] = str(error)
+    vectors = []
+    for backbone in backbones:
+        for number in range(1 + backbone.views):
+            recipes = backbone.recipes_of(number)
+            wanted, batch = recipes[0].input, backbone.batch_size
+            # Filled up with zeros: the size of a batch decides the last digits.
+            pixels = np.zeros((-(-len(pictures) // batch) * batch, *[wanted.transform.crop] * 2, 3), np.uint8)
+            for row, key, decoded in images:
+                pixels[row] = view(decoded[needed(wanted)], wanted, key)
+            layers = zip(*(backbone.embed(pixels[i : i + batch]) for i in range(0, len(pixels), batch)), strict=True)
+            for recipe, layer in zip(recipes, layers, strict=True):
+                vectors.append(np.concatenate(layer)[: len(pictures)].astype(recipe.dtype))
+                vectors[-1][list(rejected)] = 0
+    return vectors, rejected
+
+
+def _decoded(picture: Picture, side: int | None) -> Image.Image:
+    if isinstance(picture, bytes):
+        return decode(picture, side)
+    if isinstance(picture, Image.Image):
+        return upright_rgb(picture)
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
+        raise ImageRejected(f"an array of {picture.dtype} {picture.shape}; needed: uint8 {_SHAPES}")
+    if not picture.size:
+        raise ImageRejected(f"an array without pixels, {picture.shape}")
+    return upright_rgb(Image.fromarray(np.ascontiguousarray(picture)))
+
+
+def _key(picture: Picture) -> bytes:
+    data = picture.tobytes() if isinstance(picture, np.ndarray | Image.Image) else picture
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,108 @@
+"""fc7 predict on the command line: lists on standard input, columns, thresholds and what is said of them."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from fakes import noisy
+
+from fc7.cli import main
+
+COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
+BACKBONE = ["--backbone", "squeezenet1_1", "--layer", "gap", "--weights", "random:0", "--batch-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Pictures, a cache, and a bundle with a threshold."""
+    root = tmp_path_factory.mktemp("cli-predict")
+    for label, colour in COLOURS.items():
+        for number in range(8):
+            split = "train" if number < 5 else "val"
+            noisy(root / "data" / split / label / f"{number}.png", colour, number)
+    made = ["fit", root / "data", "-o", root / "a.fc7", "--head", "ridge", "--max-error", "0.1", *BACKBONE]
+    assert main([str(word) for word in [*made, "--cache", root / "cache", "--quiet"]]) == 0
+    return root
+
+
+@pytest.fixture
+def predicted(home, fc7):
+    """Run predict on the bundle: rows of the csv, stderr."""
+
+    def run(*words, bundle="a.fc7", code=0):
+        found, out, err = fc7("predict", home / bundle, *words, "--cache", home / "cache", "--batch-size", "4")
+        assert found == code, err
+        return list(csv.DictReader(io.StringIO(out))), err
+
+    return run
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\0"])
+def test_a_list_on_standard_input(home, ends):
+    folder = home / "data" / "val" / "red"
+    odd = noisy(folder.parent / os.fsdecode(b"odd \xff.png"), COLOURS["red"], 3)
+    names = [os.fsencode(path) for path in (folder / "5.png", odd, folder / "6.png")]
+    command = [sys.executable, "-m", "fc7", "predict", home / "a.fc7", "-", home / "data" / "val" / "blue" / "5.png"]
+    done = subprocess.run(
+        [*command, "--cache", home / "cache"], input=ends.join([*names, b""]), capture_output=True, check=True
+    )
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert [row["path"].rpartition("/")[2] for row in rows] == ["5.png", "odd \\udcff.png", "6.png", "5.png"]
+    assert [row["label"] for row in rows] == ["red", "red", "red", "blue"]
+    odd.unlink()
+
+
+def test_an_empty_list_is_an_error(home):
+    command = [sys.executable, "-m", "fc7", "predict", home / "a.fc7", "-"]
+    done = subprocess.run(command, input=b"", capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"fc7: There are no images in an empty list.\n"
+
+
+def test_columns_for_the_most_probable_classes(predicted, home):
+    rows, _ = predicted(home / "data" / "val" / "red" / "5.png", home / "absent.png", "--top", "3")
+    assert list(rows[0])[:5] == ["path", "label", "probability", "unlike", "rejected"]
+    assert list(rows[0])[5:] == [f"{name}_{place}" for place in (1, 2, 3) for name in ("label", "probability")]
+    assert (rows[0]["label_1"], rows[0]["label_2"], rows[0]["label_3"]) == ("red", "blue", "")
+    assert float(rows[0]["probability_1"]) + float(rows[0]["probability_2"]) == pytest.approx(1, abs=2e-4)
+    assert rows[1]["rejected"]
+    assert [rows[1][name] for name in list(rows[1])[5:]] == [""] * 6
+
+
+def test_it_prints_what_share_is_answered(predicted, home, fc7_json):
+    pictures = home / "data" / "val"
+    rows, err = predicted(pictures)
+    answered = sum(row["label"] in COLOURS for row in rows)
+    assert f"{answered} of 6 images answered. The head answers from probability" in err
+    assert "at most 0.1 as asked for" in err
+    assert "at most 0.25 as asked for" in predicted(pictures, "--max-error", "0.25")[1]
+    told = fc7_json("predict", home / "a.fc7", pictures, "--cache", home / "cache", "--quiet")
+    assert told["threshold"]["max_error"] == 0.1
+    assert told["threshold"]["wrong"] <= 0.1 * told["threshold"]["answered"]
+    assert {one["answer"] for one in told["predictions"]} <= {*COLOURS, "not sure"}
+    assert all(one["unlike"] == (one["distance"] > told["unlike_beyond"]) for one in told["predictions"])
+
+
+def test_fit_says_what_the_threshold_does(home, fc7_json, fc7):
+    made = ["fit", home / "data", "-o", home / "b.fc7", "--head", "centroid", *BACKBONE, "--cache", home / "cache"]
+    code, out, _ = fc7(*made, "--max-error", "0.2", "--quiet")
+    assert code == 0
+    assert "It answers from probability" in out
+    assert fc7_json(*made, "--quiet")["threshold"] is None
+
+
+@pytest.mark.parametrize("share", ["1", "-0.1", "nan", "x"])
+@pytest.mark.parametrize("verb", [["predict", "a.fc7", "x.png"], ["fit", "data", "-o", "a.fc7"]])
+def test_an_error_that_is_no_share_is_2(fc7, verb, share):
+    code, out, err = fc7(*verb, "--max-error", share)
+    assert (code, out) == (2, "")
+    assert "--max-error" in err
+
+
+def test_the_stack_has_no_threshold_and_says_so(home, fc7):
+    code, out, err = fc7("fit", home / "data", "-o", home / "c.fc7", "--head", "classifier", "--max-error", "0.1")
+    assert (code, out) == (2, ""), "before anything is computed"
+    assert "no out-of-fold predictions" in err
