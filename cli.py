@@ -2,7 +2,7 @@
 
 A verb lives in a module of its room as ``add_NAME(parser)`` and ``run_NAME(arguments, progress) -> Answer``. The
 module is imported when the verb is used: ``fc7 --help`` imports none. What its help says beside the options is in
-``manual.toml``.
+``extract/manual.py``.
 """
 
 import argparse

@@ -4,23 +4,12 @@ import argparse
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from ..errors import UsageError
 
-_MANUAL = Path(__file__).parents[1] / "manual.toml"
 _WIDEST = 100  # columns: longer lines are hard to read
-
-
-@cache
-def manual() -> dict[str, dict[str, str]]:
-    """Return what help says beside the options: a page by command (``fc7 fit``), ``exit codes`` and ``environment``."""
-    import tomllib
-
-    return tomllib.loads(_MANUAL.read_text(encoding="utf-8"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,11 +24,12 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return usage, description and options, then the examples; the manual is read only now."""
-        page = manual()[self.prog]
-        self.usage, self.description = synopsis(self), page["text"]
-        self.epilog = _indented("examples:", page["examples"])
+        from .manual import ENVIRONMENT, EXIT_CODES, PAGES
+
+        self.usage, self.description = synopsis(self), PAGES[self.prog].text
+        self.epilog = _indented("examples", PAGES[self.prog].examples)
         if self.prog == "fc7":
-            self.epilog += "\n" + _listed("exit codes") + "\n" + _listed("environment")
+            self.epilog += _listed("exit codes", EXIT_CODES) + _listed("environment", ENVIRONMENT)
         return super().format_help()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -90,15 +80,14 @@ def _meant(word: str, names: Iterable[str]) -> str:
 
 
 def _indented(title: str, text: str) -> str:
-    return f"{title}\n{textwrap.indent(text.strip(), '  ')}\n"
+    return f"{title}:\n{textwrap.indent(text.strip(), '  ')}\n\n"
 
 
-def _listed(title: str) -> str:
-    entries = manual()[title]
+def _listed(title: str, entries: Mapping[str, str]) -> str:
     wide = max(map(len, entries)) + 2
     margin = "\n" + " " * wide
     filled = {name: textwrap.wrap(text, 76 - wide, break_on_hyphens=False) for name, text in entries.items()}
-    return _indented(f"{title}:", "\n".join(name.ljust(wide) + margin.join(lines) for name, lines in filled.items()))
+    return _indented(title, "\n".join(name.ljust(wide) + margin.join(lines) for name, lines in filled.items()))
 
 
 class _Formatter(argparse.HelpFormatter):

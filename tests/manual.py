@@ -1,4 +1,4 @@
-"""Write docs/cli.md, the manual of the command line, from its parser and manual.toml: ``make docs``.
+"""Write docs/cli.md, the manual of the command line, from its parser and extract/manual.py: ``make docs``.
 
 It is made from the parser's own lists, not from what argparse prints: that depends on the terminal and on the Python.
 """
@@ -9,11 +9,12 @@ import textwrap
 from pathlib import Path
 
 from fc7 import cli
-from fc7.extract.usage import manual, synopsis
+from fc7.extract.manual import ENVIRONMENT, EXIT_CODES, PAGES
+from fc7.extract.usage import synopsis
 
 HEAD = """# The command line
 
-<!-- Written by `make docs` from the parser and manual.toml; tests/test_manual.py compares. Edit those. -->
+<!-- Written by `make docs` from the parser and extract/manual.py; tests/test_manual.py compares. Edit those. -->
 """
 EVERY = ("help", "json", "quiet", "verbose")  # options of every verb
 
@@ -21,9 +22,9 @@ EVERY = ("help", "json", "quiet", "verbose")  # options of every verb
 def page():
     """Return the whole manual as Markdown."""
     top = cli.parser()
-    parts = [HEAD, prose(manual()["fc7"]["text"]), examples("fc7"), "| verb | does |\n|---|---|"]
+    parts = [HEAD, prose(PAGES["fc7"].text), examples("fc7"), "| verb | does |\n|---|---|"]
     parts[-1] += "".join(f"\n| [`{name}`](#fc7-{name}) | {text} |" for name, (text, _) in cli.VERBS.items())
-    parts += ["## Exit codes", table("exit codes"), "## Environment", table("environment")]
+    parts += ["## Exit codes", table(EXIT_CODES), "## Environment", table(ENVIRONMENT)]
     (output,) = (group for group in verbs(top)["extract"]._action_groups if group.title == "output")
     entries = [top._actions[0], *output._group_actions]
     parts += ["## Options of every verb", "\n".join(map(entry, entries))]
@@ -40,7 +41,7 @@ def verbs(parser):
 
 def verb(parser, seen, level="##"):
     """Return the parts of a verb: synopsis, description, options by group and examples, then those of its own verbs."""
-    parts = [f"{level} {parser.prog}", f"```\n{synopsis(parser)}\n```", prose(manual()[parser.prog]["text"])]
+    parts = [f"{level} {parser.prog}", f"```\n{synopsis(parser)}\n```", prose(PAGES[parser.prog].text)]
     shared = {}
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.dest not in EVERY]
@@ -68,17 +69,17 @@ def entry(action):
     value += "..." if action.nargs == "+" else ""
     names = [f"`{f'{option} {value}'.strip()}`" for option in action.option_strings] or [f"`{value}`"]
     required = " (required)" if action.option_strings and action.required else ""
-    return fill(f"- {', '.join(names)}{required}: {escaped(action.help)}", "  ")
+    return fill(f"- {', '.join(names)}{required}: {escaped(action.help % vars(action))}", "  ")
 
 
 def examples(prog):
     """Return the examples of a command."""
-    return f"```sh\n{manual()[prog]['examples'].strip()}\n```"
+    return f"```sh\n{PAGES[prog].examples.strip()}\n```"
 
 
-def table(title):
-    """Return the entries of a list in the manual as a table."""
-    rows = [f"| `{name}` | {escaped(text)} |" for name, text in manual()[title].items()]
+def table(entries):
+    """Return a list of the manual as a table."""
+    rows = [f"| `{name}` | {escaped(text)} |" for name, text in entries.items()]
     return "\n".join(["| | |", "|---|---|", *rows])
 
 

@@ -11,18 +11,17 @@ from fakes import noisy
 
 import fc7
 from fc7 import cli, errors
-from fc7.extract.usage import manual
+from fc7.extract.manual import ENVIRONMENT, EXIT_CODES, PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(fc7.__file__).parent
-LISTS = {"exit codes", "environment"}
 COMMANDS = ["fc7", *(f"fc7 {verb}" for verb in cli.VERBS), *(f"fc7 cache {verb}" for verb in cli.CACHE_VERBS)]
 READ_BY_LIBRARIES = {"NO_COLOR", "COLUMNS"}  # rich, and argparse
 
 
 def examples(command):
     """Return the words of each example of a command, without where a shell would send what it prints."""
-    lines = manual()[command]["examples"].replace("\\\n", " ").splitlines()
+    lines = PAGES[command].examples.replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
     return [line[: line.index(">")] if ">" in line else line for line in words if line]
 
@@ -37,15 +36,13 @@ def commands(parser):
 
 
 def test_every_verb_has_a_page_and_every_page_a_verb():
-    assert list(manual().keys() - LISTS - set(COMMANDS)) == [], "pages of verbs that are not there"
-    assert [one for one in COMMANDS if one not in manual()] == [], "verbs without a page in manual.toml"
+    assert [one for one in PAGES if one not in COMMANDS] == [], "pages of verbs that are not there"
+    assert [one for one in COMMANDS if one not in PAGES] == [], "verbs without a page in extract/manual.py"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_page_has_a_description_and_examples_that_parse(command):
-    page = manual()[command]
-    assert page.keys() == {"text", "examples"}
-    assert len(page["text"].split()) > 10
+    assert len(PAGES[command].text.split()) > 10
     shown = examples(command)
     assert 1 <= len(shown) <= 8
     assert any(" ".join(words).startswith(command) for words in shown)
@@ -67,7 +64,7 @@ def test_help_fits_into_its_terminal_and_ends_with_the_examples(fc7, command, co
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: {command}")
     assert [line for line in out.splitlines() if len(line) > min(int(columns), 100)] == []
-    for line in manual()[command]["examples"].strip().splitlines():
+    for line in PAGES[command].examples.strip().splitlines():
         assert f"  {line}".rstrip() in out.partition("\nexamples:\n")[2].splitlines()
 
 
@@ -88,9 +85,9 @@ def test_the_help_knows_every_exit_code_of_an_error(fc7):
     codes = {
         error.exit_code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "exit_code")
     }
-    assert codes <= {int(code) for code in manual()["exit codes"]}
+    assert codes <= {int(code) for code in EXIT_CODES}
     out = fc7("--help")[1]
-    for name, text in (manual()["exit codes"] | manual()["environment"]).items():
+    for name, text in (EXIT_CODES | ENVIRONMENT).items():
         assert f"\n  {name} " in out
         assert text.split()[0] in out
 
@@ -140,7 +137,7 @@ def test_every_environment_variable_is_in_the_manual():
         assert otherwise == [], f"{path}: read it as os.environ.get(NAME)"
         read |= set(found)
     assert "FC7_CACHE" in read
-    assert read | READ_BY_LIBRARIES == manual()["environment"].keys()
+    assert read | READ_BY_LIBRARIES == ENVIRONMENT.keys()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +230,3 @@ def test_the_examples_run(walk, desk, command):
     if command in ("fc7 fit", "fc7 cache import") and not (desk / "my.h5").exists():
         walk("fc7 cache export")
     walk(command)
-
-
-def test_what_is_installed_is_what_is_in_the_checkout():
-    assert (PACKAGE / "manual.toml").read_bytes() == (ROOT / "manual.toml").read_bytes()
