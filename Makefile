@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
 
-.PHONY: demo test faults bench lint clean
+.PHONY: demo test faults bench docs lint clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
@@ -27,6 +27,11 @@ bench: $(TEST)/.installed wheel
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/heads.py
 	$(if $(DATA),for each in main_job extract options choices audit export; do \
 	  PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/$$each.py $(DATA) || exit 1; done)
+
+# docs/cli.md, from the parser and extract/manual.py.
+docs: $(TEST)/.installed wheel
+	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	PYTHONSAFEPATH=1 $(TEST)/bin/python tests/manual.py docs/cli.md
 
 lint: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl

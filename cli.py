@@ -1,7 +1,8 @@
 """The command line: a table of verbs. Data on stdout, progress and log on stderr.
 
 A verb lives in a module of its room as ``add_NAME(parser)`` and ``run_NAME(arguments, progress) -> Answer``. The
-module is imported when the verb is used: ``fc7 --help`` imports none.
+module is imported when the verb is used: ``fc7 --help`` imports none. What its help says beside the options is in
+``extract/manual.py``.
 """
 
 import argparse
@@ -10,10 +11,11 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from . import __version__
-from .errors import FC7Error, Interrupted, UsageError
+from .errors import FC7Error, Interrupted
+from .extract.usage import Parser
 
 # verb: what it does, the module of its options and of its work
 VERBS = {
@@ -31,6 +33,7 @@ VERBS = {
     "backbones": ("what can run here, and where its weights are", "extract.verbs"),
     "cache": ("look after the cache", "extract.cache_verbs"),
     "demo": ("the main job on an embedded example, without network", "classify.verbs"),
+    "completion": ("print a script that lets a shell complete all this", "classify.completion"),
 }
 CACHE_VERBS = {
     "info": "what the cache holds",
@@ -42,16 +45,14 @@ CACHE_VERBS = {
     "import": "take the rows of such a file into the cache",
 }
 
-_EXIT_CODES = """exit codes:
-  0 done; 1 an error, in one line; 2 usage; 3 images were rejected under --strict;
-  4 the same image on both sides of a split; 130 interrupted, the work so far is kept"""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: see the table in ``fc7 --help``."""
     # A list of a million files is no garbage; looking for some in it takes a twentieth of a repeated extract.
     gc.set_threshold(50_000, *gc.get_threshold()[1:])
     words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["help"]:  # fc7 help fit
+        words = [*words[1:], "--help"]
     as_json = "--json" in words
     try:
         arguments = parser(words).parse_args(words)
@@ -66,38 +67,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+def parser(words: Sequence[str] | None = None) -> Parser:
     """Return the parser; given the words of a call, the options of its verb only are filled in."""
-    top = _Parser(
-        "fc7",
-        description="Frozen backbones, cached embeddings, fast heads, honest comparison.",
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--version", action="version", version=f"fc7 {__version__}")
-    verbs = top.add_subparsers(metavar="VERB", required=True)
+    top = Parser("fc7")
+    top.add_argument("--version", action="version", version=f"fc7 {__version__}", help="print it")
+    verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
+    asked = VERBS if words is None else [next((word for word in words if word in VERBS), "")]
     for name, (text, where) in VERBS.items():
-        verb = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if words is not None and name not in words:
+        verb = verbs.add_parser(name, help=text)
+        if name not in asked:
             continue
         if name == "cache":
-            inner = verb.add_subparsers(metavar="VERB", required=True)
+            inner = verb.add_subparsers(title="verbs", metavar="VERB", required=True)
             for one, what in CACHE_VERBS.items():
-                described = what[0].upper() + what[1:] + "."
-                _fill(inner.add_parser(one, help=what, description=described), f"cache_{one}", where)
+                _fill(inner.add_parser(one, help=what), f"cache_{one}", where)
         else:
             _fill(verb, name, where)
     return top
 
 
-def _fill(verb: argparse.ArgumentParser, name: str, where: str) -> None:
+def _fill(verb: Parser, name: str, where: str) -> None:
     module = importlib.import_module(f".{where}", __package__)
     getattr(module, f"add_{name}")(verb)
-    verb.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
-    loud = verb.add_mutually_exclusive_group()
+    output = verb.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
+    loud = output.add_mutually_exclusive_group()
     loud.add_argument("--quiet", action="store_true", help="no progress, warnings only")
     loud.add_argument("--verbose", action="store_true", help="say more")
-    verb.set_defaults(run=getattr(module, f"run_{name}"))
+    verb.set_defaults(run=getattr(module, f"run_{name}"), parser=parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -123,18 +120,6 @@ def _json(payload: dict[str, Any]) -> str:
     import json
 
     return json.dumps(payload, indent=1)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, too, and one JSON object on stdout where that was asked for."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self.words = sys.argv[1:] if args is None else list(args)
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        said = f"{message}. See: {self.prog} --help"
-        raise SystemExit(_fail(said, UsageError.exit_code, as_json="--json" in self.words))
 
 
 class _Stderr(logging.Handler):

@@ -21,15 +21,17 @@ MAX_ERROR = "say `not sure` where needed to be wrong in at most this share of th
 _IMAGES = "files, folders, patterns such as 'new/**/*.jpg', or - for a list on standard input"
 _FORMATS = "FILE.onnx, FILE.pt2 (torch.export), or FILE.safetensors (a state dict of torchvision's own class)"
 _RARE = f"so are {RARE:.0%} of those themselves"
-_WEIGHTS = "where the backbone's weights are, if not where they were"
+_WEIGHTS = "where the backbone's weights are, as for fc7 fit (default: where they were then)"
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add the options of predict."""
-    parser.add_argument("bundle", type=Path, metavar="FILE.fc7")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help=_IMAGES)
-    parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR}; default: as the bundle says")
-    parser.add_argument("--top", type=whole_number, metavar="K", help="columns for the K most probable classes")
+    parser.add_argument("bundle", type=Path, metavar="FILE.fc7", help="what fit -o wrote")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=_IMAGES)
+    parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: as the bundle)")
+    parser.add_argument(
+        "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
+    )
     parser.add_argument("--weights", metavar="SOURCE", help=_WEIGHTS)
     options.add_machine(parser)
 
@@ -37,7 +39,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 def run_predict(arguments: Arguments, progress: Progress) -> Answer:
     """Label new images with a bundle."""
     bundle = Bundle.load(arguments.bundle)
-    images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
+    images = [path for word in arguments.images for path in (_listed() if word == Path("-") else [word])]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
     found = predict(bundle, images, progress=progress, **settings)
     labelled = [one for one in found if one.label]
@@ -84,11 +86,11 @@ def share(text: str) -> float:
     return value
 
 
-def _listed() -> list[str]:
+def _listed() -> list[Path]:
     """Return the paths on standard input: one in a line, or separated by null bytes as find -print0 writes them."""
     data = sys.stdin.buffer.read()
     names = data.split(b"\0") if b"\0" in data else data.splitlines()
-    return [os.fsdecode(name) for name in names if name]
+    return [Path(os.fsdecode(name)) for name in names if name]
 
 
 def _exported(written: Exported) -> str:

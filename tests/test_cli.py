@@ -151,7 +151,6 @@ def test_the_version(fc7):
 @pytest.mark.parametrize(
     "words",
     [
-        [],
         ["extrcat"],
         ["extract"],
         ["extract", ".", "--nonsense"],
@@ -160,7 +159,6 @@ def test_the_version(fc7):
         ["predict", "x.fc7"],
         ["export", "x.fc7"],
         ["fit", ".", "-o", "x.fc7", "--preparation", "l2"],
-        ["cache"],
         ["cache", "inof"],
         ["extract", ".", "--batch-size", "many"],
         ["extract", ".", "--precision", "fp64"],
@@ -175,6 +173,41 @@ def test_bad_usage_is_2_and_said_on_stderr(fc7, words):
     assert "--help" in err
     assert "Traceback" not in err
     assert len(err.splitlines()[-1].split()) > 3, "what is wrong with it"
+
+
+@pytest.mark.parametrize("words", [[], ["cache"]])
+def test_without_a_verb_the_help_is_on_stderr_and_it_is_2(fc7, words):
+    code, out, err = fc7(*words)
+    assert (code, out) == (2, "")
+    assert err == fc7(*words, "--help")[1]
+
+
+@pytest.mark.parametrize("words", [[], ["fit"], ["cache"], ["cache", "info"]])
+def test_help_is_a_word_too(fc7, words):
+    assert fc7("help", *words) == fc7(*words, "--help")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["extarct"], "extract"),
+        (["cache", "verfy"], "verify"),
+        (["help", "cache", "verfy"], "verify"),
+        (["extract", ".", "--bakbone", "vgg16"], "--backbone"),
+        (["extract", ".", "--bakbone=vgg16"], "--backbone"),
+        (["fit", ".", "-o", "x.fc7", "--head", "logrge"], "logreg"),
+        (["extract", ".", "--decode", "scald"], "scaled"),
+    ],
+)
+def test_a_misspelt_word_is_guessed(fc7, words, meant):
+    code, _, err = fc7(*words)
+    assert code == 2
+    assert f"(did you mean {meant}?)" in one_line(err)
+
+
+def test_what_resembles_nothing_is_not_guessed(fc7):
+    assert "did you mean" not in fc7("xyzzy")[2]
+    assert "did you mean" not in fc7("extract", ".", "--xyzzy")[2]
 
 
 @pytest.mark.parametrize("words", [["extract"], ["extract", ".", "--nonsense"], ["fit", "."]])

@@ -60,7 +60,7 @@ def test_compare_puts_heads_and_arms_under_one_protocol(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--trainable", "body"], 2, "invalid choice: 'body'"),
+        (["--trainable", "body"], 2, "'body' is not one of"),
         (["--trainable", "classifier", "--backbone", "resnet18", "--weights", "random:0"], 2, "no classifier stack"),
         (["--learning-rate", "1e30", "--epochs", "2"], 1, "Lower --learning-rate"),
         (["--epochs", "0"], 2, "0 is less than 1"),

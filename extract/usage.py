@@ -1,0 +1,114 @@
+"""How a verb is called: a parser whose help has examples, and whose errors are one line that guesses what was meant."""
+
+import argparse
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+from ..errors import UsageError
+
+_WIDEST = 100  # columns: longer lines are hard to read
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of one command, which is known by its ``prog`` in the manual.
+
+    What is wrong raises :class:`fc7.errors.UsageError`. A command that only has verbs, called without any, prints its
+    help on stderr and exits 2.
+    """
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, formatter_class=_Formatter, **options)
+
+    def format_help(self) -> str:
+        """Return usage, description and options, then the examples; the manual is read only now."""
+        from .manual import ENVIRONMENT, EXIT_CODES, PAGES
+
+        self.usage, self.description = synopsis(self), PAGES[self.prog].text
+        self.epilog = _indented("examples", PAGES[self.prog].examples)
+        if self.prog == "fc7":
+            self.epilog += _listed("exit codes", EXIT_CODES) + _listed("environment", ENVIRONMENT)
+        return super().format_help()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return what is known and an empty list: what is not known is an error of the verb that got it."""
+        words = sys.argv[1:] if args is None else list(args)
+        if not words and self._subparsers is not None:
+            self.print_help(sys.stderr)
+            self.exit(UsageError.exit_code)
+        found, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            options = [option for action in self._actions for option in action.option_strings]
+            self.error(f"unknown: {' '.join(unknown)}{_meant(unknown[0].partition('=')[0], options)}")
+        return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            said = f"{value!r} is not one of {', '.join(names)}{_meant(str(value), names)}"
+            raise argparse.ArgumentError(action, said)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong, with the command that says what would be right."""
+        raise UsageError(f"{message}. See: {self.prog} --help")
+
+
+def synopsis(parser: argparse.ArgumentParser) -> str:
+    """Return a command with what it needs; what it can take besides is ``[options]``."""
+    words = [parser.prog, *(_shown(action) for action in parser._actions if not action.option_strings)]
+    words += [f"{action.option_strings[0]} {action.metavar}" for action in parser._actions if _needed(action)]
+    optional = any(action.option_strings and not _needed(action) for action in parser._actions)
+    return " ".join([*words, "[options]"] if optional and parser._subparsers is None else words)
+
+
+def _needed(action: argparse.Action) -> bool:
+    return bool(action.option_strings) and action.required
+
+
+def _shown(action: argparse.Action) -> str:
+    name = str(action.metavar or "|".join(map(str, action.choices or [action.dest])))
+    return name + ("..." if action.nargs == "+" else " ..." if action.nargs == argparse.PARSER else "")
+
+
+def _meant(word: str, names: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, list(names), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _indented(title: str, text: str) -> str:
+    return f"{title}:\n{textwrap.indent(text.strip(), '  ')}\n\n"
+
+
+def _listed(title: str, entries: Mapping[str, str]) -> str:
+    wide = max(map(len, entries)) + 2
+    margin = "\n" + " " * wide
+    filled = {name: textwrap.wrap(text, 76 - wide, break_on_hyphens=False) for name, text in entries.items()}
+    return _indented(title, "\n".join(name.ljust(wide) + margin.join(lines) for name, lines in filled.items()))
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Paragraphs are filled, but not those with an indented line: examples and lists are shown as they are written."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        width = min(shutil.get_terminal_size().columns, _WIDEST) - 2
+        super().__init__(prog, max_help_position=30, width=width, **options)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        filler = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent)
+        return "\n\n".join(one if "\n  " in one else filler.fill(one) for one in paragraphs)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action.choices, dict):  # the verbs, without a line for all of them
+            return "".join(map(self._format_action, action._get_subactions()))  # type: ignore[attr-defined]
+        return super()._format_action(action)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Show ``-o, --output FILE``, as Python does itself from 3.13 on."""
+        if not action.option_strings or action.nargs == 0 or sys.version_info >= (3, 13):
+            return super()._format_action_invocation(action)
+        return f"{', '.join(action.option_strings)} {self._format_args(action, action.dest.upper())}"

@@ -1,0 +1,103 @@
+"""Write docs/cli.md, the manual of the command line, from its parser and extract/manual.py: ``make docs``.
+
+It is made from the parser's own lists, not from what argparse prints: that depends on the terminal and on the Python.
+"""
+
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+from fc7 import cli
+from fc7.extract.manual import ENVIRONMENT, EXIT_CODES, PAGES
+from fc7.extract.usage import synopsis
+
+HEAD = """# The command line
+
+<!-- Written by `make docs` from the parser and extract/manual.py; tests/test_manual.py compares. Edit those. -->
+"""
+EVERY = ("help", "json", "quiet", "verbose")  # options of every verb
+
+
+def page():
+    """Return the whole manual as Markdown."""
+    top = cli.parser()
+    parts = [HEAD, prose(PAGES["fc7"].text), examples("fc7"), "| verb | does |\n|---|---|"]
+    parts[-1] += "".join(f"\n| [`{name}`](#fc7-{name}) | {text} |" for name, (text, _) in cli.VERBS.items())
+    parts += ["## Exit codes", table(EXIT_CODES), "## Environment", table(ENVIRONMENT)]
+    (output,) = (group for group in verbs(top)["extract"]._action_groups if group.title == "output")
+    entries = [top._actions[0], *output._group_actions]
+    parts += ["## Options of every verb", "\n".join(map(entry, entries))]
+    seen = {}
+    for parser in verbs(top).values():
+        parts += verb(parser, seen)
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def verbs(parser):
+    """Return the parsers of the verbs of a command, by name."""
+    return next((action.choices for action in parser._actions if isinstance(action.choices, dict)), {})
+
+
+def verb(parser, seen, level="##"):
+    """Return the parts of a verb: synopsis, description, options by group and examples, then those of its own verbs."""
+    parts = [f"{level} {parser.prog}", f"```\n{synopsis(parser)}\n```", prose(PAGES[parser.prog].text)]
+    shared = {}
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.dest not in EVERY]
+        if not actions or isinstance(actions[0].choices, dict):
+            continue
+        title = {"positional arguments": "arguments"}.get(group.title, group.title)
+        said = "\n".join(map(entry, actions))
+        first = seen.setdefault((title, said), parser.prog)
+        if first == parser.prog:
+            about = f" ({prose(group.description)})" if group.description else ""
+            parts += [f"**{title.capitalize()}**{about}", said]
+        else:
+            shared.setdefault(first, []).append(f"**{title.capitalize()}**")
+    for first, titles in shared.items():
+        parts += [f"{', '.join(titles)}: as for [`{first}`](#{first.replace(' ', '-')})"]
+    parts += [examples(parser.prog)]
+    for inner in verbs(parser).values():
+        parts += verb(inner, seen, level + "#")
+    return parts
+
+
+def entry(action):
+    """Return one argument as an item of a list."""
+    value = "" if action.nargs == 0 else action.metavar or "|".join(map(str, action.choices))
+    value += "..." if action.nargs == "+" else ""
+    names = [f"`{f'{option} {value}'.strip()}`" for option in action.option_strings] or [f"`{value}`"]
+    required = " (required)" if action.option_strings and action.required else ""
+    return fill(f"- {', '.join(names)}{required}: {escaped(action.help % vars(action))}", "  ")
+
+
+def examples(prog):
+    """Return the examples of a command."""
+    return f"```sh\n{PAGES[prog].examples.strip()}\n```"
+
+
+def table(entries):
+    """Return a list of the manual as a table."""
+    rows = [f"| `{name}` | {escaped(text)} |" for name, text in entries.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def prose(text):
+    """Return paragraphs, filled."""
+    return "\n\n".join(fill(escaped(one)) for one in text.strip().split("\n\n"))
+
+
+def fill(text, indent=""):
+    """Return lines of 120 columns, none of them broken inside a word."""
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def escaped(text):
+    """Return text that Markdown shows as it is, apart from what stands in backticks."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([<>~*$|])", r"\\\1", part) for part in parts)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
