@@ -184,8 +184,13 @@ def packed(parts):
 def with_head(parts, head, **changes):
     """Put another head into a bundle and its true sha256 beside it, as an attacker would."""
     about = json.loads(parts["bundle.json"])
-    about["sha256"]["head.skops"] = hashlib.sha256(head).hexdigest()
-    return packed({"bundle.json": json.dumps(about | changes).encode(), "head.skops": head})
+    return packed(sealed(parts | {"bundle.json": json.dumps(about | changes).encode(), "head.skops": head}))
+
+
+def sealed(parts):
+    """Return members with the true sha256 of each."""
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items() if name != "sha256.json"}
+    return parts | {"sha256.json": json.dumps(sums).encode()}
 
 
 def head_with_arrays(head, array):
@@ -222,19 +227,22 @@ def hostile_bundles(path, marker):
     parts = members(path)
     head, about = parts["head.skops"], json.loads(parts["bundle.json"])
     other = about["versions"] | {"scikit-learn": "0.24.2"}
+    elsewhere = {name: data for name, data in parts.items() if name != "bundle.json"}
     found = {f"{name} as a bundle": data for name, data in payloads(marker).items()}
     for name, data in payloads(marker).items():
         found[f"{name} as the head"] = with_head(parts, data)
         found[f"{name} as an array in the head"] = with_head(parts, head_with_arrays(head, data))
-        found[f"{name} as the description"] = packed({"bundle.json": data, "head.skops": head})
+        found[f"{name} as the description"] = packed(sealed(parts | {"bundle.json": data}))
+        found[f"{name} as the doubt"] = packed(sealed(parts | {"doubt.safetensors": data}))
+        found[f"{name} as the sums"] = packed(parts | {"sha256.json": data})
         found[f"{name} as one more member"] = packed(parts | {"more.pkl": data})
     for name in ("posix.system", "builtins.eval", "os.mkdir", "subprocess.run"):
         found[f"a head that calls {name}"] = with_head(parts, calling(name))
     return found | {
-        "a path upwards": packed({"../../bundle.json": parts["bundle.json"], "head.skops": head}),
-        "an absolute path": packed({"/tmp/bundle.json": parts["bundle.json"], "head.skops": head}),
+        "a path upwards": packed(elsewhere | {"../../bundle.json": parts["bundle.json"]}),
+        "an absolute path": packed(elsewhere | {"/tmp/bundle.json": parts["bundle.json"]}),
         "a bomb as the head": with_head(parts, zeros(1100)),
-        "a bomb as the description": packed({"bundle.json": b" " * 2**26 + b"{", "head.skops": head}),
+        "a bomb as the description": packed(sealed(parts | {"bundle.json": b" " * 2**26 + b"{"})),
         "a bomb that lies about it": lying(packed(parts)),
         "another head than the recorded": packed(parts | {"head.skops": head + b"x"}),
         "another scikit-learn": with_head(parts, head, versions=other),
