@@ -24,6 +24,7 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     """Add the options of extract."""
     options.add_data(parser)
     options.add_backbone(parser)
+    options.add_engine(parser)
     parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
     parser.add_argument("--rehash", action="store_true", help="read every file again, even those that look unchanged")
 
@@ -32,7 +33,9 @@ def run_extract(arguments: Arguments, progress: Progress) -> Answer:
     """Compute the embeddings that the cache lacks."""
     manifest = read_manifest(arguments.data)
     found = options.backbones(arguments, progress)
-    done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers", "rehash"))
+    with options.engine(arguments) as engine:
+        settings = given(arguments, "cache", "workers", "rehash")
+        done = fill(manifest, found, engine=engine, progress=progress, **settings)
     parts = [one.to_dict() for one in done]
     code = REJECTED if arguments.strict and any(one.rejected for one in done) else 0
     if not all(one.ok for one in done):
