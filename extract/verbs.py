@@ -31,9 +31,9 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
 
 def run_extract(arguments: Arguments, progress: Progress) -> Answer:
     """Compute the embeddings that the cache lacks."""
-    manifest = read_manifest(arguments.data)
-    found = options.backbones(arguments, progress)
     with options.engine(arguments) as engine:
+        manifest = read_manifest(arguments.data)
+        found = options.backbones(arguments, progress)
         settings = given(arguments, "cache", "workers", "rehash")
         done = fill(manifest, found, engine=engine, progress=progress, **settings)
     parts = [one.to_dict() for one in done]
