@@ -19,12 +19,13 @@ from typing import Any
 
 from ..errors import EngineError, MissingExtra, UsageError
 from .pipeline import cores
+from .reaper import reaper
 
 logger = logging.getLogger(__name__)
 
 OLDEST = (2, 52)  # the first with token authentication, and without CVE-2025-62593
 OBJECT_STORE = 128 * 2**20  # bytes: keys and paths go through it, and matrices of heads; Ray's own default is gigabytes
-_LONGEST = 40  # characters of a folder in which Ray's sockets still have names that the system takes
+_LONGEST = 24  # characters of a path below which Ray's sockets still have names that the system takes
 
 _UNSAFE = (
     "The Ray cluster at %s is used without token authentication: whoever reaches its ports can run programs on it. "
@@ -67,10 +68,7 @@ def own_cluster() -> Iterator[Any]:
     """
     ray = require_ray()
     _require_free(ray)
-    folder = Path(tempfile.mkdtemp(prefix="fc7-"))
-    if len(str(folder)) > _LONGEST:
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="fc7-", dir="/tmp"))
+    folder = _folder()
     try:
         with _inside(folder):  # Ray has its workers import from the working directory first
             _init(
@@ -86,7 +84,11 @@ def own_cluster() -> Iterator[Any]:
         where = ray.util.get_node_ip_address()
         if where != "127.0.0.1":  # Ray was imported before us, with other settings
             logger.warning("Ray listens on %s, not on this machine's loopback only.", where)
-        yield ray
+        with reaper(folder):
+            try:
+                yield ray
+            finally:
+                ray.shutdown()
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
@@ -132,6 +134,14 @@ def _init(ray: Any, **options: Any) -> None:
         raise EngineError(
             f"The Ray cluster {options['address']} cannot be used: {reason}. Without a cluster: --engine local"
         ) from error
+
+
+def _folder() -> Path:
+    """Make a folder for Ray's sockets and logs."""
+    above = Path(tempfile.gettempdir())
+    if len(str(above)) > _LONGEST:
+        above = Path("/tmp")
+    return Path(tempfile.mkdtemp(prefix="fc7-ray-", dir=above))
 
 
 @contextlib.contextmanager

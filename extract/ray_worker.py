@@ -156,8 +156,7 @@ class Worker:
         self._commits = _holds(self.post.probe, self.post.nonce)
         torch.set_num_threads(self.post.loading)
         kept().__enter__()  # for as long as this process lives
-        with tempfile.TemporaryDirectory(prefix="fc7-") as own:
-            cache = Path(self.post.cache) if self._commits else Path(own) / "cache"
+        with _cache(self.post.cache if self._commits else None) as cache:
             for described, device in zip(self.post.backbones, self.post.device, strict=True):
                 backbone = described.load(device, cache)
                 _require_same(described, backbone)
@@ -214,6 +213,16 @@ class Worker:
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self._images = done
+
+
+@contextlib.contextmanager
+def _cache(within_reach: str | None) -> Iterator[Path]:
+    """Yield the cache, or an empty one for as long."""
+    if within_reach is not None:
+        yield Path(within_reach)
+        return
+    with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
+        yield Path(folder) / "cache"
 
 
 def _require_same(described: Described, backbone: Backbone) -> None:

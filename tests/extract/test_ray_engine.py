@@ -13,7 +13,7 @@ from fakes import draw, one_line
 
 from fc7.cache import Store
 from fc7.cache.shard import Shard, encode
-from fc7.errors import CorruptShard, EngineError, MissingExtra, UsageError, WeightsError
+from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, read_manifest
 from fc7.extract.ray_worker import Worker
 
@@ -151,6 +151,19 @@ def test_a_module_of_ones_own_is_sent_along(folder, tmp_path, hired):
     fill(folder, [backbone], cache=tmp_path / "local", unit_rows=8)
     fill(folder, [backbone], cache=tmp_path / "ray", unit_rows=8, engine=hired(Worker))
     assert_same(tmp_path / "ray", tmp_path / "local", backbone)
+
+
+def test_an_interrupt_keeps_the_finished_units(folder, tmp_path, hired):
+    def interrupt(stage, done, total):
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=r"Interrupted: (8|12|16) of 22 images are computed and kept\. The same"):
+        fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4, engine=hired(Worker), progress=interrupt)
+    kept = len(held(tmp_path / "cache", squeezenet())[0])
+    assert 7 <= kept < 21
+    assert list((tmp_path / "cache" / "claims").iterdir()) == []
+    assert fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4)[0].reused == kept
 
 
 class Older(Worker):
