@@ -1,6 +1,6 @@
 """What a pipeline puts its shards into: a store, or an outbox where somebody else commits them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ class Keeper(Protocol):
 
     def __contains__(self, key: bytes) -> bool: ...
 
-    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+    def missing(self, keys: Iterable[bytes]) -> Sequence[bytes]:
         """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
 
     def committed(self, keys: Iterable[bytes]) -> bool:

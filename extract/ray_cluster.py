@@ -24,7 +24,7 @@ from .reaper import reaper
 logger = logging.getLogger(__name__)
 
 OLDEST = (2, 52)  # the first with token authentication, and without CVE-2025-62593
-OBJECT_STORE = 128 * 2**20  # bytes: keys and paths go through it, and matrices of heads; Ray's own default is gigabytes
+MOST_SHARED, LEAST_SHARED = 2**30, 100 * 2**20  # bytes of memory for what processes hand over: keys, paths, moments
 _LONGEST = 24  # characters of a path below which Ray's sockets still have names that the system takes
 
 _UNSAFE = (
@@ -76,7 +76,7 @@ def own_cluster() -> Iterator[Any]:
                 address="local",
                 num_cpus=cores(),
                 include_dashboard=False,
-                object_store_memory=OBJECT_STORE,
+                object_store_memory=_shared(),
                 _node_ip_address="127.0.0.1",
                 _temp_dir=str(folder),
                 _system_config={"worker_niceness": 0},
@@ -134,6 +134,13 @@ def _init(ray: Any, **options: Any) -> None:
         raise EngineError(
             f"The Ray cluster {options['address']} cannot be used: {reason}. Without a cluster: --engine local"
         ) from error
+
+
+def _shared() -> int:
+    """Return the bytes of memory to hand things over in, a third of what there is at most: containers have little."""
+    shm = Path("/dev/shm")
+    free = shutil.disk_usage(shm).free if shm.is_dir() else 3 * MOST_SHARED
+    return max(min(free // 3, MOST_SHARED), LEAST_SHARED)
 
 
 def _folder() -> Path:

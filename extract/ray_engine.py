@@ -91,6 +91,11 @@ class RayEngine:
             self._ray = self._open.enter_context(cluster)
         return self._ray
 
+    @property
+    def patience(self) -> float:
+        """Seconds in which something must have come of what was given out."""
+        return STALL if self.stall is None else self.stall
+
     def run(
         self,
         backbones: Sequence[Backbone],
@@ -226,9 +231,9 @@ class _Job:
 
     def _patience(self) -> float:
         if self.engine.stall is not None:
-            return self.engine.stall
+            return self.engine.patience
         batch = max(float(one.work["gmacs"]) * one.batch_size for one in self.backbones)
-        return max(STALL, 10 * batch / SLOW)
+        return max(self.engine.patience, 10 * batch / SLOW)
 
     @contextmanager
     def _probe(self) -> Any:
@@ -279,11 +284,11 @@ class _Job:
             if all(store.committed(keys) for store in self.stores) or not self._claims.take(self._name(keys)):
                 left.append(keys)
                 continue
-            lacking = [store.missing(keys) for store in self.stores]
+            lacking = [list(store.missing(keys)) for store in self.stores]
             if member.hello and member.hello.sees_images:
                 paths = [os.path.abspath(self.files[key]) for key in keys]  # noqa: PTH100 - as above
-                return Task(keys, lacking, paths, None)
-            return Task(keys, lacking, None, [self._bytes(key) for key in keys])
+                return Task(list(keys), lacking, paths, None)
+            return Task(list(keys), lacking, None, [self._bytes(key) for key in keys])
         return None
 
     def _bytes(self, key: bytes) -> bytes:
@@ -348,12 +353,12 @@ class _Job:
         """Look at the cache, and return the units of which something is neither there nor known to be unreadable."""
         for store in self.stores:
             store.refresh()
-        found = []
+        found, claimed = [], {keys[0] for keys in left}
         for keys in units:
             open_ = [key for key in keys if key not in self.unreadable]
             if any(store.missing(open_) for store in self.stores):
                 found.append(keys)
-                if keys not in left:
+                if keys[0] not in claimed:
                     self._why = "its shard is not in the cache"
                     self._count(keys)
         self.done = self.total - sum(map(len, found))

@@ -69,7 +69,7 @@ def shards(cache):
 def held(cache, backbone):
     """Return keys, rows and rejects of a cache, and how many rows are there twice."""
     store = Store(backbone.recipes[0], cache)
-    keys = sorted(store._rows)
+    keys = sorted({key for entry in store.entries.values() for key in entry.keys})
     twice = sum(len(entry.keys) for entry in store.entries.values()) - len(keys)
     return keys, store.rows(keys), store.rejected, twice
 

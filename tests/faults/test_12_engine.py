@@ -141,7 +141,8 @@ class Scene:
         self.manifest = read_manifest(gallery(root / "pictures", images))
         fill(self.manifest, [backbone()], cache=root / "right", unit_rows=UNIT)
         store = Store(backbone().recipes[0], root / "right")
-        self.keys, self.names = sorted(store._rows), sorted(store.entries)
+        self.names = sorted(store.entries)
+        self.keys = sorted({key for entry in store.entries.values() for key in entry.keys})
         self.rows = store.rows(self.keys)
         self.units = {min(entry.keys) for entry in store.entries.values()}
 
