@@ -131,8 +131,12 @@ def _init(ray: Any, **options: Any) -> None:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, namespace="fc7", **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError, ray.exceptions.RayError) as error:
         reason = str(error).strip().split("\n", 1)[0][:300]
+        address = options["address"]
+        if address == "local":
+            raise EngineError(f"Ray does not start on this machine: {reason}. Without it: --engine local") from error
         raise EngineError(
-            f"The Ray cluster {options['address']} cannot be used: {reason}. Without a cluster: --engine local"
+            f"The Ray cluster at {address} cannot be used: {reason}. Is it running, does it have Ray "
+            f"{ray.__version__}, and are RAY_AUTH_MODE and RAY_AUTH_TOKEN its own?"
         ) from error
 
 

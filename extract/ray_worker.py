@@ -146,16 +146,15 @@ class Worker:
 
     def _prepare(self) -> Hello:
         clock = Clock()
-        import torch
-
         if self.post.version != __version__:
             raise EngineError(
                 f"The worker on {platform.node()} has fc7 {__version__}, this machine {self.post.version}. "
                 "Install the same version on all of them."
             )
+        import torch
+
         self._commits = _holds(self.post.probe, self.post.nonce)
         torch.set_num_threads(self.post.loading)
-        kept().__enter__()  # for as long as this process lives
         with _cache(self.post.cache if self._commits else None) as cache:
             for described, device in zip(self.post.backbones, self.post.device, strict=True):
                 backbone = described.load(device, cache)
@@ -163,6 +162,7 @@ class Worker:
                 backbone.load()
                 self._backbones.append(backbone)
                 self._steps += 1
+        kept().__enter__()  # for as long as this process lives
         clock.stop()
         return Hello(
             os.getpid(),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 import types
 from dataclasses import replace
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 from fakes import draw, one_line
 
+from fc7 import __version__
 from fc7.cache import Store
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, read_manifest
-from fc7.extract.ray_worker import Worker
+from fc7.extract.described import Described
+from fc7.extract.ray_worker import Post, Worker
 
 try:
     ray = ray_cluster.require_ray()  # first of all: some of its settings Ray reads when it is imported
@@ -62,6 +65,20 @@ def squeezenet(layer="gap", **options):
     return load_backbone("squeezenet1_1", layer, **(SETTINGS | options))
 
 
+def ones_own():
+    """Return a backbone that no name leads to: its module is sent along."""
+    import torch
+
+    from fc7.cache.recipe import Transform
+    from fc7.extract import Backbone
+
+    generator = torch.Generator().manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(180, 7))
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    return Backbone(module, Transform(resize=8, crop=8), name="mine", batch_size=4, device="cpu")
+
+
 def shards(cache):
     return sorted(path.relative_to(cache) for path in cache.glob("recipes/*/shards/*/*.h5"))
 
@@ -82,7 +99,7 @@ def assert_same(one, other, backbone):
 
 
 def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
-    backbones = [squeezenet(["gap", "logits"]), squeezenet("gmp", views=1, dtype="float32")]
+    backbones = [squeezenet(["gap", "logits"]), squeezenet("gmp", views=1, dtype="float32"), ones_own()]
     local = fill(folder, backbones, cache=tmp_path / "local", unit_rows=8)
     seen = []
     done = fill(
@@ -93,11 +110,11 @@ def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
     ]
     assert (done[0].seen, done[0].ok, done[0].duplicate, done[0].rejected) == (23, 21, 1, 1)
     assert shards(tmp_path / "ray") == shards(tmp_path / "local")
-    assert len(shards(tmp_path / "ray")) == 4 * 3
+    assert len(shards(tmp_path / "ray")) == 5 * 3
     for backbone in backbones:
         assert_same(tmp_path / "ray", tmp_path / "local", backbone)
-    assert seen[0] == ("extract squeezenet1_1", 0, 22)
-    assert seen[-1] == ("extract squeezenet1_1", 22, 22)
+    assert seen[0] == ("extract squeezenet1_1 + mine", 0, 22)
+    assert seen[-1] == ("extract squeezenet1_1 + mine", 22, 22)
     assert [number for _, number, _ in seen] == sorted(number for _, number, _ in seen)
     spent = done[0].seconds
     assert min(spent["load"], spent["decode"], spent["forward"], spent["commit"]) > 0
@@ -137,22 +154,6 @@ def test_what_is_missing_comes_back_from_where_storage_is_not_shared(folder, tmp
     assert fill(folder, [backbone], cache=cache, engine=RayEngine())[0].computed == 0
 
 
-def test_a_module_of_ones_own_is_sent_along(folder, tmp_path, hired):
-    import torch
-
-    from fc7.cache.recipe import Transform
-    from fc7.extract import Backbone
-
-    generator = torch.Generator().manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(180, 7))
-    for parameter in module.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-    backbone = Backbone(module, Transform(resize=8, crop=8), name="mine", batch_size=4, device="cpu")
-    fill(folder, [backbone], cache=tmp_path / "local", unit_rows=8)
-    fill(folder, [backbone], cache=tmp_path / "ray", unit_rows=8, engine=hired(Worker))
-    assert_same(tmp_path / "ray", tmp_path / "local", backbone)
-
-
 def test_an_interrupt_keeps_the_finished_units(folder, tmp_path, hired):
     def interrupt(stage, done, total):
         if done >= 8:
@@ -176,26 +177,29 @@ class WithoutWeights(Worker):
         raise WeightsError("The weights are not here.")
 
 
-class Other(Worker):
-    """Another torch makes other random weights."""
-
-    def __init__(self, post):
-        (one,) = post.backbones
-        super().__init__(post._replace(backbones=(one._replace(source="random:1"),)))
-
-
 @pytest.mark.parametrize(
     ("worker", "error", "said"),
     [
         (Older, EngineError, r"has fc7 .*, this machine 0.0.1"),
         (WithoutWeights, WeightsError, r"The weights are not here\."),
-        (Other, EngineError, r"makes another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there"),
     ],
 )
 def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, error, said):
     with pytest.raises(error, match=said):
         fill(folder, [squeezenet()], cache=tmp_path / "cache", engine=hired(worker))
     assert shards(tmp_path / "cache") == []
+
+
+def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
+    described = Described.of(squeezenet())._replace(source="random:1")
+    post = Post(__version__, (described,), ("cpu",), str(tmp_path), "", "", "", b"", 1, 1, 1)
+    import torch
+
+    threads = torch.get_num_threads()
+    said = Worker(post).prepare()
+    torch.set_num_threads(threads)
+    assert said.kind == "EngineError"
+    assert re.search(r"makes another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there", said.message)
 
 
 class Clumsy(Worker):
@@ -262,6 +266,28 @@ def test_a_worker_does_not_import_from_the_working_directory(engine, tmp_path):
     where = ray.remote(lambda: (str(Path.cwd()), sys.path))
     directory, path = ray.get(where.remote())
     assert str(Path.cwd()) not in [directory, *path]
+
+
+def test_a_cluster_that_is_there_is_joined_and_left_as_it_is(engine, folder, tmp_path):
+    """And one with another token is not; that takes Ray 20 seconds to say, so it is asked in the full tests only."""
+    fill(folder, [squeezenet()], cache=tmp_path / "local")
+    address = ray.get_runtime_context().gcs_address
+    options = "--backbone squeezenet1_1 --weights random:0 --image-size 64:72 --batch-size 4 --device cpu --engine ray"
+    words = [sys.executable, "-m", "fc7", "extract", str(folder.root), *options.split(), "--address", address]
+
+    def run(**environment):
+        command = [*words, "--cache", str(tmp_path / "ray")]
+        return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+    if os.environ.get("FC7_FAULTS") == "full":
+        refused = run(RAY_AUTH_TOKEN="0" * 64)
+        assert refused.returncode == 1
+        assert "are RAY_AUTH_MODE and RAY_AUTH_TOKEN its own?" in refused.stderr.splitlines()[-1]
+    joined = run()
+    assert joined.returncode == 0, joined.stderr
+    assert "without token authentication" not in joined.stderr
+    assert_same(tmp_path / "ray", tmp_path / "local", squeezenet())
+    assert ray.get(ray.remote(lambda: 1).remote()) == 1
 
 
 def test_twice_in_one_process_is_refused(engine, folder, tmp_path):
