@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import EngineError, MissingExtra, UsageError
 from .pipeline import cores
-from .reaper import reaper
+from .reaper import descendants, reaper
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def own_cluster() -> Iterator[Any]:
     """
     ray = require_ray()
     _require_free(ray)
-    folder = _folder()
+    folder, before = _folder(), descendants()
     try:
         with _inside(folder):  # Ray has its workers import from the working directory first
             _init(
@@ -84,7 +84,7 @@ def own_cluster() -> Iterator[Any]:
         where = ray.util.get_node_ip_address()
         if where != "127.0.0.1":  # Ray was imported before us, with other settings
             logger.warning("Ray listens on %s, not on this machine's loopback only.", where)
-        with reaper(folder):
+        with reaper(folder, descendants() - before):
             try:
                 yield ray
             finally:

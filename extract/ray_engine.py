@@ -157,6 +157,7 @@ class _Job:
         self._claims = Claims(stores[0].directory / "claims")
         self._tried: Counter[bytes] = Counter()  # by first key
         self._refused: dict[bytes, str] = {}  # files that workers were to get and that cannot be read here
+        self._others: set[str] = set()  # machines with another torch
         self._why = ""
         self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
         resources = engine.ray.cluster_resources()
@@ -243,11 +244,12 @@ class _Job:
         try:
             make_folder(path.parent)
             path.write_text(nonce, encoding="ascii")
-            yield str(path), nonce
         except OSError as error:
             raise errors.CacheError(
                 f"The cache {self.stores[0].directory} is not writable: {error.strerror or error}."
             ) from error
+        try:
+            yield str(path), nonce
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -312,8 +314,10 @@ class _Job:
         if isinstance(said, Hello | Report):
             for line in said.said:
                 logger.warning("%s", line)
+        if isinstance(said, Hello):
+            self._greet(said)
         if isinstance(said, Report) and task:
-            self._keep(task, said)
+            self._keep(task, said, queue)
         elif isinstance(said, Failure) and (said.final or not task):
             raise _raised(said)
         elif isinstance(said, Failure | Lost):
@@ -321,12 +325,29 @@ class _Job:
             if task:
                 self._again(task.keys, queue)
 
-    def _keep(self, task: Task, report: Report) -> None:
+    def _greet(self, hello: Hello) -> None:
+        """Say what there is to know of a worker that is ready, and warn of one that computes otherwise."""
+        import torch
+
+        reach = "the cache and the images" if hello.commits and hello.sees_images else "not all that is here"
+        where = hello.host, ", ".join(hello.devices), hello.seconds, reach
+        logger.debug("fc7: a worker on %s (%s) is ready after %.1f s; it reaches %s", *where)
+        if hello.torch != torch.__version__ and hello.host not in self._others:
+            self._others.add(hello.host)
+            versions = hello.host, hello.torch, torch.__version__
+            logger.warning("fc7: %s has torch %s, this machine %s: last digits may differ.", *versions)
+
+    def _keep(self, task: Task, report: Report, queue: deque[Sequence[bytes]]) -> None:
         """Commit what a worker could not, and count its unit as done."""
-        with self.clock("commit"):
-            for store, shards in zip(self.stores, report.shards, strict=True):
-                for shard in shards:
-                    deliver(shard, store.recipe, store.directory)
+        try:
+            with self.clock("commit"):
+                for store, shards in zip(self.stores, report.shards, strict=True):
+                    for shard in shards:
+                        deliver(shard, store.recipe, store.directory)
+        except errors.CorruptShard as error:  # on its way here
+            self._why = str(error)
+            self._again(task.keys, queue)
+            return
         for stage in WORK:
             self.clock.seconds[stage] += report.seconds[stage]
         self.unreadable |= {key: self._refused.get(key, reason) for key, reason in report.unreadable.items()}

@@ -8,7 +8,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -31,15 +31,20 @@ if not sys.stdin.read():
 
 
 @contextlib.contextmanager
-def reaper(folder: Path) -> Iterator[None]:
-    """Have a folder removed and our descendants as they are now killed, should we be killed within the block.
+def reaper(folder: Path, processes: Iterable[str]) -> Iterator[None]:
+    """Have a folder removed and processes ended, should we be killed within the block.
 
     Without Linux's list of processes nothing is done.
+
+    Parameters
+    ----------
+    processes
+        Some of what :func:`descendants` returned.
     """
     if not (_PROC / "self" / "stat").exists():
         yield
         return
-    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), *_descendants()]
+    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), *sorted(processes)]
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -50,8 +55,8 @@ def reaper(folder: Path) -> Iterator[None]:
                 process.communicate(b"done")
 
 
-def _descendants() -> list[str]:
-    """Return pid and time of birth of all processes that came from this one."""
+def descendants() -> set[str]:
+    """Return the processes that came from this one: pid and time of birth, which together name a process for good."""
     parents: dict[int, int] = {}
     born: dict[int, str] = {}
     for stat in _PROC.glob("[0-9]*/stat"):
@@ -62,4 +67,4 @@ def _descendants() -> list[str]:
     found = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
-    return [f"{pid}:{born[pid]}" for pid in sorted(found - {os.getpid()})]
+    return {f"{pid}:{born[pid]}" for pid in found - {os.getpid()}}

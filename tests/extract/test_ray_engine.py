@@ -124,10 +124,18 @@ def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
 
 
 class Far(Worker):
-    """A worker that reaches neither the cache nor the images."""
+    """A worker that reaches neither the cache nor the images, and whose first shard is damaged on its way."""
+
+    sent = 0
 
     def __init__(self, post):
         super().__init__(post._replace(cache="/nowhere", probe="/nowhere/probe", sample="/nowhere/image"))
+
+    def _run(self, task):
+        report = super()._run(task)
+        self.sent += 1
+        ((shard,),) = report.shards
+        return report if self.sent > 1 else report._replace(shards=[[shard[:-1] + bytes([shard[-1] ^ 1])]])
 
 
 def test_what_is_missing_comes_back_from_where_storage_is_not_shared(folder, tmp_path, hired, monkeypatch):
