@@ -93,6 +93,8 @@ class Keys(Sequence[bytes]):
     def order(self) -> npt.NDArray[np.intp]:
         """Return the places of the keys in sorted order, ``(n,)``; equal keys stay in theirs."""
         heads = self.heads
+        if (heads[1:] > heads[:-1]).all():
+            return np.arange(len(heads))
         order = np.argsort(heads, kind="stable")
         ties = np.flatnonzero(np.diff(heads[order]) == 0)
         if (self.matrix[order[ties]] != self.matrix[order[ties + 1]]).any():
@@ -103,20 +105,24 @@ class Keys(Sequence[bytes]):
     def first(self) -> npt.NDArray[np.intp]:
         """Return the place where each key comes first, sorted by key: ``keys[keys.first()]`` has each once."""
         order = self.order()
-        keys = Keys(self.matrix[order])
-        new = np.ones(len(keys), bool)
-        for start in range(1, len(keys), BLOCK):
-            words = keys[start - 1 : start + BLOCK].words
+        new = np.ones(len(order), bool)
+        for start in range(1, len(order), BLOCK):
+            words = self[order[start - 1 : start + BLOCK]].words
             new[start : start + BLOCK] = (words[1:] != words[:-1]).any(axis=1)
         return order[new]
 
     def unique(self) -> "Keys":
-        """Return the keys sorted, each once."""
-        return self[self.first()]
+        """Return the keys sorted, each once; themselves, if they are so already."""
+        heads = self.heads
+        return self if (heads[1:] > heads[:-1]).all() else self[self.first()]
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> "Keys":
+        """Return some of the keys; themselves, if it is all of them."""
+        return self if mask.all() else self[mask]
 
     def without(self, others: "Keys") -> "Keys":
         """Return the keys that are not among the others, in their order."""
-        return self[Table(others).find(self) < 0]
+        return self.where(Table(others).find(self) < 0)
 
 
 class Table:

@@ -109,8 +109,8 @@ class Store:
     def missing(self, keys: Iterable[bytes]) -> Keys:
         """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
         wanted = Keys.of(keys).unique()
-        lacking = wanted[self.places(wanted) < 0]
-        return lacking[self._refused.find(lacking) < 0]
+        lacking = wanted.where(self.places(wanted) < 0)
+        return lacking.where(self._refused.find(lacking) < 0)
 
     def places(self, keys: Keys) -> npt.NDArray[np.intp]:
         """Return each key's place among all rows, by shard and within it by row, ``(len(keys),)``; -1 without a row."""

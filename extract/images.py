@@ -110,6 +110,10 @@ class Images(Sequence[Image]):
             column.repeat(word, added)
         return added
 
+    def where(self, mask: Sequence[bool]) -> Self:
+        """Return some of the images."""
+        return type(self)(itertools.compress(self, mask))
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.paths)

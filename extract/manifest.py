@@ -11,12 +11,13 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ..errors import DataError
 from .images import Image, Images
+from .part import Part
 
 SPLITS = ("train", "val", "test")
 
@@ -88,6 +89,14 @@ class Manifest:
         """Yield where each image is."""
         above = _above(self.root)
         return (path if path.startswith(os.sep) else above + path for path in self.images.paths)
+
+    def part(self, part: Part) -> Self:
+        """Return the files of one part, images and rejects; it may have none. Classes stay those of all."""
+        return replace(
+            self,
+            images=self.images.where([part.has(path) for path in self.images.paths]),
+            rejects=tuple(reject for reject in self.rejects if part.has(reject.path)),
+        )
 
     def file(self, row: int) -> str:
         """Return where one image is."""

@@ -27,25 +27,19 @@ class Hashed:
         Of each image; zeros where it could not be read.
     unreadable
         Why not, by row.
+    readable
+        Whether it could, ``(n,)``.
+    images
+        Each different image once, sorted.
     first
-        The row where each different image comes first, sorted by key.
+        The row where each of them comes first.
     """
 
     keys: Keys
     unreadable: dict[int, str]
+    readable: npt.NDArray[np.bool_]
+    images: Keys
     first: npt.NDArray[np.intp]
-
-    @property
-    def readable(self) -> npt.NDArray[np.bool_]:
-        """Whether each file could be read, ``(n,)``."""
-        readable = np.ones(len(self.keys), bool)
-        readable[list(self.unreadable)] = False
-        return readable
-
-    @property
-    def images(self) -> Keys:
-        """Each different image once, sorted."""
-        return self.keys[self.first]
 
     def rows_of(self, images: Keys) -> list[int]:
         """Return all rows of some images, copies included."""
@@ -73,11 +67,11 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
             keys += one if isinstance(one, bytes) else nothing
         progress("hash", len(keys) // KEY_BYTES, len(manifest))
     packed = Keys.from_bytes(keys)
-    hashed = Hashed(packed, unreadable, packed.first())
-    if not unreadable:
-        return hashed
-    rows = np.flatnonzero(hashed.readable)
-    return Hashed(packed, unreadable, rows[packed[rows].first()])
+    first = packed.first()
+    readable = np.ones(len(packed), bool)
+    readable[list(unreadable)] = False
+    first = first[readable[first]]
+    return Hashed(packed, unreadable, readable, packed[first], first)
 
 
 class Files(Mapping[bytes, str]):
