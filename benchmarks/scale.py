@@ -9,7 +9,8 @@ cache. Then, each in a process of its own whose peak of memory is read from the 
 - commit: all units through Store.append, synced to the disk as always, with 256 numbers per row (AlexNet's gap);
 - open: the store as the next process finds it, once with the index and once after the index was deleted;
 - again: `fc7 extract FOLDER`, the whole verb, which has nothing to compute;
-- part: the same with `--shard 3/8`.
+- part: the same with `--shard 3/8`;
+- writers: shards per second of one process and of eight at once, which share the index.
 
 Files of 1e6 and less are files; those of 1e7 are links to a thousand of them, which a file system has room for. From
 the costs per image the table of docs/scale.md is printed; its assumptions are the constants below.
@@ -25,6 +26,7 @@ import time
 from pathlib import Path
 
 PER_FOLDER = 1000
+WRITERS, WRITTEN = 8, 100  # processes, and shards of each
 LINKED = 5_000_000  # from here on, names are links
 ROWS = 1024
 OPTIONS = ("--backbone", "alexnet", "--layer", "gap")
@@ -211,6 +213,36 @@ def part(folder, count):
     return again(folder, count, "--shard", "3/8")
 
 
+def writers(folder, count):
+    """Let one process and then several commit at once: they share one index."""
+    found = {}
+    for several in (1, WRITERS):
+        code = f"import runpy; runpy.run_path({__file__!r})['write']({str(folder)!r}, {several})"
+        started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(several)]
+        spans = [json.loads(one.communicate()[0]) for one in started]
+        begun, ended = min(span[0] for span in spans), max(span[1] for span in spans)
+        found[str(several)] = several * WRITTEN / (ended - begun)
+        found[f"{several}, longest"] = max(span[2] for span in spans)
+    return found
+
+
+def write(folder, several):
+    """Commit shards of small rows to a store of its own, in the cache of all; say from when to when."""
+    import numpy as np
+
+    from fc7.cache import Recipe, Store
+    from fc7.cache.shard import Shard
+
+    store = Store(Recipe("writer", "small", 4, os.urandom(32).hex()), Path(folder) / "cache")
+    keys, rows = keys_of(ROWS * WRITTEN), np.zeros((ROWS, 4), np.float16)
+    time.sleep(several > 1)  # until all are there
+    times = [time.time()]
+    for start in range(0, ROWS * WRITTEN, ROWS):
+        store.append(Shard(keys[start : start + ROWS], rows))
+        times.append(time.time())
+    print(json.dumps([times[0], times[-1], max(np.diff(times))]))
+
+
 STEPS = {
     "build": build,
     "plan": plan,
@@ -219,7 +251,7 @@ STEPS = {
     "open without index": reopen_without_index,
     "again": again,
     "part": part,
-    "part": part,
+    "writers": writers,
 }
 
 
@@ -259,6 +291,9 @@ def show(sizes):
         ("extract again, peak MB", lambda one: one["again"]["peak"]),
         ("extract again, one part of eight, seconds", lambda one: one["part"]["all"]),
         ("... peak MB", lambda one: one["part"]["peak"]),
+        ("shards per second, small rows, one process", lambda one: one["writers"]["1"]),
+        (f"... {WRITERS} processes", lambda one: one["writers"][str(WRITERS)]),
+        ("... the longest commit, seconds", lambda one: one["writers"][f"{WRITERS}, longest"]),
         ("index, bytes per image", lambda one: one["commit"]["index"] / one["count"]),
     ]  # fmt: skip
     table(
@@ -292,13 +327,17 @@ def seconds(largest, images, devices, speed):
     """Return what a first extraction takes with a part for each device.
 
     Every process lists all names; its own part it hashes, then plans, and decodes and computes at the pace of what is
-    slower, while one of its threads commits.
+    slower, while its threads commit. All of them together commit no faster than one index takes it.
     """
     count, cores = largest["count"], CORES_PER_GPU
     listing = largest["plan"]["manifest"] / count * images
     planning = (sum_of(largest["plan"]) - largest["plan"]["manifest"]) / count * images / devices
     hashing = IMAGE_BYTES / HASH_BYTES_PER_SECOND / cores * images / devices
-    rate = min(speed, cores / (DECODE_MS / 1e3 + IMAGE_BYTES / HASH_BYTES_PER_SECOND))
+    rate = min(
+        speed,
+        cores / (DECODE_MS / 1e3 + IMAGE_BYTES / HASH_BYTES_PER_SECOND),
+        largest["writers"][str(WRITERS)] * ROWS / devices,
+    )
     commits = commit_seconds(largest) / ROWS * images / devices / cores
     return listing + planning + hashing + images / devices / rate + commits
 
