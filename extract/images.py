@@ -19,31 +19,28 @@ class Names(Sequence[str]):
     """A column of words of which many are the same: a number for each, and each different word once."""
 
     def __init__(self) -> None:
-        self.words: dict[str, int] = {}
-        self.numbers = array("I")
+        self._words: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._rows = array("I")
 
-    def append(self, word: str) -> None:
-        """Add one."""
-        self.numbers.append(self.words.setdefault(word, len(self.words)))
-
-    def repeat(self, word: str, count: int) -> None:
-        """Add one many times."""
-        self.numbers.extend(array("I", [self.words.setdefault(word, len(self.words))]) * count)
+    def append(self, word: str, count: int = 1) -> None:
+        """Add one, once or many times."""
+        number = self._numbers.setdefault(word, len(self._words))
+        if number == len(self._words):
+            self._words.append(word)
+        self._rows.extend(array("I", [number]) * count)
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self.numbers)
+        return len(self._rows)
 
     def __getitem__(self, row: Any) -> Any:
         """Return the word of a row."""
-        return self._by_number()[self.numbers[row]]
+        return self._words[self._rows[row]]
 
     def __iter__(self) -> Iterator[str]:
         """Yield the word of each row."""
-        return map(self._by_number().__getitem__, self.numbers)
-
-    def _by_number(self) -> list[str]:
-        return list(self.words)
+        return map(self._words.__getitem__, self._rows)
 
 
 class Texts(Sequence[str]):
@@ -107,7 +104,7 @@ class Images(Sequence[Image]):
             self.paths.append(path)
         added = len(self) - before
         for column, word in ((self.labels, label), (self.splits, split), (self.groups, "")):
-            column.repeat(word, added)
+            column.append(word, added)
         return added
 
     def where(self, mask: Sequence[bool]) -> Self:

@@ -218,9 +218,15 @@ _Listing = tuple[list[str], dict[str, "os.DirEntry[str]"]]
 
 def _listed(folder: str) -> _Listing:
     """Return the names in a folder that are not hidden, sorted, and more about those that are no ordinary files."""
+    names: list[str] = []
+    others: dict[str, os.DirEntry[str]] = {}
     with os.scandir(folder) as entries:
-        found = [entry for entry in entries if entry.name[0] != "."]
-    return sorted(entry.name for entry in found), {entry.name: entry for entry in found if not _is_ordinary(entry)}
+        for entry in entries:
+            if entry.name[0] != ".":
+                names.append(entry.name)
+                if not _is_ordinary(entry):
+                    others[entry.name] = entry
+    return sorted(names), others
 
 
 def _is_ordinary(entry: os.DirEntry[str]) -> bool:
@@ -260,9 +266,8 @@ class _Walk:
         (names, others), reason = self._enter(folder, link=link)
         if reason:
             raise DataError(f"The class folder {self.root / folder} cannot be used: {reason}.")
-        inside = [
-            (folder, iter(names), others)
-        ]  # a list and no recursion: folders can be nested deeper than Python's stack
+        # A list and no recursion: folders can be nested deeper than Python's stack.
+        inside = [(folder, iter(names), others)]
         while inside:
             path, rest, others = inside[-1]
             for name in rest:
