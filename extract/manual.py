@@ -28,6 +28,17 @@ ENVIRONMENT = {
     "TORCH_HOME": "torchvision's weights are in hub/checkpoints below it; default: torch below $XDG_CACHE_HOME, else "
     "~/.cache/torch",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",
+    "RANK": "--shard auto: which of WORLD_SIZE processes this is, from 0, as torchrun says it",
+    "WORLD_SIZE": "--shard auto: how many RANK counts",
+    "SLURM_ARRAY_TASK_ID": "--shard auto: which task of a Slurm array this is",
+    "SLURM_ARRAY_TASK_MIN": "the first task of the array",
+    "SLURM_ARRAY_TASK_MAX": "the last one",
+    "SLURM_ARRAY_TASK_COUNT": "how many they are",
+    "SLURM_ARRAY_TASK_STEP": "how far they are apart",
+    "SLURM_PROCID": "--shard auto: which process of a Slurm step this is, from 0, unless RANK says it",
+    "SLURM_STEP_NUM_TASKS": "how many processes the step has",
+    "SLURM_NTASKS": "how many tasks the job has; if several and this is in no step, --shard auto refuses",
+    "SLURM_STEP_ID": "whether this is in a step, which srun starts",
     "HDF5_PLUGIN_PRELOAD": "fc7 sets it to ::, so that HDF5 loads no plug-in from the disk; a value of yours stays",
     "NO_COLOR": "no colours, whatever its value",
     "COLUMNS": "the width of help and tables, else the terminal's",
@@ -64,6 +75,10 @@ Compute the embeddings that the cache lacks: each image once per backbone, layer
 is called and wherever it lies. Run again, it computes new images only; interrupted or killed, it goes on from
 there. Every file is counted as ok, duplicate or rejected, with the reason.
 
+Many processes that share a cache divide the work by --shard. A part follows from the paths alone, so the order and
+the number of the files do not matter; without --shard, a last run says whether anything is missing. A part without
+files is no error.
+
 Exits 1 if not one image could be embedded, and 3 under --strict if one could not.
 """,
         """
@@ -76,6 +91,9 @@ fc7 extract my_pictures --backbone vgg16 --backbone resnet50
 
 # without network: SqueezeNet's weights come with the extra fc7[demo]
 fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
+
+# the third of eight processes; under Slurm: srun fc7 ... --shard auto
+fc7 extract my_pictures --backbone vgg16 --shard 3/8
 """,
     ),
     "fc7 fit": Page(
