@@ -12,6 +12,7 @@
         CorruptShard          a shard whose bytes are not the ones committed; quarantined, recomputed
       BundleError             a .fc7 file that cannot be trusted or does not fit
       ExportError             a bundle that is not one network in this format, or a network that answers otherwise
+      EngineError             a cluster that cannot be used, or on which work does not come to its end
       MissingExtra            an optional dependency is not installed (also an ImportError)
       Interrupted             exit 130, stopped by the user, the work so far is kept
 """
@@ -61,6 +62,10 @@ class BundleError(FC7Error):
 
 class ExportError(FC7Error):
     """A bundle is not one network in the format asked for, or the network does not answer as the bundle does."""
+
+
+class EngineError(FC7Error):
+    """A cluster cannot be used, or work on it does not come to its end; what was committed is kept."""
 
 
 class MissingExtra(FC7Error, ImportError):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
@@ -19,6 +19,9 @@ from .imports import check_name, read_predictions, read_results
 from .runs import Run
 from .thumbnails import FOLDER, write_thumbnails
 from .verdict import choose, ranked
+
+if TYPE_CHECKING:
+    from ..extract.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ def compare(
     random_state: int = 0,
     allow_leakage: bool = False,
     n_jobs: int | None = None,
+    engine: "RayEngine | None" = None,
     progress: Progress = silent,
 ) -> list[Run]:
     """Fit every head on every embedding and return the records, the one to choose first.
@@ -69,6 +73,8 @@ def compare(
         See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
     n_jobs
         Processes that fit heads, as in :func:`fc7.classify.jobs.run`. Heads that stream from disk take turns.
+    engine
+        See :func:`fc7.classify.fit`.
     on, cross_validate, folds, epochs, average_views, preparation, random_state, allow_leakage, progress
         See :func:`fc7.classify.fit`.
 
@@ -92,6 +98,7 @@ def compare(
             folds=folds,
             random_state=random_state,
             allow_leakage=allow_leakage,
+            engine=engine,
         )
         for table in tables
     ]
@@ -100,7 +107,7 @@ def compare(
     study = _Study(Path(folder) if folder else None, epochs, progress)
     _require_layers(heads, chosen, benches)
     pairs = [(bench, head) for bench in benches for head in _able(heads, chosen, bench)]
-    made = [(bench, run) for (bench, _), run in zip(pairs, study.run_all(pairs, n_jobs), strict=True)]
+    made = [(bench, run) for (bench, _), run in zip(pairs, study.run_all(pairs, n_jobs, engine), strict=True)]
     runs = ranked([run for _, run in made])
     if learning_curve:
         runs = _with_curve(runs, made, study)
@@ -116,7 +123,9 @@ class _Study:
     def __init__(self, folder: Path | None, epochs: int | None, progress: Progress) -> None:
         self.folder, self.epochs, self.progress = folder, epochs, progress
 
-    def run_all(self, pairs: Sequence[tuple[Bench, Head]], n_jobs: int | None) -> list[Run]:
+    def run_all(
+        self, pairs: Sequence[tuple[Bench, Head]], n_jobs: int | None, engine: "RayEngine | None" = None
+    ) -> list[Run]:
         """Return the records of heads, fitting those of which there is none that can be read."""
         if n_jobs in (None, 1) or any(bench.streamed for bench, _ in pairs):
             return [self._recorded(*pair) or self.save(self._fit(*pair, self.progress)) for pair in pairs]
@@ -125,7 +134,7 @@ class _Study:
         for bench in dict.fromkeys(bench for bench, _ in todo):
             bench.prepare()  # once, not in each process
         fresh = []
-        for run in jobs.run(self._fit, [(*pair, silent) for pair in todo], n_jobs):
+        for run in jobs.run(self._fit, [(*pair, silent) for pair in todo], n_jobs, engine):
             fresh.append(self.save(run))
             self.progress("fit heads", len(fresh), len(todo))
         made = iter(fresh)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from . import map_reduce
 from .products import InMemory, Products, Streamed
 from .spectrum import SMALL, eigh
 from .splits import Positions
@@ -80,6 +81,8 @@ class Eigenbasis:
     def class_sums(self, y: Positions, rows: Positions | None = None, *, squares: bool = False) -> ClassSums:
         """Return the sums by class over all or some of the rows; ``y`` are the codes of all."""
         places = np.arange(len(self)) if rows is None else rows
+        if isinstance(self._source, Stream) and self._source.engine is not None:
+            return map_reduce.class_sums(self._source, places, y, squares=squares)
         return ClassSums.over(self.blocks(places), y, int(y.max()) + 1, self.dim, squares=squares)
 
     @cached_property
@@ -110,9 +113,7 @@ class Eigenbasis:
         if weights is None:
             return sums, self.second_without(absent)
         self._require_memory()
-        roots = np.sqrt(weights)[y]
-        blocks = ((places, block * roots[places, None]) for places, block in self.blocks(rows))
-        return sums.weighted(weights), second_moment(blocks, self.dim)
+        return sums.weighted(weights), self._moment(rows, np.sqrt(weights)[y])
 
     @cached_property
     def second(self) -> Floats:
@@ -124,7 +125,16 @@ class Eigenbasis:
             The rows are streamed, and three such matrices would take more than the memory allowed.
         """
         self._require_memory()
-        return second_moment(self.blocks(np.arange(len(self))), self.dim)
+        return self._moment(np.arange(len(self)))
+
+    def _moment(self, rows: Positions, roots: Floats | None = None) -> Floats:
+        """Return the second moment of some rows, each times its root, ``(d, d)``."""
+        if isinstance(self._source, Stream) and self._source.engine is not None:
+            return map_reduce.second_moment(self._source, rows, roots)
+        blocks = self.blocks(rows)
+        if roots is not None:
+            blocks = ((places, block * roots[places, None]) for places, block in blocks)
+        return second_moment(blocks, self.dim)
 
     def _require_memory(self) -> None:
         need = 3 * 8 * self.dim**2
@@ -136,7 +146,7 @@ class Eigenbasis:
 
     def second_without(self, absent: Positions) -> Floats:
         """Return the second moment of all but some of the rows, ``(d, d)``."""
-        found = second_moment(self.blocks(absent), self.dim)
+        found = self._moment(absent)
         return np.asarray(np.subtract(self.second, found, out=found))
 
     @cached_property

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from .scores import scores
 from .splits import Positions, Protocol, protocol
 from .station import PREPARATIONS, SMALL, Chosen, Room, Station, build, threads
 from .stats import learning_curve
+
+if TYPE_CHECKING:
+    from ..extract.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,9 @@ class Bench:
 
     Parameters
     ----------
-    embeddings, average_views, class_weight, preparation, on, cross_validate, folds, random_state, allow_leakage, n_jobs
+    embeddings, average_views, class_weight, preparation, on, cross_validate, folds, random_state, allow_leakage
+        See :func:`fit`.
+    n_jobs, engine
         See :func:`fit`.
 
     Attributes
@@ -79,6 +84,7 @@ class Bench:
         class_weight: ClassWeight = None,
         preparation: str = "unit",
         n_jobs: int | None = None,
+        engine: "RayEngine | None" = None,
         **options: Any,
     ) -> None:
         if preparation not in PREPARATIONS:
@@ -87,13 +93,17 @@ class Bench:
         if preparation != "unit" and self.streamed:
             raise UsageError(f"--preparation {preparation} measures all rows first: they must fit into --max-ram.")
         self.preparation = preparation
-        self.n_jobs = n_jobs
+        self.n_jobs, self.engine = n_jobs, engine
         self.average_views = average_views
         self.class_weight = class_weight
         self.weights = _by_position(class_weight, embeddings.classes)
         self.protocol: Protocol = protocol(embeddings, **options)
         self.fingerprint = fingerprint(embeddings)
         require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs of it, which is no further processes."""
+        return vars(self) | {"engine": None}
 
     def prepare(self) -> None:
         """Compute what heads of the bank share, before it is handed to several processes."""
@@ -226,7 +236,7 @@ class Bench:
         pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
-        return [Station(self.embeddings, self.protocol, *pair, self.preparation) for pair in pairs]
+        return [Station(self.embeddings, self.protocol, *pair, self.preparation, self.engine) for pair in pairs]
 
     def _record(
         self,
@@ -292,6 +302,7 @@ def fit(
     random_state: int = 0,
     allow_leakage: bool = False,
     n_jobs: int | None = None,
+    engine: "RayEngine | None" = None,
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
 ) -> Fitted:
@@ -327,6 +338,9 @@ def fit(
         Go on although an image is on both sides of the split.
     n_jobs
         Processes that fit points and folds of heads that are not in the bank; see :func:`fc7.classify.jobs.run`.
+    engine
+        :class:`fc7.extract.RayEngine`: where those processes are, and where sums over rows that stay on disk are made.
+        Default this machine.
     progress
         Called with fits done and fits to do.
     on_epoch
@@ -351,6 +365,7 @@ def fit(
         random_state=random_state,
         allow_leakage=allow_leakage,
         n_jobs=n_jobs,
+        engine=engine,
     )
     return bench.fit(found, epochs=epochs, progress=progress, on_epoch=on_epoch)
 

@@ -1,10 +1,18 @@
 """Jobs: independent work in several processes, which share the matrices and do not fight over the cores."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..extract.ray_engine import RayEngine
+
+ROUNDS = 2  # jobs for each process that are given out at a time on Ray
 
 
-def run(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_jobs: int | None) -> Iterator[Any]:
+def run(
+    work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_jobs: int | None, engine: "RayEngine | None" = None
+) -> Iterator[Any]:
     """Yield what ``work`` returns for each job, in order.
 
     Parameters
@@ -12,10 +20,30 @@ def run(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_jobs: int |
     n_jobs
         Processes, as in scikit-learn: -1 is one per core; with 1 or None all is done in this one. joblib hands matrices
         over as memory maps, not as copies, and limits each process' threads to its share of the cores.
+    engine
+        Where the processes are: on Ray, through joblib's backend for it, -1 is one per core of the cluster.
     """
     if n_jobs in (None, 1) or len(jobs) < 2:
         yield from (work(*job) for job in jobs)
         return
     from joblib import Parallel, delayed
 
-    yield from Parallel(n_jobs, return_as="generator")(delayed(work)(*job) for job in jobs)
+    if engine is None:
+        yield from Parallel(n_jobs, return_as="generator")(delayed(work)(*job) for job in jobs)
+        return
+    yield from _on_ray(engine.ray, work, jobs, int(n_jobs or 1))
+
+
+def _on_ray(ray: Any, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_jobs: int) -> Iterator[Any]:
+    """Yield what is done, a few jobs at a time: joblib's backend for Ray gives nothing back before it has all."""
+    from joblib import Parallel, delayed, parallel_config
+
+    import_module("ray.util.joblib").register_ray()
+    cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    processes = min(cores if n_jobs < 0 else n_jobs, cores, len(jobs))
+    with parallel_config("ray"):  # for this only: forests of scikit-learn would follow it into their trees
+        pool = Parallel(processes)
+    step = ROUNDS * processes
+    with pool:
+        for first in range(0, len(jobs), step):
+            yield from pool(delayed(work)(*job) for job in jobs[first : first + step])

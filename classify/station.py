@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from .scores import scores
 from .splits import Positions, Protocol, cut
 from .stream import Stream
 from .unit_rows import UnitRows
+
+if TYPE_CHECKING:
+    from ..extract.ray_engine import RayEngine
 
 PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}
 SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
@@ -102,8 +105,9 @@ class Station:
         fitted: Positions,
         predicted: Positions | None,
         preparation: str = "unit",
+        engine: "RayEngine | None" = None,
     ) -> None:
-        self.embeddings, self.fitted, self.predicted = embeddings, fitted, predicted
+        self.embeddings, self.fitted, self.predicted, self.engine = embeddings, fitted, predicted, engine
         self.preparation = preparation
         self.y = embeddings.y[fitted]
         self.y_views = np.tile(self.y, 1 + len(embeddings.views))
@@ -112,13 +116,18 @@ class Station:
             for inner, held in cut(embeddings, fitted, protocol.folds, protocol.random_state)
         ]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs of it, which is no further processes."""
+        return vars(self) | {"engine": None}
+
     @cached_property
     def room(self) -> Room:
         """The prepared rows."""
         tables = (self.embeddings.vectors, *self.embeddings.views)
         stored = [table for table in tables if isinstance(table, StoredVectors)]
-        inputs = Stream(stored, self.fitted) if stored else self.embeddings.all_views(self.fitted).astype(np.float32)
-        return Room(inputs, self.preparation)
+        if stored:
+            return Room(Stream(stored, self.fitted, self.engine), self.preparation)
+        return Room(self.embeddings.all_views(self.fitted).astype(np.float32), self.preparation)
 
     def choose(self, head: Head, seed: int, tell: Tell, n_jobs: int | None = None) -> Chosen:
         """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins.
@@ -153,7 +162,7 @@ class Station:
         found = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
         pairs = list(itertools.product(range(len(points)), self.folds))
         tasks = [(build(head, seed, points[p]), self.room.rows, self.y_views, fold) for p, fold in pairs]
-        for number, (out, done) in enumerate(run(_fit_fold, tasks, n_jobs)):
+        for number, (out, done) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
             point, fold = pairs[number]
             found.scores[point, fold.held] = out
             found.converged[point] &= done

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from ..cache.stored import StoredVectors
 from .splits import Positions
 from .unit_rows import unit
+
+if TYPE_CHECKING:
+    from ..extract.ray_engine import RayEngine
 
 AHEAD = 2  # blocks that are read while one is worked on
 
@@ -24,10 +28,12 @@ class Stream:
         Vectors of all images, one table per view.
     images
         Which of them.
+    engine
+        Where sums over rows are made, see :mod:`fc7.classify.map_reduce`; default here.
     """
 
-    def __init__(self, views: Sequence[StoredVectors], images: Positions) -> None:
-        self.views, self.images = views, images
+    def __init__(self, views: Sequence[StoredVectors], images: Positions, engine: "RayEngine | None" = None) -> None:
+        self.views, self.images, self.engine = views, images, engine
         self.shape = (len(views) * len(images), views[0].shape[1])
         self.max_ram = views[0].max_ram
         self._place = np.empty(self.shape[0], np.intp)  # of each row, in the order in which rows lie on disk
@@ -50,13 +56,23 @@ class Stream:
                 coming.extend((part, pool.submit(self._read, *part)) for part in islice(parts, 1))
                 yield number * len(self.images) + some, read
 
+    def parts(self, rows: Positions, size: int) -> Iterator[tuple[Positions, StoredVectors]]:
+        """Cut rows, in the order in which they lie, into parts of one view each: their positions, and their vectors."""
+        for number, cut in self._by_view(rows):
+            for first in range(0, len(cut), size):
+                some = cut[first : first + size]
+                yield number * len(self.images) + some, self.views[number].take(self.images[some])
+
     def _parts(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
         """Cut rows into blocks of one view each: its number, and places among the images."""
+        for number, cut in self._by_view(rows):
+            yield from ((number, some) for some in self.views[number].chunks(cut))
+
+    def _by_view(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
         ordered = rows[np.argsort(self._place[rows])]
         view = ordered // len(self.images)  # ascending, as places are
         cuts = np.searchsorted(view, range(1, len(self.views)))
-        for number, cut in enumerate(np.split(ordered % len(self.images), cuts)):
-            yield from ((number, some) for some in self.views[number].chunks(cut))
+        yield from enumerate(np.split(ordered % len(self.images), cuts))
 
     def _read(self, number: int, some: Positions) -> npt.NDArray[np.float32]:
         rows = self.views[number][self.images[some]].astype(np.float32, copy=False)

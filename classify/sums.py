@@ -42,6 +42,10 @@ class ClassSums:
                 found.squares[:] += member @ np.square(wide, out=wide)
         return found
 
+    def __add__(self, other: "ClassSums") -> "ClassSums":
+        """Take rows in."""
+        return ClassSums(self.counts + other.counts, self.sums + other.sums, self.squares + other.squares)
+
     def __sub__(self, other: "ClassSums") -> "ClassSums":
         """Leave rows out."""
         return ClassSums(self.counts - other.counts, self.sums - other.sums, self.squares - other.squares)

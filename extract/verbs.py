@@ -30,6 +30,7 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     """Add the options of extract."""
     options.add_data(parser)
     options.add_backbone(parser)
+    options.add_engine(parser)
     parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
     parser.add_argument("--shard", metavar="I/N", help=_SHARD)
     parser.add_argument("--rehash", action="store_true", help="read every file again, even those that look unchanged")
@@ -38,11 +39,13 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
 def run_extract(arguments: Arguments, progress: Progress) -> Answer:
     """Compute the embeddings that the cache lacks."""
     part = _part(arguments.shard)
-    manifest = read_manifest(arguments.data)
-    if part:
-        manifest = manifest.part(part)
-    found = options.backbones(arguments, progress)
-    done = fill(manifest, found, progress=progress, **given(arguments, "cache", "workers", "rehash"))
+    with options.engine(arguments) as engine:
+        manifest = read_manifest(arguments.data)
+        if part:
+            manifest = manifest.part(part)
+        found = options.backbones(arguments, progress)
+        settings = given(arguments, "cache", "workers", "rehash")
+        done = fill(manifest, found, engine=engine, progress=progress, **settings)
     answers = [one.to_dict() | ({"shard": str(part)} if part else {}) for one in done]
     code = REJECTED if arguments.strict and any(one.rejected for one in done) else 0
     if any(one.seen and not one.ok for one in done):

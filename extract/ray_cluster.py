@@ -1,0 +1,161 @@
+"""Ray itself: a cluster of our own on this machine, which ends with us, or one that is there already.
+
+What Ray does by itself and is not wanted here: a dashboard, statistics for its makers, ports on all interfaces, a token
+in the user's home, logs that stay, workers that import what lies in the working directory.
+"""
+
+import contextlib
+import importlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import EngineError, MissingExtra, UsageError
+from .pipeline import cores
+from .reaper import reaper
+
+logger = logging.getLogger(__name__)
+
+OLDEST = (2, 52)  # the first with token authentication, and without CVE-2025-62593
+MOST_SHARED, LEAST_SHARED = 2**30, 100 * 2**20  # bytes of memory for what processes hand over: keys, paths, moments
+_LONGEST = 24  # characters of a path below which Ray's sockets still have names that the system takes
+
+_UNSAFE = (
+    "The Ray cluster at %s is used without token authentication: whoever reaches its ports can run programs on it. "
+    "Start it with RAY_AUTH_MODE=token and set that here, too, or see to it that nobody else reaches it."
+)
+
+
+def require_ray(address: str | None = None) -> Any:
+    """Import Ray, for a cluster at an address or for one of its own; some settings it reads only then.
+
+    Raises
+    ------
+    MissingExtra
+        It is not installed, or too old.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray's name for: loopback only
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the user's home
+        if "ray" not in sys.modules:  # one that is imported decides by itself; it would not hear of this any more
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        ray = importlib.import_module("ray")
+        found = tuple(int(part) for part in re.findall(r"\d+", ray.__version__)[:2])
+    except (ImportError, AttributeError):
+        raise MissingExtra("ray", "ray") from None
+    if found < OLDEST:
+        raise MissingExtra(f"ray >= {OLDEST[0]}.{OLDEST[1]} (this is {ray.__version__})", "ray")
+    return ray
+
+
+@contextlib.contextmanager
+def own_cluster() -> Iterator[Any]:
+    """Start Ray on this machine alone, reachable from this machine alone; none of its processes outlives the block.
+
+    Raises
+    ------
+    EngineError
+        It does not start, or is in use in this process already.
+    """
+    ray = require_ray()
+    _require_free(ray)
+    folder = _folder()
+    try:
+        with _inside(folder):  # Ray has its workers import from the working directory first
+            _init(
+                ray,
+                address="local",
+                num_cpus=cores(),
+                include_dashboard=False,
+                object_store_memory=_shared(),
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                _system_config={"worker_niceness": 0},
+            )
+        where = ray.util.get_node_ip_address()
+        if where != "127.0.0.1":  # Ray was imported before us, with other settings
+            logger.warning("Ray listens on %s, not on this machine's loopback only.", where)
+        with reaper(folder):
+            try:
+                yield ray
+            finally:
+                ray.shutdown()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def joined_cluster(address: str) -> Iterator[Any]:
+    """Join a cluster that somebody else started, and leave it as it is.
+
+    Raises
+    ------
+    EngineError
+        It does not answer, or Ray is in use in this process already.
+    UsageError
+        The address is of a kind that does not do.
+    """
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"--address {address}: Ray's client protocol does not do here; run fc7 on a machine of the cluster, with "
+            "--address auto or HOST:6379."
+        )
+    ray = require_ray(address)
+    _require_free(ray)
+    try:
+        _init(ray, address=address)
+        if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+            logger.warning(_UNSAFE, address)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _require_free(ray: Any) -> None:
+    if ray.is_initialized():
+        raise EngineError("Ray is in use in this process already; call ray.shutdown() first.")
+
+
+def _init(ray: Any, **options: Any) -> None:
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, namespace="fc7", **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().split("\n", 1)[0][:300]
+        raise EngineError(
+            f"The Ray cluster {options['address']} cannot be used: {reason}. Without a cluster: --engine local"
+        ) from error
+
+
+def _shared() -> int:
+    """Return the bytes of memory to hand things over in, a third of what there is at most: containers have little."""
+    shm = Path("/dev/shm")
+    free = shutil.disk_usage(shm).free if shm.is_dir() else 3 * MOST_SHARED
+    return max(min(free // 3, MOST_SHARED), LEAST_SHARED)
+
+
+def _folder() -> Path:
+    """Make a folder for Ray's sockets and logs."""
+    above = Path(tempfile.gettempdir())
+    if len(str(above)) > _LONGEST:
+        above = Path("/tmp")
+    return Path(tempfile.mkdtemp(prefix="fc7-ray-", dir=above))
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

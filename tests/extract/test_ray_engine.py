@@ -1,0 +1,348 @@
+"""Ray: same keys and same bits as in this process, wherever the workers are and whatever they can reach."""
+
+import os
+import re
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import draw, one_line
+
+from fc7.cache import Store
+from fc7.cache.shard import Shard, encode
+from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
+from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, read_manifest
+from fc7.extract.ray_worker import Worker
+
+try:
+    ray = ray_cluster.require_ray()  # first of all: some of its settings Ray reads when it is imported
+except MissingExtra as absent:
+    pytest.skip(str(absent), allow_module_level=True)
+
+SETTINGS = dict(weights="random:0", image_size=(64, 72), batch_size=4, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """One cluster for all of them: two cores, this machine only."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers below are not importable there
+    with RayEngine(stall=60) as engine:
+        engine.ray  # noqa: B018 - it starts now
+        yield engine
+    assert not ray.is_initialized()
+
+
+@pytest.fixture
+def hired(engine, monkeypatch):
+    """Let the workers be of another kind, and only one."""
+
+    def hire(worker):
+        monkeypatch.setattr(engine, "worker", worker)
+        monkeypatch.setattr(engine, "actors", 1)
+        return engine
+
+    return hire
+
+
+@pytest.fixture
+def folder(pictures):
+    """The ten pictures, a copy and what is no picture."""
+    red = pictures / "train" / "red"
+    (red / "copy.png").write_bytes((red / "1.png").read_bytes())
+    (red / "text.png").write_text("hello")
+    for number in range(11):
+        draw(red / f"more{number}.png", (number * 20, 90, 10), (70, 80))
+    return read_manifest(pictures)
+
+
+def squeezenet(layer="gap", **options):
+    return load_backbone("squeezenet1_1", layer, **(SETTINGS | options))
+
+
+def shards(cache):
+    return sorted(path.relative_to(cache) for path in cache.glob("recipes/*/shards/*/*.h5"))
+
+
+def held(cache, backbone):
+    """Return keys, rows and rejects of a cache, and how many rows are there twice."""
+    store = Store(backbone.recipes[0], cache)
+    keys = sorted({key for entry in store.entries.values() for key in entry.keys})
+    twice = sum(len(entry.keys) for entry in store.entries.values()) - len(keys)
+    return keys, store.rows(keys), store.rejected, twice
+
+
+def assert_same(one, other, backbone):
+    (keys, rows, rejected, twice), (keys2, rows2, rejected2, twice2) = held(one, backbone), held(other, backbone)
+    assert (keys, rejected, 0) == (keys2, rejected2, twice2)
+    assert twice == 0
+    np.testing.assert_array_equal(rows, rows2)
+
+
+def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
+    backbones = [squeezenet(["gap", "logits"]), squeezenet("gmp", views=1, dtype="float32")]
+    local = fill(folder, backbones, cache=tmp_path / "local", unit_rows=8)
+    seen = []
+    done = fill(
+        folder, backbones, cache=tmp_path / "ray", unit_rows=8, engine=engine, progress=lambda *one: seen.append(one)
+    )
+    assert [one.to_dict() | {"seconds": 0, "images_per_second": 0, "stages": 0} for one in done] == [
+        one.to_dict() | {"seconds": 0, "images_per_second": 0, "stages": 0} for one in local
+    ]
+    assert (done[0].seen, done[0].ok, done[0].duplicate, done[0].rejected) == (23, 21, 1, 1)
+    assert shards(tmp_path / "ray") == shards(tmp_path / "local")
+    assert len(shards(tmp_path / "ray")) == 4 * 3
+    for backbone in backbones:
+        assert_same(tmp_path / "ray", tmp_path / "local", backbone)
+    assert seen[0] == ("extract squeezenet1_1", 0, 22)
+    assert seen[-1] == ("extract squeezenet1_1", 22, 22)
+    assert [number for _, number, _ in seen] == sorted(number for _, number, _ in seen)
+    spent = done[0].seconds
+    assert min(spent["load"], spent["decode"], spent["forward"], spent["commit"]) > 0
+    assert sum(spent[stage] for stage in ("load", "hash")) < spent["total"]
+    left = [path for path in tmp_path.glob("ray/**/*") if path.parent.name in ("claims", "tmp")]
+    assert left == [], "no claim and no probe stays"
+
+
+class Far(Worker):
+    """A worker that reaches neither the cache nor the images."""
+
+    def __init__(self, post):
+        super().__init__(post._replace(cache="/nowhere", probe="/nowhere/probe", sample="/nowhere/image"))
+
+
+def test_what_is_missing_comes_back_from_where_storage_is_not_shared(folder, tmp_path, hired, monkeypatch):
+    backbone, cache = squeezenet(), tmp_path / "ray"
+    fill(folder, [backbone], cache=tmp_path / "local", unit_rows=8)
+    first = [image for image in folder.images if "more" in image.path][:8]
+    fill(replace(folder, images=first), [backbone], cache=cache, unit_rows=4)
+    gone, missing = Path(next(file for file in folder.files if file.endswith("val/red/7.png"))), Store.missing
+    saved = gone.read_bytes()
+
+    def then_gone(self, keys):
+        gone.unlink(missing_ok=True)
+        return missing(self, keys)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "missing", then_gone)
+        done = fill(folder, [backbone], cache=cache, unit_rows=8, engine=hired(Far))[0]
+    assert (done.seen, done.reused, done.computed, done.duplicate, done.rejected) == (23, 8, 12, 1, 2)
+    assert ("val/red/7.png", "not readable: No such file or directory") in done.rejects
+    gone.write_bytes(saved)
+    assert fill(folder, [backbone], cache=cache)[0].computed == 1
+    assert_same(cache, tmp_path / "local", backbone)
+    monkeypatch.setattr("fc7.extract.ray_engine.own_cluster", lambda: pytest.fail("a cluster was started"))
+    assert fill(folder, [backbone], cache=cache, engine=RayEngine())[0].computed == 0
+
+
+def test_a_module_of_ones_own_is_sent_along(folder, tmp_path, hired):
+    import torch
+
+    from fc7.cache.recipe import Transform
+    from fc7.extract import Backbone
+
+    generator = torch.Generator().manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(180, 7))
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    backbone = Backbone(module, Transform(resize=8, crop=8), name="mine", batch_size=4, device="cpu")
+    fill(folder, [backbone], cache=tmp_path / "local", unit_rows=8)
+    fill(folder, [backbone], cache=tmp_path / "ray", unit_rows=8, engine=hired(Worker))
+    assert_same(tmp_path / "ray", tmp_path / "local", backbone)
+
+
+def test_an_interrupt_keeps_the_finished_units(folder, tmp_path, hired):
+    def interrupt(stage, done, total):
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=r"Interrupted: (8|12|16) of 22 images are computed and kept\. The same"):
+        fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4, engine=hired(Worker), progress=interrupt)
+    kept = len(held(tmp_path / "cache", squeezenet())[0])
+    assert 7 <= kept < 21
+    assert list((tmp_path / "cache" / "claims").iterdir()) == []
+    assert fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4)[0].reused == kept
+
+
+class Older(Worker):
+    def __init__(self, post):
+        super().__init__(post._replace(version="0.0.1"))
+
+
+class WithoutWeights(Worker):
+    def _prepare(self):
+        raise WeightsError("The weights are not here.")
+
+
+class Other(Worker):
+    """Another torch makes other random weights."""
+
+    def __init__(self, post):
+        (one,) = post.backbones
+        super().__init__(post._replace(backbones=(one._replace(source="random:1"),)))
+
+
+@pytest.mark.parametrize(
+    ("worker", "error", "said"),
+    [
+        (Older, EngineError, r"has fc7 .*, this machine 0.0.1"),
+        (WithoutWeights, WeightsError, r"The weights are not here\."),
+        (Other, EngineError, r"makes another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there"),
+    ],
+)
+def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, error, said):
+    with pytest.raises(error, match=said):
+        fill(folder, [squeezenet()], cache=tmp_path / "cache", engine=hired(worker))
+    assert shards(tmp_path / "cache") == []
+
+
+class Clumsy(Worker):
+    """Fails at one unit, always."""
+
+    def _run(self, task):
+        if min(task.keys)[0] > 128:
+            raise RuntimeError("out of memory on the device")
+        return super()._run(task)
+
+
+def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(folder, tmp_path, hired):
+    with pytest.raises(EngineError, match=r"failed 3 times: RuntimeError: out of memory .* the same command goes on"):
+        fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4, engine=hired(Clumsy))
+    kept = len(held(tmp_path / "cache", squeezenet())[0])
+    assert kept >= 4
+    done = fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4)[0]
+    assert done.reused == kept
+    assert done.ok == 21
+
+
+# The cluster
+
+
+def descendants():
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(text.rpartition(")")[2].split()[1])
+    mine = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    return mine
+
+
+def listening(pids):
+    """Return the addresses, in hex as Linux writes them, on which processes wait for connections."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                inodes |= set(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
+            except OSError:
+                continue
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [line[1].rpartition(":")[0] for line in lines if line[3] == "0A" and line[9] in inodes]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux's list of sockets")
+def test_only_this_machine_reaches_the_cluster_and_only_with_the_token(engine):
+    found = listening(descendants())
+    assert len(found) >= 4
+    assert set(found) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_a_worker_does_not_import_from_the_working_directory(engine, tmp_path):
+    where = ray.remote(lambda: (str(Path.cwd()), sys.path))
+    directory, path = ray.get(where.remote())
+    assert str(Path.cwd()) not in [directory, *path]
+
+
+def test_twice_in_one_process_is_refused(engine, folder, tmp_path):
+    with RayEngine() as second, pytest.raises(EngineError, match="in use in this process already"):
+        fill(folder, [squeezenet()], cache=tmp_path / "cache", engine=second)
+    assert ray.is_initialized(), "the first one is as it was"
+
+
+class Stub:
+    """Ray as far as joining goes."""
+
+    __version__ = "2.60.0"
+    exceptions = types.SimpleNamespace(RayError=OSError)
+
+    def __init__(self):
+        self.given, self.open = None, False
+
+    def init(self, **given):
+        self.given, self.open = given, True
+
+    def is_initialized(self):
+        return self.open
+
+    def shutdown(self):
+        self.open = False
+
+
+@pytest.mark.parametrize(("mode", "warned"), [("", True), ("disabled", True), ("token", False)])
+def test_a_cluster_without_token_authentication_is_warned_of(monkeypatch, caplog, mode, warned):
+    stub = Stub()
+    monkeypatch.setattr(ray_cluster, "require_ray", lambda address: stub)
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with ray_cluster.joined_cluster("head:6379"):
+        assert stub.given["address"] == "head:6379"
+        assert "num_cpus" not in stub.given
+    assert not stub.open
+    assert ("without token authentication" in caplog.text) == warned
+
+
+def test_addresses_and_versions_that_do_not_do(monkeypatch):
+    with (
+        pytest.raises(UsageError, match=r"ray://head:10001: .* --address auto"),
+        ray_cluster.joined_cluster("ray://head:10001"),
+    ):
+        pass
+    with pytest.raises(UsageError, match="actors 0"):
+        RayEngine(actors=0)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", types.SimpleNamespace(__version__="2.51.1"))
+        with pytest.raises(MissingExtra, match=r"ray >= 2\.52 \(this is 2\.51\.1\) .*fc7\[ray\]"):
+            RayEngine()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        with pytest.raises(MissingExtra, match=r"ray is not installed.*fc7\[ray\]"):
+            RayEngine()
+
+
+def test_options_of_ray_are_for_ray(fc7, pictures):
+    code, out, err = fc7("extract", pictures, "--address", "auto")
+    assert (code, out) == (2, "")
+    assert "--address is for --engine ray" in one_line(err)
+
+
+def test_a_delivered_shard_is_checked(tmp_path):
+    from fc7.cache.delivery import deliver
+
+    backbone = squeezenet()
+    recipe, other = backbone.recipes[0], squeezenet(mirror=True).recipes[0]
+    keys = [bytes([number]) * 32 for number in range(3)]
+    data = encode(Shard(keys, np.ones((3, 512), np.float16)), recipe)
+    cache = tmp_path / "cache"
+    store = Store(recipe, cache)
+    path = deliver(data, recipe, cache)
+    assert deliver(data, recipe, cache) == path, "twice is once"
+    store.refresh()
+    assert len(store) == 3
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    deliver(data, recipe, cache)
+    assert path.read_bytes() == data, "a damaged one in its place is set aside"
+    with pytest.raises(CorruptShard):
+        deliver(data[:-1] + b"?", recipe, cache)
+    with pytest.raises(CorruptShard, match="came for"):
+        deliver(data, other, cache)

@@ -1,0 +1,288 @@
+"""Fault test 12: units on Ray, whose workers are killed, stop, or hang, whose driver is killed, that come twice."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from faulty import TESTS, alone, gallery, leftovers, script
+
+from fc7.cache import Store
+from fc7.cache.verify import verify
+from fc7.errors import EngineError, MissingExtra
+from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, ray_engine, read_manifest
+from fc7.extract.ray_worker import Worker
+
+try:
+    ray_cluster.require_ray()
+except MissingExtra as absent:
+    pytest.skip(str(absent), allow_module_level=True)
+
+UNIT = 4  # images, in two batches
+STALL = 4.0  # seconds
+PATIENCE = 90.0  # seconds after which a test calls a run hung; the watchdog must come first
+
+KINDS = {
+    "killed": "one of five units kills its worker",
+    "stopped": "one worker is stopped by SIGSTOP, one hangs in a batch",
+    "twice": "every unit is given out twice",
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, size):
+    """What happened to all of them, on one cluster."""
+    root = tmp_path_factory.mktemp("engine")
+    return alone(__file__, "campaign", root=root, images=size(40, 600), rounds=size(1, 10))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_are_lost_and_units_come_twice(found, figure, kind):
+    one = found[kind]
+    figure(
+        f"Ray: {KINDS[kind]}",
+        f"{one['units']} units on 2 workers, {one['faults']} faults",
+        f"{one['runs']} run, {one['missing']} of {one['images']} rows missing, {one['wrong']} other than in a run "
+        f"without Ray, {one['twice']} kept twice, {one['hung']} hung",
+    )
+    bad = ("missing", "wrong", "twice", "hung", "left", "damaged")
+    assert {name: one[name] for name in bad} == dict.fromkeys(bad, 0)
+    assert one["runs"] == 1, "no rerun is needed"
+    assert one["faults"] == {"killed": one["units"] // 5, "stopped": 2, "twice": one["units"]}[kind]
+    assert found["processes"] == 0
+
+
+def test_the_driver_is_killed(found, figure):
+    one = found["driver"]
+    figure(
+        "Ray: the driver is killed",
+        f"{one['rounds']} SIGKILLs, {one['before']} units were committed before",
+        f"{one['lost']} of them lost, {one['missing']} rows missing after one rerun, {one['wrong']} other than "
+        f"in a run without Ray, {one['twice']} kept twice, {one['processes']} processes left",
+    )
+    bad = ("lost", "missing", "wrong", "twice", "processes")
+    assert {name: one[name] for name in bad} == dict.fromkeys(bad, 0)
+    assert one["before"] > 0
+    assert one["unfinished"] == one["rounds"], "every kill came before the end"
+
+
+def test_a_unit_that_always_kills_its_worker_ends_the_run(found):
+    """The twin: there is a limit, and what was computed until then is kept."""
+    assert "failed 3 times" in found["hopeless"]["said"]
+    assert found["hopeless"]["faults"] == 1
+    assert 0 < found["hopeless"]["missing"] < found["hopeless"]["images"]
+
+
+class Faulty(Worker):
+    """A worker to which something happens in the second batch of certain units, each time or the first time only."""
+
+    marks = None
+    always = False
+
+    def _prepare(self):
+        hello = super()._prepare()
+        (backbone,) = self._backbones
+        forward = backbone.forward
+
+        def forward_or_not(batch):
+            self.batches += 1
+            if self.batches == 2:
+                self.perhaps()
+            return forward(batch)
+
+        backbone.forward = forward_or_not
+        return hello
+
+    def _run(self, task):
+        self.task, self.batches = task, 0
+        return super()._run(task)
+
+    def perhaps(self):
+        fault = self.fault(self.task.keys[0])
+        mark = Path(self.marks) / self.task.keys[0].hex()
+        if fault and (self.always or not mark.exists()):
+            mark.touch()
+            fault()
+
+    def fault(self, first):
+        raise NotImplementedError
+
+
+class Slow(Worker):
+    """One that leaves time to be killed."""
+
+    def _run(self, task):
+        time.sleep(0.1)
+        return super()._run(task)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def hang():
+    threading.Event().wait()
+
+
+class Scene:
+    """Pictures, what a run without Ray makes of them, and what is wrong with a cache."""
+
+    def __init__(self, root, images):
+        self.root = root
+        self.manifest = read_manifest(gallery(root / "pictures", images))
+        fill(self.manifest, [backbone()], cache=root / "right", unit_rows=UNIT)
+        store = Store(backbone().recipes[0], root / "right")
+        self.names = sorted(store.entries)
+        self.keys = sorted({key for entry in store.entries.values() for key in entry.keys})
+        self.rows = store.rows(self.keys)
+        self.units = {min(entry.keys) for entry in store.entries.values()}
+
+    def worker(self, faults, always=False):
+        """Return a kind of worker to which these faults happen, by the first key of a unit."""
+        marks = self.root / f"marks {len(list(self.root.glob('marks *')))}"
+        marks.mkdir()
+
+        class Here(Faulty):
+            def fault(self, first):
+                return faults.get(first)
+
+        Here.marks, Here.always = str(marks), always
+        return Here, marks
+
+    def judge(self, cache):
+        store = Store(backbone().recipes[0], cache)
+        there = [number for number, key in enumerate(self.keys) if key in store]
+        wrong = (store.rows([self.keys[number] for number in there]) != self.rows[there]).any(axis=1)
+        held = sum(len(entry.keys) for entry in store.entries.values())
+        return {
+            "images": len(self.keys),
+            "missing": len(self.keys) - len(there),
+            "wrong": int(wrong.sum()) + sum(name not in self.names for name in store.entries),
+            "twice": held - len(there),
+            "damaged": len(verify(cache, deep=True).damaged),
+            "left": len(leftovers(cache)),
+        }
+
+
+def backbone():
+    return load_backbone(
+        "squeezenet1_1", weights="random:0", image_size=(32, 36), batch_size=UNIT // 2, device="cpu", dtype="float32"
+    )
+
+
+def campaign(root, images, rounds):
+    root = Path(root)
+    scene = Scene(root, images)
+    firsts = sorted(scene.units)
+    faults = {
+        "killed": dict.fromkeys(firsts[2::5], die),
+        "stopped": {firsts[1]: stop, firsts[4]: hang},
+        "twice": {},
+        "hopeless": {firsts[1]: die},
+    }
+    found = {}
+    with RayEngine(stall=STALL) as engine:
+        for kind, those in faults.items():
+            engine.worker, marks = scene.worker(those, always=kind == "hopeless")
+            one = found[kind] = {"units": len(firsts), "runs": 0, "hung": 0, "said": ""}
+            while one["runs"] < (1 if kind == "hopeless" else 2):
+                one["runs"] += 1
+                start = time.monotonic()
+                with doubled(kind == "twice") as given:
+                    try:
+                        fill(scene.manifest, [backbone()], cache=root / kind, unit_rows=UNIT, engine=engine)
+                    except EngineError as error:
+                        one["said"] = str(error)
+                    else:
+                        break
+                    finally:
+                        one["hung"] += time.monotonic() - start > PATIENCE + 10 * len(those)
+            one["faults"] = len(list(marks.iterdir())) + len(given)
+            one |= scene.judge(root / kind)
+        engine.worker = Worker
+        found["driver"] = drivers(root, scene, engine, rounds)
+    found["processes"] = len(ours(os.getpid()))
+    return found
+
+
+@contextlib.contextmanager
+def doubled(really):
+    """Let each unit be given out a second time while the first one is at work."""
+    given, real = [], ray_engine._Job._round
+
+    def twice(self, crew, units, left):
+        given.extend(units)
+        real(self, crew, [unit for one in units for unit in (one, one)], left)
+
+    if really:
+        ray_engine._Job._round = twice
+    try:
+        yield given
+    finally:
+        ray_engine._Job._round = real
+
+
+def drivers(root, scene, engine, rounds):
+    names = ("before", "lost", "unfinished", "missing", "wrong", "twice", "processes")
+    found = dict.fromkeys(names, 0) | {"rounds": rounds}
+    for number in range(rounds):
+        cache = root / f"cache {number}"
+        words = [sys.executable, __file__, "driver", f'{{"root": "{root}", "cache": "{cache}"}}']
+        process = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(TESTS)}, stderr=subprocess.DEVNULL)
+        while len(list(cache.glob("recipes/*/shards/*/*.h5"))) < 2 + number and process.poll() is None:
+            time.sleep(0.002)
+        family = ours(process.pid)
+        process.kill()
+        found["unfinished"] += process.wait() == -signal.SIGKILL
+        committed = {path.name for path in cache.glob("recipes/*/shards/*/*.h5")}
+        found["before"] += len(committed)
+        end = time.monotonic() + 20
+        while any(alive(pid) for pid in family) and time.monotonic() < end:
+            time.sleep(0.1)
+        found["processes"] += sum(alive(pid) for pid in family)
+        fill(scene.manifest, [backbone()], cache=cache, unit_rows=UNIT, engine=engine)
+        found["lost"] += len(committed - set(Store(backbone().recipes[0], cache).entries))
+        one = scene.judge(cache)
+        for name in ("missing", "wrong", "twice"):
+            found[name] += one[name]
+    return found
+
+
+def driver(root, cache):
+    manifest = read_manifest(Path(root) / "pictures")
+    with RayEngine(stall=STALL) as engine:
+        engine.worker = Slow
+        fill(manifest, [backbone()], cache=cache, unit_rows=UNIT, engine=engine)
+    return {}
+
+
+def ours(first):
+    """Return the processes that a process has started, and those that these have."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {first}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {pid for pid in found - {first} if alive(pid)}
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    script(globals())
