@@ -1,8 +1,8 @@
 """Left out: what ridge says of every image when neither the image nor its like is fitted, kept up to date by label.
 
-With centred rows ``X`` the fit of all images is ``H Y`` with ``H = X (X'X + alpha I)^-1 X' + 11'/n``, and what it leaves
-of the targets is ``R Y`` with ``R = I - H``, which knows no label. So rows are decomposed once; a label that changes costs
-one column of ``R``; and images ``S`` are left out by ``Y_S - (R_SS)^-1 (R Y)_S``, without another fit.
+With centred rows ``X`` the fit of all images is ``H Y`` with ``H = X (X'X + alpha I)^-1 X' + 11'/n``, and what it
+leaves of the targets is ``R Y`` with ``R = I - H``, which knows no label. So rows are decomposed once; a label that
+changes costs one column of ``R``; and images ``S`` are left out by ``Y_S - (R_SS)^-1 (R Y)_S``, without another fit.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class LeftOut:
     basis
         Of centred rows ``(n, d)``.
     y
-        ``(n,)`` codes of the labels; :data:`NONE` for an image that takes no part in the fit. It is judged all the same.
+        ``(n,)`` codes of the labels; :data:`NONE` for an image that takes no part in the fit. It is judged, too.
     classes
         How many there are, two at least.
     together
@@ -112,8 +112,8 @@ class LeftOut:
     def _own_share(self) -> Floats:
         """Return the diagonal of ``R``."""
         parts = (self._rows[first : first + BLOCK] for first in range(0, len(self._rows), BLOCK))
-        shares = np.concatenate([np.square(part) @ self._shrink for part in parts])
-        return 1 - 1 / len(self._rows) - shares.astype(np.float64)
+        shares = np.concatenate([np.square(part) @ self._shrink for part in parts]).astype(np.float64)
+        return np.asarray(1 - 1 / len(self._rows) - shares)
 
     def _column(self, image: int) -> Floats:
         """Return a column of ``R``."""
@@ -131,8 +131,10 @@ class LeftOut:
 
     def _of(self, absent: Positions, places: Positions) -> Floats:
         """Return the kept columns at sets ``(sets, size)``: ``(absent, sets, size)``."""
-        return np.stack([self._columns[int(image)][places] for image in absent]) if len(absent) else np.zeros(
-            (0, *places.shape)
+        return (
+            np.stack([self._columns[int(image)][places] for image in absent])
+            if len(absent)
+            else np.zeros((0, *places.shape))
         )
 
 

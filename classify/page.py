@@ -33,7 +33,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'",
     }
-    return str(_environment().get_template(template).render({**own, **values}))
+    return str(environment().get_template(template).render({**own, **values}))
 
 
 def write(path: Path, text: str) -> Path:
@@ -61,7 +61,14 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Return what finds and fills the templates of this room.
+
+    Raises
+    ------
+    MissingExtra
+        Jinja2 is not installed.
+    """
     try:
         import jinja2
         from markupsafe import Markup
