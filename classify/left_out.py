@@ -107,7 +107,7 @@ class LeftOut:
     def _explained(self, basis: Eigenbasis) -> Floats:
         """Return ``H Y``."""
         inside = basis.gather(self._targets) * self._shrink[:, None]
-        return np.asarray(self._rows @ inside.astype(self._rows.dtype), np.float64) + self._targets.mean(axis=0)
+        return np.asarray(self._rows @ inside.astype(self._rows.dtype) + self._targets.mean(axis=0), np.float64)
 
     def _own_share(self) -> Floats:
         """Return the diagonal of ``R``."""
@@ -117,9 +117,10 @@ class LeftOut:
 
     def _column(self, image: int) -> Floats:
         """Return a column of ``R``."""
-        found = -np.asarray(self._rows @ (self._shrink * self._rows[image]), np.float64) - 1 / len(self._rows)
+        found = np.asarray(self._rows @ (self._shrink * self._rows[image]), np.float64)
+        found = -found - 1 / len(self._rows)
         found[image] += 1
-        return found
+        return np.asarray(found)
 
     def _between(self, places: Positions) -> Floats:
         """Return ``R`` between the members of sets ``(sets, size)`` of one size: ``(sets, size, size)``."""

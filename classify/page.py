@@ -78,7 +78,7 @@ def environment() -> Any:
     def visible(item: Any) -> Any:
         return shown(item) if isinstance(item, str) and not isinstance(item, Markup) else item
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -87,7 +87,7 @@ def environment() -> Any:
         lstrip_blocks=True,
     )
     # Only for what this package wrote itself: its style, its script, its plots.
-    environment.filters["ours"] = Markup
-    environment.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
-    environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
-    return environment
+    made.filters["ours"] = Markup
+    made.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
+    made.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
+    return made
