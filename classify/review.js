@@ -337,6 +337,11 @@ at("keys").addEventListener("click", () => {
   at("keys").setAttribute("aria-expanded", String(!at("help").hidden));
 });
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-dialog.addEventListener("close", () => { if (tiles.has(current)) tiles.get(current).focus(); });
+// The browser has just given the focus back to the image that the dialog was opened with.
+dialog.addEventListener("close", () => {
+  const image = Number(dialog.firstElementChild.dataset.image);
+  dialog.replaceChildren();
+  if (tiles.has(image)) go(image);
+});
 
 act("state");

@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
+import chromium
 import numpy as np
 import pytest
 from fakes import noisy
@@ -231,6 +232,13 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = chromium.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
 # A review that is served, of pictures that are there.
 
 
@@ -243,9 +251,9 @@ def served(tmp_path_factory):
 
     running = []
 
-    def start(counts=(14, 14), flipped=(3, 20), names=None, top=60, **options):
+    def start(counts=(14, 14), flipped=(3, 20), names=None, classes=None, top=60):
         folder = tmp_path_factory.mktemp("review")
-        rows = table(counts, val=4, spread=0.7, seed=3, **options)
+        rows = table(counts, val=min(counts) // 4, spread=0.7, seed=3)
         names = names or rows.paths.tolist()
         codes = rows.y
         colours = [(30, 60, 200) if code == 0 else (200, 60 + 20 * code, 30) for code in codes]
@@ -256,7 +264,8 @@ def served(tmp_path_factory):
         rows = replace(
             rows,
             paths=np.array(names),
-            labels=np.array(rows.classes)[codes],
+            labels=np.array(classes or rows.classes)[codes],
+            classes=classes or rows.classes,
             sha256=np.array([list(key) for key in keys], np.uint8),
             name="pictures",
         )
