@@ -154,7 +154,8 @@ def require_extra() -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # By name: of a socket of protocol 0 asyncio would not know that it is TCP, and let answers wait 40 ms for an ACK.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a review that has just ended
         found.bind((HOST, port))
