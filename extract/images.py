@@ -7,12 +7,16 @@ from typing import Any, NamedTuple, Self, overload
 
 
 class Image(NamedTuple):
-    """One row of a manifest. ``path`` is relative to the manifest's root; ``split`` and ``group`` may be empty."""
+    """One row of a manifest. ``path`` is relative to the manifest's root; ``split`` and ``group`` may be empty.
+
+    ``bad`` says that a person has left the image out: it is in no manifest that is not read with the bad ones.
+    """
 
     path: str
     label: str
     split: str = ""
     group: str = ""
+    bad: bool = False
 
 
 class Names(Sequence[str]):
@@ -77,11 +81,14 @@ class Images(Sequence[Image]):
     ----------
     paths, labels, splits, groups
         ``n`` texts each.
+    bad
+        ``n`` bytes, 1 for images that are left out.
     """
 
     def __init__(self, images: Iterable[Image] = ()) -> None:
         self.paths = Texts()
         self.labels, self.splits, self.groups = Names(), Names(), Names()
+        self.bad = bytearray()
         for image in images:
             self.append(image)
 
@@ -96,6 +103,7 @@ class Images(Sequence[Image]):
         self.labels.append(image.label)
         self.splits.append(image.split)
         self.groups.append(image.group)
+        self.bad.append(image.bad)
 
     def extend(self, paths: Iterable[str], label: str, split: str) -> int:
         """Add images of one class and split, and return how many they were."""
@@ -105,6 +113,7 @@ class Images(Sequence[Image]):
         added = len(self) - before
         for column, word in ((self.labels, label), (self.splits, split), (self.groups, "")):
             column.append(word, added)
+        self.bad.extend(bytes(added))
         return added
 
     def where(self, mask: Sequence[bool]) -> Self:
@@ -125,11 +134,11 @@ class Images(Sequence[Image]):
         """Return one image; of a slice, images."""
         if isinstance(row, slice):
             return type(self)(self[one] for one in range(len(self))[row])
-        return Image(*(column[row] for column in self._columns))
+        return Image(self.paths[row], self.labels[row], self.splits[row], self.groups[row], bool(self.bad[row]))
 
     def __iter__(self) -> Iterator[Image]:
         """Yield each image."""
-        return map(Image, *self._columns)
+        return map(Image, self.paths, self.labels, self.splits, self.groups, map(bool, self.bad))
 
     def __eq__(self, other: object) -> bool:
         """Say whether these are the same images in the same order, packed or not."""
@@ -142,7 +151,3 @@ class Images(Sequence[Image]):
     def __repr__(self) -> str:
         """Say how many there are."""
         return f"Images({len(self)})"
-
-    @property
-    def _columns(self) -> tuple[Texts, Names, Names, Names]:
-        return self.paths, self.labels, self.splits, self.groups

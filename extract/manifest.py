@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from ..errors import DataError
+from .cells import unguarded
 from .images import Image, Images
 from .part import Part
 
@@ -104,7 +105,7 @@ class Manifest:
         return path if path.startswith(os.sep) else _above(self.root) + path
 
 
-def read_manifest(data: Path | str) -> Manifest:
+def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
     """Find or read the images of a data set.
 
     Everything found in a class folder and below it is an image or a reject with a reason, except what is hidden: files
@@ -115,7 +116,10 @@ def read_manifest(data: Path | str) -> Manifest:
     ----------
     data
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a csv with the columns
-        ``path,label[,split][,group]`` whose paths are relative to the csv.
+        ``path,label[,split][,group][,bad]`` whose paths are relative to the csv. An apostrophe before ``=``, ``+``,
+        ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell.
+    with_bad
+        Keep the rows of a csv whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
 
     Raises
     ------
@@ -129,14 +133,16 @@ def read_manifest(data: Path | str) -> Manifest:
         images, rejects = _read_folder(data)
         root = data
     elif stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
-        images, rejects = _read_csv(data)
+        images, rejects = _read_csv(data, with_bad=with_bad)
         root = data.parent
     elif data.suffix.lower() in ARCHIVES:
         raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
     else:
-        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group]).")
+        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
     name = data.resolve().name  # of "." too
-    return Manifest(root, images, _classes(data, images, rejects), tuple(rejects), name)
+    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
+    classes = set(_classes(data, sound, rejects)) | {image.label for image in images if image.bad}
+    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name)
 
 
 def _mode(data: Path) -> int:
@@ -349,16 +355,20 @@ def _refusal_by_mode(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _read_csv(path: Path) -> tuple[Images, list[Reject]]:
+def _read_csv(path: Path, *, with_bad: bool) -> tuple[Images, list[Reject]]:
     rows = _read_rows(path)
     _, columns = next(rows)
     if not {"path", "label"} <= set(columns):
-        raise DataError(f"{path} has the columns {columns}; needed: path,label, optional: split,group.")
+        raise DataError(f"{path} has the columns {columns}; needed: path,label, optional: split,group,bad.")
     above = _above(path.parent)
     images = Images()
     rejects: list[Reject] = []
     absent: list[str] = []
-    for line, image in _images_of(columns, rows):
+    for line, image in images_of(path, columns, rows):
+        if image.bad:
+            if with_bad:
+                images.append(image)
+            continue
         if not image.path or not image.label:
             raise DataError(f"{path}, line {line}: path or label is empty.")
         if "split" in columns and image.split not in SPLITS:
@@ -376,6 +386,13 @@ def _read_csv(path: Path) -> tuple[Images, list[Reject]]:
     return images, rejects
 
 
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the names of the columns, and each row that is not empty with its line."""
+    rows = _read_rows(path)
+    _, columns = next(rows)
+    return columns, list(rows)
+
+
 def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the names of the columns, then each row that is not empty, with its line."""
     try:
@@ -389,13 +406,23 @@ def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _images_of(columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, Image]]:
+def images_of(path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, Image]]:
+    """Yield the images that rows of a csv name, each with its line.
+
+    Raises
+    ------
+    DataError
+        ``bad`` is neither ``yes`` nor ``no`` nor empty.
+    """
     where = {name: place for place, name in enumerate(columns)}
     places = [where.get(name, len(columns)) for name in Image._fields]
     padding = [""] * (len(columns) + 1)
     for line, row in rows:
         cells = row[: len(columns)] + padding if len(row) != len(columns) else [*row, ""]
-        yield line, Image(*[cells[place].strip() for place in places])
+        image, label, split, group, bad = (unguarded(cells[place].strip()) for place in places)
+        if bad not in ("", "yes", "no"):
+            raise DataError(f"{path}, line {line}: bad is {bad!r}, not yes, no or empty.")
+        yield line, Image(image, label, split, group, bad == "yes")
 
 
 def _is_absent(path: str) -> bool:

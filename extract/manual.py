@@ -56,9 +56,9 @@ PAGES = {
 Run frozen backbones once over images, keep the embeddings in a cache, fit heads on them in seconds, and compare
 what came out on the same images.
 
-DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group]. Data goes
-to stdout, progress and log to stderr. `fc7 VERB --help` and `fc7 help VERB` have the options and examples of a
-verb.
+DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]. Data
+goes to stdout, progress and log to stderr. `fc7 VERB --help` and `fc7 help VERB` have the options and examples of
+a verb.
 """,
         """
 # the whole way on 1,797 small pictures, without network
@@ -229,6 +229,25 @@ fc7 audit my_pictures --backbone vgg16
 
 # with pictures in one page, and all findings as a table
 fc7 audit my_pictures --backbone vgg16 -o audit.html --csv audit.csv
+""",
+    ),
+    "fc7 review": Page(
+        """
+Serve a page, on this machine only, with the images whose labels all other images doubt, and the least certain ones.
+A click gives an image another label, confirms the one that it has, or marks it as bad; the judgement of all others
+follows at once. Decisions go to a csv that every verb takes as DATA; the images stay as they are. Every decision can
+be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
+
+It prints the address, with a token in it, on stderr; Ctrl-C is the way to end it and exits 0, with what was decided
+on stdout (--json: as one object).
+""",
+        """
+# decisions go to my_pictures-labels.csv; then fit on what was decided
+fc7 review my_pictures --backbone vgg16
+fc7 fit my_pictures-labels.csv --backbone vgg16 -o my.fc7
+
+# to another file, at a port that a tunnel knows
+fc7 review my_pictures --backbone vgg16 -o labels.csv --port 8077
 """,
     ),
     "fc7 backbones": Page(
