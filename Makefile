@@ -19,12 +19,13 @@ faults: $(TEST)/.installed wheel
 	FC7_FAULTS=full FC7_FIGURES=$(TEST)/figures.json PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest tests/faults --timeout=3600
 	$(TEST)/bin/python tests/faults/document.py $(TEST)/figures.json docs/reliability.md
 
-# Ratios measured side by side in one run; about 10 minutes, with DATA, a folder with train/ and val/, about 40 on a
+# Ratios measured side by side in one run; about 15 minutes, with DATA, a folder with train/ and val/, about 45 on a
 # machine that does nothing else.
 bench: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/cache.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/heads.py
+	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/review.py $(DATA)
 	$(if $(DATA),for each in main_job extract options choices audit export; do \
 	  PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/$$each.py $(DATA) || exit 1; done)
 

@@ -25,7 +25,8 @@ VERBS = {
     "compare": ("fit many heads under one protocol", "classify.verbs"),
     "report": ("write a page, Markdown or csv from run records", "classify.verbs"),
     "predict": ("label new images with a bundle", "classify.bundle_verbs"),
-    "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.verbs"),
+    "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.audit_verbs"),
+    "review": ("look at doubted images in a browser, fix labels, leave images out", "classify.audit_verbs"),
     "export": (
         "write bundle and backbone as one network: ONNX, torch.export or a state dict",
         "classify.bundle_verbs",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from .keys import Keys
 from .recipe import AND, JointRecipe, Recipe
 from .stored import StoredVectors
 
@@ -71,9 +72,9 @@ class Rows:
         return np.array([order[label] for label in self.labels], dtype=np.intp)
 
     @property
-    def keys(self) -> list[bytes]:
-        """The keys as bytes."""
-        return [key.tobytes() for key in self.sha256]
+    def keys(self) -> Keys:
+        """The keys as a sequence of bytes."""
+        return Keys(self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,20 +6,23 @@ it holds, remembered only after its bytes were checked.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .blocks import blocks
-from .format import KEY_BYTES
+
+if TYPE_CHECKING:
+    from .keys import Keys
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +31,8 @@ T = TypeVar("T")
 # A file changed twice within the clock's step can keep its mtime; one this young is hashed again next time.
 YOUNG_NS = 2_000_000_000
 
-BLOCK = 500  # paths in one query; sqlite caps the number of parameters
+QUERY = 500  # paths in one query; sqlite caps the number of parameters
+BLOCK = 16 * QUERY  # files looked at together; what was hashed of them is remembered before the next ones are
 
 _SCHEMA_VERSION = 2
 _SCHEMA = f"""
@@ -63,7 +67,7 @@ class ShardEntry(NamedTuple):
     stat: str
     offset: int
     seconds: float
-    keys: Sequence[bytes]
+    keys: "Keys"
     rejected: Mapping[bytes, str]
 
 
@@ -80,18 +84,29 @@ class Index:
         self.path = directory / "index.sqlite"
 
     def sha256(
-        self, paths: Sequence[str | os.PathLike[str]], *, threads: int = 4, rehash: bool = False
+        self, paths: Iterable[str | os.PathLike[str]], *, threads: int = 4, rehash: bool = False
     ) -> list[bytes | OSError]:
-        """Return each file's sha256, reading only files that changed since they were last read.
+        """Return each file's sha256; see :meth:`hashes`, which a million files do not make a list of."""
+        return [one for block in self.hashes(paths, threads=threads, rehash=rehash) for one in block]
 
-        A file that cannot be read yields its OSError in place of the hash.
+    def hashes(
+        self, paths: Iterable[str | os.PathLike[str]], *, threads: int = 4, rehash: bool = False
+    ) -> Iterator[list[bytes | OSError]]:
+        """Yield the sha256 of some files after the other, reading only those that changed since they were last read.
+
+        A file that cannot be read yields its OSError in place of the hash. What was hashed is remembered from time to
+        time: a process that is killed after hours of it loses seconds.
 
         Parameters
         ----------
         rehash
             Read all of them, for the case that something changed a file and put its size and times back.
         """
-        files = [os.fspath(path) for path in paths]
+        files = (os.fspath(path) for path in paths)
+        while block := list(itertools.islice(files, BLOCK)):
+            yield self._hashes(block, threads, rehash=rehash)
+
+    def _hashes(self, files: Sequence[str], threads: int, *, rehash: bool) -> list[bytes | OSError]:
         here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         how = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
         names = [(file if file.startswith(os.sep) else here + file).encode(*how) for file in files]
@@ -122,10 +137,12 @@ class Index:
 
     def shards(self, recipe_id: str) -> dict[str, ShardEntry]:
         """Return what is remembered of one recipe's shards, by file name."""
+        from .keys import Keys
+
         query = "SELECT name, stat, offset, seconds, keys, rejected, digest FROM shards WHERE recipe = ?"
         rows: list[Any] = self._use(lambda db: db.execute(query, (recipe_id,)).fetchall(), [])
         return {
-            name: ShardEntry(stat, offset, seconds, split_keys(keys), _reasons(rejected))
+            name: ShardEntry(stat, offset, seconds, Keys.from_bytes(keys), _reasons(rejected))
             for name, stat, offset, seconds, keys, rejected, digest in rows
             # a flipped bit here would lead to another image's row
             if _digest(recipe_id, name, stat, offset, seconds, keys, rejected) == digest
@@ -136,7 +153,7 @@ class Index:
         rows = []
         for name, entry in entries.items():
             rejected = json.dumps({key.hex(): reason for key, reason in entry.rejected.items()})
-            row = (name, entry.stat, entry.offset, entry.seconds, b"".join(entry.keys), rejected)
+            row = (name, entry.stat, entry.offset, entry.seconds, entry.keys.tobytes(), rejected)
             rows.append((recipe_id, *row, _digest(recipe_id, *row)))
         self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -151,13 +168,9 @@ class Index:
 
     def _known_files(self, names: Sequence[bytes]) -> dict[bytes, tuple[str, bytes]]:
         def look_up(db: sqlite3.Connection) -> dict[bytes, tuple[str, bytes]]:
-            (held,) = db.execute("SELECT count(*) FROM files").fetchone()
-            if held <= 2 * len(names):  # to read it all is faster than to look up most of it
-                everything = db.execute("SELECT path, stat, sha256 FROM files")
-                return {path: (stat, sha256) for path, stat, sha256 in everything}
             known = {}
-            for start in range(0, len(names), BLOCK):
-                block = names[start : start + BLOCK]
+            for start in range(0, len(names), QUERY):
+                block = names[start : start + QUERY]
                 query = f"SELECT path, stat, sha256 FROM files WHERE path IN ({','.join('?' * len(block))})"
                 known.update({path: (stat, sha256) for path, stat, sha256 in db.execute(query, block)})
             return known
@@ -182,11 +195,6 @@ class Index:
             with contextlib.suppress(OSError):
                 self.forget_all()
         return otherwise
-
-
-def split_keys(blob: bytes) -> list[bytes]:
-    """Cut a run of keys into keys."""
-    return [blob[start : start + KEY_BYTES] for start in range(0, len(blob), KEY_BYTES)]
 
 
 def stat_line(stat: os.stat_result) -> str:

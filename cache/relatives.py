@@ -1,10 +1,13 @@
 """Recipes that are nearly the same: why rows that seem to be in the cache are not the ones asked for."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import CacheError
 from .index import Index
+from .keys import Keys, Table
 from .recipe import Recipe
 
 # How to ask for another value of a field.
@@ -18,7 +21,7 @@ _OPTIONS = {
 }
 
 
-def explain(directory: Path, recipe: Recipe, keys: Collection[bytes]) -> str:
+def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
     """Say which other recipe of this backbone and layer has these images, where it differs, and how to ask for it.
 
     Returns
@@ -27,12 +30,15 @@ def explain(directory: Path, recipe: Recipe, keys: Collection[bytes]) -> str:
         Sentences with a space at the end; empty if no other recipe has any of the images.
     """
     index = Index(directory)
-    wanted = set(keys)
+    wanted = Table(Keys.of(keys).unique())
     best: tuple[int, Recipe] | None = None
     for other in _others(directory, recipe):
-        held = wanted.intersection(key for entry in index.shards(other.id).values() for key in entry.keys)
-        if held and (best is None or len(held) > best[0]):
-            best = (len(held), other)
+        held = np.zeros(len(wanted.keys) + 1, bool)
+        for entry in index.shards(other.id).values():
+            held[wanted.find(entry.keys)] = True
+        count = int(held[:-1].sum())  # the last is where those are that are not wanted
+        if count and (best is None or count > best[0]):
+            best = (count, other)
     if best is None:
         return ""
     count, other = best

@@ -17,17 +17,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
 from .blocks import blocks
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
-from .index import ShardEntry, split_keys, stat_line
+from .index import ShardEntry, stat_line
+from .keys import Keys
 from .recipe import Recipe
-
-if TYPE_CHECKING:  # numpy and h5py are imported where bytes are looked at: a repeated extract needs neither
-    import numpy as np
-    import numpy.typing as npt
 
 VECTOR = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
 
@@ -49,7 +49,7 @@ class Shard:
     """
 
     keys: Sequence[bytes]
-    embeddings: "npt.NDArray[Any]"
+    embeddings: npt.NDArray[Any]
     rejected: Mapping[bytes, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,8 +128,8 @@ def encode(shard: Shard, recipe: Recipe) -> bytes:
 
     with h5py.File("shard", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         file["embeddings"] = shard.embeddings
-        file["keys"] = _key_matrix(shard.keys)
-        file["rejected_keys"] = _key_matrix(list(shard.rejected))
+        file["keys"] = Keys.of(shard.keys).matrix
+        file["rejected_keys"] = Keys.of(shard.rejected).matrix
         file.create_dataset("rejected_reasons", data=list(shard.rejected.values()), dtype=h5py.string_dtype())
         file.attrs["recipe"] = recipe.to_json()
         for name, value in shard.provenance.items():
@@ -166,7 +166,7 @@ def check(data: bytes) -> Header:
     return header
 
 
-def _checked(opened: FileIO) -> tuple[Header, list[bytes]]:
+def _checked(opened: FileIO) -> tuple[Header, Keys]:
     """Return the header and the keys of a shard whose bytes are as committed; its rows are hashed and let go."""
     first = opened.read(HEADER_BYTES)
     header = _header(first)
@@ -179,7 +179,7 @@ def _checked(opened: FileIO) -> tuple[Header, list[bytes]]:
             found[start - header.keys : end - header.keys] = block[start - place : end - place]
         place += len(block)
     _compare(header, place, sha)
-    return header, split_keys(bytes(found))
+    return header, Keys.from_bytes(found)
 
 
 def _header(first: bytes) -> Header:
@@ -207,7 +207,7 @@ def decode(data: bytes) -> Shard:
     """
     with _opened(data) as (header, file):
         provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
-        shard = Shard(_key_list(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
+        shard = Shard(Keys(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
         places = {name: file[name].id.get_offset() for name in ("embeddings", "keys")}
     said = (header.rows, header.dim), header.dtype, header.rejected
     if (shard.embeddings.shape, str(shard.embeddings.dtype), len(shard.rejected)) != said:
@@ -248,9 +248,7 @@ def admit(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
     return ShardEntry(stat, header.embeddings, header.seconds, keys, rejected)
 
 
-def _look_at_every_number(shard: Shard, keys: Sequence[bytes]) -> None:
-    import numpy as np
-
+def _look_at_every_number(shard: Shard, keys: Keys) -> None:
     if shard.keys != keys:
         raise CorruptShard("HDF5 reads other keys than are where its header says")
     if not np.isfinite(shard.embeddings).all():
@@ -275,9 +273,9 @@ def recipe_of(path: Path) -> Recipe:
 def read_rows(
     path: Path,
     entry: ShardEntry,
-    rows: "npt.NDArray[np.intp]",
-    numbers: "npt.NDArray[np.intp]",
-    target: "npt.NDArray[Any]",
+    rows: npt.NDArray[np.intp],
+    numbers: npt.NDArray[np.intp],
+    target: npt.NDArray[Any],
 ) -> None:
     """Read ``rows`` of a checked shard into the rows ``numbers`` of an array, without a copy between.
 
@@ -295,8 +293,6 @@ def read_rows(
     OSError
         The file cannot be read.
     """
-    import numpy as np
-
     width = target.shape[1] * target.itemsize
     flat = target.reshape(-1).view("u1").data
     with path.open("rb", buffering=0) as opened:
@@ -346,14 +342,4 @@ def _opened(data: bytes) -> Iterator[tuple[Header, Any]]:
 
 def _rejected(file: Any) -> dict[bytes, str]:
     reasons = [reason.decode() for reason in file["rejected_reasons"][:]]
-    return dict(zip(_key_list(file["rejected_keys"][:]), reasons, strict=True))
-
-
-def _key_matrix(keys: Sequence[bytes]) -> "npt.NDArray[np.uint8]":
-    import numpy as np
-
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
-
-
-def _key_list(matrix: "npt.NDArray[np.uint8]") -> list[bytes]:
-    return split_keys(matrix.tobytes())
+    return dict(zip(Keys(file["rejected_keys"][:]), reasons, strict=True))

@@ -4,26 +4,23 @@ import contextlib
 import errno
 import logging
 import os
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
 from .durable import make_folder, publish, replace, sync_folder
 from .format import open_directory
 from .index import Index, ShardEntry, stat_line
+from .keys import Keys, Places
 from .recipe import Recipe
 from .relatives import explain
 from .shard import Shard, unit_id
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +74,16 @@ class Store:
         self.entries: dict[str, ShardEntry] = {}
         self._names: list[str] = []
         self._starts: list[int] = []  # of each shard's rows among all rows; with it, a row's place is one number
-        self._rows: dict[bytes, int] = {}
+        self._end = 0  # how many rows all shards have
+        self._rows = Places()
+        self._refused = Places()
         self.rejected: dict[bytes, str] = {}
-        for name in listed:
-            entry = checked[name] if name in checked else known[name]
-            if entry:
-                self._take(name, entry)
+        found = {name: entry for name in listed if (entry := checked[name] if name in checked else known[name])}
+        keys = Keys.joined(entry.keys for entry in found.values())
+        self._rows.add(keys)
+        for name, entry in found.items():  # a shard's keys are a part of all keys, and not held twice
+            start = self._end
+            self._list(name, entry._replace(keys=keys[start : start + len(entry.keys)]))
 
     def __contains__(self, key: bytes) -> bool:
         """Say whether the key has a row."""
@@ -90,19 +91,30 @@ class Store:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._rows)
+        return len(self._rows.keys.first())
 
     def __repr__(self) -> str:
         """Say what is in it."""
         return f"Store({self.recipe.backbone} {self.recipe.layer}, {len(self)} rows, {str(self.folder)!r})"
 
+    @property
+    def keys(self) -> Keys:
+        """The keys that have a row, sorted, each once."""
+        return self._rows.keys.unique()
+
     def path(self, name: str) -> Path:
         """Return where the shard of that file name lies."""
         return self.folder / "shards" / name[:2] / name
 
-    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+    def missing(self, keys: Iterable[bytes]) -> Keys:
         """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
-        return sorted(set(keys) - self._rows.keys() - self.rejected.keys())
+        wanted = Keys.of(keys).unique()
+        lacking = wanted.where(self.places(wanted) < 0)
+        return lacking.where(self._refused.find(lacking) < 0)
+
+    def places(self, keys: Keys) -> npt.NDArray[np.intp]:
+        """Return each key's place among all rows, by shard and within it by row, ``(len(keys),)``; -1 without a row."""
+        return self._rows.find(keys)
 
     def committed(self, keys: Iterable[bytes]) -> bool:
         """Say whether a shard of exactly these keys is there by now, whoever made it."""
@@ -135,7 +147,7 @@ class Store:
         self._take(path.name, entry)
         return path
 
-    def rows(self, keys: Sequence[bytes]) -> "npt.NDArray[Any]":
+    def rows(self, keys: Sequence[bytes]) -> npt.NDArray[Any]:
         """Return the embeddings of the keys, ``(len(keys), dim)`` in the stored dtype, in the order asked for.
 
         A shard that was changed or removed since it was listed is looked for once more.
@@ -153,7 +165,7 @@ class Store:
         except (CorruptShard, OSError) as error:
             raise CacheError(f"The cache {self.directory} cannot be read: {error}. Try: fc7 cache repair") from error
 
-    def order(self, keys: Sequence[bytes]) -> "npt.NDArray[np.intp]":
+    def order(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
         """Return the positions of keys in the order in which their rows lie on disk, ``(len(keys),)``.
 
         Raises
@@ -161,33 +173,29 @@ class Store:
         CacheError
             Some keys have no row.
         """
-        import numpy as np
-
-        return np.argsort(self._places(keys), kind="stable")
+        return np.argsort(self._require(Keys.of(keys)), kind="stable")
 
     def seconds(self, keys: Iterable[bytes]) -> float:
         """Return what computing these rows cost, from the provenance of their shards."""
-        counts = Counter(bisect_right(self._starts, self._rows[key]) - 1 for key in set(keys))
-        entries = {shard: self.entries[self._names[shard]] for shard in counts}
-        return sum(entries[shard].seconds * count / len(entries[shard].keys) for shard, count in counts.items())
+        wanted = self._require(Keys.of(keys).unique())
+        counts = np.bincount(np.searchsorted(self._starts, wanted, side="right") - 1, minlength=len(self._starts))
+        entries = [self.entries[name] for name in self._names]
+        costs = [entry.seconds / max(len(entry.keys), 1) for entry in entries]
+        return float(counts @ np.array(costs))
 
-    def _places(self, keys: Sequence[bytes]) -> "npt.NDArray[np.intp]":
-        """Return each key's place among all rows, by shard and within it by row."""
-        import numpy as np
-
-        places = np.fromiter(map(self._rows.get, keys, repeat(-1)), np.intp, len(keys))
+    def _require(self, keys: Keys) -> npt.NDArray[np.intp]:
+        """Return each key's place among all rows; all of them must have one."""
+        places = self.places(keys)
         if len(keys) and places.min() < 0:
-            absent = [key for key in keys if key not in self._rows]
+            absent = keys[places < 0]
             raise CacheError(
                 f"{len(absent)} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
                 f"{self.directory}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
             )
         return places
 
-    def _gather(self, keys: Sequence[bytes]) -> "npt.NDArray[Any]":
-        import numpy as np
-
-        places = self._places(keys)
+    def _gather(self, keys: Sequence[bytes]) -> npt.NDArray[Any]:
+        places = self._require(Keys.of(keys))
         order = np.argsort(places)  # by shard, and within it by row
         places = places[order]
         again = np.flatnonzero(np.diff(places, prepend=-1) == 0)  # an image asked for more than once is read once
@@ -197,12 +205,8 @@ class Store:
             result[order[number]] = result[order[number - 1]]
         return result
 
-    def _read(
-        self, places: "npt.NDArray[np.intp]", numbers: "npt.NDArray[np.intp]", result: "npt.NDArray[Any]"
-    ) -> None:
+    def _read(self, places: npt.NDArray[np.intp], numbers: npt.NDArray[np.intp], result: npt.NDArray[Any]) -> None:
         """Read the rows at ascending places into the rows ``numbers`` of the result, shard by shard."""
-        import numpy as np
-
         cuts = [*np.searchsorted(places, self._starts), len(places)]
 
         def read(shard: int) -> None:
@@ -273,12 +277,15 @@ class Store:
         return None
 
     def _take(self, name: str, entry: ShardEntry) -> None:
-        start = self._starts[-1] + len(self.entries[self._names[-1]].keys) if self._names else 0
-        self.entries[name] = entry
+        self._rows.add(entry.keys)
+        self._list(name, entry)
+
+    def _list(self, name: str, entry: ShardEntry) -> None:
         self._names.append(name)
-        self._starts.append(start)
-        for place, key in enumerate(entry.keys, start):
-            self._rows.setdefault(key, place)
+        self._starts.append(self._end)
+        self.entries[name] = entry
+        self._end += len(entry.keys)
+        self._refused.add(Keys.of(entry.rejected))
         self.rejected |= entry.rejected
 
 

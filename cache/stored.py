@@ -1,10 +1,12 @@
 """Vectors that stay on disk: read when rows are asked for, and never kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .keys import Keys
 
 if TYPE_CHECKING:
     from .store import Store
@@ -31,9 +33,9 @@ class StoredVectors:
         Some keys have no row; so does indexing where shards have vanished since.
     """
 
-    def __init__(self, store: "Store", keys: Sequence[bytes], max_ram: int) -> None:
-        self.store, self.keys, self.max_ram = store, keys, max_ram
-        self.order: npt.NDArray[np.intp] = store.order(keys)
+    def __init__(self, store: "Store", keys: Iterable[bytes], max_ram: int) -> None:
+        self.store, self.keys, self.max_ram = store, Keys.of(keys), max_ram
+        self.order: npt.NDArray[np.intp] = store.order(self.keys)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -41,7 +43,7 @@ class StoredVectors:
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
         """Read the rows of positions, a mask or a slice, in the stored dtype."""
-        return self.store.rows(self._keys(rows))
+        return self.store.rows(self.keys[rows])
 
     def __repr__(self) -> str:
         """Say how much there is, and where."""
@@ -64,7 +66,4 @@ class StoredVectors:
 
     def take(self, rows: npt.NDArray[Any]) -> "StoredVectors":
         """Return some of the rows, still on disk."""
-        return StoredVectors(self.store, self._keys(rows), self.max_ram)
-
-    def _keys(self, rows: Any) -> list[bytes]:
-        return [self.keys[row] for row in np.arange(len(self))[rows]]
+        return StoredVectors(self.store, self.keys[rows], self.max_ram)

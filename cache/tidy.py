@@ -3,17 +3,19 @@
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import CacheError, DataError
 from .claims import owner_of
 from .durable import sync_folder
 from .embeddings import Embeddings
 from .format import UNIT_ROWS, existing_directory
-from .index import Index
+from .index import Index, ShardEntry
+from .keys import Keys, Table
 from .lock import alone
 from .process import Process
 from .recipe import JointRecipe, Recipe
@@ -101,18 +103,19 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
     if isinstance(embeddings.recipe, JointRecipe):
         raise DataError(f"The file has {embeddings.recipe.backbone} side by side, the cache keeps each alone.")
     store = Store(embeddings.recipe, directory)
-    first: dict[bytes, int] = {}
-    for number, key in enumerate(embeddings.keys):
-        if embeddings.vectors[first.setdefault(key, number)].tobytes() != embeddings.vectors[number].tobytes():
+    images = Table(embeddings.keys)
+    first = images.find(embeddings.keys)
+    for number in np.flatnonzero(first != np.arange(len(first))):
+        if embeddings.vectors[first[number]].tobytes() != embeddings.vectors[number].tobytes():
             raise DataError(
-                f"{embeddings.paths[number]} and {embeddings.paths[first[key]]} are the same image and have different "
-                "rows: the file is not an extraction."
+                f"{embeddings.paths[number]} and {embeddings.paths[first[number]]} are the same image and have "
+                "different rows: the file is not an extraction."
             )
-    missing = store.missing(first)
-    seconds = embeddings.seconds / max(len(first), 1)
+    missing = store.missing(embeddings.keys)
+    seconds = embeddings.seconds / max(len(embeddings.keys.first()), 1)
     for start in range(0, len(missing), UNIT_ROWS):
         keys = missing[start : start + UNIT_ROWS]
-        rows = embeddings.vectors[[first[key] for key in keys]].astype(store.recipe.dtype, copy=False)
+        rows = embeddings.vectors[images.find(keys)].astype(store.recipe.dtype, copy=False)
         store.append(Shard(keys, rows, {}, {"imported": embeddings.name, "seconds": f"{seconds * len(keys):.3f}"}))
     return len(missing)
 
@@ -136,12 +139,17 @@ def _garbage(directory: Path) -> Iterator[tuple[Path, str]]:
 
 def _redundant(store: Store) -> Iterator[tuple[Path, str]]:
     """Yield the shards all of whose rows and rejections are in others that stay; small ones go first."""
-    holders = Counter(key for entry in store.entries.values() for key in (*entry.keys, *entry.rejected))
+    table = Table(Keys.joined(map(_all_keys, store.entries.values())))
+    holders = np.bincount(table.find(table.keys), minlength=len(table.keys))
     for name, entry in sorted(store.entries.items(), key=lambda item: len(item[1].keys)):
-        keys = [*entry.keys, *entry.rejected]
-        if all(holders[key] > 1 for key in keys):
-            holders.subtract(keys)
+        keys = table.find(_all_keys(entry))
+        if (holders[keys] > 1).all():
+            np.subtract.at(holders, keys, 1)
             yield store.path(name), "a shard whose rows are all in others"
+
+
+def _all_keys(entry: ShardEntry) -> Keys:
+    return Keys.joined([entry.keys, Keys.of(entry.rejected)])
 
 
 def _abandoned(path: Path, owner: Process | None) -> bool:
@@ -174,8 +182,8 @@ def _compact(store: Store) -> Compacted:
     before = len(store.entries)
     small = {name: entry for name, entry in store.entries.items() if len(entry.keys) + len(entry.rejected) < UNIT_ROWS}
     kept = [entry for name, entry in store.entries.items() if name not in small]
-    held = {key for entry in kept for key in (*entry.keys, *entry.rejected)}
-    keys = sorted({key for entry in small.values() for key in (*entry.keys, *entry.rejected)} - held)
+    held = Keys.joined(map(_all_keys, kept))
+    keys = Keys.joined(map(_all_keys, small.values())).without(held).unique()
     units = [keys[start : start + UNIT_ROWS] for start in range(0, len(keys), UNIT_ROWS)]
     if len(units) < len(small):
         provenance = _provenance(decode(store.path(name).read_bytes()) for name in small)
@@ -186,10 +194,11 @@ def _compact(store: Store) -> Compacted:
     return Compacted(store.recipe, before, len(store.entries))
 
 
-def _merge(store: Store, unit: list[bytes], provenance: Mapping[str, str]) -> str:
+def _merge(store: Store, unit: Keys, provenance: Mapping[str, str]) -> str:
     """Commit one merged shard and return its file name."""
-    keys = [key for key in unit if key in store]
-    rejected = {key: store.rejected[key] for key in unit if key not in store}
+    there = store.places(unit) >= 0
+    keys = unit[there]
+    rejected = {key: store.rejected[key] for key in unit[~there]}
     seconds = {"seconds": f"{store.seconds(keys):.3f}"}
     return store.append(Shard(keys, store.rows(keys), rejected, {**provenance, **seconds})).name
 

@@ -56,9 +56,18 @@ class Eigenbasis:
             raise TypeError("the rows are streamed: ask for blocks")
         return self._source
 
+    @property
+    def coarse(self) -> bool:
+        """Whether eigenvectors are float32."""
+        return self.streamed or (not self.wide and self.dim > SMALL and self.inputs.dtype != np.float64)
+
     def prepare(self) -> None:
         """Compute now what would be computed when it is first asked for."""
-        _ = self.rows32, self.gram if self.wide else self.second, self.squares
+        _ = self.gram if self.wide else self.second, self.rows32, self.squares
+
+    def has(self, name: str) -> bool:
+        """Say whether something that is computed once has been computed."""
+        return name in vars(self)
 
     def blocks(self, rows: Positions) -> Iterator[Block]:
         """Yield some of the rows as they were given, in any order: positions, and ``(block, d)``."""
@@ -80,6 +89,16 @@ class Eigenbasis:
     def narrow(self) -> "Eigenbasis":
         """The same rows in no more dimensions than there are rows."""
         return Eigenbasis(self.rows) if self.wide else self
+
+    @cached_property
+    def centred(self) -> "Eigenbasis":
+        """The same rows less their mean, in an eigenbasis of their own.
+
+        What is fitted with a free intercept is the same on them, and float32 resolves more of their spectrum: the
+        mean's eigenvalue is often the largest by far.
+        """
+        inputs = self.inputs.astype(np.float64) if self.wide else self.inputs
+        return Eigenbasis(inputs - inputs.mean(axis=0, dtype=np.float64).astype(inputs.dtype))
 
     def moments(
         self, y: Positions, whole: ClassSums, rows: Positions, weights: Floats | None = None
@@ -128,7 +147,7 @@ class Eigenbasis:
     def second_without(self, absent: Positions) -> Floats:
         """Return the second moment of all but some of the rows, ``(d, d)``."""
         found = self._moment(absent)
-        return np.subtract(self.second, found, out=found)
+        return np.asarray(np.subtract(self.second, found, out=found))
 
     @cached_property
     def gram(self) -> Floats:
@@ -152,26 +171,24 @@ class Eigenbasis:
         """The rotated rows in float32, for a search that float64 will finish."""
         if self.wide:
             return self.rows.astype(np.float32)
-        return np.asarray(self.inputs.astype(np.float32, copy=False) @ self._eigen[1].astype(np.float32))
+        return np.asarray(self.inputs.astype(np.float32, copy=False) @ self.axes.astype(np.float32))
+
+    @property
+    def axes(self) -> npt.NDArray[Any]:
+        """Eigenvectors of the second moment, ``(d, r)``: rows times these are the rotated rows."""
+        if self.wide:
+            raise TypeError("fewer rows than dimensions are not turned through their second moment")
+        return self._eigen[1]
 
     @property
     def finest(self) -> npt.NDArray[Any]:
         """The rotated rows in the precision that is at hand: many float32 rows are not turned in float64."""
         return self.rows if self.wide or self.inputs.dtype == np.float64 else self.rows32
 
-    def gather(self, columns: Floats) -> Floats:
-        """Return the rotated rows' transpose times columns ``(n, k)``: ``(r, k)``."""
-        if self.wide:
-            return np.asarray(self.rows.T @ columns)
-        found = np.zeros((self.dim, columns.shape[1]))
-        for places, block in self.blocks(np.arange(len(self))):
-            found += block.T.astype(np.float64) @ columns[places]
-        return np.asarray(self._eigen[1].T.astype(np.float64) @ found)
-
     def products(self, dtype: npt.DTypeLike) -> Products:
         """Return what a solver asks of the rotated rows, worked on in float32 or float64."""
         if isinstance(self._source, Stream):
-            return Streamed(self._source, self._eigen[1], dtype)
+            return Streamed(self._source, self.axes, dtype)
         return InMemory(self.finest if np.dtype(dtype) == np.float64 else self.rows32, dtype)
 
     @cached_property
@@ -195,14 +212,14 @@ class Eigenbasis:
 
     def inner(self, one: Positions, other: Positions) -> Floats:
         """Return the inner products of some rows with others, ``(len(one), len(other))``."""
-        if self.wide or "gram" in vars(self):
+        if self.wide or self.has("gram"):
             return np.asarray(self.gram[np.ix_(one, other)])
         return np.asarray(self.inputs[one].astype(np.float64) @ self.inputs[other].T.astype(np.float64))
 
     @cached_property
     def squares(self) -> Floats:
         """Squared lengths ``(n,)``."""
-        if "gram" in vars(self):
+        if self.has("gram"):
             return self.gram.diagonal().copy()
         return np.asarray(np.square(self.inputs, dtype=np.float64).sum(axis=1))
 
@@ -215,6 +232,10 @@ class Eigenbasis:
         """
         if self.wide:
             return eigh(self.gram)
-        coarse = self.streamed or (self.dim > SMALL and self.inputs.dtype != np.float64)
-        values, vectors = eigh(self.second.astype(np.float32) if coarse else self.second)
+        if not self.coarse:
+            return eigh(self.second)
+        self._require_memory()
+        known = self.has("second")
+        every = self.blocks(np.arange(len(self)))
+        values, vectors = eigh(self.second.astype(np.float32) if known else second_moment(every, self.dim, np.float32))
         return values.astype(np.float64), vectors

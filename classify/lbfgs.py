@@ -3,7 +3,8 @@
 Limited-memory BFGS (Nocedal 1980) in the eigenbasis of the rows, where the Hessian of every problem is close to
 ``curvature * share * diag(values) + 1 / C``: its inverse, bordered by the intercept, is the starting matrix of each
 step, so that tens of steps do what takes hundreds without. The line search looks for the root of the slope, which a
-convex function has exactly one of; along a line the logits are known, so that it costs no product over the rows.
+convex function has exactly one of; along a line the logits are known, so that it costs no product over the rows. It
+begins where the last one ended: mostly that is near enough, and rows that are streamed are then read once per step.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from .eigenbasis import Floats
 from .losses import Loss
-from .products import Products
+from .products import Products, Some
 from .splits import Positions
 
 Array = npt.NDArray[Any]
@@ -22,6 +23,7 @@ Array = npt.NDArray[Any]
 MEMORY = 8  # pairs of steps and gradient changes
 SLOPE = 0.3  # of the slope at the start of a line may remain at its end
 TRIES = 12  # points looked at on a line
+ALL = slice(None)
 DROP = 0.1  # of the problems must be done before the others are copied together
 
 
@@ -91,8 +93,8 @@ def minimise(problems: Problems, *, tol: float, max_iter: int) -> Solution:
 class _Line:
     """Where each problem's slope has all but vanished: between a place where it falls and one where it rises."""
 
-    def __init__(self, slope: Array) -> None:
-        self.place = np.ones_like(slope)
+    def __init__(self, slope: Array, place: Array) -> None:
+        self.place = place.copy()
         self._low, self._falling = np.zeros_like(slope), slope.copy()
         self._high, self._rising = np.full_like(slope, np.inf), np.full_like(slope, np.inf)
 
@@ -126,12 +128,13 @@ class _Descent:
         self._select()
         cold = problems.start is None  # then the logits are zeros, too
         self.logits = np.zeros((*shape, problems.rows.shape[0]), dtype) if cold else self._project(self.planes)
+        self._reach = np.ones(count, dtype)  # how far the last step went
         self._residual, self._curvature = self._look(self.logits.copy(), np.arange(count))
-        self._gradient = self._newton = self._slope_of_all()
+        self._gradient = self._newton = self._slope_of(self._residual) + self._penalty(self.planes)
 
     def keep(self, left: npt.NDArray[np.bool_]) -> None:
         """Go on with these problems only."""
-        for name in ("active", "planes", "logits", "_residual", "_curvature", "_gradient", "_newton"):
+        for name in ("active", "planes", "logits", "_reach", "_residual", "_curvature", "_gradient", "_newton"):
             setattr(self, name, getattr(self, name)[left])
         self._past = [(change[left], rise[left], scale[left]) for change, rise, scale in self._past]
         self._select()
@@ -148,13 +151,19 @@ class _Descent:
         lost = slope >= 0  # rounding has eaten the curvature: start afresh from the approximate Newton step
         direction[lost] = -self._newton[lost]
         slope[lost] = _dot(self._gradient[lost], direction[lost])
-        moved = self._project(direction)
-        place = self._search(direction, moved, slope)
+        moved, ahead = self._sweep(direction)
+        reached = self._search(direction, moved, slope)
+        place = self._reach
         direction *= place[:, None, None]
         moved *= place[:, None, None]
         self.planes += direction
         self.logits += moved
-        before, self._gradient = self._gradient, self._slope_of_all()
+        before = self._gradient
+        if ahead is None:
+            ahead = self._slope_of(self._residual)
+        elif not reached.all():
+            ahead[~reached] = self._slope_of(self._residual[~reached])
+        self._gradient = ahead + self._penalty(self.planes)
         rise = self._gradient - before
         along = _dot(direction, rise)
         fit = along > np.finfo(along.dtype).eps * np.sqrt(_dot(direction, direction) * _dot(rise, rise))
@@ -176,23 +185,45 @@ class _Descent:
         found += flat[:, -1:]
         return np.asarray(found.reshape(*planes.shape[:2], -1))
 
-    def _look(self, logits: Array, places: Positions) -> tuple[Array, Array]:
-        """Return weighted residuals and mean curvatures of some of the active problems; the logits are used up."""
-        residual, curvature = self.problems.loss.residual(logits, self.active[places])
-        mask = self._mask[places]
+    def _sweep(self, direction: Array) -> tuple[Array, Array | None]:
+        """Return how logits change along directions, and what :meth:`_slope_of` would for residuals as far as before.
+
+        Those residuals and curvatures are kept. The slope is None where rows are at hand.
+        """
+        flat, shape = direction.reshape(-1, direction.shape[2]), direction.shape[:2]
+        self._residual, self._curvature = np.empty_like(self.logits), np.zeros_like(self._curvature)
+        every = np.arange(len(direction))
+
+        def look(rows: Some, part: Array) -> Array:
+            moved = (part + flat[:, -1:]).reshape(*shape, -1)
+            logits = self.logits[:, :, rows] + self._reach[:, None, None] * moved
+            self._residual[:, :, rows], curvature = self._look(logits, every, rows)
+            self._curvature += curvature
+            return self._residual[:, :, rows].reshape(len(flat), -1)
+
+        moved, gathered = self.problems.rows.sweep(flat[:, :-1], look)
+        moved += flat[:, -1:]
+        return moved.reshape(*shape, -1), None if gathered is None else self._bordered(gathered, self._residual)
+
+    def _look(self, logits: Array, places: Positions, rows: Some = ALL) -> tuple[Array, Array]:
+        """Return weighted residuals of some of the active problems, and of the curvature's mean what some rows add.
+
+        The logits are used up.
+        """
+        residual, curvature = self.problems.loss.residual(logits, self.active[places], rows)
+        mask = self._mask[places][:, rows]
         residual *= mask[:, None, :]
         mean = np.einsum("gn,gn->g", curvature, mask) / self.total[places]
         return residual, mean.astype(logits.dtype)
 
-    def _slope_of_all(self) -> Array:
-        """Return the gradient ``(g, outputs, r + 1)`` by one product."""
-        shape = self._residual.shape
-        flat = self._residual.reshape(-1, shape[2])
-        found = np.empty((len(flat), self.planes.shape[2]), flat.dtype)
-        found[:, :-1] = self.problems.rows.gather(flat)
-        found[:, -1] = flat.sum(axis=1)
-        gradient = found.reshape(*shape[:2], -1)
-        return gradient + self._penalty(self.planes)
+    def _slope_of(self, residual: Array) -> Array:
+        """Return the losses' gradient ``(g, outputs, r + 1)`` by one product."""
+        return self._bordered(self.problems.rows.gather(residual.reshape(-1, residual.shape[2])), residual)
+
+    @staticmethod
+    def _bordered(gathered: Array, residual: Array) -> Array:
+        """Return products of rows and residuals as a gradient: the intercept's part is the residuals' sum."""
+        return np.concatenate([gathered.reshape(*residual.shape[:2], -1), residual.sum(axis=2, keepdims=True)], axis=2)
 
     def _penalty(self, planes: Array) -> Array:
         """Return the gradient of the penalty."""
@@ -236,27 +267,29 @@ class _Descent:
             found += (weight - scale * _dot(rise, found))[:, None, None] * change
         return -found
 
-    def _search(self, direction: Array, moved: Array, slope: Array) -> Array:
-        """Return how far to go along the directions ``(g,)``, and keep the residuals found there."""
+    def _search(self, direction: Array, moved: Array, slope: Array) -> npt.NDArray[np.bool_]:
+        """Find how far to go along the directions, and keep the residuals there; return where that is as far as before.
+
+        The residuals of the place where the last search ended are at hand.
+        """
         penalty = self._penalty(direction)
         fixed, growing = _dot(penalty, self.planes), _dot(penalty, direction)
-        line, these, found = _Line(slope), np.arange(len(slope)), slope
-        for attempt in range(TRIES):
-            if attempt:
-                line.move(these, found)
-            whole, place = len(these) == len(slope), line.place[these]
-            ahead, base = (moved, self.logits) if whole else (moved[these], self.logits[these])
-            residual, curvature = self._look(base + place[:, None, None] * ahead, these)
-            if whole:
-                self._residual, self._curvature = residual, curvature
-            else:
-                self._residual[these], self._curvature[these] = residual, curvature
+        line, these = _Line(slope, self._reach), np.arange(len(slope))
+        found = _dot(self._residual, moved) + fixed + self._reach * growing
+        reached = np.abs(found) <= SLOPE * np.abs(slope)
+        these, found = these[~reached], found[~reached]
+        for _ in range(TRIES):
+            if not len(these):
+                break
+            line.move(these, found)
+            ahead, place = moved[these], line.place[these]
+            residual, self._curvature[these] = self._look(self.logits[these] + place[:, None, None] * ahead, these)
+            self._residual[these] = residual
             found = _dot(residual, ahead) + fixed[these] + place * growing[these]
             steep = np.abs(found) > SLOPE * np.abs(slope[these])
             these, found = these[steep], found[steep]
-            if not len(these):
-                break
-        return line.place
+        self._reach = line.place
+        return np.asarray(reached)
 
 
 def _dot(one: Array, other: Array) -> Array:

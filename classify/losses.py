@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .products import Some
 from .splits import Positions
 
 Array = npt.NDArray[Any]
@@ -19,11 +20,11 @@ class Loss(Protocol):
 
     outputs: int
 
-    def residual(self, logits: Array, problems: Positions) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
         """Return the derivative by the logits, which it may overwrite, and each problem's mean second derivative.
 
-        ``problems`` says which ones these are. Rows are not yet weighted; the second derivative, ``(problems, n)``,
-        is that of a typical output.
+        ``problems`` and ``rows`` say which ones these are. Rows are not yet weighted; the second derivative,
+        ``(problems, n)``, is that of a typical output.
         """
 
 
@@ -31,16 +32,16 @@ class Multinomial:
     """Softmax cross-entropy over ``classes`` outputs; ``y`` are codes ``(n,)``."""
 
     def __init__(self, y: Positions, classes: int) -> None:
-        self.outputs, self.y, self._rows = classes, y, np.arange(len(y))
+        self.outputs, self.y = classes, y
 
-    def residual(self, logits: Array, problems: Positions) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
         """See :class:`Loss`."""
         logits -= logits.max(axis=1, keepdims=True)
         np.maximum(logits, -SURE, out=logits)
         probability = np.exp(logits, out=logits)
         probability /= probability.sum(axis=1, keepdims=True)
         curvature = (1 - np.einsum("gkn,gkn->gn", probability, probability)) / (self.outputs - 1)
-        probability[:, self.y, self._rows] -= 1
+        probability[:, self.y[rows], np.arange(probability.shape[2])] -= 1
         return probability, curvature
 
 
@@ -52,13 +53,13 @@ class Binary:
     def __init__(self, y: Positions) -> None:
         self.y = y
 
-    def residual(self, logits: Array, problems: Positions) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
         """See :class:`Loss`."""
         from scipy.special import expit
 
         probability = expit(np.clip(logits, -SURE, SURE, out=logits), out=logits)
         curvature = (probability * (1 - probability))[:, 0]
-        probability -= self.y.astype(probability.dtype)
+        probability -= self.y[rows].astype(probability.dtype)
         return probability, curvature
 
 
@@ -78,9 +79,9 @@ class SquaredHinge:
     def __init__(self, signs: Array, which: Positions) -> None:
         self.signs, self.which = signs, which
 
-    def residual(self, logits: Array, problems: Positions) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
         """See :class:`Loss`."""
-        signs = self.signs[self.which[problems]][:, None, :]
+        signs = self.signs[:, rows][self.which[problems]][:, None, :]
         logits *= signs
         short = np.maximum(np.subtract(1, logits, out=logits), 0, out=logits)
         curvature = 2 * (short > 0)[:, 0]

@@ -33,7 +33,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'",
     }
-    return str(_environment().get_template(template).render({**own, **values}))
+    return str(environment().get_template(template).render({**own, **values}))
 
 
 def write(path: Path, text: str) -> Path:
@@ -61,7 +61,14 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Return what finds and fills the templates of this room.
+
+    Raises
+    ------
+    MissingExtra
+        Jinja2 is not installed.
+    """
     try:
         import jinja2
         from markupsafe import Markup
@@ -71,7 +78,7 @@ def _environment() -> Any:
     def visible(item: Any) -> Any:
         return shown(item) if isinstance(item, str) and not isinstance(item, Markup) else item
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -80,7 +87,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     # Only for what this package wrote itself: its style, its script, its plots.
-    environment.filters["ours"] = Markup
-    environment.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
-    environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
-    return environment
+    made.filters["ours"] = Markup
+    made.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
+    made.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
+    return made

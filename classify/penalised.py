@@ -17,7 +17,7 @@ from .scores import from_margins
 from .splits import Positions
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
-TOGETHER = 2**23  # numbers in one array of the solver: more problems than that are solved in turns
+TOGETHER = 2**22  # numbers in one array of the solver: more problems than that are solved in turns
 
 
 class Penalised(Planes):
@@ -68,28 +68,35 @@ class Penalised(Planes):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Solve all points in all folds together; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        """Solve all points in all folds; see :meth:`fc7.classify.bank.Banked.out_of_fold`.
+
+        Together, as far as there is room, the strongest penalties first: those that come later start from what their
+        fold has found by then.
+        """
         classes = int(y.max()) + 1
         found = OutOfFold.empty(points, folds, classes)
-        problems = [(place, fold) for place in range(len(points)) for fold in folds]
-        C = np.array([points[place].get("C", self.C) for place, _ in problems])
-        weights = np.zeros((len(problems), len(basis)))
-        for weight, (place, fold) in zip(weights, problems, strict=True):
-            kind = points[place].get("class_weight", self.class_weight)
-            weight[fold.fitted] = compute_sample_weight(kind, y[fold.fitted])
+        strongest = sorted(range(len(points)), key=lambda place: points[place].get("C", self.C))
+        problems = [(place, number) for place in strongest for number in range(len(folds))]
         rows = basis.products(np.float32)
         room = max(TOGETHER // (classes * max(rows.shape)), 1)
-        for first in range(0, len(C), room):
-            some = slice(first, first + room)
-            solution = self._solve(rows, basis, y, weights[some], C[some], SEARCH)
-            outputs = solution.planes.shape[1]
+        planes: dict[int, npt.NDArray[Any]] = {}
+        for first in range(0, len(problems), room):
+            some = problems[first : first + room]
+            C = np.array([points[place].get("C", self.C) for place, _ in some])
+            weights = np.zeros((len(some), len(basis)))
+            for weight, (place, number) in zip(weights, some, strict=True):
+                kind, fitted = points[place].get("class_weight", self.class_weight), folds[number].fitted
+                weight[fitted] = compute_sample_weight(kind, y[fitted])
+            start = np.stack([planes[number] for _, number in some]) if len(planes) == len(folds) else None
+            solution = self._solve(rows, basis, y, weights, C, SEARCH, start)
             flat = solution.planes.reshape(-1, rows.shape[1] + 1)
-            margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(-1, outputs, len(basis))
-            answers = zip(problems[some], margins, solution.converged, strict=True)
-            for (place, fold), margin, converged in answers:
-                found.scores[place, fold.held] = from_margins(margin[:, fold.held].T)
+            margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(len(some), -1, len(basis))
+            answers = zip(some, solution.planes, margins, solution.converged, strict=True)
+            for (place, number), planes[number], margin, converged in answers:
+                held = folds[number].held
+                found.scores[place, held] = from_margins(margin[:, held].T)
                 found.converged[place] &= converged
-            tell(first + len(solution.planes))
+            tell(first + len(some))
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:

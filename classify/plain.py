@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from ..extract.cells import guarded
+
 # Direction overrides and isolates reorder what stands beside them; real right-to-left letters need none.
 _REORDER = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # An absolute path inside other words: after the start, a space, a quote or "file:", but not the // of a URL.
 _FOLDERS = re.compile(r"""(?:(?<=^)|(?<=[\s"'(=,:]))(?:[A-Za-z]:[\\/]|/(?!/)|\\\\|~/)(?:[^\\/\s"'<>|:]+[\\/])*""")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def shown(text: str) -> str:
@@ -81,8 +81,7 @@ def csv_lines(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _cell(item: Any) -> Any:
     """Return a csv cell; text that a spreadsheet would take for a formula gets an apostrophe, numbers stay numbers."""
-    text = shown(item) if isinstance(item, str) else item
-    return f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
+    return guarded(shown(item)) if isinstance(item, str) else item
 
 
 def _hides(letter: str) -> bool:

@@ -16,8 +16,9 @@ from ..cache.store import Store
 from ..errors import DataError
 from ..extract.backbones import Backbone
 from ..extract.embed import fill
+from ..extract.images import Image, Images
 from ..extract.in_memory import Picture, embed
-from ..extract.manifest import Image, Manifest, refusal
+from ..extract.manifest import Manifest, refusal
 from ..extract.progress import Progress, silent
 from ..extract.terminal import plain
 from .bundle import Bundle
@@ -150,7 +151,7 @@ def _cached(
 ) -> Vectors:
     """Yield places of files, and their embeddings in every view; put into `found` why some have none."""
     reasons = {path: reason for path in files.values() if (reason := refusal(path))}
-    manifest = Manifest(Path(), tuple(Image(path, "") for path in files.values() if path not in reasons), ())
+    manifest = Manifest(Path(), Images(Image(path, "") for path in files.values() if path not in reasons), ())
     done = fill(manifest, backbones, cache=cache, workers=workers, progress=progress) if manifest.images else []
     reasons |= {reject.path: reject.reason for one in done for reject in one.rejects}
     found |= {place: replace(found[place], rejected=reasons[path]) for place, path in files.items() if path in reasons}

@@ -1,6 +1,6 @@
 """What a solver of linear heads asks of the rows: their products with planes and with residuals, nothing else."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +9,8 @@ import numpy.typing as npt
 from .splits import Positions
 
 Array = npt.NDArray[Any]
+Some = Positions | slice  # of the rows
+Look = Callable[[Some, Array], Array]  # from some rows' products with planes to their residuals, (k, rows) both
 
 
 class Products(Protocol):
@@ -30,6 +32,12 @@ class Products(Protocol):
     def gather(self, residuals: Array) -> Array:
         """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
 
+    def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
+        """Return what ``project`` returns and what ``gather`` would return for the residuals that `look` finds in it.
+
+        In one pass where rows must be fetched. Where they need not, the latter is None: nothing would be saved.
+        """
+
 
 class InMemory:
     """Rows at hand, worked on in ``dtype``; what is not of that type is turned into it block by block."""
@@ -44,19 +52,29 @@ class InMemory:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
             return np.asarray(planes @ self.rows.T)
-        return np.concatenate([planes @ block.T for block in self._blocks()], axis=1)
+        return np.concatenate([planes @ block.T for _, block in self._blocks()], axis=1)
 
     def gather(self, residuals: Array) -> Array:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
             return np.asarray(residuals @ self.rows)
-        parts = np.split(residuals, range(self.BLOCK, len(self.rows), self.BLOCK), axis=1)
-        return np.asarray(sum(part @ block for part, block in zip(parts, self._blocks(), strict=True)))
+        found = np.zeros((len(residuals), self.shape[1]), self.dtype)
+        for places, block in self._blocks():
+            found += residuals[:, places] @ block
+        return found
 
-    def _blocks(self) -> Iterable[Array]:
-        return (
-            self.rows[first : first + self.BLOCK].astype(self.dtype) for first in range(0, len(self.rows), self.BLOCK)
-        )
+    def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
+        """See :class:`Products`."""
+        if self.rows.dtype == self.dtype:
+            moved = self.project(planes)
+            look(slice(None), moved)
+            return moved, None
+        return _sweep(planes, self._blocks(), len(self.rows), look)
+
+    def _blocks(self) -> Iterable[tuple[slice, Array]]:
+        for first in range(0, len(self.rows), self.BLOCK):
+            places = slice(first, first + self.BLOCK)
+            yield places, self.rows[places].astype(self.dtype)
 
 
 class Streamed:
@@ -79,16 +97,35 @@ class Streamed:
         """See :class:`Products`."""
         turned = planes @ self.axes.T.astype(self.dtype)
         found = np.empty((len(planes), len(self.rows)), self.dtype)
-        for places, block in self.rows.blocks(np.arange(len(self.rows))):
-            found[:, places] = turned @ block.T.astype(self.dtype)
+        for places, block in self._blocks():
+            found[:, places] = turned @ block.T
         return found
 
     def gather(self, residuals: Array) -> Array:
         """See :class:`Products`."""
         found = np.zeros((len(residuals), len(self.axes)), self.dtype)
-        for places, block in self.rows.blocks(np.arange(len(self.rows))):
-            found += residuals[:, places] @ block.astype(self.dtype)
+        for places, block in self._blocks():
+            found += residuals[:, places] @ block
         return np.asarray(found @ self.axes.astype(self.dtype))
+
+    def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
+        """See :class:`Products`."""
+        turned = planes @ self.axes.T.astype(self.dtype)
+        moved, gathered = _sweep(turned, self._blocks(), len(self.rows), look)
+        return moved, gathered @ self.axes.astype(self.dtype)
+
+    def _blocks(self) -> Iterable[tuple[Positions, Array]]:
+        every = self.rows.blocks(np.arange(len(self.rows)))
+        return ((places, block.astype(self.dtype, copy=False)) for places, block in every)
+
+
+def _sweep(planes: Array, blocks: Iterable[tuple[Some, Array]], n: int, look: Look) -> tuple[Array, Array]:
+    moved, gathered = np.empty((len(planes), n), planes.dtype), np.zeros_like(planes)
+    for places, block in blocks:
+        part = planes @ block.T
+        moved[:, places] = part
+        gathered += look(places, part) @ block
+    return moved, gathered
 
 
 class Blocks(Protocol):

@@ -1,6 +1,7 @@
 """Ridge classification: least squares on targets of -1 and 1, all penalties and folds from one eigendecomposition."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,10 @@ from .cholesky import solve
 from .eigenbasis import BLOCK, Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
-from .sums import ClassSums, take_out
+from .sums import Block, ClassSums, take_out
+
+PASSES = 10  # of iterative refinement, each of which should gain some digits
+REFINED = 1e-10  # of the right side of the normal equations may be missing
 
 
 class Ridge(Planes):
@@ -59,29 +63,33 @@ class Ridge(Planes):
     def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[Point]) -> OutOfFold:
         """Score every row by the fit of all others, in closed form; many rows in float32.
 
-        There is no such form for class weights.
+        A free intercept is as good as centred rows ``Z``: what is left of a target without its row is what is left of
+        it, divided by ``1 - 1 / n - z' (Z'Z + alpha I)^-1 z`` (Allen 1974). There is no such form for class weights.
         """
         if any(kind is not None for kind, _ in by_class_weight(points, self.class_weight)):
             raise ValueError("class weights have no closed form: take out_of_fold, or class_weight=None.")
-        targets = _targets(y)
-        found = OutOfFold.empty(points, [Fold(np.arange(0), np.arange(len(basis)))], int(y.max()) + 1)
+        n, rows, targets = len(basis), basis.centred.finest, _targets(y)
+        found = OutOfFold.empty(points, [Fold(np.arange(0), np.arange(n))], int(y.max()) + 1)
         alphas = np.array([_positive(point.get("alpha", self.alpha)) for point in points])
-        shrink = 1 / (basis.values[:, None] + alphas)
-        columns = np.column_stack([np.ones(len(basis)), targets])
-        inside, rows = basis.gather(columns), basis.finest
+        level = targets.mean(axis=0)
+        inside = rows.T @ (targets - level).astype(rows.dtype)
+        shrink = 1 / (basis.centred.values[:, None] + alphas).astype(rows.dtype)
         weights = (inside[:, None] * shrink[:, :, None]).reshape(len(inside), -1)
-        explained = np.asarray(rows @ weights.astype(rows.dtype), np.float64).reshape(len(basis), len(alphas), -1)
-        parts = range(0, len(basis), BLOCK)
-        leverage = np.vstack([np.square(rows[part : part + BLOCK]) @ shrink.astype(rows.dtype) for part in parts])
-        for place in range(len(alphas)):
-            ones, left_over = np.split(columns - explained[:, place], [1], axis=1)
-            left_over = left_over - ones * (ones.T @ targets / ones.sum())
-            diagonal = 1 - leverage[:, [place]] - ones**2 / ones.sum()
-            found.scores[place] = from_margins(targets - left_over / diagonal)
+        for part in (slice(first, first + BLOCK) for first in range(0, n, BLOCK)):
+            fitted = (rows[part] @ weights).reshape(-1, len(alphas), targets.shape[1]).astype(np.float64)
+            leverage = np.square(rows[part]) @ shrink + 1 / n
+            left_over = (targets[part] - level)[:, None] - fitted
+            margins = targets[part][:, None] - left_over / (1 - leverage)[:, :, None]
+            found.scores[:, part] = [from_margins(one) for one in margins.swapaxes(0, 1)]
         return found
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         weights = class_weights(self.class_weight, self.classes_[y])
+        if weights is None and basis.coarse and basis.has("centred") and not basis.has("second"):
+            refined = _refined(basis, _targets(y), _positive(self.alpha))
+            if refined is not None:
+                self.coef_, self.intercept_ = refined
+                return
         if weights is not None or not basis.wide:
             narrow = basis.narrow
             sums = narrow.class_sums(y)
@@ -159,6 +167,34 @@ def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iter
         coefficients = solve(centred, right)
         del centred  # before the next one is made
         yield coefficients, level - mean @ coefficients
+
+
+def _refined(basis: Eigenbasis, targets: Floats, alpha: float) -> tuple[Floats, Floats] | None:
+    """Return coefficients ``(outputs, d)`` and intercepts by iterative refinement, if that comes to an end.
+
+    Float32 eigenvectors solve roughly, float64 products with the rows say what is missing, and that is solved for
+    (Higham 2002, chapter 12): some passes over the rows instead of their moment in float64.
+    """
+    rough, level, mean = basis.centred, targets.mean(axis=0), basis.inputs.mean(axis=0, dtype=np.float64)
+
+    def blocks() -> Iterator[Block]:
+        return ((places, block.astype(np.float64) - mean) for places, block in basis.blocks(np.arange(len(basis))))
+
+    pull = (1 / (rough.values + alpha)).astype(np.float32)[:, None]
+    found = np.zeros((basis.dim, targets.shape[1]))
+    missing = right = _sum(block.T @ (targets[places] - level) for places, block in blocks())
+    for _ in range(PASSES):
+        found += rough.axes @ (pull * (rough.axes.T @ missing.astype(np.float32)))
+        explained = _sum(block.T @ (block @ found) for _, block in blocks())
+        missing = right - explained - alpha * found
+        if np.abs(missing).max() <= REFINED * np.abs(right).max():
+            return np.ascontiguousarray(found.T), level - mean @ found
+    return None
+
+
+def _sum(parts: Iterable[Floats]) -> Floats:
+    """Return the sum of arrays of one shape."""
+    return functools.reduce(np.add, parts)
 
 
 def _targets(y: Positions) -> Floats:

@@ -106,7 +106,7 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    groups = _groups(images, rows)
+    groups = together(images, rows)
     y = images.y[rows]
     counts = Counter(str(label) for label in images.labels[rows])
     folds = min(folds, *counts.values(), len(set(groups)))
@@ -129,7 +129,7 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
     return found
 
 
-def _groups(images: Rows, rows: Positions) -> Positions:
+def together(images: Rows, rows: Positions) -> Positions:
     """Return a group number per row: rows are together if they share a key or a named group, directly or by others."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import get_blas_funcs
 
 from .splits import Positions
 
@@ -79,14 +79,15 @@ def take_out(moment: Floats, rows: Floats, weights: Floats) -> Floats:
     return moment
 
 
-def second_moment(blocks: Iterable[Block], dim: int) -> Floats:
-    """Return the sum of outer products of rows with themselves, ``(d, d)``.
+def second_moment(blocks: Iterable[Block], dim: int, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    """Return the sum of outer products of rows with themselves, ``(d, d)``, summed up in ``dtype``.
 
     BLAS adds each block's to one triangle, in place: there is never a second matrix of that size.
     """
-    found = np.zeros((dim, dim), order="F")
+    found = np.zeros((dim, dim), dtype, order="F")
+    rank_update = get_blas_funcs("syrk", dtype=found.dtype)
     for _, rows in blocks:
-        found = dsyrk(1.0, rows.astype(np.float64).T, beta=1.0, c=found, lower=1, overwrite_c=1)
+        found = rank_update(1.0, rows.astype(dtype, copy=False).T, beta=1.0, c=found, lower=1, overwrite_c=1)
     for first in range(0, dim, PART):
         part = found[first : first + PART, : first + PART]
         corner = part[:, first:]

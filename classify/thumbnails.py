@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -55,17 +56,39 @@ def write_thumbnails(
     return len(lacking) - len(failed) if lacking else 0
 
 
+def smaller(source: Path, key: str, edge: int, *, scaled: bool = False) -> bytes:
+    """Return an image as an upright JPEG of at most `edge` pixels: decoded and encoded again, nothing but its pixels.
+
+    Parameters
+    ----------
+    key
+        The first hex digits of the sha256 that the file must have.
+    scaled
+        Let the JPEG library decode fewer pixels, which is faster.
+
+    Raises
+    ------
+    ImageRejected
+        It is no acceptable image, or no longer the one of its key.
+    OSError
+        It cannot be read.
+    """
+    data = read_image_bytes(source)
+    if not hashlib.sha256(data).hexdigest().startswith(key):
+        raise ImageRejected("no longer the image that was embedded")
+    image = decode(data, edge if scaled else None)
+    image.thumbnail((edge, edge))
+    image.info.clear()  # Pillow would write the comment and the colour profile again
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
+
+
 def _write(key: str, source: Path, target: Path) -> str:
     """Write one thumbnail whole or not at all; return why not, or nothing."""
     own = target.with_suffix(f".{os.getpid()}")
     try:
-        data = read_image_bytes(source)
-        if not hashlib.sha256(data).hexdigest().startswith(key):
-            return "no longer the image that was embedded"
-        image = decode(data)
-        image.thumbnail((EDGE, EDGE))
-        image.info.clear()  # Pillow would write the comment and the colour profile again
-        image.save(own, "JPEG", quality=85, optimize=True)
+        own.write_bytes(smaller(source, key, EDGE))
         own.replace(target)
     except (OSError, ValueError, ImageRejected) as error:
         with contextlib.suppress(OSError):

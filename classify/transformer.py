@@ -12,7 +12,8 @@ from ..cache.store import Store
 from ..errors import DataError
 from ..extract.backbones import load_backbone
 from ..extract.embed import fill
-from ..extract.manifest import Image, Manifest, refusal
+from ..extract.images import Image, Images
+from ..extract.manifest import Manifest, refusal
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):
@@ -77,7 +78,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         _require_none(refused, len(paths))
         settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
         backbone = load_backbone(self.backbone, **settings)
-        manifest = Manifest(Path(), tuple(Image(path, "") for path in paths), ())
+        manifest = Manifest(Path(), Images(Image(path, "") for path in paths), ())
         done = fill(manifest, [backbone], cache=self.cache, workers=self.workers)[0]
         _require_none({reject.path: reject.reason for reject in done.rejects}, len(paths))
         store = Store(done.recipe, self.cache)

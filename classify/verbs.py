@@ -1,4 +1,4 @@
-"""The verbs of this room, from fit to audit and demo. Each returns an answer; cli.py prints it."""
+"""The verbs of this room, from fit to report and demo. Each returns an answer; cli.py prints it."""
 
 import argparse
 import logging
@@ -7,19 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cache.embeddings import Embeddings
-from ..errors import LeakageError, UsageError
+from ..errors import UsageError
 from ..extract import options
-from ..extract.embed import fill, hashed, read
 from ..extract.manifest import read_manifest
 from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
 from ..extract.terminal import Answer, plain, table
 from ..extract.verbs import describe
 from ..extract.weights import whereabouts
-from .audit import audit, check_options
-from .audit_page import write_audit
-from .audit_tables import audit_csv, audit_text, leak_line
 from .bundle import Bundle
 from .bundle_verbs import MAX_ERROR, share
 from .compare import compare
@@ -28,18 +23,16 @@ from .doubt import NONE as NO_DOUBT
 from .fit import fit
 from .heads import HEADS, find_head, find_heads
 from .imports import sources
-from .joint import join
-from .page import sizes, write
+from .inputs import embeddings, images_folder
+from .page import sizes
 from .predict import predictions_csv
 from .report import publish
 from .runs import Run
-from .splits import protocol
 from .stats import compare_pairs
 from .tables import COLUMNS, comparison, line
 from .verdict import choose, findings
 
 if TYPE_CHECKING:
-    from ..extract.ray_engine import RayEngine
     from .training import Training
 
 logger = logging.getLogger(__name__)
@@ -51,11 +44,7 @@ _CONCATENATE = "put the embeddings of all backbones and layers side by side, as 
 _MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
 _N_JOBS = "processes that fit; -1: one per core, with --engine ray of the cluster (default: 1)"
 _PATIENCE = "stop after N epochs without progress on a part of train (default: train all)"
-_THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
-_NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
-_JUDGE = "what judges the labels, out-of-fold: a head of fc7 fit (default: logreg)"
 _BALANCED = "each class counts as much as the others, in heads that know weights (default: each image does)"
-_TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
 _PREPARATION = (
     "unit: each row before a head has unit length; scale: all are on one scale, which a plain last layer can take in, "
     "see fc7 export (default: unit)"
@@ -85,7 +74,7 @@ def run_fit(arguments: Arguments, progress: Progress) -> Answer:
     if head.layer and arguments.max_error is not None:
         raise UsageError(NO_DOUBT)
     with options.engine(arguments) as engine:
-        rows = _embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
+        rows = embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
         settings = _protocol(arguments)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     bundle = Bundle.of(fitted, arguments.max_error)
@@ -144,10 +133,10 @@ def run_compare(arguments: Arguments, progress: Progress) -> Answer:
     added = sources(arguments.add)
     with options.engine(arguments) as engine:
         runs = compare(
-            _embeddings(arguments, progress, engine),
+            embeddings(arguments, progress, engine),
             arguments.heads,
             folder=arguments.output,
-            images=_images(arguments.data),
+            images=images_folder(arguments.data),
             add=added,
             learning_curve=not arguments.no_learning_curve,
             engine=engine,
@@ -181,42 +170,6 @@ def run_report(arguments: Arguments, progress: Progress) -> Answer:
     said = findings(runs)
     payload = {"runs": len(runs), "verdict": said, "written": _written(written)}
     return Answer(payload, "\n".join(map(plain, [said[0], *sizes(written)])))
-
-
-def add_audit(parser: argparse.ArgumentParser) -> None:
-    """Add the options of audit."""
-    options.add_data(parser, options.FOLDER_OR_FILE)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page with the pictures")
-    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one row per finding")
-    parser.add_argument("--top", type=whole_number, default=20, metavar="N", help=_TOP)
-    parser.add_argument("--head", choices=tuple(HEADS), metavar="NAME", help=_JUDGE)
-    parser.add_argument("--threshold", type=float, metavar="X", help=_THRESHOLD)
-    parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
-    parser.add_argument("--folds", type=int, metavar="N", help="folds to judge labels in (default: 5)")
-    options.add_seed(parser)
-    options.add_backbone(parser)
-    options.add_engine(parser)
-    parser.set_defaults(max_ram=None, concatenate=False)  # every image is compared with all others, in memory
-
-
-def run_audit(arguments: Arguments, progress: Progress) -> Answer:
-    """Look for what is wrong with a data set."""
-    settings = given(arguments, "head", "threshold", "neighbours", "folds")
-    check_options(**settings)
-    with options.engine(arguments) as engine:
-        rows = _embeddings(arguments, progress, engine, only=True, sound=False)[0]
-    found = audit(rows, random_state=arguments.random_state, progress=progress, **settings)
-    images = _images(arguments.data)
-    written = []
-    if arguments.output:
-        written.append(write_audit(found, arguments.output, images, top=arguments.top, progress=progress))
-    if arguments.csv:
-        written.append(write(arguments.csv, audit_csv(found)))
-    if found.leaks:
-        logger.error("fc7: %s", plain(leak_line(found.leaks, allowed=arguments.allow_leakage)))
-    code = LeakageError.exit_code if found.leaks and not arguments.allow_leakage else 0
-    said = [audit_text(found, arguments.top), "\n".join(map(plain, sizes(written)))]
-    return Answer(found.to_dict() | {"written": _written(written)}, "\n\n".join(filter(None, said)), code)
 
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
@@ -307,44 +260,6 @@ def _arms(text: str) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(f"{min(unknown)!r} is not one of head, classifier, all")
     return arms
-
-
-def _embeddings(
-    arguments: Arguments, progress: Progress, engine: "RayEngine | None", *, only: bool = False, sound: bool = True
-) -> list[Embeddings]:
-    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
-
-    What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
-    """
-    if arguments.data.suffix == ".h5" and arguments.data.is_file():
-        options.refuse_backbone(arguments)
-        if arguments.max_ram is not None:
-            raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
-        return [Embeddings.from_h5(arguments.data)]
-    manifest = read_manifest(arguments.data)
-    if sound:
-        settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
-        protocol(hashed(manifest, cache=arguments.cache), **settings)
-    found = options.backbones(arguments, progress)
-    if only:
-        options.only(found)
-    done = fill(manifest, found, engine=engine, progress=progress, **given(arguments, "cache", "workers"))
-    for reject in done[0].rejects:
-        logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
-    settings = given(arguments, "cache", "max_ram")
-    tables = [
-        read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings)
-        for backbone in found
-        for recipe in backbone.recipes
-    ]
-    return [join(tables)] if arguments.concatenate else tables
-
-
-def _images(data: Path) -> Path | None:
-    """Return the folder that the paths of a data set are relative to; an exported file has no images."""
-    if data.suffix == ".h5" and data.is_file():
-        return None
-    return data if data.is_dir() else data.parent
 
 
 def _finetuned(

@@ -1,14 +1,18 @@
 """Accounting: every file counted once, every second assigned to a stage."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..cache.recipe import Recipe
-from ..cache.store import Store
 from .manifest import Manifest, Reject
+
+if TYPE_CHECKING:
+    from ..cache.keys import Keys
+    from ..cache.store import Store
+    from .plan import Hashed
 
 WORK = ("decode", "forward", "commit")  # of several threads, summed
 STAGES = ("total", "hash", "load", *WORK, "wait")
@@ -109,28 +113,36 @@ class Clock:
 
 def account(
     manifest: Manifest,
-    hashes: Sequence[bytes | OSError],
-    store: Store,
-    lacked: frozenset[bytes],
+    hashed: "Hashed",
+    store: "Store",
+    lacked: "Keys",
     unreadable: Mapping[bytes, str],
     clock: Clock,
 ) -> Extraction:
-    """Count every file once: ok, duplicate or rejected."""
-    rejects = list(manifest.rejects)
-    first: set[bytes] = set()
-    duplicate = 0
-    for image, key in zip(manifest.images, hashes, strict=True):
-        if isinstance(key, OSError):
-            rejects.append(Reject(image.path, f"not readable: {key.strerror}"))
-        elif key not in store:
-            reason = store.rejected.get(key) or unreadable.get(key) or "its shard was lost while running"
-            rejects.append(Reject(image.path, reason))
-        elif key in first:
-            duplicate += 1
-        else:
-            first.add(key)
-    computed = len(first & lacked)
-    seen = len(manifest) + len(manifest.rejects)
+    """Count every file once: ok, duplicate or rejected.
+
+    Parameters
+    ----------
+    lacked
+        What the store did not have before, each key once.
+    unreadable
+        Images whose files could not be read when their turn came, with the reason.
+    """
+    there = store.places(hashed.images) >= 0
+    ok, computed = int(there.sum()), int((store.places(lacked) >= 0).sum())
+    reasons = dict(hashed.unreadable)
+    for row in hashed.rows_of(hashed.images[~there]):
+        key = hashed.keys[row]
+        reasons[row] = store.rejected.get(key) or unreadable.get(key) or "its shard was lost while running"
+    rejects = [Reject(manifest.images.paths[row], reasons[row]) for row in sorted(reasons)]
     return Extraction(
-        store.recipe, seen, len(first), duplicate, len(rejects), computed, len(first) - computed, rejects, clock.seconds
+        store.recipe,
+        seen=len(manifest) + len(manifest.rejects),
+        ok=ok,
+        duplicate=len(manifest) - ok - len(rejects),
+        rejected=len(manifest.rejects) + len(rejects),
+        computed=computed,
+        reused=ok - computed,
+        rejects=[*manifest.rejects, *rejects],
+        seconds=clock.seconds,
     )

@@ -68,8 +68,9 @@ class Unit:
         with np.errstate(over="ignore"):
             stored = matrix.astype(store.recipe.dtype)
         finite = np.isfinite(stored).all(axis=1)
+        lacking = set(store.missing(batch.keys))
         for row, key in enumerate(batch.keys):
-            if key in store or key in store.rejected or key in batch.unreadable:
+            if key not in lacking or key in batch.unreadable:
                 continue
             if key in batch.rejected:
                 self.rejected[number][key] = batch.rejected[key]

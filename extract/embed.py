@@ -4,27 +4,24 @@ What computes the missing ones is in :mod:`fc7.extract.pipeline`, which is impor
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cache.format import KEY_BYTES, open_directory
+from ..cache.format import open_directory
 from ..cache.index import Index
 from ..cache.recipe import Recipe
-from ..cache.relatives import explain
-from ..cache.store import Store
 from ..errors import DataError
 from .accounting import Clock, Extraction, account
 from .backbones import Backbone
 from .manifest import Manifest
 from .progress import Progress, silent
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+if TYPE_CHECKING:  # numpy comes with the first key, not with the first word of help
     from ..cache.embeddings import Embeddings, Rows
+    from ..cache.keys import Keys
+    from ..cache.store import Store
     from .ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
@@ -100,15 +97,15 @@ def read(
     CacheError
         Some images have neither a row nor a recorded rejection.
     """
-    import numpy as np
-
     from ..cache.embeddings import Embeddings, Rows
+    from ..cache.keys import Keys, Table
+    from ..cache.store import Store
     from ..cache.stored import StoredVectors
 
     stores = [Store(replace(recipe, view=view), cache) for view in range(1 + views)]
-    rejected = set().union(*(store.rejected for store in stores))
     rows = hashed(manifest, cache=cache)
-    rows = rows[np.array([key not in rejected for key in rows.keys], dtype=bool)]
+    for store in stores:
+        rows = rows[Table(Keys.of(store.rejected)).find(rows.keys) < 0]
     keys = rows.keys
     stays = max_ram is not None and _in_memory(len(keys) * len(stores), recipe) > max_ram
     vectors = [StoredVectors(store, keys, max_ram or 0) if stays else store.rows(keys) for store in stores]
@@ -135,18 +132,20 @@ def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":
     import numpy as np
 
     from ..cache.embeddings import Rows
+    from .plan import hash_files
 
-    hashes = Index(open_directory(cache)).sha256(manifest.files)
-    kept = [(image, key) for image, key in zip(manifest.images, hashes, strict=True) if isinstance(key, bytes)]
-    return Rows(
-        labels=_column(image.label for image, _ in kept),
-        paths=_column(image.path for image, _ in kept),
-        split=_column(image.split for image, _ in kept),
-        group=_column(image.group for image, _ in kept),
-        sha256=np.frombuffer(b"".join(key for _, key in kept), np.uint8).reshape(len(kept), KEY_BYTES),
+    found = hash_files(manifest, Index(open_directory(cache)))
+    images = manifest.images
+    rows = Rows(
+        labels=np.array(list(images.labels), np.str_),
+        paths=np.array(list(images.paths), np.str_),
+        split=np.array(list(images.splits), np.str_),
+        group=np.array(list(images.groups), np.str_),
+        sha256=found.keys.matrix,
         classes=manifest.classes,
         name=manifest.name,
     )
+    return rows[found.readable] if found.unreadable else rows
 
 
 def fill(
@@ -176,6 +175,10 @@ def fill(
     list of Extraction
         One per recipe, in the order of backbones, views and layers. Raises what :func:`extract` raises.
     """
+    from ..cache.keys import Keys
+    from ..cache.store import Store
+    from .plan import Files, hash_files
+
     clock = Clock()
     stores = [
         Store(recipe, cache)
@@ -183,41 +186,36 @@ def fill(
         for view in range(1 + backbone.views)
         for recipe in backbone.recipes_of(view)
     ]
-    paths = manifest.files
     with clock("hash"):
-        hashes = stores[0].index.sha256(paths, rehash=rehash)
-    files = {key: path for key, path in zip(hashes, paths, strict=True) if isinstance(key, bytes)}
-    before = [store.missing(files) for store in stores]
+        hashed = hash_files(manifest, stores[0].index, rehash=rehash, progress=progress)
+    before = [store.missing(hashed.images) for store in stores]
     unreadable: dict[bytes, str] = {}
-    missing = sorted(set().union(*before))
+    missing = Keys.joined(before).unique() if len(before) > 1 else before[0]
     if missing:
         _point_out_relatives(stores, before)
-    if missing and engine is not None:
-        unreadable = engine.run(
-            backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
-        )
-    elif missing:
-        from .pipeline import Pipeline
+        files = Files(manifest, hashed)
+        if engine is not None:
+            unreadable = engine.run(
+                backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
+            )
+        else:
+            from .pipeline import Pipeline
 
-        pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
-        unreadable = pipeline.run(missing, unit_rows or min(backbone.unit_rows for backbone in backbones))
+            pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
+            unreadable = pipeline.run(missing, unit_rows or min(backbone.unit_rows for backbone in backbones))
     clock.stop()
     return [
-        account(manifest, hashes, store, frozenset(lacked), unreadable, clock)
+        account(manifest, hashed, store, lacked, unreadable, clock)
         for store, lacked in zip(stores, before, strict=True)
     ]
 
 
-def _point_out_relatives(stores: Sequence[Store], missing: Sequence[Sequence[bytes]]) -> None:
+def _point_out_relatives(stores: Sequence["Store"], missing: Sequence["Keys"]) -> None:
     """Where nothing is cached under a recipe but the same images are under one like it, say how the two differ."""
+    from ..cache.relatives import explain
+
     for store, lacked in zip(stores, missing, strict=True):
         if lacked and not len(store):
             said = explain(store.directory, store.recipe, lacked)
             if said:
                 logger.info("fc7: %d images to compute. %s", len(lacked), said.strip())
-
-
-def _column(values: Iterable[str]) -> "npt.NDArray[np.str_]":
-    import numpy as np
-
-    return np.array(list(values), dtype=np.str_)

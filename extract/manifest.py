@@ -1,7 +1,8 @@
 """The manifest: which files are the images of a data set, with label and split, and which were rejected and why.
 
 A data set may have a million files and a repeated extract does little else than list them. So names are plain strings
-and nothing is asked of the system that the listing of a folder has already told.
+until they are packed, a csv is read line by line, and nothing is asked of the system that the listing of a folder has
+already told.
 """
 
 import csv
@@ -9,12 +10,15 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ..errors import DataError
+from .cells import unguarded
+from .images import Image, Images
+from .part import Part
 
 SPLITS = ("train", "val", "test")
 
@@ -29,15 +33,6 @@ _LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "eval"
 
 # What the system says where there is nothing of a name, and can be nothing.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
-
-
-class Image(NamedTuple):
-    """One row of a manifest. ``path`` is relative to the manifest's root; ``split`` and ``group`` may be empty."""
-
-    path: str
-    label: str
-    split: str = ""
-    group: str = ""
 
 
 class Reject(NamedTuple):
@@ -56,7 +51,7 @@ class Manifest:
     root
         Folder that the paths are relative to.
     images
-        In a fixed order.
+        In a fixed order; packed, whatever they are given as.
     classes
         Sorted class names of ``train`` (of everything where there is no split).
     rejects
@@ -66,10 +61,13 @@ class Manifest:
     """
 
     root: Path
-    images: tuple[Image, ...]
+    images: Images
     classes: tuple[str, ...]
     rejects: tuple[Reject, ...] = ()
     name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", Images.of(self.images))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -77,7 +75,7 @@ class Manifest:
 
     def __repr__(self) -> str:
         """Return the counts in one line."""
-        splits = Counter(image.split for image in self.images if image.split)
+        splits = Counter(split for split in self.images.splits if split)
         parts = [f"{len(self)} images", f"{len(self.classes)} classes"]
         parts += [f"{split} {count}" for split, count in splits.items()]
         parts += [f"{len(self.rejects)} rejected"] if self.rejects else []
@@ -86,11 +84,28 @@ class Manifest:
     @property
     def files(self) -> list[str]:
         """Return where each image is."""
+        return list(self.each_file())
+
+    def each_file(self) -> Iterator[str]:
+        """Yield where each image is."""
         above = _above(self.root)
-        return [image.path if image.path.startswith(os.sep) else above + image.path for image in self.images]
+        return (path if path.startswith(os.sep) else above + path for path in self.images.paths)
+
+    def part(self, part: Part) -> Self:
+        """Return the files of one part, images and rejects; it may have none. Classes stay those of all."""
+        return replace(
+            self,
+            images=self.images.where([part.has(path) for path in self.images.paths]),
+            rejects=tuple(reject for reject in self.rejects if part.has(reject.path)),
+        )
+
+    def file(self, row: int) -> str:
+        """Return where one image is."""
+        path: str = self.images.paths[row]
+        return path if path.startswith(os.sep) else _above(self.root) + path
 
 
-def read_manifest(data: Path | str) -> Manifest:
+def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
     """Find or read the images of a data set.
 
     Everything found in a class folder and below it is an image or a reject with a reason, except what is hidden: files
@@ -101,7 +116,10 @@ def read_manifest(data: Path | str) -> Manifest:
     ----------
     data
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a csv with the columns
-        ``path,label[,split][,group]`` whose paths are relative to the csv.
+        ``path,label[,split][,group][,bad]`` whose paths are relative to the csv. An apostrophe before ``=``, ``+``,
+        ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell.
+    with_bad
+        Keep the rows of a csv whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
 
     Raises
     ------
@@ -115,14 +133,16 @@ def read_manifest(data: Path | str) -> Manifest:
         images, rejects = _read_folder(data)
         root = data
     elif stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
-        images, rejects = _read_csv(data)
+        images, rejects = _read_csv(data, with_bad=with_bad)
         root = data.parent
     elif data.suffix.lower() in ARCHIVES:
         raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
     else:
-        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group]).")
+        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
     name = data.resolve().name  # of "." too
-    return Manifest(root, tuple(images), _classes(data, images, rejects), tuple(rejects), name)
+    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
+    classes = set(_classes(data, sound, rejects)) | {image.label for image in images if image.bad}
+    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name)
 
 
 def _mode(data: Path) -> int:
@@ -141,24 +161,25 @@ def _above(root: Path) -> str:
     return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
 
 
-def _classes(data: Path, images: list[Image], rejects: list[Reject]) -> tuple[str, ...]:
+def _classes(data: Path, images: Images, rejects: list[Reject]) -> tuple[str, ...]:
     if not images:
         found = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
         raise DataError(f"No images in {data}{found}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
-    splits = Counter(image.split for image in images)
+    splits = Counter(images.splits)
     fitted = "train" if any(splits.keys() - {""}) else ""
     if not splits[fitted]:
         raise DataError(f"{data} has no images in train, only {dict(splits)}. A head is fitted on train.")
-    counts = Counter(image.label for image in images if image.split == fitted)
+    pairs = Counter(zip(images.labels, images.splits, strict=True))
+    counts = {label: count for (label, split), count in pairs.items() if split == fitted}
     if len(counts) < 2:
-        raise DataError(f"{data} has one class only, {dict(counts)}. A classifier needs two or more.")
-    strangers = sorted({image.label for image in images} - counts.keys())
+        raise DataError(f"{data} has one class only, {counts}. A classifier needs two or more.")
+    strangers = sorted({label for label, _ in pairs} - counts.keys())
     if strangers:
         raise DataError(f"{data}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}.")
     return tuple(sorted(counts))
 
 
-def _read_folder(root: Path) -> tuple[list[Image], list[Reject]]:
+def _read_folder(root: Path) -> tuple[Images, list[Reject]]:
     folders = _folders_in(root)
     splits = [split for split in SPLITS if split in folders]
     alike = [name for name in folders if name.lower() in _LIKE_SPLITS]
@@ -168,17 +189,12 @@ def _read_folder(root: Path) -> tuple[list[Image], list[Reject]]:
             f"{root} has folders that look like splits, {', '.join(strays)}. Splits are called train, val and test: "
             "rename them, or say what is a class with a csv (path,label,split)."
         )
-    images: list[Image] = []
+    images = Images()
     rejects: list[Reject] = []
     for split in splits or [""]:
         for label in _folders_in(root / split):
-            before = len(images)
-            for path, reason in _Walk(root).below(f"{split}/{label}" if split else label):
-                if reason:
-                    rejects.append(Reject(path, reason))
-                else:
-                    images.append(Image(path, label, split))
-            if len(images) == before:
+            found = images.extend(_images_below(root, f"{split}/{label}" if split else label, rejects), label, split)
+            if not found:
                 raise DataError(
                     f"The class folder {root / split / label} has no images. Remove it or put images in it: an empty "
                     "class would shift the order of the others."
@@ -186,17 +202,44 @@ def _read_folder(root: Path) -> tuple[list[Image], list[Reject]]:
     return images, rejects
 
 
+def _images_below(root: Path, folder: str, rejects: list[Reject]) -> Iterator[str]:
+    """Yield the paths of the images of a class; what is none goes to the rejects."""
+    for path, reason in _Walk(root).below(folder):
+        if reason:
+            rejects.append(Reject(path, reason))
+        else:
+            yield path
+
+
 def _folders_in(folder: Path) -> list[str]:
     try:
-        return [entry.name for entry in _listed(os.fspath(folder)) if _is_folder(entry)]
+        names, others = _listed(os.fspath(folder))
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be listed: {error.strerror}.") from error
+    return [name for name in names if name in others and _is_folder(others[name])]
 
 
-def _listed(folder: str) -> list[os.DirEntry[str]]:
-    """Return what is in a folder and not hidden, in a fixed order."""
+_Listing = tuple[list[str], dict[str, "os.DirEntry[str]"]]
+
+
+def _listed(folder: str) -> _Listing:
+    """Return the names in a folder that are not hidden, sorted, and more about those that are no ordinary files."""
+    names: list[str] = []
+    others: dict[str, os.DirEntry[str]] = {}
     with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.name[0] != ".":
+                names.append(entry.name)
+                if not _is_ordinary(entry):
+                    others[entry.name] = entry
+    return sorted(names), others
+
+
+def _is_ordinary(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -226,33 +269,38 @@ class _Walk:
             The class folder itself cannot be listed.
         """
         link = os.path.islink(self.root / folder)  # noqa: PTH114 - False for any error
-        entries, reason = self._enter(folder, link=link)
+        (names, others), reason = self._enter(folder, link=link)
         if reason:
             raise DataError(f"The class folder {self.root / folder} cannot be used: {reason}.")
-        inside = [(folder, iter(entries))]  # a list and no recursion: folders can be nested deeper than Python's stack
+        # A list and no recursion: folders can be nested deeper than Python's stack.
+        inside = [(folder, iter(names), others)]
         while inside:
-            path, rest = inside[-1]
-            for entry in rest:
-                found = f"{path}/{entry.name}"
+            path, rest, others = inside[-1]
+            for name in rest:
+                found = f"{path}/{name}"
+                entry = others.get(name)
+                if entry is None:
+                    yield found, _refusal_by_name(name)
+                    continue
                 if not _is_folder(entry):
                     yield found, _refusal_of(entry)
                     continue
-                entries, reason = self._enter(found, link=entry.is_symlink())
+                (names, more), reason = self._enter(found, link=entry.is_symlink())
                 if reason:
                     yield found, reason
                 else:
-                    inside.append((found, iter(entries)))
+                    inside.append((found, iter(names), more))
                     break
             else:
                 inside.pop()
 
-    def _enter(self, folder: str, *, link: bool) -> tuple[list[os.DirEntry[str]], str]:
+    def _enter(self, folder: str, *, link: bool) -> tuple[_Listing, str]:
         """Return what is in a folder, or why it is not entered. Only a link can lead back, so nothing else is asked."""
         try:
             reason = self._leads_back(folder) if link else ""
-            return ([], reason) if reason else (_listed(self.above + folder), "")
+            return (([], {}), reason) if reason else (_listed(self.above + folder), "")
         except OSError as error:
-            return [], f"not readable: {error.strerror}"
+            return ([], {}), f"not readable: {error.strerror}"
 
     def _leads_back(self, link: str) -> str:
         target = _identity(self.above + link)
@@ -307,15 +355,20 @@ def _refusal_by_mode(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _read_csv(path: Path) -> tuple[list[Image], list[Reject]]:
-    columns, rows = _read_rows(path)
+def _read_csv(path: Path, *, with_bad: bool) -> tuple[Images, list[Reject]]:
+    rows = _read_rows(path)
+    _, columns = next(rows)
     if not {"path", "label"} <= set(columns):
-        raise DataError(f"{path} has the columns {columns}; needed: path,label, optional: split,group.")
+        raise DataError(f"{path} has the columns {columns}; needed: path,label, optional: split,group,bad.")
     above = _above(path.parent)
-    images: list[Image] = []
+    images = Images()
     rejects: list[Reject] = []
     absent: list[str] = []
-    for line, image in _images_of(columns, rows):
+    for line, image in images_of(path, columns, rows):
+        if image.bad:
+            if with_bad:
+                images.append(image)
+            continue
         if not image.path or not image.label:
             raise DataError(f"{path}, line {line}: path or label is empty.")
         if "split" in columns and image.split not in SPLITS:
@@ -328,28 +381,48 @@ def _read_csv(path: Path) -> tuple[list[Image], list[Reject]]:
             rejects.append(Reject(image.path, reason))
             absent += [image.path] if _is_absent(file) else []
     if absent:
-        raise DataError(f"{len(absent)} of {len(rows)} files named in {path} do not exist, the first is {absent[0]}.")
+        named = len(images) + len(rejects)
+        raise DataError(f"{len(absent)} of {named} files named in {path} do not exist, the first is {absent[0]}.")
     return images, rejects
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the names of the columns, and each row that is not empty with its line."""
+    rows = _read_rows(path)
+    _, columns = next(rows)
+    return columns, list(rows)
+
+
+def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the names of the columns, then each row that is not empty, with its line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
-            columns = next(reader, [])
-            return columns, [(reader.line_num, row) for row in reader if row]
+            yield 1, next(reader, [])
+            for row in reader:
+                if row:
+                    yield reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _images_of(columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> Iterator[tuple[int, Image]]:
+def images_of(path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, Image]]:
+    """Yield the images that rows of a csv name, each with its line.
+
+    Raises
+    ------
+    DataError
+        ``bad`` is neither ``yes`` nor ``no`` nor empty.
+    """
     where = {name: place for place, name in enumerate(columns)}
     places = [where.get(name, len(columns)) for name in Image._fields]
     padding = [""] * (len(columns) + 1)
     for line, row in rows:
         cells = row[: len(columns)] + padding if len(row) != len(columns) else [*row, ""]
-        yield line, Image(*[cells[place].strip() for place in places])
+        image, label, split, group, bad = (unguarded(cells[place].strip()) for place in places)
+        if bad not in ("", "yes", "no"):
+            raise DataError(f"{path}, line {line}: bad is {bad!r}, not yes, no or empty.")
+        yield line, Image(image, label, split, group, bad == "yes")
 
 
 def _is_absent(path: str) -> bool:

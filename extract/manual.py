@@ -28,6 +28,17 @@ ENVIRONMENT = {
     "TORCH_HOME": "torchvision's weights are in hub/checkpoints below it; default: torch below $XDG_CACHE_HOME, else "
     "~/.cache/torch",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",
+    "RANK": "--shard auto: which of WORLD_SIZE processes this is, from 0, as torchrun says it",
+    "WORLD_SIZE": "--shard auto: how many RANK counts",
+    "SLURM_ARRAY_TASK_ID": "--shard auto: which task of a Slurm array this is",
+    "SLURM_ARRAY_TASK_MIN": "the first task of the array",
+    "SLURM_ARRAY_TASK_MAX": "the last one",
+    "SLURM_ARRAY_TASK_COUNT": "how many they are",
+    "SLURM_ARRAY_TASK_STEP": "how far they are apart",
+    "SLURM_PROCID": "--shard auto: which process of a Slurm step this is, from 0, unless RANK says it",
+    "SLURM_STEP_NUM_TASKS": "how many processes the step has",
+    "SLURM_NTASKS": "how many tasks the job has; if several and this is in no step, --shard auto refuses",
+    "SLURM_STEP_ID": "whether this is in a step, which srun starts",
     "HDF5_PLUGIN_PRELOAD": "fc7 sets it to ::, so that HDF5 loads no plug-in from the disk; a value of yours stays",
     "RAY_AUTH_MODE": "token: processes on Ray know each other by one; fc7 sets it for a cluster of its own, and warns "
     "of one of others without it",
@@ -45,9 +56,9 @@ PAGES = {
 Run frozen backbones once over images, keep the embeddings in a cache, fit heads on them in seconds, and compare
 what came out on the same images.
 
-DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group]. Data goes
-to stdout, progress and log to stderr. `fc7 VERB --help` and `fc7 help VERB` have the options and examples of a
-verb.
+DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]. Data
+goes to stdout, progress and log to stderr. `fc7 VERB --help` and `fc7 help VERB` have the options and examples of
+a verb.
 """,
         """
 # the whole way on 1,797 small pictures, without network
@@ -70,6 +81,10 @@ Compute the embeddings that the cache lacks: each image once per backbone, layer
 is called and wherever it lies. Run again, it computes new images only; interrupted or killed, it goes on from
 there. Every file is counted as ok, duplicate or rejected, with the reason.
 
+Many processes that share a cache divide the work by --shard. A part follows from the paths alone, so the order and
+the number of the files do not matter; without --shard, a last run says whether anything is missing. A part without
+files is no error.
+
 Exits 1 if not one image could be embedded, and 3 under --strict if one could not.
 """,
         """
@@ -82,6 +97,9 @@ fc7 extract my_pictures --backbone vgg16 --backbone resnet50
 
 # without network: SqueezeNet's weights come with the extra fc7[demo]
 fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
+
+# the third of eight processes; under Slurm: srun fc7 ... --shard auto
+fc7 extract my_pictures --backbone vgg16 --shard 3/8
 
 # on a Ray cluster that is there already (extra fc7[ray])
 fc7 extract my_pictures --backbone vgg16 --engine ray --address auto
@@ -211,6 +229,25 @@ fc7 audit my_pictures --backbone vgg16
 
 # with pictures in one page, and all findings as a table
 fc7 audit my_pictures --backbone vgg16 -o audit.html --csv audit.csv
+""",
+    ),
+    "fc7 review": Page(
+        """
+Serve a page, on this machine only, with the images whose labels all other images doubt, and the least certain ones.
+A click gives an image another label, confirms the one that it has, or marks it as bad; the judgement of all others
+follows at once. Decisions go to a csv that every verb takes as DATA; the images stay as they are. Every decision can
+be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
+
+It prints the address, with a token in it, on stderr; Ctrl-C is the way to end it and exits 0, with what was decided
+on stdout (--json: as one object).
+""",
+        """
+# decisions go to my_pictures-labels.csv; then fit on what was decided
+fc7 review my_pictures --backbone vgg16
+fc7 fit my_pictures-labels.csv --backbone vgg16 -o my.fc7
+
+# to another file, at a port that a tunnel knows
+fc7 review my_pictures --backbone vgg16 -o labels.csv --port 8077
 """,
     ),
     "fc7 backbones": Page(

@@ -11,11 +11,17 @@ from .architectures import KNOWN, names
 from .embed import fill
 from .manifest import read_manifest
 from .options import Arguments, given
+from .part import AUTO, Part
 from .progress import Progress
 from .terminal import Answer, plain, table
 from .weights import whereabouts
 
 logger = logging.getLogger(__name__)
+
+_SHARD = (
+    "only part I of N, from 1 to N, by the path in DATA; auto: from SLURM_ARRAY_TASK_ID, SLURM_PROCID, or RANK and "
+    "WORLD_SIZE (default: all)"
+)
 
 REJECTED = 3  # exit code of --strict where images were rejected
 
@@ -26,24 +32,35 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     options.add_backbone(parser)
     options.add_engine(parser)
     parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
+    parser.add_argument("--shard", metavar="I/N", help=_SHARD)
     parser.add_argument("--rehash", action="store_true", help="read every file again, even those that look unchanged")
 
 
 def run_extract(arguments: Arguments, progress: Progress) -> Answer:
     """Compute the embeddings that the cache lacks."""
+    part = _part(arguments.shard)
     with options.engine(arguments) as engine:
         manifest = read_manifest(arguments.data)
+        if part:
+            manifest = manifest.part(part)
         found = options.backbones(arguments, progress)
         settings = given(arguments, "cache", "workers", "rehash")
         done = fill(manifest, found, engine=engine, progress=progress, **settings)
-    parts = [one.to_dict() for one in done]
+    answers = [one.to_dict() | ({"shard": str(part)} if part else {}) for one in done]
     code = REJECTED if arguments.strict and any(one.rejected for one in done) else 0
-    if not all(one.ok for one in done):
+    if any(one.seen and not one.ok for one in done):
         logger.error(
             "fc7: no image of %s could be embedded; the reasons are in the answer.", plain(str(arguments.data))
         )
         code = 1
-    return Answer(parts[0] if len(parts) == 1 else {"backbones": parts}, describe(done), code)
+    text = "\n".join([*([f"part {part.number} of {part.of}, counting its own files:"] if part else []), describe(done)])
+    return Answer(answers[0] if len(answers) == 1 else {"backbones": answers}, text, code)
+
+
+def _part(shard: str | None) -> Part | None:
+    if shard is None:
+        return None
+    return Part.of_environment() if shard == AUTO else Part.parse(shard)
 
 
 def describe(done: Sequence[Extraction]) -> str:

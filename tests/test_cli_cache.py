@@ -151,7 +151,7 @@ from fc7.cli import main
 
 words = ["extract", sys.argv[1], "--backbone", "squeezenet1_1", "--weights", sys.argv[2]]
 assert main(words) == 0
-print("LOADED", *[name for name in ("torch", "numpy", "h5py", "PIL", "rich", "ssl") if name in sys.modules])
+print("LOADED", *[name for name in ("torch", "h5py", "PIL", "rich", "ssl") if name in sys.modules])
 """
 
 

@@ -11,6 +11,7 @@ from fakes import noisy
 
 import fc7
 from fc7 import cli, errors
+from fc7.classify.review_server import Server
 from fc7.extract.manual import ENVIRONMENT, EXIT_CODES, PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,6 +192,7 @@ def walk(desk, fc7, monkeypatch):
     digits = sklearn.datasets.load_digits()
     digits.images, digits.target = digits.images[:100], digits.target[:100]
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: digits)
+    monkeypatch.setattr(Server, "run", lambda self: self._socket.close() or self.review.decide(0))  # and Ctrl-C
     monkeypatch.setenv("FC7_CACHE", str(desk / "cache"))
     monkeypatch.chdir(desk)
 
@@ -227,6 +229,8 @@ def test_the_examples_run(walk, desk, command):
         "onnx": ("fc7 export",),
         "ray": ("fc7 extract",),
         "shtab": ("fc7 completion",),
+        "starlette": ("fc7 review",),
+        "uvicorn": ("fc7 review",),
     }.items():
         if command in needed:
             pytest.importorskip(package)

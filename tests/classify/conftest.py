@@ -1,13 +1,19 @@
 """Made-up run records whose numbers can be checked by eye."""
 
 import hashlib
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
+import chromium
 import numpy as np
 import pytest
+from fakes import noisy
 
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.metrics import measure
 from fc7.classify.runs import Run
+from fc7.extract.manifest import Image, Manifest
 
 
 def made_up(
@@ -224,3 +230,56 @@ def one_thread():
     with threadpool_limits(1):
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = chromium.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+# A review that is served, of pictures that are there.
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Return what serves a review in a thread: the server, the review, and the csv. Pictures are blue and red noise."""
+    from fc7.classify.labels import Labels
+    from fc7.classify.review import Review
+    from fc7.classify.review_server import Server
+
+    running = []
+
+    def start(counts=(14, 14), flipped=(3, 20), names=None, classes=None, top=60):
+        folder = tmp_path_factory.mktemp("review")
+        rows = table(counts, val=min(counts) // 4, spread=0.7, seed=3)
+        names = names or rows.paths.tolist()
+        codes = rows.y
+        colours = [(30, 60, 200) if code == 0 else (200, 60 + 20 * code, 30) for code in codes]
+        codes[list(flipped)] = (codes[list(flipped)] + 1) % len(counts)
+        for place, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            noisy(folder / "pictures" / name, colour, place)
+        keys = [hashlib.sha256((folder / "pictures" / name).read_bytes()).digest() for name in names]
+        rows = replace(
+            rows,
+            paths=np.array(names),
+            labels=np.array(classes or rows.classes)[codes],
+            classes=classes or rows.classes,
+            sha256=np.array([list(key) for key in keys], np.uint8),
+            name="pictures",
+        )
+        columns = zip(names, rows.labels.tolist(), rows.split.tolist(), strict=True)
+        manifest = Manifest(folder / "pictures", tuple(Image(*row) for row in columns), rows.classes, (), "pictures")
+        review = Review(rows, Labels(manifest, folder / "labels.csv"))
+        server = Server(review, folder / "pictures", top=top)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        running.append((server, thread))
+        return SimpleNamespace(server=server, review=review, file=folder / "labels.csv", folder=folder / "pictures")
+
+    yield start
+    for server, thread in running:
+        server.stop()
+        thread.join(timeout=20)
+        assert not thread.is_alive()

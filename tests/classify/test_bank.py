@@ -16,7 +16,7 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fc7.classify import fit, penalised
+from fc7.classify import eigenbasis, fit, penalised
 from fc7.classify.bank import Fold
 from fc7.classify.centroid import Centroid
 from fc7.classify.eigenbasis import Eigenbasis
@@ -184,6 +184,35 @@ def test_leaving_one_out_in_closed_form_is_leaving_one_out(shape, classes):
             assert out[[row]] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("alpha", [1e-2, 1.0])
+def test_many_rows_are_left_out_in_float32_and_fitted_by_refinement_to_float64(classes, alpha, monkeypatch):
+    monkeypatch.setattr(eigenbasis, "SMALL", 10)
+    X, y = data((300, 40), classes, 3)
+    X = (X + 5).astype(np.float32)
+    basis, exact = Eigenbasis(X), Eigenbasis(X.astype(np.float64))
+    assert (basis.coarse, exact.coarse) == (True, False)
+    found, expected = (Ridge().leave_one_out(one, y, [{"alpha": alpha}]).scores for one in (basis, exact))
+    assert found == pytest.approx(expected, abs=1e-4)
+    fitted = Ridge(alpha).fit_prepared(basis, y)
+    assert not basis.has("second"), "refined, not solved from float64 moments"
+    other = RidgeClassifier(alpha=alpha).fit(X.astype(np.float64), y)
+    wide = X.astype(np.float64)
+    assert scores(fitted, wide) == pytest.approx(scores(other, wide), abs=1e-7)
+
+
+def test_what_refinement_cannot_solve_is_solved_from_moments(monkeypatch):
+    """Two columns that differ in their last bits only, and next to no penalty."""
+    monkeypatch.setattr(eigenbasis, "SMALL", 10)
+    X, y = data((300, 40), 2, 3)
+    X = np.hstack([1000 * X, 1000 * X * (1 + 1e-7)]).astype(np.float32)
+    basis = Eigenbasis(X)
+    Ridge().leave_one_out(basis, y, [{"alpha": 1e-7}])
+    fitted = Ridge(1e-7).fit_prepared(basis, y)
+    assert basis.has("second")
+    assert np.isfinite(fitted.coef_).all()
+
+
 @pytest.mark.parametrize("name", ["logreg", "linear-svm"])
 def test_problems_that_are_solved_in_turns_are_solved_the_same(name, monkeypatch):
     X, y = data((40, 60), 3, 0)
@@ -191,7 +220,7 @@ def test_problems_that_are_solved_in_turns_are_solved_the_same(name, monkeypatch
     together = HEADS[name].build(0).out_of_fold(Eigenbasis(X), y, folds, points)
     monkeypatch.setattr(penalised, "TOGETHER", 1)
     in_turns = HEADS[name].build(0).out_of_fold(Eigenbasis(X), y, folds, points, told.append)
-    assert in_turns.scores == pytest.approx(together.scores, abs=2e-3)
+    assert in_turns.scores == pytest.approx(together.scores, abs=4e-3)
     assert told == list(range(1, 10))
 
 

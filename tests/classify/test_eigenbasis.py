@@ -57,6 +57,18 @@ def test_coefficients_come_back_to_all_dimensions(shape):
     assert across @ outside.T == pytest.approx(np.zeros((9, 2)), abs=1e-6 * shape[1])
 
 
+def test_thousands_of_small_directions_are_all_kept():
+    """In float32, beside a mean whose eigenvalue is hundreds of times theirs; they hold most of the distances."""
+    X = np.maximum(rows(2100, 2001, 0, np.float32) + 1, 0)
+    X = normalize(X)
+    basis = Eigenbasis(X)
+    assert basis.coarse
+    assert basis.values[0] > 500 * basis.values[1000]
+    assert basis.rows32.shape == X.shape
+    some = slice(0, 2100, 50)
+    assert basis.rows32[some] @ basis.rows32[some].T == pytest.approx(X[some] @ X[some].T, abs=1e-5)
+
+
 @pytest.mark.parametrize("dim", [40, 5])
 def test_copies_and_zeros_lower_the_rank(dim):
     X = rows(4, dim, 0)

@@ -1,63 +1,21 @@
 """The page in a real browser: Debian's chromium and chromium-driver, headless."""
 
-import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from chromium import asked, width
 
 from fc7.classify.audit import audit
 from fc7.classify.audit_page import write_audit
 from fc7.classify.report import report
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'fc7[dev]'")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="chromium or chromedriver is not installed: apt-get install chromium chromium-driver",
-)
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 HOSTILE = ("<script>window.pwned = 1</script>", "\"><img src=x onerror='window.pwned = 2'>", "\u202egpj.exe", "a\nb")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
 def page(study, tmp_path_factory):
     return report(study, tmp_path_factory.mktemp("page") / "report.html").as_uri()
-
-
-def width(browser, pixels, colours="light"):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": pixels, "height": 844, "deviceScaleFactor": 1, "mobile": pixels < 500},
-    )
-    features = [{"name": "prefers-color-scheme", "value": colours}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def column(browser, number):
@@ -71,10 +29,7 @@ def test_the_page_renders_without_console_errors_or_requests(browser, page):
     browser.get_log("browser")
     browser.get(page)
     assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    # chrome:// is the browser's own first tab, which may still be loading.
-    assert [url for url in asked if not url.startswith(("data:", "chrome://"))] == [page]
+    assert asked(browser) == [page]
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

@@ -89,15 +89,14 @@ def test_an_unreadable_file_is_rejected_and_tried_again(pictures, cache_dir, fak
 def test_a_file_that_changes_while_it_is_read_is_rejected_and_not_remembered(pictures, cache_dir, fake, monkeypatch):
     from fc7.cache.index import Index
 
-    real = Index.sha256
+    real = Index.hashes
 
     def then_changed(self, paths, **options):
-        hashes = real(self, paths, **options)
+        yield from real(self, paths, **options)
         draw(pictures / "train/red/1.png", (1, 2, 3))
-        return hashes
 
     with monkeypatch.context() as patch:
-        patch.setattr(Index, "sha256", then_changed)
+        patch.setattr(Index, "hashes", then_changed)
         done = fill(read_manifest(pictures), [fake])[0]
     assert [(reject.path, reject.reason) for reject in done.rejects] == [
         ("train/red/1.png", "not readable: changed while it was being read")

@@ -72,7 +72,7 @@ def test_csv(tmp_path):
     path.write_text("﻿label,path,split,group\nant,x/1.jpg,train,g1\nbee,2.jpg,train,\nbee,3.png,val,g2\n", "utf-8")
     manifest = read_manifest(path)
     assert manifest.root == tmp_path
-    assert [tuple(image) for image in manifest.images] == [
+    assert [tuple(image)[:4] for image in manifest.images] == [
         ("x/1.jpg", "ant", "train", "g1"),
         ("2.jpg", "bee", "train", ""),
         ("3.png", "bee", "val", "g2"),
@@ -149,3 +149,28 @@ def test_splits_under_other_names_are_not_taken_for_classes(tmp_path, names):
 
 def test_a_class_may_be_called_test(tmp_path):
     assert read_manifest(touch(tmp_path, "Test/1.jpg", "control/1.jpg")).classes == ("Test", "control")
+
+
+def test_bad_rows_of_a_csv_are_left_out_unless_asked_for(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label,bad\n1.jpg,ant,\n2.jpg,bee,no\n3.jpg,bee,yes\ngone.jpg,junk,yes\n")
+    assert [image.path for image in read_manifest(path).images] == ["1.jpg", "2.jpg"]
+    assert read_manifest(path).classes == ("ant", "bee")
+    everything = read_manifest(path, with_bad=True)
+    assert [(image.path, image.bad) for image in everything.images][1:] == [
+        ("2.jpg", False),
+        ("3.jpg", True),
+        ("gone.jpg", True),
+    ]
+    assert everything.classes == ("ant", "bee", "junk")
+    path.write_text("path,label,bad\n1.jpg,ant,\n2.jpg,bee,perhaps\n")
+    with pytest.raises(DataError, match="line 3: bad is 'perhaps'"):
+        read_manifest(path)
+
+
+def test_an_apostrophe_before_a_formula_is_no_part_of_the_cell(tmp_path):
+    touch(tmp_path, "=1.jpg", "'2.jpg")
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label\n'=1.jpg,'-ant\n'2.jpg,''=bee\n")
+    assert [image[:2] for image in read_manifest(path).images] == [("=1.jpg", "-ant"), ("'2.jpg", "'=bee")]

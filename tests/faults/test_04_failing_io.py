@@ -104,7 +104,7 @@ def reference(root):
     code, said = Child(extract(pictures, root / "right", counter), root / "said").wait()
     assert code == 0, (root / "said").read_text()
     store = Store(Fake().recipes[0], root / "right")
-    keys = sorted(store._rows)
+    keys = store.keys
     assert len(keys) == IMAGES
     return pictures, keys, store.rows(keys), int(said[0])
 

@@ -110,7 +110,7 @@ def share(root, images, rounds):
     }
     fill(manifest, [Fake()], cache=root / "right")
     right = Store(recipe, root / "right")
-    keys = sorted(right._rows)
+    keys = right.keys
     for number in range(rounds):
         cache, gate = root / f"cache {number}", root / f"gate {number}"
         Store(recipe, cache)

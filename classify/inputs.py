@@ -1,0 +1,76 @@
+"""Inputs: what a verb is given as DATA, as embeddings and as the folder of the images."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..cache.embeddings import Embeddings
+from ..errors import UsageError
+from ..extract import options
+from ..extract.embed import fill, hashed, read
+from ..extract.manifest import Manifest, read_manifest
+from ..extract.options import Arguments, given
+from ..extract.progress import Progress
+from ..extract.terminal import plain
+from .joint import join
+from .splits import protocol
+
+if TYPE_CHECKING:
+    from ..extract.ray_engine import RayEngine
+
+logger = logging.getLogger(__name__)
+
+
+def embeddings(
+    arguments: Arguments,
+    progress: Progress,
+    engine: "RayEngine | None" = None,
+    *,
+    only: bool = False,
+    sound: bool = True,
+) -> list[Embeddings]:
+    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
+
+    What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
+    """
+    if arguments.data.suffix == ".h5" and arguments.data.is_file():
+        options.refuse_backbone(arguments)
+        if arguments.max_ram is not None:
+            raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
+        return [Embeddings.from_h5(arguments.data)]
+    manifest = read_manifest(arguments.data)
+    if sound:
+        settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
+        protocol(hashed(manifest, cache=arguments.cache), **settings)
+    return tables(manifest, arguments, progress, engine, only=only)
+
+
+def tables(
+    manifest: Manifest,
+    arguments: Arguments,
+    progress: Progress,
+    engine: "RayEngine | None" = None,
+    *,
+    only: bool = False,
+) -> list[Embeddings]:
+    """Return one table per backbone and layer, computing what the cache lacks; of `only` one there must be no more."""
+    found = options.backbones(arguments, progress)
+    if only:
+        options.only(found)
+    done = fill(manifest, found, engine=engine, progress=progress, **given(arguments, "cache", "workers"))
+    for reject in done[0].rejects:
+        logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
+    settings = given(arguments, "cache", "max_ram")
+    made = [
+        read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings)
+        for backbone in found
+        for recipe in backbone.recipes
+    ]
+    return [join(made)] if arguments.concatenate else made
+
+
+def images_folder(data: Path) -> Path | None:
+    """Return the folder that the paths of a data set are relative to; an exported file has no images."""
+    if data.suffix == ".h5" and data.is_file():
+        return None
+    return data if data.is_dir() else data.parent

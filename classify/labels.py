@@ -1,0 +1,212 @@
+"""Labels as a person decided them: a csv manifest beside the images, which stay as they are.
+
+The csv has every image of the data set, so that ``fc7 fit LABELS.csv`` takes it like any other. ``bad`` is ``yes`` for
+images that are left out of everything. ``reviewed`` numbers what was decided, the latest last: with it a review goes on
+where the last one ended. The file is a function of the decisions alone, and without any there is none.
+"""
+
+import csv
+import io
+import os
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cache.durable import make_folder, replace
+from ..errors import DataError
+from ..extract.cells import guarded
+from ..extract.images import Image
+from ..extract.manifest import Manifest, images_of, read_rows
+
+REVIEWED = "reviewed"
+COLUMNS = ("path", "label", "group", "bad", REVIEWED)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person says of an image: its label, and whether it is left out of everything."""
+
+    label: str
+    bad: bool = False
+
+
+class Labels:
+    """The csv of a review.
+
+    Parameters
+    ----------
+    manifest
+        What is reviewed, the bad ones among it.
+    path
+        The csv. It need not be there.
+
+    Raises
+    ------
+    DataError
+        A csv cannot hold a name of this data set.
+    """
+
+    def __init__(self, manifest: Manifest, path: Path | str) -> None:
+        self.manifest, self.path = manifest, Path(path)
+        self._has_splits = any(image.split for image in manifest.images)
+        self._names = list(self._relative())
+        self._plain = [self._line(image, name) for image, name in zip(manifest.images, self._names, strict=True)]
+        self._seen: bytes | None = None
+        self._require_round_trip()
+
+    def read(self) -> dict[str, Decision]:
+        """Return what the csv decides, by path of the data set, the earliest first.
+
+        A label that somebody has changed by hand is a decision, too, after those that are numbered.
+
+        Raises
+        ------
+        DataError
+            It is not a csv of this data set that a review wrote.
+        """
+        self._seen = self._bytes()
+        if self._seen is None:
+            return {}
+        columns, rows = read_rows(self.path)
+        if set(columns) != set(self._columns):
+            raise DataError(
+                f"{self.path} has the columns {columns}, not {list(self._columns)}: no review of this data set wrote "
+                "it. Name another file with -o."
+            )
+        found: dict[str, deque[Image]] = defaultdict(deque)  # a csv may name one path twice
+        for name, image in zip(self._names, self.manifest.images, strict=True):
+            found[name].append(image)
+        decided: list[tuple[float, int, str, Decision]] = []
+        for (line, image), (_, row) in zip(images_of(self.path, columns, rows), rows, strict=True):
+            if not found.get(image.path):
+                raise DataError(
+                    f"{self.path}, line {line}: {image.path} is not in {self.manifest.name}. Put it back, remove the "
+                    "line, or name another file with -o."
+                )
+            own = found[image.path].popleft()
+            number = self._number(line, row[columns.index(REVIEWED)] if len(row) == len(columns) else "")
+            if not image.label:
+                raise DataError(f"{self.path}, line {line}: the label is empty.")
+            if number is not None or (image.label, image.bad) != (own.label, own.bad):
+                order = float("inf") if number is None else number
+                decided.append((order, line, own.path, Decision(image.label, image.bad)))
+        return {path: decision for _, _, path, decision in sorted(decided, key=lambda one: one[:2])}
+
+    def write(self, decided: Mapping[str, tuple[Decision, int]]) -> None:
+        """Make the csv say what was decided, whole and durable; without decisions it is removed.
+
+        Parameters
+        ----------
+        decided
+            By path of the data set, with the numbers of the decisions.
+
+        Raises
+        ------
+        DataError
+            It cannot be written, or is not as this review left it. It is as it was then.
+        """
+        try:
+            if self._bytes() != self._seen:
+                raise DataError(
+                    f"{self.path} was changed by another program. Start the review again to go on from what it says."
+                )
+            data = self._text(decided).encode() if decided else None
+            if data is not None:
+                make_folder(self.path.parent)
+                replace(self.path, data)
+            elif self._seen is not None:
+                self.path.unlink()
+            self._seen = data
+        except OSError as error:
+            raise DataError(
+                f"{self.path} cannot be written: {error.strerror or error}. Nothing was changed."
+            ) from error
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return (*COLUMNS[:2], *(["split"] if self._has_splits else []), *COLUMNS[2:])
+
+    def _bytes(self) -> bytes | None:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}. Name another file with -o.") from error
+
+    def _relative(self) -> Iterator[str]:
+        """Yield what the csv calls each image."""
+        root, folder = self.manifest.root.resolve(), self.path.parent.resolve()
+        above = os.path.relpath(root, folder)
+        for image in self.manifest.images:
+            inside = image.path if above == os.curdir else f"{above}/{image.path}"
+            yield image.path if image.path.startswith(os.sep) else inside
+
+    def _line(self, image: Image, name: str, number: int | None = None) -> str:
+        split = [image.split] if self._has_splits else []
+        cells = [name, image.label, *split, image.group, "yes" if image.bad else ""]
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerow([*map(guarded, cells), "" if number is None else number])
+        return buffer.getvalue()
+
+    def _text(self, decided: Mapping[str, tuple[Decision, int]]) -> str:
+        lines = [",".join(self._columns) + "\n"]
+        for image, name, line in zip(self.manifest.images, self._names, self._plain, strict=True):
+            if image.path in decided:
+                decision, number = decided[image.path]
+                line = self._line(image._replace(label=decision.label or image.label, bad=decision.bad), name, number)
+            lines.append(line)
+        return "".join(lines)
+
+    def _require_round_trip(self) -> None:
+        """Refuse names that would be others when the csv is read: bytes that are no text, spaces at their ends."""
+        rows = list(csv.reader(io.StringIO("".join(self._plain), newline="")))
+        numbered = list(enumerate(rows, start=2))
+        for (_, again), image, name in zip(
+            images_of(self.path, self._columns, numbered), self.manifest.images, self._names, strict=True
+        ):
+            if again != image._replace(path=name) or not _is_text(name) or not _is_text(image.label):
+                raise DataError(
+                    f"A csv cannot hold the path {image.path!r} with the label {image.label!r}: spaces at the ends, or "
+                    "bytes that are no text. Rename it."
+                )
+
+    def _number(self, line: int, cell: str) -> int | None:
+        cell = cell.strip()
+        if cell and not (cell.isascii() and cell.isdigit() and len(cell) < 10):
+            raise DataError(f"{self.path}, line {line}: reviewed is {cell!r}, not a number or empty.")
+        return int(cell) if cell else None
+
+
+def default_path(data: Path) -> Path:
+    """Return the csv of a review of `data`, in the current folder."""
+    return Path(f"{data.resolve().stem if data.suffix.lower() == '.csv' else data.resolve().name}-labels.csv")
+
+
+def require_apart(data: Path, path: Path) -> None:
+    """Refuse to write over the csv that is reviewed.
+
+    Raises
+    ------
+    DataError
+        Both are one file.
+    """
+    if path.exists() and data.exists() and path.samefile(data):
+        raise DataError(
+            f"{data} is both what is reviewed and where labels go. Name the data set that it was made from, or another "
+            "csv with -o."
+        )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def numbered(decided: Sequence[tuple[list[str], Decision]]) -> dict[str, tuple[Decision, int]]:
+    """Return decisions by path, with their numbers from 1; the copies of an image share one."""
+    return {path: (one, number) for number, (paths, one) in enumerate(decided, start=1) for path in paths}

@@ -1,0 +1,173 @@
+"""Left out: what ridge says of every image when neither the image nor its like is fitted, kept up to date by label.
+
+With centred rows ``X`` the fit of all images is ``H Y`` with ``H = X (X'X + alpha I)^-1 X' + 11'/n``, and what it
+leaves of the targets is ``R Y`` with ``R = I - H``, which knows no label. So rows are decomposed once; a label that
+changes costs one column of ``R``; and images ``S`` are left out by ``Y_S - (R_SS)^-1 (R Y)_S``, without another fit.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..extract.progress import Progress, silent
+from .cholesky import solve
+from .eigenbasis import BLOCK, Eigenbasis, Floats
+from .heads import find_temperature
+from .scores import from_margins
+from .splits import Positions
+from .unit_rows import unit
+
+NONE = -1  # the code of an image that takes no part in the fit
+
+
+def prepare(vectors: npt.NDArray[np.floating]) -> Eigenbasis:
+    """Return embeddings ``(n, d)`` brought to unit length, as heads see them, and centred."""
+    rows = vectors.astype(np.float32)
+    rows = unit(rows, out=rows)
+    rows -= rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return Eigenbasis(rows)
+
+
+class LeftOut:
+    """The left-out scores of images, and how labels change them.
+
+    Parameters
+    ----------
+    basis
+        Of centred rows ``(n, d)``.
+    y
+        ``(n,)`` codes of the labels; :data:`NONE` for an image that takes no part in the fit. It is judged, too.
+    classes
+        How many there are, two at least.
+    together
+        ``(n,)`` a number per image. Those that share one are left out together: they must not vouch for each other.
+    alpha
+        Strength of the penalty, more than 0.
+    """
+
+    def __init__(self, basis: Eigenbasis, y: Positions, classes: int, together: Positions, alpha: float) -> None:
+        self._rows = basis.finest
+        self._shrink = (1 / (basis.values + alpha)).astype(self._rows.dtype)
+        self._outputs = np.arange(classes)[1 if classes == 2 else 0 :]
+        self.y = y.copy()
+        self._targets = np.where(y[:, None] == NONE, 0.0, np.where(y[:, None] == self._outputs, 1.0, -1.0))
+        self._left_over = self._targets - self._explained()
+        self._diagonal = self._own_share()
+        self._columns = {int(image): self._column(int(image)) for image in np.flatnonzero(y == NONE)}
+        self._together = together
+        self._sets = [(places, self._between(places)) for places in _sets(together)]
+
+    def put(self, image: int, code: int) -> None:
+        """Give an image another label, or with :data:`NONE` none: one column of ``R``, ``O(n d)``."""
+        column = self._columns.pop(image, None)
+        column = self._column(image) if column is None else column
+        target = np.zeros(len(self._outputs)) if code == NONE else np.where(self._outputs == code, 1.0, -1.0)
+        change = target - self._targets[image]
+        for output in np.flatnonzero(change):
+            self._left_over[:, output] += change[output] * column
+        self._targets[image] = target
+        self.y[image] = code
+        if code == NONE:
+            self._columns[image] = column
+
+    def scores(self) -> Floats:
+        """Return ``(n, classes)`` by the fit of all images that take part, less the image and those together with it.
+
+        An image that only such images could judge is scored 0 for every class.
+        """
+        left_over, diagonal, absent = self._left_over, self._diagonal, np.array(list(self._columns), np.intp)
+        outputs, shared = left_over.shape[1], np.zeros((0, len(left_over)))
+        free = np.zeros((0, outputs))
+        if len(absent):
+            # Left out as well, whoever is judged: R is replaced by its Schur complement.
+            columns = np.column_stack(list(self._columns.values()))
+            shared, free = np.split(
+                solve(columns[absent], np.hstack([columns.T, left_over[absent]])), [len(left_over)], axis=1
+            )
+            left_over = left_over - columns @ free
+            diagonal = diagonal - (columns * shared.T).sum(axis=1)
+            left_over[absent], diagonal[absent] = 0, 1
+        present = self.y != NONE
+        fitted = int(present.sum())
+        errors = left_over / diagonal[:, None] if fitted > 1 else self._targets.copy()
+        for places, between in self._sets:
+            some = between - np.einsum("kas,kat->ast", self._of(absent, places), shared[:, places])
+            some = np.where(present[places][:, :, None] & present[places][:, None, :], some, np.eye(places.shape[1]))
+            alone = present[places].sum(axis=1) == fitted
+            some[alone] = np.eye(places.shape[1])
+            errors[places] = np.linalg.solve(some, np.where(alone[:, None, None], 0.0, left_over[places]))
+            errors[places[alone]] = self._targets[places[alone]]
+        found = self._targets - errors
+        for place, image in enumerate(absent):
+            mates = np.flatnonzero((self._together == self._together[image]) & present)
+            found[image] = shared[place, mates] @ errors[mates] - free[place] if len(mates) < fitted else 0
+        return from_margins(found)
+
+    def _explained(self) -> Floats:
+        """Return ``H Y``."""
+        inside = self._rows.T @ self._targets.astype(self._rows.dtype) * self._shrink[:, None]
+        return np.asarray(self._rows @ inside + self._targets.mean(axis=0), np.float64)
+
+    def _own_share(self) -> Floats:
+        """Return the diagonal of ``R``."""
+        parts = (self._rows[first : first + BLOCK] for first in range(0, len(self._rows), BLOCK))
+        shares = np.concatenate([np.square(part) @ self._shrink for part in parts]).astype(np.float64)
+        return np.asarray(1 - 1 / len(self._rows) - shares)
+
+    def _column(self, image: int) -> Floats:
+        """Return a column of ``R``."""
+        found = np.asarray(self._rows @ (self._shrink * self._rows[image]), np.float64)
+        found = -found - 1 / len(self._rows)
+        found[image] += 1
+        return np.asarray(found)
+
+    def _between(self, places: Positions) -> Floats:
+        """Return ``R`` between the members of sets ``(sets, size)`` of one size: ``(sets, size, size)``."""
+        found = np.empty((*places.shape, places.shape[1]))
+        for number, one in enumerate(places):
+            rows = self._rows[one]
+            found[number] = np.eye(len(one)) - 1 / len(self._rows) - (rows * self._shrink) @ rows.T
+        return found
+
+    def _of(self, absent: Positions, places: Positions) -> Floats:
+        """Return the kept columns at sets ``(sets, size)``: ``(absent, sets, size)``."""
+        return (
+            np.stack([self._columns[int(image)][places] for image in absent])
+            if len(absent)
+            else np.zeros((0, *places.shape))
+        )
+
+
+def choose(
+    basis: Eigenbasis,
+    y: Positions,
+    classes: int,
+    together: Positions,
+    alphas: Sequence[float],
+    progress: Progress = silent,
+) -> tuple[LeftOut, float, float]:
+    """Return what the penalty with the least left-out log loss leaves out, that penalty, and its temperature.
+
+    See :class:`LeftOut`; of equal penalties the first wins.
+    """
+    best: tuple[float, LeftOut, float, float] | None = None
+    judged = y != NONE
+    for number, alpha in enumerate(alphas, start=1):
+        one = LeftOut(basis, y, classes, together, alpha)
+        temperature, log_loss = find_temperature(one.scores()[judged], y[judged])
+        if best is None or log_loss < best[0]:
+            best = log_loss, one, alpha, temperature
+        progress("judge labels by ridge", number, len(alphas))
+    if best is None:
+        raise ValueError("no penalty to choose from")
+    return best[1:]
+
+
+def _sets(together: Positions) -> list[Positions]:
+    """Return the sets of more than one image, those of one size as an array ``(sets, size)``."""
+    order = np.argsort(together, kind="stable")
+    starts = np.flatnonzero(np.diff(together[order], prepend=together[order[:1]] - 1))
+    sets = np.split(order, starts[1:])
+    sizes = sorted({len(one) for one in sets} - {1})
+    return [np.array([one for one in sets if len(one) == size]) for size in sizes]

@@ -1,0 +1,171 @@
+"""What the page of a review asks for, and the answers: the only module that needs Starlette."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, Router
+
+from ..errors import FC7Error, ImageRejected, UsageError
+from ..extract.terminal import plain
+from .page import environment
+from .plain import relative, shown, without_folders
+from .review import Change, Review, Subject
+from .thumbnails import smaller
+
+logger = logging.getLogger(__name__)
+
+SMALL, LARGE = 320, 1280  # px, the longer side of an image in the grid and by itself
+KEPT = 2000  # small images that are not decoded again
+BODY = 4096  # bytes of a request
+
+_HERE = Path(__file__).parent
+_ASSETS = {"page.css": "text/css", "review.css": "text/css", "review.js": "text/javascript"}
+
+
+def application(review: Review, images: Path, token: str, top: int) -> Starlette:
+    """Return what answers those who know the token (ASGI).
+
+    Parameters
+    ----------
+    images
+        The folder that the images' paths are relative to.
+    top
+        How many images a list shows.
+    """
+    requests = _Requests(review, images, top)
+    routes = [
+        Route("/", requests.page),
+        Route("/state", requests.state),
+        Route("/decide", requests.decide, methods=["POST"]),
+        Route("/undo", requests.undo, methods=["POST"]),
+        Route("/thumbnails/{image}.jpg", requests.thumbnail),
+        Route("/images/{image}.jpg", requests.image),
+        *(Route(f"/{name}", requests.asset) for name in _ASSETS),
+    ]
+    handlers: dict[Any, Any] = {HTTPException: _refused, FC7Error: _declined, Exception: _failed}
+    inner = Router(routes, redirect_slashes=False)
+    return Starlette(routes=[Mount(f"/{token}", app=inner)], exception_handlers=handlers)
+
+
+class _Requests:
+    def __init__(self, review: Review, images: Path, top: int) -> None:
+        self._review, self._images, self._top = review, images, top
+        self._small = lru_cache(maxsize=KEPT)(lambda image: self._jpeg(image, SMALL))
+
+    def page(self, request: Request) -> Response:
+        return HTMLResponse(environment().get_template("review.html.jinja").render(name=self._review.name))
+
+    def asset(self, request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2]
+        return Response((_HERE / name).read_bytes(), media_type=_ASSETS[name])
+
+    def thumbnail(self, request: Request) -> Response:
+        return self._picture(request, self._small)
+
+    def image(self, request: Request) -> Response:
+        return self._picture(request, lambda image: self._jpeg(image, LARGE))
+
+    def state(self, request: Request) -> Response:
+        return JSONResponse(_state(self._review, self._top))
+
+    async def decide(self, request: Request) -> Response:
+        image, label, bad = _decision(await _body(request))
+        return await run_in_threadpool(self._changed, lambda: self._review.decide(image, label, bad=bad))
+
+    async def undo(self, request: Request) -> Response:
+        if await _body(request):
+            raise HTTPException(400, "undo takes {}.")
+        return await run_in_threadpool(self._changed, self._review.undo)
+
+    def _changed(self, act: Callable[[], Change]) -> Response:
+        change = act()
+        return JSONResponse(_state(self._review, self._top, change.image) | {"change": asdict(change)})
+
+    def _picture(self, request: Request, jpeg: Callable[[int], bytes]) -> Response:
+        number = request.path_params["image"]
+        if not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) < len(self._review)):
+            raise HTTPException(404, f"There is no image {number[:20]!r}.")
+        try:
+            data = jpeg(int(number))
+        except (ImageRejected, OSError) as error:
+            raise HTTPException(404, str(getattr(error, "strerror", None) or error)) from error
+        return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+    def _jpeg(self, image: int, edge: int) -> bytes:
+        path = self._images / self._review.subject(image).paths[0]
+        return smaller(path, self._review.key(image), edge, scaled=True)
+
+
+def _refused(request: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _declined(request: Request, error: FC7Error) -> Response:
+    return JSONResponse({"error": without_folders(str(error))}, 400 if isinstance(error, UsageError) else 409)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    logger.error("The review could not answer %s: %s", plain(request.url.path.rpartition("/")[2]), plain(repr(error)))
+    return JSONResponse({"error": "This should not have happened; the terminal has more."}, 500)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request, which is small."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "Send application/json.")
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > BODY:
+            raise HTTPException(413, f"More than {BODY} bytes.")
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "The body is not JSON.") from error
+    if not isinstance(found, dict):
+        raise HTTPException(400, "The body is not a JSON object.")
+    return found
+
+
+def _decision(body: dict[str, Any]) -> tuple[int, str | None, bool]:
+    image, label, bad = body.get("image"), body.get("label"), body.get("bad", False)
+    fits = type(image) is int and isinstance(label, str | None) and isinstance(bad, bool)
+    if not fits or body.keys() - {"image", "label", "bad"}:
+        raise HTTPException(400, 'A decision is {"image": number, "label": class or null, "bad": true or false}.')
+    return int(body["image"]), label, bad
+
+
+def _state(review: Review, top: int, *also: int) -> dict[str, Any]:
+    """Return what the page shows, and what it should know of some images more."""
+    judged, closed = review.judged, review.closed
+    lists = {
+        "suspects": judged.suspects[:top].tolist(),
+        "uncertain": judged.uncertain[:top].tolist(),
+        "reviewed": closed[:top],
+    }
+    every = sorted({*also, *(image for images in lists.values() for image in images)})
+    return {
+        "name": shown(review.name),
+        "file": shown(review.labels.path.name),
+        "classes": review.classes,
+        "images": len(review),
+        "agreement": asdict(judged.agreement),
+        "counts": review.counts | {"uncertain": len(judged.uncertain), "closed": len(closed)},
+        "changes": review.changes,
+        "lists": lists,
+        "subjects": {one.image: _tile(one) for one in review.subjects(every)},
+    }
+
+
+def _tile(subject: Subject) -> dict[str, Any]:
+    return asdict(subject) | {"paths": [shown(relative(path)) for path in subject.paths]}

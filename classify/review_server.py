@@ -1,0 +1,167 @@
+"""The page of a review, served to this machine alone.
+
+Whoever knows the address may decide, and nobody else: it holds a token, only 127.0.0.1 is listened on, and a request
+that came by another host name (DNS rebinding) or from another page (``Origin``) is refused. The page asks for nothing
+from elsewhere; images are asked for by number, never by path, and are decoded and encoded again.
+"""
+
+import hmac
+import json
+import logging
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtra, UsageError
+from .review import Review
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+TOP = 60  # images in a list
+
+HEADERS = {
+    "content-security-policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Server:
+    """A review at an address of this machine.
+
+    Parameters
+    ----------
+    images
+        The folder that the images' paths are relative to.
+    port
+        0 for any that is free.
+    top
+        How many images a list shows.
+
+    Raises
+    ------
+    MissingExtra
+        Starlette, uvicorn or Jinja2 is not installed.
+    UsageError
+        The port cannot be had.
+    """
+
+    def __init__(self, review: Review, images: Path, *, port: int = 0, top: int = TOP) -> None:
+        require_extra()
+        import uvicorn
+
+        from .review_requests import application
+
+        self.review = review
+        token = secrets.token_urlsafe(24)
+        self._socket = _listen(port)
+        self.port = int(self._socket.getsockname()[1])
+        self.address = f"http://{HOST}:{self.port}/{token}/"
+        guarded = Guard(application(review, images, token, top), token, self.port)
+        settings: dict[str, Any] = {"http": "h11", "ws": "none", "lifespan": "off", "log_config": None}
+        config = uvicorn.Config(guarded, access_log=False, server_header=False, timeout_graceful_shutdown=2, **settings)
+        self._server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Serve until Ctrl-C, or until :meth:`stop`."""
+        try:
+            self._server.run(sockets=[self._socket])
+        except KeyboardInterrupt:  # the way to end it: every decision has been written
+            logger.debug("stopped by Ctrl-C")
+        finally:
+            self._socket.close()
+
+    def stop(self) -> None:
+        """Let :meth:`run`, in another thread, come to its end."""
+        self._server.should_exit = True
+
+
+class Guard:
+    """Refuse who does not have the address, and give every answer the headers of a page that trusts nobody.
+
+    Parameters
+    ----------
+    application
+        What answers the others (ASGI).
+    """
+
+    def __init__(self, application: Application, token: str, port: int) -> None:
+        self._application, self._token = application, token.encode()
+        self._hosts = {f"{name}:{port}".encode() for name in (HOST, "localhost")}
+        self._origins = {b"http://" + host for host in self._hosts}
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = {name.lower() for name, _ in message["headers"]}
+                more = {**HEADERS, "cache-control": "no-store"}
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.encode(), value.encode()) for name, value in more.items() if name.encode() not in own),
+                ]
+            await send(message)
+
+        reason = self._refusal(scope)
+        if reason:
+            body = json.dumps({"error": reason}).encode()
+            kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await sealed({"type": "http.response.start", "status": 403, "headers": kind})
+            await sealed({"type": "http.response.body", "body": body})
+        else:
+            await self._application(scope, receive, sealed)
+
+    def _refusal(self, scope: Message) -> str:
+        headers = scope["headers"]
+        hosts = [value for name, value in headers if name == b"host"]
+        origins = [value for name, value in headers if name == b"origin"]
+        token = scope["path"].split("/")[1] if "/" in scope["path"] else ""
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            return "This is not the host name of the review: open the address that fc7 review printed."
+        if any(origin not in self._origins for origin in origins):
+            return "Another page has no business here."
+        if not hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token):
+            return "The address lacks its token: open the whole address that fc7 review printed."
+        return ""
+
+
+def require_extra() -> None:
+    """Say what is not installed, before anything is computed.
+
+    Raises
+    ------
+    MissingExtra
+        Something is not.
+    """
+    for package in ("starlette", "uvicorn", "jinja2"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise MissingExtra(package, "review") from error
+
+
+def _listen(port: int) -> socket.socket:
+    # By name: of a socket of protocol 0 asyncio would not know that it is TCP, and let answers wait 40 ms for an ACK.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a review that has just ended
+        found.bind((HOST, port))
+        found.listen()  # who comes before the server runs waits
+    except (OSError, OverflowError) as error:
+        found.close()
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"--port {port}: {why}. Take another, or leave it out for any that is free.") from error
+    return found

@@ -1,0 +1,24 @@
+"""Cells of a csv: text that a spreadsheet will not calculate, and back."""
+
+import re
+
+# Spreadsheets take these for the beginning of a formula; the apostrophe before them is the usual way to say it is none.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def guarded(text: str) -> str:
+    """Return a cell that holds `text` and is no formula.
+
+    >>> guarded("=1+1"), guarded("'=1+1"), guarded("ants")
+    ("'=1+1", "''=1+1", 'ants')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """Return the text that a guarded cell holds.
+
+    >>> unguarded("'=1+1"), unguarded("=1+1"), unguarded("'ants'")
+    ('=1+1', '=1+1', "'ants'")
+    """
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell

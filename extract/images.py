@@ -1,0 +1,153 @@
+"""The rows of a manifest, packed: a million images take some 40 MB, as objects of Python they would take 200."""
+
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Self, overload
+
+
+class Image(NamedTuple):
+    """One row of a manifest. ``path`` is relative to the manifest's root; ``split`` and ``group`` may be empty.
+
+    ``bad`` says that a person has left the image out: it is in no manifest that is not read with the bad ones.
+    """
+
+    path: str
+    label: str
+    split: str = ""
+    group: str = ""
+    bad: bool = False
+
+
+class Names(Sequence[str]):
+    """A column of words of which many are the same: a number for each, and each different word once."""
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._rows = array("I")
+
+    def append(self, word: str, count: int = 1) -> None:
+        """Add one, once or many times."""
+        number = self._numbers.setdefault(word, len(self._words))
+        if number == len(self._words):
+            self._words.append(word)
+        self._rows.extend(array("I", [number]) * count)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._rows)
+
+    def __getitem__(self, row: Any) -> Any:
+        """Return the word of a row."""
+        return self._words[self._rows[row]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the word of each row."""
+        return map(self._words.__getitem__, self._rows)
+
+
+class Texts(Sequence[str]):
+    """A column of texts, most of them different: one run of UTF-8, and where each ends."""
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        self._ends = array("Q", [0])
+
+    def append(self, text: str) -> None:
+        """Add one."""
+        self._text += text.encode("utf-8", "surrogatepass")  # a name on disk need not be Unicode
+        self._ends.append(len(self._text))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: Any) -> Any:
+        """Return the text of a row."""
+        row = range(len(self))[row]
+        return self._text[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the text of each row."""
+        for start, end in itertools.pairwise(self._ends):
+            yield self._text[start:end].decode("utf-8", "surrogatepass")
+
+
+class Images(Sequence[Image]):
+    """Images in a fixed order, one column for each of their fields.
+
+    Attributes
+    ----------
+    paths, labels, splits, groups
+        ``n`` texts each.
+    bad
+        ``n`` bytes, 1 for images that are left out.
+    """
+
+    def __init__(self, images: Iterable[Image] = ()) -> None:
+        self.paths = Texts()
+        self.labels, self.splits, self.groups = Names(), Names(), Names()
+        self.bad = bytearray()
+        for image in images:
+            self.append(image)
+
+    @classmethod
+    def of(cls, images: "Iterable[Image]") -> Self:
+        """Return the images packed; what is packed already, as it is."""
+        return images if isinstance(images, cls) else cls(images)
+
+    def append(self, image: Image) -> None:
+        """Add one."""
+        self.paths.append(image.path)
+        self.labels.append(image.label)
+        self.splits.append(image.split)
+        self.groups.append(image.group)
+        self.bad.append(image.bad)
+
+    def extend(self, paths: Iterable[str], label: str, split: str) -> int:
+        """Add images of one class and split, and return how many they were."""
+        before = len(self)
+        for path in paths:
+            self.paths.append(path)
+        added = len(self) - before
+        for column, word in ((self.labels, label), (self.splits, split), (self.groups, "")):
+            column.append(word, added)
+        self.bad.extend(bytes(added))
+        return added
+
+    def where(self, mask: Sequence[bool]) -> Self:
+        """Return some of the images."""
+        return type(self)(itertools.compress(self, mask))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, row: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Self: ...
+
+    def __getitem__(self, row: Any) -> Any:
+        """Return one image; of a slice, images."""
+        if isinstance(row, slice):
+            return type(self)(self[one] for one in range(len(self))[row])
+        return Image(self.paths[row], self.labels[row], self.splits[row], self.groups[row], bool(self.bad[row]))
+
+    def __iter__(self) -> Iterator[Image]:
+        """Yield each image."""
+        return map(Image, self.paths, self.labels, self.splits, self.groups, map(bool, self.bad))
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether these are the same images in the same order, packed or not."""
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(Image.__eq__, self, other))
+
+    def __hash__(self) -> int:
+        """Return what equal images have in common."""
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        """Say how many there are."""
+        return f"Images({len(self)})"

@@ -1,0 +1,96 @@
+"""What there is to do: the files of a manifest by their bytes, and which of those a cache lacks.
+
+All of it is packed arrays, about 150 bytes for each image with what the manifest and the cache's store hold, so that a
+million images are planned in the memory that the interpreter takes anyway.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cache.format import KEY_BYTES
+from ..cache.index import Index
+from ..cache.keys import Keys, Table
+from .manifest import Manifest
+from .progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """The files of a manifest by their bytes.
+
+    Attributes
+    ----------
+    keys
+        Of each image; zeros where it could not be read.
+    unreadable
+        Why not, by row.
+    readable
+        Whether it could, ``(n,)``.
+    images
+        Each different image once, sorted.
+    first
+        The row where each of them comes first.
+    """
+
+    keys: Keys
+    unreadable: dict[int, str]
+    readable: npt.NDArray[np.bool_]
+    images: Keys
+    first: npt.NDArray[np.intp]
+
+    def rows_of(self, images: Keys) -> list[int]:
+        """Return all rows of some images, copies included."""
+        found = Table(images).find(self.keys) >= 0 if len(images) else np.zeros(len(self.keys), bool)
+        return np.flatnonzero(found & self.readable).tolist()
+
+
+def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progress: Progress = silent) -> Hashed:
+    """Return the keys of a manifest's files, reading only those that the index has not seen.
+
+    Parameters
+    ----------
+    rehash
+        Read all of them.
+    progress
+        Called with "hash", files done and files to do.
+    """
+    keys = bytearray()
+    unreadable: dict[int, str] = {}
+    nothing = bytes(KEY_BYTES)
+    for block in index.hashes(manifest.each_file(), rehash=rehash):
+        for one in block:
+            if isinstance(one, OSError):
+                unreadable[len(keys) // KEY_BYTES] = f"not readable: {one.strerror}"
+            keys += one if isinstance(one, bytes) else nothing
+        progress("hash", len(keys) // KEY_BYTES, len(manifest))
+    packed = Keys.from_bytes(keys)
+    first = packed.first()
+    readable = np.ones(len(packed), bool)
+    readable[list(unreadable)] = False
+    first = first[readable[first]]
+    return Hashed(packed, unreadable, readable, packed[first], first)
+
+
+class Files(Mapping[bytes, str]):
+    """Where the bytes of each image are."""
+
+    def __init__(self, manifest: Manifest, hashed: Hashed) -> None:
+        self._manifest, self._rows, self._table = manifest, hashed.first, Table(hashed.images)
+
+    def __getitem__(self, key: bytes) -> str:
+        """Return the first file with these bytes."""
+        place = self._table.find(Keys.from_bytes(key))[0]
+        if place < 0:
+            raise KeyError(key)
+        return self._manifest.file(int(self._rows[place]))
+
+    def __len__(self) -> int:
+        """Return the number of different images."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield each key."""
+        return iter(self._table.keys)

@@ -1,0 +1,303 @@
+"""A review: decisions, what they change, the csv that holds them, and the way back."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fc7.classify.labels import Decision, Labels, default_path, require_apart
+from fc7.classify.left_out import NONE, LeftOut, prepare
+from fc7.classify.review import Review
+from fc7.errors import DataError, UsageError
+from fc7.extract.manifest import Image, Manifest, read_manifest
+
+
+def data(table, folder, counts=(20, 20), *, flipped=(), labels=None, **options):
+    """Embeddings, and the manifest they are of, with files that are there."""
+    rows = table(counts, val=4, spread=0.7, seed=3, **options)
+    if flipped:
+        codes = rows.y
+        codes[list(flipped)] = (codes[list(flipped)] + 1) % len(counts)
+        rows = replace(rows, labels=np.array(rows.classes)[codes])
+    if labels is not None:
+        rows = replace(rows, labels=np.array(labels(rows), np.str_))
+    columns = zip(rows.paths.tolist(), rows.labels.tolist(), rows.split.tolist(), rows.group.tolist(), strict=True)
+    images = tuple(Image(*row) for row in columns)
+    for image in images:
+        (folder / image.path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / image.path).touch()
+    return rows, Manifest(folder, images, rows.classes, (), "pictures")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "out" / "labels.csv"
+
+
+@pytest.fixture
+def begin(table, folder, file):
+    def make(**options):
+        rows, manifest = data(table, folder, **options)
+        return Review(rows, Labels(manifest, file))
+
+    return make
+
+
+def state(review):
+    return review.counts, review.judged.suspects.tolist(), review.judged.agreement, review.decided
+
+
+def test_flipped_labels_are_the_first_suspects(begin):
+    review = begin(flipped=(3, 30))
+    assert set(review.judged.suspects[:2].tolist()) == {3, 30}
+    subject = review.subject(3)
+    assert (subject.decision, subject.likely[0][0]) == (Decision("c1"), "c0")
+    assert subject.likely[0][1] > 0.5
+    assert set(review.judged.uncertain) & set(review.judged.suspects) == set()
+
+
+def test_a_decision_is_what_a_new_review_of_the_new_labels_would_say(begin, table, folder, file):
+    review = begin(flipped=(3, 30))
+    change = review.decide(3, "c0")
+    assert (change.before, change.after, change.undone) == (Decision("c1"), Decision("c0"), False)
+    assert change.agreement_after.right >= change.agreement_before.right + 1
+    review.decide(5, bad=True)
+    y = np.repeat([0, 1], 20)
+    y[30], y[5] = 0, NONE
+    rows, _ = data(table, folder)
+    again = LeftOut(prepare(rows.vectors), y, 2, np.arange(40), review.alpha).scores() / review.temperature
+    np.testing.assert_allclose(
+        np.log(review.judged.probability[:, 1] / review.judged.probability[:, 0]), again[:, 1] - again[:, 0], atol=1e-6
+    )
+    assert review.judged.agreement.judged == 39
+
+
+def test_what_is_decided_is_no_suspect_any_longer_and_confirming_is_a_decision(begin):
+    review = begin(flipped=(3, 30))
+    review.decide(3)
+    assert 3 not in review.judged.suspects
+    assert review.counts == {"suspects": 1, "reviewed": 1, "relabelled": 0, "bad": 0}
+    review.decide(30, "c1")
+    assert review.counts == {"suspects": 0, "reviewed": 2, "relabelled": 1, "bad": 0}
+    assert review.closed == [30, 3]
+
+
+def test_others_that_join_and_leave_the_suspects_are_named(begin):
+    review = begin(flipped=(3, 4, 5, 6, 7, 8, 9))
+    before = set(review.judged.suspects.tolist())
+    change = review.decide(3, "c0")
+    after = set(review.judged.suspects.tolist())
+    assert set(change.joined) == after - before - {3}
+    assert set(change.left) == before - after - {3}
+
+
+def test_the_csv_is_a_manifest_without_the_bad_ones(begin, file, folder):
+    review = begin(flipped=(3,))
+    assert not file.exists()
+    review.decide(3, "c0")
+    review.decide(7, bad=True)
+    text = file.read_text()
+    assert text.splitlines()[0] == "path,label,split,group,bad,reviewed"
+    assert "../pictures/c0/003.png,c0,train,,,1\n" in text
+    assert "../pictures/c0/007.png,c0,train,,yes,2\n" in text
+    manifest = read_manifest(file)
+    assert len(manifest) == 39
+    assert {image.label for image in manifest.images if image.path.endswith("c0/003.png")} == {"c0"}
+    assert len(read_manifest(file, with_bad=True)) == 40
+
+
+def test_every_decision_can_be_undone_back_to_no_file(begin, file):
+    review = begin(flipped=(3, 30))
+    states, texts = [], []
+    for image, label, bad in [(3, "c0", False), (30, "c1", False), (3, None, True), (3, "c1", False), (9, None, False)]:
+        states.append(state(review))
+        texts.append(file.read_bytes() if file.exists() else None)
+        review.decide(image, label, bad=bad)
+    assert review.changes == 5
+    for expected, text in zip(reversed(states), reversed(texts), strict=True):
+        assert review.undo().undone
+        assert state(review) == expected
+        assert (file.read_bytes() if file.exists() else None) == text
+    assert not file.exists()
+    with pytest.raises(DataError, match="Nothing to undo"):
+        review.undo()
+
+
+def test_a_new_review_goes_on_where_the_last_one_ended(begin, file):
+    first = begin(flipped=(3, 30))
+    first.decide(30, "c1")
+    first.decide(3, "c0")
+    first.decide(30, bad=True)
+    text = file.read_bytes()
+    second = begin(flipped=(3, 30))
+    assert second.decided == first.decided
+    assert list(second.decided) == [3, 30]
+    assert file.read_bytes() == text
+    second.decide(8, bad=True)
+    second.undo()
+    assert file.read_bytes() == text
+    assert second.undo().image == 30
+    assert second.undo().image == 3
+    assert not file.exists()
+
+
+def test_labels_that_were_changed_by_hand_are_taken_over(begin, file):
+    begin(flipped=(3,)).decide(3, "c0")
+    lines = file.read_text().replace("c0/009.png,c0,train,,,", "c0/009.png,wasp,train,,,")
+    file.write_text(lines)
+    review = begin(flipped=(3,))
+    assert review.classes == ("c0", "c1", "wasp")
+    assert review.decided == {3: Decision("c0"), 9: Decision("wasp")}
+    assert review.decide(10, "wasp").after.label == "wasp"
+
+
+def test_two_writers_are_noticed(begin, file):
+    one, other = begin(), begin()
+    one.decide(3, bad=True)
+    before = state(other)
+    with pytest.raises(DataError, match="changed by another program"):
+        other.decide(4, bad=True)
+    assert state(other) == before
+    assert "003.png" in file.read_text()
+
+
+def test_a_csv_that_cannot_be_written_changes_nothing(begin, file, monkeypatch):
+    import fc7.classify.labels as module
+
+    review = begin()
+    before = state(review)
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "replace", full)
+    with pytest.raises(DataError, match="No space left"):
+        review.decide(3, bad=True)
+    assert state(review) == before
+    monkeypatch.undo()
+    assert review.decide(3, bad=True).after.bad
+
+
+def test_copies_are_one_image_and_follow_each_other(table, folder, file):
+    keys = list(range(40))
+    keys[21] = keys[3]
+    rows, manifest = data(table, folder, keys=keys)
+    review = Review(rows, Labels(manifest, file))
+    assert len(review) == 39
+    subject = review.subject(3)
+    assert (subject.decision.label, subject.paths) == ("", ["c0/003.png", "c1/021.png"])
+    assert review.judged.suspects[0] == 3, "copies that contradict each other come first"
+    with pytest.raises(UsageError, match="no class ''"):
+        review.decide(3)
+    review.decide(3, bad=True)
+    assert file.read_text().count(",yes,1") == 2
+    again = Review(rows, Labels(manifest, file))
+    assert again.decided == {3: Decision("", bad=True)}
+    again.decide(3, "c1")
+    labels = [image.label for image in read_manifest(file).images if image.path[-7:] in ("003.png", "021.png")]
+    assert labels == ["c1", "c1"]
+
+
+def test_bad_images_of_a_csv_are_shown_and_can_come_back(table, folder, tmp_path, file):
+    rows, manifest = data(table, folder)
+    bad = [image._replace(bad=place in (2, 25)) for place, image in enumerate(manifest.images)]
+    review = Review(rows, Labels(replace(manifest, images=tuple(bad)), file))
+    assert review.counts["bad"] == 2
+    assert review.closed == [2, 25]
+    assert review.judged.agreement.judged == 38
+    review.decide(2, "c0")
+    assert review.counts["bad"] == 1
+    review.undo()
+    assert (review.counts["bad"], file.exists()) == (2, False)
+
+
+def test_decisions_on_images_that_cannot_be_read_now_are_kept(table, folder, file):
+    rows, manifest = data(table, folder)
+    Review(rows, Labels(manifest, file)).decide(39, bad=True)
+    mask = np.arange(40) != 39
+    review = Review(rows[mask], Labels(manifest, file))
+    review.decide(3, bad=True)
+    assert [line for line in file.read_text().splitlines() if ",yes," in line] == [
+        "../pictures/c0/003.png,c0,train,,yes,2",
+        "../pictures/c1/039.png,c1,val,,yes,1",
+    ]
+
+
+def test_the_last_image_of_a_class_to_fit_on_stays(begin):
+    review = begin(counts=(20, 20, 5))
+    with pytest.raises(DataError, match="last image of 'c2'"):
+        review.decide(40, bad=True)
+    with pytest.raises(DataError, match="last image of 'c2'"):
+        review.decide(40, "c0")
+    assert review.decide(41, "c0").after.label == "c0", "it is in val"
+
+
+def test_unknown_images_and_classes(begin):
+    review = begin()
+    for call in (lambda: review.subject(40), lambda: review.decide(-1), lambda: review.key(99)):
+        with pytest.raises(UsageError, match="There is no image"):
+            call()
+    with pytest.raises(UsageError, match="There is no class 'wasp'"):
+        review.decide(3, "wasp")
+    assert review.changes == 0
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "'=quoted", 'a"b,c', "päckchen"])
+def test_names_that_a_spreadsheet_would_calculate(table, tmp_path, name, file):
+    folder = tmp_path / "=1+1"
+    rows, manifest = data(table, folder, labels=lambda rows: np.where(rows.y == 0, name, "z"))
+    rows = replace(rows, classes=tuple(sorted({name, "z"})))
+    manifest = replace(manifest, classes=rows.classes, name="=1+1")
+    inside = folder / "labels.csv"
+    renamed = replace(manifest, images=tuple(one._replace(group=f"={one.path}") for one in manifest.images))
+    Review(rows, Labels(renamed, inside)).decide(3, "z")
+    for row in csv.reader(inside.read_text(encoding="utf-8").splitlines()):
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row)
+    found = {image.path: image for image in read_manifest(inside).images}
+    assert found["c0/004.png"].label == name
+    assert found["c0/003.png"].label == "z"
+    assert found["c0/004.png"].group == "=c0/004.png"
+    assert Review(rows, Labels(renamed, inside)).decided == {3: Decision("z")}
+
+
+@pytest.mark.parametrize("label", [" ants", "ants\n", "\udce9"])
+def test_names_that_a_csv_cannot_hold_are_refused(table, folder, file, label):
+    _, manifest = data(table, folder)
+    with pytest.raises(DataError, match="A csv cannot hold"):
+        Labels(replace(manifest, images=(manifest.images[0]._replace(label=label), *manifest.images[1:])), file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\na.png,c0\n", "has the columns"),
+        ("path,label,split,group,bad,reviewed\nother.png,c0,train,,,1\n", "line 2: other.png is not in pictures"),
+        ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,maybe,1\n", "bad is 'maybe'"),
+        ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,,-1\n", "reviewed is '-1'"),
+        ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,,train,,,1\n", "the label is empty"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_file_that_no_review_wrote_is_refused_and_stays(begin, file, text, message):
+    file.parent.mkdir()
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = file.read_bytes()
+    with pytest.raises(DataError, match=message):
+        begin()
+    assert file.read_bytes() == before
+
+
+def test_where_labels_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(default_path(tmp_path / "ants" / "")) == "ants-labels.csv"
+    assert str(default_path(tmp_path / "a.b")) == "a.b-labels.csv"
+    assert str(default_path(tmp_path / "list.csv")) == "list-labels.csv"
+    (tmp_path / "list.csv").touch()
+    with pytest.raises(DataError, match="is both"):
+        require_apart(tmp_path / "list.csv", tmp_path / "list.csv")

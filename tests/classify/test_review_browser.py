@@ -1,0 +1,274 @@
+"""A review in a real browser, with real clicks and keys."""
+
+import pytest
+from chromium import asked, width
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'fc7[review]'")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
+
+HOSTILE = ("<script>window.pwned = 1</script>", "\"><img src=x onerror='window.pwned = 2'>", "\u202egpj.exe", "a\nb")
+KEY = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "enter": "\ue007", "escape": "\ue00c"}
+
+
+class Page:
+    """The page of a review as a person sees it."""
+
+    def __init__(self, browser, desk):
+        self.browser, self.desk = browser, desk
+        width(browser, 1280)
+        browser.get_log("browser")
+        self.load()
+
+    def load(self):
+        self.browser.get(self.desk.server.address)
+        self.wait("return document.getElementById('agreement').textContent !== ''")
+
+    def wait(self, script):
+        """Wait until a script is true and the server has answered."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        idle = "!('busy' in document.body.dataset)"
+        WebDriverWait(self.browser, 20, 0.02).until(
+            lambda browser: browser.execute_script(f"return {idle} && (() => {{ {script} }})()")
+        )
+
+    def find(self, selector):
+        return self.browser.find_element("css selector", selector)
+
+    def click(self, selector):
+        self.find(selector).click()
+        self.wait("return true")
+
+    def press(self, keys):
+        self.browser.switch_to.active_element.send_keys(keys)
+        self.wait("return true")
+
+    def said(self):
+        return self.find("#said").text
+
+    def order(self):
+        return [
+            int(one.get_attribute("data-image")) for one in self.browser.find_elements("css selector", "#grid > li")
+        ]
+
+    def focus(self):
+        return int(self.browser.switch_to.active_element.get_attribute("data-image"))
+
+    def flag(self, image):
+        flags = self.browser.find_elements("css selector", f"{tile(image)} .flag")
+        return flags[0].text if flags else ""
+
+
+def tile(image):
+    return f"#grid > [data-image='{image}']"
+
+
+def label(image, name):
+    return f"{tile(image)} [data-label='{name}']"
+
+
+@pytest.fixture(scope="module")
+def desk(served):
+    return served()
+
+
+@pytest.fixture
+def page(browser, desk):
+    found = Page(browser, desk)
+    yield found
+    while desk.review.changes:
+        desk.review.undo()
+    assert browser.get_log("browser") == []
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(browser, desk, page):
+    asked(browser)
+    page.load()
+    page.wait("return [...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    found = asked(browser)
+    assert len(found) > 6
+    assert all(address.startswith(desk.server.address) for address in found)
+
+
+def test_a_click_fixes_a_label_and_another_one_undoes_it(page, desk):
+    first, *_ = page.order()
+    assert first in (3, 20)
+    wrong = desk.review.subject(first).decision.label
+    right = {"c0": "c1", "c1": "c0"}[wrong]
+    before = page.find("#agreement").text
+    assert page.find(label(first, wrong)).get_attribute("aria-pressed") == "true"
+    page.click(label(first, right))
+    assert desk.review.subject(first).decision.label == right
+    assert f"{first:03d}.png,{right},train,,,1" in desk.file.read_text()
+    assert page.find(label(first, right)).get_attribute("aria-pressed") == "true"
+    assert (page.flag(first), page.order()[0]) == ("relabelled", first)
+    assert f"{wrong} → {right}." in page.said()
+    assert "ms" in page.said()
+    assert "▲" in page.find("#agreement").text
+    assert page.find("#undo").text == "Undo (1)"
+    page.click("#undo")
+    assert not desk.file.exists()
+    assert page.flag(first) == ""
+    assert "undone" in page.said()
+    assert page.find("#agreement").text.split("%")[0] == before.split("%")[0]
+    assert not page.find("#undo").is_enabled()
+
+
+def test_bad_and_back_and_after_a_reload_it_is_among_the_reviewed(page, desk):
+    first, second, *_ = page.order()
+    page.click(f"{tile(first)} [data-bad]")
+    page.click(label(second, desk.review.subject(second).decision.label))
+    assert (page.flag(first), page.flag(second)) == ("bad", "kept")
+    assert ",yes,1" in desk.file.read_text()
+    page.load()
+    assert not {first, second} & set(page.order())
+    page.click("#tab-reviewed")
+    assert page.order() == [second, first]
+    assert page.find("#tab-reviewed span").text == "2"
+    page.click(f"{tile(first)} [data-bad]")
+    assert (desk.review.counts["bad"], page.flag(first)) == (0, "kept")
+    page.click("#undo")
+    assert desk.review.counts["bad"] == 1
+
+
+def test_the_whole_of_it_by_keyboard(page, desk):
+    page.click("#tab-uncertain")
+    first, second, third, fourth, *_ = page.order()
+    page.browser.execute_script("document.querySelector('#grid > li').focus()")
+    page.press("2")
+    assert desk.review.decided[first].label == "c1"
+    assert page.focus() == second
+    page.press("b")
+    assert desk.review.decided[second].bad
+    page.press(KEY["enter"])
+    assert desk.review.decided[third] == desk.review.subject(third).given
+    assert page.focus() == fourth
+    page.press(KEY["left"])
+    assert page.focus() == third
+    page.press("u")
+    assert third not in desk.review.decided
+    page.press("u")
+    assert page.focus() == second
+    columns = len(page.browser.execute_script("return getComputedStyle(grid).gridTemplateColumns").split())
+    page.press(KEY["down"])
+    assert page.focus() == page.order()[1 + columns]
+    page.press(KEY["up"])
+    page.press("r")
+    assert first not in page.order()
+    assert page.order()[0] == second
+
+
+def test_an_image_is_seen_large_and_decided_there(page, desk):
+    first, second, *_ = page.order()
+    page.click(f"{tile(first)} .picture")
+    page.wait("const image = document.querySelector('dialog img'); return image.complete && image.naturalWidth > 0")
+    assert f"/images/{first}.jpg" in page.find("dialog img").get_attribute("src")
+    page.press("b")
+    assert desk.review.decided[first].bad
+    assert page.find("dialog .tile").get_attribute("data-image") == str(second)
+    page.click(f"dialog [data-label='{desk.review.subject(second).decision.label}']")
+    assert second in desk.review.decided
+    page.press(KEY["escape"])
+    page.wait("return !document.querySelector('dialog').childElementCount")
+    assert page.focus() == second
+
+
+def test_other_labels_that_a_decision_casts_doubt_on_are_added_as_new(page, desk):
+    """Half of a class under the other label: the more of them are believed, the more others are doubted."""
+    page.click("#tab-uncertain")
+    shown = page.order()
+    page.click("#tab-suspects")
+    order = page.order()
+    for image in shown:
+        given = desk.review.subject(image).decision.label
+        change = desk.review.decide(image, {"c0": "c1", "c1": "c0"}[given])
+        desk.review.undo()
+        if change.joined:
+            break
+    else:
+        pytest.fail("no decision casts doubt on others: make the data harder")
+    page.click("#tab-uncertain")
+    page.click(label(image, {"c0": "c1", "c1": "c0"}[given]))
+    assert "now doubted" in page.said()
+    page.click("#tab-suspects")
+    assert set(change.joined) <= set(page.order())
+    assert set(order) <= set(page.order()) | set(change.left)
+
+
+def test_what_is_refused_is_said_and_changes_nothing(page, desk):
+    first, second, *_ = page.order()
+    page.click(f"{tile(first)} [data-bad]")
+    text = desk.file.read_text()
+    desk.file.write_text(text + "\n")
+    page.click(f"{tile(second)} [data-bad]")
+    assert "changed by another program" in page.said()
+    assert "error" in page.find("#said").get_attribute("class")
+    assert page.flag(second) == ""
+    desk.file.write_text(text)
+    page.click(f"{tile(second)} [data-bad]")
+    assert page.flag(second) == "bad"
+    assert "error" not in page.find("#said").get_attribute("class")
+    (entry,) = page.browser.get_log("browser")
+    assert "409" in entry["message"], "the browser's own note of the answer"
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("pixels", [320, 390, 768, 1280])
+def test_nothing_scrolls_sideways(page, browser, pixels, colours):
+    width(browser, pixels, colours)
+    page.load()
+    page.click(f"{tile(page.order()[0])} [data-bad]")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= pixels
+    script = """return [...document.querySelectorAll('main *, header *, .bar *')]
+        .filter(e => !e.closest('.skip') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)"""
+    assert browser.execute_script(script) == []
+    shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(int(part) for part in shade[4:-1].split(",")) > 600) == (colours == "light")
+
+
+def test_hostile_names_and_many_classes(browser, served):
+    names = [f"{HOSTILE[row % 4].replace('/', '_')}{'x' * 90}{row}.png" for row in range(48)]
+    desk = served(counts=(4,) * 12, names=names)
+    page = Page(browser, desk)
+    width(browser, 390)
+    assert browser.execute_script("return window.pwned") is None
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert browser.execute_script("return document.scripts.length") == 1
+    first = page.order()[0]
+    assert len(browser.find_elements("css selector", f"{tile(first)} [data-label]")) in (3, 4)
+    page.find(f"{tile(first)} select option[value='c11']").click()
+    page.wait("return true")
+    assert desk.review.decided[first].label == "c11"
+    assert page.find(label(first, "c11")).get_attribute("aria-pressed") == "true"
+    assert browser.get_log("browser") == []
+
+
+def test_hostile_classes(browser, served):
+    desk = served(classes=("=1+1", HOSTILE[0]))
+    page = Page(browser, desk)
+    first = page.order()[0]
+    wrong = desk.review.subject(first).decision.label
+    page.click(f"{tile(first)} [data-label]:not(.holds)")
+    assert browser.execute_script("return window.pwned") is None
+    assert desk.review.subject(first).decision.label != wrong
+    assert HOSTILE[0] in page.find("#grid").text
+    assert browser.get_log("browser") == []
+
+
+def test_the_policy_stops_a_script_that_got_in(browser, desk):
+    page = Page(browser, desk)
+    browser.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.pwned = 3'; document.body.append(s)"
+    )
+    assert browser.execute_script("return window.pwned") is None
+    assert "Content Security Policy" in page.browser.get_log("browser")[0]["message"]
+
+
+def test_a_review_that_has_ended_is_said(browser, served):
+    desk = served()
+    page = Page(browser, desk)
+    desk.server.stop()
+    page.wait("return fetch('state').then(() => false, () => true)")
+    page.click(f"{tile(page.order()[0])} [data-bad]")
+    assert "The review has ended" in page.said()
+    assert browser.get_log("browser") != [], "the browser's own notes of it"

@@ -1,0 +1,284 @@
+"""The server of a review over a real socket: who is let in, what is answered, and that nothing else is."""
+
+import http.client
+import io
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from fc7.errors import MissingExtra, UsageError
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'fc7[review]'")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def desk(served):
+    return served()
+
+
+@pytest.fixture
+def ask(desk):
+    """Send a request to the review: status, headers, and the body, which is JSON but for pages and pictures."""
+
+    def request(path="", method="GET", body=None, headers=(), whole=None, host=None):
+        where = urlsplit(desk.server.address)
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
+        try:
+            connection.putrequest(method, where.path + path if whole is None else whole, skip_host=host is not None)
+            if host is not None:
+                connection.putheader("Host", host)
+            data = json.dumps(body).encode() if isinstance(body, dict) else body
+            for name, value in dict(headers or (JSON if data is not None else {})).items():
+                connection.putheader(name, value)
+            if data is not None:
+                connection.putheader("Content-Length", str(len(data)))
+            connection.endheaders(data)
+            reply = connection.getresponse()
+            found = reply.read()
+            kind = reply.getheader("content-type").partition(";")[0]
+            return reply.status, reply.headers, json.loads(found) if kind == "application/json" else found
+        finally:
+            connection.close()
+
+    yield request
+    while desk.review.changes:
+        desk.review.undo()
+
+
+def refused(answer, status, *words):
+    """Check that an answer is JSON with a reason, and no traceback."""
+    assert answer[0] == status, answer
+    assert list(answer[2]) == ["error"]
+    assert "Traceback" not in answer[2]["error"]
+    for word in words:
+        assert word in answer[2]["error"]
+
+
+def test_the_page_and_what_it_is_made_of(ask):
+    status, headers, page = ask()
+    assert (status, headers.get_content_type()) == (200, "text/html")
+    assert b"Review of <bdi>pictures</bdi>" in page
+    assert b"http" not in page.replace(b"http-equiv", b"")
+    for name, kind in {"page.css": "text/css", "review.css": "text/css", "review.js": "text/javascript"}.items():
+        status, headers, content = ask(name)
+        assert (status, headers.get_content_type(), b"http" in content) == (200, kind, False)
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert not {"http:", "https:", "*", "'unsafe-inline'"} & set(policy.replace(";", " ").split())
+    assert (headers["referrer-policy"], headers["x-content-type-options"]) == ("no-referrer", "nosniff")
+    assert headers["cache-control"] == "no-store"
+
+
+def test_suspects_come_first_and_a_decision_is_written(ask, desk):
+    state = ask("state")[2]
+    assert set(state["lists"]["suspects"][:2]) == {3, 20}
+    assert (state["classes"], state["images"], state["changes"], state["file"]) == (["c0", "c1"], 28, 0, "labels.csv")
+    assert state["subjects"]["3"]["paths"] == ["c0/003.png"]
+    status, _, after = ask("decide", "POST", {"image": 3, "label": "c0", "bad": False})
+    assert (status, after["changes"], after["counts"]["relabelled"]) == (200, 1, 1)
+    assert after["change"]["before"] == {"label": "c1", "bad": False}
+    assert after["change"]["after"] == {"label": "c0", "bad": False}
+    assert after["agreement"]["right"] == state["agreement"]["right"] + 1
+    assert after["lists"]["reviewed"] == [3]
+    assert 3 not in after["lists"]["suspects"]
+    assert "pictures/c0/003.png,c0,train,,,1" in desk.file.read_text()
+    status, _, undone = ask("undo", "POST", {})
+    assert (status, undone["change"]["undone"], undone["lists"]) == (200, True, state["lists"])
+    assert not desk.file.exists()
+
+
+def test_bad_without_a_label_and_back(ask):
+    assert ask("decide", "POST", {"image": 5, "label": None, "bad": True})[2]["counts"]["bad"] == 1
+    after = ask("decide", "POST", {"image": 5, "label": "c1"})[2]
+    assert (after["counts"]["bad"], after["counts"]["relabelled"]) == (0, 1)
+
+
+def test_pictures_are_made_anew(ask, desk):
+    for size, path in (("thumbnails", "c0/003.png"), ("images", "c0/003.png")):
+        status, headers, data = ask(f"{size}/3.jpg")
+        assert (status, headers.get_content_type()) == (200, "image/jpeg")
+        assert headers["content-security-policy"]
+        with Image.open(io.BytesIO(data)) as image, Image.open(desk.folder / path) as source:
+            assert (image.format, image.size) == ("JPEG", source.size)
+
+
+@pytest.mark.parametrize("number", ["28", "-1", "x", "1e3", "%00", "99999999999", "1" * 5000, "../3", "..%2f3", "٣"])
+def test_no_other_picture_can_be_asked_for(ask, number):
+    from urllib.parse import quote
+
+    refused(ask(f"thumbnails/{quote(number, safe='%./')}.jpg"), 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "review.html.jinja",
+        "../review.py",
+        "..%2freview.py",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+        "labels.csv",
+        "c0/003.png",
+        "state/",
+        "static/page.css",
+    ],
+)
+def test_no_other_file_can_be_asked_for(ask, path):
+    refused(ask(path), 404)
+
+
+def test_a_picture_that_is_no_longer_there_or_another_is_404(ask, desk):
+    first, second = desk.folder / "c0/010.png", desk.folder / "c0/011.png"
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    try:
+        refused(ask("images/10.jpg"), 404, "no longer the image")
+        first.unlink()
+        refused(ask("images/10.jpg"), 404, "No such file")
+    finally:
+        first.write_bytes(data)
+
+
+def test_without_the_token_nothing_is_answered(ask, desk):
+    token = urlsplit(desk.server.address).path.strip("/")
+    assert len(token) >= 32
+    for whole in ("/", "/state", f"/{token[:-1]}/state", f"/{token}x/state", "/x/state", f"/x/{token}/state", "/%ff/"):
+        refused(ask(whole=whole), 403, "token")
+    refused(ask(whole=f"/{token[:-1]}x/undo", method="POST", body={}), 403, "token")
+
+
+def test_another_host_name_is_refused(ask, desk):
+    port = desk.server.port
+    for host in (f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", "", f"127.0.0.1.evil.example:{port}"):
+        answer = ask(host=host)
+        assert answer[0] in (400, 403), host
+    refused(ask("state", host=f"rebound.example:{port}"), 403, "host name")
+    assert ask("state", host=f"localhost:{port}")[0] == 200
+
+
+def test_another_origin_is_refused(ask, desk):
+    body = {"image": 3, "label": "c0"}
+    for origin in ("https://evil.example", "null", f"https://127.0.0.1:{desk.server.port}", "http://127.0.0.1"):
+        refused(ask("decide", "POST", body, JSON | {"Origin": origin}), 403, "Another page")
+    assert desk.review.changes == 0
+    assert ask("decide", "POST", body, JSON | {"Origin": f"http://127.0.0.1:{desk.server.port}"})[0] == 200
+
+
+def test_only_this_machine_is_listened_on(desk):
+    with socket.socket() as other:
+        other.settimeout(2)
+        name = socket.gethostbyname(socket.gethostname())
+        if name.startswith("127."):
+            name = "127.0.0.2"
+        with pytest.raises(OSError):
+            other.connect((name, desk.server.port))
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"[" * 4000, 400),
+        (b'{"image": NaN}', 400),
+        (b"\xff\xfe", 400),
+        (b'{"image": 1e400}', 400),
+        ({}, 400),
+        ({"image": "3", "label": "c0"}, 400),
+        ({"image": True, "label": "c0"}, 400),
+        ({"image": 3.0, "label": "c0"}, 400),
+        ({"image": 3, "label": 1}, 400),
+        ({"image": 3, "label": ["c0"]}, 400),
+        ({"image": 3, "bad": "yes"}, 400),
+        ({"image": 3, "label": "c0", "path": "/etc/passwd"}, 400),
+        ({"image": 3, "label": "wasp"}, 400),
+        ({"image": 3, "label": ""}, 400),
+        ({"image": 28, "label": "c0"}, 400),
+        ({"image": -1, "label": "c0"}, 400),
+        ({"image": 10**30, "label": "c0"}, 400),
+        (b'{"image": 3, "label": "' + b"x" * 5000 + b'"}', 413),
+    ],
+)
+def test_what_is_no_decision_is_refused(ask, desk, body, status):
+    refused(ask("decide", "POST", body), status)
+    assert desk.review.changes == 0
+
+
+def test_how_a_decision_is_sent(ask, desk):
+    good = json.dumps({"image": 3, "label": "c0"}).encode()
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonx",
+    ):
+        refused(ask("decide", "POST", good, {"Content-Type": kind}), 415, "application/json")
+    for path in ("decide", "undo"):
+        refused(ask(path), 405)
+    for method in ("POST", "PUT", "DELETE"):
+        refused(ask("state", method, b"{}"), 405)
+    refused(ask("undo", "POST", {"all": True}), 400)
+    assert desk.review.changes == 0
+
+
+def test_what_cannot_be_done_says_why(ask, desk):
+    refused(ask("undo", "POST", {}), 409, "Nothing to undo")
+    desk.review.decide(3, "c0")
+    text = desk.file.read_text()
+    desk.file.write_text(text + "\n")
+    try:
+        refused(ask("decide", "POST", {"image": 4, "bad": True}), 409, "labels.csv was changed by another program")
+        assert str(desk.file.parent) not in ask("decide", "POST", {"image": 4, "bad": True})[2]["error"]
+    finally:
+        desk.file.write_text(text)
+
+
+def test_what_was_not_foreseen_is_500_without_a_traceback(ask, desk, monkeypatch):
+    def fail():
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(desk.review, "undo", fail)
+    refused(ask("undo", "POST", {}), 500, "should not have happened")
+
+
+def test_decisions_from_many_at_once_are_all_kept(ask, desk):
+    images = list(range(4, 14))
+    gate = threading.Barrier(len(images))
+
+    def decide(image):
+        gate.wait()
+        return ask("decide", "POST", {"image": image, "bad": image % 2 == 0})[0]
+
+    with ThreadPoolExecutor(len(images)) as pool:
+        assert set(pool.map(decide, images)) == {200}
+    assert set(desk.review.decided) == set(images)
+    assert desk.review.changes == len(images)
+    assert desk.file.read_text().count(",yes,") == 5
+
+
+def test_a_port_that_is_taken_or_none_is_said(desk):
+    from fc7.classify.review_server import Server
+
+    for port in (desk.server.port, 70000):
+        with pytest.raises(UsageError, match=f"--port {port}: .*any that is free"):
+            Server(desk.review, desk.folder, port=port)
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn", "jinja2"])
+def test_the_extra_is_named(monkeypatch, package):
+    import sys
+
+    from fc7.classify.review_server import require_extra
+
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"{package} is not installed.*fc7\[review\]"):
+        require_extra()

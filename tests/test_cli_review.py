@@ -1,0 +1,161 @@
+"""The verb review as a user has it: started, asked, ended by Ctrl-C."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from fakes import noisy, one_line
+
+from fc7.classify.review_server import Server
+from fc7.cli import main
+from fc7.extract.manifest import read_manifest
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'fc7[review]'")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
+
+BACKBONE = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--batch-size", "4", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Pictures of two colours, one of each in the other's folder, and one that is none."""
+    root = tmp_path_factory.mktemp("home")
+    for place, (label, colour) in enumerate({"blue": (20, 20, 220), "red": (220, 20, 20)}.items()):
+        for number in range(8):
+            noisy(root / "pictures" / label / f"{number}.png", colour, 100 * place + number)
+    (root / "pictures" / "blue" / "0.png").rename(root / "pictures" / "red" / "blue.png")
+    (root / "pictures" / "red" / "none.png").write_bytes(b"none")
+    main(["extract", str(root / "pictures"), *BACKBONE, "--cache", str(root / "cache"), "--quiet"])
+    return root
+
+
+class Running:
+    """A review in a process of its own."""
+
+    def __init__(self, home, *words):
+        environment = os.environ | {"FC7_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fc7", "review", *map(str, words), *BACKBONE],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home, env=environment,
+        )  # fmt: skip
+        self.said = ""
+        while not (found := re.search(r"http://\S+", self.said)):
+            line = self.process.stderr.readline()
+            assert line, self.said
+            self.said += line
+        self.address = found[0]
+        where = urlsplit(self.address)
+        self.path = where.path
+        self.connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
+
+    def ask(self, path, body=None):
+        """Ask, on a connection that stays open, as a browser's does."""
+        data = None if body is None else json.dumps(body)
+        method = "GET" if body is None else "POST"
+        self.connection.request(method, self.path + path, data, {"Content-Type": "application/json"})
+        reply = self.connection.getresponse()
+        found = reply.read()
+        assert reply.status == 200, found
+        return json.loads(found)
+
+    def end(self):
+        start = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=30)
+        assert "Traceback" not in self.said + err
+        assert time.monotonic() - start < 15
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def run(home):
+    running = []
+
+    def start(*words):
+        running.append(Running(home, *words))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.connection.close()
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()
+
+
+def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7):
+    file = home / "pictures-labels.csv"
+    review = run("pictures", "--json")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", review.address)
+    assert "rejected red/none.png" in review.said
+    state = review.ask("state")
+    (image,) = [one["image"] for one in state["subjects"].values() if one["paths"] == ["red/blue.png"]]
+    assert state["lists"]["suspects"][0] == image
+    review.ask("decide", {"image": image, "label": "blue"})
+    (other,) = [one["image"] for one in state["subjects"].values() if one["paths"] == ["red/7.png"]]
+    review.ask("decide", {"image": other, "bad": True})
+    code, out, err = review.end()
+    assert (code, err) == (0, "")
+    ended = json.loads(out)
+    assert ended["address"] == review.address
+    assert (ended["labels"], ended["images"], ended["relabelled"], ended["bad"]) == ("pictures-labels.csv", 16, 1, 1)
+    labels = {image.path: image.label for image in read_manifest(file).images}
+    assert labels["pictures/red/blue.png"] == "blue"
+    assert "pictures/red/7.png" not in labels
+    assert "pictures/red/none.png" in labels, "it is rejected anew, with its reason"
+    words = ["fit", file, "-o", home / "x.fc7", "--head", "ridge", *BACKBONE, "--cache", home / "cache", "--quiet"]
+    code, _, err = fc7(*words)
+    assert code == 0, err
+
+    text = file.read_bytes()
+    review = run("pictures", "-o", file, "--quiet")
+    assert review.said.count("\n") == 2, "--quiet: what was rejected, and the address"
+    assert review.ask("state")["lists"]["reviewed"] == [other, image]
+    assert file.read_bytes() == text
+    assert review.ask("undo", {})["change"]["image"] == other
+    assert review.ask("undo", {})["change"]["image"] == image
+    assert not file.exists()
+    review.ask("decide", {"image": 3, "bad": True})
+    review.process.kill()
+    assert sum(image.bad for image in read_manifest(file, with_bad=True).images) == 1, "written before the answer"
+
+
+def test_what_is_said_in_the_end(fc7, home, tmp_path, monkeypatch):
+    monkeypatch.setattr(Server, "run", lambda self: self._socket.close())
+    words = ["review", home / "pictures", *BACKBONE, "--cache", home / "cache", "-o", tmp_path / "my labels.csv"]
+    code, out, err = fc7(*words)
+    assert (code, out) == (0, "Nothing was decided, nothing written.\n")
+    assert "(Ctrl-C ends it)" in err
+
+    monkeypatch.setattr(Server, "run", lambda self: self._socket.close() or self.review.decide(2, bad=True))
+    code, out, _ = fc7(*words)
+    assert code == 0
+    assert out.startswith(f"1 image reviewed, 0 relabelled, 1 bad. Wrote {tmp_path}/my labels.csv.")
+    assert f"fc7 fit '{tmp_path}/my labels.csv' -o FILE.fc7" in out
+
+
+def test_what_cannot_be_reviewed_is_said_before_anything_is_computed(fc7, home, tmp_path):
+    cache = ["--cache", tmp_path / "cache"]
+    (tmp_path / "flat.h5").touch()
+    (tmp_path / "theirs.csv").write_text("name,age\nann,4\n")
+    (tmp_path / "list.csv").write_text(f"path,label\n{home}/pictures/blue/1.png,blue\n{home}/pictures/red/1.png,red\n")
+    for words, code, said in [
+        ([tmp_path / "flat.h5"], 2, "no pictures"),
+        ([home / "pictures", "-o", tmp_path / "theirs.csv"], 1, "no review of this data set wrote it"),
+        ([tmp_path / "list.csv", "-o", tmp_path / "list.csv"], 1, "is both what is reviewed and where labels go"),
+        ([home / "pictures", "-o", tmp_path], 1, "cannot be read"),
+        ([home / "nothing"], 1, "There is no"),
+        ([home / "pictures", "--port", "70000"], 2, "--port"),
+    ]:
+        found, out, err = fc7("review", *words, *BACKBONE, *cache)
+        assert (found, out) == (code, ""), err
+        assert said in one_line(err)
+    assert not list((tmp_path / "cache").rglob("*.h5"))
+    assert (tmp_path / "theirs.csv").read_text() == "name,age\nann,4\n"
