@@ -137,6 +137,8 @@ class Crew:
         self._sign = member.since = time.monotonic()
         if isinstance(said, Hello):
             member.hello = said
+        if isinstance(said, Failure) and not task and not said.final:  # another one may start
+            return self._lost(member, f"{said.kind}: {said.message}")
         if isinstance(said, Report):
             self._deaths = 0
         return task, said

@@ -318,7 +318,7 @@ class _Job:
             self._greet(said)
         if isinstance(said, Report) and task:
             self._keep(task, said, queue)
-        elif isinstance(said, Failure) and (said.final or not task):
+        elif isinstance(said, Failure) and said.final:
             raise _raised(said)
         elif isinstance(said, Failure | Lost):
             self._why = said.reason if isinstance(said, Lost) else f"{said.kind}: {said.message}"
@@ -396,4 +396,4 @@ def _raised(failure: Failure) -> errors.FC7Error:
     kind = getattr(errors, failure.kind, None)
     if isinstance(kind, type) and issubclass(kind, errors.FC7Error) and kind is not errors.MissingExtra:
         return kind(failure.message)
-    return EngineError(f"A worker cannot start: {failure.kind}: {failure.message}")
+    return EngineError(f"A worker cannot go on: {failure.message}")

@@ -186,9 +186,15 @@ class WithoutWeights(Worker):
         raise WeightsError("The weights are not here.")
 
 
+class Broken(Worker):
+    def _prepare(self):
+        raise RuntimeError("no room on the device")
+
+
 @pytest.mark.parametrize(
     ("worker", "error", "said"),
     [
+        (Broken, EngineError, r"5 workers were lost one after the other, .* RuntimeError: no room on the device\."),
         (Older, EngineError, r"has fc7 .*, this machine 0.0.1"),
         (WithoutWeights, WeightsError, r"The weights are not here\."),
     ],
