@@ -162,7 +162,11 @@ class Backbone:
     @property
     def batch_size(self) -> int:
         """Images in one forward pass."""
-        return self._batch_size or (128 if self.device.type == "cuda" else self._usual_batch)
+        return self._batch_size or self.batch_on(self.device.type)
+
+    def batch_on(self, kind: str) -> int:
+        """Return the images in one forward pass on another machine's ``cuda``, ``cpu`` or other device."""
+        return self._batch_size or (128 if kind == "cuda" else self._usual_batch)
 
     @property
     def unit_rows(self) -> int:

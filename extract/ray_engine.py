@@ -162,6 +162,8 @@ class _Job:
         self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
         resources = engine.ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if all(map(_may_use_cuda, backbones)) else 0
+        # Not the devices of this machine: it may have no GPU where the cluster has some.
+        self._batches = [one.batch_on("cuda") if gpus else one.batch_size for one in backbones]
         processors = max(int(resources.get("CPU", 1)), 1)
         self._threads = cores_each()
         self._workers = workers or (min(max(processors // gpus, 1), MOST_CORES) if gpus else 1)
@@ -201,7 +203,7 @@ class _Job:
 
     def _rows(self, usual: int, workers: int) -> int:
         """Return the rows of a unit: as locally, but fewer if some workers would get none."""
-        batch = max(one.batch_size for one in self.backbones)
+        batch = max(self._batches)
         return min(usual, -(-self.total // workers // batch) * batch)
 
     def _hire(self, probe: str, nonce: str) -> Crew:
@@ -233,8 +235,8 @@ class _Job:
     def _patience(self) -> float:
         if self.engine.stall is not None:
             return self.engine.patience
-        batch = max(float(one.work["gmacs"]) * one.batch_size for one in self.backbones)
-        return max(self.engine.patience, 10 * batch / SLOW)
+        work = [float(one.work["gmacs"]) * size for one, size in zip(self.backbones, self._batches, strict=True)]
+        return max(self.engine.patience, 10 * max(work) / SLOW)
 
     @contextmanager
     def _probe(self) -> Any:

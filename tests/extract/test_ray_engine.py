@@ -17,7 +17,9 @@ from fc7.cache import Store
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, read_manifest
+from fc7.extract.accounting import Clock
 from fc7.extract.described import Described
+from fc7.extract.ray_engine import _Job
 from fc7.extract.ray_worker import Post, Worker
 
 try:
@@ -234,6 +236,35 @@ def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(fold
     done = fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4)[0]
     assert done.reused == kept
     assert done.ok == 21
+
+
+@pytest.mark.parametrize(
+    ("resources", "options", "takes", "workers", "units"),
+    [
+        ({"CPU": 4.0}, {}, (1, 0), 4, [256, 256, 256, 232]),
+        ({"CPU": 4.0}, {"workers": 2}, (2, 0), 2, [512, 488]),
+        ({"CPU": 4.0}, {"unit_rows": 600}, (1, 0), 2, [600, 400]),
+        ({"CPU": 4.0, "GPU": 1.0}, {}, (1, 0), 4, [256, 256, 256, 232]),
+        ({"CPU": 16.0, "GPU": 2.0}, {"device": "cuda"}, (8, 1), 2, [512, 488]),
+        ({"CPU": 64.0, "GPU": 2.0}, {"device": "cuda:1", "batch_size": 100}, (8, 1), 2, [500, 500]),
+        ({"CPU": 1.0, "GPU": 2.0}, {"device": "cuda", "actors": 1}, (1, 1), 1, [1000]),
+    ],
+)
+def test_what_workers_take_of_a_cluster(tmp_path, monkeypatch, resources, options, takes, workers, units):
+    """A machine without a GPU may send work to those that have some."""
+    monkeypatch.setattr("fc7.extract.ray_engine.cores_each", lambda: 1)
+    device, batch = options.pop("device", "cpu"), options.pop("batch_size", None)
+    backbone = load_backbone("squeezenet1_1", weights="random:0", device=device, batch_size=batch)
+    cluster = types.SimpleNamespace(cluster_resources=lambda: resources)
+    engine = types.SimpleNamespace(ray=cluster, actors=options.pop("actors", None), stall=None, patience=300.0)
+    keys = [bytes([number // 256, number % 256]) * 16 for number in range(1000)]
+    stores = [Store(backbone.recipes[0], tmp_path / "cache")]
+    rows, threads = options.pop("unit_rows", None), options.pop("workers", None)
+    job = _Job(engine, [backbone], stores, {}, Clock(), keys, rows, threads, lambda *said: None)
+    assert (job._takes["num_cpus"], job._takes["num_gpus"]) == takes
+    assert job._size == workers
+    assert [len(unit) for unit in job.units] == units
+    assert job._patience() == 300
 
 
 # The cluster
