@@ -9,7 +9,7 @@ decision   one request and its answer over HTTP, csv and ranking included: a lab
 labels     with DATA, a folder with train/ and val/: 5 % of train's labels flipped, as in benchmarks/audit.py; how many
            are among the first 20 of all splits and of train, beside the audit's own head; mean over seeds
 
-The second size takes about two minutes and 3 GB.
+The second size takes about two minutes and 2 GB.
 """
 
 import argparse
@@ -124,6 +124,7 @@ def decisions(n, dim, classes):
         start = time.perf_counter()
         review = begin(embeddings, folder)
         started = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         apart = from_float64(embeddings, review)
         server = Server(review, Path(folder))
         thread = threading.Thread(target=server.run)
@@ -141,7 +142,7 @@ def decisions(n, dim, classes):
         "start": started,
         "alpha": review.alpha,
         "furthest from float64": apart,
-        "peak GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak GB": peak,
     }
 
 

@@ -384,7 +384,7 @@ def main():
     if arguments.json:
         arguments.json.write_text(json.dumps(sizes, indent=1) + "\n")
     show(sizes)
-    project(sizes[-1])
+    project(max((one for one in sizes if one["count"] < LINKED), key=lambda one: one["count"], default=sizes[-1]))
 
 
 if __name__ == "__main__":

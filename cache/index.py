@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .blocks import blocks
+from .format import KEY_BYTES
 
 if TYPE_CHECKING:
     from .keys import Keys
@@ -139,14 +140,25 @@ class Index:
         """Return what is remembered of one recipe's shards, by file name."""
         from .keys import Keys
 
-        query = "SELECT name, stat, offset, seconds, keys, rejected, digest FROM shards WHERE recipe = ?"
-        rows: list[Any] = self._use(lambda db: db.execute(query, (recipe_id,)).fetchall(), [])
-        return {
-            name: ShardEntry(stat, offset, seconds, Keys.from_bytes(keys), _reasons(rejected))
-            for name, stat, offset, seconds, keys, rejected, digest in rows
-            # a flipped bit here would lead to another image's row
-            if _digest(recipe_id, name, stat, offset, seconds, keys, rejected) == digest
-        }
+        query = "SELECT name, stat, offset, seconds, keys, rejected, digest FROM shards WHERE recipe = ? ORDER BY name"
+
+        def read(db: sqlite3.Connection) -> tuple[list[tuple[Any, ...]], bytearray]:
+            sound = []
+            together = bytearray()  # one block of memory, which goes back to the system, and not one for each shard
+            for name, stat, offset, seconds, keys, rejected, digest in db.execute(query, (recipe_id,)):
+                # a flipped bit here would lead to another image's row
+                if _digest(recipe_id, name, stat, offset, seconds, keys, rejected) == digest:
+                    sound.append((name, stat, offset, seconds, len(keys) // KEY_BYTES, _reasons(rejected)))
+                    together += keys
+            return sound, together
+
+        nothing: tuple[list[tuple[Any, ...]], bytearray] = [], bytearray()
+        sound, together = self._use(read, nothing)
+        all_keys, start, found = Keys.from_bytes(together), 0, {}
+        for name, stat, offset, seconds, count, rejected in sound:
+            found[name] = ShardEntry(stat, offset, seconds, all_keys[start : start + count], rejected)
+            start += count
+        return found
 
     def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry]) -> None:
         """Remember shards whose bytes were just checked."""

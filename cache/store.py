@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
 from .durable import make_folder, publish, replace, sync_folder
-from .format import open_directory
+from .format import KEY_BYTES, open_directory
 from .index import Index, ShardEntry, stat_line
 from .keys import Keys, Places
 from .recipe import Recipe
@@ -78,12 +78,8 @@ class Store:
         self._rows = Places()
         self._refused = Places()
         self.rejected: dict[bytes, str] = {}
-        found = {name: entry for name in listed if (entry := checked[name] if name in checked else known[name])}
-        keys = Keys.joined(entry.keys for entry in found.values())
-        self._rows.add(keys)
-        for name, entry in found.items():  # a shard's keys are a part of all keys, and not held twice
-            start = self._end
-            self._list(name, entry._replace(keys=keys[start : start + len(entry.keys)]))
+        known |= admitted
+        self._rows.add(self._listed_keys(known, [name for name in listed if name in admitted or name not in checked]))
 
     def __contains__(self, key: bytes) -> bool:
         """Say whether the key has a row."""
@@ -275,6 +271,16 @@ class Store:
                 raise CacheError(f"The shard {path} cannot be read: {error.strerror or error}.") from error
             set_aside(path, str(error.strerror))
         return None
+
+    def _listed_keys(self, entries: dict[str, ShardEntry], names: Sequence[str]) -> Keys:
+        """List shards and return the keys of all of them; the entries are let go, so that no key is held twice."""
+        keys = Keys(np.empty((sum(len(entries[name].keys) for name in names), KEY_BYTES), np.uint8))
+        for name in names:
+            entry = entries.pop(name)
+            part = keys[self._end : self._end + len(entry.keys)]
+            part.matrix[:] = entry.keys.matrix
+            self._list(name, entry._replace(keys=part))
+        return keys
 
     def _take(self, name: str, entry: ShardEntry) -> None:
         self._rows.add(entry.keys)

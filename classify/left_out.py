@@ -76,33 +76,45 @@ class LeftOut:
 
         An image that only such images could judge is scored 0 for every class.
         """
-        left_over, diagonal, absent = self._left_over, self._diagonal, np.array(list(self._columns), np.intp)
-        outputs, shared = left_over.shape[1], np.zeros((0, len(left_over)))
-        free = np.zeros((0, outputs))
-        if len(absent):
-            # Left out as well, whoever is judged: R is replaced by its Schur complement.
-            columns = np.column_stack(list(self._columns.values()))
-            shared, free = np.split(
-                solve(columns[absent], np.hstack([columns.T, left_over[absent]])), [len(left_over)], axis=1
-            )
-            left_over = left_over - columns @ free
-            diagonal = diagonal - (columns * shared.T).sum(axis=1)
-            left_over[absent], diagonal[absent] = 0, 1
+        absent = np.array(list(self._columns), np.intp)
+        left_over, diagonal, shared, free = self._without(absent)
         present = self.y != NONE
         fitted = int(present.sum())
         errors = left_over / diagonal[:, None] if fitted > 1 else self._targets.copy()
         for places, between in self._sets:
+            itself = np.eye(places.shape[1])
             some = between - np.einsum("kas,kat->ast", self._of(absent, places), shared[:, places])
-            some = np.where(present[places][:, :, None] & present[places][:, None, :], some, np.eye(places.shape[1]))
+            some = np.where(present[places][:, :, None] & present[places][:, None, :], some, itself)
             alone = present[places].sum(axis=1) == fitted
-            some[alone] = np.eye(places.shape[1])
-            errors[places] = np.linalg.solve(some, np.where(alone[:, None, None], 0.0, left_over[places]))
+            some[alone] = itself
+            errors[places] = np.linalg.solve(some, left_over[places])
             errors[places[alone]] = self._targets[places[alone]]
         found = self._targets - errors
         for place, image in enumerate(absent):
             mates = np.flatnonzero((self._together == self._together[image]) & present)
             found[image] = shared[place, mates] @ errors[mates] - free[place] if len(mates) < fitted else 0
         return from_margins(found)
+
+    def _without(self, absent: Positions) -> tuple[Floats, Floats, Floats, Floats]:
+        """Replace ``R`` by its Schur complement, in which the absent images are left out whoever is judged.
+
+        Returns
+        -------
+        left_over, diagonal
+            ``R Y`` and the diagonal of ``R``; of absent images 0 and 1.
+        shared, free
+            ``(R_ZZ)^-1 R_Z`` ``(absent, n)`` and ``(R_ZZ)^-1 (R Y)_Z`` ``(absent, outputs)``.
+        """
+        n = len(self._left_over)
+        if not len(absent):
+            return self._left_over, self._diagonal, np.zeros((0, n)), np.zeros((0, len(self._outputs)))
+        columns = np.column_stack(list(self._columns.values()))
+        solved = solve(columns[absent], np.hstack([columns.T, self._left_over[absent]]))
+        shared, free = np.split(solved, [n], axis=1)
+        left_over = self._left_over - columns @ free
+        diagonal = self._diagonal - (columns * shared.T).sum(axis=1)
+        left_over[absent], diagonal[absent] = 0, 1
+        return left_over, diagonal, shared, free
 
     def _explained(self) -> Floats:
         """Return ``H Y``."""

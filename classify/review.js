@@ -173,7 +173,8 @@ function facts(subject) {
   } else if (!held) {
     found.push(make("p", { class: "doubt" }, "Copies under different labels"));
   } else {
-    found.push(make("p", {}, "labelled ", make("strong", {}, bdi(held))));
+    const where = subject.splits.length ? make("span", { class: "soft" }, ` in ${subject.splits.join(" and ")}`) : null;
+    found.push(make("p", {}, "labelled ", make("strong", {}, bdi(held)), where));
   }
   found.push(make("p", { class: first !== held && !subject.reviewed ? "doubt" : "soft" }, "looks like ", bdi(first), ` ${percent(surely)}`));
   const bar = make("div", { class: "track" }, make("i"));

@@ -6,7 +6,6 @@ the review begins, so that all that changes afterwards is due to what was decide
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -223,7 +222,7 @@ class Review:
         UsageError
             No such image or class.
         DataError
-            A class would be left without an image to fit on, or the csv cannot be written; nothing has changed then.
+            Nothing could be fitted on the csv any longer, or it cannot be written; nothing has changed then.
         """
         with self._lock:
             self._require(image)
@@ -231,7 +230,7 @@ class Review:
             after = Decision(before.label if label is None else label, bad)
             if after.label not in self._codes or (after.label == UNDECIDED and not bad):
                 raise UsageError(f"There is no class {after.label!r}. Classes: {', '.join(self.classes)}.")
-            self._require_classes(image, after)
+            self._require_manifest(image, after)
             return self._go_to([*self._history, (image, after)], image, before, undone=False)
 
     def undo(self) -> Change:
@@ -300,17 +299,18 @@ class Review:
         if not 0 <= image < len(self):
             raise UsageError(f"There is no image {image}: they are numbered from 0 to {len(self) - 1}.")
 
-    def _require_classes(self, image: int, after: Decision) -> None:
-        """Refuse to take the last image that is fitted on out of a class: the csv would be no manifest any longer."""
-        before = self._fit.y[image]
-        if before in (NONE, self._code(after)) or not self._images.fitted[image]:
-            return
-        left = Counter(self._fit.y[self._images.fitted].tolist())
-        if left[before] == 1:
-            raise DataError(
-                f"{self._images.paths[image][0]} is the last image of {self.classes[before]!r} to fit a head on; a "
-                "class needs one. Give another image this label first."
-            )
+    def _require_manifest(self, image: int, after: Decision) -> None:
+        """Refuse what would leave a csv that nothing can be fitted on: classes of train are those of all splits."""
+        y = self._fit.y.copy()
+        y[image] = self._code(after)
+        fitted = set(y[self._images.fitted].tolist()) - {NONE}
+        lost = sorted(set(y.tolist()) - {NONE} - fitted)
+        path = self._images.paths[image][0]
+        if lost:
+            name = self.classes[lost[0]]
+            raise DataError(f"No image of {name!r} would be left to fit on without {path}, but some in other splits.")
+        if len(fitted) < 2:
+            raise DataError(f"Images of one class only would be left to fit on without {path}: two classes are needed.")
 
     def _subject(self, image: int, decided: dict[int, Decision]) -> Subject:
         row = self._judged.probability[image]

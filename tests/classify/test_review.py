@@ -229,13 +229,26 @@ def test_decisions_on_images_that_cannot_be_read_now_are_kept(table, folder, fil
     ]
 
 
-def test_the_last_image_of_a_class_to_fit_on_stays(begin):
+def test_the_csv_stays_one_that_can_be_fitted_on(begin, file):
     review = begin(counts=(20, 20, 5))
-    with pytest.raises(DataError, match="last image of 'c2'"):
-        review.decide(40, bad=True)
-    with pytest.raises(DataError, match="last image of 'c2'"):
-        review.decide(40, "c0")
-    assert review.decide(41, "c0").after.label == "c0", "it is in val"
+    for call in (lambda: review.decide(40, bad=True), lambda: review.decide(40, "c0")):
+        with pytest.raises(DataError, match=r"No image of 'c2' would be left to fit on without c2/040\.png"):
+            call()
+    assert review.changes == 0
+    for image in range(41, 45):
+        review.decide(image, "c0")
+    assert review.decide(40, bad=True).after.bad, "nobody is left in val that would miss it"
+    assert read_manifest(file).classes == ("c0", "c1")
+    with pytest.raises(DataError, match=r"No image of 'c2' would be left to fit on without c2/041\.png"):
+        review.decide(41, "c2")
+
+
+def test_two_classes_stay(begin):
+    review = begin(counts=(5, 5))
+    for image in range(1, 5):
+        review.decide(image, "c1")
+    with pytest.raises(DataError, match="one class only"):
+        review.decide(0, bad=True)
 
 
 def test_unknown_images_and_classes(begin):

@@ -34,7 +34,7 @@ def test_killed_at_any_time(tmp_path, size, figure):
 
 def test_what_was_acknowledged_and_removed_is_counted_as_lost(tmp_path):
     """The twin: a cache that loses a shard after each kill."""
-    found = alone(__file__, "campaign", root=tmp_path, kills=3, images=40, forgetful=True)
+    found = alone(__file__, "campaign", root=tmp_path, kills=8, images=40, forgetful=True)
     assert found["lost"] > 0
 
 
