@@ -275,7 +275,7 @@ def show(sizes):
     rows = [
         ("planning, seconds", lambda one: sum_of(one["plan"])),
         ("planning, microseconds per image", lambda one: sum_of(one["plan"]) / one["count"] * 1e6),
-        ("... of the processor", lambda one: one["plan"].get("cpu", float("nan")) / one["count"] * 1e6),
+        ("... of the processor", lambda one: one["plan"]["cpu"] / one["count"] * 1e6),
         ("... reading the folder", lambda one: one["plan"]["manifest"] / one["count"] * 1e6),
         ("... stat and index", lambda one: one["plan"]["stat and index"] / one["count"] * 1e6),
         ("... missing keys and unit names",
@@ -289,7 +289,7 @@ def show(sizes):
         ("... without the index", lambda one: one["open without index"]["open"]),
         ("opening the store, peak MB", lambda one: one["open"]["peak"]),
         ("extract again, seconds", lambda one: one["again"]["all"]),
-        ("... of the processor", lambda one: one["again"].get("cpu", float("nan"))),
+        ("... of the processor", lambda one: one["again"].get("cpu")),
         ("extract again, peak MB", lambda one: one["again"]["peak"]),
         ("extract again, one part of eight, seconds", lambda one: one["part"]["all"]),
         ("... peak MB", lambda one: one["part"]["peak"]),
@@ -300,8 +300,13 @@ def show(sizes):
     ]  # fmt: skip
     table(
         ["", *(f"{one['count']:,}" for one in sizes)],
-        [[name, *(f"{of(one):.4g}" for one in sizes)] for name, of in rows],
+        [[name, *(shown(of(one)) for one in sizes)] for name, of in rows],
     )
+
+
+def shown(value):
+    """Return a figure; empty where an earlier version of this script did not measure it."""
+    return "" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def sum_of(plan):
