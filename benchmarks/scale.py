@@ -122,7 +122,7 @@ def plan(folder, count):
     from fc7.extract.manifest import read_manifest
     from fc7.extract.plan import Files, hash_files
 
-    before, timer = peak(), Timer()
+    before, begun, timer = peak(), time.process_time(), Timer()
     manifest = read_manifest(folder / "data")
     timer("manifest")
     store = Store(recipe, folder / "cache")
@@ -134,7 +134,7 @@ def plan(folder, count):
     timer("unit names")
     files = Files(manifest, hashed)
     assert (len(missing), len(names), len(files)) == (count, -(-count // ROWS), count)
-    return timer.seconds | {"peak": peak(), "interpreter": before}
+    return timer.seconds | {"cpu": time.process_time() - begun, "peak": peak(), "interpreter": before}
 
 
 def commit(folder, count):
@@ -205,7 +205,7 @@ def again(folder, count, *more):
     answer = json.loads(said.getvalue())
     assert (code, answer["computed"]) == (0, 0), answer
     assert more or answer["ok"] == count
-    return {"all": time.perf_counter() - begun, "seen": answer["seen"], "peak": peak()}
+    return {"all": time.perf_counter() - begun, "cpu": time.process_time(), "seen": answer["seen"], "peak": peak()}
 
 
 def part(folder, count):
@@ -275,6 +275,7 @@ def show(sizes):
     rows = [
         ("planning, seconds", lambda one: sum_of(one["plan"])),
         ("planning, microseconds per image", lambda one: sum_of(one["plan"]) / one["count"] * 1e6),
+        ("... of the processor", lambda one: one["plan"]["cpu"] / one["count"] * 1e6),
         ("... reading the folder", lambda one: one["plan"]["manifest"] / one["count"] * 1e6),
         ("... stat and index", lambda one: one["plan"]["stat and index"] / one["count"] * 1e6),
         ("... missing keys and unit names",
@@ -288,6 +289,7 @@ def show(sizes):
         ("... without the index", lambda one: one["open without index"]["open"]),
         ("opening the store, peak MB", lambda one: one["open"]["peak"]),
         ("extract again, seconds", lambda one: one["again"]["all"]),
+        ("... of the processor", lambda one: one["again"].get("cpu")),
         ("extract again, peak MB", lambda one: one["again"]["peak"]),
         ("extract again, one part of eight, seconds", lambda one: one["part"]["all"]),
         ("... peak MB", lambda one: one["part"]["peak"]),
@@ -298,13 +300,18 @@ def show(sizes):
     ]  # fmt: skip
     table(
         ["", *(f"{one['count']:,}" for one in sizes)],
-        [[name, *(f"{of(one):.4g}" for one in sizes)] for name, of in rows],
+        [[name, *(shown(of(one)) for one in sizes)] for name, of in rows],
     )
+
+
+def shown(value):
+    """Return a figure; empty where an earlier version of this script did not measure it."""
+    return "" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def sum_of(plan):
     """Return the seconds of a plan."""
-    return sum(seconds for name, seconds in plan.items() if name not in ("peak", "interpreter"))
+    return sum(seconds for name, seconds in plan.items() if name not in ("cpu", "peak", "interpreter"))
 
 
 def project(largest):
