@@ -49,7 +49,8 @@ def open_directory(directory: Path | str | None = None) -> Path:
     marker = directory / "FORMAT"
     try:
         if not marker.exists():
-            if directory.exists() and any(not entry.name.startswith(".FORMAT") for entry in directory.iterdir()):
+            strangers = directory.exists() and any(not one.name.startswith(".FORMAT") for one in directory.iterdir())
+            if strangers and not marker.exists():  # else another process made the cache between the two looks
                 raise CacheError(
                     f"{directory} is not an fc7 cache (it is not empty and has no FORMAT file). "
                     "Name an empty or new folder with --cache DIR."
