@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from .blocks import blocks
 from .format import KEY_BYTES
@@ -72,6 +72,16 @@ class ShardEntry(NamedTuple):
     rejected: Mapping[bytes, str]
 
 
+class Looked(Protocol):
+    """Files of which some are not of this machine: how to look at those."""
+
+    def identity(self, file: str) -> str | OSError | None:
+        """Return what stands for a file's content: size, time in ns (0: settled), more. None: of this machine."""
+
+    def sha256(self, file: str) -> bytes | OSError:
+        """Return the hash of one that has an identity."""
+
+
 class Index:
     """A sqlite file that can only save time: if it is absent, locked or damaged, everything is looked at anew.
 
@@ -91,7 +101,12 @@ class Index:
         return [one for block in self.hashes(paths, threads=threads, rehash=rehash) for one in block]
 
     def hashes(
-        self, paths: Iterable[str | os.PathLike[str]], *, threads: int = 4, rehash: bool = False
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        threads: int = 4,
+        rehash: bool = False,
+        looked: Looked | None = None,
     ) -> Iterator[list[bytes | OSError]]:
         """Yield the sha256 of some files after the other, reading only those that changed since they were last read.
 
@@ -102,22 +117,33 @@ class Index:
         ----------
         rehash
             Read all of them, for the case that something changed a file and put its size and times back.
+        looked
+            Where some are not of this machine.
         """
         files = (os.fspath(path) for path in paths)
         while block := list(itertools.islice(files, BLOCK)):
-            yield self._hashes(block, threads, rehash=rehash)
+            yield self._hashes(block, threads, looked, rehash=rehash)
 
-    def _hashes(self, files: Sequence[str], threads: int, *, rehash: bool) -> list[bytes | OSError]:
+    def _hashes(
+        self, files: Sequence[str], threads: int, looked: Looked | None, *, rehash: bool
+    ) -> list[bytes | OSError]:
         here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         how = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
+        apart = [looked.identity(file) for file in files] if looked else []
         names = [(file if file.startswith(os.sep) else here + file).encode(*how) for file in files]
+        for number, one in enumerate(apart):
+            names[number] = names[number] if one is None else files[number].encode(*how)
         known = {} if rehash else self._known_files(names)
-        found = [_recall(file, known.get(name)) for file, name in zip(files, names, strict=True)]
+        found = [
+            _recall(file, known.get(name), apart[number] if apart else None)
+            for number, (file, name) in enumerate(zip(files, names, strict=True))
+        ]
         todo = [number for number, one in enumerate(found) if isinstance(one, str)]
         if not todo:
             return found  # type: ignore[return-value]
         with ThreadPoolExecutor(threads) as pool:
-            hashes = list(pool.map(_hash_file, [files[number] for number in todo]))
+            of = [looked.sha256 if looked and apart[number] is not None else _hash_file for number in todo]
+            hashes = list(pool.map(lambda hashing, number: hashing(files[number]), of, todo))
         settled = time.time_ns() - YOUNG_NS
         new = [
             (names[number], found[number], sha256)
@@ -214,10 +240,12 @@ def stat_line(stat: os.stat_result) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
-def _recall(file: str, known: tuple[str, bytes] | None) -> bytes | str | OSError:
+def _recall(file: str, known: tuple[str, bytes] | None, apart: str | OSError | None) -> bytes | str | OSError:
     """Return the hash if the file is still the one that was read, else its stat, else why it has none."""
+    if isinstance(apart, OSError):
+        return apart
     try:
-        stat = stat_line(os.stat(file))  # noqa: PTH116 - as above
+        stat = apart or stat_line(os.stat(file))  # noqa: PTH116 - as above
     except OSError as error:
         return error
     return known[1] if known and known[0] == stat else stat

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from ..cache.address import address
 from ..errors import LeakageError, UsageError
 from ..extract import options
 from ..extract.manifest import read_manifest
@@ -87,6 +88,8 @@ def run_review(arguments: Arguments, progress: Progress) -> Answer:
     data, path = arguments.data, arguments.output or default_path(arguments.data)
     if data.suffix == ".h5" and data.is_file():
         raise UsageError(f"{data} has no pictures to look at. Name the folder or csv of its images.")
+    if address(data):
+        raise UsageError("fc7 review writes its labels beside the pictures: copy them to this machine, and name those.")
     require_apart(data, path)
     manifest = read_manifest(data, with_bad=True)
     labels = Labels(manifest, path)

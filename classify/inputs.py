@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..cache.address import address
 from ..cache.embeddings import Embeddings
 from ..errors import UsageError
 from ..extract import options
@@ -73,4 +74,6 @@ def images_folder(data: Path) -> Path | None:
     """Return the folder that the paths of a data set are relative to; an exported file has no images."""
     if data.suffix == ".h5" and data.is_file():
         return None
+    if address(data):
+        return data.parent if data.suffix.lower() == ".csv" else data
     return data if data.is_dir() else data.parent

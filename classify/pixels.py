@@ -16,7 +16,7 @@ from ..cache.recipe import Recipe
 from ..errors import DataError, ImageRejected
 from ..extract.decode import decode, read_image_bytes
 from ..extract.embed import hashed
-from ..extract.manifest import Manifest
+from ..extract.manifest import Manifest, located
 from ..extract.views import augmented, centre_crop
 from .splits import Positions
 
@@ -39,7 +39,7 @@ class Pixels:
     def __init__(
         self, root: Path, images: Rows, recipe: Recipe, *, augment: bool, seed: int, workers: int | None
     ) -> None:
-        self.files = [root / str(path) for path in images.paths]
+        self.files = [located(root, str(path)) for path in images.paths]
         self.transform, self.augment, self.seed = recipe.transform, augment, seed
         self.workers = workers or os.cpu_count() or 1
 
@@ -66,7 +66,7 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
 
     def reason(path: str) -> str:
         try:
-            decode(read_image_bytes(manifest.root / path))
+            decode(read_image_bytes(located(manifest.root, path)))
         except (ImageRejected, OSError) as error:
             return str(error)
         return ""

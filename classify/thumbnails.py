@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import ImageRejected
 from ..extract.decode import decode, read_image_bytes
+from ..extract.manifest import located
 from ..extract.progress import Progress, silent
 from .gallery import EDGE
 
@@ -47,7 +48,7 @@ def write_thumbnails(
         failed = [f"{folder.name}: {error.strerror}"] * len(lacking)
         lacking = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        tasks = [pool.submit(_write, key, root / path, folder / f"{key}.jpg") for key, path in lacking.items()]
+        tasks = [pool.submit(_write, key, located(root, path), folder / f"{key}.jpg") for key, path in lacking.items()]
         for done, (task, path) in enumerate(zip(tasks, lacking.values(), strict=True), start=1):
             reason = task.result()
             failed += [f"{path}: {reason}"] if reason else []
@@ -56,7 +57,7 @@ def write_thumbnails(
     return len(lacking) - len(failed) if lacking else 0
 
 
-def smaller(source: Path, key: str, edge: int, *, scaled: bool = False) -> bytes:
+def smaller(source: Path | str, key: str, edge: int, *, scaled: bool = False) -> bytes:
     """Return an image as an upright JPEG of at most `edge` pixels: decoded and encoded again, nothing but its pixels.
 
     Parameters
@@ -84,7 +85,7 @@ def smaller(source: Path, key: str, edge: int, *, scaled: bool = False) -> bytes
     return buffer.getvalue()
 
 
-def _write(key: str, source: Path, target: Path) -> str:
+def _write(key: str, source: str, target: Path) -> str:
     """Write one thumbnail whole or not at all; return why not, or nothing."""
     own = target.with_suffix(f".{os.getpid()}")
     try:

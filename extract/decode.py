@@ -30,6 +30,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
+from ..cache.address import address
 from ..errors import ImageRejected
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,14 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
         The file has more than ``MAX_BYTES``.
     OSError
         It cannot be read, or is no longer a regular file, which would block or never end.
+    DataError
+        It is a URL, and the store does not answer.
     """
+    url = address(path)
+    if url:
+        from .remote import read_remote
+
+        return read_remote(url, MAX_BYTES)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         status = os.fstat(descriptor)

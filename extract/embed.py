@@ -9,10 +9,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..cache.address import address
 from ..cache.format import open_directory
 from ..cache.index import Index
 from ..cache.recipe import Recipe
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from .accounting import Clock, Extraction, account
 from .backbones import Backbone
 from .manifest import Manifest
@@ -66,7 +67,8 @@ def extract(
         raise ValueError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
     done = fill(manifest, [backbone], cache=cache, workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
-        raise DataError(f"None of {done.seen} images of {manifest.root} could be embedded: {done.rejects[0].reason}")
+        where = address(manifest.root) or manifest.root
+        raise DataError(f"None of {done.seen} images of {where} could be embedded: {done.rejects[0].reason}")
     return read(
         manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source, views=backbone.views
     )
@@ -195,6 +197,7 @@ def fill(
         _point_out_relatives(stores, before)
         files = Files(manifest, hashed)
         if engine is not None:
+            _require_this_machine(manifest, stores)
             unreadable = engine.run(
                 backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
             )
@@ -208,6 +211,12 @@ def fill(
         account(manifest, hashed, store, lacked, unreadable, clock)
         for store, lacked in zip(stores, before, strict=True)
     ]
+
+
+def _require_this_machine(manifest: Manifest, stores: Sequence["Store"]) -> None:
+    """Refuse what workers of a cluster cannot reach yet."""
+    if manifest.remote:
+        raise UsageError("--engine ray reads files, not URLs. Without it, --shard I/N divides them among machines.")
 
 
 def _point_out_relatives(stores: Sequence["Store"], missing: Sequence["Keys"]) -> None:

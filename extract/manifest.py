@@ -7,14 +7,16 @@ already told.
 
 import csv
 import errno
+import io
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
+from ..cache.address import address, shown
 from ..errors import DataError
 from .cells import unguarded
 from .images import Image, Images
@@ -58,6 +60,8 @@ class Manifest:
         What was found where images belong and is none: files, links in a circle, folders that cannot be listed.
     name
         What the folder or csv is called, without where it lies.
+    remote
+        What stands for the content of each image that is a URL: its size and ETag, or time.
     """
 
     root: Path
@@ -65,6 +69,7 @@ class Manifest:
     classes: tuple[str, ...]
     rejects: tuple[Reject, ...] = ()
     name: str = ""
+    remote: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", Images.of(self.images))
@@ -89,6 +94,8 @@ class Manifest:
     def each_file(self) -> Iterator[str]:
         """Yield where each image is."""
         above = _above(self.root)
+        if self.remote:
+            return (located(self.root, path) for path in self.images.paths)
         return (path if path.startswith(os.sep) else above + path for path in self.images.paths)
 
     def part(self, part: Part) -> Self:
@@ -101,8 +108,12 @@ class Manifest:
 
     def file(self, row: int) -> str:
         """Return where one image is."""
-        path: str = self.images.paths[row]
-        return path if path.startswith(os.sep) else _above(self.root) + path
+        return located(self.root, self.images.paths[row])
+
+
+def located(root: Path, path: str) -> str:
+    """Return where an image of a data set is, given its path in it."""
+    return path if path.startswith(os.sep) or address(path) else _above(root) + path
 
 
 def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
@@ -117,7 +128,8 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
     data
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a csv with the columns
         ``path,label[,split][,group][,bad]`` whose paths are relative to the csv. An apostrophe before ``=``, ``+``,
-        ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell.
+        ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell. Folder and csv may be URLs
+        (``s3://bucket/pictures``), and so may paths in a csv.
     with_bad
         Keep the rows of a csv whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
 
@@ -127,22 +139,30 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
         Nothing usable: no such folder, no images, an empty class, fewer than two classes, files of a csv that do not
         exist, a class outside train, a class folder that cannot be listed, an archive. The message has the counts.
     """
-    data = Path(data)
+    url, data = address(data), Path(data)
+    if url:
+        return _read_remote(url, data, with_bad=with_bad)
     mode = _mode(data)
     if stat.S_ISDIR(mode):
         images, rejects = _read_folder(data)
-        root = data
+        root, remote = data, dict[str, str]()
     elif stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
-        images, rejects = _read_csv(data, with_bad=with_bad)
+        rows = _Csv(data, _read_rows(data))
+        images, rejects, remote = rows.read(with_bad=with_bad)
         root = data.parent
     elif data.suffix.lower() in ARCHIVES:
         raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
     else:
         raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
-    name = data.resolve().name  # of "." too
+    return _manifest(data, root, images, rejects, data.resolve().name, remote)  # of "." too
+
+
+def _manifest(
+    data: Path, root: Path, images: Images, rejects: list[Reject], name: str, remote: Mapping[str, str]
+) -> Manifest:
     sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
     classes = set(_classes(data, sound, rejects)) | {image.label for image in images if image.bad}
-    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name)
+    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name, remote)
 
 
 def _mode(data: Path) -> int:
@@ -158,37 +178,37 @@ def _mode(data: Path) -> int:
 
 def _above(root: Path) -> str:
     """Return what to put before a relative path."""
+    url = address(root)
+    if url:
+        return f"{url}/"
     return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
 
 
 def _classes(data: Path, images: Images, rejects: list[Reject]) -> tuple[str, ...]:
+    where = address(data) or data
     if not images:
         found = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
-        raise DataError(f"No images in {data}{found}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
+        raise DataError(f"No images in {where}{found}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
     splits = Counter(images.splits)
     fitted = "train" if any(splits.keys() - {""}) else ""
     if not splits[fitted]:
-        raise DataError(f"{data} has no images in train, only {dict(splits)}. A head is fitted on train.")
+        raise DataError(f"{where} has no images in train, only {dict(splits)}. A head is fitted on train.")
     pairs = Counter(zip(images.labels, images.splits, strict=True))
     counts = {label: count for (label, split), count in pairs.items() if split == fitted}
     if len(counts) < 2:
-        raise DataError(f"{data} has one class only, {counts}. A classifier needs two or more.")
+        raise DataError(f"{where} has one class only, {counts}. A classifier needs two or more.")
     strangers = sorted({label for label, _ in pairs} - counts.keys())
     if strangers:
-        raise DataError(f"{data}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}.")
+        raise DataError(
+            f"{where}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}."
+        )
     return tuple(sorted(counts))
 
 
 def _read_folder(root: Path) -> tuple[Images, list[Reject]]:
     folders = _folders_in(root)
     splits = [split for split in SPLITS if split in folders]
-    alike = [name for name in folders if name.lower() in _LIKE_SPLITS]
-    strays = sorted(set(alike) - set(splits))
-    if strays and len(alike) > 1:
-        raise DataError(
-            f"{root} has folders that look like splits, {', '.join(strays)}. Splits are called train, val and test: "
-            "rename them, or say what is a class with a csv (path,label,split)."
-        )
+    _require_no_strays(root, folders, splits)
     images = Images()
     rejects: list[Reject] = []
     for split in splits or [""]:
@@ -200,6 +220,16 @@ def _read_folder(root: Path) -> tuple[Images, list[Reject]]:
                     "class would shift the order of the others."
                 )
     return images, rejects
+
+
+def _require_no_strays(root: Path | str, folders: Sequence[str], splits: Collection[str]) -> None:
+    alike = [name for name in folders if name.lower() in _LIKE_SPLITS]
+    strays = sorted(set(alike) - set(splits))
+    if strays and len(alike) > 1:
+        raise DataError(
+            f"{root} has folders that look like splits, {', '.join(strays)}. Splits are called train, val and test: "
+            "rename them, or say what is a class with a csv (path,label,split)."
+        )
 
 
 def _images_below(root: Path, folder: str, rejects: list[Reject]) -> Iterator[str]:
@@ -355,35 +385,121 @@ def _refusal_by_mode(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _read_csv(path: Path, *, with_bad: bool) -> tuple[Images, list[Reject]]:
-    rows = _read_rows(path)
-    _, columns = next(rows)
-    if not {"path", "label"} <= set(columns):
-        raise DataError(f"{path} has the columns {columns}; needed: path,label, optional: split,group,bad.")
-    above = _above(path.parent)
-    images = Images()
-    rejects: list[Reject] = []
-    absent: list[str] = []
-    for line, image in images_of(path, columns, rows):
-        if image.bad:
-            if with_bad:
-                images.append(image)
-            continue
-        if not image.path or not image.label:
-            raise DataError(f"{path}, line {line}: path or label is empty.")
-        if "split" in columns and image.split not in SPLITS:
-            raise DataError(f"{path}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
-        file = image.path if image.path.startswith(os.sep) else above + image.path
-        reason = refusal(file)
-        if not reason:
-            images.append(image)
+class _Csv:
+    """A csv of images, whose paths are relative to it, and may be URLs.
+
+    Parameters
+    ----------
+    path
+        Of the csv, for messages, and for what its paths are relative to.
+    rows
+        The names of the columns, then each row with its line.
+    """
+
+    def __init__(self, path: Path, rows: Iterator[tuple[int, list[str]]]) -> None:
+        self.path, self.above, self.where = path, _above(path.parent), address(path) or path
+        _, self.columns = next(rows)
+        if not {"path", "label"} <= set(self.columns):
+            raise DataError(
+                f"{self.where} has the columns {self.columns}; needed: path,label, optional: split,group,bad."
+            )
+        self.images, self.rejects, self.absent = Images(), list[Reject](), list[str]()
+        self._rows = rows
+
+    def read(self, *, with_bad: bool) -> tuple[Images, list[Reject], dict[str, str]]:
+        """Return the images, what is none, and what stands for the content of those that are URLs."""
+        urls: list[tuple[Image, str]] = []
+        for line, image in images_of(self.path, self.columns, self._rows):
+            if image.bad:
+                if with_bad:
+                    self.images.append(image)
+                continue
+            self._require(line, image)
+            file = image.path if image.path.startswith(os.sep) else self.above + image.path
+            url = address(image.path) or address(file)
+            if url:
+                urls.append((image, url))
+                continue
+            reason = refusal(file)
+            self._sort(image, reason, absent=bool(reason) and _is_absent(file))
+        known = self._remote(urls) if urls else {}
+        if self.absent:
+            named = len(self.images) + len(self.rejects)
+            raise DataError(
+                f"{len(self.absent)} of {named} files named in {self.where} do not exist, "
+                f"the first is {self.absent[0]}."
+            )
+        return self.images, self.rejects, known
+
+    def _remote(self, urls: list[tuple[Image, str]]) -> dict[str, str]:
+        from .remote import identities
+
+        known = identities(url for _, url in urls)
+        for image, url in urls:
+            reason = _refusal_by_name(image.path) or ("" if url in known else "there is no such object")
+            self._sort(image, reason, absent=url not in known)
+        return known
+
+    def _sort(self, image: Image, reason: str, *, absent: bool) -> None:
+        if reason:
+            self.rejects.append(Reject(image.path, reason))
+            self.absent += [image.path] if absent else []
         else:
-            rejects.append(Reject(image.path, reason))
-            absent += [image.path] if _is_absent(file) else []
-    if absent:
-        named = len(images) + len(rejects)
-        raise DataError(f"{len(absent)} of {named} files named in {path} do not exist, the first is {absent[0]}.")
-    return images, rejects
+            self.images.append(image)
+
+    def _require(self, line: int, image: Image) -> None:
+        if not image.path or not image.label:
+            raise DataError(f"{self.where}, line {line}: path or label is empty.")
+        if "split" in self.columns and image.split not in SPLITS:
+            raise DataError(f"{self.where}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
+
+
+def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
+    from .decode import MAX_BYTES
+    from .remote import listing, read_text
+
+    if data.suffix.lower() in ARCHIVES:
+        raise DataError(f"{shown(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix.")
+    if data.suffix.lower() == ".csv":
+        rows = _rows_of(csv.reader(io.StringIO(read_text(url, MAX_BYTES), newline="")))
+        try:
+            images, rejects, known = _Csv(data, rows).read(with_bad=with_bad)
+        except csv.Error as error:
+            raise DataError(f"{shown(url)} cannot be read: {error}") from error
+        return _manifest(data, data.parent, images, rejects, data.name, known)
+    known = listing(url)
+    images, rejects = _read_objects(url, [path for path in known if not any(map(_hidden, path.split("/")))])
+    return _manifest(data, data, images, rejects, data.name, {f"{url}/{path}": one for path, one in known.items()})
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _read_objects(url: str, paths: Sequence[str]) -> tuple[Images, list[Reject]]:
+    """Return what :func:`_read_folder` does, of the names of objects: a prefix has no empty folders, and no links."""
+    tops = dict.fromkeys(path.partition("/")[0] for path in paths if "/" in path)
+    splits = {split for split in SPLITS if split in tops}
+    _require_no_strays(url, list(tops), splits)
+    images, rejects = Images(), list[Reject]()
+    found: dict[tuple[str, str], int] = {}
+    for path in paths:
+        parts = path.split("/")
+        split = parts.pop(0) if splits else ""
+        if len(parts) < 2 or (splits and split not in splits) or path.endswith("/"):
+            continue  # beside the class folders, as in a folder; or the mark that a console leaves for a folder
+        reason = _refusal_by_name(path)
+        found.setdefault((split, parts[0]), 0)
+        if reason:
+            rejects.append(Reject(path, reason))
+        else:
+            images.append(Image(path, parts[0], split))
+            found[split, parts[0]] += 1
+    for (split, label), count in found.items():
+        if not count:
+            raise DataError(f"The class folder {url}/{f'{split}/' if split else ''}{label} has no images. Remove it.")
+    order = {split: place for place, split in enumerate(SPLITS)}
+    return Images(sorted(images, key=lambda image: order.get(image.split, 0))), rejects
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -397,13 +513,16 @@ def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the names of the columns, then each row that is not empty, with its line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            yield 1, next(reader, [])
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
+            yield from _rows_of(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _rows_of(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    yield 1, next(reader, [])
+    for row in reader:
+        if row:
+            yield reader.line_num, row
 
 
 def images_of(path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, Image]]:

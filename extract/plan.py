@@ -6,6 +6,7 @@ million images are planned in the memory that the interpreter takes anyway.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
     keys = bytearray()
     unreadable: dict[int, str] = {}
     nothing = bytes(KEY_BYTES)
-    for block in index.hashes(manifest.each_file(), rehash=rehash):
+    for block in index.hashes(manifest.each_file(), rehash=rehash, **_looked(manifest)):
         for one in block:
             if isinstance(one, OSError):
                 unreadable[len(keys) // KEY_BYTES] = f"not readable: {one.strerror}"
@@ -72,6 +73,15 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
     readable[list(unreadable)] = False
     first = first[readable[first]]
     return Hashed(packed, unreadable, readable, packed[first], first)
+
+
+def _looked(manifest: Manifest) -> dict[str, Any]:
+    if not manifest.remote:
+        return {}
+    from .decode import MAX_BYTES
+    from .remote import THREADS, Looked
+
+    return {"looked": Looked(manifest.remote, MAX_BYTES), "threads": THREADS}
 
 
 class Files(Mapping[bytes, str]):
