@@ -20,6 +20,7 @@ import os
 from pathlib import Path
 
 from ..errors import CacheError
+from .address import address
 from .durable import make_folder, replace, sync_folder
 
 VERSION = 1
@@ -43,9 +44,11 @@ def open_directory(directory: Path | str | None = None) -> Path:
     Raises
     ------
     CacheError
-        The folder holds something else, another version, or cannot be written.
+        The folder holds something else, another version, or cannot be written; or it is a URL.
     """
     directory = default_directory() if directory is None else Path(directory)
+    if url := address(directory):
+        raise CacheError(f"{url} cannot hold a cache: name a folder with --cache DIR. Images may have URLs.")
     marker = directory / "FORMAT"
     try:
         if not marker.exists():
