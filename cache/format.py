@@ -84,6 +84,6 @@ def existing_directory(directory: Path | str | None = None) -> Path:
         There is none, or it is of another version.
     """
     directory = default_directory() if directory is None else Path(directory)
-    if not (directory / "FORMAT").exists():
+    if not address(directory) and not (directory / "FORMAT").exists():
         raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
     return open_directory(directory)

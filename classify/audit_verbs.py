@@ -88,10 +88,13 @@ def run_review(arguments: Arguments, progress: Progress) -> Answer:
     data, path = arguments.data, arguments.output or default_path(arguments.data)
     if data.suffix == ".h5" and data.is_file():
         raise UsageError(f"{data} has no pictures to look at. Name the folder or csv of its images.")
+    elsewhere = UsageError("fc7 review shows pictures that are files: copy them to this machine, and name those.")
     if address(data):
-        raise UsageError("fc7 review writes its labels beside the pictures: copy them to this machine, and name those.")
+        raise elsewhere
     require_apart(data, path)
     manifest = read_manifest(data, with_bad=True)
+    if manifest.remote:
+        raise elsewhere
     labels = Labels(manifest, path)
     labels.read()  # what is wrong with it is said before anything is computed
     review = Review(tables(manifest, arguments, progress, only=True)[0], labels, progress=progress)

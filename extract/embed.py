@@ -197,7 +197,7 @@ def fill(
         _point_out_relatives(stores, before)
         files = Files(manifest, hashed)
         if engine is not None:
-            _require_this_machine(manifest, stores)
+            _require_files(manifest)
             unreadable = engine.run(
                 backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
             )
@@ -213,7 +213,7 @@ def fill(
     ]
 
 
-def _require_this_machine(manifest: Manifest, stores: Sequence["Store"]) -> None:
+def _require_files(manifest: Manifest) -> None:
     """Refuse what workers of a cluster cannot reach yet."""
     if manifest.remote:
         raise UsageError("--engine ray reads files, not URLs. Without it, --shard I/N divides them among machines.")

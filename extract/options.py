@@ -13,7 +13,10 @@ from .backbones import Backbone, load_backbone
 if TYPE_CHECKING:
     from .ray_engine import RayEngine
 
-FOLDER = "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]"
+FOLDER = (
+    "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]; or one of "
+    "these as s3://..., see docs/remote.md"
+)
 FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
 _BACKBONE = f"of torchvision, or timm:NAME; see fc7 backbones (default: {DEFAULT_BACKBONE})"

@@ -8,6 +8,7 @@ from pathlib import Path
 import manual as document
 import pytest
 from fakes import noisy
+from stores import moto, s3, upload  # noqa: F401 - fixtures
 
 import fc7
 from fc7 import cli, errors
@@ -185,7 +186,7 @@ def desk(tmp_path_factory):
 
 
 @pytest.fixture
-def walk(desk, fc7, monkeypatch):
+def walk(desk, fc7, monkeypatch, request):
     """Run the examples of a command where the pictures are, with weights that need no download."""
     import sklearn.datasets
 
@@ -200,6 +201,8 @@ def walk(desk, fc7, monkeypatch):
         for words in examples(command):
             for pair, instead in STAND_INS.items():
                 words = stand_in(words, pair, instead)
+            if "s3://pictures/insects" in words:
+                upload(request.getfixturevalue("s3"), desk / "my_pictures", "insects")
             if "--recipe" in words:
                 recipes = sorted(path.name for path in (desk / "cache" / "recipes").iterdir())
                 words = stand_in(words, ("--recipe", "3fa94c"), ["--recipe", recipes[0][:10]])
@@ -228,6 +231,8 @@ def test_the_examples_run(walk, desk, command):
         "ndf": ("fc7", "fc7 extract", "fc7 demo"),
         "onnx": ("fc7 export",),
         "ray": ("fc7 extract",),
+        "s3fs": ("fc7 extract",),
+        "moto": ("fc7 extract",),
         "shtab": ("fc7 completion",),
         "starlette": ("fc7 review",),
         "uvicorn": ("fc7 review",),

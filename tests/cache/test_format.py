@@ -3,7 +3,7 @@
 import pytest
 
 from fc7.cache import format as cache_format
-from fc7.cache.format import open_directory
+from fc7.cache.format import existing_directory, open_directory
 from fc7.errors import CacheError
 
 
@@ -40,4 +40,6 @@ def test_a_url_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CacheError, match=r"s3://bucket/cache cannot hold a cache: name a folder"):
         open_directory("s3://bucket/cache")
+    with pytest.raises(CacheError, match=r"s3://bucket/cache cannot hold a cache: name a folder"):
+        existing_directory("s3://bucket/cache")
     assert list(tmp_path.iterdir()) == []

@@ -2,10 +2,10 @@
 
 import pytest
 from fakes import FakeBackbone, draw, one_line
-from stores import BUCKET, SECRET, moto, s3, upload  # noqa: F401 - fixtures
+from stores import BUCKET, KEY, SECRET, moto, s3, upload  # noqa: F401 - fixtures
 
 from fc7.cache.address import address
-from fc7.errors import DataError, MissingExtra
+from fc7.errors import DataError, MissingExtra, UsageError
 from fc7.extract import read_manifest
 from fc7.extract.embed import extract, fill
 
@@ -190,3 +190,35 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
 
 def test_what_is_no_url():
     assert [address(path) for path in ("a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b")] == [""] * 6
+
+
+def test_a_remote_cache_is_refused_and_makes_no_folder(fc7, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (("extract", pictures, *FC7), ("cache", "info"), ("cache", "gc")):
+        code, _, err = fc7(*words, "--cache", "s3://bucket/cache")
+        assert (code, "cannot hold a cache" in one_line(err)) == (1, True)
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_nothing_that_is_written_has_the_secret(s3, fc7, pictures, tmp_path):  # noqa: F811
+    url = upload(s3, pictures, "data")
+    words = ("--head", "ridge", "-o", tmp_path / "out" / "one.fc7")
+    (tmp_path / "out").mkdir()
+    code, out, err = fc7("fit", url, *FC7, *words, "--verbose")
+    assert code == 0, err
+    files = [path for path in (*(tmp_path / "out").rglob("*"), *(tmp_path / "cache").rglob("*")) if path.is_file()]
+    assert len(files) > 3
+    for secret in (SECRET, KEY):
+        assert secret not in out + err
+        assert [path for path in files if secret.encode() in path.read_bytes()] == []
+
+
+def test_ray_and_review_say_that_they_take_files(s3, fc7, pictures, tmp_path):  # noqa: F811
+    url = upload(s3, pictures, "data")
+    with pytest.raises(UsageError, match="--engine ray reads files"):
+        fill(read_manifest(url), [FakeBackbone()], engine=object())
+    csv = tmp_path / "set.csv"
+    csv.write_text(f"path,label\n{url}/train/red/1.png,red\n{url}/train/blue/0.png,blue\n")
+    for data in (url, csv):
+        code, _, err = fc7("review", data, *FC7)
+        assert (code, "copy them to this machine" in one_line(err)) == (2, True)
