@@ -127,14 +127,16 @@ class Eigenbasis:
         self._require_memory()
         return self._moment(np.arange(len(self)))
 
-    def _moment(self, rows: Positions, roots: Floats | None = None) -> Floats:
+    def _moment(
+        self, rows: Positions, roots: Floats | None = None, dtype: npt.DTypeLike = np.float64
+    ) -> npt.NDArray[Any]:
         """Return the second moment of some rows, each times its root, ``(d, d)``."""
         if isinstance(self._source, Stream) and self._source.engine is not None:
-            return map_reduce.second_moment(self._source, rows, roots)
+            return map_reduce.second_moment(self._source, rows, roots).astype(dtype, copy=False)
         blocks = self.blocks(rows)
         if roots is not None:
             blocks = ((places, block * roots[places, None]) for places, block in blocks)
-        return second_moment(blocks, self.dim)
+        return second_moment(blocks, self.dim, dtype)
 
     def _require_memory(self) -> None:
         need = 3 * 8 * self.dim**2
@@ -235,7 +237,6 @@ class Eigenbasis:
         if not self.coarse:
             return eigh(self.second)
         self._require_memory()
-        known = self.has("second")
-        every = self.blocks(np.arange(len(self)))
-        values, vectors = eigh(self.second.astype(np.float32) if known else second_moment(every, self.dim, np.float32))
+        second = self.second if self.has("second") else self._moment(np.arange(len(self)), dtype=np.float32)
+        values, vectors = eigh(second.astype(np.float32, copy=False))
         return values.astype(np.float64), vectors

@@ -24,9 +24,7 @@ NONE = -1  # the code of an image that takes no part in the fit
 def prepare(vectors: npt.NDArray[np.floating]) -> Eigenbasis:
     """Return embeddings ``(n, d)`` brought to unit length, as heads see them, and centred."""
     rows = vectors.astype(np.float32)
-    rows = unit(rows, out=rows)
-    rows -= rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return Eigenbasis(rows)
+    return Eigenbasis(unit(rows, out=rows)).centred
 
 
 class LeftOut:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.format import KEY_BYTES, existing_directory
+from ..cache.format import existing_directory
+from ..cache.keys import Keys
 from ..cache.recipe import Recipe
 from ..cache.store import Store
 from ..cache.stored import StoredVectors
@@ -40,7 +41,7 @@ class Part(NamedTuple):
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows as a stream would: their places in this part, and ``(block, d)`` of unit length."""
-        keys = [self.keys[start : start + KEY_BYTES] for start in range(0, len(self.keys), KEY_BYTES)]
+        keys = Keys.from_bytes(self.keys)
         vectors = StoredVectors(_store(self.recipe, self.directory), keys, self.max_ram)
         for places in vectors.chunks(np.arange(len(keys))):
             rows = vectors[places].astype(np.float32, copy=False)
@@ -79,7 +80,7 @@ def _parts(stream: Stream, rows: Positions) -> Iterator[tuple[Positions, Part]]:
     for places, vectors in stream.parts(rows, ROWS):
         store = vectors.store
         where = str(store.directory.absolute())
-        yield places, Part(store.recipe.to_json(), where, b"".join(vectors.keys), stream.max_ram)
+        yield places, Part(store.recipe.to_json(), where, vectors.keys.tobytes(), stream.max_ram)
 
 
 def _mapped(stream: Stream, work: Callable[..., Any], parts: Iterator[Part], *options: Any) -> Iterator[Any]:
