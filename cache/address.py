@@ -96,7 +96,7 @@ def asking(url: str, kind: type[FC7Error]) -> Iterator[None]:
     """
     try:
         yield
-    except FC7Error:
+    except (FC7Error, FileExistsError):
         raise
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "there is no such object") from error

@@ -11,6 +11,7 @@
       claims/<unit>                              who computes what at the moment; advice, delete it at any time
       index.sqlite                               derived; delete it at any time
       maintenance.lock                           held by repair, gc and compact
+      REPLICA                                    the URL of the cache of which the folder is a replica
 
 To change the format: raise VERSION, keep a reader of the old one beside the new, write a test that opens a directory
 made by the old version. A change of what decides a vector is not a format change: it is a new recipe field.
@@ -41,14 +42,16 @@ def default_directory() -> Path:
 def open_directory(directory: Path | str | None = None) -> Path:
     """Return a cache directory, created if absent, its FORMAT checked; by default :func:`default_directory`.
 
+    Of a URL, it is the folder of this machine through which the cache there is read and written.
+
     Raises
     ------
     CacheError
-        The folder holds something else, another version, or cannot be written; or it is a URL.
+        The folder holds something else, another version, or cannot be written.
     """
     directory = default_directory() if directory is None else Path(directory)
     if url := address(directory):
-        raise CacheError(f"{url} cannot hold a cache: name a folder with --cache DIR. Images may have URLs.")
+        return _replica(url, new=True)
     marker = directory / "FORMAT"
     try:
         if not marker.exists():
@@ -84,6 +87,14 @@ def existing_directory(directory: Path | str | None = None) -> Path:
         There is none, or it is of another version.
     """
     directory = default_directory() if directory is None else Path(directory)
-    if not address(directory) and not (directory / "FORMAT").exists():
+    if url := address(directory):
+        return _replica(url, new=False)
+    if not (directory / "FORMAT").exists():
         raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
     return open_directory(directory)
+
+
+def _replica(url: str, *, new: bool) -> Path:
+    from .replica import Replica  # fsspec comes with it
+
+    return Replica.open(url, new=new).directory

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CacheError
+from .replica import Replica
 
 
 @contextlib.contextmanager
@@ -15,10 +16,15 @@ def alone(directory: Path) -> Iterator[None]:
     Raises
     ------
     CacheError
-        Another process holds it, or the file system has no locks.
+        Another process holds it, or the file system has no locks; or the cache is in an object store.
     """
     import fcntl
 
+    if replica := Replica.of(directory):
+        raise CacheError(
+            f"{replica.url} is not a folder: repair, gc and compact need one that nobody else changes. Copy it to this "
+            "machine with the store's own tools, tidy the copy, and copy it back (docs/remote.md)."
+        )
     try:
         descriptor = os.open(directory / "maintenance.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

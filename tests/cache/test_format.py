@@ -3,7 +3,7 @@
 import pytest
 
 from fc7.cache import format as cache_format
-from fc7.cache.format import existing_directory, open_directory
+from fc7.cache.format import open_directory
 from fc7.errors import CacheError
 
 
@@ -34,12 +34,3 @@ def test_another_version_is_refused(tmp_path):
     (tmp_path / "FORMAT").write_text("fc7-cache 99\n")
     with pytest.raises(CacheError, match=rf"'fc7-cache 99', this version of fc7 reads '{cache_format.FORMAT_LINE}'"):
         open_directory(tmp_path)
-
-
-def test_a_url_is_no_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CacheError, match=r"s3://bucket/cache cannot hold a cache: name a folder"):
-        open_directory("s3://bucket/cache")
-    with pytest.raises(CacheError, match=r"s3://bucket/cache cannot hold a cache: name a folder"):
-        existing_directory("s3://bucket/cache")
-    assert list(tmp_path.iterdir()) == []

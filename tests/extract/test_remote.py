@@ -192,14 +192,6 @@ def test_what_is_no_url():
     assert [address(path) for path in ("a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b")] == [""] * 6
 
 
-def test_a_remote_cache_is_refused_and_makes_no_folder(fc7, pictures, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for words in (("extract", pictures, *FC7), ("cache", "info"), ("cache", "gc")):
-        code, _, err = fc7(*words, "--cache", "s3://bucket/cache")
-        assert (code, "cannot hold a cache" in one_line(err)) == (1, True)
-    assert not (tmp_path / "s3:").exists()
-
-
 def test_nothing_that_is_written_has_the_secret(s3, fc7, pictures, tmp_path):  # noqa: F811
     url = upload(s3, pictures, "data")
     words = ("--head", "ridge", "-o", tmp_path / "out" / "one.fc7")

@@ -1,0 +1,82 @@
+"""The commit of one shard: its bytes appear whole, are read back, and only then are its rows said to be kept."""
+
+import errno
+import logging
+from pathlib import Path
+
+from ..errors import CacheError, CorruptShard
+from . import shard as shards
+from .durable import make_folder, publish
+from .index import ShardEntry
+from .replica import Replica
+
+logger = logging.getLogger(__name__)
+
+
+def commit(data: bytes, path: Path, replica: Replica | None = None) -> ShardEntry:
+    """Commit a shard's bytes; when this returns, its rows survive a crash and a power loss.
+
+    Another writer's shard of that name is success if it is sound.
+
+    Parameters
+    ----------
+    path
+        Where it belongs in the cache directory.
+    replica
+        The directory is the replica of a cache in an object store: the shard is put there first.
+
+    Raises
+    ------
+    OSError
+        The disk or the store refuses.
+    CacheError
+        The store does not answer.
+    """
+    for _ in range(2):  # the first time, another's may be there, and damaged; it is set aside then
+        publish(replica.put(data, path) if replica else data, path, path.parents[2] / "tmp")
+        entry = admit(path)
+        if entry is not None:
+            return entry
+    raise OSError(errno.EIO, f"what was written to {path} is not what is read from it")
+
+
+def admit(path: Path) -> ShardEntry | None:
+    """Check a shard; None if there is none, or it was damaged or on a bad place of the disk, and is set aside now.
+
+    Raises
+    ------
+    CacheError
+        It cannot be read for a reason that is not the shard's, or cannot be set aside.
+    """
+    try:
+        return shards.admit(path, path.parents[2].name)
+    except FileNotFoundError:
+        return None
+    except CorruptShard as error:
+        set_aside(path, str(error))
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise CacheError(f"The shard {path} cannot be read: {error.strerror or error}.") from error
+        set_aside(path, str(error.strerror))
+    return None
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Move a damaged shard into its recipe's quarantine: its rows are missing from now on.
+
+    Raises
+    ------
+    CacheError
+        It cannot be moved.
+    """
+    target = path.parents[2] / "quarantine" / path.name
+    try:
+        make_folder(target.parent)
+        path.replace(target)
+    except FileNotFoundError:
+        return  # another process was first
+    except OSError as error:
+        raise CacheError(
+            f"The shard {path} is damaged ({reason}) and cannot be set aside: {error.strerror or error}."
+        ) from error
+    logger.warning("shard %s is damaged: %s. Set aside; its rows will be computed again.", path.name[:12], reason)

@@ -1,0 +1,285 @@
+"""The replica: a cache in an object store, by way of the folder of this machine that it is read and written through.
+
+The replica is a cache directory like any other, with one file more, REPLICA, that names the URL; below the URL lie the
+same names as in the folder. What decides is the store: a shard is committed when it was put there and read back, and
+shards that the store does not list are not seen, whatever the replica has. Delete a replica at any time.
+
+It works because shards are immutable and named after what they hold. A store that makes an object appear whole needs no
+lock, no rename and no folder for that: whoever is second puts the same rows under the same name, or finds them there.
+"""
+
+import contextlib
+import errno
+import hashlib
+import logging
+import re
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from ..errors import CacheError, CorruptShard
+from .address import asking, require_open, store_of
+from .durable import publish, replace
+from .format import FORMAT_LINE, open_directory
+from .recipe import Recipe
+from .shard import check
+
+logger = logging.getLogger(__name__)
+
+MARK = "REPLICA"
+
+# Stores in which an object appears whole or not at all, is there for every reader at once, and stays when it was
+# acknowledged. A file that is written over sftp can be seen half.
+KEEPING = ("s3:", "s3a:", "gs:", "gcs:", "az:", "abfs:", "abfss:", "memory:")
+
+FETCHERS = 8  # shards fetched at once, each whole in memory
+
+_SHARD = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62}\.h5)")
+
+
+class Replica:
+    """A cache in an object store.
+
+    Parameters
+    ----------
+    directory
+        The folder of this machine.
+    url
+        Where the cache is.
+
+    Attributes
+    ----------
+    damaged
+        What was found not to be as it was committed, and is not fetched: its place in the replica, and why.
+    """
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self.directory, self.url = directory, url
+        self._store = store_of(url)
+        self.damaged: dict[Path, str] = {}
+
+    @classmethod
+    def open(cls, url: str, *, new: bool) -> Self:
+        """Return the replica of a cache, its FORMAT checked.
+
+        Parameters
+        ----------
+        url
+            As :func:`~fc7.cache.address.address` returns it.
+        new
+            Make the cache where there is none.
+
+        Raises
+        ------
+        CacheError
+            There is none, something else is there, it is of another version, or the store refuses.
+        DataError
+            There is a password or a signature in the URL.
+        MissingExtra
+            What the store needs is not installed.
+        """
+        require_open(url)
+        if not url.startswith(KEEPING):
+            raise CacheError(
+                f"{url} cannot hold a cache: an object there can be seen half written. "
+                "Name a folder, or s3://, gs:// or az://, with --cache."
+            )
+        replica = cls(replicas() / _folder(url), url)
+        found = replica._format(new=new)
+        if found != FORMAT_LINE:
+            raise CacheError(
+                f"The cache {url} says {found[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
+                "Name another one with --cache, or use the fc7 that wrote it."
+            )
+        open_directory(replica.directory)
+        if cls.of(replica.directory) is None:
+            replace(replica.directory / MARK, f"{url}\n".encode())
+        return replica
+
+    @classmethod
+    def of(cls, directory: Path) -> Self | None:
+        """Return the replica that a cache directory is; None if it is the cache itself."""
+        try:
+            return cls(directory, (directory / MARK).read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return None
+
+    def fetch(self, folder: Path, held: Collection[str]) -> Collection[str]:
+        """Fetch the shards of a recipe that the replica lacks.
+
+        Parameters
+        ----------
+        folder
+            The recipe's, in the replica.
+        held
+            File names of the shards that the replica has.
+
+        Returns
+        -------
+        collection of str
+            File names of the shards that the store lists.
+
+        Raises
+        ------
+        CacheError
+            The store cannot be read, or the replica not written.
+        """
+        listed = self._listed(folder)
+        lacking = sorted(listed.keys() - set(held))
+        if lacking:
+            size = sum(listed[name] for name in lacking) / 1e6
+            logger.info("fc7: %d shards, %.1f MB, come from %s to %s", len(lacking), size, self.url, self.directory)
+            with ThreadPoolExecutor(FETCHERS) as pool:
+                list(pool.map(self.fetch_one, [folder / "shards" / name[:2] / name for name in lacking]))
+        return listed.keys()
+
+    def fetch_one(self, path: Path) -> None:
+        """Fetch one shard; one that is not there, or damaged, is left where it is."""
+        with self._use(path):
+            try:
+                data = self._read(path)
+                check(data)
+            except FileNotFoundError:
+                return
+            except CorruptShard as error:
+                self.damaged[path] = str(error)
+                logger.warning(
+                    "%s is damaged: %s. Its rows are missing until they are computed.", self._url(path), error
+                )
+                return
+            publish(data, path, path.parents[2] / "tmp")
+
+    def put(self, data: bytes, path: Path) -> bytes:
+        """Put a shard's bytes into the store and return what is read from there: another writer's, if it was first.
+
+        Raises
+        ------
+        OSError
+            The store refuses, or gives back something else.
+        CacheError
+            It does not answer.
+        """
+        for mode in ("create", "overwrite"):  # what is there already stays, if it is sound
+            with asking(self._url(path), CacheError):
+                with contextlib.suppress(FileExistsError):
+                    self._store.pipe_file(self._url(path), data, mode=mode)
+                found = self._read(path)
+            try:
+                check(found)
+            except CorruptShard:
+                continue
+            self.damaged.pop(path, None)
+            return found
+        raise OSError(errno.EIO, f"what was put to {self._url(path)} is not what is read from it")
+
+    def has(self, path: Path) -> bool:
+        """Say whether a shard is in the store by now; one that is known to be damaged is not."""
+        with self._use(path):
+            self._store.invalidate_cache()
+            return path not in self.damaged and bool(self._store.exists(self._url(path)))
+
+    def describe(self, recipe: Recipe) -> None:
+        """Put the description of a recipe, for those who look into the store.
+
+        Raises
+        ------
+        OSError, CacheError
+            As :meth:`put`.
+        """
+        url = f"{self.url}/recipes/{recipe.id}/recipe.json"
+        with asking(url, CacheError), contextlib.suppress(FileExistsError):
+            self._store.pipe_file(url, f"{recipe.to_json()}\n".encode(), mode="create")
+
+    def fetch_all(self, *, again: bool = False) -> Collection[str]:
+        """Fetch every recipe's description and shards, and return the file names of all shards that the store lists.
+
+        Parameters
+        ----------
+        again
+            Read every object, also those that the replica has: what is damaged in the store is in `damaged` then.
+
+        Raises
+        ------
+        CacheError
+            The store cannot be read, or the replica not written.
+        """
+        recipes = self.directory / "recipes"
+        with self._use(recipes):
+            self._store.invalidate_cache()
+            found = self._store.ls(self._url(recipes), detail=False) if self._store.exists(self._url(recipes)) else []
+        names: set[str] = set()
+        for name in sorted(one.rstrip("/").rpartition("/")[2] for one in found):
+            if re.fullmatch(r"[0-9a-f]{64}", name):
+                folder = recipes / name
+                with self._use(folder), contextlib.suppress(FileNotFoundError):
+                    data = self._read(folder / "recipe.json")
+                    (folder / "shards").mkdir(parents=True, exist_ok=True)
+                    replace(folder / "recipe.json", data)
+                held = () if again else {path.name for path in folder.glob("shards/??/*.h5")}
+                names.update(self.fetch(folder, held))
+        return names
+
+    def _format(self, *, new: bool) -> str:
+        """Return what FORMAT says, written first if there is no cache and one is to be made."""
+        marker = self.directory / "FORMAT"
+        with self._use(marker):
+            self._store.invalidate_cache()
+            with contextlib.suppress(FileNotFoundError):
+                return self._text(marker)
+            if not new:
+                raise CacheError(f"There is no fc7 cache in {self.url}. Fill one: fc7 extract DATA --cache {self.url}")
+            strangers = self._store.exists(self.url) and self._store.ls(self.url, detail=False)
+            with contextlib.suppress(FileExistsError):  # another process made it in between
+                if strangers and not self._store.exists(self._url(marker)):
+                    raise CacheError(
+                        f"{self.url} is not an fc7 cache (it is not empty and has no FORMAT). "
+                        "Name a prefix below which nothing is with --cache."
+                    )
+                self._store.pipe_file(self._url(marker), f"{FORMAT_LINE}\n".encode(), mode="create")
+            return self._text(marker)
+
+    def _listed(self, folder: Path) -> dict[str, int]:
+        """Return size by file name of the shards of a recipe in the store."""
+        url = self._url(folder / "shards")
+        with self._use(folder):
+            self._store.invalidate_cache()
+            found = self._store.find(url, detail=True)
+        matches = ((_SHARD.fullmatch("/".join(name.split("/")[-2:])), entry) for name, entry in found.items())
+        return {match[2]: int(entry.get("size") or 0) for match, entry in matches if match}
+
+    def _url(self, path: Path) -> str:
+        return f"{self.url}/{path.relative_to(self.directory).as_posix()}"
+
+    def _read(self, path: Path) -> bytes:
+        data: bytes = self._store.cat_file(self._url(path))
+        return data
+
+    def _text(self, path: Path) -> str:
+        return self._read(path).decode(errors="replace").strip()
+
+    @contextmanager
+    def _use(self, path: Path) -> Iterator[None]:
+        """Let what the store or the replica refuses be an error that says which."""
+        try:
+            with asking(self.url, CacheError):
+                yield
+        except FileNotFoundError as error:
+            raise CacheError(f"The cache {self.url} cannot be used: there is no such bucket.") from error
+        except OSError as error:
+            raise CacheError(
+                f"The cache {self.url} cannot be used: {error.strerror or error} ({path.name})."
+            ) from error
+
+
+def replicas() -> Path:
+    """Return the folder of this user in which replicas are."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("fc7-replicas", appauthor=False))
+
+
+def _folder(url: str) -> str:
+    """Return the name of a replica: one that can be read, and a hash that is no other URL's."""
+    return f"{re.sub('[^a-zA-Z0-9.-]+', '-', url)[:80]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
