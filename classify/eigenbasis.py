@@ -57,6 +57,11 @@ class Eigenbasis:
         return self._source
 
     @property
+    def max_ram(self) -> int | None:
+        """Bytes that work on streamed rows may take; None for those in memory."""
+        return self._source.max_ram if isinstance(self._source, Stream) else None
+
+    @property
     def coarse(self) -> bool:
         """Whether eigenvectors are float32."""
         return self.streamed or (not self.wide and self.dim > SMALL and self.inputs.dtype != np.float64)

@@ -23,7 +23,7 @@ from .splits import Positions
 from .stream import Stream
 from .sums import Block, ClassSums, Floats
 from .sums import second_moment as moment_of
-from .unit_rows import unit
+from .unit_rows import single, unit
 
 ROWS = 8192  # of a part: a second or more of work, and half a second to hand over the moment that comes of it
 AHEAD = 2  # parts given out for each core
@@ -44,7 +44,7 @@ class Part(NamedTuple):
         keys = Keys.from_bytes(self.keys)
         vectors = StoredVectors(_store(self.recipe, self.directory), keys, self.max_ram)
         for places in vectors.chunks(np.arange(len(keys))):
-            rows = vectors[places].astype(np.float32, copy=False)
+            rows = single(vectors[places])
             rows = unit(rows, out=rows)
             yield places, rows if self.roots is None else rows * self.roots[places, None]
 

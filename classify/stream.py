@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..cache.stored import StoredVectors
 from .splits import Positions
-from .unit_rows import unit
+from .unit_rows import single, unit
 
 if TYPE_CHECKING:
     from ..extract.ray_engine import RayEngine
@@ -75,5 +75,5 @@ class Stream:
         yield from enumerate(np.split(ordered % len(self.images), cuts))
 
     def _read(self, number: int, some: Positions) -> npt.NDArray[np.float32]:
-        rows = self.views[number][self.images[some]].astype(np.float32, copy=False)
+        rows = single(self.views[number][self.images[some]])
         return unit(rows, out=rows)

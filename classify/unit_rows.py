@@ -27,5 +27,12 @@ class UnitRows(TransformerMixin, BaseEstimator):
 
 def unit(rows: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
     """Divide rows by their length, in place if they are also ``out``; a row of zeros stays one."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    length = np.sqrt(np.vecdot(rows, rows))[:, None]
     return np.asarray(np.divide(rows, np.where(length == 0, 1, length), out=out))
+
+
+def single(rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return rows as float32, by torch: it has the processor turn float16, which NumPy does number by number."""
+    import torch
+
+    return np.asarray(torch.from_numpy(rows).float().numpy())
