@@ -17,7 +17,8 @@ from ..cache.durable import make_folder, replace
 from ..errors import DataError
 from ..extract.cells import guarded
 from ..extract.images import Image
-from ..extract.manifest import Manifest, images_of, read_rows
+from ..extract.manifest import Manifest
+from ..extract.table import images_of, read_rows
 
 REVIEWED = "reviewed"
 COLUMNS = ("path", "label", "group", "bad", REVIEWED)

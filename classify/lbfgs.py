@@ -23,8 +23,8 @@ Array = npt.NDArray[Any]
 MEMORY = 8  # pairs of steps and gradient changes
 SLOPE = 0.3  # of the slope at the start of a line may remain at its end
 TRIES = 12  # points looked at on a line
-ALL = slice(None)
 DROP = 0.1  # of the problems must be done before the others are copied together
+BLOCK = 2**20  # logits that are looked at together on a line
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class _Descent:
         cold = problems.start is None  # then the logits are zeros, too
         self.logits = np.zeros((*shape, problems.rows.shape[0]), dtype) if cold else self._project(self.planes)
         self._reach = np.ones(count, dtype)  # how far the last step went
-        self._residual, self._curvature = self._look(self.logits.copy(), np.arange(count))
+        self._residual, self._curvature = np.empty_like(self.logits), np.empty(count, dtype)
+        self._look_along(np.zeros_like(self.logits), np.arange(count), self._reach)
         self._gradient = self._newton = self._slope_of(self._residual) + self._penalty(self.planes)
 
     def keep(self, left: npt.NDArray[np.bool_]) -> None:
@@ -172,9 +173,8 @@ class _Descent:
 
     def _select(self) -> None:
         dtype = self.problems.rows.dtype
-        member = self.problems.member[self.active]
-        self._mask = self._weights[member]
-        self.total = self._mask.sum(axis=1)
+        self._member = self.problems.member[self.active]
+        self.total = self._weights.sum(axis=1)[self._member]
         self._share = self.total / self.problems.rows.shape[0]
         self._ridge = (1 / self.problems.C[self.active]).astype(dtype)
 
@@ -191,7 +191,7 @@ class _Descent:
         Those residuals and curvatures are kept. The slope is None where rows are at hand.
         """
         flat, shape = direction.reshape(-1, direction.shape[2]), direction.shape[:2]
-        self._residual, self._curvature = np.empty_like(self.logits), np.zeros_like(self._curvature)
+        self._curvature = np.zeros_like(self._curvature)
         every = np.arange(len(direction))
 
         def look(rows: Some, part: Array) -> Array:
@@ -205,16 +205,33 @@ class _Descent:
         moved += flat[:, -1:]
         return moved.reshape(*shape, -1), None if gathered is None else self._bordered(gathered, self._residual)
 
-    def _look(self, logits: Array, places: Positions, rows: Some = ALL) -> tuple[Array, Array]:
+    def _look(self, logits: Array, places: Positions, rows: Some) -> tuple[Array, Array]:
         """Return weighted residuals of some of the active problems, and of the curvature's mean what some rows add.
 
         The logits are used up.
         """
         residual, curvature = self.problems.loss.residual(logits, self.active[places], rows)
-        mask = self._mask[places][:, rows]
+        mask = self._weights[:, rows][self._member[places]]
         residual *= mask[:, None, :]
         mean = np.einsum("gn,gn->g", curvature, mask) / self.total[places]
         return residual, mean.astype(logits.dtype)
+
+    def _look_along(self, moved: Array, these: Positions, place: Array) -> Array:
+        """Keep residuals and curvature of some problems at places on their lines; return the slopes of their losses.
+
+        Some rows at a time: what is made on the way is much more than what is kept.
+        """
+        slope, curvature = np.zeros_like(place), np.zeros_like(place)
+        size = max(BLOCK // (max(len(these), 1) * moved.shape[1]), 1)
+        for first in range(0, moved.shape[2], size):
+            rows = slice(first, first + size)
+            ahead = moved[these, :, rows]
+            residual, share = self._look(self.logits[these, :, rows] + place[:, None, None] * ahead, these, rows)
+            self._residual[these, :, rows] = residual
+            slope += _dot(residual, ahead)
+            curvature += share
+        self._curvature[these] = curvature
+        return slope
 
     def _slope_of(self, residual: Array) -> Array:
         """Return the losses' gradient ``(g, outputs, r + 1)`` by one product."""
@@ -282,10 +299,8 @@ class _Descent:
             if not len(these):
                 break
             line.move(these, found)
-            ahead, place = moved[these], line.place[these]
-            residual, self._curvature[these] = self._look(self.logits[these] + place[:, None, None] * ahead, these)
-            self._residual[these] = residual
-            found = _dot(residual, ahead) + fixed[these] + place * growing[these]
+            place = line.place[these]
+            found = self._look_along(moved, these, place) + fixed[these] + place * growing[these]
             steep = np.abs(found) > SLOPE * np.abs(slope[these])
             these, found = these[steep], found[steep]
         self._reach = line.place

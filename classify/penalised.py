@@ -18,7 +18,7 @@ from .splits import Positions
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
 TOGETHER = 2**22  # numbers in one array of the solver: more problems than that are solved in turns
-SHARE = 48  # bytes allowed for each number of streamed rows: six arrays in float32, and half is for other things
+SHARE = 48  # bytes allowed for each number of streamed rows: three arrays in float32, and what is made on the way
 
 
 class Penalised(Planes):

@@ -16,7 +16,8 @@ from ..cache.recipe import Recipe
 from ..errors import DataError, ImageRejected
 from ..extract.decode import decode, read_image_bytes
 from ..extract.embed import hashed
-from ..extract.manifest import Manifest, located
+from ..extract.manifest import Manifest
+from ..extract.paths import located
 from ..extract.views import augmented, centre_crop
 from .splits import Positions
 

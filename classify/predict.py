@@ -18,7 +18,8 @@ from ..extract.backbones import Backbone
 from ..extract.embed import fill
 from ..extract.images import Image, Images
 from ..extract.in_memory import Picture, embed
-from ..extract.manifest import Manifest, refusal
+from ..extract.manifest import Manifest
+from ..extract.paths import refusal
 from ..extract.progress import Progress, silent
 from ..extract.terminal import plain
 from .bundle import Bundle

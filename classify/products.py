@@ -95,7 +95,7 @@ class Streamed:
 
     def project(self, planes: Array) -> Array:
         """See :class:`Products`."""
-        turned = planes @ self.axes.T.astype(self.dtype)
+        turned = planes @ self.axes.T.astype(self.dtype, copy=False)
         found = np.empty((len(planes), len(self.rows)), self.dtype)
         for places, block in self._blocks():
             found[:, places] = turned @ block.T
@@ -106,13 +106,13 @@ class Streamed:
         found = np.zeros((len(residuals), len(self.axes)), self.dtype)
         for places, block in self._blocks():
             found += residuals[:, places] @ block
-        return np.asarray(found @ self.axes.astype(self.dtype))
+        return np.asarray(found @ self.axes.astype(self.dtype, copy=False))
 
     def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
         """See :class:`Products`."""
-        turned = planes @ self.axes.T.astype(self.dtype)
+        turned = planes @ self.axes.T.astype(self.dtype, copy=False)
         moved, gathered = _sweep(turned, self._blocks(), len(self.rows), look)
-        return moved, gathered @ self.axes.astype(self.dtype)
+        return moved, gathered @ self.axes.astype(self.dtype, copy=False)
 
     def _blocks(self) -> Iterable[tuple[Positions, Array]]:
         every = self.rows.blocks(np.arange(len(self.rows)))

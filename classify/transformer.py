@@ -13,7 +13,8 @@ from ..errors import DataError
 from ..extract.backbones import load_backbone
 from ..extract.embed import fill
 from ..extract.images import Image, Images
-from ..extract.manifest import Manifest, refusal
+from ..extract.manifest import Manifest
+from ..extract.paths import refusal
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):

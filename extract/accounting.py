@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..cache.recipe import Recipe
-from .manifest import Manifest, Reject
+from .manifest import Manifest
+from .paths import Reject
 
 if TYPE_CHECKING:
     from ..cache.keys import Keys

@@ -16,8 +16,9 @@ from fc7.cache import Store
 from fc7.errors import UsageError
 from fc7.extract import extract, fill, read_manifest
 from fc7.extract.images import Image
-from fc7.extract.manifest import Manifest, Reject
+from fc7.extract.manifest import Manifest
 from fc7.extract.part import Part
+from fc7.extract.paths import Reject
 
 TEXT = st.text(st.characters(), max_size=20)  # with surrogates, as names on a disk may have them
 

@@ -1,0 +1,77 @@
+"""Paths of images: where one is, and what its name and kind say before it is opened."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from ..cache.address import address
+
+SPLITS = ("train", "val", "test")
+
+# torchvision.datasets.folder.IMG_EXTENSIONS; here case does not matter.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_SUFFIXES = frozenset(SUFFIXES)
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+
+# What the system says where there is nothing of a name, and can be nothing.
+NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+
+
+class Reject(NamedTuple):
+    """A file that is not an acceptable image, and why."""
+
+    path: str
+    reason: str
+
+
+def located(root: Path, path: str) -> str:
+    """Return where an image of a data set is, given its path in it."""
+    return path if path.startswith(os.sep) or address(path) else above(root) + path
+
+
+def above(root: Path) -> str:
+    """Return what to put before a relative path."""
+    url = address(root)
+    if url:
+        return f"{url}/"
+    return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
+
+
+def refusal(path: Path | str) -> str:
+    """Return why a file is not taken for an image, before it is opened; empty if it is."""
+    path = os.fspath(path)
+    try:
+        return refusal_by_name(path) or refusal_by_mode(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError as error:
+        return f"not readable: {error.strerror}"
+    except ValueError as error:  # a null byte
+        return f"not readable: {error}"
+
+
+def refusal_by_name(path: str) -> str:
+    """Return what :func:`refusal` does, of the name alone."""
+    name = path[path.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    suffix = name[dot:] if 0 < dot < len(name) - 1 else ""
+    if suffix in _SUFFIXES or suffix.lower() in _SUFFIXES:
+        return ""
+    return f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}"
+
+
+def refusal_by_mode(mode: int) -> str:
+    """Return what :func:`refusal` does, of the kind of file alone."""
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def is_absent(path: str) -> bool:
+    """Say whether there is nothing at a path."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        return error.errno in NOT_THERE
+    except ValueError:
+        return True
+    return False
