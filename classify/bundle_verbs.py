@@ -18,7 +18,7 @@ from .predict import predict, predictions_csv
 logger = logging.getLogger(__name__)
 
 MAX_ERROR = "say `not sure` where needed to be wrong in at most this share of the answers, out-of-fold (such as 0.02)"
-_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', or - for a list on standard input"
+_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, or - for a list on standard input"
 _FORMATS = "FILE.onnx, FILE.pt2 (torch.export), or FILE.safetensors (a state dict of torchvision's own class)"
 _RARE = f"so are {RARE:.0%} of those themselves"
 _WEIGHTS = "where the backbone's weights are, as for fc7 fit (default: where they were then)"

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..cache.address import address
 from ..cache.store import Store
 from ..errors import DataError
 from ..extract.backbones import Backbone
 from ..extract.embed import fill
-from ..extract.images import Image, Images
 from ..extract.in_memory import Picture, embed
 from ..extract.manifest import Manifest
-from ..extract.paths import refusal
+from ..extract.paths import refusal, refusal_by_name
+from ..extract.plan import hash_files
 from ..extract.progress import Progress, silent
 from ..extract.terminal import plain
 from .bundle import Bundle
@@ -93,8 +94,9 @@ def predict(
     bundle
         From :meth:`fc7.classify.Bundle.load`.
     images
-        Files; folders and patterns such as ``new/**/*.jpg``, which stand for the images in them; or images in memory,
-        as :func:`fc7.extract.in_memory.embed` takes them. What is no acceptable image is answered with the reason.
+        Files or their URLs; folders, URLs of prefixes and patterns such as ``new/**/*.jpg``, which stand for the images
+        in them; or images in memory, as :func:`fc7.extract.in_memory.embed` takes them. What is no acceptable image is
+        answered with the reason.
     max_error
         The head is not sure below the probability from which out-of-fold predictions were wrong at most so often, as a
         share of the answers; default the bundle's own, if it has one. See :meth:`fc7.classify.doubt.Doubt.threshold`.
@@ -151,16 +153,17 @@ def _cached(
     progress: Progress,
 ) -> Vectors:
     """Yield places of files, and their embeddings in every view; put into `found` why some have none."""
-    reasons = {path: reason for path in files.values() if (reason := refusal(path))}
-    manifest = Manifest(Path(), Images(Image(path, "") for path in files.values() if path not in reasons), ())
+    manifest = Manifest.of_files(files.values())
     done = fill(manifest, backbones, cache=cache, workers=workers, progress=progress) if manifest.images else []
-    reasons |= {reject.path: reject.reason for one in done for reject in one.rejects}
+    rejects = itertools.chain(manifest.rejects, *(one.rejects for one in done))
+    reasons = {reject.path: reject.reason for reject in rejects}
     found |= {place: replace(found[place], rejected=reasons[path]) for place, path in files.items() if path in reasons}
     kept = [place for place, path in files.items() if path not in reasons]
     if not kept:
         return
     stores = [[Store(part.recipe, cache) for part in view] for view in by_view(backbones, done)]
-    keys = [key for key in stores[0][0].index.sha256([files[place] for place in kept]) if isinstance(key, bytes)]
+    rows = [row for row, path in enumerate(manifest.images.paths) if path not in reasons]
+    keys = hash_files(manifest, stores[0][0].index).keys[np.array(rows)]
     for start in range(0, len(keys), CHUNK):
         some = slice(start, start + CHUNK)
         yield kept[some], [side_by_side([store.rows(keys[some]) for store in parts]) for parts in stores]
@@ -222,13 +225,26 @@ def _answer(bundle: Bundle, path: str, row: npt.NDArray[np.float64], least: floa
 
 
 def expand(images: Sequence[Path | str]) -> Iterator[str]:
-    """Yield the paths; of folders and patterns, those of the images in them."""
+    """Yield the paths and URLs; of folders, patterns and prefixes, those of the images in them."""
     for image in images:
-        path = Path(image)
-        if path.is_dir():
+        path, url = Path(image), address(image)
+        if url:
+            yield from _objects(url)
+        elif path.is_dir():
             yield from (str(file) for file in sorted(path.rglob("*")) if not refusal(file))
         elif glob.has_magic(str(path)) and not path.exists():
             matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - relative and absolute alike
             yield from (file for file in matches if not refusal(file)) if matches else [str(path)]
         else:
             yield str(path)
+
+
+def _objects(url: str) -> Iterator[str]:
+    """Yield a URL that is called like an image, or those of the images below it."""
+    if not refusal_by_name(url):
+        yield url
+        return
+    from ..extract.prefix import visible
+    from ..extract.remote import listing
+
+    yield from (f"{url}/{name}" for name in visible(listing(url)) if not refusal_by_name(name))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cache.stored import StoredVectors
+from ..extract.memory import trim
 from .splits import Positions
 from .unit_rows import single, unit
 
@@ -55,6 +56,7 @@ class Stream:
                 read = block.result()
                 coming.extend((part, pool.submit(self._read, *part)) for part in islice(parts, 1))
                 yield number * len(self.images) + some, read
+        trim()
 
     def parts(self, rows: Positions, size: int) -> Iterator[tuple[Positions, StoredVectors]]:
         """Cut rows, in the order in which they lie, into parts of one view each: their positions, and their vectors."""

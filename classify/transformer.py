@@ -1,6 +1,6 @@
 """Embeddings inside a scikit-learn pipeline: image paths in, rows from the cache out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from ..cache.store import Store
 from ..errors import DataError
 from ..extract.backbones import load_backbone
 from ..extract.embed import fill
-from ..extract.images import Image, Images
 from ..extract.manifest import Manifest
-from ..extract.paths import refusal
+from ..extract.paths import Reject
+from ..extract.plan import hash_files
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):
@@ -67,7 +67,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         return True
 
     def transform(self, X: Iterable[Path | str]) -> npt.NDArray[Any]:
-        """Return ``(n, dim)`` in the stored dtype for ``n`` paths of image files.
+        """Return ``(n, dim)`` in the stored dtype for ``n`` paths or URLs of image files.
 
         Raises
         ------
@@ -75,20 +75,18 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
             Some of them are no acceptable images: a pipeline cannot leave rows out.
         """
         paths = [str(path) for path in X]
-        refused = {path: reason for path in paths if (reason := refusal(Path(path)))}
-        _require_none(refused, len(paths))
+        manifest = Manifest.of_files(paths)
+        _require_none(manifest.rejects, len(paths))
         settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
         backbone = load_backbone(self.backbone, **settings)
-        manifest = Manifest(Path(), Images(Image(path, "") for path in paths), ())
         done = fill(manifest, [backbone], cache=self.cache, workers=self.workers)[0]
-        _require_none({reject.path: reject.reason for reject in done.rejects}, len(paths))
+        _require_none(done.rejects, len(paths))
         store = Store(done.recipe, self.cache)
-        keys = [key for key in store.index.sha256(paths) if isinstance(key, bytes)]
-        return np.asarray(store.rows(keys))
+        return np.asarray(store.rows(hash_files(manifest, store.index).keys))
 
 
-def _require_none(rejects: dict[str, str], asked: int) -> None:
-    for path, reason in rejects.items():
+def _require_none(rejects: Sequence[Reject], asked: int) -> None:
+    for path, reason in rejects:
         raise DataError(
             f"{len(rejects)} of {asked} files are no images that can be read; the first is {path}: {reason}. "
             "Leave them out."

@@ -13,7 +13,7 @@ from ..cache.address import address
 from ..cache.format import open_directory
 from ..cache.index import Index
 from ..cache.recipe import Recipe
-from ..errors import DataError, UsageError
+from ..errors import DataError
 from .accounting import Clock, Extraction, account
 from .backbones import Backbone
 from .manifest import Manifest
@@ -197,7 +197,6 @@ def fill(
         _point_out_relatives(stores, before)
         files = Files(manifest, hashed)
         if engine is not None:
-            _require_files(manifest)
             unreadable = engine.run(
                 backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
             )
@@ -211,12 +210,6 @@ def fill(
         account(manifest, hashed, store, lacked, unreadable, clock)
         for store, lacked in zip(stores, before, strict=True)
     ]
-
-
-def _require_files(manifest: Manifest) -> None:
-    """Refuse what workers of a cluster cannot reach yet."""
-    if manifest.remote:
-        raise UsageError("--engine ray reads files, not URLs. Without it, --shard I/N divides them among machines.")
 
 
 def _point_out_relatives(stores: Sequence["Store"], missing: Sequence["Keys"]) -> None:

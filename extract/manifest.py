@@ -5,7 +5,7 @@ import io
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -13,9 +13,9 @@ from typing import Self
 from ..cache.address import address, shown
 from ..errors import DataError
 from .folder import read_folder
-from .images import Images
+from .images import Image, Images
 from .part import Part
-from .paths import ARCHIVES, NOT_THERE, Reject, above, located
+from .paths import ABSENT, ARCHIVES, NOT_THERE, Reject, above, located, refusal, refusal_by_name
 from .table import Csv, each_row, rows_of
 
 
@@ -48,6 +48,26 @@ class Manifest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", Images.of(self.images))
+
+    @classmethod
+    def of_files(cls, files: Iterable[str]) -> Self:
+        """Return files and URLs that are named one by one, without labels; what is no image is a reject.
+
+        Raises
+        ------
+        DataError
+            A store does not answer, or a URL has a password in it.
+        """
+        files = [address(file) or file for file in files]
+        urls = [file for file in files if address(file)]
+        known: dict[str, str] = {}
+        if urls:
+            from .remote import identities
+
+            known = identities(urls)
+        reasons = {file: reason for file in files if (reason := _why_not(file, known))}
+        images = Images(Image(file, "") for file in files if file not in reasons)
+        return cls(Path(), images, (), tuple(Reject(*one) for one in reasons.items()), remote=known)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -84,6 +104,13 @@ class Manifest:
     def file(self, row: int) -> str:
         """Return where one image is."""
         return located(self.root, self.images.paths[row])
+
+
+def _why_not(file: str, known: Mapping[str, str]) -> str:
+    """Return why a file or URL is not taken for an image; `known` are the URLs where there is something."""
+    if not address(file):
+        return refusal(file)
+    return refusal_by_name(file) or ("" if file in known else ABSENT)
 
 
 def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:

@@ -33,7 +33,7 @@ def kept() -> Iterator[None]:
             _users -= 1
             if not _users:
                 _set(_TRIM_DEFAULT, _MMAP_DEFAULT)
-                _trim()
+                trim()
 
 
 def _set(trim_threshold: int, mmap_max: int) -> None:
@@ -43,6 +43,10 @@ def _set(trim_threshold: int, mmap_max: int) -> None:
         mallopt(_TRIM_THRESHOLD, trim_threshold)
 
 
-def _trim() -> None:
+def trim() -> None:
+    """Give what is free back to the system; without glibc nothing happens.
+
+    Each thread that ends leaves up to some tens of megabytes to the next one, which may take another heap.
+    """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -16,6 +16,8 @@ _SUFFIXES = frozenset(SUFFIXES)
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
+ABSENT = "there is no such object"  # said of a URL
+
 # What the system says where there is nothing of a name, and can be nothing.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
@@ -30,6 +32,11 @@ class Reject(NamedTuple):
 def located(root: Path, path: str) -> str:
     """Return where an image of a data set is, given its path in it."""
     return path if path.startswith(os.sep) or address(path) else above(root) + path
+
+
+def absolute(path: str) -> str:
+    """Return a path that does not depend on the working directory; of a URL, itself."""
+    return path if address(path) else os.path.abspath(path)  # noqa: PTH100 - not Path: as it is, but absolute
 
 
 def above(root: Path) -> str:

@@ -8,6 +8,11 @@ from .images import Image, Images
 from .paths import SPLITS, Reject, refusal_by_name
 
 
+def visible(names: Iterable[str]) -> list[str]:
+    """Return the names in which no part begins with a dot: what is hidden is not looked at."""
+    return [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+
+
 def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
     """Return the images among the objects below a URL, by their names, and what is none; hidden ones are left out.
 
@@ -16,7 +21,7 @@ def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
     DataError
         A class without images, or folders that look like splits.
     """
-    paths = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    paths = visible(names)
     tops = dict.fromkeys(path.partition("/")[0] for path in paths if "/" in path)
     splits = {split for split in SPLITS if split in tops}
     require_no_strays(url, list(tops), splits)

@@ -5,7 +5,6 @@ each round that is looked at again, and what is missing goes round once more. No
 """
 
 import logging
-import os
 import secrets
 import time
 from collections import Counter, deque
@@ -25,6 +24,7 @@ from ..errors import EngineError, Interrupted, UsageError
 from .accounting import WORK, Clock
 from .backbones import Backbone
 from .described import Described
+from .paths import absolute
 from .pipeline import POLL, cores_each
 from .progress import Progress, silent
 from .ray_cluster import joined_cluster, own_cluster, require_ray
@@ -220,7 +220,7 @@ class _Job:
             str(self.stores[0].directory.absolute()),
             probe,
             nonce,
-            os.path.abspath(self.files[key]),  # noqa: PTH100 - not Path: as it is, but absolute
+            absolute(self.files[key]),
             key,
             torch.get_num_threads(),
             self._threads,
@@ -290,8 +290,7 @@ class _Job:
                 continue
             lacking = [list(store.missing(keys)) for store in self.stores]
             if member.hello and member.hello.sees_images:
-                paths = [os.path.abspath(self.files[key]) for key in keys]  # noqa: PTH100 - as above
-                return Task(list(keys), lacking, paths, None)
+                return Task(list(keys), lacking, [absolute(self.files[key]) for key in keys], None)
             return Task(list(keys), lacking, None, [self._bytes(key) for key in keys])
         return None
 

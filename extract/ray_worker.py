@@ -40,7 +40,7 @@ class Post(NamedTuple):
     probe, nonce
         A file in the cache, and what is in it: who reads that there has the same cache.
     sample, key
-        An image file and its sha256: who reads that there has the same images.
+        An image, a file or a URL, and its sha256: who reads that there has the same images.
     loading, threads, workers
         Cores that networks are loaded with and that a thread computes with, as on the driver's machine; and threads.
     """
@@ -245,11 +245,14 @@ def _holds(path: str, text: str) -> bool:
 
 
 def _has(path: str, key: bytes) -> bool:
+    """Say whether an image is within reach: the file system, or the store, its credentials and what it needs."""
     import hashlib
 
+    from .decode import read_image_bytes
+
     try:
-        return hashlib.sha256(Path(path).read_bytes()).digest() == key
-    except OSError:
+        return hashlib.sha256(read_image_bytes(path)).digest() == key
+    except (OSError, FC7Error):
         return False
 
 

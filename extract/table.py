@@ -10,7 +10,7 @@ from ..cache.address import address
 from ..errors import DataError
 from .cells import unguarded
 from .images import Image, Images
-from .paths import SPLITS, Reject, above, is_absent, refusal, refusal_by_name
+from .paths import ABSENT, SPLITS, Reject, above, is_absent, refusal, refusal_by_name
 
 
 class Csv:
@@ -64,7 +64,7 @@ class Csv:
 
         known = identities(url for _, url in urls)
         for image, url in urls:
-            reason = refusal_by_name(image.path) or ("" if url in known else "there is no such object")
+            reason = refusal_by_name(image.path) or ("" if url in known else ABSENT)
             self._sort(image, reason, absent=url not in known)
         return known
 

@@ -1,5 +1,6 @@
 """Ray: same keys and same bits as in this process, wherever the workers are and whatever they can reach."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import draw, one_line
+from stores import BUCKET, moto, s3, upload  # noqa: F401 - fixtures
 
 from fc7 import __version__
 from fc7.cache import Store
@@ -126,13 +128,17 @@ def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
     assert left == [], "no claim and no probe stays"
 
 
-class Far(Worker):
-    """A worker that reaches neither the cache nor the images, and whose first shard is damaged on its way."""
-
-    sent = 0
+class Distant(Worker):
+    """A worker that reaches neither the cache nor the images."""
 
     def __init__(self, post):
         super().__init__(post._replace(cache="/nowhere", probe="/nowhere/probe", sample="/nowhere/image"))
+
+
+class Far(Distant):
+    """Such a worker, whose first shard is damaged on its way."""
+
+    sent = 0
 
     def _run(self, task):
         report = super()._run(task)
@@ -395,6 +401,20 @@ def test_options_of_ray_are_for_ray(fc7, pictures):
     code, out, err = fc7("extract", pictures, "--address", "auto")
     assert (code, out) == (2, "")
     assert "--address is for --engine ray" in one_line(err)
+
+
+def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):  # noqa: F811
+    from fc7.extract.ray_worker import _has
+
+    url, backbone = upload(s3, pictures, "data"), squeezenet()
+    done = fill(read_manifest(url), [backbone], cache=f"s3://{BUCKET}/cache", engine=hired(Distant))
+    assert (done[0].ok, done[0].computed) == (10, 10)
+    fill(read_manifest(pictures), [backbone], cache=tmp_path / "local")
+    assert_same(f"s3://{BUCKET}/cache", tmp_path / "local", backbone)
+    key = hashlib.sha256((pictures / "train/red/1.png").read_bytes()).digest()
+    assert _has(f"{url}/train/red/1.png", key), "a worker with the credentials reads by itself"
+    assert not _has(f"{url}/train/blue/0.png", key)
+    assert not _has(f"{url}/none.png", key)
 
 
 def test_a_delivered_shard_is_checked(tmp_path):

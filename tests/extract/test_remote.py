@@ -5,7 +5,7 @@ from fakes import FakeBackbone, draw, one_line
 from stores import BUCKET, KEY, SECRET, moto, s3, upload  # noqa: F401 - fixtures
 
 from fc7.cache.address import address
-from fc7.errors import DataError, MissingExtra, UsageError
+from fc7.errors import DataError, MissingExtra
 from fc7.extract import read_manifest
 from fc7.extract.embed import extract, fill
 
@@ -205,10 +205,34 @@ def test_nothing_that_is_written_has_the_secret(s3, fc7, pictures, tmp_path):  #
         assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
-def test_ray_and_review_say_that_they_take_files(s3, fc7, pictures, tmp_path):  # noqa: F811
+def test_predict_and_the_transformer_take_urls(s3, fc7, fc7_json, pictures, tmp_path):  # noqa: F811
+    from fc7.classify import EmbeddingTransformer
+
     url = upload(s3, pictures, "data")
-    with pytest.raises(UsageError, match="--engine ray reads files"):
-        fill(read_manifest(url), [FakeBackbone()], engine=object())
+    for name in ("train/red/.hidden.png", "train/red/notes.txt"):
+        s3.store.pipe_file(f"{url}/{name}", b"x")
+    assert fc7("fit", pictures, *FC7, "--head", "ridge", "-o", tmp_path / "a.fc7")[0] == 0
+    here = fc7_json("predict", tmp_path / "a.fc7", pictures)["predictions"]
+    (tmp_path / "cache" / "index.sqlite").unlink()
+    s3.forget()
+    there = fc7_json("predict", tmp_path / "a.fc7", url)["predictions"]
+    assert len(s3.objects()) == 10, "the cache has them: each is hashed once"
+    assert [one["path"] for one in there] == [f"{url}/{path.relative_to(pictures).as_posix()}" for path in
+                                              sorted(pictures.rglob("*.png"))]  # fmt: skip
+    assert [one | {"path": ""} for one in there] == [one | {"path": ""} for one in here]
+    one, gone = f"{url}/train/red/1.png", f"{url}/none.png"
+    found = fc7_json("predict", tmp_path / "a.fc7", gone, one)["predictions"]
+    assert [(answer["path"], answer["rejected"]) for answer in found] == [(gone, "there is no such object"), (one, "")]
+    embed = EmbeddingTransformer("squeezenet1_1", "gap", weights="random:0")
+    images = ("train/red/1.png", "val/blue/6.png")
+    rows = embed.transform([f"{url}/{name}" for name in images])
+    assert rows.tobytes() == embed.transform([pictures / name for name in images]).tobytes()
+    with pytest.raises(DataError, match=r"1 of 1 files .* no such object"):
+        embed.transform([gone])
+
+
+def test_review_says_that_it_takes_files(s3, fc7, pictures, tmp_path):  # noqa: F811
+    url = upload(s3, pictures, "data")
     csv = tmp_path / "set.csv"
     csv.write_text(f"path,label\n{url}/train/red/1.png,red\n{url}/train/blue/0.png,blue\n")
     for data in (url, csv):
