@@ -13,6 +13,7 @@ import errno
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ MARK = "REPLICA"
 # acknowledged. A file that is written over sftp can be seen half.
 KEEPING = ("s3:", "s3a:", "gs:", "gcs:", "az:", "abfs:", "abfss:", "memory:")
 
+CONFLICT = 1.0  # seconds until a PUT that met another one is tried again
 FETCHERS = 8  # shards fetched at once, each whole in memory
 
 _SHARD = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62}\.h5)")
@@ -149,7 +151,8 @@ class Replica:
                     "%s is damaged: %s. Its rows are missing until they are computed.", self._url(path), error
                 )
                 return
-            publish(data, path, path.parents[2] / "tmp")
+            if not path.exists():
+                publish(data, path, path.parents[2] / "tmp")
 
     def put(self, data: bytes, path: Path) -> bytes:
         """Put a shard's bytes into the store and return what is read from there: another writer's, if it was first.
@@ -161,18 +164,17 @@ class Replica:
         CacheError
             It does not answer.
         """
-        for mode in ("create", "overwrite"):  # what is there already stays, if it is sound
-            with asking(self._url(path), CacheError):
-                with contextlib.suppress(FileExistsError):
-                    self._store.pipe_file(self._url(path), data, mode=mode)
+        url = self._url(path)
+        with asking(url, CacheError):
+            self._create(url, data)
+            found = self._read(path)
+            if not _is_sound(found):
+                self._store.pipe_file(url, data, mode="overwrite")
                 found = self._read(path)
-            try:
-                check(found)
-            except CorruptShard:
-                continue
-            self.damaged.pop(path, None)
-            return found
-        raise OSError(errno.EIO, f"what was put to {self._url(path)} is not what is read from it")
+        if not _is_sound(found):
+            raise OSError(errno.EIO, f"what was put to {url} is not what is read from it")
+        self.damaged.pop(path, None)
+        return found
 
     def has(self, path: Path) -> bool:
         """Say whether a shard is in the store by now; one that is known to be damaged is not."""
@@ -189,8 +191,8 @@ class Replica:
             As :meth:`put`.
         """
         url = f"{self.url}/recipes/{recipe.id}/recipe.json"
-        with asking(url, CacheError), contextlib.suppress(FileExistsError):
-            self._store.pipe_file(url, f"{recipe.to_json()}\n".encode(), mode="create")
+        with asking(url, CacheError):
+            self._create(url, f"{recipe.to_json()}\n".encode())
 
     def fetch_all(self, *, again: bool = False) -> Collection[str]:
         """Fetch every recipe's description and shards, and return the file names of all shards that the store lists.
@@ -231,14 +233,24 @@ class Replica:
             if not new:
                 raise CacheError(f"There is no fc7 cache in {self.url}. Fill one: fc7 extract DATA --cache {self.url}")
             strangers = self._store.exists(self.url) and self._store.ls(self.url, detail=False)
-            with contextlib.suppress(FileExistsError):  # another process made it in between
-                if strangers and not self._store.exists(self._url(marker)):
-                    raise CacheError(
-                        f"{self.url} is not an fc7 cache (it is not empty and has no FORMAT). "
-                        "Name a prefix below which nothing is with --cache."
-                    )
-                self._store.pipe_file(self._url(marker), f"{FORMAT_LINE}\n".encode(), mode="create")
+            if strangers and not self._store.exists(self._url(marker)):  # else another process made it in between
+                raise CacheError(
+                    f"{self.url} is not an fc7 cache (it is not empty and has no FORMAT). "
+                    "Name a prefix below which nothing is with --cache."
+                )
+            self._create(self._url(marker), f"{FORMAT_LINE}\n".encode())
             return self._text(marker)
+
+    def _create(self, url: str, data: bytes) -> None:
+        """Put an object unless there is one of that name."""
+        with contextlib.suppress(FileExistsError):
+            try:
+                self._store.pipe_file(url, data, mode="create")
+            except (FileExistsError, FileNotFoundError, PermissionError):
+                raise
+            except OSError:  # S3 refuses both of two that put it at the same moment (409), and asks to try again
+                time.sleep(CONFLICT)
+                self._store.pipe_file(url, data, mode="create")
 
     def _listed(self, folder: Path) -> dict[str, int]:
         """Return size by file name of the shards of a recipe in the store."""
@@ -283,3 +295,11 @@ def replicas() -> Path:
 def _folder(url: str) -> str:
     """Return the name of a replica: one that can be read, and a hash that is no other URL's."""
     return f"{re.sub('[^a-zA-Z0-9.-]+', '-', url)[:80]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
+def _is_sound(data: bytes) -> bool:
+    try:
+        check(data)
+    except CorruptShard:
+        return False
+    return True

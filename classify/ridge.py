@@ -1,7 +1,6 @@
 """Ridge classification: least squares on targets of -1 and 1, all penalties and folds from one eigendecomposition."""
 
-import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,9 @@ from .cholesky import solve
 from .eigenbasis import BLOCK, Eigenbasis, Floats
 from .scores import from_margins
 from .splits import Positions
-from .sums import Block, ClassSums, take_out
+from .sums import ClassSums, take_out
 
+ROWS = 256  # that are refined on at once: so many are still in the processor's cache for the second product
 PASSES = 10  # of iterative refinement, each of which should gain some digits
 REFINED = 1e-10  # of the right side of the normal equations may be missing
 
@@ -177,24 +177,34 @@ def _refined(basis: Eigenbasis, targets: Floats, alpha: float) -> tuple[Floats, 
     """
     rough, level, mean = basis.centred, targets.mean(axis=0), basis.inputs.mean(axis=0, dtype=np.float64)
 
-    def blocks() -> Iterator[Block]:
-        return ((places, block.astype(np.float64) - mean) for places, block in basis.blocks(np.arange(len(basis))))
+    def gathered(factors: Callable[[slice, Floats], Floats]) -> Floats:
+        """Return the product of the centred rows with factors ``(rows, outputs)`` of some of the rows after the other.
+
+        What is taken from the rows is taken from the sum.
+        """
+        sums, total = np.zeros((basis.dim, targets.shape[1])), np.zeros(targets.shape[1])
+        for first in range(0, len(basis), ROWS):
+            rows = slice(first, first + ROWS)
+            wide = basis.inputs[rows].astype(np.float64)
+            factor = factors(rows, wide)
+            sums += wide.T @ factor
+            total += factor.sum(axis=0)
+        return np.asarray(sums - np.outer(mean, total))
 
     pull = (1 / (rough.values + alpha)).astype(np.float32)[:, None]
     found = np.zeros((basis.dim, targets.shape[1]))
-    missing = right = _sum(block.T @ (targets[places] - level) for places, block in blocks())
+
+    def margins(_: slice, wide: Floats) -> Floats:
+        return np.asarray(wide @ found - mean @ found)
+
+    missing = right = gathered(lambda rows, _: targets[rows] - level)
     for _ in range(PASSES):
         found += rough.axes @ (pull * (rough.axes.T @ missing.astype(np.float32)))
-        explained = _sum(block.T @ (block @ found) for _, block in blocks())
+        explained = gathered(margins)
         missing = right - explained - alpha * found
         if np.abs(missing).max() <= REFINED * np.abs(right).max():
             return np.ascontiguousarray(found.T), level - mean @ found
     return None
-
-
-def _sum(parts: Iterable[Floats]) -> Floats:
-    """Return the sum of arrays of one shape."""
-    return functools.reduce(np.add, parts)
 
 
 def _targets(y: Positions) -> Floats:

@@ -192,6 +192,21 @@ def test_a_refusal_is_one_line_and_loses_nothing(s3, status):  # noqa: F811
         assert one.missing(keys_of(1, 2, 3, 4)) == keys_of(3, 4)
 
 
+def test_two_that_put_at_the_same_moment_try_again(s3):  # noqa: F811
+    store, met = Store(RECIPE, URL), []
+
+    def conflict(method, path):
+        if method == "PUT" and path not in met:
+            met.append(path)
+            return "409 CONFLICT"
+        return None
+
+    s3.answer = conflict
+    store.append(shard_of(1, 2))
+    assert len(met) == 2, "the recipe and the shard"
+    assert Store(RECIPE, URL).rows(keys_of(2)).tobytes() == shard_of(2).embeddings.tobytes()
+
+
 def test_what_is_not_read_back_is_not_committed(s3):  # noqa: F811
     store = Store(RECIPE, URL)
     s3.answer = lambda method, path: "403 FORBIDDEN" if method == "GET" and path.endswith(".h5") else None
