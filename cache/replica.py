@@ -85,7 +85,7 @@ class Replica:
         require_open(url)
         if not url.startswith(KEEPING):
             raise CacheError(
-                f"{url} cannot hold a cache: an object there can be seen half written. "
+                f"{url} cannot hold a cache, which needs a store where an object appears whole or not at all. "
                 "Name a folder, or s3://, gs:// or az://, with --cache."
             )
         replica = cls(replicas() / _folder(url), url)
@@ -132,7 +132,7 @@ class Replica:
         lacking = sorted(listed.keys() - set(held))
         if lacking:
             size = sum(listed[name] for name in lacking) / 1e6
-            logger.info("fc7: %d shards, %.1f MB, come from %s to %s", len(lacking), size, self.url, self.directory)
+            logger.info("fc7: fetching %.1f MB from %s to %s", size, self.url, self.directory)
             with ThreadPoolExecutor(FETCHERS) as pool:
                 list(pool.map(self.fetch_one, [folder / "shards" / name[:2] / name for name in lacking]))
         return listed.keys()

@@ -290,7 +290,7 @@ def test_what_is_no_cache_is_refused(s3, elsewhere):  # noqa: F811
         open_directory(URL)
     with pytest.raises(CacheError, match="there is no such bucket"):
         open_directory("s3://no-such-bucket/cache")
-    with pytest.raises(CacheError, match="can be seen half written"):
+    with pytest.raises(CacheError, match="cannot hold a cache"):
         open_directory("sftp://host/cache")
     with pytest.raises(DataError, match="user or password"):
         open_directory(f"s3://{KEY}:{SECRET}@bucket/cache")
