@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import CacheError, CorruptShard
-from .address import asking, require_open, store_of
+from .address import address, asking, require_open, store_of
 from .durable import publish, replace
 from .format import FORMAT_LINE, open_directory
 from .recipe import Recipe
@@ -102,11 +102,25 @@ class Replica:
 
     @classmethod
     def of(cls, directory: Path) -> Self | None:
-        """Return the replica that a cache directory is; None if it is the cache itself."""
+        """Return the replica that a cache directory is; None if it is the cache itself.
+
+        Raises
+        ------
+        CacheError
+            It cannot be told.
+        """
+        mark = directory / MARK
         try:
-            return cls(directory, (directory / MARK).read_text(encoding="utf-8").strip())
+            url = mark.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise CacheError(
+                f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
+            ) from error
+        if not address(url).startswith(KEEPING):
+            raise CacheError(f"{mark} is damaged. Delete {directory}: it is a copy, and fetched anew.")
+        return cls(directory, url)
 
     def fetch(self, folder: Path, held: Collection[str]) -> Collection[str]:
         """Fetch the shards of a recipe that the replica lacks.

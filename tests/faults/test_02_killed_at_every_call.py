@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from faulty import CHANGING, LOOKING, RECIPE, Child, Counter, alone, between, heard, key, leftovers, script, unit, wrong
 
-from fc7.cache import Store, store
+from fc7.cache import Store, commit, store
 from fc7.cache.shard import encode
 from fc7.cache.tidy import compact, gc
 from fc7.cache.verify import repair, verify
@@ -122,7 +122,7 @@ def killed(cache, operation, names, act, at, *, in_place):
 
     def work(say):
         if in_place:
-            store.publish = lambda data, final, _: write_in_place(data, final)
+            commit.publish = lambda data, final, _: write_in_place(data, final)
         with between(counter, names, opens=False):
             perform(cache, operation)
         say(len(counter.calls))
