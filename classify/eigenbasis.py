@@ -9,14 +9,16 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from . import map_reduce
+from .multiply import Multiply
 from .products import InMemory, Products, Streamed
-from .spectrum import SMALL, eigh
+from .spectrum import eigh
 from .splits import Positions
 from .stream import Stream
 from .sums import Block, ClassSums, second_moment
 
 Floats = npt.NDArray[np.float64]
 
+SMALL = 2000  # dimensions whose moment and eigenvectors are float64 however the rows came
 BLOCK = 2048  # rows or columns that are held in float64 at once
 
 
@@ -178,7 +180,8 @@ class Eigenbasis:
         """The rotated rows in float32, for a search that float64 will finish."""
         if self.wide:
             return self.rows.astype(np.float32)
-        return np.asarray(self.inputs.astype(np.float32, copy=False) @ self.axes.astype(np.float32))
+        rows, axes = self.inputs.astype(np.float32, copy=False), self.axes.astype(np.float32, copy=False)
+        return Multiply(rows.size, np.float32).turn(rows, axes)
 
     @property
     def axes(self) -> npt.NDArray[Any]:

@@ -2,7 +2,8 @@
 
 Limited-memory BFGS (Nocedal 1980) in the eigenbasis of the rows, where the Hessian of every problem is close to
 ``curvature * share * diag(values) + 1 / C``: its inverse, bordered by the intercept, is the starting matrix of each
-step, so that tens of steps do what takes hundreds without. The line search looks for the root of the slope, which a
+step, so that tens of steps do what takes hundreds without. Where outputs sum to zero there is no product for the last
+one: it is what the others lack. The line search looks for the root of the slope, which a
 convex function has exactly one of; along a line the logits are known, so that it costs no product over the rows. It
 begins where the last one ended: mostly that is near enough, and rows that are streamed are then read once per step.
 """
@@ -121,6 +122,7 @@ class _Descent:
         self.active = np.arange(count)
         shape = (count, problems.loss.outputs)
         self.planes = np.zeros((*shape, rank + 1), dtype) if problems.start is None else problems.start.astype(dtype)
+        self._centre(self.planes)
         self._weights = problems.weights.astype(dtype)
         self._values = problems.values.astype(dtype)
         self._sums = problems.rows.sums
@@ -148,6 +150,7 @@ class _Descent:
     def step(self) -> None:
         """Take one step in every problem."""
         direction = self._direction()
+        self._centre(direction)
         slope = _dot(self._gradient, direction)
         lost = slope >= 0  # rounding has eaten the curvature: start afresh from the approximate Newton step
         direction[lost] = -self._newton[lost]
@@ -180,30 +183,32 @@ class _Descent:
 
     def _project(self, planes: Array) -> Array:
         """Return logits ``(g, outputs, n)`` by one product."""
-        flat = planes.reshape(-1, planes.shape[2])
+        flat = self._free(planes)
         found = self.problems.rows.project(flat[:, :-1])
         found += flat[:, -1:]
-        return np.asarray(found.reshape(*planes.shape[:2], -1))
+        return self._completed(found)
 
     def _sweep(self, direction: Array) -> tuple[Array, Array | None]:
         """Return how logits change along directions, and what :meth:`_slope_of` would for residuals as far as before.
 
         Those residuals and curvatures are kept. The slope is None where rows are at hand.
         """
-        flat, shape = direction.reshape(-1, direction.shape[2]), direction.shape[:2]
+        flat = self._free(direction)
         self._curvature = np.zeros_like(self._curvature)
         every = np.arange(len(direction))
 
         def look(rows: Some, part: Array) -> Array:
-            moved = (part + flat[:, -1:]).reshape(*shape, -1)
+            moved = self._completed(part + flat[:, -1:])
             logits = self.logits[:, :, rows] + self._reach[:, None, None] * moved
             self._residual[:, :, rows], curvature = self._look(logits, every, rows)
             self._curvature += curvature
-            return self._residual[:, :, rows].reshape(len(flat), -1)
+            return self._free(self._residual[:, :, rows])
 
         moved, gathered = self.problems.rows.sweep(flat[:, :-1], look)
         moved += flat[:, -1:]
-        return moved.reshape(*shape, -1), None if gathered is None else self._bordered(gathered, self._residual)
+        return self._completed(moved), None if gathered is None else self._bordered(
+            gathered, self._free(self._residual)
+        )
 
     def _look(self, logits: Array, places: Positions, rows: Some) -> tuple[Array, Array]:
         """Return weighted residuals of some of the active problems, and of the curvature's mean what some rows add.
@@ -235,12 +240,29 @@ class _Descent:
 
     def _slope_of(self, residual: Array) -> Array:
         """Return the losses' gradient ``(g, outputs, r + 1)`` by one product."""
-        return self._bordered(self.problems.rows.gather(residual.reshape(-1, residual.shape[2])), residual)
+        free = self._free(residual)
+        return self._bordered(self.problems.rows.gather(free), free)
 
-    @staticmethod
-    def _bordered(gathered: Array, residual: Array) -> Array:
+    def _bordered(self, gathered: Array, free: Array) -> Array:
         """Return products of rows and residuals as a gradient: the intercept's part is the residuals' sum."""
-        return np.concatenate([gathered.reshape(*residual.shape[:2], -1), residual.sum(axis=2, keepdims=True)], axis=2)
+        return self._completed(np.column_stack([gathered, free.sum(axis=1)]))
+
+    def _centre(self, planes: Array) -> None:
+        """Have planes sum to zero where those of the optimum do: rounding would add up along the intercepts."""
+        if self.problems.loss.zero_sum:
+            planes -= planes.mean(axis=1, keepdims=True)
+
+    def _free(self, outputs: Array) -> Array:
+        """Return those of the outputs ``(g, outputs, m)`` that do not follow from the others, in one matrix."""
+        found = outputs[:, :-1] if self.problems.loss.zero_sum else outputs
+        return found.reshape(-1, outputs.shape[2])
+
+    def _completed(self, flat: Array) -> Array:
+        """Return all outputs ``(g, outputs, m)``."""
+        if not self.problems.loss.zero_sum:
+            return flat.reshape(-1, self.problems.loss.outputs, flat.shape[1])
+        found = flat.reshape(-1, self.problems.loss.outputs - 1, flat.shape[1])
+        return np.concatenate([found, -found.sum(axis=1, keepdims=True)], axis=1)
 
     def _penalty(self, planes: Array) -> Array:
         """Return the gradient of the penalty."""

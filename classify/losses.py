@@ -16,9 +16,16 @@ SURE = 40
 
 
 class Loss(Protocol):
-    """A convex loss of logits ``(problems, outputs, n)``."""
+    """A convex loss of logits ``(problems, outputs, n)``.
+
+    Attributes
+    ----------
+    zero_sum
+        Whether what is added to all outputs alike changes nothing: under a penalty the outputs' planes sum to zero.
+    """
 
     outputs: int
+    zero_sum: bool
 
     def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
         """Return the derivative by the logits, which it may overwrite, and each problem's mean second derivative.
@@ -30,6 +37,8 @@ class Loss(Protocol):
 
 class Multinomial:
     """Softmax cross-entropy over ``classes`` outputs; ``y`` are codes ``(n,)``."""
+
+    zero_sum = True
 
     def __init__(self, y: Positions, classes: int) -> None:
         self.outputs, self.y = classes, y
@@ -49,6 +58,7 @@ class Binary:
     """Logistic loss of one output; ``y`` are 0 and 1."""
 
     outputs = 1
+    zero_sum = False
 
     def __init__(self, y: Positions) -> None:
         self.y = y
@@ -75,6 +85,7 @@ class SquaredHinge:
     """
 
     outputs = 1
+    zero_sum = False
 
     def __init__(self, signs: Array, which: Positions) -> None:
         self.signs, self.which = signs, which

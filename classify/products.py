@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .multiply import Multiply
 from .splits import Positions
 
 Array = npt.NDArray[Any]
@@ -47,20 +48,21 @@ class InMemory:
     def __init__(self, rows: Array, dtype: npt.DTypeLike) -> None:
         self.rows, self.dtype, self.shape = rows, np.dtype(dtype), (rows.shape[0], rows.shape[1])
         self.sums = rows.sum(axis=0, dtype=self.dtype)
+        self._multiply = Multiply(rows.size, dtype)
 
     def project(self, planes: Array) -> Array:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
-            return np.asarray(planes @ self.rows.T)
-        return np.concatenate([planes @ block.T for _, block in self._blocks()], axis=1)
+            return self._multiply.project(planes, self.rows)
+        return np.concatenate([self._multiply.project(planes, block) for _, block in self._blocks()], axis=1)
 
     def gather(self, residuals: Array) -> Array:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
-            return np.asarray(residuals @ self.rows)
+            return self._multiply.gather(residuals, self.rows)
         found = np.zeros((len(residuals), self.shape[1]), self.dtype)
         for places, block in self._blocks():
-            found += residuals[:, places] @ block
+            found += self._multiply.gather(residuals[:, places], block)
         return found
 
     def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
@@ -69,7 +71,7 @@ class InMemory:
             moved = self.project(planes)
             look(slice(None), moved)
             return moved, None
-        return _sweep(planes, self._blocks(), len(self.rows), look)
+        return _sweep(planes, self._blocks(), len(self.rows), look, self._multiply)
 
     def _blocks(self) -> Iterable[tuple[slice, Array]]:
         for first in range(0, len(self.rows), self.BLOCK):
@@ -91,6 +93,7 @@ class Streamed:
     def __init__(self, rows: "Blocks", axes: Array, dtype: npt.DTypeLike) -> None:
         self.rows, self.axes, self.dtype = rows, axes, np.dtype(dtype)
         self.shape = (len(rows), axes.shape[1])
+        self._multiply = Multiply(len(rows) * len(axes), dtype)
         self.sums = self.gather(np.ones((1, len(rows)), self.dtype))[0]
 
     def project(self, planes: Array) -> Array:
@@ -98,20 +101,20 @@ class Streamed:
         turned = planes @ self.axes.T.astype(self.dtype, copy=False)
         found = np.empty((len(planes), len(self.rows)), self.dtype)
         for places, block in self._blocks():
-            found[:, places] = turned @ block.T
+            found[:, places] = self._multiply.project(turned, block)
         return found
 
     def gather(self, residuals: Array) -> Array:
         """See :class:`Products`."""
         found = np.zeros((len(residuals), len(self.axes)), self.dtype)
         for places, block in self._blocks():
-            found += residuals[:, places] @ block
+            found += self._multiply.gather(residuals[:, places], block)
         return np.asarray(found @ self.axes.astype(self.dtype, copy=False))
 
     def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
         """See :class:`Products`."""
         turned = planes @ self.axes.T.astype(self.dtype, copy=False)
-        moved, gathered = _sweep(turned, self._blocks(), len(self.rows), look)
+        moved, gathered = _sweep(turned, self._blocks(), len(self.rows), look, self._multiply)
         return moved, gathered @ self.axes.astype(self.dtype, copy=False)
 
     def _blocks(self) -> Iterable[tuple[Positions, Array]]:
@@ -119,12 +122,14 @@ class Streamed:
         return ((places, block.astype(self.dtype, copy=False)) for places, block in every)
 
 
-def _sweep(planes: Array, blocks: Iterable[tuple[Some, Array]], n: int, look: Look) -> tuple[Array, Array]:
+def _sweep(
+    planes: Array, blocks: Iterable[tuple[Some, Array]], n: int, look: Look, multiply: Multiply
+) -> tuple[Array, Array]:
     moved, gathered = np.empty((len(planes), n), planes.dtype), np.zeros_like(planes)
     for places, block in blocks:
-        part = planes @ block.T
+        part = multiply.project(planes, block)
         moved[:, places] = part
-        gathered += look(places, part) @ block
+        gathered += multiply.gather(look(places, part), block)
     return moved, gathered
 
 

@@ -4,25 +4,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-SMALL = 2000  # below, loading torch would take longer than the rest
+from scipy import linalg
 
 
 def eigh(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return eigenvalues ``(r,)``, the largest first, and eigenvectors ``(n, r)``.
 
-    In float64 those that are rounding are left out, ``r <= n``. Float32 cannot tell them from small ones, and those
-    matter when there are thousands: all are kept, none smaller than what is rounded away of the largest.
-
-    Large matrices go to torch, whose wheels for x86 bring MKL: its reduction to tridiagonal form works in blocks, and
-    takes a quarter of the time of the OpenBLAS in NumPy's and SciPy's wheels.
+    By divide and conquer, of SciPy, as NumPy turns float32 into float64. In float64 those that are rounding are left
+    out, ``r <= n``. Float32 cannot tell them from small ones, and those matter when there are thousands: all are kept,
+    none smaller than what is rounded away of the largest.
     """
-    if len(matrix) <= SMALL:
-        values, vectors = np.linalg.eigh(matrix)
-    else:
-        import torch
-
-        values, vectors = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(matrix)))
+    values, vectors = linalg.eigh(matrix, driver="evd", check_finite=False)
     least = values.max(initial=0) * np.finfo(matrix.dtype).eps
     if matrix.dtype == np.float32:
         return np.maximum(values, least)[::-1], np.ascontiguousarray(vectors[:, ::-1])
