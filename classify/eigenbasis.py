@@ -241,7 +241,8 @@ class Eigenbasis:
         decide how fast a solver converges, not where to. What is solved from moments is solved in float64.
         """
         if self.wide:
-            return eigh(self.gram)
+            values, vectors = eigh(self.gram)
+            return values, np.ascontiguousarray(vectors)  # folds take rows of them
         if not self.coarse:
             return eigh(self.second)
         self._require_memory()
