@@ -18,7 +18,8 @@ is then fitted to the end to compare probabilities.
 
 ``--large`` compares on 20,000 rows ``RidgeClassifierCV`` (leave-one-out, 7 penalties) and ``LogisticRegressionCV``
 (10 penalties, 5 folds; one of them is measured, and its time taken five times) with what the bank does instead. The
-latter twice: as it comes, which stops early, and with ``tol=1e-6``, where its answers are those of the bank.
+latter twice: as it comes, which stops early, and with ``tol=1e-6``, where its answers are those of the bank if its
+last fit is given float64 rows, which no time is counted for.
 """
 
 import argparse
@@ -263,7 +264,9 @@ def large(arguments):
     if "logreg" in heads:
         fitted = timed(logreg)
         add("logreg", fitted, path(fitted[0].C, 1e-4), None)
-        add("logreg to the end", fitted, path(fitted[0].C, 1e-6), None)
+        _, seconds = path(fitted[0].C, 1e-6)
+        exact = LogisticRegression(C=fitted[0].C, tol=1e-6, max_iter=10_000).fit(X.astype(np.float64), y)
+        add("logreg to the end", fitted, (exact, seconds), None)
     return rows
 
 
@@ -278,7 +281,8 @@ def main():
     parser.add_argument("--large-rows", type=int, default=20_000, metavar="N")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)
+    for kind in (ConvergenceWarning, FutureWarning):
+        warnings.simplefilter("ignore", kind)
     columns = ["rows", "head", "scikit-learn, s", "fc7, s", "times", "choice", "largest difference", "answers"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     rows = [row for count in arguments.rows for row in bank(count, arguments)]

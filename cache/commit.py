@@ -40,6 +40,14 @@ def commit(data: bytes, path: Path, replica: Replica | None = None) -> ShardEntr
     raise OSError(errno.EIO, f"what was written to {path} is not what is read from it")
 
 
+def refusal(where: str | Path, rows: int, error: OSError) -> CacheError:
+    """Return what says that a cache took no rows, and what to do."""
+    return CacheError(
+        f"The cache {where} refused {rows} rows: {error.strerror or error}. "
+        "What was committed before is kept; free some space or name another cache with --cache, then run again."
+    )
+
+
 def admit(path: Path) -> ShardEntry | None:
     """Check a shard; None if there is none, or it was damaged or on a bad place of the disk, and is set aside now.
 

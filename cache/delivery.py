@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ..errors import CacheError, CorruptShard
+from ..errors import CorruptShard
 from . import shard as shards
-from .commit import commit
+from .commit import commit, refusal
 from .recipe import Recipe
 from .replica import Replica
 from .shard import unit_id
@@ -34,11 +34,9 @@ def deliver(data: bytes, recipe: Recipe, directory: Path) -> Path:
         raise CorruptShard(f"A shard of recipe {whose[:12]} came for {recipe.id[:12]}.")
     name = unit_id(recipe.id, [*shard.keys, *shard.rejected])
     path = directory / "recipes" / recipe.id / "shards" / name[:2] / f"{name}.h5"
+    replica = Replica.of(directory)
     try:
-        commit(data, path, Replica.of(directory))
+        commit(data, path, replica)
     except OSError as error:
-        raise CacheError(
-            f"The cache {directory} refused {len(shard.keys)} rows: {error.strerror or error}. "
-            "What was committed before is kept; free some space or name another cache with --cache, then run again."
-        ) from error
+        raise refusal(replica.url if replica else directory, len(shard.keys), error) from error
     return path

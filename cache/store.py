@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
-from .commit import admit, commit
+from .commit import admit, commit, refusal
 from .durable import make_folder, replace, sync_folder
 from .format import KEY_BYTES, open_directory
 from .index import Index, ShardEntry, stat_line
@@ -141,10 +141,7 @@ class Store:
                 self.replica.describe(self.recipe)
             entry = commit(shards.encode(shard, self.recipe), path, self.replica)
         except OSError as error:
-            raise CacheError(
-                f"The cache {self.where} refused {len(shard.keys)} rows: {error.strerror or error}. "
-                "What was committed before is kept; free some space or name another cache with --cache, then run again."
-            ) from error
+            raise refusal(self.where, len(shard.keys), error) from error
         self.index.remember_shards(self.recipe.id, {path.name: entry})
         self._take(path.name, entry)
         return path

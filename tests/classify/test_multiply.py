@@ -1,5 +1,7 @@
 """Products by oneDNN are those of NumPy's BLAS, whatever the shapes and however the matrices lie in memory."""
 
+import platform
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from fc7.classify import multiply
 from fc7.classify.heads import HEADS
 from fc7.classify.multiply import MANY, Multiply
 
-ASKED = multiply._blas_is_narrow.__wrapped__
+ASKED = multiply._has_wide_vectors.__wrapped__
 LAYOUTS = {
     "in order": np.ascontiguousarray,
     "by column": np.asfortranarray,
@@ -18,10 +20,10 @@ LAYOUTS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def narrow():
-    """Have NumPy's BLAS pass for one that does not know the processor."""
+def wide():
+    """Have the processor pass for one with AVX-512."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multiply, "_blas_is_narrow", lambda: True)
+        patch.setattr(multiply, "_has_wide_vectors", lambda: True)
         yield
 
 
@@ -74,13 +76,12 @@ def test_few_numbers_and_float64_are_left_to_blas(numbers, dtype, monkeypatch):
     assert (Multiply(numbers, dtype).project(rows, rows) == rows @ rows.T).all()
 
 
-@pytest.mark.parametrize(("architecture", "capability", "found"), [
-    ("Haswell", "AVX512", True), ("Haswell", "AVX2", False), ("SkylakeX", "AVX512", False), (None, "AVX512", False),
+@pytest.mark.parametrize(("machine", "capability", "found"), [
+    ("x86_64", "AVX512", True), ("AMD64", "AVX512", True), ("x86_64", "AVX2", False), ("arm64", "AVX512", False),
 ])  # fmt: skip
-def test_onednn_is_for_processors_that_blas_uses_half_of(architecture, capability, found, monkeypatch):
+def test_onednn_is_for_processors_with_avx512(machine, capability, found, monkeypatch):
     import torch
 
-    pool = {} if architecture is None else {"architecture": architecture}
-    monkeypatch.setattr(multiply, "threadpool_info", lambda: [pool])
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert ASKED() == found
+    assert ASKED() == (found and torch.backends.mkldnn.is_available())
