@@ -14,7 +14,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,7 +122,7 @@ class Replica:
             raise CacheError(f"{mark} is damaged. Delete {directory}: it is a copy, and fetched anew.")
         return cls(directory, url)
 
-    def fetch(self, folder: Path, held: Collection[str]) -> Collection[str]:
+    def fetch(self, folder: Path, held: Collection[str]) -> Set[str]:
         """Fetch the shards of a recipe that the replica lacks.
 
         Parameters
@@ -134,7 +134,7 @@ class Replica:
 
         Returns
         -------
-        collection of str
+        set of str
             File names of the shards that the store lists.
 
         Raises

@@ -66,7 +66,9 @@ class Store:
         listed = dict(sorted(self._listed()))
         if self.replica:
             there = self.replica.fetch(self.folder, listed.keys())
-            listed = {name: stat for name, stat in sorted(self._listed()) if name in there}
+            if not there <= listed.keys():
+                listed = dict(sorted(self._listed()))
+            listed = {name: stat for name, stat in listed.items() if name in there}
         new = [name for name, stat in listed.items() if name not in known or known[name].stat != stat]
         with ThreadPoolExecutor(READERS) as pool:
             checked = dict(zip(new, pool.map(self._admit, [self.path(name) for name in new]), strict=True))

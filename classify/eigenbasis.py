@@ -105,7 +105,12 @@ class Eigenbasis:
         mean's eigenvalue is often the largest by far.
         """
         inputs = self.inputs.astype(np.float64) if self.wide else self.inputs
-        return Eigenbasis(inputs - inputs.mean(axis=0, dtype=np.float64).astype(inputs.dtype))
+        return Eigenbasis(inputs - self.mean.astype(inputs.dtype))
+
+    @cached_property
+    def mean(self) -> Floats:
+        """The mean of the rows as they were given, ``(d,)``."""
+        return np.asarray(self.inputs.mean(axis=0, dtype=np.float64))
 
     def moments(
         self, y: Positions, whole: ClassSums, rows: Positions, weights: Floats | None = None

@@ -150,11 +150,10 @@ class _Descent:
     def step(self) -> None:
         """Take one step in every problem."""
         direction = self._direction()
+        lost = _dot(self._gradient, direction) >= 0  # rounding has eaten the curvature: start afresh from Newton's step
+        direction[lost] = -self._newton[lost]
         self._centre(direction)
         slope = _dot(self._gradient, direction)
-        lost = slope >= 0  # rounding has eaten the curvature: start afresh from the approximate Newton step
-        direction[lost] = -self._newton[lost]
-        slope[lost] = _dot(self._gradient[lost], direction[lost])
         moved, ahead = self._sweep(direction)
         reached = self._search(direction, moved, slope)
         place = self._reach
@@ -206,9 +205,8 @@ class _Descent:
 
         moved, gathered = self.problems.rows.sweep(flat[:, :-1], look)
         moved += flat[:, -1:]
-        return self._completed(moved), None if gathered is None else self._bordered(
-            gathered, self._free(self._residual)
-        )
+        slope = None if gathered is None else self._bordered(gathered, self._free(self._residual))
+        return self._completed(moved), slope
 
     def _look(self, logits: Array, places: Positions, rows: Some) -> tuple[Array, Array]:
         """Return weighted residuals of some of the active problems, and of the curvature's mean what some rows add.

@@ -175,7 +175,7 @@ def _refined(basis: Eigenbasis, targets: Floats, alpha: float) -> tuple[Floats, 
     Float32 eigenvectors solve roughly, float64 products with the rows say what is missing, and that is solved for
     (Higham 2002, chapter 12): some passes over the rows instead of their moment in float64.
     """
-    rough, level, mean = basis.centred, targets.mean(axis=0), basis.inputs.mean(axis=0, dtype=np.float64)
+    rough, level, mean = basis.centred, targets.mean(axis=0), basis.mean
 
     def gathered(factors: Callable[[slice, Floats], Floats]) -> Floats:
         """Return the product of the centred rows with factors ``(rows, outputs)`` of some of the rows after the other.

@@ -14,6 +14,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC, LinearSVC
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify import eigenbasis, fit, penalised
@@ -222,6 +223,21 @@ def test_problems_that_are_solved_in_turns_are_solved_the_same(name, monkeypatch
     in_turns = HEADS[name].build(0).out_of_fold(Eigenbasis(X), y, folds, points, told.append)
     assert in_turns.scores == pytest.approx(together.scores, abs=4e-3)
     assert told == list(range(1, 10))
+
+
+@pytest.mark.parametrize("weights", [None, "balanced", {0: 1000, 1: 1e-4, 2: 1e-4}])
+def test_planes_of_softmax_sum_to_zero_and_are_the_optimum(weights):
+    generator = np.random.default_rng(0)
+    X, y = generator.standard_normal((90, 4)) * 20, np.arange(90) % 3
+    head = Logistic(class_weight=weights).fit(X, y)
+    assert head.n_iter_ < 60
+    for planes in (head.coef_, head.intercept_):
+        assert np.abs(planes.sum(axis=0)).max() < 1e-9 * np.abs(planes).max()
+    row_weights = compute_sample_weight(weights, y)[:, None]
+    residual = row_weights * (head.predict_proba(X) - (y[:, None] == np.arange(3)))
+    gradient = residual.T @ X + head.coef_
+    assert np.abs(gradient).max() < 1e-4 * np.abs(X.T * row_weights.T).sum(axis=1).max()
+    assert np.abs(residual.sum(axis=0)).max() < 1e-4 * row_weights.sum()
 
 
 @pytest.mark.parametrize("name", ["logreg", "linear-svm"])
