@@ -248,9 +248,10 @@ class Eigenbasis:
         if self.wide:
             values, vectors = eigh(self.gram)
             return values, np.ascontiguousarray(vectors)  # folds take rows of them
-        if not self.coarse:
-            return eigh(self.second)
+        values, vectors = eigh(self._coarse_second() if self.coarse else self.second)
+        return values.astype(np.float64), np.asfortranarray(vectors)  # products take columns
+
+    def _coarse_second(self) -> npt.NDArray[np.float32]:
         self._require_memory()
         second = self.second if self.has("second") else self._moment(np.arange(len(self)), dtype=np.float32)
-        values, vectors = eigh(second.astype(np.float32, copy=False))
-        return values.astype(np.float64), vectors
+        return second.astype(np.float32, copy=False)

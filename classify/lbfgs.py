@@ -3,9 +3,9 @@
 Limited-memory BFGS (Nocedal 1980) in the eigenbasis of the rows, where the Hessian of every problem is close to
 ``curvature * share * diag(values) + 1 / C``: its inverse, bordered by the intercept, is the starting matrix of each
 step, so that tens of steps do what takes hundreds without. Where outputs sum to zero there is no product for the last
-one: it is what the others lack. The line search looks for the root of the slope, which a
-convex function has exactly one of; along a line the logits are known, so that it costs no product over the rows. It
-begins where the last one ended: mostly that is near enough, and rows that are streamed are then read once per step.
+one: it is what the others lack. The line search looks for the root of the slope, which a convex function has exactly
+one of; along a line the logits are known, so that it costs no product over the rows. It begins where the last one
+ended: mostly that is near enough, and rows that are streamed are then read once per step.
 """
 
 from dataclasses import dataclass
