@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from ..errors import FC7Error, Interrupted, UsageError
+from ..extract.network import memory_of
 from ..extract.progress import Progress, silent
 from .linear import epoch_line
 from .splits import Positions
@@ -152,7 +153,7 @@ def train(
     Raises
     ------
     FC7Error
-        The loss is not finite.
+        The loss is not finite, or the device's memory is too small.
     Interrupted
         Ctrl-C; the checkpoint has the last finished epoch.
     """
@@ -164,9 +165,12 @@ def train(
     state = _resume(task, optimiser, checkpoint)
     started, saved = time.perf_counter() - state.seconds, time.perf_counter()
     devices = [task.device] if task.device.type == "cuda" else []
+    advice = (
+        f"A step has {task.options.batch_size} images: take fewer, --train-batch {task.options.batch_size // 2 or 1}."
+    )
     try:
         while not _finished(state, task.options):
-            with torch.random.fork_rng(devices=devices):
+            with torch.random.fork_rng(devices=devices), memory_of(task.device, advice):
                 line = _epoch(task, optimiser, state, progress, stage)
             state.curves.append(line)
             if not state.best or line["held_loss"] < min(one["held_loss"] for one in state.curves[:-1]):

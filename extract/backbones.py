@@ -30,6 +30,9 @@ PRECISIONS = ("fp32", "bf16")
 MAX_VIEWS = 100
 OWN = "module"  # the weights' source of a network of the user's own
 
+# Of vgg16 in float32 it takes 4 GB, twice as many take twice the memory and no less time (docs/extraction.md).
+CUDA_BATCH = 32
+
 # A unit should be at most about 20 seconds of work, so that a kill costs seconds; 60 GMAC/s is a slow two-core machine.
 UNIT_GMACS = 20 * 60
 
@@ -125,7 +128,7 @@ class Backbone:
         device
             ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         batch_size
-            Images in one forward pass; by default 128 on CUDA, else `usual_batch`. Always the same within a run: the
+            Images in one forward pass; by default 32 on CUDA, else `usual_batch`. Always the same within a run: the
             last batch is padded, so that a resumed run gives the same bits.
         usual_batch
             What `batch_size` is on a processor unless it is given.
@@ -166,7 +169,7 @@ class Backbone:
 
     def batch_on(self, kind: str) -> int:
         """Return the images in one forward pass on another machine's ``cuda``, ``cpu`` or other device."""
-        return self._batch_size or (128 if kind == "cuda" else self._usual_batch)
+        return self._batch_size or (CUDA_BATCH if kind == "cuda" else self._usual_batch)
 
     @property
     def unit_rows(self) -> int:
@@ -260,17 +263,27 @@ class Backbone:
         -------
         list of numpy.ndarray
             ``(B, dim)`` float32 for each recipe.
+
+        Raises
+        ------
+        FC7Error
+            The device's memory is too small for it.
         """
         import torch
 
-        from .network import exact_float32
+        from .network import alone_on, exact_float32, memory_of
 
-        with torch.inference_mode(), exact_float32():
+        with torch.inference_mode(), exact_float32(), memory_of(self.device, self._advice(len(batch))):
             pixels = torch.as_tensor(batch)
             if self.device.type == "cuda" and pixels.device.type == "cpu":
                 pixels = pixels.pin_memory()
-            vectors = self.network(pixels.to(self.device, non_blocking=True))
-            return [one.float().cpu().numpy() for one in vectors]
+            pixels = pixels.to(self.device, non_blocking=True)
+            with alone_on(self.device):
+                return [one.float().cpu().numpy() for one in self.network(pixels)]
+
+    def _advice(self, images: int) -> str:
+        smaller = f"--batch-size {images // 2}" if images > 1 else "--device cpu"
+        return f"{self.name} computes {images} images at a time: take {smaller}. What was committed is kept."
 
 
 def load_backbone(

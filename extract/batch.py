@@ -1,6 +1,5 @@
 """Batches on their way: images of one unit are decoded, embedded, and collected until the unit can be committed."""
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +12,10 @@ from ..cache.recipe import DECODES, Input, Recipe
 from ..cache.shard import Shard
 from ..errors import ImageRejected
 from .backbones import Backbone
-from .decode import decode, in_turn, read_image_bytes
+from .decode import in_turn
+from .decode_process import DecodeProcess
 from .outbox import Keeper
-from .views import view
+from .views import read_hashed, views_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Batch:
 
     unit: Unit
     keys: Sequence[bytes]
+    paths: Sequence[str]
     jobs: Sequence[Job]
     pixels: dict[Input, npt.NDArray[np.uint8]]
     encoded: dict[int, bytes] = field(default_factory=dict)
@@ -115,21 +116,20 @@ class Batch:
     unreadable: dict[bytes, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, unit: Unit, keys: Sequence[bytes], jobs: Sequence[Job], room: int) -> "Batch":
+    def of(cls, unit: Unit, keys: Sequence[bytes], paths: Sequence[str], jobs: Sequence[Job], room: int) -> "Batch":
         """Return an empty one."""
         sides = {job.input: job.input.transform.crop for job in jobs}
-        return cls(unit, keys, jobs, {one: np.zeros((room, side, side, 3), np.uint8) for one, side in sides.items()})
+        pixels = {one: np.zeros((room, side, side, 3), np.uint8) for one, side in sides.items()}
+        return cls(unit, keys, paths, jobs, pixels)
 
-    def decode(self, row: int, path: str) -> None:
-        """Put one image's pixels in its row. The bytes decoded are the bytes hashed."""
-        key = self.keys[row]
+    def decode(self, row: int, decoder: DecodeProcess | None = None) -> None:
+        """Put one image's pixels in its row; they are decoded here or in a process."""
+        path, key = self.paths[row], self.keys[row]
         try:
-            with in_turn():
-                data = read_image_bytes(path)
-                if hashlib.sha256(data).digest() != key:
-                    raise OSError(0, "changed while it was being read")
-                wanted = {job.input for job in self.jobs if not (job.on_device and self._left_to_device(row, data))}
-                self._decode(row, data, wanted)
+            if decoder is None:
+                self._decode(row, path)
+            else:
+                decoder.decode(path, key, {job.input: self.pixels[job.input][row] for job in self.jobs})
         except OSError as error:
             self.unreadable[key] = f"not readable: {error.strerror}"
         except ImageRejected as error:
@@ -143,13 +143,17 @@ class Batch:
         parts = [job.backbone.embed(pixels[start : start + size]) for start in starts]
         return [np.concatenate(layer)[: len(self.keys)] for layer in zip(*parts, strict=True)]
 
-    def _decode(self, row: int, data: bytes, wanted: set[Input]) -> None:
-        """Decode a file once for all inputs that need as much of it."""
-        images = {side: decode(data, side) for side in {needed(one) for one in wanted}}
-        for one in wanted:
-            self.pixels[one][row] = view(images[needed(one)], one, self.keys[row])
+    def _decode(self, row: int, path: str) -> None:
+        with in_turn():
+            data = read_hashed(path, self.keys[row])
+            self._fill(row, data, {one.input for one in self.jobs if not (one.on_device and self._left(row, data))})
 
-    def _left_to_device(self, row: int, data: bytes) -> bool:
+    def _fill(self, row: int, data: bytes, wanted: set[Input]) -> None:
+        for one, pixels in views_of(data, self.keys[row], wanted).items():
+            self.pixels[one][row] = pixels
+
+    def _left(self, row: int, data: bytes) -> bool:
+        """Return whether a file is left to the device."""
         from .nvjpeg import takes
 
         if row not in self.encoded and takes(data):
@@ -170,12 +174,7 @@ class Batch:
             logger.debug("decoded by the processor: %s", error)
         for row, data in self.encoded.items():
             try:
-                self._decode(row, data, {job.input})
+                self._fill(row, data, {job.input})
             except ImageRejected as error:
                 self.rejected[self.keys[row]] = str(error)
         return self.pixels[job.input]
-
-
-def needed(wanted: Input) -> int | None:
-    """Return the shorter side that an image must keep when it is decoded; None: every pixel."""
-    return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None

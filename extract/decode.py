@@ -17,7 +17,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import (
@@ -98,7 +98,7 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
             raise OSError(errno.EINVAL, "not a regular file")
         _require_bytes(status.st_size)
         if status.st_size > LARGE_FILE and _mine.within:
-            _take(BUDGET)
+            take(BUDGET)
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(status.st_size)
     finally:
@@ -169,7 +169,7 @@ def _finish(image: Image.Image, side: int | None, said: list[str]) -> Image.Imag
     if image.mode == "F":
         raise ImageRejected("floating point pixels have no defined range")
     _require_whole_directory(image, said)
-    _take(_cost(image))
+    take(_cost(image))
     if side is not None:
         _reduce(image, side)
     image.load()
@@ -284,8 +284,18 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+class Budget(Protocol):
+    """Bytes that all who decode together may take."""
+
+    def take(self, size: int) -> None:
+        """Wait until there is room, or nobody else."""
+
+    def give_back(self, size: int) -> None:
+        """Let others go on."""
+
+
 class _Budget:
-    """Bytes that all threads together may take."""
+    """That of the threads of this process."""
 
     def __init__(self) -> None:
         self._taken, self._changed = 0, threading.Condition()
@@ -310,7 +320,7 @@ class _Mine(threading.local):
     within = False
 
 
-_budget = _Budget()
+_budget: Budget = _Budget()
 _mine = _Mine()
 
 
@@ -334,11 +344,17 @@ def in_turn() -> Iterator[None]:
             _budget.give_back(taken)
 
 
-def _take(size: int) -> None:
+def take(size: int) -> None:
     """Take from the budget, once per turn: a thread that waited for more while it holds some could wait for ever."""
     if size > SMALL and not _mine.taken:
         _budget.take(size)
         _mine.taken = size
+
+
+def ask_for_memory(budget: "Budget") -> None:
+    """Take from another budget from now on."""
+    global _budget
+    _budget = budget
 
 
 class _Listening(threading.local):

@@ -195,7 +195,7 @@ def fill(
     missing = Keys.joined(before).unique() if len(before) > 1 else before[0]
     if missing:
         _point_out_relatives(stores, before)
-        files = Files(manifest, hashed)
+        files = Files(manifest, hashed).of
         if engine is not None:
             unreadable = engine.run(
                 backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress

@@ -12,11 +12,10 @@ from PIL import Image
 
 from ..errors import ImageRejected
 from .backbones import Backbone
-from .batch import needed
 from .decode import decode, upright_rgb
 from .memory import kept
 from .pipeline import MOST_THREADS, cores, cores_each
-from .views import view
+from .views import needed, view
 
 Picture = Image.Image | npt.NDArray[Any] | bytes
 

@@ -86,12 +86,13 @@ class Manifest:
         """Return where each image is."""
         return list(self.each_file())
 
-    def each_file(self) -> Iterator[str]:
-        """Yield where each image is."""
-        start = above(self.root)
+    def each_file(self, rows: Iterable[int] | None = None) -> Iterator[str]:
+        """Yield where each image is; or those of some rows."""
+        start, paths = above(self.root), self.images.paths
+        chosen = paths if rows is None else (paths[row] for row in rows)
         if self.remote:
-            return (located(self.root, path) for path in self.images.paths)
-        return (path if path.startswith(os.sep) else start + path for path in self.images.paths)
+            return (located(self.root, path) for path in chosen)
+        return (path if path.startswith(os.sep) else start + path for path in chosen)
 
     def part(self, part: Part) -> Self:
         """Return the files of one part, images and rejects; it may have none. Classes stay those of all."""
@@ -103,7 +104,7 @@ class Manifest:
 
     def file(self, row: int) -> str:
         """Return where one image is."""
-        return located(self.root, self.images.paths[row])
+        return next(self.each_file([row]))
 
 
 def _why_not(file: str, known: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import threading
 import timeit
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ import torch
 from torch.fx import GraphModule
 
 from ..cache.recipe import Transform
-from ..errors import UsageError, WeightsError
+from ..errors import FC7Error, UsageError, WeightsError
 from .architectures import Architecture, architecture
 from .layers import Layer
 from .weights import Weights
@@ -231,3 +232,29 @@ def exact_float32() -> Iterator[None]:
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+_on_accelerator = threading.Lock()
+
+
+@contextlib.contextmanager
+def alone_on(device: torch.device) -> Iterator[None]:
+    """Let one thread at a time compute on an accelerator: several take the memory several times and are no faster."""
+    with contextlib.nullcontext() if device.type == "cpu" else _on_accelerator:
+        yield
+
+
+@contextlib.contextmanager
+def memory_of(device: torch.device, advice: str) -> Iterator[None]:
+    """Say what to do where a device's memory is too small.
+
+    Raises
+    ------
+    FC7Error
+        It is; the advice is part of the message.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = ". ".join(str(error).split(". ")[:3]).strip().rstrip(".")
+        raise FC7Error(f"The memory of {device} is too small: {reason}. {advice}") from error

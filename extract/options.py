@@ -26,7 +26,7 @@ _DECODE = (
     "scaled: by JPEG's own reduction of large photographs; nvjpeg: by the CUDA device; both are faster and give "
     "slightly other vectors (default: exact)"
 )
-_BATCH = "images in one forward pass (default: 8 or 16 by network, on a CUDA device 128)"
+_BATCH = "images in one forward pass (default: 8 or 16 by network, on a CUDA device 32)"
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
 _CACHE = "of embeddings, a folder or s3://... (default: $FC7_CACHE, else fc7 in the user's cache folder)"

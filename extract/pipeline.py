@@ -4,14 +4,16 @@ Each of a few threads takes the next image and decodes it; who decodes the last 
 and commits the unit if it is complete, while the others go on with the next batch. On a processor that is faster than
 decoding ahead in some threads and computing with all cores in another: nobody waits for anybody, no core is asked for
 by two, and a network on one core wastes nothing on dividing its work (measured in docs/extraction.md). On an
-accelerator it is what keeps it fed: while one thread's batch is computed, others decode.
+accelerator it is what keeps it fed: while one thread's batch is computed, others decode, each in a process of its own
+if there are many images.
 """
 
+import contextlib
 import os
 import platform
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -22,6 +24,7 @@ from ..errors import Interrupted
 from .accounting import Clock
 from .backbones import Backbone
 from .batch import Batch, Job, Unit
+from .decode_process import DecodeProcess
 from .memory import kept
 from .outbox import Keeper
 from .progress import Progress, silent
@@ -30,6 +33,11 @@ POLL = 0.2  # seconds between two looks at units that another process has claime
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
 # the number of workers asked for: a sum over two cores has other last digits than one over one.
 MOST_THREADS = 8
+# Where a device computes, threads only see to it that there are pixels; more than these hinder each other.
+MOST_BESIDE_DEVICE = 32
+STARTING = 32  # images that a process should have to decode to be worth its start
+
+Where = Callable[[Sequence[bytes]], Sequence[str]]  # returns where the bytes of each key are
 
 
 class Pipeline:
@@ -40,31 +48,36 @@ class Pipeline:
     stores
         One per recipe, in the order of backbones, views and layers.
     files
-        Where the bytes of each key are.
+        Returns where the bytes of each key are.
     workers
-        Threads; default one per core, and one per several cores beyond eight.
+        Threads; default one per core, where the processor computes one per several cores beyond eight.
     threads
         Cores that each of them computes with; see :func:`cores_each`, the default.
     beside
         How many such threads this machine runs, those of other processes included; default `workers`.
+    decoders
+        A process for each thread to decode in, to be used again; by default they are started for this extraction, where
+        that is worth it.
     """
 
     def __init__(
         self,
         backbones: Sequence[Backbone],
         stores: Sequence[Keeper],
-        files: Mapping[bytes, str],
+        files: Where,
         clock: Clock,
         *,
         workers: int | None = None,
         threads: int | None = None,
         beside: int | None = None,
+        decoders: Sequence[DecodeProcess] = (),
         progress: Progress = silent,
     ) -> None:
         self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
-        self.workers = workers or min(cores(), MOST_THREADS)
+        self.accelerated = all(backbone.device.type != "cpu" for backbone in backbones)
+        self.workers = workers or min(cores(), MOST_BESIDE_DEVICE if self.accelerated else MOST_THREADS)
         self.threads, self.beside = threads or cores_each(), beside or self.workers
-        self.progress = progress
+        self.decoders, self.progress = decoders, progress
         self.claims = Claims(stores[0].directory / "claims")
         self.unreadable: dict[bytes, str] = {}
         self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
@@ -97,17 +110,31 @@ class Pipeline:
                 backbone.load()
         self._total = len(missing)
         units = [missing[start : start + unit_rows] for start in range(0, len(missing), unit_rows)]
-        try:
-            while units:
-                left: list[Sequence[bytes]] = []
-                self._pass(units, left)
-                if len(left) == len(units):
-                    with self.clock("wait"):
-                        time.sleep(POLL)
-                units = self._still_missing(left)
-        finally:
-            self.claims.release_all()
+        with self._decoders() as decoders:
+            try:
+                while units:
+                    left: list[Sequence[bytes]] = []
+                    self._pass(units, left, decoders)
+                    if len(left) == len(units):
+                        with self.clock("wait"):
+                            time.sleep(POLL)
+                    units = self._still_missing(left)
+            finally:
+                self.claims.release_all()
         return self.unreadable
+
+    @contextlib.contextmanager
+    def _decoders(self) -> Iterator[Sequence[DecodeProcess | None]]:
+        """Yield what each thread decodes in: a process, or None for the thread itself."""
+        if any(job.on_device for job in self._jobs):
+            yield [None] * self.workers
+        elif self.decoders:
+            yield self.decoders
+        elif self.accelerated and self._total >= STARTING * self.workers:
+            with contextlib.ExitStack() as started:
+                yield [started.enter_context(DecodeProcess()) for _ in range(self.workers)]
+        else:
+            yield [None] * self.workers
 
     def _still_missing(self, units: Sequence[Sequence[bytes]]) -> list[Sequence[bytes]]:
         if not units:
@@ -116,7 +143,12 @@ class Pipeline:
             store.refresh()
         return [unit for unit in units if any(store.missing(unit) for store in self.stores)]
 
-    def _pass(self, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> None:
+    def _pass(
+        self,
+        units: Sequence[Sequence[bytes]],
+        left: list[Sequence[bytes]],
+        decoders: Sequence[DecodeProcess | None],
+    ) -> None:
         """Compute the units that nobody else has claimed and put the others into ``left``."""
         from .network import each_with, exact_float32
 
@@ -129,7 +161,7 @@ class Pipeline:
             each_with(self.threads) as ready,
             ThreadPoolExecutor(self.workers, initializer=ready) as pool,
         ):
-            working = [pool.submit(self._work, batches) for _ in range(self.workers)]
+            working = [pool.submit(self._work, batches, decoder) for decoder in decoders]
             try:
                 self._watch(working)
             except KeyboardInterrupt:
@@ -157,7 +189,7 @@ class Pipeline:
                 one.result()
         self.progress(self._stage, self._done, self._total)
 
-    def _work(self, batches: Iterator[Batch]) -> None:
+    def _work(self, batches: Iterator[Batch], decoder: DecodeProcess | None) -> None:
         """Decode images until there are no more; compute each batch that is complete by that."""
         while not self._stop.is_set():
             with self._taking:
@@ -166,7 +198,7 @@ class Pipeline:
                 if batch is None:
                     return
                 row, batch.taken = batch.taken, batch.taken + 1
-            self._decode(batch, row)
+            self._decode(batch, row, decoder)
             with self._taking:
                 batch.decoded += 1
                 complete = batch.decoded == len(batch.keys)
@@ -181,20 +213,20 @@ class Pipeline:
             if all(store.committed(keys) for store in self.stores) or not self.claims.take(self._name(keys)):
                 left.append(keys)
                 continue
-            starts = range(0, len(keys), size)
+            starts, paths = range(0, len(keys), size), self.files(keys)
             unit = Unit.of(keys, len(starts), len(self.stores))
             self._begun[id(unit)] = unit
             for start in starts:
                 part = keys[start : start + size]
                 jobs = [job for job in self._jobs if any(self.stores[number].missing(part) for number in job.stores)]
-                yield Batch.of(unit, part, jobs, self._room)
+                yield Batch.of(unit, part, paths[start : start + size], jobs, self._room)
 
     def _name(self, keys: Sequence[bytes]) -> str:
         return unit_id("".join(store.recipe.id for store in self.stores), keys)
 
-    def _decode(self, batch: Batch, row: int) -> None:
+    def _decode(self, batch: Batch, row: int, decoder: DecodeProcess | None) -> None:
         start = time.perf_counter()
-        batch.decode(row, self.files[batch.keys[row]])
+        batch.decode(row, decoder)
         self._spent("decode", time.perf_counter() - start, batch)
 
     def _embed(self, batch: Batch) -> None:

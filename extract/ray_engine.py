@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +25,7 @@ from .accounting import WORK, Clock
 from .backbones import Backbone
 from .described import Described
 from .paths import absolute
-from .pipeline import POLL, cores_each
+from .pipeline import MOST_BESIDE_DEVICE, POLL, Where, cores_each
 from .progress import Progress, silent
 from .ray_cluster import joined_cluster, own_cluster, require_ray
 from .ray_crew import Crew, Event, Lost, Member
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 ROUNDS = 3  # how often a unit is tried
 STALL = 300.0  # seconds without progress, if a batch takes less than a tenth of that on a slow core
 SLOW = 30.0  # billions of multiply-adds a second of such a core
-MOST_CORES = 8  # of a worker with a GPU: they decode for it
 
 
 class RayEngine:
@@ -100,7 +99,7 @@ class RayEngine:
         self,
         backbones: Sequence[Backbone],
         stores: Sequence[Store],
-        files: Mapping[bytes, str],
+        files: Where,
         clock: Clock,
         missing: Sequence[bytes],
         *,
@@ -143,7 +142,7 @@ class _Job:
         engine: RayEngine,
         backbones: Sequence[Backbone],
         stores: Sequence[Store],
-        files: Mapping[bytes, str],
+        files: Where,
         clock: Clock,
         missing: Sequence[bytes],
         unit_rows: int | None,
@@ -165,8 +164,8 @@ class _Job:
         # Not the devices of this machine: it may have no GPU where the cluster has some.
         self._batches = [one.batch_on("cuda") if gpus else one.batch_size for one in backbones]
         processors = max(int(resources.get("CPU", 1)), 1)
-        self._threads = cores_each()
-        self._workers = workers or (min(max(processors // gpus, 1), MOST_CORES) if gpus else 1)
+        self._threads = 1 if gpus else cores_each()
+        self._workers = workers or (min(max(processors // gpus, 1), MOST_BESIDE_DEVICE) if gpus else 1)
         taken = min(self._threads * self._workers, processors)
         self._takes = {"num_cpus": taken, "num_gpus": 1 if gpus else 0}
         most = engine.actors or gpus or processors // taken
@@ -220,7 +219,7 @@ class _Job:
             str(self.stores[0].directory.absolute()),
             probe,
             nonce,
-            absolute(self.files[key]),
+            absolute(*self.files([key])),
             key,
             torch.get_num_threads(),
             self._threads,
@@ -290,7 +289,7 @@ class _Job:
                 continue
             lacking = [list(store.missing(keys)) for store in self.stores]
             if member.hello and member.hello.sees_images:
-                return Task(list(keys), lacking, [absolute(self.files[key]) for key in keys], None)
+                return Task(list(keys), lacking, [absolute(path) for path in self.files(keys)], None)
             return Task(list(keys), lacking, None, [self._bytes(key) for key in keys])
         return None
 
@@ -299,7 +298,7 @@ class _Job:
         from .decode import read_image_bytes
 
         try:
-            return read_image_bytes(self.files[key])
+            return read_image_bytes(*self.files([key]))
         except OSError as error:
             self._refused[key] = f"not readable: {error.strerror}"
         except errors.ImageRejected as error:
@@ -364,8 +363,9 @@ class _Job:
         """Note that a unit failed, which may not happen too often."""
         self._tried[keys[0]] += 1
         if self._tried[keys[0]] >= ROUNDS:
+            first = self.files(keys[:1])[0]
             raise EngineError(
-                f"A unit of {len(keys)} images, the first {self.files[keys[0]]}, failed {ROUNDS} times: {self._why}. "
+                f"A unit of {len(keys)} images, the first {first}, failed {ROUNDS} times: {self._why}. "
                 f"{self.done} of {self.total} images are computed and kept; the same command goes on from there."
             )
 

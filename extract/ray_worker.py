@@ -20,10 +20,11 @@ from ..cache.recipe import Recipe
 from ..errors import EngineError, FC7Error
 from .accounting import STAGES, Clock
 from .backbones import Backbone
+from .decode_process import DecodeProcess
 from .described import Described
 from .memory import kept
 from .outbox import Outbox
-from .pipeline import MOST_THREADS, Pipeline, cores
+from .pipeline import MOST_THREADS, Pipeline, Where, cores
 
 
 class Post(NamedTuple):
@@ -118,6 +119,7 @@ class Worker:
     def __init__(self, post: Post) -> None:
         self.post = post
         self._backbones: list[Backbone] = []
+        self._decoders: list[DecodeProcess] = []  # they end with this process
         self._commits = False
         self._clock = Clock()
         self._images, self._steps = 0, 0
@@ -162,6 +164,8 @@ class Worker:
                 backbone.load()
                 self._backbones.append(backbone)
                 self._steps += 1
+        if all(backbone.device.type != "cpu" for backbone in self._backbones):
+            self._decoders = [DecodeProcess() for _ in range(self.post.workers)]
         kept().__enter__()  # for as long as this process lives
         clock.stop()
         return Hello(
@@ -194,6 +198,7 @@ class Worker:
                 workers=self.post.workers,
                 threads=self.post.threads,
                 beside=max(min(cores(), MOST_THREADS), self.post.workers),
+                decoders=self._decoders,
                 progress=self._progress,
             )
             unreadable = pipeline.run(task.keys, len(task.keys))
@@ -257,16 +262,17 @@ def _has(path: str, key: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _files(task: Task) -> Iterator[dict[bytes, str]]:
-    """Yield where the bytes of each key are; those that came with the task are put into files for as long."""
+def _files(task: Task) -> Iterator[Where]:
+    """Yield what says where the bytes of each key are; those that came with the task are put into files for as long."""
     if task.data is None:
-        yield dict(zip(task.keys, task.paths or (), strict=True))
+        paths = dict(zip(task.keys, task.paths or (), strict=True))
+        yield lambda keys: [paths[key] for key in keys]
         return
     with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
         files = {key: str(Path(folder) / key.hex()) for key in task.keys}
         for key, data in zip(task.keys, task.data, strict=True):
             Path(files[key]).write_bytes(data)
-        yield files
+        yield lambda keys: [files[key] for key in keys]
 
 
 @contextlib.contextmanager

