@@ -42,10 +42,14 @@ serve()
 
 
 class DecodeProcess:
-    """A process that decodes one image after another; started when the first comes, and again if it was killed."""
+    """A process that decodes one image after another; started when the first comes, and again if it was killed.
+
+    Where there can be none, images are decoded here.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._possible = bool(sys.executable)
 
     def __enter__(self) -> "DecodeProcess":
         return self
@@ -82,8 +86,8 @@ class DecodeProcess:
         process.stdout.close()  # type: ignore[union-attr]
 
     def _start(self) -> bool:
-        if self._process is not None:
-            return True
+        if self._process is not None or not self._possible:
+            return self._possible
         words = [sys.executable, "-I", "-c", _PROGRAM]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pipesize": _PIPE}
         try:
@@ -91,10 +95,13 @@ class DecodeProcess:
             self._process = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
             self._ask(sys.path)
         except OSError as error:
-            logger.debug("no process to decode in: %s", error)
-            self.close()
-            return False
-        return True
+            self._do_without(str(error))
+        return self._possible
+
+    def _do_without(self, why: str) -> None:
+        logger.info("images are decoded without a process of their own: %s", why)
+        self._possible = False
+        self.close()
 
     def _ask(self, question: Any) -> None:
         requests: IO[bytes] = self._process.stdin  # type: ignore[union-attr,assignment]
@@ -120,7 +127,11 @@ class DecodeProcess:
             except (EOFError, BrokenPipeError):
                 for row in rows.values():
                     row[:] = 0
-                raise OSError(0, f"the process that decoded it ended ({self._ended()})") from None
+                code = self._ended()
+                if code < 0:
+                    raise OSError(0, f"the process that decoded it ended (signal {-code})") from None
+                self._do_without(f"it ended with exit code {code}")
+                return False
         if kind == _REJECTED:
             raise ImageRejected(said.decode())
         if kind == _UNREADABLE:
@@ -139,11 +150,11 @@ class DecodeProcess:
         if replies.readinto(memory) < len(memory):
             raise EOFError
 
-    def _ended(self) -> str:
+    def _ended(self) -> int:
+        """Return the code with which it ended."""
         process = self._process
         self.close()
-        code = process.returncode if process else 0
-        return f"signal {-code}" if code < 0 else f"exit {code}"
+        return process.returncode if process else 0
 
 
 def serve() -> None:

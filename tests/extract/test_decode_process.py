@@ -113,11 +113,26 @@ def test_what_goes_wrong_there_goes_wrong_here(process, photo):
     process.decode(*keyed(photo), rows())
 
 
-def test_where_no_process_can_be_started_the_thread_decodes(process, photo, monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    found = rows()
-    process.decode(*keyed(photo), found)
-    np.testing.assert_array_equal(found[CENTRE], read_views(*keyed(photo), [CENTRE])[CENTRE])
+@pytest.mark.parametrize(
+    ("executable", "program", "why"),
+    [
+        ("/nowhere/python", "", "No such file or directory: '/nowhere/python'"),
+        (sys.executable, "import sys; sys.stdin.buffer.read(1); sys.exit(3)", "it ended with exit code 3"),
+    ],
+)
+def test_where_there_can_be_none_the_thread_decodes(photo, monkeypatch, caplog, executable, program, why):
+    """And does not try again for every image."""
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr("fc7.extract.decode_process._PROGRAM", program)
+    caplog.set_level("INFO")
+    with DecodeProcess() as process:
+        for _ in range(2):
+            found = rows()
+            process.decode(*keyed(photo), found)
+            np.testing.assert_array_equal(found[CENTRE], read_views(*keyed(photo), [CENTRE])[CENTRE])
+    said = [one.getMessage() for one in caplog.records]
+    assert len(said) == 1
+    assert said[0].endswith(why)
 
 
 @linux
