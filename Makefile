@@ -11,7 +11,7 @@ demo: $(DEMO)/.installed
 # The tests run on the installed wheel, not on the checkout: a room missing from the wheel cannot hide.
 test: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
-	PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest
+	PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 # The fault tests at full size, about 25 minutes; the table in docs/reliability.md is written from what they measure.
 faults: $(TEST)/.installed wheel
