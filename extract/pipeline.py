@@ -74,8 +74,8 @@ class Pipeline:
         progress: Progress = silent,
     ) -> None:
         self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
-        self.accelerated = all(backbone.device.type != "cpu" for backbone in backbones)
-        self.workers = workers or min(cores(), MOST_BESIDE_DEVICE if self.accelerated else MOST_THREADS)
+        self._accelerated = all(backbone.device.type != "cpu" for backbone in backbones)
+        self.workers = workers or min(cores(), MOST_BESIDE_DEVICE if self._accelerated else MOST_THREADS)
         self.threads, self.beside = threads or cores_each(), beside or self.workers
         self.decoders, self.progress = decoders, progress
         self.claims = Claims(stores[0].directory / "claims")
@@ -130,7 +130,7 @@ class Pipeline:
             yield [None] * self.workers
         elif self.decoders:
             yield self.decoders
-        elif self.accelerated and self._total >= STARTING * self.workers:
+        elif self._accelerated and self._total >= STARTING * self.workers:
             with contextlib.ExitStack() as started:
                 yield [started.enter_context(DecodeProcess()) for _ in range(self.workers)]
         else:

@@ -12,10 +12,13 @@ import pytest
 from fakes import FakeBackbone, draw
 from PIL import Image
 
+from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.errors import ImageRejected
 from fc7.extract import decode, decode_process, extract, fill, pipeline, read_manifest
+from fc7.extract.accounting import Clock
 from fc7.extract.decode_process import DecodeProcess
+from fc7.extract.plan import Files, hash_files
 from fc7.extract.views import read_views
 
 CENTRE = Input(Transform(20, 16), DECODES["exact"], 0)
@@ -222,3 +225,19 @@ def test_an_image_whose_process_is_killed_is_computed_by_the_same_command(pictur
     assert [reject.reason for reject in first.rejects] == ["not readable: the process that decoded it ended (signal 9)"]
     again = fill(manifest, [fake], cache=tmp_path / "cache", workers=1)[0]
     assert (again.ok, again.computed, again.rejects) == (10, 1, [])
+
+
+def test_processes_that_are_there_are_used_again_and_left_as_they_are(pictures, tmp_path, decoders):
+    """As a worker on Ray has them, for one unit after the other."""
+    manifest, fake = read_manifest(pictures), FakeBackbone(batch_size=1)
+    pids = set()
+    with DecodeProcess() as mine:
+        for name in ("one", "other"):
+            store = Store(fake.recipes[0], tmp_path / name)
+            hashed = hash_files(manifest, store.index)
+            work = pipeline.Pipeline([fake], [store], Files(manifest, hashed).of, Clock(), workers=1, decoders=[mine])
+            assert not work.run(list(hashed.images), 4)
+            assert not list(store.missing(hashed.images))
+            pids.add(mine._process.pid)
+    assert len(pids) == 1
+    assert not decoders
