@@ -12,7 +12,7 @@ from ..cache.recipe import DECODES, Input, Recipe
 from ..cache.shard import Shard
 from ..errors import ImageRejected
 from .backbones import Backbone
-from .decode import in_turn
+from .budget import in_turn
 from .decode_process import DecodeProcess
 from .outbox import Keeper
 from .views import read_hashed, views_of

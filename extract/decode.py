@@ -17,7 +17,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import (
@@ -32,6 +32,7 @@ from PIL import (
 
 from ..cache.address import address
 from ..errors import ImageRejected
+from .budget import BUDGET, in_turn, take
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,6 @@ _BYTES_PER_PIXEL = {"WEBP": 16, "TIFF": 16}
 _PROGRESSIVE = 12  # coefficients of all pixels of up to four channels
 _ORDINARY = 8
 
-BUDGET = 640_000_000  # bytes that the large images being decoded may take together; one that takes more is alone
-SMALL = 64_000_000  # what takes less does not wait
 LARGE_FILE = 32 * 2**20
 
 # Pillow allocates images in blocks of 16 MiB, which the C library keeps for the thread that freed them: twice the
@@ -97,7 +96,7 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         _require_bytes(status.st_size)
-        if status.st_size > LARGE_FILE and _mine.within:
+        if status.st_size > LARGE_FILE:
             take(BUDGET)
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(status.st_size)
@@ -282,79 +281,6 @@ def _lab_to_rgb() -> Callable[[Image.Image], Image.Image]:
 def _one_line(error: Exception) -> str:
     """Return a message that fits a table: no line ends, and not the length that a file may have chosen."""
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-class Budget(Protocol):
-    """Bytes that all who decode together may take."""
-
-    def take(self, size: int) -> None:
-        """Wait until there is room, or nobody else."""
-
-    def give_back(self, size: int) -> None:
-        """Let others go on."""
-
-
-class _Budget:
-    """That of the threads of this process."""
-
-    def __init__(self) -> None:
-        self._taken, self._changed = 0, threading.Condition()
-
-    def take(self, size: int) -> None:
-        """Wait until there is room, or nobody else."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._taken or self._taken + size <= BUDGET)
-            self._taken += size
-
-    def give_back(self, size: int) -> None:
-        """Let others go on."""
-        with self._changed:
-            self._taken -= size
-            self._changed.notify_all()
-
-
-class _Mine(threading.local):
-    """What this thread has taken of the budget, and whether it is in its turn."""
-
-    taken = 0
-    within = False
-
-
-_budget: Budget = _Budget()
-_mine = _Mine()
-
-
-@contextlib.contextmanager
-def in_turn() -> Iterator[None]:
-    """Keep what one image takes of the memory budget until the end of the block, not only until it is decoded.
-
-    For threads that read, decode and resize: without it, the bytes of a large file that waits and the pixels of a large
-    image that is being resized come on top of the one that is being decoded.
-    """
-    if _mine.within:
-        yield
-        return
-    _mine.within = True
-    try:
-        yield
-    finally:
-        _mine.within = False
-        taken, _mine.taken = _mine.taken, 0
-        if taken:
-            _budget.give_back(taken)
-
-
-def take(size: int) -> None:
-    """Take from the budget, once per turn: a thread that waited for more while it holds some could wait for ever."""
-    if size > SMALL and not _mine.taken:
-        _budget.take(size)
-        _mine.taken = size
-
-
-def ask_for_memory(budget: "Budget") -> None:
-    """Take from another budget from now on."""
-    global _budget
-    _budget = budget
 
 
 class _Listening(threading.local):

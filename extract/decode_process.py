@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..cache.recipe import Input
 from ..errors import ImageRejected
-from . import decode as decoding
+from .budget import ask_for_memory, in_turn, take
 from .views import read_views
 
 logger = logging.getLogger(__name__)
@@ -110,12 +110,12 @@ class DecodeProcess:
 
     def _decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[np.uint8]]) -> bool:
         """Return whether it was decoded; if not, something went wrong that is no fault of the image."""
-        with decoding.in_turn():
+        with in_turn():
             try:
                 self._ask((path, key, tuple(rows)))
                 kind, number, size = self._head()
                 while kind == _MEMORY:
-                    decoding.take(size)
+                    take(size)
                     self._ask(_GRANTED)
                     kind, number, size = self._head()
                 if kind == _PIXELS:
@@ -162,7 +162,7 @@ def serve() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else may come out between the answers
     requests = sys.stdin.buffer
-    decoding.ask_for_memory(_Asking(requests, replies))
+    ask_for_memory(_Asking(requests, replies))
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             path, key, wanted = pickle.load(requests)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
 from ..cache.recipe import DECODES, Input, Transform
-from .decode import decode, in_turn, read_image_bytes
+from .budget import in_turn
+from .decode import decode, read_image_bytes
 
 AREA = (0.08, 1.0)  # share of the image that a random crop covers
 RATIO = (3 / 4, 4 / 3)  # width over height

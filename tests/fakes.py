@@ -65,6 +65,17 @@ def noisy(path, colour, seed):
     return path
 
 
+def photographs_of_noise(root, count):
+    """Write photographs of two classes, of a size that transforms have to change, and return their folder."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        path = root / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        low = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        Image.fromarray(low).resize((400, 300), Image.Resampling.BICUBIC).save(path)
+    return root
+
+
 def one_line(err):
     """Return the message on stderr, after checking that it is one line and no traceback."""
     lines = err.splitlines()

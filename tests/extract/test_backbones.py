@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from fakes import photographs_of_noise
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
@@ -27,14 +28,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Four photographs of noise, of a size that the transform has to change."""
-    rng = np.random.default_rng(0)
-    for number in range(4):
-        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        low = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
-        Image.fromarray(low).resize((400, 300), Image.Resampling.BICUBIC).save(path)
-    return tmp_path / "photos"
+    return photographs_of_noise(tmp_path / "photos", 4)
 
 
 def plain_forward(name, path, tap, manifest):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from fakes import photographs_of_noise
 
 from fc7.errors import FC7Error
 from fc7.extract import extract, load_backbone, pipeline, read_manifest
@@ -14,14 +14,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 @pytest.fixture
 def photos(tmp_path):
-    """Ten photographs of noise, of a size that the transform has to change."""
-    rng = np.random.default_rng(0)
-    for number in range(10):
-        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        low = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
-        Image.fromarray(low).resize((400, 300), Image.Resampling.BICUBIC).save(path)
-    return read_manifest(tmp_path / "photos")
+    return read_manifest(photographs_of_noise(tmp_path / "photos", 10))
 
 
 def squeezenet(device="cuda", **options):

@@ -15,7 +15,7 @@ from PIL import Image
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.errors import ImageRejected
-from fc7.extract import decode, decode_process, extract, fill, pipeline, read_manifest
+from fc7.extract import budget, decode, decode_process, extract, fill, pipeline, read_manifest
 from fc7.extract.accounting import Clock
 from fc7.extract.decode_process import DecodeProcess
 from fc7.extract.plan import Files, hash_files
@@ -97,16 +97,16 @@ def test_a_process_that_was_killed_costs_one_image(process, photo):
 
 def test_large_images_share_the_budget_of_the_threads(process, tmp_path):
     draw(tmp_path / "large.png", (1, 2, 3), (3000, 3000))
-    assert 3000 * 3000 * decode._ORDINARY > decode.SMALL
-    decode._budget.take(decode.BUDGET)
+    assert 3000 * 3000 * decode._ORDINARY > budget.SMALL
+    budget._budget.take(budget.BUDGET)
     waiting = threading.Thread(target=process.decode, args=(*keyed(tmp_path / "large.png"), rows()))
     waiting.start()
     waiting.join(1)
     assert waiting.is_alive()
-    decode._budget.give_back(decode.BUDGET)
+    budget._budget.give_back(budget.BUDGET)
     waiting.join(20)
     assert not waiting.is_alive()
-    assert not decode._budget._taken
+    assert not budget._budget._taken
 
 
 def test_what_goes_wrong_there_goes_wrong_here(process, photo):

@@ -1,0 +1,82 @@
+"""The memory that images take while they are decoded: large ones share a budget, and wait for each other."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+BUDGET = 640_000_000  # bytes that the large images being decoded may take together; one that takes more is alone
+SMALL = 64_000_000  # what takes less does not wait
+
+
+class Budget(Protocol):
+    """Bytes that all who decode together may take."""
+
+    def take(self, size: int) -> None:
+        """Wait until there is room, or nobody else."""
+
+    def give_back(self, size: int) -> None:
+        """Let others go on."""
+
+
+class _Budget:
+    """That of the threads of this process."""
+
+    def __init__(self) -> None:
+        self._taken, self._changed = 0, threading.Condition()
+
+    def take(self, size: int) -> None:
+        """Wait until there is room, or nobody else."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + size <= BUDGET)
+            self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Let others go on."""
+        with self._changed:
+            self._taken -= size
+            self._changed.notify_all()
+
+
+class _Mine(threading.local):
+    """What this thread has taken of the budget, and whether it is in its turn."""
+
+    taken = 0
+    within = False
+
+
+_budget: Budget = _Budget()
+_mine = _Mine()
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[None]:
+    """Keep what one image takes of the memory budget until the end of the block, not only until it is decoded.
+
+    For threads that read, decode and resize: without it, the bytes of a large file that waits and the pixels of a large
+    image that is being resized come on top of the one that is being decoded.
+    """
+    if _mine.within:
+        yield
+        return
+    _mine.within = True
+    try:
+        yield
+    finally:
+        _mine.within = False
+        taken, _mine.taken = _mine.taken, 0
+        if taken:
+            _budget.give_back(taken)
+
+
+def take(size: int) -> None:
+    """Take from the budget, once per turn: a thread that waited for more while it holds some could wait for ever."""
+    if size > SMALL and _mine.within and not _mine.taken:
+        _budget.take(size)
+        _mine.taken = size
+
+
+def ask_for_memory(budget: Budget) -> None:
+    """Take from another budget from now on."""
+    global _budget
+    _budget = budget
