@@ -30,7 +30,7 @@ PRECISIONS = ("fp32", "bf16")
 MAX_VIEWS = 100
 OWN = "module"  # the weights' source of a network of the user's own
 
-# Of vgg16 in float32 it takes 4 GB, twice as many take twice the memory and no less time (docs/extraction.md).
+# Of vgg16 in float32 it takes 4 GB; four times as many take twice the memory and no less time (docs/extraction.md).
 CUDA_BATCH = 32
 
 # A unit should be at most about 20 seconds of work, so that a kill costs seconds; 60 GMAC/s is a slow two-core machine.

@@ -93,7 +93,7 @@ class DecodeProcess:
         try:
             # In a session of its own Ctrl-C does not reach it: it ends when its input does, that is with us.
             self._process = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
-            self._ask(sys.path)
+            self._send(pickle.dumps(sys.path))
         except OSError as error:
             self._do_without(str(error))
         return self._possible
@@ -103,20 +103,20 @@ class DecodeProcess:
         self._possible = False
         self.close()
 
-    def _ask(self, question: Any) -> None:
+    def _send(self, request: bytes) -> None:
         requests: IO[bytes] = self._process.stdin  # type: ignore[union-attr,assignment]
-        requests.write(question if isinstance(question, bytes) else pickle.dumps(question))
+        requests.write(request)
         requests.flush()
 
     def _decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[np.uint8]]) -> bool:
         """Return whether it was decoded; if not, something went wrong that is no fault of the image."""
         with in_turn():
             try:
-                self._ask((path, key, tuple(rows)))
+                self._send(pickle.dumps((path, key, tuple(rows))))
                 kind, number, size = self._head()
                 while kind == _MEMORY:
                     take(size)
-                    self._ask(_GRANTED)
+                    self._send(_GRANTED)
                     kind, number, size = self._head()
                 if kind == _PIXELS:
                     for row in rows.values():

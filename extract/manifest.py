@@ -102,10 +102,6 @@ class Manifest:
             rejects=tuple(reject for reject in self.rejects if part.has(reject.path)),
         )
 
-    def file(self, row: int) -> str:
-        """Return where one image is."""
-        return next(self.each_file([row]))
-
 
 def _why_not(file: str, known: Mapping[str, str]) -> str:
     """Return why a file or URL is not taken for an image; `known` are the URLs where there is something."""

@@ -56,8 +56,8 @@ class Pipeline:
     beside
         How many such threads this machine runs, those of other processes included; default `workers`.
     decoders
-        A process for each thread to decode in, to be used again; by default they are started for this extraction, where
-        that is worth it.
+        For each thread one to decode in where a device computes, to be used again; by default they are started for this
+        extraction, if that is worth it.
     """
 
     def __init__(
@@ -126,11 +126,11 @@ class Pipeline:
     @contextlib.contextmanager
     def _decoders(self) -> Iterator[Sequence[DecodeProcess | None]]:
         """Yield what each thread decodes in: a process, or None for the thread itself."""
-        if any(job.on_device for job in self._jobs):
+        if not self._accelerated or any(job.on_device for job in self._jobs):
             yield [None] * self.workers
         elif self.decoders:
             yield self.decoders
-        elif self._accelerated and self._total >= STARTING * self.workers:
+        elif self._total >= STARTING * self.workers:
             with contextlib.ExitStack() as started:
                 yield [started.enter_context(DecodeProcess()) for _ in range(self.workers)]
         else:

@@ -91,6 +91,14 @@ class Files:
         self._manifest, self._rows, self._table = manifest, hashed.first, Table(hashed.images)
 
     def of(self, keys: Sequence[bytes]) -> list[str]:
-        """Return the first file with the bytes of each key: of many together, because one by one is slow."""
+        """Return the first file with the bytes of each key: of many together, because one by one is slow.
+
+        Raises
+        ------
+        KeyError
+            No file has the bytes of one of them.
+        """
         places = self._table.find(Keys.of(keys))
+        if (places < 0).any():
+            raise KeyError(keys[int(np.argmin(places))])
         return list(self._manifest.each_file(self._rows[places].tolist()))

@@ -119,7 +119,7 @@ class Worker:
     def __init__(self, post: Post) -> None:
         self.post = post
         self._backbones: list[Backbone] = []
-        self._decoders: list[DecodeProcess] = []  # they end with this process
+        self._decoders = [DecodeProcess() for _ in range(post.workers)]  # started if there is need; they end with us
         self._commits = False
         self._clock = Clock()
         self._images, self._steps = 0, 0
@@ -164,8 +164,6 @@ class Worker:
                 backbone.load()
                 self._backbones.append(backbone)
                 self._steps += 1
-        if all(backbone.device.type != "cpu" for backbone in self._backbones):
-            self._decoders = [DecodeProcess() for _ in range(self.post.workers)]
         kept().__enter__()  # for as long as this process lives
         clock.stop()
         return Hello(

@@ -28,7 +28,7 @@ def test_class_folders_and_a_path_that_has_lost_a_slash(s3, pictures, tmp_path):
     url = upload(s3, pictures / "train", "flat")
     manifest = read_manifest(tmp_path.__class__(url))
     assert manifest.images == read_manifest(pictures / "train").images
-    assert manifest.file(0) == f"{url}/blue/0.png"
+    assert manifest.files[0] == f"{url}/blue/0.png"
 
 
 def test_a_first_run_reads_each_object_twice_and_a_second_none(s3, pictures):  # noqa: F811
