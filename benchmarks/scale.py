@@ -79,7 +79,7 @@ def build(folder, count):
     import torch
     from torchvision.models import alexnet
 
-    from fc7.cache.format import open_directory
+    from fc7.cache.directory import open_directory
     from fc7.cache.index import Index, stat_line
 
     timer, then = Timer(), 1_500_000_000

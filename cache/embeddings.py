@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from .disk_vectors import StoredVectors
 from .keys import Keys
 from .recipe import AND, JointRecipe, Recipe
-from .stored import StoredVectors
 
 Vectors = npt.NDArray[Any] | StoredVectors
 
@@ -170,9 +170,9 @@ class Embeddings(Rows):
         Raises
         ------
         DataError
-            The file is not what it should be; see :mod:`fc7.cache.foreign`.
+            The file is not what it should be; see :mod:`fc7.cache.flat_h5`.
         """
-        from .foreign import read_flat
+        from .flat_h5 import read_flat
 
         return cls(**read_flat(path))
 

@@ -17,12 +17,10 @@ To change the format: raise VERSION, keep a reader of the old one beside the new
 made by the old version. A change of what decides a vector is not a format change: it is a new recipe field.
 """
 
-import os
 from pathlib import Path
 
 from ..errors import CacheError
-from .address import address
-from .durable import make_folder, replace, sync_folder
+from .atomic_write import make_folder, replace, sync_folder
 
 VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
@@ -32,26 +30,14 @@ HEADER_BYTES = 512  # HDF5 user block in front of every shard, one JSON line pad
 UNIT_ROWS = 1024  # rows in one shard at most
 
 
-def default_directory() -> Path:
-    """Return ``$FC7_CACHE``, else the user's cache folder of this platform."""
-    import platformdirs
-
-    return Path(os.environ.get("FC7_CACHE") or Path(platformdirs.user_cache_dir("fc7", appauthor=False)))
-
-
-def open_directory(directory: Path | str | None = None) -> Path:
-    """Return a cache directory, created if absent, its FORMAT checked; by default :func:`default_directory`.
-
-    Of a URL, it is the folder of this machine through which the cache there is read and written.
+def open_local(directory: Path) -> Path:
+    """Return a cache directory of this machine, created if absent, its FORMAT checked.
 
     Raises
     ------
     CacheError
         The folder holds something else, another version, or cannot be written.
     """
-    directory = default_directory() if directory is None else Path(directory)
-    if url := address(directory):
-        return _replica(url, new=True)
     marker = directory / "FORMAT"
     try:
         if not marker.exists():
@@ -76,25 +62,3 @@ def open_directory(directory: Path | str | None = None) -> Path:
             "Name another folder with --cache DIR, or use the fc7 that wrote it."
         )
     return directory
-
-
-def existing_directory(directory: Path | str | None = None) -> Path:
-    """Return a cache directory that is there already.
-
-    Raises
-    ------
-    CacheError
-        There is none, or it is of another version.
-    """
-    directory = default_directory() if directory is None else Path(directory)
-    if url := address(directory):
-        return _replica(url, new=False)
-    if not (directory / "FORMAT").exists():
-        raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
-    return open_directory(directory)
-
-
-def _replica(url: str, *, new: bool) -> Path:
-    from .replica import Replica  # fsspec comes with it
-
-    return Replica.open(url, new=new).directory

@@ -19,7 +19,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from .blocks import blocks
+from .file_blocks import blocks
 from .format import KEY_BYTES
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import CacheError, CorruptShard
-from .address import address, asking, require_open, store_of
-from .durable import publish, replace
-from .format import FORMAT_LINE, open_directory
+from .atomic_write import publish, replace
+from .format import FORMAT_LINE, open_local
 from .recipe import Recipe
 from .shard import check
+from .urls import address, asking, require_open, store_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Replica:
         Parameters
         ----------
         url
-            As :func:`~fc7.cache.address.address` returns it.
+            As :func:`~fc7.cache.urls.address` returns it.
         new
             Make the cache where there is none.
 
@@ -95,7 +95,7 @@ class Replica:
                 f"The cache {url} says {found[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
                 "Name another one with --cache, or use the fc7 that wrote it."
             )
-        open_directory(replica.directory)
+        open_local(replica.directory)
         if cls.of(replica.directory) is None:
             replace(replica.directory / MARK, f"{url}\n".encode())
         return replica

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
-from .blocks import blocks
+from .file_blocks import blocks
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, stat_line
 from .keys import Keys

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
+from .atomic_write import make_folder, replace, sync_folder
+from .cache_miss import explain
 from .commit import admit, commit, refusal
-from .durable import make_folder, replace, sync_folder
-from .format import KEY_BYTES, open_directory
+from .directory import open_directory
+from .format import KEY_BYTES
 from .index import Index, ShardEntry, stat_line
 from .keys import Keys, Places
 from .recipe import Recipe
-from .relatives import explain
 from .replica import Replica
 from .shard import Shard, unit_id
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import CacheError, CorruptShard
+from .atomic_write import replace, sync_folder
 from .commit import set_aside
-from .durable import replace, sync_folder
-from .format import existing_directory
+from .directory import existing_directory
 from .index import Index, ShardEntry, stat_line
-from .lock import alone
+from .maintenance_lock import alone
 from .recipe import Recipe
 from .replica import Replica
 from .shard import admit, recipe_of

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ..cache.address import address
+from ..cache.urls import address
 from ..errors import LeakageError, UsageError
 from ..extract import options
 from ..extract.manifest import read_manifest

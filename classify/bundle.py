@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cache import durable
+from ..cache import atomic_write
 from ..cache.recipe import JointRecipe, Recipe, read_recipe
 from ..errors import BundleError, FC7Error
 from .doubt import Doubt, Threshold, require
@@ -165,8 +165,8 @@ class Bundle:
             for name, data in members.items():
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
         try:
-            durable.make_folder(path.parent)
-            durable.replace(path, buffer.getvalue())
+            atomic_write.make_folder(path.parent)
+            atomic_write.replace(path, buffer.getvalue())
         except OSError as error:
             raise BundleError(f"{path} cannot be written: {error.strerror or error}.") from error
         return path

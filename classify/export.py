@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cache.durable import make_folder, replace
+from ..cache.atomic_write import make_folder, replace
 from ..errors import ExportError, FC7Error, UsageError
 from ..extract.backbones import Backbone
 from ..extract.progress import Progress, silent

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
+from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings, chunks
-from ..cache.stored import StoredVectors
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
 from .bank import ClassWeight

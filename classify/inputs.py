@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cache.address import address
 from ..cache.embeddings import Embeddings
+from ..cache.urls import address
 from ..errors import UsageError
 from ..extract import options
 from ..extract.embed import fill, hashed, read

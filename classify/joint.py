@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings
 from ..cache.recipe import AND, JointRecipe
-from ..cache.stored import StoredVectors
 from ..errors import DataError, UsageError
 from .unit_rows import unit
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.durable import make_folder, replace
+from ..cache.atomic_write import make_folder, replace
 from ..errors import DataError
 from ..extract.cells import guarded
 from ..extract.images import Image

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.format import existing_directory
+from ..cache.directory import existing_directory
+from ..cache.disk_vectors import StoredVectors
 from ..cache.keys import Keys
 from ..cache.recipe import Recipe
 from ..cache.store import Store
-from ..cache.stored import StoredVectors
 from ..errors import DataError, EngineError, FC7Error
 from .splits import Positions
 from .stream import Stream

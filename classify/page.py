@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cache.durable import make_folder, replace
+from ..cache.atomic_write import make_folder, replace
 from ..errors import DataError, MissingExtra
 from .plain import shown
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.address import address
 from ..cache.store import Store
+from ..cache.urls import address
 from ..errors import DataError
 from ..extract.backbones import Backbone
 from ..extract.embed import fill

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..cache.durable import make_folder, replace
+from ..cache.atomic_write import make_folder, replace
 from ..cache.embeddings import Rows
 from ..errors import DataError
 from .schema import check

@@ -15,8 +15,8 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings
-from ..cache.stored import StoredVectors
 from ..errors import DataError
 from .bank import Fold, OutOfFold, Tell
 from .eigenbasis import Eigenbasis

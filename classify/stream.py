@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.stored import StoredVectors
+from ..cache.disk_vectors import StoredVectors
 from ..extract.memory import trim
 from .splits import Positions
 from .unit_rows import single, unit

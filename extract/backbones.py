@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..cache.format import UNIT_ROWS, open_directory
+from ..cache.directory import open_directory
+from ..cache.format import UNIT_ROWS
 from ..cache.index import Index
 from ..cache.recipe import DECODES, DTYPES, Recipe
 from ..errors import UsageError

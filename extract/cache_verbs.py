@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from ..cache import tidy
+from ..cache import maintenance
 from ..cache import verify as sound
-from ..cache.address import address
-from ..cache.format import default_directory, existing_directory
+from ..cache.directory import default_directory, existing_directory
 from ..cache.replica import Replica
+from ..cache.urls import address
 from ..errors import UsageError
 from . import options
 from .embed import read
@@ -85,7 +85,7 @@ def add_cache_gc(parser: argparse.ArgumentParser) -> None:
 
 def run_cache_gc(arguments: Arguments, progress: Progress) -> Answer:
     """Remove what nobody will read."""
-    found = tidy.gc(arguments.cache, recipe=arguments.recipe, dry_run=arguments.dry_run)
+    found = maintenance.gc(arguments.cache, recipe=arguments.recipe, dry_run=arguments.dry_run)
     size = sum(one.bytes for one in found)
     verb = "would remove" if arguments.dry_run else "removed"
     lines = [f"{verb}  {one.file}: {one.reason}" for one in found]
@@ -101,7 +101,7 @@ def add_cache_compact(parser: argparse.ArgumentParser) -> None:
 
 def run_cache_compact(arguments: Arguments, progress: Progress) -> Answer:
     """Merge small shards."""
-    done = tidy.compact(arguments.cache)
+    done = maintenance.compact(arguments.cache)
     parts = [
         {"recipe_id": one.recipe.id, "backbone": one.recipe.backbone, "layer": one.recipe.layer}
         | {"before": one.before, "after": one.after}
@@ -141,7 +141,7 @@ def run_cache_import(arguments: Arguments, progress: Progress) -> Answer:
     from ..cache.embeddings import Embeddings
 
     rows = Embeddings.from_h5(arguments.file)
-    added = tidy.import_rows(rows, arguments.cache)
+    added = maintenance.import_rows(rows, arguments.cache)
     recipe = rows.recipe
     payload = {"file": str(arguments.file), "rows": len(rows), "added": added, "recipe_id": recipe.id}
     text = (

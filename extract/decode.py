@@ -30,7 +30,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from ..cache.address import address
+from ..cache.urls import address
 from ..errors import ImageRejected
 from .budget import BUDGET, in_turn, take
 

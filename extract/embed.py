@@ -9,10 +9,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cache.address import address
-from ..cache.format import open_directory
+from ..cache.directory import open_directory
 from ..cache.index import Index
 from ..cache.recipe import Recipe
+from ..cache.urls import address
 from ..errors import DataError
 from .accounting import Clock, Extraction, account
 from .backbones import Backbone
@@ -99,10 +99,10 @@ def read(
     CacheError
         Some images have neither a row nor a recorded rejection.
     """
+    from ..cache.disk_vectors import StoredVectors
     from ..cache.embeddings import Embeddings, Rows
     from ..cache.keys import Keys, Table
     from ..cache.store import Store
-    from ..cache.stored import StoredVectors
 
     stores = [Store(replace(recipe, view=view), cache) for view in range(1 + views)]
     rows = hashed(manifest, cache=cache)
@@ -214,7 +214,7 @@ def fill(
 
 def _point_out_relatives(stores: Sequence["Store"], missing: Sequence["Keys"]) -> None:
     """Where nothing is cached under a recipe but the same images are under one like it, say how the two differ."""
-    from ..cache.relatives import explain
+    from ..cache.cache_miss import explain
 
     for store, lacked in zip(stores, missing, strict=True):
         if lacked and not len(store):

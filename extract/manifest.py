@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from ..cache.address import address, shown
+from ..cache.urls import address, shown
 from ..errors import DataError
 from .folder import read_folder
 from .images import Image, Images

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from .. import __version__
-from ..cache.claims import Claims
+from ..cache.leases import Claims
 from ..cache.shard import unit_id
 from ..errors import Interrupted
 from .accounting import Clock

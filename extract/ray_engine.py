@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from .. import __version__, errors
-from ..cache.claims import Claims
-from ..cache.delivery import deliver
-from ..cache.durable import make_folder
+from ..cache.atomic_write import make_folder
+from ..cache.commit import deliver
 from ..cache.format import UNIT_ROWS
+from ..cache.leases import Claims
 from ..cache.shard import unit_id
 from ..cache.store import Store
 from ..errors import EngineError, Interrupted, UsageError

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import __version__
-from ..cache.delivery import deliver
+from ..cache.commit import deliver
 from ..cache.recipe import Recipe
 from ..errors import EngineError, FC7Error
 from .accounting import STAGES, Clock

@@ -8,7 +8,7 @@ import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from ..cache.address import address, asking, identity, require_open, shown, store_of
+from ..cache.urls import address, asking, identity, require_open, shown, store_of
 from ..errors import DataError, ImageRejected
 
 THREADS = 16  # that read objects at once: one waits for the network, not for a core

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cache.address import address
+from ..cache.urls import address
 from ..errors import DataError
 from .cells import unguarded
 from .images import Image, Images

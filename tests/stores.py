@@ -71,7 +71,7 @@ def moto():
 @pytest.fixture
 def s3(moto, monkeypatch, tmp_path):
     """The server with an empty bucket, and the environment of somebody who may use it."""
-    from fc7.cache.address import filesystem, store_of
+    from fc7.cache.urls import filesystem, store_of
 
     environment(monkeypatch, tmp_path, moto.endpoint)
     filesystem.cache_clear()

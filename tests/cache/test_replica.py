@@ -11,8 +11,8 @@ from fakes import one_line
 from stores import BUCKET, KEY, SECRET, moto, s3  # noqa: F401 - fixtures
 
 from fc7.cache import Recipe, Store
-from fc7.cache.delivery import deliver
-from fc7.cache.format import existing_directory, open_directory
+from fc7.cache.commit import deliver
+from fc7.cache.directory import existing_directory, open_directory
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CacheError, DataError, FC7Error
 
@@ -304,7 +304,7 @@ def test_what_is_no_cache_is_refused(s3, elsewhere):  # noqa: F811
 
 
 def test_a_server_that_is_not_there(s3, monkeypatch):  # noqa: F811
-    from fc7.cache.address import filesystem
+    from fc7.cache.urls import filesystem
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeBackbone
 
 from fc7.cache import Recipe, Store
-from fc7.cache.lock import alone
+from fc7.cache.maintenance_lock import alone
 from fc7.cache.shard import Shard
 from fc7.cache.verify import durability, info, repair, verify
 from fc7.errors import CacheError

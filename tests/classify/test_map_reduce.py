@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fc7.cache import Embeddings, Recipe, Store
+from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
-from fc7.cache.stored import StoredVectors
 from fc7.classify import compare, fit, map_reduce
 from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.jobs import run

@@ -418,7 +418,7 @@ def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):  # 
 
 
 def test_a_delivered_shard_is_checked(tmp_path):
-    from fc7.cache.delivery import deliver
+    from fc7.cache.commit import deliver
 
     backbone = squeezenet()
     recipe, other = backbone.recipes[0], squeezenet(mirror=True).recipes[0]

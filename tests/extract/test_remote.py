@@ -4,7 +4,7 @@ import pytest
 from fakes import FakeBackbone, draw, one_line
 from stores import BUCKET, KEY, SECRET, moto, s3, upload  # noqa: F401 - fixtures
 
-from fc7.cache.address import address
+from fc7.cache.urls import address
 from fc7.errors import DataError, MissingExtra
 from fc7.extract import read_manifest
 from fc7.extract.embed import extract, fill
@@ -133,7 +133,7 @@ def test_no_bucket_and_no_prefix_are_one_line(s3, fc7, name):  # noqa: F811
 
 
 def test_no_access_no_credentials_and_no_server_are_one_line(s3, fc7, pictures, monkeypatch, tmp_path):  # noqa: F811
-    from fc7.cache.address import filesystem
+    from fc7.cache.urls import filesystem
 
     url = upload(s3, pictures, "data")
     s3.answer = lambda method, path: "403 FORBIDDEN"
@@ -180,7 +180,7 @@ def test_any_other_store_of_fsspec():
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch):
-    from fc7.cache.address import filesystem
+    from fc7.cache.urls import filesystem
 
     filesystem.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)

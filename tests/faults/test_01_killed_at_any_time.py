@@ -8,7 +8,7 @@ import numpy as np
 from faulty import Child, Fake, acknowledge, alone, gallery, heard, leftovers, script, warm_up
 
 from fc7.cache import Store
-from fc7.cache.tidy import gc
+from fc7.cache.maintenance import gc
 from fc7.cache.verify import verify
 from fc7.extract import fill, read_manifest
 

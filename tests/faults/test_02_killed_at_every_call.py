@@ -10,8 +10,8 @@ import pytest
 from faulty import CHANGING, LOOKING, RECIPE, Child, Counter, alone, between, heard, key, leftovers, script, unit, wrong
 
 from fc7.cache import Store, commit, store
+from fc7.cache.maintenance import compact, gc
 from fc7.cache.shard import encode
-from fc7.cache.tidy import compact, gc
 from fc7.cache.verify import repair, verify
 
 NUMBERS = range(24)

@@ -10,9 +10,9 @@ import pytest
 from faulty import RECIPE, alone, heard, key, script, unit, vectors, wrong
 from powerloss import Disk, Stopped, Trace
 
-from fc7.cache import Recipe, Store, durable, store
+from fc7.cache import Recipe, Store, atomic_write, store
 from fc7.cache.index import Index, stat_line
-from fc7.cache.tidy import compact
+from fc7.cache.maintenance import compact
 from fc7.errors import CacheError
 
 NUMBERS = range(30)
@@ -60,7 +60,7 @@ def test_trusting_what_a_killed_process_left_loses_rows(tmp_path, size):
 def campaign(root, states, traces, trusting=False, **syncs):
     root, chance = Path(root), random.Random(3)
     if trusting:
-        store.make_folder = durable.make_folder = trusting_make_folder
+        store.make_folder = atomic_write.make_folder = trusting_make_folder
         Store._settle = lambda self, names: None
     found = dict.fromkeys((*LOST, "states", "events", "stopped", "hit", "acknowledged", "quarantined"), 0)
     found["traces"] = traces
@@ -78,7 +78,7 @@ def trusting_make_folder(folder):
     if not folder.is_dir():
         trusting_make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        durable.sync_folder(folder.parent)
+        atomic_write.sync_folder(folder.parent)
 
 
 def record(root, chance, found):
@@ -119,7 +119,7 @@ def commits(directory, numbers, trace):
 
 def forget():
     """What a process remembers of the folders that it has synced is not known to the next."""
-    durable._synced.clear()
+    atomic_write._synced.clear()
 
 
 def save_index(directory, trace):

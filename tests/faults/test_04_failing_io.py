@@ -16,7 +16,7 @@ from faulty import Child, Counter, Fake, alone, between, gallery, heard, leftove
 
 from fc7 import cli
 from fc7.cache import Store
-from fc7.cache.tidy import gc
+from fc7.cache.maintenance import gc
 from fc7.cache.verify import verify
 from fc7.extract import options
 

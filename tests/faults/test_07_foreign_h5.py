@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fc7.cache import Embeddings, Recipe
-from fc7.cache.foreign import MAX_CHUNK_BYTES
+from fc7.cache.flat_h5 import MAX_CHUNK_BYTES
 from fc7.errors import DataError
 
 SECRET = b"the-secret-of-another-file-" * 400

@@ -10,14 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import CacheError, DataError
-from .claims import owner_of
-from .durable import sync_folder
+from .atomic_write import sync_folder
+from .directory import existing_directory
 from .embeddings import Embeddings
-from .format import UNIT_ROWS, existing_directory
+from .format import UNIT_ROWS
 from .index import Index, ShardEntry
 from .keys import Keys, Table
-from .lock import alone
-from .process import Process
+from .leases import owner_of
+from .maintenance_lock import alone
+from .owner import Process
 from .recipe import JointRecipe, Recipe
 from .shard import Shard, decode
 from .store import Store

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from fc7.cache.claims import BEAT, STALE, Claims
-from fc7.cache.process import Process
+from fc7.cache.leases import BEAT, STALE, Claims
+from fc7.cache.owner import Process
 
 
 class Clock:

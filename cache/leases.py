@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .process import Process
+from .owner import Process
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fc7.cache import format as cache_format
-from fc7.cache.format import open_directory
+from fc7.cache.directory import open_directory
 from fc7.errors import CacheError
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fc7.cache import Embeddings, Recipe, Store
-from fc7.cache import tidy as module
-from fc7.cache.process import Process
+from fc7.cache import maintenance as module
+from fc7.cache.maintenance import ABANDONED, compact, gc, import_rows
+from fc7.cache.owner import Process
 from fc7.cache.shard import Shard, decode
-from fc7.cache.tidy import ABANDONED, compact, gc, import_rows
 from fc7.cache.verify import verify
 from fc7.errors import CacheError, DataError
 

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from fc7.cache.process import Process
+from fc7.cache.owner import Process
 
 
 def test_a_token_round_trip():

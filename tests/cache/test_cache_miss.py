@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fc7.cache import Recipe, Store
+from fc7.cache.cache_miss import explain
 from fc7.cache.recipe import Transform
-from fc7.cache.relatives import explain
 from fc7.cache.shard import Shard
 from fc7.errors import CacheError
 

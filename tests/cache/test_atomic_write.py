@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from fc7.cache import durable
+from fc7.cache import atomic_write
 
 DATA = bytes(range(256)) * 40
 
@@ -19,21 +19,21 @@ def temporary(tmp_path):
 
 
 def test_a_file_appears_whole_and_leaves_nothing_behind(final, temporary):
-    assert durable.publish(DATA, final, temporary) is True
+    assert atomic_write.publish(DATA, final, temporary) is True
     assert final.read_bytes() == DATA
     assert list(temporary.iterdir()) == []
 
 
 def test_a_name_that_is_there_is_left_as_it_is(final, temporary):
-    durable.publish(b"first", final, temporary)
-    assert durable.publish(DATA, final, temporary) is False
+    atomic_write.publish(b"first", final, temporary)
+    assert atomic_write.publish(DATA, final, temporary) is False
     assert final.read_bytes() == b"first"
 
 
 def test_short_writes_are_continued(final, temporary, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, view: write(descriptor, bytes(view[:100])))
-    durable.publish(DATA, final, temporary)
+    atomic_write.publish(DATA, final, temporary)
     assert final.read_bytes() == DATA
 
 
@@ -43,51 +43,51 @@ def test_a_file_system_without_hard_links_renames(final, temporary, monkeypatch,
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "link", refuse)
-    assert durable.publish(DATA, final, temporary) is True
+    assert atomic_write.publish(DATA, final, temporary) is True
     assert final.read_bytes() == DATA
     assert list(temporary.iterdir()) == []
 
 
 def test_a_file_system_that_cannot_sync_folders_is_said_so(tmp_path, monkeypatch):
-    assert durable.sync_folder(tmp_path) is True
+    assert atomic_write.sync_folder(tmp_path) is True
 
     def refuse(_):
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    assert durable.sync_folder(tmp_path) is False
+    assert atomic_write.sync_folder(tmp_path) is False
 
 
 def test_synced_before_it_is_visible_and_its_folder_before_it_is_done(final, temporary, monkeypatch):
-    durable.make_folder(final.parent)
-    durable.make_folder(temporary)
+    atomic_write.make_folder(final.parent)
+    atomic_write.make_folder(temporary)
     calls = []
     fsync, link = os.fsync, os.link
     monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), fsync(descriptor)))
     monkeypatch.setattr(os, "link", lambda source, target: (calls.append("link"), link(source, target)))
-    durable.publish(DATA, final, temporary)
+    atomic_write.publish(DATA, final, temporary)
     assert calls == ["fsync", "link", "fsync"]
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "link"])
 def test_a_failing_call_leaves_no_file_and_no_temporary(final, temporary, monkeypatch, call):
-    durable.make_folder(final.parent)
-    durable.make_folder(temporary)
+    atomic_write.make_folder(final.parent)
+    atomic_write.make_folder(temporary)
 
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="No space left"):
-        durable.publish(DATA, final, temporary)
+        atomic_write.publish(DATA, final, temporary)
     assert not final.exists()
     assert list(temporary.iterdir()) == []
 
 
 def test_replacing_shows_the_old_or_the_new_content(tmp_path, monkeypatch):
     path = tmp_path / "recipe.json"
-    durable.replace(path, b"old")
-    durable.replace(path, b"new")
+    atomic_write.replace(path, b"old")
+    atomic_write.replace(path, b"new")
     assert path.read_bytes() == b"new"
 
     def fail(*_):
@@ -95,7 +95,7 @@ def test_replacing_shows_the_old_or_the_new_content(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output"):
-        durable.replace(path, b"newer")
+        atomic_write.replace(path, b"newer")
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["recipe.json"]
 
@@ -103,21 +103,21 @@ def test_replacing_shows_the_old_or_the_new_content(tmp_path, monkeypatch):
 @pytest.fixture
 def synced(monkeypatch):
     folders = []
-    real = durable.sync_folder
-    monkeypatch.setattr(durable, "sync_folder", lambda folder: (folders.append(folder), real(folder)))
-    monkeypatch.setattr(durable, "_synced", set())
+    real = atomic_write.sync_folder
+    monkeypatch.setattr(atomic_write, "sync_folder", lambda folder: (folders.append(folder), real(folder)))
+    monkeypatch.setattr(atomic_write, "_synced", set())
     return folders
 
 
 def test_every_folder_that_is_made_is_synced_into_the_one_above(tmp_path, synced):
-    durable.make_folder(tmp_path / "a" / "b" / "c")
+    atomic_write.make_folder(tmp_path / "a" / "b" / "c")
     assert synced == [tmp_path.parent, tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
 
 
 def test_a_folder_that_is_there_is_synced_once_because_its_maker_may_have_been_killed(tmp_path, synced):
     (tmp_path / "a").mkdir()
-    durable.make_folder(tmp_path / "a")
-    durable.make_folder(tmp_path / "a")
+    atomic_write.make_folder(tmp_path / "a")
+    atomic_write.make_folder(tmp_path / "a")
     assert synced == [tmp_path]
 
 
@@ -125,7 +125,7 @@ def test_a_folder_above_that_may_not_be_listed_is_no_obstacle(tmp_path, monkeypa
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(durable, "sync_folder", refuse)
-    durable.make_folder(tmp_path)
+    monkeypatch.setattr(atomic_write, "sync_folder", refuse)
+    atomic_write.make_folder(tmp_path)
     with pytest.raises(PermissionError):
-        durable.make_folder(tmp_path / "a")
+        atomic_write.make_folder(tmp_path / "a")

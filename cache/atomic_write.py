@@ -11,7 +11,7 @@ import logging
 import os
 from pathlib import Path
 
-from .process import Process
+from .owner import Process
 
 logger = logging.getLogger(__name__)
 

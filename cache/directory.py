@@ -1,0 +1,53 @@
+"""The directory of a cache: by default, by name, or by the URL of an object store."""
+
+import os
+from pathlib import Path
+
+from ..errors import CacheError
+from .format import open_local
+from .urls import address
+
+
+def default_directory() -> Path:
+    """Return ``$FC7_CACHE``, else the user's cache folder of this platform."""
+    import platformdirs
+
+    return Path(os.environ.get("FC7_CACHE") or Path(platformdirs.user_cache_dir("fc7", appauthor=False)))
+
+
+def open_directory(directory: Path | str | None = None) -> Path:
+    """Return a cache directory, created if absent, its FORMAT checked; by default :func:`default_directory`.
+
+    Of a URL, it is the folder of this machine through which the cache there is read and written.
+
+    Raises
+    ------
+    CacheError
+        The folder holds something else, another version, or cannot be written.
+    """
+    directory = default_directory() if directory is None else Path(directory)
+    if url := address(directory):
+        return _replica(url, new=True)
+    return open_local(directory)
+
+
+def existing_directory(directory: Path | str | None = None) -> Path:
+    """Return a cache directory that is there already.
+
+    Raises
+    ------
+    CacheError
+        There is none, or it is of another version.
+    """
+    directory = default_directory() if directory is None else Path(directory)
+    if url := address(directory):
+        return _replica(url, new=False)
+    if not (directory / "FORMAT").exists():
+        raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
+    return open_local(directory)
+
+
+def _replica(url: str, *, new: bool) -> Path:
+    from .replica import Replica  # fsspec comes with it
+
+    return Replica.open(url, new=new).directory
