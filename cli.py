@@ -109,7 +109,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _fail(message: str, code: int, *, as_json: bool) -> int:
-    from .extract.terminal import plain
+    from .extract.text import plain
 
     print(f"fc7: {plain(message)}", file=sys.stderr)
     if as_json:

@@ -12,7 +12,8 @@ from ..extract import options
 from ..extract.manifest import read_manifest
 from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
-from ..extract.terminal import Answer, plain
+from ..extract.terminal import Answer
+from ..extract.text import plain
 from .audit import audit, check_options
 from .audit_page import write_audit
 from .audit_tables import audit_csv, audit_text, leak_line

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..extract import options
 from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
-from ..extract.terminal import Answer, plain
+from ..extract.terminal import Answer
+from ..extract.text import plain
 from .bundle import Bundle
 from .doubt import RARE
 from .export import TOLERANCE, Exported, export

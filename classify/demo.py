@@ -9,7 +9,7 @@ import numpy as np
 
 from ..extract.accounting import Extraction
 from ..extract.backbones import load_backbone
-from ..extract.embed import fill, read
+from ..extract.extraction import fill, read
 from ..extract.manifest import read_manifest
 from ..extract.progress import Progress, silent
 from .bundle import Bundle

@@ -8,11 +8,11 @@ from ..cache.embeddings import Embeddings
 from ..cache.urls import address
 from ..errors import UsageError
 from ..extract import options
-from ..extract.embed import fill, hashed, read
+from ..extract.extraction import fill, hashed, read
 from ..extract.manifest import Manifest, read_manifest
 from ..extract.options import Arguments, given
 from ..extract.progress import Progress
-from ..extract.terminal import plain
+from ..extract.text import plain
 from .joint import join
 from .splits import protocol
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from ..cache.atomic_write import make_folder, replace
 from ..errors import DataError
-from ..extract.cells import guarded
 from ..extract.images import Image
 from ..extract.manifest import Manifest
 from ..extract.table import images_of, read_rows
+from ..extract.text import guarded
 
 REVIEWED = "reviewed"
 COLUMNS = ("path", "label", "group", "bad", REVIEWED)

@@ -15,7 +15,7 @@ from ..cache.embeddings import Rows
 from ..cache.recipe import Recipe
 from ..errors import DataError, ImageRejected
 from ..extract.decode import decode, read_image_bytes
-from ..extract.embed import hashed
+from ..extract.extraction import hashed
 from ..extract.manifest import Manifest
 from ..extract.paths import located
 from ..extract.views import augmented, centre_crop

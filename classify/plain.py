@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..extract.cells import guarded
+from ..extract.text import guarded
 
 # Direction overrides and isolates reorder what stands beside them; real right-to-left letters need none.
 _REORDER = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

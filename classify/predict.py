@@ -16,13 +16,13 @@ from ..cache.store import Store
 from ..cache.urls import address
 from ..errors import DataError
 from ..extract.backbones import Backbone
-from ..extract.embed import fill
+from ..extract.extraction import fill
 from ..extract.in_memory import Picture, embed
 from ..extract.manifest import Manifest
 from ..extract.paths import refusal, refusal_by_name
 from ..extract.plan import hash_files
 from ..extract.progress import Progress, silent
-from ..extract.terminal import plain
+from ..extract.text import plain
 from .bundle import Bundle
 from .bundle_backbones import by_view, find_backbones
 from .joint import side_by_side

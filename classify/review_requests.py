@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, Router
 
 from ..errors import FC7Error, ImageRejected, UsageError
-from ..extract.terminal import plain
+from ..extract.text import plain
 from .page import environment
 from .plain import relative, shown, without_folders
 from .review import Change, Review, Subject

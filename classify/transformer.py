@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from ..cache.store import Store
 from ..errors import DataError
 from ..extract.backbones import load_backbone
-from ..extract.embed import fill
+from ..extract.extraction import fill
 from ..extract.manifest import Manifest
 from ..extract.paths import Reject
 from ..extract.plan import hash_files

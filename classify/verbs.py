@@ -12,7 +12,8 @@ from ..extract import options
 from ..extract.manifest import read_manifest
 from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
-from ..extract.terminal import Answer, plain, table
+from ..extract.terminal import Answer, table
+from ..extract.text import plain
 from ..extract.verbs import describe
 from ..extract.weights import whereabouts
 from .bundle import Bundle

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .accounting import Extraction
     from .backbones import Backbone, load_backbone
-    from .embed import extract, fill
+    from .extraction import extract, fill
     from .manifest import Manifest, read_manifest
     from .ray_engine import RayEngine
 
@@ -20,8 +20,8 @@ _HOMES = {
     "Extraction": "accounting",
     "Manifest": "manifest",
     "RayEngine": "ray_engine",
-    "extract": "embed",
-    "fill": "embed",
+    "extract": "extraction",
+    "fill": "extraction",
     "load_backbone": "backbones",
     "read_manifest": "manifest",
 }

@@ -10,11 +10,12 @@ from ..cache.replica import Replica
 from ..cache.urls import address
 from ..errors import UsageError
 from . import options
-from .embed import read
+from .extraction import read
 from .manifest import read_manifest
 from .options import Arguments
 from .progress import Progress
-from .terminal import Answer, plain, table
+from .terminal import Answer, table
+from .text import plain
 
 _RECIPE = "the beginning of a recipe's id, see cache info: remove all its rows (default: what nobody reads)"
 

@@ -33,12 +33,12 @@ from PIL import (
 from ..cache.urls import address
 from ..errors import ImageRejected
 from .budget import BUDGET, in_turn, take
+from .paths import MAX_BYTES
 
 logger = logging.getLogger(__name__)
 
 # Pillow registers some 40 plugins, Ghostscript among them; these are the formats of the accepted suffixes.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 64_000_000
 
 TILE = 1024  # side of what is converted at once

@@ -152,7 +152,7 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
 
 
 def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
-    from .decode import MAX_BYTES
+    from .paths import MAX_BYTES
     from .prefix import read_objects
     from .remote import listing, read_text
 

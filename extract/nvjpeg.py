@@ -13,7 +13,8 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
 from ..cache.recipe import Transform
-from .decode import MAX_BYTES, MAX_PIXELS
+from .decode import MAX_PIXELS
+from .paths import MAX_BYTES
 
 _MODES = ("RGB", "L")
 _END = b"\xff\xd9"  # of every JPEG that is whole

@@ -22,6 +22,9 @@ ABSENT = "there is no such object"  # said of a URL
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
 
+MAX_BYTES = 256 * 2**20
+
+
 class Reject(NamedTuple):
     """A file that is not an acceptable image, and why."""
 

@@ -78,7 +78,7 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
 def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
         return {}
-    from .decode import MAX_BYTES
+    from .paths import MAX_BYTES
     from .remote import THREADS, Looked
 
     return {"looked": Looked(manifest.remote, MAX_BYTES), "threads": THREADS}

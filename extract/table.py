@@ -8,9 +8,9 @@ from typing import Any
 
 from ..cache.urls import address
 from ..errors import DataError
-from .cells import unguarded
 from .images import Image, Images
 from .paths import ABSENT, SPLITS, Reject, above, is_absent, refusal, refusal_by_name
+from .text import unguarded
 
 
 class Csv:

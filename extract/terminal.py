@@ -1,10 +1,11 @@
 """The terminal: tables and text as a person sees them, whatever file and class names hold."""
 
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from .text import plain
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,3 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     lines += [line.rstrip() for line in buffer.getvalue().splitlines()]
     lines += [f"(a wider terminal also shows: {', '.join(heads[shown:])})"] if shown < len(heads) else []
     return "\n".join(lines)
-
-
-def plain(text: str) -> str:
-    """Return text that any terminal can show: control characters and undecodable bytes are escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
-    return shown.encode(encoding, "backslashreplace").decode(encoding)

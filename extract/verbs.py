@@ -8,12 +8,13 @@ from typing import Any
 from . import options
 from .accounting import Extraction
 from .architectures import KNOWN, names
-from .embed import fill
+from .extraction import fill
 from .manifest import read_manifest
 from .options import Arguments, given
 from .part import AUTO, Part
 from .progress import Progress
-from .terminal import Answer, plain, table
+from .terminal import Answer, table
+from .text import plain
 from .weights import whereabouts
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from torchvision.transforms._presets import ImageClassification
 from fc7.errors import FC7Error, UsageError, WeightsError
 from fc7.extract import extract, fill, load_backbone, network, read_manifest
 from fc7.extract.architectures import KNOWN, architecture
-from fc7.extract.embed import read
+from fc7.extract.extraction import read
 
 
 @pytest.fixture(scope="session")

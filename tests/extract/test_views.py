@@ -11,7 +11,7 @@ from torchvision import transforms
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.extract import extract, fill, read_manifest
-from fc7.extract.embed import read
+from fc7.extract.extraction import read
 from fc7.extract.views import AREA, RATIO, _box, view
 
 TRANSFORM = Transform(resize=40, crop=32)

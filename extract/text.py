@@ -1,6 +1,7 @@
 """Cells of a csv: text that a spreadsheet will not calculate, and back."""
 
 import re
+import sys
 
 # Spreadsheets take these for the beginning of a formula; the apostrophe before them is the usual way to say it is none.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -22,3 +23,11 @@ def unguarded(cell: str) -> str:
     ('=1+1', '=1+1', "'ants'")
     """
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def plain(text: str) -> str:
+    """Return text that any terminal can show: control characters and undecodable bytes are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
