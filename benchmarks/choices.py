@@ -24,10 +24,11 @@ import numpy as np
 import torch
 
 from fc7.extract import read_manifest
-from fc7.extract.architectures import architecture
-from fc7.extract.layers import Layer
+from fc7.extract.backbones.backbone.architectures import architecture
+from fc7.extract.backbones.backbone.layers import Layer
+from fc7.extract.backbones.backbone.network import Normalised, Tapped
+from fc7.extract.backbones.backbone.torch_runtime import each_with
 from fc7.extract.memory import kept
-from fc7.extract.network import Normalised, Tapped, each_with
 from fc7.extract.pipeline import cores
 
 IMAGES = 100

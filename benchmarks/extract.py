@@ -112,9 +112,9 @@ def ours(name, root, count, device, precision, decode):
     import numpy as np
 
     from fc7.extract import fill, load_backbone, read_manifest
+    from fc7.extract.backbones.backbone.torch_runtime import each_with
     from fc7.extract.manifest import Manifest
     from fc7.extract.memory import kept
-    from fc7.extract.network import each_with
     from fc7.extract.pipeline import MOST_THREADS, cores
 
     manifest = read_manifest(root)

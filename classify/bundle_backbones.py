@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ..cache.recipe import AND, DECODES, Recipe
 from ..errors import BundleError
-from ..extract.backbones import OWN, Backbone, load_backbone
+from ..extract.backbones.backbone import OWN, Backbone, load_backbone
 from .bundle import Bundle
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra
-from ..extract.architectures import KNOWN, names
+from ..extract.backbones.architectures import KNOWN, names
 from ..extract.options import Arguments
 from ..extract.progress import Progress
 from ..extract.terminal import Answer

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..cache.atomic_write import make_folder, replace
 from ..errors import ExportError, FC7Error, UsageError
-from ..extract.backbones import Backbone
+from ..extract.backbones.backbone import Backbone
 from ..extract.progress import Progress, silent
 from .bundle import Bundle
 from .bundle_backbones import find_backbones

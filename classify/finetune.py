@@ -16,10 +16,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from ..cache.embeddings import Embeddings, Rows
 from ..cache.recipe import JointRecipe, Recipe
 from ..errors import DataError, UsageError
-from ..extract.architectures import architecture
-from ..extract.backbones import Backbone, load_backbone
+from ..extract.backbones.architectures import architecture
+from ..extract.backbones.backbone import Backbone, load_backbone
+from ..extract.backbones.network import with_classes
+from ..extract.backbones.torch_runtime import exact_float32
 from ..extract.manifest import Manifest
-from ..extract.network import exact_float32, with_classes
 from ..extract.progress import Progress, silent
 from . import stack
 from .bank import ClassWeight
@@ -341,8 +342,8 @@ class _Study:
 
 
 def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> _Module:
-    from ..extract.network import Normalised
-    from ..extract.weights import find_weights
+    from ..extract.backbones.network import Normalised
+    from ..extract.backbones.weights import find_weights
 
     structure = architecture(net.name)
     weights = find_weights(net.weights_source, structure)
@@ -370,7 +371,7 @@ def _parts(module: torch.nn.Module, last: str, trainable: str, name: str) -> lis
 
 
 def _stack_module(table: Embeddings, recipe: Recipe, seed: int) -> _Module:
-    from ..extract.weights import find_weights
+    from ..extract.backbones.weights import find_weights
 
     structure = architecture(recipe.backbone)
     weights = find_weights(table.weights_source, structure)

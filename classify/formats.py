@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 
 from ..errors import ExportError, MissingExtra
-from ..extract.architectures import architecture
-from ..extract.backbones import OWN
-from ..extract.network import Tapped, last_layer
+from ..extract.backbones.architectures import architecture
+from ..extract.backbones.backbone import OWN
+from ..extract.backbones.network import Tapped, last_layer
 from .last_layer import Unit
 from .stack import LAYER
 from .whole import Whole

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..cache.recipe import DECODES, Recipe, Transform
 from ..errors import DataError, ImageRejected
-from ..extract.backbones import Backbone
+from ..extract.backbones.backbone import Backbone
 from ..extract.decode import decode, read_image_bytes
 from ..extract.progress import Progress, silent
 from ..extract.views import centre_crop

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..cache.store import Store
 from ..cache.urls import address
 from ..errors import DataError
-from ..extract.backbones import Backbone
+from ..extract.backbones.backbone import Backbone
 from ..extract.extraction import fill
 from ..extract.in_memory import Picture, embed
 from ..extract.manifest import Manifest

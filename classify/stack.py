@@ -63,7 +63,7 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
         """Return it as layers of torch, in eval mode."""
         import torch
 
-        from ..extract.architectures import architecture
+        from ..extract.backbones.architectures import architecture
 
         stack: Any = architecture(self.backbone).skeleton(num_classes=self.classes).classifier
         stack.load_state_dict({name: torch.from_numpy(value) for name, value in self.state.items()}, assign=True)

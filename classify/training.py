@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from ..errors import FC7Error, Interrupted, UsageError
-from ..extract.network import memory_of
+from ..extract.backbones.torch_runtime import memory_of
 from ..extract.progress import Progress, silent
 from .linear import epoch_line
 from .splits import Positions

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ..cache.store import Store
 from ..errors import DataError
-from ..extract.backbones import load_backbone
+from ..extract.backbones.backbone import load_backbone
 from ..extract.extraction import fill
 from ..extract.manifest import Manifest
 from ..extract.paths import Reject

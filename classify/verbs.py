@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..extract import options
+from ..extract.backbones.weights import whereabouts
 from ..extract.manifest import read_manifest
 from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
 from ..extract.terminal import Answer, table
 from ..extract.text import plain
 from ..extract.verbs import describe
-from ..extract.weights import whereabouts
 from .bundle import Bundle
 from .bundle_verbs import MAX_ERROR, share
 from .compare import compare

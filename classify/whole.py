@@ -8,7 +8,7 @@ import torch
 
 from .. import __version__
 from ..cache.recipe import Recipe
-from ..extract.network import Normalised
+from ..extract.backbones.network import Normalised
 from .bundle import Bundle
 from .stack import ClassifierStack
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .accounting import Extraction
-    from .backbones import Backbone, load_backbone
+    from .backbones.backbone import Backbone, load_backbone
     from .extraction import extract, fill
     from .manifest import Manifest, read_manifest
     from .ray_engine import RayEngine
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["Backbone", "Extraction", "Manifest", "RayEngine", "extract", "fill", "load_backbone", "read_manifest"]
 
 _HOMES = {
-    "Backbone": "backbones",
+    "Backbone": "backbones.backbone",
     "Extraction": "accounting",
     "Manifest": "manifest",
     "RayEngine": "ray_engine",
     "extract": "extraction",
     "fill": "extraction",
-    "load_backbone": "backbones",
+    "load_backbone": "backbones.backbone",
     "read_manifest": "manifest",
 }
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..cache.recipe import DECODES, Input, Recipe
 from ..cache.shard import Shard
 from ..errors import ImageRejected
-from .backbones import Backbone
+from .backbones.backbone import Backbone
 from .budget import in_turn
 from .decode_process import DecodeProcess
 from .outbox import Keeper

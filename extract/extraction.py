@@ -15,7 +15,7 @@ from ..cache.recipe import Recipe
 from ..cache.urls import address
 from ..errors import DataError
 from .accounting import Clock, Extraction, account
-from .backbones import Backbone
+from .backbones.backbone import Backbone
 from .manifest import Manifest
 from .progress import Progress, silent
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..errors import ImageRejected
-from .backbones import Backbone
+from .backbones.backbone import Backbone
 from .decode import decode, upright_rgb
 from .memory import kept
 from .pipeline import MOST_THREADS, cores, cores_each
@@ -39,7 +39,7 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
         ``(n, dim)`` in the stored dtype for each recipe, in the order of backbones, views and layers, zeros where a
         picture is none; and why it is none, by place.
     """
-    from .network import each_with, exact_float32
+    from .backbones.torch_runtime import each_with, exact_float32
 
     for backbone in backbones:
         backbone.load()

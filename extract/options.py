@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache.recipe import DECODES
 from ..errors import UsageError
-from .backbones import Backbone, load_backbone
+from .backbones.backbone import Backbone, load_backbone
 
 if TYPE_CHECKING:
     from .ray_engine import RayEngine

@@ -22,7 +22,7 @@ from ..cache.leases import Claims
 from ..cache.shard import unit_id
 from ..errors import Interrupted
 from .accounting import Clock
-from .backbones import Backbone
+from .backbones.backbone import Backbone
 from .batch import Batch, Job, Unit
 from .decode_process import DecodeProcess
 from .memory import kept
@@ -150,7 +150,7 @@ class Pipeline:
         decoders: Sequence[DecodeProcess | None],
     ) -> None:
         """Compute the units that nobody else has claimed and put the others into ``left``."""
-        from .network import each_with, exact_float32
+        from .backbones.torch_runtime import each_with, exact_float32
 
         self._done = self._total - sum(len(unit) for unit in units)
         batches, self._open = self._batches(units, left), None

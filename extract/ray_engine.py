@@ -22,8 +22,8 @@ from ..cache.shard import unit_id
 from ..cache.store import Store
 from ..errors import EngineError, Interrupted, UsageError
 from .accounting import WORK, Clock
-from .backbones import Backbone
-from .described import Described
+from .backbones.backbone import Backbone
+from .backbones.spec import Described
 from .paths import absolute
 from .pipeline import MOST_BESIDE_DEVICE, POLL, Where, cores_each
 from .progress import Progress, silent

@@ -19,9 +19,9 @@ from ..cache.commit import deliver
 from ..cache.recipe import Recipe
 from ..errors import EngineError, FC7Error
 from .accounting import STAGES, Clock
-from .backbones import Backbone
+from .backbones.backbone import Backbone
+from .backbones.spec import Described
 from .decode_process import DecodeProcess
-from .described import Described
 from .memory import kept
 from .outbox import Outbox
 from .pipeline import MOST_THREADS, Pipeline, Where, cores

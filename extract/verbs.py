@@ -7,7 +7,8 @@ from typing import Any
 
 from . import options
 from .accounting import Extraction
-from .architectures import KNOWN, names
+from .backbones.architectures import KNOWN, names
+from .backbones.weights import whereabouts
 from .extraction import fill
 from .manifest import read_manifest
 from .options import Arguments, given
@@ -15,7 +16,6 @@ from .part import AUTO, Part
 from .progress import Progress
 from .terminal import Answer, table
 from .text import plain
-from .weights import whereabouts
 
 logger = logging.getLogger(__name__)
 

@@ -295,7 +295,7 @@ def test_the_cache_room_knows_neither_torch_nor_scikit_learn():
 
 
 def test_twin_a_cache_that_knows_torch_is_seen():
-    assert loads("import fc7.cache, fc7.extract.network", "torch", "sklearn") == ["torch"]
+    assert loads("import fc7.cache, fc7.extract.backbones.network", "torch", "sklearn") == ["torch"]
 
 
 def test_records_are_compared_without_a_network():

@@ -23,7 +23,7 @@ from fc7 import cli
 from fc7.classify import Bundle
 from fc7.cli import CACHE_VERBS, VERBS, main
 from fc7.extract import Backbone
-from fc7.extract import weights as weights_room
+from fc7.extract.backbones.backbone import weights as weights_room
 
 SQUEEZENET = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--batch-size", "4"]
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}

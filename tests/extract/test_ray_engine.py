@@ -20,7 +20,7 @@ from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, read_manifest
 from fc7.extract.accounting import Clock
-from fc7.extract.described import Described
+from fc7.extract.backbones.backbone.spec import Described
 from fc7.extract.ray_engine import _Job
 from fc7.extract.ray_worker import Post, Worker
 

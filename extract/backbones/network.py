@@ -1,18 +1,14 @@
 """The torch side of a backbone: a network cut after its last tapped layer, fed with pixels."""
 
-import contextlib
 import copy
-import threading
-import timeit
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.fx import GraphModule
 
-from ..cache.recipe import Transform
-from ..errors import FC7Error, UsageError, WeightsError
+from ...cache.recipe import Transform
+from ...errors import UsageError, WeightsError
 from .architectures import Architecture, architecture
 from .layers import Layer
 from .weights import Weights
@@ -109,7 +105,7 @@ class Normalised(torch.nn.Module):
 
     def pack(self, batch: int) -> None:
         """Make it fast on a processor, for this batch size, where that is possible."""
-        from .packed import is_available, pack
+        from .onednn import is_available, pack
 
         if isinstance(self.network, Tapped) and isinstance(self.network.cut, GraphModule) and is_available():
             pack(self.network.cut, (batch, 3, self.crop, self.crop))
@@ -180,19 +176,6 @@ def _pool(outputs: torch.Tensor, how: str) -> torch.Tensor:
     return outputs.flatten(1)
 
 
-def bfloat16_gain() -> float:
-    """Return how many times as fast as float32 the processor multiplies matrices of bfloat16: measured, in a moment.
-
-    Its instructions do not tell: they double the speed of some processors and halve that of others, and where there
-    are none torch emulates them.
-    """
-    fastest = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        matrix = torch.ones(512, 512, dtype=dtype)
-        fastest[dtype] = min(timeit.repeat(partial(torch.mm, matrix, matrix), number=1, repeat=8))
-    return fastest[torch.float32] / fastest[torch.bfloat16]
-
-
 def _like(layer: torch.nn.Linear | torch.nn.Conv2d, outputs: int) -> torch.nn.Module:
     if isinstance(layer, torch.nn.Linear):
         return torch.nn.Linear(layer.in_features, outputs)
@@ -210,51 +193,3 @@ def _require_size(net: Architecture, layers: Sequence[str], cut: torch.nn.Module
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"{net.name} {', '.join(layers)} cannot take --image-size {crop}: {reason}") from error
-
-
-@contextlib.contextmanager
-def each_with(threads: int) -> Iterator[Callable[[], None]]:
-    """Let workers compute with so many threads each; yields what each of them calls first."""
-    before = torch.get_num_threads()
-    try:
-        yield lambda: torch.set_num_threads(threads)
-    finally:
-        torch.set_num_threads(before)  # also the part of it that belongs to all threads of the process
-
-
-@contextlib.contextmanager
-def exact_float32() -> Iterator[None]:
-    """Keep TF32 out of float32 products on CUDA: a recipe that says fp32 means it."""
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
-
-
-_on_accelerator = threading.Lock()
-
-
-@contextlib.contextmanager
-def alone_on(device: torch.device) -> Iterator[None]:
-    """Let one thread at a time compute on an accelerator: several take the memory several times and are no faster."""
-    with contextlib.nullcontext() if device.type == "cpu" else _on_accelerator:
-        yield
-
-
-@contextlib.contextmanager
-def memory_of(device: torch.device, advice: str) -> Iterator[None]:
-    """Say what to do where a device's memory is too small.
-
-    Raises
-    ------
-    FC7Error
-        It is; the advice is part of the message.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        reason = ". ".join(str(error).split(". ")[:3]).strip().rstrip(".")
-        raise FC7Error(f"The memory of {device} is too small: {reason}. {advice}") from error

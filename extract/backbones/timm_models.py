@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..cache.recipe import Transform
-from ..errors import MissingExtra, UsageError
+from ...cache.recipe import Transform
+from ...errors import MissingExtra, UsageError
 from .architectures import About
 
 logger = logging.getLogger(__name__)

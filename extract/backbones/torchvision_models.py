@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..cache.recipe import Transform
-from ..errors import UsageError
+from ...cache.recipe import Transform
+from ...errors import UsageError
 from .architectures import DOWNLOADS, KNOWN, About
 
 SOURCE = "torchvision"

@@ -10,10 +10,10 @@ import torch
 from torch.fx import GraphModule
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..errors import UsageError
+from ...errors import UsageError
+from .graph import Traced
 from .layers import Layer
 from .network import Tapped
-from .traced import Traced
 from .weights import hash_tensors
 
 OUTPUT = "output"  # the layer that is what the module returns

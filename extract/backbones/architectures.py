@@ -9,15 +9,15 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..cache.recipe import Transform
-from ..errors import UsageError
+from ...cache.recipe import Transform
+from ...errors import UsageError
 from .layers import Layer, pooled
 
 if TYPE_CHECKING:
     import torch
     from torch.fx import GraphModule
 
-    from .traced import Traced
+    from .graph import Traced
 
 SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
 DOWNLOADS = "https://download.pytorch.org/models/"
@@ -133,7 +133,7 @@ class Architecture:
 
     def cut(self, taps: Iterable[Layer]) -> "GraphModule":
         """Return a new network up to these layers: from images to ``{node: tensor}``, without storage as above."""
-        from .traced import Traced
+        from .graph import Traced
 
         return Traced(self.skeleton(), self.transform.crop, _library(self.name).tracer()).cut(tap.node for tap in taps)
 
@@ -226,7 +226,7 @@ def _untabled(name: str) -> Architecture:
 
 @cache
 def _traced(name: str, crop: int) -> "Traced":
-    from .traced import Traced
+    from .graph import Traced
 
     library = _library(name)
     return Traced(library.skeleton(name), crop, library.tracer())

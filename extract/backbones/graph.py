@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from ..errors import UsageError
+from ...errors import UsageError
 from .layers import POOLED, Layer, pooled
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..cache.recipe import Transform
-from ..errors import UsageError
+from ...cache.recipe import Transform
+from ...errors import UsageError
 
 # Steps that change how pixels are kept and not what they show.
 _CONVERSIONS = {

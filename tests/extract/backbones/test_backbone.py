@@ -10,8 +10,9 @@ from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
 from fc7.errors import FC7Error, UsageError, WeightsError
-from fc7.extract import extract, fill, load_backbone, network, read_manifest
-from fc7.extract.architectures import KNOWN, architecture
+from fc7.extract import extract, fill, load_backbone, read_manifest
+from fc7.extract.backbones.backbone import network
+from fc7.extract.backbones.backbone.architectures import KNOWN, architecture
 from fc7.extract.extraction import read
 
 

@@ -4,9 +4,9 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..cache.recipe import DECODES, Recipe
+from ...cache.recipe import DECODES, Recipe
 from .architectures import architecture
-from .backbones import OWN, Backbone, load_backbone
+from .backbone import OWN, Backbone, load_backbone
 
 if TYPE_CHECKING:
     from .network import Tapped

@@ -15,10 +15,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cache.index import Index
-from ..errors import MissingExtra, UsageError, WeightsError
+from ...cache.index import Index
+from ...errors import MissingExtra, UsageError, WeightsError
+from ..progress import Progress, silent
 from .architectures import Architecture, listed
-from .progress import Progress, silent
 
 if TYPE_CHECKING:
     import torch

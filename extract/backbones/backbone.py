@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..cache.directory import open_directory
-from ..cache.format import UNIT_ROWS
-from ..cache.index import Index
-from ..cache.recipe import DECODES, DTYPES, Recipe
-from ..errors import UsageError
+from ...cache.directory import open_directory
+from ...cache.format import UNIT_ROWS
+from ...cache.index import Index
+from ...cache.recipe import DECODES, DTYPES, Recipe
+from ...errors import UsageError
+from ..progress import Progress, silent
 from .architectures import architecture
-from .progress import Progress, silent
 from .weights import find_weights
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Backbone:
     module
         From normalised ``(B, 3, crop, crop)`` float32 to what its layers return.
     transform
-        A :class:`fc7.cache.recipe.Transform`, or what :func:`fc7.extract.transforms.read_transform` reads.
+        A :class:`fc7.cache.recipe.Transform`, or what :func:`fc7.extract.backbones.backbone.transforms.read_transform` reads.
     layer
         ``output``: what the module returns, flattened. Or nodes of torchvision's feature extractor, or ``gap``,
         ``gmp``, ``gap+gmp`` of the last feature maps. Several come from one pass.
@@ -80,7 +80,7 @@ class Backbone:
         device: str = "auto",
         batch_size: int | None = None,
     ) -> None:
-        from .modules import own
+        from .custom import own
         from .transforms import read_transform
 
         _require_settings(precision, dtype, decode, views, batch_size)
@@ -211,7 +211,8 @@ class Backbone:
         """The module, on its device, channels last, from pixels to vectors."""
         import torch
 
-        from .network import Normalised, bfloat16_gain
+        from .network import Normalised
+        from .torch_runtime import bfloat16_gain
 
         bf16 = self.recipes[0].precision == "bf16"
         if bf16 and self.device.type == "cpu" and (gain := bfloat16_gain()) < 1:
@@ -272,7 +273,7 @@ class Backbone:
         """
         import torch
 
-        from .network import alone_on, exact_float32, memory_of
+        from .torch_runtime import alone_on, exact_float32, memory_of
 
         with torch.inference_mode(), exact_float32(), memory_of(self.device, self._advice(len(batch))):
             pixels = torch.as_tensor(batch)

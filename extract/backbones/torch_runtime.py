@@ -1,0 +1,71 @@
+"""Torch while it runs: threads, float32 that is float32, one user of a device at a time, and its memory."""
+
+import contextlib
+import threading
+import timeit
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from ...errors import FC7Error
+
+_on_accelerator = threading.Lock()
+
+
+def bfloat16_gain() -> float:
+    """Return how many times as fast as float32 the processor multiplies matrices of bfloat16: measured, in a moment.
+
+    Its instructions do not tell: they double the speed of some processors and halve that of others, and where there
+    are none torch emulates them.
+    """
+    fastest = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(512, 512, dtype=dtype)
+        fastest[dtype] = min(timeit.repeat(partial(torch.mm, matrix, matrix), number=1, repeat=8))
+    return fastest[torch.float32] / fastest[torch.bfloat16]
+
+
+@contextlib.contextmanager
+def each_with(threads: int) -> Iterator[Callable[[], None]]:
+    """Let workers compute with so many threads each; yields what each of them calls first."""
+    before = torch.get_num_threads()
+    try:
+        yield lambda: torch.set_num_threads(threads)
+    finally:
+        torch.set_num_threads(before)  # also the part of it that belongs to all threads of the process
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Keep TF32 out of float32 products on CUDA: a recipe that says fp32 means it."""
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+@contextlib.contextmanager
+def alone_on(device: torch.device) -> Iterator[None]:
+    """Let one thread at a time compute on an accelerator: several take the memory several times and are no faster."""
+    with contextlib.nullcontext() if device.type == "cpu" else _on_accelerator:
+        yield
+
+
+@contextlib.contextmanager
+def memory_of(device: torch.device, advice: str) -> Iterator[None]:
+    """Say what to do where a device's memory is too small.
+
+    Raises
+    ------
+    FC7Error
+        It is; the advice is part of the message.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = ". ".join(str(error).split(". ")[:3]).strip().rstrip(".")
+        raise FC7Error(f"The memory of {device} is too small: {reason}. {advice}") from error
