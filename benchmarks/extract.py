@@ -113,7 +113,7 @@ def ours(name, root, count, device, precision, decode):
 
     from fc7.extract import fill, load_backbone, read_manifest
     from fc7.extract.backbones.backbone.torch_runtime import each_with
-    from fc7.extract.manifest import Manifest
+    from fc7.extract.manifest.manifest.manifest import Manifest
     from fc7.extract.memory import kept
     from fc7.extract.pipeline import MOST_THREADS, cores
 

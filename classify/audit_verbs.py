@@ -9,7 +9,7 @@ from typing import Any
 from ..cache.urls import address
 from ..errors import LeakageError, UsageError
 from ..extract import options
-from ..extract.manifest import read_manifest
+from ..extract.manifest.manifest import read_manifest
 from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
 from ..extract.terminal import Answer

@@ -10,7 +10,7 @@ import numpy as np
 from ..extract.accounting import Extraction
 from ..extract.backbones.backbone import load_backbone
 from ..extract.extraction import fill, read
-from ..extract.manifest import read_manifest
+from ..extract.manifest.manifest import read_manifest
 from ..extract.progress import Progress, silent
 from .bundle import Bundle
 from .compare import compare

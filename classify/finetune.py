@@ -20,7 +20,7 @@ from ..extract.backbones.architectures import architecture
 from ..extract.backbones.backbone import Backbone, load_backbone
 from ..extract.backbones.network import with_classes
 from ..extract.backbones.torch_runtime import exact_float32
-from ..extract.manifest import Manifest
+from ..extract.manifest.manifest import Manifest
 from ..extract.progress import Progress, silent
 from . import stack
 from .bank import ClassWeight

@@ -9,7 +9,7 @@ from ..cache.urls import address
 from ..errors import UsageError
 from ..extract import options
 from ..extract.extraction import fill, hashed, read
-from ..extract.manifest import Manifest, read_manifest
+from ..extract.manifest.manifest import Manifest, read_manifest
 from ..extract.options import Arguments, given
 from ..extract.progress import Progress
 from ..extract.text import plain

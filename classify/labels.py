@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ..cache.atomic_write import make_folder, replace
 from ..errors import DataError
-from ..extract.images import Image
-from ..extract.manifest import Manifest
-from ..extract.table import images_of, read_rows
+from ..extract.manifest.columns import Image
+from ..extract.manifest.csv_table import images_of, read_rows
+from ..extract.manifest.manifest import Manifest
 from ..extract.text import guarded
 
 REVIEWED = "reviewed"

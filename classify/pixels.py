@@ -16,8 +16,8 @@ from ..cache.recipe import Recipe
 from ..errors import DataError, ImageRejected
 from ..extract.decode import decode, read_image_bytes
 from ..extract.extraction import hashed
-from ..extract.manifest import Manifest
-from ..extract.paths import located
+from ..extract.manifest.manifest import Manifest
+from ..extract.manifest.paths import located
 from ..extract.views import augmented, centre_crop
 from .splits import Positions
 

@@ -18,9 +18,9 @@ from ..errors import DataError
 from ..extract.backbones.backbone import Backbone
 from ..extract.extraction import fill
 from ..extract.in_memory import Picture, embed
-from ..extract.manifest import Manifest
-from ..extract.paths import refusal, refusal_by_name
-from ..extract.plan import hash_files
+from ..extract.manifest.hashing import hash_files
+from ..extract.manifest.manifest import Manifest
+from ..extract.manifest.paths import refusal, refusal_by_name
 from ..extract.progress import Progress, silent
 from ..extract.text import plain
 from .bundle import Bundle
@@ -244,7 +244,6 @@ def _objects(url: str) -> Iterator[str]:
     if not refusal_by_name(url):
         yield url
         return
-    from ..extract.prefix import visible
-    from ..extract.remote import listing
+    from ..extract.manifest.object_store import listing, visible
 
     yield from (f"{url}/{name}" for name in visible(listing(url)) if not refusal_by_name(name))

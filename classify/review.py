@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
-from ..extract.images import Image
+from ..extract.manifest.columns import Image
 from ..extract.progress import Progress, silent
 from .fit import require_finite
 from .heads import HEADS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ImageRejected
 from ..extract.decode import decode, read_image_bytes
-from ..extract.paths import located
+from ..extract.manifest.paths import located
 from ..extract.progress import Progress, silent
 from .gallery import EDGE
 

@@ -12,9 +12,9 @@ from ..cache.store import Store
 from ..errors import DataError
 from ..extract.backbones.backbone import load_backbone
 from ..extract.extraction import fill
-from ..extract.manifest import Manifest
-from ..extract.paths import Reject
-from ..extract.plan import hash_files
+from ..extract.manifest.hashing import hash_files
+from ..extract.manifest.manifest import Manifest
+from ..extract.manifest.paths import Reject
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):

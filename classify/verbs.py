@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..extract import options
 from ..extract.backbones.weights import whereabouts
-from ..extract.manifest import read_manifest
+from ..extract.manifest.manifest import read_manifest
 from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
 from ..extract.terminal import Answer, table

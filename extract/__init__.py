@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .accounting import Extraction
     from .backbones.backbone import Backbone, load_backbone
     from .extraction import extract, fill
-    from .manifest import Manifest, read_manifest
+    from .manifest.manifest import Manifest, read_manifest
     from .ray_engine import RayEngine
 
 __all__ = ["Backbone", "Extraction", "Manifest", "RayEngine", "extract", "fill", "load_backbone", "read_manifest"]
@@ -18,12 +18,12 @@ __all__ = ["Backbone", "Extraction", "Manifest", "RayEngine", "extract", "fill",
 _HOMES = {
     "Backbone": "backbones.backbone",
     "Extraction": "accounting",
-    "Manifest": "manifest",
+    "Manifest": "manifest.manifest",
     "RayEngine": "ray_engine",
     "extract": "extraction",
     "fill": "extraction",
     "load_backbone": "backbones.backbone",
-    "read_manifest": "manifest",
+    "read_manifest": "manifest.manifest",
 }
 
 

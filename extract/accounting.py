@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..cache.recipe import Recipe
-from .manifest import Manifest
-from .paths import Reject
+from .manifest.manifest import Manifest
+from .manifest.paths import Reject
 
 if TYPE_CHECKING:
     from ..cache.keys import Keys
     from ..cache.store import Store
-    from .plan import Hashed
+    from .manifest.hashing import Hashed
 
 WORK = ("decode", "forward", "commit")  # of several threads, summed
 STAGES = ("total", "hash", "load", *WORK, "wait")

@@ -11,7 +11,7 @@ from ..cache.urls import address
 from ..errors import UsageError
 from . import options
 from .extraction import read
-from .manifest import read_manifest
+from .manifest.manifest import read_manifest
 from .options import Arguments
 from .progress import Progress
 from .terminal import Answer, table

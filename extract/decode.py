@@ -33,7 +33,7 @@ from PIL import (
 from ..cache.urls import address
 from ..errors import ImageRejected
 from .budget import BUDGET, in_turn, take
-from .paths import MAX_BYTES
+from .manifest.paths import MAX_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
     """
     url = address(path)
     if url:
-        from .remote import read_remote
+        from .manifest.object_store import read_remote
 
         return read_remote(url, MAX_BYTES)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

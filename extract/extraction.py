@@ -16,7 +16,7 @@ from ..cache.urls import address
 from ..errors import DataError
 from .accounting import Clock, Extraction, account
 from .backbones.backbone import Backbone
-from .manifest import Manifest
+from .manifest.manifest import Manifest
 from .progress import Progress, silent
 
 if TYPE_CHECKING:  # numpy comes with the first key, not with the first word of help
@@ -134,7 +134,7 @@ def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":
     import numpy as np
 
     from ..cache.embeddings import Rows
-    from .plan import hash_files
+    from .manifest.hashing import hash_files
 
     found = hash_files(manifest, Index(open_directory(cache)))
     images = manifest.images
@@ -179,7 +179,7 @@ def fill(
     """
     from ..cache.keys import Keys
     from ..cache.store import Store
-    from .plan import Files, hash_files
+    from .manifest.hashing import Files, hash_files
 
     clock = Clock()
     stores = [

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional
 
 from ..cache.recipe import Transform
 from .decode import MAX_PIXELS
-from .paths import MAX_BYTES
+from .manifest.paths import MAX_BYTES
 
 _MODES = ("RGB", "L")
 _END = b"\xff\xd9"  # of every JPEG that is whole

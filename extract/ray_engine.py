@@ -24,7 +24,7 @@ from ..errors import EngineError, Interrupted, UsageError
 from .accounting import WORK, Clock
 from .backbones.backbone import Backbone
 from .backbones.spec import Described
-from .paths import absolute
+from .manifest.paths import absolute
 from .pipeline import MOST_BESIDE_DEVICE, POLL, Where, cores_each
 from .progress import Progress, silent
 from .ray_cluster import joined_cluster, own_cluster, require_ray

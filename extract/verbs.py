@@ -10,9 +10,9 @@ from .accounting import Extraction
 from .backbones.architectures import KNOWN, names
 from .backbones.weights import whereabouts
 from .extraction import fill
-from .manifest import read_manifest
+from .manifest.manifest import read_manifest
+from .manifest.partition import AUTO, Part
 from .options import Arguments, given
-from .part import AUTO, Part
 from .progress import Progress
 from .terminal import Answer, table
 from .text import plain

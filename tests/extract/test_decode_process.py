@@ -18,7 +18,7 @@ from fc7.errors import ImageRejected
 from fc7.extract import budget, decode, decode_process, extract, fill, pipeline, read_manifest
 from fc7.extract.accounting import Clock
 from fc7.extract.decode_process import DecodeProcess
-from fc7.extract.plan import Files, hash_files
+from fc7.extract.manifest.manifest.hashing import Files, hash_files
 from fc7.extract.views import read_views
 
 CENTRE = Input(Transform(20, 16), DECODES["exact"], 0)

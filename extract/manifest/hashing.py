@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.format import KEY_BYTES
-from ..cache.index import Index
-from ..cache.keys import Keys, Table
+from ...cache.format import KEY_BYTES
+from ...cache.index import Index
+from ...cache.keys import Keys, Table
+from ..progress import Progress, silent
 from .manifest import Manifest
-from .progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
 def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
         return {}
+    from .object_store import THREADS, Looked
     from .paths import MAX_BYTES
-    from .remote import THREADS, Looked
 
     return {"looked": Looked(manifest.remote, MAX_BYTES), "threads": THREADS}
 

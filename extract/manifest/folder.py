@@ -8,8 +8,8 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from ..errors import DataError
-from .images import Images
+from ...errors import DataError
+from .columns import Images
 from .paths import SPLITS, Reject, above, refusal_by_mode, refusal_by_name
 
 # Two of these side by side are splits under other names, not classes.

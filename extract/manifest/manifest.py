@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from ..cache.urls import address, shown
-from ..errors import DataError
+from ...cache.urls import address, shown
+from ...errors import DataError
+from .columns import Image, Images
+from .csv_table import Csv, each_row, rows_of
 from .folder import read_folder
-from .images import Image, Images
-from .part import Part
+from .partition import Part
 from .paths import ABSENT, ARCHIVES, NOT_THERE, Reject, above, located, refusal, refusal_by_name
-from .table import Csv, each_row, rows_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Manifest:
         urls = [file for file in files if address(file)]
         known: dict[str, str] = {}
         if urls:
-            from .remote import identities
+            from .object_store import identities
 
             known = identities(urls)
         reasons = {file: reason for file in files if (reason := _why_not(file, known))}
@@ -152,9 +152,8 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
 
 
 def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
+    from .object_store import listing, read_objects, read_text
     from .paths import MAX_BYTES
-    from .prefix import read_objects
-    from .remote import listing, read_text
 
     if data.suffix.lower() in ARCHIVES:
         raise DataError(f"{shown(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix.")

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from fc7.cache import Store
 from fc7.errors import UsageError
 from fc7.extract import extract, fill, read_manifest
-from fc7.extract.images import Image
-from fc7.extract.manifest import Manifest
-from fc7.extract.part import Part
-from fc7.extract.paths import Reject
+from fc7.extract.manifest.manifest.columns import Image
+from fc7.extract.manifest.manifest.manifest import Manifest
+from fc7.extract.manifest.manifest.partition import Part
+from fc7.extract.manifest.manifest.paths import Reject
 
 TEXT = st.text(st.characters(), max_size=20)  # with surrogates, as names on a disk may have them
 
@@ -119,7 +119,7 @@ PROCESS = """
 import sys
 sys.path.insert(0, sys.argv[4])
 from fc7.extract import fill, read_manifest
-from fc7.extract.part import Part
+from fc7.extract.manifest.partition import Part
 from fakes import FakeBackbone
 part = Part.parse(sys.argv[3])
 done = fill(read_manifest(sys.argv[1]).part(part), [FakeBackbone()], cache=sys.argv[2], unit_rows=3)[0]

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 AUTO = "auto"
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cache.urls import address
-from ..errors import DataError
-from .images import Image, Images
+from ...cache.urls import address
+from ...errors import DataError
+from ..text import unguarded
+from .columns import Image, Images
 from .paths import ABSENT, SPLITS, Reject, above, is_absent, refusal, refusal_by_name
-from .text import unguarded
 
 
 class Csv:
@@ -60,7 +60,7 @@ class Csv:
         return self.images, self.rejects, known
 
     def _remote(self, urls: list[tuple[Image, str]]) -> dict[str, str]:
-        from .remote import identities
+        from .object_store import identities
 
         known = identities(url for _, url in urls)
         for image, url in urls:

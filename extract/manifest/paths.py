@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cache.urls import address
+from ...cache.urls import address
 
 SPLITS = ("train", "val", "test")
 
