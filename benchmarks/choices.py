@@ -43,8 +43,8 @@ def decoding(data, rounds):
     from torchvision.transforms.v2 import functional
 
     from fc7.cache.recipe import Transform
-    from fc7.extract.decode import decode, read_image_bytes
-    from fc7.extract.views import centre_crop
+    from fc7.extract.decoding.decode import decode, read_image_bytes
+    from fc7.extract.decoding.views import centre_crop
 
     torch.set_num_threads(1)
     paths = [path for path in read_manifest(data).files if path.endswith(".jpg")][:IMAGES]

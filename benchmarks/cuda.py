@@ -77,8 +77,8 @@ def decoding(data):
 def decoded(files, begin=None, found=None):
     """Return how many images are read and decoded in a second, by one who does nothing else."""
     from fc7.cache.recipe import DECODES, Input, Transform
-    from fc7.extract.decode import decode, read_image_bytes
-    from fc7.extract.views import view
+    from fc7.extract.decoding.decode import decode, read_image_bytes
+    from fc7.extract.decoding.views import view
 
     wanted = Input(Transform(), DECODES["exact"], 0)
     view(decode(read_image_bytes(files[0])), wanted, b"")

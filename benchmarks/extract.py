@@ -151,8 +151,8 @@ def ours(name, root, count, device, precision, decode):
 def decoding(manifest):
     """Return the seconds per image of reading and decoding on one core."""
     from fc7.cache.recipe import DECODES, Input, Transform
-    from fc7.extract.decode import decode, read_image_bytes
-    from fc7.extract.views import view
+    from fc7.extract.decoding.decode import decode, read_image_bytes
+    from fc7.extract.decoding.views import view
 
     wanted = Input(Transform(), DECODES["exact"], 0)
     files = manifest.files[:150]

@@ -12,9 +12,9 @@ from PIL import Image
 from ..cache.recipe import DECODES, Recipe, Transform
 from ..errors import DataError, ImageRejected
 from ..extract.backbones.backbone import Backbone
-from ..extract.decode import decode, read_image_bytes
+from ..extract.decoding.decode import decode, read_image_bytes
+from ..extract.decoding.views import centre_crop
 from ..extract.progress import Progress, silent
-from ..extract.views import centre_crop
 from .predict import expand
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import torch
 from ..cache.embeddings import Rows
 from ..cache.recipe import Recipe
 from ..errors import DataError, ImageRejected
-from ..extract.decode import decode, read_image_bytes
+from ..extract.decoding.decode import decode, read_image_bytes
+from ..extract.decoding.views import augmented, centre_crop
 from ..extract.extraction import hashed
 from ..extract.manifest.manifest import Manifest
 from ..extract.manifest.paths import located
-from ..extract.views import augmented, centre_crop
 from .splits import Positions
 
 logger = logging.getLogger(__name__)

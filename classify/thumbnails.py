@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import ImageRejected
-from ..extract.decode import decode, read_image_bytes
+from ..extract.decoding.decode import decode, read_image_bytes
 from ..extract.manifest.paths import located
 from ..extract.progress import Progress, silent
 from .gallery import EDGE

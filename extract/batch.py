@@ -12,10 +12,10 @@ from ..cache.recipe import DECODES, Input, Recipe
 from ..cache.shard import Shard
 from ..errors import ImageRejected
 from .backbones.backbone import Backbone
-from .budget import in_turn
-from .decode_process import DecodeProcess
+from .decoding.memory_budget import in_turn
+from .decoding.views import read_hashed, views_of
+from .decoding.worker_process import DecodeProcess
 from .outbox import Keeper
-from .views import read_hashed, views_of
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class Batch:
 
     def _left(self, row: int, data: bytes) -> bool:
         """Return whether a file is left to the device."""
-        from .nvjpeg import takes
+        from .decoding.hardware import takes
 
         if row not in self.encoded and takes(data):
             self.encoded[row] = data
@@ -164,7 +164,7 @@ class Batch:
         """Return the pixels on the device, with what was left to it; what it cannot decode, the processor decodes."""
         import torch
 
-        from .nvjpeg import fill_rows
+        from .decoding.hardware import fill_rows
 
         try:
             pixels = torch.from_numpy(self.pixels[job.input]).to(job.backbone.device)

@@ -12,10 +12,10 @@ from PIL import Image
 
 from ..errors import ImageRejected
 from .backbones.backbone import Backbone
-from .decode import decode, upright_rgb
+from .decoding.decode import decode, upright_rgb
+from .decoding.views import needed, view
 from .memory import kept
 from .pipeline import MOST_THREADS, cores, cores_each
-from .views import needed, view
 
 Picture = Image.Image | npt.NDArray[Any] | bytes
 

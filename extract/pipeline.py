@@ -24,7 +24,7 @@ from ..errors import Interrupted
 from .accounting import Clock
 from .backbones.backbone import Backbone
 from .batch import Batch, Job, Unit
-from .decode_process import DecodeProcess
+from .decoding.worker_process import DecodeProcess
 from .memory import kept
 from .outbox import Keeper
 from .progress import Progress, silent

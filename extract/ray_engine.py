@@ -295,7 +295,7 @@ class _Job:
 
     def _bytes(self, key: bytes) -> bytes:
         """Return a file's bytes for a worker that cannot read it; none, and a note why, if it cannot be read here."""
-        from .decode import read_image_bytes
+        from .decoding.decode import read_image_bytes
 
         try:
             return read_image_bytes(*self.files([key]))

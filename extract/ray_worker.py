@@ -21,7 +21,7 @@ from ..errors import EngineError, FC7Error
 from .accounting import STAGES, Clock
 from .backbones.backbone import Backbone
 from .backbones.spec import Described
-from .decode_process import DecodeProcess
+from .decoding.worker_process import DecodeProcess
 from .memory import kept
 from .outbox import Outbox
 from .pipeline import MOST_THREADS, Pipeline, Where, cores
@@ -251,7 +251,7 @@ def _has(path: str, key: bytes) -> bool:
     """Say whether an image is within reach: the file system, or the store, its credentials and what it needs."""
     import hashlib
 
-    from .decode import read_image_bytes
+    from .decoding.decode import read_image_bytes
 
     try:
         return hashlib.sha256(read_image_bytes(path)).digest() == key

@@ -16,7 +16,7 @@ from fc7.classify.training import Inputs, State, Task, Training, logits, train
 from fc7.errors import FC7Error, Interrupted, UsageError
 from fc7.extract import extract, load_backbone, read_manifest
 from fc7.extract.backbones.backbone.architectures import KNOWN
-from fc7.extract.views import augmented
+from fc7.extract.decoding.views import augmented
 
 
 @pytest.fixture

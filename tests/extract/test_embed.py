@@ -128,7 +128,7 @@ def test_nothing_usable_is_an_error_not_an_empty_result(tmp_path, cache_dir, fak
 
 
 def test_several_backbones_are_fed_by_one_decode(pictures, cache_dir, monkeypatch):
-    from fc7.extract import views
+    from fc7.extract.decoding import views
 
     decoded = []
     real = views.decode

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fc7.extract.decode import FORMATS, MAX_PIXELS
+from fc7.extract.decoding.decode import FORMATS, MAX_PIXELS
 from fc7.extract.manifest.manifest.paths import MAX_BYTES, SUFFIXES
 
 TESTS = Path(__file__).resolve().parents[1]

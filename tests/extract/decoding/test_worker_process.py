@@ -15,11 +15,12 @@ from PIL import Image
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.errors import ImageRejected
-from fc7.extract import budget, decode, decode_process, extract, fill, pipeline, read_manifest
+from fc7.extract import extract, fill, pipeline, read_manifest
 from fc7.extract.accounting import Clock
-from fc7.extract.decode_process import DecodeProcess
+from fc7.extract.decoding import decode, memory_budget, worker_process
+from fc7.extract.decoding.views import read_views
+from fc7.extract.decoding.worker_process import DecodeProcess
 from fc7.extract.manifest.manifest.hashing import Files, hash_files
-from fc7.extract.views import read_views
 
 CENTRE = Input(Transform(20, 16), DECODES["exact"], 0)
 VIEWS = (CENTRE, Input(Transform(40, 32), DECODES["scaled"], 0), Input(Transform(20, 16), DECODES["exact"], 3))
@@ -97,16 +98,16 @@ def test_a_process_that_was_killed_costs_one_image(process, photo):
 
 def test_large_images_share_the_budget_of_the_threads(process, tmp_path):
     draw(tmp_path / "large.png", (1, 2, 3), (3000, 3000))
-    assert 3000 * 3000 * decode._ORDINARY > budget.SMALL
-    budget._budget.take(budget.BUDGET)
+    assert 3000 * 3000 * decode._ORDINARY > memory_budget.SMALL
+    memory_budget._budget.take(memory_budget.BUDGET)
     waiting = threading.Thread(target=process.decode, args=(*keyed(tmp_path / "large.png"), rows()))
     waiting.start()
     waiting.join(1)
     assert waiting.is_alive()
-    budget._budget.give_back(budget.BUDGET)
+    memory_budget._budget.give_back(memory_budget.BUDGET)
     waiting.join(20)
     assert not waiting.is_alive()
-    assert not budget._budget._taken
+    assert not memory_budget._budget._taken
 
 
 def test_what_goes_wrong_there_goes_wrong_here(process, photo):
@@ -126,8 +127,8 @@ def test_what_goes_wrong_there_goes_wrong_here(process, photo):
 def test_where_there_can_be_none_the_thread_decodes(photo, monkeypatch, executable, program, why):
     """And does not try again for every image."""
     said = []
-    monkeypatch.setattr(decode_process.logger, "info", lambda message, *words: said.append(message % words))
-    monkeypatch.setattr(decode_process, "_PROGRAM", program)
+    monkeypatch.setattr(worker_process.logger, "info", lambda message, *words: said.append(message % words))
+    monkeypatch.setattr(worker_process, "_PROGRAM", program)
     monkeypatch.setattr(sys, "executable", executable)
     with DecodeProcess() as process:
         for _ in range(2):
@@ -151,7 +152,7 @@ def test_it_ends_when_we_are_killed(photo):
     code = f"""
 import sys, time
 from fc7.cache.recipe import DECODES, Input, Transform
-from fc7.extract.decode_process import DecodeProcess
+from fc7.extract.decoding.worker_process import DecodeProcess
 import numpy as np
 one, wanted = DecodeProcess(), Input(Transform(20, 16), DECODES["exact"], 0)
 one.decode({str(photo)!r}, {keyed(photo)[1]!r}, {{wanted: np.zeros((16, 16, 3), np.uint8)}})

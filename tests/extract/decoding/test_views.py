@@ -11,8 +11,8 @@ from torchvision import transforms
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.extract import extract, fill, read_manifest
+from fc7.extract.decoding.views import AREA, RATIO, _box, view
 from fc7.extract.extraction import read
-from fc7.extract.views import AREA, RATIO, _box, view
 
 TRANSFORM = Transform(resize=40, crop=32)
 

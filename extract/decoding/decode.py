@@ -30,10 +30,10 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from ..cache.urls import address
-from ..errors import ImageRejected
-from .budget import BUDGET, in_turn, take
-from .manifest.paths import MAX_BYTES
+from ...cache.urls import address
+from ...errors import ImageRejected
+from ..manifest.paths import MAX_BYTES
+from .memory_budget import BUDGET, in_turn, take
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
     """
     url = address(path)
     if url:
-        from .manifest.object_store import read_remote
+        from ..manifest.object_store import read_remote
 
         return read_remote(url, MAX_BYTES)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -12,9 +12,9 @@ from PIL import ExifTags, Image
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
-from ..cache.recipe import Transform
+from ...cache.recipe import Transform
+from ..manifest.paths import MAX_BYTES
 from .decode import MAX_PIXELS
-from .manifest.paths import MAX_BYTES
 
 _MODES = ("RGB", "L")
 _END = b"\xff\xd9"  # of every JPEG that is whole

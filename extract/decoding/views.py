@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from ..cache.recipe import DECODES, Input, Transform
-from .budget import in_turn
+from ...cache.recipe import DECODES, Input, Transform
 from .decode import decode, read_image_bytes
+from .memory_budget import in_turn
 
 AREA = (0.08, 1.0)  # share of the image that a random crop covers
 RATIO = (3 / 4, 4 / 3)  # width over height
@@ -72,7 +72,7 @@ def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]
     Parameters
     ----------
     image
-        As :func:`fc7.extract.decode.decode` returns it.
+        As :func:`fc7.extract.decoding.decode.decode` returns it.
     wanted
         Which view, and for which transform.
     key

@@ -11,9 +11,9 @@ from torchvision.transforms._presets import ImageClassification
 
 from fc7.cache.recipe import Transform
 from fc7.errors import ImageRejected
-from fc7.extract import decode as module
-from fc7.extract.decode import decode
-from fc7.extract.views import centre_crop
+from fc7.extract.decoding import decode as module
+from fc7.extract.decoding.decode import decode
+from fc7.extract.decoding.views import centre_crop
 
 
 def encoded(image, format="PNG", **options):

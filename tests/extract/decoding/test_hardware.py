@@ -11,9 +11,9 @@ from PIL import Image
 from fc7.cache.recipe import Transform
 from fc7.errors import UsageError
 from fc7.extract import extract, fill, load_backbone, read_manifest
-from fc7.extract.decode import decode
-from fc7.extract.nvjpeg import fill_rows, takes
-from fc7.extract.views import centre_crop
+from fc7.extract.decoding.decode import decode
+from fc7.extract.decoding.hardware import fill_rows, takes
+from fc7.extract.decoding.views import centre_crop
 
 DEVICES = [
     "cpu",
@@ -99,7 +99,7 @@ def test_a_batch_that_the_device_refuses_is_decoded_by_the_processor(mixed, tmp_
         raise RuntimeError("nvJPEG: bad")
 
     exact = extract(mixed, FakeBackbone(crop=32), cache=tmp_path / "cache")
-    monkeypatch.setattr("fc7.extract.nvjpeg.fill_rows", refuse)
+    monkeypatch.setattr("fc7.extract.decoding.hardware.fill_rows", refuse)
     device = extract(mixed, FakeBackbone(crop=32, decode="nvjpeg"), cache=tmp_path / "cache")
     np.testing.assert_array_equal(exact.vectors, device.vectors)
     assert exact.recipe.id != device.recipe.id

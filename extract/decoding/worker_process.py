@@ -18,9 +18,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.recipe import Input
-from ..errors import ImageRejected
-from .budget import ask_for_memory, in_turn, take
+from ...cache.recipe import Input
+from ...errors import ImageRejected
+from .memory_budget import ask_for_memory, in_turn, take
 from .views import read_views
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _PATIENCE = 5.0  # seconds for a process to end
 _PROGRAM = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
-from fc7.extract.decode_process import serve
+from fc7.extract.decoding.worker_process import serve
 serve()
 """
 
