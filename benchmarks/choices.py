@@ -28,8 +28,8 @@ from fc7.extract.backbones.backbone.architectures import architecture
 from fc7.extract.backbones.backbone.layers import Layer
 from fc7.extract.backbones.backbone.network import Normalised, Tapped
 from fc7.extract.backbones.backbone.torch_runtime import each_with
-from fc7.extract.memory import kept
-from fc7.extract.pipeline import cores
+from fc7.extract.engines.local import cores
+from fc7.extract.engines.malloc import kept
 
 IMAGES = 100
 BATCHES = {"alexnet": (16, "classifier.5"), "squeezenet1_1": (16, "features"), "vgg16": (8, "classifier.4")}

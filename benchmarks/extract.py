@@ -113,9 +113,9 @@ def ours(name, root, count, device, precision, decode):
 
     from fc7.extract import fill, load_backbone, read_manifest
     from fc7.extract.backbones.backbone.torch_runtime import each_with
+    from fc7.extract.engines.local import MOST_THREADS, cores
+    from fc7.extract.engines.malloc import kept
     from fc7.extract.manifest.manifest.manifest import Manifest
-    from fc7.extract.memory import kept
-    from fc7.extract.pipeline import MOST_THREADS, cores
 
     manifest = read_manifest(root)
     manifest = Manifest(manifest.root, manifest.images[:count], manifest.classes)

@@ -21,7 +21,7 @@ from .thumbnails import FOLDER, write_thumbnails
 from .verdict import choose, ranked
 
 if TYPE_CHECKING:
-    from ..extract.ray_engine import RayEngine
+    from ..extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 

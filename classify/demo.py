@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..extract.accounting import Extraction
 from ..extract.backbones.backbone import load_backbone
+from ..extract.engines.accounting import Extraction
 from ..extract.extraction import fill, read
 from ..extract.manifest.manifest import read_manifest
 from ..extract.progress import Progress, silent

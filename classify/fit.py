@@ -28,7 +28,7 @@ from .station import PREPARATIONS, SMALL, Chosen, Room, Station, build, threads
 from .stats import learning_curve
 
 if TYPE_CHECKING:
-    from ..extract.ray_engine import RayEngine
+    from ..extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from .joint import join
 from .splits import protocol
 
 if TYPE_CHECKING:
-    from ..extract.ray_engine import RayEngine
+    from ..extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from .stream import Stream
 from .unit_rows import UnitRows
 
 if TYPE_CHECKING:
-    from ..extract.ray_engine import RayEngine
+    from ..extract.engines.ray_engine import RayEngine
 
 PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}
 SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cache.disk_vectors import StoredVectors
-from ..extract.memory import trim
+from ..extract.engines.malloc import trim
 from .splits import Positions
 from .unit_rows import single, unit
 
 if TYPE_CHECKING:
-    from ..extract.ray_engine import RayEngine
+    from ..extract.engines.ray_engine import RayEngine
 
 AHEAD = 2  # blocks that are read while one is worked on
 

@@ -7,19 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .accounting import Extraction
     from .backbones.backbone import Backbone, load_backbone
+    from .engines.accounting import Extraction
+    from .engines.ray_engine import RayEngine
     from .extraction import extract, fill
     from .manifest.manifest import Manifest, read_manifest
-    from .ray_engine import RayEngine
 
 __all__ = ["Backbone", "Extraction", "Manifest", "RayEngine", "extract", "fill", "load_backbone", "read_manifest"]
 
 _HOMES = {
     "Backbone": "backbones.backbone",
-    "Extraction": "accounting",
+    "Extraction": "engines.accounting",
     "Manifest": "manifest.manifest",
-    "RayEngine": "ray_engine",
+    "RayEngine": "engines.ray_engine",
     "extract": "extraction",
     "fill": "extraction",
     "load_backbone": "backbones.backbone",

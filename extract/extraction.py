@@ -1,6 +1,6 @@
 """Extraction: which keys a manifest has, which of them the cache lacks, and the rows of all of them.
 
-What computes the missing ones is in :mod:`fc7.extract.pipeline`, which is imported only if there are any.
+What computes the missing ones is in :mod:`fc7.extract.engines.local`, which is imported only if there are any.
 """
 
 import logging
@@ -14,8 +14,8 @@ from ..cache.index import Index
 from ..cache.recipe import Recipe
 from ..cache.urls import address
 from ..errors import DataError
-from .accounting import Clock, Extraction, account
 from .backbones.backbone import Backbone
+from .engines.accounting import Clock, Extraction, account
 from .manifest.manifest import Manifest
 from .progress import Progress, silent
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # numpy comes with the first key, not with the first word of 
     from ..cache.embeddings import Embeddings, Rows
     from ..cache.keys import Keys
     from ..cache.store import Store
-    from .ray_engine import RayEngine
+    from .engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ def fill(
                 backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
             )
         else:
-            from .pipeline import Pipeline
+            from .engines.local import Pipeline
 
             pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
             unreadable = pipeline.run(missing, unit_rows or min(backbone.unit_rows for backbone in backbones))

@@ -14,8 +14,8 @@ from ..errors import ImageRejected
 from .backbones.backbone import Backbone
 from .decoding.decode import decode, upright_rgb
 from .decoding.views import needed, view
-from .memory import kept
-from .pipeline import MOST_THREADS, cores, cores_each
+from .engines.local import MOST_THREADS, cores, cores_each
+from .engines.malloc import kept
 
 Picture = Image.Image | npt.NDArray[Any] | bytes
 

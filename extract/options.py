@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .backbones.backbone import Backbone, load_backbone
 
 if TYPE_CHECKING:
-    from .ray_engine import RayEngine
+    from .engines.ray_engine import RayEngine
 
 FOLDER = (
     "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]; or one of "
@@ -104,7 +104,7 @@ def engine(arguments: Arguments) -> AbstractContextManager["RayEngine | None"]:
         for name in given(arguments, "address", "actors"):
             raise UsageError(f"--{name} is for --engine ray.")
         return nullcontext()
-    from .ray_engine import RayEngine
+    from .engines.ray_engine import RayEngine
 
     return RayEngine(**given(arguments, "address", "actors"))
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import options
-from .accounting import Extraction
 from .backbones.architectures import KNOWN, names
 from .backbones.weights import whereabouts
+from .engines.accounting import Extraction
 from .extraction import fill
 from .manifest.manifest import read_manifest
 from .manifest.partition import AUTO, Part

@@ -16,7 +16,8 @@ from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.jobs import run
 from fc7.classify.stream import Stream
 from fc7.errors import DataError, EngineError, MissingExtra
-from fc7.extract import RayEngine, ray_cluster
+from fc7.extract import RayEngine
+from fc7.extract.engines import ray_cluster
 
 try:
     ray = ray_cluster.require_ray()

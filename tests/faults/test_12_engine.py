@@ -15,8 +15,9 @@ from faulty import TESTS, alone, gallery, leftovers, script
 from fc7.cache import Store
 from fc7.cache.verify import verify
 from fc7.errors import EngineError, MissingExtra
-from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, ray_engine, read_manifest
-from fc7.extract.ray_worker import Worker
+from fc7.extract import RayEngine, fill, load_backbone, read_manifest
+from fc7.extract.engines import ray_cluster, ray_engine
+from fc7.extract.engines.ray_worker import Worker
 
 try:
     ray_cluster.require_ray()

@@ -15,11 +15,12 @@ from PIL import Image
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.errors import ImageRejected
-from fc7.extract import extract, fill, pipeline, read_manifest
-from fc7.extract.accounting import Clock
+from fc7.extract import extract, fill, read_manifest
 from fc7.extract.decoding import decode, memory_budget, worker_process
 from fc7.extract.decoding.views import read_views
 from fc7.extract.decoding.worker_process import DecodeProcess
+from fc7.extract.engines import local
+from fc7.extract.engines.accounting import Clock
 from fc7.extract.manifest.manifest.hashing import Files, hash_files
 
 CENTRE = Input(Transform(20, 16), DECODES["exact"], 0)
@@ -186,8 +187,8 @@ def decoders(monkeypatch):
 
     made = []
     monkeypatch.setattr(FakeBackbone, "device", Device())
-    monkeypatch.setattr(pipeline, "STARTING", 1)
-    monkeypatch.setattr(pipeline, "DecodeProcess", Collected)
+    monkeypatch.setattr(local, "STARTING", 1)
+    monkeypatch.setattr(local, "DecodeProcess", Collected)
     return made
 
 
@@ -200,7 +201,7 @@ def test_an_extraction_gives_the_same_with_them(pictures, tmp_path, decoders, mo
     assert len(decoders) == 2
     assert at_work
     assert not any(one._process for one in decoders)
-    monkeypatch.setattr(pipeline, "STARTING", 100)
+    monkeypatch.setattr(local, "STARTING", 100)
     here = fill(read_manifest(pictures), [fake], cache=tmp_path / "here", workers=2)
     assert len(decoders) == 2
     for one, other in zip(there, here, strict=True):
@@ -236,7 +237,7 @@ def test_processes_that_are_there_are_used_again_and_left_as_they_are(pictures, 
         for name in ("one", "other"):
             store = Store(fake.recipes[0], tmp_path / name)
             hashed = hash_files(manifest, store.index)
-            work = pipeline.Pipeline([fake], [store], Files(manifest, hashed).of, Clock(), workers=1, decoders=[mine])
+            work = local.Pipeline([fake], [store], Files(manifest, hashed).of, Clock(), workers=1, decoders=[mine])
             assert not work.run(list(hashed.images), 4)
             assert not list(store.missing(hashed.images))
             pids.add(mine._process.pid)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import EngineError
+from ...errors import EngineError
 from .ray_worker import Failure, Hello, Life, Report, Task
 
 logger = logging.getLogger(__name__)

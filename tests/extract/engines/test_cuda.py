@@ -6,7 +6,8 @@ import torch
 from fakes import photographs_of_noise
 
 from fc7.errors import FC7Error
-from fc7.extract import extract, load_backbone, pipeline, read_manifest
+from fc7.extract import extract, load_backbone, read_manifest
+from fc7.extract.engines import local
 from fc7.extract.manifest.manifest.manifest import Manifest
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
@@ -38,7 +39,7 @@ def test_a_resumed_run_has_the_same_bits_whoever_decodes(photos, tmp_path, monke
     part = Manifest(photos.root, photos.images[:3], photos.classes)
     extract(part, squeezenet(batch_size=4), cache=tmp_path / "resumed")
     once = extract(photos, squeezenet(batch_size=4), cache=tmp_path / "once").vectors
-    monkeypatch.setattr(pipeline, "STARTING", 1)
+    monkeypatch.setattr(local, "STARTING", 1)
     resumed = extract(photos, squeezenet(batch_size=4), cache=tmp_path / "resumed", workers=2).vectors
     np.testing.assert_array_equal(resumed, once)
 

@@ -14,17 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import __version__
-from ..cache.commit import deliver
-from ..cache.recipe import Recipe
-from ..errors import EngineError, FC7Error
+from ... import __version__
+from ...cache.commit import deliver
+from ...cache.recipe import Recipe
+from ...errors import EngineError, FC7Error
+from ..backbones.backbone import Backbone
+from ..backbones.spec import Described
+from ..decoding.worker_process import DecodeProcess
 from .accounting import STAGES, Clock
-from .backbones.backbone import Backbone
-from .backbones.spec import Described
-from .decoding.worker_process import DecodeProcess
-from .memory import kept
-from .outbox import Outbox
-from .pipeline import MOST_THREADS, Pipeline, Where, cores
+from .local import MOST_THREADS, Pipeline, Where, cores
+from .malloc import kept
+from .sinks import Outbox
 
 
 class Post(NamedTuple):
@@ -251,7 +251,7 @@ def _has(path: str, key: bytes) -> bool:
     """Say whether an image is within reach: the file system, or the store, its credentials and what it needs."""
     import hashlib
 
-    from .decoding.decode import read_image_bytes
+    from ..decoding.decode import read_image_bytes
 
     try:
         return hashlib.sha256(read_image_bytes(path)).digest() == key

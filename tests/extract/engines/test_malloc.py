@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from fc7.extract.memory import kept
+from fc7.extract.engines.malloc import kept
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back at once")
 SIZE = 64 * 2**20

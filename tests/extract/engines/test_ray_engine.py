@@ -18,11 +18,12 @@ from fc7 import __version__
 from fc7.cache import Store
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
-from fc7.extract import RayEngine, fill, load_backbone, ray_cluster, read_manifest
-from fc7.extract.accounting import Clock
+from fc7.extract import RayEngine, fill, load_backbone, read_manifest
 from fc7.extract.backbones.backbone.spec import Described
-from fc7.extract.ray_engine import _Job
-from fc7.extract.ray_worker import Post, Worker
+from fc7.extract.engines import ray_cluster
+from fc7.extract.engines.accounting import Clock
+from fc7.extract.engines.ray_engine import _Job
+from fc7.extract.engines.ray_worker import Post, Worker
 
 try:
     ray = ray_cluster.require_ray()  # first of all: some of its settings Ray reads when it is imported
@@ -167,7 +168,7 @@ def test_what_is_missing_comes_back_from_where_storage_is_not_shared(folder, tmp
     gone.write_bytes(saved)
     assert fill(folder, [backbone], cache=cache)[0].computed == 1
     assert_same(cache, tmp_path / "local", backbone)
-    monkeypatch.setattr("fc7.extract.ray_engine.own_cluster", lambda: pytest.fail("a cluster was started"))
+    monkeypatch.setattr("fc7.extract.engines.ray_engine.own_cluster", lambda: pytest.fail("a cluster was started"))
     assert fill(folder, [backbone], cache=cache, engine=RayEngine())[0].computed == 0
 
 
@@ -258,7 +259,7 @@ def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(fold
 )
 def test_what_workers_take_of_a_cluster(tmp_path, monkeypatch, resources, options, takes, workers, units):
     """A machine without a GPU may send work to those that have some; beside one a thread only decodes, on one core."""
-    monkeypatch.setattr("fc7.extract.ray_engine.cores_each", lambda: 2 if takes[1] else 1)
+    monkeypatch.setattr("fc7.extract.engines.ray_engine.cores_each", lambda: 2 if takes[1] else 1)
     device, batch = options.pop("device", "cpu"), options.pop("batch_size", None)
     backbone = load_backbone("squeezenet1_1", weights="random:0", device=device, batch_size=batch)
     cluster = types.SimpleNamespace(cluster_resources=lambda: resources)
@@ -404,7 +405,7 @@ def test_options_of_ray_are_for_ray(fc7, pictures):
 
 
 def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):  # noqa: F811
-    from fc7.extract.ray_worker import _has
+    from fc7.extract.engines.ray_worker import _has
 
     url, backbone = upload(s3, pictures, "data"), squeezenet()
     done = fill(read_manifest(url), [backbone], cache=f"s3://{BUCKET}/cache", engine=hired(Distant))

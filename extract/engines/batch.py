@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.recipe import DECODES, Input, Recipe
-from ..cache.shard import Shard
-from ..errors import ImageRejected
-from .backbones.backbone import Backbone
-from .decoding.memory_budget import in_turn
-from .decoding.views import read_hashed, views_of
-from .decoding.worker_process import DecodeProcess
-from .outbox import Keeper
+from ...cache.recipe import DECODES, Input, Recipe
+from ...cache.shard import Shard
+from ...errors import ImageRejected
+from ..backbones.backbone import Backbone
+from ..decoding.memory_budget import in_turn
+from ..decoding.views import read_hashed, views_of
+from ..decoding.worker_process import DecodeProcess
+from .sinks import Keeper
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class Batch:
 
     def _left(self, row: int, data: bytes) -> bool:
         """Return whether a file is left to the device."""
-        from .decoding.hardware import takes
+        from ..decoding.hardware import takes
 
         if row not in self.encoded and takes(data):
             self.encoded[row] = data
@@ -164,7 +164,7 @@ class Batch:
         """Return the pixels on the device, with what was left to it; what it cannot decode, the processor decodes."""
         import torch
 
-        from .decoding.hardware import fill_rows
+        from ..decoding.hardware import fill_rows
 
         try:
             pixels = torch.from_numpy(self.pixels[job.input]).to(job.backbone.device)

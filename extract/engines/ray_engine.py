@@ -13,22 +13,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from .. import __version__, errors
-from ..cache.atomic_write import make_folder
-from ..cache.commit import deliver
-from ..cache.format import UNIT_ROWS
-from ..cache.leases import Claims
-from ..cache.shard import unit_id
-from ..cache.store import Store
-from ..errors import EngineError, Interrupted, UsageError
+from ... import __version__, errors
+from ...cache.atomic_write import make_folder
+from ...cache.commit import deliver
+from ...cache.format import UNIT_ROWS
+from ...cache.leases import Claims
+from ...cache.shard import unit_id
+from ...cache.store import Store
+from ...errors import EngineError, Interrupted, UsageError
+from ..backbones.backbone import Backbone
+from ..backbones.spec import Described
+from ..manifest.paths import absolute
+from ..progress import Progress, silent
 from .accounting import WORK, Clock
-from .backbones.backbone import Backbone
-from .backbones.spec import Described
-from .manifest.paths import absolute
-from .pipeline import MOST_BESIDE_DEVICE, POLL, Where, cores_each
-from .progress import Progress, silent
+from .local import MOST_BESIDE_DEVICE, POLL, Where, cores_each
 from .ray_cluster import joined_cluster, own_cluster, require_ray
-from .ray_crew import Crew, Event, Lost, Member
+from .ray_supervisor import Crew, Event, Lost, Member
 from .ray_worker import Failure, Hello, Post, Report, Task, Worker
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class RayEngine:
         Parameters
         ----------
         backbones, stores, files, clock
-            As for :class:`fc7.extract.pipeline.Pipeline`.
+            As for :class:`fc7.extract.engines.local.Pipeline`.
         workers
             Threads of each worker; default 1, with a GPU its share of the cores.
 
@@ -295,7 +295,7 @@ class _Job:
 
     def _bytes(self, key: bytes) -> bytes:
         """Return a file's bytes for a worker that cannot read it; none, and a note why, if it cannot be read here."""
-        from .decoding.decode import read_image_bytes
+        from ..decoding.decode import read_image_bytes
 
         try:
             return read_image_bytes(*self.files([key]))

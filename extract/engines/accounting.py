@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..cache.recipe import Recipe
-from .manifest.manifest import Manifest
-from .manifest.paths import Reject
+from ...cache.recipe import Recipe
+from ..manifest.manifest import Manifest
+from ..manifest.paths import Reject
 
 if TYPE_CHECKING:
-    from ..cache.keys import Keys
-    from ..cache.store import Store
-    from .manifest.hashing import Hashed
+    from ...cache.keys import Keys
+    from ...cache.store import Store
+    from ..manifest.hashing import Hashed
 
 WORK = ("decode", "forward", "commit")  # of several threads, summed
 STAGES = ("total", "hash", "load", *WORK, "wait")

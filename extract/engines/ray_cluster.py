@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineError, MissingExtra, UsageError
-from .pipeline import cores
-from .reaper import descendants, reaper
+from ...errors import EngineError, MissingExtra, UsageError
+from .local import cores
+from .ray_reaper import descendants, reaper
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..cache.recipe import Recipe
-from ..cache.shard import Shard, encode
+from ...cache.recipe import Recipe
+from ...cache.shard import Shard, encode
 
 _NOWHERE = Path("/dev/null/fc7")  # a folder in which no claim can be made: claims are the business of who commits
 

@@ -13,7 +13,7 @@ from fakes import FakeBackbone, draw
 from fc7.cache import Store
 from fc7.errors import CacheError, DataError, Interrupted
 from fc7.extract import extract, fill, load_backbone, read_manifest
-from fc7.extract.pipeline import cores
+from fc7.extract.engines.local import cores
 
 
 def counts(done):

@@ -17,17 +17,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
-from .. import __version__
-from ..cache.leases import Claims
-from ..cache.shard import unit_id
-from ..errors import Interrupted
+from ... import __version__
+from ...cache.leases import Claims
+from ...cache.shard import unit_id
+from ...errors import Interrupted
+from ..backbones.backbone import Backbone
+from ..decoding.worker_process import DecodeProcess
+from ..progress import Progress, silent
 from .accounting import Clock
-from .backbones.backbone import Backbone
 from .batch import Batch, Job, Unit
-from .decoding.worker_process import DecodeProcess
-from .memory import kept
-from .outbox import Keeper
-from .progress import Progress, silent
+from .malloc import kept
+from .sinks import Keeper
 
 POLL = 0.2  # seconds between two looks at units that another process has claimed, and at the progress
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
@@ -150,7 +150,7 @@ class Pipeline:
         decoders: Sequence[DecodeProcess | None],
     ) -> None:
         """Compute the units that nobody else has claimed and put the others into ``left``."""
-        from .backbones.torch_runtime import each_with, exact_float32
+        from ..backbones.torch_runtime import each_with, exact_float32
 
         self._done = self._total - sum(len(unit) for unit in units)
         batches, self._open = self._batches(units, left), None

@@ -1,0 +1,1 @@
+"""Who runs the units of work: this process, or workers on Ray."""
