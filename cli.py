@@ -2,7 +2,7 @@
 
 A verb lives in a module of its room as ``add_NAME(parser)`` and ``run_NAME(arguments, progress) -> Answer``. The
 module is imported when the verb is used: ``fc7 --help`` imports none. What its help says beside the options is in
-``extract/manual.py``.
+``extract/commands/manual.py``.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from typing import Any
 
 from . import __version__
 from .errors import FC7Error, Interrupted
-from .extract.usage import Parser
+from .extract.commands.parser import Parser
 
 # verb: what it does, the module of its options and of its work
 VERBS = {
-    "extract": ("compute the embeddings that the cache lacks", "extract.verbs"),
+    "extract": ("compute the embeddings that the cache lacks", "extract.commands.extract"),
     "fit": ("fit one head on the embeddings and save a bundle", "classify.verbs"),
     "finetune": ("train from pixels under the protocol of the heads", "classify.verbs"),
     "compare": ("fit many heads under one protocol", "classify.verbs"),
@@ -31,8 +31,8 @@ VERBS = {
         "write bundle and backbone as one network: ONNX, torch.export or a state dict",
         "classify.bundle_verbs",
     ),
-    "backbones": ("what can run here, and where its weights are", "extract.verbs"),
-    "cache": ("look after the cache", "extract.cache_verbs"),
+    "backbones": ("what can run here, and where its weights are", "extract.commands.backbones"),
+    "cache": ("look after the cache", "extract.commands.cache"),
     "demo": ("the main job on an embedded example, without network", "classify.verbs"),
     "completion": ("print a script that lets a shell complete all this", "classify.completion"),
 }

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from fc7.extract import read_manifest
-from fc7.extract.backbones.backbone.architectures import architecture
-from fc7.extract.backbones.backbone.layers import Layer
-from fc7.extract.backbones.backbone.network import Normalised, Tapped
-from fc7.extract.backbones.backbone.torch_runtime import each_with
+from fc7.extract.backbones.architectures import architecture
+from fc7.extract.backbones.layers import Layer
+from fc7.extract.backbones.network import Normalised, Tapped
+from fc7.extract.backbones.torch_runtime import each_with
 from fc7.extract.engines.local import cores
 from fc7.extract.engines.malloc import kept
 

@@ -27,7 +27,7 @@ def forward(device):
     import torch
 
     from fc7.extract import load_backbone
-    from fc7.extract.backbones.backbone.torch_runtime import exact_float32
+    from fc7.extract.backbones.torch_runtime import exact_float32
 
     print("| network | precision | batch | images/s | on the device alone | GB |\n|---|---|---|---|---|---|")
     for name, layer in LAYERS.items():

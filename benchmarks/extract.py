@@ -112,10 +112,10 @@ def ours(name, root, count, device, precision, decode):
     import numpy as np
 
     from fc7.extract import fill, load_backbone, read_manifest
-    from fc7.extract.backbones.backbone.torch_runtime import each_with
+    from fc7.extract.backbones.torch_runtime import each_with
     from fc7.extract.engines.local import MOST_THREADS, cores
     from fc7.extract.engines.malloc import kept
-    from fc7.extract.manifest.manifest.manifest import Manifest
+    from fc7.extract.manifest.manifest import Manifest
 
     manifest = read_manifest(root)
     manifest = Manifest(manifest.root, manifest.images[:count], manifest.classes)

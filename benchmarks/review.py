@@ -35,8 +35,8 @@ from fc7.classify.review import Review
 from fc7.classify.review_server import Server
 from fc7.classify.scores import from_margins
 from fc7.extract import extract, load_backbone, read_manifest
-from fc7.extract.manifest.manifest.columns import Image
-from fc7.extract.manifest.manifest.manifest import Manifest
+from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.manifest import Manifest
 
 FIRST = 20
 TIMES = 60

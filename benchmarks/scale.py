@@ -119,8 +119,8 @@ def plan(folder, count):
     recipe = recipe_of(folder)
     from fc7.cache import Store
     from fc7.cache.shard import unit_id
-    from fc7.extract.manifest.manifest.hashing import Files, hash_files
-    from fc7.extract.manifest.manifest.manifest import read_manifest
+    from fc7.extract.manifest.hashing import Files, hash_files
+    from fc7.extract.manifest.manifest import read_manifest
 
     before, begun, timer = peak(), time.process_time(), Timer()
     manifest = read_manifest(folder / "data")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ..extract.terminal import table
+from ..extract.commands.terminal import table
 from ..extract.text import plain
 from .audit import Audit
 from .findings import Outlier, Pair, Suspect

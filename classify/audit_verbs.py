@@ -8,11 +8,11 @@ from typing import Any
 
 from ..cache.urls import address
 from ..errors import LeakageError, UsageError
-from ..extract import options
+from ..extract.commands import options
+from ..extract.commands.options import Arguments, given, whole_number
+from ..extract.commands.terminal import Answer
 from ..extract.manifest.manifest import read_manifest
-from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
-from ..extract.terminal import Answer
 from ..extract.text import plain
 from .audit import audit, check_options
 from .audit_page import write_audit

@@ -6,10 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from ..extract import options
-from ..extract.options import Arguments, given, whole_number
+from ..extract.commands import options
+from ..extract.commands.options import Arguments, given, whole_number
+from ..extract.commands.terminal import Answer
 from ..extract.progress import Progress
-from ..extract.terminal import Answer
 from ..extract.text import plain
 from .bundle import Bundle
 from .doubt import RARE

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import MissingExtra
 from ..extract.backbones.architectures import KNOWN, names
-from ..extract.options import Arguments
+from ..extract.commands.options import Arguments
+from ..extract.commands.terminal import Answer
 from ..extract.progress import Progress
-from ..extract.terminal import Answer
 from .heads import HEADS
 
 SHELLS = ("bash", "zsh", "fish")  # shtab's script for tcsh offers the options of all verbs after each

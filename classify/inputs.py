@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from ..cache.embeddings import Embeddings
 from ..cache.urls import address
 from ..errors import UsageError
-from ..extract import options
+from ..extract.commands import options
+from ..extract.commands.options import Arguments, given
 from ..extract.extraction import fill, hashed, read
 from ..extract.manifest.manifest import Manifest, read_manifest
-from ..extract.options import Arguments, given
 from ..extract.progress import Progress
 from ..extract.text import plain
 from .joint import join

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..extract import options
 from ..extract.backbones.weights import whereabouts
+from ..extract.commands import options
+from ..extract.commands.extract import describe
+from ..extract.commands.options import Arguments, given, whole_number
+from ..extract.commands.terminal import Answer, table
 from ..extract.manifest.manifest import read_manifest
-from ..extract.options import Arguments, given, whole_number
 from ..extract.progress import Progress
-from ..extract.terminal import Answer, table
 from ..extract.text import plain
-from ..extract.verbs import describe
 from .bundle import Bundle
 from .bundle_verbs import MAX_ERROR, share
 from .compare import compare

@@ -1,4 +1,4 @@
-"""Write docs/cli.md, the manual of the command line, from its parser and extract/manual.py: ``make docs``.
+"""Write docs/cli.md, the manual of the command line, from its parser and extract/commands/manual.py by ``make docs``.
 
 It is made from the parser's own lists, not from what argparse prints: that depends on the terminal and on the Python.
 """
@@ -9,12 +9,12 @@ import textwrap
 from pathlib import Path
 
 from fc7 import cli
-from fc7.extract.manual import ENVIRONMENT, EXIT_CODES, PAGES
-from fc7.extract.usage import synopsis
+from fc7.extract.commands.manual import ENVIRONMENT, EXIT_CODES, PAGES
+from fc7.extract.commands.parser import synopsis
 
 HEAD = """# The command line
 
-<!-- Written by `make docs` from the parser and extract/manual.py; tests/test_manual.py compares. Edit those. -->
+<!-- Written by `make docs` from the parser and extract/commands/manual.py, which tests/test_manual.py compares. -->
 """
 EVERY = ("help", "json", "quiet", "verbose")  # options of every verb
 

@@ -23,7 +23,7 @@ from fc7 import cli
 from fc7.classify import Bundle
 from fc7.cli import CACHE_VERBS, VERBS, main
 from fc7.extract import Backbone
-from fc7.extract.backbones.backbone import weights as weights_room
+from fc7.extract.backbones import weights as weights_room
 
 SQUEEZENET = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--batch-size", "4"]
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
@@ -129,10 +129,10 @@ def test_every_option_has_help():
     import argparse
 
     parser = cli.parser()
-    (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    (extract,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     silent = [
         f"{name} {action.dest}"
-        for name, verb in verbs.choices.items()
+        for name, verb in extract.choices.items()
         for action in verb._actions
         if action.option_strings and not action.help
     ]
@@ -527,7 +527,7 @@ def test_values_for_one_backbone_or_for_all(fc7_json, tmp_path, monkeypatch):
         asked.append((name, layer, options.get("weights")))
         return ORIGINAL("squeezenet1_1", "gap", weights="random:0", batch_size=4)
 
-    from fc7.extract import options
+    from fc7.extract.commands import options
 
     ORIGINAL = options.load_backbone
     monkeypatch.setattr(options, "load_backbone", load)
@@ -609,12 +609,12 @@ def test_ctrl_c_is_130_and_keeps_what_was_computed(fc7, fc7_json, tmp_path, monk
 
 @pytest.mark.parametrize("json_too", [False, True])
 def test_ctrl_c_anywhere_is_130(fc7, data, monkeypatch, json_too):
-    from fc7.extract import verbs
+    from fc7.extract.commands import extract
 
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verbs, "read_manifest", interrupted)
+    monkeypatch.setattr(extract, "read_manifest", interrupted)
     code, out, err = fc7("extract", data, *SQUEEZENET, *(["--json"] if json_too else []))
     assert code == 130
     assert "Interrupted" in one_line(err)

@@ -118,7 +118,7 @@ def test_without_a_cache_every_verb_says_how_to_make_one(fc7, verb, tmp_path):
 
 def test_another_recipe_of_the_same_images_explains_itself(fc7, filled, data, monkeypatch):
     monkeypatch.setattr(
-        "fc7.extract.backbones.backbone.torch_runtime.bfloat16_gain", lambda: 2.0
+        "fc7.extract.backbones.torch_runtime.bfloat16_gain", lambda: 2.0
     )  # no warning, whatever the processor
     code, _, err = fc7("extract", data, *SQUEEZENET, "--precision", "bf16")
     assert code == 0

@@ -15,7 +15,7 @@ from fakes import noisy, one_line
 
 from fc7.classify.review_server import Server
 from fc7.cli import main
-from fc7.extract.manifest.manifest.manifest import read_manifest
+from fc7.extract.manifest.manifest import read_manifest
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'fc7[review]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")

@@ -13,7 +13,7 @@ from stores import moto, s3, upload  # noqa: F401 - fixtures
 import fc7
 from fc7 import cli, errors
 from fc7.classify.review_server import Server
-from fc7.extract.manual import ENVIRONMENT, EXIT_CODES, PAGES
+from fc7.extract.commands.manual import ENVIRONMENT, EXIT_CODES, PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(fc7.__file__).parent
@@ -39,7 +39,7 @@ def commands(parser):
 
 def test_every_verb_has_a_page_and_every_page_a_verb():
     assert [one for one in PAGES if one not in COMMANDS] == [], "pages of verbs that are not there"
-    assert [one for one in COMMANDS if one not in PAGES] == [], "verbs without a page in extract/manual.py"
+    assert [one for one in COMMANDS if one not in PAGES] == [], "verbs without a page in extract/commands/manual.py"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -211,7 +211,7 @@ def listed(name: str) -> tuple[str, float, list[str]]:
 def _library(name: str) -> Any:
     """Return the module that knows a network: siblings with the same names inside."""
     library = "timm" if name.startswith("timm:") else "torchvision"
-    return import_module(f".{library}_networks", __package__)
+    return import_module(f".{library}_models", __package__)
 
 
 @cache

@@ -50,7 +50,8 @@ class Backbone:
     module
         From normalised ``(B, 3, crop, crop)`` float32 to what its layers return.
     transform
-        A :class:`fc7.cache.recipe.Transform`, or what :func:`fc7.extract.backbones.backbone.transforms.read_transform` reads.
+        A :class:`fc7.cache.recipe.Transform`, or what
+        :func:`fc7.extract.backbones.transforms.read_transform` reads.
     layer
         ``output``: what the module returns, flattened. Or nodes of torchvision's feature extractor, or ``gap``,
         ``gmp``, ``gap+gmp`` of the last feature maps. Several come from one pass.

@@ -13,8 +13,8 @@ from fakes import noisy
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.metrics import measure
 from fc7.classify.runs import Run
-from fc7.extract.manifest.manifest.columns import Image
-from fc7.extract.manifest.manifest.manifest import Manifest
+from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.manifest import Manifest
 
 
 def made_up(

@@ -15,7 +15,7 @@ from fc7.classify.runs import Run
 from fc7.classify.training import Inputs, State, Task, Training, logits, train
 from fc7.errors import FC7Error, Interrupted, UsageError
 from fc7.extract import extract, load_backbone, read_manifest
-from fc7.extract.backbones.backbone.architectures import KNOWN
+from fc7.extract.backbones.architectures import KNOWN
 from fc7.extract.decoding.views import augmented
 
 

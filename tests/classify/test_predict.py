@@ -169,7 +169,7 @@ def test_the_same_weights_from_elsewhere_will_do(bundle, options, home, tmp_path
     """From a file written in torchvision's names: other bytes, so another sha256, and refused as such."""
     import torch
 
-    from fc7.extract.backbones.backbone.architectures import architecture
+    from fc7.extract.backbones.architectures import architecture
 
     torch.save(architecture("squeezenet1_1").initialise(0), tmp_path / "same.pth")
     with pytest.raises(BundleError, match=bundle.recipe.weights):
@@ -181,7 +181,7 @@ def test_the_same_weights_from_elsewhere_will_do(bundle, options, home, tmp_path
 def test_a_bundle_fitted_on_weights_in_a_file_finds_them_again(home, tmp_path):
     import torch
 
-    from fc7.extract.backbones.backbone.architectures import architecture
+    from fc7.extract.backbones.architectures import architecture
 
     torch.save(architecture("squeezenet1_1").initialise(3), tmp_path / "own.pth")
     source = f"file:{tmp_path / 'own.pth'}"

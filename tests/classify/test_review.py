@@ -10,8 +10,8 @@ from fc7.classify.labels import Decision, Labels, default_path, require_apart
 from fc7.classify.left_out import NONE, LeftOut, prepare
 from fc7.classify.review import Review
 from fc7.errors import DataError, UsageError
-from fc7.extract.manifest.manifest.columns import Image
-from fc7.extract.manifest.manifest.manifest import Manifest, read_manifest
+from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.manifest import Manifest, read_manifest
 
 
 def data(table, folder, counts=(20, 20), *, flipped=(), labels=None, **options):

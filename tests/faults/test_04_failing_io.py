@@ -18,7 +18,7 @@ from fc7 import cli
 from fc7.cache import Store
 from fc7.cache.maintenance import gc
 from fc7.cache.verify import verify
-from fc7.extract import options
+from fc7.extract.commands import options
 
 IMAGES = 10  # three units
 HANGS = 60  # seconds

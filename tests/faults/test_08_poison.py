@@ -21,8 +21,8 @@ from fc7.cache.index import Index
 from fc7.classify import Bundle, fit
 from fc7.errors import FC7Error
 from fc7.extract import load_backbone
-from fc7.extract.backbones.backbone.architectures import KNOWN, Architecture, Layer
-from fc7.extract.backbones.backbone.weights import find_weights
+from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer
+from fc7.extract.backbones.weights import find_weights
 
 
 class Call:

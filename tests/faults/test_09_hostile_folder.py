@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fc7.extract.decoding.decode import FORMATS, MAX_PIXELS
-from fc7.extract.manifest.manifest.paths import MAX_BYTES, SUFFIXES
+from fc7.extract.manifest.paths import MAX_BYTES, SUFFIXES
 
 TESTS = Path(__file__).resolve().parents[1]
 LIMIT = 1_000_000_000  # bytes above what the process had before

@@ -11,8 +11,8 @@ from torchvision.transforms._presets import ImageClassification
 
 from fc7.errors import FC7Error, UsageError, WeightsError
 from fc7.extract import extract, fill, load_backbone, read_manifest
-from fc7.extract.backbones.backbone import network
-from fc7.extract.backbones.backbone.architectures import KNOWN, architecture
+from fc7.extract.backbones import torch_runtime
+from fc7.extract.backbones.architectures import KNOWN, architecture
 from fc7.extract.extraction import read
 
 
@@ -185,10 +185,10 @@ def test_bf16_stays_close_to_fp32(photos, cache_dir):
 
 def test_bf16_is_warned_of_where_it_is_slower(cache_dir, monkeypatch, caplog):
     options = {"weights": "random:0", "device": "cpu", "batch_size": 1}
-    assert network.bfloat16_gain() > 0
+    assert torch_runtime.bfloat16_gain() > 0
     for gain, warned in ((0.54, True), (1.8, False)):
         caplog.clear()
-        monkeypatch.setattr(network, "bfloat16_gain", lambda gain=gain: gain)
+        monkeypatch.setattr(torch_runtime, "bfloat16_gain", lambda gain=gain: gain)
         load_backbone("squeezenet1_1", precision="bf16", **options).load()
         assert ("--precision bf16 computes at 0.5 times the speed of fp32" in caplog.text) == warned
     load_backbone("squeezenet1_1", **options).load()

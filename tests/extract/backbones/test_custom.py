@@ -13,7 +13,7 @@ from fc7.cache.recipe import Transform
 from fc7.classify import Bundle, fit
 from fc7.errors import BundleError, UsageError
 from fc7.extract import Backbone, extract, fill, load_backbone, read_manifest
-from fc7.extract.backbones.backbone.architectures import architecture
+from fc7.extract.backbones.architectures import architecture
 
 SMALL = Transform(resize=36, crop=32)
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

@@ -6,8 +6,8 @@ import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from fc7.extract import load_backbone
-from fc7.extract.backbones.backbone.architectures import architecture
-from fc7.extract.backbones.backbone.onednn import _Convolution, _Linear, is_available, pack
+from fc7.extract.backbones.architectures import architecture
+from fc7.extract.backbones.onednn import _Convolution, _Linear, is_available, pack
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this build of torch has no packed operators")
 NODES = {"alexnet": ["classifier.5"], "squeezenet1_1": ["features"], "vgg11_bn": ["features", "classifier.4"]}

@@ -7,8 +7,8 @@ import torch
 
 from fc7.errors import MissingExtra, UsageError, WeightsError
 from fc7.extract import load_backbone
-from fc7.extract.backbones.backbone import timm_models as module
-from fc7.extract.backbones.backbone.architectures import architecture
+from fc7.extract.backbones import timm_models as module
+from fc7.extract.backbones.architectures import architecture
 
 timm = pytest.importorskip("timm", reason="timm is not installed (the extra fc7[timm])")
 
@@ -42,7 +42,7 @@ def test_a_network_without_classes_ends_in_its_embedding(cache_dir):
 def test_the_transform_is_that_of_timms_own_evaluation():
     from timm.data import create_transform, resolve_model_data_config
 
-    from fc7.extract.backbones.backbone.transforms import read_transform
+    from fc7.extract.backbones.transforms import read_transform
 
     for name in ("resnet18.a1_in1k", "vit_tiny_patch16_224"):
         config = resolve_model_data_config(timm.create_model(name, pretrained=False))

@@ -6,7 +6,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from fc7.cache.recipe import Transform
 from fc7.errors import UsageError
-from fc7.extract.backbones.backbone.transforms import read_transform
+from fc7.extract.backbones.transforms import read_transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

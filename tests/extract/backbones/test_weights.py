@@ -11,8 +11,8 @@ import torchvision
 
 from fc7.cache.index import Index
 from fc7.errors import UsageError, WeightsError
-from fc7.extract.backbones.backbone.architectures import KNOWN, Architecture, Layer
-from fc7.extract.backbones.backbone.weights import find_weights, hash_tensors, whereabouts
+from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer
+from fc7.extract.backbones.weights import find_weights, hash_tensors, whereabouts
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)}
 

@@ -21,7 +21,7 @@ from fc7.extract.decoding.views import read_views
 from fc7.extract.decoding.worker_process import DecodeProcess
 from fc7.extract.engines import local
 from fc7.extract.engines.accounting import Clock
-from fc7.extract.manifest.manifest.hashing import Files, hash_files
+from fc7.extract.manifest.hashing import Files, hash_files
 
 CENTRE = Input(Transform(20, 16), DECODES["exact"], 0)
 VIEWS = (CENTRE, Input(Transform(40, 32), DECODES["scaled"], 0), Input(Transform(20, 16), DECODES["exact"], 3))

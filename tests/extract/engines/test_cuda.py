@@ -8,7 +8,7 @@ from fakes import photographs_of_noise
 from fc7.errors import FC7Error
 from fc7.extract import extract, load_backbone, read_manifest
 from fc7.extract.engines import local
-from fc7.extract.manifest.manifest.manifest import Manifest
+from fc7.extract.manifest.manifest import Manifest
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 

@@ -19,7 +19,7 @@ from fc7.cache import Store
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
-from fc7.extract.backbones.backbone.spec import Described
+from fc7.extract.backbones.spec import Described
 from fc7.extract.engines import ray_cluster
 from fc7.extract.engines.accounting import Clock
 from fc7.extract.engines.ray_engine import _Job

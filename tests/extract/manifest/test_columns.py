@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc7.extract.manifest.manifest.columns import Image, Images
+from fc7.extract.manifest.columns import Image, Images
 
 TEXT = st.text(st.characters(), max_size=8)  # with lone surrogates: a name on a disk need not be Unicode
 WORD = st.sampled_from(["", "ants", "bees", "é"])

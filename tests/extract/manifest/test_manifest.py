@@ -5,7 +5,7 @@ import pytest
 from fc7.cache.index import Index
 from fc7.errors import DataError
 from fc7.extract import read_manifest
-from fc7.extract.manifest.manifest.hashing import Files, hash_files
+from fc7.extract.manifest.hashing import Files, hash_files
 
 
 def touch(root, *names):

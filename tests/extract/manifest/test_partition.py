@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from fc7.cache import Store
 from fc7.errors import UsageError
 from fc7.extract import extract, fill, read_manifest
-from fc7.extract.manifest.manifest.columns import Image
-from fc7.extract.manifest.manifest.manifest import Manifest
-from fc7.extract.manifest.manifest.partition import Part
-from fc7.extract.manifest.manifest.paths import Reject
+from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.manifest import Manifest
+from fc7.extract.manifest.partition import Part
+from fc7.extract.manifest.paths import Reject
 
 TEXT = st.text(st.characters(), max_size=20)  # with surrogates, as names on a disk may have them
 
@@ -139,7 +139,7 @@ def many(tmp_path):
 
 
 def run(root, cache, parts):
-    tests = str(Path(__file__).parents[1])
+    tests = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", PROCESS, str(root), str(cache)]
     started = [subprocess.Popen([*command, part, tests], stdout=subprocess.PIPE, text=True) for part in parts]
     answers = [process.communicate(timeout=120)[0].split() for process in started]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .text import plain
+from ..text import plain
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@
 import argparse
 from pathlib import Path
 
-from ..cache import maintenance
-from ..cache import verify as sound
-from ..cache.directory import default_directory, existing_directory
-from ..cache.replica import Replica
-from ..cache.urls import address
-from ..errors import UsageError
+from ...cache import maintenance
+from ...cache import verify as sound
+from ...cache.directory import default_directory, existing_directory
+from ...cache.replica import Replica
+from ...cache.urls import address
+from ...errors import UsageError
+from ..extraction import read
+from ..manifest.manifest import read_manifest
+from ..progress import Progress
+from ..text import plain
 from . import options
-from .extraction import read
-from .manifest.manifest import read_manifest
 from .options import Arguments
-from .progress import Progress
 from .terminal import Answer, table
-from .text import plain
 
 _RECIPE = "the beginning of a recipe's id, see cache info: remove all its rows (default: what nobody reads)"
 
@@ -139,7 +139,7 @@ def add_cache_import(parser: argparse.ArgumentParser) -> None:
 
 def run_cache_import(arguments: Arguments, progress: Progress) -> Answer:
     """Take the rows of an exported file into the cache."""
-    from ..cache.embeddings import Embeddings
+    from ...cache.embeddings import Embeddings
 
     rows = Embeddings.from_h5(arguments.file)
     added = maintenance.import_rows(rows, arguments.cache)

@@ -3,19 +3,16 @@
 import argparse
 import logging
 from collections.abc import Sequence
-from typing import Any
 
+from ..engines.accounting import Extraction
+from ..extraction import fill
+from ..manifest.manifest import read_manifest
+from ..manifest.partition import AUTO, Part
+from ..progress import Progress
+from ..text import plain
 from . import options
-from .backbones.architectures import KNOWN, names
-from .backbones.weights import whereabouts
-from .engines.accounting import Extraction
-from .extraction import fill
-from .manifest.manifest import read_manifest
-from .manifest.partition import AUTO, Part
 from .options import Arguments, given
-from .progress import Progress
-from .terminal import Answer, table
-from .text import plain
+from .terminal import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -68,23 +65,3 @@ def describe(done: Sequence[Extraction]) -> str:
     """Return what an extraction did, for a person."""
     rejected = [f"rejected  {plain(reject.path)}: {reject.reason}" for reject in done[0].rejects]
     return "\n".join([*rejected, *(one.describe() for one in done), done[0].describe_time()])
-
-
-def add_backbones(parser: argparse.ArgumentParser) -> None:
-    """Add the options of backbones."""
-    parser.add_argument("--all", action="store_true", help="every classification network of torchvision")
-
-
-def run_backbones(arguments: Arguments, progress: Progress) -> Answer:
-    """List what can run here, and where its weights are."""
-    found = [whereabouts(name) for name in (names() if arguments.all else KNOWN)]
-    rows = [_row(one) for one in found]
-    text = table("", ["backbone", "layers", "weights here", "torchvision's file"], rows)
-    if not arguments.all:
-        text += "\nAll other classification networks of torchvision work, too: fc7 backbones --all; timm: timm:NAME"
-    return Answer({"backbones": found}, text)
-
-
-def _row(one: dict[str, Any]) -> list[str]:
-    here = ", ".join(one["sources"]) or f"{one['megabytes']:.0f} MB to download"
-    return [one["backbone"], " ".join(one["layers"]), here, one["file"]]

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 _WIDEST = 100  # columns: longer lines are hard to read
 

@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cache.recipe import DECODES
-from ..errors import UsageError
-from .backbones.backbone import Backbone, load_backbone
+from ...cache.recipe import DECODES
+from ...errors import UsageError
+from ..backbones.backbone import Backbone, load_backbone
 
 if TYPE_CHECKING:
-    from .engines.ray_engine import RayEngine
+    from ..engines.ray_engine import RayEngine
 
 FOLDER = (
     "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]; or one of "
@@ -104,7 +104,7 @@ def engine(arguments: Arguments) -> AbstractContextManager["RayEngine | None"]:
         for name in given(arguments, "address", "actors"):
             raise UsageError(f"--{name} is for --engine ray.")
         return nullcontext()
-    from .engines.ray_engine import RayEngine
+    from ..engines.ray_engine import RayEngine
 
     return RayEngine(**given(arguments, "address", "actors"))
 
