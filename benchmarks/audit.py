@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fc7.classify.arrays import unit
 from fc7.classify.audit import NEAR, audit
 from fc7.classify.nearest import nearest
-from fc7.classify.unit_rows import unit
 from fc7.extract import extract, load_backbone, read_manifest
 
 HEADS = ("logreg", "linear-svm", "ridge", "knn")

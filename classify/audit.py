@@ -14,11 +14,12 @@ from sklearn.model_selection import ParameterGrid
 from ..cache.embeddings import Embeddings, Rows
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
+from .arrays import Positions
 from .findings import Image, Outlier, Pair, Suspect
 from .fit import require_finite
 from .heads import Head, find_head
 from .nearest import Nearest, nearest
-from .splits import Positions, Protocol
+from .splits import Protocol
 from .station import Chosen, Station, threads
 from .suspects import off_diagonal, self_confidence
 

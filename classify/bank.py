@@ -15,8 +15,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .eigenbasis import Eigenbasis, Floats
-from .splits import Positions
+from .arrays import Floats, Positions
+from .eigenbasis import Eigenbasis
 
 Point = Mapping[str, Any]
 ClassWeight = str | dict[Any, float] | None  # as in scikit-learn

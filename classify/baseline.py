@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.dummy import DummyClassifier
 
+from .arrays import Positions
 from .bank import Fold, OutOfFold, Point, Tell, silent
 from .eigenbasis import Eigenbasis
 from .scores import from_probability
-from .splits import Positions
 
 
 class Baseline(DummyClassifier):

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .arrays import Floats, Positions
 from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import Eigenbasis
 from .scores import from_margins
-from .splits import Positions
 
 
 class Centroid(Planes):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import ThreadpoolController
 
-from .eigenbasis import Floats
+from .arrays import Floats
 
 SMALL = 3000  # unknowns of a system that one thread solves
 

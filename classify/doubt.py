@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
+from .arrays import Positions, unit
 from .bank import Fold
 from .metrics import wilson
-from .splits import Positions
-from .unit_rows import unit
 
 NEIGHBOURS = 5
 RARE = 0.01  # share of the fitted images themselves that is called unlike the others

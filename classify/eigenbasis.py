@@ -9,14 +9,12 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from . import map_reduce
+from .arrays import Floats, Positions
 from .multiply import Multiply
 from .products import InMemory, Products, Streamed
 from .spectrum import eigh
-from .splits import Positions
 from .stream import Stream
 from .sums import Block, ClassSums, second_moment
-
-Floats = npt.NDArray[np.float64]
 
 SMALL = 2000  # dimensions whose moment and eigenvectors are float64 however the rows came
 BLOCK = 2048  # rows or columns that are held in float64 at once

@@ -23,12 +23,13 @@ from ..extract.backbones.torch_runtime import exact_float32
 from ..extract.manifest.manifest import Manifest
 from ..extract.progress import Progress, silent
 from . import stack
+from .arrays import Positions
 from .bank import ClassWeight
 from .heads import HEADS, Calibrated, find_temperature
 from .metrics import measure
 from .pixels import Pixels, usable
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
-from .splits import Positions, Protocol, cut, protocol
+from .splits import Protocol, cut, protocol
 from .training import State, Task, Training, logits, train
 
 if TYPE_CHECKING:

@@ -17,13 +17,14 @@ from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings, chunks
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
+from .arrays import Positions
 from .bank import ClassWeight
 from .doubt import Doubt
 from .heads import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
-from .splits import Positions, Protocol, protocol
+from .splits import Protocol, protocol
 from .station import PREPARATIONS, SMALL, Chosen, Room, Station, build, threads
 from .stats import learning_curve
 

@@ -11,7 +11,7 @@ from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings
 from ..cache.recipe import AND, JointRecipe
 from ..errors import DataError, UsageError
-from .unit_rows import unit
+from .arrays import unit
 
 
 def join(tables: Sequence[Embeddings]) -> Embeddings:

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .eigenbasis import Floats
+from .arrays import Floats, Positions
 from .losses import Loss
 from .products import Products, Some
-from .splits import Positions
 
 Array = npt.NDArray[Any]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Floats, Positions
 from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import Eigenbasis
 from .scores import from_margins
-from .splits import Positions
 from .sums import ClassSums, take_out
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..extract.progress import Progress, silent
+from .arrays import Floats, Positions, unit
 from .cholesky import solve
-from .eigenbasis import BLOCK, Eigenbasis, Floats
+from .eigenbasis import BLOCK, Eigenbasis
 from .heads import find_temperature
 from .scores import from_margins
-from .splits import Positions
-from .unit_rows import unit
 
 NONE = -1  # the code of an image that takes no part in the fit
 

@@ -12,10 +12,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from .arrays import Floats, Positions
 from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, probabilities, silent
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import Eigenbasis
 from .scores import from_margins
-from .splits import Positions
 
 if TYPE_CHECKING:
     from .descent import Descent

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Positions
 from .products import Some
-from .splits import Positions
 
 Array = npt.NDArray[Any]
 

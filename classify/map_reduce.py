@@ -19,11 +19,10 @@ from ..cache.keys import Keys
 from ..cache.recipe import Recipe
 from ..cache.store import Store
 from ..errors import DataError, EngineError, FC7Error
-from .splits import Positions
+from .arrays import Floats, Positions, single, unit
 from .stream import Stream
-from .sums import Block, ClassSums, Floats
+from .sums import Block, ClassSums
 from .sums import second_moment as moment_of
-from .unit_rows import single, unit
 
 ROWS = 8192  # of a part: a second or more of work, and half a second to hand over the moment that comes of it
 AHEAD = 2  # parts given out for each core

@@ -8,11 +8,11 @@ import numpy.typing as npt
 from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.class_weight import compute_sample_weight
 
+from .arrays import Floats, Positions
 from .bank import ClassWeight, Fold, OutOfFold, Point, Tell, class_weights, silent
 from .eigenbasis import Eigenbasis
 from .scores import from_probability
-from .splits import Positions
-from .sums import ClassSums, Floats
+from .sums import ClassSums
 
 ROUNDING = 1e-12  # of squared numbers: what the spread of equal ones may come to
 

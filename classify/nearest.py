@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..extract.progress import Progress, silent
-from .splits import Positions
-from .unit_rows import unit
+from .arrays import Positions, unit
 
 _BLOCK = 2**24  # cosines held at a time: 64 MiB
 

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import KNeighborsClassifier
 
+from .arrays import Floats, Positions
 from .bank import Fold, OutOfFold, Point, Tell, silent
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import Eigenbasis
 from .scores import from_probability
-from .splits import Positions
 
 SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # a squared distance between unit rows that is rounding
 ASKED = 4096  # rows whose neighbours are looked for at once

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.class_weight import compute_sample_weight
 
+from .arrays import Floats, Positions
 from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import Eigenbasis
 from .lbfgs import Problems, Solution, minimise
 from .losses import Binary, Loss, Multinomial, SquaredHinge
 from .products import Products
 from .scores import from_margins
-from .splits import Positions
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
 TOGETHER = 2**22  # numbers in one array of the solver: more problems than that are solved in turns

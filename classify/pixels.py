@@ -19,7 +19,7 @@ from ..extract.decoding.views import augmented, centre_crop
 from ..extract.extraction import hashed
 from ..extract.manifest.manifest import Manifest
 from ..extract.manifest.paths import located
-from .splits import Positions
+from .arrays import Positions
 
 logger = logging.getLogger(__name__)
 

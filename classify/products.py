@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Positions
 from .multiply import Multiply
-from .splits import Positions
 
 Array = npt.NDArray[Any]
 Some = Positions | slice  # of the rows

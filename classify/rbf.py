@@ -7,10 +7,10 @@ import numpy.typing as npt
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
+from .arrays import Floats, Positions
 from .bank import Banked, ClassWeight, Fold, OutOfFold, Point, Tell, silent
-from .eigenbasis import Eigenbasis, Floats
+from .eigenbasis import Eigenbasis
 from .scores import from_margins
-from .splits import Positions
 
 
 class RbfSVM(Banked):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Floats, Positions
 from .bank import ClassWeight, Fold, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
-from .eigenbasis import BLOCK, Eigenbasis, Floats
+from .eigenbasis import BLOCK, Eigenbasis
 from .scores import from_margins
-from .splits import Positions
 from .sums import ClassSums, take_out
 
 ROWS = 256  # that are refined on at once: so many are still in the processor's cache for the second product

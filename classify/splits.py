@@ -5,14 +5,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..cache.embeddings import Rows
 from ..errors import DataError, LeakageError, UsageError
+from .arrays import Positions
 
 logger = logging.getLogger(__name__)
-
-Positions = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from .splits import Positions
+from .arrays import Positions
 
 if TYPE_CHECKING:
     import torch

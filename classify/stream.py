@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from ..cache.disk_vectors import StoredVectors
 from ..extract.engines.malloc import trim
-from .splits import Positions
-from .unit_rows import single, unit
+from .arrays import Positions, single, unit
 
 if TYPE_CHECKING:
     from ..extract.engines.ray_engine import RayEngine

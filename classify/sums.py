@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.blas import get_blas_funcs
 
-from .splits import Positions
+from .arrays import Floats, Positions
 
-Floats = npt.NDArray[np.float64]
 PART = 512  # rows of a moment that are worked on at once
 
 Block = tuple[Positions, npt.NDArray[Any]]

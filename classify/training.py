@@ -17,8 +17,8 @@ from torch.nn import functional
 from ..errors import FC7Error, Interrupted, UsageError
 from ..extract.backbones.torch_runtime import memory_of
 from ..extract.progress import Progress, silent
+from .arrays import Positions
 from .linear import epoch_line
-from .splits import Positions
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .arrays import unit
+
 
 class UnitRows(TransformerMixin, BaseEstimator):
     """Bring rows to unit length, which puts every backbone on one scale; float16 rows become float32.
@@ -23,16 +25,3 @@ class UnitRows(TransformerMixin, BaseEstimator):
         """Return ``(n, d)``; a row of zeros stays one."""
         check_is_fitted(self, "n_features_in_")
         return unit(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
-
-
-def unit(rows: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-    """Divide rows by their length, in place if they are also ``out``; a row of zeros stays one."""
-    length = np.sqrt(np.vecdot(rows, rows))[:, None]
-    return np.asarray(np.divide(rows, np.where(length == 0, 1, length), out=out))
-
-
-def single(rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return rows as float32, by torch: it has the processor turn float16, which NumPy does number by number."""
-    import torch
-
-    return np.asarray(torch.from_numpy(rows).float().numpy())
