@@ -10,12 +10,11 @@ from ..extract.progress import Progress, silent
 from .audit import Audit
 from .audit_tables import describe, headline, marks, pairs_of, summary
 from .findings import Image, Pair
-from .gallery import BYTES, thumbnail
-from .page import render, write
-from .plain import pairs as named
-from .plain import relative, without_folders
+from .pages.page import render, write
+from .pages.text import pairs as named
+from .pages.text import relative, without_folders
+from .pages.thumbnails import BYTES, thumbnail, write_thumbnails
 from .schema import KEY_DIGITS
-from .thumbnails import write_thumbnails
 
 
 def write_audit(
@@ -33,7 +32,7 @@ def write_audit(
     Raises
     ------
     DataError, MissingExtra
-        See :mod:`fc7.classify.page`.
+        See :mod:`fc7.classify.pages.page`.
     """
     with TemporaryDirectory() as folder:
         shown = _shown(audit, top)

@@ -7,8 +7,7 @@ from ..extract.commands.terminal import table
 from ..extract.text import plain
 from .audit import Audit
 from .findings import Outlier, Pair, Suspect
-from .plain import csv_lines
-from .tables import figure
+from .pages.text import csv_lines, figure
 
 COLUMNS = (
     "finding",

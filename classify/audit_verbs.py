@@ -20,7 +20,7 @@ from .audit_tables import audit_csv, audit_text, leak_line
 from .heads import HEADS
 from .inputs import embeddings, images_folder, tables
 from .labels import Labels, default_path, require_apart
-from .page import sizes, write
+from .pages.page import sizes, write
 from .review import Review
 from .review_server import TOP, Server, require_extra
 

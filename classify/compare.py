@@ -16,8 +16,8 @@ from .bank import ClassWeight
 from .fit import Bench
 from .heads import HEADS, Head, find_heads
 from .imports import check_name, read_predictions, read_results
+from .pages.thumbnails import FOLDER, write_thumbnails
 from .runs import Run
-from .thumbnails import FOLDER, write_thumbnails
 from .verdict import choose, ranked
 
 if TYPE_CHECKING:

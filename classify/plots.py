@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .metrics import wilson
-from .verdict import duration
+from .pages.text import duration
 
 WIDE, NARROW = 860, 350  # a plot with labels is drawn twice; shrinking one would shrink its words
 SMALL, SQUARE = 266, 330

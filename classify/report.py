@@ -6,10 +6,10 @@ from typing import Any
 
 from ..errors import UsageError
 from . import gallery, sections
-from .page import render, write
-from .plain import csv_lines, pairs, shown, without_folders
+from .pages.page import render, write
+from .pages.text import csv_lines, duration, pairs, shown, without_folders
 from .runs import Run, load_runs
-from .verdict import contest, duration, findings, fit_seconds
+from .verdict import contest, findings, fit_seconds
 
 
 def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | None = None) -> Path:

@@ -17,10 +17,10 @@ from starlette.routing import Mount, Route, Router
 
 from ..errors import FC7Error, ImageRejected, UsageError
 from ..extract.text import plain
-from .page import environment
-from .plain import relative, shown, without_folders
+from .pages.page import environment
+from .pages.text import relative, shown, without_folders
+from .pages.thumbnails import smaller
 from .review import Change, Review, Subject
-from .thumbnails import smaller
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from . import plots
-from .plain import pairs as named
-from .plain import shown, value, without_folders
+from .pages.text import duration, points, probability, shown, value, without_folders
+from .pages.text import pairs as named
 from .runs import Run
 from .stats import ALPHA, BASELINES, Pair, compare_pairs, smallest_detectable
-from .verdict import Contest, break_even, duration, fit_seconds, is_random, points, probability
+from .verdict import Contest, break_even, fit_seconds, is_random
 
 Values = dict[str, Any]
 

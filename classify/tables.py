@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from .pages.text import figure
 from .runs import Run
 
 COLUMNS = (
@@ -37,11 +38,6 @@ def comparison(runs: Sequence[Run]) -> list[list[str]]:
         ]
         for run in runs
     ]
-
-
-def figure(value: float | None) -> str:
-    """Return three decimals, or nothing where nothing was measured."""
-    return "" if value is None else f"{value:.3f}"
 
 
 def line(run: Run) -> str:

@@ -25,7 +25,7 @@ from .fit import fit
 from .heads import HEADS, find_head, find_heads
 from .imports import sources
 from .inputs import embeddings, images_folder
-from .page import sizes
+from .pages.page import sizes
 from .predict import predictions_csv
 from .report import publish
 from .runs import Run

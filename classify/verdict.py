@@ -7,6 +7,7 @@ from typing import Any
 
 from ..cache.recipe import AND
 from ..errors import DataError
+from .pages.text import duration, points, probability, ratio
 from .runs import Run
 from .stats import ALPHA, BASELINES, FEW, Pair, compare_planned, smallest_detectable
 
@@ -140,39 +141,6 @@ def break_even(runs: Sequence[Run]) -> list[BreakEven]:
 def fit_seconds(run: Run) -> float:
     """Return what the run itself took: fit and predict, without the extraction that other runs share."""
     return run.seconds["fit"] + run.seconds.get("predict", 0.0)
-
-
-def ratio(part: float, whole: float) -> str:
-    """Return ``1/400 of`` or ``2.3 times``: how one duration relates to another."""
-    if part <= 0 or whole <= 0:
-        return "an unmeasured share of"
-    return f"1/{_two_digits(whole / part)} of" if part < whole else f"{_two_digits(part / whole)} times"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person would say them: ``0.82 s``, ``12 s``, ``5 min 20 s``, ``2 h 5 min``."""
-    if seconds < 0.0995:
-        return f"{1000 * seconds:.2g} ms" if seconds > 0 else "0 s"
-    if seconds < 10:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    large, small, units = (whole // 60, whole % 60, ("min", "s"))
-    if whole >= 3600:
-        large, small, units = whole // 3600, whole % 3600 // 60, ("h", "min")
-    return f"{large} {units[0]} {small} {units[1]}" if small else f"{large} {units[0]}"
-
-
-def probability(p: float) -> str:
-    """Return a p-value for a sentence or a table."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
-
-
-def points(difference: float, sign: bool = True) -> str:
-    """Return a difference of accuracies in points, with a true minus sign."""
-    text = f"{100 * difference:+.1f}" if sign else f"{100 * difference:.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
 
 
 def is_random(run: Run) -> bool:
@@ -317,10 +285,6 @@ def _random(runs: Sequence[Run]) -> list[str]:
 
 def _right(run: Run) -> str:
     return f"{run.metrics['correct']} of {run.metrics['n']}"
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:.1f}" if value < 9.95 else f"{float(f'{value:.2g}'):,.0f}"
 
 
 def _payments(head: Run, extract: float, arms: Sequence[Run]) -> list[BreakEven]:

@@ -13,6 +13,7 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from fc7.classify.metrics import wilson
+from fc7.classify.pages.text import duration, points, probability, ratio
 from fc7.classify.stats import (
     bootstrap_difference,
     compare_pairs,
@@ -22,7 +23,7 @@ from fc7.classify.stats import (
     mcnemar,
     smallest_detectable,
 )
-from fc7.classify.verdict import break_even, choose, duration, findings, points, probability, ratio, verdict
+from fc7.classify.verdict import break_even, choose, findings, verdict
 from fc7.errors import DataError
 
 table = st.tuples(*[st.integers(0, 60)] * 4).filter(lambda counts: sum(counts) > 0)

@@ -11,8 +11,8 @@ from fakes import draw
 from PIL import Image
 
 from fc7.classify import compare
+from fc7.classify.pages.thumbnails import write_thumbnails
 from fc7.classify.report import report
-from fc7.classify.thumbnails import write_thumbnails
 
 
 @pytest.fixture

@@ -1,23 +1,33 @@
 """Thumbnails: small upright copies of images, for the galleries of pages; of evaluated ones, beside the records."""
 
+import base64
 import contextlib
 import hashlib
 import io
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..errors import ImageRejected
-from ..extract.decoding.decode import decode, read_image_bytes
-from ..extract.manifest.paths import located
-from ..extract.progress import Progress, silent
-from .gallery import EDGE
+from ...errors import ImageRejected
+from ...extract.decoding.decode import decode, read_image_bytes
+from ...extract.manifest.paths import located
+from ...extract.progress import Progress, silent
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "thumbnails"  # beside the records, where the report looks
+
+
+EDGE = 96  # px
+
+BYTES = 2_000_000  # of embedded thumbnails, so that the page stays under 3 MB
+
+_KEY = re.compile(r"[0-9a-f]{8,64}")
+
+_MOST_PIXELS = 16_000_000
 
 
 def write_thumbnails(
@@ -101,3 +111,27 @@ def _write(key: str, source: str, target: Path) -> str:
 def _tell(failed: Sequence[str]) -> None:
     if failed:
         logger.warning("%d images have no thumbnail; the first: %s", len(failed), failed[0])
+
+
+def thumbnail(folder: Path, key: str) -> str:
+    """Return the image of `key` as a ``data:`` URI of at most 96 px, empty where there is none.
+
+    It is decoded and encoded again, so that only pixels come through: no EXIF, and nothing that only claims to be JPEG.
+    """
+    from PIL import Image
+
+    if not _KEY.fullmatch(key):  # a record from elsewhere must not choose which file is read
+        return ""
+    try:
+        with Image.open(folder / f"{key}.jpg", formats=["JPEG"]) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                return ""
+            image.draft("RGB", (2 * EDGE, 2 * EDGE))
+            small = image.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return ""
+    small.thumbnail((EDGE, EDGE))
+    buffer = io.BytesIO()
+    small.info.clear()  # the comment and ICC profile would be written again
+    small.save(buffer, "JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,4 +1,6 @@
-"""Pages: self-contained HTML from a template of this room and plain values.
+"""Pages: self-contained HTML from a template and plain values.
+
+A template of another wing is called by its place in the room, such as ``reports/report.html.jinja``.
 
 A page loads nothing: thumbnails are ``data:`` URIs, plots are inline SVG, and its content security policy allows no
 other script than its own (which only sorts and filters; without it everything can still be read).
@@ -10,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cache.atomic_write import make_folder, replace
-from ..errors import DataError, MissingExtra
-from .plain import shown
+from ...cache.atomic_write import make_folder, replace
+from ...errors import DataError, MissingExtra
+from .text import shown
 
 _HERE = Path(__file__).parent
+_WINGS = _HERE.parent
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -62,7 +65,7 @@ def _size(count: int) -> str:
 
 
 def environment() -> Any:
-    """Return what finds and fills the templates of this room.
+    """Return what finds and fills templates.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def environment() -> Any:
         return shown(item) if isinstance(item, str) and not isinstance(item, Markup) else item
 
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader([_HERE, _WINGS]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=visible,
