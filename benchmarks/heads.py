@@ -43,7 +43,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_limits
 
-from fc7.classify.bank import Fold
+from fc7.classify.data.splits import Fold
 from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.heads import HEADS
 from fc7.classify.scores import scores

@@ -136,7 +136,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class JointRecipe:
-    """Vectors of several backbones or layers side by side; see :func:`fc7.classify.joint.join`."""
+    """Vectors of several backbones or layers side by side; see :func:`fc7.classify.data.joint.join`."""
 
     parts: tuple[Recipe, ...]
 

@@ -15,11 +15,11 @@ from ..cache.embeddings import Embeddings, Rows
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
 from .arrays import Positions
+from .data.checks import require_finite
+from .data.splits import Protocol
 from .findings import Image, Outlier, Pair, Suspect
-from .fit import require_finite
 from .heads import Head, find_head
 from .nearest import Nearest, nearest
-from .splits import Protocol
 from .station import Chosen, Station, threads
 from .suspects import off_diagonal, self_confidence
 

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .arrays import Floats, Positions
+from .data.splits import Fold
 from .eigenbasis import Eigenbasis
 
 Point = Mapping[str, Any]
@@ -25,18 +26,6 @@ Tell = Callable[[int], None]  # how many points times folds are done
 
 def silent(done: int) -> None:
     """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Rows to fit on and rows to predict; what is in neither (other views of the predicted images) takes no part."""
-
-    fitted: Positions
-    held: Positions
-
-    def absent(self, n: int) -> Positions:
-        """Return all of ``n`` rows that are not fitted on; the predicted ones come first if they do in ``range(n)``."""
-        return np.setdiff1d(np.arange(n), self.fitted, assume_unique=True)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from sklearn.dummy import DummyClassifier
 
 from .arrays import Positions
-from .bank import Fold, OutOfFold, Point, Tell, silent
+from .bank import OutOfFold, Point, Tell, silent
+from .data.splits import Fold
 from .eigenbasis import Eigenbasis
 from .scores import from_probability
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .arrays import Floats, Positions
-from .bank import Fold, OutOfFold, Planes, Point, Tell, silent
+from .bank import OutOfFold, Planes, Point, Tell, silent
+from .data.splits import Fold
 from .eigenbasis import Eigenbasis
 from .scores import from_margins
 

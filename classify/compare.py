@@ -83,7 +83,8 @@ def compare(
     UsageError
         No such head or preparation.
     DataError, LeakageError
-        See :func:`fc7.classify.splits.protocol`; or the embeddings are not of the same images, or `add` not of theirs.
+        See :func:`fc7.classify.data.splits.protocol`; or the embeddings are not of the same images, or `add` not of
+        theirs.
     """
     chosen = find_heads(heads)
     tables = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
 from .arrays import Positions, unit
-from .bank import Fold
+from .data.splits import Fold
 from .metrics import wilson
 
 NEIGHBOURS = 5

@@ -25,11 +25,11 @@ from ..extract.progress import Progress, silent
 from . import stack
 from .arrays import Positions
 from .bank import ClassWeight
+from .data.splits import Protocol, cut, protocol
 from .heads import HEADS, Calibrated, find_temperature
 from .metrics import measure
 from .pixels import Pixels, usable
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
-from .splits import Protocol, cut, protocol
 from .training import State, Task, Training, logits, train
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def finetune(
     WeightsError
         The weights are absent, or lack layers that are not trained.
     DataError, LeakageError
-        See :func:`fc7.classify.splits.protocol`.
+        See :func:`fc7.classify.data.splits.protocol`.
     Interrupted
         Ctrl-C; the last finished epoch is kept.
     """

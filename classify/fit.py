@@ -19,12 +19,13 @@ from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
 from .arrays import Positions
 from .bank import ClassWeight
+from .data.checks import require_finite
+from .data.splits import Protocol, protocol
 from .doubt import Doubt
 from .heads import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
-from .splits import Protocol, protocol
 from .station import PREPARATIONS, SMALL, Chosen, Room, Station, build, threads
 from .stats import learning_curve
 
@@ -352,7 +353,7 @@ def fit(
     UsageError
         No such head or preparation, the head has no class weights, or they make no sense.
     DataError, LeakageError
-        See :func:`fc7.classify.splits.protocol`.
+        See :func:`fc7.classify.data.splits.protocol`.
     """
     found = find_head(head, weighted=class_weight is not None)
     bench = Bench(
@@ -384,24 +385,6 @@ def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeig
     if wrong:
         raise UsageError(f"class_weight={wrong}: must be more than 0, and finite.")
     return {classes.index(name): float(weight) for name, weight in class_weight.items()}
-
-
-def require_finite(embeddings: Embeddings, rows: Positions) -> None:
-    """Refuse rows that hold numbers that are not finite.
-
-    Raises
-    ------
-    DataError
-        The message has how many, and the path of the first.
-    """
-    for vectors in (embeddings.vectors, *embeddings.views):
-        parts = [some[~np.isfinite(vectors[some]).all(axis=1)] for some in chunks(vectors, rows)]
-        odd = np.concatenate(parts)
-        if len(odd):
-            raise DataError(
-                f"{len(odd)} of {len(rows)} embeddings hold numbers that are not finite; the first is that of "
-                f"{embeddings.paths[odd[0]]}. Extract them again, or leave these images out."
-            )
 
 
 def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:

@@ -13,8 +13,8 @@ from ..extract.extraction import fill, hashed, read
 from ..extract.manifest.manifest import Manifest, read_manifest
 from ..extract.progress import Progress
 from ..extract.text import plain
-from .joint import join
-from .splits import protocol
+from .data.joint import join
+from .data.splits import protocol
 
 if TYPE_CHECKING:
     from ..extract.engines.ray_engine import RayEngine

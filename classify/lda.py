@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .arrays import Floats, Positions
-from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
+from .bank import ClassWeight, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
+from .data.splits import Fold
 from .eigenbasis import Eigenbasis
 from .scores import from_margins
 from .sums import ClassSums, take_out

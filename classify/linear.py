@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .arrays import Floats, Positions
-from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Point, Tell, probabilities, silent
+from .bank import ClassWeight, LogLinear, OutOfFold, Point, Tell, probabilities, silent
+from .data.splits import Fold
 from .eigenbasis import Eigenbasis
 from .scores import from_margins
 

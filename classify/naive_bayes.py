@@ -9,7 +9,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .arrays import Floats, Positions
-from .bank import ClassWeight, Fold, OutOfFold, Point, Tell, class_weights, silent
+from .bank import ClassWeight, OutOfFold, Point, Tell, class_weights, silent
+from .data.splits import Fold
 from .eigenbasis import Eigenbasis
 from .scores import from_probability
 from .sums import ClassSums

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .arrays import Floats, Positions
-from .bank import ClassWeight, Fold, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
+from .bank import ClassWeight, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
+from .data.splits import Fold
 from .eigenbasis import Eigenbasis
 from .lbfgs import Problems, Solution, minimise
 from .losses import Binary, Loss, Multinomial, SquaredHinge

@@ -25,7 +25,7 @@ from ..extract.progress import Progress, silent
 from ..extract.text import plain
 from .bundle import Bundle
 from .bundle_backbones import by_view, find_backbones
-from .joint import side_by_side
+from .data.joint import side_by_side
 
 Vectors = Iterator[tuple[Sequence[int], list[npt.NDArray[Any]]]]
 

@@ -18,11 +18,11 @@ from ..errors import DataError, UsageError
 from ..extract.manifest.columns import Image
 from ..extract.progress import Progress, silent
 from .arrays import Positions
-from .fit import require_finite
+from .data.checks import require_finite
+from .data.splits import together
 from .heads import HEADS
 from .labels import Decision, Labels, numbered
 from .left_out import NONE, choose, prepare
-from .splits import together
 from .station import threads
 from .suspects import self_confidence
 

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import Floats, Positions
-from .bank import ClassWeight, Fold, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
+from .bank import ClassWeight, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
 from .cholesky import solve
+from .data.splits import Fold
 from .eigenbasis import BLOCK, Eigenbasis
 from .scores import from_margins
 from .sums import ClassSums, take_out

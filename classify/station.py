@@ -19,13 +19,13 @@ from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings
 from ..errors import DataError
 from .arrays import Positions
-from .bank import Fold, OutOfFold, Tell
+from .bank import OutOfFold, Tell
+from .data.splits import Fold, Protocol, cut
 from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_temperature
 from .jobs import run
 from .one_scale import OneScale
 from .scores import scores
-from .splits import Protocol, cut
 from .stream import Stream
 from .unit_rows import UnitRows
 

@@ -11,8 +11,8 @@ from sklearn.neighbors import NearestCentroid
 from fc7.classify import audit
 from fc7.classify.audit_page import write_audit
 from fc7.classify.audit_tables import COLUMNS, audit_csv, audit_text
+from fc7.classify.data.joint import join
 from fc7.classify.heads import HEADS
-from fc7.classify.joint import join
 from fc7.classify.station import Station
 from fc7.errors import DataError, UsageError
 
@@ -159,7 +159,7 @@ def test_all_splits_are_judged(table):
 
 def test_what_is_chosen_holds_its_out_of_fold_scores(table):
     """Each is what the head says of an image that it was not fitted on."""
-    from fc7.classify.splits import Protocol
+    from fc7.classify.data.splits import Protocol
 
     embeddings = table((20, 20), spread=3.0)
     station = Station(embeddings, Protocol("out-of-fold", (), 4, 0), np.arange(40), None)

@@ -18,8 +18,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify import eigenbasis, fit, penalised
-from fc7.classify.bank import Fold
 from fc7.classify.centroid import Centroid
+from fc7.classify.data.splits import Fold
 from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.heads import HEADS
 from fc7.classify.lda import Lda

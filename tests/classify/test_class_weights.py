@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import has_fit_parameter
 
 from fc7.classify import compare, fit
-from fc7.classify.bank import Fold
+from fc7.classify.data.splits import Fold
 from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.fit import Bench
 from fc7.classify.heads import HEADS, find_head

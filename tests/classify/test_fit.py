@@ -12,10 +12,10 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
 from fc7.classify import fit
+from fc7.classify.data.splits import cut
 from fc7.classify.fit import Bench
 from fc7.classify.heads import HEADS, Head, find_temperature
 from fc7.classify.metrics import measure
-from fc7.classify.splits import cut
 from fc7.errors import DataError, FC7Error, LeakageError, UsageError
 
 QUICK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid")

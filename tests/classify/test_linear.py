@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify import fit, linear
-from fc7.classify.bank import Fold
+from fc7.classify.data.splits import Fold
 from fc7.classify.descent import Descent, Rule
 from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.heads import HEADS

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fc7.classify.splits import cut, protocol
+from fc7.classify.data.splits import cut, protocol
 from fc7.errors import DataError, FC7Error, LeakageError
 
 data_sets = st.tuples(

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.disk_vectors import StoredVectors
-from ..cache.embeddings import Embeddings
-from ..cache.recipe import AND, JointRecipe
-from ..errors import DataError, UsageError
-from .arrays import unit
+from ...cache.disk_vectors import StoredVectors
+from ...cache.embeddings import Embeddings
+from ...cache.recipe import AND, JointRecipe
+from ...errors import DataError, UsageError
+from ..arrays import unit
 
 
 def join(tables: Sequence[Embeddings]) -> Embeddings:

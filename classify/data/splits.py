@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cache.embeddings import Rows
-from ..errors import DataError, LeakageError, UsageError
-from .arrays import Positions
+from ...cache.embeddings import Rows
+from ...errors import DataError, LeakageError, UsageError
+from ..arrays import Positions
 
 logger = logging.getLogger(__name__)
 
@@ -180,3 +180,15 @@ def _refuse_leakage(images: Rows, fitted: Positions, predicted: Positions, allow
         if not allowed:
             raise LeakageError(f"{message}, or accept an optimistic figure with --allow-leakage.")
         logger.warning("%s: the figures below are optimistic.", message)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows to fit on and rows to predict; what is in neither (other views of the predicted images) takes no part."""
+
+    fitted: Positions
+    held: Positions
+
+    def absent(self, n: int) -> Positions:
+        """Return all of ``n`` rows that are not fitted on; the predicted ones come first if they do in ``range(n)``."""
+        return np.setdiff1d(np.arange(n), self.fitted, assume_unique=True)
