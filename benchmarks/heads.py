@@ -44,10 +44,10 @@ from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_limits
 
 from fc7.classify.data.splits import Fold
-from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.heads import HEADS
 from fc7.classify.scores import scores
-from fc7.classify.station import threads
+from fc7.classify.solvers.eigenbasis import Eigenbasis
+from fc7.classify.solvers.lapack import threads
 from fc7.classify.unit_rows import UnitRows
 
 DIM = 4096

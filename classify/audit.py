@@ -20,7 +20,8 @@ from .data.splits import Protocol
 from .findings import Image, Outlier, Pair, Suspect
 from .heads import Head, find_head
 from .nearest import Nearest, nearest
-from .station import Chosen, Station, threads
+from .solvers.lapack import threads
+from .station import Chosen, Station
 from .suspects import off_diagonal, self_confidence
 
 KEPT = 20  # nearest images looked at per image, so that many alike cost no more than few

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .arrays import Floats, Positions
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
+from .solvers.eigenbasis import Eigenbasis
 
 Point = Mapping[str, Any]
 ClassWeight = str | dict[Any, float] | None  # as in scikit-learn

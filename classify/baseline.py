@@ -10,8 +10,8 @@ from sklearn.dummy import DummyClassifier
 from .arrays import Positions
 from .bank import OutOfFold, Point, Tell, silent
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
 from .scores import from_probability
+from .solvers.eigenbasis import Eigenbasis
 
 
 class Baseline(DummyClassifier):

@@ -7,8 +7,8 @@ import numpy as np
 from .arrays import Floats, Positions
 from .bank import OutOfFold, Planes, Point, Tell, silent
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
 from .scores import from_margins
+from .solvers.eigenbasis import Eigenbasis
 
 
 class Centroid(Planes):

@@ -26,7 +26,8 @@ from .heads import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .scores import scores
-from .station import PREPARATIONS, SMALL, Chosen, Room, Station, build, threads
+from .solvers.lapack import SMALL, threads
+from .station import PREPARATIONS, Chosen, Room, Station, build
 from .stats import learning_curve
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Bench:
     """Embeddings under one protocol, prepared once for any number of heads.
 
     Rows are brought to unit length, or to one scale; what the heads of the bank share is in
-    :class:`fc7.classify.eigenbasis.Eigenbasis`. Neither looks at a label.
+    :class:`fc7.classify.solvers.eigenbasis.Eigenbasis`. Neither looks at a label.
 
     Parameters
     ----------

@@ -8,11 +8,11 @@ import numpy as np
 
 from .arrays import Floats, Positions
 from .bank import ClassWeight, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
-from .cholesky import solve
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
 from .scores import from_margins
-from .sums import ClassSums, take_out
+from .solvers.class_sums import ClassSums, take_out
+from .solvers.eigenbasis import Eigenbasis
+from .solvers.lapack import solve
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
 

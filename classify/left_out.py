@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from ..extract.progress import Progress, silent
 from .arrays import Floats, Positions, unit
-from .cholesky import solve
-from .eigenbasis import BLOCK, Eigenbasis
 from .heads import find_temperature
 from .scores import from_margins
+from .solvers.eigenbasis import BLOCK, Eigenbasis
+from .solvers.lapack import solve
 
 NONE = -1  # the code of an image that takes no part in the fit
 

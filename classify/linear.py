@@ -15,11 +15,11 @@ from sklearn.utils.validation import validate_data
 from .arrays import Floats, Positions
 from .bank import ClassWeight, LogLinear, OutOfFold, Point, Tell, probabilities, silent
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
 from .scores import from_margins
+from .solvers.eigenbasis import Eigenbasis
 
 if TYPE_CHECKING:
-    from .descent import Descent
+    from .solvers.sgd import Descent
 
 TOGETHER = 2**23  # coefficients that are trained in one batch; more folds than that are trained in turns
 
@@ -40,7 +40,7 @@ class TorchLinear(LogLinear):
     """Softmax regression by mini-batches, at a constant learning rate, with averaged coefficients.
 
     The average makes the number of epochs a hyper-parameter like any other: see
-    :class:`fc7.classify.descent.Descent`. In the bank the folds choose it, and all their descents run as one batch.
+    :class:`fc7.classify.solvers.sgd.Descent`. In the bank the folds choose it, and all their descents run as one batch.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ class TorchLinear(LogLinear):
 
     def _descent(self, rows: Rows, y: Positions, classes: int, groups: Sequence[Positions], weights: Sequence[Floats],
                  rates: Sequence[float]) -> "Descent":  # fmt: skip
-        from .descent import Descent, Rule
+        from .solvers.sgd import Descent, Rule
 
         for rate in rates:
             _positive(learning_rate=rate)

@@ -11,9 +11,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from .arrays import Floats, Positions
 from .bank import ClassWeight, OutOfFold, Point, Tell, class_weights, silent
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
 from .scores import from_probability
-from .sums import ClassSums
+from .solvers.class_sums import ClassSums
+from .solvers.eigenbasis import Eigenbasis
 
 ROUNDING = 1e-12  # of squared numbers: what the spread of equal ones may come to
 

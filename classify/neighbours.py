@@ -10,8 +10,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from .arrays import Floats, Positions
 from .bank import OutOfFold, Point, Tell, silent
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
 from .scores import from_probability
+from .solvers.eigenbasis import Eigenbasis
 
 SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # a squared distance between unit rows that is rounding
 ASKED = 4096  # rows whose neighbours are looked for at once

@@ -11,11 +11,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from .arrays import Floats, Positions
 from .bank import ClassWeight, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
-from .lbfgs import Problems, Solution, minimise
-from .losses import Binary, Loss, Multinomial, SquaredHinge
-from .products import Products
 from .scores import from_margins
+from .solvers.eigenbasis import Eigenbasis
+from .solvers.lbfgs import Problems, Solution, minimise
+from .solvers.losses import Binary, Loss, Multinomial, SquaredHinge
+from .solvers.products import Products
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
 TOGETHER = 2**22  # numbers in one array of the solver: more problems than that are solved in turns
@@ -30,7 +30,7 @@ class Penalised(Planes):
     C
         Inverse strength of the penalty.
     tol
-        About the mean error of a row's logits; see :func:`fc7.classify.lbfgs.minimise`.
+        About the mean error of a row's logits; see :func:`fc7.classify.solvers.lbfgs.minimise`.
     max_iter
         The most steps.
     class_weight

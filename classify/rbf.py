@@ -10,8 +10,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from .arrays import Floats, Positions
 from .bank import Banked, ClassWeight, OutOfFold, Point, Tell, silent
 from .data.splits import Fold
-from .eigenbasis import Eigenbasis
 from .scores import from_margins
+from .solvers.eigenbasis import Eigenbasis
 
 
 class RbfSVM(Banked):

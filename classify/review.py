@@ -23,7 +23,7 @@ from .data.splits import together
 from .heads import HEADS
 from .labels import Decision, Labels, numbered
 from .left_out import NONE, choose, prepare
-from .station import threads
+from .solvers.lapack import threads
 from .suspects import self_confidence
 
 UNDECIDED = ""  # the label of an image whose copies contradict each other

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from .arrays import Floats, Positions
 from .bank import ClassWeight, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
-from .cholesky import solve
 from .data.splits import Fold
-from .eigenbasis import BLOCK, Eigenbasis
 from .scores import from_margins
-from .sums import ClassSums, take_out
+from .solvers.class_sums import ClassSums, take_out
+from .solvers.eigenbasis import BLOCK, Eigenbasis
+from .solvers.lapack import solve
 
 ROWS = 256  # that are refined on at once: so many are still in the processor's cache for the second product
 PASSES = 10  # of iterative refinement, each of which should gain some digits

@@ -13,7 +13,6 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings
@@ -21,19 +20,18 @@ from ..errors import DataError
 from .arrays import Positions
 from .bank import OutOfFold, Tell
 from .data.splits import Fold, Protocol, cut
-from .eigenbasis import Eigenbasis
 from .heads import Calibrated, Head, find_temperature
 from .jobs import run
 from .one_scale import OneScale
 from .scores import scores
-from .stream import Stream
+from .solvers.eigenbasis import Eigenbasis
+from .solvers.row_stream import Stream
 from .unit_rows import UnitRows
 
 if TYPE_CHECKING:
     from ..extract.engines.ray_engine import RayEngine
 
 PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}
-SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
 
 
 @dataclass(frozen=True)
@@ -187,14 +185,6 @@ class Station:
     def _every_view(self, places: Positions) -> Positions:
         """Return the places of all views of some of the fitted images; a view never leaves its image's fold."""
         return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
-
-
-def threads(rows: int) -> threadpool_limits:
-    """Keep small problems on one thread: handing out their crumbs costs more than it saves.
-
-    On a machine that does other work too, two threads that wait for each other are many times slower than one.
-    """
-    return threadpool_limits(1 if rows <= SMALL else None)
 
 
 def build(head: Head, seed: int, point: Any) -> Any:

@@ -21,7 +21,6 @@ from sklearn.utils.validation import has_fit_parameter
 
 from fc7.classify import compare, fit
 from fc7.classify.data.splits import Fold
-from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.fit import Bench
 from fc7.classify.heads import HEADS, find_head
 from fc7.classify.lda import Lda
@@ -31,6 +30,7 @@ from fc7.classify.penalised import LinearSVM, Logistic
 from fc7.classify.rbf import RbfSVM
 from fc7.classify.ridge import Ridge
 from fc7.classify.scores import scores
+from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.errors import UsageError
 
 NONE = ("knn", "centroid", "baseline")

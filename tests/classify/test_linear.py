@@ -19,11 +19,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify import fit, linear
 from fc7.classify.data.splits import Fold
-from fc7.classify.descent import Descent, Rule
-from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.heads import HEADS
 from fc7.classify.linear import TorchLinear, epoch_line
 from fc7.classify.scores import scores
+from fc7.classify.solvers.eigenbasis import Eigenbasis
+from fc7.classify.solvers.sgd import Descent, Rule
 
 LINE = r"epoch (\d+)/(\d+) train loss \d+\.\d{4} acc [01]\.\d{3}"
 

@@ -11,10 +11,11 @@ import pytest
 from fc7.cache import Embeddings, Recipe, Store
 from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
-from fc7.classify import compare, fit, map_reduce
-from fc7.classify.eigenbasis import Eigenbasis
+from fc7.classify import compare, fit
 from fc7.classify.jobs import run
-from fc7.classify.stream import Stream
+from fc7.classify.solvers import map_reduce
+from fc7.classify.solvers.eigenbasis import Eigenbasis
+from fc7.classify.solvers.row_stream import Stream
 from fc7.errors import DataError, EngineError, MissingExtra
 from fc7.extract import RayEngine
 from fc7.extract.engines import ray_cluster

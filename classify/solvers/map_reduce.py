@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.directory import existing_directory
-from ..cache.disk_vectors import StoredVectors
-from ..cache.keys import Keys
-from ..cache.recipe import Recipe
-from ..cache.store import Store
-from ..errors import DataError, EngineError, FC7Error
-from .arrays import Floats, Positions, single, unit
-from .stream import Stream
-from .sums import Block, ClassSums
-from .sums import second_moment as moment_of
+from ...cache.directory import existing_directory
+from ...cache.disk_vectors import StoredVectors
+from ...cache.keys import Keys
+from ...cache.recipe import Recipe
+from ...cache.store import Store
+from ...errors import DataError, EngineError, FC7Error
+from ..arrays import Floats, Positions, single, unit
+from .class_sums import Block, ClassSums
+from .class_sums import second_moment as moment_of
+from .row_stream import Stream
 
 ROWS = 8192  # of a part: a second or more of work, and half a second to hand over the moment that comes of it
 AHEAD = 2  # parts given out for each core

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from ...errors import DataError
+from ..arrays import Floats, Positions
 from . import map_reduce
-from .arrays import Floats, Positions
-from .multiply import Multiply
-from .products import InMemory, Products, Streamed
-from .spectrum import eigh
-from .stream import Stream
-from .sums import Block, ClassSums, second_moment
+from .class_sums import Block, ClassSums, second_moment
+from .lapack import eigh
+from .products import InMemory, Multiply, Products, Streamed
+from .row_stream import Stream
 
 SMALL = 2000  # dimensions whose moment and eigenvectors are float64 however the rows came
 BLOCK = 2048  # rows or columns that are held in float64 at once

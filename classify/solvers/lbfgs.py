@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Floats, Positions
+from ..arrays import Floats, Positions
 from .losses import Loss
 from .products import Products, Some
 
@@ -34,7 +34,8 @@ class Problems:
     Attributes
     ----------
     rows, values
-        Of an :class:`fc7.classify.eigenbasis.Eigenbasis`: its products in the precision to work in, and ``(r,)``.
+        Of an :class:`fc7.classify.solvers.eigenbasis.Eigenbasis`: its products in the precision to work in, and
+        ``(r,)``.
     loss
         Of logits ``(g, outputs, n)``.
     weights, member

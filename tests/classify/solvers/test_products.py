@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc7.classify import multiply
+from fc7.classify import products
 from fc7.classify.heads import HEADS
-from fc7.classify.multiply import MANY, Multiply
+from fc7.classify.solvers.products import MANY, Multiply
 
-ASKED = multiply._has_wide_vectors.__wrapped__
+ASKED = products._has_wide_vectors.__wrapped__
 LAYOUTS = {
     "in order": np.ascontiguousarray,
     "by column": np.asfortranarray,
@@ -23,7 +23,7 @@ LAYOUTS = {
 def wide():
     """Have the processor pass for one with AVX-512."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multiply, "_has_wide_vectors", lambda: True)
+        patch.setattr(products, "_has_wide_vectors", lambda: True)
         yield
 
 
@@ -64,14 +64,14 @@ def test_heads_answer_the_same(name, monkeypatch):
     rows = (generator.standard_normal((300, 20)) + y[:, None]).astype(np.float32)
     found = []
     for many in (MANY, 1):
-        monkeypatch.setattr(multiply, "MANY", many)
+        monkeypatch.setattr(products, "MANY", many)
         found.append(HEADS[name].build(0).fit(rows, y).decision_function(rows))
     np.testing.assert_allclose(*found, atol=1e-4)
 
 
 @pytest.mark.parametrize(("numbers", "dtype"), [(MANY - 1, np.float32), (MANY, np.float64)])
 def test_few_numbers_and_float64_are_left_to_blas(numbers, dtype, monkeypatch):
-    monkeypatch.setattr(multiply, "_convolve", None)
+    monkeypatch.setattr(products, "_convolve", None)
     rows = np.arange(6, dtype=dtype).reshape(2, 3)
     assert (Multiply(numbers, dtype).project(rows, rows) == rows @ rows.T).all()
 

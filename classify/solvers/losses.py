@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Positions
+from ..arrays import Positions
 from .products import Some
 
 Array = npt.NDArray[Any]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.blas import get_blas_funcs
 
-from .arrays import Floats, Positions
+from ..arrays import Floats, Positions
 
 PART = 512  # rows of a moment that are worked on at once
 

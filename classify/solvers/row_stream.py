@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.disk_vectors import StoredVectors
-from ..extract.engines.malloc import trim
-from .arrays import Positions, single, unit
+from ...cache.disk_vectors import StoredVectors
+from ...extract.engines.malloc import trim
+from ..arrays import Positions, single, unit
 
 if TYPE_CHECKING:
-    from ..extract.engines.ray_engine import RayEngine
+    from ...extract.engines.ray_engine import RayEngine
 
 AHEAD = 2  # blocks that are read while one is worked on
 
@@ -29,7 +29,7 @@ class Stream:
     images
         Which of them.
     engine
-        Where sums over rows are made, see :mod:`fc7.classify.map_reduce`; default here.
+        Where sums over rows are made, see :mod:`fc7.classify.solvers.map_reduce`; default here.
     """
 
     def __init__(self, views: Sequence[StoredVectors], images: Positions, engine: "RayEngine | None" = None) -> None:

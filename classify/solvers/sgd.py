@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .arrays import Floats, Positions
+from ..arrays import Floats, Positions
 
 OPTIMISERS = ("sgd", "adamw")
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW, as torch has them

@@ -9,8 +9,8 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify.axes import LeadingAxes
-from fc7.classify.eigenbasis import Eigenbasis
 from fc7.classify.one_scale import OneScale
+from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.unit_rows import UnitRows
 
 shapes = st.tuples(st.integers(3, 40), st.integers(3, 60), st.integers(0, 10_000))
