@@ -44,11 +44,11 @@ from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_limits
 
 from fc7.classify.data.splits import Fold
-from fc7.classify.heads import HEADS
-from fc7.classify.scores import scores
+from fc7.classify.heads.calibration import scores
+from fc7.classify.heads.preparation import UnitRows
+from fc7.classify.heads.table import HEADS
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.solvers.lapack import threads
-from fc7.classify.unit_rows import UnitRows
 
 DIM = 4096
 NEW = 500

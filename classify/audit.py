@@ -18,7 +18,7 @@ from .arrays import Positions
 from .data.checks import require_finite
 from .data.splits import Protocol
 from .findings import Image, Outlier, Pair, Suspect
-from .heads import Head, find_head
+from .heads.table import Head, find_head
 from .nearest import Nearest, nearest
 from .solvers.lapack import threads
 from .station import Chosen, Station

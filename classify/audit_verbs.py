@@ -17,7 +17,7 @@ from ..extract.text import plain
 from .audit import audit, check_options
 from .audit_page import write_audit
 from .audit_tables import audit_csv, audit_text, leak_line
-from .heads import HEADS
+from .heads.table import HEADS
 from .inputs import embeddings, images_folder, tables
 from .labels import Labels, default_path, require_apart
 from .pages.page import sizes, write

@@ -33,22 +33,22 @@ MEMBERS = ("bundle.json", "doubt.safetensors", "head.skops", "sha256.json")
 
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
-    "fc7.classify.axes.LeadingAxes",
-    "fc7.classify.baseline.Baseline",
-    "fc7.classify.centroid.Centroid",
-    "fc7.classify.heads.Calibrated",
-    "fc7.classify.lda.Lda",
-    "fc7.classify.linear.TorchLinear",
-    "fc7.classify.mlp.Mlp",
-    "fc7.classify.naive_bayes.NaiveBayes",
-    "fc7.classify.neighbours.Neighbours",
-    "fc7.classify.one_scale.OneScale",
-    "fc7.classify.penalised.LinearSVM",
-    "fc7.classify.penalised.Logistic",
-    "fc7.classify.rbf.RbfSVM",
-    "fc7.classify.ridge.Ridge",
-    "fc7.classify.stack.ClassifierStack",
-    "fc7.classify.unit_rows.UnitRows",
+    "fc7.classify.heads.leading_axes.LeadingAxes",
+    "fc7.classify.heads.baseline.Baseline",
+    "fc7.classify.heads.centroid.Centroid",
+    "fc7.classify.heads.calibration.Calibrated",
+    "fc7.classify.heads.lda.Lda",
+    "fc7.classify.heads.torch_linear.TorchLinear",
+    "fc7.classify.heads.mlp.Mlp",
+    "fc7.classify.heads.naive_bayes.NaiveBayes",
+    "fc7.classify.heads.neighbours.Neighbours",
+    "fc7.classify.heads.preparation.OneScale",
+    "fc7.classify.heads.penalised.LinearSVM",
+    "fc7.classify.heads.penalised.Logistic",
+    "fc7.classify.heads.rbf_svm.RbfSVM",
+    "fc7.classify.heads.ridge.Ridge",
+    "fc7.classify.heads.classifier_stack.ClassifierStack",
+    "fc7.classify.heads.preparation.UnitRows",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # an array of nodes; see trees.py
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",  # numbers and arrays, not used to predict
     "sklearn.tree._tree.Tree",  # arrays of nodes; see trees.py

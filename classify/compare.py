@@ -12,9 +12,9 @@ from ..cache.embeddings import Embeddings
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
 from . import jobs
-from .bank import ClassWeight
 from .fit import Bench
-from .heads import HEADS, Head, find_heads
+from .heads.base import ClassWeight
+from .heads.table import HEADS, Head, find_heads
 from .imports import check_name, read_predictions, read_results
 from .pages.thumbnails import FOLDER, write_thumbnails
 from .runs import Run

@@ -11,7 +11,7 @@ from ..extract.backbones.architectures import KNOWN, names
 from ..extract.commands.options import Arguments
 from ..extract.commands.terminal import Answer
 from ..extract.progress import Progress
-from .heads import HEADS
+from .heads.table import HEADS
 
 SHELLS = ("bash", "zsh", "fish")  # shtab's script for tcsh offers the options of all verbs after each
 

@@ -22,13 +22,14 @@ from ..extract.backbones.network import with_classes
 from ..extract.backbones.torch_runtime import exact_float32
 from ..extract.manifest.manifest import Manifest
 from ..extract.progress import Progress, silent
-from . import stack
 from .arrays import Positions
-from .bank import ClassWeight
 from .data.splits import Protocol, cut, protocol
-from .heads import HEADS, Calibrated, find_temperature
+from .heads import classifier_stack
+from .heads.base import ClassWeight
+from .heads.calibration import Calibrated, find_temperature
+from .heads.table import HEADS
 from .metrics import measure
-from .pixels import Pixels, usable
+from .pixels import CachedRows, Pixels, usable
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .training import State, Task, Training, logits, train
 
@@ -169,8 +170,9 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
 
     table, plan = bench.embeddings, bench.protocol
     recipe = table.recipe
-    if isinstance(recipe, JointRecipe) or recipe.layer != stack.LAYER:
-        raise UsageError(f"The head classifier takes {stack.LAYER}, not {table.recipe.layer}: --layer {stack.LAYER}")
+    if isinstance(recipe, JointRecipe) or recipe.layer != classifier_stack.LAYER:
+        layer = classifier_stack.LAYER
+        raise UsageError(f"The head classifier takes {layer}, not {table.recipe.layer}: --layer {layer}")
     options = training or Training(random_state=plan.random_state)
     options = replace(options, epochs=epochs) if epochs else options
     identity = bench.identify(HEADS["classifier"], epochs)
@@ -183,7 +185,7 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
 
     outcome = study.run(
         build,
-        stack.Rows((table.vectors[:], *(view[:] for view in table.views)), options.random_state),
+        CachedRows((table.vectors[:], *(view[:] for view in table.views)), options.random_state),
         device,
         progress=progress,
         stage="fit classifier",
@@ -192,7 +194,7 @@ def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training |
     run = study.record(outcome, head="classifier", trainable="", augment=False)
     run = replace(run, selection=run.selection | {"class_weight": bench.class_weight})
     arrays = {name: value.numpy() for name, value in outcome.state_dict.items()}
-    fitted = stack.ClassifierStack(table.recipe.backbone, arrays, len(table.classes))
+    fitted = classifier_stack.ClassifierStack(table.recipe.backbone, arrays, len(table.classes))
     return Fitted(Pipeline([("head", Calibrated(fitted, outcome.temperature))]), run, table)
 
 

@@ -18,16 +18,17 @@ from ..cache.embeddings import Embeddings, chunks
 from ..errors import DataError, UsageError
 from ..extract.progress import Progress, silent
 from .arrays import Positions
-from .bank import ClassWeight
 from .data.checks import require_finite
 from .data.splits import Protocol, protocol
 from .doubt import Doubt
-from .heads import HEADS, Head, find_head
+from .heads.base import ClassWeight
+from .heads.calibration import scores
+from .heads.preparation import PREPARATIONS
+from .heads.table import HEADS, Head, find_head
 from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
-from .scores import scores
 from .solvers.lapack import SMALL, threads
-from .station import PREPARATIONS, Chosen, Room, Station, build
+from .station import Chosen, Room, Station, build
 from .stats import learning_curve
 
 if TYPE_CHECKING:
@@ -316,8 +317,8 @@ def fit(
     embeddings
         From :func:`fc7.extract.extract` or :meth:`fc7.cache.Embeddings.from_h5`.
     head
-        A name of :data:`fc7.classify.heads.HEADS`; or a :class:`fc7.classify.heads.Head` of your own; or any
-        scikit-learn classifier, which is fitted as it is. Bundles hold the heads of the table only.
+        A name of :data:`fc7.classify.heads.table.HEADS`; or a :class:`fc7.classify.heads.table.Head` of your own; or
+        any scikit-learn classifier, which is fitted as it is. Bundles hold the heads of the table only.
     on
         The split to evaluate on; default ``val``, else ``test``; data without splits are cross-validated.
     cross_validate
@@ -329,9 +330,9 @@ def fit(
     average_views
         Whether the probability of an evaluated image is the mean over its views, or that of its centre crop.
     class_weight
-        ``balanced``, or weights by class name, for heads that have them: see :class:`fc7.classify.heads.Head`. Balanced
-        weights are those of the rows fitted on, inside each fold. Hyper-parameters are still chosen by the log loss
-        in which every image counts once.
+        ``balanced``, or weights by class name, for heads that have them: see :class:`fc7.classify.heads.table.Head`.
+        Balanced weights are those of the rows fitted on, inside each fold. Hyper-parameters are still chosen by the log
+        loss in which every image counts once.
     preparation
         ``unit``: each row is brought to unit length, the more accurate one as a rule. ``scale``: all rows are divided
         by one number, which a plain last layer can take in; see :func:`fc7.classify.export`.

@@ -20,8 +20,8 @@ from ..errors import ExportError, MissingExtra
 from ..extract.backbones.architectures import architecture
 from ..extract.backbones.backbone import OWN
 from ..extract.backbones.network import Tapped, last_layer
+from .heads.classifier_stack import LAYER
 from .last_layer import Unit
-from .stack import LAYER
 from .whole import Whole
 
 OPSET = 18  # of ONNX: of the end of 2022, so that runtimes in use know it

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, UsageError
-from .heads import HEADS
+from .heads.table import HEADS
 from .metrics import measure
 from .runs import ELSEWHERE, Run, run_id
 

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from ..errors import ExportError
-from .bank import Planes
 from .bundle import Bundle
-from .heads import HEADS
-from .linear import TorchLinear
-from .one_scale import OneScale
-from .stack import ClassifierStack
-from .unit_rows import UnitRows
+from .heads.base import Planes
+from .heads.classifier_stack import ClassifierStack
+from .heads.preparation import OneScale, UnitRows
+from .heads.table import HEADS
+from .heads.torch_linear import TorchLinear
 
 LINEAR = (Planes, TorchLinear)
 

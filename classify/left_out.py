@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from ..extract.progress import Progress, silent
 from .arrays import Floats, Positions, unit
-from .heads import find_temperature
-from .scores import from_margins
+from .heads.calibration import find_temperature, from_margins
 from .solvers.eigenbasis import BLOCK, Eigenbasis
 from .solvers.lapack import solve
 

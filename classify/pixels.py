@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,3 +82,21 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
     if not len(kept):
         raise DataError(f"None of {len(manifest)} images of {manifest.root} could be decoded.")
     return kept
+
+
+class CachedRows:
+    """Cached pool5 rows as the inputs of training; in each epoch every image shows one of its views, by chance."""
+
+    def __init__(self, views: Sequence[npt.NDArray[Any]], seed: int) -> None:
+        self.views, self.seed = views, seed
+
+    def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[Any]:
+        """Yield float32 ``(B, dim)``; outside an epoch the centre crops."""
+        import torch
+
+        drawn = np.zeros(len(self.views[0]), np.intp)
+        if epoch is not None and len(self.views) > 1:
+            drawn = np.random.default_rng([self.seed, epoch]).integers(0, len(self.views), len(drawn))
+        for group in rows:
+            vectors = np.stack([self.views[drawn[row]][row] for row in group])
+            yield torch.from_numpy(vectors.astype(np.float32))

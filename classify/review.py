@@ -20,7 +20,7 @@ from ..extract.progress import Progress, silent
 from .arrays import Positions
 from .data.checks import require_finite
 from .data.splits import together
-from .heads import HEADS
+from .heads.table import HEADS
 from .labels import Decision, Labels, numbered
 from .left_out import NONE, choose, prepare
 from .solvers.lapack import threads

@@ -18,20 +18,17 @@ from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings
 from ..errors import DataError
 from .arrays import Positions
-from .bank import OutOfFold, Tell
 from .data.splits import Fold, Protocol, cut
-from .heads import Calibrated, Head, find_temperature
+from .heads.base import OutOfFold, Tell
+from .heads.calibration import Calibrated, find_temperature, scores
+from .heads.preparation import PREPARATIONS
+from .heads.table import Head
 from .jobs import run
-from .one_scale import OneScale
-from .scores import scores
 from .solvers.eigenbasis import Eigenbasis
 from .solvers.row_stream import Stream
-from .unit_rows import UnitRows
 
 if TYPE_CHECKING:
     from ..extract.engines.ray_engine import RayEngine
-
-PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..errors import FC7Error, Interrupted, UsageError
 from ..extract.backbones.torch_runtime import memory_of
 from ..extract.progress import Progress, silent
 from .arrays import Positions
-from .linear import epoch_line
+from .heads.torch_linear import epoch_line
 
 logger = logging.getLogger(__name__)
 

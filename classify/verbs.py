@@ -22,7 +22,7 @@ from .compare import compare
 from .demo import demo
 from .doubt import NONE as NO_DOUBT
 from .fit import fit
-from .heads import HEADS, find_head, find_heads
+from .heads.table import HEADS, find_head, find_heads
 from .imports import sources
 from .inputs import embeddings, images_folder
 from .pages.page import sizes

@@ -10,7 +10,7 @@ from .. import __version__
 from ..cache.recipe import Recipe
 from ..extract.backbones.network import Normalised
 from .bundle import Bundle
-from .stack import ClassifierStack
+from .heads.classifier_stack import ClassifierStack
 
 
 @dataclass(frozen=True)

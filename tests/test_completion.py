@@ -12,7 +12,7 @@ import pytest
 
 from fc7 import cli
 from fc7.classify.completion import SHELLS, script
-from fc7.classify.heads import HEADS
+from fc7.classify.heads.table import HEADS
 
 HELP = "from fc7.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
 BASH = """

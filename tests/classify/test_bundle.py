@@ -23,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from fc7.classify import Bundle, fit
 from fc7.classify import bundle as room
-from fc7.classify.heads import HEADS
+from fc7.classify.heads.table import HEADS
 from fc7.errors import BundleError, DataError
 
 NAMES = tuple(name for name, head in HEADS.items() if not head.layer)  # fit any embedding
@@ -340,8 +340,8 @@ def test_a_class_from_elsewhere_is_not_imported(saved, tmp_path, monkeypatch):
         for name in old.namelist():
             data = old.read(name)
             if name == "schema.json":
-                assert b"fc7.classify.unit_rows" in data
-                data = data.replace(b"fc7.classify.unit_rows", b"evil_fc7_room").replace(b"UnitRows", b"Head")
+                assert b"fc7.classify.heads.preparation" in data
+                data = data.replace(b"fc7.classify.heads.preparation", b"evil_fc7_room").replace(b"UnitRows", b"Head")
             new.writestr(name, data)
     with unexecuted(marker):
         refused(rewrite(saved, inner.getvalue()), "evil_fc7_room")

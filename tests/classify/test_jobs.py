@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB
 
 from fc7.classify import compare, fit
-from fc7.classify.heads import Head
+from fc7.classify.heads.table import Head
 from fc7.classify.jobs import run
 from fc7.errors import UsageError
 

@@ -10,7 +10,7 @@ import pytest
 
 from fc7.classify import choose, compare, load_runs
 from fc7.classify.fit import CURVE_REPEATS, Bench
-from fc7.classify.heads import HEADS
+from fc7.classify.heads.table import HEADS
 
 fit_module = import_module(Bench.__module__)  # the room offers the function under the module's name
 QUICK = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from fc7.classify import compare, fit, load_runs
-from fc7.classify.heads import HEADS
+from fc7.classify.heads.table import HEADS
 from fc7.classify.runs import RECORD, Run
 from fc7.classify.schema import SCHEMA
 from fc7.errors import DataError

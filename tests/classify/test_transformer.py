@@ -8,8 +8,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from fc7.classify import EmbeddingTransformer
-from fc7.classify.penalised import Logistic
-from fc7.classify.unit_rows import UnitRows
+from fc7.classify.heads.penalised import Logistic
+from fc7.classify.heads.preparation import UnitRows
 from fc7.errors import DataError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 

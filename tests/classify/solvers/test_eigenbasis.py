@@ -8,10 +8,9 @@ from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import normalize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fc7.classify.axes import LeadingAxes
-from fc7.classify.one_scale import OneScale
+from fc7.classify.heads.leading_axes import LeadingAxes
+from fc7.classify.heads.preparation import OneScale, UnitRows
 from fc7.classify.solvers.eigenbasis import Eigenbasis
-from fc7.classify.unit_rows import UnitRows
 
 shapes = st.tuples(st.integers(3, 40), st.integers(3, 60), st.integers(0, 10_000))
 

@@ -7,7 +7,7 @@ from fc7.cache import Embeddings, Recipe, Store
 from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
 from fc7.classify import compare, fit
-from fc7.classify.heads import HEADS
+from fc7.classify.heads.table import HEADS
 from fc7.errors import DataError, UsageError
 
 STREAMING = [name for name, head in HEADS.items() if head.streams]

@@ -8,12 +8,12 @@ import numpy.typing as npt
 from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .arrays import Floats, Positions
-from .bank import ClassWeight, OutOfFold, Point, Tell, class_weights, silent
-from .data.splits import Fold
-from .scores import from_probability
-from .solvers.class_sums import ClassSums
-from .solvers.eigenbasis import Eigenbasis
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.class_sums import ClassSums
+from ..solvers.eigenbasis import Eigenbasis
+from .base import ClassWeight, OutOfFold, Point, Tell, class_weights, silent
+from .calibration import from_probability
 
 ROUNDING = 1e-12  # of squared numbers: what the spread of equal ones may come to
 
@@ -53,7 +53,7 @@ class NaiveBayes(GaussianNB):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Sum up each fold once; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        """Sum up each fold once; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         whole = basis.class_sums(y, squares=True)
         for number, fold in enumerate(folds):

@@ -17,17 +17,18 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fc7.classify import fit, penalised
-from fc7.classify.centroid import Centroid
+from fc7.classify import fit
 from fc7.classify.data.splits import Fold
-from fc7.classify.heads import HEADS
-from fc7.classify.lda import Lda
-from fc7.classify.naive_bayes import NaiveBayes
-from fc7.classify.neighbours import Neighbours
-from fc7.classify.penalised import LinearSVM, Logistic
-from fc7.classify.rbf import RbfSVM
-from fc7.classify.ridge import Ridge
-from fc7.classify.scores import scores
+from fc7.classify.heads import penalised
+from fc7.classify.heads.calibration import scores
+from fc7.classify.heads.centroid import Centroid
+from fc7.classify.heads.lda import Lda
+from fc7.classify.heads.naive_bayes import NaiveBayes
+from fc7.classify.heads.neighbours import Neighbours
+from fc7.classify.heads.penalised import LinearSVM, Logistic
+from fc7.classify.heads.rbf_svm import RbfSVM
+from fc7.classify.heads.ridge import Ridge
+from fc7.classify.heads.table import HEADS
 from fc7.classify.solvers import eigenbasis
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.errors import DataError

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Floats, Positions
-from .bank import ClassWeight, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
-from .data.splits import Fold
-from .scores import from_margins
-from .solvers.class_sums import ClassSums, take_out
-from .solvers.eigenbasis import Eigenbasis
-from .solvers.lapack import solve
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.class_sums import ClassSums, take_out
+from ..solvers.eigenbasis import Eigenbasis
+from ..solvers.lapack import solve
+from .base import ClassWeight, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
+from .calibration import from_margins
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
 
@@ -39,7 +39,7 @@ class Lda(LogLinear):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Solve each fold once per shrinkage; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        """Solve each fold once per shrinkage; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         binary, done = found.scores.shape[2] == 2, 0
         for kind, places in by_class_weight(points, self.class_weight):

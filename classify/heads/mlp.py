@@ -6,7 +6,7 @@ import numpy.typing as npt
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .bank import ClassWeight
+from .base import ClassWeight
 
 
 class Mlp(MLPClassifier):

@@ -17,11 +17,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fc7.classify import fit, linear
+from fc7.classify import fit
 from fc7.classify.data.splits import Fold
-from fc7.classify.heads import HEADS
-from fc7.classify.linear import TorchLinear, epoch_line
-from fc7.classify.scores import scores
+from fc7.classify.heads import torch_linear
+from fc7.classify.heads.calibration import scores
+from fc7.classify.heads.table import HEADS
+from fc7.classify.heads.torch_linear import TorchLinear, epoch_line
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.solvers.sgd import Descent, Rule
 
@@ -287,7 +288,7 @@ def test_folds_that_are_trained_in_turns_are_trained_the_same(monkeypatch):
     X, y = unit_blobs(3, 60, 100)
     points, folds, told = [{"epochs": 2}, {"epochs": 5}], folds_of(y), []
     together = TorchLinear().out_of_fold(Eigenbasis(X), y, folds, points)
-    monkeypatch.setattr(linear, "TOGETHER", 1)
+    monkeypatch.setattr(torch_linear, "TOGETHER", 1)
     in_turns = TorchLinear().out_of_fold(Eigenbasis(X), y, folds, points, told.append)
     assert in_turns.scores == pytest.approx(together.scores, abs=1e-4)
     assert told == list(range(1, 2 * len(folds) + 1))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .solvers.eigenbasis import Eigenbasis
+from ..solvers.eigenbasis import Eigenbasis
 
 
 class LeadingAxes(TransformerMixin, BaseEstimator):

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.dummy import DummyClassifier
 
-from .arrays import Positions
-from .bank import OutOfFold, Point, Tell, silent
-from .data.splits import Fold
-from .scores import from_probability
-from .solvers.eigenbasis import Eigenbasis
+from ..arrays import Positions
+from ..data.splits import Fold
+from ..solvers.eigenbasis import Eigenbasis
+from .base import OutOfFold, Point, Tell, silent
+from .calibration import from_probability
 
 
 class Baseline(DummyClassifier):
@@ -29,7 +29,7 @@ class Baseline(DummyClassifier):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """See :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        """See :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         for number, fold in enumerate(folds):
             found.scores[:, fold.held] = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Floats, Positions
-from .bank import ClassWeight, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
-from .data.splits import Fold
-from .scores import from_margins
-from .solvers.class_sums import ClassSums, take_out
-from .solvers.eigenbasis import BLOCK, Eigenbasis
-from .solvers.lapack import solve
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.class_sums import ClassSums, take_out
+from ..solvers.eigenbasis import BLOCK, Eigenbasis
+from ..solvers.lapack import solve
+from .base import ClassWeight, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
+from .calibration import from_margins
 
 ROWS = 256  # that are refined on at once: so many are still in the processor's cache for the second product
 PASSES = 10  # of iterative refinement, each of which should gain some digits

@@ -22,14 +22,14 @@ from sklearn.utils.validation import has_fit_parameter
 from fc7.classify import compare, fit
 from fc7.classify.data.splits import Fold
 from fc7.classify.fit import Bench
-from fc7.classify.heads import HEADS, find_head
-from fc7.classify.lda import Lda
-from fc7.classify.mlp import Mlp
-from fc7.classify.naive_bayes import NaiveBayes
-from fc7.classify.penalised import LinearSVM, Logistic
-from fc7.classify.rbf import RbfSVM
-from fc7.classify.ridge import Ridge
-from fc7.classify.scores import scores
+from fc7.classify.heads.calibration import scores
+from fc7.classify.heads.lda import Lda
+from fc7.classify.heads.mlp import Mlp
+from fc7.classify.heads.naive_bayes import NaiveBayes
+from fc7.classify.heads.penalised import LinearSVM, Logistic
+from fc7.classify.heads.rbf_svm import RbfSVM
+from fc7.classify.heads.ridge import Ridge
+from fc7.classify.heads.table import HEADS, find_head
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.errors import UsageError
 

@@ -12,14 +12,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from .arrays import Floats, Positions
-from .bank import ClassWeight, LogLinear, OutOfFold, Point, Tell, probabilities, silent
-from .data.splits import Fold
-from .scores import from_margins
-from .solvers.eigenbasis import Eigenbasis
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.eigenbasis import Eigenbasis
+from .base import ClassWeight, LogLinear, OutOfFold, Point, Tell, probabilities, silent
+from .calibration import from_margins
 
 if TYPE_CHECKING:
-    from .solvers.sgd import Descent
+    from ..solvers.sgd import Descent
 
 TOGETHER = 2**23  # coefficients that are trained in one batch; more folds than that are trained in turns
 
@@ -177,7 +177,7 @@ class TorchLinear(LogLinear):
         """Train all learning rates on all folds as one batch, and look at them after each number of epochs asked for.
 
         SGD from zero moves within the span of the rows and does not see a rotation, so that it runs in the eigenbasis
-        where that has fewer dimensions; AdamW does see it. See :meth:`fc7.classify.bank.Banked.out_of_fold`.
+        where that has fewer dimensions; AdamW does see it. See :meth:`fc7.classify.heads.base.Banked.out_of_fold`.
         """
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
@@ -297,7 +297,7 @@ class TorchLinear(LogLinear):
 
     def _descent(self, rows: Rows, y: Positions, classes: int, groups: Sequence[Positions], weights: Sequence[Floats],
                  rates: Sequence[float]) -> "Descent":  # fmt: skip
-        from .solvers.sgd import Descent, Rule
+        from ..solvers.sgd import Descent, Rule
 
         for rate in rates:
             _positive(learning_rate=rate)

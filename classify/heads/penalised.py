@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .arrays import Floats, Positions
-from .bank import ClassWeight, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
-from .data.splits import Fold
-from .scores import from_margins
-from .solvers.eigenbasis import Eigenbasis
-from .solvers.lbfgs import Problems, Solution, minimise
-from .solvers.losses import Binary, Loss, Multinomial, SquaredHinge
-from .solvers.products import Products
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.eigenbasis import Eigenbasis
+from ..solvers.lbfgs import Problems, Solution, minimise
+from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
+from ..solvers.products import Products
+from .base import ClassWeight, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
+from .calibration import from_margins
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
 TOGETHER = 2**22  # numbers in one array of the solver: more problems than that are solved in turns
@@ -72,7 +72,7 @@ class Penalised(Planes):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Solve all points in all folds; see :meth:`fc7.classify.bank.Banked.out_of_fold`.
+        """Solve all points in all folds; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`.
 
         Together, as far as there is room, the strongest penalties first: those that come later start from what their
         fold has found by then. Streamed rows take as much room as is allowed, as each turn reads them many times.

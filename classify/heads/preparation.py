@@ -1,11 +1,31 @@
-"""Rows on one scale: a preparation that a plain last layer can take in, as it cannot take in rows of unit length."""
+"""Rows of unit length: the preparation that every head shares unless another is asked for."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..arrays import unit
+
+
+class UnitRows(TransformerMixin, BaseEstimator):
+    """Bring rows to unit length, which puts every backbone on one scale; float16 rows become float32.
+
+    Unlike scikit-learn's ``Normalizer`` it does not square float16 numbers, most of which would overflow.
+    """
+
+    def fit(self, X: npt.ArrayLike, y: Any = None) -> "UnitRows":
+        """Learn nothing but the number of columns."""
+        validate_data(self, X, dtype=[np.float32, np.float64])
+        return self
+
+    def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return ``(n, d)``; a row of zeros stays one."""
+        check_is_fitted(self, "n_features_in_")
+        return unit(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
 
 
 class OneScale(TransformerMixin, BaseEstimator):
@@ -29,3 +49,6 @@ class OneScale(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "scale_")
         rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         return np.asarray(rows / rows.dtype.type(self.scale_))
+
+
+PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}

@@ -7,11 +7,11 @@ import numpy.typing as npt
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .arrays import Floats, Positions
-from .bank import Banked, ClassWeight, OutOfFold, Point, Tell, silent
-from .data.splits import Fold
-from .scores import from_margins
-from .solvers.eigenbasis import Eigenbasis
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.eigenbasis import Eigenbasis
+from .base import Banked, ClassWeight, OutOfFold, Point, Tell, silent
+from .calibration import from_margins
 
 
 class RbfSVM(Banked):
@@ -46,7 +46,7 @@ class RbfSVM(Banked):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Slice one kernel per width; see :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        """Slice one kernel per width; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
         for gamma in dict.fromkeys(point.get("gamma", self.gamma) for point in points):

@@ -5,32 +5,26 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import has_fit_parameter
 
-from ..errors import UsageError
-from .axes import LeadingAxes
-from .bank import ClassWeight
+from ...errors import UsageError
+from .base import ClassWeight
 from .baseline import Baseline
 from .centroid import Centroid
+from .classifier_stack import ClassifierStack
 from .lda import Lda
-from .linear import TorchLinear
+from .leading_axes import LeadingAxes
 from .mlp import Mlp
 from .naive_bayes import NaiveBayes
 from .neighbours import Neighbours
 from .penalised import LinearSVM, Logistic
-from .rbf import RbfSVM
+from .rbf_svm import RbfSVM
 from .ridge import Ridge
-from .scores import scores
-from .stack import ClassifierStack
+from .torch_linear import TorchLinear
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class Head:
 
     @cached_property
     def banked(self) -> bool:
-        """Whether it answers its whole grid at once; see :class:`fc7.classify.bank.Banked`."""
+        """Whether it answers its whole grid at once; see :class:`fc7.classify.heads.base.Banked`."""
         return hasattr(self.build(0), "out_of_fold")
 
     def fixed(self, epochs: int | None, class_weight: ClassWeight) -> "Head":
@@ -215,71 +209,3 @@ def _head_of(estimator: BaseEstimator) -> Head:
     identity = f"{kind.__module__}.{kind.__qualname__}({parameters})"
     weight = "class_weight" if "class_weight" in estimator.get_params() else ""
     return Head(kind.__name__, build, class_weight=weight, estimator=identity)
-
-
-class Calibrated(ClassifierMixin, BaseEstimator):
-    """A fitted classifier whose scores are divided by one temperature: its answers stay, its confidence is calibrated.
-
-    Temperature scaling (Guo et al. 2017), fitted on out-of-fold scores.
-
-    Parameters
-    ----------
-    estimator
-        Fitted, with ``predict_proba`` or ``decision_function``.
-    temperature
-        Above 1 for an overconfident estimator.
-    """
-
-    def __init__(self, estimator: Any, temperature: float = 1.0) -> None:
-        self.estimator = estimator
-        self.temperature = temperature
-
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "Calibrated":
-        """Fit the estimator again; the temperature stays."""
-        self.estimator.fit(X, y)
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say whether the wrapped estimator is fitted."""
-        try:
-            check_is_fitted(self.estimator)
-        except NotFittedError:
-            return False
-        return True
-
-    @property
-    def classes_(self) -> npt.NDArray[Any]:
-        """The estimator's classes, in the order of the columns."""
-        return np.asarray(self.estimator.classes_)
-
-    @property
-    def n_features_in_(self) -> int:
-        """Length of the rows that it takes."""
-        return int(self.estimator.n_features_in_)
-
-    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return ``(n, classes)``."""
-        check_is_fitted(self)
-        return np.asarray(softmax(scores(self.estimator, X) / self.temperature, axis=1))
-
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Return ``(n,)`` labels: the largest probability."""
-        probability = self.predict_proba(X)  # first: it says so if nothing is fitted
-        return np.asarray(self.classes_[probability.argmax(axis=1)])
-
-
-def find_temperature(out_of_fold: npt.NDArray[np.float64], y: npt.NDArray[np.intp]) -> tuple[float, float]:
-    """Return the temperature that minimises the log loss of scores ``(n, classes)``, and that log loss.
-
-    One image in ``n + 1`` is taken to be of any class, as in Platt's (1999) smoothed targets: scores without a mistake
-    would otherwise be sharpened without limit, and the first mistake on new images cost as much as a hundred.
-    """
-    doubt = 1 / (len(y) + 1)
-
-    def losses(log_temperature: float) -> tuple[float, float]:
-        logs = log_softmax(out_of_fold / np.exp(log_temperature), axis=1)
-        plain = float(-logs[np.arange(len(y)), y].mean())
-        return (1 - doubt) * plain - doubt * float(logs.mean()), plain
-
-    found = minimize_scalar(lambda point: losses(point)[0], bounds=(-6, 6), method="bounded")
-    return float(np.exp(found.x)), losses(found.x)[1]

@@ -15,9 +15,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .arrays import Floats, Positions
-from .data.splits import Fold
-from .solvers.eigenbasis import Eigenbasis
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.eigenbasis import Eigenbasis
 
 Point = Mapping[str, Any]
 ClassWeight = str | dict[Any, float] | None  # as in scikit-learn

@@ -1,13 +1,10 @@
 """The head ``classifier``: a backbone's fully connected stack on cached pool5, the published recipe made cheap."""
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-
-from .arrays import Positions
 
 if TYPE_CHECKING:
     import torch
@@ -63,27 +60,9 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
         """Return it as layers of torch, in eval mode."""
         import torch
 
-        from ..extract.backbones.architectures import architecture
+        from ...extract.backbones.architectures import architecture
 
         stack: Any = architecture(self.backbone).skeleton(num_classes=self.classes).classifier
         stack.load_state_dict({name: torch.from_numpy(value) for name, value in self.state.items()}, assign=True)
         made: torch.nn.Module = stack.eval().requires_grad_(False)
         return made
-
-
-class Rows:
-    """Cached pool5 rows as the inputs of training; in each epoch every image shows one of its views, by chance."""
-
-    def __init__(self, views: Sequence[npt.NDArray[Any]], seed: int) -> None:
-        self.views, self.seed = views, seed
-
-    def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[Any]:
-        """Yield float32 ``(B, dim)``; outside an epoch the centre crops."""
-        import torch
-
-        drawn = np.zeros(len(self.views[0]), np.intp)
-        if epoch is not None and len(self.views) > 1:
-            drawn = np.random.default_rng([self.seed, epoch]).integers(0, len(self.views), len(drawn))
-        for group in rows:
-            vectors = np.stack([self.views[drawn[row]][row] for row in group])
-            yield torch.from_numpy(vectors.astype(np.float32))

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Floats, Positions
-from .bank import OutOfFold, Planes, Point, Tell, silent
-from .data.splits import Fold
-from .scores import from_margins
-from .solvers.eigenbasis import Eigenbasis
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.eigenbasis import Eigenbasis
+from .base import OutOfFold, Planes, Point, Tell, silent
+from .calibration import from_margins
 
 
 class Centroid(Planes):
@@ -22,7 +22,7 @@ class Centroid(Planes):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """See :meth:`fc7.classify.bank.Banked.out_of_fold`."""
+        """See :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         whole = basis.class_sums(y)
         for number, fold in enumerate(folds):

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import KNeighborsClassifier
 
-from .arrays import Floats, Positions
-from .bank import OutOfFold, Point, Tell, silent
-from .data.splits import Fold
-from .scores import from_probability
-from .solvers.eigenbasis import Eigenbasis
+from ..arrays import Floats, Positions
+from ..data.splits import Fold
+from ..solvers.eigenbasis import Eigenbasis
+from .base import OutOfFold, Point, Tell, silent
+from .calibration import from_probability
 
 SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # a squared distance between unit rows that is rounding
 ASKED = 4096  # rows whose neighbours are looked for at once
@@ -45,7 +45,7 @@ class Neighbours(KNeighborsClassifier):
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
     ) -> OutOfFold:
-        """Find the most neighbours that a point asks for, once; see :class:`fc7.classify.bank.Banked`."""
+        """Find the most neighbours that a point asks for, once; see :class:`fc7.classify.heads.base.Banked`."""
         asked = [
             (int(point.get("n_neighbors", self.n_neighbors)), point.get("weights", self.weights)) for point in points
         ]

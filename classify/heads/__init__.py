@@ -1,0 +1,1 @@
+"""One file per head, and the table of heads."""
