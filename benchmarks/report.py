@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fc7.classify.metrics import measure
+from fc7.classify.evaluation.metrics import measure
+from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.report import report
 from fc7.classify.runs import Run, load_runs
-from fc7.classify.stats import compare_pairs
 
 RUNS, IMAGES, CLASSES = 50, 5000, 10
 

@@ -1,8 +1,8 @@
 """The bundle, ``.fc7``: a fitted head with all it takes to predict new images, and nothing that can execute.
 
 A zip of ``bundle.json`` (recipe, classes, thresholds, versions, metrics), ``head.skops``, read with a fixed list of
-types, ``doubt.safetensors`` (what out-of-fold predictions were like; see :mod:`fc7.classify.doubt`) and ``sha256.json``
-with the sha256 of the others. Never a pickle.
+types, ``doubt.safetensors`` (what out-of-fold predictions were like; see :mod:`fc7.classify.evaluation.abstention`) and
+``sha256.json`` with the sha256 of the others. Never a pickle.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..cache import atomic_write
 from ..cache.recipe import JointRecipe, Recipe, read_recipe
 from ..errors import BundleError, FC7Error
-from .doubt import Doubt, Threshold, require
+from .evaluation.abstention import Doubt, Threshold, require
 from .runs import Run, versions
 from .trees import check_trees, columns
 

@@ -12,7 +12,7 @@ from ..extract.commands.terminal import Answer
 from ..extract.progress import Progress
 from ..extract.text import plain
 from .bundle import Bundle
-from .doubt import RARE
+from .evaluation.abstention import RARE
 from .export import TOLERANCE, Exported, export
 from .predict import predict, predictions_csv
 

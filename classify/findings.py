@@ -81,7 +81,8 @@ class Suspect:
     predicted, probability
         The likeliest class.
     confident
-        Whether it is off the diagonal of the confident joint: see :func:`fc7.classify.suspects.off_diagonal`.
+        Whether it is off the diagonal of the confident joint: see
+        :func:`fc7.classify.evaluation.confident_learning.off_diagonal`.
     """
 
     image: Image

@@ -24,11 +24,11 @@ from ..extract.manifest.manifest import Manifest
 from ..extract.progress import Progress, silent
 from .arrays import Positions
 from .data.splits import Protocol, cut, protocol
+from .evaluation.metrics import measure
 from .heads import classifier_stack
 from .heads.base import ClassWeight
 from .heads.calibration import Calibrated, find_temperature
 from .heads.table import HEADS
-from .metrics import measure
 from .pixels import CachedRows, Pixels, usable
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
 from .training import State, Task, Training, logits, train

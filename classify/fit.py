@@ -20,23 +20,21 @@ from ..extract.progress import Progress, silent
 from .arrays import Positions
 from .data.checks import require_finite
 from .data.splits import Protocol, protocol
-from .doubt import Doubt
+from .evaluation.abstention import Doubt
+from .evaluation.metrics import measure
+from .fitting.learning_curve import CURVE_REPEATS, _curve_sizes, learning_curve
 from .heads.base import ClassWeight
 from .heads.calibration import scores
 from .heads.preparation import PREPARATIONS
 from .heads.table import HEADS, Head, find_head
-from .metrics import measure
 from .runs import Run, fingerprint, machine, predictions, run_id, versions
-from .solvers.lapack import SMALL, threads
+from .solvers.lapack import threads
 from .station import Chosen, Room, Station, build
-from .stats import learning_curve
 
 if TYPE_CHECKING:
     from ..extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
-
-CURVE_REPEATS = 10  # subsets per size of a learning curve
 
 
 @dataclass(frozen=True)
@@ -387,13 +385,3 @@ def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeig
     if wrong:
         raise UsageError(f"class_weight={wrong}: must be more than 0, and finite.")
     return {classes.index(name): float(weight) for name, weight in class_weight.items()}
-
-
-def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
-    """Return 2, 5, 10, 20, 50, ... images per class: fewer than all, few enough to be quick, enough for neighbours."""
-    counts = np.bincount(y)
-    counts = counts[counts > 0]
-    steps = [step * 10**power for power in range(7) for step in (1, 2, 5)][1:]
-    least = max(2, -(-int(run.hyperparameters.get("n_neighbors", 0)) // len(counts)))
-    most = min(int(counts.min()), SMALL // len(counts))
-    return [size for size in steps if least <= size <= most and size * len(counts) < len(y)]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, UsageError
+from .evaluation.metrics import measure
 from .heads.table import HEADS
-from .metrics import measure
 from .runs import ELSEWHERE, Run, run_id
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import wilson
+from .evaluation.metrics import wilson
 from .pages.text import duration
 
 WIDE, NARROW = 860, 350  # a plot with labels is drawn twice; shrinking one would shrink its words

@@ -48,7 +48,8 @@ class Prediction:
     sure
         Whether the probability reaches the threshold of the bundle, if it has one.
     distance
-        From the images that the head was fitted on, see :meth:`fc7.classify.doubt.Doubt.distances`; None if not known.
+        From the images that the head was fitted on, see :meth:`fc7.classify.evaluation.abstention.Doubt.distances`;
+        None if not known.
     unlike
         Whether that is further than they are from each other.
     rejected
@@ -99,7 +100,8 @@ def predict(
         answered with the reason.
     max_error
         The head is not sure below the probability from which out-of-fold predictions were wrong at most so often, as a
-        share of the answers; default the bundle's own, if it has one. See :meth:`fc7.classify.doubt.Doubt.threshold`.
+        share of the answers; default the bundle's own, if it has one. See
+        :meth:`fc7.classify.evaluation.abstention.Doubt.threshold`.
     backbone
         The one that the head was fitted on, where it is a module of your own; others are found by their name.
     weights

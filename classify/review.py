@@ -20,11 +20,11 @@ from ..extract.progress import Progress, silent
 from .arrays import Positions
 from .data.checks import require_finite
 from .data.splits import together
+from .evaluation.confident_learning import self_confidence
 from .heads.table import HEADS
 from .labels import Decision, Labels, numbered
 from .left_out import NONE, choose, prepare
 from .solvers.lapack import threads
-from .suspects import self_confidence
 
 UNDECIDED = ""  # the label of an image whose copies contradict each other
 

@@ -51,8 +51,8 @@ class Run:
     hyperparameters
         The chosen ones.
     metrics
-        See :class:`fc7.classify.metrics.Metrics`; ``log_loss`` and ``calibration_error`` are None for predictions
-        without probabilities.
+        See :class:`fc7.classify.evaluation.metrics.Metrics`; ``log_loss`` and ``calibration_error`` are None for
+        predictions without probabilities.
     seconds
         Per stage: ``extract`` (decode + forward + write, when the rows were computed in this run), ``fit`` (search
         included), ``predict``; all 0 for predictions from elsewhere.

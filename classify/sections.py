@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from . import plots
+from .evaluation.paired_tests import ALPHA, smallest_detectable
 from .pages.text import duration, points, probability, shown, value, without_folders
 from .pages.text import pairs as named
+from .records.pairs import BASELINES, Pair, compare_pairs
 from .runs import Run
-from .stats import ALPHA, BASELINES, Pair, compare_pairs, smallest_detectable
 from .verdict import Contest, break_even, fit_seconds, is_random
 
 Values = dict[str, Any]

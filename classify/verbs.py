@@ -20,16 +20,16 @@ from .bundle import Bundle
 from .bundle_verbs import MAX_ERROR, share
 from .compare import compare
 from .demo import demo
-from .doubt import NONE as NO_DOUBT
+from .evaluation.abstention import NONE as NO_DOUBT
 from .fit import fit
 from .heads.table import HEADS, find_head, find_heads
 from .imports import sources
 from .inputs import embeddings, images_folder
 from .pages.page import sizes
 from .predict import predictions_csv
+from .records.pairs import compare_pairs
 from .report import publish
 from .runs import Run
-from .stats import compare_pairs
 from .tables import COLUMNS, comparison, line
 from .verdict import choose, findings
 

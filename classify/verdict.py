@@ -7,9 +7,10 @@ from typing import Any
 
 from ..cache.recipe import AND
 from ..errors import DataError
+from .evaluation.paired_tests import ALPHA, smallest_detectable
 from .pages.text import duration, points, probability, ratio
+from .records.pairs import BASELINES, FEW, Pair, compare_planned
 from .runs import Run
-from .stats import ALPHA, BASELINES, FEW, Pair, compare_planned, smallest_detectable
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from sklearn.svm import LinearSVC
 
 from fc7.classify import fit
 from fc7.classify.data.splits import cut
+from fc7.classify.evaluation.metrics import measure
 from fc7.classify.fit import Bench
 from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.heads.table import HEADS, Head
-from fc7.classify.metrics import measure
 from fc7.errors import DataError, FC7Error, LeakageError, UsageError
 
 QUICK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fc7.classify import Run, compare, load_runs
+from fc7.classify.evaluation.metrics import measure
 from fc7.classify.imports import NO_PROBABILITIES, read_results, sources
-from fc7.classify.metrics import measure
+from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.report import csv_table, markdown, report
-from fc7.classify.stats import compare_pairs
 from fc7.classify.tables import COLUMNS, comparison
 from fc7.classify.verdict import break_even, choose, contest, findings
 from fc7.errors import DataError, UsageError

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fc7.classify import choose, compare, load_runs
-from fc7.classify.fit import CURVE_REPEATS, Bench
+from fc7.classify.fit import Bench
+from fc7.classify.fitting.learning_curve import CURVE_REPEATS
 from fc7.classify.heads.table import HEADS
 
 fit_module = import_module(Bench.__module__)  # the room offers the function under the module's name

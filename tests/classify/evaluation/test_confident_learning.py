@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fc7.classify.suspects import off_diagonal, self_confidence
+from fc7.classify.evaluation.confident_learning import off_diagonal, self_confidence
 
 
 def made(n, classes, seed):

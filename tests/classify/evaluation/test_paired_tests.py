@@ -12,17 +12,11 @@ from scipy.stats import binomtest, bootstrap
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from fc7.classify.metrics import wilson
+from fc7.classify.evaluation.metrics import wilson
+from fc7.classify.evaluation.paired_tests import bootstrap_difference, holm, mcnemar, smallest_detectable
+from fc7.classify.fitting.learning_curve import learning_curve
 from fc7.classify.pages.text import duration, points, probability, ratio
-from fc7.classify.stats import (
-    bootstrap_difference,
-    compare_pairs,
-    compare_planned,
-    holm,
-    learning_curve,
-    mcnemar,
-    smallest_detectable,
-)
+from fc7.classify.records.pairs import compare_pairs, compare_planned
 from fc7.classify.verdict import break_even, choose, findings, verdict
 from fc7.errors import DataError
 

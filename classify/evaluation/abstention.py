@@ -15,10 +15,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.embeddings import Embeddings
-from ..errors import DataError, UsageError
-from .arrays import Positions, unit
-from .data.splits import Fold
+from ...cache.embeddings import Embeddings
+from ...errors import DataError, UsageError
+from ..arrays import Positions, unit
+from ..data.splits import Fold
 from .metrics import wilson
 
 NEIGHBOURS = 5

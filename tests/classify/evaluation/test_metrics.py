@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
-from fc7.classify.metrics import LOG_LOSS_FLOOR, calibration_error, measure, wilson
+from fc7.classify.evaluation.metrics import LOG_LOSS_FLOOR, calibration_error, measure, wilson
 
 
 def answers(n, classes, seed):

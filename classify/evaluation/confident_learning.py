@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Positions
+from ..arrays import Positions
 
 
 def self_confidence(probability: npt.NDArray[np.float64], y: Positions) -> npt.NDArray[np.float64]:

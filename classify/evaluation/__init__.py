@@ -1,0 +1,1 @@
+"""Numbers about predictions. Everything here takes arrays."""

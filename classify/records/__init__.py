@@ -1,0 +1,1 @@
+"""One fit, written down, and the order of many."""

@@ -1,0 +1,117 @@
+"""Runs compared on the same images, two at a time."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ..evaluation.paired_tests import Bools, _bootstrap, _exact_p, holm, smallest_detectable
+from ..runs import Run
+
+FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" says nothing
+
+BASELINES = frozenset({"baseline"})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs on the same images.
+
+    Attributes
+    ----------
+    first, second, names
+        Ids and names of the two runs.
+    n
+        Images both predicted.
+    difference, interval
+        Accuracy of the first minus the second, and its 95 % paired bootstrap interval.
+    only_first, only_second
+        Images that only the one or only the other got right.
+    p, p_corrected
+        Exact McNemar, alone and after Holm's correction for all pairs of the same comparison.
+    smallest_detectable
+        See :func:`smallest_detectable`: in the best case; ``inf`` where n is too small for any.
+    likely_detectable
+        The same for 80 % power at this pair's share of discordant images.
+    """
+
+    first: str
+    second: str
+    names: tuple[str, str]
+    n: int
+    difference: float
+    interval: tuple[float, float]
+    only_first: int
+    only_second: int
+    p: float
+    p_corrected: float
+    smallest_detectable: float
+    likely_detectable: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values that JSON has; what cannot be detected at all is None."""
+        values = asdict(self) | {"names": list(self.names), "interval": list(self.interval)}
+        infinite = [name for name, value in values.items() if isinstance(value, float) and math.isinf(value)]
+        return values | dict.fromkeys(infinite)
+
+
+def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
+    """Return every pair of runs on the same images, Holm-corrected over all of them.
+
+    Images are matched by the path and class name in the records' predictions, whatever their order. Runs on other
+    images, or on the same images under other labels, are not paired: no paired test exists for them.
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[tuple[int, Bools]]] = {}
+    for place, run in enumerate(runs):
+        images, right = _aligned(run)
+        groups.setdefault(images, []).append((place, right))
+    counted = sorted(row for members in groups.values() for row in _counts(members))
+    return _pairs(runs, counted)
+
+
+def compare_planned(chosen: Run, others: Sequence[Run]) -> list[Pair]:
+    """Return `chosen` against each of `others` on the same images, Holm-corrected over these pairs only."""
+    pairs = [pair for other in others for pair in compare_pairs([chosen, other])]
+    corrected = holm([pair.p for pair in pairs])
+    return [Pair(**{**vars(pair), "p_corrected": p}) for pair, p in zip(pairs, corrected, strict=True)]
+
+
+def _aligned(run: Run) -> tuple[tuple[tuple[str, str], ...], Bools]:
+    """Return the run's images as sorted (path, class name), and ``(n,)`` which were right in that order."""
+    classes, columns = run.data["classes"], run.predictions
+    images = [(path, classes[label]) for path, label in zip(columns["path"], columns["label"], strict=True)]
+    order = sorted(range(len(images)), key=images.__getitem__)
+    return tuple(images[place] for place in order), run.right[order]
+
+
+def _counts(members: list[tuple[int, Bools]]) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield place, place, only first, only second, n of every pair of one set of images."""
+    right = np.array([row for _, row in members], dtype=np.float64)
+    only = (right @ (1 - right).T).astype(int)  # [i, j]: i right and j wrong; counts are exact in float64
+    for i, j in combinations(range(len(members)), 2):
+        yield members[i][0], members[j][0], int(only[i, j]), int(only[j, i]), right.shape[1]
+
+
+def _pairs(runs: Sequence[Run], counted: Sequence[tuple[int, int, int, int, int]]) -> list[Pair]:
+    p_values = [float(p) for p in _exact_p([row[2] for row in counted], [row[3] for row in counted])]
+    pairs = []
+    for (i, j, b, c, n), p, corrected in zip(counted, p_values, holm(p_values), strict=True):
+        pair = Pair(
+            first=runs[i].id,
+            second=runs[j].id,
+            names=(runs[i].name, runs[j].name),
+            n=n,
+            difference=(b - c) / n,
+            interval=_bootstrap(b, c, n),
+            only_first=b,
+            only_second=c,
+            p=p,
+            p_corrected=corrected,
+            smallest_detectable=smallest_detectable(n),
+            likely_detectable=smallest_detectable(n, (b + c) / n),
+        )
+        pairs.append(pair)
+    return pairs
