@@ -6,10 +6,10 @@ from .compare import compare
 from .export import Exported, export
 from .fit import Fitted, fit
 from .predict import Prediction, predict
+from .records.ranking import choose
+from .records.runs import Run, load_runs
 from .report import report
-from .runs import Run, load_runs
 from .transformer import EmbeddingTransformer
-from .verdict import choose
 
 __all__ = [
     "Audit",

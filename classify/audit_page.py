@@ -14,7 +14,7 @@ from .pages.page import render, write
 from .pages.text import pairs as named
 from .pages.text import relative, without_folders
 from .pages.thumbnails import BYTES, thumbnail, write_thumbnails
-from .schema import KEY_DIGITS
+from .records.schema import KEY_DIGITS
 
 
 def write_audit(

@@ -21,7 +21,7 @@ from ..cache import atomic_write
 from ..cache.recipe import JointRecipe, Recipe, read_recipe
 from ..errors import BundleError, FC7Error
 from .evaluation.abstention import Doubt, Threshold, require
-from .runs import Run, versions
+from .records.runs import Run, versions
 from .trees import check_trees, columns
 
 if TYPE_CHECKING:

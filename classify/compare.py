@@ -15,10 +15,10 @@ from . import jobs
 from .fit import Bench
 from .heads.base import ClassWeight
 from .heads.table import HEADS, Head, find_heads
-from .imports import check_name, read_predictions, read_results
 from .pages.thumbnails import FOLDER, write_thumbnails
-from .runs import Run
-from .verdict import choose, ranked
+from .records.external import check_name, read_predictions, read_results
+from .records.ranking import choose, ranked
+from .records.runs import Run
 
 if TYPE_CHECKING:
     from ..extract.engines.ray_engine import RayEngine
@@ -50,7 +50,7 @@ def compare(
     """Fit every head on every embedding and return the records, the one to choose first.
 
     The order is that of the log loss inside the fitted rows, so that looking at it spends nothing of the evaluated
-    split; see :func:`fc7.classify.verdict.choose`. Predictions from elsewhere come last.
+    split; see :func:`fc7.classify.records.ranking.choose`. Predictions from elsewhere come last.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def compare(
         The folder that the paths of the images are relative to; with `folder`, thumbnails of the evaluated ones are
         written to ``folder/thumbnails``.
     add
-        Predictions from elsewhere, a csv by name; see :func:`fc7.classify.imports.read_results`.
+        Predictions from elsewhere, a csv by name; see :func:`fc7.classify.records.external.read_results`.
     learning_curve
         Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fit.Bench.learning_curve`.
     class_weight

@@ -16,7 +16,7 @@ from .bundle import Bundle
 from .compare import compare
 from .fit import fit
 from .predict import Prediction, predict
-from .runs import Run
+from .records.runs import Run
 
 SIDE = 64  # pixels; the digits have 8 x 8, enlarged so that a person sees something
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -30,7 +30,7 @@ from .heads.base import ClassWeight
 from .heads.calibration import Calibrated, find_temperature
 from .heads.table import HEADS
 from .pixels import CachedRows, Pixels, usable
-from .runs import Run, fingerprint, machine, predictions, run_id, versions
+from .records.runs import Run, fingerprint, machine, predictions, run_id, versions
 from .training import State, Task, Training, logits, train
 
 if TYPE_CHECKING:

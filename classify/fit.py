@@ -27,7 +27,7 @@ from .heads.base import ClassWeight
 from .heads.calibration import scores
 from .heads.preparation import PREPARATIONS
 from .heads.table import HEADS, Head, find_head
-from .runs import Run, fingerprint, machine, predictions, run_id, versions
+from .records.runs import Run, fingerprint, machine, predictions, run_id, versions
 from .solvers.lapack import threads
 from .station import Chosen, Room, Station, build
 

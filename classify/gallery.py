@@ -7,7 +7,7 @@ import numpy as np
 
 from .pages.text import relative
 from .pages.thumbnails import BYTES, thumbnail
-from .runs import Run
+from .records.runs import Run
 
 TILES = 400
 

@@ -8,8 +8,9 @@ from ..errors import UsageError
 from . import gallery, sections
 from .pages.page import render, write
 from .pages.text import csv_lines, duration, pairs, shown, without_folders
-from .runs import Run, load_runs
-from .verdict import contest, findings, fit_seconds
+from .records.ranking import fit_seconds
+from .records.runs import Run, load_runs
+from .verdict import contest, findings
 
 
 def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | None = None) -> Path:

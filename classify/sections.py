@@ -11,8 +11,9 @@ from .evaluation.paired_tests import ALPHA, smallest_detectable
 from .pages.text import duration, points, probability, shown, value, without_folders
 from .pages.text import pairs as named
 from .records.pairs import BASELINES, Pair, compare_pairs
-from .runs import Run
-from .verdict import Contest, break_even, fit_seconds, is_random
+from .records.ranking import fit_seconds, is_random
+from .records.runs import Run
+from .verdict import Contest, break_even
 
 Values = dict[str, Any]
 

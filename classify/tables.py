@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .pages.text import figure
-from .runs import Run
+from .records.runs import Run
 
 COLUMNS = (
     "backbone",

@@ -23,15 +23,16 @@ from .demo import demo
 from .evaluation.abstention import NONE as NO_DOUBT
 from .fit import fit
 from .heads.table import HEADS, find_head, find_heads
-from .imports import sources
 from .inputs import embeddings, images_folder
 from .pages.page import sizes
 from .predict import predictions_csv
+from .records.external import sources
 from .records.pairs import compare_pairs
+from .records.ranking import choose
+from .records.runs import Run
 from .report import publish
-from .runs import Run
 from .tables import COLUMNS, comparison, line
-from .verdict import choose, findings
+from .verdict import findings
 
 if TYPE_CHECKING:
     from .training import Training

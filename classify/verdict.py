@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..cache.recipe import AND
-from ..errors import DataError
 from .evaluation.paired_tests import ALPHA, smallest_detectable
 from .pages.text import duration, points, probability, ratio
-from .records.pairs import BASELINES, FEW, Pair, compare_planned
-from .runs import Run
+from .records.pairs import FEW, Pair, compare_planned
+from .records.ranking import _is_arm, _selected_inside, _sorts, choose, fit_seconds, is_random, ranked
+from .records.runs import Run
 
 
 @dataclass(frozen=True)
@@ -110,20 +109,6 @@ def contest(runs: Sequence[Run]) -> Contest:
     return Contest(chosen, paired[0] if paired else None, baseline, pairs)
 
 
-def choose(runs: Sequence[Run]) -> Run:
-    """Return the run that the verdict speaks for: the best cached head by its log loss inside train.
-
-    Raises
-    ------
-    DataError
-        No runs.
-    """
-    if not runs:
-        raise DataError("A verdict needs at least one run. Make some with: fc7 compare DATA -o DIR")
-    arms, heads, baselines = _sorts(runs)
-    return ranked(heads or arms or baselines)[0]
-
-
 def break_even(runs: Sequence[Run]) -> list[BreakEven]:
     """Return, per cache whose extraction was timed, when it has paid for itself. See :class:`BreakEven`."""
     arms, heads, _ = _sorts(runs)
@@ -137,38 +122,6 @@ def break_even(runs: Sequence[Run]) -> list[BreakEven]:
             head = ranked(members)[0]
             rows += _payments(head, extract, [arm for arm in arms if arm.recipe["backbone"] == head.recipe["backbone"]])
     return rows
-
-
-def fit_seconds(run: Run) -> float:
-    """Return what the run itself took: fit and predict, without the extraction that other runs share."""
-    return run.seconds["fit"] + run.seconds.get("predict", 0.0)
-
-
-def is_random(run: Run) -> bool:
-    """Return whether the backbone's weights are random."""
-    return any(source.startswith("random") for source in run.weights_source.split(AND))
-
-
-def _sorts(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
-    """Return what cached heads are set against (fine-tuning, elsewhere), heads, and baselines."""
-    arms = [run for run in runs if _is_arm(run)]
-    baselines = [run for run in runs if not _is_arm(run) and run.head in BASELINES]
-    return arms, [run for run in runs if not _is_arm(run) and run.head not in BASELINES], baselines
-
-
-def _is_arm(run: Run) -> bool:
-    return bool(run.trainable) or run.elsewhere
-
-
-def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Return the best first: by log loss inside train where all have one, ties to the quicker; else as evaluated."""
-    if _selected_inside(runs):
-        return sorted(runs, key=lambda run: (run.selection["log_loss"], fit_seconds(run), run.name))
-    return sorted(runs, key=lambda run: (-run.metrics["accuracy"], fit_seconds(run), run.name))
-
-
-def _selected_inside(runs: Sequence[Run]) -> bool:
-    return all(run.selection.get("log_loss") is not None for run in runs)
 
 
 def _called(run: Run) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError
-from ..runs import Run
+from ..records.runs import Run
 from ..solvers.lapack import SMALL
 
 CURVE_REPEATS = 10  # subsets per size of a learning curve

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.paired_tests import Bools, _bootstrap, _exact_p, holm, smallest_detectable
-from ..runs import Run
+from .runs import Run
 
 FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" says nothing
 

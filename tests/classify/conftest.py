@@ -12,7 +12,7 @@ from fakes import noisy
 
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.evaluation.metrics import measure
-from fc7.classify.runs import Run
+from fc7.classify.records.runs import Run
 from fc7.extract.manifest.columns import Image
 from fc7.extract.manifest.manifest import Manifest
 

@@ -11,7 +11,7 @@ from fc7.cache.recipe import Transform
 from fc7.classify import training as module
 from fc7.classify.finetune import finetune, fit_stack
 from fc7.classify.fit import Bench
-from fc7.classify.runs import Run
+from fc7.classify.records.runs import Run
 from fc7.classify.training import Inputs, State, Task, Training, logits, train
 from fc7.errors import FC7Error, Interrupted, UsageError
 from fc7.extract import extract, load_backbone, read_manifest

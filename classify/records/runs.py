@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import __version__
-from ..cache.atomic_write import make_folder, replace
-from ..cache.embeddings import Rows
-from ..errors import DataError
+from ... import __version__
+from ...cache.atomic_write import make_folder, replace
+from ...cache.embeddings import Rows
+from ...errors import DataError
 from .schema import check
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from fc7.classify import compare, fit, load_runs
 from fc7.classify.heads.table import HEADS
-from fc7.classify.runs import RECORD, Run
-from fc7.classify.schema import SCHEMA
+from fc7.classify.records.runs import RECORD, Run
+from fc7.classify.records.schema import SCHEMA
 from fc7.errors import DataError
 
 DOCUMENT = json.loads(SCHEMA.read_text(encoding="utf-8"))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, UsageError
-from .evaluation.metrics import measure
-from .heads.table import HEADS
+from ...errors import DataError, UsageError
+from ..evaluation.metrics import measure
+from ..heads.table import HEADS
 from .runs import ELSEWHERE, Run, run_id
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fc7.classify import fit
-from fc7.classify.runs import RECORD, Run, fingerprint, load_runs, run_id
+from fc7.classify.records.runs import RECORD, Run, fingerprint, load_runs, run_id
 from fc7.errors import DataError
 
 NAMES = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid", "torch-linear", "baseline")  # fit any embedding

@@ -8,11 +8,12 @@ import pytest
 
 from fc7.classify import Run, compare, load_runs
 from fc7.classify.evaluation.metrics import measure
-from fc7.classify.imports import NO_PROBABILITIES, read_results, sources
+from fc7.classify.records.external import NO_PROBABILITIES, read_results, sources
 from fc7.classify.records.pairs import compare_pairs
+from fc7.classify.records.ranking import choose
 from fc7.classify.report import csv_table, markdown, report
 from fc7.classify.tables import COLUMNS, comparison
-from fc7.classify.verdict import break_even, choose, contest, findings
+from fc7.classify.verdict import break_even, contest, findings
 from fc7.errors import DataError, UsageError
 
 N = 20
