@@ -153,7 +153,7 @@ class Bench:
                 f"or take one that streams: {able}."
             )
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
-            from .finetune import fit_stack
+            from .finetuning.stack import fit_stack
 
             return fit_stack(self, epochs=epochs, progress=progress, on_epoch=on_epoch)
         head = head.fixed(epochs, self.weights)

@@ -35,7 +35,7 @@ from .tables import COLUMNS, comparison, line
 from .verdict import findings
 
 if TYPE_CHECKING:
-    from .training import Training
+    from .finetuning.training_loop import Training
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +240,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _training(arguments: Arguments) -> "Training":
-    from .training import Training
+    from .finetuning.training_loop import Training
 
     names = [
         "epochs",
@@ -270,7 +270,7 @@ def _finetuned(
     """Run the arms of all backbones from pixels."""
     if not arms:
         return []
-    from .finetune import finetune
+    from .finetuning.finetune import finetune
 
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")

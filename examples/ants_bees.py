@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 from fc7.classify import Run, compare, load_runs, report
-from fc7.classify.finetune import finetune
+from fc7.classify.finetuning.finetune import finetune
+from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.report import markdown
-from fc7.classify.training import Training
 from fc7.errors import FC7Error
 from fc7.extract import extract, load_backbone, read_manifest
 from fc7.extract.progress import bars

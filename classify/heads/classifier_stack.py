@@ -45,7 +45,7 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
         return True
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "ClassifierStack":
-        """Return itself: it is fitted by :func:`fc7.classify.finetune.fit_stack`."""
+        """Return itself: it is fitted by :func:`fc7.classify.finetuning.stack.fit_stack`."""
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:

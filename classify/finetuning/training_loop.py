@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from ..errors import FC7Error, Interrupted, UsageError
-from ..extract.backbones.torch_runtime import memory_of
-from ..extract.progress import Progress, silent
-from .arrays import Positions
-from .heads.torch_linear import epoch_line
+from ...errors import FC7Error, Interrupted, UsageError
+from ...extract.backbones.torch_runtime import memory_of
+from ...extract.progress import Progress, silent
+from ..arrays import Positions
+from ..heads.torch_linear import epoch_line
 
 logger = logging.getLogger(__name__)
 

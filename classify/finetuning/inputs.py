@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..cache.embeddings import Rows
-from ..cache.recipe import Recipe
-from ..errors import DataError, ImageRejected
-from ..extract.decoding.decode import decode, read_image_bytes
-from ..extract.decoding.views import augmented, centre_crop
-from ..extract.extraction import hashed
-from ..extract.manifest.manifest import Manifest
-from ..extract.manifest.paths import located
-from .arrays import Positions
+from ...cache.embeddings import Rows
+from ...cache.recipe import Recipe
+from ...errors import DataError, ImageRejected
+from ...extract.decoding.decode import decode, read_image_bytes
+from ...extract.decoding.views import augmented, centre_crop
+from ...extract.extraction import hashed
+from ...extract.manifest.manifest import Manifest
+from ...extract.manifest.paths import located
+from ..arrays import Positions
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Gradients, from pixels or from a cached layer."""

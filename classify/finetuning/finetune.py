@@ -1,0 +1,175 @@
+"""Fine-tuning from pixels, or of the classifier stack on cached pool5, under the protocol of the heads."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...cache.recipe import Recipe
+from ...errors import DataError, UsageError
+from ...extract.backbones.architectures import architecture
+from ...extract.backbones.backbone import Backbone, load_backbone
+from ...extract.backbones.network import with_classes
+from ...extract.manifest.manifest import Manifest
+from ...extract.progress import Progress, silent
+from ..data.splits import protocol
+from ..records.runs import Run, fingerprint, run_id
+from .inputs import Pixels, usable
+from .study import _Module, _started, _Study
+from .training_loop import Training
+
+logger = logging.getLogger(__name__)
+
+ARMS = ("head", "classifier", "all")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned network with the record of how good it is.
+
+    Attributes
+    ----------
+    run
+        The record.
+    state
+        The network's parameters by torchvision's names, the last layer included; of the last fold if there are folds.
+    """
+
+    run: Run
+    state: dict[str, torch.Tensor]
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the parameters as .safetensors beside the record and return the path.
+
+        Raises
+        ------
+        DataError
+            The file cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        path = Path(folder) / f"{self.run.id[:16]}.safetensors"
+        try:
+            save_file({name: value.contiguous() for name, value in self.state.items()}, path)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error}") from error
+        return path
+
+
+def finetune(
+    manifest: Manifest,
+    backbone: str,
+    trainable: str = "head",
+    *,
+    weights: str | None = None,
+    training: Training | None = None,
+    augment: bool = True,
+    precision: str = "fp32",
+    device: str = "auto",
+    on: str | None = None,
+    cross_validate: int | None = None,
+    allow_leakage: bool = False,
+    folder: Path | str | None = None,
+    cache: Path | str | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+    on_epoch: Callable[[str], None] | None = None,
+) -> Tuned:
+    """Fine-tune a backbone from pixels on the images, the split and the measures that heads are compared by.
+
+    Parameters
+    ----------
+    manifest, backbone, weights, precision, device, cache, workers
+        As in :func:`fc7.extract.load_backbone` and :func:`fc7.extract.extract`.
+    trainable
+        ``head`` (the last layer), ``classifier`` (fc6 to fc8 with their dropout, the published recipe) or ``all``.
+    training
+        See :class:`fc7.classify.finetuning.training_loop.Training`; the epoch is chosen on a part of train, never on
+        what is evaluated.
+    augment
+        Random resized crops and mirror images while training; otherwise the centre crop, as cached embeddings see it.
+    on, cross_validate, allow_leakage
+        See :func:`fc7.classify.fit`.
+    folder
+        Where checkpoints are kept, so that a killed run goes on, and the record is written. A run whose record is there
+        is not done again; its ``state`` is empty then.
+    progress, on_epoch
+        Called with images done, and with a line per epoch.
+
+    Raises
+    ------
+    UsageError
+        No such backbone, arm or option.
+    WeightsError
+        The weights are absent, or lack layers that are not trained.
+    DataError, LeakageError
+        See :func:`fc7.classify.data.splits.protocol`.
+    Interrupted
+        Ctrl-C; the last finished epoch is kept.
+    """
+    if trainable not in ARMS:
+        raise UsageError(f"There is no fine-tuning arm {trainable!r}. Arms: {', '.join(ARMS)}.")
+    options = training or Training()
+    net = load_backbone(backbone, weights=weights, precision=precision, device=device, cache=cache, progress=progress)
+    images = usable(manifest, cache, workers)
+    seed = options.random_state
+    plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
+    recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
+    decides = {"recipe": recipe.id, "trainable": trainable, "augment": augment, "evaluated": plan.evaluated}
+    identity = run_id(decides | {"data": fingerprint(images), "training": options.to_dict()})
+    finished = _finished(folder, identity)
+    if finished:
+        return Tuned(finished, {})
+    pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=options.random_state, workers=workers)
+    study = _Study(images, plan, options, recipe, net.weights_source, identity, Path(folder) if folder else None)
+
+    def build() -> _Module:
+        return _pixel_module(net, recipe, trainable, options.random_state, len(images.classes))
+
+    stage = f"finetune {backbone} {trainable}"
+    outcome = study.run(build, pixels, net.device, progress=progress, stage=stage, on_epoch=on_epoch)
+    run = study.record(outcome, head="", trainable=trainable, augment=augment)
+    if folder:
+        run.save(Path(folder))
+        study.forget_checkpoints()
+    return Tuned(run, outcome.state_dict)
+
+
+def _finished(folder: Path | str | None, identity: str) -> Run | None:
+    path = Path(folder) / f"{identity[:16]}.json" if folder else None
+    try:
+        return Run.load(path) if path and path.exists() else None
+    except DataError as error:
+        logger.warning("%s It is done again.", error)
+        return None
+
+
+def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> _Module:
+    from ...extract.backbones.network import Normalised
+    from ...extract.backbones.weights import find_weights
+
+    structure = architecture(net.name)
+    weights = find_weights(net.weights_source, structure)
+    module, last, new = with_classes(structure, classes, weights, recipe.weights, seed)
+    parts = _parts(module, last, trainable, net.name)
+    trained = {id(parameter) for part in parts for parameter in part.parameters()}
+    frozen = [name for name, parameter in module.named_parameters() if name in new and id(parameter) not in trained]
+    if frozen:
+        raise UsageError(
+            f"--trainable {trainable} leaves {frozen[0]} (and {len(frozen) - 1} more) untrained, but the weights "
+            f"{weights.source} lack them. Train more (--trainable all), or name complete weights."
+        )
+    whole = Normalised(module, recipe.transform).to(memory_format=torch.channels_last)
+    return _Module(whole, parts, frozenset(f"network.{name}" for name in new), _started(new, last))
+
+
+def _parts(module: torch.nn.Module, last: str, trainable: str, name: str) -> list[torch.nn.Module]:
+    if trainable == "head":
+        return [module.get_submodule(last)]
+    if trainable == "all":
+        return [module]
+    if not isinstance(getattr(module, "classifier", None), torch.nn.Sequential):
+        raise UsageError(f"{name} has no classifier stack; --trainable head or all.")
+    return [module.get_submodule("classifier")]

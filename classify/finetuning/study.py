@@ -1,0 +1,171 @@
+"""Images under a protocol, trained on and recorded; the same for pixels and for cached rows."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import log_softmax, softmax
+from sklearn.utils.class_weight import compute_class_weight
+
+from ...cache.embeddings import Embeddings, Rows
+from ...cache.recipe import Recipe
+from ...extract.backbones.torch_runtime import exact_float32
+from ...extract.progress import Progress
+from ..arrays import Positions
+from ..data.splits import Protocol, cut
+from ..evaluation.metrics import measure
+from ..heads.base import ClassWeight
+from ..heads.calibration import find_temperature
+from ..records.runs import Run, fingerprint, machine, predictions, versions
+from .training_loop import State, Task, Training, logits, train
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module with what is trained of it, and what a reader must know about its start."""
+
+    module: torch.nn.Module
+    parts: list[torch.nn.Module]
+    new: frozenset[str]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    probability: npt.NDArray[np.float64]
+    curves: list[dict[str, float]]
+    selection: dict[str, Any]
+    seconds: dict[str, float]
+    temperature: float
+    state_dict: dict[str, torch.Tensor]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Study:
+    """Images under a protocol, trained on and recorded; the same for pixels and for cached rows."""
+
+    images: Rows
+    plan: Protocol
+    options: Training
+    recipe: Recipe
+    weights_source: str
+    identity: str
+    folder: Path | None
+    class_weight: ClassWeight = None  # by position of the class
+
+    def run(
+        self,
+        build: Callable[[], _Module],
+        inputs: Any,
+        device: torch.device,
+        *,
+        progress: Progress,
+        stage: str,
+        on_epoch: Callable[[str], None] | None,
+    ) -> _Outcome:
+        """Train once per pair of the protocol, and predict every evaluated row once."""
+        started = time.perf_counter()
+        y = self.images.y
+        probability = np.full((len(y), len(self.images.classes)), np.nan)
+        chosen, seconds_predict = [], 0.0
+        for number, (fitted, predicted) in enumerate(self.plan.pairs):
+            made = build()
+            inner, held = cut(self.images, fitted, self.options.held_out, self.options.random_state)[0]
+            task = Task(made.module.to(device), made.parts, made.new, inputs, y, inner, held, predicted, self.options,
+                        device, bf16=self.recipe.precision == "bf16", weights=self._weights(inner))  # fmt: skip
+            with exact_float32():
+                state = train(
+                    task,
+                    checkpoint=self._checkpoint(number),
+                    keep=len(self.plan.pairs) > 1,
+                    progress=progress,
+                    stage=stage,
+                    on_epoch=on_epoch,
+                )
+                found = log_softmax(logits(task, held), axis=1)
+                temperature, log_loss = find_temperature(found, y[held])
+                start = time.perf_counter()
+                probability[predicted] = softmax(logits(task, predicted) / temperature, axis=1)
+                seconds_predict += time.perf_counter() - start
+            right = found.argmax(axis=1) == y[held]
+            chosen.append((log_loss, float(right.mean()), state))
+        seconds = {"extract": 0.0, "fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
+        last: State = chosen[-1][2]
+        selection = {
+            "by": "log loss of a held-out part of train",
+            "held_out": len(held),
+            "best_epoch": last.best_epoch,
+            "log_loss": float(np.mean([one[0] for one in chosen])),
+            "accuracy": float(np.mean([one[1] for one in chosen])),
+        }
+        stopped = (
+            [f"stopped after {last.epoch} of {self.options.epochs} epochs"] if last.epoch < self.options.epochs else []
+        )
+        state_dict = {name: value.cpu() for name, value in _plain_names(made.module).items()}
+        return _Outcome(
+            probability[self.plan.rows], last.curves, selection, seconds, temperature, state_dict, made.notes + stopped
+        )
+
+    def record(self, outcome: _Outcome, *, head: str, trainable: str, augment: bool) -> Run:
+        """Return the run record."""
+        evaluated = self.images[self.plan.rows]
+        source = self.weights_source
+        random = ["random weights: a lower bound, not a result"] if source.startswith("random:") else []
+        shown = {name: getattr(self.options, name) for name in ("learning_rate", "epochs", "batch_size", "optimiser")}
+        spent = self.images.seconds if isinstance(self.images, Embeddings) else 0.0
+        return Run(
+            id=self.identity,
+            head=head,
+            trainable=trainable,
+            recipe=self.recipe.to_dict(),
+            weights_source=source,
+            data={
+                "name": self.images.name,
+                "fingerprint": fingerprint(self.images),
+                "classes": list(self.images.classes),
+                "evaluated": self.plan.evaluated,
+                "n_train": len(self.plan.pairs[0][0]),
+                "n_eval": len(evaluated),
+            },
+            selection=outcome.selection,
+            hyperparameters=shown | {"best_epoch": outcome.selection["best_epoch"], "augment": augment},
+            metrics=measure(evaluated.y, outcome.probability).to_dict(),
+            seconds=outcome.seconds | {"extract": spent},
+            predictions=predictions(evaluated, outcome.probability),
+            curves=outcome.curves,
+            notes=random + outcome.notes,
+            versions=versions("numpy", "scikit-learn", "torch", "torchvision"),
+            machine=machine(),
+        )
+
+    def forget_checkpoints(self) -> None:
+        """Delete what a killed run would have gone on from."""
+        for number in range(len(self.plan.pairs)):
+            path = self._checkpoint(number)
+            if path:
+                path.unlink(missing_ok=True)
+
+    def _weights(self, fitted: Positions) -> npt.NDArray[np.float32] | None:
+        if self.class_weight is None:
+            return None
+        classes = np.arange(len(self.images.classes))
+        found = compute_class_weight(self.class_weight, classes=classes, y=self.images.y[fitted])
+        return np.asarray(found, np.float32)
+
+    def _checkpoint(self, number: int) -> Path | None:
+        return self.folder / "checkpoints" / f"{self.identity[:16]}-{number}.pt" if self.folder else None
+
+
+def _started(new: frozenset[str], last: str) -> list[str]:
+    seeded = sorted({name.rpartition(".")[0] for name in new} - {last})
+    return [f"started from a seed, not from pretrained values: {', '.join(seeded)}"] if seeded else []
+
+
+def _plain_names(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name.removeprefix("network."): value.detach() for name, value in module.state_dict().items()}
