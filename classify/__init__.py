@@ -2,9 +2,9 @@
 
 from .audit import Audit, audit
 from .bundle import Bundle
-from .compare import compare
 from .export import Exported, export
-from .fit import Fitted, fit
+from .fitting.compare import compare
+from .fitting.fit import Fitted, fit
 from .predict import Prediction, predict
 from .records.ranking import choose
 from .records.runs import Run, load_runs

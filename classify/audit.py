@@ -19,10 +19,10 @@ from .data.checks import require_finite
 from .data.splits import Protocol
 from .evaluation.confident_learning import off_diagonal, self_confidence
 from .findings import Image, Outlier, Pair, Suspect
+from .fitting.search import Chosen, Station
 from .heads.table import Head, find_head
 from .nearest import Nearest, nearest
 from .solvers.lapack import threads
-from .station import Chosen, Station
 
 KEPT = 20  # nearest images looked at per image, so that many alike cost no more than few
 REPEATS = 3  # cuts into folds whose probabilities are averaged, so that a ranking does not hang on one of them

@@ -25,7 +25,7 @@ from .records.runs import Run, versions
 from .trees import check_trees, columns
 
 if TYPE_CHECKING:
-    from .fit import Fitted
+    from .fitting.fit import Fitted
 
 FORMAT = 2  # raise it when a member or a key changes its meaning; other numbers are refused
 MAX_BYTES = 2**30

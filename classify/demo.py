@@ -13,8 +13,8 @@ from ..extract.extraction import fill, read
 from ..extract.manifest.manifest import read_manifest
 from ..extract.progress import Progress, silent
 from .bundle import Bundle
-from .compare import compare
-from .fit import fit
+from .fitting.compare import compare
+from .fitting.fit import fit
 from .predict import Prediction, predict
 from .records.runs import Run
 

@@ -18,10 +18,10 @@ from ..extract.progress import Progress
 from ..extract.text import plain
 from .bundle import Bundle
 from .bundle_verbs import MAX_ERROR, share
-from .compare import compare
 from .demo import demo
 from .evaluation.abstention import NONE as NO_DOUBT
-from .fit import fit
+from .fitting.compare import compare
+from .fitting.fit import fit
 from .heads.table import HEADS, find_head, find_heads
 from .inputs import embeddings, images_folder
 from .pages.page import sizes

@@ -21,7 +21,7 @@ from .study import _Module, _started, _Study
 from .training_loop import Training
 
 if TYPE_CHECKING:
-    from ..fit import Bench, Fitted
+    from ..fitting.fit import Bench, Fitted
 
 
 def fit_stack(bench: "Bench", *, epochs: int | None = None, training: Training | None = None,

@@ -12,8 +12,8 @@ from fc7.classify import audit
 from fc7.classify.audit_page import write_audit
 from fc7.classify.audit_tables import COLUMNS, audit_csv, audit_text
 from fc7.classify.data.joint import join
+from fc7.classify.fitting.search import Station
 from fc7.classify.heads.table import HEADS
-from fc7.classify.station import Station
 from fc7.errors import DataError, UsageError
 
 

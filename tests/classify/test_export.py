@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 from fc7.cache.recipe import Transform
-from fc7.classify import Bundle, export, fit
+from fc7.classify import Bundle, export
 from fc7.classify import formats as formats_room
 from fc7.classify.data.joint import join
+from fc7.classify.fitting import fit
 from fc7.classify.heads.base import Planes
 from fc7.classify.heads.table import HEADS
 from fc7.classify.last_layer import Unit, exportable, last_layers

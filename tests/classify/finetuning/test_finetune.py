@@ -12,7 +12,7 @@ from fc7.classify.finetuning import training_loop as module
 from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.finetuning.stack import fit_stack
 from fc7.classify.finetuning.training_loop import Inputs, State, Task, Training, logits, train
-from fc7.classify.fit import Bench
+from fc7.classify.fitting.fit import Bench
 from fc7.classify.records.runs import Run
 from fc7.errors import FC7Error, Interrupted, UsageError
 from fc7.extract import extract, load_backbone, read_manifest

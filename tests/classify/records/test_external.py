@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from fc7.classify import Run, compare, load_runs
+from fc7.classify import Run, load_runs
 from fc7.classify.evaluation.metrics import measure
+from fc7.classify.fitting import compare
 from fc7.classify.records.external import NO_PROBABILITIES, read_results, sources
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.ranking import choose
@@ -259,7 +260,7 @@ def test_compare_adds_them_last_and_keeps_them(table, tmp_path):
 
 
 def test_a_wrong_file_is_said_before_anything_is_fitted(table, tmp_path, monkeypatch):
-    from fc7.classify.fit import Bench
+    from fc7.classify.fitting.fit import Bench
 
     monkeypatch.setattr(Bench, "fit", lambda *given, **options: pytest.fail("fitted"))
     with pytest.raises(DataError, match=r"a\.csv"):

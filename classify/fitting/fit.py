@@ -13,26 +13,26 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
-from ..cache.disk_vectors import StoredVectors
-from ..cache.embeddings import Embeddings, chunks
-from ..errors import DataError, UsageError
-from ..extract.progress import Progress, silent
-from .arrays import Positions
-from .data.checks import require_finite
-from .data.splits import Protocol, protocol
-from .evaluation.abstention import Doubt
-from .evaluation.metrics import measure
-from .fitting.learning_curve import CURVE_REPEATS, _curve_sizes, learning_curve
-from .heads.base import ClassWeight
-from .heads.calibration import scores
-from .heads.preparation import PREPARATIONS
-from .heads.table import HEADS, Head, find_head
-from .records.runs import Run, fingerprint, machine, predictions, run_id, versions
-from .solvers.lapack import threads
-from .station import Chosen, Room, Station, build
+from ...cache.disk_vectors import StoredVectors
+from ...cache.embeddings import Embeddings, chunks
+from ...errors import DataError, UsageError
+from ...extract.progress import Progress, silent
+from ..arrays import Positions
+from ..data.checks import require_finite
+from ..data.splits import Protocol, protocol
+from ..evaluation.abstention import Doubt
+from ..evaluation.metrics import measure
+from ..heads.base import ClassWeight
+from ..heads.calibration import scores
+from ..heads.preparation import PREPARATIONS
+from ..heads.table import HEADS, Head, find_head
+from ..records.runs import Run, fingerprint, machine, predictions, run_id, versions
+from ..solvers.lapack import threads
+from .learning_curve import CURVE_REPEATS, _curve_sizes, learning_curve
+from .search import Chosen, Room, Station, build
 
 if TYPE_CHECKING:
-    from ..extract.engines.ray_engine import RayEngine
+    from ...extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Bench:
                 f"or take one that streams: {able}."
             )
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
-            from .finetuning.stack import fit_stack
+            from ..finetuning.stack import fit_stack
 
             return fit_stack(self, epochs=epochs, progress=progress, on_epoch=on_epoch)
         head = head.fixed(epochs, self.weights)
@@ -339,7 +339,8 @@ def fit(
     allow_leakage
         Go on although an image is on both sides of the split.
     n_jobs
-        Processes that fit points and folds of heads that are not in the bank; see :func:`fc7.classify.jobs.run`.
+        Processes that fit points and folds of heads that are not in the bank; see
+        :func:`fc7.classify.fitting.parallel.run`.
     engine
         :class:`fc7.extract.RayEngine`: where those processes are, and where sums over rows that stay on disk are made.
         Default this machine.

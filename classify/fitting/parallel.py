@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..extract.engines.ray_engine import RayEngine
+    from ...extract.engines.ray_engine import RayEngine
 
 ROUNDS = 2  # jobs for each process that are given out at a time on Ray
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
-from ..cache.embeddings import Embeddings
-from ..errors import DataError, UsageError
-from ..extract.progress import Progress, silent
-from . import jobs
+from ...cache.embeddings import Embeddings
+from ...errors import DataError, UsageError
+from ...extract.progress import Progress, silent
+from ..heads.base import ClassWeight
+from ..heads.table import HEADS, Head, find_heads
+from ..pages.thumbnails import FOLDER, write_thumbnails
+from ..records.external import check_name, read_predictions, read_results
+from ..records.ranking import choose, ranked
+from ..records.runs import Run
+from . import parallel
 from .fit import Bench
-from .heads.base import ClassWeight
-from .heads.table import HEADS, Head, find_heads
-from .pages.thumbnails import FOLDER, write_thumbnails
-from .records.external import check_name, read_predictions, read_results
-from .records.ranking import choose, ranked
-from .records.runs import Run
 
 if TYPE_CHECKING:
-    from ..extract.engines.ray_engine import RayEngine
+    from ...extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +68,12 @@ def compare(
     add
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.records.external.read_results`.
     learning_curve
-        Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fit.Bench.learning_curve`.
+        Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fitting.fit.Bench.learning_curve`.
     class_weight
         See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
     n_jobs
-        Processes that fit heads, as in :func:`fc7.classify.jobs.run`. Heads that stream from disk take turns.
+        Processes that fit heads, as in :func:`fc7.classify.fitting.parallel.run`. Heads that stream from disk take
+        turns.
     engine
         See :func:`fc7.classify.fit`.
     on, cross_validate, folds, epochs, average_views, preparation, random_state, allow_leakage, progress
@@ -135,7 +136,7 @@ class _Study:
         for bench in dict.fromkeys(bench for bench, _ in todo):
             bench.prepare()  # once, not in each process
         fresh = []
-        for run in jobs.run(self._fit, [(*pair, silent) for pair in todo], n_jobs, engine):
+        for run in parallel.run(self._fit, [(*pair, silent) for pair in todo], n_jobs, engine):
             fresh.append(self.save(run))
             self.progress("fit heads", len(fresh), len(todo))
         made = iter(fresh)

@@ -14,21 +14,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
-from ..cache.disk_vectors import StoredVectors
-from ..cache.embeddings import Embeddings
-from ..errors import DataError
-from .arrays import Positions
-from .data.splits import Fold, Protocol, cut
-from .heads.base import OutOfFold, Tell
-from .heads.calibration import Calibrated, find_temperature, scores
-from .heads.preparation import PREPARATIONS
-from .heads.table import Head
-from .jobs import run
-from .solvers.eigenbasis import Eigenbasis
-from .solvers.row_stream import Stream
+from ...cache.disk_vectors import StoredVectors
+from ...cache.embeddings import Embeddings
+from ...errors import DataError
+from ..arrays import Positions
+from ..data.splits import Fold, Protocol, cut
+from ..heads.base import OutOfFold, Tell
+from ..heads.calibration import Calibrated, find_temperature, scores
+from ..heads.preparation import PREPARATIONS
+from ..heads.table import Head
+from ..solvers.eigenbasis import Eigenbasis
+from ..solvers.row_stream import Stream
+from .parallel import run
 
 if TYPE_CHECKING:
-    from ..extract.engines.ray_engine import RayEngine
+    from ...extract.engines.ray_engine import RayEngine
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB
 
-from fc7.classify import compare, fit
+from fc7.classify.fitting import compare, fit
+from fc7.classify.fitting.parallel import run
 from fc7.classify.heads.table import Head
-from fc7.classify.jobs import run
 from fc7.errors import UsageError
 
 HEADS = ["logreg", "rbf-svm", "random-forest", "mlp"]

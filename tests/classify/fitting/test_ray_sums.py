@@ -11,8 +11,8 @@ import pytest
 from fc7.cache import Embeddings, Recipe, Store
 from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
-from fc7.classify import compare, fit
-from fc7.classify.jobs import run
+from fc7.classify.fitting import compare, fit
+from fc7.classify.fitting.parallel import run
 from fc7.classify.solvers import map_reduce
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.solvers.row_stream import Stream
