@@ -30,10 +30,10 @@ from scipy.special import softmax
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.audit import audit
 from fc7.classify.heads.calibration import from_margins
-from fc7.classify.labels import Labels
-from fc7.classify.left_out import prepare
-from fc7.classify.review import Review
-from fc7.classify.review_server import Server
+from fc7.classify.reviews.labels import Labels
+from fc7.classify.reviews.leave_one_out import prepare
+from fc7.classify.reviews.review import Review
+from fc7.classify.reviews.server import Server
 from fc7.extract import extract, load_backbone, read_manifest
 from fc7.extract.manifest.columns import Image
 from fc7.extract.manifest.manifest import Manifest

@@ -19,10 +19,10 @@ from .audit_page import write_audit
 from .audit_tables import audit_csv, audit_text, leak_line
 from .heads.table import HEADS
 from .inputs import embeddings, images_folder, tables
-from .labels import Labels, default_path, require_apart
 from .pages.page import sizes, write
-from .review import Review
-from .review_server import TOP, Server, require_extra
+from .reviews.labels import Labels, default_path, require_apart
+from .reviews.review import Review
+from .reviews.server import TOP, Server, require_extra
 
 logger = logging.getLogger(__name__)
 

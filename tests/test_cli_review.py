@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from fakes import noisy, one_line
 
-from fc7.classify.review_server import Server
+from fc7.classify.reviews.server import Server
 from fc7.cli import main
 from fc7.extract.manifest.manifest import read_manifest
 

@@ -12,7 +12,7 @@ from stores import moto, s3, upload  # noqa: F401 - fixtures
 
 import fc7
 from fc7 import cli, errors
-from fc7.classify.review_server import Server
+from fc7.classify.reviews.server import Server
 from fc7.extract.commands.manual import ENVIRONMENT, EXIT_CODES, PAGES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -246,9 +246,9 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Return what serves a review in a thread: the server, the review, and the csv. Pictures are blue and red noise."""
-    from fc7.classify.labels import Labels
-    from fc7.classify.review import Review
-    from fc7.classify.review_server import Server
+    from fc7.classify.reviews.labels import Labels
+    from fc7.classify.reviews.review import Review
+    from fc7.classify.reviews.server import Server
 
     running = []
 

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.atomic_write import make_folder, replace
-from ..errors import DataError
-from ..extract.manifest.columns import Image
-from ..extract.manifest.csv_table import images_of, read_rows
-from ..extract.manifest.manifest import Manifest
-from ..extract.text import guarded
+from ...cache.atomic_write import make_folder, replace
+from ...errors import DataError
+from ...extract.manifest.columns import Image
+from ...extract.manifest.csv_table import images_of, read_rows
+from ...extract.manifest.manifest import Manifest
+from ...extract.text import guarded
 
 REVIEWED = "reviewed"
 COLUMNS = ("path", "label", "group", "bad", REVIEWED)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtra, UsageError
+from ...errors import MissingExtra, UsageError
 from .review import Review
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Server:
         require_extra()
         import uvicorn
 
-        from .review_requests import application
+        from .routes import application
 
         self.review = review
         token = secrets.token_urlsafe(24)

@@ -266,7 +266,7 @@ def test_decisions_from_many_at_once_are_all_kept(ask, desk):
 
 
 def test_a_port_that_is_taken_or_none_is_said(desk):
-    from fc7.classify.review_server import Server
+    from fc7.classify.reviews.server import Server
 
     for port in (desk.server.port, 70000):
         with pytest.raises(UsageError, match=f"--port {port}: .*any that is free"):
@@ -277,7 +277,7 @@ def test_a_port_that_is_taken_or_none_is_said(desk):
 def test_the_extra_is_named(monkeypatch, package):
     import sys
 
-    from fc7.classify.review_server import require_extra
+    from fc7.classify.reviews.server import require_extra
 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"{package} is not installed.*fc7\[review\]"):

@@ -1,7 +1,7 @@
 """Review: a person decides what doubted labels should be, and every decision changes at once what else is doubted.
 
-Each image is judged by ridge on all others; see :mod:`fc7.classify.left_out`. Penalty and temperature are chosen when
-the review begins, so that all that changes afterwards is due to what was decided.
+Each image is judged by ridge on all others; see :mod:`fc7.classify.reviews.leave_one_out`. Penalty and temperature are
+chosen when the review begins, so that all that changes afterwards is due to what was decided.
 """
 
 import threading
@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from ..cache.embeddings import Embeddings
-from ..errors import DataError, UsageError
-from ..extract.manifest.columns import Image
-from ..extract.progress import Progress, silent
-from .arrays import Positions
-from .data.checks import require_finite
-from .data.splits import together
-from .evaluation.confident_learning import self_confidence
-from .heads.table import HEADS
+from ...cache.embeddings import Embeddings
+from ...errors import DataError, UsageError
+from ...extract.manifest.columns import Image
+from ...extract.progress import Progress, silent
+from ..arrays import Positions
+from ..data.checks import require_finite
+from ..data.splits import together
+from ..evaluation.confident_learning import self_confidence
+from ..heads.table import HEADS
+from ..solvers.lapack import threads
 from .labels import Decision, Labels, numbered
-from .left_out import NONE, choose, prepare
-from .solvers.lapack import threads
+from .leave_one_out import NONE, choose, prepare
 
 UNDECIDED = ""  # the label of an image whose copies contradict each other
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fc7.classify.labels import Decision, Labels, default_path, require_apart
-from fc7.classify.left_out import NONE, LeftOut, prepare
-from fc7.classify.review import Review
+from fc7.classify.reviews.labels import Decision, Labels, default_path, require_apart
+from fc7.classify.reviews.leave_one_out import NONE, LeftOut, prepare
+from fc7.classify.reviews.review import Review
 from fc7.errors import DataError, UsageError
 from fc7.extract.manifest.columns import Image
 from fc7.extract.manifest.manifest import Manifest, read_manifest
@@ -169,7 +169,7 @@ def test_two_writers_are_noticed(begin, file):
 
 
 def test_a_csv_that_cannot_be_written_changes_nothing(begin, file, monkeypatch):
-    import fc7.classify.labels as module
+    import fc7.classify.reviews.labels as module
 
     review = begin()
     before = state(review)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from fc7.classify.heads.calibration import from_margins
-from fc7.classify.left_out import NONE, LeftOut, choose, prepare
+from fc7.classify.reviews.leave_one_out import NONE, LeftOut, choose, prepare
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..extract.progress import Progress, silent
-from .arrays import Floats, Positions, unit
-from .heads.calibration import find_temperature, from_margins
-from .solvers.eigenbasis import BLOCK, Eigenbasis
-from .solvers.lapack import solve
+from ...extract.progress import Progress, silent
+from ..arrays import Floats, Positions, unit
+from ..heads.calibration import find_temperature, from_margins
+from ..solvers.eigenbasis import BLOCK, Eigenbasis
+from ..solvers.lapack import solve
 
 NONE = -1  # the code of an image that takes no part in the fit
 

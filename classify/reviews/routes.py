@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, Router
 
-from ..errors import FC7Error, ImageRejected, UsageError
-from ..extract.text import plain
-from .pages.page import environment
-from .pages.text import relative, shown, without_folders
-from .pages.thumbnails import smaller
+from ...errors import FC7Error, ImageRejected, UsageError
+from ...extract.text import plain
+from ..pages.page import environment
+from ..pages.text import relative, shown, without_folders
+from ..pages.thumbnails import smaller
 from .review import Change, Review, Subject
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class _Requests:
         self._small = lru_cache(maxsize=KEPT)(lambda image: self._jpeg(image, SMALL))
 
     def page(self, request: Request) -> Response:
-        return HTMLResponse(environment().get_template("review.html.jinja").render(name=self._review.name))
+        return HTMLResponse(environment().get_template("reviews/review.html.jinja").render(name=self._review.name))
 
     def asset(self, request: Request) -> Response:
         name = request.url.path.rpartition("/")[2]
