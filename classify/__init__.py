@@ -8,7 +8,7 @@ from .fitting.fit import Fitted, fit
 from .predict import Prediction, predict
 from .records.ranking import choose
 from .records.runs import Run, load_runs
-from .report import report
+from .reports.report import report
 from .transformer import EmbeddingTransformer
 
 __all__ = [

@@ -30,9 +30,9 @@ from .records.external import sources
 from .records.pairs import compare_pairs
 from .records.ranking import choose
 from .records.runs import Run
-from .report import publish
+from .reports.report import publish
+from .reports.verdict import findings
 from .tables import COLUMNS, comparison, line
-from .verdict import findings
 
 if TYPE_CHECKING:
     from .finetuning.training_loop import Training

@@ -301,7 +301,11 @@ def test_twin_a_cache_that_knows_torch_is_seen():
 def test_records_are_compared_without_a_network():
     """Heads, comparison and report work from records and arrays; torch comes with the first thing that needs it."""
     assert (
-        loads("import fc7.classify, fc7.classify.evaluation.paired_tests, fc7.classify.verdict", "torch", "torchvision")
+        loads(
+            "import fc7.classify, fc7.classify.evaluation.paired_tests, fc7.classify.reports.verdict",
+            "torch",
+            "torchvision",
+        )
         == []
     )
 

@@ -18,7 +18,7 @@ from fc7.classify.fitting.learning_curve import learning_curve
 from fc7.classify.pages.text import duration, points, probability, ratio
 from fc7.classify.records.pairs import compare_pairs, compare_planned
 from fc7.classify.records.ranking import choose
-from fc7.classify.verdict import break_even, findings, verdict
+from fc7.classify.reports.verdict import break_even, findings, verdict
 from fc7.errors import DataError
 
 table = st.tuples(*[st.integers(0, 60)] * 4).filter(lambda counts: sum(counts) > 0)

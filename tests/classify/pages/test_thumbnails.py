@@ -12,7 +12,7 @@ from PIL import Image
 
 from fc7.classify.fitting import compare
 from fc7.classify.pages.thumbnails import write_thumbnails
-from fc7.classify.report import report
+from fc7.classify.reports.report import report
 
 
 @pytest.fixture

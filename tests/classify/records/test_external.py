@@ -12,9 +12,9 @@ from fc7.classify.fitting import compare
 from fc7.classify.records.external import NO_PROBABILITIES, read_results, sources
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.ranking import choose
-from fc7.classify.report import csv_table, markdown, report
+from fc7.classify.reports.report import csv_table, markdown, report
+from fc7.classify.reports.verdict import break_even, contest, findings
 from fc7.classify.tables import COLUMNS, comparison
-from fc7.classify.verdict import break_even, contest, findings
 from fc7.errors import DataError, UsageError
 
 N = 20

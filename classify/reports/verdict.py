@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .evaluation.paired_tests import ALPHA, smallest_detectable
-from .pages.text import duration, points, probability, ratio
-from .records.pairs import FEW, Pair, compare_planned
-from .records.ranking import _is_arm, _selected_inside, _sorts, choose, fit_seconds, is_random, ranked
-from .records.runs import Run
+from ..evaluation.paired_tests import ALPHA, smallest_detectable
+from ..pages.text import duration, points, probability, ratio
+from ..records.pairs import FEW, Pair, compare_planned
+from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, fit_seconds, is_random, ranked
+from ..records.runs import Run
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .pages.text import relative
-from .pages.thumbnails import BYTES, thumbnail
-from .records.runs import Run
+from ..pages.text import relative
+from ..pages.thumbnails import BYTES, thumbnail
+from ..records.runs import Run
 
 TILES = 400
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from .evaluation.metrics import wilson
-from .pages.text import duration
+from ..evaluation.metrics import wilson
+from ..pages.text import duration
 
 WIDE, NARROW = 860, 350  # a plot with labels is drawn twice; shrinking one would shrink its words
 SMALL, SQUARE = 266, 330

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.paired_tests import ALPHA, smallest_detectable
+from ..pages.text import duration, points, probability, shown, value, without_folders
+from ..pages.text import pairs as named
+from ..records.pairs import BASELINES, Pair, compare_pairs
+from ..records.ranking import fit_seconds, is_random
+from ..records.runs import Run
 from . import plots
-from .evaluation.paired_tests import ALPHA, smallest_detectable
-from .pages.text import duration, points, probability, shown, value, without_folders
-from .pages.text import pairs as named
-from .records.pairs import BASELINES, Pair, compare_pairs
-from .records.ranking import fit_seconds, is_random
-from .records.runs import Run
 from .verdict import Contest, break_even
 
 Values = dict[str, Any]

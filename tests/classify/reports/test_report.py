@@ -13,8 +13,8 @@ from PIL import Image
 
 from fc7.classify.pages.text import duration, points, relative, shown, value, without_folders
 from fc7.classify.records.pairs import compare_pairs
-from fc7.classify.report import csv_table, markdown, report
-from fc7.classify.verdict import contest, findings
+from fc7.classify.reports.report import csv_table, markdown, report
+from fc7.classify.reports.verdict import contest, findings
 from fc7.errors import DataError, MissingExtra
 
 HOSTILE = (

@@ -8,7 +8,7 @@ from chromium import asked, width
 
 from fc7.classify.audit import audit
 from fc7.classify.audit_page import write_audit
-from fc7.classify.report import report
+from fc7.classify.reports.report import report
 
 HOSTILE = ("<script>window.pwned = 1</script>", "\"><img src=x onerror='window.pwned = 2'>", "\u202egpj.exe", "a\nb")
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ...errors import UsageError
+from ..pages.page import render, write
+from ..pages.text import csv_lines, duration, pairs, shown, without_folders
+from ..records.ranking import fit_seconds
+from ..records.runs import Run, load_runs
 from . import gallery, sections
-from .pages.page import render, write
-from .pages.text import csv_lines, duration, pairs, shown, without_folders
-from .records.ranking import fit_seconds
-from .records.runs import Run, load_runs
 from .verdict import contest, findings
 
 
@@ -38,7 +38,7 @@ def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | N
         beside = runs / "thumbnails"
         thumbnails = beside if thumbnails is None and beside.is_dir() else thumbnails
         runs = load_runs(runs)
-    return write(path, render("report.html.jinja", _context(runs, thumbnails)))
+    return write(path, render("reports/report.html.jinja", _context(runs, thumbnails)))
 
 
 def publish(
