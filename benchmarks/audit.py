@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image
 
 from fc7.classify.arrays import unit
-from fc7.classify.audit import NEAR, audit
-from fc7.classify.nearest import nearest
+from fc7.classify.audits.audit import NEAR, audit
+from fc7.classify.audits.nearest import nearest
 from fc7.extract import extract, load_backbone, read_manifest
 
 HEADS = ("logreg", "linear-svm", "ridge", "knn")

@@ -28,7 +28,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 
 from fc7.cache import Embeddings, Recipe
-from fc7.classify.audit import audit
+from fc7.classify.audits.audit import audit
 from fc7.classify.heads.calibration import from_margins
 from fc7.classify.reviews.labels import Labels
 from fc7.classify.reviews.leave_one_out import prepare

@@ -1,6 +1,6 @@
 """The classify room: from cached embeddings to fitted heads, comparisons and predictions."""
 
-from .audit import Audit, audit
+from .audits.audit import Audit, audit
 from .bundle import Bundle
 from .export import Exported, export
 from .fitting.compare import compare

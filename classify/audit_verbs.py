@@ -14,9 +14,9 @@ from ..extract.commands.terminal import Answer
 from ..extract.manifest.manifest import read_manifest
 from ..extract.progress import Progress
 from ..extract.text import plain
-from .audit import audit, check_options
-from .audit_page import write_audit
-from .audit_tables import audit_csv, audit_text, leak_line
+from .audits.audit import audit, check_options
+from .audits.page import write_audit
+from .audits.tables import audit_csv, audit_text, leak_line
 from .heads.table import HEADS
 from .inputs import embeddings, images_folder, tables
 from .pages.page import sizes, write

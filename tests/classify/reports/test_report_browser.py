@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from chromium import asked, width
 
-from fc7.classify.audit import audit
-from fc7.classify.audit_page import write_audit
+from fc7.classify.audits.audit import audit
+from fc7.classify.audits.page import write_audit
 from fc7.classify.reports.report import report
 
 HOSTILE = ("<script>window.pwned = 1</script>", "\"><img src=x onerror='window.pwned = 2'>", "\u202egpj.exe", "a\nb")

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ..extract.commands.terminal import table
-from ..extract.text import plain
+from ...extract.commands.terminal import table
+from ...extract.text import plain
+from ..pages.text import csv_lines, figure
 from .audit import Audit
 from .findings import Outlier, Pair, Suspect
-from .pages.text import csv_lines, figure
 
 COLUMNS = (
     "finding",

@@ -11,18 +11,18 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
-from ..cache.embeddings import Embeddings, Rows
-from ..errors import DataError, UsageError
-from ..extract.progress import Progress, silent
-from .arrays import Positions
-from .data.checks import require_finite
-from .data.splits import Protocol
-from .evaluation.confident_learning import off_diagonal, self_confidence
+from ...cache.embeddings import Embeddings, Rows
+from ...errors import DataError, UsageError
+from ...extract.progress import Progress, silent
+from ..arrays import Positions
+from ..data.checks import require_finite
+from ..data.splits import Protocol
+from ..evaluation.confident_learning import off_diagonal, self_confidence
+from ..fitting.search import Chosen, Station
+from ..heads.table import Head, find_head
+from ..solvers.lapack import threads
 from .findings import Image, Outlier, Pair, Suspect
-from .fitting.search import Chosen, Station
-from .heads.table import Head, find_head
 from .nearest import Nearest, nearest
-from .solvers.lapack import threads
 
 KEPT = 20  # nearest images looked at per image, so that many alike cost no more than few
 REPEATS = 3  # cuts into folds whose probabilities are averaged, so that a ranking does not hang on one of them

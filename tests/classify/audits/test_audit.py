@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestCentroid
 
-from fc7.classify import audit
-from fc7.classify.audit_page import write_audit
-from fc7.classify.audit_tables import COLUMNS, audit_csv, audit_text
+from fc7.classify.audits import audit
+from fc7.classify.audits.page import write_audit
+from fc7.classify.audits.tables import COLUMNS, audit_csv, audit_text
 from fc7.classify.data.joint import join
 from fc7.classify.fitting.search import Station
 from fc7.classify.heads.table import HEADS

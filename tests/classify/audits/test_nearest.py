@@ -5,8 +5,8 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from fc7.classify import nearest as room
-from fc7.classify.nearest import nearest
+from fc7.classify.audits import nearest as room
+from fc7.classify.audits.nearest import nearest
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..cache.recipe import Recipe
-from ..extract.progress import Progress, silent
+from ...cache.recipe import Recipe
+from ...extract.progress import Progress, silent
+from ..pages.page import render, write
+from ..pages.text import pairs as named
+from ..pages.text import relative, without_folders
+from ..pages.thumbnails import BYTES, thumbnail, write_thumbnails
+from ..records.schema import KEY_DIGITS
 from .audit import Audit
-from .audit_tables import describe, headline, marks, pairs_of, summary
 from .findings import Image, Pair
-from .pages.page import render, write
-from .pages.text import pairs as named
-from .pages.text import relative, without_folders
-from .pages.thumbnails import BYTES, thumbnail, write_thumbnails
-from .records.schema import KEY_DIGITS
+from .tables import describe, headline, marks, pairs_of, summary
 
 
 def write_audit(
@@ -40,7 +40,7 @@ def write_audit(
             paths = {image.key[:KEY_DIGITS]: image.path for image in shown}
             write_thumbnails(paths, images, folder, progress=progress)
         sources = _sources(shown, Path(folder))
-    return write(Path(path), render("audit.html.jinja", _context(audit, top, sources)))
+    return write(Path(path), render("audits/audit.html.jinja", _context(audit, top, sources)))
 
 
 def _shown(audit: Audit, top: int) -> list[Image]:

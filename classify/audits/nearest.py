@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..extract.progress import Progress, silent
-from .arrays import Positions, unit
+from ...extract.progress import Progress, silent
+from ..arrays import Positions, unit
 
 _BLOCK = 2**24  # cosines held at a time: 64 MiB
 

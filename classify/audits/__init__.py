@@ -1,0 +1,1 @@
+"""Leaks, copies, outliers and doubtful labels of a data set."""
