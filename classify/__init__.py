@@ -1,11 +1,12 @@
 """The classify room: from cached embeddings to fitted heads, comparisons and predictions."""
 
 from .audits.audit import Audit, audit
-from .bundle import Bundle
+from .bundles.bundle import Bundle
+from .bundles.predict import predict
+from .bundles.prediction import Prediction
 from .export import Exported, export
 from .fitting.compare import compare
 from .fitting.fit import Fitted, fit
-from .predict import Prediction, predict
 from .records.ranking import choose
 from .records.runs import Run, load_runs
 from .reports.report import report

@@ -11,10 +11,11 @@ from ..extract.commands.options import Arguments, given, whole_number
 from ..extract.commands.terminal import Answer
 from ..extract.progress import Progress
 from ..extract.text import plain
-from .bundle import Bundle
+from .bundles.bundle import Bundle
+from .bundles.predict import predict
+from .bundles.prediction import predictions_csv
 from .evaluation.abstention import RARE
 from .export import TOLERANCE, Exported, export
-from .predict import predict, predictions_csv
 
 logger = logging.getLogger(__name__)
 

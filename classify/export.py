@@ -12,8 +12,8 @@ from ..cache.atomic_write import make_folder, replace
 from ..errors import ExportError, FC7Error, UsageError
 from ..extract.backbones.backbone import Backbone
 from ..extract.progress import Progress, silent
-from .bundle import Bundle
-from .bundle_backbones import find_backbones
+from .bundles.backbones import find_backbones
+from .bundles.bundle import Bundle
 from .parity import Parity, measure, read_pixels, synthetic_pixels
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def export(
     backbone
         The one that the head was fitted on, where it is a module of your own.
     weights, cache, progress
-        As in :func:`fc7.classify.predict.predict`.
+        As in :func:`fc7.classify.bundles.predict.predict`.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..errors import ExportError
-from .bundle import Bundle
+from .bundles.bundle import Bundle
 from .heads.base import Planes
 from .heads.classifier_stack import ClassifierStack
 from .heads.preparation import OneScale, UnitRows

@@ -15,7 +15,7 @@ from ..extract.backbones.backbone import Backbone
 from ..extract.decoding.decode import decode, read_image_bytes
 from ..extract.decoding.views import centre_crop
 from ..extract.progress import Progress, silent
-from .predict import expand
+from .bundles.predict import expand
 
 if TYPE_CHECKING:
     from .formats import Format

@@ -16,8 +16,9 @@ from ..extract.commands.terminal import Answer, table
 from ..extract.manifest.manifest import read_manifest
 from ..extract.progress import Progress
 from ..extract.text import plain
-from .bundle import Bundle
 from .bundle_verbs import MAX_ERROR, share
+from .bundles.bundle import Bundle
+from .bundles.prediction import predictions_csv
 from .demo import demo
 from .evaluation.abstention import NONE as NO_DOUBT
 from .fitting.compare import compare
@@ -25,7 +26,6 @@ from .fitting.fit import fit
 from .heads.table import HEADS, find_head, find_heads
 from .inputs import embeddings, images_folder
 from .pages.page import sizes
-from .predict import predictions_csv
 from .records.external import sources
 from .records.pairs import compare_pairs
 from .records.ranking import choose

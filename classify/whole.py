@@ -9,7 +9,7 @@ import torch
 from .. import __version__
 from ..cache.recipe import Recipe
 from ..extract.backbones.network import Normalised
-from .bundle import Bundle
+from .bundles.bundle import Bundle
 from .heads.classifier_stack import ClassifierStack
 
 

@@ -1,78 +1,33 @@
 """Predict: labels and probabilities for new images, through the same cache."""
 
-import csv
 import glob
-import io
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.store import Store
-from ..cache.urls import address
-from ..errors import DataError
-from ..extract.backbones.backbone import Backbone
-from ..extract.extraction import fill
-from ..extract.in_memory import Picture, embed
-from ..extract.manifest.hashing import hash_files
-from ..extract.manifest.manifest import Manifest
-from ..extract.manifest.paths import refusal, refusal_by_name
-from ..extract.progress import Progress, silent
-from ..extract.text import plain
+from ...cache.store import Store
+from ...cache.urls import address
+from ...errors import DataError
+from ...extract.backbones.backbone import Backbone
+from ...extract.extraction import fill
+from ...extract.in_memory import Picture, embed
+from ...extract.manifest.hashing import hash_files
+from ...extract.manifest.manifest import Manifest
+from ...extract.manifest.paths import refusal, refusal_by_name
+from ...extract.progress import Progress, silent
+from ..data.joint import side_by_side
+from .backbones import by_view, find_backbones
 from .bundle import Bundle
-from .bundle_backbones import by_view, find_backbones
-from .data.joint import side_by_side
+from .prediction import Prediction
 
 Vectors = Iterator[tuple[Sequence[int], list[npt.NDArray[Any]]]]
 
-NOT_SURE = "not sure"
 CHUNK = 4096  # images whose embeddings are in memory at once
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One image's answer, or the reason why there is none.
-
-    Attributes
-    ----------
-    path
-        As asked for; an image in memory is called by its place, ``image 0`` the first.
-    label, probability
-        The most probable class; empty and 0 where the image was rejected.
-    probabilities
-        All classes by name, the most probable first.
-    sure
-        Whether the probability reaches the threshold of the bundle, if it has one.
-    distance
-        From the images that the head was fitted on, see :meth:`fc7.classify.evaluation.abstention.Doubt.distances`;
-        None if not known.
-    unlike
-        Whether that is further than they are from each other.
-    rejected
-        The reason, or empty.
-    """
-
-    path: str
-    label: str = ""
-    probability: float = 0.0
-    probabilities: dict[str, float] = field(default_factory=dict)
-    sure: bool = False
-    distance: float | None = None
-    unlike: bool = False
-    rejected: str = ""
-
-    @property
-    def answer(self) -> str:
-        """The label, or ``not sure``; empty where the image was rejected."""
-        return self.label if self.sure or self.rejected else NOT_SURE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"path": self.path, "answer": self.answer, **vars(self)}
 
 
 def predict(
@@ -185,19 +140,6 @@ def _passing(pictures: dict[int, Picture], backbones: Sequence[Backbone], found:
             yield [places[row] for row in kept], [view[kept] for view in views]
 
 
-def predictions_csv(found: Sequence[Prediction], top: int = 0) -> str:
-    """Return a line per image, the path first; with further columns for its most probable classes if asked for."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    further = [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
-    writer.writerow(["path", "label", "probability", "unlike", "rejected", *further])
-    for one in found:
-        ranked = [cell for name, value in [*one.probabilities.items()][:top] for cell in (plain(name), f"{value:.4f}")]
-        about = [f"{one.probability:.4f}" if one.label else "", "unlike" if one.unlike else "", one.rejected]
-        writer.writerow([plain(one.path), plain(one.answer), *about, *ranked, *[""] * (len(further) - len(ranked))])
-    return buffer.getvalue().rstrip("\n")
-
-
 def _apart(images: Sequence[Path | str | Picture]) -> tuple[dict[int, str], dict[int, Picture]]:
     """Return what are files and what is in memory, by place among all of them, folders and patterns expanded."""
     files: dict[int, str] = {}
@@ -246,6 +188,6 @@ def _objects(url: str) -> Iterator[str]:
     if not refusal_by_name(url):
         yield url
         return
-    from ..extract.manifest.object_store import listing, visible
+    from ...extract.manifest.object_store import listing, visible
 
     yield from (f"{url}/{name}" for name in visible(listing(url)) if not refusal_by_name(name))

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cache import atomic_write
-from ..cache.recipe import JointRecipe, Recipe, read_recipe
-from ..errors import BundleError, FC7Error
-from .evaluation.abstention import Doubt, Threshold, require
-from .records.runs import Run, versions
-from .trees import check_trees, columns
+from ...cache import atomic_write
+from ...cache.recipe import JointRecipe, Recipe, read_recipe
+from ...errors import BundleError, FC7Error
+from ..evaluation.abstention import Doubt, Threshold, require
+from ..records.runs import Run, versions
+from .tree_checks import check_trees, columns
 
 if TYPE_CHECKING:
-    from .fitting.fit import Fitted
+    from ..fitting.fit import Fitted
 
 FORMAT = 2  # raise it when a member or a key changes its meaning; other numbers are refused
 MAX_BYTES = 2**30
@@ -127,7 +127,7 @@ class Bundle:
         return np.asarray(self.estimator.predict_proba(vectors.astype(np.float32)))
 
     def predict(self, images: Sequence[Any], **options: Any) -> "list[Any]":
-        """Predict image files, or images in memory; see :func:`fc7.classify.predict.predict`."""
+        """Predict image files, or images in memory; see :func:`fc7.classify.bundles.predict.predict`."""
         from .predict import predict
 
         return predict(self, images, **options)

@@ -5,9 +5,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeVar
 
-from ..cache.recipe import AND, DECODES, Recipe
-from ..errors import BundleError
-from ..extract.backbones.backbone import OWN, Backbone, load_backbone
+from ...cache.recipe import AND, DECODES, Recipe
+from ...errors import BundleError
+from ...extract.backbones.backbone import OWN, Backbone, load_backbone
 from .bundle import Bundle
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""What predicts new images: a fitted head with all it needs."""
