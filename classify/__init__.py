@@ -4,7 +4,7 @@ from .audits.audit import Audit, audit
 from .bundles.bundle import Bundle
 from .bundles.predict import predict
 from .bundles.prediction import Prediction
-from .export import Exported, export
+from .exports.export import Exported, export
 from .fitting.compare import compare
 from .fitting.fit import Fitted, fit
 from .records.ranking import choose

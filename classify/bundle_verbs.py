@@ -15,7 +15,7 @@ from .bundles.bundle import Bundle
 from .bundles.predict import predict
 from .bundles.prediction import predictions_csv
 from .evaluation.abstention import RARE
-from .export import TOLERANCE, Exported, export
+from .exports.export import TOLERANCE, Exported, export
 
 logger = logging.getLogger(__name__)
 

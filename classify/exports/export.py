@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cache.atomic_write import make_folder, replace
-from ..errors import ExportError, FC7Error, UsageError
-from ..extract.backbones.backbone import Backbone
-from ..extract.progress import Progress, silent
-from .bundles.backbones import find_backbones
-from .bundles.bundle import Bundle
+from ...cache.atomic_write import make_folder, replace
+from ...errors import ExportError, FC7Error, UsageError
+from ...extract.backbones.backbone import Backbone
+from ...extract.progress import Progress, silent
+from ..bundles.backbones import find_backbones
+from ..bundles.bundle import Bundle
 from .parity import Parity, measure, read_pixels, synthetic_pixels
 
 logger = logging.getLogger(__name__)
@@ -87,8 +87,8 @@ def export(
         Take ``pixels``, ``(batch, crop, crop, 3)`` uint8 RGB, instead of ``images``, ``(batch, 3, crop, crop)`` float32
         that are normalised already.
     tolerance
-        The largest difference of a probability from the bundle's, see :class:`fc7.classify.parity.Parity`. That from
-        ``fc7 predict`` is told; it is another one where that computes in bfloat16.
+        The largest difference of a probability from the bundle's, see :class:`fc7.classify.exports.parity.Parity`. That
+        from ``fc7 predict`` is told; it is another one where that computes in bfloat16.
     backbone
         The one that the head was fitted on, where it is a module of your own.
     weights, cache, progress
@@ -108,9 +108,9 @@ def export(
     DataError
         None of the images is one.
     """
+    from .exported_module import Whole
     from .formats import FORMATS
-    from .last_layer import last_layers
-    from .whole import Whole
+    from .head_layers import last_layers
 
     path, recipe = Path(path), bundle.recipe.parts[0]
     if path.suffix not in FORMATS:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from .. import __version__
-from ..cache.recipe import Recipe
-from ..extract.backbones.network import Normalised
-from .bundles.bundle import Bundle
-from .heads.classifier_stack import ClassifierStack
+from ... import __version__
+from ...cache.recipe import Recipe
+from ...extract.backbones.network import Normalised
+from ..bundles.bundle import Bundle
+from ..heads.classifier_stack import ClassifierStack
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Whole:
     bundle
         Of the head.
     layers
-        From the embedding to logits; see :func:`fc7.classify.last_layer.last_layers`.
+        From the embedding to logits; see :func:`fc7.classify.exports.head_layers.last_layers`.
     with_normalise
         Whether the network takes pixels and normalises them itself.
     """

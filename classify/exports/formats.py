@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..errors import ExportError, MissingExtra
-from ..extract.backbones.architectures import architecture
-from ..extract.backbones.backbone import OWN
-from ..extract.backbones.network import Tapped, last_layer
-from .heads.classifier_stack import LAYER
-from .last_layer import Unit
-from .whole import Whole
+from ...errors import ExportError, MissingExtra
+from ...extract.backbones.architectures import architecture
+from ...extract.backbones.backbone import OWN
+from ...extract.backbones.network import Tapped, last_layer
+from ..heads.classifier_stack import LAYER
+from .exported_module import Whole
+from .head_layers import Unit
 
 OPSET = 18  # of ONNX: of the end of 2022, so that runtimes in use know it
 OUTPUTS = ("logits", "probabilities")

@@ -17,15 +17,16 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 from fc7.cache.recipe import Transform
-from fc7.classify import Bundle, export
-from fc7.classify import formats as formats_room
+from fc7.classify import Bundle
 from fc7.classify.bundles.predict import predict
 from fc7.classify.data.joint import join
+from fc7.classify.exports import export
+from fc7.classify.exports import formats as formats_room
+from fc7.classify.exports.head_layers import Unit, exportable, last_layers
+from fc7.classify.exports.parity import synthetic_pixels
 from fc7.classify.fitting import fit
 from fc7.classify.heads.base import Planes
 from fc7.classify.heads.table import HEADS
-from fc7.classify.last_layer import Unit, exportable, last_layers
-from fc7.classify.parity import synthetic_pixels
 from fc7.errors import BundleError, DataError, ExportError, MissingExtra, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 

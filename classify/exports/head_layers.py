@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import ExportError
-from .bundles.bundle import Bundle
-from .heads.base import Planes
-from .heads.classifier_stack import ClassifierStack
-from .heads.preparation import OneScale, UnitRows
-from .heads.table import HEADS
-from .heads.torch_linear import TorchLinear
+from ...errors import ExportError
+from ..bundles.bundle import Bundle
+from ..heads.base import Planes
+from ..heads.classifier_stack import ClassifierStack
+from ..heads.preparation import OneScale, UnitRows
+from ..heads.table import HEADS
+from ..heads.torch_linear import TorchLinear
 
 LINEAR = (Planes, TorchLinear)
 

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..cache.recipe import DECODES, Recipe, Transform
-from ..errors import DataError, ImageRejected
-from ..extract.backbones.backbone import Backbone
-from ..extract.decoding.decode import decode, read_image_bytes
-from ..extract.decoding.views import centre_crop
-from ..extract.progress import Progress, silent
-from .bundles.predict import expand
+from ...cache.recipe import DECODES, Recipe, Transform
+from ...errors import DataError, ImageRejected
+from ...extract.backbones.backbone import Backbone
+from ...extract.decoding.decode import decode, read_image_bytes
+from ...extract.decoding.views import centre_crop
+from ...extract.progress import Progress, silent
+from ..bundles.predict import expand
 
 if TYPE_CHECKING:
     from .formats import Format
@@ -66,7 +66,7 @@ def measure(
     """
     import torch
 
-    from .whole import embedding
+    from .exported_module import embedding
 
     bundle, run, plain = form.whole.bundle, form.open(data), backbone.plain()
     recipe, size = form.whole.recipe, backbone.batch_size

@@ -1,0 +1,1 @@
+"""A bundle and its backbone as one network."""
