@@ -20,21 +20,21 @@ from .extract.commands.parser import Parser
 # verb: what it does, the module of its options and of its work
 VERBS = {
     "extract": ("compute the embeddings that the cache lacks", "extract.commands.extract"),
-    "fit": ("fit one head on the embeddings and save a bundle", "classify.verbs"),
-    "finetune": ("train from pixels under the protocol of the heads", "classify.verbs"),
-    "compare": ("fit many heads under one protocol", "classify.verbs"),
-    "report": ("write a page, Markdown or csv from run records", "classify.verbs"),
-    "predict": ("label new images with a bundle", "classify.bundle_verbs"),
-    "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.audit_verbs"),
-    "review": ("look at doubted images in a browser, fix labels, leave images out", "classify.audit_verbs"),
+    "fit": ("fit one head on the embeddings and save a bundle", "classify.commands.verbs"),
+    "finetune": ("train from pixels under the protocol of the heads", "classify.commands.verbs"),
+    "compare": ("fit many heads under one protocol", "classify.commands.verbs"),
+    "report": ("write a page, Markdown or csv from run records", "classify.commands.verbs"),
+    "predict": ("label new images with a bundle", "classify.commands.bundle_verbs"),
+    "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.commands.audit_verbs"),
+    "review": ("look at doubted images in a browser, fix labels, leave images out", "classify.commands.audit_verbs"),
     "export": (
         "write bundle and backbone as one network: ONNX, torch.export or a state dict",
-        "classify.bundle_verbs",
+        "classify.commands.bundle_verbs",
     ),
     "backbones": ("what can run here, and where its weights are", "extract.commands.backbones"),
     "cache": ("look after the cache", "extract.commands.cache"),
-    "demo": ("the main job on an embedded example, without network", "classify.verbs"),
-    "completion": ("print a script that lets a shell complete all this", "classify.completion"),
+    "demo": ("the main job on an embedded example, without network", "classify.commands.verbs"),
+    "completion": ("print a script that lets a shell complete all this", "classify.commands.completion"),
 }
 CACHE_VERBS = {
     "info": "what the cache holds",

@@ -1,5 +1,6 @@
 """The classify room: from cached embeddings to fitted heads, comparisons and predictions."""
 
+from ..extract.transformer import EmbeddingTransformer
 from .audits.audit import Audit, audit
 from .bundles.bundle import Bundle
 from .bundles.predict import predict
@@ -10,7 +11,6 @@ from .fitting.fit import Fitted, fit
 from .records.ranking import choose
 from .records.runs import Run, load_runs
 from .reports.report import report
-from .transformer import EmbeddingTransformer
 
 __all__ = [
     "Audit",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fc7.classify import Run, load_runs
+from fc7.classify.commands.tables import COLUMNS, comparison
 from fc7.classify.evaluation.metrics import measure
 from fc7.classify.fitting import compare
 from fc7.classify.records.external import NO_PROBABILITIES, read_results, sources
@@ -14,7 +15,6 @@ from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.ranking import choose
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.verdict import break_even, contest, findings
-from fc7.classify.tables import COLUMNS, comparison
 from fc7.errors import DataError, UsageError
 
 N = 20

@@ -4,20 +4,20 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cache.embeddings import Embeddings
-from ..cache.urls import address
-from ..errors import UsageError
-from ..extract.commands import options
-from ..extract.commands.options import Arguments, given
-from ..extract.extraction import fill, hashed, read
-from ..extract.manifest.manifest import Manifest, read_manifest
-from ..extract.progress import Progress
-from ..extract.text import plain
-from .data.joint import join
-from .data.splits import protocol
+from ...cache.embeddings import Embeddings
+from ...cache.urls import address
+from ...errors import UsageError
+from ...extract.commands import options
+from ...extract.commands.options import Arguments, given
+from ...extract.extraction import fill, hashed, read
+from ...extract.manifest.manifest import Manifest, read_manifest
+from ...extract.progress import Progress
+from ...extract.text import plain
+from ..data.joint import join
+from ..data.splits import protocol
 
 if TYPE_CHECKING:
-    from ..extract.engines.ray_engine import RayEngine
+    from ...extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ..cache.store import Store
 from ..errors import DataError
-from ..extract.backbones.backbone import load_backbone
-from ..extract.extraction import fill
-from ..extract.manifest.hashing import hash_files
-from ..extract.manifest.manifest import Manifest
-from ..extract.manifest.paths import Reject
+from .backbones.backbone import load_backbone
+from .extraction import fill
+from .manifest.hashing import hash_files
+from .manifest.manifest import Manifest
+from .manifest.paths import Reject
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):

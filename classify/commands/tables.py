@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from .pages.text import figure
-from .records.runs import Run
+from ..pages.text import figure
+from ..records.runs import Run
 
 COLUMNS = (
     "backbone",

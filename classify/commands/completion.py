@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtra
-from ..extract.backbones.architectures import KNOWN, names
-from ..extract.commands.options import Arguments
-from ..extract.commands.terminal import Answer
-from ..extract.progress import Progress
-from .heads.table import HEADS
+from ...errors import MissingExtra
+from ...extract.backbones.architectures import KNOWN, names
+from ...extract.commands.options import Arguments
+from ...extract.commands.terminal import Answer
+from ...extract.progress import Progress
+from ..heads.table import HEADS
 
 SHELLS = ("bash", "zsh", "fish")  # shtab's script for tcsh offers the options of all verbs after each
 

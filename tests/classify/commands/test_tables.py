@@ -1,6 +1,6 @@
 """Tables: every run with its n and its interval, in as many cells as there are columns."""
 
-from fc7.classify.tables import COLUMNS, comparison, hyperparameters, interval, line
+from fc7.classify.commands.tables import COLUMNS, comparison, hyperparameters, interval, line
 
 
 def inside(run, log_loss=0.25):

@@ -6,23 +6,23 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ..cache.urls import address
-from ..errors import LeakageError, UsageError
-from ..extract.commands import options
-from ..extract.commands.options import Arguments, given, whole_number
-from ..extract.commands.terminal import Answer
-from ..extract.manifest.manifest import read_manifest
-from ..extract.progress import Progress
-from ..extract.text import plain
-from .audits.audit import audit, check_options
-from .audits.page import write_audit
-from .audits.tables import audit_csv, audit_text, leak_line
-from .heads.table import HEADS
+from ...cache.urls import address
+from ...errors import LeakageError, UsageError
+from ...extract.commands import options
+from ...extract.commands.options import Arguments, given, whole_number
+from ...extract.commands.terminal import Answer
+from ...extract.manifest.manifest import read_manifest
+from ...extract.progress import Progress
+from ...extract.text import plain
+from ..audits.audit import audit, check_options
+from ..audits.page import write_audit
+from ..audits.tables import audit_csv, audit_text, leak_line
+from ..heads.table import HEADS
+from ..pages.page import sizes, write
+from ..reviews.labels import Labels, default_path, require_apart
+from ..reviews.review import Review
+from ..reviews.server import TOP, Server, require_extra
 from .inputs import embeddings, images_folder, tables
-from .pages.page import sizes, write
-from .reviews.labels import Labels, default_path, require_apart
-from .reviews.review import Review
-from .reviews.server import TOP, Server, require_extra
 
 logger = logging.getLogger(__name__)
 

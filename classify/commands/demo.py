@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..extract.backbones.backbone import load_backbone
-from ..extract.engines.accounting import Extraction
-from ..extract.extraction import fill, read
-from ..extract.manifest.manifest import read_manifest
-from ..extract.progress import Progress, silent
-from .bundles.bundle import Bundle
-from .bundles.predict import predict
-from .bundles.prediction import Prediction
-from .fitting.compare import compare
-from .fitting.fit import fit
-from .records.runs import Run
+from ...extract.backbones.backbone import load_backbone
+from ...extract.engines.accounting import Extraction
+from ...extract.extraction import fill, read
+from ...extract.manifest.manifest import read_manifest
+from ...extract.progress import Progress, silent
+from ..bundles.bundle import Bundle
+from ..bundles.predict import predict
+from ..bundles.prediction import Prediction
+from ..fitting.compare import compare
+from ..fitting.fit import fit
+from ..records.runs import Run
 
 SIDE = 64  # pixels; the digits have 8 x 8, enlarged so that a person sees something
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

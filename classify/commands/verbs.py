@@ -7,35 +7,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..extract.backbones.weights import whereabouts
-from ..extract.commands import options
-from ..extract.commands.extract import describe
-from ..extract.commands.options import Arguments, given, whole_number
-from ..extract.commands.terminal import Answer, table
-from ..extract.manifest.manifest import read_manifest
-from ..extract.progress import Progress
-from ..extract.text import plain
+from ...errors import UsageError
+from ...extract.backbones.weights import whereabouts
+from ...extract.commands import options
+from ...extract.commands.extract import describe
+from ...extract.commands.options import Arguments, given, whole_number
+from ...extract.commands.terminal import Answer, table
+from ...extract.manifest.manifest import read_manifest
+from ...extract.progress import Progress
+from ...extract.text import plain
+from ..bundles.bundle import Bundle
+from ..bundles.prediction import predictions_csv
+from ..evaluation.abstention import NONE as NO_DOUBT
+from ..fitting.compare import compare
+from ..fitting.fit import fit
+from ..heads.table import HEADS, find_head, find_heads
+from ..pages.page import sizes
+from ..records.external import sources
+from ..records.pairs import compare_pairs
+from ..records.ranking import choose
+from ..records.runs import Run
+from ..reports.report import publish
+from ..reports.verdict import findings
 from .bundle_verbs import MAX_ERROR, share
-from .bundles.bundle import Bundle
-from .bundles.prediction import predictions_csv
 from .demo import demo
-from .evaluation.abstention import NONE as NO_DOUBT
-from .fitting.compare import compare
-from .fitting.fit import fit
-from .heads.table import HEADS, find_head, find_heads
 from .inputs import embeddings, images_folder
-from .pages.page import sizes
-from .records.external import sources
-from .records.pairs import compare_pairs
-from .records.ranking import choose
-from .records.runs import Run
-from .reports.report import publish
-from .reports.verdict import findings
 from .tables import COLUMNS, comparison, line
 
 if TYPE_CHECKING:
-    from .finetuning.training_loop import Training
+    from ..finetuning.training_loop import Training
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +240,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _training(arguments: Arguments) -> "Training":
-    from .finetuning.training_loop import Training
+    from ..finetuning.training_loop import Training
 
     names = [
         "epochs",
@@ -270,7 +270,7 @@ def _finetuned(
     """Run the arms of all backbones from pixels."""
     if not arms:
         return []
-    from .finetuning.finetune import finetune
+    from ..finetuning.finetune import finetune
 
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")

@@ -6,16 +6,16 @@ import os
 import sys
 from pathlib import Path
 
-from ..extract.commands import options
-from ..extract.commands.options import Arguments, given, whole_number
-from ..extract.commands.terminal import Answer
-from ..extract.progress import Progress
-from ..extract.text import plain
-from .bundles.bundle import Bundle
-from .bundles.predict import predict
-from .bundles.prediction import predictions_csv
-from .evaluation.abstention import RARE
-from .exports.export import TOLERANCE, Exported, export
+from ...extract.commands import options
+from ...extract.commands.options import Arguments, given, whole_number
+from ...extract.commands.terminal import Answer
+from ...extract.progress import Progress
+from ...extract.text import plain
+from ..bundles.bundle import Bundle
+from ..bundles.predict import predict
+from ..bundles.prediction import predictions_csv
+from ..evaluation.abstention import RARE
+from ..exports.export import TOLERANCE, Exported, export
 
 logger = logging.getLogger(__name__)
 
