@@ -29,7 +29,7 @@ from fc7.extract.backbones.layers import Layer
 from fc7.extract.backbones.network import Normalised, Tapped
 from fc7.extract.backbones.torch_runtime import each_with
 from fc7.extract.engines.local import cores
-from fc7.extract.engines.malloc import kept
+from fc7.extract.engines.malloc import keep_freed_memory
 
 IMAGES = 100
 BATCHES = {"alexnet": (16, "classifier.5"), "squeezenet1_1": (16, "features"), "vgg16": (8, "classifier.4")}
@@ -127,7 +127,7 @@ def milliseconds(network, batch, *, apart, keep):
         return count / (time.perf_counter() - start)
 
     with (
-        kept() if keep else contextlib.nullcontext(),
+        keep_freed_memory() if keep else contextlib.nullcontext(),
         each_with(1 if apart else cores()) as begin,
         ThreadPoolExecutor(threads, initializer=begin) as pool,
     ):

@@ -114,7 +114,7 @@ def ours(name, root, count, device, precision, decode):
     from fc7.extract import fill, load_backbone, read_manifest
     from fc7.extract.backbones.torch_runtime import each_with
     from fc7.extract.engines.local import MOST_THREADS, cores
-    from fc7.extract.engines.malloc import kept
+    from fc7.extract.engines.malloc import keep_freed_memory
     from fc7.extract.manifest.manifest import Manifest
 
     manifest = read_manifest(root)
@@ -135,7 +135,7 @@ def ours(name, root, count, device, precision, decode):
         return images / (time.perf_counter() - start)
 
     with (
-        kept(),
+        keep_freed_memory(),
         each_with(max(cores() // MOST_THREADS, 1)) as begin,
         ThreadPoolExecutor(threads, initializer=begin) as pool,
     ):

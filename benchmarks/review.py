@@ -35,7 +35,7 @@ from fc7.classify.reviews.leave_one_out import prepare
 from fc7.classify.reviews.review import Review
 from fc7.classify.reviews.server import Server
 from fc7.extract import extract, load_backbone, read_manifest
-from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.columns import ImageEntry
 from fc7.extract.manifest.manifest import Manifest
 
 FIRST = 20
@@ -67,7 +67,7 @@ def made_up(n, dim, classes):
 def begin(embeddings, folder):
     """Return a review whose csv is in a folder."""
     columns = zip(embeddings.paths.tolist(), embeddings.labels.tolist(), embeddings.split.tolist(), strict=True)
-    manifest = Manifest(Path(folder), tuple(Image(*row) for row in columns), embeddings.classes, (), "made-up")
+    manifest = Manifest(Path(folder), tuple(ImageEntry(*row) for row in columns), embeddings.classes, (), "made-up")
     return Review(embeddings, Labels(manifest, Path(folder) / "labels.csv"))
 
 

@@ -91,7 +91,7 @@ def admit(path: Path) -> ShardEntry | None:
         It cannot be read for a reason that is not the shard's, or cannot be set aside.
     """
     try:
-        return shards.admit(path, path.parents[2].name)
+        return shards.check_file(path, path.parents[2].name)
     except FileNotFoundError:
         return None
     except CorruptShard as error:

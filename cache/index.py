@@ -72,7 +72,7 @@ class ShardEntry(NamedTuple):
     rejected: Mapping[bytes, str]
 
 
-class Looked(Protocol):
+class RemoteFiles(Protocol):
     """Files of which some are not of this machine: how to look at those."""
 
     def identity(self, file: str) -> str | OSError | None:
@@ -106,7 +106,7 @@ class Index:
         *,
         threads: int = 4,
         rehash: bool = False,
-        looked: Looked | None = None,
+        looked: RemoteFiles | None = None,
     ) -> Iterator[list[bytes | OSError]]:
         """Yield the sha256 of some files after the other, reading only those that changed since they were last read.
 
@@ -125,7 +125,7 @@ class Index:
             yield self._hashes(block, threads, looked, rehash=rehash)
 
     def _hashes(
-        self, files: Sequence[str], threads: int, looked: Looked | None, *, rehash: bool
+        self, files: Sequence[str], threads: int, looked: RemoteFiles | None, *, rehash: bool
     ) -> list[bytes | OSError]:
         here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         how = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner

@@ -217,7 +217,7 @@ def decode(data: bytes) -> Shard:
     return shard
 
 
-def admit(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
+def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
     """Check a shard's bytes and that they belong where they lie, and return what the index keeps of it.
 
     Parameters

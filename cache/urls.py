@@ -38,7 +38,7 @@ def address(path: str | os.PathLike[str]) -> str:
     return f"{scheme}://{rest.lstrip('/').rstrip('/')}"
 
 
-def shown(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return a URL, or a text with URLs, without what may be secret: users, passwords, queries.
 
     >>> shown("https://me:word@host/a.jpg?X-Amz-Signature=12")
@@ -56,9 +56,13 @@ def require_open(url: str) -> None:
         A user, a password, or the query of a web address.
     """
     if _USER.search(url):
-        raise DataError(f"{shown(url)} was named with a user or password in it. Give them as docs/remote.md says.")
+        raise DataError(
+            f"{without_secrets(url)} was named with a user or password in it. Give them as docs/remote.md says."
+        )
     if url.startswith("http") and "?" in url:
-        raise DataError(f"{shown(url)} was named with a query, which may be a signature: it would be kept in records.")
+        raise DataError(
+            f"{without_secrets(url)} was named with a query, which may be a signature: it would be kept in records."
+        )
 
 
 @functools.cache
@@ -103,11 +107,11 @@ def asking(url: str, kind: type[FC7Error]) -> Iterator[None]:
     except PermissionError as error:
         raise PermissionError(errno.EACCES, "the store denies access") from error
     except Exception as error:  # each store's library has errors of its own, most of them no OSError
-        said = " ".join(shown(str(error)).split())[:200]
+        said = " ".join(without_secrets(str(error)).split())[:200]
         if isinstance(error, OSError) and error.errno in _OF_ONE_OBJECT:
             raise OSError(error.errno, f"the store refuses it: {said}") from error
         raise kind(
-            f"{shown(url)} cannot be reached: {type(error).__name__}: {said}. "
+            f"{without_secrets(url)} cannot be reached: {type(error).__name__}: {said}. "
             "Check the network, the endpoint and the credentials (docs/remote.md), then run again."
         ) from error
 

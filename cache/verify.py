@@ -15,7 +15,7 @@ from .index import Index, ShardEntry, stat_line
 from .maintenance_lock import alone
 from .recipe import Recipe
 from .replica import Replica
-from .shard import admit, recipe_of
+from .shard import check_file, recipe_of
 from .store import READERS, Store
 
 COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected", "shards", "MB", "set aside", "recipe")
@@ -229,7 +229,7 @@ def _looked_at(
             entry = known.get(path.name)
             if entry and stat_line(path.stat()) == entry.stat:
                 return entry
-            return admit(path, path.parents[2].name, deep=deep)
+            return check_file(path, path.parents[2].name, deep=deep)
         except (CorruptShard, OSError) as error:
             return str(error)
 

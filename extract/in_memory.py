@@ -15,7 +15,7 @@ from .backbones.backbone import Backbone
 from .decoding.decode import decode, upright_rgb
 from .decoding.views import needed, view
 from .engines.local import MOST_THREADS, cores, cores_each
-from .engines.malloc import kept
+from .engines.malloc import keep_freed_memory
 
 Picture = Image.Image | npt.NDArray[Any] | bytes
 
@@ -46,7 +46,7 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
     size = max(backbone.batch_size for backbone in backbones)
     parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     with (
-        kept(),
+        keep_freed_memory(),
         exact_float32(),
         each_with(cores_each()) as ready,
         ThreadPoolExecutor(min(cores(), MOST_THREADS), initializer=ready) as pool,

@@ -718,9 +718,9 @@ def test_compare_json_and_the_second_time_nothing_is_fitted(fc7_json, data, tmp_
         assert {"accuracy", "n", "interval", "log_loss", "seconds_fit", "hyperparameters"} <= run.keys()
     assert len(found["pairs"]) == 3
     assert found["best"] == found["runs"][0]["id"]
-    from fc7.classify.fitting.fit import Bench
+    from fc7.classify.fitting.fit import Experiment
 
-    monkeypatch.setattr(Bench, "fit", lambda *given, **options: pytest.fail("fitted again"))
+    monkeypatch.setattr(Experiment, "fit", lambda *given, **options: pytest.fail("fitted again"))
     assert fc7_json(*words) == found
 
 

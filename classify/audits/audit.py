@@ -18,10 +18,10 @@ from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol
 from ..evaluation.confident_learning import off_diagonal, self_confidence
-from ..fitting.search import Chosen, Station
+from ..fitting.search import FoldSearch, SearchResult
 from ..heads.table import Head, find_head
 from ..solvers.lapack import threads
-from .findings import Image, Outlier, Pair, Suspect
+from .findings import AuditedImage, ImagePair, Outlier, Suspect
 from .nearest import Nearest, nearest
 
 KEPT = 20  # nearest images looked at per image, so that many alike cost no more than few
@@ -58,31 +58,31 @@ class Audit:
     """
 
     images: Embeddings
-    duplicates: list[Pair]
-    groups: list[Pair]
-    near_duplicates: list[Pair]
+    duplicates: list[ImagePair]
+    groups: list[ImagePair]
+    near_duplicates: list[ImagePair]
     outliers: list[Outlier]
     suspects: list[Suspect]
     settings: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
     @property
-    def leaks(self) -> list[Pair]:
+    def leaks(self) -> list[ImagePair]:
         """What ``fit`` and ``compare`` refuse: the same bytes, or one group, in two splits."""
         return [pair for pair in [*self.duplicates, *self.groups] if pair.across_splits]
 
     @property
-    def conflicts(self) -> list[Pair]:
+    def conflicts(self) -> list[ImagePair]:
         """Copies that are labelled differently."""
         return [pair for pair in self.duplicates if pair.labels_differ]
 
     @property
-    def findings(self) -> list[Pair | Outlier | Suspect]:
+    def findings(self) -> list[ImagePair | Outlier | Suspect]:
         """Every finding once."""
         return [*self.duplicates, *self.groups, *self.near_duplicates, *self.outliers, *self.suspects]
 
     @property
-    def lists(self) -> dict[str, Sequence[Pair | Outlier | Suspect]]:
+    def lists(self) -> dict[str, Sequence[ImagePair | Outlier | Suspect]]:
         """The findings by what was looked for; a copy in two splits is among the leaks and among the duplicates."""
         return {
             "leaks": self.leaks,
@@ -190,9 +190,9 @@ def check_options(
     return chosen
 
 
-def _image(images: Rows, row: int) -> Image:
+def _image(images: Rows, row: int) -> AuditedImage:
     key = images.sha256[row].tobytes().hex()
-    return Image(str(images.paths[row]), str(images.labels[row]), str(images.split[row]), key)
+    return AuditedImage(str(images.paths[row]), str(images.labels[row]), str(images.split[row]), key)
 
 
 def _by_key(images: Rows) -> list[list[int]]:
@@ -203,13 +203,13 @@ def _by_key(images: Rows) -> list[list[int]]:
     return list(rows.values())
 
 
-def _copies(images: Rows) -> Iterator[Pair]:
+def _copies(images: Rows) -> Iterator[ImagePair]:
     for first, *others in _by_key(images):
         for other in others:
-            yield Pair("duplicate", _image(images, first), _image(images, other), 1.0)
+            yield ImagePair("duplicate", _image(images, first), _image(images, other), 1.0)
 
 
-def _divided_groups(embeddings: Embeddings) -> Iterator[Pair]:
+def _divided_groups(embeddings: Embeddings) -> Iterator[ImagePair]:
     """Yield an image of each split that a group is in, with one of the first; copies are reported as such."""
     first: dict[str, dict[str, int]] = defaultdict(dict)
     for row, (group, split) in enumerate(zip(embeddings.group.tolist(), embeddings.split.tolist(), strict=True)):
@@ -217,7 +217,9 @@ def _divided_groups(embeddings: Embeddings) -> Iterator[Pair]:
             first[group].setdefault(split, row)
     for one, *others in (list(splits.values()) for splits in first.values()):
         for other in others:
-            pair = Pair("group", _image(embeddings, one), _image(embeddings, other), _cosine(embeddings, one, other))
+            pair = ImagePair(
+                "group", _image(embeddings, one), _image(embeddings, other), _cosine(embeddings, one, other)
+            )
             if pair.first.key != pair.second.key:
                 yield pair
 
@@ -230,7 +232,7 @@ def _cosine(embeddings: Embeddings, one: int, other: int) -> float:
 
 def _by_embedding(
     embeddings: Embeddings, threshold: float | None, neighbours: int, progress: Progress
-) -> tuple[list[Pair], list[Outlier], dict[str, Any]]:
+) -> tuple[list[ImagePair], list[Outlier], dict[str, Any]]:
     """Compare each image with all others, its copies left out."""
     rows = _by_key(embeddings)
     first = np.array([several[0] for several in rows], dtype=np.intp)
@@ -249,13 +251,13 @@ def _by_embedding(
     return _near_duplicates(embeddings, rows, near, threshold), outliers, settings
 
 
-def _near_duplicates(images: Rows, rows: Sequence[Sequence[int]], near: Nearest, threshold: float) -> list[Pair]:
+def _near_duplicates(images: Rows, rows: Sequence[Sequence[int]], near: Nearest, threshold: float) -> list[ImagePair]:
     """Return pairs of images; where one has copies, such that the pair is across splits if any is."""
     found = []
     for (one, other), cosine in zip(*near.pairs(threshold), strict=True):
         choices = list(itertools.product(*(_first_of_each_split(images, rows[each]) for each in (one, other))))
         a, b = next((both for both in choices if images.split[both[0]] != images.split[both[1]]), choices[0])
-        found.append(Pair("near-duplicate", _image(images, a), _image(images, b), min(float(cosine), 1.0)))
+        found.append(ImagePair("near-duplicate", _image(images, a), _image(images, b), min(float(cosine), 1.0)))
     return sorted(found, key=lambda pair: (not pair.across_splits, not pair.labels_differ, -pair.cosine))
 
 
@@ -288,11 +290,13 @@ def _by_head(
     return _suspects(judged, probability), settings, notes
 
 
-def _out_of_fold(embeddings: Embeddings, head: Head, folds: int, random_state: int, progress: Progress) -> list[Chosen]:
+def _out_of_fold(
+    embeddings: Embeddings, head: Head, folds: int, random_state: int, progress: Progress
+) -> list[SearchResult]:
     """Choose hyper-parameters on all rows, once per cut into folds; what is chosen holds the out-of-fold scores."""
     everything = np.arange(len(embeddings))
     total = len(ParameterGrid(head.grid)) * folds
-    found: list[Chosen] = []
+    found: list[SearchResult] = []
     room = None
     for repeat in range(REPEATS):
 
@@ -300,7 +304,7 @@ def _out_of_fold(embeddings: Embeddings, head: Head, folds: int, random_state: i
             progress(f"judge labels by {head.name}", base + done, REPEATS * total)
 
         seed = (random_state + repeat) % 2**32
-        station = Station(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
+        station = FoldSearch(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
         room = station.room = room or station.room  # the rows are the same in every cut
         with threads(len(everything)):
             found.append(station.choose(head, seed, tell))

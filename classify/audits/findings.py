@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Image:
+class AuditedImage:
     """One image of the data set; ``key`` is the sha256 of its bytes in hex."""
 
     path: str
@@ -19,7 +19,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """Two images that are, or may be, one.
 
     Attributes
@@ -32,8 +32,8 @@ class Pair:
     """
 
     kind: str
-    first: Image
-    second: Image
+    first: AuditedImage
+    second: AuditedImage
     cosine: float
 
     @property
@@ -62,7 +62,7 @@ class Pair:
 class Outlier:
     """An image that no other resembles: its cosine distance to the k-th nearest one."""
 
-    image: Image
+    image: AuditedImage
     distance: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Suspect:
         :func:`fc7.classify.evaluation.confident_learning.off_diagonal`.
     """
 
-    image: Image
+    image: AuditedImage
     self_confidence: float
     predicted: str
     probability: float

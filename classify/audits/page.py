@@ -13,7 +13,7 @@ from ..pages.text import relative, without_folders
 from ..pages.thumbnails import BYTES, thumbnail, write_thumbnails
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
-from .findings import Image, Pair
+from .findings import AuditedImage, ImagePair
 from .tables import describe, headline, marks, pairs_of, summary
 
 
@@ -43,13 +43,13 @@ def write_audit(
     return write(Path(path), render("audits/audit.html.jinja", _context(audit, top, sources)))
 
 
-def _shown(audit: Audit, top: int) -> list[Image]:
+def _shown(audit: Audit, top: int) -> list[AuditedImage]:
     pairs = [pair for _, _, pairs in pairs_of(audit) for pair in pairs[:top]]
     single = [one.image for one in audit.suspects[:top]] + [one.image for one in audit.outliers[:top]]
     return [image for pair in pairs for image in (pair.first, pair.second)] + single
 
 
-def _sources(images: Sequence[Image], folder: Path) -> dict[str, str]:
+def _sources(images: Sequence[AuditedImage], folder: Path) -> dict[str, str]:
     """Return ``data:`` URIs by key, up to as many bytes as a page should have."""
     sources: dict[str, str] = {}
     spent = 0
@@ -63,11 +63,11 @@ def _sources(images: Sequence[Image], folder: Path) -> dict[str, str]:
 def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
     """Return what the template shows."""
 
-    def picture(image: Image) -> dict[str, str]:
+    def picture(image: AuditedImage) -> dict[str, str]:
         source = sources.get(image.key, "")
         return {"source": source, "path": relative(image.path), "label": image.label, "split": image.split}
 
-    def two(pair: Pair) -> dict[str, Any]:
+    def two(pair: ImagePair) -> dict[str, Any]:
         bad = pair.across_splits or pair.labels_differ
         alike = "the same bytes" if pair.kind == "duplicate" else f"cosine {pair.cosine:.3f}"
         images = [picture(pair.first), picture(pair.second)]

@@ -7,7 +7,7 @@ from ...extract.commands.terminal import table
 from ...extract.text import plain
 from ..pages.text import csv_lines, figure
 from .audit import Audit
-from .findings import Outlier, Pair, Suspect
+from .findings import ImagePair, Outlier, Suspect
 
 COLUMNS = (
     "finding",
@@ -88,7 +88,7 @@ def audit_text(audit: Audit, top: int) -> str:
     return "\n\n".join(parts)
 
 
-def pairs_of(audit: Audit) -> list[tuple[str, str, list[Pair]]]:
+def pairs_of(audit: Audit) -> list[tuple[str, str, list[ImagePair]]]:
     """Return an id, a title and the pairs of each kind of which there are any; a pair is in the worst of its kinds."""
     conflicts = [pair for pair in audit.conflicts if not pair.across_splits]
     duplicates = [pair for pair in audit.duplicates if not (pair.across_splits or pair.labels_differ)]
@@ -101,7 +101,7 @@ def pairs_of(audit: Audit) -> list[tuple[str, str, list[Pair]]]:
     return [(name, title, pairs) for name, title, pairs in kinds if pairs]
 
 
-def marks(pair: Pair) -> str:
+def marks(pair: ImagePair) -> str:
     """Return what makes a pair worse than others."""
     said = [f"{pair.first.split} and {pair.second.split}"] if pair.across_splits else []
     said += [f"{pair.first.label} and {pair.second.label}"] if pair.labels_differ else []
@@ -112,7 +112,7 @@ def _title(title: str, found: Sequence[object], top: int) -> str:
     return f"{title}: {f'{top} of {len(found)}' if len(found) > top else len(found)}"
 
 
-def _pair(pair: Pair) -> str:
+def _pair(pair: ImagePair) -> str:
     said = f" ({marks(pair)})" if marks(pair) else ""
     alike = "same " if pair.kind == "duplicate" else figure(pair.cosine)
     return plain(f"{alike}  {pair.first.path} = {pair.second.path}{said}")
@@ -131,7 +131,7 @@ def _or_none(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
-def leak_line(leaks: Sequence[Pair], *, allowed: bool) -> str:
+def leak_line(leaks: Sequence[ImagePair], *, allowed: bool) -> str:
     """Return one line on what is in two splits, with the paths of the first pair."""
     first = leaks[0]
     what = "the same image" if first.kind == "duplicate" else "one group"
@@ -148,5 +148,5 @@ def headline(audit: Audit) -> str:
     return f"{said}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."
 
 
-def _in_two_splits(leaks: Sequence[Pair]) -> str:
+def _in_two_splits(leaks: Sequence[ImagePair]) -> str:
     return f"{len(leaks)} pair{' is' if len(leaks) == 1 else 's are'} in two splits, by bytes or group"

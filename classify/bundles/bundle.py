@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ...cache import atomic_write
 from ...cache.recipe import JointRecipe, Recipe, read_recipe
 from ...errors import BundleError, FC7Error
-from ..evaluation.abstention import Doubt, Threshold, require
+from ..evaluation.abstention import Abstention, Threshold, require
 from ..records.runs import Run, versions
 from .tree_checks import check_trees, columns
 
@@ -83,7 +83,7 @@ class Bundle:
     weights_source: str
     run: Mapping[str, Any] = field(default_factory=dict)
     views: int = 0
-    doubt: Doubt | None = None
+    doubt: Abstention | None = None
     max_error: float | None = None
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ class Bundle:
         }
         members = {
             "bundle.json": json.dumps(about, indent=1).encode(),
-            "doubt.safetensors": Doubt.to_bytes(self.doubt),
+            "doubt.safetensors": Abstention.to_bytes(self.doubt),
             "head.skops": skops.io.dumps(self.estimator),
         }
         members["sha256.json"] = json.dumps({name: _sha256(data) for name, data in members.items()}, indent=1).encode()
@@ -200,7 +200,7 @@ class Bundle:
             classes = tuple(str(name) for name in about["classes"])
             head = _load_head(path, members["head.skops"])
             _require_consistent(path, head, classes, recipe)
-            doubt, max_error = Doubt.from_bytes(members["doubt.safetensors"], recipe.dim), about["max_error"]
+            doubt, max_error = Abstention.from_bytes(members["doubt.safetensors"], recipe.dim), about["max_error"]
             max_error = None if max_error is None else float(max_error)
             source, views = str(about["weights_source"]), int(about["views"])
             return cls(head, classes, recipe, source, about["run"], views, doubt, max_error)

@@ -56,7 +56,7 @@ def predict(
     max_error
         The head is not sure below the probability from which out-of-fold predictions were wrong at most so often, as a
         share of the answers; default the bundle's own, if it has one. See
-        :meth:`fc7.classify.evaluation.abstention.Doubt.threshold`.
+        :meth:`fc7.classify.evaluation.abstention.Abstention.threshold`.
     backbone
         The one that the head was fitted on, where it is a module of your own; others are found by their name.
     weights

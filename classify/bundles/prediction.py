@@ -26,8 +26,8 @@ class Prediction:
     sure
         Whether the probability reaches the threshold of the bundle, if it has one.
     distance
-        From the images that the head was fitted on, see :meth:`fc7.classify.evaluation.abstention.Doubt.distances`;
-        None if not known.
+        From the images that the head was fitted on, see
+        :meth:`fc7.classify.evaluation.abstention.Abstention.distances`; None if not known.
     unlike
         Whether that is further than they are from each other.
     rejected

@@ -57,7 +57,7 @@ def tables(
     """Return one table per backbone and layer, computing what the cache lacks; of `only` one there must be no more."""
     found = options.backbones(arguments, progress)
     if only:
-        options.only(found)
+        options.require_single(found)
     done = fill(manifest, found, engine=engine, progress=progress, **given(arguments, "cache", "workers"))
     for reject in done[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)

@@ -27,7 +27,7 @@ from ..records.external import sources
 from ..records.pairs import compare_pairs
 from ..records.ranking import choose
 from ..records.runs import Run
-from ..reports.report import publish
+from ..reports.report import write_reports
 from ..reports.verdict import findings
 from .bundle_verbs import MAX_ERROR, share
 from .demo import demo
@@ -168,7 +168,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 def run_report(arguments: Arguments, progress: Progress) -> Answer:
     """Write a page, Markdown or csv from run records."""
     files = {"html": arguments.output, "markdown_file": arguments.markdown, "csv_file": arguments.csv}
-    runs, written = publish(arguments.records, **files)
+    runs, written = write_reports(arguments.records, **files)
     said = findings(runs)
     payload = {"runs": len(runs), "verdict": said, "written": _written(written)}
     return Answer(payload, "\n".join(map(plain, [said[0], *sizes(written)])))

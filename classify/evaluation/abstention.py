@@ -75,7 +75,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Abstention:
     """The fitted images as the folds that did not fit them see them.
 
     Attributes
@@ -103,7 +103,7 @@ class Doubt:
         folds: Sequence[Fold],
         probability: npt.NDArray[np.float64],
         random_state: int,
-    ) -> "Doubt":
+    ) -> "Abstention":
         """Measure.
 
         Parameters
@@ -129,7 +129,7 @@ class Doubt:
         return cls(probability.max(axis=1).astype(np.float32), right, rows, _far(cosine))
 
     @staticmethod
-    def to_bytes(doubt: "Doubt | None") -> bytes:
+    def to_bytes(doubt: "Abstention | None") -> bytes:
         """Return safetensors; of none, those of nothing."""
         from safetensors.numpy import save
 
@@ -196,7 +196,7 @@ class Doubt:
         return Threshold(max_error, float(surest[least]), len(order), int(answered[least]), int(wrong[least]))
 
 
-def require(doubt: Doubt | None) -> Doubt:
+def require(doubt: Abstention | None) -> Abstention:
     """Return the doubt that a threshold needs.
 
     Raises

@@ -108,7 +108,7 @@ def export(
     DataError
         None of the images is one.
     """
-    from .exported_module import Whole
+    from .exported_module import ExportModule
     from .formats import FORMATS
     from .head_layers import last_layers
 
@@ -123,7 +123,7 @@ def export(
             f"{bundle.recipe.layer}); an exported network has one. Fit the head on one of them."
         )
     with _or_refuse(f"The head of {recipe.backbone} {recipe.layer} cannot be read"):
-        whole = Whole(bundle, last_layers(bundle), with_normalise)
+        whole = ExportModule(bundle, last_layers(bundle), with_normalise)
     form = FORMATS[path.suffix](whole)
     form.require()
     pixels, rejected = read_pixels(images, recipe) if images else (synthetic_pixels(recipe.transform), {})

@@ -14,7 +14,7 @@ from ..heads.classifier_stack import ClassifierStack
 
 
 @dataclass(frozen=True)
-class Whole:
+class ExportModule:
     """A backbone and a head, to be written as one network.
 
     Attributes

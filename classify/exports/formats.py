@@ -21,8 +21,8 @@ from ...extract.backbones.architectures import architecture
 from ...extract.backbones.backbone import OWN
 from ...extract.backbones.network import Tapped, last_layer
 from ..heads.classifier_stack import LAYER
-from .exported_module import Whole
-from .head_layers import Unit
+from .exported_module import ExportModule
+from .head_layers import UnitLength
 
 OPSET = 18  # of ONNX: of the end of 2022, so that runtimes in use know it
 OUTPUTS = ("logits", "probabilities")
@@ -47,7 +47,7 @@ class Format(ABC):
     name: str
     rounds = True
 
-    def __init__(self, whole: Whole) -> None:
+    def __init__(self, whole: ExportModule) -> None:
         self.whole = whole
 
     @abstractmethod
@@ -155,7 +155,7 @@ class StateDict(Format):
 
     rounds = False
 
-    def __init__(self, whole: Whole) -> None:
+    def __init__(self, whole: ExportModule) -> None:
         super().__init__(whole)
         self.backbone, self.classes = whole.bundle.recipe.backbone, len(whole.bundle.classes)
         timm, _, name = self.backbone.rpartition(":")
@@ -182,7 +182,7 @@ class StateDict(Format):
             ways += [f"--layer {LAYER} --head classifier --dtype float32"] if LAYER in net.layers else []
             again = f", or fit again: fc7 fit DATA {', or '.join(ways)}" if ways else ""
             raise ExportError(f"A state dict cannot hold a head on {layer}: {reads}. {instead}{again}.")
-        if isinstance(self.whole.layers[0], Unit):
+        if isinstance(self.whole.layers[0], UnitLength):
             raise ExportError(
                 f"The head takes rows of unit length, and {net.name} has no layer that makes them. {instead}, or fit "
                 f"again: fc7 fit DATA {_FOLDABLE}"

@@ -7,16 +7,16 @@ import torch
 
 from ...errors import ExportError
 from ..bundles.bundle import Bundle
-from ..heads.base import Planes
+from ..heads.base import LinearHead
 from ..heads.classifier_stack import ClassifierStack
 from ..heads.preparation import OneScale, UnitRows
 from ..heads.table import HEADS
 from ..heads.torch_linear import TorchLinear
 
-LINEAR = (Planes, TorchLinear)
+LINEAR = (LinearHead, TorchLinear)
 
 
-class Unit(torch.nn.Module):
+class UnitLength(torch.nn.Module):
     """Rows of unit length; a row of zeros stays one."""
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
@@ -27,8 +27,8 @@ class Unit(torch.nn.Module):
 def last_layers(bundle: Bundle) -> torch.nn.Sequential:
     """Return the layers from raw embeddings to logits whose softmax is the bundle's probability.
 
-    Either the trained stack of the head ``classifier``, or one linear layer, after :class:`Unit` where the head was
-    fitted on rows of unit length.
+    Either the trained stack of the head ``classifier``, or one linear layer, after :class:`UnitLength` where the head
+    was fitted on rows of unit length.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def last_layers(bundle: Bundle) -> torch.nn.Sequential:
     linear: Any = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[1], weight.shape[0])
     linear.weight = torch.nn.Parameter(torch.from_numpy(weight / temperature).float(), requires_grad=False)
     linear.bias = torch.nn.Parameter(torch.from_numpy(bias / temperature).float(), requires_grad=False)
-    return torch.nn.Sequential(*([Unit()] if isinstance(preparation, UnitRows) else []), linear)
+    return torch.nn.Sequential(*([UnitLength()] if isinstance(preparation, UnitRows) else []), linear)
 
 
 def exportable() -> list[str]:

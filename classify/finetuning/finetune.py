@@ -17,7 +17,7 @@ from ...extract.progress import Progress, silent
 from ..data.splits import protocol
 from ..records.runs import Run, fingerprint, run_id
 from .inputs import Pixels, usable
-from .study import _Module, _started, _Study
+from .study import TrainableModule, TrainingStudy, seeded_layers
 from .training_loop import Training
 
 logger = logging.getLogger(__name__)
@@ -123,9 +123,9 @@ def finetune(
     if finished:
         return Tuned(finished, {})
     pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=options.random_state, workers=workers)
-    study = _Study(images, plan, options, recipe, net.weights_source, identity, Path(folder) if folder else None)
+    study = TrainingStudy(images, plan, options, recipe, net.weights_source, identity, Path(folder) if folder else None)
 
-    def build() -> _Module:
+    def build() -> TrainableModule:
         return _pixel_module(net, recipe, trainable, options.random_state, len(images.classes))
 
     stage = f"finetune {backbone} {trainable}"
@@ -146,7 +146,7 @@ def _finished(folder: Path | str | None, identity: str) -> Run | None:
         return None
 
 
-def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> _Module:
+def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> TrainableModule:
     from ...extract.backbones.network import Normalised
     from ...extract.backbones.weights import find_weights
 
@@ -162,7 +162,7 @@ def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, clas
             f"{weights.source} lack them. Train more (--trainable all), or name complete weights."
         )
     whole = Normalised(module, recipe.transform).to(memory_format=torch.channels_last)
-    return _Module(whole, parts, frozenset(f"network.{name}" for name in new), _started(new, last))
+    return TrainableModule(whole, parts, frozenset(f"network.{name}" for name in new), seeded_layers(new, last))
 
 
 def _parts(module: torch.nn.Module, last: str, trainable: str, name: str) -> list[torch.nn.Module]:

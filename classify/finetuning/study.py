@@ -22,11 +22,11 @@ from ..evaluation.metrics import measure
 from ..heads.base import ClassWeight
 from ..heads.calibration import find_temperature
 from ..records.runs import Run, fingerprint, machine, predictions, versions
-from .training_loop import State, Task, Training, logits, train
+from .training_loop import State, Training, TrainingTask, logits, train
 
 
 @dataclass(frozen=True)
-class _Module:
+class TrainableModule:
     """A module with what is trained of it, and what a reader must know about its start."""
 
     module: torch.nn.Module
@@ -36,7 +36,9 @@ class _Module:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class TrainingOutcome:
+    """What training over all pairs of the protocol gave."""
+
     probability: npt.NDArray[np.float64]
     curves: list[dict[str, float]]
     selection: dict[str, Any]
@@ -47,7 +49,7 @@ class _Outcome:
 
 
 @dataclass(frozen=True)
-class _Study:
+class TrainingStudy:
     """Images under a protocol, trained on and recorded; the same for pixels and for cached rows."""
 
     images: Rows
@@ -61,14 +63,14 @@ class _Study:
 
     def run(
         self,
-        build: Callable[[], _Module],
+        build: Callable[[], TrainableModule],
         inputs: Any,
         device: torch.device,
         *,
         progress: Progress,
         stage: str,
         on_epoch: Callable[[str], None] | None,
-    ) -> _Outcome:
+    ) -> TrainingOutcome:
         """Train once per pair of the protocol, and predict every evaluated row once."""
         started = time.perf_counter()
         y = self.images.y
@@ -77,7 +79,8 @@ class _Study:
         for number, (fitted, predicted) in enumerate(self.plan.pairs):
             made = build()
             inner, held = cut(self.images, fitted, self.options.held_out, self.options.random_state)[0]
-            task = Task(made.module.to(device), made.parts, made.new, inputs, y, inner, held, predicted, self.options,
+            task = TrainingTask(made.module.to(device), made.parts, made.new, inputs, y, inner, held, predicted,
+            self.options,
                         device, bf16=self.recipe.precision == "bf16", weights=self._weights(inner))  # fmt: skip
             with exact_float32():
                 state = train(
@@ -108,11 +111,11 @@ class _Study:
             [f"stopped after {last.epoch} of {self.options.epochs} epochs"] if last.epoch < self.options.epochs else []
         )
         state_dict = {name: value.cpu() for name, value in _plain_names(made.module).items()}
-        return _Outcome(
+        return TrainingOutcome(
             probability[self.plan.rows], last.curves, selection, seconds, temperature, state_dict, made.notes + stopped
         )
 
-    def record(self, outcome: _Outcome, *, head: str, trainable: str, augment: bool) -> Run:
+    def record(self, outcome: TrainingOutcome, *, head: str, trainable: str, augment: bool) -> Run:
         """Return the run record."""
         evaluated = self.images[self.plan.rows]
         source = self.weights_source
@@ -162,7 +165,8 @@ class _Study:
         return self.folder / "checkpoints" / f"{self.identity[:16]}-{number}.pt" if self.folder else None
 
 
-def _started(new: frozenset[str], last: str) -> list[str]:
+def seeded_layers(new: frozenset[str], last: str) -> list[str]:
+    """Return a note that names the layers which started from a seed; nothing where only the last did."""
     seeded = sorted({name.rpartition(".")[0] for name in new} - {last})
     return [f"started from a seed, not from pretrained values: {', '.join(seeded)}"] if seeded else []
 

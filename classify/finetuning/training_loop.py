@@ -88,7 +88,7 @@ class Inputs(Protocol):
 
 
 @dataclass
-class Task:
+class TrainingTask:
     """A module to train, on which rows, and who watches.
 
     Attributes
@@ -133,7 +133,7 @@ class State:
 
 
 def train(
-    task: Task,
+    task: TrainingTask,
     *,
     checkpoint: Path | None = None,
     keep: bool = False,
@@ -194,7 +194,7 @@ def train(
     return state
 
 
-def logits(task: Task, rows: Positions) -> npt.NDArray[np.float64]:
+def logits(task: TrainingTask, rows: Positions) -> npt.NDArray[np.float64]:
     """Return ``(len(rows), classes)`` of the plain inputs, everything in eval mode."""
     task.module.eval()
     size = task.options.batch_size
@@ -206,7 +206,7 @@ def logits(task: Task, rows: Positions) -> npt.NDArray[np.float64]:
     return np.concatenate(parts).astype(np.float64)
 
 
-def _epoch(task: Task, optimiser: Any, state: State, progress: Progress, stage: str) -> dict[str, float]:
+def _epoch(task: TrainingTask, optimiser: Any, state: State, progress: Progress, stage: str) -> dict[str, float]:
     """Run one epoch. Order and dropout follow from the seed and the epoch alone, so a resumed run is the same run."""
     options, number = task.options, state.epoch
     rng = np.random.default_rng([options.random_state, number])
@@ -257,7 +257,7 @@ def _finished(state: State, options: Training) -> bool:
     return over and state.seconds * (state.epoch + 1) / state.epoch > float(options.limit_seconds or 0)
 
 
-def _optimiser(task: Task) -> torch.optim.Optimizer:
+def _optimiser(task: TrainingTask) -> torch.optim.Optimizer:
     options = task.options
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in task.module.named_parameters():
@@ -282,21 +282,21 @@ def _set_rate(optimiser: Any, options: Training, part: float) -> None:
         group["lr"] = options.learning_rate * group["factor"] * factor
 
 
-def _trained(task: Task) -> dict[str, torch.Tensor]:
+def _trained(task: TrainingTask) -> dict[str, torch.Tensor]:
     """Return a copy of everything that training changes: trained parameters and the buffers of trained parts."""
     names = {name for name, parameter in task.module.named_parameters() if parameter.requires_grad}
     names |= {name for name, _ in task.module.named_buffers()}
     return {name: value.detach().cpu().clone() for name, value in task.module.state_dict().items() if name in names}
 
 
-def _save(path: Path, task: Task, optimiser: Any, state: State) -> None:
+def _save(path: Path, task: TrainingTask, optimiser: Any, state: State) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.name}.{os.getpid()}")
     torch.save({"state": vars(state), "module": _trained(task), "optimiser": optimiser.state_dict()}, own)
     own.replace(path)
 
 
-def _resume(task: Task, optimiser: Any, path: Path | None) -> State:
+def _resume(task: TrainingTask, optimiser: Any, path: Path | None) -> State:
     fresh = State(0, [], {}, 0, 0.0)
     if path is None or not path.exists():
         return fresh
@@ -312,5 +312,5 @@ def _resume(task: Task, optimiser: Any, path: Path | None) -> State:
     return state
 
 
-def _autocast(task: Task) -> Any:
+def _autocast(task: TrainingTask) -> Any:
     return torch.autocast(task.device.type, torch.bfloat16, enabled=task.bf16)

@@ -18,7 +18,7 @@ from ..records.external import check_name, read_predictions, read_results
 from ..records.ranking import choose, ranked
 from ..records.runs import Run
 from . import parallel
-from .fit import Bench
+from .fit import Experiment
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -68,7 +68,8 @@ def compare(
     add
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.records.external.read_results`.
     learning_curve
-        Whether the run to choose gets its learning curve: see :meth:`fc7.classify.fitting.fit.Bench.learning_curve`.
+        Whether the run to choose gets its learning curve: see
+        :meth:`fc7.classify.fitting.fit.Experiment.learning_curve`.
     class_weight
         See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
     n_jobs
@@ -90,7 +91,7 @@ def compare(
     chosen = find_heads(heads)
     tables = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
     benches = [
-        Bench(
+        Experiment(
             table,
             average_views=average_views,
             class_weight=class_weight,
@@ -106,7 +107,7 @@ def compare(
     ]
     _same_images(benches)
     _check_added(add or {}, benches[0])
-    study = _Study(Path(folder) if folder else None, epochs, progress)
+    study = _RecordFolder(Path(folder) if folder else None, epochs, progress)
     _require_layers(heads, chosen, benches)
     pairs = [(bench, head) for bench in benches for head in _able(heads, chosen, bench)]
     made = [(bench, run) for (bench, _), run in zip(pairs, study.run_all(pairs, n_jobs, engine), strict=True)]
@@ -119,14 +120,14 @@ def compare(
     return runs + ranked(added)
 
 
-class _Study:
+class _RecordFolder:
     """Runs that are looked up in a folder before they are made."""
 
     def __init__(self, folder: Path | None, epochs: int | None, progress: Progress) -> None:
         self.folder, self.epochs, self.progress = folder, epochs, progress
 
     def run_all(
-        self, pairs: Sequence[tuple[Bench, Head]], n_jobs: int | None, engine: "RayEngine | None" = None
+        self, pairs: Sequence[tuple[Experiment, Head]], n_jobs: int | None, engine: "RayEngine | None" = None
     ) -> list[Run]:
         """Return the records of heads, fitting those of which there is none that can be read."""
         if n_jobs in (None, 1) or any(bench.streamed for bench, _ in pairs):
@@ -142,7 +143,7 @@ class _Study:
         made = iter(fresh)
         return [known or next(made) for known in found]
 
-    def _fit(self, bench: Bench, head: Head, progress: Progress) -> Run:
+    def _fit(self, bench: Experiment, head: Head, progress: Progress) -> Run:
         return bench.fit(head, epochs=self.epochs, progress=progress).run
 
     def save(self, run: Run) -> Run:
@@ -151,7 +152,7 @@ class _Study:
             run.save(self.folder)
         return run
 
-    def _recorded(self, bench: Bench, head: Head) -> Run | None:
+    def _recorded(self, bench: Experiment, head: Head) -> Run | None:
         identity = bench.identify(head, self.epochs)
         path = self.folder / f"{identity[:16]}.json" if self.folder else None
         if path is None or not path.exists():
@@ -164,7 +165,7 @@ class _Study:
         return run if run.id == identity else None
 
 
-def _require_layers(asked: str | Sequence[Any], chosen: Sequence[Head], benches: Sequence[Bench]) -> None:
+def _require_layers(asked: str | Sequence[Any], chosen: Sequence[Head], benches: Sequence[Experiment]) -> None:
     """Refuse a head that was asked for by name and that none of the embeddings is for."""
     for head in chosen:
         if asked != "all" and not any(_takes(head, bench) for bench in benches):
@@ -172,7 +173,7 @@ def _require_layers(asked: str | Sequence[Any], chosen: Sequence[Head], benches:
             raise UsageError(f"The head {head.name} takes --layer {head.layer}, the embeddings are of {layers}.")
 
 
-def _able(asked: str | Sequence[Any], chosen: Sequence[Head], bench: Bench) -> list[Head]:
+def _able(asked: str | Sequence[Any], chosen: Sequence[Head], bench: Experiment) -> list[Head]:
     """Return the heads to fit here: of all heads those that stream, where the rows do."""
     able = [head for head in chosen if _takes(head, bench)]
     if bench.streamed and asked == "all":
@@ -182,12 +183,12 @@ def _able(asked: str | Sequence[Any], chosen: Sequence[Head], bench: Bench) -> l
     return able
 
 
-def _takes(head: Head, bench: Bench) -> bool:
+def _takes(head: Head, bench: Experiment) -> bool:
     """Return whether a head that is made for one layer has it here."""
     return not head.layer or head.layer == bench.embeddings.recipe.layer
 
 
-def _with_curve(runs: list[Run], made: Sequence[tuple[Bench, Run]], study: _Study) -> list[Run]:
+def _with_curve(runs: list[Run], made: Sequence[tuple[Experiment, Run]], study: _RecordFolder) -> list[Run]:
     """Return the runs, the one to choose with its learning curve, where one can be measured in seconds."""
     chosen = choose(runs)
     bench = next(bench for bench, run in made if run is chosen)
@@ -204,14 +205,14 @@ def _with_curve(runs: list[Run], made: Sequence[tuple[Bench, Run]], study: _Stud
     return [with_curve if run is chosen else run for run in runs]
 
 
-def _same_images(benches: Sequence[Bench]) -> None:
+def _same_images(benches: Sequence[Experiment]) -> None:
     if len({bench.fingerprint for bench in benches}) > 1:
         tables = [bench.embeddings for bench in benches]
         sizes = {f"{table.recipe.backbone} {table.recipe.layer}": len(table) for table in tables}
         raise DataError(f"The embeddings are not of the same images: {sizes}. Extract them from the same data.")
 
 
-def _check_added(add: Mapping[str, Path | str], bench: Bench) -> None:
+def _check_added(add: Mapping[str, Path | str], bench: Experiment) -> None:
     """Refuse a wrong file before anything is fitted."""
     paths = [str(path) for path in bench.embeddings.paths[bench.protocol.rows]]
     for name, path in add.items():

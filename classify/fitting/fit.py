@@ -4,7 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol, protocol
-from ..evaluation.abstention import Doubt
+from ..evaluation.abstention import Abstention
 from ..evaluation.metrics import measure
 from ..heads.base import ClassWeight
 from ..heads.calibration import scores
@@ -29,7 +29,7 @@ from ..heads.table import HEADS, Head, find_head
 from ..records.runs import Run, fingerprint, machine, predictions, run_id, versions
 from ..solvers.lapack import threads
 from .learning_curve import CURVE_REPEATS, _curve_sizes, learning_curve
-from .search import Chosen, Room, Station, build
+from .search import FoldSearch, PreparedRows, SearchResult, build
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -56,10 +56,10 @@ class Fitted:
     estimator: Any
     run: Run
     embeddings: Embeddings
-    doubt: Doubt | None = None
+    doubt: Abstention | None = None
 
 
-class Bench:
+class Experiment:
     """Embeddings under one protocol, prepared once for any number of heads.
 
     Rows are brought to unit length, or to one scale; what the heads of the bank share is in
@@ -153,9 +153,7 @@ class Bench:
                 f"or take one that streams: {able}."
             )
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
-            from ..finetuning.stack import fit_stack
-
-            return fit_stack(self, epochs=epochs, progress=progress, on_epoch=on_epoch)
+            return self._fit_stack(head, epochs, progress, on_epoch)
         head = head.fixed(epochs, self.weights)
         started = time.perf_counter()
         steps = self._steps
@@ -182,7 +180,9 @@ class Bench:
         notes = [] if chosen.converged and converged else ["did not converge"]
         notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
         run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
-        doubt = Doubt.of(self.embeddings, station.fitted, station.folds, chosen.probability, self.protocol.random_state)
+        doubt = Abstention.of(
+            self.embeddings, station.fitted, station.folds, chosen.probability, self.protocol.random_state
+        )
         return Fitted(estimator, run, self.embeddings, doubt)
 
     def learning_curve(self, head: Head, run: Run, *, progress: Progress = silent) -> list[dict[str, float]]:
@@ -209,6 +209,25 @@ class Bench:
         whole = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
         return [*curve, {"per_class": len(y) / len(self.embeddings.classes), **whole, "repeats": 1}]
 
+    def _fit_stack(
+        self, head: Head, epochs: int | None, progress: Progress, on_epoch: Callable[[str], None] | None
+    ) -> Fitted:
+        from ..finetuning.stack import fit_stack
+        from ..finetuning.training_loop import Training
+
+        training = Training(random_state=self.protocol.random_state, **({"epochs": epochs} if epochs else {}))
+        pipeline, run = fit_stack(
+            self.embeddings,
+            self.protocol,
+            self.identify(head, epochs),
+            training=training,
+            class_weight=self.weights,
+            progress=progress,
+            on_epoch=on_epoch,
+        )
+        run = replace(run, selection=run.selection | {"class_weight": self.class_weight})
+        return Fitted(pipeline, run, self.embeddings)
+
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
         views = (self.embeddings.vectors, *(self.embeddings.views if self.average_views else ()))
         parts = [[estimator.predict_proba(view[some]) for view in views] for some in chunks(views[0], rows)]
@@ -223,7 +242,7 @@ class Bench:
 
         def score(subset: Positions) -> float:
             drawn = fitted[subset]
-            room = Room(vectors[drawn].astype(np.float32), self.preparation)
+            room = PreparedRows(vectors[drawn].astype(np.float32), self.preparation)
             unfitted = build(head, self.protocol.random_state, run.hyperparameters)
             estimator, _ = room.fit(head, unfitted, y[drawn])
             progress(f"learning curve {head.name}", next(count), total)
@@ -233,18 +252,18 @@ class Bench:
         return score
 
     @cached_property
-    def _steps(self) -> list[Station]:
+    def _steps(self) -> list[FoldSearch]:
         """Where a head is fitted in turn: after cross-validation the one that is kept is fitted on everything."""
         pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
-        return [Station(self.embeddings, self.protocol, *pair, self.preparation, self.engine) for pair in pairs]
+        return [FoldSearch(self.embeddings, self.protocol, *pair, self.preparation, self.engine) for pair in pairs]
 
     def _record(
         self,
         head: Head,
         epochs: int | None,
-        chosen: Chosen,
+        chosen: SearchResult,
         probability: npt.NDArray[np.float64],
         curves: list[dict[str, float]],
         seconds: dict[str, float],
@@ -357,7 +376,7 @@ def fit(
         See :func:`fc7.classify.data.splits.protocol`.
     """
     found = find_head(head, weighted=class_weight is not None)
-    bench = Bench(
+    bench = Experiment(
         embeddings,
         average_views=average_views,
         class_weight=class_weight,

@@ -19,7 +19,7 @@ from ...cache.embeddings import Embeddings
 from ...errors import DataError
 from ..arrays import Positions
 from ..data.splits import Fold, Protocol, cut
-from ..heads.base import OutOfFold, Tell
+from ..heads.base import CountDone, OutOfFold
 from ..heads.calibration import Calibrated, find_temperature, scores
 from ..heads.preparation import PREPARATIONS
 from ..heads.table import Head
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SearchResult:
     """Hyper-parameters chosen by log loss over out-of-fold predictions of the fitted rows.
 
     Attributes
@@ -54,7 +54,7 @@ class Chosen:
         return np.asarray(softmax(self.scores / self.temperature, axis=1))
 
 
-class Room:
+class PreparedRows:
     """Rows to fit on, prepared once for every head that is fitted on all or some of them.
 
     Parameters
@@ -88,7 +88,7 @@ class Room:
         return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
 
 
-class Station:
+class FoldSearch:
     """Images to fit on in all their views, prepared, with the images that the result predicts.
 
     Prepared rows come view after view: the first ``len(fitted)`` are the centre crops.
@@ -117,15 +117,15 @@ class Station:
         return vars(self) | {"engine": None}
 
     @cached_property
-    def room(self) -> Room:
+    def room(self) -> PreparedRows:
         """The prepared rows."""
         tables = (self.embeddings.vectors, *self.embeddings.views)
         stored = [table for table in tables if isinstance(table, StoredVectors)]
         if stored:
-            return Room(Stream(stored, self.fitted, self.engine), self.preparation)
-        return Room(self.embeddings.all_views(self.fitted).astype(np.float32), self.preparation)
+            return PreparedRows(Stream(stored, self.fitted, self.engine), self.preparation)
+        return PreparedRows(self.embeddings.all_views(self.fitted).astype(np.float32), self.preparation)
 
-    def choose(self, head: Head, seed: int, tell: Tell, n_jobs: int | None = None) -> Chosen:
+    def choose(self, head: Head, seed: int, tell: CountDone, n_jobs: int | None = None) -> SearchResult:
         """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins.
 
         Class weights decide how heads are fitted, not what is chosen: every image counts once in the log loss.
@@ -141,18 +141,18 @@ class Station:
             )
         else:
             found = self._one_by_one(head, seed, points, tell, n_jobs)
-        best: Chosen | None = None
+        best: SearchResult | None = None
         for point, out, converged in zip(points, found.scores, found.converged, strict=True):
             temperature, log_loss = find_temperature(out, self.y)
             if best is None or log_loss < best.log_loss:
                 accuracy = float((out.argmax(axis=1) == self.y).mean())
-                best = Chosen(_plain(point), temperature, log_loss, accuracy, bool(converged), out)
+                best = SearchResult(_plain(point), temperature, log_loss, accuracy, bool(converged), out)
         if best is None:
             raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return best
 
     def _one_by_one(
-        self, head: Head, seed: int, points: list[dict[str, Any]], tell: Tell, n_jobs: int | None
+        self, head: Head, seed: int, points: list[dict[str, Any]], tell: CountDone, n_jobs: int | None
     ) -> OutOfFold:
         """Fit every point on every fold."""
         found = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
@@ -166,7 +166,7 @@ class Station:
         return found
 
     def finish(
-        self, head: Head, chosen: Chosen, seed: int, on_epoch: Callable[[str], None] | None
+        self, head: Head, chosen: SearchResult, seed: int, on_epoch: Callable[[str], None] | None
     ) -> tuple[Pipeline, bool]:
         """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
         estimator = build(head, seed, chosen.hyperparameters)

@@ -19,9 +19,9 @@ from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
 
-Point = Mapping[str, Any]
+GridPoint = Mapping[str, Any]
 ClassWeight = str | dict[Any, float] | None  # as in scikit-learn
-Tell = Callable[[int], None]  # how many points times folds are done
+CountDone = Callable[[int], None]  # how many points times folds are done
 
 
 def silent(done: int) -> None:
@@ -36,13 +36,13 @@ class OutOfFold:
     converged: npt.NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, points: Sequence[Point], folds: Sequence[Fold], classes: int) -> "OutOfFold":
+    def empty(cls, points: Sequence[GridPoint], folds: Sequence[Fold], classes: int) -> "OutOfFold":
         """Return room for the answers to a grid; the held rows of the folds are ``range(images)``."""
         images = sum(len(fold.held) for fold in folds)
         return cls(np.empty((len(points), images, classes)), np.ones(len(points), bool))
 
 
-def by_class_weight(points: Sequence[Point], default: ClassWeight) -> list[tuple[ClassWeight, list[int]]]:
+def by_class_weight(points: Sequence[GridPoint], default: ClassWeight) -> list[tuple[ClassWeight, list[int]]]:
     """Return the places of points that have the same class weights, with these."""
     found: dict[str, tuple[ClassWeight, list[int]]] = {}
     for place, point in enumerate(points):
@@ -56,7 +56,7 @@ def class_weights(kind: ClassWeight, labels: npt.NDArray[Any]) -> Floats | None:
     return None if kind is None else np.asarray(compute_class_weight(kind, classes=np.unique(labels), y=labels))
 
 
-class Banked(ClassifierMixin, BaseEstimator, ABC):
+class GridHead(ClassifierMixin, BaseEstimator, ABC):
     """A classifier whose rows may be prepared once for many fits.
 
     Attributes
@@ -81,7 +81,12 @@ class Banked(ClassifierMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
         """Score every held row under every point of a grid; ``y`` are codes, all present on every fitted side.
 
@@ -115,7 +120,7 @@ class Banked(ClassifierMixin, BaseEstimator, ABC):
         return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
 
 
-class Planes(Banked):
+class LinearHead(GridHead):
     """A banked head that is linear.
 
     Attributes
@@ -134,7 +139,7 @@ class Planes(Banked):
         return found[:, 0] if found.shape[1] == 1 else found
 
 
-class LogLinear(Planes):
+class LogLinear(LinearHead):
     """A linear head whose margins are log-odds."""
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:

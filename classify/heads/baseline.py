@@ -10,7 +10,7 @@ from sklearn.dummy import DummyClassifier
 from ..arrays import Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import OutOfFold, Point, Tell, silent
+from .base import CountDone, GridPoint, OutOfFold, silent
 from .calibration import from_probability
 
 
@@ -27,9 +27,14 @@ class Baseline(DummyClassifier):
         return self
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
-        """See :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
+        """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         for number, fold in enumerate(folds):
             found.scores[:, fold.held] = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))

@@ -7,11 +7,11 @@ import numpy as np
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import OutOfFold, Planes, Point, Tell, silent
+from .base import CountDone, GridPoint, LinearHead, OutOfFold, silent
 from .calibration import from_margins
 
 
-class Centroid(Planes):
+class Centroid(LinearHead):
     """The class whose mean is nearest.
 
     scikit-learn's ``NearestCentroid`` answers by distance, but its probabilities weigh in priors and the spread of each
@@ -20,9 +20,14 @@ class Centroid(Planes):
     """
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
-        """See :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
+        """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         whole = basis.class_sums(y)
         for number, fold in enumerate(folds):

@@ -11,7 +11,7 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, LogLinear, OutOfFold, Point, Tell, by_class_weight, class_weights, silent
+from .base import ClassWeight, CountDone, GridPoint, LogLinear, OutOfFold, by_class_weight, class_weights, silent
 from .calibration import from_margins
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
@@ -37,9 +37,14 @@ class Lda(LogLinear):
         self.class_weight = class_weight
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
-        """Solve each fold once per shrinkage; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
+        """Solve each fold once per shrinkage; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         binary, done = found.scores.shape[2] == 2, 0
         for kind, places in by_class_weight(points, self.class_weight):

@@ -12,7 +12,7 @@ from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, OutOfFold, Point, Tell, class_weights, silent
+from .base import ClassWeight, CountDone, GridPoint, OutOfFold, class_weights, silent
 from .calibration import from_probability
 
 ROUNDING = 1e-12  # of squared numbers: what the spread of equal ones may come to
@@ -51,9 +51,14 @@ class NaiveBayes(GaussianNB):
         return self._take(basis.class_sums(codes, squares=True), class_weights(self.class_weight, y))
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
-        """Sum up each fold once; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
+        """Sum up each fold once; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         whole = basis.class_sums(y, squares=True)
         for number, fold in enumerate(folds):

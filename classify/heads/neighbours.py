@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import OutOfFold, Point, Tell, silent
+from .base import CountDone, GridPoint, OutOfFold, silent
 from .calibration import from_probability
 
 SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # a squared distance between unit rows that is rounding
@@ -43,9 +43,14 @@ class Neighbours(KNeighborsClassifier):
         return _shares(np.sqrt(square, dtype=np.float64), codes, self.weights, len(self.classes_))
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
-        """Find the most neighbours that a point asks for, once; see :class:`fc7.classify.heads.base.Banked`."""
+        """Find the most neighbours that a point asks for, once; see :class:`fc7.classify.heads.base.GridHead`."""
         asked = [
             (int(point.get("n_neighbors", self.n_neighbors)), point.get("weights", self.weights)) for point in points
         ]

@@ -14,7 +14,7 @@ from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lbfgs import Problems, Solution, minimise
 from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
 from ..solvers.products import Products
-from .base import ClassWeight, LogLinear, OutOfFold, Planes, Point, Tell, silent, warn_unless
+from .base import ClassWeight, CountDone, GridPoint, LinearHead, LogLinear, OutOfFold, silent, warn_unless
 from .calibration import from_margins
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
@@ -22,7 +22,7 @@ TOGETHER = 2**22  # numbers in one array of the solver: more problems than that 
 SHARE = 48  # bytes allowed for each number of streamed rows: three arrays in float32, and what is made on the way
 
 
-class Penalised(Planes):
+class Penalised(LinearHead):
     """Minimise ``C * sum of losses + |W|^2 / 2``.
 
     Parameters
@@ -70,9 +70,14 @@ class Penalised(Planes):
         return weights, member.repeat(parts)
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
-        """Solve all points in all folds; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`.
+        """Solve all points in all folds; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
 
         Together, as far as there is room, the strongest penalties first: those that come later start from what their
         fold has found by then. Streamed rows take as much room as is allowed, as each turn reads them many times.
@@ -103,7 +108,7 @@ class Penalised(Planes):
         return found
 
     def _weights(
-        self, y: Positions, folds: Sequence[Fold], problems: Sequence[tuple[Point, int]]
+        self, y: Positions, folds: Sequence[Fold], problems: Sequence[tuple[GridPoint, int]]
     ) -> tuple[npt.NDArray[np.float32], Positions]:
         """Return the weights of all rows ``(sets, n)``, and which of them each problem, a point and a fold, has."""
         sets: dict[tuple[str, int], npt.NDArray[np.float32]] = {}

@@ -10,11 +10,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import Banked, ClassWeight, OutOfFold, Point, Tell, silent
+from .base import ClassWeight, CountDone, GridHead, GridPoint, OutOfFold, silent
 from .calibration import from_margins
 
 
-class RbfSVM(Banked):
+class RbfSVM(GridHead):
     """scikit-learn's ``SVC`` on a kernel that was computed beforehand; the class of the largest margin is the answer.
 
     Parameters
@@ -44,9 +44,14 @@ class RbfSVM(Banked):
         self.class_weight = class_weight
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
-        """Slice one kernel per width; see :meth:`fc7.classify.heads.base.Banked.out_of_fold`."""
+        """Slice one kernel per width; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
         for gamma in dict.fromkeys(point.get("gamma", self.gamma) for point in points):

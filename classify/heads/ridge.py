@@ -10,7 +10,7 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import BLOCK, Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, OutOfFold, Planes, Point, Tell, by_class_weight, class_weights, silent
+from .base import ClassWeight, CountDone, GridPoint, LinearHead, OutOfFold, by_class_weight, class_weights, silent
 from .calibration import from_margins
 
 ROWS = 256  # that are refined on at once: so many are still in the processor's cache for the second product
@@ -18,7 +18,7 @@ PASSES = 10  # of iterative refinement, each of which should gain some digits
 REFINED = 1e-10  # of the right side of the normal equations may be missing
 
 
-class Ridge(Planes):
+class Ridge(LinearHead):
     """The least-squares classifier: the same answers as scikit-learn's ``RidgeClassifier``.
 
     With ``M = (Gram + alpha I)^-1`` the intercept is ``b = 1'My / 1'M1``, the coefficients are those of ``M (y - b)``,
@@ -40,7 +40,12 @@ class Ridge(Planes):
         self.class_weight = class_weight
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
         """Leave each fold out in closed form, or solve it where there are more rows than dimensions, or weights."""
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
@@ -61,7 +66,7 @@ class Ridge(Planes):
                 tell(done)
         return found
 
-    def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[Point]) -> OutOfFold:
+    def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[GridPoint]) -> OutOfFold:
         """Score every row by the fit of all others, in closed form; many rows in float32.
 
         A free intercept is as good as centred rows ``Z``: what is left of a target without its row is what is left of

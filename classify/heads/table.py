@@ -70,7 +70,7 @@ class Head:
 
     @cached_property
     def banked(self) -> bool:
-        """Whether it answers its whole grid at once; see :class:`fc7.classify.heads.base.Banked`."""
+        """Whether it answers its whole grid at once; see :class:`fc7.classify.heads.base.GridHead`."""
         return hasattr(self.build(0), "out_of_fold")
 
     def fixed(self, epochs: int | None, class_weight: ClassWeight) -> "Head":

@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, LogLinear, OutOfFold, Point, Tell, probabilities, silent
+from .base import ClassWeight, CountDone, GridPoint, LogLinear, OutOfFold, probabilities, silent
 from .calibration import from_margins
 
 if TYPE_CHECKING:
@@ -172,12 +172,17 @@ class TorchLinear(LogLinear):
         return self
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], points: Sequence[Point], tell: Tell = silent
+        self,
+        basis: Eigenbasis,
+        y: Positions,
+        folds: Sequence[Fold],
+        points: Sequence[GridPoint],
+        tell: CountDone = silent,
     ) -> OutOfFold:
         """Train all learning rates on all folds as one batch, and look at them after each number of epochs asked for.
 
         SGD from zero moves within the span of the rows and does not see a rotation, so that it runs in the eigenbasis
-        where that has fewer dimensions; AdamW does see it. See :meth:`fc7.classify.heads.base.Banked.out_of_fold`.
+        where that has fewer dimensions; AdamW does see it. See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
         """
         found = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
@@ -193,7 +198,7 @@ class TorchLinear(LogLinear):
                     tell(done)
         return found
 
-    def _alike(self, points: Sequence[Point]) -> "Iterable[tuple[TorchLinear, dict[int, tuple[float, int]]]]":
+    def _alike(self, points: Sequence[GridPoint]) -> "Iterable[tuple[TorchLinear, dict[int, tuple[float, int]]]]":
         """Return the learning rate and the epochs of points, by place, for each way in which they differ otherwise."""
         found: dict[str, tuple[TorchLinear, dict[int, tuple[float, int]]]] = {}
         for place, point in enumerate(points):

@@ -17,7 +17,7 @@ BASELINES = frozenset({"baseline"})
 
 
 @dataclass(frozen=True)
-class Pair:
+class RunPair:
     """Two runs on the same images.
 
     Attributes
@@ -58,7 +58,7 @@ class Pair:
         return values | dict.fromkeys(infinite)
 
 
-def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
+def compare_pairs(runs: Sequence[Run]) -> list[RunPair]:
     """Return every pair of runs on the same images, Holm-corrected over all of them.
 
     Images are matched by the path and class name in the records' predictions, whatever their order. Runs on other
@@ -72,11 +72,11 @@ def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
     return _pairs(runs, counted)
 
 
-def compare_planned(chosen: Run, others: Sequence[Run]) -> list[Pair]:
+def compare_planned(chosen: Run, others: Sequence[Run]) -> list[RunPair]:
     """Return `chosen` against each of `others` on the same images, Holm-corrected over these pairs only."""
     pairs = [pair for other in others for pair in compare_pairs([chosen, other])]
     corrected = holm([pair.p for pair in pairs])
-    return [Pair(**{**vars(pair), "p_corrected": p}) for pair, p in zip(pairs, corrected, strict=True)]
+    return [RunPair(**{**vars(pair), "p_corrected": p}) for pair, p in zip(pairs, corrected, strict=True)]
 
 
 def _aligned(run: Run) -> tuple[tuple[tuple[str, str], ...], Bools]:
@@ -95,11 +95,11 @@ def _counts(members: list[tuple[int, Bools]]) -> Iterator[tuple[int, int, int, i
         yield members[i][0], members[j][0], int(only[i, j]), int(only[j, i]), right.shape[1]
 
 
-def _pairs(runs: Sequence[Run], counted: Sequence[tuple[int, int, int, int, int]]) -> list[Pair]:
+def _pairs(runs: Sequence[Run], counted: Sequence[tuple[int, int, int, int, int]]) -> list[RunPair]:
     p_values = [float(p) for p in _exact_p([row[2] for row in counted], [row[3] for row in counted])]
     pairs = []
     for (i, j, b, c, n), p, corrected in zip(counted, p_values, holm(p_values), strict=True):
-        pair = Pair(
+        pair = RunPair(
             first=runs[i].id,
             second=runs[j].id,
             names=(runs[i].name, runs[j].name),

@@ -23,7 +23,7 @@ _TIMES = {
 }  # fmt: skip
 _CHARACTER = 6.3  # mean width in px of a letter at 12 px
 
-Point = tuple[float, float]
+PlotPoint = tuple[float, float]
 Box = tuple[float, float, float, float]
 
 
@@ -60,7 +60,7 @@ class Frame:
     y: Callable[[float], float]
     taken: list[Box] = field(default_factory=list)
 
-    def line(self, points: Sequence[Point], kind: str) -> None:
+    def line(self, points: Sequence[PlotPoint], kind: str) -> None:
         """Draw a line through data points."""
         _add(self.svg, "polyline", kind, points=" ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points))
 
@@ -219,8 +219,8 @@ def _add(parent: ElementTree.Element, tag: str, kind: str = "", **attributes: st
 
 def _frame(
     size: tuple[int, int],
-    x_range: Point,
-    y_range: Point,
+    x_range: PlotPoint,
+    y_range: PlotPoint,
     x_ticks: Sequence[tuple[float, str]],
     y_ticks: Sequence[tuple[float, str]],
     names: tuple[str, str],
@@ -332,7 +332,7 @@ def _touch(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _dot(frame: Frame, point: Point, kind: str, radius: float, title: str = "") -> None:
+def _dot(frame: Frame, point: PlotPoint, kind: str, radius: float, title: str = "") -> None:
     dot = _add(
         frame.svg, "circle", kind, cx=f"{frame.x(point[0]):.1f}", cy=f"{frame.y(point[1]):.1f}", r=f"{radius:.1f}"
     )
@@ -340,7 +340,7 @@ def _dot(frame: Frame, point: Point, kind: str, radius: float, title: str = "") 
         _add(dot, "title").text = title
 
 
-def _bin(frame: Frame, number: int, middle: Point, counts: tuple[int, int, int], kind: str) -> None:
+def _bin(frame: Frame, number: int, middle: PlotPoint, counts: tuple[int, int, int], kind: str) -> None:
     """Draw one bin of a calibration plot; `counts` are its right images, its images, and all images."""
     correct, inside, total = counts
     share = inside / total
@@ -352,7 +352,7 @@ def _bin(frame: Frame, number: int, middle: Point, counts: tuple[int, int, int],
     _dot(frame, middle, f"dot {kind}", 3 + 4 * math.sqrt(share), f"{correct} of {inside} right")
 
 
-def _log_range(values: Sequence[float]) -> Point:
+def _log_range(values: Sequence[float]) -> PlotPoint:
     """Return the time ticks around the values, at least two."""
     low, high = max(min(values), 0.001), max(max(values), 0.001)
     below = [tick for tick in _TIMES if tick <= low * 0.8] or [low * 0.7]
@@ -360,7 +360,7 @@ def _log_range(values: Sequence[float]) -> Point:
     return below[-1], above[0]
 
 
-def _unit_range(values: Sequence[float]) -> Point:
+def _unit_range(values: Sequence[float]) -> PlotPoint:
     """Return round ends around proportions, with 1 as the top and a little air below."""
     low = min(values)
     step = 0.05 if low > 0.7 else 0.1

@@ -41,7 +41,7 @@ def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | N
     return write(path, render("reports/report.html.jinja", _context(runs, thumbnails)))
 
 
-def publish(
+def write_reports(
     folder: Path | str,
     *,
     html: Path | None = None,

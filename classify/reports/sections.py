@@ -9,7 +9,7 @@ import numpy as np
 from ..evaluation.paired_tests import ALPHA, smallest_detectable
 from ..pages.text import duration, points, probability, shown, value, without_folders
 from ..pages.text import pairs as named
-from ..records.pairs import BASELINES, Pair, compare_pairs
+from ..records.pairs import BASELINES, RunPair, compare_pairs
 from ..records.ranking import fit_seconds, is_random
 from ..records.runs import Run
 from . import plots
@@ -257,7 +257,7 @@ def _once(rows: Sequence[Values]) -> list[Values]:
     return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
 
-def _facing(pair: Pair, first: str) -> Pair:
+def _facing(pair: RunPair, first: str) -> RunPair:
     """Return the pair with `first` in the first place."""
     if pair.first == first:
         return pair
@@ -271,10 +271,10 @@ def _facing(pair: Pair, first: str) -> Pair:
         "only_first": pair.only_second,
         "only_second": pair.only_first,
     }
-    return Pair(**(vars(pair) | turned))
+    return RunPair(**(vars(pair) | turned))
 
 
-def _test(pair: Pair, names: dict[str, str]) -> Values:
+def _test(pair: RunPair, names: dict[str, str]) -> Values:
     low, high = pair.interval
     better = pair.difference > 0
     tied = "cannot be told apart"

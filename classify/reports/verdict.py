@@ -7,7 +7,7 @@ from typing import Any
 
 from ..evaluation.paired_tests import ALPHA, smallest_detectable
 from ..pages.text import duration, points, probability, ratio
-from ..records.pairs import FEW, Pair, compare_planned
+from ..records.pairs import FEW, RunPair, compare_planned
 from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, fit_seconds, is_random, ranked
 from ..records.runs import Run
 
@@ -53,7 +53,7 @@ class Contest:
     chosen: Run
     rival: Run | None
     baseline: Run | None
-    pairs: dict[str, Pair]
+    pairs: dict[str, RunPair]
 
 
 def verdict(runs: Sequence[Run]) -> str:
@@ -138,7 +138,7 @@ def _names(chosen: Run, rival: Run) -> tuple[str, str]:
     return (f'"{chosen.name}"', f'"{rival.name}"') if same else (_called(chosen), _called(rival))
 
 
-def _against(chosen: Run, rival: Run, pair: Pair, planned: int) -> list[str]:
+def _against(chosen: Run, rival: Run, pair: RunPair, planned: int) -> list[str]:
     """Return the answer and what it rests on."""
     one, other = _names(chosen, rival)
     if pair.p_corrected <= ALPHA:
@@ -159,7 +159,7 @@ def _against(chosen: Run, rival: Run, pair: Pair, planned: int) -> list[str]:
     ]
 
 
-def _rests_on(chosen: Run, rival: Run, pair: Pair, planned: int) -> str:
+def _rests_on(chosen: Run, rival: Run, pair: RunPair, planned: int) -> str:
     corrected = f", {probability(pair.p_corrected)} after Holm's correction for {planned} planned comparisons"
     low, high = pair.interval
     return (
@@ -169,7 +169,7 @@ def _rests_on(chosen: Run, rival: Run, pair: Pair, planned: int) -> str:
     )
 
 
-def _limit(pair: Pair) -> str:
+def _limit(pair: RunPair) -> str:
     """Return what this n could have shown."""
     if math.isinf(pair.smallest_detectable):
         return f"With {pair.n} images no result at all could be significant."
@@ -194,7 +194,7 @@ def _times(chosen: Run, rival: Run) -> str:
     return f"{once}, and with it the head took {ratio(extract + fit_seconds(chosen), fit_seconds(rival))} the time."
 
 
-def _above(chosen: Run, baseline: Run, pair: Pair) -> str:
+def _above(chosen: Run, baseline: Run, pair: RunPair) -> str:
     subject = f"Always answering the most frequent class gets {_right(baseline)} right"
     if pair.p_corrected > ALPHA:
         return f"{subject}, and {chosen.name} cannot be told apart from that ({probability(pair.p_corrected)})."

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...cache.atomic_write import make_folder, replace
 from ...errors import DataError
-from ...extract.manifest.columns import Image
+from ...extract.manifest.columns import ImageEntry
 from ...extract.manifest.csv_table import images_of, read_rows
 from ...extract.manifest.manifest import Manifest
 from ...extract.text import guarded
@@ -75,7 +75,7 @@ class Labels:
                 f"{self.path} has the columns {columns}, not {list(self._columns)}: no review of this data set wrote "
                 "it. Name another file with -o."
             )
-        found: dict[str, deque[Image]] = defaultdict(deque)  # a csv may name one path twice
+        found: dict[str, deque[ImageEntry]] = defaultdict(deque)  # a csv may name one path twice
         for name, image in zip(self._names, self.manifest.images, strict=True):
             found[name].append(image)
         decided: list[tuple[float, int, str, Decision]] = []
@@ -144,7 +144,7 @@ class Labels:
             inside = image.path if above == os.curdir else f"{above}/{image.path}"
             yield image.path if image.path.startswith(os.sep) else inside
 
-    def _line(self, image: Image, name: str, number: int | None = None) -> str:
+    def _line(self, image: ImageEntry, name: str, number: int | None = None) -> str:
         split = [image.split] if self._has_splits else []
         cells = [name, image.label, *split, image.group, "yes" if image.bad else ""]
         buffer = io.StringIO()

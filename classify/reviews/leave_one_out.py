@@ -147,7 +147,7 @@ class LeftOut:
         )
 
 
-def choose(
+def choose_penalty(
     basis: Eigenbasis,
     y: Positions,
     classes: int,

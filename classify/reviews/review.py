@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
-from ...extract.manifest.columns import Image
+from ...extract.manifest.columns import ImageEntry
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..data.checks import require_finite
@@ -24,7 +24,7 @@ from ..evaluation.confident_learning import self_confidence
 from ..heads.table import HEADS
 from ..solvers.lapack import threads
 from .labels import Decision, Labels, numbered
-from .leave_one_out import NONE, choose, prepare
+from .leave_one_out import NONE, choose_penalty, prepare
 
 UNDECIDED = ""  # the label of an image whose copies contradict each other
 
@@ -142,7 +142,9 @@ class Review:
         with threads(len(rows)):
             basis = prepare(np.asarray(embeddings.vectors[rows]))
             alike = together(embeddings, np.arange(len(embeddings)))[rows]
-            self._fit, self.alpha, self.temperature = choose(basis, y, len(self.classes), alike, alphas, progress)
+            self._fit, self.alpha, self.temperature = choose_penalty(
+                basis, y, len(self.classes), alike, alphas, progress
+            )
             self._judged = self._judge()
 
     def __len__(self) -> int:
@@ -350,7 +352,7 @@ class _Images:
             if number == len(self.keys):
                 self.keys.append(key.hex())
                 self.first.append(row)
-        rows: list[list[Image]] = [[] for _ in self.keys]
+        rows: list[list[ImageEntry]] = [[] for _ in self.keys]
         for image in labels.manifest.images:
             if image.path in self._by_path:
                 rows[self._by_path[image.path]].append(image)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..arrays import Floats, Positions
 from .losses import Loss
-from .products import Products, Some
+from .products import Products, RowSelection
 
 Array = npt.NDArray[Any]
 
@@ -196,7 +196,7 @@ class _Descent:
         self._curvature = np.zeros_like(self._curvature)
         every = np.arange(len(direction))
 
-        def look(rows: Some, part: Array) -> Array:
+        def look(rows: RowSelection, part: Array) -> Array:
             moved = self._completed(part + flat[:, -1:])
             logits = self.logits[:, :, rows] + self._reach[:, None, None] * moved
             self._residual[:, :, rows], curvature = self._look(logits, every, rows)
@@ -208,7 +208,7 @@ class _Descent:
         slope = None if gathered is None else self._bordered(gathered, self._free(self._residual))
         return self._completed(moved), slope
 
-    def _look(self, logits: Array, places: Positions, rows: Some) -> tuple[Array, Array]:
+    def _look(self, logits: Array, places: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """Return weighted residuals of some of the active problems, and of the curvature's mean what some rows add.
 
         The logits are used up.

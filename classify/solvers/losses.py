@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Positions
-from .products import Some
+from .products import RowSelection
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,7 @@ class Loss(Protocol):
     outputs: int
     zero_sum: bool
 
-    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """Return the derivative by the logits, which it may overwrite, and each problem's mean second derivative.
 
         ``problems`` and ``rows`` say which ones these are. Rows are not yet weighted; the second derivative,
@@ -43,7 +43,7 @@ class Multinomial:
     def __init__(self, y: Positions, classes: int) -> None:
         self.outputs, self.y = classes, y
 
-    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """See :class:`Loss`."""
         logits -= logits.max(axis=1, keepdims=True)
         np.maximum(logits, -SURE, out=logits)
@@ -63,7 +63,7 @@ class Binary:
     def __init__(self, y: Positions) -> None:
         self.y = y
 
-    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """See :class:`Loss`."""
         from scipy.special import expit
 
@@ -90,7 +90,7 @@ class SquaredHinge:
     def __init__(self, signs: Array, which: Positions) -> None:
         self.signs, self.which = signs, which
 
-    def residual(self, logits: Array, problems: Positions, rows: Some) -> tuple[Array, Array]:
+    def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """See :class:`Loss`."""
         signs = self.signs[:, rows][self.which[problems]][:, None, :]
         logits *= signs

@@ -28,7 +28,7 @@ ROWS = 8192  # of a part: a second or more of work, and half a second to hand ov
 AHEAD = 2  # parts given out for each core
 
 
-class Part(NamedTuple):
+class RowPart(NamedTuple):
     """Some rows, and what is known of them: their codes, or a factor for each, or nothing."""
 
     recipe: str
@@ -75,14 +75,14 @@ def second_moment(stream: Stream, rows: Positions, roots: Floats | None = None) 
     return total
 
 
-def _parts(stream: Stream, rows: Positions) -> Iterator[tuple[Positions, Part]]:
+def _parts(stream: Stream, rows: Positions) -> Iterator[tuple[Positions, RowPart]]:
     for places, vectors in stream.parts(rows, ROWS):
         store = vectors.store
         where = str(store.directory.absolute())
-        yield places, Part(store.recipe.to_json(), where, vectors.keys.tobytes(), stream.max_ram)
+        yield places, RowPart(store.recipe.to_json(), where, vectors.keys.tobytes(), stream.max_ram)
 
 
-def _mapped(stream: Stream, work: Callable[..., Any], parts: Iterator[Part], *options: Any) -> Iterator[Any]:
+def _mapped(stream: Stream, work: Callable[..., Any], parts: Iterator[RowPart], *options: Any) -> Iterator[Any]:
     """Yield what work makes of each part, in order; a few of them are at work at a time."""
     engine = stream.engine
     if engine is None:
@@ -118,7 +118,7 @@ def _taken(ray: Any, answer: Any, patience: float) -> Any:
     return found
 
 
-def _sums(part: Part, classes: int, squares: bool) -> ClassSums | str:
+def _sums(part: RowPart, classes: int, squares: bool) -> ClassSums | str:
     """Return the sums by class of a part; or what is wrong."""
     codes = np.empty(0, np.intp) if part.codes is None else part.codes
     dim = Recipe.from_json(part.recipe).dim
@@ -128,7 +128,7 @@ def _sums(part: Part, classes: int, squares: bool) -> ClassSums | str:
         return str(error)
 
 
-def _moment(part: Part) -> npt.NDArray[np.float64] | str:
+def _moment(part: RowPart) -> npt.NDArray[np.float64] | str:
     """Return the second moment of a part; or what is wrong."""
     try:
         return moment_of(part.blocks(), Recipe.from_json(part.recipe).dim)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[Any]
-Some = Positions | slice  # of the rows
-Look = Callable[[Some, Array], Array]  # from some rows' products with planes to their residuals, (k, rows) both
+RowSelection = Positions | slice  # of the rows
+ResidualsOf = Callable[
+    [RowSelection, Array], Array
+]  # from some rows' products with planes to their residuals, (k, rows) both
 
-
-Array = npt.NDArray[Any]
 
 MANY = 2**25  # numbers in the rows; with fewer, loading torch takes longer than what is saved
 
@@ -97,7 +97,7 @@ class Products(Protocol):
     def gather(self, residuals: Array) -> Array:
         """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
 
-    def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
+    def sweep(self, planes: Array, look: ResidualsOf) -> tuple[Array, Array | None]:
         """Return what ``project`` returns and what ``gather`` would return for the residuals that `look` finds in it.
 
         In one pass where rows must be fetched. Where they need not, the latter is None: nothing would be saved.
@@ -129,7 +129,7 @@ class InMemory:
             found += self._multiply.gather(residuals[:, places], block)
         return found
 
-    def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
+    def sweep(self, planes: Array, look: ResidualsOf) -> tuple[Array, Array | None]:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
             moved = self.project(planes)
@@ -175,7 +175,7 @@ class Streamed:
             found += self._multiply.gather(residuals[:, places], block)
         return np.asarray(found @ self.axes.astype(self.dtype, copy=False))
 
-    def sweep(self, planes: Array, look: Look) -> tuple[Array, Array | None]:
+    def sweep(self, planes: Array, look: ResidualsOf) -> tuple[Array, Array | None]:
         """See :class:`Products`."""
         turned = planes @ self.axes.T.astype(self.dtype, copy=False)
         moved, gathered = _sweep(turned, self._blocks(), len(self.rows), look, self._multiply)
@@ -187,7 +187,7 @@ class Streamed:
 
 
 def _sweep(
-    planes: Array, blocks: Iterable[tuple[Some, Array]], n: int, look: Look, multiply: Multiply
+    planes: Array, blocks: Iterable[tuple[RowSelection, Array]], n: int, look: ResidualsOf, multiply: Multiply
 ) -> tuple[Array, Array]:
     moved, gathered = np.empty((len(planes), n), planes.dtype), np.zeros_like(planes)
     for places, block in blocks:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch.fx import GraphModule
 
-    from .graph import Traced
+    from .graph import TracedNetwork
 
 SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
 DOWNLOADS = "https://download.pytorch.org/models/"
@@ -127,15 +127,17 @@ class Architecture:
         net: torch.nn.Module = _library(self.name).skeleton(self.name, **options)
         return net
 
-    def traced(self) -> "Traced":
+    def traced(self) -> "TracedNetwork":
         """Return what is inside the network, for images of this size; to be looked at, not to be changed."""
         return _traced(self.name, self.transform.crop)
 
     def cut(self, taps: Iterable[Layer]) -> "GraphModule":
         """Return a new network up to these layers: from images to ``{node: tensor}``, without storage as above."""
-        from .graph import Traced
+        from .graph import TracedNetwork
 
-        return Traced(self.skeleton(), self.transform.crop, _library(self.name).tracer()).cut(tap.node for tap in taps)
+        return TracedNetwork(self.skeleton(), self.transform.crop, _library(self.name).tracer()).cut(
+            tap.node for tap in taps
+        )
 
     def construct(self, seed: int) -> "torch.nn.Module":
         """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""
@@ -225,8 +227,8 @@ def _untabled(name: str) -> Architecture:
 
 
 @cache
-def _traced(name: str, crop: int) -> "Traced":
-    from .graph import Traced
+def _traced(name: str, crop: int) -> "TracedNetwork":
+    from .graph import TracedNetwork
 
     library = _library(name)
-    return Traced(library.skeleton(name), crop, library.tracer())
+    return TracedNetwork(library.skeleton(name), crop, library.tracer())

@@ -81,13 +81,13 @@ class Backbone:
         device: str = "auto",
         batch_size: int | None = None,
     ) -> None:
-        from .custom import own
+        from .custom import custom_network
         from .transforms import read_transform
 
         _require_settings(precision, dtype, decode, views, batch_size)
         read = read_transform(transform)
         layers = [layer] if isinstance(layer, str) else list(layer)
-        found = own(module, layers, read.crop)
+        found = custom_network(module, layers, read.crop)
         name = name or type(module).__name__
         recipes = [
             Recipe(name, one, dim, found.sha256, read, DECODES[decode], 0, mirror, precision, dtype)

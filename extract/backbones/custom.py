@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import UsageError
-from .graph import Traced
+from .graph import TracedNetwork
 from .layers import Layer
 from .network import Tapped
 from .weights import hash_tensors
@@ -19,7 +19,7 @@ from .weights import hash_tensors
 OUTPUT = "output"  # the layer that is what the module returns
 
 
-class Own(NamedTuple):
+class CustomNetwork(NamedTuple):
     """A frozen copy of a module, ready to be a backbone.
 
     Attributes
@@ -40,7 +40,7 @@ class Own(NamedTuple):
     gmacs: float
 
 
-def own(module: torch.nn.Module, layers: Sequence[str], crop: int) -> Own:
+def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) -> CustomNetwork:
     """Copy a module, freeze the copy and tap it.
 
     Raises
@@ -62,12 +62,12 @@ def own(module: torch.nn.Module, layers: Sequence[str], crop: int) -> Own:
     dims = tuple(math.prod(one.shape[1:]) for one in vectors)
     structure = f"{tapped.cut.code}\n{tapped.cut}" if isinstance(tapped.cut, GraphModule) else repr(tapped.cut)
     digest = hashlib.sha256(f"{structure}\n{hash_tensors(tapped.cut.state_dict())}".encode())
-    return Own(tapped, dims, digest.hexdigest(), counter.get_total_flops() / 2e9 / len(images))
+    return CustomNetwork(tapped, dims, digest.hexdigest(), counter.get_total_flops() / 2e9 / len(images))
 
 
 def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, returned: Any) -> Tapped:
     """Return the module cut by torch.fx where that can follow it; what a module returns can be had of any."""
-    traced = Traced(frozen, images.shape[-1])
+    traced = TracedNetwork(frozen, images.shape[-1])
     if list(layers) != [OUTPUT]:
         taps = [_layer(traced, name) for name in layers]
         return Tapped(traced.cut(tap.node for tap in taps), taps)
@@ -83,7 +83,7 @@ def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, r
     return tapped if same else Tapped(_Whole(frozen), [Layer(OUTPUT, 0)])
 
 
-def _layer(traced: Traced, name: str) -> Layer:
+def _layer(traced: TracedNetwork, name: str) -> Layer:
     found = traced.ends().get("logits") if name == OUTPUT else traced.layer(name)
     if found is None:
         raise UsageError(

@@ -15,7 +15,7 @@ from ...errors import UsageError
 from .layers import POOLED, Layer, pooled
 
 
-class Traced:
+class TracedNetwork:
     """A network taken apart by torchvision's feature extractor.
 
     Parameters

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .network import Tapped
 
 
-class Described(NamedTuple):
+class BackboneSpec(NamedTuple):
     """What makes a backbone.
 
     Attributes
@@ -33,7 +33,7 @@ class Described(NamedTuple):
     network: "Tapped | None" = None
 
     @classmethod
-    def of(cls, backbone: Backbone) -> "Described":
+    def of(cls, backbone: Backbone) -> "BackboneSpec":
         """Describe a backbone."""
         options = {"views": backbone.views, **backbone.machine}
         if backbone.weights_source == OWN:

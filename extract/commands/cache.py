@@ -121,7 +121,7 @@ def add_cache_export(parser: argparse.ArgumentParser) -> None:
 
 def run_cache_export(arguments: Arguments, progress: Progress) -> Answer:
     """Write one flat .h5 for other tools."""
-    backbone = options.only(options.backbones(arguments, progress))
+    backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
     source = backbone.weights_source

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..engines.accounting import Extraction
 from ..extraction import fill
 from ..manifest.manifest import read_manifest
-from ..manifest.partition import AUTO, Part
+from ..manifest.partition import AUTO, Partition
 from ..progress import Progress
 from ..text import plain
 from . import options
@@ -55,10 +55,10 @@ def run_extract(arguments: Arguments, progress: Progress) -> Answer:
     return Answer(answers[0] if len(answers) == 1 else {"backbones": answers}, text, code)
 
 
-def _part(shard: str | None) -> Part | None:
+def _part(shard: str | None) -> Partition | None:
     if shard is None:
         return None
-    return Part.of_environment() if shard == AUTO else Part.parse(shard)
+    return Partition.of_environment() if shard == AUTO else Partition.parse(shard)
 
 
 def describe(done: Sequence[Extraction]) -> str:

@@ -209,7 +209,7 @@ def refuse_backbone(arguments: Arguments) -> None:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
 
 
-def only(found: Sequence[Backbone]) -> Backbone:
+def require_single(found: Sequence[Backbone]) -> Backbone:
     """Return the one backbone with its one layer.
 
     Raises

@@ -15,7 +15,7 @@ from ..backbones.backbone import Backbone
 from ..decoding.memory_budget import in_turn
 from ..decoding.views import read_hashed, views_of
 from ..decoding.worker_process import DecodeProcess
-from .sinks import Keeper
+from .sinks import ShardSink
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Unit:
         """Return an empty one."""
         return cls(keys, batches, [{} for _ in range(stores)], [{} for _ in range(stores)], [0.0] * stores)
 
-    def take(self, number: int, store: Keeper, batch: "Batch", matrix: npt.NDArray[np.float32]) -> None:
+    def take(self, number: int, store: ShardSink, batch: "Batch", matrix: npt.NDArray[np.float32]) -> None:
         """Take the rows that a store does not have; those that are not finite are rejected."""
         with np.errstate(over="ignore"):
             stored = matrix.astype(store.recipe.dtype)

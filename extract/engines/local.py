@@ -26,8 +26,8 @@ from ..decoding.worker_process import DecodeProcess
 from ..progress import Progress, silent
 from .accounting import Clock
 from .batch import Batch, Job, Unit
-from .malloc import kept
-from .sinks import Keeper
+from .malloc import keep_freed_memory
+from .sinks import ShardSink
 
 POLL = 0.2  # seconds between two looks at units that another process has claimed, and at the progress
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
@@ -37,7 +37,7 @@ MOST_THREADS = 8
 MOST_BESIDE_DEVICE = 32
 STARTING = 32  # images that a process should have to decode to be worth its start
 
-Where = Callable[[Sequence[bytes]], Sequence[str]]  # returns where the bytes of each key are
+LocateFiles = Callable[[Sequence[bytes]], Sequence[str]]  # returns where the bytes of each key are
 
 
 class Pipeline:
@@ -63,8 +63,8 @@ class Pipeline:
     def __init__(
         self,
         backbones: Sequence[Backbone],
-        stores: Sequence[Keeper],
-        files: Where,
+        stores: Sequence[ShardSink],
+        files: LocateFiles,
         clock: Clock,
         *,
         workers: int | None = None,
@@ -156,7 +156,7 @@ class Pipeline:
         batches, self._open = self._batches(units, left), None
         start, before = time.perf_counter(), self.clock.busy
         with (
-            kept(),
+            keep_freed_memory(),
             exact_float32(),
             each_with(self.threads) as ready,
             ThreadPoolExecutor(self.workers, initializer=ready) as pool,

@@ -19,7 +19,7 @@ _users = 0
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """Keep freed memory in this process until the end of the block. Without glibc nothing changes."""
     global _users
     with _lock:

@@ -22,14 +22,14 @@ from ...cache.shard import unit_id
 from ...cache.store import Store
 from ...errors import EngineError, Interrupted, UsageError
 from ..backbones.backbone import Backbone
-from ..backbones.spec import Described
+from ..backbones.spec import BackboneSpec
 from ..manifest.paths import absolute
 from ..progress import Progress, silent
 from .accounting import WORK, Clock
-from .local import MOST_BESIDE_DEVICE, POLL, Where, cores_each
+from .local import MOST_BESIDE_DEVICE, POLL, LocateFiles, cores_each
 from .ray_cluster import joined_cluster, own_cluster, require_ray
-from .ray_supervisor import Crew, Event, Lost, Member
-from .ray_worker import Failure, Hello, Post, Report, Task, Worker
+from .ray_supervisor import Event, Lost, Member, Supervisor
+from .ray_worker import Failure, Ready, UnitResult, UnitTask, Worker, WorkerSpec
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class RayEngine:
         self,
         backbones: Sequence[Backbone],
         stores: Sequence[Store],
-        files: Where,
+        files: LocateFiles,
         clock: Clock,
         missing: Sequence[bytes],
         *,
@@ -142,7 +142,7 @@ class _Job:
         engine: RayEngine,
         backbones: Sequence[Backbone],
         stores: Sequence[Store],
-        files: Where,
+        files: LocateFiles,
         clock: Clock,
         missing: Sequence[bytes],
         unit_rows: int | None,
@@ -205,14 +205,14 @@ class _Job:
         batch = max(self._batches)
         return min(usual, -(-self.total // workers // batch) * batch)
 
-    def _hire(self, probe: str, nonce: str) -> Crew:
+    def _hire(self, probe: str, nonce: str) -> Supervisor:
         """Start the workers."""
         import torch
 
         ray = self.engine.ray
-        described = tuple(map(Described.of, self.backbones))
+        described = tuple(map(BackboneSpec.of, self.backbones))
         key = self.units[0][0]
-        post = Post(
+        post = WorkerSpec(
             __version__,
             described,
             tuple("cuda" if self._takes["num_gpus"] else str(one.options["device"]) for one in described),
@@ -229,7 +229,7 @@ class _Job:
         actor = ray.remote(concurrency_groups={"life": 1})(self.engine.worker)
         hired = actor.options(max_restarts=0, max_task_retries=0, **self._takes)
         here = self.engine.address is None
-        return Crew(ray, lambda: hired.remote(sent), self._size, self._patience(), here=here)
+        return Supervisor(ray, lambda: hired.remote(sent), self._size, self._patience(), here=here)
 
     def _patience(self) -> float:
         if self.engine.stall is not None:
@@ -255,13 +255,13 @@ class _Job:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _await_one(self, crew: Crew) -> None:
+    def _await_one(self, crew: Supervisor) -> None:
         while not crew.idle:
             self.progress(self._stage, 0, self.total)
             for event in crew.events(POLL):
                 self._take(event, deque())
 
-    def _round(self, crew: Crew, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> None:
+    def _round(self, crew: Supervisor, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> None:
         """Give out the units that nobody else has claimed, and put the others into ``left``."""
         queue = deque(units)
         start, before, size = time.perf_counter(), self.clock.busy, len(crew.members)
@@ -280,7 +280,7 @@ class _Job:
         idle = size * (time.perf_counter() - start) - (self.clock.busy - before)
         self.clock.seconds["wait"] += max(idle, 0.0)
 
-    def _next(self, queue: deque[Sequence[bytes]], left: list[Sequence[bytes]], member: Member) -> Task | None:
+    def _next(self, queue: deque[Sequence[bytes]], left: list[Sequence[bytes]], member: Member) -> UnitTask | None:
         """Return the next unit that this process may have."""
         while queue:
             keys = queue.popleft()
@@ -289,8 +289,8 @@ class _Job:
                 continue
             lacking = [list(store.missing(keys)) for store in self.stores]
             if member.hello and member.hello.sees_images:
-                return Task(list(keys), lacking, [absolute(path) for path in self.files(keys)], None)
-            return Task(list(keys), lacking, None, [self._bytes(key) for key in keys])
+                return UnitTask(list(keys), lacking, [absolute(path) for path in self.files(keys)], None)
+            return UnitTask(list(keys), lacking, None, [self._bytes(key) for key in keys])
         return None
 
     def _bytes(self, key: bytes) -> bytes:
@@ -311,12 +311,12 @@ class _Job:
     def _take(self, event: Event, queue: deque[Sequence[bytes]]) -> None:
         """Act on what a worker returned, or on its loss."""
         task, said = event
-        if isinstance(said, Hello | Report):
+        if isinstance(said, Ready | UnitResult):
             for line in said.said:
                 logger.warning("%s", line)
-        if isinstance(said, Hello):
+        if isinstance(said, Ready):
             self._greet(said)
-        if isinstance(said, Report) and task:
+        if isinstance(said, UnitResult) and task:
             self._keep(task, said, queue)
         elif isinstance(said, Failure) and said.final:
             raise _raised(said)
@@ -325,7 +325,7 @@ class _Job:
             if task:
                 self._again(task.keys, queue)
 
-    def _greet(self, hello: Hello) -> None:
+    def _greet(self, hello: Ready) -> None:
         """Say what there is to know of a worker that is ready, and warn of one that computes otherwise."""
         import torch
 
@@ -337,7 +337,7 @@ class _Job:
             versions = hello.host, hello.torch, torch.__version__
             logger.warning("fc7: %s has torch %s, this machine %s: last digits may differ.", *versions)
 
-    def _keep(self, task: Task, report: Report, queue: deque[Sequence[bytes]]) -> None:
+    def _keep(self, task: UnitTask, report: UnitResult, queue: deque[Sequence[bytes]]) -> None:
         """Commit what a worker could not, and count its unit as done."""
         try:
             with self.clock("commit"):

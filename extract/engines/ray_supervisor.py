@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import EngineError
-from .ray_worker import Failure, Hello, Life, Report, Task
+from .ray_worker import Failure, Heartbeat, Ready, UnitResult, UnitTask
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class Member:
 
     actor: Any
     answer: Any
-    hello: Hello | None = None
-    task: Task | None = None
+    hello: Ready | None = None
+    task: UnitTask | None = None
     asked: Any = None
-    life: Life | None = None
+    life: Heartbeat | None = None
     since: float = field(default_factory=time.monotonic)
     looked: float = 0.0
 
@@ -57,10 +57,10 @@ class Lost:
     reason: str
 
 
-Event = tuple[Task | None, Hello | Report | Failure | Lost]
+Event = tuple[UnitTask | None, Ready | UnitResult | Failure | Lost]
 
 
-class Crew:
+class Supervisor:
     """Workers on a cluster.
 
     Parameters
@@ -94,9 +94,9 @@ class Crew:
         """How many images of units at work are done."""
         return sum(member.life.images for member in self.members if member.task and member.life)
 
-    def give(self, member: Member, task: Task) -> None:
+    def give(self, member: Member, task: UnitTask) -> None:
         """Let a worker compute a unit."""
-        member.task, member.life = task, Life(0, ()) if member.life else None
+        member.task, member.life = task, Heartbeat(0, ()) if member.life else None
         member.since = time.monotonic()
         member.answer = member.actor.run.remote(task)
 
@@ -135,11 +135,11 @@ class Crew:
             return self._lost(member, _reason(error), dead=True)
         member.answer, member.task = None, None
         self._sign = member.since = time.monotonic()
-        if isinstance(said, Hello):
+        if isinstance(said, Ready):
             member.hello = said
         if isinstance(said, Failure) and not task and not said.final:  # another one may start
             return self._lost(member, f"{said.kind}: {said.message}")
-        if isinstance(said, Report):
+        if isinstance(said, UnitResult):
             self._deaths = 0
         return task, said
 

@@ -19,15 +19,15 @@ from ...cache.commit import deliver
 from ...cache.recipe import Recipe
 from ...errors import EngineError, FC7Error
 from ..backbones.backbone import Backbone
-from ..backbones.spec import Described
+from ..backbones.spec import BackboneSpec
 from ..decoding.worker_process import DecodeProcess
 from .accounting import STAGES, Clock
-from .local import MOST_THREADS, Pipeline, Where, cores
-from .malloc import kept
-from .sinks import Outbox
+from .local import MOST_THREADS, LocateFiles, Pipeline, cores
+from .malloc import keep_freed_memory
+from .sinks import BufferSink
 
 
-class Post(NamedTuple):
+class WorkerSpec(NamedTuple):
     """What a worker is made for.
 
     Attributes
@@ -47,7 +47,7 @@ class Post(NamedTuple):
     """
 
     version: str
-    backbones: tuple[Described, ...]
+    backbones: tuple[BackboneSpec, ...]
     device: tuple[str, ...]
     cache: str
     probe: str
@@ -59,7 +59,7 @@ class Post(NamedTuple):
     workers: int
 
 
-class Hello(NamedTuple):
+class Ready(NamedTuple):
     """What a worker says when it is ready: where it is, what it sees, and how long loading took."""
 
     pid: int
@@ -72,14 +72,14 @@ class Hello(NamedTuple):
     said: tuple[str, ...]
 
 
-class Life(NamedTuple):
+class Heartbeat(NamedTuple):
     """How far a worker is: images of its unit that are done, and what differs from the time before if it goes on."""
 
     images: int
     sign: tuple[float, ...]
 
 
-class Task(NamedTuple):
+class UnitTask(NamedTuple):
     """One unit: its keys, for each store those that it lacks, and where the bytes are, or the bytes themselves."""
 
     keys: Sequence[bytes]
@@ -88,7 +88,7 @@ class Task(NamedTuple):
     data: Sequence[bytes] | None
 
 
-class Report(NamedTuple):
+class UnitResult(NamedTuple):
     """What became of a unit: keys that could not be read, seconds by stage, and the shards unless they are committed.
 
     `shards` has, for each store, what its outbox held.
@@ -116,7 +116,7 @@ class Failure(NamedTuple):
 class Worker:
     """The actor. Its methods return what happened, errors included."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: WorkerSpec) -> None:
         self.post = post
         self._backbones: list[Backbone] = []
         self._decoders = [DecodeProcess() for _ in range(post.workers)]  # started if there is need; they end with us
@@ -124,11 +124,11 @@ class Worker:
         self._clock = Clock()
         self._images, self._steps = 0, 0
 
-    def life(self) -> Life:
+    def life(self) -> Heartbeat:
         """Say how far it is; called while another method is at work."""
-        return Life(self._images, (self._steps, self._images, self._clock.busy))
+        return Heartbeat(self._images, (self._steps, self._images, self._clock.busy))
 
-    def prepare(self) -> Hello | Failure:
+    def prepare(self) -> Ready | Failure:
         """Load the backbones and make sure that they are the driver's."""
         try:
             with _heard() as said:
@@ -137,7 +137,7 @@ class Worker:
         except Exception as error:
             return Failure.of(error)
 
-    def run(self, task: Task) -> Report | Failure:
+    def run(self, task: UnitTask) -> UnitResult | Failure:
         """Compute a unit."""
         try:
             with _heard() as said:
@@ -146,7 +146,7 @@ class Worker:
         except Exception as error:
             return Failure.of(error)
 
-    def _prepare(self) -> Hello:
+    def _prepare(self) -> Ready:
         clock = Clock()
         if self.post.version != __version__:
             raise EngineError(
@@ -164,9 +164,9 @@ class Worker:
                 backbone.load()
                 self._backbones.append(backbone)
                 self._steps += 1
-        kept().__enter__()  # for as long as this process lives
+        keep_freed_memory().__enter__()  # for as long as this process lives
         clock.stop()
-        return Hello(
+        return Ready(
             os.getpid(),
             platform.node(),
             str(torch.__version__),
@@ -177,14 +177,14 @@ class Worker:
             (),
         )
 
-    def _run(self, task: Task) -> Report:
+    def _run(self, task: UnitTask) -> UnitResult:
         recipes = [
             recipe
             for backbone in self._backbones
             for view in range(1 + backbone.views)
             for recipe in backbone.recipes_of(view)
         ]
-        outboxes = [Outbox(recipe, keys) for recipe, keys in zip(recipes, task.lacking, strict=True)]
+        outboxes = [BufferSink(recipe, keys) for recipe, keys in zip(recipes, task.lacking, strict=True)]
         clock = self._clock = Clock()
         self._images = 0
         with _files(task) as files:
@@ -207,7 +207,7 @@ class Worker:
                     self._deliver(recipe, finished)
             shards = [[] for _ in outboxes]
         clock.stop()
-        return Report(unreadable, {stage: clock.seconds[stage] for stage in STAGES}, shards, ())
+        return UnitResult(unreadable, {stage: clock.seconds[stage] for stage in STAGES}, shards, ())
 
     def _deliver(self, recipe: Recipe, shards: Sequence[bytes]) -> None:
         for shard in shards:
@@ -228,7 +228,7 @@ def _cache(within_reach: str | None) -> Iterator[Path]:
         yield Path(folder) / "cache"
 
 
-def _require_same(described: Described, backbone: Backbone) -> None:
+def _require_same(described: BackboneSpec, backbone: Backbone) -> None:
     for theirs, mine in zip(described.recipes, backbone.recipes, strict=True):
         if theirs.id != mine.id:
             told = ", ".join(
@@ -260,7 +260,7 @@ def _has(path: str, key: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _files(task: Task) -> Iterator[Where]:
+def _files(task: UnitTask) -> Iterator[LocateFiles]:
     """Yield what says where the bytes of each key are; those that came with the task are put into files for as long."""
     if task.data is None:
         paths = dict(zip(task.keys, task.paths or (), strict=True))

@@ -10,7 +10,7 @@ from ...cache.shard import Shard, encode
 _NOWHERE = Path("/dev/null/fc7")  # a folder in which no claim can be made: claims are the business of who commits
 
 
-class Keeper(Protocol):
+class ShardSink(Protocol):
     """What a pipeline asks of a :class:`fc7.cache.Store`."""
 
     recipe: Recipe
@@ -35,7 +35,7 @@ class Keeper(Protocol):
         """Look again at what is there."""
 
 
-class Outbox:
+class BufferSink:
     """The shards of one recipe, finished but not committed.
 
     Parameters

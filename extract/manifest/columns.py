@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Self, overload
 
 
-class Image(NamedTuple):
+class ImageEntry(NamedTuple):
     """One row of a manifest. ``path`` is relative to the manifest's root; ``split`` and ``group`` may be empty.
 
     ``bad`` says that a person has left the image out: it is in no manifest that is not read with the bad ones.
@@ -74,7 +74,7 @@ class Texts(Sequence[str]):
             yield self._text[start:end].decode("utf-8", "surrogatepass")
 
 
-class Images(Sequence[Image]):
+class Images(Sequence[ImageEntry]):
     """Images in a fixed order, one column for each of their fields.
 
     Attributes
@@ -85,7 +85,7 @@ class Images(Sequence[Image]):
         ``n`` bytes, 1 for images that are left out.
     """
 
-    def __init__(self, images: Iterable[Image] = ()) -> None:
+    def __init__(self, images: Iterable[ImageEntry] = ()) -> None:
         self.paths = Texts()
         self.labels, self.splits, self.groups = Names(), Names(), Names()
         self.bad = bytearray()
@@ -93,11 +93,11 @@ class Images(Sequence[Image]):
             self.append(image)
 
     @classmethod
-    def of(cls, images: "Iterable[Image]") -> Self:
+    def of(cls, images: "Iterable[ImageEntry]") -> Self:
         """Return the images packed; what is packed already, as it is."""
         return images if isinstance(images, cls) else cls(images)
 
-    def append(self, image: Image) -> None:
+    def append(self, image: ImageEntry) -> None:
         """Add one."""
         self.paths.append(image.path)
         self.labels.append(image.label)
@@ -125,7 +125,7 @@ class Images(Sequence[Image]):
         return len(self.paths)
 
     @overload
-    def __getitem__(self, row: int) -> Image: ...
+    def __getitem__(self, row: int) -> ImageEntry: ...
 
     @overload
     def __getitem__(self, row: slice) -> Self: ...
@@ -134,15 +134,15 @@ class Images(Sequence[Image]):
         """Return one image; of a slice, images."""
         if isinstance(row, slice):
             return type(self)(self[one] for one in range(len(self))[row])
-        return Image(self.paths[row], self.labels[row], self.splits[row], self.groups[row], bool(self.bad[row]))
+        return ImageEntry(self.paths[row], self.labels[row], self.splits[row], self.groups[row], bool(self.bad[row]))
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[ImageEntry]:
         """Yield each image."""
-        return map(Image, self.paths, self.labels, self.splits, self.groups, map(bool, self.bad))
+        return map(ImageEntry, self.paths, self.labels, self.splits, self.groups, map(bool, self.bad))
 
     def __eq__(self, other: object) -> bool:
         """Say whether these are the same images in the same order, packed or not."""
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(Image.__eq__, self, other))
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(ImageEntry.__eq__, self, other))
 
     def __hash__(self) -> int:
         """Return what equal images have in common."""

@@ -9,7 +9,7 @@ from typing import Any
 from ...cache.urls import address
 from ...errors import DataError
 from ..text import unguarded
-from .columns import Image, Images
+from .columns import ImageEntry, Images
 from .paths import ABSENT, SPLITS, Reject, above, is_absent, refusal, refusal_by_name
 
 
@@ -36,7 +36,7 @@ class Csv:
 
     def read(self, *, with_bad: bool) -> tuple[Images, list[Reject], dict[str, str]]:
         """Return the images, what is none, and what stands for the content of those that are URLs."""
-        urls: list[tuple[Image, str]] = []
+        urls: list[tuple[ImageEntry, str]] = []
         for line, image in images_of(self.path, self.columns, self._rows):
             if image.bad:
                 if with_bad:
@@ -59,7 +59,7 @@ class Csv:
             )
         return self.images, self.rejects, known
 
-    def _remote(self, urls: list[tuple[Image, str]]) -> dict[str, str]:
+    def _remote(self, urls: list[tuple[ImageEntry, str]]) -> dict[str, str]:
         from .object_store import identities
 
         known = identities(url for _, url in urls)
@@ -68,14 +68,14 @@ class Csv:
             self._sort(image, reason, absent=url not in known)
         return known
 
-    def _sort(self, image: Image, reason: str, *, absent: bool) -> None:
+    def _sort(self, image: ImageEntry, reason: str, *, absent: bool) -> None:
         if reason:
             self.rejects.append(Reject(image.path, reason))
             self.absent += [image.path] if absent else []
         else:
             self.images.append(image)
 
-    def _require(self, line: int, image: Image) -> None:
+    def _require(self, line: int, image: ImageEntry) -> None:
         if not image.path or not image.label:
             raise DataError(f"{self.where}, line {line}: path or label is empty.")
         if "split" in self.columns and image.split not in SPLITS:
@@ -106,7 +106,9 @@ def rows_of(reader: Any) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, row
 
 
-def images_of(path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, Image]]:
+def images_of(
+    path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]
+) -> Iterator[tuple[int, ImageEntry]]:
     """Yield the images that rows of a csv name, each with its line.
 
     Raises
@@ -115,11 +117,11 @@ def images_of(path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list
         ``bad`` is neither ``yes`` nor ``no`` nor empty.
     """
     where = {name: place for place, name in enumerate(columns)}
-    places = [where.get(name, len(columns)) for name in Image._fields]
+    places = [where.get(name, len(columns)) for name in ImageEntry._fields]
     padding = [""] * (len(columns) + 1)
     for line, row in rows:
         cells = row[: len(columns)] + padding if len(row) != len(columns) else [*row, ""]
         image, label, split, group, bad = (unguarded(cells[place].strip()) for place in places)
         if bad not in ("", "yes", "no"):
             raise DataError(f"{path}, line {line}: bad is {bad!r}, not yes, no or empty.")
-        yield line, Image(image, label, split, group, bad == "yes")
+        yield line, ImageEntry(image, label, split, group, bad == "yes")

@@ -78,10 +78,10 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
 def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
         return {}
-    from .object_store import THREADS, Looked
+    from .object_store import THREADS, ListedObjects
     from .paths import MAX_BYTES
 
-    return {"looked": Looked(manifest.remote, MAX_BYTES), "threads": THREADS}
+    return {"looked": ListedObjects(manifest.remote, MAX_BYTES), "threads": THREADS}
 
 
 class Files:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from ...cache.urls import address, shown
+from ...cache.urls import address, without_secrets
 from ...errors import DataError
-from .columns import Image, Images
+from .columns import ImageEntry, Images
 from .csv_table import Csv, each_row, rows_of
 from .folder import read_folder
-from .partition import Part
+from .partition import Partition
 from .paths import ABSENT, ARCHIVES, NOT_THERE, Reject, above, located, refusal, refusal_by_name
 
 
@@ -66,7 +66,7 @@ class Manifest:
 
             known = identities(urls)
         reasons = {file: reason for file in files if (reason := _why_not(file, known))}
-        images = Images(Image(file, "") for file in files if file not in reasons)
+        images = Images(ImageEntry(file, "") for file in files if file not in reasons)
         return cls(Path(), images, (), tuple(Reject(*one) for one in reasons.items()), remote=known)
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Manifest:
             return (located(self.root, path) for path in chosen)
         return (path if path.startswith(os.sep) else start + path for path in chosen)
 
-    def part(self, part: Part) -> Self:
+    def part(self, part: Partition) -> Self:
         """Return the files of one part, images and rejects; it may have none. Classes stay those of all."""
         return replace(
             self,
@@ -156,13 +156,15 @@ def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
     from .paths import MAX_BYTES
 
     if data.suffix.lower() in ARCHIVES:
-        raise DataError(f"{shown(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix.")
+        raise DataError(
+            f"{without_secrets(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix."
+        )
     if data.suffix.lower() == ".csv":
         rows = rows_of(csv.reader(io.StringIO(read_text(url, MAX_BYTES), newline="")))
         try:
             images, rejects, known = Csv(data, rows).read(with_bad=with_bad)
         except csv.Error as error:
-            raise DataError(f"{shown(url)} cannot be read: {error}") from error
+            raise DataError(f"{without_secrets(url)} cannot be read: {error}") from error
         return _manifest(data, data.parent, images, rejects, data.name, known)
     known = listing(url)
     images, rejects = read_objects(url, known)

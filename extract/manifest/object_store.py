@@ -8,9 +8,9 @@ import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from ...cache.urls import address, asking, identity, require_open, shown, store_of
+from ...cache.urls import address, asking, identity, require_open, store_of, without_secrets
 from ...errors import DataError, ImageRejected
-from .columns import Image, Images
+from .columns import ImageEntry, Images
 from .folder import require_no_strays
 from .paths import SPLITS, Reject, refusal_by_name
 
@@ -115,10 +115,12 @@ def read_text(url: str, limit: int) -> str:
     try:
         return read_remote(url, limit).decode("utf-8-sig")
     except (OSError, ImageRejected, UnicodeDecodeError) as error:
-        raise DataError(f"{shown(url)} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise DataError(
+            f"{without_secrets(url)} cannot be read: {getattr(error, 'strerror', None) or error}."
+        ) from error
 
 
-class Looked:
+class ListedObjects:
     """What the index asks in place of the system: the identities of a manifest's objects, and their hashes.
 
     Parameters
@@ -183,7 +185,7 @@ def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
         if reason:
             rejects.append(Reject(path, reason))
         else:
-            images.append(Image(path, parts[0], split))
+            images.append(ImageEntry(path, parts[0], split))
             found[split, parts[0]] += 1
     for (split, label), count in found.items():
         if not count:

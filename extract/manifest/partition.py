@@ -19,14 +19,14 @@ AUTO = "auto"
 _ARRAY = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_COUNT")
 
 
-class Part(NamedTuple):
+class Partition(NamedTuple):
     """One part of several. ``number`` counts from 1 to ``of``."""
 
     number: int
     of: int
 
     @classmethod
-    def parse(cls, text: str) -> "Part":
+    def parse(cls, text: str) -> "Partition":
         """Read ``3/8``.
 
         Raises
@@ -42,7 +42,7 @@ class Part(NamedTuple):
         return cls(int(number), int(of))
 
     @classmethod
-    def of_environment(cls, environment: Mapping[str, str] | None = None) -> "Part":
+    def of_environment(cls, environment: Mapping[str, str] | None = None) -> "Partition":
         """Return the part of this process among those that a scheduler started.
 
         That is: which task of a Slurm array (SLURM_ARRAY_TASK_ID, wherever the array begins), and within it which rank

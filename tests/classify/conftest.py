@@ -13,7 +13,7 @@ from fakes import noisy
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.evaluation.metrics import measure
 from fc7.classify.records.runs import Run
-from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.columns import ImageEntry
 from fc7.extract.manifest.manifest import Manifest
 
 
@@ -271,7 +271,9 @@ def served(tmp_path_factory):
             name="pictures",
         )
         columns = zip(names, rows.labels.tolist(), rows.split.tolist(), strict=True)
-        manifest = Manifest(folder / "pictures", tuple(Image(*row) for row in columns), rows.classes, (), "pictures")
+        manifest = Manifest(
+            folder / "pictures", tuple(ImageEntry(*row) for row in columns), rows.classes, (), "pictures"
+        )
         review = Review(rows, Labels(manifest, folder / "labels.csv"))
         server = Server(review, folder / "pictures", top=top)
         thread = threading.Thread(target=server.run)

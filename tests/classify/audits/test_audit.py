@@ -12,7 +12,7 @@ from fc7.classify.audits import audit
 from fc7.classify.audits.page import write_audit
 from fc7.classify.audits.tables import COLUMNS, audit_csv, audit_text
 from fc7.classify.data.joint import join
-from fc7.classify.fitting.search import Station
+from fc7.classify.fitting.search import FoldSearch
 from fc7.classify.heads.table import HEADS
 from fc7.errors import DataError, UsageError
 
@@ -162,7 +162,7 @@ def test_what_is_chosen_holds_its_out_of_fold_scores(table):
     from fc7.classify.data.splits import Protocol
 
     embeddings = table((20, 20), spread=3.0)
-    station = Station(embeddings, Protocol("out-of-fold", (), 4, 0), np.arange(40), None)
+    station = FoldSearch(embeddings, Protocol("out-of-fold", (), 4, 0), np.arange(40), None)
     chosen = station.choose(HEADS["ridge"], 0, lambda done: None)
     assert chosen.scores.shape == chosen.probability.shape == (40, 2)
     assert chosen.probability.sum(axis=1) == pytest.approx(np.ones(40))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fc7.classify.data.splits import Fold
-from fc7.classify.evaluation.abstention import MOST_ROWS, NEIGHBOURS, RARE, Doubt
+from fc7.classify.evaluation.abstention import MOST_ROWS, NEIGHBOURS, RARE, Abstention
 from fc7.classify.fitting import fit
 from fc7.errors import UsageError
 
@@ -16,7 +16,7 @@ from fc7.errors import UsageError
 def made(probability, right, distance=(0.1,)):
     """Return a doubt with these columns, and any reference."""
     columns = np.array(probability, np.float32), np.array(right, bool)
-    return Doubt(*columns, np.eye(len(distance), 4, dtype=np.float16), np.array(distance, np.float32))
+    return Abstention(*columns, np.eye(len(distance), 4, dtype=np.float16), np.array(distance, np.float32))
 
 
 predictions = st.lists(st.tuples(st.sampled_from([0.5, 0.6, 0.75, 0.9, 0.95, 1.0]), st.booleans()), min_size=1)
@@ -74,7 +74,7 @@ def test_distances_are_those_to_the_nearest_of_other_folds(table):
     rows = table((12, 12), dim=8, val=0)
     places = np.arange(24)
     folds = [Fold(places[places % 3 != k], places[places % 3 == k]) for k in range(3)]
-    doubt = Doubt.of(rows, places, folds, np.full((24, 2), 0.5), 0)
+    doubt = Abstention.of(rows, places, folds, np.full((24, 2), 0.5), 0)
     unit = rows.vectors.astype(float) / np.linalg.norm(rows.vectors.astype(float), axis=1, keepdims=True)
     for place in range(24):
         others = np.sort(1 - unit[place] @ unit[places % 3 != place % 3].T)
@@ -87,7 +87,7 @@ def test_few_of_the_fitted_images_are_unlike_themselves():
     distance = np.random.default_rng(0).permutation(1000) / 1000
     doubt = made([1], [True], distance[:4])
     assert doubt.limit == doubt.distance.max(), "of so few none"
-    many = Doubt(*(np.ones(1, kind) for kind in (np.float32, bool)), np.zeros((1000, 2), np.float16), distance)
+    many = Abstention(*(np.ones(1, kind) for kind in (np.float32, bool)), np.zeros((1000, 2), np.float16), distance)
     assert (many.distance > many.limit).mean() <= RARE
     assert (many.distance > many.limit).sum() == 9
 
@@ -96,8 +96,8 @@ def test_of_many_images_some_are_kept_and_of_every_class(table):
     rows = table((MOST_ROWS + 500, 7), dim=4, val=0)
     n = len(rows)
     folds = [Fold(np.arange(n)[np.arange(n) % 2 != k], np.arange(n)[np.arange(n) % 2 == k]) for k in range(2)]
-    doubt = Doubt.of(rows, np.arange(n), folds, np.full((n, 2), 0.5), 0)
-    again = Doubt.of(rows, np.arange(n), folds, np.full((n, 2), 0.5), 0)
+    doubt = Abstention.of(rows, np.arange(n), folds, np.full((n, 2), 0.5), 0)
+    again = Abstention.of(rows, np.arange(n), folds, np.full((n, 2), 0.5), 0)
     assert len(doubt.reference) == MOST_ROWS
     assert np.array_equal(doubt.reference, again.reference)
     own = {row.tobytes() for row in doubt.reference}

@@ -22,10 +22,10 @@ from fc7.classify.bundles.predict import predict
 from fc7.classify.data.joint import join
 from fc7.classify.exports import export
 from fc7.classify.exports import formats as formats_room
-from fc7.classify.exports.head_layers import Unit, exportable, last_layers
+from fc7.classify.exports.head_layers import UnitLength, exportable, last_layers
 from fc7.classify.exports.parity import synthetic_pixels
 from fc7.classify.fitting import fit
-from fc7.classify.heads.base import Planes
+from fc7.classify.heads.base import LinearHead
 from fc7.classify.heads.table import HEADS
 from fc7.errors import BundleError, DataError, ExportError, MissingExtra, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
@@ -117,7 +117,7 @@ def test_a_linear_head_is_a_layer(table, head, counts, preparation):
     bundle = Bundle.of(fit(embeddings, head, folds=2, epochs=2, preparation=preparation))
     rows = np.concatenate([embeddings.vectors.astype(np.float32), np.zeros((1, 30), np.float32)])
     layers = last_layers(bundle)
-    assert [type(one) for one in layers] == ([Unit] if preparation == "unit" else []) + [torch.nn.Linear]
+    assert [type(one) for one in layers] == ([UnitLength] if preparation == "unit" else []) + [torch.nn.Linear]
     assert softmax(layers(torch.from_numpy(rows)).numpy(), axis=1) == pytest.approx(
         bundle.predict_proba(rows), abs=1e-5
     )
@@ -349,7 +349,7 @@ def test_a_head_that_is_no_layer_is_refused_with_those_that_are(home, cache, not
 
 def test_every_linear_head_of_the_table_can_be_exported():
     assert exportable() == [*LINEAR, "classifier"]
-    assert {name for name, head in HEADS.items() if isinstance(head.build(0), Planes)} <= set(exportable())
+    assert {name for name, head in HEADS.items() if isinstance(head.build(0), LinearHead)} <= set(exportable())
 
 
 def test_unit_length_is_no_layer_of_a_published_network(home, cache, nothing):

@@ -11,8 +11,8 @@ from fc7.cache.recipe import Transform
 from fc7.classify.finetuning import training_loop as module
 from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.finetuning.stack import fit_stack
-from fc7.classify.finetuning.training_loop import Inputs, State, Task, Training, logits, train
-from fc7.classify.fitting.fit import Bench
+from fc7.classify.finetuning.training_loop import Inputs, State, Training, TrainingTask, logits, train
+from fc7.classify.fitting.fit import Experiment, fit
 from fc7.classify.records.runs import Run
 from fc7.errors import FC7Error, Interrupted, UsageError
 from fc7.extract import extract, load_backbone, read_manifest
@@ -42,20 +42,24 @@ def tune(photos, trainable="head", training=QUICK, **options):
     return finetune(read_manifest(photos), backbone, trainable, training=training, **options)
 
 
+def fitted_stack(table, training, class_weight=None):
+    """Return the pipeline and the record of the stack on cached rows."""
+    experiment = Experiment(table, class_weight=class_weight)
+    return fit_stack(table, experiment.protocol, "0" * 64, training=training, class_weight=experiment.weights)
+
+
 def test_the_cached_stack_and_the_pixels_agree(photos):
     """The published recipe with and without recomputing the convolutions: same order, same dropout, same losses."""
     training = Training(epochs=3, batch_size=6, learning_rate=0.002)
     from_pixels = tune(photos, "classifier", training, backbone="alexnet")
     backbone = load_backbone("alexnet", "pool5", weights="random:0", dtype="float32", device="cpu")
-    cached = fit_stack(Bench(extract(read_manifest(photos), backbone)), training=training)
-    assert len(from_pixels.run.curves) == len(cached.run.curves) == 3
-    for pixels, rows in zip(from_pixels.run.curves, cached.run.curves, strict=True):
+    _, cached = fitted_stack(extract(read_manifest(photos), backbone), training)
+    assert len(from_pixels.run.curves) == len(cached.curves) == 3
+    for pixels, rows in zip(from_pixels.run.curves, cached.curves, strict=True):
         for name in ("train_loss", "held_loss", "val_loss"):
             assert pixels[name] == pytest.approx(rows[name], abs=1e-3)
-    np.testing.assert_allclose(
-        from_pixels.run.predictions["probability"], cached.run.predictions["probability"], atol=2e-3
-    )
-    losses = [line["train_loss"] for line in cached.run.curves]
+    np.testing.assert_allclose(from_pixels.run.predictions["probability"], cached.predictions["probability"], atol=2e-3)
+    losses = [line["train_loss"] for line in cached.curves]
     assert len(set(losses)) == 3, "something was learned"
 
 
@@ -161,18 +165,24 @@ def test_a_stack_started_from_a_seed_says_so(photos, tmp_path):
     state = {k: v for k, v in KNOWN["alexnet"].initialise(0).items() if k.startswith("features.")}
     torch.save(state, tmp_path / "conv.pth")
     backbone = load_backbone("alexnet", "pool5", weights=f"file:{tmp_path / 'conv.pth'}", device="cpu")
-    run = fit_stack(Bench(extract(read_manifest(photos), backbone)), training=Training(epochs=1)).run
+    _, run = fitted_stack(extract(read_manifest(photos), backbone), Training(epochs=1))
     assert run.notes == ["started from a seed, not from pretrained values: classifier.1, classifier.4"]
 
 
 def test_the_stack_takes_class_weights(photos):
     backbone = load_backbone("alexnet", "pool5", weights="random:0", device="cpu")
     table, training = extract(read_manifest(photos), backbone), Training(epochs=2, batch_size=6, learning_rate=0.02)
-    plain, heavy = (fit_stack(Bench(table, class_weight=kind), training=training) for kind in (None, {"light": 50.0}))
-    assert (plain.run.selection["class_weight"], heavy.run.selection["class_weight"]) == (None, {"light": 50.0})
-    assert plain.run.id != heavy.run.id
-    light = [fitted.estimator["head"].estimator.decision_function(table.vectors).mean() for fitted in (plain, heavy)]
+    (plain, _), (heavy, _) = (fitted_stack(table, training, kind) for kind in (None, {"light": 50.0}))
+    light = [pipeline["head"].estimator.decision_function(table.vectors).mean() for pipeline in (plain, heavy)]
     assert light[1] > light[0] + 0.05
+
+
+def test_class_weights_of_the_stack_are_in_its_record(photos):
+    backbone = load_backbone("alexnet", "pool5", weights="random:0", device="cpu")
+    table = extract(read_manifest(photos), backbone)
+    plain, heavy = (fit(table, "classifier", class_weight=kind, epochs=1).run for kind in (None, {"light": 50.0}))
+    assert (plain.selection["class_weight"], heavy.selection["class_weight"]) == (None, {"light": 50.0})
+    assert plain.id != heavy.id
 
 
 @pytest.mark.parametrize(
@@ -192,7 +202,7 @@ def test_unknown_options(photos, trainable, options, message):
 def test_the_stack_needs_pool5(photos):
     table = extract(read_manifest(photos), load_backbone("squeezenet1_1", weights="random:0"))
     with pytest.raises(UsageError, match="--layer pool5"):
-        fit_stack(Bench(table))
+        fitted_stack(table, Training())
 
 
 # ------------------------------------------------------------------------------- the loop, on a problem of one layer
@@ -214,8 +224,11 @@ def task(**options):
     torch.manual_seed(0)
     layer = torch.nn.Linear(5, 2)
     part = np.arange(60)
-    return Task(layer, [layer], frozenset({"weight", "bias"}), Points(rows), y, part[:36], part[36:48], part[48:],
-                Training(**{"epochs": 5, "batch_size": 8} | options), torch.device("cpu"))  # fmt: skip
+    training = Training(**{"epochs": 5, "batch_size": 8} | options)
+    parts = part[:36], part[36:48], part[48:]
+    return TrainingTask(
+        layer, [layer], frozenset({"weight", "bias"}), Points(rows), y, *parts, training, torch.device("cpu")
+    )
 
 
 def test_the_result_is_the_epoch_with_the_least_held_out_loss():

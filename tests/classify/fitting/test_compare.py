@@ -10,7 +10,7 @@ import pytest
 from fc7.classify import Run, choose, load_runs
 from fc7.classify.fitting import compare
 from fc7.classify.fitting import compare as compare_function
-from fc7.classify.fitting.fit import Bench
+from fc7.classify.fitting.fit import Experiment
 from fc7.errors import DataError, LeakageError, UsageError
 
 FAST = ("ridge", "centroid")
@@ -19,13 +19,13 @@ FAST = ("ridge", "centroid")
 @pytest.fixture
 def fits(monkeypatch):
     """Count the heads that are fitted."""
-    made, fit = [], Bench.fit
+    made, fit = [], Experiment.fit
 
     def counted(self, head, **options):
         made.append((self.embeddings.recipe.layer, head.name))
         return fit(self, head, **options)
 
-    monkeypatch.setattr(Bench, "fit", counted)
+    monkeypatch.setattr(Experiment, "fit", counted)
     return made
 
 
@@ -100,17 +100,17 @@ def test_other_data_are_other_runs(table, tmp_path, fits):
 
 
 def test_what_was_finished_before_an_interrupt_stays(table, tmp_path, fits, monkeypatch):
-    fit = Bench.fit
+    fit = Experiment.fit
 
     def interrupted(self, head, **options):
         if head.name == "knn":
             raise KeyboardInterrupt
         return fit(self, head, **options)
 
-    monkeypatch.setattr(Bench, "fit", interrupted)
+    monkeypatch.setattr(Experiment, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare(table((40, 40), val=5), ["ridge", "knn"], folder=tmp_path)
-    monkeypatch.setattr(Bench, "fit", fit)
+    monkeypatch.setattr(Experiment, "fit", fit)
     fits.clear()
     compare(table((40, 40), val=5), ["ridge", "knn"], folder=tmp_path)
     assert fits == [("gap", "knn"), ("gap", "baseline")]

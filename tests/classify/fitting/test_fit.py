@@ -14,7 +14,7 @@ from sklearn.svm import LinearSVC
 from fc7.classify.data.splits import cut
 from fc7.classify.evaluation.metrics import measure
 from fc7.classify.fitting import fit
-from fc7.classify.fitting.fit import Bench
+from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.heads.table import HEADS, Head
 from fc7.errors import DataError, FC7Error, LeakageError, UsageError
@@ -130,7 +130,7 @@ def test_ties_go_to_the_simplest(table):
     from sklearn.dummy import DummyClassifier
 
     head = Head("prior", lambda seed: DummyClassifier(strategy="prior"), {"constant": ["first", "second"]})
-    assert Bench(table(val=5)).fit(head).run.hyperparameters == {"constant": "first"}
+    assert Experiment(table(val=5)).fit(head).run.hyperparameters == {"constant": "first"}
 
 
 # Cross-validation
@@ -162,9 +162,9 @@ def test_copies_do_not_help_under_cross_validation(table):
     labels = np.repeat(generator.permutation(["c0", "c1"] * 20), 2)
     embeddings = replace(table((40, 40), dim=60, keys=np.repeat(np.arange(40), 2), labels=labels), vectors=vectors)
     head = Head("nearest", lambda seed: HEADS["knn"].build(seed).set_params(n_neighbors=1))
-    assert Bench(embeddings).fit(head).run.metrics["accuracy"] < 0.75
+    assert Experiment(embeddings).fit(head).run.metrics["accuracy"] < 0.75
     apart = replace(embeddings, sha256=table((40, 40)).sha256)  # the twin: without keys they do answer
-    assert Bench(apart).fit(head).run.metrics["accuracy"] > 0.75
+    assert Experiment(apart).fit(head).run.metrics["accuracy"] > 0.75
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -209,9 +209,9 @@ def test_no_epochs_are_refused_not_replaced(table, epochs):
 
 def test_a_head_that_did_not_converge_says_so(table):
     hasty = Head("hasty", lambda seed: LogisticRegression(C=1e6, max_iter=1))
-    assert Bench(table(val=5, spread=3.0)).fit(hasty).run.notes == ["did not converge"]
+    assert Experiment(table(val=5, spread=3.0)).fit(hasty).run.notes == ["did not converge"]
     patient = Head("patient", lambda seed: LogisticRegression(max_iter=1000))
-    assert Bench(table(val=5, spread=3.0)).fit(patient).run.notes == []
+    assert Experiment(table(val=5, spread=3.0)).fit(patient).run.notes == []
 
 
 def test_random_weights_are_said(table):
@@ -257,7 +257,7 @@ def test_leakage_is_refused_unless_allowed(table):
 
 def test_the_id_changes_with_what_decides_the_outcome(table):
     def identify(embeddings, name="torch-linear", epochs=None, **options):
-        return Bench(embeddings, **options).identify(HEADS[name], epochs)
+        return Experiment(embeddings, **options).identify(HEADS[name], epochs)
 
     base = table((20, 20), val=6)
     first = identify(base)
@@ -284,7 +284,7 @@ def test_the_id_changes_with_what_decides_the_outcome(table):
 
 def test_the_id_in_the_record_is_the_one_foretold(table):
     embeddings = table(val=5)
-    assert fit(embeddings, "centroid").run.id == Bench(embeddings).identify(HEADS["centroid"])
+    assert fit(embeddings, "centroid").run.id == Experiment(embeddings).identify(HEADS["centroid"])
 
 
 def test_the_record_is_plain_json(table):

@@ -10,29 +10,29 @@ import pytest
 
 from fc7.classify import choose, load_runs
 from fc7.classify.fitting import compare
-from fc7.classify.fitting.fit import Bench
+from fc7.classify.fitting.fit import Experiment
 from fc7.classify.fitting.learning_curve import CURVE_REPEATS
 from fc7.classify.heads.table import HEADS
 
-fit_module = import_module(Bench.__module__)  # the room offers the function under the module's name
+fit_module = import_module(Experiment.__module__)  # the room offers the function under the module's name
 QUICK = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")
 
 
 @pytest.fixture
 def curves(monkeypatch):
     """Count the curves that are measured."""
-    made, measure = [], Bench.learning_curve
+    made, measure = [], Experiment.learning_curve
 
     def counted(self, head, run, **options):
         made.append(head.name)
         return measure(self, head, run, **options)
 
-    monkeypatch.setattr(Bench, "learning_curve", counted)
+    monkeypatch.setattr(Experiment, "learning_curve", counted)
     return made
 
 
 def curve_of(embeddings, name, **options):
-    bench = Bench(embeddings, folds=2, **options)
+    bench = Experiment(embeddings, folds=2, **options)
     run = bench.fit(HEADS[name]).run
     return bench.learning_curve(HEADS[name], run), run
 
@@ -53,7 +53,7 @@ def test_it_grows_and_ends_in_the_run_itself(table, name):
 
 def test_every_image_is_what_the_run_had(table, monkeypatch):
     """A subset of everything, prepared and fitted by the curve, answers as the run does."""
-    bench = Bench(table((20, 20), val=6, spread=2.0), folds=2)
+    bench = Experiment(table((20, 20), val=6, spread=2.0), folds=2)
     run = bench.fit(HEADS["logreg"]).run
     score = bench._scorer(HEADS["logreg"], run, 1, lambda *told: None)
     assert score(np.arange(28)) == run.metrics["accuracy"]
@@ -91,7 +91,7 @@ def test_large_subsets_are_left_out(table, monkeypatch):
 
 
 def test_what_cannot_be_fitted_loses_the_curve_not_the_run(table, monkeypatch, caplog):
-    bench = Bench(table(val=5), folds=2)
+    bench = Experiment(table(val=5), folds=2)
     run = bench.fit(HEADS["ridge"]).run
 
     def singular(*given):
@@ -104,7 +104,7 @@ def test_what_cannot_be_fitted_loses_the_curve_not_the_run(table, monkeypatch, c
 
 def test_progress_is_told(table):
     told = []
-    bench = Bench(table((20, 20), val=8), folds=2)
+    bench = Experiment(table((20, 20), val=8), folds=2)
     run = bench.fit(HEADS["centroid"]).run
     bench.learning_curve(HEADS["centroid"], run, progress=lambda *words: told.append(words))
     assert told[-1] == ("learning curve centroid", len(told), len(told))

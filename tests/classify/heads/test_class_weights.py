@@ -21,7 +21,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from fc7.classify.data.splits import Fold
 from fc7.classify.fitting import compare, fit
-from fc7.classify.fitting.fit import Bench
+from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.lda import Lda
 from fc7.classify.heads.mlp import Mlp
@@ -188,7 +188,7 @@ def test_weights_are_those_of_names_and_are_recorded(table, name):
     assert weighted.run.selection["class_weight"] == kind
     assert plain.run.selection["class_weight"] is None
     assert plain.run.id != weighted.run.id
-    assert weighted.run.id == Bench(embeddings, folds=2, class_weight=kind).identify(HEADS[name])
+    assert weighted.run.id == Experiment(embeddings, folds=2, class_weight=kind).identify(HEADS[name])
     means = [fitted.estimator.predict_proba(embeddings.vectors).mean(axis=0) for fitted in (plain, weighted)]
     assert means[1][1] > means[0][1]
     assert means[1][0] < means[0][0]
@@ -210,7 +210,7 @@ def test_a_learning_curve_is_of_weighted_fits(table, monkeypatch):
     embeddings, seen = imbalanced(table), []
     fitted = Ridge._fit
     monkeypatch.setattr(Ridge, "_fit", lambda self, *rows: seen.append(self.class_weight) or fitted(self, *rows))
-    bench = Bench(embeddings, class_weight="balanced")
+    bench = Experiment(embeddings, class_weight="balanced")
     run = bench.fit(HEADS["ridge"]).run
     assert len(bench.learning_curve(HEADS["ridge"], run)) > 1
     assert set(seen) == {"balanced"}

@@ -11,8 +11,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import ParameterGrid
 
-from fc7.classify.heads.calibration import Calibrated, find_temperature
-from fc7.classify.heads.table import HEADS, find_heads, scores
+from fc7.classify.heads.calibration import Calibrated, find_temperature, scores
+from fc7.classify.heads.table import HEADS, find_heads
 from fc7.errors import UsageError
 
 NAMES = tuple(name for name, head in HEADS.items() if not head.layer)

@@ -260,8 +260,8 @@ def test_compare_adds_them_last_and_keeps_them(table, tmp_path):
 
 
 def test_a_wrong_file_is_said_before_anything_is_fitted(table, tmp_path, monkeypatch):
-    from fc7.classify.fitting.fit import Bench
+    from fc7.classify.fitting.fit import Experiment
 
-    monkeypatch.setattr(Bench, "fit", lambda *given, **options: pytest.fail("fitted"))
+    monkeypatch.setattr(Experiment, "fit", lambda *given, **options: pytest.fail("fitted"))
     with pytest.raises(DataError, match=r"a\.csv"):
         compare(table(val=6), "ridge", add={"other": tmp_path / "a.csv"})

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from fc7.classify.heads.calibration import from_margins
-from fc7.classify.reviews.leave_one_out import NONE, LeftOut, choose, prepare
+from fc7.classify.reviews.leave_one_out import NONE, LeftOut, choose_penalty, prepare
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 
 
@@ -108,7 +108,7 @@ def test_the_penalty_is_the_one_with_the_least_left_out_log_loss():
     rows, y, together = made(80, 40, 3, 5)
     basis = Eigenbasis(rows)
     alphas = [100.0, 1.0, 0.01]
-    found, alpha, temperature = choose(basis, y, 3, together, alphas)
+    found, alpha, temperature = choose_penalty(basis, y, 3, together, alphas)
     losses = []
     for one in alphas:
         scores = LeftOut(basis, y, 3, together, one).scores()

@@ -10,7 +10,7 @@ from fc7.classify.reviews.labels import Decision, Labels, default_path, require_
 from fc7.classify.reviews.leave_one_out import NONE, LeftOut, prepare
 from fc7.classify.reviews.review import Review
 from fc7.errors import DataError, UsageError
-from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.columns import ImageEntry
 from fc7.extract.manifest.manifest import Manifest, read_manifest
 
 
@@ -24,7 +24,7 @@ def data(table, folder, counts=(20, 20), *, flipped=(), labels=None, **options):
     if labels is not None:
         rows = replace(rows, labels=np.array(labels(rows), np.str_))
     columns = zip(rows.paths.tolist(), rows.labels.tolist(), rows.split.tolist(), rows.group.tolist(), strict=True)
-    images = tuple(Image(*row) for row in columns)
+    images = tuple(ImageEntry(*row) for row in columns)
     for image in images:
         (folder / image.path).parent.mkdir(parents=True, exist_ok=True)
         (folder / image.path).touch()

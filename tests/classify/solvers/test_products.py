@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc7.classify import products
 from fc7.classify.heads.table import HEADS
+from fc7.classify.solvers import products
 from fc7.classify.solvers.products import MANY, Multiply
 
 ASKED = products._has_wide_vectors.__wrapped__

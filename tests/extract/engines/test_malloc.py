@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from fc7.extract.engines.malloc import kept
+from fc7.extract.engines.malloc import keep_freed_memory
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back at once")
 SIZE = 64 * 2**20
@@ -23,9 +23,9 @@ def faults():
 
 @glibc
 def test_memory_is_kept_inside_the_block_and_given_back_after_it():
-    with kept():
+    with keep_freed_memory():
         faults()
-        with kept():
+        with keep_freed_memory():
             assert faults() < 100
         assert faults() < 100, "the inner block does not end it"
     assert faults() >= SIZE // 2**21, "pages of 2 MiB at most"

@@ -19,11 +19,11 @@ from fc7.cache import Store
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
-from fc7.extract.backbones.spec import Described
+from fc7.extract.backbones.spec import BackboneSpec
 from fc7.extract.engines import ray_cluster
 from fc7.extract.engines.accounting import Clock
 from fc7.extract.engines.ray_engine import _Job
-from fc7.extract.engines.ray_worker import Post, Worker
+from fc7.extract.engines.ray_worker import Worker, WorkerSpec
 
 try:
     ray = ray_cluster.require_ray()  # first of all: some of its settings Ray reads when it is imported
@@ -215,8 +215,8 @@ def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, er
 
 
 def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
-    described = Described.of(squeezenet())._replace(source="random:1")
-    post = Post(__version__, (described,), ("cpu",), str(tmp_path), "", "", "", b"", 1, 1, 1)
+    described = BackboneSpec.of(squeezenet())._replace(source="random:1")
+    post = WorkerSpec(__version__, (described,), ("cpu",), str(tmp_path), "", "", "", b"", 1, 1, 1)
     import torch
 
     threads = torch.get_num_threads()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc7.extract.manifest.columns import Image, Images
+from fc7.extract.manifest.columns import ImageEntry, Images
 
 TEXT = st.text(st.characters(), max_size=8)  # with lone surrogates: a name on a disk need not be Unicode
 WORD = st.sampled_from(["", "ants", "bees", "é"])
-IMAGES = st.lists(st.builds(Image, TEXT, WORD, WORD, TEXT), max_size=20)
+IMAGES = st.lists(st.builds(ImageEntry, TEXT, WORD, WORD, TEXT), max_size=20)
 
 
 @given(IMAGES, st.data())
@@ -32,16 +32,16 @@ def test_a_sequence_of_images(images, data):
     assert pickle.loads(pickle.dumps(packed)) == images
     assert Images.of(packed) is packed
     assert hash(packed) == hash(Images.of(images))
-    assert packed != [*images, Image("one", "more")]
+    assert packed != [*images, ImageEntry("one", "more")]
 
 
 def test_images_of_one_class_at_once():
-    packed = Images([Image("0.jpg", "ants", "val")])
+    packed = Images([ImageEntry("0.jpg", "ants", "val")])
     assert packed.extend((f"{number}.jpg" for number in (1, 2)), "bees", "train") == 2
     assert packed.extend([], "none", "train") == 0
-    assert list(packed)[1:] == [Image("1.jpg", "bees", "train"), Image("2.jpg", "bees", "train")]
-    packed.append(Image("3.jpg", "none", "val", "g"))
-    assert packed[-1] == Image("3.jpg", "none", "val", "g")
+    assert list(packed)[1:] == [ImageEntry("1.jpg", "bees", "train"), ImageEntry("2.jpg", "bees", "train")]
+    packed.append(ImageEntry("3.jpg", "none", "val", "g"))
+    assert packed[-1] == ImageEntry("3.jpg", "none", "val", "g")
 
 
 def test_memory_of_an_image():

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from fc7.cache import Store
 from fc7.errors import UsageError
 from fc7.extract import extract, fill, read_manifest
-from fc7.extract.manifest.columns import Image
+from fc7.extract.manifest.columns import ImageEntry
 from fc7.extract.manifest.manifest import Manifest
-from fc7.extract.manifest.partition import Part
+from fc7.extract.manifest.partition import Partition
 from fc7.extract.manifest.paths import Reject
 
 TEXT = st.text(st.characters(), max_size=20)  # with surrogates, as names on a disk may have them
@@ -25,21 +25,21 @@ TEXT = st.text(st.characters(), max_size=20)  # with surrogates, as names on a d
 
 @given(st.lists(TEXT, unique=True), st.integers(1, 12))
 def test_every_path_is_in_one_part(paths, of):
-    parts = [Part(number, of) for number in range(1, of + 1)]
+    parts = [Partition(number, of) for number in range(1, of + 1)]
     assert all(sum(part.has(path) for part in parts) == 1 for path in paths)
 
 
 @given(st.permutations([f"class {number % 7}/{number}.jpg" for number in range(60)]), st.integers(1, 9), st.data())
 def test_parts_of_a_manifest_in_any_order_and_growing(paths, of, data):
     def manifest(root, some):
-        images = [Image(path, path.split("/")[0], "train") for path in some if not path.endswith("7.jpg")]
+        images = [ImageEntry(path, path.split("/")[0], "train") for path in some if not path.endswith("7.jpg")]
         return Manifest(Path(root), images, ("a", "b"), tuple(Reject(p, "no") for p in some if p.endswith("7.jpg")))
 
     grown = manifest("/here", paths)
     before = manifest("/there", sorted(paths[: data.draw(st.integers(0, 60))]))
     seen = Counter()
     for number in range(1, of + 1):
-        now, then = (one.part(Part(number, of)) for one in (grown, before))
+        now, then = (one.part(Partition(number, of)) for one in (grown, before))
         assert set(then.images) <= set(now.images)
         assert set(then.rejects) <= set(now.rejects)
         assert (now.root, now.classes) == (grown.root, grown.classes)
@@ -48,7 +48,7 @@ def test_parts_of_a_manifest_in_any_order_and_growing(paths, of, data):
 
 
 def test_parts_are_about_equal():
-    sizes = [sum(Part(number, 8).has(f"train/dog/{row}.jpg") for row in range(8000)) for number in range(1, 9)]
+    sizes = [sum(Partition(number, 8).has(f"train/dog/{row}.jpg") for row in range(8000)) for number in range(1, 9)]
     assert min(sizes) > 900
 
 
@@ -79,17 +79,17 @@ STEP = {"SLURM_PROCID": "2", "SLURM_NTASKS": "4", "SLURM_STEP_ID": "0", "SLURM_S
     ],
 )
 def test_the_part_that_a_scheduler_says(environment, part):
-    assert str(Part.of_environment(environment)) == part
-    assert Part.parse(part) == Part.of_environment(environment)
+    assert str(Partition.of_environment(environment)) == part
+    assert Partition.parse(part) == Partition.of_environment(environment)
 
 
 def test_processes_of_an_array_with_steps_are_all_parts():
     found = [
-        Part.of_environment({**ARRAY, **STEP, "SLURM_ARRAY_TASK_ID": str(task), "SLURM_PROCID": str(rank)})
+        Partition.of_environment({**ARRAY, **STEP, "SLURM_ARRAY_TASK_ID": str(task), "SLURM_PROCID": str(rank)})
         for task in (10, 13, 16)
         for rank in range(4)
     ]
-    assert found == [Part(number, 12) for number in range(1, 13)]
+    assert found == [Partition(number, 12) for number in range(1, 13)]
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def test_processes_of_an_array_with_steps_are_all_parts():
 )
 def test_what_a_scheduler_does_not_say_is_refused(environment, said):
     with pytest.raises(UsageError, match=said):
-        Part.of_environment(environment)
+        Partition.of_environment(environment)
 
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "3", "/", "3/0", "-1/8", "a/b", "1/2/3", "", "1.5/2"])
 def test_what_is_no_part_is_refused(text):
     with pytest.raises(UsageError, match="from 1 to N"):
-        Part.parse(text)
+        Partition.parse(text)
 
 
 PROCESS = """
@@ -160,7 +160,7 @@ def same_as_alone(root, cache):
 
 
 def test_a_part_after_the_other(many, tmp_path):
-    manifest, parts = read_manifest(many), [Part(number, 3) for number in (1, 2, 3)]
+    manifest, parts = read_manifest(many), [Partition(number, 3) for number in (1, 2, 3)]
     done = [fill(manifest.part(part), [FakeBackbone()], cache=tmp_path / "cache")[0] for part in parts]
     assert sum(one.seen for one in done) == 62
     assert all(one.seen == one.ok + one.duplicate + one.rejected for one in done)
@@ -181,7 +181,7 @@ def test_parts_of_different_numbers_at_once(many, tmp_path):
 
 def test_caches_of_machines_that_share_no_disk_are_merged_by_copying(many, tmp_path):
     for number in (1, 2):
-        part = read_manifest(many).part(Part(number, 2))
+        part = read_manifest(many).part(Partition(number, 2))
         fill(part, [FakeBackbone()], cache=tmp_path / f"machine {number}")
         shutil.copytree(tmp_path / f"machine {number}" / "recipes", tmp_path / "cache/recipes", dirs_exist_ok=True)
     (tmp_path / "cache" / "FORMAT").write_bytes((tmp_path / "machine 1" / "FORMAT").read_bytes())
@@ -205,7 +205,7 @@ def test_the_verb_counts_its_part_only(fc7, fc7_json, pictures):
 
 def test_a_part_without_files_is_no_error(fc7, fc7_json, pictures):
     files = [image.path for image in read_manifest(pictures).images]
-    empty = next(number for number in range(1, 1000) if not any(Part(number, 1000).has(path) for path in files))
+    empty = next(number for number in range(1, 1000) if not any(Partition(number, 1000).has(path) for path in files))
     found = fc7_json("extract", pictures, *SQUEEZENET, "--shard", f"{empty}/1000")
     assert (found["seen"], found["ok"], found["computed"]) == (0, 0, 0)
 
