@@ -258,7 +258,6 @@ def test_twin_a_door_used_from_inside_is_seen(tmp_path):
     assert doors_used_inside(house) == ["extract.a.x imports load_backbone from extract"]
 
 
-@pytest.mark.xfail(reason="the wings are being built")
 def test_every_module_of_a_room_has_its_wing():
     assert unplaced(HOUSE) == []
 
@@ -268,7 +267,6 @@ def test_twin_a_module_without_a_wing_is_seen(tmp_path):
     assert unplaced(house) == ["classify.attic", "classify.attic.x", "extract.shed"]
 
 
-@pytest.mark.xfail(reason="the wings are being built")
 def test_no_folder_is_full():
     assert full_folders(ROOT) == []
 

@@ -215,7 +215,8 @@ class Experiment:
         from ..finetuning.stack import fit_stack
         from ..finetuning.training_loop import Training
 
-        training = Training(random_state=self.protocol.random_state, **({"epochs": epochs} if epochs else {}))
+        training = Training(random_state=self.protocol.random_state)
+        training = replace(training, epochs=epochs) if epochs else training
         pipeline, run = fit_stack(
             self.embeddings,
             self.protocol,
