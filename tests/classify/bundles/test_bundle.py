@@ -21,9 +21,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from fc7.classify import Bundle
+from fc7.classify import Bundle, fit
 from fc7.classify.bundles import bundle as room
-from fc7.classify.fitting import fit
 from fc7.classify.heads.table import HEADS
 from fc7.errors import BundleError, DataError
 

@@ -11,9 +11,8 @@ import pytest
 from fakes import noisy
 from PIL import Image
 
-from fc7.classify import Bundle
+from fc7.classify import Bundle, fit
 from fc7.classify.bundles.predict import predict
-from fc7.classify.fitting import fit
 from fc7.errors import BundleError, DataError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 

@@ -7,9 +7,8 @@ import pytest
 
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.recipe import JointRecipe, read_recipe
-from fc7.classify import Bundle
+from fc7.classify import Bundle, compare, fit
 from fc7.classify.data.joint import join
-from fc7.classify.fitting import compare, fit
 from fc7.classify.heads.table import HEADS
 from fc7.errors import CacheError, DataError, UsageError
 from fc7.extract import extract, load_backbone, read_manifest

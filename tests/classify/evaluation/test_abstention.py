@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fc7.classify import fit
 from fc7.classify.data.splits import Fold
 from fc7.classify.evaluation.abstention import MOST_ROWS, NEIGHBOURS, RARE, Abstention
-from fc7.classify.fitting import fit
 from fc7.errors import UsageError
 
 

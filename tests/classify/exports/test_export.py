@@ -17,14 +17,12 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 from fc7.cache.recipe import Transform
-from fc7.classify import Bundle
+from fc7.classify import Bundle, export, fit
 from fc7.classify.bundles.predict import predict
 from fc7.classify.data.joint import join
-from fc7.classify.exports import export
 from fc7.classify.exports import formats as formats_room
 from fc7.classify.exports.head_layers import UnitLength, exportable, last_layers
 from fc7.classify.exports.parity import synthetic_pixels
-from fc7.classify.fitting import fit
 from fc7.classify.heads.base import LinearHead
 from fc7.classify.heads.table import HEADS
 from fc7.errors import BundleError, DataError, ExportError, MissingExtra, UsageError

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fc7.classify import Run, choose, load_runs
-from fc7.classify.fitting import compare
-from fc7.classify.fitting import compare as compare_function
+from fc7.classify import Run, choose, compare, load_runs
+from fc7.classify import compare as compare_function
 from fc7.classify.fitting.fit import Experiment
 from fc7.errors import DataError, LeakageError, UsageError
 

@@ -11,9 +11,9 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
+from fc7.classify import fit
 from fc7.classify.data.splits import cut
 from fc7.classify.evaluation.metrics import measure
-from fc7.classify.fitting import fit
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.heads.table import HEADS, Head

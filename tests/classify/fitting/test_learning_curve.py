@@ -8,8 +8,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from fc7.classify import choose, load_runs
-from fc7.classify.fitting import compare
+from fc7.classify import choose, compare, load_runs
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.fitting.learning_curve import CURVE_REPEATS
 from fc7.classify.heads.table import HEADS

@@ -8,7 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB
 
-from fc7.classify.fitting import compare, fit
+from fc7.classify import compare, fit
 from fc7.classify.fitting.parallel import run
 from fc7.classify.heads.table import Head
 from fc7.errors import UsageError

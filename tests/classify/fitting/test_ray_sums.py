@@ -11,7 +11,7 @@ import pytest
 from fc7.cache import Embeddings, Recipe, Store
 from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
-from fc7.classify.fitting import compare, fit
+from fc7.classify import compare, fit
 from fc7.classify.fitting.parallel import run
 from fc7.classify.solvers import map_reduce
 from fc7.classify.solvers.eigenbasis import Eigenbasis

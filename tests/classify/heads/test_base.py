@@ -17,8 +17,8 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fc7.classify import fit
 from fc7.classify.data.splits import Fold
-from fc7.classify.fitting import fit
 from fc7.classify.heads import penalised
 from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.centroid import Centroid

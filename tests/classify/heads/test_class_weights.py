@@ -19,8 +19,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import has_fit_parameter
 
+from fc7.classify import compare, fit
 from fc7.classify.data.splits import Fold
-from fc7.classify.fitting import compare, fit
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.lda import Lda

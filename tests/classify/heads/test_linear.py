@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fc7.classify import fit
 from fc7.classify.data.splits import Fold
-from fc7.classify.fitting import fit
 from fc7.classify.heads import torch_linear
 from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.table import HEADS

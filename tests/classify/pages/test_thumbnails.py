@@ -10,7 +10,7 @@ import pytest
 from fakes import draw
 from PIL import Image
 
-from fc7.classify.fitting import compare
+from fc7.classify import compare
 from fc7.classify.pages.thumbnails import write_thumbnails
 from fc7.classify.reports.report import report
 

@@ -6,10 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from fc7.classify import Run, load_runs
+from fc7.classify import Run, compare, load_runs
 from fc7.classify.commands.tables import COLUMNS, comparison
 from fc7.classify.evaluation.metrics import measure
-from fc7.classify.fitting import compare
 from fc7.classify.records.external import NO_PROBABILITIES, read_results, sources
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.ranking import choose

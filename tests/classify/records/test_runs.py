@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from fc7.classify.fitting import fit
+from fc7.classify import fit
 from fc7.classify.records.runs import RECORD, Run, fingerprint, load_runs, run_id
 from fc7.errors import DataError
 

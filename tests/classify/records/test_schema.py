@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from fc7.classify import load_runs
-from fc7.classify.fitting import compare, fit
+from fc7.classify import compare, fit, load_runs
 from fc7.classify.heads.table import HEADS
 from fc7.classify.records.runs import RECORD, Run
 from fc7.classify.records.schema import SCHEMA

@@ -10,8 +10,7 @@ from fakes import noisy
 from torch import nn
 
 from fc7.cache.recipe import Transform
-from fc7.classify import Bundle
-from fc7.classify.fitting import fit
+from fc7.classify import Bundle, fit
 from fc7.errors import BundleError, UsageError
 from fc7.extract import Backbone, extract, fill, load_backbone, read_manifest
 from fc7.extract.backbones.architectures import architecture
