@@ -74,13 +74,13 @@ def main():
             probability = fitted.estimator.predict_proba(held.vectors)
             right, top = probability.argmax(axis=1) == held.y, probability.max(axis=1).astype(np.float32)
             for error in ERRORS:
-                threshold = fitted.doubt.threshold(error)
+                threshold = fitted.abstention.threshold(error)
                 sure = top >= np.float32(threshold.probability)
                 inside = (threshold.wrong, threshold.answered)
                 found[error].append(
                     (*inside, int((sure & ~right).sum()), int(sure.sum()), len(held), int((~right).sum()))
                 )
-            new.append((fitted.doubt.distances(held.vectors) > fitted.doubt.limit).mean())
+            new.append((fitted.abstention.distances(held.vectors) > fitted.abstention.limit).mean())
         print("| asked | promised | wrong | answered | wrong if all are answered |\n|---|---|---|---|---|")
         for error, counts in found.items():
             promised, answers, wrong, answered, held, mistakes = np.sum(counts, axis=0)

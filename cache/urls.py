@@ -41,7 +41,7 @@ def address(path: str | os.PathLike[str]) -> str:
 def without_secrets(text: str) -> str:
     """Return a URL, or a text with URLs, without what may be secret: users, passwords, queries.
 
-    >>> shown("https://me:word@host/a.jpg?X-Amz-Signature=12")
+    >>> without_secrets("https://me:word@host/a.jpg?X-Amz-Signature=12")
     'https://host/a.jpg'
     """
     return _USER.sub("//", _QUERY.sub("", text))

@@ -8,13 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ..cache.store import Store
 from ..errors import DataError
 from .backbones.backbone import load_backbone
-from .extraction import fill
-from .manifest.hashing import hash_files
 from .manifest.manifest import Manifest
-from .manifest.paths import Reject
+from .new_images import cached_vectors
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):
@@ -79,13 +76,12 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         _require_none(manifest.rejects, len(paths))
         settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
         backbone = load_backbone(self.backbone, **settings)
-        done = fill(manifest, [backbone], cache=self.cache, workers=self.workers)[0]
-        _require_none(done.rejects, len(paths))
-        store = Store(done.recipe, self.cache)
-        return np.asarray(store.rows(hash_files(manifest, store.index).keys))
+        reasons, blocks = cached_vectors(manifest, [backbone], cache=self.cache, workers=self.workers)
+        _require_none([*reasons.items()], len(paths))
+        return np.concatenate([views[0][0] for views in blocks])
 
 
-def _require_none(rejects: Sequence[Reject], asked: int) -> None:
+def _require_none(rejects: Sequence[tuple[str, str]], asked: int) -> None:
     for path, reason in rejects:
         raise DataError(
             f"{len(rejects)} of {asked} files are no images that can be read; the first is {path}: {reason}. "

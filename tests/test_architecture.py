@@ -231,7 +231,6 @@ def test_twin_an_absolute_import_is_seen(tmp_path, line):
     assert len(absolute_imports(house_of(tmp_path, {"classify/heads/x": line}))) == 1
 
 
-@pytest.mark.xfail(reason="the wings are being built")
 def test_no_module_imports_itself_by_way_of_others():
     assert circle(HOUSE) == []
 

@@ -3,74 +3,77 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
-from ...cache.recipe import AND, DECODES, Recipe
+from ...cache.recipe import AND, DECODES, JointRecipe, Recipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone, load_backbone
-from .bundle import Bundle
-
-T = TypeVar("T")
 
 
-def find_backbones(
-    bundle: Bundle, backbone: Backbone | None = None, weights: str | None = None, **machine: Any
-) -> list[Backbone]:
-    """Return the backbones that a bundle's head was fitted on, or the given one if it is the same.
+def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
+    """Return the backbones that make the embeddings of a recipe, found by their names.
 
     Neighbouring layers of one network come from one pass.
+
+    Parameters
+    ----------
+    weights
+        Where the weights of each part are.
+    views
+        Random views beside the centre crop.
+    machine
+        As in :func:`fc7.extract.load_backbone`.
 
     Raises
     ------
     BundleError
-        It is another one, or cannot be found by its name.
+        One cannot be found by its name.
     """
-    found = [backbone] if backbone else _by_name(bundle, weights or bundle.weights_source, machine)
-    _require_same(bundle, [recipe for one in found for recipe in one.recipes])
-    return found
-
-
-def _by_name(bundle: Bundle, weights: str, machine: dict[str, Any]) -> list[Backbone]:
     if OWN in weights.split(AND):
         raise BundleError(
-            f"The head was fitted on {bundle.recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
+            f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
             "it: backbone=Backbone(module, transform, layer)"
         )
-    parts, sources = bundle.recipe.parts, weights.split(AND)
+    parts, sources = recipe.parts, weights.split(AND)
     sources = sources * len(parts) if len(sources) == 1 else sources
     networks = [(replace(part, layer="", dim=0), source) for part, source in zip(parts, sources, strict=True)]
     found = []
-    for (recipe, source), layers in groupby(zip(networks, parts, strict=True), key=lambda pair: pair[0]):
+    for (network, source), layers in groupby(zip(networks, parts, strict=True), key=lambda pair: pair[0]):
         found.append(
             load_backbone(
-                recipe.backbone,
+                network.backbone,
                 [part.layer for _, part in layers],
                 weights=source,
-                precision=recipe.precision,
-                dtype=recipe.dtype,
-                decode=next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact"),
-                image_size=(recipe.transform.crop, recipe.transform.resize),
-                views=bundle.views,
-                mirror=recipe.mirror,
+                precision=network.precision,
+                dtype=network.dtype,
+                decode=next((name for name, rules in DECODES.items() if rules == network.decode), "exact"),
+                image_size=(network.transform.crop, network.transform.resize),
+                views=views,
+                mirror=network.mirror,
                 **machine,
             )
         )
     return found
 
 
-def by_view(backbones: Sequence[Backbone], parts: Sequence[T]) -> list[list[T]]:
-    """Return what there is for each recipe of each view, view by view, in the order of the bundle's recipe."""
-    rest = iter(parts)
-    found = [[[next(rest) for _ in one.recipes] for _ in range(1 + one.views)] for one in backbones]
-    return [[part for view in views for part in view] for views in zip(*found, strict=True)]
+def require_same(backbones: Sequence[Backbone], recipe: Recipe | JointRecipe) -> None:
+    """Refuse backbones that do not make the embeddings of a recipe.
 
-
-def _require_same(bundle: Bundle, recipes: Sequence[Recipe]) -> None:
-    pairs = zip(recipes, bundle.recipe.parts, strict=True)
-    differences = [(name, *values) for one, other in pairs for name, values in one.differences(other).items()]
+    Raises
+    ------
+    BundleError
+        The message has what differs.
+    """
+    recipes = [made for backbone in backbones for made in backbone.recipes]
+    differences = [
+        f"{name}: here {here}, in the bundle {there}"
+        for ours, theirs in zip(recipes, recipe.parts, strict=False)
+        for name, (here, there) in ours.differences(theirs).items()
+    ]
+    if len(recipes) != len(recipe.parts):
+        differences.append(f"layers: here {len(recipes)}, in the bundle {len(recipe.parts)}")
     if differences:
-        found = "; ".join(f"{name}: here {here}, in the bundle {there}" for name, here, there in differences)
         raise BundleError(
-            f"The backbone found here is not the one the head was fitted on: {found}. "
+            f"The backbone found here is not the one the head was fitted on: {'; '.join(differences)}. "
             "Name the same weights with --weights."
         )

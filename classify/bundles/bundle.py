@@ -1,7 +1,7 @@
 """The bundle, ``.fc7``: a fitted head with all it takes to predict new images, and nothing that can execute.
 
 A zip of ``bundle.json`` (recipe, classes, thresholds, versions, metrics), ``head.skops``, read with a fixed list of
-types, ``doubt.safetensors`` (what out-of-fold predictions were like; see :mod:`fc7.classify.evaluation.abstention`) and
+types, ``abstention.safetensors`` (out-of-fold predictions; see :mod:`fc7.classify.evaluation.abstention`) and
 ``sha256.json`` with the sha256 of the others. Never a pickle.
 """
 
@@ -19,17 +19,24 @@ import numpy.typing as npt
 
 from ...cache import atomic_write
 from ...cache.recipe import JointRecipe, Recipe, read_recipe
-from ...errors import BundleError, FC7Error
+from ...errors import BundleError, DataError, FC7Error
+from ...extract.backbones.backbone import Backbone
+from ...extract.in_memory import Picture
+from ...extract.new_images import NewImages
+from ...extract.progress import Progress, silent
+from ..data.joint import side_by_side
 from ..evaluation.abstention import Abstention, Threshold, require
 from ..records.runs import Run, versions
+from .backbones import find_backbones, require_same
+from .prediction import Prediction
 from .tree_checks import check_trees, columns
 
 if TYPE_CHECKING:
     from ..fitting.fit import Fitted
 
-FORMAT = 2  # raise it when a member or a key changes its meaning; other numbers are refused
+FORMAT = 3  # raise it when a member or a key changes its meaning; other numbers are refused
 MAX_BYTES = 2**30
-MEMBERS = ("bundle.json", "doubt.safetensors", "head.skops", "sha256.json")
+MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
 
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
@@ -71,7 +78,7 @@ class Bundle:
         Random views of each image over which predictions are averaged, beside the centre crop.
     run
         The record of the fit, without its per-image predictions.
-    doubt
+    abstention
         When not to answer, and what is unlike the fitted images; None for a head without out-of-fold predictions.
     max_error
         Share of wrong answers beyond which the head is not sure, out-of-fold; None: it answers always.
@@ -83,13 +90,13 @@ class Bundle:
     weights_source: str
     run: Mapping[str, Any] = field(default_factory=dict)
     views: int = 0
-    doubt: Abstention | None = None
+    abstention: Abstention | None = None
     max_error: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a threshold that nothing is known about."""
         if self.max_error is not None:
-            require(self.doubt).threshold(self.max_error)
+            require(self.abstention).threshold(self.max_error)
 
     @classmethod
     def of(cls, fitted: "Fitted", max_error: float | None = None) -> "Bundle":
@@ -105,15 +112,15 @@ class Bundle:
         embeddings = fitted.embeddings
         source, run = embeddings.weights_source, _short(fitted.run)
         views = len(embeddings.views) if fitted.run.selection.get("average_views") else 0
-        told = (run, views, fitted.doubt, max_error)
+        told = (run, views, fitted.abstention, max_error)
         return cls(fitted.estimator, embeddings.classes, embeddings.recipe, source, *told)
 
     @property
     def threshold(self) -> Threshold | None:
         """The least probability of an answer; None: it answers always."""
-        return None if self.max_error is None else require(self.doubt).threshold(self.max_error)
+        return None if self.max_error is None else require(self.abstention).threshold(self.max_error)
 
-    def doubting(self, max_error: float) -> "Bundle":
+    def abstaining(self, max_error: float) -> "Bundle":
         """Return it with another threshold; raises what :meth:`of` does."""
         return replace(self, max_error=max_error)
 
@@ -126,11 +133,101 @@ class Bundle:
             )
         return np.asarray(self.estimator.predict_proba(vectors.astype(np.float32)))
 
-    def predict(self, images: Sequence[Any], **options: Any) -> "list[Any]":
-        """Predict image files, or images in memory; see :func:`fc7.classify.bundles.predict.predict`."""
-        from .predict import predict
+    def predict(
+        self,
+        images: Sequence[Path | str | Picture],
+        *,
+        max_error: float | None = None,
+        backbone: Backbone | None = None,
+        weights: str | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        cache: Path | str | None = None,
+        workers: int | None = None,
+        progress: Progress = silent,
+    ) -> list[Prediction]:
+        """Predict images.
 
-        return predict(self, images, **options)
+        Parameters
+        ----------
+        images
+            As :class:`fc7.extract.new_images.NewImages` takes them. What is no acceptable image is answered with the
+            reason.
+        max_error
+            The head is not sure below the probability from which out-of-fold predictions were wrong at most so often,
+            as a share of the answers; default the bundle's own, if it has one. See
+            :meth:`fc7.classify.evaluation.abstention.Abstention.threshold`.
+        backbone
+            The one that the head was fitted on, where it is a module of your own; others are found by their name.
+        weights
+            Where to find the backbone's weights if not where they were; they must be the same bytes.
+        device, batch_size, cache, workers, progress
+            As in :func:`fc7.extract.extract`; the same files are free the second time. Images in memory pass by the
+            cache.
+
+        Returns
+        -------
+        list of Prediction
+            In the order of the images; those of a folder or a pattern are sorted.
+
+        Raises
+        ------
+        DataError
+            Nothing to predict: empty folders. Or `max_error` for a head without out-of-fold predictions.
+        UsageError
+            `max_error` is no share.
+        BundleError
+            The weights found here are not those that the head was fitted on.
+        """
+        bundle = self if max_error is None else self.abstaining(max_error)
+        new = NewImages(images)
+        if not len(new):
+            raise DataError(f"There are no images in {', '.join(map(str, images)) or 'an empty list'}.")
+        machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
+        backbones = self.backbones(backbone, weights, **machine)
+        threshold = bundle.threshold.probability if bundle.threshold else 0.0
+        predictions = {}
+        for places, views in new.vectors(backbones, cache=cache, workers=workers, progress=progress):
+            joint = [side_by_side(parts) for parts in views]
+            rows = np.mean([self.predict_proba(view) for view in joint], axis=0)
+            distances = self.abstention.distances(joint[0]) if self.abstention else [None] * len(places)
+            for place, row, distance in zip(places, rows, distances, strict=True):
+                predictions[place] = self._prediction(new.names[place], row, threshold, distance)
+        predictions |= {place: Prediction(new.names[place], rejected=why) for place, why in new.rejected.items()}
+        return [predictions[place] for place in sorted(predictions)]
+
+    def backbones(self, backbone: Backbone | None = None, weights: str | None = None, **machine: Any) -> list[Backbone]:
+        """Return the backbones that its head was fitted on: the given one if it is the same, else found by their names.
+
+        Parameters
+        ----------
+        machine
+            As in :func:`fc7.extract.load_backbone`.
+
+        Raises
+        ------
+        BundleError
+            They cannot be found, or are not the same ones.
+        """
+        source = weights or self.weights_source
+        backbones = [backbone] if backbone else find_backbones(self.recipe, source, self.views, **machine)
+        require_same(backbones, self.recipe)
+        return backbones
+
+    def _prediction(
+        self, name: str, row: npt.NDArray[np.float64], threshold: float, distance: np.float32 | None
+    ) -> Prediction:
+        order = np.argsort(-row, kind="stable")
+        top = order[0]
+        return Prediction(
+            name,
+            self.classes[top],
+            round(float(row[top]), 6),
+            {self.classes[place]: round(float(row[place]), 6) for place in order},
+            sure=bool(np.float32(row[top]) >= np.float32(threshold)),
+            distance=None if distance is None else round(float(distance), 6),
+            unlike=distance is not None and self.abstention is not None and bool(distance > self.abstention.limit),
+        )
 
     def save(self, path: Path | str) -> Path:
         """Write the bundle, whole or not at all, and return its path.
@@ -156,7 +253,7 @@ class Bundle:
         }
         members = {
             "bundle.json": json.dumps(about, indent=1).encode(),
-            "doubt.safetensors": Abstention.to_bytes(self.doubt),
+            "abstention.safetensors": Abstention.to_bytes(self.abstention),
             "head.skops": skops.io.dumps(self.estimator),
         }
         members["sha256.json"] = json.dumps({name: _sha256(data) for name, data in members.items()}, indent=1).encode()
@@ -172,11 +269,11 @@ class Bundle:
         return path
 
     def _thresholds(self) -> dict[str, Any]:
-        """Return what follows from the doubt, for whoever opens the file."""
+        """Return what follows from the abstention, for whoever opens the file."""
         found = self.threshold
         return {
             "answer": found.to_dict() if found else None,
-            "unlike": {"distance": self.doubt.limit} if self.doubt else None,
+            "unlike": {"distance": self.abstention.limit} if self.abstention else None,
         }
 
     @classmethod
@@ -200,10 +297,13 @@ class Bundle:
             classes = tuple(str(name) for name in about["classes"])
             head = _load_head(path, members["head.skops"])
             _require_consistent(path, head, classes, recipe)
-            doubt, max_error = Abstention.from_bytes(members["doubt.safetensors"], recipe.dim), about["max_error"]
+            abstention, max_error = (
+                Abstention.from_bytes(members["abstention.safetensors"], recipe.dim),
+                about["max_error"],
+            )
             max_error = None if max_error is None else float(max_error)
             source, views = str(about["weights_source"]), int(about["views"])
-            return cls(head, classes, recipe, source, about["run"], views, doubt, max_error)
+            return cls(head, classes, recipe, source, about["run"], views, abstention, max_error)
         except BundleError:
             raise
         except Exception as error:  # zip, zlib, json and the recipe each have errors of their own; none may get out

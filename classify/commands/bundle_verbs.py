@@ -45,7 +45,7 @@ def run_predict(arguments: Arguments, progress: Progress) -> Answer:
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
     found = predict(bundle, images, progress=progress, **settings)
     labelled = [one for one in found if one.label]
-    threshold = bundle.threshold if arguments.max_error is None else bundle.doubting(arguments.max_error).threshold
+    threshold = bundle.threshold if arguments.max_error is None else bundle.abstaining(arguments.max_error).threshold
     if threshold and labelled:
         sure = sum(one.sure for one in labelled)
         logger.info("%d of %d images answered. The head %s", sure, len(labelled), threshold)
@@ -55,7 +55,7 @@ def run_predict(arguments: Arguments, progress: Progress) -> Answer:
     payload = {
         "predictions": [one.to_dict() for one in found],
         "threshold": threshold and threshold.to_dict(),
-        "unlike_beyond": bundle.doubt and bundle.doubt.limit,
+        "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }
     return Answer(payload, predictions_csv(found, arguments.top or 0), 0 if labelled else 1)
 

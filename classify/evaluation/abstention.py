@@ -1,4 +1,4 @@
-"""Doubt: below which probability a head should not answer, and which images are unlike those that it was fitted on.
+"""Abstention: below which probability a head should not answer, and which images are unlike the fitted ones.
 
 Both follow from the fitted images alone, as the folds that did not fit them see them. The threshold on the probability
 is that of selective classification (Geifman and El-Yaniv, NeurIPS 2017) without its bound: the error is that of the
@@ -129,11 +129,11 @@ class Abstention:
         return cls(probability.max(axis=1).astype(np.float32), right, rows, _far(cosine))
 
     @staticmethod
-    def to_bytes(doubt: "Abstention | None") -> bytes:
+    def to_bytes(abstention: "Abstention | None") -> bytes:
         """Return safetensors; of none, those of nothing."""
         from safetensors.numpy import save
 
-        return save({name: np.ascontiguousarray(getattr(doubt, name)) for name in _ARRAYS} if doubt else {})
+        return save({name: np.ascontiguousarray(getattr(abstention, name)) for name in _ARRAYS} if abstention else {})
 
     @classmethod
     def from_bytes(cls, data: bytes, dim: int) -> Self | None:
@@ -142,7 +142,7 @@ class Abstention:
         Raises
         ------
         ValueError
-            The arrays are not those of a doubt about ``dim``-d embeddings.
+            The arrays are not those of an abstention about ``dim``-d embeddings.
         """
         from safetensors.numpy import load
 
@@ -151,13 +151,13 @@ class Abstention:
             return None
         kinds = {name: array.dtype.name for name, array in arrays.items()}
         if kinds != _ARRAYS:
-            raise ValueError(f"its doubt has the arrays {kinds}, not {_ARRAYS}")
+            raise ValueError(f"its abstention has the arrays {kinds}, not {_ARRAYS}")
         n, m = len(np.atleast_1d(arrays["right"])), len(np.atleast_1d(arrays["distance"]))
         expected = {"probability": (n,), "right": (n,), "reference": (m, dim), "distance": (m,)}
         if not n or not m or any(arrays[name].shape != shape for name, shape in expected.items()):
-            raise ValueError(f"its doubt has arrays of shapes {[array.shape for array in arrays.values()]}")
+            raise ValueError(f"its abstention has arrays of shapes {[array.shape for array in arrays.values()]}")
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError("its doubt has numbers that are not finite")
+            raise ValueError("its abstention has numbers that are not finite")
         return cls(**arrays)
 
     @cached_property
@@ -196,17 +196,17 @@ class Abstention:
         return Threshold(max_error, float(surest[least]), len(order), int(answered[least]), int(wrong[least]))
 
 
-def require(doubt: Abstention | None) -> Abstention:
-    """Return the doubt that a threshold needs.
+def require(abstention: Abstention | None) -> Abstention:
+    """Return the abstention that a threshold needs.
 
     Raises
     ------
     DataError
         There is none.
     """
-    if doubt is None:
+    if abstention is None:
         raise DataError(NONE)
-    return doubt
+    return abstention
 
 
 def _some(y: Positions, most: int, random_state: int) -> Positions:

@@ -12,7 +12,6 @@ from ...cache.atomic_write import make_folder, replace
 from ...errors import ExportError, FC7Error, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.progress import Progress, silent
-from ..bundles.backbones import find_backbones
 from ..bundles.bundle import Bundle
 from .parity import Parity, measure, read_pixels, synthetic_pixels
 
@@ -92,7 +91,7 @@ def export(
     backbone
         The one that the head was fitted on, where it is a module of your own.
     weights, cache, progress
-        As in :func:`fc7.classify.bundles.predict.predict`.
+        As in :meth:`fc7.classify.Bundle.predict`.
 
     Raises
     ------
@@ -130,7 +129,7 @@ def export(
     for file, reason in rejected.items():
         logger.warning("rejected %s: %s", file, reason)
     origin = ", ".join(map(str, images)) if images else "made up by fc7"
-    (backbone,) = find_backbones(bundle, backbone, weights, device="cpu", cache=cache, progress=progress)
+    (backbone,) = bundle.backbones(backbone, weights, device="cpu", cache=cache, progress=progress)
     with _or_refuse(f"{recipe.backbone} {recipe.layer} cannot be written as {form.name}"):
         data = form.encode(backbone.plain())
         parity = measure(form, data, backbone, pixels, origin, progress)

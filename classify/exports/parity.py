@@ -14,8 +14,8 @@ from ...errors import DataError, ImageRejected
 from ...extract.backbones.backbone import Backbone
 from ...extract.decoding.decode import decode, read_image_bytes
 from ...extract.decoding.views import centre_crop
+from ...extract.new_images import expand
 from ...extract.progress import Progress, silent
-from ..bundles.predict import expand
 
 if TYPE_CHECKING:
     from .formats import Format

@@ -49,14 +49,14 @@ class Fitted:
         The record.
     embeddings
         What it was fitted and evaluated on.
-    doubt
+    abstention
         What the folds that did not fit an image say of it; None for a head that is not fitted in folds.
     """
 
     estimator: Any
     run: Run
     embeddings: Embeddings
-    doubt: Abstention | None = None
+    abstention: Abstention | None = None
 
 
 class Experiment:
@@ -180,10 +180,10 @@ class Experiment:
         notes = [] if chosen.converged and converged else ["did not converge"]
         notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
         run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
-        doubt = Abstention.of(
+        abstention = Abstention.of(
             self.embeddings, station.fitted, station.folds, chosen.probability, self.protocol.random_state
         )
-        return Fitted(estimator, run, self.embeddings, doubt)
+        return Fitted(estimator, run, self.embeddings, abstention)
 
     def learning_curve(self, head: Head, run: Run, *, progress: Progress = silent) -> list[dict[str, float]]:
         """Return a run's accuracy on the evaluated rows against fitted images per class, for a given split.

@@ -92,12 +92,12 @@ def find_temperature(out_of_fold: npt.NDArray[np.float64], y: npt.NDArray[np.int
     One image in ``n + 1`` is taken to be of any class, as in Platt's (1999) smoothed targets: scores without a mistake
     would otherwise be sharpened without limit, and the first mistake on new images cost as much as a hundred.
     """
-    doubt = 1 / (len(y) + 1)
+    smoothing = 1 / (len(y) + 1)
 
     def losses(log_temperature: float) -> tuple[float, float]:
         logs = log_softmax(out_of_fold / np.exp(log_temperature), axis=1)
         plain = float(-logs[np.arange(len(y)), y].mean())
-        return (1 - doubt) * plain - doubt * float(logs.mean()), plain
+        return (1 - smoothing) * plain - smoothing * float(logs.mean()), plain
 
     found = minimize_scalar(lambda point: losses(point)[0], bounds=(-6, 6), method="bounded")
     return float(np.exp(found.x)), losses(found.x)[1]

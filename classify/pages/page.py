@@ -1,6 +1,6 @@
 """Pages: self-contained HTML from a template and plain values.
 
-A template of another wing is called by its place in the room, such as ``reports/report.html.jinja``.
+A file is called by its wing and name, such as ``reports/report.html.jinja``.
 
 A page loads nothing: thumbnails are ``data:`` URIs, plots are inline SVG, and its content security policy allows no
 other script than its own (which only sorts and filters; without it everything can still be read).
@@ -16,8 +16,7 @@ from ...cache.atomic_write import make_folder, replace
 from ...errors import DataError, MissingExtra
 from .text import shown
 
-_HERE = Path(__file__).parent
-_WINGS = _HERE.parent
+_ROOM = Path(__file__).parents[1]  # templates, styles and scripts are called by their wing and name
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -28,15 +27,20 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     MissingExtra
         Jinja2 is not installed.
     """
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    script = asset("pages/page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     own = {
-        "style": (_HERE / "page.css").read_text(encoding="utf-8"),
+        "style": asset("pages/page.css"),
         "script": script,
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'",
     }
     return str(environment().get_template(template).render({**own, **values}))
+
+
+def asset(name: str) -> str:
+    """Return a style or a script."""
+    return (_ROOM / name).read_text(encoding="utf-8")
 
 
 def write(path: Path, text: str) -> Path:
@@ -82,7 +86,7 @@ def environment() -> Any:
         return shown(item) if isinstance(item, str) and not isinstance(item, Markup) else item
 
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([_HERE, _WINGS]),
+        loader=jinja2.FileSystemLoader(_ROOM),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=visible,

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route, Router
 
 from ...errors import FC7Error, ImageRejected, UsageError
 from ...extract.text import plain
-from ..pages.page import environment
+from ..pages.page import asset, environment
 from ..pages.text import relative, shown, without_folders
 from ..pages.thumbnails import smaller
 from .review import Change, Review, Subject
@@ -28,8 +28,11 @@ SMALL, LARGE = 320, 1280  # px, the longer side of an image in the grid and by i
 KEPT = 2000  # small images that are not decoded again
 BODY = 4096  # bytes of a request
 
-_HERE = Path(__file__).parent
-_ASSETS = {"page.css": "text/css", "review.css": "text/css", "review.js": "text/javascript"}
+_ASSETS = {
+    "page.css": ("pages/page.css", "text/css"),
+    "review.css": ("reviews/review.css", "text/css"),
+    "review.js": ("reviews/review.js", "text/javascript"),
+}
 
 
 def application(review: Review, images: Path, token: str, top: int) -> Starlette:
@@ -66,8 +69,8 @@ class _Requests:
         return HTMLResponse(environment().get_template("reviews/review.html.jinja").render(name=self._review.name))
 
     def asset(self, request: Request) -> Response:
-        name = request.url.path.rpartition("/")[2]
-        return Response((_HERE / name).read_bytes(), media_type=_ASSETS[name])
+        name, kind = _ASSETS[request.url.path.rpartition("/")[2]]
+        return Response(asset(name), media_type=kind)
 
     def thumbnail(self, request: Request) -> Response:
         return self._picture(request, self._small)

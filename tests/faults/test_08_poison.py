@@ -233,7 +233,7 @@ def hostile_bundles(path, marker):
         found[f"{name} as the head"] = with_head(parts, data)
         found[f"{name} as an array in the head"] = with_head(parts, head_with_arrays(head, data))
         found[f"{name} as the description"] = packed(sealed(parts | {"bundle.json": data}))
-        found[f"{name} as the doubt"] = packed(sealed(parts | {"doubt.safetensors": data}))
+        found[f"{name} as the abstention"] = packed(sealed(parts | {"abstention.safetensors": data}))
         found[f"{name} as the sums"] = packed(parts | {"sha256.json": data})
         found[f"{name} as one more member"] = packed(parts | {"more.pkl": data})
     for name in ("posix.system", "builtins.eval", "os.mkdir", "subprocess.run"):

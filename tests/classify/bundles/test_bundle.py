@@ -177,7 +177,7 @@ def test_sizes_are_capped_before_anything_is_read(saved, monkeypatch):
     refused(saved, "more than 500")
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "doubt.safetensors", "head.skops"])
+@pytest.mark.parametrize("name", ["bundle.json", "abstention.safetensors", "head.skops"])
 def test_another_member_than_the_recorded_one_is_refused(saved, name):
     parts = members(saved)
     refused(write(saved, (parts | {name: parts[name] + b" "}).items()), f"its {name} has sha256")
@@ -235,26 +235,26 @@ def test_a_description_that_is_none_is_refused(saved, text):
         {"more": np.ones(90, np.float32)},
     ],
 )
-def test_a_doubt_that_is_none_is_refused(saved, arrays):
+def test_an_abstention_that_is_none_is_refused(saved, arrays):
     parts = members(saved)
-    altered = load(parts["doubt.safetensors"]) | arrays
-    refused(write(saved, sealed(parts | {"doubt.safetensors": save(altered)}).items()), "doubt")
+    altered = load(parts["abstention.safetensors"]) | arrays
+    refused(write(saved, sealed(parts | {"abstention.safetensors": save(altered)}).items()), "abstention")
 
 
-def test_a_head_without_out_of_fold_predictions_has_no_doubt(fitted, tmp_path):
-    bundle = Bundle.of(replace(fitted, doubt=None))
-    assert Bundle.load(bundle.save(tmp_path / "a.fc7")).doubt is None
+def test_a_head_without_out_of_fold_predictions_has_no_abstention(fitted, tmp_path):
+    bundle = Bundle.of(replace(fitted, abstention=None))
+    assert Bundle.load(bundle.save(tmp_path / "a.fc7")).abstention is None
     with pytest.raises(DataError, match=r"no out-of-fold predictions, which --max-error needs"):
-        Bundle.of(replace(fitted, doubt=None), 0.05)
+        Bundle.of(replace(fitted, abstention=None), 0.05)
 
 
 def test_thresholds_come_back(fitted, tmp_path):
     saved = Bundle.of(fitted, 0.1).save(tmp_path / "a.fc7")
     bundle = Bundle.load(saved)
-    assert bundle.threshold == fitted.doubt.threshold(0.1)
+    assert bundle.threshold == fitted.abstention.threshold(0.1)
     written = json.loads(members(saved)["bundle.json"])["thresholds"]
     assert written["answer"]["probability"] == bundle.threshold.probability
-    assert written["unlike"] == {"distance": bundle.doubt.limit} == {"distance": fitted.doubt.limit}
+    assert written["unlike"] == {"distance": bundle.abstention.limit} == {"distance": fitted.abstention.limit}
     assert Bundle.of(fitted).threshold is None
 
 

@@ -197,11 +197,11 @@ def test_a_bundle_fitted_on_weights_in_a_file_finds_them_again(home, tmp_path):
 
 def test_below_the_threshold_the_answer_is_not_sure(bundle, options, home):
     pictures = [home / "data" / label / "0.png" for label in ("red", "blue")]
-    surest = bundle.doubting(0).threshold
+    surest = bundle.abstaining(0).threshold
     assert surest.answered, "these colours are easy"
     found = predict(bundle, pictures, max_error=0, **options)
     assert [one.answer for one in found] == ["red", "blue"]
-    hopeless = replace(bundle, doubt=replace(bundle.doubt, right=np.zeros_like(bundle.doubt.right)))
+    hopeless = replace(bundle, abstention=replace(bundle.abstention, right=np.zeros_like(bundle.abstention.right)))
     found = predict(hopeless, pictures, max_error=0.02, **options)
     assert [(one.answer, one.label, one.sure) for one in found] == [
         ("not sure", "red", False),
@@ -212,7 +212,9 @@ def test_below_the_threshold_the_answer_is_not_sure(bundle, options, home):
 
 def test_the_threshold_of_the_bundle_is_its_own(bundle, options, home):
     picture = home / "data" / "red" / "0.png"
-    hopeless = replace(bundle, doubt=replace(bundle.doubt, right=np.zeros_like(bundle.doubt.right)), max_error=0.02)
+    hopeless = replace(
+        bundle, abstention=replace(bundle.abstention, right=np.zeros_like(bundle.abstention.right)), max_error=0.02
+    )
     assert predict(hopeless, [picture], **options)[0].answer == "not sure"
 
 
@@ -224,10 +226,10 @@ def test_images_unlike_the_fitted_ones_are_flagged(bundle, options, tmp_path):
     Image.fromarray(stripes).save(unlike)
     found = predict(bundle, [like, unlike], **options)
     assert found[0].distance < found[1].distance
-    between = np.full_like(bundle.doubt.distance, (found[0].distance + found[1].distance) / 2)
-    strict = replace(bundle, doubt=replace(bundle.doubt, distance=between))
+    between = np.full_like(bundle.abstention.distance, (found[0].distance + found[1].distance) / 2)
+    strict = replace(bundle, abstention=replace(bundle.abstention, distance=between))
     assert [one.unlike for one in predict(strict, [like, unlike], **options)] == [False, True]
-    without = predict(replace(bundle, doubt=None), [unlike], **options)[0]
+    without = predict(replace(bundle, abstention=None), [unlike], **options)[0]
     assert (without.distance, without.unlike, without.label) == (None, False, found[1].label)
 
 

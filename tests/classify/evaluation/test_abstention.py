@@ -1,4 +1,4 @@
-"""Doubt: thresholds that do to out-of-fold predictions what they say, and images that are unlike the fitted ones."""
+"""Thresholds do to out-of-fold predictions what they say; images that are unlike the fitted ones are known."""
 
 import math
 
@@ -14,7 +14,7 @@ from fc7.errors import UsageError
 
 
 def made(probability, right, distance=(0.1,)):
-    """Return a doubt with these columns, and any reference."""
+    """Return a abstention with these columns, and any reference."""
     columns = np.array(probability, np.float32), np.array(right, bool)
     return Abstention(*columns, np.eye(len(distance), 4, dtype=np.float16), np.array(distance, np.float32))
 
@@ -62,31 +62,31 @@ def test_an_error_that_is_no_share_is_refused(share):
 def test_fitting_measures_out_of_fold(table):
     rows = table((30, 30), dim=20, val=5)
     fitted = fit(rows, "logreg", folds=3)
-    doubt = fitted.doubt
-    assert len(doubt.probability) == len(doubt.right) == (rows.split == "train").sum()
-    assert doubt.right.mean() == pytest.approx(fitted.run.selection["accuracy"])
-    assert doubt.probability.min() >= 0.5
-    assert doubt.reference.shape == (len(doubt.distance), 20)
-    assert np.linalg.norm(doubt.reference.astype(float), axis=1) == pytest.approx(1, abs=1e-2)
+    abstention = fitted.abstention
+    assert len(abstention.probability) == len(abstention.right) == (rows.split == "train").sum()
+    assert abstention.right.mean() == pytest.approx(fitted.run.selection["accuracy"])
+    assert abstention.probability.min() >= 0.5
+    assert abstention.reference.shape == (len(abstention.distance), 20)
+    assert np.linalg.norm(abstention.reference.astype(float), axis=1) == pytest.approx(1, abs=1e-2)
 
 
 def test_distances_are_those_to_the_nearest_of_other_folds(table):
     rows = table((12, 12), dim=8, val=0)
     places = np.arange(24)
     folds = [Fold(places[places % 3 != k], places[places % 3 == k]) for k in range(3)]
-    doubt = Abstention.of(rows, places, folds, np.full((24, 2), 0.5), 0)
+    abstention = Abstention.of(rows, places, folds, np.full((24, 2), 0.5), 0)
     unit = rows.vectors.astype(float) / np.linalg.norm(rows.vectors.astype(float), axis=1, keepdims=True)
     for place in range(24):
         others = np.sort(1 - unit[place] @ unit[places % 3 != place % 3].T)
-        assert doubt.distance[place] == pytest.approx(others[NEIGHBOURS - 1], abs=2e-3)
+        assert abstention.distance[place] == pytest.approx(others[NEIGHBOURS - 1], abs=2e-3)
     asked = 1 - np.sort(unit @ unit.T, axis=1)[:, -NEIGHBOURS]
-    assert doubt.distances(rows.vectors * 3) == pytest.approx(asked, abs=2e-3)
+    assert abstention.distances(rows.vectors * 3) == pytest.approx(asked, abs=2e-3)
 
 
 def test_few_of_the_fitted_images_are_unlike_themselves():
     distance = np.random.default_rng(0).permutation(1000) / 1000
-    doubt = made([1], [True], distance[:4])
-    assert doubt.limit == doubt.distance.max(), "of so few none"
+    abstention = made([1], [True], distance[:4])
+    assert abstention.limit == abstention.distance.max(), "of so few none"
     many = Abstention(*(np.ones(1, kind) for kind in (np.float32, bool)), np.zeros((1000, 2), np.float16), distance)
     assert (many.distance > many.limit).mean() <= RARE
     assert (many.distance > many.limit).sum() == 9
@@ -96,11 +96,11 @@ def test_of_many_images_some_are_kept_and_of_every_class(table):
     rows = table((MOST_ROWS + 500, 7), dim=4, val=0)
     n = len(rows)
     folds = [Fold(np.arange(n)[np.arange(n) % 2 != k], np.arange(n)[np.arange(n) % 2 == k]) for k in range(2)]
-    doubt = Abstention.of(rows, np.arange(n), folds, np.full((n, 2), 0.5), 0)
+    abstention = Abstention.of(rows, np.arange(n), folds, np.full((n, 2), 0.5), 0)
     again = Abstention.of(rows, np.arange(n), folds, np.full((n, 2), 0.5), 0)
-    assert len(doubt.reference) == MOST_ROWS
-    assert np.array_equal(doubt.reference, again.reference)
-    own = {row.tobytes() for row in doubt.reference}
+    assert len(abstention.reference) == MOST_ROWS
+    assert np.array_equal(abstention.reference, again.reference)
+    own = {row.tobytes() for row in abstention.reference}
     unit = rows.vectors.astype(np.float32) / np.linalg.norm(rows.vectors.astype(np.float32), axis=1, keepdims=True)
     rare = [row.astype(np.float16).tobytes() in own for row in unit[rows.y == 1]]
     assert all(rare), "all of a class of seven"

@@ -144,17 +144,17 @@ def test_the_temperature_is_the_best_of_a_fine_grid(drawn):
     """Best for targets of which one in n + 1 is spread over all classes; the loss returned is the plain one."""
     logits, y = margins(*drawn)
     found, loss = find_temperature(logits, y)
-    doubt = 1 / (len(y) + 1)
+    smoothing = 1 / (len(y) + 1)
 
-    def at(temperature, doubt):
+    def at(temperature, smoothing):
         z = logits / temperature
         z = z - z.max(axis=1, keepdims=True)
         logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
-        return float(-((1 - doubt) * logs[np.arange(len(y)), y].mean() + doubt * logs.mean()))
+        return float(-((1 - smoothing) * logs[np.arange(len(y)), y].mean() + smoothing * logs.mean()))
 
     assert loss == pytest.approx(at(found, 0), abs=1e-9)
-    best = min(at(np.exp(power), doubt) for power in np.linspace(-5.9, 5.9, 60))
-    assert at(found, doubt) <= best + 1e-5 * (1 + abs(best))
+    best = min(at(np.exp(power), smoothing) for power in np.linspace(-5.9, 5.9, 60))
+    assert at(found, smoothing) <= best + 1e-5 * (1 + abs(best))
 
 
 def test_scores_without_a_mistake_are_not_sharpened_without_limit():
