@@ -11,12 +11,24 @@ if TYPE_CHECKING:
     from .recipe import Recipe
     from .store import Store
 
-__all__ = ["Embeddings", "Recipe", "Store"]
+__all__ = [
+    "Embeddings",
+    "Recipe",
+    "Store",
+]
 
-_HOMES = {"Embeddings": "embeddings", "Recipe": "recipe", "Store": "store"}
+_MODULES = {
+    "Embeddings": "embeddings",
+    "Recipe": "recipe",
+    "Store": "store",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     from .extraction import extract, fill
     from .manifest.manifest import Manifest, read_manifest
 
-__all__ = ["Backbone", "Extraction", "Manifest", "RayEngine", "extract", "fill", "load_backbone", "read_manifest"]
+__all__ = [
+    "Backbone",
+    "Extraction",
+    "Manifest",
+    "RayEngine",
+    "extract",
+    "fill",
+    "load_backbone",
+    "read_manifest",
+]
 
-_HOMES = {
+_MODULES = {
     "Backbone": "backbones.backbone",
     "Extraction": "engines.accounting",
     "Manifest": "manifest.manifest",
@@ -28,6 +37,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -307,6 +307,29 @@ def test_records_are_compared_without_a_network():
     )
 
 
+@pytest.mark.parametrize("door", ["fc7.cache", "fc7.extract", "fc7.classify", "fc7.classify.heads"])
+def test_a_door_shows_its_public_names_and_nothing_else(door):
+    """What tab completion offers is what there is, without the names that the door itself needs."""
+    code = f"import {door} as door\nprint('LOADED', sorted(dir(door)) == sorted(door.__all__), *dir(door))"
+    program = f"{code}\nfor name in dir(door): getattr(door, name)"
+    reply = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    same, *names = reply.stdout.rpartition("LOADED")[2].split()
+    assert same == "True"
+    assert names
+    assert not {"Any", "TYPE_CHECKING", "import_module"} & set(names)
+
+
+def test_a_name_that_a_door_lacks_is_an_attribute_error():
+    code = "import fc7.classify\nprint(hasattr(fc7.classify, 'no_such_name'))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_the_doors_load_nothing_before_it_is_asked_for():
+    code = "import fc7.cache, fc7.extract, fc7.classify, fc7.classify.heads"
+    assert loads(code, *HEAVY) == []
+
+
 def test_only_four_python_files_in_the_root():
     assert stray_files(ROOT) == []
 

@@ -40,25 +40,25 @@ MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
 
 # Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
 TRUSTED = (
-    "fc7.classify.heads.leading_axes.LeadingAxes",
-    "fc7.classify.heads.baseline.Baseline",
-    "fc7.classify.heads.centroid.Centroid",
-    "fc7.classify.heads.calibration.Calibrated",
-    "fc7.classify.heads.lda.Lda",
-    "fc7.classify.heads.torch_linear.TorchLinear",
-    "fc7.classify.heads.mlp.Mlp",
-    "fc7.classify.heads.naive_bayes.NaiveBayes",
-    "fc7.classify.heads.neighbours.Neighbours",
-    "fc7.classify.heads.preparation.OneScale",
-    "fc7.classify.heads.penalised.LinearSVM",
-    "fc7.classify.heads.penalised.Logistic",
-    "fc7.classify.heads.rbf_svm.RbfSVM",
-    "fc7.classify.heads.ridge.Ridge",
-    "fc7.classify.heads.classifier_stack.ClassifierStack",
-    "fc7.classify.heads.preparation.UnitRows",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # an array of nodes; see trees.py
+    "fc7.classify.heads.Baseline",
+    "fc7.classify.heads.Calibrated",
+    "fc7.classify.heads.Centroid",
+    "fc7.classify.heads.ClassifierStack",
+    "fc7.classify.heads.Lda",
+    "fc7.classify.heads.LeadingAxes",
+    "fc7.classify.heads.LinearSVM",
+    "fc7.classify.heads.Logistic",
+    "fc7.classify.heads.Mlp",
+    "fc7.classify.heads.NaiveBayes",
+    "fc7.classify.heads.Neighbours",
+    "fc7.classify.heads.OneScale",
+    "fc7.classify.heads.RbfSVM",
+    "fc7.classify.heads.Ridge",
+    "fc7.classify.heads.TorchLinear",
+    "fc7.classify.heads.UnitRows",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # an array of nodes; see tree_checks.py
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",  # numbers and arrays, not used to predict
-    "sklearn.tree._tree.Tree",  # arrays of nodes; see trees.py
+    "sklearn.tree._tree.Tree",  # arrays of nodes; see tree_checks.py
 )
 
 
@@ -290,8 +290,6 @@ class Bundle:
             members = _read_members(path)
             _require_whole(path, members)
             about = json.loads(members["bundle.json"])
-            if about["format"] != FORMAT:
-                raise BundleError(f"{path} has bundle format {about['format']}, this version reads {FORMAT}.")
             _require_version(path, about["versions"]["scikit-learn"])
             recipe = read_recipe(json.dumps(about["recipe"]))
             classes = tuple(str(name) for name in about["classes"])
@@ -327,10 +325,17 @@ def _require_whole(path: Path, members: Mapping[str, bytes]) -> None:
 
 def _read_members(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
+        _require_small(path, archive)
         names = archive.namelist()
+        if "bundle.json" in names:  # first: other formats have other members
+            found = json.loads(archive.read("bundle.json"))["format"]
+            if found != FORMAT:
+                raise BundleError(
+                    f"{path} has bundle format {found}, this version of fc7 reads {FORMAT}. Fit again (the cache makes "
+                    f"that cheap): fc7 fit DATA -o {path.name}"
+                )
         if sorted(names) != sorted(MEMBERS):
             raise BundleError(f"{path} has the members {names[:5]}, a bundle has {list(MEMBERS)}.")
-        _require_small(path, archive)
         return {name: archive.read(name) for name in MEMBERS}
 
 

@@ -10,10 +10,11 @@ from sklearn.dummy import DummyClassifier
 from ..arrays import Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, GridPoint, OutOfFold, silent
+from .base import CountDone, GridPoint, OutOfFold, exported, silent
 from .calibration import from_probability
 
 
+@exported
 class Baseline(DummyClassifier):
     """``DummyClassifier`` with the methods of the bank: it looks at no row."""
 

@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from .base import exported
+
 PROBABILITY_FLOOR = 1e-3  # neighbours and forests answer 0; its logarithm must stay finite
 
 
@@ -35,6 +37,7 @@ def from_margins(margins: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.column_stack([-found / 2, found / 2]) if found.shape[1] == 1 else found
 
 
+@exported
 class Calibrated(ClassifierMixin, BaseEstimator):
     """A fitted classifier whose scores are divided by one temperature: its answers stay, its confidence is calibrated.
 

@@ -7,10 +7,11 @@ import numpy as np
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, GridPoint, LinearHead, OutOfFold, silent
+from .base import CountDone, GridPoint, LinearHead, OutOfFold, exported, silent
 from .calibration import from_margins
 
 
+@exported
 class Centroid(LinearHead):
     """The class whose mean is nearest.
 

@@ -6,12 +6,15 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from .base import exported
+
 if TYPE_CHECKING:
     import torch
 
 LAYER = "pool5"
 
 
+@exported
 class ClassifierStack(ClassifierMixin, BaseEstimator):
     """A fitted fully connected stack, as arrays.
 

@@ -11,12 +11,23 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, CountDone, GridPoint, LogLinear, OutOfFold, by_class_weight, class_weights, silent
+from .base import (
+    ClassWeight,
+    CountDone,
+    GridPoint,
+    LogLinear,
+    OutOfFold,
+    by_class_weight,
+    class_weights,
+    exported,
+    silent,
+)
 from .calibration import from_margins
 
 ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
 
 
+@exported
 class Lda(LogLinear):
     """Gaussians of one shrunk covariance: the same answers as scikit-learn's ``LinearDiscriminantAnalysis``.
 

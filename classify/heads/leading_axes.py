@@ -8,8 +8,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..solvers.eigenbasis import Eigenbasis
+from .base import exported
 
 
+@exported
 class LeadingAxes(TransformerMixin, BaseEstimator):
     """Coordinates along the leading eigenvectors of the second moment: no isometry, so it is fitted inside each fold.
 

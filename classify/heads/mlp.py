@@ -6,9 +6,10 @@ import numpy.typing as npt
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from .base import ClassWeight
+from .base import ClassWeight, exported
 
 
+@exported
 class Mlp(MLPClassifier):
     """``MLPClassifier``, small and quick, with class weights where the installed scikit-learn takes weights of rows.
 

@@ -12,12 +12,13 @@ from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, GridPoint, OutOfFold, class_weights, silent
+from .base import ClassWeight, CountDone, GridPoint, OutOfFold, class_weights, exported, silent
 from .calibration import from_probability
 
 ROUNDING = 1e-12  # of squared numbers: what the spread of equal ones may come to
 
 
+@exported
 class NaiveBayes(GaussianNB):
     """``GaussianNB`` with the methods of the bank and class weights.
 

@@ -10,13 +10,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, GridPoint, OutOfFold, silent
+from .base import CountDone, GridPoint, OutOfFold, exported, silent
 from .calibration import from_probability
 
 SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # a squared distance between unit rows that is rounding
 ASKED = 4096  # rows whose neighbours are looked for at once
 
 
+@exported
 class Neighbours(KNeighborsClassifier):
     """``KNeighborsClassifier`` with the methods of the bank.
 

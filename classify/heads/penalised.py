@@ -14,7 +14,7 @@ from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lbfgs import Problems, Solution, minimise
 from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
 from ..solvers.products import Products
-from .base import ClassWeight, CountDone, GridPoint, LinearHead, LogLinear, OutOfFold, silent, warn_unless
+from .base import ClassWeight, CountDone, GridPoint, LinearHead, LogLinear, OutOfFold, exported, silent, warn_unless
 from .calibration import from_margins
 
 SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
@@ -160,6 +160,7 @@ class Penalised(LinearHead):
         )
 
 
+@exported
 class Logistic(Penalised, LogLinear):
     """Multinomial logistic regression, for two classes the binary one; the intercept is not penalised.
 
@@ -170,6 +171,7 @@ class Logistic(Penalised, LogLinear):
         return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
 
 
+@exported
 class LinearSVM(Penalised):
     """One class against the rest under the squared hinge loss; the intercept is the coefficient of a column of ones.
 

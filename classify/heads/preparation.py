@@ -9,8 +9,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..arrays import unit
+from .base import exported
 
 
+@exported
 class UnitRows(TransformerMixin, BaseEstimator):
     """Bring rows to unit length, which puts every backbone on one scale; float16 rows become float32.
 
@@ -28,6 +30,7 @@ class UnitRows(TransformerMixin, BaseEstimator):
         return unit(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
 
 
+@exported
 class OneScale(TransformerMixin, BaseEstimator):
     """Divide all rows by one number, the root mean square length of the fitted ones.
 

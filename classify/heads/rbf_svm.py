@@ -10,10 +10,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, GridHead, GridPoint, OutOfFold, silent
+from .base import ClassWeight, CountDone, GridHead, GridPoint, OutOfFold, exported, silent
 from .calibration import from_margins
 
 
+@exported
 class RbfSVM(GridHead):
     """scikit-learn's ``SVC`` on a kernel that was computed beforehand; the class of the largest margin is the answer.
 

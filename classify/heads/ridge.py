@@ -10,7 +10,17 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import BLOCK, Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, CountDone, GridPoint, LinearHead, OutOfFold, by_class_weight, class_weights, silent
+from .base import (
+    ClassWeight,
+    CountDone,
+    GridPoint,
+    LinearHead,
+    OutOfFold,
+    by_class_weight,
+    class_weights,
+    exported,
+    silent,
+)
 from .calibration import from_margins
 
 ROWS = 256  # that are refined on at once: so many are still in the processor's cache for the second product
@@ -18,6 +28,7 @@ PASSES = 10  # of iterative refinement, each of which should gain some digits
 REFINED = 1e-10  # of the right side of the normal equations may be missing
 
 
+@exported
 class Ridge(LinearHead):
     """The least-squares classifier: the same answers as scikit-learn's ``RidgeClassifier``.
 

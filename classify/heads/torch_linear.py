@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, GridPoint, LogLinear, OutOfFold, probabilities, silent
+from .base import ClassWeight, CountDone, GridPoint, LogLinear, OutOfFold, exported, probabilities, silent
 from .calibration import from_margins
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def epoch_line(epoch: dict[str, float], epochs: int) -> str:
     return " ".join(parts)
 
 
+@exported
 class TorchLinear(LogLinear):
     """Softmax regression by mini-batches, at a constant learning rate, with averaged coefficients.
 

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 import skops.io
 from safetensors.numpy import load, save
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from fc7.classify import Bundle, fit
+from fc7.classify import Bundle, fit, heads
 from fc7.classify.bundles import bundle as room
 from fc7.classify.heads.table import HEADS
 from fc7.errors import BundleError, DataError
@@ -323,6 +324,28 @@ def test_a_pickle_inside_the_head_is_not_executed(saved, tmp_path):
         refused(rewrite(saved, inner.getvalue()))
 
 
+def test_a_bundle_of_before_is_refused_in_one_line(saved):
+    """It has other members; its format is said, and the way on."""
+    parts = members(saved)
+    about = json.loads(parts["bundle.json"]) | {"format": 2}
+    old = {"bundle.json": json.dumps(about).encode(), "doubt.safetensors": parts["abstention.safetensors"]}
+    message = refused(write(saved, [*old.items(), ("head.skops", b""), ("sha256.json", b"{}")]), "bundle format 2")
+    assert "this version of fc7 reads 3" in message
+    assert "fc7 fit DATA -o" in message
+    assert "\n" not in message
+
+
+def test_estimators_are_of_the_door_wherever_they_lie(fitted):
+    """Bundles name them so: a file that moves changes no format."""
+    for name in heads.__all__:
+        estimator = getattr(heads, name)
+        if isinstance(estimator, type) and issubclass(estimator, BaseEstimator):
+            assert estimator.__module__ == "fc7.classify.heads"
+            assert f"fc7.classify.heads.{name}" in room.TRUSTED
+    ours = [name for name in room.TRUSTED if name.startswith("fc7.")]
+    assert {name.rpartition(".")[2] for name in ours} <= set(heads.__all__)
+
+
 @pytest.mark.parametrize("call", [os.system, eval, functools.partial(os.system, "true"), subprocess.run])
 def test_types_that_no_head_has_are_refused_by_name(saved, call):
     hostile = skops.io.dumps(Pipeline([("prepare", FunctionTransformer(call))]))
@@ -340,8 +363,8 @@ def test_a_class_from_elsewhere_is_not_imported(saved, tmp_path, monkeypatch):
         for name in old.namelist():
             data = old.read(name)
             if name == "schema.json":
-                assert b"fc7.classify.heads.preparation" in data
-                data = data.replace(b"fc7.classify.heads.preparation", b"evil_fc7_room").replace(b"UnitRows", b"Head")
+                assert b'"fc7.classify.heads"' in data
+                data = data.replace(b"fc7.classify.heads", b"evil_fc7_room").replace(b"UnitRows", b"Head")
             new.writestr(name, data)
     with unexecuted(marker):
         refused(rewrite(saved, inner.getvalue()), "evil_fc7_room")

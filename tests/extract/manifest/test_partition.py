@@ -119,9 +119,9 @@ PROCESS = """
 import sys
 sys.path.insert(0, sys.argv[4])
 from fc7.extract import fill, read_manifest
-from fc7.extract.manifest.partition import Part
+from fc7.extract.manifest.partition import Partition
 from fakes import FakeBackbone
-part = Part.parse(sys.argv[3])
+part = Partition.parse(sys.argv[3])
 done = fill(read_manifest(sys.argv[1]).part(part), [FakeBackbone()], cache=sys.argv[2], unit_rows=3)[0]
 print(done.seen, done.ok + done.duplicate + done.rejected, done.computed)
 """
