@@ -1,4 +1,4 @@
-"""Statistics of runs compared on the same images: paired tests, what n could have shown, the verdict in words.
+"""Paired tests: two classifiers on the same images, by the counts of images that only one of them got right.
 
 Methods: McNemar 1947 (exact, two-sided), the paired percentile bootstrap (Efron 1979), Holm 1979 for many comparisons,
 Connor 1987 for the difference that a paired study of n can be expected to find.
@@ -11,31 +11,44 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import DataError
-
 ALPHA = 0.05  # of every test, and 1 - the confidence of every interval
 POWER = 0.8  # of the difference that a study can be expected to find
 
-Bools = npt.NDArray[np.bool_]
 
+def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the exact two-sided McNemar p-values of counts of images that only one of two got right, of any shape.
 
-def mcnemar(first: Bools, second: Bools) -> float:
-    """Return the exact two-sided McNemar p-value of two ``(n,)`` arrays of which images were right.
-
-    1.0 where no image is discordant: the test looks at nothing else.
+    Under no difference these images are tosses of a fair coin. Where there are none, p is 1.0: the test looks at
+    nothing else.
     """
-    return float(_exact_p(*_discordant(first, second)))
+    from scipy.stats import binom
+
+    b, c = np.asarray(only_first), np.asarray(only_second)
+    p: npt.NDArray[np.float64] = np.minimum(1.0, 2 * binom.cdf(np.minimum(b, c), b + c, 0.5))
+    return p
 
 
-def bootstrap_difference(first: Bools, second: Bools, *, confidence: float = 1 - ALPHA) -> tuple[float, float]:
-    """Return the paired percentile bootstrap interval of ``mean(first) - mean(second)``.
+def bootstrap_interval(only_first: int, only_second: int, n: int, confidence: float = 1 - ALPHA) -> tuple[float, float]:
+    """Return the paired percentile bootstrap interval of the difference ``(only_first - only_second) / n``.
 
     Resampling images with replacement draws, per image, +1, -1 or 0 with the observed shares of "only the first right",
-    "only the second right" and the rest. The sum of n such draws has a distribution that can be computed, so nothing is
-    drawn: this is the limit of infinitely many resamples, and it needs no seed. With no discordant image it is (0, 0),
-    as every percentile bootstrap is; :func:`smallest_detectable` says what that is worth.
+    "only the second right" and the rest. The sum of n such draws has a distribution that can be computed, by Fourier
+    inversion of an n-fold convolution: this is the limit of infinitely many resamples, and it needs no seed. With no
+    discordant image it is (0, 0), as every percentile bootstrap is; :func:`smallest_detectable` says what that means.
     """
-    return _bootstrap(*_discordant(first, second), len(first), confidence)
+    b, c = only_first, only_second
+    if b + c == 0:
+        return 0.0, 0.0
+    # Beyond 10 standard deviations there is nothing to wrap around.
+    half = math.ceil(10 * math.sqrt(b + c)) + 10
+    size = 2 * half + 1
+    turn = np.exp(2j * np.pi * np.arange(half + 1) / size)
+    spectrum = ((b * turn + c / turn + (n - b - c)) / n) ** n * turn ** (half - (b - c))
+    cumulative = np.cumsum(np.fft.irfft(spectrum.conj(), size))
+    tail = (1 - confidence) / 2
+    # The smallest difference with at least that much of the distribution at or below it.
+    low, high = np.searchsorted(cumulative, [tail, 1 - tail]) - half + (b - c)
+    return float(low / n), float(high / n)
 
 
 def smallest_detectable(
@@ -76,35 +89,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(steps, 1.0)
     return [float(value) for value in corrected]
-
-
-def _discordant(first: Bools, second: Bools) -> tuple[int, int]:
-    """Return how many only the first and only the second got right."""
-    if len(first) != len(second):
-        raise DataError(f"A paired test needs the same images: {len(first)} and {len(second)}.")
-    return int(np.sum(first & ~second)), int(np.sum(~first & second))
-
-
-def _exact_p(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return McNemar's p; under no difference the discordant images are tosses of a fair coin."""
-    from scipy.stats import binom
-
-    b, c = np.asarray(only_first), np.asarray(only_second)
-    p: npt.NDArray[np.float64] = np.minimum(1.0, 2 * binom.cdf(np.minimum(b, c), b + c, 0.5))
-    return p
-
-
-def _bootstrap(b: int, c: int, n: int, confidence: float = 1 - ALPHA) -> tuple[float, float]:
-    """Return the interval of (b - c) / n when n images are redrawn, by Fourier inversion of the n-fold convolution."""
-    if b + c == 0:
-        return 0.0, 0.0
-    # Beyond 10 standard deviations there is nothing to wrap around.
-    half = math.ceil(10 * math.sqrt(b + c)) + 10
-    size = 2 * half + 1
-    turn = np.exp(2j * np.pi * np.arange(half + 1) / size)
-    spectrum = ((b * turn + c / turn + (n - b - c)) / n) ** n * turn ** (half - (b - c))
-    cumulative = np.cumsum(np.fft.irfft(spectrum.conj(), size))
-    tail = (1 - confidence) / 2
-    # The smallest difference with at least that much of the distribution at or below it.
-    low, high = np.searchsorted(cumulative, [tail, 1 - tail]) - half + (b - c)
-    return float(low / n), float(high / n)

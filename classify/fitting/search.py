@@ -26,6 +26,7 @@ from ..heads.table import Head
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.row_stream import Stream
 from .parallel import run
+from .ray_sums import ray_map
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -122,7 +123,8 @@ class FoldSearch:
         tables = (self.embeddings.vectors, *self.embeddings.views)
         stored = [table for table in tables if isinstance(table, StoredVectors)]
         if stored:
-            return PreparedRows(Stream(stored, self.fitted, self.engine), self.preparation)
+            map_parts = ray_map(self.engine) if self.engine else None
+            return PreparedRows(Stream(stored, self.fitted, map_parts), self.preparation)
         return PreparedRows(self.embeddings.all_views(self.fitted).astype(np.float32), self.preparation)
 
     def choose(self, head: Head, seed: int, tell: CountDone, n_jobs: int | None = None) -> SearchResult:

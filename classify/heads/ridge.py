@@ -1,6 +1,6 @@
 """Ridge classification: least squares on targets of -1 and 1, all penalties and folds from one eigendecomposition."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
-from ..solvers.eigenbasis import BLOCK, Eigenbasis
+from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
 from .base import (
     ClassWeight,
@@ -22,10 +22,6 @@ from .base import (
     silent,
 )
 from .calibration import from_margins
-
-ROWS = 256  # that are refined on at once: so many are still in the processor's cache for the second product
-PASSES = 10  # of iterative refinement, each of which should gain some digits
-REFINED = 1e-10  # of the right side of the normal equations may be missing
 
 
 @exported
@@ -77,36 +73,8 @@ class Ridge(LinearHead):
                 tell(done)
         return found
 
-    def leave_one_out(self, basis: Eigenbasis, y: Positions, points: Sequence[GridPoint]) -> OutOfFold:
-        """Score every row by the fit of all others, in closed form; many rows in float32.
-
-        A free intercept is as good as centred rows ``Z``: what is left of a target without its row is what is left of
-        it, divided by ``1 - 1 / n - z' (Z'Z + alpha I)^-1 z`` (Allen 1974). There is no such form for class weights.
-        """
-        if any(kind is not None for kind, _ in by_class_weight(points, self.class_weight)):
-            raise ValueError("class weights have no closed form: take out_of_fold, or class_weight=None.")
-        n, rows, targets = len(basis), basis.centred.finest, _targets(y)
-        found = OutOfFold.empty(points, [Fold(np.arange(0), np.arange(n))], int(y.max()) + 1)
-        alphas = np.array([_positive(point.get("alpha", self.alpha)) for point in points])
-        level = targets.mean(axis=0)
-        inside = rows.T @ (targets - level).astype(rows.dtype)
-        shrink = 1 / (basis.centred.values[:, None] + alphas).astype(rows.dtype)
-        weights = (inside[:, None] * shrink[:, :, None]).reshape(len(inside), -1)
-        for part in (slice(first, first + BLOCK) for first in range(0, n, BLOCK)):
-            fitted = (rows[part] @ weights).reshape(-1, len(alphas), targets.shape[1]).astype(np.float64)
-            leverage = np.square(rows[part]) @ shrink + 1 / n
-            left_over = (targets[part] - level)[:, None] - fitted
-            margins = targets[part][:, None] - left_over / (1 - leverage)[:, :, None]
-            found.scores[:, part] = [from_margins(one) for one in margins.swapaxes(0, 1)]
-        return found
-
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         weights = class_weights(self.class_weight, self.classes_[y])
-        if weights is None and basis.coarse and basis.has("centred") and not basis.has("second"):
-            refined = _refined(basis, _targets(y), _positive(self.alpha))
-            if refined is not None:
-                self.coef_, self.intercept_ = refined
-                return
         if weights is not None or not basis.wide:
             narrow = basis.narrow
             sums = narrow.class_sums(y)
@@ -184,44 +152,6 @@ def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iter
         coefficients = solve(centred, right)
         del centred  # before the next one is made
         yield coefficients, level - mean @ coefficients
-
-
-def _refined(basis: Eigenbasis, targets: Floats, alpha: float) -> tuple[Floats, Floats] | None:
-    """Return coefficients ``(outputs, d)`` and intercepts by iterative refinement, if that comes to an end.
-
-    Float32 eigenvectors solve roughly, float64 products with the rows say what is missing, and that is solved for
-    (Higham 2002, chapter 12): some passes over the rows instead of their moment in float64.
-    """
-    rough, level, mean = basis.centred, targets.mean(axis=0), basis.mean
-
-    def gathered(factors: Callable[[slice, Floats], Floats]) -> Floats:
-        """Return the product of the centred rows with factors ``(rows, outputs)`` of some of the rows after the other.
-
-        What is taken from the rows is taken from the sum.
-        """
-        sums, total = np.zeros((basis.dim, targets.shape[1])), np.zeros(targets.shape[1])
-        for first in range(0, len(basis), ROWS):
-            rows = slice(first, first + ROWS)
-            wide = basis.inputs[rows].astype(np.float64)
-            factor = factors(rows, wide)
-            sums += wide.T @ factor
-            total += factor.sum(axis=0)
-        return np.asarray(sums - np.outer(mean, total))
-
-    pull = (1 / (rough.values + alpha)).astype(np.float32)[:, None]
-    found = np.zeros((basis.dim, targets.shape[1]))
-
-    def margins(_: slice, wide: Floats) -> Floats:
-        return np.asarray(wide @ found - mean @ found)
-
-    missing = right = gathered(lambda rows, _: targets[rows] - level)
-    for _ in range(PASSES):
-        found += rough.axes @ (pull * (rough.axes.T @ missing.astype(np.float32)))
-        explained = gathered(margins)
-        missing = right - explained - alpha * found
-        if np.abs(missing).max() <= REFINED * np.abs(right).max():
-            return np.ascontiguousarray(found.T), level - mean @ found
-    return None
 
 
 def _targets(y: Positions) -> Floats:

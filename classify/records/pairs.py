@@ -7,13 +7,14 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..evaluation.paired_tests import Bools, _bootstrap, _exact_p, holm, smallest_detectable
+from ..evaluation.paired_tests import bootstrap_interval, holm, mcnemar, smallest_detectable
 from .runs import Run
 
-FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" says nothing
-
 BASELINES = frozenset({"baseline"})
+
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _counts(members: list[tuple[int, Bools]]) -> Iterator[tuple[int, int, int, i
 
 
 def _pairs(runs: Sequence[Run], counted: Sequence[tuple[int, int, int, int, int]]) -> list[RunPair]:
-    p_values = [float(p) for p in _exact_p([row[2] for row in counted], [row[3] for row in counted])]
+    p_values = [float(p) for p in mcnemar([row[2] for row in counted], [row[3] for row in counted])]
     pairs = []
     for (i, j, b, c, n), p, corrected in zip(counted, p_values, holm(p_values), strict=True):
         pair = RunPair(
@@ -105,7 +106,7 @@ def _pairs(runs: Sequence[Run], counted: Sequence[tuple[int, int, int, int, int]
             names=(runs[i].name, runs[j].name),
             n=n,
             difference=(b - c) / n,
-            interval=_bootstrap(b, c, n),
+            interval=bootstrap_interval(b, c, n),
             only_first=b,
             only_second=c,
             p=p,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.paired_tests import ALPHA, smallest_detectable
+from ..evaluation.paired_tests import ALPHA
 from ..pages.text import duration, points, probability, shown, value, without_folders
 from ..pages.text import pairs as named
 from ..records.pairs import BASELINES, RunPair, compare_pairs
@@ -238,11 +238,6 @@ def difference(fought: Contest) -> Values | None:
         return None
     pair = fought.pairs[fought.rival.id]
     return _test(pair, {pair.first: pair.names[0], pair.second: pair.names[1]}) | {"planned": len(fought.pairs)}
-
-
-def too_few(n: int) -> bool:
-    """Return whether n images could not show a difference of 10 points."""
-    return smallest_detectable(n) > 0.1
 
 
 def _quantities(run: Run) -> list[str]:

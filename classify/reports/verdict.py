@@ -7,9 +7,11 @@ from typing import Any
 
 from ..evaluation.paired_tests import ALPHA, smallest_detectable
 from ..pages.text import duration, points, probability, ratio
-from ..records.pairs import FEW, RunPair, compare_planned
+from ..records.pairs import RunPair, compare_planned
 from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, fit_seconds, is_random, ranked
 from ..records.runs import Run
+
+FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" says nothing
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,6 @@ class Contest:
     rival: Run | None
     baseline: Run | None
     pairs: dict[str, RunPair]
-
-
-def verdict(runs: Sequence[Run]) -> str:
-    """Return the verdict as one paragraph, the answer first. See :func:`findings`."""
-    return " ".join(findings(runs))
 
 
 def findings(runs: Sequence[Run]) -> list[str]:

@@ -85,8 +85,8 @@ class Eigenbasis:
     def class_sums(self, y: Positions, rows: Positions | None = None, *, squares: bool = False) -> ClassSums:
         """Return the sums by class over all or some of the rows; ``y`` are the codes of all."""
         places = np.arange(len(self)) if rows is None else rows
-        if isinstance(self._source, Stream) and self._source.engine is not None:
-            return map_reduce.class_sums(self._source, places, y, squares=squares)
+        if isinstance(self._source, Stream) and self._source.map_parts is not None:
+            return map_reduce.class_sums(self._source, places, y, self._source.map_parts, squares=squares)
         return ClassSums.over(self.blocks(places), y, int(y.max()) + 1, self.dim, squares=squares)
 
     @cached_property
@@ -140,8 +140,9 @@ class Eigenbasis:
         self, rows: Positions, roots: Floats | None = None, dtype: npt.DTypeLike = np.float64
     ) -> npt.NDArray[Any]:
         """Return the second moment of some rows, each times its root, ``(d, d)``."""
-        if isinstance(self._source, Stream) and self._source.engine is not None:
-            return map_reduce.second_moment(self._source, rows, roots).astype(dtype, copy=False)
+        if isinstance(self._source, Stream) and self._source.map_parts is not None:
+            moment = map_reduce.second_moment(self._source, rows, self._source.map_parts, roots)
+            return moment.astype(dtype, copy=False)
         blocks = self.blocks(rows)
         if roots is not None:
             blocks = ((places, block * roots[places, None]) for places, block in blocks)

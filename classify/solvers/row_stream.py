@@ -1,10 +1,10 @@
 """Streams: rows of unit length that are read from the cache when they are needed, block by block."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,8 @@ from ...cache.disk_vectors import StoredVectors
 from ...extract.engines.malloc import trim
 from ..arrays import Positions, single, unit
 
-if TYPE_CHECKING:
-    from ...extract.engines.ray_engine import RayEngine
+# From a function of a part of the rows, the parts, and what else the function takes: what it makes of each, in order.
+MapParts = Callable[..., Iterator[Any]]
 
 AHEAD = 2  # blocks that are read while one is worked on
 
@@ -28,12 +28,12 @@ class Stream:
         Vectors of all images, one table per view.
     images
         Which of them.
-    engine
-        Where sums over rows are made, see :mod:`fc7.classify.solvers.map_reduce`; default here.
+    map_parts
+        Runs sums over rows, see :mod:`fc7.classify.solvers.map_reduce`; default: they are made here, block by block.
     """
 
-    def __init__(self, views: Sequence[StoredVectors], images: Positions, engine: "RayEngine | None" = None) -> None:
-        self.views, self.images, self.engine = views, images, engine
+    def __init__(self, views: Sequence[StoredVectors], images: Positions, map_parts: MapParts | None = None) -> None:
+        self.views, self.images, self.map_parts = views, images, map_parts
         self.shape = (len(views) * len(images), views[0].shape[1])
         self.max_ram = views[0].max_ram
         self._place = np.empty(self.shape[0], np.intp)  # of each row, in the order in which rows lie on disk

@@ -13,6 +13,7 @@ from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
 from fc7.classify import compare, fit
 from fc7.classify.fitting.parallel import run
+from fc7.classify.fitting.ray_sums import ray_map
 from fc7.classify.solvers import map_reduce
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.solvers.row_stream import Stream
@@ -67,7 +68,7 @@ def table(cache_dir, monkeypatch):
 
 
 def stream(table, engine=None):
-    return Stream([table.vectors, *table.views], np.arange(5, 95), engine)
+    return Stream([table.vectors, *table.views], np.arange(5, 95), ray_map(engine) if engine else None)
 
 
 def test_sums_are_those_of_a_stream_and_the_same_bits_each_time(table, engine):
@@ -85,7 +86,7 @@ def test_sums_are_those_of_a_stream_and_the_same_bits_each_time(table, engine):
     parts = [part for _, part in map_reduce._parts(stream(table), rows)]
     assert len(parts) == 6 + 5
     in_order = sum((map_reduce._moment(part) for part in parts), np.zeros((DIM, DIM)))
-    np.testing.assert_array_equal(map_reduce.second_moment(stream(table, engine), rows), in_order)
+    np.testing.assert_array_equal(map_reduce.second_moment(stream(table), rows, ray_map(engine)), in_order)
 
 
 @pytest.mark.parametrize("name", SUMS)
@@ -101,7 +102,7 @@ def test_a_worker_that_cannot_read_the_cache_says_so(table, engine, cache_dir):
     for path in cache_dir.glob("recipes/*/shards/*/*.h5"):
         path.unlink()
     with pytest.raises(DataError, match=r"A worker on Ray cannot sum up rows: .* have no fake layer embedding"):
-        map_reduce.second_moment(stream(table, engine), np.arange(40))
+        map_reduce.second_moment(stream(table), np.arange(40), ray_map(engine))
 
 
 def test_a_worker_that_is_killed_or_hangs(table, engine, tmp_path, monkeypatch):
@@ -117,11 +118,11 @@ def test_a_worker_that_is_killed_or_hangs(table, engine, tmp_path, monkeypatch):
         signal.pause()
 
     parts = [part for _, part in map_reduce._parts(stream(table), np.arange(60))]
-    assert len(list(map_reduce._mapped(stream(table, engine), dies_once, iter(parts)))) == len(parts)
+    assert len(list(ray_map(engine)(dies_once, iter(parts)))) == len(parts)
     with monkeypatch.context() as patch, pytest.raises(EngineError, match=r"did not come back in 1 s"):
         patch.setattr(engine, "stall", 1.0)
-        list(map_reduce._mapped(stream(table, engine), hangs, iter(parts)))
-    assert len(list(map_reduce._mapped(stream(table, engine), dies_once, iter(parts)))) == len(parts), "room again"
+        list(ray_map(engine)(hangs, iter(parts)))
+    assert len(list(ray_map(engine)(dies_once, iter(parts)))) == len(parts), "room again"
 
 
 def test_jobs_on_ray_are_those_of_one_process(table, engine, tmp_path):

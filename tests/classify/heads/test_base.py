@@ -29,7 +29,6 @@ from fc7.classify.heads.penalised import LinearSVM, Logistic
 from fc7.classify.heads.rbf_svm import RbfSVM
 from fc7.classify.heads.ridge import Ridge
 from fc7.classify.heads.table import HEADS
-from fc7.classify.solvers import eigenbasis
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.errors import DataError
 
@@ -172,48 +171,6 @@ def test_labels_and_rows_that_are_held_out_decide_nothing(name):
     held = folds[0].held
     assert one[:, held] == pytest.approx(two[:, held], abs=1e-9)
     assert np.abs(one - two).max() > 1e-3, "the other folds do fit them"
-
-
-@pytest.mark.parametrize("shape", [(25, 60), (50, 9), (30, 30)])
-@pytest.mark.parametrize("classes", [2, 3])
-def test_leaving_one_out_in_closed_form_is_leaving_one_out(shape, classes):
-    X, y = data(shape, classes, 3)
-    points = [{"alpha": alpha} for alpha in (1e-2, 1.0)]
-    found = Ridge().leave_one_out(Eigenbasis(X), y, points)
-    for point, out in zip(points, found.scores, strict=True):
-        for row in range(len(y)):
-            others = np.arange(len(y)) != row
-            expected = scores(RidgeClassifier(**point).fit(X[others], y[others]), X[[row]])
-            assert out[[row]] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("alpha", [1e-2, 1.0])
-def test_many_rows_are_left_out_in_float32_and_fitted_by_refinement_to_float64(classes, alpha, monkeypatch):
-    monkeypatch.setattr(eigenbasis, "SMALL", 10)
-    X, y = data((300, 40), classes, 3)
-    X = (X + 5).astype(np.float32)
-    basis, exact = Eigenbasis(X), Eigenbasis(X.astype(np.float64))
-    assert (basis.coarse, exact.coarse) == (True, False)
-    found, expected = (Ridge().leave_one_out(one, y, [{"alpha": alpha}]).scores for one in (basis, exact))
-    assert found == pytest.approx(expected, abs=1e-4)
-    fitted = Ridge(alpha).fit_prepared(basis, y)
-    assert not basis.has("second"), "refined, not solved from float64 moments"
-    other = RidgeClassifier(alpha=alpha).fit(X.astype(np.float64), y)
-    wide = X.astype(np.float64)
-    assert scores(fitted, wide) == pytest.approx(scores(other, wide), abs=1e-7)
-
-
-def test_what_refinement_cannot_solve_is_solved_from_moments(monkeypatch):
-    """Two columns that differ in their last bits only, and next to no penalty."""
-    monkeypatch.setattr(eigenbasis, "SMALL", 10)
-    X, y = data((300, 40), 2, 3)
-    X = np.hstack([1000 * X, 1000 * X * (1 + 1e-7)]).astype(np.float32)
-    basis = Eigenbasis(X)
-    Ridge().leave_one_out(basis, y, [{"alpha": 1e-7}])
-    fitted = Ridge(1e-7).fit_prepared(basis, y)
-    assert basis.has("second")
-    assert np.isfinite(fitted.coef_).all()
 
 
 @pytest.mark.parametrize("name", ["logreg", "linear-svm"])

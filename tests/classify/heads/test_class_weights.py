@@ -106,13 +106,6 @@ def test_out_of_fold_is_what_scikit_learn_finds_fold_by_fold(name, shape, kind):
     assert own.scores[0] == pytest.approx(found.scores[0], abs=1e-3)
 
 
-def test_leaving_one_out_has_no_closed_form_with_weights():
-    X, words = rare()
-    y = np.unique(words, return_inverse=True)[1]
-    with pytest.raises(ValueError, match="out_of_fold"):
-        Ridge(class_weight="balanced").leave_one_out(Eigenbasis(X), y, [{}])
-
-
 def test_balanced_naive_bayes_has_equal_priors():
     X, y = rare()
     ours, theirs = NaiveBayes(class_weight="balanced").fit(X, y), GaussianNB(priors=[1 / 3, 1 / 3, 1 / 3]).fit(X, y)
