@@ -19,6 +19,7 @@ from ..records.ranking import choose, ranked
 from ..records.runs import Run
 from . import parallel
 from .fit import Experiment
+from .learning_curve import measure_learning_curve
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -69,7 +70,7 @@ def compare(
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.records.external.read_results`.
     learning_curve
         Whether the run to choose gets its learning curve: see
-        :meth:`fc7.classify.fitting.fit.Experiment.learning_curve`.
+        :func:`fc7.classify.fitting.learning_curve.measure_learning_curve`.
     class_weight
         See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
     n_jobs
@@ -200,7 +201,7 @@ def _with_curve(runs: list[Run], made: Sequence[tuple[Experiment, Run]], study: 
         why = "it was cross-validated" if folds else "it has epochs and would take minutes"
         logger.debug("no learning curve of %s: %s", chosen.name, why)
         return runs
-    curve = bench.learning_curve(head, chosen, progress=study.progress)
+    curve = measure_learning_curve(bench, head, chosen, progress=study.progress)
     with_curve = study.save(replace(chosen, learning_curve=curve)) if curve else chosen
     return [with_curve if run is chosen else run for run in runs]
 

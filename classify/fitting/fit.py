@@ -1,6 +1,5 @@
 """Fit: one head on cached embeddings, its hyper-parameters chosen inside the fitted rows."""
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from sklearn.model_selection import ParameterGrid
 
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings, chunks
-from ...errors import DataError, UsageError
+from ...errors import UsageError
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..data.checks import require_finite
@@ -23,13 +22,11 @@ from ..data.splits import Protocol, protocol
 from ..evaluation.abstention import Abstention
 from ..evaluation.metrics import measure
 from ..heads.base import ClassWeight
-from ..heads.calibration import scores
 from ..heads.preparation import PREPARATIONS
 from ..heads.table import HEADS, Head, find_head
 from ..records.runs import Run, fingerprint, machine, predictions, run_id, versions
 from ..solvers.lapack import threads
-from .learning_curve import CURVE_REPEATS, _curve_sizes, learning_curve
-from .search import FoldSearch, PreparedRows, SearchResult, build
+from .search import FoldSearch, SearchResult
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -185,30 +182,6 @@ class Experiment:
         )
         return Fitted(estimator, run, self.embeddings, abstention)
 
-    def learning_curve(self, head: Head, run: Run, *, progress: Progress = silent) -> list[dict[str, float]]:
-        """Return a run's accuracy on the evaluated rows against fitted images per class, for a given split.
-
-        Subsets of 2, 5, 10, 20, 50, ... images per class, ten of each, are prepared and fitted as all rows were, with
-        the run's hyper-parameters; the last point is the run itself. Subsets of more than 2,000 images are left out,
-        which keeps this about as long as the fit was. Empty where nothing smaller than all can be fitted, and where the
-        rows are streamed.
-        """
-        fitted = self.protocol.pairs[0][0]
-        y = self.embeddings.y[fitted]
-        sizes = [] if self.streamed else _curve_sizes(y, run)
-        if not sizes:
-            return []
-        score = self._scorer(head.fixed(None, self.weights), run, len(sizes) * CURVE_REPEATS, progress)
-        try:
-            # Threads cost more than they bring on matrices this small, and far more on a busy machine.
-            with threads(len(y)):
-                curve = learning_curve(score, y, sizes, CURVE_REPEATS, self.protocol.random_state)
-        except (DataError, ValueError, np.linalg.LinAlgError) as error:  # such as equal rows; the run is still good
-            logger.warning("no learning curve of %s: %s", run.name, error)
-            return []
-        whole = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
-        return [*curve, {"per_class": len(y) / len(self.embeddings.classes), **whole, "repeats": 1}]
-
     def _fit_stack(
         self, head: Head, epochs: int | None, progress: Progress, on_epoch: Callable[[str], None] | None
     ) -> Fitted:
@@ -233,24 +206,6 @@ class Experiment:
         views = (self.embeddings.vectors, *(self.embeddings.views if self.average_views else ()))
         parts = [[estimator.predict_proba(view[some]) for view in views] for some in chunks(views[0], rows)]
         return np.concatenate([np.mean(part, axis=0) for part in parts])
-
-    def _scorer(self, head: Head, run: Run, total: int, progress: Progress) -> Callable[[Positions], float]:
-        """Return what fits on some of the fitted rows, by place, and gives the accuracy on the evaluated ones."""
-        fitted, held = self.protocol.pairs[0]
-        y, vectors = self.embeddings.y, self.embeddings.vectors
-        rows = vectors[held].astype(np.float32)
-        count = itertools.count(1)
-
-        def score(subset: Positions) -> float:
-            drawn = fitted[subset]
-            room = PreparedRows(vectors[drawn].astype(np.float32), self.preparation)
-            unfitted = build(head, self.protocol.random_state, run.hyperparameters)
-            estimator, _ = room.fit(head, unfitted, y[drawn])
-            progress(f"learning curve {head.name}", next(count), total)
-            answers = scores(estimator, room.preparation.transform(rows))
-            return float((answers.argmax(axis=1) == y[held]).mean())
-
-        return score
 
     @cached_property
     def _steps(self) -> list[FoldSearch]:

@@ -1,5 +1,7 @@
 """The learning curve: accuracy against images per class."""
 
+import itertools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,20 +9,78 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError
+from ...extract.progress import Progress, silent
+from ..arrays import Positions
+from ..heads.calibration import scores
+from ..heads.table import Head
 from ..records.runs import Run
-from ..solvers.lapack import SMALL
+from ..solvers.lapack import SMALL, threads
+from .fit import Experiment
+from .search import PreparedRows, build
+
+logger = logging.getLogger(__name__)
 
 CURVE_REPEATS = 10  # subsets per size of a learning curve
 
 
-def learning_curve(
+def measure_learning_curve(
+    experiment: Experiment, head: Head, run: Run, *, progress: Progress = silent
+) -> list[dict[str, float]]:
+    """Return a run's accuracy on the evaluated rows against fitted images per class, for a given split.
+
+    Subsets of 2, 5, 10, 20, 50, ... images per class, ten of each, are prepared and fitted as all rows were, with the
+    run's hyper-parameters; the last point is the run itself. Subsets of more than 2,000 images are left out, which
+    keeps this about as long as the fit was. Empty where nothing smaller than all can be fitted, and where the rows are
+    streamed.
+    """
+    fitted = experiment.protocol.pairs[0][0]
+    y = experiment.embeddings.y[fitted]
+    sizes = [] if experiment.streamed else _curve_sizes(y, run)
+    if not sizes:
+        return []
+    head = head.fixed(None, experiment.weights)
+    score = _scorer(experiment, head, run, lambda done: progress(f"learning curve {head.name}", done, total))
+    total = len(sizes) * CURVE_REPEATS
+    try:
+        # Threads cost more than they bring on matrices this small, and far more on a busy machine.
+        with threads(len(y)):
+            curve = accuracy_by_size(score, y, sizes, CURVE_REPEATS, experiment.protocol.random_state)
+    except (DataError, ValueError, np.linalg.LinAlgError) as error:  # such as equal rows; the run is still good
+        logger.warning("no learning curve of %s: %s", run.name, error)
+        return []
+    whole = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
+    return [*curve, {"per_class": len(y) / len(experiment.embeddings.classes), **whole, "repeats": 1}]
+
+
+def _scorer(
+    experiment: Experiment, head: Head, run: Run, count_done: Callable[[int], None]
+) -> Callable[[Positions], float]:
+    """Return what fits on some of the fitted rows, by place, and gives the accuracy on the evaluated ones."""
+    fitted, held = experiment.protocol.pairs[0]
+    y, vectors = experiment.embeddings.y, experiment.embeddings.vectors
+    rows = vectors[held].astype(np.float32)
+    count = itertools.count(1)
+
+    def score(subset: Positions) -> float:
+        drawn = fitted[subset]
+        prepared = PreparedRows(vectors[drawn].astype(np.float32), experiment.preparation)
+        unfitted = build(head, experiment.protocol.random_state, run.hyperparameters)
+        estimator, _ = prepared.fit(head, unfitted, y[drawn])
+        count_done(next(count))
+        answers = scores(estimator, prepared.preparation.transform(rows))
+        return float((answers.argmax(axis=1) == y[held]).mean())
+
+    return score
+
+
+def accuracy_by_size(
     fit_and_score: Callable[[npt.NDArray[np.intp]], float],
     labels: npt.NDArray[Any],
     sizes: Sequence[int],
     repeats: int = 10,
     random_state: int = 0,
 ) -> list[dict[str, float]]:
-    """Measure accuracy against images per class.
+    """Return accuracy against images per class.
 
     Parameters
     ----------

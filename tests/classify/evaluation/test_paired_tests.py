@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 
 from fc7.classify.evaluation.metrics import wilson
 from fc7.classify.evaluation.paired_tests import bootstrap_interval, holm, mcnemar, smallest_detectable
-from fc7.classify.fitting.learning_curve import learning_curve
+from fc7.classify.fitting.learning_curve import accuracy_by_size
 from fc7.classify.pages.text import duration, points, probability, ratio
 from fc7.classify.records.pairs import compare_pairs, compare_planned
 from fc7.classify.records.ranking import choose
@@ -397,26 +397,26 @@ def test_learning_curve_draws_seeded_stratified_subsets():
         drawn.append(tuple(rows))
         return len(rows) / 100
 
-    curve = learning_curve(score, labels, [1, 3, 9], repeats=4)
+    curve = accuracy_by_size(score, labels, [1, 3, 9], repeats=4)
     assert [point["per_class"] for point in curve] == [1, 3]  # 9 is more than the 4 of b
     assert curve[1] == {"per_class": 3, "accuracy": pytest.approx(0.09), "low": 0.09, "high": 0.09, "repeats": 4}
     assert all(np.unique(labels[list(rows)], return_counts=True)[1].tolist() == [3] * 3 for rows in drawn[4:])
     assert len(set(drawn)) > 4
     first = drawn[4:]
     drawn.clear()
-    learning_curve(score, labels, [3], repeats=4)
+    accuracy_by_size(score, labels, [3], repeats=4)
     assert drawn == first  # other sizes change nothing
 
 
 def test_learning_curve_bands_are_percentiles():
     scores = iter(np.linspace(0, 1, 21))
-    (point,) = learning_curve(lambda rows: float(next(scores)), np.arange(6) % 2, [2], repeats=21)
+    (point,) = accuracy_by_size(lambda rows: float(next(scores)), np.arange(6) % 2, [2], repeats=21)
     assert (point["accuracy"], point["low"], point["high"]) == pytest.approx((0.5, 0.05, 0.95))
 
 
 def test_learning_curve_of_too_small_classes_says_the_counts():
     with pytest.raises(DataError, match=r"\[5, 10\].*smallest class has 2"):
-        learning_curve(lambda rows: 1.0, np.arange(4) % 2, [5, 10])
+        accuracy_by_size(lambda rows: 1.0, np.arange(4) % 2, [5, 10])
 
 
 # Words

@@ -173,4 +173,4 @@ def test_the_records_of_cross_validation(table, tmp_path):
 
 def test_the_room_offers_the_function():
     assert callable(compare_function)
-    assert compare_function.__module__ == "fc7.classify.compare"
+    assert compare_function.__module__ == "fc7.classify.fitting.compare"

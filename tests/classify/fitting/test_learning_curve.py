@@ -3,37 +3,36 @@
 import json
 import logging
 from dataclasses import replace
-from importlib import import_module
 
 import numpy as np
 import pytest
 
 from fc7.classify import choose, compare, load_runs
+from fc7.classify.fitting import learning_curve as module
 from fc7.classify.fitting.fit import Experiment
-from fc7.classify.fitting.learning_curve import CURVE_REPEATS
+from fc7.classify.fitting.learning_curve import CURVE_REPEATS, measure_learning_curve
 from fc7.classify.heads.table import HEADS
 
-fit_module = import_module(Experiment.__module__)  # the room offers the function under the module's name
 QUICK = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")
 
 
 @pytest.fixture
 def curves(monkeypatch):
     """Count the curves that are measured."""
-    made, measure = [], Experiment.learning_curve
+    made = []
 
-    def counted(self, head, run, **options):
+    def counted(experiment, head, run, **options):
         made.append(head.name)
-        return measure(self, head, run, **options)
+        return measure_learning_curve(experiment, head, run, **options)
 
-    monkeypatch.setattr(Experiment, "learning_curve", counted)
+    monkeypatch.setattr("fc7.classify.fitting.compare.measure_learning_curve", counted)
     return made
 
 
 def curve_of(embeddings, name, **options):
     bench = Experiment(embeddings, folds=2, **options)
     run = bench.fit(HEADS[name]).run
-    return bench.learning_curve(HEADS[name], run), run
+    return measure_learning_curve(bench, HEADS[name], run), run
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -54,7 +53,7 @@ def test_every_image_is_what_the_run_had(table, monkeypatch):
     """A subset of everything, prepared and fitted by the curve, answers as the run does."""
     bench = Experiment(table((20, 20), val=6, spread=2.0), folds=2)
     run = bench.fit(HEADS["logreg"]).run
-    score = bench._scorer(HEADS["logreg"], run, 1, lambda *told: None)
+    score = module._scorer(bench, HEADS["logreg"], run, lambda done: None)
     assert score(np.arange(28)) == run.metrics["accuracy"]
 
 
@@ -84,7 +83,7 @@ def test_too_few_images_have_none(table):
 
 
 def test_large_subsets_are_left_out(table, monkeypatch):
-    monkeypatch.setattr(fit_module, "SMALL", 20)
+    monkeypatch.setattr(module, "SMALL", 20)
     curve, _ = curve_of(table((40, 40), val=8), "centroid")
     assert [point["per_class"] for point in curve] == [2, 5, 10, 32]
 
@@ -96,8 +95,8 @@ def test_what_cannot_be_fitted_loses_the_curve_not_the_run(table, monkeypatch, c
     def singular(*given):
         raise np.linalg.LinAlgError("x")
 
-    monkeypatch.setattr(fit_module, "learning_curve", singular)
-    assert bench.learning_curve(HEADS["ridge"], run) == []
+    monkeypatch.setattr(module, "accuracy_by_size", singular)
+    assert measure_learning_curve(bench, HEADS["ridge"], run) == []
     assert "no learning curve of made-up gap ridge: x" in caplog.text
 
 
@@ -105,7 +104,7 @@ def test_progress_is_told(table):
     told = []
     bench = Experiment(table((20, 20), val=8), folds=2)
     run = bench.fit(HEADS["centroid"]).run
-    bench.learning_curve(HEADS["centroid"], run, progress=lambda *words: told.append(words))
+    measure_learning_curve(bench, HEADS["centroid"], run, progress=lambda *words: told.append(words))
     assert told[-1] == ("learning curve centroid", len(told), len(told))
     assert len(told) == 3 * CURVE_REPEATS
 
