@@ -41,7 +41,7 @@ lint: $(TEST)/.installed wheel
 	$(TEST)/bin/ruff format --check .
 	cd $(TEST) && bin/mypy --config-file ../pyproject.toml -p fc7
 
-$(DEMO)/.installed: pyproject.toml $(wildcard *.py cache/* extract/* classify/*)
+$(DEMO)/.installed: pyproject.toml $(wildcard *.py cache/* extract/* extract/*/* classify/* classify/*/*)
 	$(PYTHON) -m venv $(DEMO)
 	rm -rf build
 	$(DEMO)/bin/python -m pip install --quiet '.[demo]'
