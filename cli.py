@@ -1,8 +1,8 @@
 """The command line: a table of verbs. Data on stdout, progress and log on stderr.
 
-A verb lives in a module of its room as ``add_NAME(parser)`` and ``run_NAME(arguments, progress) -> Answer``. The
-module is imported when the verb is used: ``fc7 --help`` imports none. What its help says beside the options is in
-``extract/commands/manual.py``.
+A verb is one module of its room: ``TEXT`` and ``EXAMPLES`` for its help, ``add_options(parser)`` and
+``run(arguments, progress) -> Answer``; or ``VERBS``, a table of its own verbs. The module is imported when the verb is
+used, and it imports nothing heavy before ``run``: help comes at once.
 """
 
 import argparse
@@ -10,40 +10,32 @@ import gc
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
 from .errors import FC7Error, Interrupted
+from .extract.commands import overview
 from .extract.commands.parser import Parser
 
-# verb: what it does, the module of its options and of its work
+# verb: what it does, its module
 VERBS = {
     "extract": ("compute the embeddings that the cache lacks", "extract.commands.extract"),
-    "fit": ("fit one head on the embeddings and save a bundle", "classify.commands.verbs"),
-    "finetune": ("train from pixels under the protocol of the heads", "classify.commands.verbs"),
-    "compare": ("fit many heads under one protocol", "classify.commands.verbs"),
-    "report": ("write a page, Markdown or csv from run records", "classify.commands.verbs"),
-    "predict": ("label new images with a bundle", "classify.commands.bundle_verbs"),
-    "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.commands.audit_verbs"),
-    "review": ("look at doubted images in a browser, fix labels, leave images out", "classify.commands.audit_verbs"),
+    "fit": ("fit one head on the embeddings and save a bundle", "classify.commands.fit"),
+    "finetune": ("train from pixels under the protocol of the heads", "classify.commands.finetune"),
+    "compare": ("fit many heads under one protocol", "classify.commands.compare"),
+    "report": ("write a page, Markdown or csv from run records", "classify.commands.report"),
+    "predict": ("label new images with a bundle", "classify.commands.predict"),
+    "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.commands.audit"),
+    "review": ("look at doubted images in a browser, fix labels, leave images out", "classify.commands.review"),
     "export": (
         "write bundle and backbone as one network: ONNX, torch.export or a state dict",
-        "classify.commands.bundle_verbs",
+        "classify.commands.export",
     ),
     "backbones": ("what can run here, and where its weights are", "extract.commands.backbones"),
     "cache": ("look after the cache", "extract.commands.cache"),
-    "demo": ("the main job on an embedded example, without network", "classify.commands.verbs"),
+    "demo": ("the main job on an embedded example, without network", "classify.commands.demo"),
     "completion": ("print a script that lets a shell complete all this", "classify.commands.completion"),
-}
-CACHE_VERBS = {
-    "info": "what the cache holds",
-    "verify": "check that every shard is as it was committed",
-    "repair": "set damaged shards aside, so that the next extract computes their rows",
-    "gc": "remove what nobody will read: leftovers, damaged shards, rows kept twice, or a whole recipe",
-    "compact": "merge small shards into full ones",
-    "export": "write one flat .h5 for other tools",
-    "import": "take the rows of such a file into the cache",
 }
 
 
@@ -71,31 +63,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser(words: Sequence[str] | None = None) -> Parser:
     """Return the parser; given the words of a call, the options of its verb only are filled in."""
     top = Parser("fc7")
+    top.text, top.examples = overview.TEXT, overview.EXAMPLES
+    top.lists = {"exit codes": overview.EXIT_CODES, "environment": overview.ENVIRONMENT}
     top.add_argument("--version", action="version", version=f"fc7 {__version__}", help="print it")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    asked = VERBS if words is None else [next((word for word in words if word in VERBS), "")]
-    for name, (text, where) in VERBS.items():
-        verb = verbs.add_parser(name, help=text)
-        if name not in asked:
-            continue
-        if name == "cache":
-            inner = verb.add_subparsers(title="verbs", metavar="VERB", required=True)
-            for one, what in CACHE_VERBS.items():
-                _fill(inner.add_parser(one, help=what), f"cache_{one}", where)
-        else:
-            _fill(verb, name, where)
+    filled = VERBS if words is None else [next((word for word in words if word in VERBS), "")]
+    for name, (summary, where) in VERBS.items():
+        verb = verbs.add_parser(name, help=summary)
+        if name in filled:
+            _fill(verb, importlib.import_module(f".{where}", __package__))
     return top
 
 
-def _fill(verb: Parser, name: str, where: str) -> None:
-    module = importlib.import_module(f".{where}", __package__)
-    getattr(module, f"add_{name}")(verb)
+def _fill(verb: Parser, module: Any) -> None:
+    verb.text, verb.examples = module.TEXT, module.EXAMPLES
+    if not hasattr(module, "VERBS"):
+        _add_options(verb, module.add_options, module.run)
+        return
+    verbs = verb.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, row in module.VERBS.items():
+        inner = verbs.add_parser(name, help=row.summary)
+        inner.text, inner.examples = row.text, row.examples
+        _add_options(inner, row.add_options, row.run)
+
+
+def _add_options(verb: Parser, add_options: Callable[[Parser], None], run: Callable[..., Any]) -> None:
+    add_options(verb)
     output = verb.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
     loud = output.add_mutually_exclusive_group()
     loud.add_argument("--quiet", action="store_true", help="no progress, warnings only")
     loud.add_argument("--verbose", action="store_true", help="say more")
-    verb.set_defaults(run=getattr(module, f"run_{name}"), parser=parser)
+    verb.set_defaults(run=run, parser=parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:

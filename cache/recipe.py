@@ -7,14 +7,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import CacheError
+from .decode_rules import DECODES as DECODES
 
 AND = " + "  # between the names of what is side by side
 
 DTYPES = ("float16", "float32")
-
-# The rules from file bytes to RGB pixels, with their version: every pixel, JPEG's own reduction of large ones, or what
-# a CUDA device makes of them.
-DECODES = {"exact": "exact-1", "scaled": "scaled-1", "nvjpeg": "nvjpeg-1"}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Write docs/cli.md, the manual of the command line, from its parser and extract/commands/manual.py by ``make docs``.
+"""Write docs/cli.md, the manual of the command line, from its parser by ``make docs``.
 
 It is made from the parser's own lists, not from what argparse prints: that depends on the terminal and on the Python.
 """
@@ -9,12 +9,11 @@ import textwrap
 from pathlib import Path
 
 from fc7 import cli
-from fc7.extract.commands.manual import ENVIRONMENT, EXIT_CODES, PAGES
 from fc7.extract.commands.parser import synopsis
 
 HEAD = """# The command line
 
-<!-- Written by `make docs` from the parser and extract/commands/manual.py, which tests/test_manual.py compares. -->
+<!-- Written by `make docs` from the parser; tests/test_manual.py compares. -->
 """
 EVERY = ("help", "json", "quiet", "verbose")  # options of every verb
 
@@ -22,9 +21,10 @@ EVERY = ("help", "json", "quiet", "verbose")  # options of every verb
 def page():
     """Return the whole manual as Markdown."""
     top = cli.parser()
-    parts = [HEAD, prose(PAGES["fc7"].text), examples("fc7"), "| verb | does |\n|---|---|"]
+    parts = [HEAD, prose(top.text), examples(top), "| verb | does |\n|---|---|"]
     parts[-1] += "".join(f"\n| [`{name}`](#fc7-{name}) | {text} |" for name, (text, _) in cli.VERBS.items())
-    parts += ["## Exit codes", table(EXIT_CODES), "## Environment", table(ENVIRONMENT)]
+    for title, entries in top.lists.items():
+        parts += [f"## {title.capitalize()}", table(entries)]
     (output,) = (group for group in verbs(top)["extract"]._action_groups if group.title == "output")
     entries = [top._actions[0], *output._group_actions]
     parts += ["## Options of every verb", "\n".join(map(entry, entries))]
@@ -41,23 +41,23 @@ def verbs(parser):
 
 def verb(parser, seen, level="##"):
     """Return the parts of a verb: synopsis, description, options by group and examples, then those of its own verbs."""
-    parts = [f"{level} {parser.prog}", f"```\n{synopsis(parser)}\n```", prose(PAGES[parser.prog].text)]
+    parts = [f"{level} {parser.prog}", f"```\n{synopsis(parser)}\n```", prose(parser.text)]
     shared = {}
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.dest not in EVERY]
         if not actions or isinstance(actions[0].choices, dict):
             continue
         title = {"positional arguments": "arguments"}.get(group.title, group.title)
-        said = "\n".join(map(entry, actions))
-        first = seen.setdefault((title, said), parser.prog)
+        items = "\n".join(map(entry, actions))
+        first = seen.setdefault((title, items), parser.prog)
         if first == parser.prog:
             about = f" ({prose(group.description)})" if group.description else ""
-            parts += [f"**{title.capitalize()}**{about}", said]
+            parts += [f"**{title.capitalize()}**{about}", items]
         else:
             shared.setdefault(first, []).append(f"**{title.capitalize()}**")
     for first, titles in shared.items():
         parts += [f"{', '.join(titles)}: as for [`{first}`](#{first.replace(' ', '-')})"]
-    parts += [examples(parser.prog)]
+    parts += [examples(parser)]
     for inner in verbs(parser).values():
         parts += verb(inner, seen, level + "#")
     return parts
@@ -72,20 +72,20 @@ def entry(action):
     return fill(f"- {', '.join(names)}{required}: {escaped(action.help % vars(action))}", "  ")
 
 
-def examples(prog):
+def examples(parser):
     """Return the examples of a command."""
-    return f"```sh\n{PAGES[prog].examples.strip()}\n```"
+    return f"```sh\n{parser.examples.strip()}\n```"
 
 
 def table(entries):
-    """Return a list of the manual as a table."""
+    """Return a list of the help as a table."""
     rows = [f"| `{name}` | {escaped(text)} |" for name, text in entries.items()]
     return "\n".join(["| | |", "|---|---|", *rows])
 
 
 def prose(text):
     """Return paragraphs, filled."""
-    return "\n\n".join(fill(escaped(one)) for one in text.strip().split("\n\n"))
+    return "\n\n".join(fill(escaped(paragraph)) for paragraph in text.strip().split("\n\n"))
 
 
 def fill(text, indent=""):

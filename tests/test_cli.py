@@ -21,9 +21,12 @@ from PIL import Image
 
 from fc7 import cli
 from fc7.classify import Bundle
-from fc7.cli import CACHE_VERBS, VERBS, main
+from fc7.cli import VERBS, main
 from fc7.extract import Backbone
+from fc7.extract.backbones import backbone as backbone_module
 from fc7.extract.backbones import weights as weights_room
+from fc7.extract.commands.cache import VERBS as CACHE_VERBS
+from fc7.extract.manifest import manifest as manifest_module
 
 SQUEEZENET = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--batch-size", "4"]
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
@@ -527,10 +530,8 @@ def test_values_for_one_backbone_or_for_all(fc7_json, tmp_path, monkeypatch):
         asked.append((name, layer, options.get("weights")))
         return ORIGINAL("squeezenet1_1", "gap", weights="random:0", batch_size=4)
 
-    from fc7.extract.commands import options
-
-    ORIGINAL = options.load_backbone
-    monkeypatch.setattr(options, "load_backbone", load)
+    ORIGINAL = backbone_module.load_backbone
+    monkeypatch.setattr(backbone_module, "load_backbone", load)
     clean = draw_split(tmp_path / "clean", 2, 1)
     two = ["--backbone", "vgg16", "--backbone", "alexnet", "--backbone", "vgg16"]
     fc7_json("extract", clean, *two, "--layer", "alexnet=fc7", "--layer", "alexnet=pool5", "--layer", "vgg16=fc6",
@@ -609,12 +610,10 @@ def test_ctrl_c_is_130_and_keeps_what_was_computed(fc7, fc7_json, tmp_path, monk
 
 @pytest.mark.parametrize("json_too", [False, True])
 def test_ctrl_c_anywhere_is_130(fc7, data, monkeypatch, json_too):
-    from fc7.extract.commands import extract
-
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(extract, "read_manifest", interrupted)
+    monkeypatch.setattr(manifest_module, "read_manifest", interrupted)
     code, out, err = fc7("extract", data, *SQUEEZENET, *(["--json"] if json_too else []))
     assert code == 130
     assert "Interrupted" in one_line(err)

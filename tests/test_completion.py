@@ -13,6 +13,7 @@ import pytest
 from fc7 import cli
 from fc7.classify.commands.completion import SHELLS, script
 from fc7.classify.heads.table import HEADS
+from fc7.extract.commands.cache import VERBS as CACHE_VERBS
 
 HELP = "from fc7.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
 BASH = """
@@ -110,7 +111,7 @@ def in_zsh(scripts, here):
 
 def test_bash_offers_verbs_options_and_values(in_bash):
     assert in_bash("fc7 ") == list(cli.VERBS)
-    assert in_bash("fc7 cache ") == list(cli.CACHE_VERBS)
+    assert in_bash("fc7 cache ") == list(CACHE_VERBS)
     assert in_bash("fc7 fit --he") == ["--help", "--head"]
     assert in_bash("fc7 fit --head lo") == ["logreg"]
     assert in_bash("fc7 fit --head ") == list(HEADS)
@@ -133,7 +134,7 @@ def test_bash_offers_files_by_their_suffix_and_folders(in_bash):
 
 def test_fish_offers_the_same(in_fish):
     assert set(in_fish("fc7 ")) == set(cli.VERBS)
-    assert set(in_fish("fc7 cache ")) == set(cli.CACHE_VERBS)
+    assert set(in_fish("fc7 cache ")) == set(CACHE_VERBS)
     assert set(in_fish("fc7 fit --he")) == {"--help", "--head"}
     assert in_fish("fc7 fit --head lo") == ["logreg"]
     assert set(in_fish("fc7 predict ")) >= {"ants.fc7", "my_pictures/"}
@@ -144,7 +145,7 @@ def test_zsh_offers_the_same(in_zsh):
     verbs = in_zsh("fc7 ", "write a page")
     assert all(verb in verbs for verb in cli.VERBS)
     inner = in_zsh("fc7 cache ", "is as it was committed")
-    assert all(verb in inner for verb in cli.CACHE_VERBS)
+    assert all(verb in inner for verb in CACHE_VERBS)
     assert "--head" in in_zsh("fc7 fit --he", "--help")
     assert "--head logreg" in in_zsh("fc7 fit --head lo", "logreg")
     assert "ants.txt" not in in_zsh("fc7 predict a", "ants.fc7")

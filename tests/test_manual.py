@@ -1,4 +1,4 @@
-"""The manual: a page for every verb, examples that run, and docs/cli.md as the parser is."""
+"""Help: a text for every verb, examples that run, and docs/cli.md as the parser is."""
 
 import argparse
 import ast
@@ -13,19 +13,8 @@ from stores import moto, s3, upload  # noqa: F401 - fixtures
 import fc7
 from fc7 import cli, errors
 from fc7.classify.reviews.server import Server
-from fc7.extract.commands.manual import ENVIRONMENT, EXIT_CODES, PAGES
-
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = Path(fc7.__file__).parent
-COMMANDS = ["fc7", *(f"fc7 {verb}" for verb in cli.VERBS), *(f"fc7 cache {verb}" for verb in cli.CACHE_VERBS)]
-READ_BY_LIBRARIES = {"NO_COLOR", "COLUMNS"}  # rich, and argparse
-
-
-def examples(command):
-    """Return the words of each example of a command, without where a shell would send what it prints."""
-    lines = PAGES[command].examples.replace("\\\n", " ").splitlines()
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [line[: line.index(">")] if ">" in line else line for line in words if line]
+from fc7.extract.commands.cache import VERBS as CACHE_VERBS
+from fc7.extract.commands.overview import ENVIRONMENT, EXIT_CODES
 
 
 def commands(parser):
@@ -34,21 +23,35 @@ def commands(parser):
         yield from commands(inner)
 
 
-# Pages
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(fc7.__file__).parent
+COMMANDS = ["fc7", *(f"fc7 {verb}" for verb in cli.VERBS), *(f"fc7 cache {verb}" for verb in CACHE_VERBS)]
+PARSERS = {parser.prog: parser for parser in commands(cli.parser())}
+READ_BY_LIBRARIES = {"NO_COLOR", "COLUMNS"}  # rich, and argparse
 
 
-def test_every_verb_has_a_page_and_every_page_a_verb():
-    assert [one for one in PAGES if one not in COMMANDS] == [], "pages of verbs that are not there"
-    assert [one for one in COMMANDS if one not in PAGES] == [], "verbs without a page in extract/commands/manual.py"
+def examples(command):
+    """Return the words of each example of a command, without where a shell would send what it prints."""
+    lines = PARSERS[command].examples.replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[: line.index(">")] if ">" in line else line for line in words if line]
+
+
+# Texts
+
+
+def test_every_verb_has_a_text_and_examples():
+    assert sorted(PARSERS) == sorted(COMMANDS)
+    assert [command for command, parser in PARSERS.items() if not (parser.text and parser.examples)] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_page_has_a_description_and_examples_that_parse(command):
-    assert len(PAGES[command].text.split()) > 10
-    shown = examples(command)
-    assert 1 <= len(shown) <= 8
-    assert any(" ".join(words).startswith(command) for words in shown)
-    for words in shown:
+def test_a_verb_has_a_description_and_examples_that_parse(command):
+    assert len(PARSERS[command].text.split()) > 10
+    lines = examples(command)
+    assert 1 <= len(lines) <= 8
+    assert any(" ".join(words).startswith(command) for words in lines)
+    for words in lines:
         assert words[0] == "fc7"
         assert cli.parser(words[1:]).parse_args(words[1:]).run
 
@@ -66,7 +69,7 @@ def test_help_fits_into_its_terminal_and_ends_with_the_examples(fc7, command, co
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: {command}")
     assert [line for line in out.splitlines() if len(line) > min(int(columns), 100)] == []
-    for line in PAGES[command].examples.strip().splitlines():
+    for line in PARSERS[command].examples.strip().splitlines():
         assert f"  {line}".rstrip() in out.partition("\nexamples:\n")[2].splitlines()
 
 
@@ -99,8 +102,8 @@ def test_the_help_knows_every_exit_code_of_an_error(fc7):
 
 def test_the_document_is_what_the_parser_says(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    found = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert found == document.page(), "docs/cli.md is not what the parser says; write it anew with: make docs"
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == document.page(), "docs/cli.md is not what the parser says; write it anew with: make docs"
 
 
 def test_the_document_has_every_verb_and_every_option():
@@ -132,7 +135,7 @@ def variables(source):
     return found, [] if len(every) == understood else every
 
 
-def test_every_environment_variable_is_in_the_manual():
+def test_every_environment_variable_is_in_the_help():
     read = set()
     for path in sorted(PACKAGE.rglob("*.py")):
         found, otherwise = variables(path.read_text(encoding="utf-8"))
@@ -156,7 +159,7 @@ def test_twin_a_variable_is_seen(source, found):
     assert variables(source) == found
 
 
-# Every example runs, in the order of the manual
+# Every example runs, in the order of the help
 
 
 STAND_INS = {
@@ -218,11 +221,11 @@ def walk(desk, fc7, monkeypatch, request):
 
 def stand_in(words, pair, instead):
     """Return words with a pair of them replaced."""
-    found = list(words)
-    for place in reversed(range(len(found) - 1)):
-        if tuple(found[place : place + 2]) == pair:
-            found[place : place + 2] = instead
-    return found
+    replaced = list(words)
+    for place in reversed(range(len(replaced) - 1)):
+        if tuple(replaced[place : place + 2]) == pair:
+            replaced[place : place + 2] = instead
+    return replaced
 
 
 @pytest.mark.parametrize("command", COMMANDS)

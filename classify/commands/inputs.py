@@ -55,19 +55,19 @@ def tables(
     only: bool = False,
 ) -> list[Embeddings]:
     """Return one table per backbone and layer, computing what the cache lacks; of `only` one there must be no more."""
-    found = options.backbones(arguments, progress)
+    backbones = options.backbones(arguments, progress)
     if only:
-        options.require_single(found)
-    done = fill(manifest, found, engine=engine, progress=progress, **given(arguments, "cache", "workers"))
-    for reject in done[0].rejects:
+        options.require_single(backbones)
+    extractions = fill(manifest, backbones, engine=engine, progress=progress, **given(arguments, "cache", "workers"))
+    for reject in extractions[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
     settings = given(arguments, "cache", "max_ram")
-    made = [
+    loaded = [
         read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings)
-        for backbone in found
+        for backbone in backbones
         for recipe in backbone.recipes
     ]
-    return [join(made)] if arguments.concatenate else made
+    return [join(loaded)] if arguments.concatenate else loaded
 
 
 def images_folder(data: Path) -> Path | None:

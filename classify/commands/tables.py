@@ -1,9 +1,14 @@
-"""Tables: what run records look like on a terminal."""
+"""Tables: what run records, and files that were written, look like on a terminal and in an answer."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from ...extract.commands.terminal import table
+from ...extract.text import plain
 from ..pages.text import figure
 from ..records.runs import Run
+from ..reports.verdict import findings
 
 COLUMNS = (
     "backbone",
@@ -18,6 +23,24 @@ COLUMNS = (
     "acc inside",
     "chosen",
 )
+
+
+def runs_table(runs: Sequence[Run]) -> str:
+    """Return a table of runs, with what it says in sentences below."""
+    title = f"Evaluated on {runs[0].data['evaluated']}; in the order of log loss inside the fitted images"
+    return "\n".join([table(title, COLUMNS, comparison(runs)), *map(plain, findings(runs))])
+
+
+def run_lines(runs: Sequence[Run]) -> str:
+    """Return a line for each run, and one for each of its notes."""
+    return "\n".join(
+        text for run in runs for text in [plain(line(run)), *(f"note: {plain(note)}" for note in run.notes)]
+    )
+
+
+def written_files(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return what an answer says of files: where each is and how large."""
+    return [{"file": str(file), "bytes": file.stat().st_size} for file in files]
 
 
 def comparison(runs: Sequence[Run]) -> list[list[str]]:

@@ -13,11 +13,10 @@ from ...errors import ExportError, FC7Error, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.progress import Progress, silent
 from ..bundles.bundle import Bundle
+from .defaults import TOLERANCE
 from .parity import Parity, measure, read_pixels, synthetic_pixels
 
 logger = logging.getLogger(__name__)
-
-TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)

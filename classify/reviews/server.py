@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import MissingExtra, UsageError
+from .defaults import TOP
 from .review import Review
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-TOP = 60  # images in a list
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "

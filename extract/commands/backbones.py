@@ -3,28 +3,40 @@
 import argparse
 from typing import Any
 
-from ..backbones.architectures import KNOWN, names
-from ..backbones.weights import whereabouts
 from ..progress import Progress
 from .options import Arguments
 from .terminal import Answer, table
 
+TEXT = """
+List the networks that fc7 knows best, with their named layers, and where their weights are on this machine or how
+large the download would be.
+"""
+EXAMPLES = """
+# those with named layers
+fc7 backbones
 
-def add_backbones(parser: argparse.ArgumentParser) -> None:
+# every classification network of torchvision, for a program
+fc7 backbones --all --json
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of backbones."""
     parser.add_argument("--all", action="store_true", help="every classification network of torchvision")
 
 
-def run_backbones(arguments: Arguments, progress: Progress) -> Answer:
+def run(arguments: Arguments, progress: Progress) -> Answer:
     """List what can run here, and where its weights are."""
-    found = [whereabouts(name) for name in (names() if arguments.all else KNOWN)]
-    rows = [_row(one) for one in found]
-    text = table("", ["backbone", "layers", "weights here", "torchvision's file"], rows)
+    from ..backbones.architectures import KNOWN, names
+    from ..backbones.weights import whereabouts
+
+    backbones = [whereabouts(name) for name in (names() if arguments.all else KNOWN)]
+    text = table("", ["backbone", "layers", "weights here", "torchvision's file"], list(map(_row, backbones)))
     if not arguments.all:
         text += "\nAll other classification networks of torchvision work, too: fc7 backbones --all; timm: timm:NAME"
-    return Answer({"backbones": found}, text)
+    return Answer({"backbones": backbones}, text)
 
 
-def _row(one: dict[str, Any]) -> list[str]:
-    here = ", ".join(one["sources"]) or f"{one['megabytes']:.0f} MB to download"
-    return [one["backbone"], " ".join(one["layers"]), here, one["file"]]
+def _row(backbone: dict[str, Any]) -> list[str]:
+    here = ", ".join(backbone["sources"]) or f"{backbone['megabytes']:.0f} MB to download"
+    return [backbone["backbone"], " ".join(backbone["layers"]), here, backbone["file"]]

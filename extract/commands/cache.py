@@ -1,126 +1,216 @@
-"""The verbs of ``fc7 cache``. Each returns an answer; cli.py prints it."""
+"""The verb ``cache``: its own verbs, each with its page of help, and the table of them."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from ...cache import maintenance
-from ...cache import verify as sound
-from ...cache.directory import default_directory, existing_directory
-from ...cache.replica import Replica
-from ...cache.urls import address
 from ...errors import UsageError
-from ..extraction import read
-from ..manifest.manifest import read_manifest
 from ..progress import Progress
 from ..text import plain
 from . import options
 from .options import Arguments
 from .terminal import Answer, table
 
-_RECIPE = "the beginning of a recipe's id, see cache info: remove all its rows (default: what nobody reads)"
+TEXT = """
+Look after the cache of embeddings. None of this is needed in daily use: the cache repairs itself as it is used, and
+any number of processes may share it. `fc7 cache VERB --help` has the options and examples of a verb.
+"""
+EXAMPLES = """
+# what is in it, and whether it is sound
+fc7 cache info
+fc7 cache verify
+
+# make room
+fc7 cache gc --dry-run
+fc7 cache gc
+"""
 
 DAMAGED = 1  # exit code of verify where something is not as it was committed
 
+_RECIPE = "the beginning of a recipe's id, see cache info: remove all its rows (default: what nobody reads)"
 
-def add_cache_info(parser: argparse.ArgumentParser) -> None:
-    """Add the options of cache info."""
-    options.add_cache(parser)
+INFO_TEXT = """
+Say where the cache is, which recipes it holds (backbone, layer, weights, transform), and how many rows and bytes of
+each.
+"""
+INFO_EXAMPLES = """
+# the default cache
+fc7 cache info
+
+# another one, for a program
+fc7 cache info --cache /data/fc7 --json
+"""
 
 
-def run_cache_info(arguments: Arguments, progress: Progress) -> Answer:
+def run_info(arguments: Arguments, progress: Progress) -> Answer:
     """Say what the cache holds."""
+    from ...cache import verify
+    from ...cache.directory import existing_directory
+    from ...cache.replica import Replica
+
     directory = existing_directory(arguments.cache)
     replica = Replica.of(directory)
     where = replica.url if replica else str(directory)
-    found = sound.info(directory)
-    survives = sound.durability(directory)
-    payload = {"directory": where, "survives": survives, "recipes": [one.to_dict() for one in found]}
-    text = table(where, sound.COLUMNS, [one.row() for one in found])
+    recipes = verify.info(directory)
+    survives = verify.durability(directory)
+    payload = {"directory": where, "survives": survives, "recipes": [recipe.to_dict() for recipe in recipes]}
+    text = table(where, verify.COLUMNS, [recipe.row() for recipe in recipes])
     if survives != "power loss":
         text += "\nThis file system cannot sync folders: rows survive a crash of the process, not a power loss."
     return Answer(payload, text)
 
 
-def add_cache_verify(parser: argparse.ArgumentParser) -> None:
+VERIFY_TEXT = """
+Check that every shard is as it was committed, and change nothing. A shard that was read and has not changed since
+is not read again, unless --deep is given.
+
+Exits 1 if something is damaged.
+"""
+VERIFY_EXAMPLES = """
+# what has changed since it was last read
+fc7 cache verify
+
+# every byte of every shard
+fc7 cache verify --deep
+"""
+
+
+def add_verify_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache verify."""
     parser.add_argument("--deep", action="store_true", help="believe nothing: read every byte of every shard")
     options.add_cache(parser)
 
 
-def run_cache_verify(arguments: Arguments, progress: Progress) -> Answer:
+def run_verify(arguments: Arguments, progress: Progress) -> Answer:
     """Check the cache and change nothing."""
-    found = sound.verify(arguments.cache, deep=arguments.deep)
-    lines = [f"damaged  {one.file}: {one.reason}" for one in found.damaged]
+    from ...cache.directory import default_directory
+    from ...cache.urls import address
+    from ...cache.verify import verify
+
+    check = verify(arguments.cache, deep=arguments.deep)
+    lines = [f"damaged  {damage.file}: {damage.reason}" for damage in check.damaged]
     remedy = "Put it right with: fc7 cache repair"
     if address(arguments.cache or default_directory()):
         remedy = "Delete those objects, then compute their rows again with: fc7 extract"
-    before = found.shards - found.read - sum(one.file.endswith(".h5") for one in found.damaged)
+    unchanged = check.shards - check.read - sum(damage.file.endswith(".h5") for damage in check.damaged)
     lines.append(
-        f"{_count(found.recipes, 'recipe')}, {_count(found.shards, 'shard')}, {_count(found.rows, 'row')}: "
-        + (f"{len(found.damaged)} damaged. {remedy}" if found.damaged else "sound")
+        f"{_count(check.recipes, 'recipe')}, {_count(check.shards, 'shard')}, {_count(check.rows, 'row')}: "
+        + (f"{len(check.damaged)} damaged. {remedy}" if check.damaged else "sound")
     )
-    if before:
-        lines.append(f"{_count(before, 'shard')} unchanged since they were read; --deep reads them again")
-    return Answer(found.to_dict(), "\n".join(map(plain, lines)), DAMAGED if found.damaged else 0)
+    if unchanged:
+        lines.append(f"{_count(unchanged, 'shard')} unchanged since they were read; --deep reads them again")
+    return Answer(check.to_dict(), "\n".join(map(plain, lines)), DAMAGED if check.damaged else 0)
 
 
-def add_cache_repair(parser: argparse.ArgumentParser) -> None:
-    """Add the options of cache repair."""
-    options.add_cache(parser)
+REPAIR_TEXT = """
+Set damaged shards aside and put right what can be. The rows that were in them are missing then: the next extract
+computes them.
+"""
+REPAIR_EXAMPLES = """
+# look first, then mend, then compute what is missing
+fc7 cache verify
+fc7 cache repair
+fc7 extract my_pictures --backbone vgg16
+"""
 
 
-def run_cache_repair(arguments: Arguments, progress: Progress) -> Answer:
+def run_repair(arguments: Arguments, progress: Progress) -> Answer:
     """Set aside what is damaged, so that the next extract computes it."""
-    done = sound.repair(arguments.cache)
-    lines = [f"put right  {one.file}: {one.reason}" for one in done]
-    lines += ["Rows that were set aside are computed by the next: fc7 extract" if done else "Nothing to repair."]
-    return Answer({"repaired": [one._asdict() for one in done]}, "\n".join(map(plain, lines)))
+    from ...cache.verify import repair
+
+    repairs = repair(arguments.cache)
+    lines = [f"put right  {each.file}: {each.reason}" for each in repairs]
+    lines += ["Rows that were set aside are computed by the next: fc7 extract" if repairs else "Nothing to repair."]
+    return Answer({"repaired": [each._asdict() for each in repairs]}, "\n".join(map(plain, lines)))
 
 
-def add_cache_gc(parser: argparse.ArgumentParser) -> None:
+GC_TEXT = """
+Remove what nobody will read: what killed processes left, damaged shards that were set aside, rows that are kept
+twice. With --recipe, remove all rows of one recipe, which an extract would have to compute again.
+"""
+GC_EXAMPLES = """
+# what would go, then let it go
+fc7 cache gc --dry-run
+fc7 cache gc
+
+# all rows of one recipe; the first letters of its id will do
+fc7 cache gc --recipe 3fa94c --dry-run
+"""
+
+
+def add_gc_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache gc."""
     parser.add_argument("--recipe", metavar="ID", help=_RECIPE)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     options.add_cache(parser)
 
 
-def run_cache_gc(arguments: Arguments, progress: Progress) -> Answer:
+def run_gc(arguments: Arguments, progress: Progress) -> Answer:
     """Remove what nobody will read."""
-    found = maintenance.gc(arguments.cache, recipe=arguments.recipe, dry_run=arguments.dry_run)
-    size = sum(one.bytes for one in found)
+    from ...cache.maintenance import gc
+
+    removed = gc(arguments.cache, recipe=arguments.recipe, dry_run=arguments.dry_run)
+    size = sum(each.bytes for each in removed)
     verb = "would remove" if arguments.dry_run else "removed"
-    lines = [f"{verb}  {one.file}: {one.reason}" for one in found]
-    lines.append(f"{verb} {_count(len(found), 'file or folder', 'files and folders')}, {size / 1e6:.1f} MB")
-    payload = {"removed": [one._asdict() for one in found], "bytes": size, "dry_run": arguments.dry_run}
+    lines = [f"{verb}  {each.file}: {each.reason}" for each in removed]
+    lines.append(f"{verb} {_count(len(removed), 'file or folder', 'files and folders')}, {size / 1e6:.1f} MB")
+    payload = {"removed": [each._asdict() for each in removed], "bytes": size, "dry_run": arguments.dry_run}
     return Answer(payload, "\n".join(map(plain, lines)))
 
 
-def add_cache_compact(parser: argparse.ArgumentParser) -> None:
-    """Add the options of cache compact."""
-    options.add_cache(parser)
+COMPACT_TEXT = """
+Merge small shards, which many short runs leave, into full ones. Rows keep their bits, and a reader finds every row
+at every moment.
+"""
+COMPACT_EXAMPLES = """
+# and see what is left
+fc7 cache compact
+fc7 cache info
+"""
 
 
-def run_cache_compact(arguments: Arguments, progress: Progress) -> Answer:
+def run_compact(arguments: Arguments, progress: Progress) -> Answer:
     """Merge small shards."""
-    done = maintenance.compact(arguments.cache)
+    from ...cache.maintenance import compact
+
+    merged = compact(arguments.cache)
     parts = [
-        {"recipe_id": one.recipe.id, "backbone": one.recipe.backbone, "layer": one.recipe.layer}
-        | {"before": one.before, "after": one.after}
-        for one in done
+        {"recipe_id": each.recipe.id, "backbone": each.recipe.backbone, "layer": each.recipe.layer}
+        | {"before": each.before, "after": each.after}
+        for each in merged
     ]
-    lines = [f"{one.recipe.backbone} {one.recipe.layer}: {one.before} shards -> {one.after}" for one in done]
+    lines = [f"{each.recipe.backbone} {each.recipe.layer}: {each.before} shards -> {each.after}" for each in merged]
     return Answer({"recipes": parts}, "\n".join(lines) or "The cache is empty.")
 
 
-def add_cache_export(parser: argparse.ArgumentParser) -> None:
+EXPORT_TEXT = """
+Write the embeddings of a data set as one flat HDF5 file: embeddings, labels, paths, splits, the sha256 of each
+image, and the recipe. Other tools read it with any HDF5 library; `fc7 fit`, `compare` and `audit` take it in place
+of a folder.
+"""
+EXPORT_EXAMPLES = """
+# the embeddings must be in the cache
+fc7 extract my_pictures --backbone vgg16 --layer fc6
+fc7 cache export my.h5 my_pictures --backbone vgg16 --layer fc6
+
+# on a machine without the images
+fc7 compare my.h5 -o h5-runs
+"""
+
+
+def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache export."""
     parser.add_argument("output", type=Path, metavar="FILE.h5", help="the file to write")
     options.add_data(parser, f"{options.FOLDER}; its embeddings must be in the cache")
     options.add_backbone(parser)
 
 
-def run_cache_export(arguments: Arguments, progress: Progress) -> Answer:
+def run_export(arguments: Arguments, progress: Progress) -> Answer:
     """Write one flat .h5 for other tools."""
+    from ..extraction import read
+    from ..manifest.manifest import read_manifest
+
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
@@ -131,18 +221,30 @@ def run_cache_export(arguments: Arguments, progress: Progress) -> Answer:
     return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(str(path))}")
 
 
-def add_cache_import(parser: argparse.ArgumentParser) -> None:
+IMPORT_TEXT = """
+Take the rows of a file that `fc7 cache export` wrote into the cache. The file is checked before it is read, and its
+recipe is believed.
+"""
+IMPORT_EXAMPLES = """
+# on the machine that computed, then on this one
+fc7 cache export my.h5 my_pictures --backbone vgg16
+fc7 cache import my.h5
+"""
+
+
+def add_import_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache import."""
     parser.add_argument("file", type=Path, metavar="FILE.h5", help="what cache export wrote; its recipe is believed")
     options.add_cache(parser)
 
 
-def run_cache_import(arguments: Arguments, progress: Progress) -> Answer:
+def run_import(arguments: Arguments, progress: Progress) -> Answer:
     """Take the rows of an exported file into the cache."""
     from ...cache.embeddings import Embeddings
+    from ...cache.maintenance import import_rows
 
     rows = Embeddings.from_h5(arguments.file)
-    added = maintenance.import_rows(rows, arguments.cache)
+    added = import_rows(rows, arguments.cache)
     recipe = rows.recipe
     payload = {"file": str(arguments.file), "rows": len(rows), "added": added, "recipe_id": recipe.id}
     text = (
@@ -152,5 +254,68 @@ def run_cache_import(arguments: Arguments, progress: Progress) -> Answer:
     return Answer(payload, plain(text))
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _count(number: int, singular: str, plural: str = "") -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+class Verb(NamedTuple):
+    """One verb of ``fc7 cache``; `summary` is its line in the table of help."""
+
+    summary: str
+    text: str
+    examples: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Arguments, Progress], Answer]
+
+
+VERBS = {
+    "info": Verb(
+        summary="what the cache holds",
+        text=INFO_TEXT,
+        examples=INFO_EXAMPLES,
+        add_options=options.add_cache,
+        run=run_info,
+    ),
+    "verify": Verb(
+        summary="check that every shard is as it was committed",
+        text=VERIFY_TEXT,
+        examples=VERIFY_EXAMPLES,
+        add_options=add_verify_options,
+        run=run_verify,
+    ),
+    "repair": Verb(
+        summary="set damaged shards aside, so that the next extract computes their rows",
+        text=REPAIR_TEXT,
+        examples=REPAIR_EXAMPLES,
+        add_options=options.add_cache,
+        run=run_repair,
+    ),
+    "gc": Verb(
+        summary="remove what nobody will read: leftovers, damaged shards, rows kept twice, or a whole recipe",
+        text=GC_TEXT,
+        examples=GC_EXAMPLES,
+        add_options=add_gc_options,
+        run=run_gc,
+    ),
+    "compact": Verb(
+        summary="merge small shards into full ones",
+        text=COMPACT_TEXT,
+        examples=COMPACT_EXAMPLES,
+        add_options=options.add_cache,
+        run=run_compact,
+    ),
+    "export": Verb(
+        summary="write one flat .h5 for other tools",
+        text=EXPORT_TEXT,
+        examples=EXPORT_EXAMPLES,
+        add_options=add_export_options,
+        run=run_export,
+    ),
+    "import": Verb(
+        summary="take the rows of such a file into the cache",
+        text=IMPORT_TEXT,
+        examples=IMPORT_EXAMPLES,
+        add_options=add_import_options,
+        run=run_import,
+    ),
+}

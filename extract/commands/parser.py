@@ -13,23 +13,31 @@ _WIDEST = 100  # columns: longer lines are hard to read
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of one command, which is known by its ``prog`` in the manual.
+    """A parser of one command.
 
     What is wrong raises :class:`fc7.errors.UsageError`. A command that only has verbs, called without any, prints its
     help on stderr and exits 2.
+
+    Attributes
+    ----------
+    text
+        Paragraphs that say what the command does.
+    examples
+        A few of its uses, in the order in which a user meets them.
+    lists
+        What follows the examples: titles, and under each a text by name.
     """
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, formatter_class=_Formatter, **options)
+        self.text, self.examples = "", ""
+        self.lists: dict[str, Mapping[str, str]] = {}
 
     def format_help(self) -> str:
-        """Return usage, description and options, then the examples; the manual is read only now."""
-        from .manual import ENVIRONMENT, EXIT_CODES, PAGES
-
-        self.usage, self.description = synopsis(self), PAGES[self.prog].text
-        self.epilog = _indented("examples", PAGES[self.prog].examples)
-        if self.prog == "fc7":
-            self.epilog += _listed("exit codes", EXIT_CODES) + _listed("environment", ENVIRONMENT)
+        """Return usage, text and options, then examples and lists."""
+        self.usage, self.description = synopsis(self), self.text
+        lists = [_listed(title, entries) for title, entries in self.lists.items()]
+        self.epilog = "".join([_indented("examples", self.examples), *lists])
         return super().format_help()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -38,17 +46,17 @@ class Parser(argparse.ArgumentParser):
         if not words and self._subparsers is not None:
             self.print_help(sys.stderr)
             self.exit(UsageError.exit_code)
-        found, unknown = super().parse_known_args(words, namespace)
+        namespace, unknown = super().parse_known_args(words, namespace)
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
-            self.error(f"unknown: {' '.join(unknown)}{_meant(unknown[0].partition('=')[0], options)}")
-        return found, unknown
+            self.error(f"unknown: {' '.join(unknown)}{_suggestion(unknown[0].partition('=')[0], options)}")
+        return namespace, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             names = [str(choice) for choice in action.choices]
-            said = f"{value!r} is not one of {', '.join(names)}{_meant(str(value), names)}"
-            raise argparse.ArgumentError(action, said)
+            message = f"{value!r} is not one of {', '.join(names)}{_suggestion(str(value), names)}"
+            raise argparse.ArgumentError(action, message)
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong, with the command that says what would be right."""
@@ -57,26 +65,26 @@ class Parser(argparse.ArgumentParser):
 
 def synopsis(parser: argparse.ArgumentParser) -> str:
     """Return a command with what it needs; what it can take besides is ``[options]``."""
-    words = [parser.prog, *(_shown(action) for action in parser._actions if not action.option_strings)]
-    words += [f"{action.option_strings[0]} {action.metavar}" for action in parser._actions if _needed(action)]
-    optional = any(action.option_strings and not _needed(action) for action in parser._actions)
+    words = [parser.prog, *(_argument(action) for action in parser._actions if not action.option_strings)]
+    words += [f"{action.option_strings[0]} {action.metavar}" for action in parser._actions if _is_required(action)]
+    optional = any(action.option_strings and not _is_required(action) for action in parser._actions)
     return " ".join([*words, "[options]"] if optional and parser._subparsers is None else words)
 
 
-def _needed(action: argparse.Action) -> bool:
+def _is_required(action: argparse.Action) -> bool:
     return bool(action.option_strings) and action.required
 
 
-def _shown(action: argparse.Action) -> str:
+def _argument(action: argparse.Action) -> str:
     name = str(action.metavar or "|".join(map(str, action.choices or [action.dest])))
     return name + ("..." if action.nargs == "+" else " ..." if action.nargs == argparse.PARSER else "")
 
 
-def _meant(word: str, names: Iterable[str]) -> str:
+def _suggestion(word: str, names: Iterable[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(word, list(names), 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    similar = difflib.get_close_matches(word, list(names), 1)
+    return f" (did you mean {similar[0]}?)" if similar else ""
 
 
 def _indented(title: str, text: str) -> str:
@@ -84,10 +92,10 @@ def _indented(title: str, text: str) -> str:
 
 
 def _listed(title: str, entries: Mapping[str, str]) -> str:
-    wide = max(map(len, entries)) + 2
-    margin = "\n" + " " * wide
-    filled = {name: textwrap.wrap(text, 76 - wide, break_on_hyphens=False) for name, text in entries.items()}
-    return _indented(title, "\n".join(name.ljust(wide) + margin.join(lines) for name, lines in filled.items()))
+    indent = max(map(len, entries)) + 2
+    margin = "\n" + " " * indent
+    filled = {name: textwrap.wrap(text, 76 - indent, break_on_hyphens=False) for name, text in entries.items()}
+    return _indented(title, "\n".join(name.ljust(indent) + margin.join(lines) for name, lines in filled.items()))
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -100,7 +108,7 @@ class _Formatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.strip().split("\n\n")
         filler = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent)
-        return "\n\n".join(one if "\n  " in one else filler.fill(one) for one in paragraphs)
+        return "\n\n".join(text if "\n  " in text else filler.fill(text) for text in paragraphs)
 
     def _format_action(self, action: argparse.Action) -> str:
         if isinstance(action.choices, dict):  # the verbs, without a line for all of them

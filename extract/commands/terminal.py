@@ -2,15 +2,13 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..text import plain
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a verb found: for programs, for people, and as an exit code."""
+class Answer(NamedTuple):
+    """What a verb answers: to programs, to people, and as an exit code."""
 
     payload: dict[str, Any]
     text: str
@@ -35,19 +33,19 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     console = Console()
     available = console.width if console.is_terminal else WIDE
     widths = [max(len(plain(row[column])) for row in [heads, *rows]) for column in range(len(heads))]
-    shown = len(heads)
-    while shown > 1 and sum(widths[:shown]) + 2 * (shown - 1) > available:
-        shown -= 1
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column, head in enumerate(heads[:shown]):
+    fitting = len(heads)
+    while fitting > 1 and sum(widths[:fitting]) + 2 * (fitting - 1) > available:
+        fitting -= 1
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column, head in enumerate(heads[:fitting]):
         numeric = all((row[column] or "0").replace(".", "").isdigit() for row in rows)
-        made.add_column(head, justify="right" if numeric else "left", no_wrap=True)
+        grid.add_column(head, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
-        made.add_row(*(Text(plain(cell)) for cell in row[:shown]))
+        grid.add_row(*(Text(plain(cell)) for cell in row[:fitting]))
     buffer = io.StringIO()
-    drawn = Console(file=buffer, width=available, force_terminal=console.is_terminal, no_color=console.no_color)
-    drawn.print(made)
+    screen = Console(file=buffer, width=available, force_terminal=console.is_terminal, no_color=console.no_color)
+    screen.print(grid)
     lines = [plain(title)] if title else []
     lines += [line.rstrip() for line in buffer.getvalue().splitlines()]
-    lines += [f"(a wider terminal also shows: {', '.join(heads[shown:])})"] if shown < len(heads) else []
+    lines += [f"(a wider terminal also shows: {', '.join(heads[fitting:])})"] if fitting < len(heads) else []
     return "\n".join(lines)

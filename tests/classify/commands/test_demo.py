@@ -7,7 +7,7 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
-from fc7.classify.commands.demo import CLASSES, HEADS, demo, write_digits
+from fc7.classify.commands.digits import CLASSES, HEADS, demo, write_digits
 from fc7.errors import MissingExtra
 from fc7.extract import Backbone
 

@@ -1,0 +1,104 @@
+"""The verb ``compare``: fit many heads under one protocol."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from ...extract.commands import options
+from ...extract.commands.options import Arguments
+from ...extract.commands.terminal import Answer
+from ...extract.progress import Progress
+from ...extract.text import plain
+from .arms import ARMS, ARMS_HELP, add_training, finetune_arms
+from .options import HEADS_AND_LAYERS, add_protocol, protocol_settings
+
+TEXT = """
+Fit many heads, on one or several backbones and layers, under one protocol: the same split, the same folds for every
+choice, the majority class always among them. It prints a table with n and 95 % intervals in the order of what the
+folds of the fitted images say, and keeps a record of each run. Finished runs are not computed again.
+
+Exits 4 if the same image is on both sides of a split.
+"""
+EXAMPLES = """
+# all heads on VGG16's fc7
+fc7 compare my_pictures --backbone vgg16 -o my-runs
+
+# a few heads on two backbones, every image predicted once in ten folds
+fc7 compare my_pictures --heads logreg,lda,knn --backbone vgg16 \\
+  --backbone resnet50 --cross-validate 10 -o my-folds
+
+# against fine-tuning, and against the predictions of another tool
+fc7 compare my_pictures --backbone vgg16 --finetune head,all -o my-runs
+fc7 compare my_pictures --backbone vgg16 --add theirs=theirs.csv -o my-runs
+"""
+
+_ADD = (
+    "predictions of another tool, one row per evaluated image: path and a column per class, or path,predicted; can be "
+    "repeated"
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of compare."""
+    options.add_data(parser, options.FOLDER_OR_FILE)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="where records go; finished runs stay"
+    )
+    parser.add_argument(
+        "--heads", default="all", metavar="NAMES|all", help=f"with commas between: {HEADS_AND_LAYERS} (default: all)"
+    )
+    parser.add_argument("--add", action="append", default=[], metavar="NAME=FILE.csv", help=_ADD)
+    parser.add_argument(
+        "--no-learning-curve", action="store_true", help="leave out the learning curve of the run that comes first"
+    )
+    parser.add_argument(
+        "--finetune", type=_arms, default=[], metavar="ARMS", help=f"with commas between: {ARMS_HELP} (default: none)"
+    )
+    add_training(parser)
+    add_protocol(parser)
+    options.add_backbone(parser)
+    options.add_engine(parser)
+
+
+def run(arguments: Arguments, progress: Progress) -> Answer:
+    """Fit many heads, and train the arms asked for, under one protocol."""
+    from ..fitting.compare import compare
+    from ..heads.table import find_heads
+    from ..records.external import sources
+    from ..records.pairs import compare_pairs
+    from ..records.ranking import choose
+    from .inputs import embeddings, images_folder
+    from .tables import runs_table
+
+    find_heads(arguments.heads)
+    added = sources(arguments.add)
+    with options.engine(arguments) as engine:
+        runs = compare(
+            embeddings(arguments, progress, engine),
+            arguments.heads,
+            folder=arguments.output,
+            images=images_folder(arguments.data),
+            add=added,
+            learning_curve=not arguments.no_learning_curve,
+            engine=engine,
+            progress=progress,
+            **protocol_settings(arguments),
+        )
+    runs += finetune_arms(arguments, arguments.finetune, progress)
+    payload = {
+        "runs": [run.summary() for run in runs],
+        "pairs": [pair.to_dict() for pair in compare_pairs(runs)],
+        "best": choose(runs).id,
+        "records": str(arguments.output),
+    }
+    folder = plain(shlex.quote(str(arguments.output)))
+    after = f"All pairs, pictures and plots in one page: fc7 report {folder} -o report.html"
+    return Answer(payload, f"{runs_table(runs)}\n{after}")
+
+
+def _arms(text: str) -> list[str]:
+    arms = [arm for arm in text.split(",") if arm]
+    unknown = set(arms).difference(ARMS)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{min(unknown)!r} is not one of {', '.join(ARMS)}")
+    return arms

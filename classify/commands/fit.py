@@ -1,0 +1,73 @@
+"""The verb ``fit``: fit one head on the embeddings and save a bundle."""
+
+import argparse
+import logging
+import shlex
+from pathlib import Path
+
+from ...errors import UsageError
+from ...extract.commands import options
+from ...extract.commands.options import Arguments
+from ...extract.commands.terminal import Answer
+from ...extract.progress import Progress
+from ...extract.text import plain
+from .options import HEADS, HEADS_AND_LAYERS, MAX_ERROR, add_protocol, protocol_settings, share
+
+logger = logging.getLogger(__name__)
+
+TEXT = """
+Fit one head on the embeddings, with hyper-parameters and calibration chosen in folds of the fitted images, evaluate
+it once, and save what prediction needs as a bundle. Embeddings that the cache lacks are computed first.
+
+Exits 4 if the same image is on both sides of a split.
+"""
+EXAMPLES = """
+# logistic regression on VGG16's fc7
+fc7 fit my_pictures --backbone vgg16 -o my.fc7
+
+# rare classes count as much as common ones
+fc7 fit my_pictures --backbone vgg16 --class-weight balanced -o my.fc7
+
+# from a file that `fc7 cache export` wrote: no images, no backbone
+fc7 fit my.h5 --head ridge -o my.fc7
+
+# one that says `not sure` rather than be wrong in over 2 % of its answers
+fc7 fit my_pictures --backbone vgg16 --max-error 0.02 -o my.fc7
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of fit."""
+    options.add_data(parser, options.FOLDER_OR_FILE)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fc7", help="the bundle to write")
+    parser.add_argument(
+        "--head", choices=HEADS, default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
+    )
+    parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
+    add_protocol(parser)
+    options.add_backbone(parser)
+    options.add_engine(parser)
+
+
+def run(arguments: Arguments, progress: Progress) -> Answer:
+    """Fit one head on the embeddings and save a bundle."""
+    from ..bundles.bundle import Bundle
+    from ..evaluation.abstention import NONE as NO_DOUBT
+    from ..fitting.fit import fit
+    from ..heads.table import find_head
+    from .inputs import embeddings
+    from .tables import run_lines
+
+    head = find_head(arguments.head, weighted=arguments.class_weight is not None)
+    if head.layer and arguments.max_error is not None:
+        raise UsageError(NO_DOUBT)
+    with options.engine(arguments) as engine:
+        rows = embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
+        settings = protocol_settings(arguments)
+        fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
+    bundle = Bundle.of(fitted, arguments.max_error)
+    path, threshold = bundle.save(arguments.output), bundle.threshold
+    after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
+    payload = {"bundle": str(path), "run": fitted.run.summary(), "threshold": threshold and threshold.to_dict()}
+    lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after]
+    return Answer(payload, "\n".join(filter(None, lines)))

@@ -1,0 +1,85 @@
+"""The verb ``predict``: label new images with a bundle."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from ...extract.commands import options
+from ...extract.commands.options import Arguments, given, whole_number
+from ...extract.commands.terminal import Answer
+from ...extract.progress import Progress
+from .options import MAX_ERROR, WEIGHTS, share
+
+logger = logging.getLogger(__name__)
+
+TEXT = """
+Label new images with a bundle that `fc7 fit` saved. It prints path, label or `not sure`, calibrated probability,
+whether the image is unlike those that the head was fitted on and, where there is no label, the reason, as csv or
+with --json.
+
+Exits 1 if not one image could be labelled.
+"""
+EXAMPLES = """
+# two pictures
+fc7 predict my.fc7 one.jpg another.png
+
+# a folder, to a csv file
+fc7 predict my.fc7 new_pictures/ --quiet > labels.csv
+
+# all pictures below a folder, with three classes each, or `not sure`
+fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02
+
+# where the weights are elsewhere than on the machine that fitted
+fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
+"""
+
+_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, or - for a list on standard input"
+_UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are %s of those themselves)."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of predict."""
+    parser.add_argument("bundle", type=Path, metavar="FILE.fc7", help="what fit -o wrote")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=_IMAGES)
+    parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: as the bundle)")
+    parser.add_argument(
+        "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
+    )
+    parser.add_argument("--weights", metavar="SOURCE", help=WEIGHTS)
+    options.add_machine(parser)
+
+
+def run(arguments: Arguments, progress: Progress) -> Answer:
+    """Label new images with a bundle."""
+    from ..bundles.bundle import Bundle
+    from ..bundles.predict import predict
+    from ..bundles.prediction import predictions_csv
+    from ..evaluation.abstention import RARE
+
+    bundle = Bundle.load(arguments.bundle)
+    images = [path for word in arguments.images for path in (_listed() if word == Path("-") else [word])]
+    settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
+    predictions = predict(bundle, images, progress=progress, **settings)
+    labelled = [prediction for prediction in predictions if prediction.label]
+    threshold = bundle.threshold if arguments.max_error is None else bundle.doubting(arguments.max_error).threshold
+    if threshold and labelled:
+        sure = sum(prediction.sure for prediction in labelled)
+        logger.info("%d of %d images answered. The head %s", sure, len(labelled), threshold)
+    unlike = sum(prediction.unlike for prediction in labelled)
+    if unlike:
+        logger.info(_UNLIKE, unlike, len(labelled), f"{RARE:.0%}")
+    payload = {
+        "predictions": [prediction.to_dict() for prediction in predictions],
+        "threshold": threshold and threshold.to_dict(),
+        "unlike_beyond": bundle.doubt and bundle.doubt.limit,
+    }
+    return Answer(payload, predictions_csv(predictions, arguments.top or 0), 0 if labelled else 1)
+
+
+def _listed() -> list[Path]:
+    """Return the paths on standard input: one in a line, or separated by null bytes as find -print0 writes them."""
+    data = sys.stdin.buffer.read()
+    names = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [Path(os.fsdecode(name)) for name in names if name]

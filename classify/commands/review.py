@@ -1,0 +1,112 @@
+"""The verb ``review``: look at doubted images in a browser, fix labels, leave images out."""
+
+import argparse
+import logging
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...cache.urls import address
+from ...errors import UsageError
+from ...extract.commands import options
+from ...extract.commands.options import Arguments, whole_number
+from ...extract.commands.terminal import Answer
+from ...extract.progress import Progress
+from ...extract.text import plain
+from ..reviews.defaults import TOP
+
+if TYPE_CHECKING:
+    from ..reviews.review import Review
+    from ..reviews.server import Server
+
+logger = logging.getLogger(__name__)
+
+TEXT = """
+Serve a page, on this machine only, with the images whose labels all other images doubt, and the least certain ones.
+A click gives an image another label, confirms the one that it has, or marks it as bad; the judgement of all others
+follows at once. Decisions go to a csv that every verb takes as DATA; the images stay as they are. Every decision can
+be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
+
+It prints the address, with a token in it, on stderr; Ctrl-C is the way to end it and exits 0, with what was decided
+on stdout (--json: as one object).
+"""
+EXAMPLES = """
+# decisions go to my_pictures-labels.csv; then fit on what was decided
+fc7 review my_pictures --backbone vgg16
+fc7 fit my_pictures-labels.csv --backbone vgg16 -o my.fc7
+
+# to another file, at a port that a tunnel knows
+fc7 review my_pictures --backbone vgg16 -o labels.csv --port 8077
+"""
+
+_LABELS = "where decisions go; one that is there is gone on with (default: DATA's name and -labels.csv, in this folder)"
+_PORT = "of 127.0.0.1 to serve the page at (default: any that is free)"
+_TOP = f"images in each list of the page (default: {TOP})"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of review."""
+    options.add_data(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="LABELS.csv", help=_LABELS)
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help=_PORT)
+    parser.add_argument("--top", type=whole_number, default=TOP, metavar="N", help=_TOP)
+    options.add_backbone(parser)
+    parser.set_defaults(max_ram=None, concatenate=False)  # every image is judged by all others, in memory
+
+
+def run(arguments: Arguments, progress: Progress) -> Answer:
+    """Serve a page to act on doubted labels, until Ctrl-C."""
+    from ...extract.manifest.manifest import read_manifest
+    from ..reviews.labels import Labels, default_path, require_apart
+    from ..reviews.review import Review
+    from ..reviews.server import Server, require_extra
+    from .inputs import tables
+
+    require_extra()
+    data, path = arguments.data, arguments.output or default_path(arguments.data)
+    if data.suffix == ".h5" and data.is_file():
+        raise UsageError(f"{data} has no pictures to look at. Name the folder or csv of its images.")
+    elsewhere = UsageError("fc7 review shows pictures that are files: copy them to this machine, and name those.")
+    if address(data):
+        raise elsewhere
+    require_apart(data, path)
+    manifest = read_manifest(data, with_bad=True)
+    if manifest.remote:
+        raise elsewhere
+    labels = Labels(manifest, path)
+    labels.read()  # what is wrong with it is said before anything is computed
+    review = Review(tables(manifest, arguments, progress, only=True)[0], labels, progress=progress)
+    server = Server(review, manifest.root, port=arguments.port, top=arguments.top)
+    # With --quiet, too: nobody can guess the address.
+    logger.warning("Review of %s: %s (Ctrl-C ends it)", plain(review.name), server.address)
+    server.run()
+    return Answer(_payload(review, server), _summary(review))
+
+
+def _payload(review: "Review", server: "Server") -> dict[str, Any]:
+    path, judged = review.labels.path, review.judged.agreement
+    return {
+        "address": server.address,
+        "labels": str(path) if path.exists() else None,
+        "images": len(review),
+        **review.counts,
+        "agreement": {"right": judged.right, "judged": judged.judged},
+    }
+
+
+def _summary(review: "Review") -> str:
+    counts, path = review.counts, review.labels.path
+    if not path.exists():
+        return "Nothing was decided, nothing written."
+    images = "image" if counts["reviewed"] == 1 else "images"
+    decided = f"{counts['reviewed']} {images} reviewed, {counts['relabelled']} relabelled, {counts['bad']} bad."
+    file = plain(shlex.quote(str(path)))
+    return f"{decided} Wrote {plain(str(path))}. Go on with: fc7 fit {file} -o FILE.fc7, or fc7 review again."
+
+
+def _port(text: str) -> int:
+    """Read a port; argparse shows this name."""
+    value = int(text)
+    if not 0 <= value < 2**16:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and {2**16 - 1}")
+    return value
