@@ -2,10 +2,15 @@
 
 import json
 import logging
+import shutil
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
+from command_line import SQUEEZENET, draw_split
 from fakes import FakeBackbone, draw
+from PIL import Image
 
 from fc7.cli import main
 
@@ -82,3 +87,66 @@ def fc7_json(fc7):
         return json.loads(out)  # raises if there is anything beside one object
 
     return run
+
+
+# Tests of verbs
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory):
+    """A folder with pictures, a copy and a gif among them, and with the cache that tests of verbs fill together."""
+    root = tmp_path_factory.mktemp("verbs")
+    data = draw_split(root / "data")
+    shutil.copy(data / "train" / "red" / "00.png", data / "train" / "red" / "copy.png")
+    Image.new("L", (8, 8)).save(data / "train" / "red" / "imageNotFound.gif")
+    return root
+
+
+@pytest.fixture
+def data(shared_home):
+    """DATA for a verb: 24 pictures of two colours, a copy of one, and a gif."""
+    return str(shared_home / "data")
+
+
+@pytest.fixture(scope="session")
+def clean(shared_home):
+    """The same pictures without the copy and the gif: nothing to warn about."""
+    return str(draw_split(shared_home / "clean"))
+
+
+@pytest.fixture
+def shared_cache(shared_home, tmp_path, monkeypatch):
+    """The cache that tests of verbs fill together; no weights on the machine, no network."""
+    monkeypatch.setenv("FC7_CACHE", str(shared_home / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def offline(*given, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Count the batches that the network sees."""
+    from fc7.extract import Backbone
+
+    batches, forward = [], Backbone.forward
+
+    def counted(self, batch):
+        batches.append(self.name)
+        return forward(self, batch)
+
+    monkeypatch.setattr(Backbone, "forward", counted)
+    return batches
+
+
+@pytest.fixture(scope="session")
+def bundle(shared_home):
+    """A fitted bundle, made by the command line."""
+    path = shared_home / "colours.fc7"
+    words = ["fit", shared_home / "data", "-o", path, "--head", "ridge", *SQUEEZENET, "--quiet"]
+    assert main([str(word) for word in [*words, "--cache", shared_home / "cache"]]) == 0
+    return path

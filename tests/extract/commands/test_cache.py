@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from command_line import SQUEEZENET
 from fakes import noisy, one_line
 
 from fc7.cache.shard import decode
-
-SQUEEZENET = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--batch-size", "4"]
 
 
 @pytest.fixture
@@ -172,3 +171,30 @@ def test_a_repeated_extract_loads_nothing_heavy(fc7, data, tmp_path):
     assert "torch" in first.rpartition("LOADED")[2]
     assert "0 computed" in second
     assert second.rpartition("LOADED")[2].split() == []
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_cache_info(fc7, fc7_json, shared_home, bundle):
+    found = fc7_json("cache", "info")
+    assert found["directory"] == str(shared_home / "cache")
+    (recipe,) = [one for one in found["recipes"] if one["recipe"]["layer"] == "gap" and one["rows"] >= 24]
+    assert recipe["recipe"]["backbone"] == "squeezenet1_1"
+    assert recipe["quarantined"] == 0
+    code, out, err = fc7("cache", "info")
+    assert (code, err) == (0, "")
+    assert re.search(r"squeezenet1_1 +gap +512 +fp32 +float16", out)
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_export_of_what_is_not_in_the_cache_names_the_next_command(fc7, data, tmp_path):
+    code, out, err = fc7("cache", "export", tmp_path / "x.h5", data, *SQUEEZENET, "--cache", tmp_path / "cache")
+    assert (code, out) == (1, "")
+    assert "fc7 extract" in one_line(err)
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_cache_that_is_not_there_names_the_next_command(fc7, tmp_path):
+    code, out, err = fc7("cache", "info", "--cache", tmp_path / "absent")
+    assert (code, out) == (1, "")
+    assert "fc7 extract" in one_line(err)
+    assert not (tmp_path / "absent").exists()

@@ -3,11 +3,12 @@
 import csv
 import io
 import os
+import re
 import subprocess
 import sys
 
 import pytest
-from fakes import noisy
+from fakes import noisy, one_line
 
 from fc7.cli import main
 
@@ -106,3 +107,27 @@ def test_the_stack_has_no_threshold_and_says_so(home, fc7):
     code, out, err = fc7("fit", home / "data", "-o", home / "c.fc7", "--head", "classifier", "--max-error", "0.1")
     assert (code, out) == (2, ""), "before anything is computed"
     assert "no out-of-fold predictions" in err
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_predicting_nothing_but_rejects_is_not_0(fc7, bundle, tmp_path):
+    (tmp_path / "bad.png").write_text("no image")
+    code, out, _ = fc7("predict", bundle, tmp_path / "bad.png")
+    assert code == 1
+    assert "not an image" in out
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_predict_with_other_weights_is_1_with_both_hashes(fc7, bundle, data):
+    code, out, err = fc7("predict", bundle, data, "--weights", "random:1")
+    assert (code, out) == (1, "")
+    assert len(re.findall(r"\b[0-9a-f]{64}\b", one_line(err))) == 2
+
+
+@pytest.mark.usefixtures("shared_cache")
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"cos\nsystem\n(S'true'\ntR."])
+def test_a_file_that_is_no_bundle_is_1(fc7, data, tmp_path, content):
+    (tmp_path / "x.fc7").write_bytes(content)
+    code, out, err = fc7("predict", tmp_path / "x.fc7", data)
+    assert (code, out) == (1, "")
+    assert "x.fc7" in one_line(err)

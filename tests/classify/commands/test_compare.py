@@ -1,0 +1,34 @@
+"""The verb compare: a table with intervals, and records that are not computed again."""
+
+import re
+
+import pytest
+from command_line import FAST, SQUEEZENET
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+
+def test_compare_prints_a_table_with_n_intervals_and_the_baseline(fc7, data, tmp_path):
+    code, out, _ = fc7("compare", data, "-o", tmp_path / "runs", "--heads", FAST, *SQUEEZENET, "--quiet")
+    assert code == 0
+    rows = {name: next(line for line in out.splitlines() if re.search(rf"\b{name}\b.*\d", line) and "gap" in line)
+            for name in ("ridge", "centroid", "baseline")}  # fmt: skip
+    for line in rows.values():
+        assert re.search(r"[01]\.\d{3} +[01]\.\d{3}-[01]\.\d{3} +8 ", line), line
+    assert "0.500" in rows["baseline"]
+    assert "val" in out.splitlines()[0]
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 3
+
+
+def test_compare_json_and_the_second_time_nothing_is_fitted(fc7_json, data, tmp_path, monkeypatch):
+    words = ["compare", data, "-o", tmp_path / "runs", "--heads", FAST, *SQUEEZENET, "--quiet"]
+    found = fc7_json(*words)
+    assert {run["head"] for run in found["runs"]} == {"ridge", "centroid", "baseline"}
+    for run in found["runs"]:
+        assert {"accuracy", "n", "interval", "log_loss", "seconds_fit", "hyperparameters"} <= run.keys()
+    assert len(found["pairs"]) == 3
+    assert found["best"] == found["runs"][0]["id"]
+    from fc7.classify.fitting.fit import Experiment
+
+    monkeypatch.setattr(Experiment, "fit", lambda *given, **options: pytest.fail("fitted again"))
+    assert fc7_json(*words) == found

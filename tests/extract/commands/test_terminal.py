@@ -1,0 +1,110 @@
+"""What a terminal and a pipe show: whole figures, text as text, colours where they are wanted."""
+
+import io
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command_line import FAST, SQUEEZENET, process
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+COLOUR_CODES = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")
+
+
+def test_what_is_piped_is_not_cut_short(tmp_path):
+    long = tmp_path / ("x" * 200) / ("y" * 120)
+    done = process("backbones", env=os.environ | {"TORCH_HOME": str(long), "COLUMNS": "40"}, cwd=tmp_path)
+    assert done.returncode == 0
+    shown = done.stdout.decode()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert "pool5 fc6 fc7 gap gmp gap+gmp logits" in shown
+    assert "alexnet-owt-7be5be79.pth" in "".join(shown.split())
+    assert "y" * 120 in "".join(shown.split())
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("name", ["[red]cache", "x[", "[bold"])
+def test_brackets_in_a_folder_are_no_markup(fc7, fc7_json, shared_home, bundle, tmp_path, name):
+    cache = tmp_path / name / "red]"
+    shutil.copytree(shared_home / "cache", cache)
+    code, out, err = fc7("cache", "info", "--cache", cache)
+    assert (code, err) == (0, "")
+    assert f"{name}/red]" in "".join(out.split())
+
+
+def on_a_terminal(words, env):
+    """Run with stdout and stderr on a pseudo terminal and return what it shows."""
+    leader, follower = pty.openpty()
+    shown = b""
+    try:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "fc7", *map(str, words)], stdout=follower, stderr=follower, stdin=follower, env=env
+        )
+        os.close(follower)
+        while True:
+            try:
+                block = os.read(leader, 65536)
+            except OSError:  # the other end was closed
+                break
+            if not block:
+                break
+            shown += block
+        assert started.wait(60) == 0
+    finally:
+        os.close(leader)
+    return shown.decode()
+
+
+def terminal(**extra):
+    quiet = ("NO_COLOR", "FORCE_COLOR", "CI", "COLORTERM")
+    return {name: value for name, value in os.environ.items() if name not in quiet} | {
+        "TERM": "xterm-256color",
+        **extra,
+    }
+
+
+def test_a_table_on_a_terminal_of_80_columns_keeps_its_figures(shared_home, data, tmp_path, fc7):
+    words = ["compare", data, "-o", tmp_path / "runs", "--heads", FAST, *SQUEEZENET, "--quiet"]
+    fc7(*words)
+    env = terminal(COLUMNS="80", FC7_CACHE=str(shared_home / "cache"))
+    shown = on_a_terminal(words, env)
+    assert re.search(r"[01]\.\d{3}-[01]\.\d{3}", shown), "the interval is readable"
+    assert "baseline" in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown, "no figure is cut short"
+
+
+def test_no_color_is_respected(monkeypatch):
+    """The progress bar is the only thing that has colours."""
+    from fc7.extract import progress
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def draw_a_bar():
+        clock = iter(np.arange(0, 1000, 0.7))
+        screen = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", screen)
+            patch.setattr(progress.time, "monotonic", lambda: next(clock))
+            patch.setenv("TERM", "xterm-256color")
+            with progress.bars() as show:
+                for done in range(5):
+                    show("extract", done, 5)
+        return screen.getvalue()
+
+    assert COLOUR_CODES.search(draw_a_bar()), "the twin: there are colours"
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = draw_a_bar()
+    assert "extract" in plain
+    assert not COLOUR_CODES.search(plain)
+
+
+def test_progress_is_silent_where_stderr_is_no_terminal(fc7, data, tmp_path):
+    assert fc7("extract", data, *SQUEEZENET, "--cache", tmp_path / "cache")[2] == ""
