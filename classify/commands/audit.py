@@ -15,9 +15,9 @@ from .options import HEADS
 logger = logging.getLogger(__name__)
 
 TEXT = """
-Look at all splits of a data set together for the same bytes in two splits, copies under two labels,
-near-duplicates, images that resemble no other, and labels that a head which was not fitted on them does not
-believe, the least believed first.
+Look at all splits of a data set together. It reports the same bytes in two splits, copies under two labels,
+near-duplicates, images that resemble no other, and labels that out-of-fold predictions contradict, the most doubtful
+first. (A prediction is out-of-fold if its head was not fitted on the image.)
 
 Exits 4 if the same image, or one group of the csv, is in two splits, unless --allow-leakage is given.
 """

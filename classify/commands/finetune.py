@@ -10,9 +10,9 @@ from ...extract.progress import Progress
 from .arms import ARMS, ARMS_HELP, add_training, finetune_arms
 
 TEXT = """
-Train from pixels what a head on a frozen backbone leaves alone, on the same split and with the same measures, so
-that `fc7 report` can say whether it was worth its time. The epoch is chosen on a part of the fitted images, never
-on val. Interrupted, the same command goes on from its last checkpoint.
+Train layers of the backbone from pixels, on the same split and with the same metrics as the heads. `fc7 report` then
+says whether that was worth its time. The epoch is chosen on a part of the fitted images, never on val. If it is
+interrupted, the same command goes on from its last checkpoint.
 
 Exits 4 if the same image is on both sides of a split.
 """

@@ -8,7 +8,9 @@ from ..heads.names import HEAD_LAYERS
 
 HEADS = tuple(HEAD_LAYERS)
 HEADS_AND_LAYERS = ", ".join(f"{name} (of {layer})" if layer else name for name, layer in HEAD_LAYERS.items())
-MAX_ERROR = "say `not sure` where needed to be wrong in at most this share of the answers, out-of-fold (such as 0.02)"
+MAX_ERROR = (
+    "answer `not sure` where needed, so that at most this share of the answers is wrong, out-of-fold (such as 0.02)"
+)
 WEIGHTS = "where the backbone's weights are, as for fc7 fit (default: where they were then)"
 
 _CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"

@@ -15,11 +15,11 @@ from .options import MAX_ERROR, WEIGHTS, share
 logger = logging.getLogger(__name__)
 
 TEXT = """
-Label new images with a bundle that `fc7 fit` saved. It prints path, label or `not sure`, calibrated probability,
-whether the image is unlike those that the head was fitted on and, where there is no label, the reason, as csv or
-with --json.
+Label new images with a bundle that `fc7 fit` saved. It prints a csv, or with --json one object: path, label or
+`not sure`, calibrated probability, whether the image is unlike those that the head was fitted on, and the reason where
+there is no label.
 
-Exits 1 if not one image could be labelled.
+Exits 1 if no image could be labelled.
 """
 EXAMPLES = """
 # two pictures

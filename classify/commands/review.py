@@ -1,4 +1,4 @@
-"""The verb ``review``: look at doubted images in a browser, fix labels, leave images out."""
+"""The verb ``review``: look at doubtful labels in a browser, fix them, leave images out."""
 
 import argparse
 import logging
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TEXT = """
-Serve a page, on this machine only, with the images whose labels all other images doubt, and the least certain ones.
-A click gives an image another label, confirms the one that it has, or marks it as bad; the judgement of all others
-follows at once. Decisions go to a csv that every verb takes as DATA; the images stay as they are. Every decision can
-be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
+Serve a page, on this machine only, with the most doubtful labels, as a head fitted on all other images judges them,
+and the least certain images. A click gives an image another label, confirms the one that it has, or marks it as bad;
+all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA; the images stay as they
+are. Every decision can be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
 
-It prints the address, with a token in it, on stderr; Ctrl-C is the way to end it and exits 0, with what was decided
-on stdout (--json: as one object).
+It prints the address, with a token in it, on stderr. Ctrl-C ends it, exits 0, and prints what was decided on stdout
+(--json: as one object).
 """
 EXAMPLES = """
 # decisions go to my_pictures-labels.csv; then fit on what was decided
@@ -39,7 +39,7 @@ fc7 fit my_pictures-labels.csv --backbone vgg16 -o my.fc7
 fc7 review my_pictures --backbone vgg16 -o labels.csv --port 8077
 """
 
-_LABELS = "where decisions go; one that is there is gone on with (default: DATA's name and -labels.csv, in this folder)"
+_LABELS = "where decisions go; a file that exists is continued (default: DATA's name and -labels.csv, in this folder)"
 _PORT = "of 127.0.0.1 to serve the page at (default: any that is free)"
 _TOP = f"images in each list of the page (default: {TOP})"
 
@@ -55,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
-    """Serve a page to act on doubted labels, until Ctrl-C."""
+    """Serve a page to act on doubtful labels, until Ctrl-C."""
     from ...extract.manifest.manifest import read_manifest
     from ..reviews.labels import Labels, default_path, require_apart
     from ..reviews.review import Review

@@ -104,8 +104,7 @@ def run_verify(arguments: Arguments, progress: Progress) -> Answer:
 
 
 REPAIR_TEXT = """
-Set damaged shards aside and put right what can be. The rows that were in them are missing then: the next extract
-computes them.
+Set damaged shards aside and put right what can be. The next extract computes the rows that were in them.
 """
 REPAIR_EXAMPLES = """
 # look first, then mend, then compute what is missing

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TEXT = """
-Compute the embeddings that the cache lacks: each image once per backbone, layer, weights and transform, whatever it
-is called and wherever it lies. Run again, it computes new images only; interrupted or killed, it goes on from
-there. Every file is counted as ok, duplicate or rejected, with the reason.
+Compute the embeddings that the cache lacks. Each image is computed once per backbone, layer, weights and transform,
+whatever its name and folder. A second run computes new images only; after an interruption it goes on from there.
+Every file is counted as ok, duplicate or rejected, with the reason.
 
-Many processes that share a cache divide the work by --shard. A part follows from the paths alone, so the order and
-the number of the files do not matter; without --shard, a last run says whether anything is missing. A part without
-files is no error.
+Many processes that share a cache divide the work by --shard. Which part a file is in follows from its path alone, so
+the order and the number of the files do not matter. A last run without --shard says whether anything is missing. A
+part without files is no error.
 
 DATA may be a URL such as `s3://bucket/prefix`, or a csv whose paths are URLs: a run that finds nothing new lists them
 and reads none.
 
-Exits 1 if not one image could be embedded, and 3 under --strict if one could not.
+Exits 1 if no image could be embedded, and 3 if one was rejected and --strict is given.
 """
 EXAMPLES = """
 # VGG16's fc7, 4,096 numbers per image; the weights are downloaded once

@@ -27,7 +27,7 @@ fc7 predict my.fc7 new_pictures/
 
 EXIT_CODES = {
     "0": "done",
-    "1": "an error, said in one line with what to do next",
+    "1": "an error: one line that says what to do next",
     "2": "usage: an unknown verb, option or name",
     "3": "done, but images were rejected, under --strict",
     "4": "the same image on both sides of a split, without --allow-leakage",
