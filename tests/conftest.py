@@ -82,8 +82,8 @@ def fc7_json(fc7):
     """Run the command line with --json and return its one object."""
 
     def run(*words, code=0):
-        found, out, err = fc7(*words, "--json")
-        assert found == code, err
+        exit_code, out, err = fc7(*words, "--json")
+        assert exit_code == code, err
         return json.loads(out)  # raises if there is anything beside one object
 
     return run

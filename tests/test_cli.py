@@ -131,9 +131,9 @@ def test_what_resembles_nothing_is_not_guessed(fc7):
 def test_bad_usage_with_json_is_one_object_too(fc7, words):
     code, out, _ = fc7(*words, "--json")
     assert code == 2
-    found = json.loads(out)
-    assert found.keys() == {"error", "exit_code"}
-    assert found["exit_code"] == 2
+    answer = json.loads(out)
+    assert answer.keys() == {"error", "exit_code"}
+    assert answer["exit_code"] == 2
 
 
 # Errors
@@ -153,10 +153,10 @@ def test_bad_usage_with_json_is_one_object_too(fc7, words):
 def test_errors_with_json_are_one_object(fc7, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     code, out, err = fc7(*words, "--json")
-    found = json.loads(out)
+    answer = json.loads(out)
     assert code == 1
-    assert found == {"error": one_line(err).removeprefix("fc7: "), "exit_code": 1}
-    assert "absent" in found["error"]
+    assert answer == {"error": one_line(err).removeprefix("fc7: "), "exit_code": 1}
+    assert "absent" in answer["error"]
 
 
 @pytest.mark.parametrize("json_too", [False, True])
@@ -235,8 +235,8 @@ def test_names_with_markup_and_control_characters_are_shown_as_text(fc7, fc7_jso
     assert "\x1b" not in out, "a file could command the terminal"
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["label"] for row in rows] == ["[red]x[/red]", "a\\x1b[31mb"]
-    told = fc7_json("predict", tmp_path / "x.fc7", tmp_path / "1-0.png", "--cache", tmp_path / "cache")
-    assert told["predictions"][0]["label"] == labels[1], "JSON has its own escapes"
+    answer = fc7_json("predict", tmp_path / "x.fc7", tmp_path / "1-0.png", "--cache", tmp_path / "cache")
+    assert answer["predictions"][0]["label"] == labels[1], "JSON has its own escapes"
 
 
 def test_a_message_is_one_line_whatever_a_folder_is_called(fc7, tmp_path):

@@ -46,10 +46,10 @@ def here(tmp_path, monkeypatch):
 
 
 def shell(name):
-    found = shutil.which(name)
-    if not found:
+    path = shutil.which(name)
+    if not path:
         pytest.skip(f"{name} is not installed")
-    return found
+    return path
 
 
 @pytest.fixture
@@ -87,19 +87,19 @@ def in_zsh(scripts, here):
         os.execv(program, ["zsh", "-f", "-i"])
 
     def read(until):
-        shown, end = "", time.monotonic() + 20
-        while until not in shown and time.monotonic() < end:
+        output, end = "", time.monotonic() + 20
+        while until not in output and time.monotonic() < end:
             if select.select([terminal], [], [], 0.1)[0]:
-                shown += os.read(terminal, 65536).decode(errors="replace")
-        assert until in shown
-        return shown
+                output += os.read(terminal, 65536).decode(errors="replace")
+        assert until in output
+        return output
 
     def ask(line, until):
         os.write(terminal, f"{line}\t\t".encode())
-        shown = read(until)
+        output = read(until)
         os.write(terminal, b"\x15echo cle''ared\n")
         read("cleared")
-        return shown
+        return output
 
     setup = ["PS1='> '", "unset zle_bracketed_paste", "fpath=($PWD $fpath)", "autoload -Uz compinit", "compinit -u -D"]
     os.write(terminal, "; ".join([*setup, "echo rea''dy\n"]).encode())

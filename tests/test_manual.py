@@ -119,7 +119,7 @@ def test_the_document_has_every_verb_and_every_option():
 
 def variables(source):
     """Return the environment variables that a source reads, and the lines where it does so in another way."""
-    tree, found, understood = ast.parse(source), [], 0
+    tree, names, understood = ast.parse(source), [], 0
     for node in ast.walk(tree):
         name, key = None, None
         if isinstance(node, ast.Call) and node.args:
@@ -129,19 +129,19 @@ def variables(source):
         if name in ("os.environ.get", "os.environ.setdefault", "os.getenv", "os.environ[]") and isinstance(
             key, ast.Constant
         ):
-            found.append(key.value)
+            names.append(key.value)
             understood += 1
     every = [node.lineno for node in ast.walk(tree) if getattr(node, "attr", "") in ("environ", "getenv")]
-    return found, [] if len(every) == understood else every
+    return names, [] if len(every) == understood else every
 
 
 def test_every_environment_variable_is_in_the_help():
     read = set()
     rooms = [PACKAGE / room for room in ("cache", "classify", "extract")]
     for path in [*PACKAGE.glob("*.py"), *(path for room in rooms for path in sorted(room.rglob("*.py")))]:
-        found, otherwise = variables(path.read_text(encoding="utf-8"))
+        names, otherwise = variables(path.read_text(encoding="utf-8"))
         assert otherwise == [], f"{path}: read it as os.environ.get(NAME)"
-        read |= set(found)
+        read |= set(names)
     assert "FC7_CACHE" in read
     assert read | READ_BY_LIBRARIES == ENVIRONMENT.keys()
 

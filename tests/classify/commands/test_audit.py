@@ -63,10 +63,10 @@ def wrong(home, tmp_path):
 
 
 def test_sound_data_are_0(fc7_json, home):
-    found = fc7_json("audit", home / "sound", *SQUEEZENET)
-    assert found["counts"] | EMPTY == found["counts"]
-    assert (found["images"], found["splits"], found["settings"]["judged"]) == (24, {"train": 16, "val": 8}, 24)
-    assert (found["backbone"], found["layer"]) == ("squeezenet1_1", "gap")
+    answer = fc7_json("audit", home / "sound", *SQUEEZENET)
+    assert answer["counts"] | EMPTY == answer["counts"]
+    assert (answer["images"], answer["splits"], answer["settings"]["judged"]) == (24, {"train": 16, "val": 8}, 24)
+    assert (answer["backbone"], answer["layer"]) == ("squeezenet1_1", "gap")
 
 
 def test_everything_wrong_is_reported_and_a_leak_is_4_with_both_paths(fc7, fc7_json, wrong):
@@ -77,9 +77,9 @@ def test_everything_wrong_is_reported_and_a_leak_is_4_with_both_paths(fc7, fc7_j
         assert "train/red/00.jpg = val/red/leaked.jpg" in said
     assert "train/blue/conflict.jpg" in out
     assert "--allow-leakage" in message
-    found = fc7_json("audit", wrong, *SQUEEZENET, code=4)
-    assert found["counts"] | {"leaks": 1, "conflicts": 1, "duplicates": 3} == found["counts"]
-    leak, conflict, near = found["leaks"][0], found["conflicts"][0], found["near_duplicates"][0]
+    answer = fc7_json("audit", wrong, *SQUEEZENET, code=4)
+    assert answer["counts"] | {"leaks": 1, "conflicts": 1, "duplicates": 3} == answer["counts"]
+    leak, conflict, near = answer["leaks"][0], answer["conflicts"][0], answer["near_duplicates"][0]
     assert (leak["path"], leak["other_path"]) == ("train/red/00.jpg", "val/red/leaked.jpg")
     assert (conflict["label"], conflict["other_label"]) == ("blue", "red")
     assert (near["path"], near["other_path"]) == ("train/red/03.jpg", "val/red/smaller.jpg")
@@ -95,8 +95,8 @@ def test_allowed_leakage_is_0_and_still_said(fc7, wrong):
 
 def test_a_near_duplicate_across_splits_is_no_leak(fc7_json, wrong):
     (wrong / "val" / "red" / "leaked.jpg").unlink()
-    found = fc7_json("audit", wrong, *SQUEEZENET)
-    assert found["near_duplicates"][0]["across_splits"]
+    answer = fc7_json("audit", wrong, *SQUEEZENET)
+    assert answer["near_duplicates"][0]["across_splits"]
 
 
 def test_csv_and_page(fc7, wrong, tmp_path):
@@ -117,8 +117,8 @@ def test_csv_and_page(fc7, wrong, tmp_path):
 def test_an_exported_file_has_no_pictures_and_the_same_findings(fc7, fc7_json, wrong, tmp_path):
     flat = tmp_path / "flat.h5"
     assert fc7("cache", "export", flat, wrong, *[word for word in SQUEEZENET if word != "--quiet"])[0] == 0
-    found = fc7_json("audit", flat, "-o", tmp_path / "audit.html", "--quiet", code=4)
-    assert found | {"written": []} == fc7_json("audit", wrong, *SQUEEZENET, code=4)
+    answer = fc7_json("audit", flat, "-o", tmp_path / "audit.html", "--quiet", code=4)
+    assert answer | {"written": []} == fc7_json("audit", wrong, *SQUEEZENET, code=4)
     page = (tmp_path / "audit.html").read_text(encoding="utf-8")
     assert "data:image" not in page
     assert "val/red/leaked.jpg" in page
@@ -130,13 +130,13 @@ def test_an_exported_file_has_no_pictures_and_the_same_findings(fc7, fc7_json, w
 def test_a_folder_without_splits_and_a_csv_with_groups(fc7_json, home, tmp_path):
     plain = draw(tmp_path / "plain", splits=(), count=8)
     shutil.copy(plain / "red" / "00.jpg", plain / "blue" / "copy.jpg")
-    found = fc7_json("audit", plain, *SQUEEZENET)
-    assert (found["splits"], found["counts"]["leaks"], found["counts"]["conflicts"]) == ({}, 0, 1)
+    answer = fc7_json("audit", plain, *SQUEEZENET)
+    assert (answer["splits"], answer["counts"]["leaks"], answer["counts"]["conflicts"]) == ({}, 0, 1)
     rows = [f"sound/{path.relative_to(home / 'sound')}" for path in sorted((home / "sound").rglob("*.jpg"))]
     lines = [f"{path},{path.split('/')[2]},{path.split('/')[1]},{path[-6:-4]}" for path in rows]
     (home / "listing.csv").write_text("\n".join(["path,label,split,group", *lines, f"{rows[0]},blue,val,"]) + "\n")
-    found = fc7_json("audit", home / "listing.csv", *SQUEEZENET, code=4)
-    assert found["counts"]["leaks"] == 1, "one file under two splits; no group of these is in both"
+    answer = fc7_json("audit", home / "listing.csv", *SQUEEZENET, code=4)
+    assert answer["counts"]["leaks"] == 1, "one file under two splits; no group of these is in both"
 
 
 def test_a_group_in_two_splits_is_4(fc7, home):
@@ -171,7 +171,7 @@ def test_flipped_labels_of_real_images_come_first(hymenoptera, home):
     rows = np.random.default_rng(0).choice(np.flatnonzero(embeddings.split == "train"), 12, replace=False)
     labels = embeddings.labels.copy()
     labels[rows] = np.where(labels[rows] == "ants", "bees", "ants")
-    found = audit(replace(embeddings, labels=labels))
-    assert (found.counts["leaks"], found.counts["duplicates"]) == (0, 0)
-    suspected = {suspect.image.path for suspect in found.suspects[:20]}
+    findings = audit(replace(embeddings, labels=labels))
+    assert (findings.counts["leaks"], findings.counts["duplicates"]) == (0, 0)
+    suspected = {suspect.image.path for suspect in findings.suspects[:20]}
     assert len(suspected & set(embeddings.paths[rows])) >= 8

@@ -22,13 +22,13 @@ def test_compare_prints_a_table_with_n_intervals_and_the_baseline(fc7, data, tmp
 
 def test_compare_json_and_the_second_time_nothing_is_fitted(fc7_json, data, tmp_path, monkeypatch):
     words = ["compare", data, "-o", tmp_path / "runs", "--heads", FAST, *SQUEEZENET, "--quiet"]
-    found = fc7_json(*words)
-    assert {run["head"] for run in found["runs"]} == {"ridge", "centroid", "baseline"}
-    for run in found["runs"]:
+    answer = fc7_json(*words)
+    assert {run["head"] for run in answer["runs"]} == {"ridge", "centroid", "baseline"}
+    for run in answer["runs"]:
         assert {"accuracy", "n", "interval", "log_loss", "seconds_fit", "hyperparameters"} <= run.keys()
-    assert len(found["pairs"]) == 3
-    assert found["best"] == found["runs"][0]["id"]
+    assert len(answer["pairs"]) == 3
+    assert answer["best"] == answer["runs"][0]["id"]
     from fc7.classify.fitting.fit import Experiment
 
     monkeypatch.setattr(Experiment, "fit", lambda *given, **options: pytest.fail("fitted again"))
-    assert fc7_json(*words) == found
+    assert fc7_json(*words) == answer

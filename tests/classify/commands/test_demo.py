@@ -18,11 +18,11 @@ def test_demo_json(fc7_json, tmp_path, monkeypatch):
     digits.images, digits.target = digits.images[:100], digits.target[:100]
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: digits)
     words = ["demo", "-o", tmp_path / "demo", "--cache", tmp_path / "cache", "--quiet"]
-    found = fc7_json(*words)
-    assert found["extraction"]["computed"] == 100
-    assert len(found["runs"]) >= 6
-    assert len(found["predictions"]) == 5
-    assert Path(found["bundle"]).is_file()
+    answer = fc7_json(*words)
+    assert answer["extraction"]["computed"] == 100
+    assert len(answer["runs"]) >= 6
+    assert len(answer["predictions"]) == 5
+    assert Path(answer["bundle"]).is_file()
 
 
 def test_demo_for_a_person_ends_with_the_next_command(fc7, tmp_path, monkeypatch):

@@ -50,8 +50,8 @@ def test_the_main_job_and_then_from_the_cache(few_digits, tmp_path, monkeypatch)
     assert prior.metrics["accuracy"] < 0.3
     assert first.bundle.is_file()
     assert len(first.predictions) == 5
-    assert sum(one.label == name for one, name in zip(first.predictions, CLASSES, strict=False)) >= 3
-    assert all("val" in one.path for one in first.predictions), "no head was fitted on them"
+    assert sum(prediction.label == name for prediction, name in zip(first.predictions, CLASSES, strict=False)) >= 3
+    assert all("val" in prediction.path for prediction in first.predictions), "no head was fitted on them"
 
     monkeypatch.setattr(Backbone, "forward", lambda *given: pytest.fail("computed twice"))
     second = demo(tmp_path / "demo", cache=tmp_path / "cache", batch_size=16)

@@ -37,11 +37,11 @@ def test_export_for_a_person_and_as_json(fc7, fc7_json, home, tmp_path):
     assert "ONNX, opset 18, of images float32 normalised (batch, 3, 64, 64)" in out
     assert f"on 8 images ({images})" in out
     assert path.is_file()
-    found = fc7_json("export", home / "logreg.fc7", "-o", path, "--with-normalise")
-    assert found.keys() == {"file", "bytes", "format", "input", "parity", "notes"}
-    assert (found["file"], found["bytes"]) == (str(path), path.stat().st_size)
-    assert found["parity"]["images"] == 16
-    assert found["parity"]["probability"] < 1e-4
+    answer = fc7_json("export", home / "logreg.fc7", "-o", path, "--with-normalise")
+    assert answer.keys() == {"file", "bytes", "format", "input", "parity", "notes"}
+    assert (answer["file"], answer["bytes"]) == (str(path), path.stat().st_size)
+    assert answer["parity"]["images"] == 16
+    assert answer["parity"]["probability"] < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_export_for_a_person_and_as_json(fc7, fc7_json, home, tmp_path):
 )
 def test_what_cannot_be_exported_is_said_in_one_line(fc7, home, tmp_path, monkeypatch, bundle, words, code, said):
     monkeypatch.chdir(tmp_path)
-    found, out, err = fc7("export", home / f"{bundle}.fc7", "-o", *words)
-    assert (found, out) == (code, "")
+    exit_code, out, err = fc7("export", home / f"{bundle}.fc7", "-o", *words)
+    assert (exit_code, out) == (code, "")
     assert said in one_line(err.splitlines()[-1])
     assert list(tmp_path.iterdir()) == []
 

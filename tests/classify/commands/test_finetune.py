@@ -69,11 +69,11 @@ def test_compare_puts_heads_and_arms_under_one_protocol(data, tmp_path, capsys):
 def test_what_cannot_be_tuned_is_one_clear_line(data, tmp_path, capsys, words, code, message):
     options = words if "--backbone" in words else [*OPTIONS, *words]
     try:
-        found = main(["finetune", data, "-o", str(tmp_path / "runs"), "--quiet", *options])
+        exit_code = main(["finetune", data, "-o", str(tmp_path / "runs"), "--quiet", *options])
     except SystemExit as stop:
-        found = stop.code
+        exit_code = stop.code
     captured = capsys.readouterr()
-    assert found == code
+    assert exit_code == code
     assert message in captured.err
     assert captured.err.count("\n") == 1
 

@@ -73,9 +73,9 @@ def test_fit_takes_one_layer_and_says_so_before_any_extraction(fc7, clean, tmp_p
 
 def test_fit_writes_a_bundle_that_predicts(fc7, fc7_json, data, tmp_path, forwards):
     path = tmp_path / "new" / "colours.fc7"
-    found = fc7_json("fit", data, "-o", path, "--head", "centroid", *SQUEEZENET, "--quiet")
-    assert found["bundle"] == str(path)
-    run = found["run"]
+    answer = fc7_json("fit", data, "-o", path, "--head", "centroid", *SQUEEZENET, "--quiet")
+    assert answer["bundle"] == str(path)
+    run = answer["run"]
     assert (run["head"], run["n"], run["backbone"], run["layer"]) == ("centroid", 8, "squeezenet1_1", "gap")
     low, high = run["interval"]
     assert 0 <= low <= run["accuracy"] <= high <= 1
@@ -94,8 +94,8 @@ def test_fit_writes_a_bundle_that_predicts(fc7, fc7_json, data, tmp_path, forwar
     assert rows[0]["rejected"] == ""
     assert (rows[1]["label"], rows[1]["probability"]) == ("", "")
     assert "not an image" in rows[1]["rejected"]
-    told = fc7_json("predict", path, picture)["predictions"]
-    assert told[0]["probabilities"].keys() == {"red", "blue"}
+    predictions = fc7_json("predict", path, picture)["predictions"]
+    assert predictions[0]["probabilities"].keys() == {"red", "blue"}
 
 
 def test_epoch_lines_are_on_stderr(fc7, data, tmp_path):

@@ -63,8 +63,8 @@ def test_data_that_cannot_be_used_are_1_in_one_line(fc7, tmp_path, verb, case):
 
 def test_export_then_fit_and_compare_from_the_file(fc7, fc7_json, bundle, data, tmp_path, forwards):
     path = tmp_path / "flat.h5"
-    found = fc7_json("cache", "export", path, data, *SQUEEZENET)
-    assert (found["file"], found["rows"], found["dim"]) == (str(path), 25, 512)
+    answer = fc7_json("cache", "export", path, data, *SQUEEZENET)
+    assert (answer["file"], answer["rows"], answer["dim"]) == (str(path), 25, 512)
     with h5py.File(path) as file:
         assert file["embeddings"].shape == (25, 512)
         assert file["sha256"].shape == (25, 32)

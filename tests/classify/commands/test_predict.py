@@ -34,8 +34,8 @@ def predicted(home, fc7):
     """Run predict on the bundle: rows of the csv, stderr."""
 
     def run(*words, bundle="a.fc7", code=0):
-        found, out, err = fc7("predict", home / bundle, *words, "--cache", home / "cache", "--batch-size", "4")
-        assert found == code, err
+        exit_code, out, err = fc7("predict", home / bundle, *words, "--cache", home / "cache", "--batch-size", "4")
+        assert exit_code == code, err
         return list(csv.DictReader(io.StringIO(out))), err
 
     return run
@@ -80,11 +80,14 @@ def test_it_prints_what_share_is_answered(predicted, home, fc7_json):
     assert f"{answered} of 6 images answered. The head answers from probability" in err
     assert "at most 0.1 as asked for" in err
     assert "at most 0.25 as asked for" in predicted(pictures, "--max-error", "0.25")[1]
-    told = fc7_json("predict", home / "a.fc7", pictures, "--cache", home / "cache", "--quiet")
-    assert told["threshold"]["max_error"] == 0.1
-    assert told["threshold"]["wrong"] <= 0.1 * told["threshold"]["answered"]
-    assert {one["answer"] for one in told["predictions"]} <= {*COLOURS, "not sure"}
-    assert all(one["unlike"] == (one["distance"] > told["unlike_beyond"]) for one in told["predictions"])
+    answer = fc7_json("predict", home / "a.fc7", pictures, "--cache", home / "cache", "--quiet")
+    assert answer["threshold"]["max_error"] == 0.1
+    assert answer["threshold"]["wrong"] <= 0.1 * answer["threshold"]["answered"]
+    assert {prediction["answer"] for prediction in answer["predictions"]} <= {*COLOURS, "not sure"}
+    assert all(
+        prediction["unlike"] == (prediction["distance"] > answer["unlike_beyond"])
+        for prediction in answer["predictions"]
+    )
 
 
 def test_fit_says_what_the_threshold_does(home, fc7_json, fc7):

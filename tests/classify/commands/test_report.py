@@ -46,9 +46,9 @@ def test_compare_ends_with_the_next_command(home, fc7, runs):
 
 def test_what_compare_leaves(home, runs):
     values = [json.loads(path.read_text()) for path in runs.glob("*.json")]
-    assert {one["data"]["name"] for one in values} == {"colours"}
-    assert sum(bool(one["learning_curve"]) for one in values) == 1
-    keys = {key for one in values for key in one["predictions"]["key"]}
+    assert {record["data"]["name"] for record in values} == {"colours"}
+    assert sum(bool(record["learning_curve"]) for record in values) == 1
+    keys = {key for record in values for key in record["predictions"]["key"]}
     assert {path.stem for path in (runs / "thumbnails").iterdir()} == keys
     assert len(keys) == 8
     assert str(home) not in json.dumps(values)
@@ -71,11 +71,11 @@ def test_the_report_says_what_it_wrote_and_how_large(fc7, runs, tmp_path):
 
 def test_one_json_object(fc7, runs, tmp_path):
     code, out, _ = fc7("report", runs, "--csv", tmp_path / "r.csv", "--json")
-    found = json.loads(out)
+    answer = json.loads(out)
     assert code == 0
-    assert found["runs"] == 3
-    assert found["written"] == [{"file": str(tmp_path / "r.csv"), "bytes": (tmp_path / "r.csv").stat().st_size}]
-    assert len(found["verdict"]) > 2
+    assert answer["runs"] == 3
+    assert answer["written"] == [{"file": str(tmp_path / "r.csv"), "bytes": (tmp_path / "r.csv").stat().st_size}]
+    assert len(answer["verdict"]) > 2
 
 
 def test_nothing_to_write_is_usage(fc7, runs):
@@ -126,10 +126,10 @@ def test_results_from_elsewhere_are_in_the_table_and_the_tests(home, fc7, runs, 
     line = next(line for line in out.splitlines() if line.startswith("elsewhere"))
     assert "keras" in line
     assert "predictions without probabilities" in line
-    found = json.loads(fc7(*words, "--json")[1])
-    assert [run["name"] for run in found["runs"]][-1] == "elsewhere keras"
-    assert len(found["pairs"]) == 3
-    assert found["best"] == found["runs"][0]["id"]
+    answer = json.loads(fc7(*words, "--json")[1])
+    assert [run["name"] for run in answer["runs"]][-1] == "elsewhere keras"
+    assert len(answer["pairs"]) == 3
+    assert answer["best"] == answer["runs"][0]["id"]
     code, out, _ = fc7("report", tmp_path / "runs", "-o", tmp_path / "r.html")
     assert code == 0
     assert '"keras" (from elsewhere)' in out
@@ -156,7 +156,7 @@ def test_an_exported_file_has_no_images_but_its_name(home, fc7, runs, tmp_path):
     assert fc7("cache", "export", tmp_path / "flat.h5", home / "colours", *SQUEEZENET)[0] == 0
     assert fc7("compare", tmp_path / "flat.h5", "-o", tmp_path / "runs", "--heads", "ridge", "--quiet")[0] == 0
     values = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*.json")]
-    assert {one["data"]["name"] for one in values} == {"colours"}
+    assert {record["data"]["name"] for record in values} == {"colours"}
     assert not (tmp_path / "runs" / "thumbnails").exists()
 
 
@@ -166,7 +166,7 @@ def test_a_csv_gives_its_name_and_its_images(home, fc7, tmp_path):
     table.write_text("path,label,split\n" + "".join(f"colours/{i.path},{i.label},{i.split}\n" for i in images))
     assert fc7("compare", table, "-o", tmp_path / "runs", "--heads", "ridge", *SQUEEZENET)[0] == 0
     values = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*.json")]
-    assert {one["data"]["name"] for one in values} == {"listing.csv"}
+    assert {record["data"]["name"] for record in values} == {"listing.csv"}
     assert len(list((tmp_path / "runs" / "thumbnails").iterdir())) == 8
 
 

@@ -46,11 +46,11 @@ class Running:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home, env=environment,
         )  # fmt: skip
         self.said = ""
-        while not (found := re.search(r"http://\S+", self.said)):
+        while not (match := re.search(r"http://\S+", self.said)):
             line = self.process.stderr.readline()
             assert line, self.said
             self.said += line
-        self.address = found[0]
+        self.address = match[0]
         where = urlsplit(self.address)
         self.path = where.path
         self.connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
@@ -61,9 +61,9 @@ class Running:
         method = "GET" if body is None else "POST"
         self.connection.request(method, self.path + path, data, {"Content-Type": "application/json"})
         reply = self.connection.getresponse()
-        found = reply.read()
-        assert reply.status == 200, found
-        return json.loads(found)
+        content = reply.read()
+        assert reply.status == 200, content
+        return json.loads(content)
 
     def end(self):
         start = time.monotonic()
@@ -83,11 +83,11 @@ def run(home):
         return running[-1]
 
     yield start
-    for one in running:
-        one.connection.close()
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.communicate()
+    for review in running:
+        review.connection.close()
+        if review.process.poll() is None:
+            review.process.kill()
+            review.process.communicate()
 
 
 def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7):
@@ -96,10 +96,10 @@ def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7):
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", review.address)
     assert "rejected red/none.png" in review.said
     state = review.ask("state")
-    (image,) = [one["image"] for one in state["subjects"].values() if one["paths"] == ["red/blue.png"]]
+    (image,) = [subject["image"] for subject in state["subjects"].values() if subject["paths"] == ["red/blue.png"]]
     assert state["lists"]["suspects"][0] == image
     review.ask("decide", {"image": image, "label": "blue"})
-    (other,) = [one["image"] for one in state["subjects"].values() if one["paths"] == ["red/7.png"]]
+    (other,) = [subject["image"] for subject in state["subjects"].values() if subject["paths"] == ["red/7.png"]]
     review.ask("decide", {"image": other, "bad": True})
     code, out, err = review.end()
     assert (code, err) == (0, "")
@@ -154,8 +154,8 @@ def test_what_cannot_be_reviewed_is_said_before_anything_is_computed(fc7, home, 
         ([home / "nothing"], 1, "There is no"),
         ([home / "pictures", "--port", "70000"], 2, "--port"),
     ]:
-        found, out, err = fc7("review", *words, *BACKBONE, *cache)
-        assert (found, out) == (code, ""), err
+        exit_code, out, err = fc7("review", *words, *BACKBONE, *cache)
+        assert (exit_code, out) == (code, ""), err
         assert said in one_line(err)
     assert not list((tmp_path / "cache").rglob("*.h5"))
     assert (tmp_path / "theirs.csv").read_text() == "name,age\nann,4\n"

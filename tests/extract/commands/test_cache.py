@@ -39,8 +39,8 @@ def test_a_sound_cache_is_said_to_be_so(fc7, fc7_json, filled):
         "1 recipe, 1 shard, 6 rows: sound\n1 shard unchanged since they were read; --deep reads them again\n",
         "",
     )
-    found = fc7_json("cache", "verify", "--deep")
-    assert found == {"recipes": 1, "shards": 1, "rows": 6, "read": 1, "damaged": []}
+    answer = fc7_json("cache", "verify", "--deep")
+    assert answer == {"recipes": 1, "shards": 1, "rows": 6, "read": 1, "damaged": []}
     assert fc7("cache", "repair") == (0, "Nothing to repair.\n", "")
 
 
@@ -57,8 +57,8 @@ def test_damage_is_found_put_right_and_computed_again(fc7, fc7_json, filled, dat
     assert not filled.exists()
     assert fc7_json("extract", data, *SQUEEZENET, "--quiet")["computed"] == 6
     assert (decode(filled.read_bytes()).embeddings == before).all()
-    found = fc7_json("cache", "gc", "--dry-run")
-    assert [one["reason"] for one in found["removed"]] == ["a damaged shard, set aside"]
+    answer = fc7_json("cache", "gc", "--dry-run")
+    assert [entry["reason"] for entry in answer["removed"]] == ["a damaged shard, set aside"]
     code, out, _ = fc7("cache", "gc")
     assert code == 0
     assert out.splitlines()[-1].startswith("removed 1 file or folder")
@@ -96,8 +96,8 @@ def test_an_exported_file_fills_another_cache(fc7, fc7_json, filled, data, tmp_p
     code, out, _ = fc7("cache", "import", path, *there)
     assert code == 0
     assert "took 0 of 6 rows" in out
-    found = fc7_json("extract", data, *SQUEEZENET, *there, "--quiet")
-    assert (found["computed"], found["reused"]) == (0, 6)
+    answer = fc7_json("extract", data, *SQUEEZENET, *there, "--quiet")
+    assert (answer["computed"], answer["reused"]) == (0, 6)
 
 
 def test_importing_what_is_no_export_is_one_line(fc7, filled, tmp_path):
@@ -175,9 +175,9 @@ def test_a_repeated_extract_loads_nothing_heavy(fc7, data, tmp_path):
 
 @pytest.mark.usefixtures("shared_cache")
 def test_cache_info(fc7, fc7_json, shared_home, bundle):
-    found = fc7_json("cache", "info")
-    assert found["directory"] == str(shared_home / "cache")
-    (recipe,) = [one for one in found["recipes"] if one["recipe"]["layer"] == "gap" and one["rows"] >= 24]
+    answer = fc7_json("cache", "info")
+    assert answer["directory"] == str(shared_home / "cache")
+    (recipe,) = [entry for entry in answer["recipes"] if entry["recipe"]["layer"] == "gap" and entry["rows"] >= 24]
     assert recipe["recipe"]["backbone"] == "squeezenet1_1"
     assert recipe["quarantined"] == 0
     code, out, err = fc7("cache", "info")

@@ -133,8 +133,8 @@ def test_strict_is_3_when_something_was_rejected(fc7, fc7_json, data, tmp_path):
 def test_layers_of_one_backbone_come_from_one_pass(fc7_json, tmp_path, forwards):
     clean = draw_split(tmp_path / "clean", 3, 1)
     words = [*SQUEEZENET, "--layer", "gap", "--layer", "logits", "--cache", tmp_path / "cache"]
-    found = fc7_json("extract", clean, *words)
-    assert [(one["layer"], one["dim"], one["computed"]) for one in found["backbones"]] == [
+    answer = fc7_json("extract", clean, *words)
+    assert [(entry["layer"], entry["dim"], entry["computed"]) for entry in answer["backbones"]] == [
         ("gap", 512, 8),
         ("logits", 1000, 8),
     ]
@@ -145,12 +145,12 @@ def test_two_backbones_are_two_entries(fc7_json, tmp_path):
     small = draw_split(tmp_path / "small", 2, 1)
     words = ["--backbone", "squeezenet1_1", "--backbone", "shufflenet_v2_x0_5", "--layer", "squeezenet1_1=gap"]
     words += ["--weights", "squeezenet1_1=random:0", "--weights", "shufflenet_v2_x0_5=random:5", "--batch-size", "4"]
-    found = fc7_json("extract", small, *words, "--cache", tmp_path / "cache")["backbones"]
-    assert [(one["backbone"], one["layer"], one["dim"]) for one in found] == [
+    answer = fc7_json("extract", small, *words, "--cache", tmp_path / "cache")["backbones"]
+    assert [(entry["backbone"], entry["layer"], entry["dim"]) for entry in answer] == [
         ("squeezenet1_1", "gap", 512),
         ("shufflenet_v2_x0_5", "penultimate", 1024),
     ]
-    assert all(one["seen"] == one["ok"] == one["computed"] == 6 for one in found)
+    assert all(entry["seen"] == entry["ok"] == entry["computed"] == 6 for entry in answer)
 
 
 def test_a_network_without_a_linear_layer_is_tapped_at_a_named_node(fc7, fc7_json, tmp_path):
@@ -159,8 +159,8 @@ def test_a_network_without_a_linear_layer_is_tapped_at_a_named_node(fc7, fc7_jso
     code, _, err = fc7("extract", small, *words)
     assert code == 2
     assert "a node" in one_line(err)
-    found = fc7_json("extract", small, *words, "--layer", "classifier.1")
-    assert (found["ok"], found["layer"]) == (4, "classifier.1"), "what the message says to do"
+    answer = fc7_json("extract", small, *words, "--layer", "classifier.1")
+    assert (answer["ok"], answer["layer"]) == (4, "classifier.1"), "what the message says to do"
 
 
 # Interrupts

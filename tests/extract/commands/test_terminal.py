@@ -21,12 +21,12 @@ def test_what_is_piped_is_not_cut_short(tmp_path):
     long = tmp_path / ("x" * 200) / ("y" * 120)
     done = process("backbones", env=os.environ | {"TORCH_HOME": str(long), "COLUMNS": "40"}, cwd=tmp_path)
     assert done.returncode == 0
-    shown = done.stdout.decode()
-    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
-    assert "pool5 fc6 fc7 gap gmp gap+gmp logits" in shown
-    assert "alexnet-owt-7be5be79.pth" in "".join(shown.split())
-    assert "y" * 120 in "".join(shown.split())
-    assert "\x1b" not in shown
+    output = done.stdout.decode()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in output
+    assert "pool5 fc6 fc7 gap gmp gap+gmp logits" in output
+    assert "alexnet-owt-7be5be79.pth" in "".join(output.split())
+    assert "y" * 120 in "".join(output.split())
+    assert "\x1b" not in output
 
 
 @pytest.mark.parametrize("name", ["[red]cache", "x[", "[bold"])
@@ -41,7 +41,7 @@ def test_brackets_in_a_folder_are_no_markup(fc7, fc7_json, shared_home, bundle, 
 def on_a_terminal(words, env):
     """Run with stdout and stderr on a pseudo terminal and return what it shows."""
     leader, follower = pty.openpty()
-    shown = b""
+    output = b""
     try:
         started = subprocess.Popen(
             [sys.executable, "-m", "fc7", *map(str, words)], stdout=follower, stderr=follower, stdin=follower, env=env
@@ -54,11 +54,11 @@ def on_a_terminal(words, env):
                 break
             if not block:
                 break
-            shown += block
+            output += block
         assert started.wait(60) == 0
     finally:
         os.close(leader)
-    return shown.decode()
+    return output.decode()
 
 
 def terminal(**extra):
@@ -73,10 +73,10 @@ def test_a_table_on_a_terminal_of_80_columns_keeps_its_figures(shared_home, data
     words = ["compare", data, "-o", tmp_path / "runs", "--heads", FAST, *SQUEEZENET, "--quiet"]
     fc7(*words)
     env = terminal(COLUMNS="80", FC7_CACHE=str(shared_home / "cache"))
-    shown = on_a_terminal(words, env)
-    assert re.search(r"[01]\.\d{3}-[01]\.\d{3}", shown), "the interval is readable"
-    assert "baseline" in shown
-    assert "\N{HORIZONTAL ELLIPSIS}" not in shown, "no figure is cut short"
+    output = on_a_terminal(words, env)
+    assert re.search(r"[01]\.\d{3}-[01]\.\d{3}", output), "the interval is readable"
+    assert "baseline" in output
+    assert "\N{HORIZONTAL ELLIPSIS}" not in output, "no figure is cut short"
 
 
 def test_no_color_is_respected(monkeypatch):
