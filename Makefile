@@ -23,6 +23,7 @@ faults: $(TEST)/.installed wheel
 # machine that does nothing else.
 bench: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/help.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/cache.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/heads.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/review.py $(DATA)

@@ -63,7 +63,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
     predictions = predict(bundle, images, progress=progress, **settings)
     labelled = [prediction for prediction in predictions if prediction.label]
-    threshold = bundle.threshold if arguments.max_error is None else bundle.doubting(arguments.max_error).threshold
+    threshold = bundle.threshold if arguments.max_error is None else bundle.abstaining(arguments.max_error).threshold
     if threshold and labelled:
         sure = sum(prediction.sure for prediction in labelled)
         logger.info("%d of %d images answered. The head %s", sure, len(labelled), threshold)
@@ -73,7 +73,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     payload = {
         "predictions": [prediction.to_dict() for prediction in predictions],
         "threshold": threshold and threshold.to_dict(),
-        "unlike_beyond": bundle.doubt and bundle.doubt.limit,
+        "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }
     return Answer(payload, predictions_csv(predictions, arguments.top or 0), 0 if labelled else 1)
 

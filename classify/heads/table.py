@@ -90,8 +90,8 @@ def _on_axes(head: BaseEstimator) -> Pipeline:
 
 _MLP_WEIGHT = "head__class_weight" if has_fit_parameter(MLPClassifier, "sample_weight") else ""  # scikit-learn 1.7
 
-# Rows have unit length, at least on average, when they come here (see fitting/search.py), which puts these grids on one scale
-# for every backbone.
+# Rows have unit length, at least on average, when they come here (see fitting/search.py): that puts these grids on one
+# scale for every backbone.
 HEADS = {
     head.name: head
     for head in (
