@@ -1,6 +1,6 @@
-"""Extraction: which keys a manifest has, which of them the cache lacks, and the rows of all of them.
+"""Extraction: finds the keys of a manifest, computes those that the cache lacks, and reads the rows of all.
 
-What computes the missing ones is in :mod:`fc7.extract.engines.local`, which is imported only if there are any.
+:mod:`fc7.extract.engines.local` computes them; it is imported only if some are missing.
 """
 
 import logging
@@ -67,8 +67,8 @@ def extract(
         raise ValueError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
     done = fill(manifest, [backbone], cache=cache, workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
-        where = address(manifest.root) or manifest.root
-        raise DataError(f"None of {done.seen} images of {where} could be embedded: {done.rejects[0].reason}")
+        source = address(manifest.root) or manifest.root
+        raise DataError(f"None of {done.seen} images of {source} could be embedded: {done.rejects[0].reason}")
     return read(
         manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source, views=backbone.views
     )
@@ -136,18 +136,18 @@ def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":
     from ..cache.embeddings import Rows
     from .manifest.hashing import hash_files
 
-    found = hash_files(manifest, Index(open_directory(cache)))
+    files = hash_files(manifest, Index(open_directory(cache)))
     images = manifest.images
     rows = Rows(
         labels=np.array(list(images.labels), np.str_),
         paths=np.array(list(images.paths), np.str_),
         split=np.array(list(images.splits), np.str_),
         group=np.array(list(images.groups), np.str_),
-        sha256=found.keys.matrix,
+        sha256=files.keys.matrix,
         classes=manifest.classes,
         name=manifest.name,
     )
-    return rows[found.readable] if found.unreadable else rows
+    return rows[files.readable] if files.unreadable else rows
 
 
 def fill(
@@ -182,42 +182,37 @@ def fill(
     from .manifest.hashing import Files, hash_files
 
     clock = Clock()
-    stores = [
-        Store(recipe, cache)
-        for backbone in backbones
-        for view in range(1 + backbone.views)
-        for recipe in backbone.recipes_of(view)
-    ]
+    stores = [Store(recipe, cache) for backbone in backbones for recipe in backbone.recipes_of_views]
     with clock("hash"):
         hashed = hash_files(manifest, stores[0].index, rehash=rehash, progress=progress)
     before = [store.missing(hashed.images) for store in stores]
     unreadable: dict[bytes, str] = {}
-    missing = Keys.joined(before).unique() if len(before) > 1 else before[0]
-    if missing:
+    keys = Keys.joined(before).unique() if len(before) > 1 else before[0]
+    if keys:
         _point_out_relatives(stores, before)
         files = Files(manifest, hashed).of
         if engine is not None:
             unreadable = engine.run(
-                backbones, stores, files, clock, missing, unit_rows=unit_rows, workers=workers, progress=progress
+                backbones, stores, files, clock, missing=keys, unit_rows=unit_rows, workers=workers, progress=progress
             )
         else:
             from .engines.local import Pipeline
 
             pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
-            unreadable = pipeline.run(missing, unit_rows or min(backbone.unit_rows for backbone in backbones))
+            unreadable = pipeline.run(keys, unit_rows or min(backbone.unit_rows for backbone in backbones))
     clock.stop()
     return [
-        account(manifest, hashed, store, lacked, unreadable, clock)
+        account(manifest, hashed, store, lacked=lacked, unreadable=unreadable, clock=clock)
         for store, lacked in zip(stores, before, strict=True)
     ]
 
 
 def _point_out_relatives(stores: Sequence["Store"], missing: Sequence["Keys"]) -> None:
-    """Where nothing is cached under a recipe but the same images are under one like it, say how the two differ."""
+    """Log how a recipe without rows differs from a similar one that has rows of the same images."""
     from ..cache.cache_miss import explain
 
     for store, lacked in zip(stores, missing, strict=True):
         if lacked and not len(store):
-            said = explain(store.directory, store.recipe, lacked)
-            if said:
-                logger.info("fc7: %d images to compute. %s", len(lacked), said.strip())
+            explanation = explain(store.directory, store.recipe, lacked)
+            if explanation:
+                logger.info("fc7: %d images to compute. %s", len(lacked), explanation.strip())

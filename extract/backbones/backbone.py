@@ -84,17 +84,17 @@ class Backbone:
         from .custom import custom_network
         from .transforms import read_transform
 
-        _require_settings(precision, dtype, decode, views, batch_size)
-        read = read_transform(transform)
+        settings = _settings(precision, dtype, decode, mirror=mirror, views=views, batch_size=batch_size)
+        transform = read_transform(transform)
         layers = [layer] if isinstance(layer, str) else list(layer)
-        found = custom_network(module, layers, read.crop)
+        network = custom_network(module, layers, transform.crop)
         name = name or type(module).__name__
         recipes = [
-            Recipe(name, one, dim, found.sha256, read, DECODES[decode], 0, mirror, precision, dtype)
-            for one, dim in zip(layers, found.dims, strict=True)
+            Recipe(name, tapped, dim, network.sha256, transform=transform, **settings)
+            for tapped, dim in zip(layers, network.dims, strict=True)
         ]
-        network = {"gmacs": found.gmacs, "views": views, "device": device, "batch_size": batch_size}
-        self._prepare(recipes, lambda: copy.deepcopy(found.tapped), OWN, **network)  # type: ignore[arg-type]
+        options = {"gmacs": network.gmacs, "views": views, "device": device, "batch_size": batch_size}
+        self._prepare(recipes, lambda: copy.deepcopy(network.tapped), OWN, **options)  # type: ignore[arg-type]
 
     @classmethod
     def published(
@@ -117,7 +117,7 @@ class Backbone:
         gmacs: float = 1.0,
         views: int = 0,
     ) -> None:
-        """Take what every backbone has.
+        """Set what every backbone has.
 
         Parameters
         ----------
@@ -127,17 +127,12 @@ class Backbone:
             Makes the module: from normalised ``(B, 3, crop, crop)`` float32 to one tensor per recipe.
         weights_source
             How to find the weights again.
-        device
-            ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        batch_size
-            Images in one forward pass; by default 32 on CUDA, else `usual_batch`. Always the same within a run: the
-            last batch is padded, so that a resumed run gives the same bits.
+        device, batch_size, views
+            As for :func:`load_backbone`.
         usual_batch
-            What `batch_size` is on a processor unless it is given.
+            The default batch size on a processor; on CUDA it is 32.
         gmacs
             Billions of multiply-adds for one image.
-        views
-            Random views of each image that are embedded beside the centre crop.
         """
         self.recipes = tuple(recipes)
         self.views = views
@@ -159,6 +154,11 @@ class Backbone:
     def work(self) -> dict[str, Any]:
         """What a batch is on a processor unless it was asked for, and the work for one image."""
         return {"usual_batch": self._usual_batch, "gmacs": self._gmacs}
+
+    @property
+    def recipes_of_views(self) -> list[Recipe]:
+        """The recipes of all views, in the order of views and layers."""
+        return [recipe for view in range(1 + self.views) for recipe in self.recipes_of(view)]
 
     def recipes_of(self, view: int) -> tuple[Recipe, ...]:
         """Return the recipes of one view; view 0, the centre crop, is :attr:`recipes`."""
@@ -221,7 +221,7 @@ class Backbone:
         dtype = torch.bfloat16 if bf16 else torch.float32
         module = Normalised(self._network(), self.recipes[0].transform, dtype).eval().requires_grad_(False)
         module = module.to(self.device)
-        for kernel in (one for one in module.parameters() if one.dim() == 4):
+        for kernel in (parameter for parameter in module.parameters() if parameter.dim() == 4):
             kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         if self.device.type == "cpu":
             module.pack(self.batch_size)
@@ -250,8 +250,8 @@ class Backbone:
 
         mirrored = np.ascontiguousarray(batch[:, :, ::-1]) if isinstance(batch, np.ndarray) else batch.flip(2)
         return [
-            np.asarray((one + other) / 2, np.float32)
-            for one, other in zip(vectors, self.forward(mirrored), strict=True)
+            np.asarray((plain + flipped) / 2, np.float32)
+            for plain, flipped in zip(vectors, self.forward(mirrored), strict=True)
         ]
 
     def forward(self, batch: "npt.NDArray[np.uint8] | torch.Tensor") -> "list[npt.NDArray[np.float32]]":
@@ -282,7 +282,7 @@ class Backbone:
                 pixels = pixels.pin_memory()
             pixels = pixels.to(self.device, non_blocking=True)
             with alone_on(self.device):
-                return [one.float().cpu().numpy() for one in self.network(pixels)]
+                return [output.float().cpu().numpy() for output in self.network(pixels)]
 
     def _advice(self, images: int) -> str:
         smaller = f"--batch-size {images // 2}" if images > 1 else "--device cpu"
@@ -349,17 +349,16 @@ def load_backbone(
     WeightsError
         The weights are absent or not the ones promised.
     """
-    _require_settings(precision, dtype, decode, views, batch_size)
+    settings = _settings(precision, dtype, decode, mirror=mirror, views=views, batch_size=batch_size)
     net = architecture(name) if image_size is None else architecture(name).at(*image_size)
     layers = [layer] if isinstance(layer, str) else list(layer or [net.default_layer])
     if layers == [""]:
         raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
-    taps = {one: net.layer(one) for one in layers}
+    taps = {tapped: net.layer(tapped) for tapped in layers}
     source = find_weights(weights, net, progress=progress)
     sha256 = source.sha256(Index(open_directory(cache)))
     recipes = [
-        Recipe(name, one, tap.dim, sha256, net.transform, DECODES[decode], 0, mirror, precision, dtype)
-        for one, tap in taps.items()
+        Recipe(name, tapped, tap.dim, sha256, transform=net.transform, **settings) for tapped, tap in taps.items()
     ]
 
     def network() -> "Tapped":
@@ -379,7 +378,10 @@ def load_backbone(
     )
 
 
-def _require_settings(precision: str, dtype: str, decode: str, views: int, batch_size: int | None) -> None:
+def _settings(
+    precision: str, dtype: str, decode: str, *, mirror: bool, views: int, batch_size: int | None
+) -> dict[str, Any]:
+    """Check settings, and return those that belong to a recipe."""
     _require("precision", precision, PRECISIONS)
     _require("dtype", dtype, DTYPES)
     _require("decode", decode, DECODES)
@@ -389,8 +391,9 @@ def _require_settings(precision: str, dtype: str, decode: str, views: int, batch
         raise UsageError(f"views {views}: must be between 0 and {MAX_VIEWS}.")
     if views and decode == "nvjpeg":
         raise UsageError("--decode nvjpeg cuts out the centre only; for --views take exact or scaled.")
+    return {"decode": DECODES[decode], "mirror": mirror, "precision": precision, "dtype": dtype}
 
 
-def _require(what: str, value: str, known: Collection[str]) -> None:
+def _require(setting: str, value: str, known: Collection[str]) -> None:
     if value not in known:
-        raise UsageError(f"{what} {value!r} is not one of {', '.join(known)}.")
+        raise UsageError(f"{setting} {value!r} is not one of {', '.join(known)}.")

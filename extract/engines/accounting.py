@@ -31,7 +31,7 @@ class Extraction:
         Rows made in this run; rows that the cache already had. ``ok = computed + reused``.
     seconds
         Per stage: ``total``, ``hash``, ``load`` (of weights), and summed over threads ``decode``, ``forward``,
-        ``commit`` and ``wait`` (nothing to do).
+        ``commit`` and ``wait`` (idle).
     """
 
     recipe: Recipe
@@ -125,9 +125,9 @@ def account(
     Parameters
     ----------
     lacked
-        What the store did not have before, each key once.
+        The keys that the store lacked before, each once.
     unreadable
-        Images whose files could not be read when their turn came, with the reason.
+        Images whose files could not be read while decoding, with the reason.
     """
     there = store.places(hashed.images) >= 0
     ok, computed = int(there.sum()), int((store.places(lacked) >= 0).sum())

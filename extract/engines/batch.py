@@ -1,4 +1,4 @@
-"""Batches on their way: images of one unit are decoded, embedded, and collected until the unit can be committed."""
+"""Units and batches: images are decoded and embedded by batches; a unit collects their rows until it is committed."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
-    """One backbone on one input: what is to be computed of a batch. ``first`` is the number of its first store."""
+    """One backbone on one input, to be computed for a batch. ``first`` is the number of its first store."""
 
     backbone: Backbone
     input: Input
@@ -44,16 +44,16 @@ class Unit:
 
     Attributes
     ----------
-    left
+    batches_left
         Batches that are not finished.
     rows, rejected
         By store.
     seconds
-        By store: of all threads, what its rows cost.
+        By store: thread time that its rows took.
     """
 
     keys: Sequence[bytes]
-    left: int
+    batches_left: int
     rows: list[dict[bytes, npt.NDArray[Any]]]
     rejected: list[dict[bytes, str]]
     seconds: list[float]
@@ -61,7 +61,8 @@ class Unit:
     @classmethod
     def of(cls, keys: Sequence[bytes], batches: int, stores: int) -> "Unit":
         """Return an empty one."""
-        return cls(keys, batches, [{} for _ in range(stores)], [{} for _ in range(stores)], [0.0] * stores)
+        numbers = range(stores)
+        return cls(keys, batches, [{} for _ in numbers], rejected=[{} for _ in numbers], seconds=[0.0] * stores)
 
     def take(self, number: int, store: ShardSink, batch: "Batch", matrix: npt.NDArray[np.float32]) -> None:
         """Take the rows that a store does not have; those that are not finite are rejected."""
@@ -80,7 +81,7 @@ class Unit:
                 self.rejected[number][key] = f"its embedding is not finite in {store.recipe.dtype}"
 
     def shard(self, number: int, recipe: Recipe, provenance: Mapping[str, str]) -> Shard:
-        """Return what is to be committed to a store: always in the same order, whoever was first."""
+        """Return the shard for a store. Its rows have the order of the unit's keys, whichever batch was first."""
         rows = self.rows[number]
         keys = [key for key in self.keys if key in rows]
         matrix = np.empty((len(keys), recipe.dim), recipe.dtype)
@@ -97,11 +98,11 @@ class Batch:
     Attributes
     ----------
     pixels
-        ``(room, crop, crop, 3)`` uint8; zeros after the keys fill the last forward pass of each backbone.
+        ``(rows, crop, crop, 3)`` uint8; zeros after the keys fill the last forward pass of each backbone.
     encoded
         Files that the device is to decode, by their row.
     taken, decoded
-        How many keys a thread has taken, and has done with.
+        How many keys threads have taken, and have decoded.
     """
 
     unit: Unit
@@ -116,11 +117,11 @@ class Batch:
     unreadable: dict[bytes, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, unit: Unit, keys: Sequence[bytes], paths: Sequence[str], jobs: Sequence[Job], room: int) -> "Batch":
+    def of(cls, unit: Unit, keys: Sequence[bytes], paths: Sequence[str], jobs: Sequence[Job], rows: int) -> "Batch":
         """Return an empty one."""
         sides = {job.input: job.input.transform.crop for job in jobs}
-        pixels = {one: np.zeros((room, side, side, 3), np.uint8) for one, side in sides.items()}
-        return cls(unit, keys, paths, jobs, pixels)
+        pixels = {wanted: np.zeros((rows, side, side, 3), np.uint8) for wanted, side in sides.items()}
+        return cls(unit, keys, paths, jobs, pixels=pixels)
 
     def decode(self, row: int, decoder: DecodeProcess | None = None) -> None:
         """Put one image's pixels in its row; they are decoded here or in a process."""
@@ -140,20 +141,20 @@ class Batch:
         pixels = self._on_device(job) if self.encoded and job.on_device else self.pixels[job.input]
         size = job.backbone.batch_size
         starts = range(0, len(self.keys), size)
-        parts = [job.backbone.embed(pixels[start : start + size]) for start in starts]
-        return [np.concatenate(layer)[: len(self.keys)] for layer in zip(*parts, strict=True)]
+        outputs = [job.backbone.embed(pixels[start : start + size]) for start in starts]
+        return [np.concatenate(layer)[: len(self.keys)] for layer in zip(*outputs, strict=True)]
 
     def _decode(self, row: int, path: str) -> None:
         with in_turn():
             data = read_hashed(path, self.keys[row])
-            self._fill(row, data, {one.input for one in self.jobs if not (one.on_device and self._left(row, data))})
+            self._fill(row, data, {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))})
 
-    def _fill(self, row: int, data: bytes, wanted: set[Input]) -> None:
-        for one, pixels in views_of(data, self.keys[row], wanted).items():
-            self.pixels[one][row] = pixels
+    def _fill(self, row: int, data: bytes, inputs: set[Input]) -> None:
+        for wanted, pixels in views_of(data, self.keys[row], inputs).items():
+            self.pixels[wanted][row] = pixels
 
-    def _left(self, row: int, data: bytes) -> bool:
-        """Return whether a file is left to the device."""
+    def _defer(self, row: int, data: bytes) -> bool:
+        """Return whether the device decodes a file, and keep its bytes if so."""
         from ..decoding.hardware import takes
 
         if row not in self.encoded and takes(data):
@@ -161,7 +162,7 @@ class Batch:
         return row in self.encoded
 
     def _on_device(self, job: Job) -> Any:
-        """Return the pixels on the device, with what was left to it; what it cannot decode, the processor decodes."""
+        """Return the pixels on the device, which decodes what was left to it; if it fails, the processor does."""
         import torch
 
         from ..decoding.hardware import fill_rows

@@ -1,11 +1,10 @@
 """The batch loop: missing keys -> units -> batches -> pixels -> vectors -> committed shards.
 
-Each of a few threads takes the next image and decodes it; who decodes the last one of a batch runs the networks on it,
-and commits the unit if it is complete, while the others go on with the next batch. On a processor that is faster than
-decoding ahead in some threads and computing with all cores in another: nobody waits for anybody, no core is asked for
-by two, and a network on one core wastes nothing on dividing its work (measured in docs/extraction.md). On an
-accelerator it is what keeps it fed: while one thread's batch is computed, others decode, each in a process of its own
-if there are many images.
+Each of a few threads takes the next image and decodes it. The thread that decodes the last image of a batch runs the
+networks on it and commits the unit if it is complete; the others go on with the next batch. On a processor that is
+faster than decoding ahead in some threads and computing with all cores in another: no thread waits, no two share a
+core, and a network on one core need not divide its work (measured in docs/extraction.md). It also keeps an accelerator
+busy: while one thread's batch is computed, others decode, each in a process of its own if there are many images.
 """
 
 import contextlib
@@ -33,9 +32,9 @@ POLL = 0.2  # seconds between two looks at units that another process has claime
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
 # the number of workers asked for: a sum over two cores has other last digits than one over one.
 MOST_THREADS = 8
-# Where a device computes, threads only see to it that there are pixels; more than these hinder each other.
+# Where a device computes, threads only decode; more than these slow each other down.
 MOST_BESIDE_DEVICE = 32
-STARTING = 32  # images that a process should have to decode to be worth its start
+STARTING = 32  # images per decoding process that make its start worthwhile
 
 LocateFiles = Callable[[Sequence[bytes]], Sequence[str]]  # returns where the bytes of each key are
 
@@ -80,15 +79,16 @@ class Pipeline:
         self.decoders, self.progress = decoders, progress
         self.claims = Claims(stores[0].directory / "claims")
         self.unreadable: dict[bytes, str] = {}
-        self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
+        self._stage = stage_of(backbones)
         self._jobs: list[Job] = []
         for backbone in backbones:
             for number in range(1 + backbone.views):
                 first = sum(len(job.stores) for job in self._jobs)
                 self._jobs.append(Job(backbone, backbone.recipes_of(number)[0].input, first))
-        self._batch_rows = max(backbone.batch_size for backbone in backbones)
+        sizes = [backbone.batch_size for backbone in backbones]
+        self._batch_rows = max(sizes)
         # Zeros after them fill the last forward pass of a backbone with another batch size.
-        self._room = max(-(-self._batch_rows // one.batch_size) * one.batch_size for one in backbones)
+        self._capacity = max(-(-self._batch_rows // size) * size for size in sizes)
         self._taking, self._committing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._begun: dict[int, Unit] = {}  # units that are not committed, by their address
@@ -113,12 +113,12 @@ class Pipeline:
         with self._decoders() as decoders:
             try:
                 while units:
-                    left: list[Sequence[bytes]] = []
-                    self._pass(units, left, decoders)
-                    if len(left) == len(units):
+                    skipped: list[Sequence[bytes]] = []
+                    self._pass(units, skipped, decoders)
+                    if len(skipped) == len(units):
                         with self.clock("wait"):
                             time.sleep(POLL)
-                    units = self._still_missing(left)
+                    units = self._still_missing(skipped)
             finally:
                 self.claims.release_all()
         return self.unreadable
@@ -146,14 +146,14 @@ class Pipeline:
     def _pass(
         self,
         units: Sequence[Sequence[bytes]],
-        left: list[Sequence[bytes]],
+        skipped: list[Sequence[bytes]],
         decoders: Sequence[DecodeProcess | None],
     ) -> None:
-        """Compute the units that nobody else has claimed and put the others into ``left``."""
+        """Compute the units that nobody else has claimed and put the others into ``skipped``."""
         from ..backbones.torch_runtime import each_with, exact_float32
 
         self._done = self._total - sum(len(unit) for unit in units)
-        batches, self._open = self._batches(units, left), None
+        batches, self._open = self._batches(units, skipped), None
         start, before = time.perf_counter(), self.clock.busy
         with (
             keep_freed_memory(),
@@ -161,32 +161,30 @@ class Pipeline:
             each_with(self.threads) as ready,
             ThreadPoolExecutor(self.workers, initializer=ready) as pool,
         ):
-            working = [pool.submit(self._work, batches, decoder) for decoder in decoders]
+            futures = [pool.submit(self._work, batches, decoder) for decoder in decoders]
             try:
-                self._watch(working)
+                self._watch(futures)
             except KeyboardInterrupt:
                 self._stop.set()
-                wait(working)
-                self._commit_what_is_there()
-                raise Interrupted(
-                    f"Interrupted: {self._done} of {self._total} images are computed and kept. "
-                    "The same command goes on from there."
-                ) from None
+                wait(futures)
+                for unit in tuple(self._begun.values()):
+                    self._commit(unit)
+                raise interrupted(self._done, self._total) from None
             finally:
                 self._stop.set()  # where one thread failed, the others end after their image or batch
         self._stop.clear()
         idle = self.workers * (time.perf_counter() - start) - (self.clock.busy - before)
         self.clock.seconds["wait"] += max(idle, 0.0)
 
-    def _watch(self, working: Sequence[Any]) -> None:
+    def _watch(self, futures: Sequence[Any]) -> None:
         """Show the progress and signs of life until all threads are done, or one fails."""
-        unfinished: Any = working
+        unfinished: Any = futures
         while unfinished:
             self.progress(self._stage, self._done, self._total)
             finished, unfinished = wait(unfinished, timeout=POLL)
             self.claims.beat()
-            for one in finished:
-                one.result()
+            for future in finished:
+                future.result()
         self.progress(self._stage, self._done, self._total)
 
     def _work(self, batches: Iterator[Batch], decoder: DecodeProcess | None) -> None:
@@ -206,23 +204,20 @@ class Pipeline:
                 self._embed(batch)
                 self._finish(batch)
 
-    def _batches(self, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> Iterator[Batch]:
+    def _batches(self, units: Sequence[Sequence[bytes]], skipped: list[Sequence[bytes]]) -> Iterator[Batch]:
         """Yield the empty batches of the units that this process may have."""
         size = self._batch_rows
         for keys in units:
-            if all(store.committed(keys) for store in self.stores) or not self.claims.take(self._name(keys)):
-                left.append(keys)
+            if not claim(self.stores, keys, self.claims):
+                skipped.append(keys)
                 continue
             starts, paths = range(0, len(keys), size), self.files(keys)
             unit = Unit.of(keys, len(starts), len(self.stores))
             self._begun[id(unit)] = unit
             for start in starts:
-                part = keys[start : start + size]
-                jobs = [job for job in self._jobs if any(self.stores[number].missing(part) for number in job.stores)]
-                yield Batch.of(unit, part, paths[start : start + size], jobs, self._room)
-
-    def _name(self, keys: Sequence[bytes]) -> str:
-        return unit_id("".join(store.recipe.id for store in self.stores), keys)
+                chunk = keys[start : start + size]
+                jobs = [job for job in self._jobs if any(self.stores[number].missing(chunk) for number in job.stores)]
+                yield Batch.of(unit, chunk, paths[start : start + size], jobs, rows=self._capacity)
 
     def _decode(self, batch: Batch, row: int, decoder: DecodeProcess | None) -> None:
         start = time.perf_counter()
@@ -241,7 +236,7 @@ class Pipeline:
         with self._taking:
             self.clock.seconds[stage] += seconds
             jobs = batch.jobs if job is None else [job]
-            for number in (number for one in jobs for number in one.stores):
+            for number in (number for job in jobs for number in job.stores):
                 batch.unit.seconds[number] += seconds / self.beside
 
     def _finish(self, batch: Batch) -> None:
@@ -249,8 +244,8 @@ class Pipeline:
         with self._taking:
             self.unreadable |= batch.unreadable
             self._done += len(batch.keys)
-            batch.unit.left -= 1
-            complete = not batch.unit.left
+            batch.unit.batches_left -= 1
+            complete = not batch.unit.batches_left
         if complete:
             self._commit(batch.unit)
 
@@ -261,13 +256,9 @@ class Pipeline:
                 shard = unit.shard(number, store.recipe, self._provenance())
                 if shard.keys or shard.rejected:
                     store.append(shard)
-            self.claims.release(self._name(unit.keys))
+            self.claims.release(claim_name(self.stores, unit.keys))
             del self._begun[id(unit)]
             self.clock.seconds["commit"] += time.perf_counter() - start
-
-    def _commit_what_is_there(self) -> None:
-        for unit in tuple(self._begun.values()):
-            self._commit(unit)
 
     def _provenance(self) -> dict[str, str]:
         import torch
@@ -279,6 +270,28 @@ class Pipeline:
             "batch_size": ", ".join(str(backbone.batch_size) for backbone in self.backbones),
             "machine": platform.machine(),
         }
+
+
+def claim(stores: Sequence[ShardSink], keys: Sequence[bytes], claims: Claims) -> bool:
+    """Claim a unit; return False if it is committed, or claimed by another process."""
+    return not all(store.committed(keys) for store in stores) and claims.take(claim_name(stores, keys))
+
+
+def claim_name(stores: Sequence[ShardSink], keys: Sequence[bytes]) -> str:
+    """Return the name of a unit's claim."""
+    return unit_id("".join(store.recipe.id for store in stores), keys)
+
+
+def stage_of(backbones: Sequence[Backbone]) -> str:
+    """Return the stage that progress reports."""
+    return "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
+
+
+def interrupted(done: int, total: int) -> Interrupted:
+    """Return the error after Ctrl-C."""
+    return Interrupted(
+        f"Interrupted: {done} of {total} images are computed and kept. The same command goes on from there."
+    )
 
 
 def cores() -> int:

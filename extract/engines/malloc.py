@@ -1,7 +1,7 @@
-"""Memory that is kept between batches, so that the system need not clear it anew for each.
+"""Freed memory, kept between batches, so that the system need not clear it again for each.
 
-glibc gives every large block back to the system when it is freed, and gets it back, page by page and cleared, for the
-next layer. For networks with large feature maps that costs as much as the arithmetic (docs/extraction.md).
+glibc returns every large block to the system when it is freed, and gets it back for the next layer, page by page and
+cleared. For networks with large feature maps that costs as much as the arithmetic (docs/extraction.md).
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Ray itself: a cluster of our own on this machine, which ends with us, or one that is there already.
+"""Ray itself: starts a cluster on this machine, which ends with us, or joins one that runs already.
 
-What Ray does by itself and is not wanted here: a dashboard, statistics for its makers, ports on all interfaces, a token
-in the user's home, logs that stay, workers that import what lies in the working directory.
+Turned off are Ray's dashboard, its usage statistics, ports on all interfaces, a token in the user's home, logs that
+stay, and workers that import from the working directory.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from .ray_reaper import descendants, reaper
 logger = logging.getLogger(__name__)
 
 OLDEST = (2, 52)  # the first with token authentication, and without CVE-2025-62593
-MOST_SHARED, LEAST_SHARED = 2**30, 100 * 2**20  # bytes of memory for what processes hand over: keys, paths, moments
-_LONGEST = 24  # characters of a path below which Ray's sockets still have names that the system takes
+MOST_SHARED, LEAST_SHARED = 2**30, 100 * 2**20  # bytes of memory that processes share: keys, paths, moments
+_LONGEST = 24  # characters of a folder's path; longer names of Ray's sockets are refused by the system
 
 _UNSAFE = (
     "The Ray cluster at %s is used without token authentication: whoever reaches its ports can run programs on it. "
@@ -45,14 +45,14 @@ def require_ray(address: str | None = None) -> Any:
     if address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray's name for: loopback only
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the user's home
-        if "ray" not in sys.modules:  # one that is imported decides by itself; it would not hear of this any more
+        if "ray" not in sys.modules:  # an imported Ray has read its settings already
             os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray = importlib.import_module("ray")
-        found = tuple(int(part) for part in re.findall(r"\d+", ray.__version__)[:2])
+        version = tuple(int(digits) for digits in re.findall(r"\d+", ray.__version__)[:2])
     except (ImportError, AttributeError):
         raise MissingExtra("ray", "ray") from None
-    if found < OLDEST:
+    if version < OLDEST:
         raise MissingExtra(f"ray >= {OLDEST[0]}.{OLDEST[1]} (this is {ray.__version__})", "ray")
     return ray
 
@@ -81,9 +81,9 @@ def own_cluster() -> Iterator[Any]:
                 _temp_dir=str(folder),
                 _system_config={"worker_niceness": 0},
             )
-        where = ray.util.get_node_ip_address()
-        if where != "127.0.0.1":  # Ray was imported before us, with other settings
-            logger.warning("Ray listens on %s, not on this machine's loopback only.", where)
+        node_address = ray.util.get_node_ip_address()
+        if node_address != "127.0.0.1":  # Ray was imported before us, with other settings
+            logger.warning("Ray listens on %s, not on this machine's loopback only.", node_address)
         with reaper(folder, descendants() - before):
             try:
                 yield ray
@@ -141,7 +141,7 @@ def _init(ray: Any, **options: Any) -> None:
 
 
 def _shared() -> int:
-    """Return the bytes of memory to hand things over in, a third of what there is at most: containers have little."""
+    """Return the bytes of Ray's shared memory: at most a third of what is free, because containers have little."""
     shm = Path("/dev/shm")
     free = shutil.disk_usage(shm).free if shm.is_dir() else 3 * MOST_SHARED
     return max(min(free // 3, MOST_SHARED), LEAST_SHARED)

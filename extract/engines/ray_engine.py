@@ -1,7 +1,7 @@
-"""The same units as locally, on Ray: this machine's cores in processes of their own, or a cluster.
+"""The units of a local run, on Ray: in processes on this machine, or on a cluster.
 
-Ray only runs units, each of which may be run any number of times. What was computed is what is in the cache: after
-each round that is looked at again, and what is missing goes round once more. Nothing else is kept, by Ray or by us.
+Ray only runs units, and a unit may run any number of times. After each round the driver reads the cache again and gives
+out the units that are still missing. No other state is kept: a task queue would be a second record of what is done.
 """
 
 import logging
@@ -18,15 +18,14 @@ from ...cache.atomic_write import make_folder
 from ...cache.commit import deliver
 from ...cache.format import UNIT_ROWS
 from ...cache.leases import Claims
-from ...cache.shard import unit_id
 from ...cache.store import Store
-from ...errors import EngineError, Interrupted, UsageError
+from ...errors import EngineError, UsageError
 from ..backbones.backbone import Backbone
 from ..backbones.spec import BackboneSpec
 from ..manifest.paths import absolute
 from ..progress import Progress, silent
 from .accounting import WORK, Clock
-from .local import MOST_BESIDE_DEVICE, POLL, LocateFiles, cores_each
+from .local import MOST_BESIDE_DEVICE, POLL, LocateFiles, claim, claim_name, cores_each, interrupted, stage_of
 from .ray_cluster import joined_cluster, own_cluster, require_ray
 from .ray_supervisor import Event, Lost, Member, Supervisor
 from .ray_worker import Failure, Ready, UnitResult, UnitTask, Worker, WorkerSpec
@@ -92,7 +91,7 @@ class RayEngine:
 
     @property
     def patience(self) -> float:
-        """Seconds in which something must have come of what was given out."""
+        """Seconds without progress after which a worker is ended."""
         return STALL if self.stall is None else self.stall
 
     def run(
@@ -124,18 +123,25 @@ class RayEngine:
             Ctrl-C; finished units are kept.
         """
         with clock("load"):
-            job = _Job(self, backbones, stores, files, clock, missing, unit_rows, workers, progress)
+            job = _Job(
+                self,
+                backbones,
+                stores,
+                files,
+                clock=clock,
+                missing=missing,
+                unit_rows=unit_rows,
+                workers=workers,
+                progress=progress,
+            )
         try:
             return job.run()
         except KeyboardInterrupt:
-            raise Interrupted(
-                f"Interrupted: {job.done} of {len(missing)} images are computed and kept. "
-                "The same command goes on from there."
-            ) from None
+            raise interrupted(job.done, len(missing)) from None
 
 
 class _Job:
-    """One extraction: units that are given out, come back, or are given out again."""
+    """One extraction: gives units to workers, commits their results, and retries the units that fail."""
 
     def __init__(
         self,
@@ -155,91 +161,86 @@ class _Job:
         self.total, self.done = len(missing), 0
         self._claims = Claims(stores[0].directory / "claims")
         self._tried: Counter[bytes] = Counter()  # by first key
-        self._refused: dict[bytes, str] = {}  # files that workers were to get and that cannot be read here
-        self._others: set[str] = set()  # machines with another torch
-        self._why = ""
-        self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
+        self._unsent: dict[bytes, str] = {}  # files that this process could not read for a worker, with the reason
+        self._other_torch: set[str] = set()  # hosts with another torch
+        self._failure = ""  # the last one
+        self._stage = stage_of(backbones)
         resources = engine.ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if all(map(_may_use_cuda, backbones)) else 0
-        # Not the devices of this machine: it may have no GPU where the cluster has some.
-        self._batches = [one.batch_on("cuda") if gpus else one.batch_size for one in backbones]
+        # Why not this machine's devices: it may have no GPU where the cluster has some.
+        self._batch_sizes = [backbone.batch_on("cuda") if gpus else backbone.batch_size for backbone in backbones]
         processors = max(int(resources.get("CPU", 1)), 1)
         self._threads = 1 if gpus else cores_each()
         self._workers = workers or (min(max(processors // gpus, 1), MOST_BESIDE_DEVICE) if gpus else 1)
         taken = min(self._threads * self._workers, processors)
         self._takes = {"num_cpus": taken, "num_gpus": 1 if gpus else 0}
         most = engine.actors or gpus or processors // taken
-        rows = unit_rows or self._rows(UNIT_ROWS if gpus else min(one.unit_rows for one in backbones), most)
+        rows = unit_rows or self._rows(UNIT_ROWS if gpus else min(backbone.unit_rows for backbone in backbones), most)
         self.units = [missing[start : start + rows] for start in range(0, len(missing), rows)]
         self._size = min(most, len(self.units))
 
     def run(self) -> dict[bytes, str]:
-        """Compute all units.
-
-        Raises
-        ------
-        EngineError
-            A unit failed three times.
-        """
+        """Compute all units."""
         with self._probe() as (probe, nonce):
             with self.clock("load"):
-                crew = self._hire(probe, nonce)
+                supervisor = self._start_workers(probe, nonce)
             try:
                 with self.clock("load"):
-                    self._await_one(crew)
+                    self._await_worker(supervisor)
                 units = self.units
                 while units:
-                    left: list[Sequence[bytes]] = []
-                    self._round(crew, units, left)
-                    if len(left) == len(units):
+                    skipped: list[Sequence[bytes]] = []
+                    self._round(supervisor, units, skipped)
+                    if len(skipped) == len(units):
                         with self.clock("wait"):
                             time.sleep(POLL)
-                    units = self._still_missing(units, left)
+                    units = self._still_missing(units, skipped)
             finally:
-                crew.close()
+                supervisor.close()
                 self._claims.release_all()
         return self.unreadable
 
     def _rows(self, usual: int, workers: int) -> int:
         """Return the rows of a unit: as locally, but fewer if some workers would get none."""
-        batch = max(self._batches)
+        batch = max(self._batch_sizes)
         return min(usual, -(-self.total // workers // batch) * batch)
 
-    def _hire(self, probe: str, nonce: str) -> Supervisor:
+    def _start_workers(self, probe: str, nonce: str) -> Supervisor:
         """Start the workers."""
         import torch
 
         ray = self.engine.ray
-        described = tuple(map(BackboneSpec.of, self.backbones))
+        specs = tuple(map(BackboneSpec.of, self.backbones))
         key = self.units[0][0]
-        post = WorkerSpec(
-            __version__,
-            described,
-            tuple("cuda" if self._takes["num_gpus"] else str(one.options["device"]) for one in described),
-            str(self.stores[0].directory.absolute()),
-            probe,
-            nonce,
-            absolute(*self.files([key])),
-            key,
-            torch.get_num_threads(),
-            self._threads,
-            self._workers,
+        worker_spec = WorkerSpec(
+            version=__version__,
+            backbones=specs,
+            device=tuple("cuda" if self._takes["num_gpus"] else str(spec.options["device"]) for spec in specs),
+            cache=str(self.stores[0].directory.absolute()),
+            probe=probe,
+            nonce=nonce,
+            sample=absolute(*self.files([key])),
+            key=key,
+            loading=torch.get_num_threads(),
+            threads=self._threads,
+            workers=self._workers,
         )
-        sent = ray.put(post)  # once, though there are many
-        actor = ray.remote(concurrency_groups={"life": 1})(self.engine.worker)
-        hired = actor.options(max_restarts=0, max_task_retries=0, **self._takes)
+        sent = ray.put(worker_spec)  # once, though there are many
+        worker_class = ray.remote(concurrency_groups={"heartbeat": 1})(self.engine.worker)
+        actor = worker_class.options(max_restarts=0, max_task_retries=0, **self._takes)
         here = self.engine.address is None
-        return Supervisor(ray, lambda: hired.remote(sent), self._size, self._patience(), here=here)
+        return Supervisor(ray, lambda: actor.remote(sent), self._size, self._patience(), here=here)
 
     def _patience(self) -> float:
         if self.engine.stall is not None:
             return self.engine.patience
-        work = [float(one.work["gmacs"]) * size for one, size in zip(self.backbones, self._batches, strict=True)]
-        return max(self.engine.patience, 10 * max(work) / SLOW)
+        gmacs = (float(backbone.work["gmacs"]) for backbone in self.backbones)
+        work = max(image * size for image, size in zip(gmacs, self._batch_sizes, strict=True))
+        return max(self.engine.patience, 10 * work / SLOW)
 
     @contextmanager
     def _probe(self) -> Any:
-        """Leave a file in the cache for as long: a worker that finds it there can commit by itself."""
+        """Write a file to the cache until the end of the block: a worker that reads it there can commit by itself."""
         nonce = secrets.token_hex(16)
         path = self.stores[0].folder.absolute() / "tmp" / f"probe.{nonce}"
         try:
@@ -255,136 +256,133 @@ class _Job:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _await_one(self, crew: Supervisor) -> None:
-        while not crew.idle:
+    def _await_worker(self, supervisor: Supervisor) -> None:
+        while not supervisor.idle:
             self.progress(self._stage, 0, self.total)
-            for event in crew.events(POLL):
-                self._take(event, deque())
+            for event in supervisor.events(POLL):
+                self._handle(event, deque())
 
-    def _round(self, crew: Supervisor, units: Sequence[Sequence[bytes]], left: list[Sequence[bytes]]) -> None:
-        """Give out the units that nobody else has claimed, and put the others into ``left``."""
+    def _round(self, supervisor: Supervisor, units: Sequence[Sequence[bytes]], skipped: list[Sequence[bytes]]) -> None:
+        """Give out the units that nobody else has claimed, and put the others into ``skipped``."""
         queue = deque(units)
-        start, before, size = time.perf_counter(), self.clock.busy, len(crew.members)
+        start, before, size = time.perf_counter(), self.clock.busy, len(supervisor.members)
         while True:
-            for member in crew.idle:
-                task = self._next(queue, left, member)
+            for member in supervisor.idle:
+                task = self._next(queue, skipped, member)
                 if task is None:
                     break
-                crew.give(member, task)
+                supervisor.assign(member, task)
             self._claims.beat()
-            self.progress(self._stage, self.done + crew.images, self.total)
-            if not queue and all(member.task is None for member in crew.members):
+            self.progress(self._stage, self.done + supervisor.images, self.total)
+            if not queue and all(member.task is None for member in supervisor.members):
                 break
-            for event in crew.events(POLL):
-                self._take(event, queue)
+            for event in supervisor.events(POLL):
+                self._handle(event, queue)
         idle = size * (time.perf_counter() - start) - (self.clock.busy - before)
         self.clock.seconds["wait"] += max(idle, 0.0)
 
-    def _next(self, queue: deque[Sequence[bytes]], left: list[Sequence[bytes]], member: Member) -> UnitTask | None:
+    def _next(self, queue: deque[Sequence[bytes]], skipped: list[Sequence[bytes]], member: Member) -> UnitTask | None:
         """Return the next unit that this process may have."""
         while queue:
             keys = queue.popleft()
-            if all(store.committed(keys) for store in self.stores) or not self._claims.take(self._name(keys)):
-                left.append(keys)
+            if not claim(self.stores, keys, self._claims):
+                skipped.append(keys)
                 continue
             lacking = [list(store.missing(keys)) for store in self.stores]
-            if member.hello and member.hello.sees_images:
+            if member.ready and member.ready.sees_images:
                 return UnitTask(list(keys), lacking, [absolute(path) for path in self.files(keys)], None)
             return UnitTask(list(keys), lacking, None, [self._bytes(key) for key in keys])
         return None
 
     def _bytes(self, key: bytes) -> bytes:
-        """Return a file's bytes for a worker that cannot read it; none, and a note why, if it cannot be read here."""
+        """Return a file's bytes for a worker that cannot read it; none, and note why, if it cannot be read here."""
         from ..decoding.decode import read_image_bytes
 
         try:
             return read_image_bytes(*self.files([key]))
         except OSError as error:
-            self._refused[key] = f"not readable: {error.strerror}"
+            self._unsent[key] = f"not readable: {error.strerror}"
         except errors.ImageRejected as error:
-            self._refused[key] = str(error)
+            self._unsent[key] = str(error)
         return b""
 
-    def _name(self, keys: Sequence[bytes]) -> str:
-        return unit_id("".join(store.recipe.id for store in self.stores), keys)
-
-    def _take(self, event: Event, queue: deque[Sequence[bytes]]) -> None:
-        """Act on what a worker returned, or on its loss."""
-        task, said = event
-        if isinstance(said, Ready | UnitResult):
-            for line in said.said:
+    def _handle(self, event: Event, queue: deque[Sequence[bytes]]) -> None:
+        """Handle what a worker returned, or its loss."""
+        task, answer = event
+        if isinstance(answer, Ready | UnitResult):
+            for line in answer.warnings:
                 logger.warning("%s", line)
-        if isinstance(said, Ready):
-            self._greet(said)
-        if isinstance(said, UnitResult) and task:
-            self._keep(task, said, queue)
-        elif isinstance(said, Failure) and said.final:
-            raise _raised(said)
-        elif isinstance(said, Failure | Lost):
-            self._why = said.reason if isinstance(said, Lost) else f"{said.kind}: {said.message}"
+        if isinstance(answer, Ready):
+            self._log_ready(answer)
+        if isinstance(answer, UnitResult) and task:
+            self._commit(task, answer, queue)
+        elif isinstance(answer, Failure) and answer.final:
+            raise _raised(answer)
+        elif isinstance(answer, Failure | Lost):
+            self._failure = answer.reason if isinstance(answer, Lost) else f"{answer.kind}: {answer.message}"
             if task:
-                self._again(task.keys, queue)
+                self._retry(task.keys, queue)
 
-    def _greet(self, hello: Ready) -> None:
-        """Say what there is to know of a worker that is ready, and warn of one that computes otherwise."""
+    def _log_ready(self, ready: Ready) -> None:
+        """Log a worker that is ready, and warn of one with another torch."""
         import torch
 
-        reach = "the cache and the images" if hello.commits and hello.sees_images else "not all that is here"
-        where = hello.host, ", ".join(hello.devices), hello.seconds, reach
-        logger.debug("fc7: a worker on %s (%s) is ready after %.1f s; it reaches %s", *where)
-        if hello.torch != torch.__version__ and hello.host not in self._others:
-            self._others.add(hello.host)
-            versions = hello.host, hello.torch, torch.__version__
+        reach = "the cache and the images" if ready.commits and ready.sees_images else "not all that is here"
+        facts = ready.host, ", ".join(ready.devices), ready.seconds, reach
+        logger.debug("fc7: a worker on %s (%s) is ready after %.1f s; it reaches %s", *facts)
+        if ready.torch != torch.__version__ and ready.host not in self._other_torch:
+            self._other_torch.add(ready.host)
+            versions = ready.host, ready.torch, torch.__version__
             logger.warning("fc7: %s has torch %s, this machine %s: last digits may differ.", *versions)
 
-    def _keep(self, task: UnitTask, report: UnitResult, queue: deque[Sequence[bytes]]) -> None:
-        """Commit what a worker could not, and count its unit as done."""
+    def _commit(self, task: UnitTask, result: UnitResult, queue: deque[Sequence[bytes]]) -> None:
+        """Commit the shards that a worker could not commit, and count its unit as done."""
         try:
             with self.clock("commit"):
-                for store, shards in zip(self.stores, report.shards, strict=True):
+                for store, shards in zip(self.stores, result.shards, strict=True):
                     for shard in shards:
                         deliver(shard, store.recipe, store.directory)
-        except errors.CorruptShard as error:  # on its way here
-            self._why = str(error)
-            self._again(task.keys, queue)
+        except errors.CorruptShard as error:  # damaged on its way here
+            self._failure = str(error)
+            self._retry(task.keys, queue)
             return
         for stage in WORK:
-            self.clock.seconds[stage] += report.seconds[stage]
-        self.unreadable |= {key: self._refused.get(key, reason) for key, reason in report.unreadable.items()}
+            self.clock.seconds[stage] += result.seconds[stage]
+        self.unreadable |= {key: self._unsent.get(key, reason) for key, reason in result.unreadable.items()}
         self.done += len(task.keys)
-        self._claims.release(self._name(task.keys))
+        self._claims.release(claim_name(self.stores, task.keys))
 
-    def _again(self, keys: Sequence[bytes], queue: deque[Sequence[bytes]]) -> None:
+    def _retry(self, keys: Sequence[bytes], queue: deque[Sequence[bytes]]) -> None:
         """Give a unit out again."""
-        self._count(keys)
+        self._count_failure(keys)
         queue.append(keys)
 
-    def _count(self, keys: Sequence[bytes]) -> None:
-        """Note that a unit failed, which may not happen too often."""
+    def _count_failure(self, keys: Sequence[bytes]) -> None:
+        """Count a failure of a unit; the last one that is allowed raises an EngineError."""
         self._tried[keys[0]] += 1
         if self._tried[keys[0]] >= ROUNDS:
             first = self.files(keys[:1])[0]
             raise EngineError(
-                f"A unit of {len(keys)} images, the first {first}, failed {ROUNDS} times: {self._why}. "
+                f"A unit of {len(keys)} images, the first {first}, failed {ROUNDS} times: {self._failure}. "
                 f"{self.done} of {self.total} images are computed and kept; the same command goes on from there."
             )
 
     def _still_missing(
-        self, units: Sequence[Sequence[bytes]], left: Sequence[Sequence[bytes]]
+        self, units: Sequence[Sequence[bytes]], skipped: Sequence[Sequence[bytes]]
     ) -> list[Sequence[bytes]]:
-        """Look at the cache, and return the units of which something is neither there nor known to be unreadable."""
+        """Return the units with readable images that the cache lacks."""
         for store in self.stores:
             store.refresh()
-        found, claimed = [], {keys[0] for keys in left}
+        missing, claimed = [], {keys[0] for keys in skipped}
         for keys in units:
-            open_ = [key for key in keys if key not in self.unreadable]
-            if any(store.missing(open_) for store in self.stores):
-                found.append(keys)
+            readable = [key for key in keys if key not in self.unreadable]
+            if any(store.missing(readable) for store in self.stores):
+                missing.append(keys)
                 if keys[0] not in claimed:
-                    self._why = "its shard is not in the cache"
-                    self._count(keys)
-        self.done = self.total - sum(map(len, found))
-        return found
+                    self._failure = "its shard is not in the cache"
+                    self._count_failure(keys)
+        self.done = self.total - sum(map(len, missing))
+        return missing
 
 
 def _may_use_cuda(backbone: Backbone) -> bool:

@@ -1,7 +1,6 @@
 """The reaper: a small process that ends what we started if we are killed before we can do so.
 
-Of a driver that is killed, Linux kills the children, but not those that they had made: two of Ray's would stay for
-another minute.
+When a driver is killed, its children end, but not their children: two processes of Ray would stay for another minute.
 """
 
 import contextlib
@@ -13,7 +12,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 
-# It reads until the pipe ends, which is when we have; a word in it says that there is nothing to do.
+# It reads until the pipe ends, which is when we end; a word in the pipe means that nothing is to be done.
 _PROGRAM = """
 import os, shutil, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -32,7 +31,7 @@ if not sys.stdin.read():
 
 @contextlib.contextmanager
 def reaper(folder: Path, processes: Iterable[str]) -> Iterator[None]:
-    """Have a folder removed and processes ended, should we be killed within the block.
+    """Remove a folder and end processes if we are killed within the block.
 
     Without Linux's list of processes nothing is done.
 
@@ -64,7 +63,7 @@ def descendants() -> set[str]:
             fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             pid = int(stat.parent.name)
             parents[pid], born[pid] = int(fields[1]), fields[19]
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return {f"{pid}:{born[pid]}" for pid in found - {os.getpid()}}
+    family = {os.getpid()}
+    while children := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= children
+    return {f"{pid}:{born[pid]}" for pid in family - {os.getpid()}}

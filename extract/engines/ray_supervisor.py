@@ -1,4 +1,4 @@
-"""The crew: workers that live, are replaced when they die, and are ended when they give no more signs of life."""
+"""The supervisor: replaces workers that die, and ends those whose heartbeat shows no progress."""
 
 import contextlib
 import logging
@@ -14,9 +14,9 @@ from .ray_worker import Failure, Heartbeat, Ready, UnitResult, UnitTask
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between two questions to a worker how far it is
-LOADING = 600.0  # seconds that it may load without a sign of life: weights may have to come over a network
-DEATHS = 3  # workers that die one after the other, beyond one for each of the crew, before a unit is done
+LOOK = 1.0  # seconds between two requests for a heartbeat
+LOADING = 600.0  # seconds that a worker may load without progress: weights may come over a network
+DEATHS = 3  # beyond one for each worker: how many may die one after the other before a unit is done
 
 
 @dataclass
@@ -29,18 +29,18 @@ class Member:
         What its method at work will return.
     task
         What it computes; None before it is ready and between units.
-    life
-        The last sign; None before the first, when it may be waiting for a place on the cluster.
+    heartbeat
+        The last one; None before the first, when the worker may be waiting for a place on the cluster.
     since
-        When that came, by this machine's clock.
+        When its progress last changed, by this machine's clock.
     """
 
     actor: Any
     answer: Any
-    hello: Ready | None = None
+    ready: Ready | None = None
     task: UnitTask | None = None
     asked: Any = None
-    life: Heartbeat | None = None
+    heartbeat: Heartbeat | None = None
     since: float = field(default_factory=time.monotonic)
     looked: float = 0.0
 
@@ -67,7 +67,7 @@ class Supervisor:
     ----------
     ray
         The module, connected.
-    hire
+    start_worker
         Makes an actor.
     size
         How many of them.
@@ -77,26 +77,26 @@ class Supervisor:
         Whether the cluster is this machine alone, so that a worker's process is one of this machine's.
     """
 
-    def __init__(self, ray: Any, hire: Callable[[], Any], size: int, patience: float, *, here: bool) -> None:
-        self._ray, self._hire, self._patience, self._here = ray, hire, patience, here
-        self._most = DEATHS + size
+    def __init__(self, ray: Any, start_worker: Callable[[], Any], size: int, patience: float, *, here: bool) -> None:
+        self._ray, self._start_worker, self._patience, self._here = ray, start_worker, patience, here
+        self._deaths_allowed = DEATHS + size
         self._deaths = 0  # since a unit was done
-        self._sign = time.monotonic()  # the last one of anybody
+        self._progressed = time.monotonic()  # when any worker last did
         self.members = [self._new() for _ in range(size)]
 
     @property
     def idle(self) -> list[Member]:
-        """Those who wait for a unit."""
+        """The workers that wait for a unit."""
         return [member for member in self.members if member.idle]
 
     @property
     def images(self) -> int:
         """How many images of units at work are done."""
-        return sum(member.life.images for member in self.members if member.task and member.life)
+        return sum(member.heartbeat.images for member in self.members if member.task and member.heartbeat)
 
-    def give(self, member: Member, task: UnitTask) -> None:
-        """Let a worker compute a unit."""
-        member.task, member.life = task, Heartbeat(0, ()) if member.life else None
+    def assign(self, member: Member, task: UnitTask) -> None:
+        """Have a worker compute a unit."""
+        member.task, member.heartbeat = task, Heartbeat(0, ()) if member.heartbeat else None
         member.since = time.monotonic()
         member.answer = member.actor.run.remote(task)
 
@@ -108,13 +108,13 @@ class Supervisor:
         EngineError
             Workers die one after the other, or not one of them starts.
         """
-        working = [member for member in self.members if member.answer is not None]
-        answers = [member.answer for member in working]
+        busy = [member for member in self.members if member.answer is not None]
+        answers = [member.answer for member in busy]
         self._ray.wait(answers, num_returns=1, timeout=timeout)
         ready, _ = self._ray.wait(answers, num_returns=len(answers), timeout=0)
-        found = [self._ended(member) for member in working if member.answer in ready]
-        self._look()
-        return found + self._overdue()
+        events = [self._collect(member) for member in busy if member.answer in ready]
+        self._poll_heartbeats()
+        return events + self._end_overdue()
 
     def close(self) -> None:
         """End all workers."""
@@ -123,73 +123,73 @@ class Supervisor:
         self.members = []
 
     def _new(self) -> Member:
-        actor = self._hire()
+        actor = self._start_worker()
         return Member(actor, actor.prepare.remote())
 
-    def _ended(self, member: Member) -> Event:
-        """Take what a worker returned."""
+    def _collect(self, member: Member) -> Event:
+        """Return what a worker's method returned."""
         task = member.task
         try:
-            said = self._ray.get(member.answer)
+            answer = self._ray.get(member.answer)
         except self._ray.exceptions.RayError as error:
-            return self._lost(member, _reason(error), dead=True)
+            return self._replace(member, _reason(error), dead=True)
         member.answer, member.task = None, None
-        self._sign = member.since = time.monotonic()
-        if isinstance(said, Ready):
-            member.hello = said
-        if isinstance(said, Failure) and not task and not said.final:  # another one may start
-            return self._lost(member, f"{said.kind}: {said.message}")
-        if isinstance(said, UnitResult):
+        self._progressed = member.since = time.monotonic()
+        if isinstance(answer, Ready):
+            member.ready = answer
+        if isinstance(answer, Failure) and not task and not answer.final:  # another one may start
+            return self._replace(member, f"{answer.kind}: {answer.message}")
+        if isinstance(answer, UnitResult):
             self._deaths = 0
-        return task, said
+        return task, answer
 
-    def _look(self) -> None:
-        """Ask workers how far they are, and hear what they answer; none is waited for."""
+    def _poll_heartbeats(self) -> None:
+        """Ask workers for heartbeats, and take those that have come; wait for none."""
         now = time.monotonic()
         for member in self.members:
             if member.asked is not None:
-                self._hear(member, now)
+                self._receive_heartbeat(member, now)
             elif now - member.looked > LOOK:
                 member.looked = now
-                member.asked = member.actor.life.options(concurrency_group="life").remote()
+                member.asked = member.actor.heartbeat.options(concurrency_group="heartbeat").remote()
 
-    def _hear(self, member: Member, now: float) -> None:
+    def _receive_heartbeat(self, member: Member, now: float) -> None:
         ready, _ = self._ray.wait([member.asked], timeout=0)
         if not ready:
             return
         try:
-            life = self._ray.get(member.asked)
+            heartbeat = self._ray.get(member.asked)
         except self._ray.exceptions.RayError:
-            life = member.life  # it is gone, which its answer says better
-        if life != member.life:
-            member.life, member.since, self._sign = life, now, now
+            heartbeat = member.heartbeat  # it is gone, and its answer says why
+        if heartbeat != member.heartbeat:
+            member.heartbeat, member.since, self._progressed = heartbeat, now, now
         member.asked = None
 
-    def _overdue(self) -> list[Event]:
-        """End those that have given no sign of life for too long."""
-        now, found = time.monotonic(), []
+    def _end_overdue(self) -> list[Event]:
+        """End the workers that made no progress for too long."""
+        now, events = time.monotonic(), []
         for member in tuple(self.members):
             patience = self._patience if member.task else max(self._patience, LOADING)
-            if member.life and not member.idle and now - member.since > patience:
-                found.append(self._lost(member, f"no progress in {patience:.0f} s"))
-        waited = now - self._sign
-        if waited > max(self._patience, LOADING) and not any(member.life for member in self.members):
+            if member.heartbeat and not member.idle and now - member.since > patience:
+                events.append(self._replace(member, f"no progress in {patience:.0f} s"))
+        waited = now - self._progressed
+        if waited > max(self._patience, LOADING) and not any(member.heartbeat for member in self.members):
             free = {name: value for name, value in self._ray.available_resources().items() if name in ("CPU", "GPU")}
             raise EngineError(
                 f"No worker has started in {waited:.0f} s; free on the cluster: {free or 'nothing'}. Wait until there "
                 "is room, or ask for fewer or smaller ones with --actors and --workers. Finished units are kept."
             )
-        return found
+        return events
 
-    def _lost(self, member: Member, reason: str, *, dead: bool = False) -> Event:
-        """Replace a worker."""
+    def _replace(self, member: Member, reason: str, *, dead: bool = False) -> Event:
+        """Replace a worker that is lost."""
         self._deaths += 1
         if not dead:
             self._end(member)
         self.members.remove(member)
-        where = f" on {member.hello.host}" if member.hello else ""
-        logger.warning("fc7: a worker%s is lost: %s", where, reason)
-        if self._deaths > self._most:
+        on_host = f" on {member.ready.host}" if member.ready else ""
+        logger.warning("fc7: a worker%s is lost: %s", on_host, reason)
+        if self._deaths > self._deaths_allowed:
             raise EngineError(
                 f"{self._deaths} workers were lost one after the other, the last because: {reason}. Finished units are "
                 "kept; the same command goes on from there."
@@ -200,13 +200,13 @@ class Supervisor:
     def _end(self, member: Member) -> None:
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(member.actor)
-        if self._here and member.hello and not member.idle:  # one that is stopped does not hear Ray
+        if self._here and member.ready and not member.idle:  # a stopped process does not obey Ray
             with contextlib.suppress(OSError):
-                os.kill(member.hello.pid, signal.SIGKILL)
+                os.kill(member.ready.pid, signal.SIGKILL)
 
 
 def _reason(error: Exception) -> str:
-    """Return what there is to know of an error that Ray tells in many lines."""
+    """Return the first line of an error of Ray, and the last if that names an error."""
     lines = str(error).strip().splitlines() or [repr(error)]
     last = lines[-1].strip()
     return f"{lines[0].strip()} {last}"[:300] if "Error: " in last and last != lines[0] else lines[0].strip()[:300]

@@ -1,8 +1,8 @@
 """The worker: an actor on a Ray cluster that loads the backbones once and computes one unit after another.
 
 It runs the same pipeline as ``--engine local``, with the same batches and threads, so that a row has the same bits.
-Finished shards are committed from here if the cache is within reach, else they are handed back. Whatever goes wrong is
-handed back as a value: an exception that crosses Ray comes out as another one.
+The worker commits finished shards if it reaches the cache, and returns them otherwise. It returns errors as values: Ray
+would raise them in the driver as exceptions of another class.
 """
 
 import contextlib
@@ -10,9 +10,9 @@ import logging
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ... import __version__
 from ...cache.commit import deliver
@@ -39,9 +39,9 @@ class WorkerSpec(NamedTuple):
     cache
         Where it is on the driver's machine.
     probe, nonce
-        A file in the cache, and what is in it: who reads that there has the same cache.
+        A file in the cache, and its text: a worker that reads it there has the same cache.
     sample, key
-        An image, a file or a URL, and its sha256: who reads that there has the same images.
+        A file or URL of an image, and its sha256: a worker that reads it there has the same images.
     loading, threads, workers
         Cores that networks are loaded with and that a thread computes with, as on the driver's machine; and threads.
     """
@@ -60,7 +60,7 @@ class WorkerSpec(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """What a worker says when it is ready: where it is, what it sees, and how long loading took."""
+    """A worker that has loaded: where it is, what it reaches, and how long loading took."""
 
     pid: int
     host: str
@@ -69,11 +69,11 @@ class Ready(NamedTuple):
     commits: bool
     sees_images: bool
     seconds: float
-    said: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class Heartbeat(NamedTuple):
-    """How far a worker is: images of its unit that are done, and what differs from the time before if it goes on."""
+    """How far a worker is: images of its unit that are done, and numbers that change while it makes progress."""
 
     images: int
     sign: tuple[float, ...]
@@ -89,15 +89,18 @@ class UnitTask(NamedTuple):
 
 
 class UnitResult(NamedTuple):
-    """What became of a unit: keys that could not be read, seconds by stage, and the shards unless they are committed.
+    """A unit that was run: keys that could not be read, seconds by stage, and the shards unless they are committed.
 
-    `shards` has, for each store, what its outbox held.
+    `shards` has, for each store, the shards of its sink.
     """
 
     unreadable: Mapping[bytes, str]
     seconds: Mapping[str, float]
     shards: Sequence[Sequence[bytes]]
-    said: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+Outcome = TypeVar("Outcome", Ready, UnitResult)
 
 
 class Failure(NamedTuple):
@@ -116,111 +119,106 @@ class Failure(NamedTuple):
 class Worker:
     """The actor. Its methods return what happened, errors included."""
 
-    def __init__(self, post: WorkerSpec) -> None:
-        self.post = post
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.spec = spec
         self._backbones: list[Backbone] = []
-        self._decoders = [DecodeProcess() for _ in range(post.workers)]  # started if there is need; they end with us
+        self._decoders = [DecodeProcess() for _ in range(spec.workers)]  # started if needed; they end with us
         self._commits = False
         self._clock = Clock()
         self._images, self._steps = 0, 0
 
-    def life(self) -> Heartbeat:
-        """Say how far it is; called while another method is at work."""
+    def heartbeat(self) -> Heartbeat:
+        """Return how far it is; called while another method runs."""
         return Heartbeat(self._images, (self._steps, self._images, self._clock.busy))
 
     def prepare(self) -> Ready | Failure:
-        """Load the backbones and make sure that they are the driver's."""
-        try:
-            with _heard() as said:
-                hello = self._prepare()
-            return hello._replace(said=tuple(said))
-        except Exception as error:
-            return Failure.of(error)
+        """Load the backbones, and check that they are the driver's."""
+        return _outcome(self._prepare)
 
     def run(self, task: UnitTask) -> UnitResult | Failure:
         """Compute a unit."""
-        try:
-            with _heard() as said:
-                report = self._run(task)
-            return report._replace(said=tuple(said))
-        except Exception as error:
-            return Failure.of(error)
+        return _outcome(self._run, task)
 
     def _prepare(self) -> Ready:
         clock = Clock()
-        if self.post.version != __version__:
+        if self.spec.version != __version__:
             raise EngineError(
-                f"The worker on {platform.node()} has fc7 {__version__}, this machine {self.post.version}. "
+                f"The worker on {platform.node()} has fc7 {__version__}, this machine {self.spec.version}. "
                 "Install the same version on all of them."
             )
         import torch
 
-        self._commits = _holds(self.post.probe, self.post.nonce)
-        torch.set_num_threads(self.post.loading)
-        with _cache(self.post.cache if self._commits else None) as cache:
-            for described, device in zip(self.post.backbones, self.post.device, strict=True):
-                backbone = described.load(device, cache)
-                _require_same(described, backbone)
+        self._commits = _holds(self.spec.probe, self.spec.nonce)
+        torch.set_num_threads(self.spec.loading)
+        with _cache(self.spec.cache if self._commits else None) as cache:
+            for backbone_spec, device in zip(self.spec.backbones, self.spec.device, strict=True):
+                backbone = backbone_spec.load(device, cache)
+                _require_same(backbone_spec, backbone)
                 backbone.load()
                 self._backbones.append(backbone)
                 self._steps += 1
         keep_freed_memory().__enter__()  # for as long as this process lives
         clock.stop()
         return Ready(
-            os.getpid(),
-            platform.node(),
-            str(torch.__version__),
-            tuple(str(backbone.device) for backbone in self._backbones),
-            self._commits,
-            _has(self.post.sample, self.post.key),
-            clock.seconds["total"],
-            (),
+            pid=os.getpid(),
+            host=platform.node(),
+            torch=str(torch.__version__),
+            devices=tuple(str(backbone.device) for backbone in self._backbones),
+            commits=self._commits,
+            sees_images=_has(self.spec.sample, self.spec.key),
+            seconds=clock.seconds["total"],
+            warnings=(),
         )
 
     def _run(self, task: UnitTask) -> UnitResult:
-        recipes = [
-            recipe
-            for backbone in self._backbones
-            for view in range(1 + backbone.views)
-            for recipe in backbone.recipes_of(view)
-        ]
-        outboxes = [BufferSink(recipe, keys) for recipe, keys in zip(recipes, task.lacking, strict=True)]
+        recipes = [recipe for backbone in self._backbones for recipe in backbone.recipes_of_views]
+        sinks = [BufferSink(recipe, keys) for recipe, keys in zip(recipes, task.lacking, strict=True)]
         clock = self._clock = Clock()
         self._images = 0
         with _files(task) as files:
             pipeline = Pipeline(
                 self._backbones,
-                outboxes,
+                sinks,
                 files,
                 clock,
-                workers=self.post.workers,
-                threads=self.post.threads,
-                beside=max(min(cores(), MOST_THREADS), self.post.workers),
+                workers=self.spec.workers,
+                threads=self.spec.threads,
+                beside=max(min(cores(), MOST_THREADS), self.spec.workers),
                 decoders=self._decoders,
                 progress=self._progress,
             )
             unreadable = pipeline.run(task.keys, len(task.keys))
-        shards = [outbox.shards for outbox in outboxes]
+        shards = [sink.shards for sink in sinks]
         if self._commits:
             with clock("commit"):
                 for recipe, finished in zip(recipes, shards, strict=True):
                     self._deliver(recipe, finished)
-            shards = [[] for _ in outboxes]
+            shards = [[] for _ in sinks]
         clock.stop()
         return UnitResult(unreadable, {stage: clock.seconds[stage] for stage in STAGES}, shards, ())
 
     def _deliver(self, recipe: Recipe, shards: Sequence[bytes]) -> None:
         for shard in shards:
-            deliver(shard, recipe, Path(self.post.cache))
+            deliver(shard, recipe, Path(self.spec.cache))
             self._steps += 1
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self._images = done
 
 
+def _outcome(method: Callable[..., Outcome], *arguments: Any) -> Outcome | Failure:
+    """Return what a method returns, with the warnings meanwhile; or its error as a Failure."""
+    try:
+        with _warnings() as warned:
+            answer = method(*arguments)
+        return answer._replace(warnings=tuple(warned))
+    except Exception as error:
+        return Failure.of(error)
+
+
 @contextlib.contextmanager
 def _cache(within_reach: str | None) -> Iterator[Path]:
-    """Yield the cache, or an empty one for as long."""
+    """Yield the cache, or an empty one until the end of the block."""
     if within_reach is not None:
         yield Path(within_reach)
         return
@@ -228,15 +226,14 @@ def _cache(within_reach: str | None) -> Iterator[Path]:
         yield Path(folder) / "cache"
 
 
-def _require_same(described: BackboneSpec, backbone: Backbone) -> None:
-    for theirs, mine in zip(described.recipes, backbone.recipes, strict=True):
+def _require_same(spec: BackboneSpec, backbone: Backbone) -> None:
+    for theirs, mine in zip(spec.recipes, backbone.recipes, strict=True):
         if theirs.id != mine.id:
-            told = ", ".join(
-                f"{name} {one} here and {other} there" for name, (other, one) in mine.differences(theirs).items()
-            )
+            pairs = mine.differences(theirs).items()
+            differences = ", ".join(f"{name} {here} here and {there} there" for name, (there, here) in pairs)
             raise EngineError(
                 f"The worker on {platform.node()} makes another {theirs.backbone} {theirs.layer} than this machine: "
-                f"{told[:300]}. The same weights and, for random ones, the same torch are needed on all of them."
+                f"{differences[:300]}. The same weights and, for random ones, the same torch are needed on all of them."
             )
 
 
@@ -248,7 +245,7 @@ def _holds(path: str, text: str) -> bool:
 
 
 def _has(path: str, key: bytes) -> bool:
-    """Say whether an image is within reach: the file system, or the store, its credentials and what it needs."""
+    """Return whether an image can be read here, with this machine's packages and credentials."""
     import hashlib
 
     from ..decoding.decode import read_image_bytes
@@ -261,7 +258,7 @@ def _has(path: str, key: bytes) -> bool:
 
 @contextlib.contextmanager
 def _files(task: UnitTask) -> Iterator[LocateFiles]:
-    """Yield what says where the bytes of each key are; those that came with the task are put into files for as long."""
+    """Yield a function from keys to files; bytes that came with the task lie in temporary files."""
     if task.data is None:
         paths = dict(zip(task.keys, task.paths or (), strict=True))
         yield lambda keys: [paths[key] for key in keys]
@@ -274,14 +271,14 @@ def _files(task: UnitTask) -> Iterator[LocateFiles]:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Yield the list of what fc7 warns of: nobody reads the stderr of a worker."""
-    found: list[str] = []
+def _warnings() -> Iterator[list[str]]:
+    """Collect the warnings of fc7 in a list, because nobody reads the stderr of a worker."""
+    warned: list[str] = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: warned.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger(__package__.partition(".")[0])
     logger.addHandler(handler)
     try:
-        yield found
+        yield warned
     finally:
         logger.removeHandler(handler)

@@ -1,13 +1,13 @@
-"""What a pipeline puts its shards into: a store, or an outbox where somebody else commits them."""
+"""Sinks: what a pipeline appends its shards to. A store commits them; a buffer holds them for another process."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ...cache.recipe import Recipe
 from ...cache.shard import Shard, encode
 
-_NOWHERE = Path("/dev/null/fc7")  # a folder in which no claim can be made: claims are the business of who commits
+_NOWHERE = Path("/dev/null/fc7")  # no claim can be made in this folder: the process that commits makes them
 
 
 class ShardSink(Protocol):
@@ -15,12 +15,6 @@ class ShardSink(Protocol):
 
     recipe: Recipe
     directory: Path
-
-    @property
-    def rejected(self) -> Mapping[bytes, str]:
-        """Keys of bytes that are no image, with the reason."""
-
-    def __contains__(self, key: bytes) -> bool: ...
 
     def missing(self, keys: Iterable[bytes]) -> Sequence[bytes]:
         """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
@@ -41,18 +35,13 @@ class BufferSink:
     Parameters
     ----------
     wanted
-        The keys that whoever commits them does not have.
+        The keys that the committing process lacks.
     """
 
     def __init__(self, recipe: Recipe, wanted: Collection[bytes]) -> None:
         self.recipe, self.directory = recipe, _NOWHERE
-        self.rejected: Mapping[bytes, str] = {}
         self.shards: list[bytes] = []
         self._wanted = set(wanted)
-
-    def __contains__(self, key: bytes) -> bool:
-        """Say whether nobody asks for this key, or not any more."""
-        return key not in self._wanted
 
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Return the keys that are wanted, sorted, each once."""
@@ -63,9 +52,9 @@ class BufferSink:
         return False
 
     def append(self, shard: Shard) -> None:
-        """Keep the bytes of a shard as they are to lie on the disk."""
+        """Encode a shard to the bytes of its file, and keep them."""
         self.shards.append(encode(shard, self.recipe))
         self._wanted.difference_update(shard.keys, shard.rejected)
 
     def refresh(self) -> None:
-        """Do nothing: nobody else puts anything in here."""
+        """Do nothing: no other process writes here."""
