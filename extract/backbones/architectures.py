@@ -1,6 +1,7 @@
-"""Architectures: what each network is called inside. Known ones are table rows, all others need none.
+"""Architectures: the layers and default weights of each network.
 
-The rows let fc7 name a recipe without importing torch, so that a run with nothing to compute starts at once.
+Known networks are table rows, from which fc7 names a recipe without importing torch: a run with nothing to compute
+starts at once. All others are traced.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,8 +55,8 @@ class Architecture:
     transform
         Of the default weights.
     batch
-        Images in one forward pass that are fastest on a core: more where fully connected layers read many parameters
-        for each batch, fewer where feature maps are large.
+        Images in one forward pass that are fastest on a core: more if fully connected layers read many parameters for
+        each batch, fewer if feature maps are large.
     """
 
     name: str
@@ -75,10 +76,10 @@ class Architecture:
         UsageError
             The network has no such layer or node.
         """
-        found = self.layers.get(name) or self.traced().layer(name)
-        if found is None:
+        layer = self.layers.get(name) or self.traced().layer(name)
+        if layer is None:
             raise UsageError(f"{self.name} has no layer {name!r}. Layers: {self.suggestions()}.")
-        return found
+        return layer
 
     def at(self, crop: int, resize: int | None = None) -> "Architecture":
         """Return the network for images of another size.
@@ -128,7 +129,7 @@ class Architecture:
         return net
 
     def traced(self) -> "TracedNetwork":
-        """Return what is inside the network, for images of this size; to be looked at, not to be changed."""
+        """Return the traced network, for images of this size; it must not be changed."""
         return _traced(self.name, self.transform.crop)
 
     def cut(self, taps: Iterable[Layer]) -> "GraphModule":
@@ -153,9 +154,7 @@ class Architecture:
         return self.construct(seed).state_dict()
 
 
-def _classic(
-    name: str, pool5: int, conv: int, fc6: str, fc7: str, file: str, megabytes: float, gmacs: float, batch: int
-) -> Architecture:
+def _classic(name: str, *, pool5: int, conv: int, fc6: str, fc7: str, **row: Any) -> Architecture:
     """Return AlexNet's or a VGG's row; fc6 and fc7 are tapped after ReLU."""
     layers = {
         "pool5": Layer("flatten", pool5),
@@ -164,21 +163,41 @@ def _classic(
         **pooled("features", conv),
         "logits": Layer("classifier.6", 1000),
     }
-    return Architecture(name, layers, "fc7", file, megabytes, gmacs, batch=batch)
+    return Architecture(name, layers, "fc7", **row)
 
 
 KNOWN = {
     row.name: row
     for row in (
-        _classic("alexnet", 9216, 256, "classifier.2", "classifier.5", "alexnet-owt-7be5be79.pth", 233.1, 0.714, 16),
-        _classic("vgg16", 25088, 512, "classifier.1", "classifier.4", "vgg16-397923af.pth", 527.8, 15.47, 8),
+        _classic(
+            "alexnet",
+            pool5=9216,
+            conv=256,
+            fc6="classifier.2",
+            fc7="classifier.5",
+            file="alexnet-owt-7be5be79.pth",
+            megabytes=233.1,
+            gmacs=0.714,
+            batch=16,
+        ),
+        _classic(
+            "vgg16",
+            pool5=25088,
+            conv=512,
+            fc6="classifier.1",
+            fc7="classifier.4",
+            file="vgg16-397923af.pth",
+            megabytes=527.8,
+            gmacs=15.47,
+            batch=8,
+        ),
         Architecture(
             "squeezenet1_1",
             {**pooled("features", 512), "logits": Layer("flatten", 1000)},
             "gap",
-            "squeezenet1_1-b8a52dc0.pth",
-            4.7,
-            0.349,
+            file="squeezenet1_1-b8a52dc0.pth",
+            megabytes=4.7,
+            gmacs=0.349,
         ),
     )
 }
@@ -211,7 +230,7 @@ def listed(name: str) -> tuple[str, float, list[str]]:
 
 
 def _library(name: str) -> Any:
-    """Return the module that knows a network: siblings with the same names inside."""
+    """Return the module of a network's library; both have the same functions."""
     library = "timm" if name.startswith("timm:") else "torchvision"
     return import_module(f".{library}_models", __package__)
 
@@ -222,8 +241,7 @@ def _untabled(name: str) -> Architecture:
     traced = _traced(name, about.transform.crop)
     layers = traced.ends()
     default = "penultimate" if "penultimate" in layers else ""
-    gmacs = about.gmacs or traced.gmacs
-    return Architecture(name, layers, default, about.file, about.megabytes, gmacs, about.transform)
+    return Architecture(name, layers, default, **about._asdict() | {"gmacs": about.gmacs or traced.gmacs})
 
 
 @cache

@@ -59,14 +59,14 @@ def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) ->
     tapped = _tap(frozen, layers, images, returned)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         vectors = tapped(images)
-    dims = tuple(math.prod(one.shape[1:]) for one in vectors)
+    dims = tuple(math.prod(vector.shape[1:]) for vector in vectors)
     structure = f"{tapped.cut.code}\n{tapped.cut}" if isinstance(tapped.cut, GraphModule) else repr(tapped.cut)
     digest = hashlib.sha256(f"{structure}\n{hash_tensors(tapped.cut.state_dict())}".encode())
     return CustomNetwork(tapped, dims, digest.hexdigest(), counter.get_total_flops() / 2e9 / len(images))
 
 
 def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, returned: Any) -> Tapped:
-    """Return the module cut by torch.fx where that can follow it; what a module returns can be had of any."""
+    """Return the module cut by torch.fx; the layer ``output`` needs no torch.fx."""
     traced = TracedNetwork(frozen, images.shape[-1])
     if list(layers) != [OUTPUT]:
         taps = [_layer(traced, name) for name in layers]
@@ -80,21 +80,21 @@ def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, r
             same = torch.equal(tapped.cut(images)[end.node], returned)
     except UsageError:
         same = False
-    return tapped if same else Tapped(_Whole(frozen), [Layer(OUTPUT, 0)])
+    return tapped if same else Tapped(_Untraced(frozen), [Layer(OUTPUT, 0)])
 
 
 def _layer(traced: TracedNetwork, name: str) -> Layer:
-    found = traced.ends().get("logits") if name == OUTPUT else traced.layer(name)
-    if found is None:
+    layer = traced.ends().get("logits") if name == OUTPUT else traced.layer(name)
+    if layer is None:
         raise UsageError(
             f"{type(traced.network).__name__} has no layer {name!r}. Layers: {OUTPUT}, gap, gmp, gap+gmp, or a node: "
             f"{', '.join(traced.nodes[-5:])}."
         )
-    return found
+    return layer
 
 
-class _Whole(torch.nn.Module):
-    """A module that torch.fx cannot follow, in the form of one that it has cut."""
+class _Untraced(torch.nn.Module):
+    """A module that torch.fx cannot follow, with the interface of one that it has cut."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is inside a network: its nodes, what shape each returns, where it can be cut. Nothing is computed for that."""
+"""A network's nodes, the shapes that they return, and cuts at them; nothing is computed."""
 
 import copy
 import math
@@ -43,7 +43,7 @@ class TracedNetwork:
         """
         try:
             return list(get_graph_node_names(self.network, **self._options)[1])
-        except Exception as error:  # the forward pass of a stranger can fail in any way when it meets a symbol
+        except Exception as error:  # an unknown forward pass can raise anything when it is traced
             raise UsageError(
                 f"torch.fx cannot follow the forward pass of {type(self.network).__name__} "
                 f"({str(error).strip().splitlines()[0][:200]}): no layer of it can be named, only what it returns."
@@ -57,8 +57,8 @@ class TracedNetwork:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """What each node that is a tensor returns for one image."""
-        found = _on_meta(self.cut(self.nodes), self.crop)
-        return {node: tuple(value.shape) for node, value in found.items() if isinstance(value, torch.Tensor)}
+        outputs = _on_meta(self.cut(self.nodes), self.crop)
+        return {node: tuple(value.shape) for node, value in outputs.items() if isinstance(value, torch.Tensor)}
 
     @property
     def gmacs(self) -> float:

@@ -1,7 +1,8 @@
 """The torch side of a backbone: a network cut after its last tapped layer, fed with pixels."""
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -68,16 +69,23 @@ def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str
             f"the first is {absent[0]}. "
             + (f"They reach --layer {' or '.join(served)}." if served else f"They serve no layer of {net.name}.")
         )
-    try:
+    with _fitting(weights, net):
         cut.load_state_dict({name: state[name] for name in needed}, strict=False, assign=True)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise WeightsError(f"The weights {weights.source} do not fit {net.name}: {reason}") from error
     return Tapped(cut, taps)
 
 
+@contextlib.contextmanager
+def _fitting(weights: Weights, net: Architecture) -> Iterator[None]:
+    """Raise a WeightsError if torch finds other shapes than the network has."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise WeightsError(f"The weights {weights.source} do not fit {net.name}: {reason}") from error
+
+
 def _parameters(cut: torch.nn.Module) -> set[str]:
-    """Return the names of what weights must bring; constants of the forward pass are found while tracing it."""
+    """Return the names of the parameters that weights must have: all but the constants found while tracing."""
     return {name for name in cut.state_dict() if not name.startswith("_tensor_constant")}
 
 
@@ -96,7 +104,7 @@ class Normalised(torch.nn.Module):
         self.network = network.to(dtype)
         self.dtype, self.crop = dtype, transform.crop
         mean, std = torch.tensor(transform.mean), torch.tensor(transform.std)
-        # One row of pixels, its channels in turn: elements that lie side by side are what processors are fast at.
+        # Why a row of pixels, and not three numbers: processors are fast with elements that lie side by side.
         self.register_buffer("scale", (1 / (255 * std)).repeat(self.crop), persistent=False)
         self.register_buffer("shift", (-mean / std).repeat(self.crop), persistent=False)
 
@@ -146,31 +154,28 @@ def with_classes(
         torch.manual_seed(seed)
         setattr(parent, last.rpartition(".")[2], _like(old, classes))
     state = weights.state_dict(sha256)
-    own = module.state_dict().keys()
-    present = {name: value for name, value in state.items() if name in own and not name.startswith(f"{last}.")}
+    names = module.state_dict().keys()
+    present = {name: value for name, value in state.items() if name in names and not name.startswith(f"{last}.")}
     if not present:
-        raise WeightsError(f"The weights {weights.source} have none of the {len(own)} tensors of {net.name}.")
-    try:
+        raise WeightsError(f"The weights {weights.source} have none of the {len(names)} tensors of {net.name}.")
+    with _fitting(weights, net):
         module.load_state_dict(present, strict=False)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise WeightsError(f"The weights {weights.source} do not fit {net.name}: {reason}") from error
     new = {name for name, _ in module.named_parameters()} - present.keys()
     return module.eval(), last, frozenset(new)
 
 
 def last_layer(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | torch.nn.Conv2d]:
-    """Return the layer that gives a network its outputs, with its name."""
+    """Return the name of a network's last layer, and the layer."""
     kinds = (torch.nn.Linear, torch.nn.Conv2d)
-    return [(name, part) for name, part in module.named_modules() if isinstance(part, kinds)][-1]
+    return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, kinds)][-1]
 
 
-def _pool(outputs: torch.Tensor, how: str) -> torch.Tensor:
-    if how == "mean":
+def _pool(outputs: torch.Tensor, pool: str) -> torch.Tensor:
+    if pool == "mean":
         return outputs.mean(dim=(2, 3))
-    if how == "max":
+    if pool == "max":
         return outputs.amax(dim=(2, 3))
-    if how == "both":
+    if pool == "both":
         halves = (outputs.float().mean(dim=(2, 3)), outputs.float().amax(dim=(2, 3)))
         return torch.cat([torch.nn.functional.normalize(half) for half in halves], dim=1)
     return outputs.flatten(1)

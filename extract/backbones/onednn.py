@@ -1,9 +1,9 @@
 """Packed networks: on a processor, each convolution or linear layer is one call, its ReLU included.
 
-oneDNN computes on parameters in an order of its own. torch brings them into it in each forward pass and writes the
-result before ReLU reads it again; here both is done once, as torch's compiler does when it freezes a network, but
-without the C++ compiler that it needs. A normalisation by fixed statistics becomes part of the convolution before it.
-Sums have other last digits than in the plain network.
+oneDNN has its own order of parameters. torch reorders them in each forward pass, and writes each result before ReLU
+reads it again. Here parameters are reordered once and ReLU is part of the call. Why not torch's compiler, which does
+the same when it freezes a network: it needs a C++ compiler. Batch normalisation becomes part of the convolution before
+it. Sums have other last digits than in the plain network.
 """
 
 import copy
@@ -52,7 +52,7 @@ def pack(network: GraphModule, shape: tuple[int, int, int, int]) -> None:
     network
         On the processor, in eval mode, in the dtype that it computes in.
     shape
-        Of its input; other ones are computed, too, but slower.
+        Of its input; other shapes are computed as well, but slower.
     """
     sizes = _shapes(network, shape)
     for node in list(network.graph.nodes):
@@ -86,7 +86,7 @@ def _shapes(network: GraphModule, shape: tuple[int, int, int, int]) -> dict[str,
 
 
 def _is_ordinary(plain: torch.nn.Conv2d | torch.nn.Linear, shape: torch.Size) -> bool:
-    """Return whether a layer does what its class says; classes that inherit from it do something beside (timm)."""
+    """Return whether a layer is of torch's class itself; subclasses (timm) compute more."""
     if type(plain) not in (torch.nn.Conv2d, torch.nn.Linear):
         return False
     if isinstance(plain, torch.nn.Linear):
@@ -95,7 +95,7 @@ def _is_ordinary(plain: torch.nn.Conv2d | torch.nn.Linear, shape: torch.Size) ->
 
 
 def _reader(network: GraphModule, node: Node, kind: type[torch.nn.Module], *functions: Any) -> Node | None:
-    """Return what reads a node if nothing else does and it is of that kind."""
+    """Return the only reader of a node if it is of that kind."""
     readers = list(node.users)
     if len(readers) != 1:
         return None
@@ -106,10 +106,10 @@ def _reader(network: GraphModule, node: Node, kind: type[torch.nn.Module], *func
 
 
 def _folded(plain: torch.nn.Conv2d, norm: Any) -> torch.nn.Conv2d:
-    """Return a convolution and what normalises its result as one, multiplied in float32."""
+    """Return a convolution and its batch normalisation as one convolution, multiplied in float32."""
     dtype = plain.weight.dtype
-    one: torch.nn.Conv2d = fuse_conv_bn_eval(plain.float(), norm.float()).to(dtype)
-    return one.to(memory_format=torch.channels_last)
+    folded: torch.nn.Conv2d = fuse_conv_bn_eval(plain.float(), norm.float()).to(dtype)
+    return folded.to(memory_format=torch.channels_last)
 
 
 def _skip(network: GraphModule, node: Node, instead: Node) -> None:

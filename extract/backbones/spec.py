@@ -18,13 +18,13 @@ class BackboneSpec(NamedTuple):
     Attributes
     ----------
     recipes
-        Of view 0, one per layer: what the backbone that is made of this must have, too.
+        Of view 0, one per layer; the backbone that :meth:`load` makes must have the same.
     source
         Of the weights.
     options
         Views, device and batch size as they were given.
     network
-        The network itself if it is the user's own: no name leads to it.
+        The network itself if it is the user's own, which no name leads to.
     """
 
     recipes: tuple[Recipe, ...]

@@ -1,4 +1,4 @@
-"""timm's networks, by ``timm:NAME`` (the extra ``fc7[timm]``): the same questions as of torchvision's."""
+"""timm's networks, by ``timm:NAME`` (the extra ``fc7[timm]``); the functions are those for torchvision."""
 
 import logging
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def construct(name: str, **options: Any) -> Any:
 
 
 def skeleton(name: str, **options: Any) -> Any:
-    """Return the network; with storage, because many of these compute constants that no file of weights has."""
+    """Return the network, with storage: many compute constants that no weights file has."""
     return construct(name, **options)
 
 
@@ -61,7 +61,8 @@ def about(name: str) -> About:
     if config["crop_mode"] != "center":
         logger.warning("timm prepares images for %s by %r; fc7 cuts out the centre.", name, config["crop_mode"])
     sizes = int(crop / config["crop_pct"]), crop
-    transform = Transform(*sizes, tuple(config["mean"]), tuple(config["std"]), config["interpolation"])
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    transform = Transform(*sizes, mean, std, interpolation=config["interpolation"])
     published = network.pretrained_cfg
     file = f"{published['hf_hub_id']}/{published.get('hf_hub_filename') or FILE}" if published.get("hf_hub_id") else ""
     return About(file, 0.0, 0.0, transform)
@@ -73,8 +74,8 @@ def tracer() -> Mapping[str, Any]:
     return {"leaf_modules": layers.get_notrace_modules(), "autowrap_functions": tuple(layers.get_notrace_functions())}
 
 
-def _timm(part: str = "timm") -> Any:
+def _timm(module: str = "timm") -> Any:
     try:
-        return import_module(part)
+        return import_module(module)
     except ImportError as error:
         raise MissingExtra("timm", "timm") from error

@@ -1,4 +1,4 @@
-"""Torch while it runs: threads, float32 that is float32, one user of a device at a time, and its memory."""
+"""Torch at run time: threads, float32 without TF32, one thread at a time on a device, and its memory."""
 
 import contextlib
 import threading
@@ -16,8 +16,8 @@ _on_accelerator = threading.Lock()
 def bfloat16_gain() -> float:
     """Return how many times as fast as float32 the processor multiplies matrices of bfloat16: measured, in a moment.
 
-    Its instructions do not tell: they double the speed of some processors and halve that of others, and where there
-    are none torch emulates them.
+    Why not ask for its instructions: they double the speed of some processors and halve that of others, and torch
+    emulates them where there are none.
     """
     fastest = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -28,12 +28,12 @@ def bfloat16_gain() -> float:
 
 @contextlib.contextmanager
 def each_with(threads: int) -> Iterator[Callable[[], None]]:
-    """Let workers compute with so many threads each; yields what each of them calls first."""
+    """Let workers compute with so many threads each; yield a function that each of them calls first."""
     before = torch.get_num_threads()
     try:
         yield lambda: torch.set_num_threads(threads)
     finally:
-        torch.set_num_threads(before)  # also the part of it that belongs to all threads of the process
+        torch.set_num_threads(before)  # part of the setting belongs to all threads of the process
 
 
 @contextlib.contextmanager
@@ -50,19 +50,19 @@ def exact_float32() -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone_on(device: torch.device) -> Iterator[None]:
-    """Let one thread at a time compute on an accelerator: several take the memory several times and are no faster."""
+    """Let one thread at a time compute on an accelerator: several take more memory and are no faster."""
     with contextlib.nullcontext() if device.type == "cpu" else _on_accelerator:
         yield
 
 
 @contextlib.contextmanager
 def memory_of(device: torch.device, advice: str) -> Iterator[None]:
-    """Say what to do where a device's memory is too small.
+    """Add advice to the error if a device's memory is too small.
 
     Raises
     ------
     FC7Error
-        It is; the advice is part of the message.
+        The memory is too small; the message has the advice.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""torchvision's classification networks: their names, how one is made, and what its default weights need."""
+"""torchvision's classification networks: their names, construction, and default weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from .architectures import DOWNLOADS, KNOWN, About
 
 SOURCE = "torchvision"
 
-# What torchvision sets when it is given weights; without it the pretrained parameters meet another input.
+# Options that torchvision sets with pretrained weights; without them the parameters get another input.
 _CONSTRUCTED = {
     "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": False},
     "inception_v3": {"transform_input": True, "init_weights": False, "aux_logits": False},
@@ -54,7 +54,7 @@ def about(name: str) -> About:
     weights = published(name).DEFAULT
     preset = weights.transforms()
     sizes, mean, std = (preset.resize_size[0], preset.crop_size[0]), tuple(preset.mean), tuple(preset.std)
-    transform = Transform(*sizes, mean, std, preset.interpolation.value)
+    transform = Transform(*sizes, mean, std, interpolation=preset.interpolation.value)
     return About(weights.url.removeprefix(DOWNLOADS), weights.meta["_file_size"], weights.meta["_ops"], transform)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from ...cache.recipe import Transform
 from ...errors import UsageError
 
-# Steps that change how pixels are kept and not what they show.
+# Steps that convert pixels and do not change the picture.
 _CONVERSIONS = {
     "ConvertImageDtype",
     "MaybePILToTensor",
@@ -21,62 +21,63 @@ _CONVERSIONS = {
 _ORDER = ["Resize", "CenterCrop", "Normalize"]
 
 
-def read_transform(given: Any) -> Transform:
+def read_transform(transform: Any) -> Transform:
     """Return what a pipeline does to an image.
 
     Parameters
     ----------
-    given
+    transform
         A :class:`Transform`; a preset of torchvision's weights, as ``ResNet18_Weights.DEFAULT.transforms()``; or a
         ``Compose`` of ``Resize``, ``CenterCrop``, conversions and ``Normalize``, as timm's ``create_transform`` makes.
 
     Raises
     ------
     UsageError
-        It does something else: names the step.
+        It does something else; the message names the step.
     """
-    if isinstance(given, Transform):
-        return given
-    if all(hasattr(given, name) for name in ("resize_size", "crop_size", "interpolation", "mean", "std")):
-        resize, crop = _side("resize_size", given.resize_size), _side("crop_size", given.crop_size)
-        return _transform(resize, crop, given.mean, given.std, given.interpolation)
-    if isinstance(getattr(given, "transforms", None), Sequence):
-        return _from_steps(given.transforms)
-    raise UsageError(f"A {type(given).__name__} is no transform that fc7 can read: {_readable()}.")
+    if isinstance(transform, Transform):
+        return transform
+    if all(hasattr(transform, name) for name in ("resize_size", "crop_size", "interpolation", "mean", "std")):
+        resize, crop = _side("resize_size", transform.resize_size), _side("crop_size", transform.crop_size)
+        return _transform(resize, crop, transform.mean, transform.std, interpolation=transform.interpolation)
+    if isinstance(getattr(transform, "transforms", None), Sequence):
+        return _from_steps(transform.transforms)
+    raise UsageError(f"A {type(transform).__name__} is no transform that fc7 can read: {_readable()}.")
 
 
 def _from_steps(steps: Iterable[Any]) -> Transform:
-    found: dict[str, Any] = {}
+    by_kind: dict[str, Any] = {}
     for step in steps:
         kind = type(step).__name__
         if kind in _ORDER:
-            found[kind] = step
+            by_kind[kind] = step
         elif kind not in _CONVERSIONS or getattr(step, "scale", True) is False:
             raise UsageError(f"The transform's step {step} is none that fc7 can take over: {_readable()}.")
-    if list(found) != [kind for kind in _ORDER if kind in found] or not {"Resize", "CenterCrop"} <= found.keys():
-        raise UsageError(f"The transform has the steps {', '.join(found) or 'of nothing'}: {_readable()}.")
-    resize, crop, norm = found["Resize"], found["CenterCrop"], found.get("Normalize")
+    if list(by_kind) != [kind for kind in _ORDER if kind in by_kind] or not {"Resize", "CenterCrop"} <= by_kind.keys():
+        raise UsageError(f"The transform has the steps {', '.join(by_kind) or 'of nothing'}: {_readable()}.")
+    resize, crop, norm = by_kind["Resize"], by_kind["CenterCrop"], by_kind.get("Normalize")
     if getattr(resize, "max_size", None) is not None:
         raise UsageError(f"The transform's step {resize} has a max_size: {_readable()}.")
     mean, std = (norm.mean, norm.std) if norm else ((0.0,) * 3, (1.0,) * 3)
-    return _transform(_side("Resize", resize.size), _side("CenterCrop", crop.size), mean, std, resize.interpolation)
+    sides = _side("Resize", resize.size), _side("CenterCrop", crop.size)
+    return _transform(*sides, mean, std, interpolation=resize.interpolation)
 
 
-def _transform(resize: int, crop: int, mean: Iterable[Any], std: Iterable[Any], interpolation: Any) -> Transform:
+def _transform(resize: int, crop: int, mean: Iterable[Any], std: Iterable[Any], *, interpolation: Any) -> Transform:
     mean, std = _as_written(mean), _as_written(std)
-    how = getattr(interpolation, "value", interpolation)
-    if len(mean) != 3 or len(std) != 3 or how not in ("bilinear", "bicubic"):
-        raise UsageError(f"The transform has mean {mean}, std {std} and interpolation {how!r}: {_readable()}.")
-    return Transform(resize, crop, mean, std, how)
+    mode = getattr(interpolation, "value", interpolation)
+    if len(mean) != 3 or len(std) != 3 or mode not in ("bilinear", "bicubic"):
+        raise UsageError(f"The transform has mean {mean}, std {std} and interpolation {mode!r}: {_readable()}.")
+    return Transform(resize, crop, mean, std, interpolation=mode)
 
 
 def _as_written(values: Iterable[Any]) -> tuple[float, ...]:
-    """Return numbers that a library may have put into a float32 tensor."""
+    """Return numbers as they were written, before a library rounded them to float32."""
     return tuple(round(float(value), 6) for value in values)
 
 
 def _side(step: str, size: Any) -> int:
-    """Return the one number of a size; two of a resize mean that the image is squashed."""
+    """Return the one number of a size; two numbers of a resize would squash the image."""
     sides = [size] if isinstance(size, int) else list(size)
     if len(sides) == 2 and step in ("CenterCrop", "crop_size") and sides[0] == sides[1]:
         sides = sides[:1]

@@ -54,12 +54,12 @@ class Weights:
         Raises
         ------
         WeightsError
-            The file is absent or not readable.
+            The file is absent and cannot be downloaded, cannot be read, or is not the one that its name promises.
         """
-        found = index.sha256([self.path])[0]
-        if isinstance(found, OSError):
-            raise WeightsError(f"The weights {self.path} cannot be read: {found.strerror}.")
-        return found.hex()
+        digest = index.sha256([self.path])[0]
+        if isinstance(digest, OSError):
+            raise WeightsError(f"The weights {self.path} cannot be read: {digest.strerror}.")
+        return digest.hex()
 
     def state_dict(self, sha256: str) -> "StateDict":
         """Return the parameters, float32, on the CPU.
@@ -70,9 +70,9 @@ class Weights:
             The bytes do not have this sha256, or are not a state dict of tensors.
         """
         data = self._read()
-        found = hashlib.sha256(data).hexdigest()
-        if found != sha256:
-            raise WeightsError(f"{self.path} changed while in use: sha256 {found[:16]}.., expected {sha256[:16]}..")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != sha256:
+            raise WeightsError(f"{self.path} changed while in use: sha256 {digest[:16]}.., expected {sha256[:16]}..")
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in self._parse(data)}
 
     def _read(self) -> bytes:
@@ -106,32 +106,26 @@ class TorchvisionWeights(Weights):
         self.prefix = digits.group(1) if digits else ""
 
     def sha256(self, index: Index) -> str:
-        """Return the file's sha256, after downloading it if it is absent.
-
-        Raises
-        ------
-        WeightsError
-            No network, or the sha256 does not begin with the digits in the file's name.
-        """
+        """Download the file if it is absent; return its sha256, which begins with the digits in its name."""
         if not self.path.exists():
             self._download()
-        found = super().sha256(index)
-        if not found.startswith(self.prefix):
+        sha256 = super().sha256(index)
+        if not sha256.startswith(self.prefix):
             raise WeightsError(
-                f"{self.path} has sha256 {found[:16]}.., its name promises {self.prefix}..: it is damaged or not "
+                f"{self.path} has sha256 {sha256[:16]}.., its name promises {self.prefix}..: it is damaged or not "
                 f"torchvision's. Delete it to download it again, or use it on purpose with --weights file:{self.path}"
             )
-        return found
+        return sha256
 
     def _download(self) -> None:
         import urllib.request  # slow to import, and seldom needed
 
         logger.warning("Downloading %s (%.0f MB) to %s", self.url, self.megabytes, self.path.parent)
-        part = self.path.with_name(f"{self.path.name}.{os.urandom(4).hex()}.part")
+        partial = self.path.with_name(f"{self.path.name}.{os.urandom(4).hex()}.part")
         digest, done = hashlib.sha256(), 0
         try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            with urllib.request.urlopen(self.url, timeout=30) as reply, part.open("wb") as file:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            with urllib.request.urlopen(self.url, timeout=30) as reply, partial.open("wb") as file:
                 total = int(reply.headers.get("Content-Length") or self.megabytes * 1e6)
                 while block := reply.read(1 << 20):
                     file.write(block)
@@ -143,11 +137,11 @@ class TorchvisionWeights(Weights):
                     f"The download of {self.url} has sha256 {digest.hexdigest()[:16]}.., expected {self.prefix}..; "
                     "it was thrown away. Try again."
                 )
-            part.replace(self.path)
+            partial.replace(self.path)
         except OSError as error:  # URLError is one
             raise WeightsError(self._ways_on(error)) from error
         finally:
-            part.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     def _ways_on(self, error: OSError) -> str:
         why = getattr(error, "reason", error)  # what urllib wraps
@@ -170,27 +164,21 @@ class TimmWeights(Weights):
         self.repository, _, self.file = architecture.file.rpartition("/")
 
     def sha256(self, index: Index) -> str:
-        """Return the file's sha256, after downloading it if it is absent.
-
-        Raises
-        ------
-        WeightsError
-            No network, or no such file.
-        """
+        """Download the file if it is absent; return its sha256."""
         import huggingface_hub
 
-        found = huggingface_hub.try_to_load_from_cache(self.repository, self.file)
-        if not isinstance(found, str):
+        path = huggingface_hub.try_to_load_from_cache(self.repository, self.file)
+        if not isinstance(path, str):
             logger.warning("Downloading %s of %s from the Hugging Face hub", self.file, self.repository)
             try:
-                found = huggingface_hub.hf_hub_download(self.repository, self.file)
+                path = huggingface_hub.hf_hub_download(self.repository, self.file)
             except Exception as error:  # the hub's client and what it stands on raise a dozen kinds
                 raise WeightsError(
                     f"The weights {self.file} of {self.repository} are not on this machine and could not be "
                     f"downloaded: {str(error).strip().splitlines()[0][:200]}. Two ways on: (1) --weights file:PATH "
                     "with a copy you have; (2) a backbone whose weights are here, see: fc7 backbones"
                 ) from error
-        self.path = Path(found)
+        self.path = Path(path)
         return super().sha256(index)
 
 
@@ -257,8 +245,8 @@ def find_weights(source: str | None, architecture: Architecture, *, progress: Pr
         return NdfWeights(architecture)
     if kind == "random":
         return RandomWeights(source, architecture)
-    own = "timm" if architecture.source == "timm" else "torchvision[:NAME]"
-    raise UsageError(f"--weights {source} for {architecture.name}: not one of {own}, file:PATH, ndf, random:SEED.")
+    default = "timm" if architecture.source == "timm" else "torchvision[:NAME]"
+    raise UsageError(f"--weights {source} for {architecture.name}: not one of {default}, file:PATH, ndf, random:SEED.")
 
 
 def parse(data: bytes, path: Path) -> "StateDict":
@@ -275,15 +263,15 @@ def parse(data: bytes, path: Path) -> "StateDict":
         if path.suffix == ".safetensors":
             import safetensors.torch
 
-            found = safetensors.torch.load(data)
+            state = safetensors.torch.load(data)
         else:
-            found = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+            state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # safetensors and torch raise a dozen kinds; none of them may end the program
         line = str(error).strip().split("\n", 1)[0]
         raise WeightsError(f"{path} is not a state dict of tensors: {line[:200]}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise WeightsError(f"{path} holds a {type(found).__name__}, not a state dict of tensors.")
-    return found
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")
+    return state
 
 
 def hash_tensors(state: "StateDict") -> str:
@@ -322,14 +310,14 @@ def _squeezenet_from_ndf(layers: dict[str, Any], mean: tuple[float, ...], std: t
 def _ndf_name(name: str) -> str:
     if name in ("conv1", "conv10"):
         return {"conv1": "features.0", "conv10": "classifier.1"}[name]
-    fire, part = name.split("/")
+    fire, layer = name.split("/")
     # torchvision numbers the fire modules among the pooling layers of squeezenet1_1.
     position = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}[int(fire.removeprefix("fire"))]
-    return f"features.{position}.{part.replace('squeeze1x1', 'squeeze')}"
+    return f"features.{position}.{layer.replace('squeeze1x1', 'squeeze')}"
 
 
 def whereabouts(name: str) -> dict[str, Any]:
-    """Return where a network's default weights are or would come from, for people and as JSON."""
+    """Return where a network's default weights are, or come from; as printed, and as JSON."""
     url, megabytes, layers = listed(name)
     weights = TorchvisionWeights("torchvision", url, megabytes)
     here = weights.path.exists()
