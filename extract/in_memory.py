@@ -1,4 +1,4 @@
-"""Images in memory: their embeddings, without a file and without the cache, but with the bits that it would hold."""
+"""Images in memory: embeddings without files and without the cache, bit-equal to those that the cache would hold."""
 
 import hashlib
 from collections.abc import Sequence
@@ -36,24 +36,24 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
     Returns
     -------
     vectors, rejected
-        ``(n, dim)`` in the stored dtype for each recipe, in the order of backbones, views and layers, zeros where a
-        picture is none; and why it is none, by place.
+        ``(n, dim)`` in the stored dtype for each recipe, in the order of backbones, views and layers, with zeros for
+        rejected pictures; and the reasons, by place.
     """
     from .backbones.torch_runtime import each_with, exact_float32
 
     for backbone in backbones:
         backbone.load()
     size = max(backbone.batch_size for backbone in backbones)
-    parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+    batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     with (
         keep_freed_memory(),
         exact_float32(),
         each_with(cores_each()) as ready,
         ThreadPoolExecutor(min(cores(), MOST_THREADS), initializer=ready) as pool,
     ):
-        done = list(pool.map(partial(_embed, backbones=backbones), parts))
-    vectors = [np.concatenate(part) for part in zip(*(found for found, _ in done), strict=True)]
-    rejected = {number * size + row: reason for number, (_, some) in enumerate(done) for row, reason in some.items()}
+        results = list(pool.map(partial(_embed, backbones=backbones), batches))
+    vectors = [np.concatenate(blocks) for blocks in zip(*(matrices for matrices, _ in results), strict=True)]
+    rejected = {number * size + row: why for number, (_, failed) in enumerate(results) for row, why in failed.items()}
     return vectors, rejected
 
 
@@ -71,7 +71,7 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
         for number in range(1 + backbone.views):
             recipes = backbone.recipes_of(number)
             wanted, batch = recipes[0].input, backbone.batch_size
-            # Filled up with zeros: the size of a batch decides the last digits.
+            # Padded with zeros, because the size of a batch decides the last digits.
             pixels = np.zeros((-(-len(pictures) // batch) * batch, *[wanted.transform.crop] * 2, 3), np.uint8)
             for row, key, decoded in images:
                 pixels[row] = view(decoded[needed(wanted)], wanted, key)

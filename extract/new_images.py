@@ -1,4 +1,4 @@
-"""New images, which belong to no data set: files, folders, patterns, URLs or pictures in memory; and their vectors."""
+"""Vectors of new images, which belong to no data set: files, folders, patterns, URLs or pictures in memory."""
 
 import glob
 import itertools
@@ -37,7 +37,7 @@ class NewImages:
     Attributes
     ----------
     names
-        By place: the path; an image in memory is called by its place, ``image 0`` the first.
+        By place: the path, or for an image in memory its place, as in ``image 0``.
     rejected
         Why an image has no vectors, by place; filled while the vectors are made.
     """
@@ -86,12 +86,12 @@ class NewImages:
         for start in range(0, len(self._pictures), CHUNK):
             places = [*self._pictures][start : start + CHUNK]
             vectors, rejected = embed([self._pictures[place] for place in places], backbones)
-            finite = np.all([np.isfinite(part).all(axis=1) for part in vectors], axis=0)
+            finite = np.all([np.isfinite(matrix).all(axis=1) for matrix in vectors], axis=0)
             reasons = dict.fromkeys(np.flatnonzero(~finite), "its embedding is not finite") | rejected
             self.rejected |= {places[row]: reason for row, reason in reasons.items()}
             rows = [row for row in range(len(places)) if row not in reasons]
             if rows:
-                views = by_view(backbones, [part[rows] for part in vectors])
+                views = by_view(backbones, [matrix[rows] for matrix in vectors])
                 yield [places[row] for row in rows], views
 
 
@@ -121,13 +121,13 @@ def cached_vectors(
     return reasons, blocks() if rows else iter(())
 
 
-def by_view(backbones: Sequence[Backbone], parts: Sequence[T]) -> list[list[T]]:
-    """Return what there is for each recipe, in the order of backbones, views and layers, as a list for each view."""
-    rest = iter(parts)
+def by_view(backbones: Sequence[Backbone], items: Sequence[T]) -> list[list[T]]:
+    """Group items, one for each recipe in the order of backbones, views and layers, by view."""
+    rest = iter(items)
     by_backbone = [
         [[next(rest) for _ in backbone.recipes] for _ in range(1 + backbone.views)] for backbone in backbones
     ]
-    return [[part for view in views for part in view] for views in zip(*by_backbone, strict=True)]
+    return [[item for view in views for item in view] for views in zip(*by_backbone, strict=True)]
 
 
 def expand(images: Sequence[Path | str]) -> Iterator[str]:
@@ -146,7 +146,7 @@ def expand(images: Sequence[Path | str]) -> Iterator[str]:
 
 
 def _objects(url: str) -> Iterator[str]:
-    """Yield a URL that is called like an image, or those of the images below it."""
+    """Yield a URL that has the suffix of an image, or the URLs of the images below it."""
     if not refusal_by_name(url):
         yield url
         return

@@ -1,4 +1,4 @@
-"""How long work says how far it is: a function that the caller may give, and the bars that a terminal shows."""
+"""Progress of long work: the function that is called with it, and the bars that a terminal shows."""
 
 import contextlib
 import sys

@@ -1,9 +1,9 @@
-"""Cells of a csv: text that a spreadsheet will not calculate, and back."""
+"""Text for csv cells, which a spreadsheet must not calculate, and for terminals."""
 
 import re
 import sys
 
-# Spreadsheets take these for the beginning of a formula; the apostrophe before them is the usual way to say it is none.
+# Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
@@ -28,6 +28,6 @@ def unguarded(cell: str) -> str:
 def plain(text: str) -> str:
     """Return text that any terminal can show: control characters and undecodable bytes are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
+    escaped = text.encode("utf-8", "backslashreplace").decode()
+    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in escaped)
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)

@@ -60,7 +60,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say that nothing need be learned."""
+        """Return True: nothing need be learned."""
         return True
 
     def transform(self, X: Iterable[Path | str]) -> npt.NDArray[Any]:

@@ -43,13 +43,13 @@ MAX_PIXELS = 64_000_000
 
 TILE = 1024  # side of what is converted at once
 
-# Caps where decoding takes more than its share. Those of the first kind Pillow has written in Python: a minute and many
-# copies for an image at MAX_PIXELS. Its WEBP keeps two canvases and a copy of the frame beside the image.
+# Lower caps for costly formats. Pillow decodes the slow ones in Python: a minute and many copies for an image at
+# MAX_PIXELS. Its WEBP keeps two canvases and a copy of the frame beside the image.
 SLOW_PIXELS = 8_000_000
 WEBP_PIXELS = 48_000_000
 _SLOW = {"ppm", "ppm_plain", "bmp_rle"}
 
-# Bytes that decoding takes per pixel, the result included, the file not; of TIFF when all of it is one strip.
+# Bytes per pixel that decoding takes, with the result and without the file; for TIFF, if it is one strip.
 _BYTES_PER_PIXEL = {"WEBP": 16, "TIFF": 16}
 _PROGRESSIVE = 12  # coefficients of all pixels of up to four channels
 _ORDINARY = 8
@@ -124,8 +124,8 @@ def decode(data: bytes, side: int | None = None) -> Image.Image:
     # A process-wide switch that other libraries turn on; half-grey images must not become embeddings.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with in_turn(), _listening() as said:
-            return _decode(data, side, said)
+        with in_turn(), _listening() as warned:
+            return _finish(Image.open(io.BytesIO(data), formats=FORMATS), side, warned)
     except ImageRejected:
         raise
     except UnidentifiedImageError as error:
@@ -145,8 +145,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         Too large, of no known range, or damaged; the message is the reason.
     """
     try:
-        with in_turn(), _listening() as said:
-            return _finish(image, None, said)
+        with in_turn(), _listening() as warned:
+            return _finish(image, None, warned)
     except ImageRejected:
         raise
     except Exception as error:  # as in decode: it may not have been read yet
@@ -158,16 +158,12 @@ def _require_bytes(size: int) -> None:
         raise ImageRejected(f"{size} bytes, more than {MAX_BYTES}")
 
 
-def _decode(data: bytes, side: int | None, said: list[str]) -> Image.Image:
-    return _finish(Image.open(io.BytesIO(data), formats=FORMATS), side, said)
-
-
-def _finish(image: Image.Image, side: int | None, said: list[str]) -> Image.Image:
+def _finish(image: Image.Image, side: int | None, warned: list[str]) -> Image.Image:
     """Check an image that was opened, and decode it to an upright RGB one."""
     _require_pixels(image)
     if image.mode == "F":
         raise ImageRejected("floating point pixels have no defined range")
-    _require_whole_directory(image, said)
+    _require_whole_directory(image, warned)
     take(_cost(image))
     if side is not None:
         _reduce(image, side)
@@ -184,7 +180,7 @@ def _reduce(image: Image.Image, side: int) -> None:
 
 def _require_pixels(image: Image.Image) -> None:
     cap = MAX_PIXELS
-    if isinstance(image, ImageFile.ImageFile) and any(part[0] in _SLOW for part in image.tile):
+    if isinstance(image, ImageFile.ImageFile) and any(tile[0] in _SLOW for tile in image.tile):
         cap = min(cap, SLOW_PIXELS)
     if image.format == "WEBP":
         cap = min(cap, WEBP_PIXELS)
@@ -213,9 +209,9 @@ def _tile_size(image: Image.Image) -> tuple[int, int]:
     return (width, length) if isinstance(width, int) and isinstance(length, int) else (0, 0)
 
 
-def _require_whole_directory(image: Image.Image, said: list[str]) -> None:
-    """Refuse a TIFF whose directory is cut off: Pillow goes on with what it has of it, without the orientation, say."""
-    cut = [message for message in said if not message.startswith("Metadata Warning")]  # too many values, harmless
+def _require_whole_directory(image: Image.Image, warned: list[str]) -> None:
+    """Refuse a TIFF whose directory is cut off: Pillow reads the rest, perhaps without the orientation."""
+    cut = [message for message in warned if not message.startswith("Metadata Warning")]  # too many values, harmless
     if cut and image.format == "TIFF":
         raise ImageRejected(f"damaged: {cut[0]}")
 
@@ -240,7 +236,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _in_tiles(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Convert to RGB, so that what is needed on the way is small."""
+    """Convert to RGB in tiles, so that intermediate images are small."""
     result = Image.new("RGB", image.size)
     for top in range(0, image.height, TILE):
         for left in range(0, image.width, TILE):
@@ -284,25 +280,25 @@ def _one_line(error: Exception) -> str:
 
 
 class _Listening(threading.local):
-    """Where this thread's warnings of Pillow go; None where they are somebody else's."""
+    """The list of Pillow's warnings in this thread; None while it does not decode."""
 
-    said: list[str] | None = None
+    warned: list[str] | None = None
 
 
 class _Warnings:
-    """What Pillow's modules know as ``warnings``.
+    """A stand-in for the module ``warnings`` in Pillow's modules.
 
-    In a thread that decodes they are collected: they name no file, they would be printed once and then never again,
-    and with ``-W error`` they would end the decoding of a good image. The standard library's filters are no way out
-    because they belong to all threads at once. For everybody else nothing changes.
+    It collects the warnings of a thread that decodes: they name no file, are printed only once, and with ``-W error``
+    would end the decoding of a good image. Why not the standard library's filters: they belong to all threads at once.
+    For other threads nothing changes.
     """
 
     def warn(self, message: Any, category: Any = None, stacklevel: int = 1, **options: Any) -> None:
-        if _listener.said is None:
+        if _listener.warned is None:
             warnings.warn(message, category, stacklevel + 1, **options)
         else:
             logger.debug("Pillow: %s", message)
-            _listener.said.append(str(message))
+            _listener.warned.append(str(message))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(warnings, name)
@@ -315,17 +311,17 @@ for _module in (Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin):
 
 @contextlib.contextmanager
 def _listening() -> Iterator[list[str]]:
-    said: list[str] = []
-    _listener.said = said
+    warned: list[str] = []
+    _listener.warned = warned
     try:
-        yield said
+        yield warned
     finally:
-        _listener.said = None
+        _listener.warned = None
 
 
 def _is_elsewhere(record: logging.LogRecord) -> bool:
-    return _listener.said is None
+    return _listener.warned is None
 
 
-# Its one error, too many samples per pixel, is the reason of the reject as well.
+# The one error that it logs, too many samples per pixel, is also the reason of the reject.
 logging.getLogger(TiffImagePlugin.__name__).addFilter(_is_elsewhere)

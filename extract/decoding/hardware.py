@@ -1,7 +1,7 @@
 """Decoding on a CUDA device: JPEGs by nvJPEG, a batch at a time, resized and cropped where they are needed.
 
-Its pixels differ by a grey level here and there from those of the processor's library, so this is a rule of its own in
-the recipe. What is no ordinary JPEG, or may be damaged, is left to the processor, which knows what to say of it.
+Some of its pixels differ by a grey level from those of the processor's library, so the recipe names it as another rule.
+The processor decodes all files that are no ordinary JPEG or may be damaged, because it gives the reason of a reject.
 """
 
 import io
@@ -49,7 +49,7 @@ def fill_rows(pixels: torch.Tensor, files: Mapping[int, bytes], transform: Trans
     """
     encoded = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files.values()]
     images = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=pixels.device)
-    how = functional.InterpolationMode(transform.interpolation)
+    mode = functional.InterpolationMode(transform.interpolation)
     for row, image in zip(files, images, strict=True):
-        resized = functional.resize(image, [transform.resize], interpolation=how, antialias=True)
+        resized = functional.resize(image, [transform.resize], interpolation=mode, antialias=True)
         pixels[row] = functional.center_crop(resized, [transform.crop]).permute(1, 2, 0)

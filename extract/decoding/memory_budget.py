@@ -1,4 +1,4 @@
-"""The memory that images take while they are decoded: large ones share a budget, and wait for each other."""
+"""A memory budget for decoding: large images share it, and wait for each other."""
 
 import contextlib
 import threading
@@ -10,23 +10,23 @@ SMALL = 64_000_000  # what takes less does not wait
 
 
 class Budget(Protocol):
-    """Bytes that all who decode together may take."""
+    """Bytes that all decoding threads together may take."""
 
     def take(self, size: int) -> None:
-        """Wait until there is room, or nobody else."""
+        """Wait until the budget has room, or until nothing else is taken from it."""
 
     def give_back(self, size: int) -> None:
         """Let others go on."""
 
 
 class _Budget:
-    """That of the threads of this process."""
+    """The budget of the threads of this process."""
 
     def __init__(self) -> None:
         self._taken, self._changed = 0, threading.Condition()
 
     def take(self, size: int) -> None:
-        """Wait until there is room, or nobody else."""
+        """Wait until the budget has room, or until nothing else is taken from it."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken or self._taken + size <= BUDGET)
             self._taken += size
@@ -39,7 +39,7 @@ class _Budget:
 
 
 class _Mine(threading.local):
-    """What this thread has taken of the budget, and whether it is in its turn."""
+    """What this thread has taken of the budget, and whether it is within :func:`in_turn`."""
 
     taken = 0
     within = False
@@ -51,10 +51,10 @@ _mine = _Mine()
 
 @contextlib.contextmanager
 def in_turn() -> Iterator[None]:
-    """Keep what one image takes of the memory budget until the end of the block, not only until it is decoded.
+    """Keep an image's share of the memory budget until the end of the block.
 
-    For threads that read, decode and resize: without it, the bytes of a large file that waits and the pixels of a large
-    image that is being resized come on top of the one that is being decoded.
+    Why not only until it is decoded: the bytes of a large file that waits, and the pixels of a large image that is
+    resized, would come on top of the image that is decoded.
     """
     if _mine.within:
         yield
@@ -70,7 +70,7 @@ def in_turn() -> Iterator[None]:
 
 
 def take(size: int) -> None:
-    """Take from the budget, once per turn: a thread that waited for more while it holds some could wait for ever."""
+    """Take from the budget, once per turn: a thread that holds some and waits for more could wait for ever."""
     if size > SMALL and _mine.within and not _mine.taken:
         _budget.take(size)
         _mine.taken = size

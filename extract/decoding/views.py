@@ -1,7 +1,7 @@
-"""Views: from an upright RGB image to what a network sees of it. View 0 is the centre crop, all others are random.
+"""Views: crops of an upright RGB image for a network. View 0 is the centre crop, all others are random.
 
-A random view follows from the image's key and the view's number alone, so it is the same in every run, on every
-machine, and whatever else is computed beside it.
+The image's key and the view's number alone decide a random view, so it is the same in every run and on every machine,
+whatever else is computed beside it.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ RATIO = (3 / 4, 4 / 3)  # width over height
 ATTEMPTS = 10
 COLOUR = (0.6, 1.4)  # factors of brightness, contrast and saturation
 
-# More than this many times as long as wide: resizing all of it to a given width would take any amount of memory.
+# Longer images are cut first: resizing all of a long strip to a given width could take any amount of memory.
 _LONGEST = 32
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def read_views(path: str, key: bytes, wanted: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+def read_views(path: str, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
     """Read a file and return views of it; see :func:`views_of`.
 
     Raises
@@ -38,27 +38,27 @@ def read_views(path: str, key: bytes, wanted: Collection[Input]) -> dict[Input, 
         It cannot be read, or its bytes are no longer those of the key.
     """
     with in_turn():
-        return views_of(read_hashed(path, key), key, wanted)
+        return views_of(read_hashed(path, key), key, inputs)
 
 
 def read_hashed(path: str, key: bytes) -> bytes:
-    """Return a file's bytes, which are those of the key: what is decoded is what was hashed."""
+    """Return a file's bytes, and check that they have the key: the bytes that are decoded were hashed."""
     data = read_image_bytes(path)
     if hashlib.sha256(data).digest() != key:
         raise OSError(0, "changed while it was being read")
     return data
 
 
-def views_of(data: bytes, key: bytes, wanted: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+def views_of(data: bytes, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
     """Decode a file's bytes, once for all views that need as much of it.
 
     Returns
     -------
     dict
-        For each of the wanted, ``(crop, crop, 3)`` uint8.
+        For each input, ``(crop, crop, 3)`` uint8.
     """
-    images = {side: decode(data, side) for side in {needed(one) for one in wanted}}
-    return {one: view(images[needed(one)], one, key) for one in wanted}
+    images = {side: decode(data, side) for side in {needed(wanted) for wanted in inputs}}
+    return {wanted: view(images[needed(wanted)], wanted, key) for wanted in inputs}
 
 
 def needed(wanted: Input) -> int | None:
@@ -90,13 +90,7 @@ def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]
 
 
 def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
-    """Resize the shorter side and crop the centre, as torchvision does on a PIL image.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(crop, crop, 3)`` uint8.
-    """
+    """Resize the shorter side and return the centre, ``(crop, crop, 3)`` uint8, as torchvision does with Pillow."""
     image = _middle(image)
     short, long = sorted(image.size)
     stretched = int(transform.resize * long / short)
@@ -133,7 +127,7 @@ def _coloured(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _middle(image: Image.Image) -> Image.Image:
-    """Cut the ends off an image that is all length; the crop takes its centre anyway."""
+    """Cut the ends off a very long image; the crop takes its centre anyway."""
     longest = _LONGEST * min(image.size)
     if max(image.size) <= longest:
         return image

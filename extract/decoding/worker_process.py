@@ -1,8 +1,8 @@
-"""Processes that decode, where a device computes faster than the threads of one Python can decode for it.
+"""Processes that decode, for a device that computes faster than the threads of one Python can decode.
 
-Threads hand the interpreter to each other a dozen times for every image, which is as fast as eight of them get
-(docs/extraction.md). A thread with a process of its own waits for pixels instead. What it gets is what it would have
-decoded itself, to the bit; memory for large images is asked of the same budget.
+Why not threads alone: they exchange the interpreter's lock a dozen times per image, and more than eight are no faster
+(docs/extraction.md). A thread with a decoding process only waits for pixels. They are bit-equal to those that it would
+decode itself, and large images take memory from the same budget.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ from .views import read_views
 
 logger = logging.getLogger(__name__)
 
-# Kind, errno, and how many bytes follow, which of a request for memory are those that it asks for.
+# Kind, errno, and the number of bytes that follow, or that a request for memory asks for.
 _HEAD = struct.Struct("<BiQ")
 _PIXELS, _REJECTED, _UNREADABLE, _FAILED, _MEMORY = range(5)
 _GRANTED = b"\x01"
 _PIPE = 2**18  # bytes; an ordinary view fits in
 _PATIENCE = 5.0  # seconds for a process to end
 
-# As the paths of this process are: it may have been started in ways that another interpreter does not know.
+# With the import paths of this process: another interpreter may not find them by itself.
 _PROGRAM = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
@@ -42,9 +42,9 @@ serve()
 
 
 class DecodeProcess:
-    """A process that decodes one image after another; started when the first comes, and again if it was killed.
+    """A process that decodes one image after another; it starts with the first, and again if it was killed.
 
-    Where there can be none, images are decoded here.
+    If it cannot be started, images are decoded in this process.
     """
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class DecodeProcess:
             It cannot be read, its bytes are no longer those of the key, or the process was killed at it.
         """
         if not (self._start() and self._decode(path, key, rows)):
-            for one, pixels in read_views(path, key, rows.keys()).items():  # here, where errors are what they are
-                rows[one][:] = pixels
+            for wanted, pixels in read_views(path, key, rows.keys()).items():  # here, where errors are what they are
+                rows[wanted][:] = pixels
 
     def close(self) -> None:
         """End it."""
@@ -109,7 +109,7 @@ class DecodeProcess:
         requests.flush()
 
     def _decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[np.uint8]]) -> bool:
-        """Return whether it was decoded; if not, something went wrong that is no fault of the image."""
+        """Return whether it was decoded; False if the process failed, not the image."""
         with in_turn():
             try:
                 self._send(pickle.dumps((path, key, tuple(rows))))
@@ -122,8 +122,8 @@ class DecodeProcess:
                     for row in rows.values():
                         self._read_into(row.data.cast("B"))
                     return True
-                said = bytearray(size)
-                self._read_into(memoryview(said))
+                message = bytearray(size)
+                self._read_into(memoryview(message))
             except (EOFError, BrokenPipeError):
                 for row in rows.values():
                     row[:] = 0
@@ -133,10 +133,10 @@ class DecodeProcess:
                 self._do_without(f"it ended with exit code {code}")
                 return False
         if kind == _REJECTED:
-            raise ImageRejected(said.decode())
+            raise ImageRejected(message.decode())
         if kind == _UNREADABLE:
-            raise OSError(number, said.decode())
-        logger.debug("decoded here: %s", said.decode())
+            raise OSError(number, message.decode())
+        logger.debug("decoded here: %s", message.decode())
         return False
 
     def _head(self) -> tuple[int, int, int]:
@@ -158,50 +158,50 @@ class DecodeProcess:
 
 
 def serve() -> None:
-    """Be the process: answer requests until there are no more."""
+    """Run the process: answer requests until they end."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else may come out between the answers
     requests = sys.stdin.buffer
     ask_for_memory(_Asking(requests, replies))
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            path, key, wanted = pickle.load(requests)
-            _answer(replies, path, key, wanted)
+            path, key, inputs = pickle.load(requests)
+            _answer(replies, path, key, inputs)
             replies.flush()
     os._exit(0)  # what is left in the buffer has no reader
 
 
-def _answer(replies: IO[bytes], path: str, key: bytes, wanted: tuple[Input, ...]) -> None:
+def _answer(replies: IO[bytes], path: str, key: bytes, inputs: tuple[Input, ...]) -> None:
     number = 0
     try:
-        views = read_views(path, key, wanted)
+        views = read_views(path, key, inputs)
     except ImageRejected as error:
-        kind, said = _REJECTED, str(error)
+        kind, message = _REJECTED, str(error)
     except OSError as error:
-        kind, number, said = _UNREADABLE, error.errno or 0, error.strerror or str(error)
-    except Exception as error:  # it comes again where somebody can see to it
-        kind, said = _FAILED, f"{type(error).__name__}: {error}"
+        kind, number, message = _UNREADABLE, error.errno or 0, error.strerror or str(error)
+    except Exception as error:  # decoding in the other process raises it again
+        kind, message = _FAILED, f"{type(error).__name__}: {error}"
     else:
         replies.write(_HEAD.pack(_PIXELS, 0, sum(view.nbytes for view in views.values())))
-        for one in wanted:
-            replies.write(np.ascontiguousarray(views[one]).data)
+        for wanted in inputs:
+            replies.write(np.ascontiguousarray(views[wanted]).data)
         return
-    data = said.encode(errors="replace")
+    data = message.encode(errors="replace")
     replies.write(_HEAD.pack(kind, number, len(data)) + data)
 
 
 class _Asking:
-    """The budget of a process: that of those who asked it to decode."""
+    """The budget of a decoding process: it asks the process that sends the images."""
 
     def __init__(self, requests: IO[bytes], replies: IO[bytes]) -> None:
         self._requests, self._replies = requests, replies
 
     def take(self, size: int) -> None:
-        """Wait until there is room."""
+        """Wait until the budget has room."""
         self._replies.write(_HEAD.pack(_MEMORY, 0, size))
         self._replies.flush()
         if self._requests.read(1) != _GRANTED:
             raise EOFError
 
     def give_back(self, size: int) -> None:
-        """Do nothing: it is given back when the image is there."""
+        """Do nothing: the other process gives it back when it has the image."""

@@ -1,4 +1,4 @@
-"""A csv of images, read line by line: path, label, and perhaps split, group and whether it is bad."""
+"""A csv of images, read line by line: path and label, and optionally split, group and bad."""
 
 import csv
 import os
@@ -35,7 +35,7 @@ class Csv:
         self._rows = rows
 
     def read(self, *, with_bad: bool) -> tuple[Images, list[Reject], dict[str, str]]:
-        """Return the images, what is none, and what stands for the content of those that are URLs."""
+        """Return the images, the rejects, and the identities of images that are URLs."""
         urls: list[tuple[ImageEntry, str]] = []
         for line, image in images_of(self.path, self.columns, self._rows):
             if image.bad:
@@ -99,7 +99,7 @@ def each_row(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def rows_of(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield what :func:`each_row` does, of a csv reader."""
+    """Yield what :func:`each_row` yields, from a csv reader."""
     yield 1, next(reader, [])
     for row in reader:
         if row:
@@ -116,12 +116,12 @@ def images_of(
     DataError
         ``bad`` is neither ``yes`` nor ``no`` nor empty.
     """
-    where = {name: place for place, name in enumerate(columns)}
-    places = [where.get(name, len(columns)) for name in ImageEntry._fields]
+    place_of = {name: place for place, name in enumerate(columns)}
+    places = [place_of.get(name, len(columns)) for name in ImageEntry._fields]
     padding = [""] * (len(columns) + 1)
     for line, row in rows:
         cells = row[: len(columns)] + padding if len(row) != len(columns) else [*row, ""]
         image, label, split, group, bad = (unguarded(cells[place].strip()) for place in places)
         if bad not in ("", "yes", "no"):
             raise DataError(f"{path}, line {line}: bad is {bad!r}, not yes, no or empty.")
-        yield line, ImageEntry(image, label, split, group, bad == "yes")
+        yield line, ImageEntry(image, label, split, group, bad=bad == "yes")

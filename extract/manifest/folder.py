@@ -1,7 +1,7 @@
 """A folder of images: train, val and test with class folders, or class folders alone.
 
-A data set may have a million files and a repeated extract does little else than list them. So names are plain strings
-until they are packed, and nothing is asked of the system that the listing of a folder has already told.
+A data set may have a million files, and a repeated extract does little else than list them. So names are plain strings
+until they are packed, and files are not asked for what the listing of their folder has already returned.
 """
 
 import os
@@ -12,12 +12,12 @@ from ...errors import DataError
 from .columns import Images
 from .paths import SPLITS, Reject, above, refusal_by_mode, refusal_by_name
 
-# Two of these side by side are splits under other names, not classes.
+# Two of these side by side are splits with other names, not classes.
 _LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
 
 
 def read_folder(root: Path) -> tuple[Images, list[Reject]]:
-    """Return the images of a folder in a fixed order, and what is none.
+    """Return the images of a folder, in a fixed order, and the rejects.
 
     Raises
     ------
@@ -31,8 +31,8 @@ def read_folder(root: Path) -> tuple[Images, list[Reject]]:
     rejects: list[Reject] = []
     for split in splits or [""]:
         for label in _folders_in(root / split):
-            found = images.extend(_images_below(root, f"{split}/{label}" if split else label, rejects), label, split)
-            if not found:
+            count = images.extend(_images_below(root, f"{split}/{label}" if split else label, rejects), label, split)
+            if not count:
                 raise DataError(
                     f"The class folder {root / split / label} has no images. Remove it or put images in it: an empty "
                     "class would shift the order of the others."
@@ -52,7 +52,7 @@ def require_no_strays(root: Path | str, folders: Sequence[str], splits: Collecti
 
 
 def _images_below(root: Path, folder: str, rejects: list[Reject]) -> Iterator[str]:
-    """Yield the paths of the images of a class; what is none goes to the rejects."""
+    """Yield the paths of the images of a class, and append the others to the rejects."""
     for path, reason in _Walk(root).below(folder):
         if reason:
             rejects.append(Reject(path, reason))
@@ -62,26 +62,26 @@ def _images_below(root: Path, folder: str, rejects: list[Reject]) -> Iterator[st
 
 def _folders_in(folder: Path) -> list[str]:
     try:
-        names, others = _listed(os.fspath(folder))
+        names, entries = _listed(os.fspath(folder))
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be listed: {error.strerror}.") from error
-    return [name for name in names if name in others and _is_folder(others[name])]
+    return [name for name in names if name in entries and _is_folder(entries[name])]
 
 
 _Listing = tuple[list[str], dict[str, "os.DirEntry[str]"]]
 
 
 def _listed(folder: str) -> _Listing:
-    """Return the names in a folder that are not hidden, sorted, and more about those that are no ordinary files."""
+    """Return the names in a folder that are not hidden, sorted, and the entries that are no ordinary files."""
     names: list[str] = []
-    others: dict[str, os.DirEntry[str]] = {}
+    special: dict[str, os.DirEntry[str]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name[0] != ".":
                 names.append(entry.name)
                 if not _is_ordinary(entry):
-                    others[entry.name] = entry
-    return sorted(names), others
+                    special[entry.name] = entry
+    return sorted(names), special
 
 
 def _is_ordinary(entry: os.DirEntry[str]) -> bool:
@@ -99,10 +99,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class _Walk:
-    """What is in one class folder and below, links followed.
+    """Walks through one class folder and follows links.
 
-    A link leads to each folder once: back to one above it would be a circle, and links that lead to folders of links
-    would multiply without one.
+    Links lead to each folder once: one that leads to a folder above it makes a circle, and links to folders of links
+    multiply without one.
     """
 
     def __init__(self, root: Path) -> None:
@@ -110,7 +110,7 @@ class _Walk:
         self._followed: dict[tuple[int, int], str] = {}
 
     def below(self, folder: str) -> Iterator[tuple[str, str]]:
-        """Yield the path of each thing found and why it is no image, which is empty if it is one.
+        """Yield each path, and why it is no image; empty if it is one.
 
         Raises
         ------
@@ -118,33 +118,33 @@ class _Walk:
             The class folder itself cannot be listed.
         """
         link = os.path.islink(self.root / folder)  # noqa: PTH114 - False for any error
-        (names, others), reason = self._enter(folder, link=link)
+        (names, special), reason = self._enter(folder, link=link)
         if reason:
             raise DataError(f"The class folder {self.root / folder} cannot be used: {reason}.")
         # A list and no recursion: folders can be nested deeper than Python's stack.
-        inside = [(folder, iter(names), others)]
+        inside = [(folder, iter(names), special)]
         while inside:
-            path, rest, others = inside[-1]
-            for name in rest:
-                found = f"{path}/{name}"
-                entry = others.get(name)
+            parent, names_left, special = inside[-1]
+            for name in names_left:
+                path = f"{parent}/{name}"
+                entry = special.get(name)
                 if entry is None:
-                    yield found, refusal_by_name(name)
+                    yield path, refusal_by_name(name)
                     continue
                 if not _is_folder(entry):
-                    yield found, _refusal_of(entry)
+                    yield path, _refusal_of(entry)
                     continue
-                (names, more), reason = self._enter(found, link=entry.is_symlink())
+                (names, special_inside), reason = self._enter(path, link=entry.is_symlink())
                 if reason:
-                    yield found, reason
+                    yield path, reason
                 else:
-                    inside.append((found, iter(names), more))
+                    inside.append((path, iter(names), special_inside))
                     break
             else:
                 inside.pop()
 
     def _enter(self, folder: str, *, link: bool) -> tuple[_Listing, str]:
-        """Return what is in a folder, or why it is not entered. Only a link can lead back, so nothing else is asked."""
+        """Return the listing of a folder, or why it is not entered; only a link can lead back."""
         try:
             reason = self._leads_back(folder) if link else ""
             return (([], {}), reason) if reason else (_listed(self.above + folder), "")
@@ -153,9 +153,9 @@ class _Walk:
 
     def _leads_back(self, link: str) -> str:
         target = _identity(self.above + link)
-        parts = link.split("/")[:-1]
-        for depth in range(len(parts) + 1):
-            higher = "/".join(parts[:depth])
+        parents = link.split("/")[:-1]
+        for depth in range(len(parents) + 1):
+            higher = "/".join(parents[:depth])
             if _identity(self.above + higher or os.curdir) == target:
                 return f"a link that loops back to {higher or os.curdir}"
         if target in self._followed:
@@ -170,7 +170,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _refusal_of(entry: os.DirEntry[str]) -> str:
-    """Return what :func:`refusal` does, without asking the system for an ordinary file."""
+    """Return what :func:`refusal` returns; ordinary files cost no system call."""
     reason = refusal_by_name(entry.name)
     if reason:
         return reason

@@ -1,7 +1,7 @@
-"""What there is to do: the files of a manifest by their bytes, and which of those a cache lacks.
+"""Hashing: the files of a manifest by their bytes.
 
-All of it is packed arrays, about 150 bytes for each image with what the manifest and the cache's store hold, so that a
-million images are planned in the memory that the interpreter takes anyway.
+All of it is packed arrays, about 150 bytes for each image with those of the manifest and the store, so that a million
+images fit in the memory that the interpreter takes anyway.
 """
 
 from collections.abc import Sequence
@@ -44,8 +44,8 @@ class Hashed:
 
     def rows_of(self, images: Keys) -> list[int]:
         """Return all rows of some images, copies included."""
-        found = Table(images).find(self.keys) >= 0 if len(images) else np.zeros(len(self.keys), bool)
-        return np.flatnonzero(found & self.readable).tolist()
+        wanted = Table(images).find(self.keys) >= 0 if len(images) else np.zeros(len(self.keys), bool)
+        return np.flatnonzero(wanted & self.readable).tolist()
 
 
 def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progress: Progress = silent) -> Hashed:
@@ -62,17 +62,17 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
     unreadable: dict[int, str] = {}
     nothing = bytes(KEY_BYTES)
     for block in index.hashes(manifest.each_file(), rehash=rehash, **_looked(manifest)):
-        for one in block:
-            if isinstance(one, OSError):
-                unreadable[len(keys) // KEY_BYTES] = f"not readable: {one.strerror}"
-            keys += one if isinstance(one, bytes) else nothing
+        for digest in block:
+            if isinstance(digest, OSError):
+                unreadable[len(keys) // KEY_BYTES] = f"not readable: {digest.strerror}"
+            keys += digest if isinstance(digest, bytes) else nothing
         progress("hash", len(keys) // KEY_BYTES, len(manifest))
     packed = Keys.from_bytes(keys)
     first = packed.first()
     readable = np.ones(len(packed), bool)
     readable[list(unreadable)] = False
     first = first[readable[first]]
-    return Hashed(packed, unreadable, readable, packed[first], first)
+    return Hashed(packed, unreadable, readable, images=packed[first], first=first)
 
 
 def _looked(manifest: Manifest) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Files:
         self._manifest, self._rows, self._table = manifest, hashed.first, Table(hashed.images)
 
     def of(self, keys: Sequence[bytes]) -> list[str]:
-        """Return the first file with the bytes of each key: of many together, because one by one is slow.
+        """Return the first file with the bytes of each key; ask for many at once, because single look-ups are slow.
 
         Raises
         ------

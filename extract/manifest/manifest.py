@@ -1,4 +1,4 @@
-"""The manifest: which files are the images of a data set, with label and split, and which were rejected and why."""
+"""The manifest: the images of a data set with label and split, and the rejected files with the reason."""
 
 import csv
 import io
@@ -32,11 +32,11 @@ class Manifest:
     classes
         Sorted class names of ``train`` (of everything where there is no split).
     rejects
-        What was found where images belong and is none: files, links in a circle, folders that cannot be listed.
+        What is no image where images belong: files, links in a circle, folders that cannot be listed.
     name
         What the folder or csv is called, without where it lies.
     remote
-        What stands for the content of each image that is a URL: its size and ETag, or time.
+        The identity of each image that is a URL: its size and ETag, or time.
     """
 
     root: Path
@@ -51,7 +51,7 @@ class Manifest:
 
     @classmethod
     def of_files(cls, files: Iterable[str]) -> Self:
-        """Return files and URLs that are named one by one, without labels; what is no image is a reject.
+        """Return a manifest of files and URLs, without labels; what is no image is a reject.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class Manifest:
             known = identities(urls)
         reasons = {file: reason for file in files if (reason := _why_not(file, known))}
         images = Images(ImageEntry(file, "") for file in files if file not in reasons)
-        return cls(Path(), images, (), tuple(Reject(*one) for one in reasons.items()), remote=known)
+        return cls(Path(), images, (), tuple(Reject(*reject) for reject in reasons.items()), remote=known)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -76,10 +76,10 @@ class Manifest:
     def __repr__(self) -> str:
         """Return the counts in one line."""
         splits = Counter(split for split in self.images.splits if split)
-        parts = [f"{len(self)} images", f"{len(self.classes)} classes"]
-        parts += [f"{split} {count}" for split, count in splits.items()]
-        parts += [f"{len(self.rejects)} rejected"] if self.rejects else []
-        return f"Manifest({self.name!r}, {', '.join(parts)})"
+        counts = [f"{len(self)} images", f"{len(self.classes)} classes"]
+        counts += [f"{split} {count}" for split, count in splits.items()]
+        counts += [f"{len(self.rejects)} rejected"] if self.rejects else []
+        return f"Manifest({self.name!r}, {', '.join(counts)})"
 
     @property
     def files(self) -> list[str]:
@@ -148,7 +148,7 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
         raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
     else:
         raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
-    return _manifest(data, root, images, rejects, data.resolve().name, remote)  # of "." too
+    return _manifest(data, images, rejects, root=root, name=data.resolve().name, remote=remote)  # of "." too
 
 
 def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
@@ -165,18 +165,19 @@ def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
             images, rejects, known = Csv(data, rows).read(with_bad=with_bad)
         except csv.Error as error:
             raise DataError(f"{without_secrets(url)} cannot be read: {error}") from error
-        return _manifest(data, data.parent, images, rejects, data.name, known)
+        return _manifest(data, images, rejects, root=data.parent, name=data.name, remote=known)
     known = listing(url)
     images, rejects = read_objects(url, known)
-    return _manifest(data, data, images, rejects, data.name, {f"{url}/{path}": one for path, one in known.items()})
+    remote = {f"{url}/{path}": identity for path, identity in known.items()}
+    return _manifest(data, images, rejects, root=data, name=data.name, remote=remote)
 
 
 def _manifest(
-    data: Path, root: Path, images: Images, rejects: list[Reject], name: str, remote: Mapping[str, str]
+    data: Path, images: Images, rejects: list[Reject], *, root: Path, name: str, remote: Mapping[str, str]
 ) -> Manifest:
     sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
     classes = set(_classes(data, sound, rejects)) | {image.label for image in images if image.bad}
-    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name, remote)
+    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
 
 
 def _mode(data: Path) -> int:
@@ -191,21 +192,21 @@ def _mode(data: Path) -> int:
 
 
 def _classes(data: Path, images: Images, rejects: list[Reject]) -> tuple[str, ...]:
-    where = address(data) or data
+    source = address(data) or data
     if not images:
-        found = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
-        raise DataError(f"No images in {where}{found}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
+        hint = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
+        raise DataError(f"No images in {source}{hint}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
     splits = Counter(images.splits)
     fitted = "train" if any(splits.keys() - {""}) else ""
     if not splits[fitted]:
-        raise DataError(f"{where} has no images in train, only {dict(splits)}. A head is fitted on train.")
+        raise DataError(f"{source} has no images in train, only {dict(splits)}. A head is fitted on train.")
     pairs = Counter(zip(images.labels, images.splits, strict=True))
     counts = {label: count for (label, split), count in pairs.items() if split == fitted}
     if len(counts) < 2:
-        raise DataError(f"{where} has one class only, {counts}. A classifier needs two or more.")
+        raise DataError(f"{source} has one class only, {counts}. A classifier needs two or more.")
     strangers = sorted({label for label, _ in pairs} - counts.keys())
     if strangers:
         raise DataError(
-            f"{where}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}."
+            f"{source}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}."
         )
     return tuple(sorted(counts))

@@ -1,7 +1,7 @@
-"""Remote images: listing them, their bytes, and what stands for their content so that a second run reads none.
+"""Remote images: their listings, their bytes, and the identities that spare a second run from reading them.
 
-One listing of a prefix tells size and ETag of a thousand objects in one request; no object is asked for by itself, but
-for web addresses, which cannot be listed.
+One request lists size and ETag of a thousand objects, so objects are not asked for one by one. Web addresses are,
+because they cannot be listed.
 """
 
 import errno
@@ -14,13 +14,13 @@ from .columns import ImageEntry, Images
 from .folder import require_no_strays
 from .paths import SPLITS, Reject, refusal_by_name
 
-THREADS = 16  # that read objects at once: one waits for the network, not for a core
+THREADS = 16  # that read objects at once; they wait for the network, not for a core
 
 _WEB = ("http://", "https://")
 
 
 def listing(url: str) -> dict[str, str]:
-    """Return all objects below a URL: the rest of each one's path, sorted, and its identity.
+    """Return the identities of all objects below a URL, by the rest of their path, sorted.
 
     Raises
     ------
@@ -34,28 +34,28 @@ def listing(url: str) -> dict[str, str]:
     try:
         with asking(url, DataError):
             store.invalidate_cache()
-            found = store.find(url, detail=True)
+            files = store.find(url, detail=True)
     except FileNotFoundError as error:
         raise DataError(f"There is no {url}, or no such bucket. Name a prefix or a csv that is there.") from error
     except OSError as error:
         raise DataError(f"{url} cannot be listed: {error.strerror}. Check the credentials (docs/remote.md).") from error
     above = store._strip_protocol(url).rstrip("/") + "/"
-    kept = sorted((name, entry) for name, entry in found.items() if name.startswith(above) and len(name) > len(above))
-    if not kept:
+    below = sorted((name, info) for name, info in files.items() if name.startswith(above) and len(name) > len(above))
+    if not below:
         raise DataError(f"There is nothing below {url}. Name a prefix of class folders, or a csv with path,label.")
-    return {name[len(above) :]: identity(entry) for name, entry in kept}
+    return {name[len(above) :]: identity(info) for name, info in below}
 
 
 def identities(urls: Iterable[str]) -> dict[str, str]:
-    """Return the identities of objects named one by one; those that are not there are left out.
+    """Return the identities of named objects; objects that do not exist are left out.
 
-    The folders that they are in are listed, each once; web addresses are asked for one by one.
+    Their folders are listed, each once; web addresses are asked for one by one.
     """
     wanted = list(urls)
     for url in wanted:
         require_open(url)
     folders = {} if not wanted else dict.fromkeys(url.rpartition("/")[0] for url in wanted if not url.startswith(_WEB))
-    found: dict[str, str] = {}
+    by_url: dict[str, str] = {}
     for folder in folders:
         store = store_of(folder)
         try:
@@ -68,14 +68,14 @@ def identities(urls: Iterable[str]) -> dict[str, str]:
             entries = []
         for entry in entries:
             if entry["type"] == "file":
-                found[f"{folder}/{entry['name'].rstrip('/').rpartition('/')[2]}"] = identity(entry)
+                by_url[f"{folder}/{entry['name'].rstrip('/').rpartition('/')[2]}"] = identity(entry)
     for url in (url for url in wanted if url.startswith(_WEB)):
         try:
             with asking(url, DataError):
-                found[url] = identity(store_of(url).info(url))
+                by_url[url] = identity(store_of(url).info(url))
         except OSError:
-            continue  # as the others that are not there
-    return {url: found[url] for url in wanted if url in found}
+            continue  # it does not exist
+    return {url: by_url[url] for url in wanted if url in by_url}
 
 
 def read_remote(url: str, limit: int) -> bytes:
@@ -97,7 +97,7 @@ def read_remote(url: str, limit: int) -> bytes:
         except OSError as error:
             if isinstance(error, FileNotFoundError | PermissionError) or store.info(url)["size"]:
                 raise
-            data = b""  # of nothing, a store has no first bytes either
+            data = b""  # an empty object has no first byte to ask for
     if len(data) > limit:
         raise ImageRejected(f"more than {limit} bytes")
     return data
@@ -121,7 +121,7 @@ def read_text(url: str, limit: int) -> str:
 
 
 class ListedObjects:
-    """What the index asks in place of the system: the identities of a manifest's objects, and their hashes.
+    """Identities and hashes of a manifest's objects, which the index asks for in place of the file system.
 
     Parameters
     ----------
@@ -157,12 +157,12 @@ class ListedObjects:
 
 
 def visible(names: Iterable[str]) -> list[str]:
-    """Return the names in which no part begins with a dot: what is hidden is not looked at."""
-    return [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    """Return the names that are not hidden: no file or folder in them begins with a dot."""
+    return [name for name in names if not any(folder.startswith(".") for folder in name.split("/"))]
 
 
 def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
-    """Return the images among the objects below a URL, by their names, and what is none; hidden ones are left out.
+    """Sort the objects below a URL into images and rejects, by their names; hidden ones are left out.
 
     Raises
     ------
@@ -174,20 +174,20 @@ def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
     splits = {split for split in SPLITS if split in tops}
     require_no_strays(url, list(tops), splits)
     images, rejects = Images(), list[Reject]()
-    found: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for path in paths:
-        parts = path.split("/")
-        split = parts.pop(0) if splits else ""
-        if len(parts) < 2 or (splits and split not in splits) or path.endswith("/"):
-            continue  # beside the class folders, as in a folder; or the mark that a console leaves for a folder
+        levels = path.split("/")
+        split = levels.pop(0) if splits else ""
+        if len(levels) < 2 or (splits and split not in splits) or path.endswith("/"):
+            continue  # beside the class folders; or the empty object that consoles make for a folder
         reason = refusal_by_name(path)
-        found.setdefault((split, parts[0]), 0)
+        counts.setdefault((split, levels[0]), 0)
         if reason:
             rejects.append(Reject(path, reason))
         else:
-            images.append(ImageEntry(path, parts[0], split))
-            found[split, parts[0]] += 1
-    for (split, label), count in found.items():
+            images.append(ImageEntry(path, levels[0], split))
+            counts[split, levels[0]] += 1
+    for (split, label), count in counts.items():
         if not count:
             raise DataError(f"The class folder {url}/{f'{split}/' if split else ''}{label} has no images. Remove it.")
     order = {split: place for place, split in enumerate(SPLITS)}

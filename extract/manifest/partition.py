@@ -1,10 +1,9 @@
 """Parts of a data set, for processes that a scheduler starts and that know nothing of each other.
 
-Which part a file is in follows from its path in the data set and from nothing else. So it does not matter in which
-order a process lists the files, under which mount it sees them, or how many have come since: the parts 1/N to N/N are
-disjoint and together they are everything. By path and not by key, because a file must be read to know its key, and N
-processes would each read all files to find their own. The price: copies of one image under two names may be computed
-twice. Rows are known by their keys, so every reader finds one row for each image all the same.
+A file's path in the data set alone decides its part. The order in which a process lists the files, the mount where it
+sees them and files that came later do not matter: the parts 1/N to N/N are disjoint and together they are everything.
+Why not by key: a file must be read to know its key, and each of N processes would read all files. The price: copies of
+one image under two names may be computed twice. Readers find one row for each image, because rows have keys.
 """
 
 import hashlib
@@ -79,7 +78,7 @@ class Partition(NamedTuple):
 
 
 def _environment() -> dict[str, str]:
-    found = {
+    values = {
         "RANK": os.environ.get("RANK"),
         "WORLD_SIZE": os.environ.get("WORLD_SIZE"),
         "SLURM_ARRAY_TASK_ID": os.environ.get("SLURM_ARRAY_TASK_ID"),
@@ -92,7 +91,7 @@ def _environment() -> dict[str, str]:
         "SLURM_STEP_ID": os.environ.get("SLURM_STEP_ID"),
         "SLURM_STEP_NUM_TASKS": os.environ.get("SLURM_STEP_NUM_TASKS"),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def _of_array(environment: Mapping[str, str]) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Paths of images: where one is, and what its name and kind say before it is opened."""
+"""Paths of images, and why some are rejected by name or kind of file, before they are opened."""
 
 import errno
 import os
@@ -18,9 +18,8 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst
 
 ABSENT = "there is no such object"  # said of a URL
 
-# What the system says where there is nothing of a name, and can be nothing.
+# Error numbers of the system where nothing has a name, or nothing can have it.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
-
 
 MAX_BYTES = 256 * 2**20
 
@@ -62,7 +61,7 @@ def refusal(path: Path | str) -> str:
 
 
 def refusal_by_name(path: str) -> str:
-    """Return what :func:`refusal` does, of the name alone."""
+    """Return what :func:`refusal` returns, for the name alone."""
     name = path[path.rfind("/") + 1 :]
     dot = name.rfind(".")
     suffix = name[dot:] if 0 < dot < len(name) - 1 else ""
@@ -72,7 +71,7 @@ def refusal_by_name(path: str) -> str:
 
 
 def refusal_by_mode(mode: int) -> str:
-    """Return what :func:`refusal` does, of the kind of file alone."""
+    """Return what :func:`refusal` returns, for the kind of file alone."""
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
