@@ -1,4 +1,4 @@
-"""What is wrong with rows before anything is fitted on them."""
+"""Checks of embeddings before anything is fitted on them."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from ..arrays import Positions
 
 
 def require_finite(embeddings: Embeddings, rows: Positions) -> None:
-    """Refuse rows that hold numbers that are not finite.
+    """Refuse rows with numbers that are not finite.
 
     Raises
     ------
     DataError
-        The message has how many, and the path of the first.
+        Some rows have such numbers; the message has their number, and the path of the first.
     """
     for vectors in (embeddings.vectors, *embeddings.views):
-        parts = [some[~np.isfinite(vectors[some]).all(axis=1)] for some in chunks(vectors, rows)]
-        odd = np.concatenate(parts)
-        if len(odd):
+        bad = [chunk[~np.isfinite(vectors[chunk]).all(axis=1)] for chunk in chunks(vectors, rows)]
+        bad_rows = np.concatenate(bad)
+        if len(bad_rows):
             raise DataError(
-                f"{len(odd)} of {len(rows)} embeddings hold numbers that are not finite; the first is that of "
-                f"{embeddings.paths[odd[0]]}. Extract them again, or leave these images out."
+                f"{len(bad_rows)} of {len(rows)} embeddings hold numbers that are not finite; the first is that of "
+                f"{embeddings.paths[bad_rows[0]]}. Extract them again, or leave these images out."
             )

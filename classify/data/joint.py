@@ -15,16 +15,16 @@ from ..arrays import unit
 
 
 def join(tables: Sequence[Embeddings]) -> Embeddings:
-    """Return one table whose rows are those of several, each of unit length, one after the other.
+    """Return one table whose rows are those of several, each of unit length, side by side.
 
-    None of them outweighs another by its scale; the rows are float32.
+    Unit length keeps one table from outweighing another by its scale; the rows are float32.
 
     Raises
     ------
     DataError
-        They are not of the same images in the same order, or do not have the same number of views.
+        The tables are not of the same images in the same order, or differ in their number of views.
     UsageError
-        Some stay on disk.
+        Some tables stay on disk.
     """
     first = tables[0]
     for table in tables[1:]:
@@ -43,15 +43,15 @@ def join(tables: Sequence[Embeddings]) -> Embeddings:
     return replace(
         first,
         vectors=side_by_side([table.vectors[:] for table in tables]),
-        views=tuple(side_by_side([view[:] for view in parts]) for parts in views),
-        recipe=JointRecipe(tuple(part for table in tables for part in table.recipe.parts)),
+        views=tuple(side_by_side([vectors[:] for vectors in view]) for view in views),
+        recipe=JointRecipe(tuple(recipe for table in tables for recipe in table.recipe.parts)),
         weights_source=AND.join(table.weights_source for table in tables),
         seconds=sum(table.seconds for table in tables),
     )
 
 
 def side_by_side(rows: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Return rows beside rows, ``(n, d1 + d2 + ...)`` float32, each part of unit length; one part as it is."""
+    """Return tables side by side, ``(n, d1 + d2 + ...)`` float32, rows of unit length; a single one as it is."""
     if len(rows) == 1:
         return rows[0]
-    return np.hstack([unit(part.astype(np.float32)) for part in rows])
+    return np.hstack([unit(table.astype(np.float32)) for table in rows])

@@ -48,7 +48,7 @@ def protocol(
     random_state: int = 0,
     allow_leakage: bool = False,
 ) -> Protocol:
-    """Decide what is fitted and what is predicted.
+    """Decide which rows are fitted on and which are predicted.
 
     Parameters
     ----------
@@ -56,10 +56,10 @@ def protocol(
         The split to evaluate on; default ``val``, else ``test``. A data set without splits is cross-validated.
     cross_validate
         Folds in which every image is predicted once, whatever its split: nested cross-validation, as hyper-parameters
-        are chosen inside each fitted part.
+        are chosen within the fitted rows of each fold.
     folds
-        To choose hyper-parameters in; default 5, fewer where the smallest class has fewer images. Of a data set without
-        splits also those that it is cross-validated in.
+        To choose hyper-parameters in; default 5, fewer where the smallest class has fewer images. A data set without
+        splits is cross-validated in as many.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
     Raises
     ------
     DataError
-        The groups leave no way to have every class on the fitted side of every fold.
+        Because of copies and groups, a fold would have no image of some class to fit on.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -116,19 +116,19 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
         pairs = StratifiedKFold(folds, shuffle=True, random_state=random_state).split(rows, y)
     else:
         pairs = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state).split(rows, y, groups)
-    found = [(rows[fitted], rows[held]) for fitted, held in pairs]
-    for fitted, _ in found:
+    splits = [(rows[fitted], rows[held]) for fitted, held in pairs]
+    for fitted, _ in splits:
         absent = counts.keys() - {str(label) for label in images.labels[fitted]}
         if absent:
             raise DataError(
                 f"{folds} folds leave one without class {min(absent)!r} to fit on: copies and groups stay together. "
                 f"All classes: {dict(sorted(counts.items()))}. Lower --folds, or add images."
             )
-    return found
+    return splits
 
 
 def together(images: Rows, rows: Positions) -> Positions:
-    """Return a group number per row: rows are together if they share a key or a named group, directly or by others."""
+    """Return a group number per row: rows that share a key or named group, also through others, are one group."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -158,10 +158,10 @@ def _affordable(images: Rows, rows: Positions, folds: int | None, least: int) ->
 def _refuse_two_labels(images: Rows) -> None:
     first: dict[bytes, int] = {}
     for row, key in enumerate(images.sha256):
-        other = first.setdefault(key.tobytes(), row)
-        if images.labels[other] != images.labels[row]:
+        earlier = first.setdefault(key.tobytes(), row)
+        if images.labels[earlier] != images.labels[row]:
             raise DataError(
-                f"One image has two labels: {images.paths[other]} is {images.labels[other]}, its copy "
+                f"One image has two labels: {images.paths[earlier]} is {images.labels[earlier]}, its copy "
                 f"{images.paths[row]} is {images.labels[row]}. Remove one of them."
             )
 
@@ -171,11 +171,11 @@ def _refuse_leakage(images: Rows, fitted: Positions, predicted: Positions, allow
     seen = {keys[row]: row for row in fitted} | {str(images.group[row]): row for row in fitted if images.group[row]}
     pairs = [(seen[mark], row) for row in predicted for mark in (keys[row], str(images.group[row])) if mark in seen]
     if pairs:
-        one, other = pairs[0]
-        what = f"group {images.group[one]}" if keys[one] != keys[other] else "the same image"
+        fitted_row, predicted_row = pairs[0]
+        reason = f"group {images.group[fitted_row]}" if keys[fitted_row] != keys[predicted_row] else "the same image"
         message = (
             f"{len({row for _, row in pairs})} images are on both sides of the split, by their bytes or group; the "
-            f"first is {images.paths[one]} = {images.paths[other]} ({what}). Remove one side"
+            f"first is {images.paths[fitted_row]} = {images.paths[predicted_row]} ({reason}). Remove one side"
         )
         if not allowed:
             raise LeakageError(f"{message}, or accept an optimistic figure with --allow-leakage.")
@@ -184,7 +184,7 @@ def _refuse_leakage(images: Rows, fitted: Positions, predicted: Positions, allow
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows to fit on and rows to predict; what is in neither (other views of the predicted images) takes no part."""
+    """Rows to fit on and rows to predict. Rows in neither (other views of the predicted images) are not used."""
 
     fitted: Positions
     held: Positions

@@ -1,1 +1,1 @@
-"""Numbers about predictions. Everything here takes arrays."""
+"""Metrics, tests and thresholds of predictions. Everything here takes arrays."""

@@ -1,9 +1,9 @@
-"""Abstention: below which probability a head should not answer, and which images are unlike the fitted ones.
+"""Abstention: the probability below which a head should not answer, and the images that are unlike the fitted ones.
 
-Both follow from the fitted images alone, as the folds that did not fit them see them. The threshold on the probability
-is that of selective classification (Geifman and El-Yaniv, NeurIPS 2017) without its bound: the error is that of the
-out-of-fold predictions, its interval is told beside it. How unlike an image is, is its distance from its K-th nearest
-fitted image (Sun et al., ICML 2022), all of them of unit length; a part of the fitted images is enough for that.
+Both follow from out-of-fold predictions of the fitted images. The threshold on the probability is that of selective
+classification (Geifman and El-Yaniv, NeurIPS 2017) without its bound: the error is that of the out-of-fold predictions,
+with its interval. How unlike an image is, is the distance to its K-th nearest fitted image (Sun et al., ICML 2022),
+all embeddings of unit length; a sample of the fitted images is enough for that.
 """
 
 import math
@@ -22,8 +22,8 @@ from ..data.splits import Fold
 from .metrics import wilson
 
 NEIGHBOURS = 5
-RARE = 0.01  # share of the fitted images themselves that is called unlike the others
-MOST_ROWS, MOST_BYTES = 1000, 2**23  # of fitted images that are kept to measure distances from
+RARE = 0.01  # share of the fitted images that is called unlike the others
+MOST_ROWS, MOST_BYTES = 1000, 2**23  # of the sample of fitted images to measure distances from
 
 NONE = (
     "This head has no out-of-fold predictions, which --max-error needs: classifier is trained once, not in folds. Take "
@@ -37,16 +37,16 @@ Distances = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Threshold:
-    """The least probability of an answer, and what it does to the out-of-fold predictions.
+    """The lowest probability of an answer, and its effect on the out-of-fold predictions.
 
     Attributes
     ----------
     max_error
-        What was asked for.
+        The error asked for.
     probability
-        Answers have at least this one; infinite where no threshold keeps the error that low.
+        The lowest probability of an answer; infinite where no threshold keeps the error that low.
     images, answered, wrong
-        How many there were, how many of them would be answered, and how many of those wrongly.
+        Number of images, of those that are answered, and of those that are answered wrongly.
     """
 
     max_error: float
@@ -63,7 +63,7 @@ class Threshold:
         return values | {"error": self.wrong / self.answered, "interval": list(wilson(self.wrong, self.answered))}
 
     def __str__(self) -> str:
-        """Say what is answered, and how well."""
+        """Say which share is answered, and with which error."""
         if not self.answered:
             return f"no threshold keeps the error at {self.max_error:g}: nothing is answered"
         low, high = wilson(self.wrong, self.answered)
@@ -76,7 +76,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Abstention:
-    """The fitted images as the folds that did not fit them see them.
+    """Out-of-fold predictions of the fitted images, and a sample of their embeddings.
 
     Attributes
     ----------
@@ -85,9 +85,9 @@ class Abstention:
     right
         Whether that is the label, ``(n,)`` bool.
     reference
-        Embeddings of some of the images, of unit length, ``(m, dim)`` float16.
+        Embeddings of a sample of the images, of unit length, ``(m, dim)`` float16.
     distance
-        How far each of these is from the others that are in other folds, ``(m,)`` float32; see :meth:`distances`.
+        Distance of each of these to the sample of other folds, ``(m,)`` float32; see :meth:`distances`.
     """
 
     probability: npt.NDArray[np.float32]
@@ -104,33 +104,33 @@ class Abstention:
         probability: npt.NDArray[np.float64],
         random_state: int,
     ) -> "Abstention":
-        """Measure.
+        """Measure out-of-fold predictions and distances.
 
         Parameters
         ----------
         embeddings, fitted
             The fitted images among all.
         folds
-            Of the fitted images, by place.
+            Of the fitted images, by position among them.
         probability
             Out-of-fold, ``(fitted, classes)``.
         random_state
-            Of the choice of the images that are kept.
+            Of the sample.
         """
         y = embeddings.y[fitted]
-        fold = np.empty(len(fitted), np.intp)
-        for number, one in enumerate(folds):
-            fold[one.held] = number
-        kept = _some(y, min(MOST_ROWS, MOST_BYTES // (2 * embeddings.recipe.dim)), random_state)
-        rows = unit(np.asarray(embeddings.vectors[fitted[kept]], np.float32)).astype(np.float16)
+        fold_numbers = np.empty(len(fitted), np.intp)
+        for number, fold in enumerate(folds):
+            fold_numbers[fold.held] = number
+        sample = _sample(y, min(MOST_ROWS, MOST_BYTES // (2 * embeddings.recipe.dim)), random_state)
+        rows = unit(np.asarray(embeddings.vectors[fitted[sample]], np.float32)).astype(np.float16)
         cosine = rows.astype(np.float32) @ rows.astype(np.float32).T
-        cosine[fold[kept][:, None] == fold[kept]] = -np.inf
+        cosine[fold_numbers[sample][:, None] == fold_numbers[sample]] = -np.inf
         right = probability.argmax(axis=1) == y
-        return cls(probability.max(axis=1).astype(np.float32), right, rows, _far(cosine))
+        return cls(probability.max(axis=1).astype(np.float32), right, rows, _neighbour_distance(cosine))
 
     @staticmethod
     def to_bytes(abstention: "Abstention | None") -> bytes:
-        """Return safetensors; of none, those of nothing."""
+        """Return the arrays as safetensors; of None, an empty file."""
         from safetensors.numpy import save
 
         return save({name: np.ascontiguousarray(getattr(abstention, name)) for name in _ARRAYS} if abstention else {})
@@ -142,7 +142,7 @@ class Abstention:
         Raises
         ------
         ValueError
-            The arrays are not those of an abstention about ``dim``-d embeddings.
+            The arrays are not those of an abstention for ``dim``-d embeddings.
         """
         from safetensors.numpy import load
 
@@ -162,26 +162,26 @@ class Abstention:
 
     @cached_property
     def limit(self) -> float:
-        """The distance beyond which an image is unlike the fitted ones: :data:`RARE` of these are themselves."""
+        """The distance beyond which an image is unlike the fitted ones: that of :data:`RARE` of these is larger."""
         place = math.ceil((len(self.distance) + 1) * (1 - RARE)) - 1
         return float(np.sort(self.distance)[min(place, len(self.distance) - 1)])
 
     def distances(self, vectors: npt.NDArray[Any]) -> Distances:
-        """Return one minus the cosine of embeddings ``(n, dim)`` with their K-th nearest reference, ``(n,)``."""
-        return _far(unit(vectors.astype(np.float32)) @ self.reference.astype(np.float32).T)
+        """Return the cosine distance of embeddings ``(n, dim)`` to their K-th nearest reference, ``(n,)``."""
+        return _neighbour_distance(unit(vectors.astype(np.float32)) @ self.reference.astype(np.float32).T)
 
     def threshold(self, max_error: float) -> Threshold:
-        """Return the least threshold under which out-of-fold answers are wrong at most so often.
+        """Return the lowest threshold with which out-of-fold answers have at most this error.
 
         Parameters
         ----------
         max_error
-            Of the answers, between 0 and 1.
+            Share of the answers, between 0 and 1.
 
         Raises
         ------
         UsageError
-            It is not.
+            `max_error` is not between 0 and 1.
         """
         if not 0 <= max_error < 1:
             raise UsageError(f"--max-error {max_error}: must be at least 0 and less than 1.")
@@ -191,9 +191,10 @@ class Abstention:
         last = np.append(surest[1:] < surest[:-1], True)  # equal probabilities are answered together
         good = np.flatnonzero(last & (wrong <= max_error * answered))
         if not len(good):
-            return Threshold(max_error, math.inf, len(order), 0, 0)
-        least = good[-1]
-        return Threshold(max_error, float(surest[least]), len(order), int(answered[least]), int(wrong[least]))
+            return Threshold(max_error, math.inf, images=len(order), answered=0, wrong=0)
+        end = good[-1]
+        answers, errors = int(answered[end]), int(wrong[end])
+        return Threshold(max_error, float(surest[end]), images=len(order), answered=answers, wrong=errors)
 
 
 def require(abstention: Abstention | None) -> Abstention:
@@ -209,8 +210,8 @@ def require(abstention: Abstention | None) -> Abstention:
     return abstention
 
 
-def _some(y: Positions, most: int, random_state: int) -> Positions:
-    """Return places of so many images at most, ascending: the classes take turns, drawn at random within each."""
+def _sample(y: Positions, most: int, random_state: int) -> Positions:
+    """Return sorted positions of `most` images at most: the classes take turns, drawn at random within each."""
     if len(y) <= most:
         return np.arange(len(y))
     drawn = np.random.default_rng(random_state).permutation(len(y))
@@ -220,7 +221,7 @@ def _some(y: Positions, most: int, random_state: int) -> Positions:
     return np.sort(by_class[np.argsort(turn, kind="stable")[:most]])
 
 
-def _far(cosine: npt.NDArray[np.float32]) -> Distances:
-    """Return one minus the K-th largest of each row; where less than that are finite, the last that is."""
+def _neighbour_distance(cosine: npt.NDArray[np.float32]) -> Distances:
+    """Return one minus the K-th largest of each row; with fewer finite numbers, one minus the smallest of these."""
     count = min(NEIGHBOURS, max(int(np.isfinite(cosine).sum(axis=1).min(initial=cosine.shape[1])), 1))
     return np.minimum(1 - np.partition(cosine, -count, axis=1)[:, -count], np.float32(2))

@@ -1,4 +1,4 @@
-"""Suspects: how well each label agrees with out-of-fold probabilities (confident learning, Northcutt et al. 2021)."""
+"""Labels that out-of-fold predictions contradict (confident learning, Northcutt et al. 2021)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from ..arrays import Positions
 
 
 def self_confidence(probability: npt.NDArray[np.float64], y: Positions) -> npt.NDArray[np.float64]:
-    """Return ``(n,)``: the probability of the given label, by a head that was not fitted on the image.
+    """Return ``(n,)``: the out-of-fold probability of the given label.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ def self_confidence(probability: npt.NDArray[np.float64], y: Positions) -> npt.N
 def off_diagonal(probability: npt.NDArray[np.float64], y: Positions) -> npt.NDArray[np.bool_]:
     """Return ``(n,)``: whether an image is off the diagonal of the confident joint.
 
-    It is counted in class ``j`` if its probability of ``j`` is at least the mean self-confidence of the images that are
-    labelled ``j``; in the likeliest such class where there are several, in none where there is none. Off the diagonal
-    are those counted in another class than their own, unless their own is the likeliest of all.
+    An image counts in class ``j`` if its probability of ``j`` is at least the mean self-confidence of the images
+    labelled ``j``; in the most probable of several such classes. Off the diagonal are images that count in another
+    class than their label, unless their label is the most probable class of all.
     """
     own = self_confidence(probability, y)
     labelled = np.bincount(y, minlength=probability.shape[1])

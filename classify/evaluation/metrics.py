@@ -11,7 +11,7 @@ LOG_LOSS_FLOOR = 1e-7  # of a probability, so that one confident mistake does no
 
 @dataclass(frozen=True)
 class Metrics:
-    """What one set of predictions is worth.
+    """Metrics of one set of predictions.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class Metrics:
     accuracy, interval
         ``correct / n`` and its 95 % Wilson interval.
     balanced_accuracy, macro_f1
-        Means over classes, for unequal ones.
+        Means over classes, for classes of unequal size.
     log_loss
         Mean negative log-likelihood of the true class, in nats.
     calibration_error
@@ -79,9 +79,9 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
 
 def calibration_error(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], bins: int = 10) -> float:
     """Return the mean distance between confidence and accuracy over bins, weighted by their images."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
-        (place == number).mean() * abs(right[place == number].mean() - confidence[place == number].mean())
-        for number in np.unique(place)
+        (bin_of == number).mean() * abs(right[bin_of == number].mean() - confidence[bin_of == number].mean())
+        for number in np.unique(bin_of)
     ]
     return float(np.sum(gaps))

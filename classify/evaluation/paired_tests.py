@@ -18,8 +18,7 @@ POWER = 0.8  # of the difference that a study can be expected to find
 def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return the exact two-sided McNemar p-values of counts of images that only one of two got right, of any shape.
 
-    Under no difference these images are tosses of a fair coin. Where there are none, p is 1.0: the test looks at
-    nothing else.
+    Without a difference these images are tosses of a fair coin. Where there are none, p is 1.0.
     """
     from scipy.stats import binom
 
@@ -69,7 +68,7 @@ def smallest_detectable(
     Returns
     -------
     float
-        A difference of accuracies, ``inf`` where even all n images would not do.
+        A difference of accuracies, ``inf`` where all n images are not enough.
     """
     if discordant is None:
         k = math.ceil(math.log2(2 / alpha) - 1e-9)
@@ -77,8 +76,8 @@ def smallest_detectable(
     z, w = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
     # Connor: sqrt(n) d = z sqrt(share) + w sqrt(share - d^2), solved for d; a difference cannot exceed the share.
     inner = z * z * n - (n + w * w) * (z * z - w * w)
-    found = math.sqrt(discordant) * (z * math.sqrt(n) + math.sqrt(max(inner, 0.0))) / (n + w * w)
-    return max(found, smallest_detectable(n, alpha=alpha)) if 0 < found <= discordant else math.inf
+    difference = math.sqrt(discordant) * (z * math.sqrt(n) + math.sqrt(max(inner, 0.0))) / (n + w * w)
+    return max(difference, smallest_detectable(n, alpha=alpha)) if 0 < difference <= discordant else math.inf
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
