@@ -1,4 +1,4 @@
-"""The bank: heads that answer a whole grid of hyper-parameters over all folds at once, from one shared preparation."""
+"""Grid heads: they answer a grid of hyper-parameters in all folds at once, from rows that are prepared once."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -26,45 +26,45 @@ CountDone = Callable[[int], None]  # how many points times folds are done
 
 
 def silent(done: int) -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 def exported(estimator: type[T]) -> type[T]:
-    """Have an estimator say that it is of ``fc7.classify.heads``: bundles trust that name, wherever the code lies."""
+    """Set the module of an estimator to ``fc7.classify.heads``: bundles trust that name, whatever file it is in."""
     estimator.__module__ = __package__
     return estimator
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Scores ``(points, images, classes)`` of every image by the fold that did not fit it, and who converged."""
+    """Out-of-fold scores ``(points, images, classes)``, and which points converged in all folds."""
 
     scores: Floats
     converged: npt.NDArray[np.bool_]
 
     @classmethod
     def empty(cls, points: Sequence[GridPoint], folds: Sequence[Fold], classes: int) -> "OutOfFold":
-        """Return room for the answers to a grid; the held rows of the folds are ``range(images)``."""
+        """Return arrays to fill with the scores of a grid; the held rows of the folds are ``range(images)``."""
         images = sum(len(fold.held) for fold in folds)
         return cls(np.empty((len(points), images, classes)), np.ones(len(points), bool))
 
 
 def by_class_weight(points: Sequence[GridPoint], default: ClassWeight) -> list[tuple[ClassWeight, list[int]]]:
-    """Return the places of points that have the same class weights, with these."""
-    found: dict[str, tuple[ClassWeight, list[int]]] = {}
+    """Group points by class weights: return each class weight with the positions of its points."""
+    groups: dict[str, tuple[ClassWeight, list[int]]] = {}
     for place, point in enumerate(points):
         kind = point.get("class_weight", default)
-        found.setdefault(repr(kind), (kind, []))[1].append(place)
-    return list(found.values())
+        groups.setdefault(repr(kind), (kind, []))[1].append(place)
+    return list(groups.values())
 
 
 def class_weights(kind: ClassWeight, labels: npt.NDArray[Any]) -> Floats | None:
-    """Return the weights of the sorted classes, ``(classes,)``; None where all count the same."""
+    """Return the weights of the sorted classes, ``(classes,)``; None where all are equal."""
     return None if kind is None else np.asarray(compute_class_weight(kind, classes=np.unique(labels), y=labels))
 
 
 class GridHead(ClassifierMixin, BaseEstimator, ABC):
-    """A classifier whose rows may be prepared once for many fits.
+    """A classifier that answers a grid in all folds at once, on rows that are prepared once for many fits.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         return self.fit_prepared(Eigenbasis(rows), labels)
 
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
-        """Fit on prepared rows and labels ``(n,)``; the fitted head takes rows as they were before."""
+        """Fit on prepared rows and labels ``(n,)``; the fitted head takes rows that are not prepared."""
         self._fit(basis, self._codes(basis, y))
         return self
 
@@ -93,11 +93,11 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
-        """Score every held row under every point of a grid; ``y`` are codes, all present on every fitted side.
+        """Score every held row under every point of a grid; `y` are codes, and every fold is fitted on all classes.
 
-        Folds hold rows of ``range(images)``; ``tell`` is called with how many of them times points are done.
+        The held rows of the folds are ``range(images)``; `count_done` is called with the points times folds done.
         """
 
     @abstractmethod
@@ -106,8 +106,8 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n,)`` labels."""
-        found = self.decision_function(X)
-        return np.asarray(self.classes_[(found > 0).astype(int) if found.ndim == 1 else found.argmax(axis=1)])
+        margins = self.decision_function(X)
+        return np.asarray(self.classes_[(margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)])
 
     def _labelled(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
@@ -128,7 +128,7 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
 
 
 class LinearHead(GridHead):
-    """A banked head that is linear.
+    """A grid head with linear margins.
 
     Attributes
     ----------
@@ -142,8 +142,8 @@ class LinearHead(GridHead):
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` margins, for two classes one ``(n,)``."""
         rows = self._rows(X)
-        found = np.asarray(rows @ self.coef_.T.astype(rows.dtype), np.float64) + self.intercept_
-        return found[:, 0] if found.shape[1] == 1 else found
+        margins = np.asarray(rows @ self.coef_.T.astype(rows.dtype), np.float64) + self.intercept_
+        return margins[:, 0] if margins.shape[1] == 1 else margins
 
 
 class LogLinear(LinearHead):

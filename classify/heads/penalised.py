@@ -1,7 +1,8 @@
-"""Logistic regression and the linear support vector machine: L2-penalised, exact, and a whole path at once."""
+"""Logistic regression and the linear support vector machine: L2-penalised, exact, all penalties at once."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from ..solvers.products import Products
 from .base import ClassWeight, CountDone, GridPoint, LinearHead, LogLinear, OutOfFold, exported, silent, warn_unless
 from .calibration import from_margins
 
-SEARCH = 1e-4  # tolerance of what is solved in float32: the search over a grid, and the start of a fit in float64
-TOGETHER = 2**22  # numbers in one array of the solver: more problems than that are solved in turns
-SHARE = 48  # bytes allowed for each number of streamed rows: three arrays in float32, and what is made on the way
+SEARCH = 1e-4  # tolerance in float32: of the search over a grid, and of the start of a fit in float64
+TOGETHER = 2**22  # numbers in one array of the solver; more problems are solved in batches
+SHARE = 48  # bytes for each number of such an array with streamed rows: three arrays in float32, and intermediate ones
 
 
 class Penalised(LinearHead):
@@ -42,7 +43,7 @@ class Penalised(LinearHead):
     n_iter_
         Steps taken.
     converged_
-        Whether they were enough.
+        Whether the last fit converged.
     """
 
     _intercept_penalised = False
@@ -61,13 +62,13 @@ class Penalised(LinearHead):
 
     @abstractmethod
     def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
-        """Return the loss of so many problems, and into how many independent ones each falls."""
+        """Return the loss of `problems` problems, and the number of independent targets in each."""
 
-    def _part(
-        self, weights: npt.NDArray[Any], member: Positions, y: Positions, parts: int
+    def _target_weights(
+        self, weights: npt.NDArray[Any], member: Positions, y: Positions, targets: int
     ) -> tuple[npt.NDArray[Any], Positions]:
-        """Return weights of rows ``(sets, n)``, and which of them each part of each problem has."""
-        return weights, member.repeat(parts)
+        """Return weights of rows ``(sets, n)``, and the set of each target of each problem."""
+        return weights, member.repeat(targets)
 
     def out_of_fold(
         self,
@@ -75,42 +76,42 @@ class Penalised(LinearHead):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
         """Solve all points in all folds; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
 
-        Together, as far as there is room, the strongest penalties first: those that come later start from what their
-        fold has found by then. Streamed rows take as much room as is allowed, as each turn reads them many times.
+        In batches as large as memory allows, the strongest penalties first: later batches start from the coefficients
+        of their folds so far. Streamed rows take all the memory allowed, as each batch reads them many times.
         """
         classes = int(y.max()) + 1
-        found = OutOfFold.empty(points, folds, classes)
+        predictions = OutOfFold.empty(points, folds, classes)
         strongest = sorted(range(len(points)), key=lambda place: points[place].get("C", self.C))
         problems = [(place, number) for place in strongest for number in range(len(folds))]
         rows = basis.products(np.float32)
-        loss, parts = self._loss(y, classes, 1)
+        loss, targets = self._loss(y, classes, 1)
         numbers = TOGETHER if basis.max_ram is None else basis.max_ram // SHARE
-        room = max(numbers // (loss.outputs * parts * max(rows.shape)), 1)
-        planes: dict[int, npt.NDArray[Any]] = {}
-        for first in range(0, len(problems), room):
-            some = problems[first : first + room]
-            C = np.array([points[place].get("C", self.C) for place, _ in some])
-            weights, member = self._weights(y, folds, [(points[place], number) for place, number in some])
-            start = np.stack([planes[number] for _, number in some]) if len(planes) == len(folds) else None
-            solution = self._solve(rows, basis, y, weights, member, C, SEARCH, start)
-            flat = solution.planes.reshape(-1, rows.shape[1] + 1)
-            margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(len(some), -1, len(basis))
-            answers = zip(some, solution.planes, margins, solution.converged, strict=True)
-            for (place, number), planes[number], margin, converged in answers:
+        batch_size = max(numbers // (loss.outputs * targets * max(rows.shape)), 1)
+        latest: dict[int, npt.NDArray[Any]] = {}
+        for first in range(0, len(problems), batch_size):
+            batch = problems[first : first + batch_size]
+            C = np.array([points[place].get("C", self.C) for place, _ in batch])
+            weights, member = self._weights(y, folds, [(points[place], number) for place, number in batch])
+            start = np.stack([latest[number] for _, number in batch]) if len(latest) == len(folds) else None
+            solution = self._solve(rows, basis=basis, y=y, weights=weights, member=member, C=C, tol=SEARCH, start=start)
+            flat = solution.coefficients.reshape(-1, rows.shape[1] + 1)
+            margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(len(batch), -1, len(basis))
+            answers = zip(batch, solution.coefficients, margins, solution.converged, strict=True)
+            for (place, number), latest[number], margin, converged in answers:
                 held = folds[number].held
-                found.scores[place, held] = from_margins(margin[:, held].T)
-                found.converged[place] &= converged
-            tell(first + len(some))
-        return found
+                predictions.scores[place, held] = from_margins(margin[:, held].T)
+                predictions.converged[place] &= converged
+            count_done(first + len(batch))
+        return predictions
 
     def _weights(
         self, y: Positions, folds: Sequence[Fold], problems: Sequence[tuple[GridPoint, int]]
     ) -> tuple[npt.NDArray[np.float32], Positions]:
-        """Return the weights of all rows ``(sets, n)``, and which of them each problem, a point and a fold, has."""
+        """Return the weights of all rows ``(sets, n)``, and the set of each problem, which is a point in a fold."""
         sets: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
         keys = []
         for point, number in problems:
@@ -127,16 +128,18 @@ class Penalised(LinearHead):
             raise ValueError(f"C={self.C}: must be more than 0.")
         weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
         C, member = np.array([self.C]), np.zeros(1, np.intp)
-        rough = self._solve(basis.products(np.float32), basis, y, weights, member, C, max(SEARCH, self.tol))
-        found = self._solve(basis.products(np.float64), basis, y, weights, member, C, self.tol, rough.planes)
-        self.n_iter_, self.converged_ = max(int(found.steps[0] + rough.steps[0]), 1), bool(found.converged[0])
+        solve = partial(self._solve, basis=basis, y=y, weights=weights, member=member, C=C)
+        rough = solve(basis.products(np.float32), tol=max(SEARCH, self.tol))
+        exact = solve(basis.products(np.float64), tol=self.tol, start=rough.coefficients)
+        self.n_iter_, self.converged_ = max(int(exact.steps[0] + rough.steps[0]), 1), bool(exact.converged[0])
         warn_unless(self.converged_, self, self.n_iter_)
-        self.coef_ = basis.restore(found.planes[0, :, :-1])
-        self.intercept_ = found.planes[0, :, -1].copy()
+        self.coef_ = basis.restore(exact.coefficients[0, :, :-1])
+        self.intercept_ = exact.coefficients[0, :, -1].copy()
 
     def _solve(
         self,
         rows: Products,
+        *,
         basis: Eigenbasis,
         y: Positions,
         weights: npt.NDArray[Any],
@@ -145,18 +148,17 @@ class Penalised(LinearHead):
         tol: float,
         start: npt.NDArray[Any] | None = None,
     ) -> Solution:
-        """Return planes ``(problems, outputs, r + 1)``."""
-        loss, parts = self._loss(y, int(y.max()) + 1, len(C))
-        weights, member = self._part(weights, member, y, parts)
-        begin = None if start is None else start.reshape(len(C) * parts, loss.outputs, -1)
-        problems = Problems(
-            rows, basis.values, loss, weights, member, C.repeat(parts), self._intercept_penalised, begin
-        )
-        found = minimise(problems, tol=tol, max_iter=self.max_iter)
+        """Return coefficients ``(problems, outputs, r + 1)``."""
+        loss, targets = self._loss(y, int(y.max()) + 1, len(C))
+        weights, member = self._target_weights(weights, member, y, targets)
+        initial = None if start is None else start.reshape(len(C) * targets, loss.outputs, -1)
+        problems = Problems(rows=rows, values=basis.values, loss=loss, weights=weights, member=member, start=initial,
+                            C=C.repeat(targets), intercept_penalised=self._intercept_penalised)  # fmt: skip
+        solution = minimise(problems, tol=tol, max_iter=self.max_iter)
         return Solution(
-            found.planes.reshape(len(C), -1, found.planes.shape[2]),
-            found.steps.reshape(len(C), parts).max(axis=1),
-            np.asarray(found.converged.reshape(len(C), parts).all(axis=1)),
+            solution.coefficients.reshape(len(C), -1, solution.coefficients.shape[2]),
+            solution.steps.reshape(len(C), targets).max(axis=1),
+            np.asarray(solution.converged.reshape(len(C), targets).all(axis=1)),
         )
 
 
@@ -185,12 +187,12 @@ class LinearSVM(Penalised):
         signs = np.where(y == positive[:, None], np.float32(1), np.float32(-1))
         return SquaredHinge(signs, np.tile(np.arange(len(signs)), problems)), len(signs)
 
-    def _part(
-        self, weights: npt.NDArray[Any], member: Positions, y: Positions, parts: int
+    def _target_weights(
+        self, weights: npt.NDArray[Any], member: Positions, y: Positions, targets: int
     ) -> tuple[npt.NDArray[Any], Positions]:
-        """As liblinear does: one class against the rest, only the one has its weight, the rest counts once."""
-        if parts == 1 or np.isin(weights, (0, 1)).all():
-            return super()._part(weights, member, y, parts)
-        own = y == np.arange(parts)[:, None]
-        found = np.where(own, weights[:, None], weights[:, None] > 0)
-        return found.reshape(-1, len(y)), (member[:, None] * parts + np.arange(parts)).ravel()
+        """Weigh one class against the rest as liblinear does: the class has its weight, the rest have 1."""
+        if targets == 1 or np.isin(weights, (0, 1)).all():
+            return super()._target_weights(weights, member, y, targets)
+        positive = y == np.arange(targets)[:, None]
+        sets = np.where(positive, weights[:, None], weights[:, None] > 0)
+        return sets.reshape(-1, len(y)), (member[:, None] * targets + np.arange(targets)).ravel()

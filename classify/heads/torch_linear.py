@@ -1,4 +1,4 @@
-"""The torch linear head: softmax regression by mini-batches, a whole grid at once, with a line per epoch."""
+"""The torch linear head: softmax regression by mini-batches, a whole grid at once, with training curves."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -21,7 +21,7 @@ from .calibration import from_margins
 if TYPE_CHECKING:
     from ..solvers.sgd import Descent
 
-TOGETHER = 2**23  # coefficients that are trained in one batch; more folds than that are trained in turns
+TOGETHER = 2**23  # coefficients that are trained together; more folds are trained in batches
 
 Rows = npt.NDArray[np.float32]
 Validation = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -29,11 +29,11 @@ Validation = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 def epoch_line(epoch: dict[str, float], epochs: int) -> str:
     """Return ``epoch 3/12 train loss 0.2031 acc 0.926 val loss 0.2511 acc 0.902``."""
-    parts = [f"epoch {epoch['epoch']:.0f}/{epochs}"]
+    words = [f"epoch {epoch['epoch']:.0f}/{epochs}"]
     for split in ("train", "val"):
         if f"{split}_loss" in epoch:
-            parts.append(f"{split} loss {epoch[f'{split}_loss']:.4f} acc {epoch[f'{split}_accuracy']:.3f}")
-    return " ".join(parts)
+            words.append(f"{split} loss {epoch[f'{split}_loss']:.4f} acc {epoch[f'{split}_accuracy']:.3f}")
+    return " ".join(words)
 
 
 @exported
@@ -41,18 +41,18 @@ class TorchLinear(LogLinear):
     """Softmax regression by mini-batches, at a constant learning rate, with averaged coefficients.
 
     The average makes the number of epochs a hyper-parameter like any other: see
-    :class:`fc7.classify.solvers.sgd.Descent`. In the bank the folds choose it, and all their descents run as one batch.
+    :class:`fc7.classify.solvers.sgd.Descent`. In a grid the folds choose it, and all their descents run as one batch.
 
     Parameters
     ----------
     learning_rate
         For rows of about unit length; scale others, or take ``adamw`` with a rate near 0.03.
     epochs
-        How often every row is seen; the most of it with `early_stopping`.
+        Passes over all rows; the most of them with `early_stopping`.
     optimiser
         ``sgd`` with `momentum`, or ``adamw`` (Loshchilov and Hutter 2019).
     weight_decay
-        Of the coefficients; none by default, as few epochs do what a penalty does.
+        Of the coefficients; 0 by default, as few epochs regularise like a penalty.
     batch_size
         The most rows in a batch.
     class_weight
@@ -60,7 +60,7 @@ class TorchLinear(LogLinear):
         are those of the rows fitted on.
     early_stopping
         Whether :meth:`fit` holds out ``validation_fraction`` of its rows, stratified, ends when their log loss was not
-        lower by ``tol`` for ``n_iter_no_change`` epochs, and keeps the best epoch. Not in the bank, whose folds choose.
+        lower by ``tol`` for ``n_iter_no_change`` epochs, and keeps the best epoch. Not in a grid, where folds choose.
     random_state
         Of the order of rows, and of those held out.
 
@@ -68,8 +68,8 @@ class TorchLinear(LogLinear):
     ----------
     curves_
         One dict per epoch, of the averaged coefficients: ``epoch, train_loss, train_accuracy``, with early stopping
-        ``held_loss, held_accuracy``, and ``val_loss, val_accuracy`` where validation rows were given, which are only
-        looked at. Losses are without class weights.
+        ``held_loss, held_accuracy``, and with validation rows ``val_loss, val_accuracy``, which do not affect the fit.
+        Losses are without class weights.
     n_iter_
         Epochs that were run.
     """
@@ -111,12 +111,12 @@ class TorchLinear(LogLinear):
     ) -> Self:
         """Fit on ``X`` ``(n, d)`` and ``y`` ``(n,)``.
 
-        ``validation`` rows and labels are measured after each epoch; ``on_epoch`` is called with a line about it.
+        `validation` rows and labels are scored after each epoch; `on_epoch` is called with a line about the epoch.
 
         Raises
         ------
         ValueError
-            A parameter that makes no sense, one class, or rows so long that float32 overflows.
+            An invalid parameter, a single class, or rows so long that float32 overflows.
         """
         rows, labels = self._labelled(X, y)
         return self.fit_prepared(Eigenbasis(rows), labels, validation, on_epoch)
@@ -133,9 +133,9 @@ class TorchLinear(LogLinear):
         return self
 
     def partial_fit(self, X: npt.ArrayLike, y: npt.ArrayLike, classes: npt.ArrayLike | None = None) -> Self:
-        """See ``X`` ``(n, d)`` and ``y`` ``(n,)`` once, in mini-batches, and go on from where the last call ended.
+        """Fit on ``X`` ``(n, d)`` and ``y`` ``(n,)`` for one epoch, starting from where the last call ended.
 
-        So many calls with all rows are :meth:`fit` with so many epochs, to the bit.
+        ``k`` calls with all rows give the result of :meth:`fit` with ``k`` epochs, to the bit.
 
         Parameters
         ----------
@@ -145,8 +145,8 @@ class TorchLinear(LogLinear):
         Raises
         ------
         ValueError
-            No classes in the first call, others later, a label that is none of them, or balanced class weights: the
-            rows to come are not known.
+            No classes in the first call, other classes later, a label that is none of them, or balanced class weights,
+            which would need the rows to come.
         """
         fresh = not hasattr(self, "classes_")
         if fresh and classes is None:
@@ -162,12 +162,14 @@ class TorchLinear(LogLinear):
             raise ValueError(f"labels {np.setdiff1d(labels, known)} are none of the classes {known}.")
         weights = compute_sample_weight(self.class_weight, labels)
         codes, everything = np.searchsorted(known, labels), np.arange(len(rows))
-        descent = self._descent(rows, codes, len(known), [everything], [weights], [self.learning_rate])
+        descent = self._descent(
+            rows, codes, len(known), groups=[everything], weights=[weights], rates=[self.learning_rate]
+        )
         if not fresh:
             self._resume(descent)
         descent.epoch()
         self.classes_ = known
-        self._keep(descent.planes()[0, 0])
+        self._keep(descent.coefficients()[0, 0])
         self._state = {name: value.numpy() for name, value in descent.state.items()}
         self.n_iter_ = descent.epochs
         return self
@@ -178,87 +180,85 @@ class TorchLinear(LogLinear):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
-        """Train all learning rates on all folds as one batch, and look at them after each number of epochs asked for.
+        """Train all learning rates on all folds as one batch, and score them after each number of epochs in the grid.
 
-        SGD from zero moves within the span of the rows and does not see a rotation, so that it runs in the eigenbasis
-        where that has fewer dimensions; AdamW does see it. See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
+        SGD from zero stays in the span of the rows and does not depend on a rotation: it runs in the eigenbasis where
+        that has fewer dimensions. AdamW depends on it. See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
         """
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
         for head, asked in self._alike(points):
             rates = len({rate for rate, _ in asked.values()})
-            room = max(TOGETHER // (rates * found.scores.shape[2] * basis.dim), 1)
-            for first in range(0, len(folds), room):
-                some = folds[first : first + room]
-                for place, planes, margins in head._descend(basis, y, some, asked):
-                    for fold, plane in zip(some, planes, strict=True):
-                        found.scores[place, fold.held] = from_margins(margins(fold.held, plane))
-                    done += len(some)
-                    tell(done)
-        return found
+            batch_size = max(TOGETHER // (rates * predictions.scores.shape[2] * basis.dim), 1)
+            for first in range(0, len(folds), batch_size):
+                batch = folds[first : first + batch_size]
+                for place, coef, score in head._descend(basis, y, batch, asked):
+                    for fold, fold_coef in zip(batch, coef, strict=True):
+                        predictions.scores[place, fold.held] = from_margins(score(fold.held, fold_coef))
+                    done += len(batch)
+                    count_done(done)
+        return predictions
 
     def _alike(self, points: Sequence[GridPoint]) -> "Iterable[tuple[TorchLinear, dict[int, tuple[float, int]]]]":
-        """Return the learning rate and the epochs of points, by place, for each way in which they differ otherwise."""
-        found: dict[str, tuple[TorchLinear, dict[int, tuple[float, int]]]] = {}
+        """Group points that share other parameters: a head, and learning rate and epochs by position in the grid."""
+        groups: dict[str, tuple[TorchLinear, dict[int, tuple[float, int]]]] = {}
         for place, point in enumerate(points):
             head = clone(self).set_params(**point)
-            others = {
-                name: value for name, value in head.get_params().items() if name not in ("learning_rate", "epochs")
-            }
-            found.setdefault(repr(others), (head, {}))[1][place] = (head.learning_rate, _positive(epochs=head.epochs))
-        return found.values()
+            shared = {key: value for key, value in head.get_params().items() if key not in ("learning_rate", "epochs")}
+            groups.setdefault(repr(shared), (head, {}))[1][place] = (head.learning_rate, _positive(epochs=head.epochs))
+        return groups.values()
 
     def _descend(
         self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], asked: Mapping[int, tuple[float, int]]
     ) -> Iterator[tuple[int, Rows, Callable[[Positions, Rows], Floats]]]:
-        """Yield a place, its planes ``(folds, classes, d + 1)`` and what scores rows; the fewest epochs come first."""
+        """Yield positions in the grid, coefficients ``(folds, classes, d + 1)`` and a scorer; fewest epochs first."""
         rates = list(dict.fromkeys(rate for rate, _ in asked.values()))
-        turned = self.optimiser == "sgd" and basis.wide
-        epochs = self._epochs(basis, y, [fold.fitted for fold in folds], rates, turned=turned)
+        rotated = self.optimiser == "sgd" and basis.wide
+        epochs = self._epochs(basis, y, [fold.fitted for fold in folds], rates, rotated=rotated)
 
-        def margins(held: Positions, plane: Rows) -> Floats:
-            if turned:
-                return _margins(basis.rows32[held], plane)
-            return basis.margins(held, plane[:, :-1].T.astype(np.float64), plane[:, -1].astype(np.float64))
+        def score(held: Positions, coef: Rows) -> Floats:
+            if rotated:
+                return _margins(basis.rows32[held], coef)
+            return basis.margins(held, coef[:, :-1].T.astype(np.float64), coef[:, -1].astype(np.float64))
 
         for done in range(1, max(count for _, count in asked.values()) + 1):
-            planes = next(epochs)
+            coef = next(epochs)
             for place, (rate, count) in asked.items():
                 if count == done:
-                    yield place, planes[:, rates.index(rate)], margins
+                    yield place, coef[:, rates.index(rate)], score
 
     def _epochs(
-        self, basis: Eigenbasis, y: Positions, groups: Sequence[Positions], rates: Sequence[float], *, turned: bool
+        self, basis: Eigenbasis, y: Positions, groups: Sequence[Positions], rates: Sequence[float], *, rotated: bool
     ) -> Iterator[Rows]:
-        """Yield the planes ``(groups, rates, classes, d + 1)`` after each epoch.
+        """Yield the coefficients ``(groups, rates, classes, d + 1)`` after each epoch.
 
-        Streamed rows lie in the order of their keys, which are hashes: a pass over them is a pass in random order, and
-        each block is dealt out anew in each.
+        Streamed rows lie in the order of their keys, which are hashes: a pass over them is in random order, and each
+        block is shuffled anew in each epoch.
         """
         classes, labels = int(y.max()) + 1, getattr(self, "classes_", np.arange(int(y.max()) + 1))
         weights = [compute_sample_weight(self.class_weight, labels[y[group]]) for group in groups]
         if not basis.streamed:
-            rows = basis.rows32 if turned else basis.inputs.astype(np.float32, copy=False)
-            descent = self._descent(rows, y, classes, groups, weights, rates)
+            rows = basis.rows32 if rotated else basis.inputs.astype(np.float32, copy=False)
+            descent = self._descent(rows, y, classes, groups=groups, weights=weights, rates=rates)
             while True:
                 descent.epoch()
-                yield descent.planes()
-        heavy = np.zeros((len(groups), len(basis)))
-        for share, group, weight in zip(heavy, groups, weights, strict=True):
-            share[group] = weight
-        seen, blocks, remembered = np.flatnonzero(heavy.any(axis=0)), 0, None
+                yield descent.coefficients()
+        row_weights = np.zeros((len(groups), len(basis)))
+        for row_weight, group, weight in zip(row_weights, groups, weights, strict=True):
+            row_weight[group] = weight
+        used, blocks_done, state = np.flatnonzero(row_weights.any(axis=0)), 0, None
         while True:
-            for places, block in basis.blocks(seen):
-                parts = [np.flatnonzero(share[places]) for share in heavy]
-                shares = [share[places][part] for share, part in zip(heavy, parts, strict=True)]
-                descent = self._descent(block, y[places], classes, parts, shares, rates)
-                if remembered is not None:
-                    descent.resume(remembered, blocks)
+            for places, block in basis.blocks(used):
+                members = [np.flatnonzero(row_weight[places]) for row_weight in row_weights]
+                shares = [row_weight[places][member] for row_weight, member in zip(row_weights, members, strict=True)]
+                descent = self._descent(block, y[places], classes, groups=members, weights=shares, rates=rates)
+                if state is not None:
+                    descent.resume(state, blocks_done)
                 descent.epoch()
-                remembered, blocks = descent.remembered(), blocks + 1
-            yield descent.planes()
+                state, blocks_done = descent.remembered(), blocks_done + 1
+            yield descent.coefficients()
 
     def _fit(
         self,
@@ -272,27 +272,27 @@ class TorchLinear(LogLinear):
             fitted, held = self._hold_out(y)
             watched = {"train": fitted, "held": held}
         if validation is not None:
-            new = validate_data(self, validation[0], dtype=np.float32, reset=False)
+            new_rows = validate_data(self, validation[0], dtype=np.float32, reset=False)
         patience = self.n_iter_no_change if self.early_stopping else np.inf
         self.curves_: list[dict[str, float]] = []
-        epochs = self._epochs(basis, y, [fitted], [self.learning_rate], turned=False)
-        best, waited = np.inf, 0
+        epochs = self._epochs(basis, y, [fitted], [self.learning_rate], rotated=False)
+        least, waited = np.inf, 0
         while len(self.curves_) < _positive(epochs=self.epochs) and waited < patience:
-            planes = next(epochs)[0, 0]
-            wide = planes.astype(np.float64)
-            line = {"epoch": float(len(self.curves_) + 1)}
-            for name, some in watched.items():
-                line |= _measure(name, basis.margins(some, wide[:, :-1].T, wide[:, -1]), y[some])
+            coef = next(epochs)[0, 0]
+            coef64 = coef.astype(np.float64)
+            epoch = {"epoch": float(len(self.curves_) + 1)}
+            for name, rows in watched.items():
+                epoch |= _measure(name, basis.margins(rows, coef64[:, :-1].T, coef64[:, -1]), y[rows])
             if validation is not None:
-                line |= _measure("val", _margins(new, planes), np.searchsorted(self.classes_, validation[1]))
-            self.curves_.append(line)
+                epoch |= _measure("val", _margins(new_rows, coef), np.searchsorted(self.classes_, validation[1]))
+            self.curves_.append(epoch)
             if on_epoch:
-                on_epoch(epoch_line(line, self.epochs))
-            loss = line.get("held_loss", -line["epoch"])  # with none held out the last epoch is the best
-            waited = 0 if loss < best - self.tol else waited + 1
-            if not loss >= best:
-                best, kept = loss, planes
-        self._keep(kept)
+                on_epoch(epoch_line(epoch, self.epochs))
+            loss = epoch.get("held_loss", -epoch["epoch"])  # with none held out the last epoch is the best
+            waited = 0 if loss < least - self.tol else waited + 1
+            if not loss >= least:
+                least, best_coef = loss, coef
+        self._keep(best_coef)
         self.n_iter_ = len(self.curves_)
         self._state = {}
 
@@ -301,37 +301,38 @@ class TorchLinear(LogLinear):
         fitted, held = train_test_split(places, test_size=self.validation_fraction, stratify=y, random_state=seed)
         return np.sort(fitted), np.sort(held)
 
-    def _descent(self, rows: Rows, y: Positions, classes: int, groups: Sequence[Positions], weights: Sequence[Floats],
-                 rates: Sequence[float]) -> "Descent":  # fmt: skip
+    def _descent(self, rows: Rows, y: Positions, classes: int, *, groups: Sequence[Positions],
+                 weights: Sequence[Floats], rates: Sequence[float]) -> "Descent":  # fmt: skip
         from ..solvers.sgd import Descent, Rule
 
         for rate in rates:
             _positive(learning_rate=rate)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rule = Rule(self.optimiser, self.momentum, self.weight_decay, self.batch_size, seed)
-        return Descent(rows, y, classes, groups, weights, rates, rule)
+        rule = Rule(optimiser=self.optimiser, momentum=self.momentum, weight_decay=self.weight_decay,
+                    batch_size=self.batch_size, seed=seed)  # fmt: skip
+        return Descent(rows, y, classes=classes, groups=groups, weights=weights, rates=rates, rule=rule)
 
     def _resume(self, descent: "Descent") -> None:
-        """Go on from what is remembered, or from the coefficients alone."""
+        """Resume from the stored state, or from the coefficients alone."""
         import torch
 
         descent.epochs = self.n_iter_
-        found = getattr(self, "_state", {})
-        if found.keys() != descent.state.keys():  # after fit, or with another optimiser
-            planes = np.column_stack([self.coef_, self.intercept_])
-            planes = np.vstack([-planes / 2, planes / 2]) if len(planes) == 1 else planes
-            found = dict.fromkeys(("planes", "average"), planes[None].astype(np.float32))
-        descent.state |= {name: torch.from_numpy(value.copy()) for name, value in found.items()}
+        state = getattr(self, "_state", {})
+        if state.keys() != descent.state.keys():  # after fit, or with another optimiser
+            coef = np.column_stack([self.coef_, self.intercept_])
+            coef = np.vstack([-coef / 2, coef / 2]) if len(coef) == 1 else coef
+            state = dict.fromkeys(("coefficients", "average"), coef[None].astype(np.float32))
+        descent.state |= {name: torch.from_numpy(value.copy()) for name, value in state.items()}
 
-    def _keep(self, planes: Rows) -> None:
-        if not np.isfinite(planes).all():
+    def _keep(self, coef: Rows) -> None:
+        if not np.isfinite(coef).all():
             raise ValueError(f"learning_rate={self.learning_rate}: the coefficients overflow. Scale the rows.")
-        planes = planes[1:] - planes[:1] if len(planes) == 2 else planes
-        self.coef_, self.intercept_ = planes[:, :-1].astype(np.float64), planes[:, -1].astype(np.float64)
+        coef = coef[1:] - coef[:1] if len(coef) == 2 else coef
+        self.coef_, self.intercept_ = coef[:, :-1].astype(np.float64), coef[:, -1].astype(np.float64)
 
 
-def _margins(rows: Rows, planes: Rows) -> Floats:
-    return np.asarray(rows @ planes[:, :-1].T + planes[:, -1], np.float64)
+def _margins(rows: Rows, coef: Rows) -> Floats:
+    return np.asarray(rows @ coef[:, :-1].T + coef[:, -1], np.float64)
 
 
 def _measure(name: str, margins: Floats, y: Positions) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""Exact linear algebra for heads."""
+"""Linear algebra and optimisers for heads."""

@@ -1,4 +1,4 @@
-"""Sums over rows by class: all that centroids and naive Bayes know of them, and with second moments ridge and LDA.
+"""Sums over rows by class: all that centroids and naive Bayes need, with second moments all that ridge and LDA need.
 
 Sums of disjoint rows add up, so that rows may come in any order and from anywhere.
 """
@@ -14,7 +14,7 @@ from scipy.linalg.blas import get_blas_funcs
 
 from ..arrays import Floats, Positions
 
-PART = 512  # rows of a moment that are worked on at once
+PART = 512  # rows of a second moment that are updated at once
 
 Block = tuple[Positions, npt.NDArray[Any]]
 
@@ -29,28 +29,28 @@ class ClassSums:
 
     @classmethod
     def over(cls, blocks: Iterable[Block], y: Positions, classes: int, dim: int, *, squares: bool) -> Self:
-        """Sum up blocks of rows; ``y`` are the codes of all rows, by position."""
-        found = cls(np.zeros(classes), np.zeros((classes, dim)), np.zeros((classes, dim if squares else 0)))
+        """Sum blocks of rows; `y` are the codes of all rows, by position."""
+        total = cls(np.zeros(classes), np.zeros((classes, dim)), np.zeros((classes, dim if squares else 0)))
         for places, rows in blocks:
             member = np.zeros((classes, len(rows)))
             member[y[places], np.arange(len(rows))] = 1
             wide = rows.astype(np.float64)
-            found.counts[:] += member.sum(axis=1)
-            found.sums[:] += member @ wide
+            total.counts[:] += member.sum(axis=1)
+            total.sums[:] += member @ wide
             if squares:
-                found.squares[:] += member @ np.square(wide, out=wide)
-        return found
+                total.squares[:] += member @ np.square(wide, out=wide)
+        return total
 
     def __add__(self, other: "ClassSums") -> "ClassSums":
-        """Take rows in."""
+        """Add the sums of other rows."""
         return ClassSums(self.counts + other.counts, self.sums + other.sums, self.squares + other.squares)
 
     def __sub__(self, other: "ClassSums") -> "ClassSums":
-        """Leave rows out."""
+        """Subtract the sums of rows to leave out."""
         return ClassSums(self.counts - other.counts, self.sums - other.sums, self.squares - other.squares)
 
     def weighted(self, weights: Floats) -> "ClassSums":
-        """Return the sums of rows that count as much as their class does, ``(classes,)``."""
+        """Return the sums with every row weighted by its class; `weights` are ``(classes,)``."""
         column = weights[:, None]
         return ClassSums(self.counts * weights, self.sums * column, self.squares * column)
 
@@ -71,25 +71,25 @@ class ClassSums:
 
 
 def take_out(moment: Floats, rows: Floats, weights: Floats) -> Floats:
-    """Subtract from a second moment, in place, that of a few weighted rows ``(k, d)``."""
-    heavy = rows * weights[:, None]
+    """Subtract the second moment of a few weighted rows ``(k, d)`` from `moment`, in place."""
+    weighted = rows * weights[:, None]
     for first in range(0, len(moment), PART):
-        moment[first : first + PART] -= heavy[:, first : first + PART].T @ rows
+        moment[first : first + PART] -= weighted[:, first : first + PART].T @ rows
     return moment
 
 
 def second_moment(blocks: Iterable[Block], dim: int, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-    """Return the sum of outer products of rows with themselves, ``(d, d)``, summed up in ``dtype``.
+    """Return the sum of outer products of rows with themselves, ``(d, d)``, in ``dtype``.
 
-    BLAS adds each block's to one triangle, in place: there is never a second matrix of that size.
+    BLAS adds the products to one triangle, in place: ``rows.T @ rows`` would need a second matrix of that size.
     """
-    found = np.zeros((dim, dim), dtype, order="F")
-    rank_update = get_blas_funcs("syrk", dtype=found.dtype)
+    moment = np.zeros((dim, dim), dtype, order="F")
+    rank_update = get_blas_funcs("syrk", dtype=moment.dtype)
     for _, rows in blocks:
-        found = rank_update(1.0, rows.astype(dtype, copy=False).T, beta=1.0, c=found, lower=1, overwrite_c=1)
+        moment = rank_update(1.0, rows.astype(dtype, copy=False).T, beta=1.0, c=moment, lower=1, overwrite_c=1)
     for first in range(0, dim, PART):
-        part = found[first : first + PART, : first + PART]
-        corner = part[:, first:]
+        panel = moment[first : first + PART, : first + PART]
+        corner = panel[:, first:]
         corner += np.tril(corner, -1).T - np.triu(corner, 1)
-        found[:first, first : first + PART] = part[:, :first].T
-    return np.asarray(found.T)
+        moment[:first, first : first + PART] = panel[:, :first].T
+    return np.asarray(moment.T)

@@ -1,4 +1,4 @@
-"""The eigenbasis of rows: an isometry after which second moments are diagonal, computed once for every head."""
+"""The eigenbasis of rows: a rotation that makes their second moment diagonal, computed once for all heads."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -15,23 +15,22 @@ from .lapack import eigh
 from .products import InMemory, Multiply, Products, Streamed
 from .row_stream import Stream
 
-SMALL = 2000  # dimensions whose moment and eigenvectors are float64 however the rows came
+SMALL = 2000  # dimensions up to which second moment and eigenvectors are float64, whatever the rows are
 BLOCK = 2048  # rows or columns that are held in float64 at once
 
 
 class Eigenbasis:
-    """Rows ``(n, d)`` turned into the eigenbasis of their second moment, in ``r <= min(n, d)`` dimensions.
+    """Rows ``(n, d)`` rotated into the eigenbasis of their second moment, in ``r <= min(n, d)`` dimensions.
 
-    No distance and no inner product between the rows changes, and no label is looked at: L2-penalised linear heads,
+    The rotation keeps all distances and inner products between rows and uses no label: L2-penalised linear heads,
     neighbours, centroids, RBF and linear kernels answer as in all dimensions (the representer theorem), and folds may
-    be cut afterwards. Whatever a head needs is computed when it is first asked for: with fewer rows than dimensions
+    be cut afterwards. What a head needs is computed when it is first asked for: with fewer rows than dimensions
     (``wide``) through the ``(n, n)`` Gram matrix, otherwise through the ``(d, d)`` second moment, in float64.
 
     Parameters
     ----------
     inputs
-        ``(n, d)`` float32 or float64, kept as they are; or a stream, of which blocks are read for each use and nothing
-        is kept.
+        ``(n, d)`` float32 or float64, not copied; or a stream, whose blocks are read again for each use.
     """
 
     def __init__(self, inputs: npt.NDArray[Any] | Stream) -> None:
@@ -50,14 +49,14 @@ class Eigenbasis:
 
     @property
     def inputs(self) -> npt.NDArray[Any]:
-        """The rows as they were given; a stream has none at hand."""
+        """The rows as they were passed, in memory."""
         if isinstance(self._source, Stream):
             raise TypeError("the rows are streamed: ask for blocks")
         return self._source
 
     @property
     def max_ram(self) -> int | None:
-        """Bytes that work on streamed rows may take; None for those in memory."""
+        """Bytes of memory allowed for work on streamed rows; None for rows in memory."""
         return self._source.max_ram if isinstance(self._source, Stream) else None
 
     @property
@@ -66,24 +65,24 @@ class Eigenbasis:
         return self.streamed or (not self.wide and self.dim > SMALL and self.inputs.dtype != np.float64)
 
     def prepare(self) -> None:
-        """Compute now what would be computed when it is first asked for."""
+        """Compute now what is otherwise computed on first use."""
         _ = self.gram if self.wide else self.second, self.rows32, self.squares
 
     def has(self, name: str) -> bool:
-        """Say whether something that is computed once has been computed."""
+        """Say whether a cached property has been computed."""
         return name in vars(self)
 
     def blocks(self, rows: Positions) -> Iterator[Block]:
-        """Yield some of the rows as they were given, in any order: positions, and ``(block, d)``."""
+        """Yield some of the rows as they were passed, in any order: positions, and ``(block, d)``."""
         if isinstance(self._source, Stream):
             yield from self._source.blocks(rows)
             return
         for first in range(0, len(rows), BLOCK):
-            some = rows[first : first + BLOCK]
-            yield some, self._source[some]
+            positions = rows[first : first + BLOCK]
+            yield positions, self._source[positions]
 
     def class_sums(self, y: Positions, rows: Positions | None = None, *, squares: bool = False) -> ClassSums:
-        """Return the sums by class over all or some of the rows; ``y`` are the codes of all."""
+        """Return the sums by class over all or some of the rows; `y` are the codes of all rows."""
         places = np.arange(len(self)) if rows is None else rows
         if isinstance(self._source, Stream) and self._source.map_parts is not None:
             return map_reduce.class_sums(self._source, places, y, self._source.map_parts, squares=squares)
@@ -96,29 +95,29 @@ class Eigenbasis:
 
     @cached_property
     def centred(self) -> "Eigenbasis":
-        """The same rows less their mean, in an eigenbasis of their own.
+        """The rows minus their mean, in an eigenbasis of their own.
 
-        What is fitted with a free intercept is the same on them, and float32 resolves more of their spectrum: the
-        mean's eigenvalue is often the largest by far.
+        A fit with a free intercept is the same on them, and float32 resolves more of their spectrum: the eigenvalue of
+        the mean is often the largest by far.
         """
         inputs = self.inputs.astype(np.float64) if self.wide else self.inputs
         return Eigenbasis(inputs - self.mean.astype(inputs.dtype))
 
     @cached_property
     def mean(self) -> Floats:
-        """The mean of the rows as they were given, ``(d,)``."""
+        """The mean of the rows as they were passed, ``(d,)``."""
         return np.asarray(self.inputs.mean(axis=0, dtype=np.float64))
 
     def moments(
-        self, y: Positions, whole: ClassSums, rows: Positions, weights: Floats | None = None
+        self, y: Positions, total: ClassSums, rows: Positions, weights: Floats | None = None
     ) -> tuple[ClassSums, Floats]:
         """Return the sums by class and the second moment ``(d, d)`` of some of the rows.
 
-        Those of all rows less those of the others: `whole` are the sums over all rows, so that many folds read them
-        once. With weights ``(classes,)`` a row counts as much as its class does.
+        They are those of all rows minus those of the other rows: `total` are the sums over all rows, which many folds
+        share. With `weights` ``(classes,)`` every row is weighted by its class.
         """
         absent = np.setdiff1d(np.arange(len(self)), rows, assume_unique=True)
-        sums = whole - self.class_sums(y, absent)
+        sums = total - self.class_sums(y, absent)
         if weights is None:
             return sums, self.second_without(absent)
         self._require_memory()
@@ -139,7 +138,7 @@ class Eigenbasis:
     def _moment(
         self, rows: Positions, roots: Floats | None = None, dtype: npt.DTypeLike = np.float64
     ) -> npt.NDArray[Any]:
-        """Return the second moment of some rows, each times its root, ``(d, d)``."""
+        """Return the second moment ``(d, d)`` of some rows, each multiplied by its root."""
         if isinstance(self._source, Stream) and self._source.map_parts is not None:
             moment = map_reduce.second_moment(self._source, rows, self._source.map_parts, roots)
             return moment.astype(dtype, copy=False)
@@ -158,14 +157,14 @@ class Eigenbasis:
 
     def second_without(self, absent: Positions) -> Floats:
         """Return the second moment of all but some of the rows, ``(d, d)``."""
-        found = self._moment(absent)
-        return np.asarray(np.subtract(self.second, found, out=found))
+        moment = self._moment(absent)
+        return np.asarray(np.subtract(self.second, moment, out=moment))
 
     @cached_property
     def gram(self) -> Floats:
         """All inner products, ``(n, n)``."""
-        parts = (self.inputs[:, first : first + BLOCK].astype(np.float64) for first in range(0, self.dim, BLOCK))
-        return np.asarray(sum((part @ part.T for part in parts), np.zeros((len(self), len(self)))))
+        blocks = (self.inputs[:, first : first + BLOCK].astype(np.float64) for first in range(0, self.dim, BLOCK))
+        return np.asarray(sum((block @ block.T for block in blocks), np.zeros((len(self), len(self)))))
 
     @property
     def values(self) -> Floats:
@@ -174,7 +173,7 @@ class Eigenbasis:
 
     @cached_property
     def rows(self) -> Floats:
-        """The rotated rows, ``(n, r)``; their columns are at right angles."""
+        """The rotated rows, ``(n, r)``; their columns are orthogonal."""
         values, vectors = self._eigen
         return vectors * np.sqrt(values) if self.wide else np.asarray(self.inputs.astype(np.float64) @ vectors)
 
@@ -195,11 +194,11 @@ class Eigenbasis:
 
     @property
     def finest(self) -> npt.NDArray[Any]:
-        """The rotated rows in the precision that is at hand: many float32 rows are not turned in float64."""
+        """The rotated rows in the precision of the inputs: rotating many float32 rows in float64 is slow."""
         return self.rows if self.wide or self.inputs.dtype == np.float64 else self.rows32
 
     def products(self, dtype: npt.DTypeLike) -> Products:
-        """Return what a solver asks of the rotated rows, worked on in float32 or float64."""
+        """Return the products that a solver needs of the rotated rows, in float32 or float64."""
         if isinstance(self._source, Stream):
             return Streamed(self._source, self.axes, dtype)
         return InMemory(self.finest if np.dtype(dtype) == np.float64 else self.rows32, dtype)
@@ -211,10 +210,10 @@ class Eigenbasis:
 
     def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
         """Return some of the rows times coefficients ``(d, k)``, plus intercepts: ``(len(rows), k)``."""
-        found = np.empty((len(self), coefficients.shape[1]))
+        margins = np.empty((len(self), coefficients.shape[1]))
         for places, block in self.blocks(rows):
-            found[places] = block.astype(np.float64) @ coefficients + intercepts
-        return np.asarray(found[rows])
+            margins[places] = block.astype(np.float64) @ coefficients + intercepts
+        return np.asarray(margins[rows])
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return coefficients ``(k, r)`` of the rotated rows as coefficients ``(k, d)`` of the inputs."""
@@ -223,11 +222,11 @@ class Eigenbasis:
             return np.asarray(coefficients @ vectors.T.astype(np.float64))
         return np.asarray(((coefficients / np.sqrt(values)) @ vectors.T) @ self.inputs)
 
-    def inner(self, one: Positions, other: Positions) -> Floats:
-        """Return the inner products of some rows with others, ``(len(one), len(other))``."""
+    def inner(self, rows: Positions, columns: Positions) -> Floats:
+        """Return the inner products of two selections of rows, ``(len(rows), len(columns))``."""
         if self.wide or self.has("gram"):
-            return np.asarray(self.gram[np.ix_(one, other)])
-        return np.asarray(self.inputs[one].astype(np.float64) @ self.inputs[other].T.astype(np.float64))
+            return np.asarray(self.gram[np.ix_(rows, columns)])
+        return np.asarray(self.inputs[rows].astype(np.float64) @ self.inputs[columns].T.astype(np.float64))
 
     @cached_property
     def squares(self) -> Floats:
@@ -240,8 +239,8 @@ class Eigenbasis:
     def _eigen(self) -> tuple[Floats, npt.NDArray[Any]]:
         """Eigenvalues ``(r,)``, and eigenvectors ``(n, r)`` of the Gram matrix or ``(d, r)`` of the second moment.
 
-        Of large moments the eigenvectors are float32, which takes a third of the time and half of the memory: they
-        decide how fast a solver converges, not where to. What is solved from moments is solved in float64.
+        Large moments have float32 eigenvectors, which take a third of the time and half of the memory: they decide how
+        fast a solver converges, not the optimum. Heads that solve systems of moments do so in float64.
         """
         if self.wide:
             values, vectors = eigh(self.gram)

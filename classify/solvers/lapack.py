@@ -1,4 +1,4 @@
-"""Positive definite systems, solved without a quarrel over the cores."""
+"""Positive definite systems and eigenvectors by LAPACK, on as many threads as their size is worth."""
 
 from functools import cache
 from typing import Any
@@ -23,10 +23,10 @@ def _pools() -> ThreadpoolController:
 
 
 def solve(system: Floats, right: Floats) -> Floats:
-    """Return the solution of a symmetric positive definite system ``(n, n)``, which is used up.
+    """Return the solution of a symmetric positive definite system ``(n, n)``, which is overwritten.
 
-    NumPy and SciPy bring a pool of threads each, and those of the one wait awake after a product while the others
-    factor: a system of 1,600 took 140 ms on two cores that way, and takes 40 ms on one.
+    Small systems are solved on one thread. NumPy and SciPy have a pool of threads each, and after a product NumPy's
+    threads spin while SciPy's factor: a system of 1,600 took 140 ms on two cores that way, and takes 40 ms on one.
 
     Raises
     ------
@@ -40,13 +40,13 @@ def solve(system: Floats, right: Floats) -> Floats:
 
 
 def _solve(system: Floats, right: Floats) -> Floats:
-    # Its transpose is the same matrix in the order that LAPACK wants, and need not be copied.
+    # The transpose is the same matrix in LAPACK's column order, and need not be copied.
     factor = cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(cho_solve(factor, right, check_finite=False))
 
 
 def threads(rows: int) -> threadpool_limits:
-    """Keep small problems on one thread: handing out their crumbs costs more than it saves.
+    """Limit small problems to one thread: handing out their small tasks costs more than it saves.
 
     On a machine that does other work too, two threads that wait for each other are many times slower than one.
     """
@@ -54,12 +54,12 @@ def threads(rows: int) -> threadpool_limits:
 
 
 def eigh(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return eigenvalues ``(r,)``, the largest first, and eigenvectors ``(n, r)``: views of what LAPACK gives.
+    """Return eigenvalues ``(r,)``, the largest first, and eigenvectors ``(n, r)``: views of LAPACK's result.
 
-    By divide and conquer, of SciPy, as NumPy turns float32 into float64; LAPACK wants columns in order, and the
-    transpose of what is symmetric need not be copied. In float64 those that are rounding are left out, ``r <= n``.
-    Float32 cannot tell them from small ones, and those matter when there are thousands: all are kept, none smaller than
-    what is rounded away of the largest.
+    By divide and conquer, from SciPy, as NumPy converts float32 to float64. LAPACK wants columns in order; the
+    transpose of a symmetric matrix has them without a copy. In float64 eigenvalues that are rounding errors are left
+    out, ``r <= n``. In float32 they cannot be told from small ones, which matter when there are thousands: all are
+    kept, and raised to the rounding error of the largest at least.
     """
     values, vectors = linalg.eigh(matrix.T, driver="evd", check_finite=False)
     least = values.max(initial=0) * np.finfo(matrix.dtype).eps

@@ -10,8 +10,8 @@ from .products import RowSelection
 
 Array = npt.NDArray[Any]
 
-# Beyond it a probability is 0 or 1 for all purposes; its float32 would soon be subnormal, and products with such
-# numbers take many times as long.
+# A logit beyond it means a probability of 0 or 1. Larger ones make float32 probabilities subnormal, and products with
+# subnormal numbers take many times as long.
 SURE = 40
 
 
@@ -21,17 +21,16 @@ class Loss(Protocol):
     Attributes
     ----------
     zero_sum
-        Whether what is added to all outputs alike changes nothing: under a penalty the outputs' planes sum to zero.
+        Whether adding the same to all outputs leaves the loss unchanged; penalised coefficients then sum to zero.
     """
 
     outputs: int
     zero_sum: bool
 
     def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
-        """Return the derivative by the logits, which it may overwrite, and each problem's mean second derivative.
+        """Return the first derivative by the logits, and the second, ``(problems, n)``, of a typical output.
 
-        ``problems`` and ``rows`` say which ones these are. Rows are not yet weighted; the second derivative,
-        ``(problems, n)``, is that of a typical output.
+        ``problems`` and ``rows`` say which logits these are; they may be overwritten. Rows are not yet weighted.
         """
 
 
@@ -74,14 +73,14 @@ class Binary:
 
 
 class SquaredHinge:
-    """``max(0, 1 - sign * logit) ** 2`` of one output; ``signs`` are -1 and 1, ``(problems, n)`` by ``which``.
+    """``max(0, 1 - sign * logit) ** 2`` of one output.
 
     Parameters
     ----------
     signs
-        ``(targets, n)``: one row per class against the rest.
+        ``(targets, n)``, -1 or 1: one row per class against the rest.
     which
-        ``(problems,)``: the row of signs that a problem is about.
+        ``(problems,)``: the row of `signs` of each problem.
     """
 
     outputs = 1
@@ -94,7 +93,7 @@ class SquaredHinge:
         """See :class:`Loss`."""
         signs = self.signs[:, rows][self.which[problems]][:, None, :]
         logits *= signs
-        short = np.maximum(np.subtract(1, logits, out=logits), 0, out=logits)
-        curvature = 2 * (short > 0)[:, 0]
-        short *= -2 * signs
-        return short, curvature
+        shortfall = np.maximum(np.subtract(1, logits, out=logits), 0, out=logits)
+        curvature = 2 * (shortfall > 0)[:, 0]
+        shortfall *= -2 * signs
+        return shortfall, curvature

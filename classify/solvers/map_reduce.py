@@ -1,8 +1,8 @@
-"""Sums over rows that stay on disk, made part by part wherever a map runs them, and added up in the order of the parts.
+"""Sums over rows that stay on disk: a map sums each part, and the sums are added in the order of the parts.
 
-The map is a plain function, such as :func:`fc7.classify.fitting.ray_sums.ray_map` makes: nothing here knows who runs
-it. A part is a fixed number of rows in the order in which they lie, so that what comes out depends neither on how many
-workers there are nor on which of them is done first.
+The map is a plain function, such as :func:`fc7.classify.fitting.ray_sums.ray_map` returns: nothing here knows who runs
+it. A part is a fixed number of rows in their order on disk, so that the result depends neither on the number of workers
+nor on which of them finishes first.
 """
 
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ from .class_sums import Block, ClassSums
 from .class_sums import second_moment as moment_of
 from .row_stream import MapParts, Stream
 
-ROWS = 8192  # of a part: a second or more of work, and half a second to hand over the moment that comes of it
+ROWS = 8192  # in a part: a second or more of work, and half a second to hand over its second moment
 
 
 class RowPart(NamedTuple):
-    """Some rows, and what is known of them: their codes, or a factor for each, or nothing."""
+    """Some rows of one store, with their class codes or a factor for each where the sum needs them."""
 
     recipe: str
     directory: str
@@ -37,7 +37,7 @@ class RowPart(NamedTuple):
     roots: Floats | None = None
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the rows as a stream would: their places in this part, and ``(block, d)`` of unit length."""
+        """Yield the rows as a stream does: their positions in this part, and ``(block, d)`` of unit length."""
         keys = Keys.from_bytes(self.keys)
         vectors = StoredVectors(_store(self.recipe, self.directory), keys, self.max_ram)
         for places in vectors.chunks(np.arange(len(keys))):
@@ -47,7 +47,7 @@ class RowPart(NamedTuple):
 
 
 def class_sums(stream: Stream, rows: Positions, y: Positions, map_parts: MapParts, *, squares: bool) -> ClassSums:
-    """Return the sums by class over some rows of a stream; ``y`` are the codes of all."""
+    """Return the sums by class over some rows of a stream; `y` are the codes of all rows."""
     classes, dim = int(y.max()) + 1, stream.shape[1]
     total = ClassSums.over([], y, classes, dim, squares=squares)
     parts = (part._replace(codes=y[places]) for places, part in _parts(stream, rows))
@@ -68,8 +68,8 @@ def second_moment(stream: Stream, rows: Positions, map_parts: MapParts, roots: F
 def _parts(stream: Stream, rows: Positions) -> Iterator[tuple[Positions, RowPart]]:
     for places, vectors in stream.parts(rows, ROWS):
         store = vectors.store
-        where = str(store.directory.absolute())
-        yield places, RowPart(store.recipe.to_json(), where, vectors.keys.tobytes(), stream.max_ram)
+        directory = str(store.directory.absolute())
+        yield places, RowPart(store.recipe.to_json(), directory, vectors.keys.tobytes(), stream.max_ram)
 
 
 def _sums(part: RowPart, classes: int, squares: bool) -> ClassSums:
@@ -85,5 +85,5 @@ def _moment(part: RowPart) -> npt.NDArray[np.float64]:
 
 @cache
 def _store(recipe: str, directory: str) -> Store:
-    """Open a store once in each process of Ray's."""
+    """Open a store once in each worker process."""
     return Store(Recipe.from_json(recipe), existing_directory(Path(directory)))

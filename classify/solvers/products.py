@@ -1,4 +1,4 @@
-"""What a solver of linear heads asks of the rows: their products with planes and with residuals, nothing else."""
+"""Products of rows with coefficients and with residuals: all that a solver of linear heads computes from the rows."""
 
 import platform
 from collections.abc import Callable, Iterable
@@ -14,24 +14,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[Any]
-RowSelection = Positions | slice  # of the rows
-ResidualsOf = Callable[
-    [RowSelection, Array], Array
-]  # from some rows' products with planes to their residuals, (k, rows) both
+RowSelection = Positions | slice
+ResidualsOf = Callable[[RowSelection, Array], Array]  # some rows' products with coefficients -> residuals, (k, rows)
 
-
-MANY = 2**25  # numbers in the rows; with fewer, loading torch takes longer than what is saved
+MANY = 2**25  # numbers in the rows; with fewer, loading torch takes longer than it saves
 
 
 class Multiply:
-    """Products with rows of a type, which have so many numbers in all, and may come in blocks ``(n, d)``."""
+    """Products with rows ``(n, d)``, whole or in blocks.
+
+    NumPy computes them. Large float32 rows go to oneDNN instead, as convolutions: on processors with AVX-512 it is
+    faster than OpenBLAS. `numbers` is the size of all rows together.
+    """
 
     def __init__(self, numbers: int, dtype: npt.DTypeLike) -> None:
         self._onednn = np.dtype(dtype) == np.float32 and numbers >= MANY and _has_wide_vectors()
 
-    def project(self, planes: Array, rows: Array) -> Array:
-        """Return ``(k, n)``: planes ``(k, d)`` times the rows."""
-        return np.ascontiguousarray(_convolve(rows, planes).T) if self._onednn else planes @ rows.T
+    def project(self, coefficients: Array, rows: Array) -> Array:
+        """Return ``(k, n)``: coefficients ``(k, d)`` times the rows."""
+        return np.ascontiguousarray(_convolve(rows, coefficients).T) if self._onednn else coefficients @ rows.T
 
     def gather(self, residuals: Array, rows: Array) -> Array:
         """Return ``(k, d)``: residuals ``(k, n)`` times the rows."""
@@ -41,24 +42,35 @@ class Multiply:
         """Return ``(n, r)``: the rows times axes ``(d, r)``."""
         return _convolve(rows, axes.T) if self._onednn else rows @ axes
 
+    def sweep(
+        self, coefficients: Array, blocks: Iterable[tuple[RowSelection, Array]], n: int, residuals_of: ResidualsOf
+    ) -> tuple[Array, Array]:
+        """See :class:`Products`; `n` is the number of rows in all blocks."""
+        projected, gathered = np.empty((len(coefficients), n), coefficients.dtype), np.zeros_like(coefficients)
+        for places, block in blocks:
+            products = self.project(coefficients, block)
+            projected[:, places] = products
+            gathered += self.gather(residuals_of(places, products), block)
+        return projected, gathered
 
-def _convolve(rows: Array, planes: Array) -> Array:
+
+def _convolve(rows: Array, coefficients: Array) -> Array:
     """Return ``(n, k)``."""
     from torch.nn.functional import conv2d
 
-    return np.asarray(conv2d(_pixels(rows), _tensor(planes)[:, :, None, None])[0, :, :, 0].numpy().T)
+    return np.asarray(conv2d(_pixels(rows), _tensor(coefficients)[:, :, None, None])[0, :, :, 0].numpy().T)
 
 
 def _gradient(rows: Array, residuals: Array) -> Array:
     from torch.nn.grad import conv2d_weight
 
     kernels = (len(residuals), rows.shape[1], 1, 1)
-    found = conv2d_weight(_pixels(rows), kernels, _tensor(residuals)[None, :, :, None])
-    return np.ascontiguousarray(found[:, :, 0, 0].numpy())
+    gradient = conv2d_weight(_pixels(rows), kernels, _tensor(residuals)[None, :, :, None])
+    return np.ascontiguousarray(gradient[:, :, 0, 0].numpy())
 
 
 def _pixels(rows: Array) -> "Tensor":
-    """Return rows as an image ``(1, d, n, 1)`` whose channels come last in memory, as they do."""
+    """Return rows as an image ``(1, d, n, 1)`` whose channels come last in memory: a view, no copy."""
     return _tensor(rows)[None, :, None, :].permute(0, 3, 1, 2)
 
 
@@ -79,33 +91,33 @@ def _has_wide_vectors() -> bool:
 
 
 class Products(Protocol):
-    """Rows ``(n, r)`` in a basis of theirs.
+    """Rows ``(n, r)`` in their eigenbasis.
 
     Attributes
     ----------
     sums
-        Of the columns, ``(r,)``.
+        Sums of the columns, ``(r,)``.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     sums: Array
 
-    def project(self, planes: Array) -> Array:
-        """Return ``(k, n)``: planes ``(k, r)`` times the rows."""
+    def project(self, coefficients: Array) -> Array:
+        """Return ``(k, n)``: coefficients ``(k, r)`` times the rows."""
 
     def gather(self, residuals: Array) -> Array:
         """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
 
-    def sweep(self, planes: Array, look: ResidualsOf) -> tuple[Array, Array | None]:
-        """Return what ``project`` returns and what ``gather`` would return for the residuals that `look` finds in it.
+    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Array | None]:
+        """Return what ``project`` returns, and what ``gather`` returns for the residuals of these products.
 
-        In one pass where rows must be fetched. Where they need not, the latter is None: nothing would be saved.
+        Streamed rows are read once for both. Rows in memory return None for the second: one pass saves nothing.
         """
 
 
 class InMemory:
-    """Rows at hand, worked on in ``dtype``; what is not of that type is turned into it block by block."""
+    """Rows in memory. Products are in ``dtype``; rows of another type are converted block by block."""
 
     BLOCK = 2048
 
@@ -114,28 +126,28 @@ class InMemory:
         self.sums = rows.sum(axis=0, dtype=self.dtype)
         self._multiply = Multiply(rows.size, dtype)
 
-    def project(self, planes: Array) -> Array:
+    def project(self, coefficients: Array) -> Array:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
-            return self._multiply.project(planes, self.rows)
-        return np.concatenate([self._multiply.project(planes, block) for _, block in self._blocks()], axis=1)
+            return self._multiply.project(coefficients, self.rows)
+        return np.concatenate([self._multiply.project(coefficients, block) for _, block in self._blocks()], axis=1)
 
     def gather(self, residuals: Array) -> Array:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
             return self._multiply.gather(residuals, self.rows)
-        found = np.zeros((len(residuals), self.shape[1]), self.dtype)
+        gathered = np.zeros((len(residuals), self.shape[1]), self.dtype)
         for places, block in self._blocks():
-            found += self._multiply.gather(residuals[:, places], block)
-        return found
+            gathered += self._multiply.gather(residuals[:, places], block)
+        return gathered
 
-    def sweep(self, planes: Array, look: ResidualsOf) -> tuple[Array, Array | None]:
+    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Array | None]:
         """See :class:`Products`."""
         if self.rows.dtype == self.dtype:
-            moved = self.project(planes)
-            look(slice(None), moved)
-            return moved, None
-        return _sweep(planes, self._blocks(), len(self.rows), look, self._multiply)
+            projected = self.project(coefficients)
+            residuals_of(slice(None), projected)
+            return projected, None
+        return self._multiply.sweep(coefficients, self._blocks(), len(self.rows), residuals_of)
 
     def _blocks(self) -> Iterable[tuple[slice, Array]]:
         for first in range(0, len(self.rows), self.BLOCK):
@@ -144,12 +156,12 @@ class InMemory:
 
 
 class Streamed:
-    """Rows that are read for each product, and turned into the basis by turning the planes instead.
+    """Rows that are read for each product. The coefficients are rotated instead of the rows.
 
     Parameters
     ----------
     rows
-        What yields positions and rows as they are, ``(block, d)``.
+        Yields positions and unrotated rows, ``(block, d)``.
     axes
         The basis, ``(d, r)``.
     """
@@ -160,41 +172,30 @@ class Streamed:
         self._multiply = Multiply(len(rows) * len(axes), dtype)
         self.sums = self.gather(np.ones((1, len(rows)), self.dtype))[0]
 
-    def project(self, planes: Array) -> Array:
+    def project(self, coefficients: Array) -> Array:
         """See :class:`Products`."""
-        turned = planes @ self.axes.T.astype(self.dtype, copy=False)
-        found = np.empty((len(planes), len(self.rows)), self.dtype)
+        turned = coefficients @ self.axes.T.astype(self.dtype, copy=False)
+        projected = np.empty((len(coefficients), len(self.rows)), self.dtype)
         for places, block in self._blocks():
-            found[:, places] = self._multiply.project(turned, block)
-        return found
+            projected[:, places] = self._multiply.project(turned, block)
+        return projected
 
     def gather(self, residuals: Array) -> Array:
         """See :class:`Products`."""
-        found = np.zeros((len(residuals), len(self.axes)), self.dtype)
+        gathered = np.zeros((len(residuals), len(self.axes)), self.dtype)
         for places, block in self._blocks():
-            found += self._multiply.gather(residuals[:, places], block)
-        return np.asarray(found @ self.axes.astype(self.dtype, copy=False))
+            gathered += self._multiply.gather(residuals[:, places], block)
+        return np.asarray(gathered @ self.axes.astype(self.dtype, copy=False))
 
-    def sweep(self, planes: Array, look: ResidualsOf) -> tuple[Array, Array | None]:
+    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Array | None]:
         """See :class:`Products`."""
-        turned = planes @ self.axes.T.astype(self.dtype, copy=False)
-        moved, gathered = _sweep(turned, self._blocks(), len(self.rows), look, self._multiply)
-        return moved, gathered @ self.axes.astype(self.dtype, copy=False)
+        turned = coefficients @ self.axes.T.astype(self.dtype, copy=False)
+        projected, gathered = self._multiply.sweep(turned, self._blocks(), len(self.rows), residuals_of)
+        return projected, gathered @ self.axes.astype(self.dtype, copy=False)
 
     def _blocks(self) -> Iterable[tuple[Positions, Array]]:
-        every = self.rows.blocks(np.arange(len(self.rows)))
-        return ((places, block.astype(self.dtype, copy=False)) for places, block in every)
-
-
-def _sweep(
-    planes: Array, blocks: Iterable[tuple[RowSelection, Array]], n: int, look: ResidualsOf, multiply: Multiply
-) -> tuple[Array, Array]:
-    moved, gathered = np.empty((len(planes), n), planes.dtype), np.zeros_like(planes)
-    for places, block in blocks:
-        part = multiply.project(planes, block)
-        moved[:, places] = part
-        gathered += multiply.gather(look(places, part), block)
-    return moved, gathered
+        blocks = self.rows.blocks(np.arange(len(self.rows)))
+        return ((places, block.astype(self.dtype, copy=False)) for places, block in blocks)
 
 
 class Blocks(Protocol):

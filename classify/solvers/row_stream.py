@@ -1,4 +1,4 @@
-"""Streams: rows of unit length that are read from the cache when they are needed, block by block."""
+"""Streams: rows of unit length, read from the cache block by block when they are needed."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from ...cache.disk_vectors import StoredVectors
 from ...extract.engines.malloc import trim
 from ..arrays import Positions, single, unit
 
-# From a function of a part of the rows, the parts, and what else the function takes: what it makes of each, in order.
+# Called with a function, parts of the rows and further arguments; yields the function's result for each part, in order.
 MapParts = Callable[..., Iterator[Any]]
 
 AHEAD = 2  # blocks that are read while one is worked on
@@ -27,54 +27,54 @@ class Stream:
     views
         Vectors of all images, one table per view.
     images
-        Which of them.
+        Positions of the images whose rows are streamed.
     map_parts
-        Runs sums over rows, see :mod:`fc7.classify.solvers.map_reduce`; default: they are made here, block by block.
+        Runs sums over rows, see :mod:`fc7.classify.solvers.map_reduce`; by default this process sums block by block.
     """
 
     def __init__(self, views: Sequence[StoredVectors], images: Positions, map_parts: MapParts | None = None) -> None:
         self.views, self.images, self.map_parts = views, images, map_parts
         self.shape = (len(views) * len(images), views[0].shape[1])
         self.max_ram = views[0].max_ram
-        self._place = np.empty(self.shape[0], np.intp)  # of each row, in the order in which rows lie on disk
-        for number, view in enumerate(views):
+        self._disk_place = np.empty(self.shape[0], np.intp)  # of each row, in the order in which rows lie on disk
+        for index, view in enumerate(views):
             rank = np.argsort(view.order)
-            self._place[number * len(images) :][: len(images)] = number * len(view) + rank[images]
+            self._disk_place[index * len(images) :][: len(images)] = index * len(view) + rank[images]
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.shape[0]
 
     def blocks(self, rows: Positions) -> Iterator[tuple[Positions, npt.NDArray[np.float32]]]:
-        """Yield some of the rows in the order in which they lie: their positions, and ``(block, dim)``."""
-        parts = self._parts(rows)
+        """Yield some of the rows in their order on disk: their positions, and ``(block, dim)``."""
+        blocks = self._view_blocks(rows)
         with ThreadPoolExecutor(AHEAD) as pool:
-            coming = deque((part, pool.submit(self._read, *part)) for part in islice(parts, AHEAD))
-            while coming:
-                (number, some), block = coming.popleft()
-                read = block.result()
-                coming.extend((part, pool.submit(self._read, *part)) for part in islice(parts, 1))
-                yield number * len(self.images) + some, read
+            pending = deque((request, pool.submit(self._read, *request)) for request in islice(blocks, AHEAD))
+            while pending:
+                (view, places), block = pending.popleft()
+                vectors = block.result()
+                pending.extend((request, pool.submit(self._read, *request)) for request in islice(blocks, 1))
+                yield view * len(self.images) + places, vectors
         trim()
 
     def parts(self, rows: Positions, size: int) -> Iterator[tuple[Positions, StoredVectors]]:
-        """Cut rows, in the order in which they lie, into parts of one view each: their positions, and their vectors."""
-        for number, cut in self._by_view(rows):
-            for first in range(0, len(cut), size):
-                some = cut[first : first + size]
-                yield number * len(self.images) + some, self.views[number].take(self.images[some])
+        """Cut rows, in their order on disk, into parts of one view each: their positions, and their vectors."""
+        for view, places in self._by_view(rows):
+            for first in range(0, len(places), size):
+                part = places[first : first + size]
+                yield view * len(self.images) + part, self.views[view].take(self.images[part])
 
-    def _parts(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
+    def _view_blocks(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
         """Cut rows into blocks of one view each: its number, and places among the images."""
-        for number, cut in self._by_view(rows):
-            yield from ((number, some) for some in self.views[number].chunks(cut))
+        for view, places in self._by_view(rows):
+            yield from ((view, block) for block in self.views[view].chunks(places))
 
     def _by_view(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
-        ordered = rows[np.argsort(self._place[rows])]
+        ordered = rows[np.argsort(self._disk_place[rows])]
         view = ordered // len(self.images)  # ascending, as places are
         cuts = np.searchsorted(view, range(1, len(self.views)))
         yield from enumerate(np.split(ordered % len(self.images), cuts))
 
-    def _read(self, number: int, some: Positions) -> npt.NDArray[np.float32]:
-        rows = single(self.views[number][self.images[some]])
+    def _read(self, view: int, places: Positions) -> npt.NDArray[np.float32]:
+        rows = single(self.views[view][self.images[places]])
         return unit(rows, out=rows)

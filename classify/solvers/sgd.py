@@ -1,4 +1,4 @@
-"""Descent: many softmax regressions by mini-batches, all in step with each other."""
+"""Mini-batch descent: many softmax regressions trained together, one step of all at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,23 +13,23 @@ from ..arrays import Floats, Positions
 
 OPTIMISERS = ("sgd", "adamw")
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW, as torch has them
-RECENT = 3  # the larger, the more the average is of late steps; 0 is the plain mean
+RECENT = 3  # the larger, the more late steps weigh in the average; 0 is the plain mean
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a step follows from a gradient, and rows are cut into batches.
+    """How a gradient becomes a step, and how rows are cut into batches.
 
     Attributes
     ----------
     optimiser
-        ``sgd`` with ``momentum``, or ``adamw`` (Loshchilov and Hutter 2019), which has no use for it.
+        ``sgd`` with ``momentum``, or ``adamw`` (Loshchilov and Hutter 2019), which ignores it.
     weight_decay
         Of the coefficients, not of the intercept.
     batch_size
-        The most rows in a batch; the batches of an epoch are as equal as can be.
+        The most rows in a batch; the batches of an epoch are as equal as possible.
     seed
-        Of the order of rows, which is another one in each epoch.
+        Of the order of rows, which differs between epochs.
     """
 
     optimiser: str = "sgd"
@@ -39,7 +39,7 @@ class Rule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained by."""
+        """Refuse options that cannot train."""
         if self.optimiser not in OPTIMISERS:
             raise ValueError(f"optimiser={self.optimiser!r}: must be one of {', '.join(OPTIMISERS)}.")
         if self.batch_size < 1:
@@ -47,13 +47,13 @@ class Rule:
 
 
 class Descent:
-    """Softmax regressions on groups of rows, one of each group for every learning rate, from zero.
+    """Softmax regressions on groups of rows, one per group and learning rate, from zero.
 
-    The learning rate is constant, and what counts is the average of all steps so far, in which the late ones weigh
-    more (Shamir and Zhang 2013, polynomial decay). Unlike a schedule it does not depend on how many epochs will come:
-    after each epoch the average is what a descent of so many epochs would have ended with.
+    The learning rate is constant, and the result is the average of all steps so far, in which late ones weigh more
+    (Shamir and Zhang 2013, polynomial decay). Unlike a schedule it does not depend on how many epochs will come: after
+    each epoch the average is what a descent of so many epochs ends with.
 
-    All of it runs on one thread: batches are small, and a result must not depend on how many threads there are.
+    Everything runs on one thread: batches are small, and a result must not depend on the number of threads.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Descent:
     y
         ``(n,)`` codes.
     groups
-        Places of the rows that each regression is fitted on.
+        Positions of the rows that each regression is fitted on.
     weights
         Of those rows, ``(len(group),)`` each.
     rates
@@ -73,8 +73,8 @@ class Descent:
     epochs
         How many were done.
     state
-        Tensors by name, first axis the groups: planes ``(rates * classes, d + 1)``, the intercept last, their average,
-        what the optimiser remembers, and how many steps were done. Together with `epochs`, all it takes to go on.
+        Tensors by name, first axis the groups: coefficients ``(rates * classes, d + 1)``, the intercept last, their
+        average, the optimiser's moments, and the number of steps. With `epochs`, all that resuming takes.
     """
 
     def __init__(
@@ -93,24 +93,24 @@ class Descent:
         self._rates = torch.tensor(rates, dtype=torch.float32).repeat_interleave(classes)[:, None]
         # The largest groups come first: those that are still in an epoch are always the first few.
         self._order = sorted(range(len(groups)), key=lambda group: -len(groups[group]))
-        self._groups = [_Group(groups[place], weights[place], rule) for place in self._order]
+        self._groups = [_Group(groups[group], weights[group], rule) for group in self._order]
         shape = (len(groups), len(rates) * classes, self._rows.shape[1])
-        names = ["planes", "average", "moment", *(["square"] if rule.optimiser == "adamw" else [])]
+        names = ["coefficients", "average", "moment", *(["square"] if rule.optimiser == "adamw" else [])]
         self.state = {name: torch.zeros(shape) for name in names} | {
             "steps": torch.zeros(len(groups), 1, 1, dtype=torch.float64)
         }
 
-    def planes(self) -> npt.NDArray[np.float32]:
+    def coefficients(self) -> npt.NDArray[np.float32]:
         """Return averages ``(groups, rates, classes, d + 1)``."""
         shape = (len(self._groups), -1, self.classes, self._rows.shape[1])
         return np.asarray(self.state["average"][np.argsort(self._order)].reshape(shape).numpy())
 
     def remembered(self) -> dict[str, torch.Tensor]:
-        """Return the state in the order of the groups: what another descent can go on from."""
+        """Return the state in the order of the groups, from which another descent can resume."""
         return {name: value[np.argsort(self._order)] for name, value in self.state.items()}
 
     def resume(self, remembered: dict[str, torch.Tensor], epochs: int) -> None:
-        """Go on from what a descent of as many groups and rates remembers, on whatever rows."""
+        """Resume from the state of a descent with as many groups and rates, on any rows."""
         self.state, self.epochs = {name: value[self._order] for name, value in remembered.items()}, epochs
 
     def epoch(self) -> None:
@@ -126,15 +126,15 @@ class Descent:
         shares = np.zeros(places.shape, np.float32)
         for place, share, group in zip(places, shares, self._groups, strict=True):
             group.draw(np.random.default_rng([self.rule.seed, self.epochs]), place, share)
-        places_, shares_ = torch.from_numpy(places), torch.from_numpy(shares)
+        batches, batch_shares = torch.from_numpy(places), torch.from_numpy(shares)
         for step in range(steps):
             active = sum(group.steps > step for group in self._groups)
-            self._step(places_[:active, step], shares_[:active, step])
+            self._step(batches[:active, step], batch_shares[:active, step])
 
     def _step(self, places: torch.Tensor, shares: torch.Tensor) -> None:
         state = {name: value[: len(places)] for name, value in self.state.items()}
         batch = self._rows[places]
-        logits = torch.bmm(batch, state["planes"].transpose(1, 2))
+        logits = torch.bmm(batch, state["coefficients"].transpose(1, 2))
         residual = logits.view(*places.shape, -1, self.classes).softmax(dim=3)
         truth = self._y[places][:, :, None, None].expand(*residual.shape[:3], 1)
         residual.scatter_add_(3, truth, residual.new_full((), -1.0).expand_as(truth))
@@ -143,26 +143,26 @@ class Descent:
         state["steps"].add_(1)
         (self._adamw if self.rule.optimiser == "adamw" else self._sgd)(gradient, **state)
         late = (RECENT + 1) / (state["steps"] + RECENT)
-        state["average"].lerp_(state["planes"], late.float())
+        state["average"].lerp_(state["coefficients"], late.float())
 
-    def _sgd(self, gradient: torch.Tensor, planes: torch.Tensor, moment: torch.Tensor, **_: Any) -> None:
+    def _sgd(self, gradient: torch.Tensor, coefficients: torch.Tensor, moment: torch.Tensor, **_: Any) -> None:
         if self.rule.weight_decay:
-            gradient[..., :-1].add_(planes[..., :-1], alpha=self.rule.weight_decay)
+            gradient[..., :-1].add_(coefficients[..., :-1], alpha=self.rule.weight_decay)
         moment.mul_(self.rule.momentum).add_(gradient)
-        planes.addcmul_(moment, self._rates, value=-1)
+        coefficients.addcmul_(moment, self._rates, value=-1)
 
-    def _adamw(self, gradient: torch.Tensor, planes: torch.Tensor, moment: torch.Tensor, square: torch.Tensor,
+    def _adamw(self, gradient: torch.Tensor, coefficients: torch.Tensor, moment: torch.Tensor, square: torch.Tensor,
                steps: torch.Tensor, **_: Any) -> None:  # fmt: skip
-        planes[..., :-1].mul_(1 - self._rates * self.rule.weight_decay)
+        coefficients[..., :-1].mul_(1 - self._rates * self.rule.weight_decay)
         moment.lerp_(gradient, 1 - BETAS[0])
         square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        first, second = (1 - beta**steps for beta in BETAS)  # what starting from zero has cost the two means
+        first, second = (1 - beta**steps for beta in BETAS)  # corrects the bias of moments that start from zero
         scale = (square / second.float()).sqrt_().add_(EPSILON)
-        planes.sub_(moment / scale * (self._rates / first.float()))
+        coefficients.sub_(moment / scale * (self._rates / first.float()))
 
 
 class _Group:
-    """Rows that are fitted on together, dealt out to batches anew in each epoch."""
+    """Rows that are fitted on together, dealt to batches anew in each epoch."""
 
     def __init__(self, rows: Positions, weights: Floats, rule: Rule) -> None:
         self._rows, self._weights = rows, weights
@@ -174,7 +174,7 @@ class _Group:
         self._size = sizes[self._batch]
 
     def draw(self, generator: np.random.Generator, places: Positions, shares: npt.NDArray[np.float32]) -> None:
-        """Fill in the rows of each batch, ``(steps, width)``, and their shares in the gradient; none where empty."""
+        """Fill in the rows of each batch, ``(steps, width)``, and their shares in the gradient; empty places stay 0."""
         order = generator.permutation(len(self._rows))
         places[self._batch, self._place] = self._rows[order]
         shares[self._batch, self._place] = self._weights[order] / self._size
@@ -182,9 +182,9 @@ class _Group:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)

@@ -232,7 +232,7 @@ def test_a_descent_is_that_of_torch(optimiser, rate, decay):
     descent = Descent(X, y, 3, [np.arange(73)], [np.ones(73)], [rate], rule)
     for _ in range(4):
         descent.epoch()
-    assert descent.planes()[0, 0] == pytest.approx(by_torch(X, y, rule, rate, 4), abs=1e-5)
+    assert descent.coefficients()[0, 0] == pytest.approx(by_torch(X, y, rule, rate, 4), abs=1e-5)
 
 
 @settings(deadline=None, max_examples=25)
@@ -253,8 +253,8 @@ def test_descents_in_step_are_those_done_alone(sizes, classes, batch, seed):
         for _ in range(3):
             for descent in (together, *itertools.chain(*alone)):
                 descent.epoch()
-        expected = np.array([[descent.planes()[0, 0] for descent in row] for row in alone])
-        assert together.planes() == pytest.approx(expected, abs=2e-3 if optimiser == "adamw" else 1e-4)
+        expected = np.array([[descent.coefficients()[0, 0] for descent in row] for row in alone])
+        assert together.coefficients() == pytest.approx(expected, abs=2e-3 if optimiser == "adamw" else 1e-4)
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
@@ -317,15 +317,15 @@ def test_the_last_average_is_steadier_than_the_last_step():
     X = normalize(X).astype(np.float32)
     fitted, new = np.arange(600), np.arange(600, len(y))
     descent = Descent(X, y, 10, [fitted], [np.ones(600)], [3.0], Rule())
-    losses = {"average": [], "planes": []}
+    losses = {"average": [], "coefficients": []}
     for _ in range(24):
         descent.epoch()
         for name, values in losses.items():
             planes = descent.state[name][0].numpy()
             values.append(log_loss(y[new], softmax(X[new] @ planes[:, :-1].T + planes[:, -1], axis=1)))
     rough = {name: np.abs(np.diff(values[8:], 2)).mean() for name, values in losses.items()}
-    assert rough["average"] < rough["planes"] / 10
-    assert min(losses["average"]) == pytest.approx(min(losses["planes"]), rel=0.02)
+    assert rough["average"] < rough["coefficients"] / 10
+    assert min(losses["average"]) == pytest.approx(min(losses["coefficients"]), rel=0.02)
 
 
 def test_few_epochs_are_chosen_where_many_overfit(table):
