@@ -84,7 +84,7 @@ class PreparedRows:
 
     def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
         """Fit on all rows; say whether it converged."""
-        if head.banked:
+        if head.answers_grid:
             return _quietly(lambda: estimator.fit_prepared(self.basis, y, **options), estimator, len(y))
         return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
 
@@ -136,7 +136,7 @@ class FoldSearch:
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
         if not points:
             raise ValueError(f"the grid of {head.name} is empty")
-        if head.banked:
+        if head.answers_grid:
             bank = build(head, seed, {})
             found, _ = _quietly(
                 lambda: bank.out_of_fold(self.room.basis, self.y_views, self.folds, points, tell), bank, rows

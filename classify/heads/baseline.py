@@ -1,4 +1,4 @@
-"""The baseline: the shares of the classes, whatever the image."""
+"""The baseline: predicts the share of each class, whatever the image."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -16,7 +16,7 @@ from .calibration import from_probability
 
 @exported
 class Baseline(DummyClassifier):
-    """``DummyClassifier`` with the methods of the bank: it looks at no row."""
+    """``DummyClassifier`` with the methods of a grid head: it ignores the rows."""
 
     def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
         super().__init__(strategy=strategy, random_state=random_state, constant=constant)
@@ -33,11 +33,11 @@ class Baseline(DummyClassifier):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
         """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
         for number, fold in enumerate(folds):
-            found.scores[:, fold.held] = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))
-            tell((number + 1) * len(points))
-        return found
+            predictions.scores[:, fold.held] = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))
+            count_done((number + 1) * len(points))
+        return predictions

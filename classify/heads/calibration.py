@@ -1,4 +1,4 @@
-"""Scores: one scale for what classifiers answer, so that a softmax makes probabilities of it."""
+"""Scores: the output of any classifier on one scale, from which a softmax makes calibrated probabilities."""
 
 from typing import Any
 
@@ -32,14 +32,14 @@ def from_probability(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def from_margins(margins: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return margins ``(n, classes)`` as they are; those of two classes, ``(n,)`` or ``(n, 1)``, as two columns."""
-    found = np.asarray(margins, np.float64)
-    found = found[:, None] if found.ndim == 1 else found
-    return np.column_stack([-found / 2, found / 2]) if found.shape[1] == 1 else found
+    columns = np.asarray(margins, np.float64)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    return np.column_stack([-columns / 2, columns / 2]) if columns.shape[1] == 1 else columns
 
 
 @exported
 class Calibrated(ClassifierMixin, BaseEstimator):
-    """A fitted classifier whose scores are divided by one temperature: its answers stay, its confidence is calibrated.
+    """A fitted classifier whose scores are divided by a temperature: predictions stay, confidence is calibrated.
 
     Temperature scaling (Guo et al. 2017), fitted on out-of-fold scores.
 
@@ -92,8 +92,8 @@ class Calibrated(ClassifierMixin, BaseEstimator):
 def find_temperature(out_of_fold: npt.NDArray[np.float64], y: npt.NDArray[np.intp]) -> tuple[float, float]:
     """Return the temperature that minimises the log loss of scores ``(n, classes)``, and that log loss.
 
-    One image in ``n + 1`` is taken to be of any class, as in Platt's (1999) smoothed targets: scores without a mistake
-    would otherwise be sharpened without limit, and the first mistake on new images cost as much as a hundred.
+    Targets are smoothed as in Platt (1999): one image in ``n + 1`` counts as any class. Otherwise scores without a
+    mistake would be sharpened without limit, and one mistake on new images would cost as much as a hundred.
     """
     smoothing = 1 / (len(y) + 1)
 
@@ -102,5 +102,5 @@ def find_temperature(out_of_fold: npt.NDArray[np.float64], y: npt.NDArray[np.int
         plain = float(-logs[np.arange(len(y)), y].mean())
         return (1 - smoothing) * plain - smoothing * float(logs.mean()), plain
 
-    found = minimize_scalar(lambda point: losses(point)[0], bounds=(-6, 6), method="bounded")
-    return float(np.exp(found.x)), losses(found.x)[1]
+    minimum = minimize_scalar(lambda point: losses(point)[0], bounds=(-6, 6), method="bounded")
+    return float(np.exp(minimum.x)), losses(minimum.x)[1]

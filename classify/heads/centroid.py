@@ -1,4 +1,4 @@
-"""The nearest-centroid head: as scikit-learn's, with scores that agree with its answers."""
+"""The nearest-centroid head: as scikit-learn's, with scores that agree with its predictions."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ from .calibration import from_margins
 class Centroid(LinearHead):
     """The class whose mean is nearest.
 
-    scikit-learn's ``NearestCentroid`` answers by distance, but its probabilities weigh in priors and the spread of each
-    column, so that the two can disagree. Here the score of a class is minus half the squared distance to its mean,
-    without the row's own length, which is the same for all classes: that is linear.
+    scikit-learn's ``NearestCentroid`` predicts by distance, but its probabilities include priors and the spread of each
+    column, so that the two can disagree. Here the score of a class is minus half the squared distance to its mean, plus
+    half the squared length of the row, which is the same for all classes: that is linear.
     """
 
     def out_of_fold(
@@ -26,22 +26,22 @@ class Centroid(LinearHead):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
         """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        whole = basis.class_sums(y)
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        total = basis.class_sums(y)
         for number, fold in enumerate(folds):
-            means = (whole - basis.class_sums(y, fold.absent(len(basis)))).means
-            coef, intercept = _planes(means)
-            found.scores[:, fold.held] = from_margins(basis.margins(fold.held, coef.T, intercept))
-            tell((number + 1) * len(points))
-        return found
+            means = (total - basis.class_sums(y, fold.absent(len(basis)))).means
+            coef, intercept = _coefficients(means)
+            predictions.scores[:, fold.held] = from_margins(basis.margins(fold.held, coef.T, intercept))
+            count_done((number + 1) * len(points))
+        return predictions
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        self.coef_, self.intercept_ = _planes(basis.class_sums(y).means)
+        self.coef_, self.intercept_ = _coefficients(basis.class_sums(y).means)
 
 
-def _planes(means: Floats) -> tuple[Floats, Floats]:
+def _coefficients(means: Floats) -> tuple[Floats, Floats]:
     intercept = -np.square(means).sum(axis=1) / 2
     return (means[1:] - means[:1], intercept[1:] - intercept[:1]) if len(means) == 2 else (means, intercept)

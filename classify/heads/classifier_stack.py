@@ -1,4 +1,4 @@
-"""The head ``classifier``: a backbone's fully connected stack on cached pool5, the published recipe made cheap."""
+"""The head ``classifier``: a backbone's own fully connected layers, fine-tuned on cached pool5 embeddings."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,11 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
         return int(next(value for value in self.state.values() if value.ndim == 2).shape[1])
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say that it comes fitted."""
+        """Return True: it is constructed with fitted parameters."""
         return True
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "ClassifierStack":
-        """Return itself: it is fitted by :func:`fc7.classify.finetuning.stack.fit_stack`."""
+        """Return itself: :func:`fc7.classify.finetuning.stack.fit_stack` fits it."""
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -56,16 +56,16 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
         import torch
 
         with torch.inference_mode():
-            found = self.module()(torch.from_numpy(np.asarray(X, np.float32))).numpy().astype(np.float64)
-        return np.asarray(found[:, 1] - found[:, 0] if self.classes == 2 else found)
+            logits = self.module()(torch.from_numpy(np.asarray(X, np.float32))).numpy().astype(np.float64)
+        return np.asarray(logits[:, 1] - logits[:, 0] if self.classes == 2 else logits)
 
     def module(self) -> "torch.nn.Module":
-        """Return it as layers of torch, in eval mode."""
+        """Return the stack as a torch module in eval mode."""
         import torch
 
         from ...extract.backbones.architectures import architecture
 
         stack: Any = architecture(self.backbone).skeleton(num_classes=self.classes).classifier
         stack.load_state_dict({name: torch.from_numpy(value) for name, value in self.state.items()}, assign=True)
-        made: torch.nn.Module = stack.eval().requires_grad_(False)
-        return made
+        module: torch.nn.Module = stack.eval().requires_grad_(False)
+        return module

@@ -24,7 +24,7 @@ from .base import (
 )
 from .calibration import from_margins
 
-ROUNDING = 1e-12  # of the squared lengths of rows: what the spread of equal rows may come to
+ROUNDING = 1e-12  # of the squared lengths of rows: the most that rounding makes of the spread of equal rows
 
 
 @exported
@@ -53,45 +53,46 @@ class Lda(LogLinear):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
         """Solve each fold once per shrinkage; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        binary, done = found.scores.shape[2] == 2, 0
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        binary, done = predictions.scores.shape[2] == 2, 0
         for kind, places in by_class_weight(points, self.class_weight):
             shrinkages = [_share(points[place].get("shrinkage", self.shrinkage)) for place in places]
-            rooms = _rooms(basis, y)
+            solver_of = _solver_of(basis, y)
             for fold in folds:
-                for place, margins in zip(places, _fold(rooms, y, fold, kind, shrinkages), strict=True):
-                    found.scores[place, fold.held] = from_margins(np.diff(margins) if binary else margins)
+                weights = class_weights(kind, y[fold.fitted])
+                held_margins = _held_margins(solver_of(fold.fitted, weights), fold, shrinkages)
+                for place, margins in zip(places, held_margins, strict=True):
+                    predictions.scores[place, fold.held] = from_margins(np.diff(margins) if binary else margins)
                 done += len(places)
-                tell(done)
-        return found
+                count_done(done)
+        return predictions
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        room = _rooms(basis, y)(np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
-        coefficients, intercept = next(room.solutions([_share(self.shrinkage)]))
-        planes = room.restore(coefficients)
+        solver = _solver_of(basis, y)(np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
+        coefficients, intercept = next(solver.solutions([_share(self.shrinkage)]))
+        coef = solver.restore(coefficients)
         binary = len(intercept) == 2
-        self.coef_ = planes[1:] - planes[:1] if binary else planes
+        self.coef_ = coef[1:] - coef[:1] if binary else coef
         self.intercept_ = intercept[1:] - intercept[:1] if binary else intercept
 
 
-def _rooms(basis: Eigenbasis, y: Positions) -> "Rooms":
-    """Return what solves for some of the rows with class weights."""
+def _solver_of(basis: Eigenbasis, y: Positions) -> "SolverOf":
+    """Return a function that makes the solver for fitted rows and class weights."""
     return partial(_Dual, basis, y) if basis.wide else partial(_Primal, basis, y, basis.class_sums(y))
 
 
-def _fold(rooms: "Rooms", y: Positions, fold: Fold, kind: ClassWeight, shrinkages: Sequence[float]) -> list[Floats]:
+def _held_margins(solver: "_Dual | _Primal", fold: Fold, shrinkages: Sequence[float]) -> list[Floats]:
     """Return the margins of held rows for each shrinkage."""
-    room = rooms(fold.fitted, class_weights(kind, y[fold.fitted]))
-    coefficients, intercepts = zip(*room.solutions(shrinkages), strict=True)
-    margins = room.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
+    coefficients, intercepts = zip(*solver.solutions(shrinkages), strict=True)
+    margins = solver.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
     return np.split(margins, len(shrinkages), axis=1)
 
 
 class _Dual:
-    """Where coefficients are weights of the fitted rows; all that is known of these is their Gram matrix."""
+    """LDA through the Gram matrix: coefficients are weights of the fitted rows. For fewer rows than dimensions."""
 
     def __init__(self, basis: Eigenbasis, y: Positions, fitted: Positions, weights: Floats | None) -> None:
         self._basis, self._fitted, self._codes = basis, fitted, y[fitted]
@@ -100,7 +101,7 @@ class _Dual:
         prior /= prior.sum()
         self._prior = np.log(prior)
         self._roots = np.sqrt(prior * len(fitted) / counts)[codes, None]  # of rows in the spread; 1 without weights
-        self._averages = np.zeros((len(fitted), len(counts)))  # columns that take the mean of a class
+        self._averages = np.zeros((len(fitted), len(counts)))  # columns average the rows of a class
         self._averages[np.arange(len(fitted)), codes] = 1 / counts[codes]
         gram = basis.inner(fitted, fitted)
         self._length = float(np.trace(gram))
@@ -118,7 +119,7 @@ class _Dual:
         return np.asarray(self._basis.inner(rows, self._fitted) @ coefficients + intercepts)
 
     def restore(self, coefficients: Floats) -> Floats:
-        """Return planes ``(classes, d)``."""
+        """Return coefficients ``(classes, d)`` of the inputs."""
         return np.asarray(coefficients.T @ self._basis.inputs[self._fitted])
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
@@ -138,13 +139,13 @@ class _Dual:
 
 
 class _Primal:
-    """Where coefficients are those of the rows; all that is known of these is their moments."""
+    """LDA through the second moment: coefficients are those of the columns. For at least as many rows as dimensions."""
 
     def __init__(
-        self, basis: Eigenbasis, y: Positions, whole: ClassSums, fitted: Positions, weights: Floats | None
+        self, basis: Eigenbasis, y: Positions, total: ClassSums, fitted: Positions, weights: Floats | None
     ) -> None:
         self._basis = basis
-        self._sums, second = basis.moments(y, whole, fitted, weights)
+        self._sums, second = basis.moments(y, total, fitted, weights)
         self._length = float(np.trace(second))
         self._covariance = take_out(second, self._sums.means, self._sums.counts)
         self._covariance /= self._sums.n
@@ -154,7 +155,7 @@ class _Primal:
         return self._basis.margins(rows, coefficients, intercepts)
 
     def restore(self, coefficients: Floats) -> Floats:
-        """Return planes ``(classes, d)``."""
+        """Return coefficients ``(classes, d)`` of the inputs."""
         return np.ascontiguousarray(coefficients.T)
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
@@ -166,11 +167,11 @@ class _Primal:
             system = (1 - shrinkage) * self._covariance
             system.flat[:: len(system) + 1] += shrinkage * trace / self._basis.dim
             coefficients = solve(system, means.T)
-            del system  # before the next one is made
+            del system  # frees its memory before the next one
             yield coefficients, prior - np.einsum("kd,dk->k", means, coefficients) / 2
 
 
-Rooms = Callable[[Positions, Floats | None], _Dual | _Primal]
+SolverOf = Callable[[Positions, Floats | None], _Dual | _Primal]
 
 
 def _require_spread(within: float, length: float, shape: tuple[int, ...]) -> None:

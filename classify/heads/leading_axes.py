@@ -1,4 +1,4 @@
-"""Leading axes: what a head sees that would take minutes over thousands of columns."""
+"""Leading axes: fewer columns for heads that would take minutes over thousands."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .base import exported
 
 @exported
 class LeadingAxes(TransformerMixin, BaseEstimator):
-    """Coordinates along the leading eigenvectors of the second moment: no isometry, so it is fitted inside each fold.
+    """Coordinates along the leading eigenvectors of the second moment; each fold fits its own, as others are dropped.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class LeadingAxes(TransformerMixin, BaseEstimator):
         """Find the axes of ``X``, ``(n, d)``."""
         rows = validate_data(self, X, dtype=[np.float32, np.float64])
         basis = Eigenbasis(rows)
-        found = basis.restore(np.eye(len(basis.values))[: self.count])
-        self.components_ = (found if len(found) else np.zeros((1, basis.dim))).astype(rows.dtype)
+        components = basis.restore(np.eye(len(basis.values))[: self.count])
+        self.components_ = (components if len(components) else np.zeros((1, basis.dim))).astype(rows.dtype)
         return self
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron: scikit-learn's, small and quick, with class weights."""
+"""The multi-layer perceptron: scikit-learn's, with quick defaults and class weights."""
 
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ from .base import ClassWeight, exported
 
 @exported
 class Mlp(MLPClassifier):
-    """``MLPClassifier``, small and quick, with class weights where the installed scikit-learn takes weights of rows.
+    """``MLPClassifier`` with quick defaults, and class weights where the installed scikit-learn has sample weights.
 
     Parameters
     ----------

@@ -15,12 +15,12 @@ from ..solvers.eigenbasis import Eigenbasis
 from .base import ClassWeight, CountDone, GridPoint, OutOfFold, class_weights, exported, silent
 from .calibration import from_probability
 
-ROUNDING = 1e-12  # of squared numbers: what the spread of equal ones may come to
+ROUNDING = 1e-12  # of squared numbers: the most that rounding makes of the spread of equal ones
 
 
 @exported
 class NaiveBayes(GaussianNB):
-    """``GaussianNB`` with the methods of the bank and class weights.
+    """``GaussianNB`` with the methods of a grid head and class weights.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ class NaiveBayes(GaussianNB):
         self.class_weight = class_weight
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
-        """Fit on ``X`` ``(n, d)``, labels ``(n,)`` and weights ``(n,)``, which those of the classes multiply."""
+        """Fit on ``X`` ``(n, d)``, labels ``(n,)`` and weights ``(n,)``, times those of the classes."""
         if self.class_weight is not None:
-            own = compute_sample_weight(self.class_weight, y)
-            sample_weight = own if sample_weight is None else own * np.asarray(sample_weight)
+            class_weight = compute_sample_weight(self.class_weight, y)
+            sample_weight = class_weight if sample_weight is None else class_weight * np.asarray(sample_weight)
         super().fit(X, y, sample_weight)
         return self
 
@@ -57,13 +57,13 @@ class NaiveBayes(GaussianNB):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
-        """Sum up each fold once; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        whole = basis.class_sums(y, squares=True)
+        """Sum each fold once; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        total = basis.class_sums(y, squares=True)
         for number, fold in enumerate(folds):
-            sums = whole - basis.class_sums(y, fold.absent(len(basis)), squares=True)
+            sums = total - basis.class_sums(y, fold.absent(len(basis)), squares=True)
             fitted = []
             for point in points:
                 head = type(self)(**(self.get_params() | dict(point)))
@@ -71,15 +71,15 @@ class NaiveBayes(GaussianNB):
                 fitted.append(head._take(sums, class_weights(head.class_weight, y[fold.fitted])))
             for places, rows in basis.blocks(fold.held):
                 for place, head in enumerate(fitted):
-                    found.scores[place, places] = from_probability(head.predict_proba(rows))
-            tell((number + 1) * len(points))
-        return found
+                    predictions.scores[place, places] = from_probability(head.predict_proba(rows))
+            count_done((number + 1) * len(points))
+        return predictions
 
     def _take(self, sums: ClassSums, weights: Floats | None) -> Self:
-        """Set what scikit-learn's fit would."""
-        total, squares = sums.mean, sums.squares.sum(axis=0) / sums.n
-        spread = float(np.maximum(squares - total**2, 0).max())
-        if not spread > ROUNDING * float(squares.max()):
+        """Set the attributes that scikit-learn's ``fit`` sets."""
+        mean, mean_square = sums.mean, sums.squares.sum(axis=0) / sums.n
+        spread = float(np.maximum(mean_square - mean**2, 0).max())
+        if not spread > ROUNDING * float(mean_square.max()):
             raise ValueError(f"no column differs between {sums.n:.0f} rows: there is no spread to measure. Add images.")
         self.epsilon_ = self.var_smoothing * spread
         self.theta_ = sums.means

@@ -1,4 +1,4 @@
-"""The nearest-neighbours head: scikit-learn's, with a grid of neighbours and weights answered from one sort."""
+"""The nearest-neighbours head: scikit-learn's, with a grid of neighbour counts and weights answered by one sort."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -13,19 +13,19 @@ from ..solvers.eigenbasis import Eigenbasis
 from .base import CountDone, GridPoint, OutOfFold, exported, silent
 from .calibration import from_probability
 
-SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # a squared distance between unit rows that is rounding
-ASKED = 4096  # rows whose neighbours are looked for at once
+SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # squared distances between unit rows that are rounding errors
+ASKED = 4096  # rows whose neighbours are searched at once
 
 
 @exported
 class Neighbours(KNeighborsClassifier):
-    """``KNeighborsClassifier`` with the methods of the bank.
+    """``KNeighborsClassifier`` with the methods of a grid head.
 
-    Rows come here with unit length, so that Euclidean and cosine distance name the same neighbours.
+    Rows have unit length here, so that Euclidean and cosine distance give the same neighbours.
     """
 
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
-        """Keep the rows and labels; of a stream, keep where the rows are read from."""
+        """Store the rows and labels; of streamed rows, store the stream."""
         if not basis.streamed:
             self.fit(basis.inputs, y)
             return self
@@ -40,7 +40,7 @@ class Neighbours(KNeighborsClassifier):
             return super().predict_proba(X)
         rows = np.asarray(X, np.float32)
         most = min(int(self.n_neighbors), len(basis))
-        square, codes = _search(basis, self._y, rows, np.arange(len(basis)), most)
+        square, codes = _search(basis, self._y, rows, among=np.arange(len(basis)), most=most)
         return _shares(np.sqrt(square, dtype=np.float64), codes, self.weights, len(self.classes_))
 
     def out_of_fold(
@@ -49,20 +49,20 @@ class Neighbours(KNeighborsClassifier):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
-        """Find the most neighbours that a point asks for, once; see :class:`fc7.classify.heads.base.GridHead`."""
+        """Search once, for the most neighbours of any point; see :class:`fc7.classify.heads.base.GridHead`."""
         asked = [
             (int(point.get("n_neighbors", self.n_neighbors)), point.get("weights", self.weights)) for point in points
         ]
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
         for number, fold in enumerate(folds):
             distance, codes = _nearest(basis, y, fold, max(count for count, _ in asked))
             for place, (count, weights) in enumerate(asked):
                 shares = _shares(distance[:, :count], codes[:, :count], weights, int(y.max()) + 1)
-                found.scores[place, fold.held] = from_probability(shares)
-            tell((number + 1) * len(points))
-        return found
+                predictions.scores[place, fold.held] = from_probability(shares)
+            count_done((number + 1) * len(points))
+        return predictions
 
 
 def _nearest(basis: Eigenbasis, y: Positions, fold: Fold, most: int) -> tuple[Floats, Positions]:
@@ -73,15 +73,15 @@ def _nearest(basis: Eigenbasis, y: Positions, fold: Fold, most: int) -> tuple[Fl
         square -= 2 * basis.inner(fold.held, fold.fitted)
         near = _first(square, np.broadcast_to(y[fold.fitted], square.shape), most)
     else:
-        parts = []
+        blocks = []
         for first in range(0, len(fold.held), ASKED):
             asked = fold.held[first : first + ASKED]
-            parts.append(_search(basis, y, _at_hand(basis, asked), fold.fitted, most))
-        near = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+            blocks.append(_search(basis, y, _rows_in_order(basis, asked), among=fold.fitted, most=most))
+        near = np.concatenate([block[0] for block in blocks]), np.concatenate([block[1] for block in blocks])
     return np.sqrt(near[0], dtype=np.float64), near[1]
 
 
-def _at_hand(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
+def _rows_in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
     """Return some rows in the order asked for."""
     if not basis.streamed:
         return np.asarray(basis.inputs[asked])
@@ -92,20 +92,20 @@ def _at_hand(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
 
 
 def _search(
-    basis: Eigenbasis, y: Positions, rows: npt.NDArray[Any], among: Positions, most: int
+    basis: Eigenbasis, y: Positions, rows: npt.NDArray[Any], *, among: Positions, most: int
 ) -> tuple[npt.NDArray[Any], Positions]:
-    """Return squared distances and codes of the nearest to some rows, found in blocks."""
+    """Return squared distances and codes of the rows `among` that are nearest to some rows, searched in blocks."""
     length = np.square(rows).sum(axis=1)[:, None]
     square, codes = np.empty((len(rows), 0), rows.dtype), np.empty((len(rows), 0), np.intp)
     for places, block in basis.blocks(among):
-        fresh = length + np.square(block).sum(axis=1) - 2 * rows @ block.T
-        both = np.hstack([codes, np.broadcast_to(y[places], fresh.shape)])
-        square, codes = _first(np.hstack([square, fresh]), both, most)
+        block_square = length + np.square(block).sum(axis=1) - 2 * rows @ block.T
+        all_codes = np.hstack([codes, np.broadcast_to(y[places], block_square.shape)])
+        square, codes = _first(np.hstack([square, block_square]), all_codes, most)
     return square, codes
 
 
 def _first(square: npt.NDArray[Any], codes: Positions, most: int) -> tuple[npt.NDArray[Any], Positions]:
-    """Return the least squared distances with their codes, ``(asked, most)`` each, in order."""
+    """Return the smallest squared distances with their codes, ``(asked, most)`` each, in ascending order."""
     square[square < SAME[square.dtype]] = 0
     near = np.arange(square.shape[1])[None].repeat(len(square), axis=0)
     if most < square.shape[1]:
@@ -116,7 +116,7 @@ def _first(square: npt.NDArray[Any], codes: Positions, most: int) -> tuple[npt.N
 
 
 def _by_distance(distance: Floats) -> Floats:
-    """Return reciprocals; where a row is at no distance, only such rows count."""
+    """Return reciprocals; where a neighbour is at distance 0, only such neighbours count."""
     same = distance == 0
     with np.errstate(divide="ignore"):
         return np.where(same.any(axis=1, keepdims=True), same, 1 / distance)
@@ -125,6 +125,6 @@ def _by_distance(distance: Floats) -> Floats:
 def _shares(distance: Floats, codes: Positions, weights: str, classes: int) -> Floats:
     """Return the share of each class among neighbours, ``(n, classes)``."""
     weight = np.ones_like(distance) if weights == "uniform" else _by_distance(distance)
-    found = np.zeros((len(codes), classes))
-    np.add.at(found, (np.arange(len(codes))[:, None], codes), weight)
-    return np.asarray(found / found.sum(axis=1, keepdims=True))
+    shares = np.zeros((len(codes), classes))
+    np.add.at(shares, (np.arange(len(codes))[:, None], codes), weight)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Rows of unit length: the preparation that every head shares unless another is asked for."""
+"""Preparations of rows, which all heads share: unit length by default, or one scale."""
 
 from collections.abc import Callable
 from typing import Any

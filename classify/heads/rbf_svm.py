@@ -16,7 +16,7 @@ from .calibration import from_margins
 
 @exported
 class RbfSVM(GridHead):
-    """scikit-learn's ``SVC`` on a kernel that was computed beforehand; the class of the largest margin is the answer.
+    """scikit-learn's ``SVC`` on a precomputed kernel; it predicts the class of the largest margin.
 
     Parameters
     ----------
@@ -50,25 +50,24 @@ class RbfSVM(GridHead):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
         """Slice one kernel per width; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
         for gamma in dict.fromkeys(point.get("gamma", self.gamma) for point in points):
             places = [place for place, point in enumerate(points) if point.get("gamma", self.gamma) == gamma]
             for fold in folds:
-                seen = _kernel(basis, fold.fitted, fold.fitted, gamma)
-                new = _kernel(basis, fold.held, fold.fitted, gamma)
+                fitted_kernel = _kernel(basis, fold.fitted, fold.fitted, gamma)
+                held_kernel = _kernel(basis, fold.held, fold.fitted, gamma)
                 for place in places:
-                    weights = compute_sample_weight(
-                        points[place].get("class_weight", self.class_weight), y[fold.fitted]
-                    )
-                    machine = self._machine(points[place].get("C", self.C)).fit(seen, y[fold.fitted], weights)
-                    found.scores[place, fold.held] = from_margins(machine.decision_function(new))
+                    kind = points[place].get("class_weight", self.class_weight)
+                    weights = compute_sample_weight(kind, y[fold.fitted])
+                    machine = self._machine(points[place].get("C", self.C)).fit(fitted_kernel, y[fold.fitted], weights)
+                    predictions.scores[place, fold.held] = from_margins(machine.decision_function(held_kernel))
                     done += 1
-                    tell(done)
-        return found
+                    count_done(done)
+        return predictions
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` margins, for two classes one ``(n,)``."""
@@ -91,6 +90,6 @@ class RbfSVM(GridHead):
         return SVC(C=C, kernel="precomputed", tol=self.tol)
 
 
-def _kernel(basis: Eigenbasis, one: Positions, other: Positions, gamma: float) -> Floats:
-    square = basis.squares[one][:, None] + basis.squares[other] - 2 * basis.inner(one, other)
+def _kernel(basis: Eigenbasis, rows: Positions, columns: Positions, gamma: float) -> Floats:
+    square = basis.squares[rows][:, None] + basis.squares[columns] - 2 * basis.inner(rows, columns)
     return np.asarray(np.exp(-gamma * np.maximum(square, 0)))

@@ -29,9 +29,9 @@ class Ridge(LinearHead):
     """The least-squares classifier: the same answers as scikit-learn's ``RidgeClassifier``.
 
     With ``M = (Gram + alpha I)^-1`` the intercept is ``b = 1'My / 1'M1``, the coefficients are those of ``M (y - b)``,
-    and what is left of the targets is ``alpha M (y - b)``. Predictions for rows that are left out follow without
-    another fit: ``y_V - (I - H_VV)^-1 (y - H y)_V``, with ``I - H = alpha (M - M1 1'M / 1'M1)``. Class weights spoil
-    both, as those of a fold are its own: the weighted normal equations are solved instead.
+    and the residuals are ``alpha M (y - b)``. Predictions for rows that are left out follow without another fit:
+    ``y_V - (I - H_VV)^-1 (y - H y)_V``, with ``I - H = alpha (M - M1 1'M / 1'M1)``. Class weights differ between folds
+    and rule out this formula: the weighted normal equations are solved instead.
 
     Parameters
     ----------
@@ -52,26 +52,27 @@ class Ridge(LinearHead):
         y: Positions,
         folds: Sequence[Fold],
         points: Sequence[GridPoint],
-        tell: CountDone = silent,
+        count_done: CountDone = silent,
     ) -> OutOfFold:
         """Leave each fold out in closed form, or solve it where there are more rows than dimensions, or weights."""
-        found = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
         for kind, places in by_class_weight(points, self.class_weight):
             alphas = [_positive(points[place].get("alpha", self.alpha)) for place in places]
             closed = basis.wide and kind is None
             inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if closed else []
-            whole = None if closed else basis.narrow.class_sums(y)
+            total = None if closed else basis.narrow.class_sums(y)
             for fold in folds:
-                if whole is None:
-                    blocks = _blocks(inverses, fold, len(basis))
+                if total is None:
+                    fold_margins = _left_out(inverses, fold, len(basis))
                 else:
-                    blocks = _refits(basis.narrow, y, whole, fold, kind, alphas)
-                for place, margins in zip(places, blocks, strict=True):
-                    found.scores[place, fold.held] = from_margins(margins)
+                    narrow, weights = basis.narrow, class_weights(kind, y[fold.fitted])
+                    fold_margins = _refits(narrow, fold, narrow.moments(y, total, fold.fitted, weights), alphas)
+                for place, margins in zip(places, fold_margins, strict=True):
+                    predictions.scores[place, fold.held] = from_margins(margins)
                 done += len(places)
-                tell(done)
-        return found
+                count_done(done)
+        return predictions
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         weights = class_weights(self.class_weight, self.classes_[y])
@@ -82,65 +83,62 @@ class Ridge(LinearHead):
                 second = narrow.second
             else:
                 sums, second = narrow.moments(y, sums, np.arange(len(basis)), weights)
-            coefficients, self.intercept_ = next(_solutions(second, sums, [_positive(self.alpha)]))
+            coefficients, self.intercept_ = next(_solutions(sums, second, [_positive(self.alpha)]))
             self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
             return
         targets = _targets(y)
         inverse = _Inverse(basis, _positive(self.alpha), targets)
         self.intercept_ = inverse.intercept
-        inside = basis.left.T @ (targets - inverse.intercept)
-        self.coef_ = basis.restore((inside * inverse.pull[:, None]).T)
+        coordinates = basis.left.T @ (targets - inverse.intercept)
+        self.coef_ = basis.restore((coordinates * inverse.pull[:, None]).T)
 
 
 class _Inverse:
-    """The inverse of ``Gram + alpha I``, kept as what it does along the eigenvectors and across them."""
+    """The inverse of ``Gram + alpha I``, as its action along the eigenvectors and orthogonal to them."""
 
     def __init__(self, basis: Eigenbasis, alpha: float, targets: Floats) -> None:
         self.targets, self._left = targets, basis.left
         self.shrink = alpha / (basis.values + alpha)
         self.pull = np.sqrt(basis.values) / (basis.values + alpha)
-        self._full = basis.left.shape[1] == len(basis)  # then nothing lies across, but for rounding
+        self._full = basis.left.shape[1] == len(basis)  # then nothing is orthogonal to all of them
         self.ones = self._times(np.ones((len(basis), 1)))[:, 0]
         self.intercept = self.ones @ targets / self.ones.sum()
-        self.left_over = self._times(targets - self.intercept)
+        self.residuals = self._times(targets - self.intercept)
 
     def _times(self, columns: Floats) -> Floats:
         """Return ``alpha M`` times columns."""
-        inside = self._left.T @ columns
-        found = self._left @ (inside * self.shrink[:, None])
-        return found if self._full else found + columns - self._left @ inside
+        coordinates = self._left.T @ columns
+        product = self._left @ (coordinates * self.shrink[:, None])
+        return product if self._full else product + columns - self._left @ coordinates
 
     def block(self, rows: Positions) -> Floats:
         """Return ``I - H`` between some rows."""
         left = self._left[rows]
         scaled = left * np.sqrt(self.shrink if self._full else 1 - self.shrink)
-        inside = scaled @ scaled.T
-        found = inside if self._full else np.eye(len(rows)) - inside
-        return np.asarray(found - np.outer(self.ones[rows], self.ones[rows] / self.ones.sum()))
+        product = scaled @ scaled.T
+        projection = product if self._full else np.eye(len(rows)) - product
+        return np.asarray(projection - np.outer(self.ones[rows], self.ones[rows] / self.ones.sum()))
 
 
-def _blocks(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
+def _left_out(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
     """Return the margins of held rows for each penalty, from the fit of all ``n`` rows."""
     absent = fold.absent(n)
-    shown = np.searchsorted(absent, fold.held)
-    found = []
+    held = np.searchsorted(absent, fold.held)
+    fold_margins = []
     for inverse in inverses:
-        margins = inverse.targets[absent] - solve(inverse.block(absent), inverse.left_over[absent])
-        found.append(margins[shown])
-    return found
+        margins = inverse.targets[absent] - solve(inverse.block(absent), inverse.residuals[absent])
+        fold_margins.append(margins[held])
+    return fold_margins
 
 
-def _refits(
-    basis: Eigenbasis, y: Positions, whole: ClassSums, fold: Fold, kind: ClassWeight, alphas: Sequence[float]
-) -> list[Floats]:
-    """Return the margins of held rows for each penalty, from the moments of the fitted ones."""
-    sums, second = basis.moments(y, whole, fold.fitted, class_weights(kind, y[fold.fitted]))
-    coefficients, intercepts = zip(*_solutions(second, sums, alphas), strict=True)
+def _refits(basis: Eigenbasis, fold: Fold, moments: tuple[ClassSums, Floats], alphas: Sequence[float]) -> list[Floats]:
+    """Return the margins of held rows for each penalty, from the moments of the fitted rows."""
+    coefficients, intercepts = zip(*_solutions(*moments, alphas), strict=True)
     margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
     return np.split(margins, len(alphas), axis=1)
 
 
-def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
+def _solutions(sums: ClassSums, second: Floats, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
     """Yield coefficients ``(d, outputs)`` and intercepts for each penalty, from the normal equations."""
     total, mean = sums.sums.sum(axis=0), sums.mean
     positive = slice(1, None) if len(sums.counts) == 2 else slice(None)
@@ -150,7 +148,7 @@ def _solutions(second: Floats, sums: ClassSums, alphas: Sequence[float]) -> Iter
         centred = take_out(second.copy(), mean[None], np.array([sums.n]))
         centred.flat[:: len(centred) + 1] += alpha
         coefficients = solve(centred, right)
-        del centred  # before the next one is made
+        del centred  # frees its memory before the next one
         yield coefficients, level - mean @ coefficients
 
 

@@ -1,4 +1,4 @@
-"""Heads: the table of estimators that turn an embedding into a class, each with the grid it is tuned over."""
+"""The table of heads: estimators that turn an embedding into a class, each with the grid it is tuned over."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,7 +36,7 @@ class Head:
     build
         Makes the unfitted estimator from a seed.
     grid
-        Values to choose from inside train, the simplest first: ties go to the first.
+        Values to choose from within the training rows, the simplest first: ties go to the first.
     epochs
         The estimator has epochs and curves.
     class_weight
@@ -46,7 +46,7 @@ class Head:
     layer
         The only layer whose embeddings it takes; empty for any.
     estimator
-        Of a head that is not in the table: what it is, with all parameters.
+        Of a head that is not in the table: its class and all parameters.
     """
 
     name: str
@@ -60,21 +60,21 @@ class Head:
 
     @property
     def identity(self) -> str:
-        """What tells it from every other head: its name, or all parameters of an estimator of the user's."""
+        """What distinguishes it from other heads: its name, or class and parameters of the user's estimator."""
         return self.estimator or self.name
 
     @property
     def streams(self) -> bool:
         """Whether it can be fitted on rows that are read from disk block by block."""
-        return self.banked and self.name != "rbf-svm"
+        return self.answers_grid and self.name != "rbf-svm"
 
     @cached_property
-    def banked(self) -> bool:
-        """Whether it answers its whole grid at once; see :class:`fc7.classify.heads.base.GridHead`."""
+    def answers_grid(self) -> bool:
+        """Whether it answers its grid in all folds at once; see :class:`fc7.classify.heads.base.GridHead`."""
         return hasattr(self.build(0), "out_of_fold")
 
     def fixed(self, epochs: int | None, class_weight: ClassWeight) -> "Head":
-        """Return the head with its number of epochs and its class weights decided, as far as it has any."""
+        """Return the head with a fixed number of epochs and fixed class weights, where it has them."""
         grid = {**self.grid, "epochs": [epochs]} if self.epochs and epochs is not None else self.grid
         options = {self.class_weight: class_weight} if self.class_weight and class_weight is not None else {}
         return replace(self, grid=grid, build=lambda seed: self.build(seed).set_params(**options))
@@ -90,8 +90,7 @@ def _on_axes(head: BaseEstimator) -> Pipeline:
 
 _MLP_WEIGHT = "head__class_weight" if has_fit_parameter(MLPClassifier, "sample_weight") else ""  # scikit-learn 1.7
 
-# Rows have unit length, at least on average, when they come here (see fitting/search.py): that puts these grids on one
-# scale for every backbone.
+# Rows have unit length, at least on average (see preparation.py): one grid suits every backbone.
 HEADS = {
     head.name: head
     for head in (
@@ -166,19 +165,19 @@ def find_head(head: str | Head | BaseEstimator, *, weighted: bool = False) -> He
         No such head, or it takes none.
     """
     if isinstance(head, BaseEstimator):
-        found = _head_of(head)
+        entry = _head_of(head)
     elif isinstance(head, Head):
-        found = head
+        entry = head
     elif head in HEADS:
-        found = HEADS[head]
+        entry = HEADS[head]
     else:
         raise UsageError(f"There is no head {head!r}. Heads: {', '.join(HEADS)}.")
-    if weighted and not found.class_weight:
-        having = ", ".join(one.name for one in HEADS.values() if one.class_weight)
+    if weighted and not entry.class_weight:
+        having = ", ".join(entry.name for entry in HEADS.values() if entry.class_weight)
         raise UsageError(
-            f"The head {found.name} has no class weights. Leave out --class-weight, or take one of: {having}."
+            f"The head {entry.name} has no class weights. Leave out --class-weight, or take one of: {having}."
         )
-    return found
+    return entry
 
 
 def find_heads(heads: str | Sequence[str | Head | BaseEstimator]) -> list[Head]:
@@ -192,17 +191,17 @@ def find_heads(heads: str | Sequence[str | Head | BaseEstimator]) -> list[Head]:
     wanted = heads.split(",") if isinstance(heads, str) else list(heads)
     if wanted == ["all"]:
         return list(HEADS.values())
-    found = {head.identity: head for head in map(find_head, [*wanted, "baseline"])}
-    return list(found.values())
+    chosen = {head.identity: head for head in map(find_head, [*wanted, "baseline"])}
+    return list(chosen.values())
 
 
 def _head_of(estimator: BaseEstimator) -> Head:
-    """Return the head that fits copies of an estimator; one without a seed gets that of the run."""
+    """Return a head that fits copies of an estimator; an estimator without a seed gets that of the run."""
 
     def build(seed: int) -> BaseEstimator:
-        made = clone(estimator)
-        seeded = "random_state" in made.get_params() and made.get_params()["random_state"] is None
-        return made.set_params(random_state=seed) if seeded else made
+        copy = clone(estimator)
+        seeded = "random_state" in copy.get_params() and copy.get_params()["random_state"] is None
+        return copy.set_params(random_state=seed) if seeded else copy
 
     kind = type(estimator)
     parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(estimator.get_params().items()))
