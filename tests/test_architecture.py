@@ -1,6 +1,7 @@
 """Guards of the house. Each has a twin that proves the guard can fail."""
 
 import ast
+import collections
 import graphlib
 import subprocess
 import sys
@@ -149,6 +150,20 @@ def full_folders(root):
     return sorted(name for name, count in counts.items() if count > MOST_FILES.get(name, MOST))
 
 
+def assigned_twice(house):
+    """Return the constants, functions and classes of a module that it defines twice: the second hides the first."""
+    found = []
+    for name, path in house.files.items():
+        counts = collections.Counter()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                counts[node.name] += 1
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            counts.update(target.id for target in targets if isinstance(target, ast.Name))
+        found += [f"{name}.{twice}" for twice, count in counts.items() if count > 1]
+    return found
+
+
 def stray_files(root):
     return sorted(path.name for path in root.glob("*.py") if path.name not in ROOT_FILES)
 
@@ -264,6 +279,15 @@ def test_every_module_of_a_room_has_its_wing():
 def test_twin_a_module_without_a_wing_is_seen(tmp_path):
     house = house_of(tmp_path, {"classify/attic/x": "", "extract/shed": "", "extract/text": "", "cache/x": ""})
     assert unplaced(house) == ["classify.attic", "classify.attic.x", "extract.shed"]
+
+
+def test_no_name_of_a_module_is_defined_twice():
+    assert assigned_twice(HOUSE) == []
+
+
+@pytest.mark.parametrize("second", ["SIZE = 2", "SIZE: int = 2", "def SIZE(): ..."])
+def test_twin_a_name_that_is_defined_twice_is_seen(tmp_path, second):
+    assert assigned_twice(house_of(tmp_path, {"cache/x": f"SIZE = 1\n{second}"})) == ["cache.x.SIZE"]
 
 
 def test_no_folder_is_full():

@@ -14,7 +14,7 @@ from ..arrays import Positions
 from ..heads.calibration import scores
 from ..heads.table import Head
 from ..records.runs import Run
-from ..solvers.lapack import SMALL, threads
+from ..solvers.lapack import FEW_ROWS, threads
 from .fit import Experiment
 from .search import PreparedRows, build
 
@@ -130,5 +130,5 @@ def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
     counts = counts[counts > 0]
     steps = [step * 10**power for power in range(7) for step in (1, 2, 5)][1:]
     least = max(2, -(-int(run.hyperparameters.get("n_neighbors", 0)) // len(counts)))
-    most = min(int(counts.min()), SMALL // len(counts))
+    most = min(int(counts.min()), FEW_ROWS // len(counts))
     return [size for size in steps if least <= size <= most and size * len(counts) < len(y)]

@@ -11,10 +11,8 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from ..arrays import Floats
 
-SMALL = 3000  # unknowns of a system that one thread solves
-
-
-SMALL = 2000  # rows that one thread fits as fast as several, and the most in a subset of a learning curve
+SMALL_SYSTEM = 3000  # unknowns of a system that one thread solves
+FEW_ROWS = 2000  # that one thread fits as fast as several, and the most in a subset of a learning curve
 
 
 @cache
@@ -33,7 +31,7 @@ def solve(system: Floats, right: Floats) -> Floats:
     numpy.linalg.LinAlgError
         It is not positive definite.
     """
-    if len(system) > SMALL:
+    if len(system) > SMALL_SYSTEM:
         return _solve(system, right)
     with _pools().limit(limits=1):
         return _solve(system, right)
@@ -50,7 +48,7 @@ def threads(rows: int) -> threadpool_limits:
 
     On a machine that does other work too, two threads that wait for each other are many times slower than one.
     """
-    return threadpool_limits(1 if rows <= SMALL else None)
+    return threadpool_limits(1 if rows <= FEW_ROWS else None)
 
 
 def eigh(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

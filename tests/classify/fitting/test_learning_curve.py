@@ -83,7 +83,7 @@ def test_too_few_images_have_none(table):
 
 
 def test_large_subsets_are_left_out(table, monkeypatch):
-    monkeypatch.setattr(module, "SMALL", 20)
+    monkeypatch.setattr(module, "FEW_ROWS", 20)
     curve, _ = curve_of(table((40, 40), val=8), "centroid")
     assert [point["per_class"] for point in curve] == [2, 5, 10, 32]
 
