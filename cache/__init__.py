@@ -1,6 +1,6 @@
-"""The cache room: recipes and embeddings on disk. It knows arrays, neither torch nor scikit-learn.
+"""The cache: recipes and embeddings on disk. It needs numpy and h5py, neither torch nor scikit-learn.
 
-Names are imported when they are first used: what needs no array must not wait for numpy.
+Names are imported on first use, so that a command without arrays does not wait for numpy.
 """
 
 from importlib import import_module

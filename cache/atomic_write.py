@@ -1,8 +1,7 @@
 """Files that appear whole and survive a power loss: temporary name, fsync, final name, fsync of the folder.
 
-Everything that is written into a cache goes through here with the system's own calls, each of which can fail and be
-made to fail in a test. What it costs to leave a step out: without the file's fsync a name may point to nothing after a
-power loss, without the folder's the name itself may be gone.
+Every write into a cache goes through here, with plain system calls that tests can make fail. Every step is needed:
+without the file's fsync a name may point to nothing after a power loss, without the folder's the name may be gone.
 """
 
 import contextlib
@@ -25,8 +24,8 @@ _synced: set[Path] = set()  # folders whose names this process has made durable
 def publish(data: bytes, final: Path, temporary: Path) -> bool:
     """Make ``data`` appear at ``final``, whole and durable, or not at all.
 
-    Only when this returns may what is in it be called done. A failing fsync is final: the temporary file is removed,
-    never synced again, because the system may have dropped the pages that it could not write.
+    The content counts as saved only after this returns. A failed fsync is final: the temporary file is removed, not
+    synced again, because the system may have dropped the pages that it could not write.
 
     Parameters
     ----------
@@ -36,47 +35,47 @@ def publish(data: bytes, final: Path, temporary: Path) -> bool:
     Returns
     -------
     bool
-        False if the name was already there and was left as it is.
+        False if the name already existed; its file is left as it is.
     """
     make_folder(temporary)
     make_folder(final.parent)
-    own = temporary / f"{final.stem}.{Process.mine().token}.{os.urandom(4).hex()}"
+    temporary_file = temporary / f"{final.stem}.{Process.mine().token}.{os.urandom(4).hex()}"
     try:
-        _write(own, data)
-        made = _link(own, final)
+        _write(temporary_file, data)
+        created = _link(temporary_file, final)
     finally:
-        with contextlib.suppress(OSError):  # what is left over is never read, and gc removes it
-            own.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a leftover is never read, and gc removes it
+            temporary_file.unlink(missing_ok=True)
     sync_folder(final.parent)
-    return made
+    return created
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Give ``path`` this content, whole and durable: a reader sees the old or the new one, never a part."""
-    own = path.with_name(f".{path.name}.{Process.mine().token}.{os.urandom(4).hex()}")
+    """Replace the content of ``path``, whole and durable: a reader sees the old or the new content, never a part."""
+    temporary_file = path.with_name(f".{path.name}.{Process.mine().token}.{os.urandom(4).hex()}")
     try:
-        _write(own, data)
-        own.replace(path)
+        _write(temporary_file, data)
+        temporary_file.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            own.unlink(missing_ok=True)
+            temporary_file.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and those above it, each of which survives a power loss.
+    """Create a folder and its parents, so that each survives a power loss.
 
-    One that is there already may be of a process that was killed before it could sync the name, so it is synced again,
-    once per process. Those above it are safe: it was made after they were.
+    The process that created a folder may have been killed before it synced the name. So an existing one is synced
+    again, once per process. Its parents are safe: they were synced before it was created.
     """
-    there = folder.is_dir()
-    if there and folder in _synced:
+    exists = folder.is_dir()
+    if exists and folder in _synced:
         return
-    if not there:
+    if not exists:
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-    with contextlib.suppress(PermissionError) if there else contextlib.nullcontext():  # above the cache: another user's
+    with contextlib.suppress(PermissionError) if exists else contextlib.nullcontext():  # may be another user's
         sync_folder(folder.parent)
     _synced.add(folder)
 
@@ -107,13 +106,13 @@ def _write(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _link(own: Path, final: Path) -> bool:
+def _link(temporary_file: Path, final: Path) -> bool:
     try:
-        os.link(own, final)
+        os.link(temporary_file, final)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        own.replace(final)  # atomic too; another writer's file of this name holds the same rows
+        temporary_file.replace(final)  # atomic too; another writer's file of this name holds the same rows
     return True

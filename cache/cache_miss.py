@@ -1,4 +1,4 @@
-"""Recipes that are nearly the same: why rows that seem to be in the cache are not the ones asked for."""
+"""Explain a cache miss: which similar recipe has the rows, and in which fields it differs."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from .index import Index
 from .keys import Keys, Table
 from .recipe import Recipe
 
-# How to ask for another value of a field.
+# The option that sets each field.
 _OPTIONS = {
     "weights": "--weights",
     "precision": "--precision",
@@ -32,30 +32,30 @@ def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
     index = Index(directory)
     wanted = Table(Keys.of(keys).unique())
     best: tuple[int, Recipe] | None = None
-    for other in _others(directory, recipe):
-        held = np.zeros(len(wanted.keys) + 1, bool)
-        for entry in index.shards(other.id).values():
-            held[wanted.find(entry.keys)] = True
-        count = int(held[:-1].sum())  # the last is where those are that are not wanted
+    for candidate in _other_recipes(directory, recipe):
+        has_row = np.zeros(len(wanted.keys) + 1, bool)
+        for entry in index.shards(candidate.id).values():
+            has_row[wanted.find(entry.keys)] = True
+        count = int(has_row[:-1].sum())  # the last counts keys that are not wanted (find returns -1)
         if count and (best is None or count > best[0]):
-            best = (count, other)
+            best = (count, candidate)
     if best is None:
         return ""
-    count, other = best
-    fields = recipe.differences(other)
+    count, nearest = best
+    fields = recipe.differences(nearest)
     differing = "; ".join(
         f"{name} is {_short(theirs)} there, {_short(mine)} here" for name, (mine, theirs) in fields.items()
     )
     options = dict.fromkeys(_OPTIONS[name] for name in fields if name in _OPTIONS)
     ask = f" To use those, change {' and '.join(options)}." if options else ""
-    return f"{count} of them are cached under recipe {other.id[:12]}, which makes other vectors: {differing}.{ask} "
+    return f"{count} of them are cached under recipe {nearest.id[:12]}, which makes other vectors: {differing}.{ask} "
 
 
-def _others(directory: Path, recipe: Recipe) -> Iterator[Recipe]:
+def _other_recipes(directory: Path, recipe: Recipe) -> Iterator[Recipe]:
     try:
         paths = sorted(directory.glob("recipes/*/recipe.json"))
     except OSError:
-        return  # an explanation that cannot be given is no reason to stop
+        return  # a missing explanation must not hide the miss itself
     for path in paths:
         try:
             other = Recipe.from_json(path.read_text(encoding="utf-8"))

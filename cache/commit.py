@@ -1,4 +1,4 @@
-"""The commit of one shard: its bytes appear whole, are read back, and only then are its rows said to be kept."""
+"""The commit of one shard: write its bytes whole, read them back, and only then report its rows as saved."""
 
 import errno
 import logging
@@ -16,27 +16,27 @@ logger = logging.getLogger(__name__)
 
 
 def deliver(data: bytes, recipe: Recipe, directory: Path) -> Path:
-    """Commit a shard's bytes under the name that follows from what it holds; delivered twice, it is there once.
+    """Commit a shard's bytes under the name that follows from its keys; a second delivery changes nothing.
 
-    When this returns, its rows survive a crash and a power loss. Stores that are open see them after a refresh.
+    When this returns, its rows survive a crash and a power loss. Open stores see them after a refresh.
 
     Parameters
     ----------
     data
-        What :func:`fc7.cache.shard.encode` made.
+        From :func:`fc7.cache.shard.encode`.
     directory
-        The cache, in which the recipe has its folder already.
+        The cache; the recipe's folder exists already.
 
     Raises
     ------
     CorruptShard
-        A bit is not as it was made, or the shard is of another recipe. Nothing was written.
+        The bytes are damaged, or the shard is of another recipe. Nothing was written.
     CacheError
         The disk refuses.
     """
-    shard, whose = shards.decode(data), shards.check(data).recipe
-    if whose != recipe.id:
-        raise CorruptShard(f"A shard of recipe {whose[:12]} came for {recipe.id[:12]}.")
+    shard, recipe_id = shards.decode(data), shards.check(data).recipe
+    if recipe_id != recipe.id:
+        raise CorruptShard(f"A shard of recipe {recipe_id[:12]} came for {recipe.id[:12]}.")
     name = unit_id(recipe.id, [*shard.keys, *shard.rejected])
     path = directory / "recipes" / recipe.id / "shards" / name[:2] / f"{name}.h5"
     replica = Replica.of(directory)
@@ -50,14 +50,14 @@ def deliver(data: bytes, recipe: Recipe, directory: Path) -> Path:
 def commit(data: bytes, path: Path, replica: Replica | None = None) -> ShardEntry:
     """Commit a shard's bytes; when this returns, its rows survive a crash and a power loss.
 
-    Another writer's shard of that name is success if it is sound.
+    If another writer's sound shard has that name, the commit succeeds.
 
     Parameters
     ----------
     path
         Where it belongs in the cache directory.
     replica
-        The directory is the replica of a cache in an object store: the shard is put there first.
+        Given if the directory is the replica of a cache in an object store: the shard is put there first.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def commit(data: bytes, path: Path, replica: Replica | None = None) -> ShardEntr
     CacheError
         The store does not answer.
     """
-    for _ in range(2):  # the first time, another's may be there, and damaged; it is set aside then
+    for _ in range(2):  # the first try may meet another writer's damaged shard, and sets it aside
         publish(replica.put(data, path) if replica else data, path, path.parents[2] / "tmp")
         entry = admit(path)
         if entry is not None:
@@ -74,21 +74,21 @@ def commit(data: bytes, path: Path, replica: Replica | None = None) -> ShardEntr
     raise OSError(errno.EIO, f"what was written to {path} is not what is read from it")
 
 
-def refusal(where: str | Path, rows: int, error: OSError) -> CacheError:
-    """Return what says that a cache took no rows, and what to do."""
+def refusal(location: str | Path, rows: int, error: OSError) -> CacheError:
+    """Return the error of a cache that took no rows: how many, why, and what to do."""
     return CacheError(
-        f"The cache {where} refused {rows} rows: {error.strerror or error}. "
+        f"The cache {location} refused {rows} rows: {error.strerror or error}. "
         "What was committed before is kept; free some space or name another cache with --cache, then run again."
     )
 
 
 def admit(path: Path) -> ShardEntry | None:
-    """Check a shard; None if there is none, or it was damaged or on a bad place of the disk, and is set aside now.
+    """Check a shard; None if it does not exist, or is damaged or unreadable and was set aside.
 
     Raises
     ------
     CacheError
-        It cannot be read for a reason that is not the shard's, or cannot be set aside.
+        It cannot be read for another reason than its own damage, or cannot be set aside.
     """
     try:
         return shards.check_file(path, path.parents[2].name)
@@ -104,7 +104,7 @@ def admit(path: Path) -> ShardEntry | None:
 
 
 def set_aside(path: Path, reason: str) -> None:
-    """Move a damaged shard into its recipe's quarantine: its rows are missing from now on.
+    """Move a damaged shard into its recipe's quarantine; its rows are missing until they are computed again.
 
     Raises
     ------

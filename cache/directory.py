@@ -18,12 +18,12 @@ def default_directory() -> Path:
 def open_directory(directory: Path | str | None = None) -> Path:
     """Return a cache directory, created if absent, its FORMAT checked; by default :func:`default_directory`.
 
-    Of a URL, it is the folder of this machine through which the cache there is read and written.
+    For a URL, this is the local replica through which the cache there is read and written.
 
     Raises
     ------
     CacheError
-        The folder holds something else, another version, or cannot be written.
+        The folder holds something else or another version, or cannot be written.
     """
     directory = default_directory() if directory is None else Path(directory)
     if url := address(directory):
@@ -32,12 +32,12 @@ def open_directory(directory: Path | str | None = None) -> Path:
 
 
 def existing_directory(directory: Path | str | None = None) -> Path:
-    """Return a cache directory that is there already.
+    """Return an existing cache directory.
 
     Raises
     ------
     CacheError
-        There is none, or it is of another version.
+        There is none, or its version is another.
     """
     directory = default_directory() if directory is None else Path(directory)
     if url := address(directory):
@@ -48,6 +48,6 @@ def existing_directory(directory: Path | str | None = None) -> Path:
 
 
 def _replica(url: str, *, new: bool) -> Path:
-    from .replica import Replica  # fsspec comes with it
+    from .replica import Replica  # lazy: only a URL needs it
 
     return Replica.open(url, new=new).directory

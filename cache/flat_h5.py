@@ -1,14 +1,14 @@
-"""The strict opener: flat ``.h5`` files from elsewhere, refused before anything in them can do harm.
+"""Strict reader of flat ``.h5`` files from elsewhere: refuses them before anything in them can do harm.
 
-HDF5 is a file system in a file. What is asked for may lie in another file, may be unpacked to a million times its size,
-or may be code to load. So the structure is checked first, then the sizes, and only then are rows read:
+HDF5 is a file system in a file. A dataset may lie in another file, unpack to a million times its size, or be code to
+load. So the structure is checked first, then the sizes, and only then are rows read:
 
 - the members of an embeddings file and no others, each a dataset linked once and directly;
 - nothing kept in other files: no external storage, no virtual datasets, no soft or external links;
 - no filters but shuffle, deflate, lzf and fletcher32, and no chunk that unpacks to more than it declares;
 - ranks, types and numbers of rows as expected, and sizes in proportion to what is stored.
 
-The parser itself is no boundary: a file that exploits a flaw of libhdf5 is not stopped here.
+The parser is no security boundary: a file that exploits a flaw of libhdf5 is not stopped here.
 """
 
 import json
@@ -40,13 +40,13 @@ SPLITS = {"", "train", "val", "test"}
 
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 _DEFLATE, _LZF = 1, 32000
-_LZF_CHUNK = 2 * 2**20  # lzf unpacks to 90 times at most, and unlike deflate cannot be tried out first
-_HEAP = b"GCOL\x01\0\0\0"  # how a heap begins
-_SMALL = 2**24  # bytes that do no harm, in proportion or not
-_BLOCK = 4096  # rows looked at together
+_LZF_CHUNK = 2 * 2**20  # lzf unpacks to 90 times at most; unlike deflate, it cannot be test-unpacked with a limit
+_HEAP = b"GCOL\x01\0\0\0"  # first bytes of a string heap
+_SMALL = 2**24  # bytes that do no harm, whatever the proportion
+_BLOCK = 4096  # rows checked at a time
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])  # of a string, in the file
 
-# What h5py raises on damaged files, and what does not fit into memory or an integer.
+# What h5py raises on damaged files, and what values too large for memory or an integer raise.
 _FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, EOFError, zlib.error)
 
 
@@ -68,14 +68,14 @@ def read_flat(path: Path | str) -> dict[str, Any]:
         with _opened(path) as file:
             _check_members(path, file)
             _check_heaps(path, file)
-            found = _read_attributes(path, file) | _read_columns(path, file)
-            found["sha256"] = file["sha256"][:]
-            found["vectors"] = file["embeddings"][:]
+            contents = _read_attributes(path, file) | _read_columns(path, file)
+            contents["sha256"] = file["sha256"][:]
+            contents["vectors"] = file["embeddings"][:]
     except (*_FAILURES, CacheError) as error:
         line = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(f"{path} is not a readable embeddings file: {line}") from error
-    _check_content(path, found)
-    return found
+    _check_content(path, contents)
+    return contents
 
 
 @contextmanager
@@ -121,80 +121,80 @@ def _check_link(path: Path, file: Any, name: str) -> None:
         raise DataError(f"{path}: {name} is linked more than once.")
 
 
-def _check_dataset(where: str, dataset: Any, rank: int) -> None:
+def _check_dataset(place: str, dataset: Any, rank: int) -> None:
     from .hdf5 import h5py
 
-    _check_storage(where, dataset)  # first: to know the shape of a virtual dataset, HDF5 opens the other files
+    _check_storage(place, dataset)  # first: to know the shape of a virtual dataset, HDF5 opens the other files
     if dataset.ndim != rank or dataset.shape is None:
-        raise DataError(f"{where} has rank {dataset.ndim}, expected {rank}.")
+        raise DataError(f"{place} has rank {dataset.ndim}, expected {rank}.")
     if dataset.id.get_type().committed():
-        raise DataError(f"{where} has a named type.")
+        raise DataError(f"{place} has a named type.")
     if rank == 1:
-        _check_text_type(where, dataset)
+        _check_text_type(place, dataset)
     elif dataset.id.get_type().get_class() not in (h5py.h5t.FLOAT, h5py.h5t.INTEGER):
-        raise DataError(f"{where} must hold numbers, found {dataset.dtype}.")
-    _check_size(where, dataset)
+        raise DataError(f"{place} must hold numbers, found {dataset.dtype}.")
+    _check_size(place, dataset)
     if dataset.chunks:
-        _check_chunks(where, dataset)
+        _check_chunks(place, dataset)
 
 
-def _check_storage(where: str, dataset: Any) -> None:
+def _check_storage(place: str, dataset: Any) -> None:
     from .hdf5 import h5py
 
     plist = dataset.id.get_create_plist()
     if plist.get_external_count() or plist.get_layout() == h5py.h5d.VIRTUAL:
-        raise DataError(f"{where} keeps its data in other files, which fc7 does not open.")
+        raise DataError(f"{place} keeps its data in other files, which fc7 does not open.")
     filters = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
     unknown = sorted(set(filters) - _FILTERS.keys())
     if unknown:
-        raise DataError(f"{where} uses filters {unknown}; allowed: {list(_FILTERS.values())}.")
+        raise DataError(f"{place} uses filters {unknown}; allowed: {list(_FILTERS.values())}.")
     if len(filters) > len(set(filters)) or {_DEFLATE, _LZF} <= set(filters):
-        raise DataError(f"{where} is packed more than once.")
+        raise DataError(f"{place} is packed more than once.")
 
 
-def _check_text_type(where: str, dataset: Any) -> None:
+def _check_text_type(place: str, dataset: Any) -> None:
     from .hdf5 import h5py
 
     text = h5py.check_string_dtype(dataset.dtype)
     if text is None:
-        raise DataError(f"{where} must hold strings, found {dataset.dtype}.")
+        raise DataError(f"{place} must hold strings, found {dataset.dtype}.")
     if (text.length or 0) > MAX_TEXT:
-        raise DataError(f"{where} has strings of {text.length} bytes, more than {MAX_TEXT}.")
+        raise DataError(f"{place} has strings of {text.length} bytes, more than {MAX_TEXT}.")
 
 
-def _check_size(where: str, dataset: Any) -> None:
+def _check_size(place: str, dataset: Any) -> None:
     stored = dataset.id.get_storage_size()
     chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
     if dataset.nbytes > MAX_BYTES or chunk > MAX_CHUNK_BYTES:
-        raise DataError(f"{where} declares {dataset.nbytes} bytes in chunks of {chunk}: too large to be opened safely.")
+        raise DataError(f"{place} declares {dataset.nbytes} bytes in chunks of {chunk}: too large to be opened safely.")
     if dataset.nbytes > _in_proportion(stored):
-        raise DataError(f"{where} declares {dataset.nbytes} bytes but stores {stored}.")
+        raise DataError(f"{place} declares {dataset.nbytes} bytes but stores {stored}.")
 
 
 def _in_proportion(stored: int) -> int:
     return MAX_RATIO * max(stored, 4096)
 
 
-def _check_chunks(where: str, dataset: Any) -> None:
-    """Refuse a chunk that unpacks to more than it declares: HDF5 unpacks all of it before it compares."""
+def _check_chunks(place: str, dataset: Any) -> None:
+    """Refuse a chunk that unpacks to more than it declares: HDF5 unpacks it completely before it compares sizes."""
     declared = math.prod(dataset.chunks) * max(dataset.dtype.itemsize, _REFERENCE.itemsize)
     plist = dataset.id.get_create_plist()
     filters = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
     if _LZF in filters and declared > _LZF_CHUNK:
-        raise DataError(f"{where} has lzf chunks of {declared} bytes, more than {_LZF_CHUNK}.")
+        raise DataError(f"{place} has lzf chunks of {declared} bytes, more than {_LZF_CHUNK}.")
     deflated = 1 << filters.index(_DEFLATE) if _DEFLATE in filters else 0
     for number in range(dataset.id.get_num_chunks() if filters else 0):
         info = dataset.id.get_chunk_info(number)
         if info.size > declared + declared // 64 + 1024:
-            raise DataError(f"{where} has a chunk of {info.size} bytes that declares {declared}.")
+            raise DataError(f"{place} has a chunk of {info.size} bytes that declares {declared}.")
         if deflated and not info.filter_mask & deflated:
             _, packed = dataset.id.read_direct_chunk(info.chunk_offset)
             if _unpacked(packed, declared) > declared + 4:  # and perhaps a checksum
-                raise DataError(f"{where} has a chunk that unpacks to more than the {declared} bytes it declares.")
+                raise DataError(f"{place} has a chunk that unpacks to more than the {declared} bytes it declares.")
 
 
 def _unpacked(packed: bytes, limit: int) -> int:
-    """Return how many bytes come out, without keeping them and without going far beyond the limit."""
+    """Return the unpacked size, without keeping the bytes and without going far beyond the limit."""
     unpack, size = zlib.decompressobj(), 0
     while packed and not unpack.eof and size <= limit + 4:
         size += len(unpack.decompress(packed, 2**20))
@@ -203,10 +203,10 @@ def _unpacked(packed: bytes, limit: int) -> int:
 
 
 def _check_heaps(path: Path, file: Any) -> None:
-    """Refuse a string heap whose objects do not fill it one after the other: on an empty one libhdf5 never ends."""
+    """Refuse a string heap that its objects do not fill: libhdf5 loops forever on an empty one."""
     if file.id.get_create_plist().get_sizes() != (8, 8):
         raise DataError(f"{path} has addresses of another width than 8 bytes.")
-    with path.open("rb") as whole, mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = data.find(_HEAP)
         while start >= 0:
             _check_heap(path, data, start)
@@ -218,7 +218,7 @@ def _check_heap(path: Path, data: mmap.mmap, start: int) -> None:
     end, place = start + size, start + 16
     while end <= len(data) and place + 16 <= end:
         index, length = struct.unpack_from("<H6xQ", data, place)
-        step = 16 + (length + 7) // 8 * 8 if index else length  # object 0 is what is left
+        step = 16 + (length + 7) // 8 * 8 if index else length  # object 0 is the free space
         if index and length > MAX_ATTRIBUTE:
             raise DataError(f"{path} has a string of {length} bytes where {MAX_ATTRIBUTE} is the most.")
         if step < 16:
@@ -234,27 +234,27 @@ def _read_columns(path: Path, file: Any) -> dict[str, npt.NDArray[np.str_]]:
     return {"group": np.full(len(file["labels"]), "")} | columns
 
 
-def _read_text(where: str, path: Path, dataset: Any) -> npt.NDArray[np.str_]:
-    """Read strings. Of variable ones, each row names a length and a place, and all may name the same large one."""
+def _read_text(place: str, path: Path, dataset: Any) -> npt.NDArray[np.str_]:
+    """Read strings. Variable-length rows are a length and an address: all may point to the same large string."""
     rows = len(dataset)
     block = _BLOCK if _are_short(path, dataset) else 8  # of 4 MiB each at most: no heap has larger ones
     values: list[str] = []
     total = longest = 0
     for start in range(0, rows, block):
-        part = dataset.asstr()[start : start + block].tolist()
-        sizes = [len(value) for value in part]
+        texts = dataset.asstr()[start : start + block].tolist()
+        sizes = [len(value) for value in texts]
         longest, total = max([longest, *sizes]), total + sum(sizes)
         if longest > MAX_TEXT:
-            raise DataError(f"{where} has a string of {longest} characters, more than {MAX_TEXT}.")
-        values += part
+            raise DataError(f"{place} has a string of {longest} characters, more than {MAX_TEXT}.")
+        values += texts
     wide = rows * longest * 4  # as an array, all are as wide as the longest
     if wide > max(_SMALL, _in_proportion(rows * _REFERENCE.itemsize + total)):
-        raise DataError(f"{where} has {rows} strings, one of them of {longest} characters: out of proportion.")
+        raise DataError(f"{place} has {rows} strings, one of them of {longest} characters: out of proportion.")
     return np.array(values, dtype=np.str_)
 
 
 def _are_short(path: Path, dataset: Any) -> bool:
-    """Return whether all strings are known to be short before one is read; if not few are read at a time."""
+    """Return whether all strings are known to be short before any is read; otherwise few are read at a time."""
     from .hdf5 import h5py
 
     if h5py.check_string_dtype(dataset.dtype).length is not None:
@@ -279,13 +279,13 @@ def _read_attributes(path: Path, file: Any) -> dict[str, Any]:
         "recipe": read_recipe(str(values["recipe"])),
         "classes": tuple(classes),
         "weights_source": str(values["weights_source"]),
-        "name": Path(str(values["name"])).name,  # of a path, should another tool have written one
+        "name": Path(str(values["name"])).name,  # only the last part, if another tool wrote a path
         "seconds": float(values["seconds"]),
     }
 
 
 def _read_attribute(path: Path, file: Any, name: str) -> Any:
-    """Return a string or a number; anything else, or more than one of them, is refused unread."""
+    """Return one string or number; anything else is refused unread."""
     from .hdf5 import h5py
 
     attribute = h5py.h5a.open(file.id, name.encode())
@@ -301,20 +301,20 @@ def _read_attribute(path: Path, file: Any, name: str) -> Any:
     return value
 
 
-def _check_content(path: Path, found: Mapping[str, Any]) -> None:
-    """Refuse what reads well but cannot be."""
-    vectors, classes = found["vectors"], found["classes"]
-    unknown = sorted(set(found["labels"].tolist()) - set(classes))
-    if unknown or vectors.shape[1] != found["recipe"].dim:
+def _check_content(path: Path, contents: Mapping[str, Any]) -> None:
+    """Refuse content that can be read but is inconsistent."""
+    vectors, classes = contents["vectors"], contents["classes"]
+    unknown = sorted(set(contents["labels"].tolist()) - set(classes))
+    if unknown or vectors.shape[1] != contents["recipe"].dim:
         raise DataError(
             f"{path} contradicts itself: labels {unknown[:5]} are not among its classes, or its vectors "
-            f"have {vectors.shape[1]} dimensions where its recipe says {found['recipe'].dim}."
+            f"have {vectors.shape[1]} dimensions where its recipe says {contents['recipe'].dim}."
         )
     if len(set(classes)) < len(classes):
         raise DataError(f"{path} names a class twice.")
-    strangers = sorted(set(found["split"].tolist()) - SPLITS)
-    if strangers:
-        raise DataError(f"{path} has the splits {strangers[:5]}; allowed are train, val, test or none.")
+    unknown_splits = sorted(set(contents["split"].tolist()) - SPLITS)
+    if unknown_splits:
+        raise DataError(f"{path} has the splits {unknown_splits[:5]}; allowed are train, val, test or none.")
     starts = range(0, len(vectors), _BLOCK)
     bad = sum(int((~np.isfinite(vectors[start : start + _BLOCK]).all(axis=1)).sum()) for start in starts)
     if bad:

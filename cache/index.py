@@ -1,4 +1,4 @@
-"""The index: what fc7 remembers about files it has already looked at. Derived; delete it at any time.
+"""The index: what fc7 remembers about files it has already read. Derived; delete it at any time.
 
 Two tables: an image or weights file's (path, size, times, inode) -> sha256, and a shard's (size, times, inode) -> what
 it holds, remembered only after its bytes were checked.
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A file changed twice within the clock's step can keep its mtime; one this young is hashed again next time.
+# A file changed twice within one clock step can keep its mtime, so a file this young is hashed again next time.
 YOUNG_NS = 2_000_000_000
 
 QUERY = 500  # paths in one query; sqlite caps the number of parameters
-BLOCK = 16 * QUERY  # files looked at together; what was hashed of them is remembered before the next ones are
+BLOCK = 16 * QUERY  # files handled at a time; their hashes are remembered before the next ones are read
 
 _SCHEMA_VERSION = 2
 _SCHEMA = f"""
@@ -49,20 +49,20 @@ PRAGMA user_version = {_SCHEMA_VERSION};
 
 
 class ShardEntry(NamedTuple):
-    """What the index knows of one checked shard.
+    """What the index knows about one checked shard.
 
     Attributes
     ----------
     stat
-        Of the file that was checked; another one is another file.
+        Identity of the checked file (size, times, inode); another stat means another file.
     offset
         Where its rows begin, in bytes.
     seconds
-        What computing it cost.
+        Computing time of the shard.
     keys
         One per row.
     rejected
-        Keys of bytes that are no image, with the reason.
+        Keys of files that are not an image, with the reason.
     """
 
     stat: str
@@ -73,22 +73,22 @@ class ShardEntry(NamedTuple):
 
 
 class RemoteFiles(Protocol):
-    """Files of which some are not of this machine: how to look at those."""
+    """How to identify and hash files of which some are not on this machine."""
 
     def identity(self, file: str) -> str | OSError | None:
-        """Return what stands for a file's content: size, time in ns (0: settled), more. None: of this machine."""
+        """Return what identifies a file's content: size, time in ns (0: settled), more. None: it is on this machine."""
 
     def sha256(self, file: str) -> bytes | OSError:
-        """Return the hash of one that has an identity."""
+        """Return the hash of a file that has an identity."""
 
 
 class Index:
-    """A sqlite file that can only save time: if it is absent, locked or damaged, everything is looked at anew.
+    """A sqlite file that only saves time: if it is absent, locked or damaged, all files are read again.
 
     Parameters
     ----------
     directory
-        The cache that it belongs to.
+        The cache the index belongs to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -97,8 +97,8 @@ class Index:
     def sha256(
         self, paths: Iterable[str | os.PathLike[str]], *, threads: int = 4, rehash: bool = False
     ) -> list[bytes | OSError]:
-        """Return each file's sha256; see :meth:`hashes`, which a million files do not make a list of."""
-        return [one for block in self.hashes(paths, threads=threads, rehash=rehash) for one in block]
+        """Return each file's sha256; see :meth:`hashes`, which builds no list of a million files."""
+        return [sha256 for block in self.hashes(paths, threads=threads, rehash=rehash) for sha256 in block]
 
     def hashes(
         self,
@@ -108,83 +108,84 @@ class Index:
         rehash: bool = False,
         looked: RemoteFiles | None = None,
     ) -> Iterator[list[bytes | OSError]]:
-        """Yield the sha256 of some files after the other, reading only those that changed since they were last read.
+        """Yield the sha256 of the files, block by block, reading only files that changed since the last time.
 
-        A file that cannot be read yields its OSError in place of the hash. What was hashed is remembered from time to
-        time: a process that is killed after hours of it loses seconds.
+        A file that cannot be read yields its OSError in place of the hash. Hashes are remembered after each block: a
+        process that is killed after hours loses seconds.
 
         Parameters
         ----------
         rehash
-            Read all of them, for the case that something changed a file and put its size and times back.
+            Read all files: something may have changed a file and restored its size and times.
         looked
-            Where some are not of this machine.
+            Given if some files are not on this machine.
         """
         files = (os.fspath(path) for path in paths)
         while block := list(itertools.islice(files, BLOCK)):
             yield self._hashes(block, threads, looked, rehash=rehash)
 
     def _hashes(
-        self, files: Sequence[str], threads: int, looked: RemoteFiles | None, *, rehash: bool
+        self, files: Sequence[str], threads: int, remote: RemoteFiles | None, *, rehash: bool
     ) -> list[bytes | OSError]:
-        here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
-        how = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
-        apart = [looked.identity(file) for file in files] if looked else []
-        names = [(file if file.startswith(os.sep) else here + file).encode(*how) for file in files]
-        for number, one in enumerate(apart):
-            names[number] = names[number] if one is None else files[number].encode(*how)
+        prefix = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
+        encoding = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
+        identities = [remote.identity(file) for file in files] if remote else []
+        names = [(file if file.startswith(os.sep) else prefix + file).encode(*encoding) for file in files]
+        for number, identity in enumerate(identities):
+            names[number] = names[number] if identity is None else files[number].encode(*encoding)
         known = {} if rehash else self._known_files(names)
-        found = [
-            _recall(file, known.get(name), apart[number] if apart else None)
+        results = [
+            _recall(file, known.get(name), identities[number] if identities else None)
             for number, (file, name) in enumerate(zip(files, names, strict=True))
         ]
-        todo = [number for number, one in enumerate(found) if isinstance(one, str)]
+        todo = [number for number, result in enumerate(results) if isinstance(result, str)]
         if not todo:
-            return found  # type: ignore[return-value]
+            return results  # type: ignore[return-value]
         with ThreadPoolExecutor(threads) as pool:
-            of = [looked.sha256 if looked and apart[number] is not None else _hash_file for number in todo]
-            hashes = list(pool.map(lambda hashing, number: hashing(files[number]), of, todo))
+            hashers = [remote.sha256 if remote and identities[number] is not None else _hash_file for number in todo]
+            hashes = list(pool.map(lambda hasher, number: hasher(files[number]), hashers, todo))
         settled = time.time_ns() - YOUNG_NS
         new = [
-            (names[number], found[number], sha256)
+            (names[number], results[number], sha256)
             for number, sha256 in zip(todo, hashes, strict=True)
-            if isinstance(sha256, bytes) and int(str(found[number]).split()[1]) < settled
+            if isinstance(sha256, bytes) and int(str(results[number]).split()[1]) < settled
         ]
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", new)
         for number, sha256 in zip(todo, hashes, strict=True):
-            found[number] = sha256
-        return found  # type: ignore[return-value]
+            results[number] = sha256
+        return results  # type: ignore[return-value]
 
     def forget_files(self, gone: Callable[[str], bool]) -> int:
-        """Forget the files for which ``gone(path)`` holds and return how many they were."""
+        """Forget the files for which ``gone(path)`` is true and return their number."""
         paths: list[bytes] = self._use(lambda db: [path for (path,) in db.execute("SELECT path FROM files")], [])
         doomed = [(path,) for path in paths if gone(os.fsdecode(path))]
         self._write("DELETE FROM files WHERE path = ?", doomed)
         return len(doomed)
 
     def shards(self, recipe_id: str) -> dict[str, ShardEntry]:
-        """Return what is remembered of one recipe's shards, by file name."""
+        """Return the remembered entries of one recipe's shards, by file name."""
         from .keys import Keys
 
         query = "SELECT name, stat, offset, seconds, keys, rejected, digest FROM shards WHERE recipe = ? ORDER BY name"
 
         def read(db: sqlite3.Connection) -> tuple[list[tuple[Any, ...]], bytearray]:
-            sound = []
-            together = bytearray()  # one block of memory, which goes back to the system, and not one for each shard
-            for name, stat, offset, seconds, keys, rejected, digest in db.execute(query, (recipe_id,)):
-                # a flipped bit here would lead to another image's row
-                if _digest(recipe_id, name, stat, offset, seconds, keys, rejected) == digest:
-                    sound.append((name, stat, offset, seconds, len(keys) // KEY_BYTES, _reasons(rejected)))
-                    together += keys
-            return sound, together
+            rows = []
+            blob = bytearray()  # one block of memory, which goes back to the system, and not one for each shard
+            for *columns, digest in db.execute(query, (recipe_id,)):
+                if _digest(recipe_id, *columns) == digest:  # a flipped bit would lead to another image's row
+                    name, stat, offset, seconds, keys, rejected = columns
+                    rows.append((name, stat, offset, seconds, len(keys) // KEY_BYTES, _reasons(rejected)))
+                    blob += keys
+            return rows, blob
 
-        nothing: tuple[list[tuple[Any, ...]], bytearray] = [], bytearray()
-        sound, together = self._use(read, nothing)
-        all_keys, start, found = Keys.from_bytes(together), 0, {}
-        for name, stat, offset, seconds, count, rejected in sound:
-            found[name] = ShardEntry(stat, offset, seconds, all_keys[start : start + count], rejected)
+        empty: tuple[list[tuple[Any, ...]], bytearray] = [], bytearray()
+        rows, blob = self._use(read, empty)
+        all_keys, start, entries = Keys.from_bytes(blob), 0, {}
+        for name, stat, offset, seconds, count, rejected in rows:
+            keys = all_keys[start : start + count]
+            entries[name] = ShardEntry(stat=stat, offset=offset, seconds=seconds, keys=keys, rejected=rejected)
             start += count
-        return found
+        return entries
 
     def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry]) -> None:
         """Remember shards whose bytes were just checked."""
@@ -196,7 +197,7 @@ class Index:
         self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def forget_shards(self, recipe_id: str, names: Iterable[str]) -> None:
-        """Forget shards that are no longer there."""
+        """Forget shards that no longer exist."""
         self._write("DELETE FROM shards WHERE recipe = ? AND name = ?", [(recipe_id, name) for name in names])
 
     def forget_all(self) -> None:
@@ -219,8 +220,8 @@ class Index:
         if rows:
             self._use(lambda db: db.executemany(statement, rows), None)
 
-    def _use(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """Run ``work`` in a transaction. A damaged index is deleted; one locked or read-only is done without."""
+    def _use(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
+        """Run ``work`` in a transaction. A damaged index is deleted; a locked or read-only one is not used."""
         try:
             with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as db, db:
                 if db.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
@@ -232,7 +233,7 @@ class Index:
             logger.warning("the index %s was damaged (%s); it is made anew", self.path, error)
             with contextlib.suppress(OSError):
                 self.forget_all()
-        return otherwise
+        return default
 
 
 def stat_line(stat: os.stat_result) -> str:
@@ -240,12 +241,12 @@ def stat_line(stat: os.stat_result) -> str:
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
-def _recall(file: str, known: tuple[str, bytes] | None, apart: str | OSError | None) -> bytes | str | OSError:
-    """Return the hash if the file is still the one that was read, else its stat, else why it has none."""
-    if isinstance(apart, OSError):
-        return apart
+def _recall(file: str, known: tuple[str, bytes] | None, identity: str | OSError | None) -> bytes | str | OSError:
+    """Return the known hash if the file is unchanged, else its identity, or the error that hides it."""
+    if isinstance(identity, OSError):
+        return identity
     try:
-        stat = apart or stat_line(os.stat(file))  # noqa: PTH116 - as above
+        stat = identity or stat_line(os.stat(file))  # noqa: PTH116 - as above
     except OSError as error:
         return error
     return known[1] if known and known[0] == stat else stat
@@ -267,7 +268,7 @@ def _reasons(text: str) -> dict[bytes, str]:
 
 
 def _digest(*columns: str | float | bytes) -> bytes:
-    """Return a checksum of one row: sqlite keeps none."""
+    """Return a checksum of one row, because sqlite keeps none."""
     sha = hashlib.blake2b(digest_size=16)
     for column in columns:
         data = column if isinstance(column, bytes) else repr(column).encode()

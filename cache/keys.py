@@ -1,8 +1,8 @@
-"""Keys by the million, packed: 32 bytes each in one array, and the set operations that planning needs.
+"""Millions of keys, packed into one array with 32 bytes each, and the set operations that planning needs.
 
-A key as Python's ``bytes`` in a dict costs some 200 bytes of memory, here 32, and 48 where keys can be looked up. Keys
-are compared by their first eight bytes as one number; the other 24 decide only where those are equal. Of sha256 they
-never are for two different images, but nothing here relies on that.
+Why not a dict: a key as ``bytes`` in a dict costs some 200 bytes of memory, here 32, or 48 with lookup. Keys are
+compared by their first eight bytes as one number, and by the other 24 only if those are equal. With sha256 that never
+happens for two different images, but nothing here relies on it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from .format import KEY_BYTES
 
-BLOCK = 2**16  # keys looked up at a time: what that takes beside the answer does not grow with their number
+BLOCK = 2**16  # keys looked up at a time, so that the working memory does not grow with their number
 
 
 class Keys(Sequence[bytes]):
-    """Keys in an order, each ``bytes`` of :data:`~fc7.cache.format.KEY_BYTES`; they may come more than once.
+    """A sequence of keys, each ``bytes`` of length :data:`~fc7.cache.format.KEY_BYTES`; keys may repeat.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Keys(Sequence[bytes]):
 
     @classmethod
     def of(cls, keys: Iterable[bytes]) -> "Keys":
-        """Return the keys packed; what is packed already, as it is."""
+        """Return the keys packed; packed keys are returned unchanged."""
         return keys if isinstance(keys, cls) else cls.from_bytes(b"".join(keys))
 
     @classmethod
@@ -42,9 +42,9 @@ class Keys(Sequence[bytes]):
         return cls(np.frombuffer(blob, np.uint8).reshape(-1, KEY_BYTES))
 
     @classmethod
-    def joined(cls, parts: "Iterable[Keys]") -> "Keys":
-        """Return the keys of all parts, one part after the other."""
-        return cls(np.concatenate([np.empty((0, KEY_BYTES), np.uint8), *(part.matrix for part in parts)]))
+    def joined(cls, groups: "Iterable[Keys]") -> "Keys":
+        """Return the keys of all groups, one group after the other."""
+        return cls(np.concatenate([np.empty((0, KEY_BYTES), np.uint8), *(group.matrix for group in groups)]))
 
     def __len__(self) -> int:
         """Return the number of keys."""
@@ -57,9 +57,9 @@ class Keys(Sequence[bytes]):
     def __getitem__(self, place: slice | npt.NDArray[Any]) -> "Keys": ...
 
     def __getitem__(self, place: Any) -> "bytes | Keys":
-        """Return the key at a place; of a slice (which is no copy), places or a mask, keys."""
-        found = self.matrix[place]
-        return found.tobytes() if found.ndim == 1 else Keys(found)
+        """Return the key at a place; for a slice (without a copy), places or a mask, return keys."""
+        selected = self.matrix[place]
+        return selected.tobytes() if selected.ndim == 1 else Keys(selected)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield each key as bytes."""
@@ -69,11 +69,11 @@ class Keys(Sequence[bytes]):
                 yield blob[place : place + KEY_BYTES]
 
     def __eq__(self, other: object) -> bool:
-        """Say whether these are the same keys in the same order, packed or not."""
+        """Return whether the keys are the same and in the same order, packed or not."""
         return isinstance(other, Sequence) and len(self) == len(other) and self.tobytes() == b"".join(other)
 
     def __repr__(self) -> str:
-        """Say how many there are."""
+        """Return the count in one line."""
         return f"Keys({len(self)})"
 
     def tobytes(self) -> bytes:
@@ -82,16 +82,16 @@ class Keys(Sequence[bytes]):
 
     @property
     def heads(self) -> npt.NDArray[np.uint64]:
-        """The first eight bytes of each as one number, ``(n,)``: in the order of the keys."""
+        """The first eight bytes of each key as one number, ``(n,)``; they sort as the keys do."""
         return np.ascontiguousarray(self.matrix[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
 
     @property
     def words(self) -> npt.NDArray[np.uint64]:
-        """The keys as four numbers each, ``(n, 4)``: equal where the keys are, in no order."""
+        """Each key as four numbers, ``(n, 4)``: for tests of equality, not for sorting."""
         return np.ascontiguousarray(self.matrix).view(np.uint64)
 
     def order(self) -> npt.NDArray[np.intp]:
-        """Return the places of the keys in sorted order, ``(n,)``; equal keys stay in theirs."""
+        """Return the places that sort the keys, ``(n,)``; equal keys keep their order."""
         heads = self.heads
         if (heads[1:] > heads[:-1]).all():
             return np.arange(len(heads))
@@ -103,7 +103,7 @@ class Keys(Sequence[bytes]):
         return order
 
     def first(self) -> npt.NDArray[np.intp]:
-        """Return the place where each key comes first, sorted by key: ``keys[keys.first()]`` has each once."""
+        """Return the first place of each distinct key, sorted by key: ``keys[keys.first()]`` has each key once."""
         order = self.order()
         new = np.ones(len(order), bool)
         for start in range(1, len(order), BLOCK):
@@ -112,26 +112,26 @@ class Keys(Sequence[bytes]):
         return order[new]
 
     def unique(self) -> "Keys":
-        """Return the keys sorted, each once; themselves, if they are so already."""
+        """Return the keys sorted, each once; self if that changes nothing."""
         heads = self.heads
         return self if (heads[1:] > heads[:-1]).all() else self[self.first()]
 
     def where(self, mask: npt.NDArray[np.bool_]) -> "Keys":
-        """Return some of the keys; themselves, if it is all of them."""
+        """Return the keys where the mask is true; self if it is true everywhere."""
         return self if mask.all() else self[mask]
 
     def without(self, others: "Keys") -> "Keys":
-        """Return the keys that are not among the others, in their order."""
+        """Return the keys that ``others`` lacks, in their order."""
         return self.where(Table(others).find(self) < 0)
 
 
 class Table:
-    """Keys that can be looked up, 16 bytes for each beside the keys.
+    """Keys with lookup, at 16 bytes per key beside the keys themselves.
 
     Parameters
     ----------
     keys
-        In any order; of a key that comes more than once, the first place counts.
+        In any order; if a key repeats, its first place counts.
     """
 
     def __init__(self, keys: Keys) -> None:
@@ -141,45 +141,45 @@ class Table:
         self._heads: npt.NDArray[np.uint64] = heads[self._order]
 
     def find(self, wanted: Keys) -> npt.NDArray[np.intp]:
-        """Return the first place of each wanted key, ``(len(wanted),)``; -1 where it is not there."""
-        found = np.full(len(wanted), -1, np.intp)
+        """Return the first place of each wanted key, ``(len(wanted),)``; -1 if it is absent."""
+        places = np.full(len(wanted), -1, np.intp)
         for start in range(0, len(wanted), BLOCK):
-            self._find(wanted[start : start + BLOCK], found[start : start + BLOCK])
-        return found
+            self._find(wanted[start : start + BLOCK], places[start : start + BLOCK])
+        return places
 
-    def _find(self, wanted: Keys, found: npt.NDArray[np.intp]) -> None:
+    def _find(self, wanted: Keys, places: npt.NDArray[np.intp]) -> None:
         heads = wanted.heads
-        at = np.searchsorted(self._heads, heads)
-        left = self._alike(at, heads, np.arange(len(wanted)))
-        while len(left):  # once, but for keys that begin alike
-            places = self._order[at[left]]
-            same = (self.keys[places].words == wanted[left].words).all(axis=1)
-            found[left[same]] = places[same]
-            left = left[~same]
-            at[left] += 1
-            left = self._alike(at, heads, left)
+        slots = np.searchsorted(self._heads, heads)
+        unresolved = self._alike(slots, heads, np.arange(len(wanted)))
+        while len(unresolved):  # one round, unless different keys begin alike
+            positions = self._order[slots[unresolved]]
+            same = (self.keys[positions].words == wanted[unresolved].words).all(axis=1)
+            places[unresolved[same]] = positions[same]
+            unresolved = unresolved[~same]
+            slots[unresolved] += 1
+            unresolved = self._alike(slots, heads, unresolved)
 
     def _alike(
-        self, at: npt.NDArray[np.intp], heads: npt.NDArray[np.uint64], left: npt.NDArray[np.intp]
+        self, slots: npt.NDArray[np.intp], heads: npt.NDArray[np.uint64], unresolved: npt.NDArray[np.intp]
     ) -> npt.NDArray[np.intp]:
-        """Return those of ``left`` whose place in the table holds a key that begins as theirs does."""
-        left = left[at[left] < len(self._heads)]
-        alike: npt.NDArray[np.bool_] = self._heads[at[left]] == heads[left]
-        return left[alike]
+        """Return those of ``unresolved`` whose slot in the table holds a key that begins as theirs does."""
+        unresolved = unresolved[slots[unresolved] < len(self._heads)]
+        alike: npt.NDArray[np.bool_] = self._heads[slots[unresolved]] == heads[unresolved]
+        return unresolved[alike]
 
 
 class Places:
-    """The place of each key among all that were added, the first one where it was added more than once.
+    """The place of each key among all that were added; if a key was added more than once, its first place.
 
-    Tables of growing size, merged as they grow alike: adding n keys in any portions costs n log n, and looking up asks
-    a few tables. One thread may add while others look up: they see all of a portion or nothing of it.
+    Tables are merged when they are of similar size, so adding n keys in any portions costs n log n, and a lookup asks
+    few tables. One thread may add while others look up: they see all of a portion or nothing of it.
     """
 
     def __init__(self) -> None:
         self._tables: tuple[Table, ...] = ()
 
     def add(self, keys: Keys) -> None:
-        """Add keys after those that are there."""
+        """Append keys."""
         if not len(keys):
             return
         tables = [*self._tables, Table(keys)]
@@ -188,18 +188,18 @@ class Places:
         self._tables = tuple(tables)
 
     def find(self, wanted: Keys) -> npt.NDArray[np.intp]:
-        """Return the place of each wanted key, ``(len(wanted),)``; -1 where it is not there."""
-        found = np.full(len(wanted), -1, np.intp)
+        """Return the place of each wanted key, ``(len(wanted),)``; -1 if it is absent."""
+        places = np.full(len(wanted), -1, np.intp)
         start = 0
         for table in self._tables:
-            left = np.flatnonzero(found < 0)
-            places = table.find(wanted if len(left) == len(wanted) else wanted[left])
-            found[left] = np.where(places < 0, -1, places + start)
+            unresolved = np.flatnonzero(places < 0)
+            in_table = table.find(wanted if len(unresolved) == len(wanted) else wanted[unresolved])
+            places[unresolved] = np.where(in_table < 0, -1, in_table + start)
             start += len(table.keys)
-        return found
+        return places
 
     def __contains__(self, key: bytes) -> bool:
-        """Say whether the key was added."""
+        """Return whether the key was added."""
         return bool(self.find(Keys.from_bytes(key))[0] >= 0)
 
     @property

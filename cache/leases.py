@@ -1,8 +1,8 @@
-"""Claims: which unit another process is computing at this moment. They save work; correctness never needs them.
+"""Claims: which process is computing which unit. They save work; correctness never depends on them.
 
-A claim is a symbolic link to nowhere whose target says whose it is: it appears with its content or not at all. Its
-owner touches it while it works. Without any claim, or with all of them stolen, two processes compute the same unit, and
-the second finds it committed.
+A claim is a dangling symbolic link whose target names its owner. Why not a file: a link appears with its content or not
+at all. The owner touches it while it works. If claims are lost or stolen, two processes compute the same unit, and the
+second finds it committed.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ from .owner import Process
 
 logger = logging.getLogger(__name__)
 
-BEAT = 5.0  # seconds between two signs of life
-STALE = 60.0  # seconds without one, by the waiting process's own clock, after which a claim is void
+BEAT = 5.0  # seconds between two heartbeats
+STALE = 60.0  # seconds without a heartbeat, by the waiting process's own clock, after which a claim is void
 
 
 class Claims:
-    """The claims of one process in a folder.
+    """The claims that one process holds.
 
     Parameters
     ----------
     folder
-        Where all processes of a cache leave their claims.
+        Holds the claims of all processes that use the cache.
     clock
         Seconds; never compared with another machine's.
     """
@@ -39,9 +39,9 @@ class Claims:
         self._seen: dict[Path, tuple[int, float]] = {}
 
     def take(self, unit: str) -> bool:
-        """Claim a unit; False if a process that may be alive has it.
+        """Claim a unit; False if a process that may be alive holds it.
 
-        A folder in which nothing can be written claims nothing and forbids nothing: the answer is True.
+        In a folder that is not writable nothing is claimed and the answer is True.
         """
         path = self.folder / unit
         if path in self._held:
@@ -61,7 +61,7 @@ class Claims:
         return True
 
     def beat(self) -> None:
-        """Show that this process is alive; call it as often as you like."""
+        """Show that this process is alive; cheap enough for every loop."""
         if self._clock() - self._beaten < BEAT:
             return
         self._beaten = self._clock()
@@ -83,7 +83,7 @@ class Claims:
             self.release(path.name)
 
     def _void(self, path: Path) -> bool:
-        """Say whether there is no claim, its owner is gone, or it has shown no life for :data:`STALE` seconds."""
+        """Return whether there is no claim, its owner is gone, or its last heartbeat is :data:`STALE` seconds old."""
         try:
             beat = path.lstat().st_mtime_ns
             owner = owner_of(path)
@@ -99,7 +99,7 @@ class Claims:
 
 
 def owner_of(path: Path) -> Process | None:
-    """Return whose claim it is; None if it does not say.
+    """Return the owner of a claim; None if it names none.
 
     Raises
     ------

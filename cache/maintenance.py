@@ -1,4 +1,4 @@
-"""Tidying a cache: gc removes what nobody will read, compact merges small shards, import_rows takes rows in."""
+"""Maintenance of a cache: gc removes what is never read, compact merges small shards, import_rows adds rows."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ from .shard import Shard, decode
 from .store import Store
 from .verify import described, recipe_folders
 
-ABANDONED = 24 * 3600.0  # seconds after which a temporary file of an unknown process is nobody's
+ABANDONED = 24 * 3600.0  # seconds after which a temporary file of an unknown process counts as a leftover
 
 
 class Removed(NamedTuple):
@@ -36,7 +36,7 @@ class Removed(NamedTuple):
 
 
 class Compacted(NamedTuple):
-    """What compact made of one recipe's shards."""
+    """One recipe's number of shards before and after compact."""
 
     recipe: Recipe
     before: int
@@ -44,45 +44,44 @@ class Compacted(NamedTuple):
 
 
 def gc(directory: Path | str | None = None, *, recipe: str | None = None, dry_run: bool = False) -> list[Removed]:
-    """Remove what no reader will ever need and return it.
+    """Remove what no reader needs, and return it.
 
-    That is: temporary files and claims of processes that are gone, quarantined shards, shards all of whose rows are in
-    others, empty recipe folders, and what the index remembers of files that no longer exist.
+    These are temporary files and claims of processes that have ended, quarantined shards, shards whose rows are all in
+    other shards, empty recipe folders, and index entries of files that no longer exist.
 
     Parameters
     ----------
     recipe
-        Remove this recipe with all its rows instead: its id, or the beginning of it.
+        Id, or the beginning of it, of a recipe to remove with all its rows instead.
     dry_run
-        Only say what would be removed.
+        Return what would be removed, and remove nothing.
 
     Raises
     ------
     CacheError
-        There is no cache, another process is looking after it, no or several recipes begin like that, or the disk
-        refuses.
+        There is no cache, another maintenance is running, no or several recipes begin like that, or the disk refuses.
     """
     directory = existing_directory(directory)
     with alone(directory):
         doomed = [*_garbage(directory)] if recipe is None else [_one_recipe(directory, recipe)]
-        found = [Removed(path.relative_to(directory).as_posix(), _size(path), reason) for path, reason in doomed]
+        removed = [Removed(path.relative_to(directory).as_posix(), _size(path), reason) for path, reason in doomed]
         if not dry_run:
             for path, _ in doomed:
                 _remove(path)
             Index(directory).forget_files(lambda file: not os.path.lexists(file))
-    return found
+    return removed
 
 
 def compact(directory: Path | str | None = None) -> list[Compacted]:
-    """Merge each recipe's small shards into full ones; rows keep their bits.
+    """Merge each recipe's small shards into full ones; rows stay the same, bit for bit.
 
-    The merged shards are committed before the small ones are removed, so that a reader finds every row at every moment,
-    and a crash between leaves rows twice, which gc removes.
+    Merged shards are committed before the small ones are removed, so a reader finds every row at every moment. A crash
+    in between leaves rows twice; gc removes the copies.
 
     Raises
     ------
     CacheError
-        There is no cache, another process is looking after it, or the disk refuses.
+        There is no cache, another maintenance is running, or the disk refuses.
     """
     directory = existing_directory(directory)
     with alone(directory):
@@ -90,16 +89,16 @@ def compact(directory: Path | str | None = None) -> list[Compacted]:
 
 
 def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> int:
-    """Take the rows of an exported file into the cache and return how many it lacked.
+    """Add the rows of an exported file to the cache and return how many were new.
 
-    What the file says of its recipe is believed: no picture is looked at.
+    The recipe in the file is trusted, because the images are not at hand to check it.
 
     Raises
     ------
     CacheError
-        The cache refuses.
+        The cache refuses the rows.
     DataError
-        Rows of one image differ from each other.
+        Rows of the same image differ, or the recipe joins several backbones or layers.
     """
     if isinstance(embeddings.recipe, JointRecipe):
         raise DataError(f"The file has {embeddings.recipe.backbone} side by side, the cache keeps each alone.")
@@ -139,7 +138,7 @@ def _garbage(directory: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _redundant(store: Store) -> Iterator[tuple[Path, str]]:
-    """Yield the shards all of whose rows and rejections are in others that stay; small ones go first."""
+    """Yield shards, small ones first, whose rows and rejections are all in shards that stay."""
     table = Table(Keys.joined(map(_all_keys, store.entries.values())))
     holders = np.bincount(table.find(table.keys), minlength=len(table.keys))
     for name, entry in sorted(store.entries.items(), key=lambda item: len(item[1].keys)):
@@ -158,10 +157,10 @@ def _abandoned(path: Path, owner: Process | None) -> bool:
 
 
 def _one_recipe(directory: Path, beginning: str) -> tuple[Path, str]:
-    found = [folder for folder in recipe_folders(directory) if beginning and folder.name.startswith(beginning)]
-    if len(found) != 1:
-        raise CacheError(f"{len(found)} recipes begin with {beginning!r}. See them with: fc7 cache info")
-    return found[0], "asked for"
+    folders = [folder for folder in recipe_folders(directory) if beginning and folder.name.startswith(beginning)]
+    if len(folders) != 1:
+        raise CacheError(f"{len(folders)} recipes begin with {beginning!r}. See them with: fc7 cache info")
+    return folders[0], "asked for"
 
 
 def _size(path: Path) -> int:
@@ -182,14 +181,14 @@ def _remove(path: Path) -> None:
 def _compact(store: Store) -> Compacted:
     before = len(store.entries)
     small = {name: entry for name, entry in store.entries.items() if len(entry.keys) + len(entry.rejected) < UNIT_ROWS}
-    kept = [entry for name, entry in store.entries.items() if name not in small]
-    held = Keys.joined(map(_all_keys, kept))
-    keys = Keys.joined(map(_all_keys, small.values())).without(held).unique()
+    full = [entry for name, entry in store.entries.items() if name not in small]
+    full_keys = Keys.joined(map(_all_keys, full))
+    keys = Keys.joined(map(_all_keys, small.values())).without(full_keys).unique()
     units = [keys[start : start + UNIT_ROWS] for start in range(0, len(keys), UNIT_ROWS)]
     if len(units) < len(small):
         provenance = _provenance(decode(store.path(name).read_bytes()) for name in small)
-        made = {_merge(store, unit, provenance) for unit in units}
-        for name in small.keys() - made:
+        merged = {_merge(store, unit, provenance) for unit in units}
+        for name in small.keys() - merged:
             _remove(store.path(name))
         store.refresh()
     return Compacted(store.recipe, before, len(store.entries))
@@ -197,15 +196,15 @@ def _compact(store: Store) -> Compacted:
 
 def _merge(store: Store, unit: Keys, provenance: Mapping[str, str]) -> str:
     """Commit one merged shard and return its file name."""
-    there = store.places(unit) >= 0
-    keys = unit[there]
-    rejected = {key: store.rejected[key] for key in unit[~there]}
+    has_row = store.places(unit) >= 0
+    keys = unit[has_row]
+    rejected = {key: store.rejected[key] for key in unit[~has_row]}
     seconds = {"seconds": f"{store.seconds(keys):.3f}"}
     return store.append(Shard(keys, store.rows(keys), rejected, {**provenance, **seconds})).name
 
 
 def _provenance(shards: Iterable[Shard]) -> dict[str, str]:
-    """Return what is known of the making of all of them; where they differ, every value."""
+    """Return the provenance of several shards; where they differ, every value."""
     values: dict[str, dict[str, None]] = {}
     for shard in shards:
         for name, value in shard.provenance.items():

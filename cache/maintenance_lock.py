@@ -1,4 +1,4 @@
-"""The maintenance lock: repair, gc and compact, one at a time. Extraction and reading never take it."""
+"""The maintenance lock: only one of repair, gc and compact runs at a time. Extraction and reading never take it."""
 
 import contextlib
 import os
@@ -11,12 +11,12 @@ from .replica import Replica
 
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
-    """Hold the cache's maintenance lock; it ends with the process, however that ends.
+    """Hold the cache's maintenance lock; the system releases it when the process ends, even by a crash.
 
     Raises
     ------
     CacheError
-        Another process holds it, or the file system has no locks; or the cache is in an object store.
+        Another process holds it, the file system has no locks, or the cache is in an object store.
     """
     import fcntl
 

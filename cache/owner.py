@@ -1,4 +1,4 @@
-"""A process as others see it: who left this claim or temporary file, and whether that process is surely gone."""
+"""The process that left a claim or temporary file, and whether it has certainly ended."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 
 class Process(NamedTuple):
-    """A process on some machine since some start of it. ``token`` is short and safe in a file name."""
+    """A process, identified by machine, boot and process id. ``token`` is short and safe in a file name."""
 
     host: str
     boot: str
@@ -21,9 +21,9 @@ class Process(NamedTuple):
 
     @classmethod
     def parse(cls, token: str) -> Self | None:
-        """Read :attr:`token`; None if it is none."""
-        parts = token.split("-")
-        return cls(parts[0], parts[1], int(parts[2])) if len(parts) == 3 and parts[2].isdecimal() else None
+        """Read :attr:`token`; None if the text is not a token."""
+        fields = token.split("-")
+        return cls(fields[0], fields[1], int(fields[2])) if len(fields) == 3 and fields[2].isdecimal() else None
 
     @property
     def token(self) -> str:
@@ -32,9 +32,9 @@ class Process(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Whether the process has surely ended: it was of this machine, and this machine has no such process now.
+        """Whether the process has certainly ended: it ran on this machine, which has no such process now.
 
-        Of another machine's process nothing is known, so the answer is False.
+        Nothing is known about a process on another machine, so the answer is False.
         """
         host, boot = _here()
         if self.host != host:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..errors import CacheError
 from .decode_rules import DECODES as DECODES
 
-AND = " + "  # between the names of what is side by side
+AND = " + "  # between the names of vectors that are side by side
 
 DTYPES = ("float16", "float32")
 
@@ -38,7 +38,7 @@ class Transform:
 
 
 class Input(NamedTuple):
-    """What decides which pixels a network sees of a file's bytes; see :class:`Recipe` for the fields."""
+    """What decides the pixels that a network sees; see :class:`Recipe` for the fields."""
 
     transform: Transform
     decode: str
@@ -64,11 +64,11 @@ class Recipe:
     view
         0 is the centre crop; others are seeded augmentations.
     mirror
-        Whether the vector is the mean of those of the view and of its mirror image.
+        Whether the vector is the mean over the view and its mirror image.
     precision
         Of the forward pass: ``fp32`` or ``bf16``.
     dtype
-        Stored: ``float16`` or ``float32``.
+        Of the stored vector: ``float16`` or ``float32``.
     """
 
     backbone: str
@@ -89,7 +89,7 @@ class Recipe:
 
     @property
     def parts(self) -> tuple["Recipe", ...]:
-        """What a row consists of: this alone; see :class:`JointRecipe`."""
+        """The recipes side by side in a row: only this one; see :class:`JointRecipe`."""
         return (self,)
 
     @property
@@ -102,17 +102,17 @@ class Recipe:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, the id among them."""
+        """Return plain values, including the id."""
         return {"id": self.id} | dict(json.loads(self.to_json()))
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
-        """Read what :meth:`to_json` wrote.
+        """Read the JSON of :meth:`to_json`.
 
         Raises
         ------
         CacheError
-            The text is not a recipe of this version: names the fields that are missing or unknown.
+            The text is not a recipe of this version; the message names missing or unknown fields.
         """
         try:
             values = json.loads(text)
@@ -144,12 +144,12 @@ class JointRecipe:
 
     @property
     def backbone(self) -> str:
-        """Their names, each once: ``vgg16 + squeezenet1_1``."""
+        """The distinct names: ``vgg16 + squeezenet1_1``."""
         return AND.join(dict.fromkeys(part.backbone for part in self.parts))
 
     @property
     def layer(self) -> str:
-        """Their layers: ``fc7 + gap``."""
+        """The layers: ``fc7 + gap``."""
         return AND.join(part.layer for part in self.parts)
 
     @property
@@ -163,17 +163,17 @@ class JointRecipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        told = {name: getattr(self, name) for name in ("id", "backbone", "layer", "dim")}
-        return told | {"parts": [part.to_dict() for part in self.parts]}
+        values = {name: getattr(self, name) for name in ("id", "backbone", "layer", "dim")}
+        return values | {"parts": [part.to_dict() for part in self.parts]}
 
 
 def read_recipe(text: str) -> Recipe | JointRecipe:
-    """Read what ``to_json`` of either kind wrote.
+    """Read the JSON of a :class:`Recipe` or a :class:`JointRecipe`.
 
     Raises
     ------
     CacheError
-        It is neither.
+        The text is neither.
     """
     try:
         values = json.loads(text)

@@ -1,11 +1,11 @@
-"""The replica: a cache in an object store, by way of the folder of this machine that it is read and written through.
+"""The replica: a local folder through which a cache in an object store is read and written.
 
-The replica is a cache directory like any other, with one file more, REPLICA, that names the URL; below the URL lie the
-same names as in the folder. What decides is the store: a shard is committed when it was put there and read back, and
-shards that the store does not list are not seen, whatever the replica has. Delete a replica at any time.
+The replica is a cache directory with one more file, REPLICA, that names the URL; the names below the URL are those
+in the folder. The store decides: a shard is committed once it was put there and read back, and shards that the store
+does not list are not seen, whatever the replica has. Delete a replica at any time.
 
-It works because shards are immutable and named after what they hold. A store that makes an object appear whole needs no
-lock, no rename and no folder for that: whoever is second puts the same rows under the same name, or finds them there.
+This works because shards are immutable and named after their content. A store in which objects appear whole needs no
+lock, no rename and no folder: the second writer puts the same rows under the same name, or finds them there.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ logger = logging.getLogger(__name__)
 
 MARK = "REPLICA"
 
-# Stores in which an object appears whole or not at all, is there for every reader at once, and stays when it was
-# acknowledged. A file that is written over sftp can be seen half.
+# Stores in which an object appears whole or not at all, for every reader at once, and stays once it is acknowledged.
+# Not sftp: readers can see a half-written file.
 KEEPING = ("s3:", "s3a:", "gs:", "gcs:", "az:", "abfs:", "abfss:", "memory:")
 
-CONFLICT = 1.0  # seconds until a PUT that met another one is tried again
-FETCHERS = 8  # shards fetched at once, each whole in memory
+CONFLICT = 1.0  # seconds until a PUT that met another one is retried
+FETCHERS = 8  # shards fetched in parallel, each complete in memory
 
 _SHARD = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62}\.h5)")
 
@@ -47,14 +47,14 @@ class Replica:
     Parameters
     ----------
     directory
-        The folder of this machine.
+        The local folder.
     url
-        Where the cache is.
+        The location of the cache.
 
     Attributes
     ----------
     damaged
-        What was found not to be as it was committed, and is not fetched: its place in the replica, and why.
+        Shards that are damaged in the store and not fetched: path in the replica, and reason.
     """
 
     def __init__(self, directory: Path, url: str) -> None:
@@ -71,16 +71,16 @@ class Replica:
         url
             As :func:`~fc7.cache.urls.address` returns it.
         new
-            Make the cache where there is none.
+            Create the cache if there is none.
 
         Raises
         ------
         CacheError
-            There is none, something else is there, it is of another version, or the store refuses.
+            There is no cache, the URL holds something else or another version, or the store refuses.
         DataError
-            There is a password or a signature in the URL.
+            The URL contains a password or a signature.
         MissingExtra
-            What the store needs is not installed.
+            A package that the store needs is not installed.
         """
         require_open(url)
         if not url.startswith(KEEPING):
@@ -89,10 +89,10 @@ class Replica:
                 "Name a folder, or s3://, gs:// or az://, with --cache."
             )
         replica = cls(replicas() / _folder(url), url)
-        found = replica._format(new=new)
-        if found != FORMAT_LINE:
+        line = replica._format(new=new)
+        if line != FORMAT_LINE:
             raise CacheError(
-                f"The cache {url} says {found[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
+                f"The cache {url} says {line[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
                 "Name another one with --cache, or use the fc7 that wrote it."
             )
         open_local(replica.directory)
@@ -102,12 +102,12 @@ class Replica:
 
     @classmethod
     def of(cls, directory: Path) -> Self | None:
-        """Return the replica that a cache directory is; None if it is the cache itself.
+        """Return the replica in a cache directory; None if the directory is the cache itself.
 
         Raises
         ------
         CacheError
-            It cannot be told.
+            The mark cannot be read, or is damaged.
         """
         mark = directory / MARK
         try:
@@ -152,7 +152,7 @@ class Replica:
         return listed.keys()
 
     def fetch_one(self, path: Path) -> None:
-        """Fetch one shard; one that is not there, or damaged, is left where it is."""
+        """Fetch one shard, unless it is absent or damaged in the store."""
         with self._use(path):
             try:
                 data = self._read(path)
@@ -169,35 +169,35 @@ class Replica:
                 publish(data, path, path.parents[2] / "tmp")
 
     def put(self, data: bytes, path: Path) -> bytes:
-        """Put a shard's bytes into the store and return what is read from there: another writer's, if it was first.
+        """Put a shard's bytes into the store and return the bytes read back: another writer's, if it was first.
 
         Raises
         ------
         OSError
-            The store refuses, or gives back something else.
+            The store refuses, or returns other bytes.
         CacheError
             It does not answer.
         """
         url = self._url(path)
         with asking(url, CacheError):
             self._create(url, data)
-            found = self._read(path)
-            if not _is_sound(found):
+            stored = self._read(path)
+            if not _is_sound(stored):
                 self._store.pipe_file(url, data, mode="overwrite")
-                found = self._read(path)
-        if not _is_sound(found):
+                stored = self._read(path)
+        if not _is_sound(stored):
             raise OSError(errno.EIO, f"what was put to {url} is not what is read from it")
         self.damaged.pop(path, None)
-        return found
+        return stored
 
     def has(self, path: Path) -> bool:
-        """Say whether a shard is in the store by now; one that is known to be damaged is not."""
+        """Return whether the store has a shard now; a shard known to be damaged does not count."""
         with self._use(path):
             self._store.invalidate_cache()
             return path not in self.damaged and bool(self._store.exists(self._url(path)))
 
     def describe(self, recipe: Recipe) -> None:
-        """Put the description of a recipe, for those who look into the store.
+        """Put the description of a recipe, for people who browse the store.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class Replica:
         Parameters
         ----------
         again
-            Read every object, also those that the replica has: what is damaged in the store is in `damaged` then.
+            Read every object, even if the replica has it, so that `damaged` lists all damage in the store.
 
         Raises
         ------
@@ -224,9 +224,9 @@ class Replica:
         recipes = self.directory / "recipes"
         with self._use(recipes):
             self._store.invalidate_cache()
-            found = self._store.ls(self._url(recipes), detail=False) if self._store.exists(self._url(recipes)) else []
+            objects = self._store.ls(self._url(recipes), detail=False) if self._store.exists(self._url(recipes)) else []
         names: set[str] = set()
-        for name in sorted(one.rstrip("/").rpartition("/")[2] for one in found):
+        for name in sorted(object_name.rstrip("/").rpartition("/")[2] for object_name in objects):
             if re.fullmatch(r"[0-9a-f]{64}", name):
                 folder = recipes / name
                 with self._use(folder), contextlib.suppress(FileNotFoundError):
@@ -238,7 +238,7 @@ class Replica:
         return names
 
     def _format(self, *, new: bool) -> str:
-        """Return what FORMAT says, written first if there is no cache and one is to be made."""
+        """Return the line in FORMAT; with ``new``, write it first if there is no cache."""
         marker = self.directory / "FORMAT"
         with self._use(marker):
             self._store.invalidate_cache()
@@ -246,8 +246,8 @@ class Replica:
                 return self._text(marker)
             if not new:
                 raise CacheError(f"There is no fc7 cache in {self.url}. Fill one: fc7 extract DATA --cache {self.url}")
-            strangers = self._store.exists(self.url) and self._store.ls(self.url, detail=False)
-            if strangers and not self._store.exists(self._url(marker)):  # else another process made it in between
+            foreign = self._store.exists(self.url) and self._store.ls(self.url, detail=False)
+            if foreign and not self._store.exists(self._url(marker)):  # else another process created it
                 raise CacheError(
                     f"{self.url} is not an fc7 cache (it is not empty and has no FORMAT). "
                     "Name a prefix below which nothing is with --cache."
@@ -256,23 +256,23 @@ class Replica:
             return self._text(marker)
 
     def _create(self, url: str, data: bytes) -> None:
-        """Put an object unless there is one of that name."""
+        """Put an object unless one of that name exists."""
         with contextlib.suppress(FileExistsError):
             try:
                 self._store.pipe_file(url, data, mode="create")
             except (FileExistsError, FileNotFoundError, PermissionError):
                 raise
-            except OSError:  # S3 refuses both of two that put it at the same moment (409), and asks to try again
+            except OSError:  # of two simultaneous PUTs, S3 may refuse both (409) and ask for a retry
                 time.sleep(CONFLICT)
                 self._store.pipe_file(url, data, mode="create")
 
     def _listed(self, folder: Path) -> dict[str, int]:
-        """Return size by file name of the shards of a recipe in the store."""
+        """Return the sizes of a recipe's shards in the store, by file name."""
         url = self._url(folder / "shards")
         with self._use(folder):
             self._store.invalidate_cache()
-            found = self._store.find(url, detail=True)
-        matches = ((_SHARD.fullmatch("/".join(name.split("/")[-2:])), entry) for name, entry in found.items())
+            objects = self._store.find(url, detail=True)
+        matches = ((_SHARD.fullmatch("/".join(name.split("/")[-2:])), entry) for name, entry in objects.items())
         return {match[2]: int(entry.get("size") or 0) for match, entry in matches if match}
 
     def _url(self, path: Path) -> str:
@@ -287,7 +287,7 @@ class Replica:
 
     @contextmanager
     def _use(self, path: Path) -> Iterator[None]:
-        """Let what the store or the replica refuses be an error that says which."""
+        """Turn what the store or the replica refuses into a CacheError that names the URL."""
         try:
             with asking(self.url, CacheError):
                 yield
@@ -300,14 +300,14 @@ class Replica:
 
 
 def replicas() -> Path:
-    """Return the folder of this user in which replicas are."""
+    """Return this user's folder of replicas."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fc7-replicas", appauthor=False))
 
 
 def _folder(url: str) -> str:
-    """Return the name of a replica: one that can be read, and a hash that is no other URL's."""
+    """Return the name of a replica: a readable part, and a hash that makes it unique."""
     return f"{re.sub('[^a-zA-Z0-9.-]+', '-', url)[:80]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 

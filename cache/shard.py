@@ -1,11 +1,10 @@
-"""One shard: an immutable HDF5 file that checks itself before HDF5 parses a byte of it.
+"""One shard: an immutable HDF5 file that is checked before HDF5 parses a byte of it.
 
-The first 512 bytes are an HDF5 user block with one JSON line, the :class:`Header`: what everything after it must hash
-to, and where in it the rows and keys are. ``h5py.File(shard)["embeddings"][:]`` works on it as on any HDF5 file.
+The first 512 bytes are an HDF5 user block with one JSON line, the :class:`Header`. It holds the sha256 of the rest, and
+the offsets of rows and keys. ``h5py.File(shard)["embeddings"][:]`` works as on any HDF5 file.
 
-Its rows are contiguous, so that once the bytes are checked they are read by the system straight into the array that
-was asked for, in any order, without HDF5. Not mapped: a file cut short or a bad sector under a mapping is a signal that
-ends the process, under a read it is an error with a name.
+Rows are contiguous, so that checked bytes can be read straight into the result array, in any order, without HDF5. Why
+not mmap: a truncated file or a bad sector is then a signal that ends the process; under a read it is an error.
 """
 
 import contextlib
@@ -29,12 +28,12 @@ from .index import ShardEntry, stat_line
 from .keys import Keys
 from .recipe import Recipe
 
-VECTOR = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
+MAX_BUFFERS = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What one shard holds.
+    """The content of one shard.
 
     Attributes
     ----------
@@ -45,7 +44,7 @@ class Shard:
     rejected
         Keys of bytes that are not an acceptable image, with the reason.
     provenance
-        Library versions, device, batch size: facts about the making that do not decide a vector.
+        Library versions, device, batch size: facts about the computation that do not decide a vector.
     """
 
     keys: Sequence[bytes]
@@ -66,11 +65,11 @@ class Header(NamedTuple):
     rows, dim, dtype
         Of ``embeddings``.
     rejected
-        How many keys are those of no image.
+        Number of rejected keys.
     seconds
-        What computing the shard cost.
+        Computing time of the shard.
     embeddings, keys
-        Where the two data sets begin in the file, in bytes; they are contiguous.
+        Offsets of the two contiguous data sets in the file, in bytes.
     size
         Of the file, in bytes.
     sha256
@@ -90,18 +89,18 @@ class Header(NamedTuple):
     sha256: str
 
     def encode(self) -> bytes:
-        """Return the whole user block: the line, a checksum of its own, and padding."""
+        """Return the user block: the line, its own checksum, and padding."""
         line = json.dumps(self._asdict())
         return json.dumps([self._asdict(), _checksum(line)]).encode().ljust(HEADER_BYTES - 1) + b"\n"
 
     @classmethod
     def decode(cls, block: bytes) -> Self:
-        """Read what :meth:`encode` made.
+        """Read the user block of :meth:`encode`.
 
         Raises
         ------
         CorruptShard
-            A bit is not as it was written.
+            A bit has changed.
         """
         try:
             values, _ = json.loads(block)
@@ -114,15 +113,15 @@ class Header(NamedTuple):
 
 
 def unit_id(recipe_id: str, keys: Iterable[bytes]) -> str:
-    """Return the shard's name: two workers on the same keys make the same one."""
+    """Return the shard's name; two workers on the same keys get the same name."""
     return hashlib.sha256(recipe_id.encode() + b"".join(sorted(keys))).hexdigest()
 
 
 def encode(shard: Shard, recipe: Recipe) -> bytes:
-    """Return the whole file, header included.
+    """Return the complete file, including its header.
 
-    The file is built in memory because a disk that fills up inside libhdf5 kills the interpreter. ``v110`` because its
-    metadata carry checksums; contiguous because nothing reads faster.
+    It is built in memory because a disk that fills up inside libhdf5 kills the interpreter. ``v110`` has checksums on
+    metadata; contiguous data sets are the fastest to read.
     """
     from .hdf5 import h5py
 
@@ -159,7 +158,7 @@ def check(data: bytes) -> Header:
     Raises
     ------
     CorruptShard
-        One bit or more is not as committed.
+        The bytes are not as committed.
     """
     header = _header(data[:HEADER_BYTES])
     _compare(header, len(data), hashlib.sha256(memoryview(data)[HEADER_BYTES:]))
@@ -167,23 +166,23 @@ def check(data: bytes) -> Header:
 
 
 def _checked(opened: FileIO) -> tuple[Header, Keys]:
-    """Return the header and the keys of a shard whose bytes are as committed; its rows are hashed and let go."""
-    first = opened.read(HEADER_BYTES)
-    header = _header(first)
-    found = bytearray(header.rows * KEY_BYTES)
-    sha, place = hashlib.sha256(), len(first)
+    """Check a shard's bytes and return its header and keys; rows are hashed, not kept."""
+    user_block = opened.read(HEADER_BYTES)
+    header = _header(user_block)
+    keys = bytearray(header.rows * KEY_BYTES)
+    sha, place = hashlib.sha256(), len(user_block)
     for block in blocks(opened):
         sha.update(block)
-        start, end = max(header.keys, place), min(header.keys + len(found), place + len(block))
+        start, end = max(header.keys, place), min(header.keys + len(keys), place + len(block))
         if start < end:
-            found[start - header.keys : end - header.keys] = block[start - place : end - place]
+            keys[start - header.keys : end - header.keys] = block[start - place : end - place]
         place += len(block)
     _compare(header, place, sha)
-    return header, Keys.from_bytes(found)
+    return header, Keys.from_bytes(keys)
 
 
-def _header(first: bytes) -> Header:
-    header = Header.decode(first)
+def _header(user_block: bytes) -> Header:
+    header = Header.decode(user_block)
     if header.format != VERSION:
         raise CorruptShard(f"its format is {header.format}, this version of fc7 reads {VERSION}")
     return header
@@ -192,25 +191,25 @@ def _header(first: bytes) -> Header:
 def _compare(header: Header, size: int, sha: Any) -> None:
     if header.size != size:
         raise CorruptShard(f"it has {size} bytes, its header says {header.size}")
-    found = sha.hexdigest()
-    if found != header.sha256:
-        raise CorruptShard(f"its sha256 is {found[:12]}.., its header says {header.sha256[:12]}..")
+    digest = sha.hexdigest()
+    if digest != header.sha256:
+        raise CorruptShard(f"its sha256 is {digest[:12]}.., its header says {header.sha256[:12]}..")
 
 
 def decode(data: bytes) -> Shard:
-    """Check a shard's bytes, then read all of them as HDF5.
+    """Check a shard's bytes, then read them as HDF5.
 
     Raises
     ------
     CorruptShard
-        One bit or more is not as committed (HDF5 never sees such bytes), or HDF5 reads other than the header says.
+        The bytes are not as committed (HDF5 never sees such bytes), or HDF5 and the header disagree.
     """
     with _opened(data) as (header, file):
         provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
         shard = Shard(Keys(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
         places = {name: file[name].id.get_offset() for name in ("embeddings", "keys")}
-    said = (header.rows, header.dim), header.dtype, header.rejected
-    if (shard.embeddings.shape, str(shard.embeddings.dtype), len(shard.rejected)) != said:
+    declared = (header.rows, header.dim), header.dtype, header.rejected
+    if (shard.embeddings.shape, str(shard.embeddings.dtype), len(shard.rejected)) != declared:
         raise CorruptShard("its rows are not what its header says")
     if header.rows and places != {"embeddings": header.embeddings, "keys": header.keys}:
         raise CorruptShard("its rows are not where its header says")
@@ -218,17 +217,17 @@ def decode(data: bytes) -> Shard:
 
 
 def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
-    """Check a shard's bytes and that they belong where they lie, and return what the index keeps of it.
+    """Check a shard's bytes, recipe and name, and return its entry for the index.
 
     Parameters
     ----------
     deep
-        Also read it as HDF5 and look at every number: rows must be finite.
+        Also read it as HDF5 and check that every number is finite.
 
     Raises
     ------
     CorruptShard
-        A bit is not as committed, or the shard is of another recipe or under another name.
+        The bytes are not as committed, or the shard has another recipe or name.
     OSError
         The file cannot be read.
     """
@@ -245,7 +244,7 @@ def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
         raise CorruptShard("its name is not the one of the keys in it")
     if deep:
         _look_at_every_number(decode(path.read_bytes()), keys)
-    return ShardEntry(stat, header.embeddings, header.seconds, keys, rejected)
+    return ShardEntry(stat, header.embeddings, header.seconds, keys=keys, rejected=rejected)
 
 
 def _look_at_every_number(shard: Shard, keys: Keys) -> None:
@@ -256,12 +255,12 @@ def _look_at_every_number(shard: Shard, keys: Keys) -> None:
 
 
 def recipe_of(path: Path) -> Recipe:
-    """Return the recipe that a shard says it is of, for the case that the folder's description is lost.
+    """Return the recipe stored in a shard, for a folder whose description is lost.
 
     Raises
     ------
     CorruptShard
-        A bit is not as committed.
+        The bytes are not as committed.
     """
     with _opened(path.read_bytes()) as (_, file):
         try:
@@ -277,7 +276,7 @@ def read_rows(
     numbers: npt.NDArray[np.intp],
     target: npt.NDArray[Any],
 ) -> None:
-    """Read ``rows`` of a checked shard into the rows ``numbers`` of an array, without a copy between.
+    """Read ``rows`` of a checked shard straight into the rows ``numbers`` of an array.
 
     Parameters
     ----------
@@ -309,18 +308,18 @@ def read_rows(
 
 
 def _fill(descriptor: int, buffers: list[memoryview], offset: int) -> None:
-    """Fill buffers one after the other from the file, however little the system gives at a time."""
-    for start in range(0, len(buffers), VECTOR):
-        some = buffers[start : start + VECTOR]
-        while some:
-            got = os.preadv(descriptor, some, offset)
-            if not got:
+    """Fill buffers one after the other from the file; a single read may return less than asked for."""
+    for start in range(0, len(buffers), MAX_BUFFERS):
+        pending = buffers[start : start + MAX_BUFFERS]
+        while pending:
+            count = os.preadv(descriptor, pending, offset)
+            if not count:
                 raise CorruptShard("it ends early")
-            offset += got
-            while some and got >= len(some[0]):
-                got -= len(some.pop(0))
-            if got:
-                some[0] = some[0][got:]
+            offset += count
+            while pending and count >= len(pending[0]):
+                count -= len(pending.pop(0))
+            if count:
+                pending[0] = pending[0][count:]
 
 
 def _checksum(line: str) -> str:
@@ -329,7 +328,7 @@ def _checksum(line: str) -> str:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[tuple[Header, Any]]:
-    """Check a shard's bytes and open them; whatever HDF5 then objects to is a damaged shard, too."""
+    """Check a shard's bytes and open them; what HDF5 cannot read is a damaged shard, too."""
     from .hdf5 import h5py
 
     header = check(data)

@@ -1,4 +1,4 @@
-"""The store: the shards of one recipe. Append commits, rows reads, missing says what is left to do."""
+"""The store: the shards of one recipe. ``append`` commits, ``rows`` reads, ``missing`` lists what to compute."""
 
 import contextlib
 import os
@@ -29,8 +29,8 @@ READERS = min(os.cpu_count() or 1, 8)  # threads that read or check shards; more
 class Store:
     """One recipe's rows in a cache directory.
 
-    Any number of processes may append and read at once without locks: shards are immutable, appear whole, and have
-    names that follow from what they hold.
+    Any number of processes may append and read at once without locks: shards are immutable, appear whole, and are
+    named after their content.
 
     Parameters
     ----------
@@ -42,34 +42,34 @@ class Store:
     Raises
     ------
     CacheError
-        The directory is not a cache, of another version, or not writable.
+        The directory is not a cache, has another version, or is not writable.
     """
 
     def __init__(self, recipe: Recipe, directory: Path | str | None = None) -> None:
         self.recipe = recipe
         self.directory = open_directory(directory)
         self.replica = Replica.of(self.directory)
-        self.where = self.replica.url if self.replica else str(self.directory)  # as a person knows it
+        self.location = self.replica.url if self.replica else str(self.directory)  # for messages
         self.folder = self.directory / "recipes" / recipe.id
         self.index = Index(self.directory)
         self._describe()
         self.refresh()
 
     def refresh(self) -> None:
-        """List the shards once; those never seen before are checked bit by bit, damaged ones are quarantined.
+        """List the shards; new ones are checked bit by bit, and damaged ones are quarantined.
 
         Raises
         ------
         CacheError
-            The folder cannot be listed, or a shard cannot be read for a reason that is not the shard's.
+            The folder cannot be listed, or a shard cannot be read for another reason than its own damage.
         """
         known = self.index.shards(self.recipe.id)
         listed = dict(sorted(self._listed()))
         if self.replica:
-            there = self.replica.fetch(self.folder, listed.keys())
-            if not there <= listed.keys():
+            stored = self.replica.fetch(self.folder, listed.keys())
+            if not stored <= listed.keys():
                 listed = dict(sorted(self._listed()))
-            listed = {name: stat for name, stat in listed.items() if name in there}
+            listed = {name: stat for name, stat in listed.items() if name in stored}
         new = [name for name, stat in listed.items() if name not in known or known[name].stat != stat]
         with ThreadPoolExecutor(READERS) as pool:
             checked = dict(zip(new, pool.map(self._admit, [self.path(name) for name in new]), strict=True))
@@ -79,8 +79,8 @@ class Store:
         self.index.forget_shards(self.recipe.id, known.keys() - (listed.keys() - checked.keys()) - admitted.keys())
         self.entries: dict[str, ShardEntry] = {}
         self._names: list[str] = []
-        self._starts: list[int] = []  # of each shard's rows among all rows; with it, a row's place is one number
-        self._end = 0  # how many rows all shards have
+        self._starts: list[int] = []  # first place of each shard's rows, so that a row's place is one number
+        self._end = 0  # number of rows in all shards
         self._rows = Places()
         self._refused = Places()
         self.rejected: dict[bytes, str] = {}
@@ -88,7 +88,7 @@ class Store:
         self._rows.add(self._listed_keys(known, [name for name in listed if name in admitted or name not in checked]))
 
     def __contains__(self, key: bytes) -> bool:
-        """Say whether the key has a row."""
+        """Return whether the key has a row."""
         return key in self._rows
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class Store:
         return len(self._rows.keys.first())
 
     def __repr__(self) -> str:
-        """Say what is in it."""
+        """Return recipe, rows and folder in one line."""
         return f"Store({self.recipe.backbone} {self.recipe.layer}, {len(self)} rows, {str(self.folder)!r})"
 
     @property
@@ -105,7 +105,7 @@ class Store:
         return self._rows.keys.unique()
 
     def path(self, name: str) -> Path:
-        """Return where the shard of that file name lies."""
+        """Return the path of the shard with that file name."""
         return self.folder / "shards" / name[:2] / name
 
     def missing(self, keys: Iterable[bytes]) -> Keys:
@@ -115,21 +115,21 @@ class Store:
         return lacking.where(self._refused.find(lacking) < 0)
 
     def places(self, keys: Keys) -> npt.NDArray[np.intp]:
-        """Return each key's place among all rows, by shard and within it by row, ``(len(keys),)``; -1 without a row."""
+        """Return each key's place among the rows of all shards, ``(len(keys),)``; -1 without a row."""
         return self._rows.find(keys)
 
     def committed(self, keys: Iterable[bytes]) -> bool:
-        """Say whether a shard of exactly these keys is there by now, whoever made it."""
+        """Return whether a shard of exactly these keys exists now, whoever wrote it."""
         path = self.path(f"{unit_id(self.recipe.id, keys)}.h5")
         return self.replica.has(path) if self.replica else os.path.exists(path)  # noqa: PTH110 - False for any error
 
     def append(self, shard: Shard) -> Path:
-        """Commit rows; when this returns they survive a crash and a power loss.
+        """Commit rows; when this returns, they survive a crash and a power loss.
 
         Raises
         ------
         CacheError
-            Shape or dtype are not the recipe's, or the disk refuses.
+            Shape or dtype differ from the recipe's, or the disk refuses.
         """
         expected = (len(shard.keys), self.recipe.dim)
         if shard.embeddings.shape != expected or shard.embeddings.dtype != self.recipe.dtype:
@@ -144,7 +144,7 @@ class Store:
                 self.replica.describe(self.recipe)
             entry = commit(shards.encode(shard, self.recipe), path, self.replica)
         except OSError as error:
-            raise refusal(self.where, len(shard.keys), error) from error
+            raise refusal(self.location, len(shard.keys), error) from error
         self.index.remember_shards(self.recipe.id, {path.name: entry})
         self._take(path.name, entry)
         return path
@@ -152,12 +152,12 @@ class Store:
     def rows(self, keys: Sequence[bytes]) -> npt.NDArray[Any]:
         """Return the embeddings of the keys, ``(len(keys), dim)`` in the stored dtype, in the order asked for.
 
-        A shard that was changed or removed since it was listed is looked for once more.
+        If a shard was changed or removed since it was listed, the shards are listed once more.
 
         Raises
         ------
         CacheError
-            Some keys have no row: says how many, and how to compute them.
+            Some keys have no row; the message says how many, and how to compute them.
         """
         with contextlib.suppress(CorruptShard, OSError):
             return self._gather(keys)
@@ -165,10 +165,10 @@ class Store:
         try:
             return self._gather(keys)
         except (CorruptShard, OSError) as error:
-            raise CacheError(f"The cache {self.where} cannot be read: {error}. Try: fc7 cache repair") from error
+            raise CacheError(f"The cache {self.location} cannot be read: {error}. Try: fc7 cache repair") from error
 
     def order(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
-        """Return the positions of keys in the order in which their rows lie on disk, ``(len(keys),)``.
+        """Return the positions that sort keys as their rows lie on disk, ``(len(keys),)``.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class Store:
         return np.argsort(self._require(Keys.of(keys)), kind="stable")
 
     def seconds(self, keys: Iterable[bytes]) -> float:
-        """Return what computing these rows cost, from the provenance of their shards."""
+        """Return the computing time of these rows, from the provenance of their shards."""
         wanted = self._require(Keys.of(keys).unique())
         counts = np.bincount(np.searchsorted(self._starts, wanted, side="right") - 1, minlength=len(self._starts))
         entries = [self.entries[name] for name in self._names]
@@ -186,13 +186,13 @@ class Store:
         return float(counts @ np.array(costs))
 
     def _require(self, keys: Keys) -> npt.NDArray[np.intp]:
-        """Return each key's place among all rows; all of them must have one."""
+        """Return each key's place among all rows; every key must have a row."""
         places = self.places(keys)
         if len(keys) and places.min() < 0:
             absent = keys[places < 0]
             raise CacheError(
                 f"{len(absent)} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
-                f"{self.where}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
+                f"{self.location}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
             )
         return places
 
@@ -200,10 +200,10 @@ class Store:
         places = self._require(Keys.of(keys))
         order = np.argsort(places)  # by shard, and within it by row
         places = places[order]
-        again = np.flatnonzero(np.diff(places, prepend=-1) == 0)  # an image asked for more than once is read once
+        repeats = np.flatnonzero(np.diff(places, prepend=-1) == 0)  # a row requested more than once is read once
         result = np.empty((len(keys), self.recipe.dim), self.recipe.dtype)
-        self._read(np.delete(places, again), np.delete(order, again), result)
-        for number in again:
+        self._read(np.delete(places, repeats), np.delete(order, repeats), result)
+        for number in repeats:
             result[order[number]] = result[order[number - 1]]
         return result
 
@@ -212,14 +212,14 @@ class Store:
         cuts = [*np.searchsorted(places, self._starts), len(places)]
 
         def read(shard: int) -> None:
-            name, part = self._names[shard], slice(cuts[shard], cuts[shard + 1])
-            rows = places[part] - self._starts[shard]
-            shards.read_rows(self.path(name), self.entries[name], rows, numbers[part], result)
+            name, span = self._names[shard], slice(cuts[shard], cuts[shard + 1])
+            rows = places[span] - self._starts[shard]
+            shards.read_rows(self.path(name), self.entries[name], rows, numbers=numbers[span], target=result)
 
         wanted = [shard for shard in range(len(self._names)) if cuts[shard] < cuts[shard + 1]]
         with ThreadPoolExecutor(READERS) as pool:
-            for done in [pool.submit(read, shard) for shard in wanted]:
-                done.result()
+            for future in [pool.submit(read, shard) for shard in wanted]:
+                future.result()
 
     def _describe(self) -> None:
         path = self.folder / "recipe.json"
@@ -231,8 +231,8 @@ class Store:
             raise CacheError(f"The cache {self.directory} is not writable: {error.strerror or error}.") from error
 
     def _listed(self) -> list[tuple[str, str]]:
-        """Return the shards that are there now: name and stat."""
-        found = []
+        """Return name and stat of the shards on disk."""
+        listed = []
         try:
             folders = [name for name in os.listdir(self.folder / "shards") if len(name) == 2]  # noqa: PTH208
             for folder in folders:
@@ -240,13 +240,13 @@ class Store:
                     for file in files:
                         if file.name.endswith(".h5"):
                             with contextlib.suppress(FileNotFoundError):  # compacted away between the two calls
-                                found.append((file.name, stat_line(file.stat())))
+                                listed.append((file.name, stat_line(file.stat())))
         except OSError as error:
             raise CacheError(f"The cache {self.directory} cannot be listed: {error.strerror or error}.") from error
-        return found
+        return listed
 
     def _settle(self, names: Iterable[str]) -> None:
-        """Make the names of shards seen for the first time durable: who linked them may have been killed before."""
+        """Make the names of new shards durable: their writer may have been killed before it synced them."""
         try:
             with ThreadPoolExecutor(READERS) as pool:
                 list(pool.map(sync_folder, {self.path(name).parent for name in names}))
@@ -254,7 +254,7 @@ class Store:
             raise CacheError(f"The cache {self.directory} cannot be synced: {error.strerror or error}.") from error
 
     def _admit(self, path: Path) -> ShardEntry | None:
-        """Check a shard; a replica's that is damaged is fetched once more."""
+        """Check a shard; a replica fetches a damaged one once more."""
         entry = admit(path)
         if entry is None and self.replica:
             self.replica.fetch_one(path)
@@ -262,13 +262,13 @@ class Store:
         return entry
 
     def _listed_keys(self, entries: dict[str, ShardEntry], names: Sequence[str]) -> Keys:
-        """List shards and return the keys of all of them; the entries are let go, so that no key is held twice."""
+        """List shards and return all their keys; entries are popped, so that no key is in memory twice."""
         keys = Keys(np.empty((sum(len(entries[name].keys) for name in names), KEY_BYTES), np.uint8))
         for name in names:
             entry = entries.pop(name)
-            part = keys[self._end : self._end + len(entry.keys)]
-            part.matrix[:] = entry.keys.matrix
-            self._list(name, entry._replace(keys=part))
+            shard_keys = keys[self._end : self._end + len(entry.keys)]
+            shard_keys.matrix[:] = entry.keys.matrix
+            self._list(name, entry._replace(keys=shard_keys))
         return keys
 
     def _take(self, name: str, entry: ShardEntry) -> None:

@@ -1,4 +1,4 @@
-"""Addresses: which paths are URLs, the store behind one, and what is said when it refuses. fsspec comes with the first.
+"""URLs: which paths are URLs, the file system of each, and errors of stores. fsspec is imported with the first URL.
 
 A URL survives being a :class:`pathlib.Path`, which makes ``s3:/bucket`` of ``s3://bucket``: :func:`address` reads both.
 """
@@ -15,18 +15,18 @@ from ..errors import DataError, FC7Error, MissingExtra
 
 EXTRA = "remote"
 
-# Few and by name: a csv from elsewhere must not reach whatever else fsspec can open, and a folder may be called `a:`.
+# Why not every scheme of fsspec: a csv from elsewhere must not reach all it can open, and a folder may be called `a:`.
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "sftp", "memory")
 _BEGINNINGS = tuple(f"{scheme}:/" for scheme in SCHEMES)
 
-_OF_ONE_OBJECT = {errno.EINVAL, errno.EPERM}  # what else a store says is about itself: busy, broken, not there
+_OF_ONE_OBJECT = {errno.EINVAL, errno.EPERM}  # other errors concern the whole store: busy, broken, absent
 
 _QUERY = re.compile(r"\?[^\s\"']*")
 _USER = re.compile(r"//[^/@\s]*@")
 
 
 def address(path: str | os.PathLike[str]) -> str:
-    """Return the URL that a path is, without a slash at its end; empty if it is a path of this machine.
+    """Return a path as URL, without a slash at its end; empty if it is a local path.
 
     >>> address("s3://bucket/pictures/"), address("s3:/bucket/a.jpg"), address("s3.csv")
     ('s3://bucket/pictures', 's3://bucket/a.jpg', '')
@@ -39,7 +39,7 @@ def address(path: str | os.PathLike[str]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a URL, or a text with URLs, without what may be secret: users, passwords, queries.
+    """Remove users, passwords and queries, which may be secret, from a URL or a text with URLs.
 
     >>> without_secrets("https://me:word@host/a.jpg?X-Amz-Signature=12")
     'https://host/a.jpg'
@@ -48,12 +48,12 @@ def without_secrets(text: str) -> str:
 
 
 def require_open(url: str) -> None:
-    """Refuse a URL with something in it that must not be written into a record.
+    """Refuse a URL with parts that must not be written into a record.
 
     Raises
     ------
     DataError
-        A user, a password, or the query of a web address.
+        It has a user, a password, or the query of a web address.
     """
     if _USER.search(url):
         raise DataError(
@@ -67,7 +67,7 @@ def require_open(url: str) -> None:
 
 @functools.cache
 def filesystem(url: str) -> Any:
-    """Return the fsspec file system of a URL's store; given any URL of it, by its scheme and host.
+    """Return the fsspec file system of a store, which scheme and host of the URL decide.
 
     Raises
     ------
@@ -87,16 +87,16 @@ def filesystem(url: str) -> Any:
 
 
 def store_of(url: str) -> Any:
-    """Return the file system of a URL, one for each store."""
+    """Return the file system of a URL; URLs of one store share it."""
     scheme, _, rest = url.partition("://")
     return filesystem(f"{scheme}://{rest.partition('/')[0]}")
 
 
 @contextmanager
 def asking(url: str, kind: type[FC7Error]) -> Iterator[None]:
-    """Let what a store refuses of one object be an OSError, and what is wrong with the store an error of `kind`.
+    """Turn a store's errors about one object into OSErrors, and errors about the store into errors of `kind`.
 
-    Its own words are not passed on where a kind is known, and never with a query in them.
+    The store's own message is replaced where the error is a known one, and secrets are removed from all others.
     """
     try:
         yield
@@ -106,21 +106,21 @@ def asking(url: str, kind: type[FC7Error]) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, "there is no such object") from error
     except PermissionError as error:
         raise PermissionError(errno.EACCES, "the store denies access") from error
-    except Exception as error:  # each store's library has errors of its own, most of them no OSError
-        said = " ".join(without_secrets(str(error)).split())[:200]
+    except Exception as error:  # each store's library has its own errors, and few are OSErrors
+        reason = " ".join(without_secrets(str(error)).split())[:200]
         if isinstance(error, OSError) and error.errno in _OF_ONE_OBJECT:
-            raise OSError(error.errno, f"the store refuses it: {said}") from error
+            raise OSError(error.errno, f"the store refuses it: {reason}") from error
         raise kind(
-            f"{without_secrets(url)} cannot be reached: {type(error).__name__}: {said}. "
+            f"{without_secrets(url)} cannot be reached: {type(error).__name__}: {reason}. "
             "Check the network, the endpoint and the credentials (docs/remote.md), then run again."
         ) from error
 
 
 def identity(entry: dict[str, Any]) -> str:
-    """Return what stands for an object's content in a listing: size, time in ns, ETag.
+    """Return what identifies an object's content in a listing: size, time in ns, ETag.
 
-    The time is 0 where there is an ETag: a store changes it with the content, however soon. Where there is neither, the
-    time is one that never comes, so that nothing is believed.
+    The time is 0 if there is an ETag, which changes with the content, however soon. If there is neither, the time is in
+    the far future, so that the hash is never reused.
     """
     tag = next(
         (str(entry[name]).strip('"') for name in ("ETag", "etag", "generation", "md5Hash") if entry.get(name)), ""

@@ -1,4 +1,4 @@
-"""What a cache directory holds, whether it is sound, and putting right what is not. No backbone is opened."""
+"""List, verify and repair the content of a cache directory. No backbone is loaded."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +23,16 @@ COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected",
 
 @dataclass(frozen=True)
 class Contents:
-    """One recipe's part of a cache.
+    """What a cache holds of one recipe.
 
     Attributes
     ----------
     rows, rejected
-        Images with a row, and images known to be no image.
+        Number of images with a row, and of files known not to be an image.
     shards, bytes
-        Files, and their size.
+        Number of files, and their total size.
     quarantined
-        Files set aside because their bytes were not as committed.
+        Number of files set aside because their bytes were not as committed.
     """
 
     recipe: Recipe
@@ -55,7 +55,7 @@ class Contents:
 
 
 class Damage(NamedTuple):
-    """A file of the cache that is not as it was committed. ``file`` is relative to the cache."""
+    """A damaged file of the cache. ``file`` is relative to the cache."""
 
     file: str
     reason: str
@@ -63,17 +63,17 @@ class Damage(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a verification found.
+    """The result of a verification.
 
     Attributes
     ----------
     recipes, shards, rows
-        How much there is; rows of sound shards.
+        Counts of each; only rows of sound shards.
     read
-        Shards whose every byte was read now; the others were read before and have not changed since, by their size,
-        times and inode.
+        Shards whose every byte was read now. The others were read before, and their size, times and inode have not
+        changed since.
     damaged
-        What is not as it was committed.
+        Files that are not as committed.
     """
 
     recipes: int
@@ -84,7 +84,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self) | {"damaged": [one._asdict() for one in self.damaged]}
+        return asdict(self) | {"damaged": [damage._asdict() for damage in self.damaged]}
 
 
 def info(directory: Path | str | None = None) -> list[Contents]:
@@ -98,12 +98,12 @@ def info(directory: Path | str | None = None) -> list[Contents]:
     directory = existing_directory(directory)
     if replica := Replica.of(directory):
         replica.fetch_all()
-    found = [_contents(folder) for folder in recipe_folders(directory)]
-    return [one for one in found if one.shards or one.quarantined]  # a run that failed early leaves a name only
+    contents = [_contents(folder) for folder in recipe_folders(directory)]
+    return [entry for entry in contents if entry.shards or entry.quarantined]  # a failed run may leave an empty folder
 
 
 def durability(directory: Path) -> str:
-    """Return what committed rows survive here: ``power loss``, or ``process crash`` where folders cannot be synced."""
+    """Return what committed rows survive: ``power loss``, or only ``process crash`` if folders cannot be synced."""
     return "power loss" if sync_folder(directory) else "process crash"
 
 
@@ -113,7 +113,7 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
     Parameters
     ----------
     deep
-        Believe nothing: read every byte of every shard, and look at every number.
+        Do not trust the index: read every byte of every shard, and check every number.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
     """
     directory = existing_directory(directory)
     replica = Replica.of(directory)
-    there = replica.fetch_all(again=deep) if replica else None
+    stored = replica.fetch_all(again=deep) if replica else None
     folders = recipe_folders(directory)
     index = Index(directory)
     damaged = [] if replica is None else [_damage(path, reason, directory) for path, reason in replica.damaged.items()]
@@ -134,39 +134,39 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
         except CacheError as error:
             damaged.append(_damage(folder / "recipe.json", str(error), directory))
         known = {} if deep else index.shards(folder.name)
-        paths = [path for path in sorted(folder.glob("shards/*/*.h5")) if there is None or path.name in there]
-        for path, found in _looked_at(paths, known, deep=deep):
+        paths = [path for path in sorted(folder.glob("shards/*/*.h5")) if stored is None or path.name in stored]
+        for path, entry in _looked_at(paths, known, deep=deep):
             shards += 1
-            if isinstance(found, ShardEntry):
-                rows += len(found.keys)
-                read += found is not known.get(path.name)
+            if isinstance(entry, ShardEntry):
+                rows += len(entry.keys)
+                read += entry is not known.get(path.name)
             else:
-                damaged.append(_damage(path, found, directory))
-    return Verdict(len(folders), shards, rows, read, damaged)
+                damaged.append(_damage(path, entry, directory))
+    return Verdict(recipes=len(folders), shards=shards, rows=rows, read=read, damaged=damaged)
 
 
 def repair(directory: Path | str | None = None) -> list[Damage]:
-    """Put right what a deep verification finds and return it; the index is forgotten.
+    """Repair what a deep verification finds, and return it; the index is deleted.
 
-    Damaged shards are set aside: their rows are missing from then on, and the next extract computes them. A recipe's
-    lost description is written anew from what its shards say.
+    Damaged shards are set aside: their rows are missing until the next extract computes them. A recipe's lost
+    description is restored from its shards.
 
     Raises
     ------
     CacheError
-        There is no cache, another process is looking after it, or the disk refuses.
+        There is no cache, another maintenance is running, or the disk refuses.
     """
     directory = existing_directory(directory)
     with alone(directory):
-        found = verify(directory, deep=True).damaged
-        for one in found:
-            path = directory / one.file
+        damaged = verify(directory, deep=True).damaged
+        for damage in damaged:
+            path = directory / damage.file
             if path.name == "recipe.json":
                 _describe_anew(path)
             else:
-                set_aside(path, one.reason)
+                set_aside(path, damage.reason)
         Index(directory).forget_all()
-    return found
+    return damaged
 
 
 def _damage(path: Path, reason: str, directory: Path) -> Damage:
@@ -192,12 +192,12 @@ def _contents(folder: Path) -> Contents:
 
 
 def described(folder: Path) -> Recipe:
-    """Return the recipe that a folder says it is.
+    """Return the recipe that describes a folder.
 
     Raises
     ------
     CacheError
-        It does not say, or says another.
+        The description is damaged, or of another recipe.
     """
     path = folder / "recipe.json"
     try:
@@ -216,13 +216,13 @@ def _describe_anew(path: Path) -> None:
             if recipe.id == path.parent.name:
                 replace(path, f"{recipe.to_json()}\n".encode())
                 return
-    path.unlink(missing_ok=True)  # nothing tells it, and nothing is lost: the next extract writes it
+    path.unlink(missing_ok=True)  # no shard knows the recipe, and nothing is lost: the next extract writes it
 
 
 def _looked_at(
     paths: Sequence[Path], known: Mapping[str, ShardEntry], *, deep: bool
 ) -> Iterator[tuple[Path, ShardEntry | str]]:
-    """Yield each shard with what is in it, or with what is wrong with it."""
+    """Yield each shard with its entry, or with the reason why it is damaged."""
 
     def look(path: Path) -> ShardEntry | str:
         try:
