@@ -1,1 +1,1 @@
-"""What predicts new images: a fitted head with all it needs."""
+"""Bundles: a fitted head with all it needs to predict new images."""

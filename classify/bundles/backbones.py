@@ -1,4 +1,4 @@
-"""The backbones of a bundle: found by name, or given, and in any case those that its head was fitted on."""
+"""The backbones of a bundle: loaded by name or given by the caller, and always those its head was fitted on."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,38 +11,38 @@ from ...extract.backbones.backbone import OWN, Backbone, load_backbone
 
 
 def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
-    """Return the backbones that make the embeddings of a recipe, found by their names.
+    """Load the backbones of a recipe by their names.
 
-    Neighbouring layers of one network come from one pass.
+    Neighbouring layers of one network share a forward pass.
 
     Parameters
     ----------
     weights
-        Where the weights of each part are.
+        Source of the weights of each part.
     views
-        Random views beside the centre crop.
+        Number of random views, besides the centre crop.
     machine
         As in :func:`fc7.extract.load_backbone`.
 
     Raises
     ------
     BundleError
-        One cannot be found by its name.
+        A backbone cannot be found by its name.
     """
     if OWN in weights.split(AND):
         raise BundleError(
             f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
             "it: backbone=Backbone(module, transform, layer)"
         )
-    parts, sources = recipe.parts, weights.split(AND)
-    sources = sources * len(parts) if len(sources) == 1 else sources
-    networks = [(replace(part, layer="", dim=0), source) for part, source in zip(parts, sources, strict=True)]
-    found = []
-    for (network, source), layers in groupby(zip(networks, parts, strict=True), key=lambda pair: pair[0]):
-        found.append(
+    sources = weights.split(AND)
+    sources = sources * len(recipe.parts) if len(sources) == 1 else sources
+    networks = [replace(part, layer="", dim=0) for part in recipe.parts]
+    backbones, rows = [], list(zip(networks, sources, recipe.parts, strict=True))
+    for (network, source), group in groupby(rows, key=lambda row: row[:2]):
+        backbones.append(
             load_backbone(
                 network.backbone,
-                [part.layer for _, part in layers],
+                [part.layer for *_, part in group],
                 weights=source,
                 precision=network.precision,
                 dtype=network.dtype,
@@ -53,18 +53,18 @@ def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **mac
                 **machine,
             )
         )
-    return found
+    return backbones
 
 
 def require_same(backbones: Sequence[Backbone], recipe: Recipe | JointRecipe) -> None:
-    """Refuse backbones that do not make the embeddings of a recipe.
+    """Refuse backbones whose recipes differ from the one given.
 
     Raises
     ------
     BundleError
-        The message has what differs.
+        The message lists the differences.
     """
-    recipes = [made for backbone in backbones for made in backbone.recipes]
+    recipes = [actual for backbone in backbones for actual in backbone.recipes]
     differences = [
         f"{name}: here {here}, in the bundle {there}"
         for ours, theirs in zip(recipes, recipe.parts, strict=False)

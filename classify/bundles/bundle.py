@@ -1,4 +1,4 @@
-"""The bundle, ``.fc7``: a fitted head with all it takes to predict new images, and nothing that can execute.
+"""The bundle, ``.fc7``: a fitted head with all that predicting new images takes, and no executable code.
 
 A zip of ``bundle.json`` (recipe, classes, thresholds, versions, metrics), ``head.skops``, read with a fixed list of
 types, ``abstention.safetensors`` (out-of-fold predictions; see :mod:`fc7.classify.evaluation.abstention`) and
@@ -34,11 +34,11 @@ from .tree_checks import check_trees, columns
 if TYPE_CHECKING:
     from ..fitting.fit import Fitted
 
-FORMAT = 3  # raise it when a member or a key changes its meaning; other numbers are refused
+FORMAT = 3  # raise it when a member or key changes its meaning; other formats are refused
 MAX_BYTES = 2**30
 MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
 
-# Types beyond skops' own defaults that a head may hold. A file that needs another is refused, whatever it says.
+# Types that a head may hold, beyond skops' own defaults. A file that needs any other type is refused.
 TRUSTED = (
     "fc7.classify.heads.Baseline",
     "fc7.classify.heads.Calibrated",
@@ -69,19 +69,19 @@ class Bundle:
     Attributes
     ----------
     estimator
-        From raw embeddings ``(n, dim)`` to probabilities.
+        Maps raw embeddings ``(n, dim)`` to probabilities.
     classes
         Names in the order of the columns.
     recipe, weights_source
-        Which backbone makes the embeddings, and where its weights came from.
+        What decides the embeddings, and where the backbone's weights came from.
     views
-        Random views of each image over which predictions are averaged, beside the centre crop.
+        Number of random views averaged with the centre crop of each image.
     run
         The record of the fit, without its per-image predictions.
     abstention
-        When not to answer, and what is unlike the fitted images; None for a head without out-of-fold predictions.
+        Thresholds and distances from out-of-fold predictions; None for a head without those.
     max_error
-        Share of wrong answers beyond which the head is not sure, out-of-fold; None: it answers always.
+        Largest out-of-fold share of wrong answers; with None, every image gets an answer.
     """
 
     estimator: Any
@@ -94,7 +94,7 @@ class Bundle:
     max_error: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a threshold that nothing is known about."""
+        """Refuse a share of errors for which there is no threshold."""
         if self.max_error is not None:
             require(self.abstention).threshold(self.max_error)
 
@@ -105,23 +105,23 @@ class Bundle:
         Raises
         ------
         DataError
-            The head has no out-of-fold predictions, which `max_error` needs.
+            `max_error` needs out-of-fold predictions, and the head has none.
         UsageError
-            It is no share.
+            `max_error` is not a share.
         """
-        embeddings = fitted.embeddings
-        source, run = embeddings.weights_source, _short(fitted.run)
+        embeddings, run, abstention = fitted.embeddings, _summary(fitted.run), fitted.abstention
+        head, classes, recipe = fitted.estimator, embeddings.classes, embeddings.recipe
+        source = embeddings.weights_source
         views = len(embeddings.views) if fitted.run.selection.get("average_views") else 0
-        told = (run, views, fitted.abstention, max_error)
-        return cls(fitted.estimator, embeddings.classes, embeddings.recipe, source, *told)
+        return cls(head, classes, recipe, source, run=run, views=views, abstention=abstention, max_error=max_error)
 
     @property
     def threshold(self) -> Threshold | None:
-        """The least probability of an answer; None: it answers always."""
+        """The least probability of an answer; None if every image gets one."""
         return None if self.max_error is None else require(self.abstention).threshold(self.max_error)
 
     def abstaining(self, max_error: float) -> "Bundle":
-        """Return it with another threshold; raises what :meth:`of` does."""
+        """Return a copy with another threshold; raises what :meth:`of` raises."""
         return replace(self, max_error=max_error)
 
     def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -151,19 +151,18 @@ class Bundle:
         Parameters
         ----------
         images
-            As :class:`fc7.extract.new_images.NewImages` takes them. What is no acceptable image is answered with the
-            reason.
+            As in :class:`fc7.extract.new_images.NewImages`. A file that is not an acceptable image gets the reason as
+            its answer.
         max_error
-            The head is not sure below the probability from which out-of-fold predictions were wrong at most so often,
-            as a share of the answers; default the bundle's own, if it has one. See
+            Largest share of wrong answers. The head is not sure below the probability at which out-of-fold predictions
+            reach it. By default the bundle's own, if it has one. See
             :meth:`fc7.classify.evaluation.abstention.Abstention.threshold`.
         backbone
-            The one that the head was fitted on, where it is a module of your own; others are found by their name.
+            The backbone the head was fitted on, if it is your own module; others are loaded by name.
         weights
-            Where to find the backbone's weights if not where they were; they must be the same bytes.
+            Source of the backbone's weights, if it has changed; the bytes must be the same.
         device, batch_size, cache, workers, progress
-            As in :func:`fc7.extract.extract`; the same files are free the second time. Images in memory pass by the
-            cache.
+            As in :func:`fc7.extract.extract`; files are computed only once. Images in memory are not cached.
 
         Returns
         -------
@@ -173,31 +172,32 @@ class Bundle:
         Raises
         ------
         DataError
-            Nothing to predict: empty folders. Or `max_error` for a head without out-of-fold predictions.
+            There are no images, or `max_error` needs out-of-fold predictions and the head has none.
         UsageError
-            `max_error` is no share.
+            `max_error` is not a share.
         BundleError
-            The weights found here are not those that the head was fitted on.
+            The weights differ from those the head was fitted on.
         """
         bundle = self if max_error is None else self.abstaining(max_error)
-        new = NewImages(images)
-        if not len(new):
+        new_images = NewImages(images)
+        if not len(new_images):
             raise DataError(f"There are no images in {', '.join(map(str, images)) or 'an empty list'}.")
         machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
         backbones = self.backbones(backbone, weights, **machine)
         threshold = bundle.threshold.probability if bundle.threshold else 0.0
         predictions = {}
-        for places, views in new.vectors(backbones, cache=cache, workers=workers, progress=progress):
-            joint = [side_by_side(parts) for parts in views]
+        for places, views in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
+            joint = [side_by_side(vectors) for vectors in views]
             rows = np.mean([self.predict_proba(view) for view in joint], axis=0)
             distances = self.abstention.distances(joint[0]) if self.abstention else [None] * len(places)
             for place, row, distance in zip(places, rows, distances, strict=True):
-                predictions[place] = self._prediction(new.names[place], row, threshold, distance)
-        predictions |= {place: Prediction(new.names[place], rejected=why) for place, why in new.rejected.items()}
+                predictions[place] = self._prediction(new_images.names[place], row, threshold, distance)
+        for place, reason in new_images.rejected.items():
+            predictions[place] = Prediction(new_images.names[place], rejected=reason)
         return [predictions[place] for place in sorted(predictions)]
 
     def backbones(self, backbone: Backbone | None = None, weights: str | None = None, **machine: Any) -> list[Backbone]:
-        """Return the backbones that its head was fitted on: the given one if it is the same, else found by their names.
+        """Return the backbones its head was fitted on: the given one if it is the same, else loaded by name.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            They cannot be found, or are not the same ones.
+            They cannot be found, or differ.
         """
         source = weights or self.weights_source
         backbones = [backbone] if backbone else find_backbones(self.recipe, source, self.views, **machine)
@@ -240,7 +240,7 @@ class Bundle:
         import skops.io
 
         path = Path(path)
-        about = {
+        description = {
             "format": FORMAT,
             "classes": list(self.classes),
             "recipe": json.loads(self.recipe.to_json()),
@@ -252,11 +252,12 @@ class Bundle:
             "versions": versions("scikit-learn", "skops", "numpy"),
         }
         members = {
-            "bundle.json": json.dumps(about, indent=1).encode(),
+            "bundle.json": json.dumps(description, indent=1).encode(),
             "abstention.safetensors": Abstention.to_bytes(self.abstention),
             "head.skops": skops.io.dumps(self.estimator),
         }
-        members["sha256.json"] = json.dumps({name: _sha256(data) for name, data in members.items()}, indent=1).encode()
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+        members["sha256.json"] = json.dumps(digests, indent=1).encode()
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in members.items():
@@ -269,70 +270,63 @@ class Bundle:
         return path
 
     def _thresholds(self) -> dict[str, Any]:
-        """Return what follows from the abstention, for whoever opens the file."""
-        found = self.threshold
+        """Return the thresholds, for people who open the file."""
+        threshold = self.threshold
         return {
-            "answer": found.to_dict() if found else None,
+            "answer": threshold.to_dict() if threshold else None,
             "unlike": {"distance": self.abstention.limit} if self.abstention else None,
         }
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
-        """Read a bundle, executing nothing.
+        """Read a bundle without executing code from it.
 
         Raises
         ------
         BundleError
-            Absent, damaged, tampered with, of another format or scikit-learn, or holding types that heads do not have.
+            The file is absent, damaged, tampered with, of another format or scikit-learn, or holds types of no head.
         """
         path = Path(path)
         try:
             members = _read_members(path)
-            _require_whole(path, members)
-            about = json.loads(members["bundle.json"])
-            _require_version(path, about["versions"]["scikit-learn"])
-            recipe = read_recipe(json.dumps(about["recipe"]))
-            classes = tuple(str(name) for name in about["classes"])
+            _require_intact(path, members)
+            description = json.loads(members["bundle.json"])
+            _require_version(path, description["versions"]["scikit-learn"])
+            recipe = read_recipe(json.dumps(description["recipe"]))
+            classes = tuple(str(name) for name in description["classes"])
             head = _load_head(path, members["head.skops"])
             _require_consistent(path, head, classes, recipe)
-            abstention, max_error = (
-                Abstention.from_bytes(members["abstention.safetensors"], recipe.dim),
-                about["max_error"],
-            )
-            max_error = None if max_error is None else float(max_error)
-            source, views = str(about["weights_source"]), int(about["views"])
-            return cls(head, classes, recipe, source, about["run"], views, abstention, max_error)
+            abstention = Abstention.from_bytes(members["abstention.safetensors"], recipe.dim)
+            max_error = None if description["max_error"] is None else float(description["max_error"])
+            source, views, run = str(description["weights_source"]), int(description["views"]), description["run"]
+            return cls(head, classes, recipe, source, run=run, views=views, abstention=abstention, max_error=max_error)
         except BundleError:
             raise
-        except Exception as error:  # zip, zlib, json and the recipe each have errors of their own; none may get out
+        except Exception as error:  # zip, zlib, json and recipe each have their own errors; none may escape
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BundleError(
                 f"{path} is not a readable bundle: {reason}. Make one with: fc7 fit DATA -o {path.name}"
             ) from error
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _require_whole(path: Path, members: Mapping[str, bytes]) -> None:
+def _require_intact(path: Path, members: Mapping[str, bytes]) -> None:
     recorded = json.loads(members["sha256.json"])
     for name in MEMBERS[:-1]:
-        found = _sha256(members[name])
-        if found != recorded[name]:
-            raise BundleError(f"{path} is damaged: its {name} has sha256 {found[:16]}.., not the recorded one.")
+        digest = hashlib.sha256(members[name]).hexdigest()
+        if digest != recorded[name]:
+            raise BundleError(f"{path} is damaged: its {name} has sha256 {digest[:16]}.., not the recorded one.")
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
         _require_small(path, archive)
         names = archive.namelist()
-        if "bundle.json" in names:  # first: other formats have other members
-            found = json.loads(archive.read("bundle.json"))["format"]
-            if found != FORMAT:
+        if "bundle.json" in names:  # the format first: other formats have other members
+            version = json.loads(archive.read("bundle.json"))["format"]
+            if version != FORMAT:
                 raise BundleError(
-                    f"{path} has bundle format {found}, this version of fc7 reads {FORMAT}. Fit again (the cache makes "
-                    f"that cheap): fc7 fit DATA -o {path.name}"
+                    f"{path} has bundle format {version}, this version of fc7 reads {FORMAT}. Fit again (the cache "
+                    f"makes that cheap): fc7 fit DATA -o {path.name}"
                 )
         if sorted(names) != sorted(MEMBERS):
             raise BundleError(f"{path} has the members {names[:5]}, a bundle has {list(MEMBERS)}.")
@@ -349,8 +343,8 @@ def _load_head(path: Path, data: bytes) -> Any:
     import skops.io
 
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as inside:  # skops' own archive unpacks once more
-            _require_small(path, inside)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # the head is a zip file, too
+            _require_small(path, archive)
         foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
         if foreign:
             raise BundleError(
@@ -361,7 +355,7 @@ def _load_head(path: Path, data: bytes) -> Any:
         return head
     except FC7Error:
         raise
-    except Exception as error:  # a hostile schema can make skops fail in any way; none of them may end the program
+    except Exception as error:  # a hostile schema can make skops fail in any way; none may escape
         raise BundleError(f"{path}: its head cannot be read: {error}") from error
 
 
@@ -375,17 +369,17 @@ def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: R
         raise BundleError(f"{path}: its head has {outputs} classes, its description {list(classes)[:10]}.")
 
 
-def _require_version(path: Path, wrote: str) -> None:
-    from sklearn import __version__ as reads
+def _require_version(path: Path, written: str) -> None:
+    from sklearn import __version__ as installed
 
-    if wrote.split(".")[:2] != reads.split(".")[:2]:
+    if written.split(".")[:2] != installed.split(".")[:2]:
         raise BundleError(
-            f"{path} was written with scikit-learn {wrote}, this is {reads}. Fit again (the cache makes that "
-            f"cheap), or: pip install 'scikit-learn=={wrote}'"
+            f"{path} was written with scikit-learn {written}, this is {installed}. Fit again (the cache makes that "
+            f"cheap), or: pip install 'scikit-learn=={written}'"
         )
 
 
-def _short(run: Run) -> dict[str, Any]:
+def _summary(run: Run) -> dict[str, Any]:
     return {
         name: getattr(run, name)
         for name in ("id", "head", "data", "selection", "hyperparameters", "metrics", "seconds", "notes", "versions")

@@ -1,4 +1,4 @@
-"""Predict: labels and probabilities for new images, through the same cache."""
+"""Predict labels and probabilities of new images, through the same cache."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,5 +10,5 @@ from .prediction import Prediction
 
 
 def predict(bundle: Bundle, images: Sequence[Path | str | Picture], **options: Any) -> list[Prediction]:
-    """Predict images by a bundle; see :meth:`fc7.classify.Bundle.predict`."""
+    """Predict images with a bundle; see :meth:`fc7.classify.Bundle.predict`."""
     return bundle.predict(images, **options)

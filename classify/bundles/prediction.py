@@ -1,4 +1,4 @@
-"""What a bundle answers about one image, and many answers as csv."""
+"""The prediction of one image, and many predictions as csv."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ NOT_SURE = "not sure"
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's answer, or the reason why there is none.
+    """The answer for one image, or the reason why there is none.
 
     Attributes
     ----------
     path
-        As asked for; an image in memory is called by its place, ``image 0`` the first.
+        As requested; images in memory are named by position, from ``image 0``.
     label, probability
         The most probable class; empty and 0 where the image was rejected.
     probabilities
@@ -26,10 +26,10 @@ class Prediction:
     sure
         Whether the probability reaches the threshold of the bundle, if it has one.
     distance
-        From the images that the head was fitted on, see
-        :meth:`fc7.classify.evaluation.abstention.Abstention.distances`; None if not known.
+        From the fitted images, see
+        :meth:`fc7.classify.evaluation.abstention.Abstention.distances`; None if unknown.
     unlike
-        Whether that is further than they are from each other.
+        Whether the distance is larger than those between the fitted images.
     rejected
         The reason, or empty.
     """
@@ -53,14 +53,15 @@ class Prediction:
         return {"path": self.path, "answer": self.answer, **vars(self)}
 
 
-def predictions_csv(found: Sequence[Prediction], top: int = 0) -> str:
-    """Return a line per image, the path first; with further columns for its most probable classes if asked for."""
+def predictions_csv(predictions: Sequence[Prediction], top: int = 0) -> str:
+    """Return csv with one line per image, and columns for its ``top`` most probable classes."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     further = [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
     writer.writerow(["path", "label", "probability", "unlike", "rejected", *further])
-    for one in found:
-        ranked = [cell for name, value in [*one.probabilities.items()][:top] for cell in (plain(name), f"{value:.4f}")]
-        about = [f"{one.probability:.4f}" if one.label else "", "unlike" if one.unlike else "", one.rejected]
-        writer.writerow([plain(one.path), plain(one.answer), *about, *ranked, *[""] * (len(further) - len(ranked))])
+    for entry in predictions:
+        top_classes = [*entry.probabilities.items()][:top]
+        ranked = [cell for name, value in top_classes for cell in (plain(name), f"{value:.4f}")]
+        cells = [f"{entry.probability:.4f}" if entry.label else "", "unlike" if entry.unlike else "", entry.rejected]
+        writer.writerow([plain(entry.path), plain(entry.answer), *cells, *ranked, *[""] * (len(further) - len(ranked))])
     return buffer.getvalue().rstrip("\n")

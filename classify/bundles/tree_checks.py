@@ -1,4 +1,4 @@
-"""Soundness of trees that come from a file: compiled code follows their indices without looking."""
+"""Checks of trees from a file. Why not trust them: compiled code follows their indices without bounds checks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-LEAF = -1  # what a forest's tree has for the children of a leaf
+LEAF = -1  # a forest's mark for the children of a leaf
 
 
 def check_trees(estimator: Any) -> None:
-    """Refuse trees that lead outside of themselves, round in circles, or to columns that rows do not have.
+    """Refuse trees with indices out of bounds, cycles, or negative columns.
 
-    A node's children must come after it, which rules out circles.
+    A node's children must come after it, which rules out cycles.
 
     Raises
     ------
     ValueError
-        Says what is wrong.
+        The message says what is wrong.
     """
     for tree in _trees(estimator, set()):
         if hasattr(tree, "nodes"):
@@ -27,12 +27,12 @@ def check_trees(estimator: Any) -> None:
 
 
 def columns(estimator: Any) -> int:
-    """Return how many columns a row must have for the trees inside; 0 where there are none."""
-    most = 0
+    """Return the number of columns that the trees inside need; 0 without trees."""
+    count = 0
     for tree in _trees(estimator, set()):
         feature = tree.nodes["feature_idx"] if hasattr(tree, "nodes") else tree.feature
-        most = max(most, int(feature.max(initial=-1)) + 1)
-    return most
+        count = max(count, int(feature.max(initial=-1)) + 1)
+    return count
 
 
 def _check_predictor(tree: Any) -> None:
@@ -62,15 +62,15 @@ def _check_children(place: npt.NDArray[Any], left: npt.NDArray[Any], right: npt.
             raise ValueError(f"a tree of {count} nodes leads outside of itself, or back")
 
 
-def _trees(thing: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield every tree inside of an estimator, however deep; what is seen lives as long as the estimator does."""
-    if id(thing) in seen or isinstance(thing, np.ndarray | str | bytes):
+def _trees(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield every tree inside an estimator, however deep; each id is unique as long as the estimator lives."""
+    if id(value) in seen or isinstance(value, np.ndarray | str | bytes):
         return
-    seen.add(id(thing))
-    if type(thing).__name__ in ("Tree", "TreePredictor"):
-        yield thing
+    seen.add(id(value))
+    if type(value).__name__ in ("Tree", "TreePredictor"):
+        yield value
         return
-    held = vars(thing) if hasattr(thing, "__dict__") else thing
-    parts = held.values() if isinstance(held, Mapping) else held if isinstance(held, list | tuple | set) else ()
-    for part in parts:
-        yield from _trees(part, seen)
+    state = vars(value) if hasattr(value, "__dict__") else value
+    items = state.values() if isinstance(state, Mapping) else state if isinstance(state, list | tuple | set) else ()
+    for item in items:
+        yield from _trees(item, seen)
