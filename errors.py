@@ -11,15 +11,15 @@
       CacheError              a cache folder that cannot be read or written
         CorruptShard          a shard whose bytes are not the ones committed; quarantined, recomputed
       BundleError             a .fc7 file that cannot be trusted or does not fit
-      ExportError             a bundle that is not one network in this format, or a network that answers otherwise
-      EngineError             a cluster that cannot be used, or on which work does not come to its end
+      ExportError             a bundle that is not one network in this format, or a network that answers differently
+      EngineError             a cluster that cannot be used, or on which work does not finish
       MissingExtra            an optional dependency is not installed (also an ImportError)
-      Interrupted             exit 130, stopped by the user, the work so far is kept
+      Interrupted             exit 130, stopped by the user; finished work is kept
 """
 
 
 class FC7Error(Exception):
-    """Base of the tree: one line with the values and the next command."""
+    """Base of all errors: one line with the values and the next command."""
 
     exit_code = 1
 
@@ -61,11 +61,11 @@ class BundleError(FC7Error):
 
 
 class ExportError(FC7Error):
-    """A bundle is not one network in the format asked for, or the network does not answer as the bundle does."""
+    """The format cannot hold the bundle as one network, or the network answers differently."""
 
 
 class EngineError(FC7Error):
-    """A cluster cannot be used, or work on it does not come to its end; what was committed is kept."""
+    """A cluster cannot be used, or work on it does not finish; committed rows are kept."""
 
 
 class MissingExtra(FC7Error, ImportError):
@@ -87,6 +87,6 @@ class MissingExtra(FC7Error, ImportError):
 
 
 class Interrupted(FC7Error):
-    """Stopped by the user; what was computed is kept."""
+    """Stopped by the user; finished work is kept."""
 
     exit_code = 130

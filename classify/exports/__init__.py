@@ -1,1 +1,1 @@
-"""A bundle and its backbone as one network."""
+"""Exports: a bundle and its backbone as one network."""

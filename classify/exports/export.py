@@ -1,4 +1,4 @@
-"""Export: a backbone and a head as one network, written only if it answers as the bundle does."""
+"""Export a backbone and a head as one network, which is written only if it answers as the bundle does."""
 
 import contextlib
 import logging
@@ -21,18 +21,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Exported:
-    """A network that was written.
+    """An exported network.
 
     Attributes
     ----------
     path, size
-        The file, and its bytes.
+        The file, and its size in bytes.
     format, input
-        What it is, and what it takes.
+        The file format, and what the network takes.
     parity
-        How far it is from the bundle.
+        How far its answers are from the bundle's.
     notes
-        What differs from ``fc7 predict``, and why.
+        Differences from ``fc7 predict``, and their reasons.
     """
 
     path: Path
@@ -80,31 +80,31 @@ def export(
     path
         ``FILE.onnx``, ``FILE.pt2`` or ``FILE.safetensors``.
     images
-        Files and folders to compare on; by default 16 made-up pictures, the same each time.
+        Files and folders to compare on; by default 16 made-up pictures, always the same.
     with_normalise
         Take ``pixels``, ``(batch, crop, crop, 3)`` uint8 RGB, instead of ``images``, ``(batch, 3, crop, crop)`` float32
         that are normalised already.
     tolerance
-        The largest difference of a probability from the bundle's, see :class:`fc7.classify.exports.parity.Parity`. That
-        from ``fc7 predict`` is told; it is another one where that computes in bfloat16.
+        The largest difference of a probability from the bundle's, see :class:`fc7.classify.exports.parity.Parity`. The
+        difference from ``fc7 predict`` is only reported: it is larger if that computes in bfloat16.
     backbone
-        The one that the head was fitted on, where it is a module of your own.
+        The backbone the head was fitted on, if it is your own module.
     weights, cache, progress
         As in :meth:`fc7.classify.Bundle.predict`.
 
     Raises
     ------
     UsageError
-        No such format, or a tolerance that is none.
+        Unknown format, or a tolerance that is not positive.
     ExportError
-        The head is no layer of a network, the format cannot hold it, torch cannot export the backbone, the network
-        differs by more than the tolerance, or the file cannot be written. Nothing is.
+        The head is not a layer of a network, the format cannot hold it, torch cannot export the backbone, the network
+        differs by more than the tolerance, or the file cannot be written. No file is left.
     MissingExtra
-        The packages for ONNX are absent.
+        The packages for ONNX are not installed.
     BundleError, WeightsError
-        The backbone is not the one that the head was fitted on, or absent.
+        The backbone is absent, or not the one the head was fitted on.
     DataError
-        None of the images is one.
+        No file in ``images`` is an image.
     """
     from .exported_module import ExportModule
     from .formats import FORMATS
@@ -112,7 +112,7 @@ def export(
 
     path, recipe = Path(path), bundle.recipe.parts[0]
     if path.suffix not in FORMATS:
-        raise UsageError(f"{path} is not a format that fc7 exports: {', '.join(f'FILE{one}' for one in FORMATS)}.")
+        raise UsageError(f"{path} is not a format that fc7 exports: {', '.join(f'FILE{end}' for end in FORMATS)}.")
     if not 0 < tolerance < math.inf:
         raise UsageError(f"--tolerance {tolerance}: must be more than 0.")
     if len(bundle.recipe.parts) > 1:
@@ -121,8 +121,8 @@ def export(
             f"{bundle.recipe.layer}); an exported network has one. Fit the head on one of them."
         )
     with _or_refuse(f"The head of {recipe.backbone} {recipe.layer} cannot be read"):
-        whole = ExportModule(bundle, last_layers(bundle), with_normalise)
-    form = FORMATS[path.suffix](whole)
+        network = ExportModule(bundle, last_layers(bundle), with_normalise)
+    form = FORMATS[path.suffix](network)
     form.require()
     pixels, rejected = read_pixels(images, recipe) if images else (synthetic_pixels(recipe.transform), {})
     for file, reason in rejected.items():
@@ -131,7 +131,7 @@ def export(
     (backbone,) = bundle.backbones(backbone, weights, device="cpu", cache=cache, progress=progress)
     with _or_refuse(f"{recipe.backbone} {recipe.layer} cannot be written as {form.name}"):
         data = form.encode(backbone.plain())
-        parity = measure(form, data, backbone, pixels, origin, progress)
+        parity = measure(form, data, backbone, pixels, origin=origin, progress=progress)
     notes = _notes(bundle, rounds=form.rounds)
     if parity.probability > tolerance:
         if recipe.dtype == "float16" and form.rounds:
@@ -142,12 +142,12 @@ def export(
             + " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
         )
     _write(path, data)
-    return Exported(path, len(data), form.name, whole.input, parity, notes)
+    return Exported(path, len(data), format=form.name, input=network.input, parity=parity, notes=notes)
 
 
 @contextlib.contextmanager
 def _or_refuse(what: str) -> Iterator[None]:
-    """Turn into a refusal whatever torch raises on a stranger's network, or a head that was tampered with."""
+    """Turn any error into an ExportError: torch may raise anything on an unknown network or a tampered head."""
     try:
         yield
     except FC7Error:
@@ -166,7 +166,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:
-    """Return what ``fc7 predict`` does otherwise."""
+    """Return what ``fc7 predict`` does differently."""
     recipe, notes = bundle.recipe.parts[0], []
     if recipe.precision != "fp32":
         notes.append(f"fc7 predict computes in {recipe.precision}, the network in float32")

@@ -1,4 +1,4 @@
-"""The whole network: a backbone and a head as one module of torch, and what whoever runs it must know."""
+"""The exported network: a backbone and a head as one torch module, and the metadata that its users need."""
 
 import json
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class ExportModule:
     Attributes
     ----------
     bundle
-        Of the head.
+        The bundle of the head.
     layers
-        From the embedding to logits; see :func:`fc7.classify.exports.head_layers.last_layers`.
+        From embeddings to logits; see :func:`fc7.classify.exports.head_layers.last_layers`.
     with_normalise
         Whether the network takes pixels and normalises them itself.
     """
@@ -33,7 +33,7 @@ class ExportModule:
 
     @property
     def recipe(self) -> Recipe:
-        """Of the backbone: a network has one."""
+        """The backbone's recipe: an exported network has one backbone."""
         return self.bundle.recipe.parts[0]
 
     @property
@@ -43,36 +43,36 @@ class ExportModule:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one image of the input."""
+        """Shape of one input image."""
         crop = self.recipe.transform.crop
         return (crop, crop, 3) if self.with_normalise else (3, crop, crop)
 
     @property
     def input(self) -> str:
-        """Its name and what it holds."""
+        """Name, content and shape of the input."""
         kind = "pixels uint8 RGB" if self.with_normalise else "images float32 normalised"
         return f"{kind} (batch, {', '.join(map(str, self.shape))})"
 
     def module(self, tapped: torch.nn.Module) -> torch.nn.Module:
         """Return the module from the input to logits and probabilities, ``(batch, classes)`` each.
 
-        The embedding is rounded on its way as the cache rounds it.
+        Embeddings are rounded as in the cache.
 
         Parameters
         ----------
         tapped
-            The backbone, from normalised images to a list of the embedding.
+            The backbone, from normalised images to a list of one embedding.
         """
         network: torch.nn.Module = _Answering(tapped, self.layers, self.recipe)
         transform = self.recipe.transform
         return (Normalised(network, transform) if self.with_normalise else network).eval().requires_grad_(False)
 
     def example(self) -> torch.Tensor:
-        """Return two images, to trace the module with."""
+        """Return a batch of two images for tracing."""
         return torch.zeros((2, *self.shape), dtype=torch.uint8 if self.with_normalise else torch.float32)
 
     def about(self) -> dict[str, str]:
-        """Return what belongs into the file: which classes, and how an image is prepared."""
+        """Return the metadata of the file: classes, and how an image is prepared."""
         recipe, transform = self.recipe, self.recipe.transform
         return {
             "fc7": __version__,
@@ -93,7 +93,7 @@ class ExportModule:
 
 
 def embedding(tapped: torch.nn.Module, images: torch.Tensor, *, mirror: bool) -> torch.Tensor:
-    """Return ``(B, dim)`` of normalised ``(B, 3, H, W)``, or the mean with those of the mirror images."""
+    """Return embeddings ``(B, dim)`` of normalised ``(B, 3, H, W)``; with ``mirror``, averaged over mirror images."""
     vectors: torch.Tensor = tapped(images)[0]
     return (vectors + tapped(images.flip(3))[0]) / 2 if mirror else vectors
 

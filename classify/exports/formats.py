@@ -1,4 +1,4 @@
-"""Formats of an exported network, by suffix. Siblings: what each cannot hold, its bytes, and how those are run.
+"""Formats of an exported network, by suffix: what each cannot hold, how it is written, and how it is run.
 
 ``.onnx``         ONNX, for onnxruntime and whatever else reads it (the extra ``fc7[onnx]``)
 ``.pt2``          an ExportedProgram of torch.export
@@ -24,31 +24,31 @@ from ..heads.classifier_stack import LAYER
 from .exported_module import ExportModule
 from .head_layers import UnitLength
 
-OPSET = 18  # of ONNX: of the end of 2022, so that runtimes in use know it
+OPSET = 18  # of ONNX, from the end of 2022: current runtimes support it
 OUTPUTS = ("logits", "probabilities")
 
-# What a head must be fitted with to be the last layer of a published network.
+# Options of fit for a head that can be the last layer of a published network.
 _FOLDABLE = "--preparation scale --dtype float32"
 
 Run = Callable[[npt.NDArray[Any]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
 
 class Format(ABC):
-    """A network in one format.
+    """One file format of a network.
 
     Attributes
     ----------
     name
-        Of the format, for people.
+        Name of the format, for messages.
     rounds
-        Whether the network rounds the embedding as the cache does.
+        Whether the network rounds embeddings as the cache does.
     """
 
     name: str
     rounds = True
 
-    def __init__(self, whole: ExportModule) -> None:
-        self.whole = whole
+    def __init__(self, network: ExportModule) -> None:
+        self.network = network
 
     @abstractmethod
     def require(self) -> None:
@@ -57,30 +57,30 @@ class Format(ABC):
         Raises
         ------
         ExportError
-            Says why, and what can be done instead.
+            The message says why, and what to do instead.
         MissingExtra
-            A package is absent.
+            A package is not installed.
         """
 
     @abstractmethod
     def encode(self, tapped: Tapped) -> bytes:
-        """Return the file of the network with this backbone, float32, from normalised images to the embedding."""
+        """Return the file of the network; ``tapped`` is its float32 backbone, from normalised images to embeddings."""
 
     @abstractmethod
     def open(self, data: bytes) -> Run:
-        """Return what a file computes: logits and probabilities ``(B, classes)`` of an array of the input."""
+        """Return a function that runs a file: from input to logits and probabilities, ``(B, classes)`` each."""
 
     def _traced(self, tapped: Tapped) -> torch.export.ExportedProgram:
         batch = torch.export.Dim("batch")
-        module, example = self.whole.module(tapped), self.whole.example()
+        module, example = self.network.module(tapped), self.network.example()
         program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
         for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # paths of this machine
+            node.meta.pop("stack_trace", None)  # it contains local paths
         return program
 
 
 class Onnx(Format):
-    """ONNX, with any number of images in a batch, checked by onnx and run by onnxruntime."""
+    """ONNX with any batch size, checked by onnx and run by onnxruntime."""
 
     name = f"ONNX, opset {OPSET}"
 
@@ -91,24 +91,24 @@ class Onnx(Format):
 
     def encode(self, tapped: Tapped) -> bytes:
         """See :meth:`Format.encode`."""
-        made: Any = torch.onnx.export(
+        program: Any = torch.onnx.export(
             self._traced(tapped),
             (),
-            input_names=[self.whole.input.partition(" ")[0]],
+            input_names=[self.network.input.partition(" ")[0]],
             output_names=list(OUTPUTS),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
             verbose=False,
         )
-        model = made.model_proto
+        model = program.model_proto
         for value in (*model.graph.input, *model.graph.output):
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"  # instead of torch's name of a symbol
-        for part in (model.graph, *model.graph.node):
-            part.ClearField("metadata_props")  # notes of the exporter to itself, other ones in each process
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"  # instead of torch's symbol name
+        for element in (model.graph, *model.graph.node):
+            element.ClearField("metadata_props")  # notes of the exporter, different in each process
         model.graph.ClearField("value_info")
         model.producer_name = "fc7"
-        for key, text in self.whole.about().items():
+        for key, text in self.network.about().items():
             model.metadata_props.add(key=key, value=text)
         data: bytes = model.SerializeToString()
         _extra("onnx").checker.check_model(data, full_check=True)
@@ -117,22 +117,22 @@ class Onnx(Format):
     def open(self, data: bytes) -> Run:
         """See :meth:`Format.open`."""
         session = _extra("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
-        (given,) = session.get_inputs()
-        return lambda images: session.run(list(OUTPUTS), {given.name: images})
+        (model_input,) = session.get_inputs()
+        return lambda images: session.run(list(OUTPUTS), {model_input.name: images})
 
 
 class Pt2(Format):
-    """torch.export's own format, with any number of images in a batch."""
+    """torch.export's own format, with any batch size."""
 
     name = "torch.export"
 
     def require(self) -> None:
-        """Refuse nothing: what can be traced can be written."""
+        """Refuse nothing: every network that can be traced can be written."""
 
     def encode(self, tapped: Tapped) -> bytes:
         """See :meth:`Format.encode`."""
         buffer = io.BytesIO()
-        torch.export.save(self._traced(tapped), buffer, extra_files={"fc7.json": json.dumps(self.whole.about())})
+        torch.export.save(self._traced(tapped), buffer, extra_files={"fc7.json": json.dumps(self.network.about())})
         return buffer.getvalue()
 
     def open(self, data: bytes) -> Run:
@@ -141,23 +141,23 @@ class Pt2(Format):
 
         def run(images: npt.NDArray[Any]) -> Any:
             with torch.inference_mode():
-                return [one.numpy() for one in module(torch.from_numpy(images))]
+                return [output.numpy() for output in module(torch.from_numpy(images))]
 
         return run
 
 
 class StateDict(Format):
-    """Parameters that torchvision's own class loads, or timm's, once it is made with this number of classes.
+    """Parameters for torchvision's or timm's own class, created with this number of classes.
 
-    Nothing can be added to such a network. So the head must read what its last layer reads, of rows on one scale, not
-    of unit length; and the embedding is not rounded.
+    Such a network cannot be extended. So the head must take the input of its last layer, prepared by one scale and not
+    to unit length, and the embedding is not rounded.
     """
 
     rounds = False
 
-    def __init__(self, whole: ExportModule) -> None:
-        super().__init__(whole)
-        self.backbone, self.classes = whole.bundle.recipe.backbone, len(whole.bundle.classes)
+    def __init__(self, network: ExportModule) -> None:
+        super().__init__(network)
+        self.backbone, self.classes = network.bundle.recipe.backbone, len(network.bundle.classes)
         timm, _, name = self.backbone.rpartition(":")
         self.made_by = f"{'timm.create_model' if timm else 'torchvision.models.get_model'}({name!r}, num_classes="
         self.made_by += f"{self.classes})"
@@ -165,14 +165,14 @@ class StateDict(Format):
 
     def require(self) -> None:
         """See :meth:`Format.require`."""
-        layer, instead = self.whole.recipe.layer, "Write FILE.onnx or FILE.pt2 instead"
-        if self.whole.bundle.weights_source == OWN:
+        layer, instead = self.network.recipe.layer, "Write FILE.onnx or FILE.pt2 instead"
+        if self.network.bundle.weights_source == OWN:
             raise ExportError(f"A state dict is of a published network; {self.backbone} is your own. {instead}.")
-        if self.whole.with_normalise:
+        if self.network.with_normalise:
             raise ExportError(f"A state dict of {self.backbone} cannot normalise pixels. {instead}.")
-        if self.whole.recipe.mirror:
+        if self.network.recipe.mirror:
             raise ExportError(f"A state dict of {self.backbone} cannot take a mean with the mirror image. {instead}.")
-        if self.whole.is_stack:
+        if self.network.is_stack:
             return
         net = architecture(self.backbone)
         last = net.default_layer
@@ -182,7 +182,7 @@ class StateDict(Format):
             ways += [f"--layer {LAYER} --head classifier --dtype float32"] if LAYER in net.layers else []
             again = f", or fit again: fc7 fit DATA {', or '.join(ways)}" if ways else ""
             raise ExportError(f"A state dict cannot hold a head on {layer}: {reads}. {instead}{again}.")
-        if isinstance(self.whole.layers[0], UnitLength):
+        if isinstance(self.network.layers[0], UnitLength):
             raise ExportError(
                 f"The head takes rows of unit length, and {net.name} has no layer that makes them. {instead}, or fit "
                 f"again: fc7 fit DATA {_FOLDABLE}"
@@ -193,9 +193,9 @@ class StateDict(Format):
         import safetensors.torch
 
         skeleton = self._skeleton()
-        own = skeleton.state_dict().keys()
-        state = {name: value for name, value in tapped.cut.state_dict().items() if name in own} | self._last(skeleton)
-        about = self.whole.about() | {"format": "pt", "network": self.made_by}
+        names = skeleton.state_dict().keys()
+        state = {name: value for name, value in tapped.cut.state_dict().items() if name in names} | self._last(skeleton)
+        about = self.network.about() | {"format": "pt", "network": self.made_by}
         return safetensors.torch.save({name: value.contiguous() for name, value in state.items()}, about)
 
     def open(self, data: bytes) -> Run:
@@ -216,14 +216,14 @@ class StateDict(Format):
         return architecture(self.backbone).skeleton(num_classes=self.classes)
 
     def _last(self, skeleton: torch.nn.Module) -> dict[str, torch.Tensor]:
-        """Return the head's parameters by the names of the network."""
-        if self.whole.is_stack:
-            return {f"classifier.{name}": value for name, value in self.whole.layers.state_dict().items()}
+        """Return the head's parameters under the network's names."""
+        if self.network.is_stack:
+            return {f"classifier.{name}": value for name, value in self.network.layers.state_dict().items()}
         last, layer = last_layer(skeleton)
-        weight, bias = (parameter.detach() for parameter in self.whole.layers.parameters())
+        weight, bias = (parameter.detach() for parameter in self.network.layers.parameters())
         if isinstance(layer, torch.nn.Conv2d):
-            # SqueezeNet's last convolution is followed by ReLU, then by the mean. What all classes share is nothing to
-            # a softmax: with it taken off no weight is negative, and no feature map is, so that ReLU changes nothing.
+            # SqueezeNet's last convolution is followed by ReLU, then by the mean. Softmax ignores a summand that all
+            # classes share, so subtracting the minimum is safe. Nothing is negative then, and ReLU has no effect.
             weight, bias = weight - weight.amin(dim=0), bias - bias.amin()
         return {f"{last}.weight": weight.reshape(layer.weight.shape), f"{last}.bias": bias}
 

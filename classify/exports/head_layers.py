@@ -1,4 +1,4 @@
-"""The last layer: what a fitted head is as layers of torch, the temperature and the preparation of rows among them."""
+"""A fitted head as torch layers, including its temperature and the preparation of rows."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ LINEAR = (LinearHead, TorchLinear)
 
 
 class UnitLength(torch.nn.Module):
-    """Rows of unit length; a row of zeros stays one."""
+    """Scale rows to unit length; a row of zeros stays zero."""
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return ``(B, dim)`` of ``(B, dim)``."""
+        """Map ``(B, dim)`` to ``(B, dim)``."""
         return torch.nn.functional.normalize(rows)
 
 
@@ -33,7 +33,7 @@ def last_layers(bundle: Bundle) -> torch.nn.Sequential:
     Raises
     ------
     ExportError
-        The head is no layer of a network: names those that are.
+        The head is not a layer of a network; the message names those that are.
     """
     steps = dict(bundle.estimator.steps)
     head, preparation = steps["head"], steps.get("prepare")
@@ -48,7 +48,7 @@ def last_layers(bundle: Bundle) -> torch.nn.Sequential:
             f"be exported: {', '.join(exportable())}. Fit one of these on the same embeddings: fc7 fit DATA --head NAME"
         )
     weight, bias = np.asarray(estimator.coef_, np.float64), np.asarray(estimator.intercept_, np.float64)
-    if len(weight) == 1:  # of two classes the difference
+    if len(weight) == 1:  # two classes: one row that holds their difference
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / preparation.scale_ if isinstance(preparation, OneScale) else weight
     linear: Any = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[1], weight.shape[0])

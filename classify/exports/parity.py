@@ -1,4 +1,4 @@
-"""Parity: how far an exported network answers from the bundle that it was made of, on the same pixels."""
+"""Parity: how far an exported network's answers are from its bundle's, on the same pixels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ from ...extract.progress import Progress, silent
 if TYPE_CHECKING:
     from .formats import Format
 
-SYNTHETIC = 16  # pictures that are made where none are given
+SYNTHETIC = 16  # pictures made up if none are given
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest differences over some images.
+    """Largest differences over several images.
 
     Attributes
     ----------
     images, origin
-        How many, and which.
+        Number of images, and where they are from.
     logits
-        From the bundle's head on the backbone in float32, its embeddings rounded as the cache rounds them. Up to what
-        all classes of an image share, which is nothing to a softmax.
+        Against the bundle's head on the float32 backbone, with embeddings rounded as in the cache. A summand that all
+        classes of an image share is left out, because softmax ignores it.
     probability
-        Likewise.
+        The same for probabilities.
     predicted
-        Of a probability from that of ``fc7 predict``, whose backbone computes in the precision of the recipe and sums
-        in another order.
+        Of a probability against ``fc7 predict``, whose backbone computes in the recipe's precision and sums in another
+        order.
     """
 
     images: int
@@ -58,18 +58,18 @@ def measure(
     Parameters
     ----------
     form, data
-        The network, as it is to be written.
+        The network, and its file.
     backbone
-        That of the bundle.
+        The bundle's backbone.
     pixels, origin
-        ``(crop, crop, 3)`` uint8 each, and where they are from.
+        Crops, ``(crop, crop, 3)`` uint8 each, and where they are from.
     """
     import torch
 
     from .exported_module import embedding
 
-    bundle, run, plain = form.whole.bundle, form.open(data), backbone.plain()
-    recipe, size = form.whole.recipe, backbone.batch_size
+    bundle, run, plain = form.network.bundle, form.open(data), backbone.plain()
+    recipe, size = form.network.recipe, backbone.batch_size
     worst = np.zeros(3)
     for start in range(0, len(pixels), size):
         batch = np.stack(pixels[start : start + size])
@@ -78,24 +78,24 @@ def measure(
             vectors = embedding(plain, torch.from_numpy(images), mirror=recipe.mirror).numpy()
         expected = bundle.predict_proba(vectors.astype(recipe.dtype))
         predicted = bundle.predict_proba(_embedded(backbone, batch, recipe))
-        logits, probability = run(batch if form.whole.with_normalise else images)
-        found = (
+        logits, probability = run(batch if form.network.with_normalise else images)
+        differences = (
             _distance(_centred(logits), _centred(np.log(expected))),
             _distance(probability, expected),
             _distance(probability, predicted),
         )
-        worst = np.maximum(worst, found)
+        worst = np.maximum(worst, differences)
         progress("check", min(start + size, len(pixels)), len(pixels))
     return Parity(len(pixels), origin, *map(float, worst))
 
 
 def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> tuple[list[Pixels], dict[str, str]]:
-    """Return the crops of image files, and the reasons of those that are none.
+    """Return the crops of image files, and the reasons of rejected files.
 
     Raises
     ------
     DataError
-        None of them is an image.
+        No file is an image.
     """
     side = recipe.transform.resize if recipe.decode == DECODES["scaled"] else None
     pixels, rejected = [], {}
@@ -137,11 +137,11 @@ def _embedded(backbone: Backbone, pixels: Pixels, recipe: Recipe) -> npt.NDArray
     return backbone.embed(full)[0][: len(pixels)].astype(recipe.dtype)
 
 
-def _distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    """Return the largest difference; what is not a number is infinitely far off."""
-    return float(np.nan_to_num(np.abs(one - other), nan=np.inf).max())
+def _distance(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    """Return the largest difference; NaN counts as infinite."""
+    return float(np.nan_to_num(np.abs(actual - expected), nan=np.inf).max())
 
 
 def _centred(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    found = np.asarray(logits, np.float64)
-    return np.asarray(found - found.mean(axis=1, keepdims=True))
+    values = np.asarray(logits, np.float64)
+    return np.asarray(values - values.mean(axis=1, keepdims=True))

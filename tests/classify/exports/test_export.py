@@ -398,7 +398,7 @@ def test_a_network_that_answers_otherwise_is_not_written(home, cache, nothing, m
 
     def wrong(self, tapped):
         with torch.no_grad():
-            self.whole.layers[-1].bias[0] += 0.01
+            self.network.layers[-1].bias[0] += 0.01
         return encode(self, tapped)
 
     monkeypatch.setattr(form, "encode", wrong)
