@@ -1,4 +1,4 @@
-"""Audit: what is wrong with a data set, before any figure measured on it is believed."""
+"""Audit: look for copies, near-duplicates, outliers and wrong labels in a data set."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -24,8 +24,8 @@ from ..solvers.lapack import threads
 from .findings import AuditedImage, ImagePair, Outlier, Suspect
 from .nearest import Nearest, nearest
 
-KEPT = 20  # nearest images looked at per image, so that many alike cost no more than few
-REPEATS = 3  # cuts into folds whose probabilities are averaged, so that a ranking does not hang on one of them
+NEAREST = 20  # images compared per image, so that the cost does not grow with the number of similar images
+REPEATS = 3  # divisions into folds; probabilities are averaged, so that the ranking does not depend on one division
 FAR = 3.5  # median absolute deviations above the median (Iglewicz and Hoaglin 1993)
 NEAR = 0.5  # of the median distance to the k-th nearest image
 _ROUNDING = 1e-4  # of a distance between equal float16 embeddings
@@ -33,26 +33,26 @@ _ROUNDING = 1e-4  # of a distance between equal float16 embeddings
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found, the worst first in every list, and by which rule.
+    """The findings, the worst first in every list, and the rules that found them.
 
     Attributes
     ----------
     images
         What was audited.
     duplicates
-        Copies by their bytes, each with the first of its kind.
+        Copies, by their bytes, each paired with the first image of the same bytes.
     groups
-        Groups of the manifest that are in two splits, an image of each.
+        Groups of the manifest that are in two splits, as a pair of one image from each.
     near_duplicates
-        Pairs whose cosine is not below ``settings["threshold"]``; those across splits first, then those whose labels
-        differ. Of an image that resembles more than 20 others, the 20 nearest.
+        Pairs whose cosine is ``settings["threshold"]`` or more; first those across splits, then those whose labels
+        differ. Only the 20 nearest images of each image are compared.
     outliers
         Images whose distance to the k-th nearest is above ``settings["outlier_distance"]``.
     suspects
-        By their self-confidence, the least first.
+        Labels that out-of-fold predictions contradict, by self-confidence, the least first.
     settings
-        ``threshold``, ``neighbours``, ``outlier_distance``, ``head``, ``hyperparameters`` (one per cut into folds),
-        ``folds``, ``repeats``, ``judged`` images and the out-of-fold ``accuracy`` on their labels.
+        ``threshold``, ``neighbours``, ``outlier_distance``, ``head``, ``hyperparameters`` (one set per division into
+        folds), ``folds``, ``repeats``, ``judged`` images and the out-of-fold ``accuracy`` on their labels.
     notes
         What was not judged, and why.
     """
@@ -68,7 +68,7 @@ class Audit:
 
     @property
     def leaks(self) -> list[ImagePair]:
-        """What ``fit`` and ``compare`` refuse: the same bytes, or one group, in two splits."""
+        """Pairs that ``fit`` and ``compare`` refuse: the same bytes, or one group, in two splits."""
         return [pair for pair in [*self.duplicates, *self.groups] if pair.across_splits]
 
     @property
@@ -83,7 +83,7 @@ class Audit:
 
     @property
     def lists(self) -> dict[str, Sequence[ImagePair | Outlier | Suspect]]:
-        """The findings by what was looked for; a copy in two splits is among the leaks and among the duplicates."""
+        """The findings by kind; a copy in two splits is a leak and a duplicate."""
         return {
             "leaks": self.leaks,
             "conflicts": self.conflicts,
@@ -95,8 +95,8 @@ class Audit:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many there are in each of the lists."""
-        return {name: len(found) for name, found in self.lists.items()}
+        """The number of findings of each kind."""
+        return {name: len(findings) for name, findings in self.lists.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -110,7 +110,7 @@ class Audit:
             "counts": self.counts,
             "settings": self.settings,
             "notes": self.notes,
-            **{name: [one.to_dict() for one in found] for name, found in self.lists.items()},
+            **{name: [finding.to_dict() for finding in findings] for name, findings in self.lists.items()},
         }
 
 
@@ -129,19 +129,18 @@ def audit(
     Parameters
     ----------
     embeddings
-        Anything: copies across splits and with two labels are reported, not refused.
+        Of any data set: copies across splits or with two labels are reported, not refused.
     head
-        As for :func:`fc7.classify.fit`. It says which labels look wrong, out-of-fold: of every image by heads fitted on
-        the other folds, copies and groups together, hyper-parameters chosen by log loss over the folds, averaged over
-        three cuts.
+        As for :func:`fc7.classify.fit`. Labels are judged by its out-of-fold predictions, averaged over three divisions
+        into folds. Copies and groups stay in one fold; hyper-parameters are chosen by log loss over the folds.
     threshold
         Least cosine of a near-duplicate. By default half as far away as the k-th nearest image usually is,
-        ``1 - median / 2`` over the data set, because cosines mean other things in every backbone and data set.
+        ``1 - median / 2`` over the data set, because no fixed cosine suits every backbone and data set.
     neighbours
         The k of outliers and of the default threshold. An outlier is farther from its k-th nearest image (Ramaswamy
         et al. 2000) than the median plus 3.5 median absolute deviations, times 1.4826 (Iglewicz and Hoaglin 1993).
     folds
-        Classes of fewer images are not judged.
+        Labels of classes with fewer images than folds are not judged.
     random_state
         Of folds and head.
 
@@ -152,10 +151,10 @@ def audit(
     DataError
         Embeddings that are not finite.
     """
-    chosen = check_options(head, threshold, neighbours, folds)
+    selected = check_options(head, threshold, neighbours, folds)
     require_finite(embeddings, np.arange(len(embeddings)))
-    near, outliers, found = _by_embedding(embeddings, threshold, neighbours, progress)
-    suspects, judged, notes = _by_head(embeddings, chosen, folds, random_state, progress)
+    near, outliers, rules = _by_embedding(embeddings, threshold, neighbours, progress)
+    suspects, judged, notes = _by_head(embeddings, selected, folds, random_state, progress=progress)
     return Audit(
         images=embeddings,
         duplicates=list(_copies(embeddings)),
@@ -163,7 +162,7 @@ def audit(
         near_duplicates=near,
         outliers=outliers,
         suspects=suspects,
-        settings=found | judged,
+        settings=rules | judged,
         notes=notes,
     )
 
@@ -171,23 +170,23 @@ def audit(
 def check_options(
     head: str | Head | BaseEstimator = "logreg", threshold: float | None = None, neighbours: int = 5, folds: int = 5
 ) -> Head:
-    """Return the head, if the options make sense; see :func:`audit`.
+    """Return the head if the options are valid; see :func:`audit`.
 
     Raises
     ------
     UsageError
-        They do not.
+        They are not.
     """
-    chosen = find_head(head)
-    if chosen.layer:
+    selected = find_head(head)
+    if selected.layer:
         raise UsageError(
-            f"The head {chosen.name} is trained like a network and judges no label. Take another, or no --head."
+            f"The head {selected.name} is trained like a network and judges no label. Take another, or no --head."
         )
     if threshold is not None and not 0 < threshold <= 1:
         raise UsageError(f"--threshold {threshold:g}: a cosine above 0, at most 1.")
     if neighbours < 1 or folds < 2:
         raise UsageError(f"--neighbours {neighbours}, --folds {folds}: at least 1 and 2 are needed.")
-    return chosen
+    return selected
 
 
 def _image(images: Rows, row: int) -> AuditedImage:
@@ -196,7 +195,7 @@ def _image(images: Rows, row: int) -> AuditedImage:
 
 
 def _by_key(images: Rows) -> list[list[int]]:
-    """Return the rows of each image, in order: more than one where there are copies."""
+    """Return the rows of each image, in order; an image with copies has several."""
     rows: dict[bytes, list[int]] = defaultdict(list)
     for row, key in enumerate(images.keys):
         rows[key].append(row)
@@ -204,28 +203,26 @@ def _by_key(images: Rows) -> list[list[int]]:
 
 
 def _copies(images: Rows) -> Iterator[ImagePair]:
-    for first, *others in _by_key(images):
-        for other in others:
-            yield ImagePair("duplicate", _image(images, first), _image(images, other), 1.0)
+    for first, *copies in _by_key(images):
+        for copy in copies:
+            yield ImagePair("duplicate", _image(images, first), _image(images, copy), 1.0)
 
 
 def _divided_groups(embeddings: Embeddings) -> Iterator[ImagePair]:
-    """Yield an image of each split that a group is in, with one of the first; copies are reported as such."""
+    """Yield pairs of a group in two splits: an image of its first split with one of each other; copies are left out."""
     first: dict[str, dict[str, int]] = defaultdict(dict)
     for row, (group, split) in enumerate(zip(embeddings.group.tolist(), embeddings.split.tolist(), strict=True)):
         if group:
             first[group].setdefault(split, row)
-    for one, *others in (list(splits.values()) for splits in first.values()):
+    for row, *others in (list(splits.values()) for splits in first.values()):
         for other in others:
-            pair = ImagePair(
-                "group", _image(embeddings, one), _image(embeddings, other), _cosine(embeddings, one, other)
-            )
-            if pair.first.key != pair.second.key:
-                yield pair
+            images = _image(embeddings, row), _image(embeddings, other)
+            if images[0].key != images[1].key:
+                yield ImagePair("group", *images, _cosine(embeddings, row, other))
 
 
-def _cosine(embeddings: Embeddings, one: int, other: int) -> float:
-    a, b = embeddings.vectors[[one, other]].astype(np.float64)
+def _cosine(embeddings: Embeddings, first: int, second: int) -> float:
+    a, b = embeddings.vectors[[first, second]].astype(np.float64)
     length = np.linalg.norm(a) * np.linalg.norm(b)
     return float(a @ b / length) if length else 0.0
 
@@ -233,11 +230,11 @@ def _cosine(embeddings: Embeddings, one: int, other: int) -> float:
 def _by_embedding(
     embeddings: Embeddings, threshold: float | None, neighbours: int, progress: Progress
 ) -> tuple[list[ImagePair], list[Outlier], dict[str, Any]]:
-    """Compare each image with all others, its copies left out."""
+    """Compare each image with all others but its copies."""
     rows = _by_key(embeddings)
-    first = np.array([several[0] for several in rows], dtype=np.intp)
+    first = np.array([copies[0] for copies in rows], dtype=np.intp)
     with threads(len(first)):
-        near = nearest(embeddings.vectors[first], max(KEPT, neighbours), progress=progress)
+        near = nearest(embeddings.vectors[first], max(NEAREST, neighbours), progress=progress)
     if not near.cosines.shape[1]:
         return [], [], {"threshold": threshold, "neighbours": neighbours, "outlier_distance": None}
     distance = 1 - near.cosines[:, min(neighbours, near.cosines.shape[1]) - 1].astype(np.float64)
@@ -252,13 +249,13 @@ def _by_embedding(
 
 
 def _near_duplicates(images: Rows, rows: Sequence[Sequence[int]], near: Nearest, threshold: float) -> list[ImagePair]:
-    """Return pairs of images; where one has copies, such that the pair is across splits if any is."""
-    found = []
-    for (one, other), cosine in zip(*near.pairs(threshold), strict=True):
-        choices = list(itertools.product(*(_first_of_each_split(images, rows[each]) for each in (one, other))))
-        a, b = next((both for both in choices if images.split[both[0]] != images.split[both[1]]), choices[0])
-        found.append(ImagePair("near-duplicate", _image(images, a), _image(images, b), min(float(cosine), 1.0)))
-    return sorted(found, key=lambda pair: (not pair.across_splits, not pair.labels_differ, -pair.cosine))
+    """Return pairs of images; among the copies of both, take two of different splits if there are any."""
+    pairs = []
+    for places, cosine in zip(*near.pairs(threshold), strict=True):
+        choices = list(itertools.product(*(_first_of_each_split(images, rows[place]) for place in places)))
+        a, b = next(((a, b) for a, b in choices if images.split[a] != images.split[b]), choices[0])
+        pairs.append(ImagePair("near-duplicate", _image(images, a), _image(images, b), min(float(cosine), 1.0)))
+    return sorted(pairs, key=lambda pair: (not pair.across_splits, not pair.labels_differ, -pair.cosine))
 
 
 def _first_of_each_split(images: Rows, rows: Sequence[int]) -> list[int]:
@@ -266,9 +263,9 @@ def _first_of_each_split(images: Rows, rows: Sequence[int]) -> list[int]:
 
 
 def _by_head(
-    embeddings: Embeddings, head: Head, folds: int, random_state: int, progress: Progress
+    embeddings: Embeddings, head: Head, folds: int, random_state: int, *, progress: Progress
 ) -> tuple[list[Suspect], dict[str, Any], list[str]]:
-    """Judge the labels of the classes that are large enough, if there are two."""
+    """Judge the labels of the classes that are large enough, if there are at least two."""
     settings: dict[str, Any] = {"head": head.name, "folds": folds, "repeats": REPEATS, "judged": 0}
     counts = Counter(embeddings.labels.tolist())
     small = sorted(name for name, count in counts.items() if count < folds)
@@ -278,37 +275,37 @@ def _by_head(
     if len(judged.classes) < 2:
         return [], settings, [*notes, "no label judged: fewer than two classes are large enough"]
     try:
-        chosen = _out_of_fold(judged, head, folds, random_state, progress)
+        results = _out_of_fold(judged, head, folds, random_state, progress=progress)
     except DataError as error:
         return [], settings, [*notes, f"no label judged: {error}"]
-    probability = np.mean([one.probability for one in chosen], axis=0)
+    probability = np.mean([result.probability for result in results], axis=0)
     settings |= {
         "judged": len(judged),
         "accuracy": float((probability.argmax(axis=1) == judged.y).mean()),
-        "hyperparameters": [one.hyperparameters for one in chosen],
+        "hyperparameters": [result.hyperparameters for result in results],
     }
     return _suspects(judged, probability), settings, notes
 
 
 def _out_of_fold(
-    embeddings: Embeddings, head: Head, folds: int, random_state: int, progress: Progress
+    embeddings: Embeddings, head: Head, folds: int, random_state: int, *, progress: Progress
 ) -> list[SearchResult]:
-    """Choose hyper-parameters on all rows, once per cut into folds; what is chosen holds the out-of-fold scores."""
+    """Choose hyper-parameters on all rows, once per division into folds; the results hold out-of-fold scores."""
     everything = np.arange(len(embeddings))
     total = len(ParameterGrid(head.grid)) * folds
-    found: list[SearchResult] = []
-    room = None
+    results: list[SearchResult] = []
+    prepared = None
     for repeat in range(REPEATS):
 
-        def tell(done: int, base: int = repeat * total) -> None:
+        def count_done(done: int, base: int = repeat * total) -> None:
             progress(f"judge labels by {head.name}", base + done, REPEATS * total)
 
         seed = (random_state + repeat) % 2**32
-        station = FoldSearch(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
-        room = station.room = room or station.room  # the rows are the same in every cut
+        search = FoldSearch(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
+        prepared = search.prepared = prepared or search.prepared  # the rows are the same in every division
         with threads(len(everything)):
-            found.append(station.choose(head, seed, tell))
-    return found
+            results.append(search.search(head, seed, count_done))
+    return results
 
 
 def _suspects(images: Rows, probability: npt.NDArray[np.float64]) -> list[Suspect]:

@@ -1,4 +1,4 @@
-"""Findings: what an audit says of one image or of two."""
+"""Findings of an audit, on one image or on two."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +20,13 @@ class AuditedImage:
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Two images that are, or may be, one.
+    """Two images that are, or may be, the same.
 
     Attributes
     ----------
     kind
-        ``duplicate``: the same bytes. ``group``: one group of the manifest in two splits. ``near-duplicate``: alike by
-        their embeddings.
+        ``duplicate``: the same bytes. ``group``: one group of the manifest in two splits. ``near-duplicate``: similar
+        embeddings.
     cosine
         Of their embeddings.
     """
@@ -38,12 +38,12 @@ class ImagePair:
 
     @property
     def across_splits(self) -> bool:
-        """Whether one is fitted on and the other evaluated, or would be with another ``--on``."""
+        """Whether the two are in different splits, so that one may be fitted on and the other evaluated."""
         return self.first.split != self.second.split
 
     @property
     def labels_differ(self) -> bool:
-        """Whether one of the labels must be wrong, if they are one image."""
+        """Whether the labels differ, so that one of them is wrong if the images are the same."""
         return self.first.label != self.second.label
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class ImagePair:
 
 @dataclass(frozen=True)
 class Outlier:
-    """An image that no other resembles: its cosine distance to the k-th nearest one."""
+    """An image unlike all others, with its cosine distance to the k-th nearest one."""
 
     image: AuditedImage
     distance: float
@@ -72,14 +72,14 @@ class Outlier:
 
 @dataclass(frozen=True)
 class Suspect:
-    """An image that a head which was not fitted on it takes for another class.
+    """An image whose label out-of-fold predictions contradict.
 
     Attributes
     ----------
     self_confidence
-        The probability of its label.
+        The out-of-fold probability of its label.
     predicted, probability
-        The likeliest class.
+        The most probable class.
     confident
         Whether it is off the diagonal of the confident joint: see
         :func:`fc7.classify.evaluation.confident_learning.off_diagonal`.

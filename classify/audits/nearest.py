@@ -1,4 +1,4 @@
-"""Nearest: for every row the rows most like it by cosine, block by block; no matrix of all pairs is ever held."""
+"""Nearest: the rows nearest to every row by cosine, block by block, without a matrix of all pairs in memory."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ...extract.progress import Progress, silent
 from ..arrays import Positions, unit
 
-_BLOCK = 2**24  # cosines held at a time: 64 MiB
+_BLOCK = 2**24  # cosines in memory at a time: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,20 @@ class Nearest:
     cosines: npt.NDArray[np.float32]
 
     def pairs(self, threshold: float) -> tuple[Positions, npt.NDArray[np.float32]]:
-        """Return pairs ``(m, 2)`` of rows of which one is among the nearest of the other, and their cosines ``(m,)``.
-
-        A pair is there once, if its cosine is not below the threshold.
-        """
-        one, rank = np.nonzero(self.cosines >= threshold)
-        both = np.sort(np.column_stack([one, self.places[one, rank]]), axis=1)
-        found, first = np.unique(both, axis=0, return_index=True)
-        return found, self.cosines[one, rank][first]
+        """Return pairs ``(m, 2)`` of near rows with cosines of `threshold` or more, each pair once, and the cosines."""
+        rows, rank = np.nonzero(self.cosines >= threshold)
+        ordered = np.sort(np.column_stack([rows, self.places[rows, rank]]), axis=1)
+        pairs, first = np.unique(ordered, axis=0, return_index=True)
+        return pairs, self.cosines[rows, rank][first]
 
 
 def nearest(vectors: npt.NDArray[np.floating], count: int, *, progress: Progress = silent) -> Nearest:
-    """Find the `count` rows most like each row.
+    """Find the `count` rows nearest to each row.
 
     Parameters
     ----------
     vectors
-        ``(n, d)``, finite; a row of zeros is like none.
+        ``(n, d)``, finite; a row of zeros has cosine 0 to every row.
     progress
         Called with rows done and all rows.
     """
@@ -53,10 +50,10 @@ def nearest(vectors: npt.NDArray[np.floating], count: int, *, progress: Progress
     step = max(1, _BLOCK // max(n, 1))
     for start in range(0, n if count else 0, step):
         block = np.arange(start, min(start + step, n))
-        found = rows[block] @ rows.T
-        found[np.arange(len(block)), block] = -np.inf
-        near = np.argpartition(found, n - count, axis=1)[:, n - count :]
-        values = np.take_along_axis(found, near, axis=1)
+        products = rows[block] @ rows.T
+        products[np.arange(len(block)), block] = -np.inf
+        near = np.argpartition(products, n - count, axis=1)[:, n - count :]
+        values = np.take_along_axis(products, near, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         places[block] = np.take_along_axis(near, order, axis=1)
         cosines[block] = np.take_along_axis(values, order, axis=1)

@@ -1,4 +1,4 @@
-"""The page of an audit: what was found, with pictures, in the look of a report."""
+"""The page of an audit: the findings with thumbnails, in the style of a report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ from .tables import describe, headline, marks, pairs_of, summary
 def write_audit(
     audit: Audit, path: Path | str, images: Path | None = None, *, top: int = 20, progress: Progress = silent
 ) -> Path:
-    """Write one page that needs no other file, and return its path.
+    """Write one self-contained page and return its path.
 
     Parameters
     ----------
     images
-        The folder that the images' paths are relative to. Without it, and where an image is gone, its name is shown.
+        The folder that image paths are relative to. Without it, or if an image is missing, its name is shown.
     top
-        How many findings of a kind are shown.
+        The number of findings shown of each kind.
 
     Raises
     ------
@@ -35,22 +35,22 @@ def write_audit(
         See :mod:`fc7.classify.pages.page`.
     """
     with TemporaryDirectory() as folder:
-        shown = _shown(audit, top)
+        pictured = _shown(audit, top)
         if images is not None:
-            paths = {image.key[:KEY_DIGITS]: image.path for image in shown}
+            paths = {image.key[:KEY_DIGITS]: image.path for image in pictured}
             write_thumbnails(paths, images, folder, progress=progress)
-        sources = _sources(shown, Path(folder))
+        sources = _sources(pictured, Path(folder))
     return write(Path(path), render("audits/audit.html.jinja", _context(audit, top, sources)))
 
 
 def _shown(audit: Audit, top: int) -> list[AuditedImage]:
     pairs = [pair for _, _, pairs in pairs_of(audit) for pair in pairs[:top]]
-    single = [one.image for one in audit.suspects[:top]] + [one.image for one in audit.outliers[:top]]
+    single = [suspect.image for suspect in audit.suspects[:top]] + [outlier.image for outlier in audit.outliers[:top]]
     return [image for pair in pairs for image in (pair.first, pair.second)] + single
 
 
 def _sources(images: Sequence[AuditedImage], folder: Path) -> dict[str, str]:
-    """Return ``data:`` URIs by key, up to as many bytes as a page should have."""
+    """Return ``data:`` URIs by key, up to the bytes that a page may have."""
     sources: dict[str, str] = {}
     spent = 0
     for image in images:
@@ -61,13 +61,13 @@ def _sources(images: Sequence[AuditedImage], folder: Path) -> dict[str, str]:
 
 
 def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
-    """Return what the template shows."""
+    """Return the values of the template."""
 
     def picture(image: AuditedImage) -> dict[str, str]:
         source = sources.get(image.key, "")
         return {"source": source, "path": relative(image.path), "label": image.label, "split": image.split}
 
-    def two(pair: ImagePair) -> dict[str, Any]:
+    def row(pair: ImagePair) -> dict[str, Any]:
         bad = pair.across_splits or pair.labels_differ
         alike = "the same bytes" if pair.kind == "duplicate" else f"cosine {pair.cosine:.3f}"
         images = [picture(pair.first), picture(pair.second)]
@@ -82,9 +82,9 @@ def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
         "recipe": recipe,
         "parts": [recipe] if isinstance(recipe, Recipe) else recipe.parts,
         "source": without_folders(audit.images.weights_source),
-        "pairs": [(name, title, len(pairs), list(map(two, pairs[:top]))) for name, title, pairs in pairs_of(audit)],
-        "suspects": [(picture(one.image), one) for one in audit.suspects[:top]],
-        "outliers": [(picture(one.image), one) for one in audit.outliers[:top]],
-        "hyperparameters": [named(one) for one in audit.settings.get("hyperparameters", [])],
+        "pairs": [(name, title, len(pairs), list(map(row, pairs[:top]))) for name, title, pairs in pairs_of(audit)],
+        "suspects": [(picture(suspect.image), suspect) for suspect in audit.suspects[:top]],
+        "outliers": [(picture(outlier.image), outlier) for outlier in audit.outliers[:top]],
+        "hyperparameters": [named(point) for point in audit.settings.get("hyperparameters", [])],
         "records": {"settings": audit.settings, "notes": audit.notes, "counts": audit.counts},
     }

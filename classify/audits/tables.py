@@ -1,4 +1,4 @@
-"""What an audit looks like: as tables on a terminal, and as csv with one row per finding."""
+"""An audit as tables on a terminal, and as csv with one row per finding."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,21 +29,21 @@ COLUMNS = (
 
 
 def audit_csv(audit: Audit) -> str:
-    """Return a row per finding under :data:`COLUMNS`; what does not apply is empty."""
+    """Return a row per finding with the columns :data:`COLUMNS`; a cell that does not apply is empty."""
     return csv_lines(COLUMNS, [finding.to_dict() for finding in audit.findings])
 
 
 def summary(audit: Audit) -> list[tuple[str, int, str]]:
-    """Return what was looked for, how many were found, and by which rule."""
+    """Return the kinds of findings, with the number of each and its rule."""
     settings = audit.settings
     across = sum(pair.across_splits for pair in audit.near_duplicates)
-    sure = sum(suspect.confident for suspect in audit.suspects)
+    confident = sum(suspect.confident for suspect in audit.suspects)
     neighbour = f"k-th nearest image, k = {settings['neighbours']}"
     judged = "no label was judged"
     if settings["judged"]:
         judged = (
             f"taken for another class by {settings['head']} out-of-fold, which agrees with "
-            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {sure} confidently"
+            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {confident} confidently"
         )
     return [
         ("leaks", len(audit.leaks), "the same bytes, or one group, in two splits"),
@@ -64,7 +64,7 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
 
 
 def describe(audit: Audit) -> str:
-    """Return how large the data set is, in one line."""
+    """Return the name and the size of the data set in one line."""
     images = audit.images
     splits = Counter(split for split in images.split.tolist() if split)
     sizes = "".join(f", {name} {count}" for name, count in splits.items())
@@ -72,24 +72,24 @@ def describe(audit: Audit) -> str:
 
 
 def audit_text(audit: Audit, top: int) -> str:
-    """Return the summary, and the first `top` findings of every kind."""
+    """Return the summary and the first `top` findings of every kind."""
     rows = [[name, str(count), rule] for name, count, rule in summary(audit)]
     notes = [f"note: {plain(note)}" for note in audit.notes]
-    parts = ["\n".join([table(describe(audit), ["looked for", "found", "rule"], rows), *notes])]
+    texts = ["\n".join([table(describe(audit), ["looked for", "found", "rule"], rows), *notes])]
     # No tables: a terminal is rarely wide enough for two paths side by side.
-    parts += ["\n".join([_title(title, pairs, top), *map(_pair, pairs[:top])]) for _, title, pairs in pairs_of(audit)]
+    texts += ["\n".join([_title(title, pairs, top), *map(_pair, pairs[:top])]) for _, title, pairs in pairs_of(audit)]
     if audit.outliers:
         rows = [_outlier(outlier) for outlier in audit.outliers[:top]]
-        parts.append(table(_title("Outliers", audit.outliers, top), ["distance", "image", "label"], rows))
+        texts.append(table(_title("Outliers", audit.outliers, top), ["distance", "image", "label"], rows))
     if audit.suspects:
         rows = [_suspect(suspect) for suspect in audit.suspects[:top]]
         heads = ["label is", "looks like", "believed", "confident", "image"]
-        parts.append(table(_title("Suspected labels, the least believed first", audit.suspects, top), heads, rows))
-    return "\n\n".join(parts)
+        texts.append(table(_title("Suspected labels, the least believed first", audit.suspects, top), heads, rows))
+    return "\n\n".join(texts)
 
 
 def pairs_of(audit: Audit) -> list[tuple[str, str, list[ImagePair]]]:
-    """Return an id, a title and the pairs of each kind of which there are any; a pair is in the worst of its kinds."""
+    """Return an id, a title and the pairs of each kind that has any; a pair appears in its worst kind only."""
     conflicts = [pair for pair in audit.conflicts if not pair.across_splits]
     duplicates = [pair for pair in audit.duplicates if not (pair.across_splits or pair.labels_differ)]
     kinds = [
@@ -102,20 +102,20 @@ def pairs_of(audit: Audit) -> list[tuple[str, str, list[ImagePair]]]:
 
 
 def marks(pair: ImagePair) -> str:
-    """Return what makes a pair worse than others."""
-    said = [f"{pair.first.split} and {pair.second.split}"] if pair.across_splits else []
-    said += [f"{pair.first.label} and {pair.second.label}"] if pair.labels_differ else []
-    return ", ".join([*said, *(["one group"] if pair.kind == "group" else [])])
+    """Return the splits, the labels or the group that make a pair worse than others."""
+    reasons = [f"{pair.first.split} and {pair.second.split}"] if pair.across_splits else []
+    reasons += [f"{pair.first.label} and {pair.second.label}"] if pair.labels_differ else []
+    return ", ".join([*reasons, *(["one group"] if pair.kind == "group" else [])])
 
 
-def _title(title: str, found: Sequence[object], top: int) -> str:
-    return f"{title}: {f'{top} of {len(found)}' if len(found) > top else len(found)}"
+def _title(title: str, findings: Sequence[object], top: int) -> str:
+    return f"{title}: {f'{top} of {len(findings)}' if len(findings) > top else len(findings)}"
 
 
 def _pair(pair: ImagePair) -> str:
-    said = f" ({marks(pair)})" if marks(pair) else ""
+    reasons = f" ({marks(pair)})" if marks(pair) else ""
     alike = "same " if pair.kind == "duplicate" else figure(pair.cosine)
-    return plain(f"{alike}  {pair.first.path} = {pair.second.path}{said}")
+    return plain(f"{alike}  {pair.first.path} = {pair.second.path}{reasons}")
 
 
 def _outlier(outlier: Outlier) -> list[str]:
@@ -132,7 +132,7 @@ def _or_none(value: float | None) -> str:
 
 
 def leak_line(leaks: Sequence[ImagePair], *, allowed: bool) -> str:
-    """Return one line on what is in two splits, with the paths of the first pair."""
+    """Return one line on the pairs that are in two splits, with the paths of the first."""
     first = leaks[0]
     what = "the same image" if first.kind == "duplicate" else "one group"
     after = "Figures measured on them are optimistic." if allowed else "Remove one side, or accept it: --allow-leakage."
@@ -140,12 +140,12 @@ def leak_line(leaks: Sequence[ImagePair], *, allowed: bool) -> str:
 
 
 def headline(audit: Audit) -> str:
-    """Return the answer in a sentence."""
+    """Return the result of the audit in one sentence."""
     if audit.leaks:
         return f"{_in_two_splits(audit.leaks)}: figures measured on them are optimistic."
-    said = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
-    said += f"; {len(audit.conflicts)} copies contradict another" if audit.conflicts else ""
-    return f"{said}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."
+    answer = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
+    answer += f"; {len(audit.conflicts)} copies contradict another" if audit.conflicts else ""
+    return f"{answer}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."
 
 
 def _in_two_splits(leaks: Sequence[ImagePair]) -> str:

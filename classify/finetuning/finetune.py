@@ -1,8 +1,8 @@
 """Fine-tuning from pixels, or of the classifier stack on cached pool5, under the protocol of the heads."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,12 +15,10 @@ from ...extract.backbones.network import with_classes
 from ...extract.manifest.manifest import Manifest
 from ...extract.progress import Progress, silent
 from ..data.splits import protocol
-from ..records.runs import Run, fingerprint, run_id
+from ..records.runs import Run, fingerprint, finished_run, run_id
 from .inputs import Pixels, usable
 from .study import TrainableModule, TrainingStudy, seeded_layers
 from .training_loop import Training
-
-logger = logging.getLogger(__name__)
 
 ARMS = ("head", "classifier", "all")
 
@@ -77,7 +75,7 @@ def finetune(
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
 ) -> Tuned:
-    """Fine-tune a backbone from pixels on the images, the split and the measures that heads are compared by.
+    """Fine-tune a backbone from pixels, with the images, the split and the metrics that heads are compared by.
 
     Parameters
     ----------
@@ -86,15 +84,15 @@ def finetune(
     trainable
         ``head`` (the last layer), ``classifier`` (fc6 to fc8 with their dropout, the published recipe) or ``all``.
     training
-        See :class:`fc7.classify.finetuning.training_loop.Training`; the epoch is chosen on a part of train, never on
-        what is evaluated.
+        See :class:`fc7.classify.finetuning.training_loop.Training`. The epoch is chosen on a held-out part of train,
+        never on the evaluated images.
     augment
-        Random resized crops and mirror images while training; otherwise the centre crop, as cached embeddings see it.
+        Train on random resized crops and mirror images; otherwise on the centre crop, like cached embeddings.
     on, cross_validate, allow_leakage
         See :func:`fc7.classify.fit`.
     folder
-        Where checkpoints are kept, so that a killed run goes on, and the record is written. A run whose record is there
-        is not done again; its ``state`` is empty then.
+        Where checkpoints, from which a killed run resumes, and the record are written. A run that has a record there is
+        not done again; its ``state`` is empty.
     progress, on_epoch
         Called with images done, and with a line per epoch.
 
@@ -119,31 +117,22 @@ def finetune(
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
     decides = {"recipe": recipe.id, "trainable": trainable, "augment": augment, "evaluated": plan.evaluated}
     identity = run_id(decides | {"data": fingerprint(images), "training": options.to_dict()})
-    finished = _finished(folder, identity)
+    target = Path(folder) if folder else None
+    finished = finished_run(target, identity) if target else None
     if finished:
         return Tuned(finished, {})
-    pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=options.random_state, workers=workers)
-    study = TrainingStudy(images, plan, options, recipe, net.weights_source, identity, Path(folder) if folder else None)
-
-    def build() -> TrainableModule:
-        return _pixel_module(net, recipe, trainable, options.random_state, len(images.classes))
-
+    pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
+    study = TrainingStudy(
+        images, plan, options, recipe, weights_source=net.weights_source, identity=identity, folder=target
+    )
+    build = partial(_pixel_module, net, recipe, trainable, seed=seed, classes=len(images.classes))
     stage = f"finetune {backbone} {trainable}"
     outcome = study.run(build, pixels, net.device, progress=progress, stage=stage, on_epoch=on_epoch)
     run = study.record(outcome, head="", trainable=trainable, augment=augment)
-    if folder:
-        run.save(Path(folder))
+    if target:
+        run.save(target)
         study.forget_checkpoints()
     return Tuned(run, outcome.state_dict)
-
-
-def _finished(folder: Path | str | None, identity: str) -> Run | None:
-    path = Path(folder) / f"{identity[:16]}.json" if folder else None
-    try:
-        return Run.load(path) if path and path.exists() else None
-    except DataError as error:
-        logger.warning("%s It is done again.", error)
-        return None
 
 
 def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> TrainableModule:
@@ -152,7 +141,7 @@ def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, clas
 
     structure = architecture(net.name)
     weights = find_weights(net.weights_source, structure)
-    module, last, new = with_classes(structure, classes, weights, recipe.weights, seed)
+    module, last, new = with_classes(structure, classes, weights, recipe.weights, seed=seed)
     parts = _parts(module, last, trainable, net.name)
     trained = {id(parameter) for part in parts for parameter in part.parameters()}
     frozen = [name for name, parameter in module.named_parameters() if name in new and id(parameter) not in trained]
@@ -161,8 +150,8 @@ def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, clas
             f"--trainable {trainable} leaves {frozen[0]} (and {len(frozen) - 1} more) untrained, but the weights "
             f"{weights.source} lack them. Train more (--trainable all), or name complete weights."
         )
-    whole = Normalised(module, recipe.transform).to(memory_format=torch.channels_last)
-    return TrainableModule(whole, parts, frozenset(f"network.{name}" for name in new), seeded_layers(new, last))
+    normalised = Normalised(module, recipe.transform).to(memory_format=torch.channels_last)
+    return TrainableModule(normalised, parts, frozenset(f"network.{name}" for name in new), seeded_layers(new, last))
 
 
 def _parts(module: torch.nn.Module, last: str, trainable: str, name: str) -> list[torch.nn.Module]:

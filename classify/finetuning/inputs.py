@@ -1,4 +1,4 @@
-"""Pixels: image files as the inputs of training."""
+"""Inputs of training: image files, or cached rows."""
 
 import logging
 import os
@@ -63,7 +63,7 @@ class Pixels:
 
 
 def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) -> Rows:
-    """Return the images that can be decoded; say which cannot."""
+    """Return the images that can be decoded; warn about the others."""
     images = hashed(manifest, cache=cache)
 
     def reason(path: str) -> str:
@@ -78,22 +78,20 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
     for path, why in [*manifest.rejects, *zip(images.paths, reasons, strict=True)]:
         if why:
             logger.warning("rejected %s: %s", path, why)
-    kept = images[np.array([not why for why in reasons], dtype=bool)]
-    if not len(kept):
+    decodable = images[np.array([not why for why in reasons], dtype=bool)]
+    if not len(decodable):
         raise DataError(f"None of {len(manifest)} images of {manifest.root} could be decoded.")
-    return kept
+    return decodable
 
 
 class CachedRows:
-    """Cached pool5 rows as the inputs of training; in each epoch every image shows one of its views, by chance."""
+    """Cached pool5 rows as the inputs of training; each epoch draws one view of every image at random."""
 
     def __init__(self, views: Sequence[npt.NDArray[Any]], seed: int) -> None:
         self.views, self.seed = views, seed
 
     def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[Any]:
         """Yield float32 ``(B, dim)``; outside an epoch the centre crops."""
-        import torch
-
         drawn = np.zeros(len(self.views[0]), np.intp)
         if epoch is not None and len(self.views) > 1:
             drawn = np.random.default_rng([self.seed, epoch]).integers(0, len(self.views), len(drawn))

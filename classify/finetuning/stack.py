@@ -34,9 +34,8 @@ def fit_stack(
 ) -> tuple[Pipeline, Run]:
     """Train a backbone's own fully connected stack on its cached pool5: the head ``classifier``.
 
-    With float32 embeddings it does what :func:`fc7.classify.finetuning.finetune.finetune` does with
-    ``trainable="classifier"`` and without augmentation: same order of images, same dropout, same losses, without
-    recomputing the convolutions.
+    With float32 embeddings it equals :func:`fc7.classify.finetuning.finetune.finetune` with ``trainable="classifier"``
+    and no augmentation: the same order of images, dropout and losses, without computing the convolutions again.
 
     Parameters
     ----------
@@ -61,7 +60,10 @@ def fit_stack(
     if isinstance(recipe, JointRecipe) or recipe.layer != classifier_stack.LAYER:
         layer = classifier_stack.LAYER
         raise UsageError(f"The head classifier takes {layer}, not {recipe.layer}: --layer {layer}")
-    study = TrainingStudy(embeddings, plan, training, recipe, embeddings.weights_source, identity, None, class_weight)
+    source = embeddings.weights_source
+    study = TrainingStudy(
+        embeddings, plan, training, recipe, weights_source=source, identity=identity, class_weight=class_weight
+    )
     outcome = study.run(
         lambda: _stack_module(embeddings, recipe, training.random_state),
         CachedRows((embeddings.vectors[:], *(view[:] for view in embeddings.views)), training.random_state),
@@ -76,10 +78,10 @@ def fit_stack(
     return Pipeline([("head", Calibrated(stack, outcome.temperature))]), run
 
 
-def _stack_module(table: Embeddings, recipe: Recipe, seed: int) -> TrainableModule:
+def _stack_module(embeddings: Embeddings, recipe: Recipe, seed: int) -> TrainableModule:
     structure = architecture(recipe.backbone)
-    weights = find_weights(table.weights_source, structure)
-    module, last, new = with_classes(structure, len(table.classes), weights, recipe.weights, seed)
-    part = module.get_submodule("classifier")
-    inside = frozenset(name.removeprefix("classifier.") for name in new if name.startswith("classifier."))
-    return TrainableModule(part, [part], inside, seeded_layers(new, last))
+    weights = find_weights(embeddings.weights_source, structure)
+    module, last, new = with_classes(structure, len(embeddings.classes), weights, recipe.weights, seed=seed)
+    stack = module.get_submodule("classifier")
+    new_in_stack = frozenset(name.removeprefix("classifier.") for name in new if name.startswith("classifier."))
+    return TrainableModule(stack, [stack], new_in_stack, seeded_layers(new, last))

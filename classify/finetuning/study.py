@@ -1,4 +1,4 @@
-"""Images under a protocol, trained on and recorded; the same for pixels and for cached rows."""
+"""Training under a protocol, and its record; the same for pixels and for cached rows."""
 
 import time
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from ..data.splits import Protocol, cut
 from ..evaluation.metrics import measure
 from ..heads.base import ClassWeight
 from ..heads.calibration import find_temperature
-from ..records.runs import Run, fingerprint, machine, predictions, versions
+from ..records.runs import Run, describe_data, fingerprint, machine, predictions, versions
 from .training_loop import State, Training, TrainingTask, logits, train
 
 
 @dataclass(frozen=True)
 class TrainableModule:
-    """A module with what is trained of it, and what a reader must know about its start."""
+    """A module, the parts of it to train, its `new` parameters (not pretrained), and notes for the record."""
 
     module: torch.nn.Module
     parts: list[torch.nn.Module]
@@ -37,7 +37,7 @@ class TrainableModule:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What training over all pairs of the protocol gave."""
+    """The result of training on all pairs of the protocol."""
 
     probability: npt.NDArray[np.float64]
     curves: list[dict[str, float]]
@@ -50,7 +50,7 @@ class TrainingOutcome:
 
 @dataclass(frozen=True)
 class TrainingStudy:
-    """Images under a protocol, trained on and recorded; the same for pixels and for cached rows."""
+    """Training under a protocol: once per pair of fitted and evaluated rows, then one record."""
 
     images: Rows
     plan: Protocol
@@ -58,7 +58,7 @@ class TrainingStudy:
     recipe: Recipe
     weights_source: str
     identity: str
-    folder: Path | None
+    folder: Path | None = None
     class_weight: ClassWeight = None  # by position of the class
 
     def run(
@@ -77,11 +77,13 @@ class TrainingStudy:
         probability = np.full((len(y), len(self.images.classes)), np.nan)
         chosen, seconds_predict = [], 0.0
         for number, (fitted, predicted) in enumerate(self.plan.pairs):
-            made = build()
+            trainable = build()
             inner, held = cut(self.images, fitted, self.options.held_out, self.options.random_state)[0]
-            task = TrainingTask(made.module.to(device), made.parts, made.new, inputs, y, inner, held, predicted,
-            self.options,
-                        device, bf16=self.recipe.precision == "bf16", weights=self._weights(inner))  # fmt: skip
+            task = TrainingTask(
+                module=trainable.module.to(device), parts=trainable.parts, new=trainable.new, inputs=inputs, y=y,
+                fitted=inner, held=held, watched=predicted, options=self.options, device=device,
+                bf16=self.recipe.precision == "bf16", weights=self._weights(inner),
+            )  # fmt: skip
             with exact_float32():
                 state = train(
                     task,
@@ -91,12 +93,12 @@ class TrainingStudy:
                     stage=stage,
                     on_epoch=on_epoch,
                 )
-                found = log_softmax(logits(task, held), axis=1)
-                temperature, log_loss = find_temperature(found, y[held])
+                log_probability = log_softmax(logits(task, held), axis=1)
+                temperature, log_loss = find_temperature(log_probability, y[held])
                 start = time.perf_counter()
                 probability[predicted] = softmax(logits(task, predicted) / temperature, axis=1)
                 seconds_predict += time.perf_counter() - start
-            right = found.argmax(axis=1) == y[held]
+            right = log_probability.argmax(axis=1) == y[held]
             chosen.append((log_loss, float(right.mean()), state))
         seconds = {"extract": 0.0, "fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
         last: State = chosen[-1][2]
@@ -104,51 +106,43 @@ class TrainingStudy:
             "by": "log loss of a held-out part of train",
             "held_out": len(held),
             "best_epoch": last.best_epoch,
-            "log_loss": float(np.mean([one[0] for one in chosen])),
-            "accuracy": float(np.mean([one[1] for one in chosen])),
+            "log_loss": float(np.mean([log_loss for log_loss, _, _ in chosen])),
+            "accuracy": float(np.mean([accuracy for _, accuracy, _ in chosen])),
         }
-        stopped = (
-            [f"stopped after {last.epoch} of {self.options.epochs} epochs"] if last.epoch < self.options.epochs else []
-        )
-        state_dict = {name: value.cpu() for name, value in _plain_names(made.module).items()}
+        epochs = self.options.epochs
+        stopped = [f"stopped after {last.epoch} of {epochs} epochs"] if last.epoch < epochs else []
+        state_dict = {name: value.cpu() for name, value in _plain_names(trainable.module).items()}
         return TrainingOutcome(
-            probability[self.plan.rows], last.curves, selection, seconds, temperature, state_dict, made.notes + stopped
-        )
+            probability[self.plan.rows], last.curves, selection, seconds,
+            temperature=temperature, state_dict=state_dict, notes=trainable.notes + stopped,
+        )  # fmt: skip
 
     def record(self, outcome: TrainingOutcome, *, head: str, trainable: str, augment: bool) -> Run:
         """Return the run record."""
         evaluated = self.images[self.plan.rows]
-        source = self.weights_source
-        random = ["random weights: a lower bound, not a result"] if source.startswith("random:") else []
-        shown = {name: getattr(self.options, name) for name in ("learning_rate", "epochs", "batch_size", "optimiser")}
-        spent = self.images.seconds if isinstance(self.images, Embeddings) else 0.0
+        random = self.weights_source.startswith("random:")
+        options = {name: getattr(self.options, name) for name in ("learning_rate", "epochs", "batch_size", "optimiser")}
+        extract = self.images.seconds if isinstance(self.images, Embeddings) else 0.0
         return Run(
             id=self.identity,
             head=head,
             trainable=trainable,
             recipe=self.recipe.to_dict(),
-            weights_source=source,
-            data={
-                "name": self.images.name,
-                "fingerprint": fingerprint(self.images),
-                "classes": list(self.images.classes),
-                "evaluated": self.plan.evaluated,
-                "n_train": len(self.plan.pairs[0][0]),
-                "n_eval": len(evaluated),
-            },
+            weights_source=self.weights_source,
+            data=describe_data(self.images, self.plan, fingerprint(self.images)),
             selection=outcome.selection,
-            hyperparameters=shown | {"best_epoch": outcome.selection["best_epoch"], "augment": augment},
+            hyperparameters=options | {"best_epoch": outcome.selection["best_epoch"], "augment": augment},
             metrics=measure(evaluated.y, outcome.probability).to_dict(),
-            seconds=outcome.seconds | {"extract": spent},
+            seconds=outcome.seconds | {"extract": extract},
             predictions=predictions(evaluated, outcome.probability),
             curves=outcome.curves,
-            notes=random + outcome.notes,
+            notes=(["random weights: a lower bound, not a result"] if random else []) + outcome.notes,
             versions=versions("numpy", "scikit-learn", "torch", "torchvision"),
             machine=machine(),
         )
 
     def forget_checkpoints(self) -> None:
-        """Delete what a killed run would have gone on from."""
+        """Delete the checkpoints from which a killed run would have resumed."""
         for number in range(len(self.plan.pairs)):
             path = self._checkpoint(number)
             if path:
@@ -158,15 +152,15 @@ class TrainingStudy:
         if self.class_weight is None:
             return None
         classes = np.arange(len(self.images.classes))
-        found = compute_class_weight(self.class_weight, classes=classes, y=self.images.y[fitted])
-        return np.asarray(found, np.float32)
+        weights = compute_class_weight(self.class_weight, classes=classes, y=self.images.y[fitted])
+        return np.asarray(weights, np.float32)
 
     def _checkpoint(self, number: int) -> Path | None:
         return self.folder / "checkpoints" / f"{self.identity[:16]}-{number}.pt" if self.folder else None
 
 
 def seeded_layers(new: frozenset[str], last: str) -> list[str]:
-    """Return a note that names the layers which started from a seed; nothing where only the last did."""
+    """Return a note that names the layers which started from a seed; none if only the last layer did."""
     seeded = sorted({name.rpartition(".")[0] for name in new} - {last})
     return [f"started from a seed, not from pretrained values: {', '.join(seeded)}"] if seeded else []
 

@@ -1,4 +1,4 @@
-"""Training: the epoch loop that fine-tuning from pixels and the classifier stack on cached pool5 share."""
+"""The training loop that fine-tuning from pixels and the classifier stack on cached pool5 share."""
 
 import logging
 import math
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 OPTIMISERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "step", "constant")
-CHECKPOINT_SECONDS = 20.0  # a kill may cost about as much as this, or one epoch
+CHECKPOINT_SECONDS = 20.0  # a kill loses at most about this, or one epoch
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Training:
     schedule
         ``cosine`` to zero, ``step`` (a tenth after every third of the epochs) or ``constant``.
     patience
-        Stop after this many epochs without a smaller held-out loss; None runs all epochs. Either way the result is the
+        Stop after this many epochs without a smaller held-out loss; None runs all epochs. The result is always the
         epoch with the least held-out loss, never the best on val.
     held_out
-        One part in so many of the fitted images is held out for that.
+        One in this many of the fitted images is held out to measure that loss.
     limit_seconds
-        No epoch is begun that would end later than this.
+        No epoch starts if it would end later than this.
     """
 
     epochs: int = 12
@@ -65,7 +65,7 @@ class Training:
     random_state: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
+        """Refuse values that training cannot use."""
         if self.optimiser not in OPTIMISERS or self.schedule not in SCHEDULES:
             raise UsageError(
                 f"optimiser {self.optimiser!r}: one of {OPTIMISERS}; schedule {self.schedule!r}: one of {SCHEDULES}."
@@ -81,7 +81,7 @@ class Training:
 
 
 class Inputs(Protocol):
-    """What a module is fed with, by rows of the data set."""
+    """The inputs of a module, by rows of the data set."""
 
     def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[torch.Tensor]:
         """Yield one tensor per group of rows; augmented where ``epoch`` is a number, plain where it is None."""
@@ -89,7 +89,7 @@ class Inputs(Protocol):
 
 @dataclass
 class TrainingTask:
-    """A module to train, on which rows, and who watches.
+    """A module to train, the rows it is trained and measured on, and how.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class TrainingTask:
     fitted, held, watched
         Rows to train on, to choose the epoch on, and to report only.
     weights
-        Of the classes, in the loss that is minimised; the epoch is chosen without.
+        Of the classes, in the loss that is minimised; the loss that chooses the epoch has none.
     """
 
     module: torch.nn.Module
@@ -123,7 +123,7 @@ class TrainingTask:
 
 @dataclass
 class State:
-    """Where training stands; all of it goes into a checkpoint."""
+    """The state of training after an epoch; a checkpoint holds all of it."""
 
     epoch: int
     curves: list[dict[str, float]]
@@ -146,9 +146,9 @@ def train(
     Parameters
     ----------
     checkpoint
-        File to go on from, written at most every ``CHECKPOINT_SECONDS``.
+        File to resume from, written at most every ``CHECKPOINT_SECONDS``.
     keep
-        Write it at the end, too: other parts of the same run are still to come.
+        Write it at the end, too, because the run has more folds to train.
 
     Raises
     ------
@@ -171,9 +171,9 @@ def train(
     try:
         while not _finished(state, task.options):
             with torch.random.fork_rng(devices=devices), memory_of(task.device, advice):
-                line = _epoch(task, optimiser, state, progress, stage)
+                line = _epoch(task, optimiser, state, progress, stage=stage)
             state.curves.append(line)
-            if not state.best or line["held_loss"] < min(one["held_loss"] for one in state.curves[:-1]):
+            if not state.best or line["held_loss"] < min(row["held_loss"] for row in state.curves[:-1]):
                 state.best, state.best_epoch = _trained(task), state.epoch + 1
             state.epoch += 1
             state.seconds = time.perf_counter() - started
@@ -199,15 +199,15 @@ def logits(task: TrainingTask, rows: Positions) -> npt.NDArray[np.float64]:
     task.module.eval()
     size = task.options.batch_size
     groups = [rows[start : start + size] for start in range(0, len(rows), size)]
-    parts = []
+    outputs = []
     with torch.inference_mode(), _autocast(task):
         for batch in task.inputs.batches(groups, None):
-            parts.append(task.module(batch.to(task.device)).float().cpu().numpy())
-    return np.concatenate(parts).astype(np.float64)
+            outputs.append(task.module(batch.to(task.device)).float().cpu().numpy())
+    return np.concatenate(outputs).astype(np.float64)
 
 
 def _epoch(task: TrainingTask, optimiser: Any, state: State, progress: Progress, stage: str) -> dict[str, float]:
-    """Run one epoch. Order and dropout follow from the seed and the epoch alone, so a resumed run is the same run."""
+    """Run one epoch. Order and dropout depend on the seed and the epoch only, so a resumed run gives equal numbers."""
     options, number = task.options, state.epoch
     rng = np.random.default_rng([options.random_state, number])
     torch.manual_seed(int(rng.integers(2**62)))
@@ -243,9 +243,9 @@ def _epoch(task: TrainingTask, optimiser: Any, state: State, progress: Progress,
     return line
 
 
-def _measure(found: npt.NDArray[np.float64], y: npt.NDArray[np.intp], name: str) -> dict[str, float]:
-    loss = functional.cross_entropy(torch.from_numpy(found), torch.from_numpy(y))
-    return {f"{name}_loss": float(loss), f"{name}_accuracy": float((found.argmax(axis=1) == y).mean())}
+def _measure(outputs: npt.NDArray[np.float64], y: npt.NDArray[np.intp], name: str) -> dict[str, float]:
+    loss = functional.cross_entropy(torch.from_numpy(outputs), torch.from_numpy(y))
+    return {f"{name}_loss": float(loss), f"{name}_accuracy": float((outputs.argmax(axis=1) == y).mean())}
 
 
 def _finished(state: State, options: Training) -> bool:
@@ -253,29 +253,29 @@ def _finished(state: State, options: Training) -> bool:
         return True
     if options.patience is not None and state.epoch - state.best_epoch >= options.patience and state.epoch:
         return True
-    over = options.limit_seconds is not None and state.epoch > 0
-    return over and state.seconds * (state.epoch + 1) / state.epoch > float(options.limit_seconds or 0)
+    limited = options.limit_seconds is not None and state.epoch > 0
+    return limited and state.seconds * (state.epoch + 1) / state.epoch > float(options.limit_seconds or 0)
 
 
 def _optimiser(task: TrainingTask) -> torch.optim.Optimizer:
     options = task.options
-    groups: dict[float, list[torch.nn.Parameter]] = {}
+    by_factor: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in task.module.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(1.0 if name in task.new else options.backbone_rate, []).append(parameter)
-    parts: list[dict[str, Any]] = [
+            by_factor.setdefault(1.0 if name in task.new else options.backbone_rate, []).append(parameter)
+    groups: list[dict[str, Any]] = [
         {"params": parameters, "lr": factor * options.learning_rate, "factor": factor}
-        for factor, parameters in groups.items()
+        for factor, parameters in by_factor.items()
     ]
     if options.optimiser == "adam":
-        return torch.optim.AdamW(parts, weight_decay=options.weight_decay)
-    return torch.optim.SGD(parts, momentum=options.momentum, weight_decay=options.weight_decay)
+        return torch.optim.AdamW(groups, weight_decay=options.weight_decay)
+    return torch.optim.SGD(groups, momentum=options.momentum, weight_decay=options.weight_decay)
 
 
-def _set_rate(optimiser: Any, options: Training, part: float) -> None:
+def _set_rate(optimiser: Any, options: Training, fraction: float) -> None:
     factor = {
-        "cosine": (1 + math.cos(math.pi * part)) / 2,
-        "step": 0.1 ** math.floor(3 * part),
+        "cosine": (1 + math.cos(math.pi * fraction)) / 2,
+        "step": 0.1 ** math.floor(3 * fraction),
         "constant": 1.0,
     }[options.schedule]
     for group in optimiser.param_groups:
@@ -291,21 +291,21 @@ def _trained(task: TrainingTask) -> dict[str, torch.Tensor]:
 
 def _save(path: Path, task: TrainingTask, optimiser: Any, state: State) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = path.with_name(f"{path.name}.{os.getpid()}")
-    torch.save({"state": vars(state), "module": _trained(task), "optimiser": optimiser.state_dict()}, own)
-    own.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    torch.save({"state": vars(state), "module": _trained(task), "optimiser": optimiser.state_dict()}, temporary)
+    temporary.replace(path)
 
 
 def _resume(task: TrainingTask, optimiser: Any, path: Path | None) -> State:
-    fresh = State(0, [], {}, 0, 0.0)
+    fresh = State(epoch=0, curves=[], best={}, best_epoch=0, seconds=0.0)
     if path is None or not path.exists():
         return fresh
     try:
-        found = torch.load(path, weights_only=True, map_location="cpu")
-        state = State(**found["state"])
-        task.module.load_state_dict(found["module"], strict=False)
-        optimiser.load_state_dict(found["optimiser"])
-    except Exception as error:  # torch raises a dozen kinds on a damaged file; training simply begins anew
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        state = State(**checkpoint["state"])
+        task.module.load_state_dict(checkpoint["module"], strict=False)
+        optimiser.load_state_dict(checkpoint["optimiser"])
+    except Exception as error:  # torch raises a dozen kinds of errors on a damaged file
         logger.warning("the checkpoint %s cannot be used (%s); training begins anew", path.name, error)
         return fresh
     logger.info("going on after epoch %d of %d", state.epoch, task.options.epochs)

@@ -16,7 +16,7 @@ from ..heads.table import HEADS, Head, find_heads
 from ..pages.thumbnails import FOLDER, write_thumbnails
 from ..records.external import check_name, read_predictions, read_results
 from ..records.ranking import choose, ranked
-from ..records.runs import Run
+from ..records.runs import Run, finished_run
 from . import parallel
 from .fit import Experiment
 from .learning_curve import measure_learning_curve
@@ -50,8 +50,8 @@ def compare(
 ) -> list[Run]:
     """Fit every head on every embedding and return the records, the one to choose first.
 
-    The order is that of the log loss inside the fitted rows, so that looking at it spends nothing of the evaluated
-    split; see :func:`fc7.classify.records.ranking.choose`. Predictions from elsewhere come last.
+    Runs are sorted by the log loss of out-of-fold predictions of the fitted rows, so the order does not depend on the
+    evaluated split; see :func:`fc7.classify.records.ranking.choose`. Predictions from elsewhere come last.
 
     Parameters
     ----------
@@ -61,18 +61,17 @@ def compare(
         Names, heads or scikit-learn classifiers as in :func:`fc7.classify.fit`; or ``all`` of the table. The baseline
         is always among them.
     folder
-        Where records are written as they are made; runs that are already there are not done again, unless their record
-        cannot be read.
+        Where records are written, one after each fit. A run that has a readable record there is not done again.
     images
-        The folder that the paths of the images are relative to; with `folder`, thumbnails of the evaluated ones are
-        written to ``folder/thumbnails``.
+        The folder that image paths are relative to. With `folder`, thumbnails of the evaluated images are written to
+        ``folder/thumbnails``.
     add
         Predictions from elsewhere, a csv by name; see :func:`fc7.classify.records.external.read_results`.
     learning_curve
         Whether the run to choose gets its learning curve: see
         :func:`fc7.classify.fitting.learning_curve.measure_learning_curve`.
     class_weight
-        See :func:`fc7.classify.fit`. Heads that have none are fitted without, and their records say so.
+        See :func:`fc7.classify.fit`. Heads that take no class weights are fitted without, and their records say so.
     n_jobs
         Processes that fit heads, as in :func:`fc7.classify.fitting.parallel.run`. Heads that stream from disk take
         turns.
@@ -89,9 +88,9 @@ def compare(
         See :func:`fc7.classify.data.splits.protocol`; or the embeddings are not of the same images, or `add` not of
         theirs.
     """
-    chosen = find_heads(heads)
+    selected = find_heads(heads)
     tables = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
-    benches = [
+    experiments = [
         Experiment(
             table,
             average_views=average_views,
@@ -106,15 +105,17 @@ def compare(
         )
         for table in tables
     ]
-    _same_images(benches)
-    _check_added(add or {}, benches[0])
+    _require_same_images(experiments)
+    _check_added(add or {}, experiments[0])
     study = _RecordFolder(Path(folder) if folder else None, epochs, progress)
-    _require_layers(heads, chosen, benches)
-    pairs = [(bench, head) for bench in benches for head in _able(heads, chosen, bench)]
-    made = [(bench, run) for (bench, _), run in zip(pairs, study.run_all(pairs, n_jobs, engine), strict=True)]
-    runs = ranked([run for _, run in made])
+    _require_layers(heads, selected, experiments)
+    pairs = [(experiment, head) for experiment in experiments for head in _able(heads, selected, experiment)]
+    fitted = study.run_all(pairs, n_jobs, engine)
+    runs = ranked(fitted)
     if learning_curve:
-        runs = _with_curve(runs, made, study)
+        chosen = choose(runs)
+        experiment = pairs[fitted.index(chosen)][0]
+        runs = _with_curve(runs, chosen, experiment, study)
     added = [study.save(read_results(path, name, runs[0])) for name, path in (add or {}).items()]
     if images is not None and study.folder:
         write_thumbnails(runs[0].paths, images, study.folder / FOLDER, progress=progress)
@@ -122,7 +123,7 @@ def compare(
 
 
 class _RecordFolder:
-    """Runs that are looked up in a folder before they are made."""
+    """The folder of records: a run is looked up there before it is fitted, and saved there afterwards."""
 
     def __init__(self, folder: Path | None, epochs: int | None, progress: Progress) -> None:
         self.folder, self.epochs, self.progress = folder, epochs, progress
@@ -130,22 +131,22 @@ class _RecordFolder:
     def run_all(
         self, pairs: Sequence[tuple[Experiment, Head]], n_jobs: int | None, engine: "RayEngine | None" = None
     ) -> list[Run]:
-        """Return the records of heads, fitting those of which there is none that can be read."""
-        if n_jobs in (None, 1) or any(bench.streamed for bench, _ in pairs):
+        """Return a record per head; fit the heads that have no readable record."""
+        if n_jobs in (None, 1) or any(experiment.streamed for experiment, _ in pairs):
             return [self._recorded(*pair) or self.save(self._fit(*pair, self.progress)) for pair in pairs]
-        found = [self._recorded(*pair) for pair in pairs]
-        todo = [pair for pair, known in zip(pairs, found, strict=True) if known is None]
-        for bench in dict.fromkeys(bench for bench, _ in todo):
-            bench.prepare()  # once, not in each process
+        recorded = [self._recorded(*pair) for pair in pairs]
+        todo = [pair for pair, run in zip(pairs, recorded, strict=True) if run is None]
+        for experiment in dict.fromkeys(experiment for experiment, _ in todo):
+            experiment.prepare()  # once, not in each process
         fresh = []
         for run in parallel.run(self._fit, [(*pair, silent) for pair in todo], n_jobs, engine):
             fresh.append(self.save(run))
             self.progress("fit heads", len(fresh), len(todo))
-        made = iter(fresh)
-        return [known or next(made) for known in found]
+        remaining = iter(fresh)
+        return [run or next(remaining) for run in recorded]
 
-    def _fit(self, bench: Experiment, head: Head, progress: Progress) -> Run:
-        return bench.fit(head, epochs=self.epochs, progress=progress).run
+    def _fit(self, experiment: Experiment, head: Head, progress: Progress) -> Run:
+        return experiment.fit(head, epochs=self.epochs, progress=progress).run
 
     def save(self, run: Run) -> Run:
         """Write a record, where there is a folder for it."""
@@ -153,69 +154,58 @@ class _RecordFolder:
             run.save(self.folder)
         return run
 
-    def _recorded(self, bench: Experiment, head: Head) -> Run | None:
-        identity = bench.identify(head, self.epochs)
-        path = self.folder / f"{identity[:16]}.json" if self.folder else None
-        if path is None or not path.exists():
-            return None
-        try:
-            run = Run.load(path)
-        except DataError as error:
-            logger.warning("%s It is done again.", error)
-            return None
-        return run if run.id == identity else None
+    def _recorded(self, experiment: Experiment, head: Head) -> Run | None:
+        return finished_run(self.folder, experiment.identify(head, self.epochs)) if self.folder else None
 
 
-def _require_layers(asked: str | Sequence[Any], chosen: Sequence[Head], benches: Sequence[Experiment]) -> None:
-    """Refuse a head that was asked for by name and that none of the embeddings is for."""
-    for head in chosen:
-        if asked != "all" and not any(_takes(head, bench) for bench in benches):
-            layers = [bench.embeddings.recipe.layer for bench in benches]
+def _require_layers(asked: str | Sequence[Any], selected: Sequence[Head], experiments: Sequence[Experiment]) -> None:
+    """Refuse a head that was asked for by name if none of the embeddings has its layer."""
+    for head in selected:
+        if asked != "all" and not any(_takes(head, experiment) for experiment in experiments):
+            layers = [experiment.embeddings.recipe.layer for experiment in experiments]
             raise UsageError(f"The head {head.name} takes --layer {head.layer}, the embeddings are of {layers}.")
 
 
-def _able(asked: str | Sequence[Any], chosen: Sequence[Head], bench: Experiment) -> list[Head]:
-    """Return the heads to fit here: of all heads those that stream, where the rows do."""
-    able = [head for head in chosen if _takes(head, bench)]
-    if bench.streamed and asked == "all":
-        left = [head.name for head in able if not head.streams]
-        logger.warning("left out, as they need all rows in memory and --max-ram allows less: %s", ", ".join(left))
+def _able(asked: str | Sequence[Any], selected: Sequence[Head], experiment: Experiment) -> list[Head]:
+    """Return the heads that these embeddings can be fitted with; of ``all``, those that stream if the rows do."""
+    able = [head for head in selected if _takes(head, experiment)]
+    if experiment.streamed and asked == "all":
+        left_out = [head.name for head in able if not head.streams]
+        logger.warning("left out, as they need all rows in memory and --max-ram allows less: %s", ", ".join(left_out))
         return [head for head in able if head.streams]
     return able
 
 
-def _takes(head: Head, bench: Experiment) -> bool:
-    """Return whether a head that is made for one layer has it here."""
-    return not head.layer or head.layer == bench.embeddings.recipe.layer
+def _takes(head: Head, experiment: Experiment) -> bool:
+    """Return whether a head takes any layer, or the layer of these embeddings."""
+    return not head.layer or head.layer == experiment.embeddings.recipe.layer
 
 
-def _with_curve(runs: list[Run], made: Sequence[tuple[Experiment, Run]], study: _RecordFolder) -> list[Run]:
-    """Return the runs, the one to choose with its learning curve, where one can be measured in seconds."""
-    chosen = choose(runs)
-    bench = next(bench for bench, run in made if run is chosen)
+def _with_curve(runs: list[Run], chosen: Run, experiment: Experiment, study: _RecordFolder) -> list[Run]:
+    """Return the runs; the chosen one has its learning curve, where one can be measured in seconds."""
     head = HEADS.get(chosen.head)
     if chosen.learning_curve:
         return runs
-    folds = len(bench.protocol.pairs) > 1
+    folds = len(experiment.protocol.pairs) > 1
     if head is None or head.epochs or folds:
         why = "it was cross-validated" if folds else "it has epochs and would take minutes"
         logger.debug("no learning curve of %s: %s", chosen.name, why)
         return runs
-    curve = measure_learning_curve(bench, head, chosen, progress=study.progress)
+    curve = measure_learning_curve(experiment, head, chosen, progress=study.progress)
     with_curve = study.save(replace(chosen, learning_curve=curve)) if curve else chosen
     return [with_curve if run is chosen else run for run in runs]
 
 
-def _same_images(benches: Sequence[Experiment]) -> None:
-    if len({bench.fingerprint for bench in benches}) > 1:
-        tables = [bench.embeddings for bench in benches]
+def _require_same_images(experiments: Sequence[Experiment]) -> None:
+    if len({experiment.fingerprint for experiment in experiments}) > 1:
+        tables = [experiment.embeddings for experiment in experiments]
         sizes = {f"{table.recipe.backbone} {table.recipe.layer}": len(table) for table in tables}
         raise DataError(f"The embeddings are not of the same images: {sizes}. Extract them from the same data.")
 
 
-def _check_added(add: Mapping[str, Path | str], bench: Experiment) -> None:
+def _check_added(add: Mapping[str, Path | str], experiment: Experiment) -> None:
     """Refuse a wrong file before anything is fitted."""
-    paths = [str(path) for path in bench.embeddings.paths[bench.protocol.rows]]
+    paths = [str(path) for path in experiment.embeddings.paths[experiment.protocol.rows]]
     for name, path in add.items():
         check_name(name)
-        read_predictions(path, bench.embeddings.classes, paths)
+        read_predictions(path, experiment.embeddings.classes, paths)

@@ -1,4 +1,4 @@
-"""Fit: one head on cached embeddings, its hyper-parameters chosen inside the fitted rows."""
+"""Fit: one head on cached embeddings; its hyper-parameters are chosen on folds of the fitted rows."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ from ..evaluation.metrics import measure
 from ..heads.base import ClassWeight
 from ..heads.preparation import PREPARATIONS
 from ..heads.table import HEADS, Head, find_head
-from ..records.runs import Run, fingerprint, machine, predictions, run_id, versions
+from ..records.runs import Run, describe_data, fingerprint, machine, predictions, run_id, versions
 from ..solvers.lapack import threads
 from .search import FoldSearch, SearchResult
 
@@ -47,7 +47,7 @@ class Fitted:
     embeddings
         What it was fitted and evaluated on.
     abstention
-        What the folds that did not fit an image say of it; None for a head that is not fitted in folds.
+        Measured on out-of-fold predictions of the fitted images; None for a head that is not fitted in folds.
     """
 
     estimator: Any
@@ -59,8 +59,8 @@ class Fitted:
 class Experiment:
     """Embeddings under one protocol, prepared once for any number of heads.
 
-    Rows are brought to unit length, or to one scale; what the heads of the bank share is in
-    :class:`fc7.classify.solvers.eigenbasis.Eigenbasis`. Neither looks at a label.
+    Rows are scaled to unit length, or all of them by one number. Grid heads share an
+    :class:`fc7.classify.solvers.eigenbasis.Eigenbasis` of them. Neither depends on labels.
 
     Parameters
     ----------
@@ -101,13 +101,13 @@ class Experiment:
         require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs of it, which is no further processes."""
+        """Return what another process needs; it must not start processes itself."""
         return vars(self) | {"engine": None}
 
     def prepare(self) -> None:
-        """Compute what heads of the bank share, before it is handed to several processes."""
-        for station in self._steps:
-            station.room.basis.prepare()
+        """Compute what grid heads share, before the experiment is sent to several processes."""
+        for search in self._searches:
+            search.prepared.basis.prepare()
 
     @property
     def streamed(self) -> bool:
@@ -144,7 +144,7 @@ class Experiment:
         if epochs is not None and epochs < 1:
             raise UsageError(f"--epochs {epochs}: one or more are needed.")
         if self.streamed and not head.streams:
-            able = ", ".join(one.name for one in HEADS.values() if one.streams)
+            able = ", ".join(other.name for other in HEADS.values() if other.streams)
             raise UsageError(
                 f"The head {head.name} needs all rows in memory, and these are more than --max-ram allows. Raise it, "
                 f"or take one that streams: {able}."
@@ -153,32 +153,32 @@ class Experiment:
             return self._fit_stack(head, epochs, progress, on_epoch)
         head = head.fixed(epochs, self.weights)
         started = time.perf_counter()
-        steps = self._steps
+        searches = self._searches
         grid = list(ParameterGrid(head.grid))
-        total = len(grid) * self.protocol.folds * len(steps)
+        total = len(grid) * self.protocol.folds * len(searches)
         y, rows = self.embeddings.y, self.protocol.rows
         probability = np.full((len(y), len(self.embeddings.classes)), np.nan)
         seconds_predict = 0.0
-        for number, station in enumerate(steps):
+        for number, search in enumerate(searches):
             base = number * len(grid) * self.protocol.folds
 
-            def tell(done: int, base: int = base) -> None:
+            def count_done(done: int, base: int = base) -> None:
                 progress(f"fit {head.name}", base + done, total)
 
             with threads(len(y)):
-                chosen = station.choose(head, self.protocol.random_state, tell, self.n_jobs)
-                estimator, converged = station.finish(head, chosen, self.protocol.random_state, on_epoch)
-            if station.predicted is not None:
+                chosen = search.search(head, self.protocol.random_state, count_done, self.n_jobs)
+                estimator, converged = search.finish(head, chosen, self.protocol.random_state, on_epoch)
+            if search.predicted is not None:
                 start = time.perf_counter()
-                probability[station.predicted] = self._predict(estimator, station.predicted)
+                probability[search.predicted] = self._predict(estimator, search.predicted)
                 seconds_predict += time.perf_counter() - start
         seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
         curves = getattr(estimator["head"].estimator, "curves_", [])
         notes = [] if chosen.converged and converged else ["did not converge"]
         notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
-        run = self._record(head, epochs, chosen, probability[rows], curves, seconds, notes)
+        run = self._record(head, chosen, probability[rows], epochs=epochs, curves=curves, seconds=seconds, notes=notes)
         abstention = Abstention.of(
-            self.embeddings, station.fitted, station.folds, chosen.probability, self.protocol.random_state
+            self.embeddings, search.fitted, search.folds, chosen.probability, random_state=self.protocol.random_state
         )
         return Fitted(estimator, run, self.embeddings, abstention)
 
@@ -204,29 +204,30 @@ class Experiment:
 
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
         views = (self.embeddings.vectors, *(self.embeddings.views if self.average_views else ()))
-        parts = [[estimator.predict_proba(view[some]) for view in views] for some in chunks(views[0], rows)]
-        return np.concatenate([np.mean(part, axis=0) for part in parts])
+        batches = [[estimator.predict_proba(view[chunk]) for view in views] for chunk in chunks(views[0], rows)]
+        return np.concatenate([np.mean(batch, axis=0) for batch in batches])
 
     @cached_property
-    def _steps(self) -> list[FoldSearch]:
-        """Where a head is fitted in turn: after cross-validation the one that is kept is fitted on everything."""
+    def _searches(self) -> list[FoldSearch]:
+        """The searches to make in turn; after cross-validation the last one fits the final estimator on all images."""
         pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
-        return [FoldSearch(self.embeddings, self.protocol, *pair, self.preparation, self.engine) for pair in pairs]
+        options: dict[str, Any] = {"preparation": self.preparation, "engine": self.engine}
+        return [FoldSearch(self.embeddings, self.protocol, *pair, **options) for pair in pairs]
 
     def _record(
         self,
         head: Head,
-        epochs: int | None,
         chosen: SearchResult,
         probability: npt.NDArray[np.float64],
+        *,
+        epochs: int | None,
         curves: list[dict[str, float]],
         seconds: dict[str, float],
         notes: list[str],
     ) -> Run:
         evaluated = self.embeddings[self.protocol.rows]
-        source = self.embeddings.weights_source
         random = ["random weights: a lower bound, not a result"] if self.embeddings.random else []
         scaled = ["rows on one scale"] if self.preparation == "scale" else []
         return Run(
@@ -234,15 +235,8 @@ class Experiment:
             head=head.name,
             trainable="",
             recipe=self.embeddings.recipe.to_dict(),
-            weights_source=source,
-            data={
-                "name": self.embeddings.name,
-                "fingerprint": self.fingerprint,
-                "classes": list(self.embeddings.classes),
-                "evaluated": self.protocol.evaluated,
-                "n_train": len(self.protocol.pairs[0][0]),
-                "n_eval": len(evaluated),
-            },
+            weights_source=self.embeddings.weights_source,
+            data=describe_data(self.embeddings, self.protocol, self.fingerprint),
             selection={
                 "views": len(self.embeddings.views),
                 "average_views": self.average_views,
@@ -291,7 +285,7 @@ def fit(
         From :func:`fc7.extract.extract` or :meth:`fc7.cache.Embeddings.from_h5`.
     head
         A name of :data:`fc7.classify.heads.table.HEADS`; or a :class:`fc7.classify.heads.table.Head` of your own; or
-        any scikit-learn classifier, which is fitted as it is. Bundles hold the heads of the table only.
+        any scikit-learn classifier, which is fitted without a grid. Bundles hold heads of the table only.
     on
         The split to evaluate on; default ``val``, else ``test``; data without splits are cross-validated.
     cross_validate
@@ -301,23 +295,23 @@ def fit(
     epochs
         For heads that have them.
     average_views
-        Whether the probability of an evaluated image is the mean over its views, or that of its centre crop.
+        Average the probabilities of an evaluated image over its views; by default its centre crop decides.
     class_weight
         ``balanced``, or weights by class name, for heads that have them: see :class:`fc7.classify.heads.table.Head`.
         Balanced weights are those of the rows fitted on, inside each fold. Hyper-parameters are still chosen by the log
         loss in which every image counts once.
     preparation
-        ``unit``: each row is brought to unit length, the more accurate one as a rule. ``scale``: all rows are divided
-        by one number, which a plain last layer can take in; see :func:`fc7.classify.export`.
+        ``unit``: each row is scaled to unit length, usually the more accurate choice. ``scale``: all rows are divided
+        by one number, which an exported linear layer can absorb; see :func:`fc7.classify.export`.
     random_state
         Of folds and heads.
     allow_leakage
         Go on although an image is on both sides of the split.
     n_jobs
-        Processes that fit points and folds of heads that are not in the bank; see
+        Processes that fit grid points and folds of heads that are no grid heads; see
         :func:`fc7.classify.fitting.parallel.run`.
     engine
-        :class:`fc7.extract.RayEngine`: where those processes are, and where sums over rows that stay on disk are made.
+        :class:`fc7.extract.RayEngine`: where those processes run, and where rows that stay on disk are summed.
         Default this machine.
     progress
         Called with fits done and fits to do.
@@ -331,8 +325,8 @@ def fit(
     DataError, LeakageError
         See :func:`fc7.classify.data.splits.protocol`.
     """
-    found = find_head(head, weighted=class_weight is not None)
-    bench = Experiment(
+    selected = find_head(head, weighted=class_weight is not None)
+    experiment = Experiment(
         embeddings,
         average_views=average_views,
         class_weight=class_weight,
@@ -345,11 +339,11 @@ def fit(
         n_jobs=n_jobs,
         engine=engine,
     )
-    return bench.fit(found, epochs=epochs, progress=progress, on_epoch=on_epoch)
+    return experiment.fit(selected, epochs=epochs, progress=progress, on_epoch=on_epoch)
 
 
 def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeight:
-    """Return class weights by position of the class."""
+    """Return class weights by the position of the class instead of its name."""
     if class_weight is None or class_weight == "balanced":
         return class_weight
     if isinstance(class_weight, str):

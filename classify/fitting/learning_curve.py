@@ -28,10 +28,10 @@ def measure_learning_curve(
 ) -> list[dict[str, float]]:
     """Return a run's accuracy on the evaluated rows against fitted images per class, for a given split.
 
-    Subsets of 2, 5, 10, 20, 50, ... images per class, ten of each, are prepared and fitted as all rows were, with the
-    run's hyper-parameters; the last point is the run itself. Subsets of more than 2,000 images are left out, which
-    keeps this about as long as the fit was. Empty where nothing smaller than all can be fitted, and where the rows are
-    streamed.
+    Ten subsets each of 2, 5, 10, 20, 50, ... images per class are prepared and fitted like the run, with its
+    hyper-parameters. The last point is the run itself. Subsets of more than 2,000 images are left out, so that this
+    takes about as long as the fit. The list is empty where no smaller subset can be fitted, and where rows stay on
+    disk.
     """
     fitted = experiment.protocol.pairs[0][0]
     y = experiment.embeddings.y[fitted]
@@ -44,18 +44,18 @@ def measure_learning_curve(
     try:
         # Threads cost more than they bring on matrices this small, and far more on a busy machine.
         with threads(len(y)):
-            curve = accuracy_by_size(score, y, sizes, CURVE_REPEATS, experiment.protocol.random_state)
+            curve = accuracy_by_size(score, y, sizes, random_state=experiment.protocol.random_state)
     except (DataError, ValueError, np.linalg.LinAlgError) as error:  # such as equal rows; the run is still good
         logger.warning("no learning curve of %s: %s", run.name, error)
         return []
-    whole = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
-    return [*curve, {"per_class": len(y) / len(experiment.embeddings.classes), **whole, "repeats": 1}]
+    figures = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
+    return [*curve, {"per_class": len(y) / len(experiment.embeddings.classes), **figures, "repeats": 1}]
 
 
 def _scorer(
     experiment: Experiment, head: Head, run: Run, count_done: Callable[[int], None]
 ) -> Callable[[Positions], float]:
-    """Return what fits on some of the fitted rows, by place, and gives the accuracy on the evaluated ones."""
+    """Return a function that fits on a subset of the fitted rows and returns the accuracy on the evaluated rows."""
     fitted, held = experiment.protocol.pairs[0]
     y, vectors = experiment.embeddings.y, experiment.embeddings.vectors
     rows = vectors[held].astype(np.float32)
@@ -67,8 +67,8 @@ def _scorer(
         unfitted = build(head, experiment.protocol.random_state, run.hyperparameters)
         estimator, _ = prepared.fit(head, unfitted, y[drawn])
         count_done(next(count))
-        answers = scores(estimator, prepared.preparation.transform(rows))
-        return float((answers.argmax(axis=1) == y[held]).mean())
+        margins = scores(estimator, prepared.preparation.transform(rows))
+        return float((margins.argmax(axis=1) == y[held]).mean())
 
     return score
 
@@ -77,7 +77,7 @@ def accuracy_by_size(
     fit_and_score: Callable[[npt.NDArray[np.intp]], float],
     labels: npt.NDArray[Any],
     sizes: Sequence[int],
-    repeats: int = 10,
+    repeats: int = CURVE_REPEATS,
     random_state: int = 0,
 ) -> list[dict[str, float]]:
     """Return accuracy against images per class.
@@ -112,9 +112,9 @@ def accuracy_by_size(
     curve = []
     for size in fitting:
         draws = [_stratified(rows, size, [random_state, size, repeat]) for repeat in range(repeats)]
-        scores = np.array([fit_and_score(draw) for draw in draws])
-        low, high = np.quantile(scores, [0.05, 0.95])
-        point = {"per_class": size, "accuracy": float(scores.mean()), "low": float(low), "high": float(high)}
+        accuracies = np.array([fit_and_score(draw) for draw in draws])
+        low, high = np.quantile(accuracies, [0.05, 0.95])
+        point = {"per_class": size, "accuracy": float(accuracies.mean()), "low": float(low), "high": float(high)}
         curve.append(point | {"repeats": repeats})
     return curve
 
@@ -125,10 +125,10 @@ def _stratified(rows: Sequence[npt.NDArray[np.intp]], size: int, seed: list[int]
 
 
 def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
-    """Return 2, 5, 10, 20, 50, ... images per class: fewer than all, few enough to be quick, enough for neighbours."""
+    """Return 2, 5, 10, 20, 50, ... images per class: fewer than all, quick to fit, enough for ``n_neighbors``."""
     counts = np.bincount(y)
     counts = counts[counts > 0]
-    steps = [step * 10**power for power in range(7) for step in (1, 2, 5)][1:]
+    sizes = [digit * 10**power for power in range(7) for digit in (1, 2, 5)][1:]
     least = max(2, -(-int(run.hyperparameters.get("n_neighbors", 0)) // len(counts)))
     most = min(int(counts.min()), FEW_ROWS // len(counts))
-    return [size for size in steps if least <= size <= most and size * len(counts) < len(y)]
+    return [size for size in sizes if least <= size <= most and size * len(counts) < len(y)]

@@ -1,4 +1,4 @@
-"""Jobs: independent work in several processes, which share the matrices and do not fight over the cores."""
+"""Jobs: independent work in several processes that share matrices and divide the cores."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
 
-ROUNDS = 2  # jobs for each process that are given out at a time on Ray
+ROUNDS = 2  # jobs per process that are sent to Ray at a time
 
 
 def run(
@@ -35,13 +35,13 @@ def run(
 
 
 def _on_ray(ray: Any, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_jobs: int) -> Iterator[Any]:
-    """Yield what is done, a few jobs at a time: joblib's backend for Ray gives nothing back before it has all."""
+    """Yield results, a few jobs at a time: joblib's backend for Ray returns nothing before all jobs it has are done."""
     from joblib import Parallel, delayed, parallel_config
 
     import_module("ray.util.joblib").register_ray()
     cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
     processes = min(cores if n_jobs < 0 else n_jobs, cores, len(jobs))
-    with parallel_config("ray"):  # for this only: forests of scikit-learn would follow it into their trees
+    with parallel_config("ray"):  # only here, or scikit-learn's forests would fit their trees on Ray, too
         pool = Parallel(processes)
     step = ROUNDS * processes
     with pool:

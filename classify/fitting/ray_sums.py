@@ -1,6 +1,6 @@
-"""Ray as the map of sums over rows that stay on disk; see :mod:`fc7.classify.solvers.map_reduce`.
+"""Sums over rows that stay on disk, computed on Ray; see :mod:`fc7.classify.solvers.map_reduce`.
 
-What comes out depends neither on how many workers there are nor on which of them is done first.
+The result does not depend on the number of workers or the order in which they finish.
 """
 
 from collections import deque
@@ -15,13 +15,13 @@ from ..solvers.row_stream import MapParts
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
 
-AHEAD = 2  # parts given out for each core
+AHEAD = 2  # parts sent for each core
 
 
 def ray_map(engine: "RayEngine") -> MapParts:
     """Return a function ``(work, parts, *options)`` that yields ``work(part, *options)`` in order, a few at a time.
 
-    It raises DataError where a worker cannot read the cache, and EngineError where a part does not come to its end.
+    It raises DataError if a worker cannot read the cache, and EngineError if a part fails or does not return in time.
     """
     return partial(_map, engine)
 
@@ -46,7 +46,7 @@ def _map(engine: "RayEngine", work: Callable[..., Any], parts: Iterator[RowPart]
 
 
 def _result_or_reason(work: Callable[..., Any], part: RowPart, *options: Any) -> Any:
-    """Return what work makes of a part; as text why it cannot, because Ray hands on other errors with a traceback."""
+    """Return the result of a part, or an error as text: Ray would add the worker's traceback to an exception."""
     try:
         return work(part, *options)
     except FC7Error as error:

@@ -1,4 +1,4 @@
-"""Stations: rows that are fitted on, prepared once; hyper-parameters are chosen and heads are fitted there."""
+"""Search: rows are prepared once, hyper-parameters are chosen on folds of them, and heads are fitted."""
 
 import itertools
 import warnings
@@ -39,7 +39,7 @@ class SearchResult:
     Attributes
     ----------
     scores
-        Those predictions, ``(fitted rows, classes)``, before they are divided by the temperature.
+        The out-of-fold predictions, ``(fitted rows, classes)``, before they are divided by the temperature.
     """
 
     hyperparameters: dict[str, Any]
@@ -51,17 +51,17 @@ class SearchResult:
 
     @property
     def probability(self) -> npt.NDArray[np.float64]:
-        """What the folds that did not fit an image say of it, ``(fitted rows, classes)``."""
+        """Out-of-fold probabilities of the fitted rows, ``(fitted rows, classes)``."""
         return np.asarray(softmax(self.scores / self.temperature, axis=1))
 
 
 class PreparedRows:
-    """Rows to fit on, prepared once for every head that is fitted on all or some of them.
+    """Rows to fit on, prepared once for every head.
 
     Parameters
     ----------
     inputs
-        ``(n, d)`` as they were extracted; or a stream, whose rows have unit length.
+        ``(n, d)`` embeddings as extracted; or a stream, whose rows have unit length.
     preparation
         One of :data:`PREPARATIONS`.
     """
@@ -74,25 +74,25 @@ class PreparedRows:
 
     @property
     def rows(self) -> npt.NDArray[np.float32]:
-        """All rows, at hand."""
+        """All rows, in memory."""
         return self.basis.inputs
 
     @cached_property
     def basis(self) -> Eigenbasis:
-        """What the heads of the bank share."""
+        """The decomposition that grid heads share."""
         return Eigenbasis(self._rows)
 
     def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
-        """Fit on all rows; say whether it converged."""
+        """Fit on all rows; return the estimator, and whether it converged."""
         if head.answers_grid:
             return _quietly(lambda: estimator.fit_prepared(self.basis, y, **options), estimator, len(y))
         return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
 
 
 class FoldSearch:
-    """Images to fit on in all their views, prepared, with the images that the result predicts.
+    """The search for hyper-parameters of heads on folds of the fitted images, and their fits on all of these images.
 
-    Prepared rows come view after view: the first ``len(fitted)`` are the centre crops.
+    Prepared rows are ordered by view: the first ``len(fitted)`` are the centre crops.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class FoldSearch:
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs of it, which is no further processes."""
+        """Return what another process needs; it must not start processes itself."""
         return vars(self) | {"engine": None}
 
     @cached_property
-    def room(self) -> PreparedRows:
-        """The prepared rows."""
+    def prepared(self) -> PreparedRows:
+        """The prepared rows of all views."""
         tables = (self.embeddings.vectors, *self.embeddings.views)
         stored = [table for table in tables if isinstance(table, StoredVectors)]
         if stored:
@@ -127,45 +127,49 @@ class FoldSearch:
             return PreparedRows(Stream(stored, self.fitted, map_parts), self.preparation)
         return PreparedRows(self.embeddings.all_views(self.fitted).astype(np.float32), self.preparation)
 
-    def choose(self, head: Head, seed: int, tell: CountDone, n_jobs: int | None = None) -> SearchResult:
-        """Score every point of the grid on out-of-fold predictions of centre crops; the first of the best wins.
+    def search(self, head: Head, seed: int, count_done: CountDone, n_jobs: int | None = None) -> SearchResult:
+        """Return the grid point with the least log loss of out-of-fold predictions of centre crops; ties to the first.
 
-        Class weights decide how heads are fitted, not what is chosen: every image counts once in the log loss.
+        Class weights affect how heads are fitted, not which point is chosen: every image counts once in the log loss.
         """
         rows = min(len(fold.fitted) for fold in self.folds)
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
         if not points:
             raise ValueError(f"the grid of {head.name} is empty")
         if head.answers_grid:
-            bank = build(head, seed, {})
-            found, _ = _quietly(
-                lambda: bank.out_of_fold(self.room.basis, self.y_views, self.folds, points, tell), bank, rows
+            grid_head = build(head, seed, {})
+            results, _ = _quietly(
+                lambda: grid_head.out_of_fold(self.prepared.basis, self.y_views, self.folds, points, count_done),
+                grid_head,
+                rows,
             )
         else:
-            found = self._one_by_one(head, seed, points, tell, n_jobs)
+            results = self._one_by_one(head, seed, points, count_done, n_jobs=n_jobs)
         best: SearchResult | None = None
-        for point, out, converged in zip(points, found.scores, found.converged, strict=True):
-            temperature, log_loss = find_temperature(out, self.y)
+        for point, margins, converged in zip(points, results.scores, results.converged, strict=True):
+            temperature, log_loss = find_temperature(margins, self.y)
             if best is None or log_loss < best.log_loss:
-                accuracy = float((out.argmax(axis=1) == self.y).mean())
-                best = SearchResult(_plain(point), temperature, log_loss, accuracy, bool(converged), out)
+                accuracy = float((margins.argmax(axis=1) == self.y).mean())
+                best = SearchResult(
+                    _plain(point), temperature, log_loss, accuracy, converged=bool(converged), scores=margins
+                )
         if best is None:
             raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return best
 
     def _one_by_one(
-        self, head: Head, seed: int, points: list[dict[str, Any]], tell: CountDone, n_jobs: int | None
+        self, head: Head, seed: int, points: list[dict[str, Any]], count_done: CountDone, *, n_jobs: int | None
     ) -> OutOfFold:
-        """Fit every point on every fold."""
-        found = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
+        """Fit every point on every fold, each with an estimator of its own."""
+        results = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
         pairs = list(itertools.product(range(len(points)), self.folds))
-        tasks = [(build(head, seed, points[p]), self.room.rows, self.y_views, fold) for p, fold in pairs]
-        for number, (out, done) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
+        tasks = [(build(head, seed, points[p]), self.prepared.rows, self.y_views, fold) for p, fold in pairs]
+        for number, (margins, converged) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
             point, fold = pairs[number]
-            found.scores[point, fold.held] = out
-            found.converged[point] &= done
-            tell(number + 1)
-        return found
+            results.scores[point, fold.held] = margins
+            results.converged[point] &= converged
+            count_done(number + 1)
+        return results
 
     def finish(
         self, head: Head, chosen: SearchResult, seed: int, on_epoch: Callable[[str], None] | None
@@ -173,16 +177,16 @@ class FoldSearch:
         """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
         estimator = build(head, seed, chosen.hyperparameters)
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
-        preparation = self.room.preparation
-        if head.epochs and self.predicted is not None and not self.room.basis.streamed:
+        preparation = self.prepared.preparation
+        if head.epochs and self.predicted is not None and not self.prepared.basis.streamed:
             held = preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
             options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
-        estimator, converged = self.room.fit(head, estimator, self.y_views, **options)
+        estimator, converged = self.prepared.fit(head, estimator, self.y_views, **options)
         calibrated = Calibrated(estimator, chosen.temperature)
         return Pipeline([("prepare", preparation), ("head", calibrated)]), converged
 
     def _every_view(self, places: Positions) -> Positions:
-        """Return the places of all views of some of the fitted images; a view never leaves its image's fold."""
+        """Return the places of these fitted images in every view, so that all views of an image are in one fold."""
         return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
 
 
@@ -194,22 +198,22 @@ def build(head: Head, seed: int, point: Any) -> Any:
 def _fit_fold(unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold) -> tuple[Any, bool]:
     """Return the scores of a fold's held rows, and whether the fit converged."""
     fit = partial(unfitted.fit, rows[fold.fitted], y[fold.fitted])
-    estimator, done = _quietly(fit, unfitted, len(fold.fitted))
-    return scores(estimator, rows[fold.held]), done
+    estimator, converged = _quietly(fit, unfitted, len(fold.fitted))
+    return scores(estimator, rows[fold.held]), converged
 
 
 def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, bool]:
-    """Fit and say whether it converged; the record keeps that, the terminal needs it once, not per fold."""
+    """Fit without warnings, and return whether it converged: the record says so once, not every fold."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        # BLAS leaves this flag behind on small matrices without cause; what is not finite fails when it is measured.
+        # BLAS sets this flag on small matrices without cause; values that are not finite fail when they are measured.
         warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # two images a class are few
         try:
-            found = fit()
+            fitted = fit()
         except (ValueError, np.linalg.LinAlgError) as error:
             raise DataError(f"{estimator} cannot be fitted on {images} images: {error}") from error
-    return found, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    return fitted, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
 def _plain(point: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Imports: predictions that other tools made, as run records under the same tests."""
+"""Predictions of other tools, read into run records."""
 
 import csv
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 NO_PROBABILITIES = "predictions without probabilities"
 ANSWERS = ("predicted", "label")  # columns of class names, where there is no column per class
-SUM_TOLERANCE = 0.01  # of an image's probabilities; files keep few decimals
+SUM_TOLERANCE = 0.01  # by which an image's probabilities may miss a sum of 1; files keep few decimals
 
 Rows = list[dict[str, str]]
 Matrix = npt.NDArray[np.float64]
@@ -31,12 +31,12 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
     Parameters
     ----------
     path
-        A csv with ``path`` (or file names, where they are unique) and one column of probabilities per class, called
-        like the classes; or, instead of those, ``predicted`` or ``label`` with the predicted class.
+        A csv with ``path`` (file names will do if they are unique) and one column of probabilities per class, named
+        like the class; or, instead of those, ``predicted`` or ``label`` with the predicted class.
     name
-        What the run is called.
+        The name of the run.
     like
-        A run of the comparison: the file must predict exactly its images.
+        A run of the comparison; the file must predict exactly the same images.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
 
 
 def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[str]) -> tuple[Matrix, bool]:
-    """Return probabilities ``(len(images), classes)``, and whether they are bare answers (1 for the predicted class).
+    """Return probabilities ``(len(images), classes)``, and whether the file only has classes (they get 1, others 0).
 
     Raises
     ------
@@ -91,27 +91,27 @@ def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[
 
 
 def sources(words: Sequence[str]) -> dict[str, Path]:
-    """Return the files by name of ``NAME=FILE.csv`` words.
+    """Return the files of ``NAME=FILE.csv`` arguments, by name.
 
     Raises
     ------
     UsageError
         Not of that form, a name twice, or a name that a head has.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for word in words:
         name, sign, file = word.partition("=")
         if not sign or not file:
             raise UsageError(f"--add takes NAME=FILE.csv, got {word!r}.")
         check_name(name)
-        if name in found:
-            raise UsageError(f"--add names {name!r} twice: {found[name]} and {file}.")
-        found[name] = Path(file)
-    return found
+        if name in files:
+            raise UsageError(f"--add names {name!r} twice: {files[name]} and {file}.")
+        files[name] = Path(file)
+    return files
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that would not tell the run from others.
+    """Refuse a name that does not distinguish the run from others.
 
     Raises
     ------
@@ -142,35 +142,35 @@ def _read(path: Path) -> tuple[list[str], Rows]:
     return columns, rows
 
 
-def _order(path: Path, given: Sequence[str], images: Sequence[str]) -> list[int]:
+def _order(path: Path, cells: Sequence[str], images: Sequence[str]) -> list[int]:
     """Return the place in the file of each image; the file must hold exactly these images."""
     known = set(images)
-    names = Counter(image.rpartition("/")[2] for image in images)
-    by_name = {image.rpartition("/")[2]: image for image in images if names[image.rpartition("/")[2]] == 1}
-    found = [_image(text, known, by_name) for text in given]
+    counts = Counter(image.rpartition("/")[2] for image in images)
+    by_name = {image.rpartition("/")[2]: image for image in images if counts[image.rpartition("/")[2]] == 1}
+    matches = [_image(text, known, by_name) for text in cells]
     places: dict[str, int] = {}
-    twice = [image for place, image in enumerate(found) if image and places.setdefault(image, place) != place]
-    extra = [f"row {place + 2}: {given[place]}" for place, image in enumerate(found) if not image]
+    twice = [image for place, image in enumerate(matches) if image and places.setdefault(image, place) != place]
+    extra = [f"row {place + 2}: {cells[place]}" for place, image in enumerate(matches) if not image]
     missing = [image for image in images if image not in places]
     if missing or extra or twice:
         kinds = {"missing": missing, "of other images": extra, "there twice": twice}
-        said = "; ".join(f"{len(few)} {kind}, the first {few[0]}" for kind, few in kinds.items() if few)
-        hint = " File names without folders must be unique." if extra and max(names.values()) > 1 else ""
+        problems = "; ".join(f"{len(names)} {kind}, the first {names[0]}" for kind, names in kinds.items() if names)
+        hint = " File names without folders must be unique." if extra and max(counts.values()) > 1 else ""
         raise DataError(
-            f"{path} does not predict exactly the {len(images)} images of the comparison: {said}.{hint} Write one row "
-            "per evaluated image; the records hold their paths."
+            f"{path} does not predict exactly the {len(images)} images of the comparison: {problems}.{hint} Write one "
+            "row per evaluated image; the records hold their paths."
         )
     return [places[image] for image in images]
 
 
 def _image(text: str, known: set[str], by_name: dict[str, str]) -> str:
-    """Return the image that a cell means: its path, a longer path ending in it, or a file name that only it has."""
+    """Return the image that a cell names: by its path, a longer path that ends in it, or a unique file name."""
     if text in known:
         return text
     parts = [part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".")]
     endings = ("/".join(parts[start:]) for start in range(len(parts)))
-    whole = next((ending for ending in endings if ending in known), "")
-    return whole or (by_name.get(parts[0], "") if len(parts) == 1 else "")
+    path = next((ending for ending in endings if ending in known), "")
+    return path or (by_name.get(parts[0], "") if len(parts) == 1 else "")
 
 
 def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
@@ -209,7 +209,7 @@ def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Mat
 
 def _metrics(y: npt.NDArray[np.intp], probability: Matrix, hard: bool) -> dict[str, Any]:
     metrics = measure(y, probability).to_dict()
-    # An answer without a probability has neither a log loss nor a calibration; 0 and 1 would make up both.
+    # Predicted classes have neither a log loss nor a calibration error; those of 0 and 1 would mean nothing.
     return metrics | (dict.fromkeys(("log_loss", "calibration_error")) if hard else {})
 
 

@@ -1,4 +1,4 @@
-"""Runs compared on the same images, two at a time."""
+"""Paired comparisons of runs on the same images."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class RunPair:
     difference, interval
         Accuracy of the first minus the second, and its 95 % paired bootstrap interval.
     only_first, only_second
-        Images that only the one or only the other got right.
+        Images that only the first or only the second run predicted correctly.
     p, p_corrected
         Exact McNemar, alone and after Holm's correction for all pairs of the same comparison.
     smallest_detectable
@@ -53,7 +53,7 @@ class RunPair:
     likely_detectable: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return values that JSON has; what cannot be detected at all is None."""
+        """Return plain values; an infinite difference is None, as JSON has no infinity."""
         values = asdict(self) | {"names": list(self.names), "interval": list(self.interval)}
         infinite = [name for name, value in values.items() if isinstance(value, float) and math.isinf(value)]
         return values | dict.fromkeys(infinite)
@@ -62,8 +62,8 @@ class RunPair:
 def compare_pairs(runs: Sequence[Run]) -> list[RunPair]:
     """Return every pair of runs on the same images, Holm-corrected over all of them.
 
-    Images are matched by the path and class name in the records' predictions, whatever their order. Runs on other
-    images, or on the same images under other labels, are not paired: no paired test exists for them.
+    Images are matched by path and class name, in any order. Runs on other images, or on the same images with other
+    labels, are not paired: no paired test exists for them.
     """
     groups: dict[tuple[tuple[str, str], ...], list[tuple[int, Bools]]] = {}
     for place, run in enumerate(runs):
@@ -75,13 +75,13 @@ def compare_pairs(runs: Sequence[Run]) -> list[RunPair]:
 
 def compare_planned(chosen: Run, others: Sequence[Run]) -> list[RunPair]:
     """Return `chosen` against each of `others` on the same images, Holm-corrected over these pairs only."""
-    pairs = [pair for other in others for pair in compare_pairs([chosen, other])]
+    pairs = [pair for run in others for pair in compare_pairs([chosen, run])]
     corrected = holm([pair.p for pair in pairs])
     return [RunPair(**{**vars(pair), "p_corrected": p}) for pair, p in zip(pairs, corrected, strict=True)]
 
 
 def _aligned(run: Run) -> tuple[tuple[tuple[str, str], ...], Bools]:
-    """Return the run's images as sorted (path, class name), and ``(n,)`` which were right in that order."""
+    """Return the run's images as sorted (path, class name), and in that order ``(n,)`` whether each was right."""
     classes, columns = run.data["classes"], run.predictions
     images = [(path, classes[label]) for path, label in zip(columns["path"], columns["label"], strict=True)]
     order = sorted(range(len(images)), key=images.__getitem__)

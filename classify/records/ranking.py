@@ -1,4 +1,4 @@
-"""The order of runs, and the one to choose: by what the folds of the fitted images say."""
+"""The order of runs, and the run to choose, by log loss on folds of the fitted images."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from .runs import Run
 
 
 def choose(runs: Sequence[Run]) -> Run:
-    """Return the run that the verdict speaks for: the best cached head by its log loss inside train.
+    """Return the run that the verdict is about: the cached head with the least log loss on the fitted images.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def choose(runs: Sequence[Run]) -> Run:
 
 
 def fit_seconds(run: Run) -> float:
-    """Return what the run itself took: fit and predict, without the extraction that other runs share."""
+    """Return the seconds of fit and predict, without the extraction that other runs share."""
     return run.seconds["fit"] + run.seconds.get("predict", 0.0)
 
 
@@ -33,7 +33,7 @@ def is_random(run: Run) -> bool:
 
 
 def _sorts(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
-    """Return what cached heads are set against (fine-tuning, elsewhere), heads, and baselines."""
+    """Return the rivals of cached heads (fine-tuning, elsewhere), the heads, and the baselines."""
     arms = [run for run in runs if _is_arm(run)]
     baselines = [run for run in runs if not _is_arm(run) and run.head in BASELINES]
     return arms, [run for run in runs if not _is_arm(run) and run.head not in BASELINES], baselines
@@ -44,7 +44,7 @@ def _is_arm(run: Run) -> bool:
 
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Return the best first: by log loss inside train where all have one, ties to the quicker; else as evaluated."""
+    """Return the best first, by log loss on the fitted images if all have one, else by accuracy; then the quickest."""
     if _selected_inside(runs):
         return sorted(runs, key=lambda run: (run.selection["log_loss"], fit_seconds(run), run.name))
     return sorted(runs, key=lambda run: (-run.metrics["accuracy"], fit_seconds(run), run.name))

@@ -19,6 +19,7 @@ from ... import __version__
 from ...cache.atomic_write import make_folder, replace
 from ...cache.embeddings import Rows
 from ...errors import DataError
+from ..data.splits import Protocol
 from .schema import check
 
 logger = logging.getLogger(__name__)
@@ -30,24 +31,24 @@ ELSEWHERE = "elsewhere"  # the backbone of predictions that other tools made
 
 @dataclass(frozen=True)
 class Run:
-    """One head or one fine-tuned network under one protocol.
+    """The record of one head or one fine-tuned network under one protocol.
 
     Attributes
     ----------
     id
-        sha256 of what decides the outcome: data, recipe, head or arm, its grid, folds and seed. A finished run of the
-        same id need not be done again.
+        sha256 of everything that decides the outcome: data, recipe, head or arm, its grid, folds and seed. A run is not
+        done again if there is a record with its id.
     head, trainable
-        The head on cached embeddings, or (``head|classifier|all``) what was fine-tuned from pixels; the other is empty.
-        Predictions from elsewhere have the name they were given as head.
+        The head on cached embeddings, or what was fine-tuned from pixels (``head|classifier|all``); the other is empty.
+        For predictions from elsewhere `head` is the name that the user chose.
     recipe
         The embedding's recipe as a dict, with its ``id``.
     data
         ``name``, ``fingerprint`` (sha256 over rows), ``classes``, ``n_train``, ``n_eval``, ``evaluated`` (``val``,
         ``test`` or ``5-fold cross-validation``).
     selection
-        How hyper-parameters were chosen inside train: ``grid``, ``folds``, ``class_weight``, ``accuracy`` (mean over
-        inner folds).
+        How hyper-parameters were chosen on the fitted images: ``grid``, ``folds``, ``class_weight``, ``accuracy`` (mean
+        over inner folds).
     hyperparameters
         The chosen ones.
     metrics
@@ -105,7 +106,7 @@ class Run:
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
-        """Which images were predicted rightly, ``(n,)``."""
+        """Which images were predicted correctly, ``(n,)``."""
         predicted = np.asarray(self.predictions["probability"]).argmax(axis=1)
         return np.asarray(predicted == np.asarray(self.predictions["label"]))
 
@@ -148,13 +149,24 @@ class Run:
             values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
             if not isinstance(values, dict):
                 raise ValueError(f"a JSON {type(values).__name__} where an object was expected")
-            found = values.get("record")
-            if found != RECORD:
-                raise DataError(f"{path} is not a run record that this version reads: record {found!r}, not {RECORD}.")
+            number = values.get("record")
+            if number != RECORD:
+                raise DataError(f"{path} is not a run record that this version reads: record {number!r}, not {RECORD}.")
             check(values)
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path} is not a run record: {error}") from error
         return cls(**values)
+
+
+def finished_run(folder: Path, identity: str) -> Run | None:
+    """Return the run of this id that a folder holds, if its record can be read."""
+    path = folder / f"{identity[:16]}.json"
+    try:
+        run = Run.load(path) if path.exists() else None
+    except DataError as error:
+        logger.warning("%s It is done again.", error)
+        return None
+    return run if run and run.id == identity else None
 
 
 def load_runs(folder: Path) -> list[Run]:
@@ -196,6 +208,18 @@ def fingerprint(embeddings: Rows) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
+def describe_data(images: Rows, plan: Protocol, images_fingerprint: str) -> dict[str, Any]:
+    """Return a record's ``data``: what was fitted and evaluated."""
+    return {
+        "name": images.name,
+        "fingerprint": images_fingerprint,
+        "classes": list(images.classes),
+        "evaluated": plan.evaluated,
+        "n_train": len(plan.pairs[0][0]),
+        "n_eval": len(plan.rows),
+    }
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Return fc7's, Python's and the packages' versions."""
     from importlib.metadata import version
@@ -204,12 +228,12 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the timings were taken on; no host or user name."""
+    """Return the machine that was timed, without host or user name."""
     return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
 
 
 def predictions(embeddings: Rows, probability: npt.NDArray[np.float64]) -> dict[str, list[Any]]:
-    """Return the columns of a record's predictions on these images; probabilities keep six decimals."""
+    """Return a record's ``predictions`` of these images; probabilities keep six decimals."""
     return {
         "path": [str(path) for path in embeddings.paths],
         "key": [key.tobytes().hex()[:16] for key in embeddings.sha256],

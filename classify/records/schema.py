@@ -1,4 +1,4 @@
-"""The schema of run records: what a file must hold before it is believed. ``run.schema.json`` describes every field."""
+"""The check that a file is a valid run record; ``run.schema.json`` describes every field."""
 
 import json
 from functools import cache
@@ -9,14 +9,14 @@ import numpy as np
 
 SCHEMA = Path(__file__).with_name("run.schema.json")
 KEY_DIGITS = 16
-_SHOWN = 200  # characters of what was found instead
+_SHOWN = 200  # characters of a wrong value in a message
 
 
 def check(values: dict[str, Any]) -> None:
     """Refuse values that are no run record.
 
-    The columns of the predictions are checked as arrays, all other fields by the schema: item by item, thousands of
-    predictions would take longer than everything else that is done with them.
+    The schema checks all fields but the columns of the predictions. Those are checked as arrays, because checking
+    thousands of predictions one by one would take longer than all else that is done with them.
 
     Raises
     ------
@@ -61,13 +61,13 @@ def _check_columns(columns: dict[str, list[Any]], classes: int, n: int) -> None:
         strangers = set(map(type, columns[name])) - {str}
         if strangers:
             raise ValueError(f"predictions.{name}: not all are strings, found {_names(strangers)}")
-    odd = next((key for key in columns["key"] if len(key) != KEY_DIGITS or set(key) - set("0123456789abcdef")), None)
-    if odd is not None:
-        raise ValueError(f"predictions.key: {odd[:_SHOWN]!r} is not {KEY_DIGITS} hex digits")
+    wrong = next((key for key in columns["key"] if len(key) != KEY_DIGITS or set(key) - set("0123456789abcdef")), None)
+    if wrong is not None:
+        raise ValueError(f"predictions.key: {wrong[:_SHOWN]!r} is not {KEY_DIGITS} hex digits")
     strangers = set(map(type, columns["label"])) - {int}
     if strangers or not 0 <= min(columns["label"]) <= max(columns["label"]) < classes:
-        found = _names(strangers) if strangers else f"{min(columns['label'])} to {max(columns['label'])}"
-        raise ValueError(f"predictions.label: not all are whole numbers from 0 to {classes - 1}, found {found}")
+        actual = _names(strangers) if strangers else f"{min(columns['label'])} to {max(columns['label'])}"
+        raise ValueError(f"predictions.label: not all are whole numbers from 0 to {classes - 1}, found {actual}")
     _check_probability(columns["probability"], classes)
 
 
@@ -83,4 +83,4 @@ def _check_probability(rows: list[Any], classes: int) -> None:
 
 
 def _names(types: set[type]) -> str:
-    return ", ".join(sorted(one.__name__ for one in types))
+    return ", ".join(sorted(kind.__name__ for kind in types))

@@ -162,14 +162,14 @@ def test_what_is_chosen_holds_its_out_of_fold_scores(table):
     from fc7.classify.data.splits import Protocol
 
     embeddings = table((20, 20), spread=3.0)
-    station = FoldSearch(embeddings, Protocol("out-of-fold", (), 4, 0), np.arange(40), None)
-    chosen = station.choose(HEADS["ridge"], 0, lambda done: None)
+    search = FoldSearch(embeddings, Protocol("out-of-fold", (), 4, 0), np.arange(40), None)
+    chosen = search.search(HEADS["ridge"], 0, lambda done: None)
     assert chosen.scores.shape == chosen.probability.shape == (40, 2)
     assert chosen.probability.sum(axis=1) == pytest.approx(np.ones(40))
-    fold = station.folds[1]
+    fold = search.folds[1]
     estimator = HEADS["ridge"].build(0).set_params(**chosen.hyperparameters)
-    estimator.fit(station.room.rows[fold.fitted], embeddings.y[fold.fitted])
-    margin = estimator.decision_function(station.room.rows[fold.held])
+    estimator.fit(search.prepared.rows[fold.fitted], embeddings.y[fold.fitted])
+    margin = estimator.decision_function(search.prepared.rows[fold.held])
     assert chosen.scores[fold.held, 1] - chosen.scores[fold.held, 0] == pytest.approx(margin, abs=1e-4)
 
 

@@ -92,7 +92,7 @@ def test_what_cannot_be_fitted_loses_the_curve_not_the_run(table, monkeypatch, c
     bench = Experiment(table(val=5), folds=2)
     run = bench.fit(HEADS["ridge"]).run
 
-    def singular(*given):
+    def singular(*given, **options):
         raise np.linalg.LinAlgError("x")
 
     monkeypatch.setattr(module, "accuracy_by_size", singular)
