@@ -1,9 +1,9 @@
 """Pages: self-contained HTML from a template and plain values.
 
-A file is called by its wing and name, such as ``reports/report.html.jinja``.
+Templates, styles and scripts are named by folder and file, such as ``reports/report.html.jinja``.
 
-A page loads nothing: thumbnails are ``data:`` URIs, plots are inline SVG, and its content security policy allows no
-other script than its own (which only sorts and filters; without it everything can still be read).
+A page loads nothing: thumbnails are ``data:`` URIs and plots are inline SVG. Its content security policy allows only
+its own script, which sorts and filters; without it everything can still be read.
 """
 
 import base64
@@ -16,11 +16,11 @@ from ...cache.atomic_write import make_folder, replace
 from ...errors import DataError, MissingExtra
 from .text import shown
 
-_ROOM = Path(__file__).parents[1]  # templates, styles and scripts are called by their wing and name
+_ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Return the page that a template makes of values: autoescaped, no name undefined, every string as it is shown.
+    """Return the page of a template and values: escaped, with an error for undefined names, strings made harmless.
 
     Raises
     ------
@@ -29,13 +29,13 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     """
     script = asset("pages/page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    own = {
+    common = {
         "style": asset("pages/page.css"),
         "script": script,
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'",
     }
-    return str(environment().get_template(template).render({**own, **values}))
+    return str(environment().get_template(template).render({**common, **values}))
 
 
 def asset(name: str) -> str:
@@ -60,7 +60,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def sizes(files: Sequence[Path]) -> list[str]:
-    """Return a line per file: what it is called and how large it is."""
+    """Return a line per file with its name and size."""
     return [f"Wrote {file}: {_size(file.stat().st_size)}" for file in files]
 
 
@@ -69,7 +69,7 @@ def _size(count: int) -> str:
 
 
 def environment() -> Any:
-    """Return what finds and fills templates.
+    """Return the environment that finds and fills templates.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def environment() -> Any:
     def visible(item: Any) -> Any:
         return shown(item) if isinstance(item, str) and not isinstance(item, Markup) else item
 
-    made = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_ROOM),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -93,8 +93,8 @@ def environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Only for what this package wrote itself: its style, its script, its plots.
-    made.filters["ours"] = Markup
-    made.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
-    made.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
-    return made
+    # Only for markup that this package wrote: its style, its script, its plots.
+    templates.filters["ours"] = Markup
+    templates.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
+    templates.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
+    return templates

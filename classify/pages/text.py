@@ -1,4 +1,4 @@
-"""Text from records made fit to show: whatever a file or class is called, it stays one line of text."""
+"""Text for pages: names of files and classes become one harmless line, numbers become words."""
 
 import csv
 import io
@@ -10,14 +10,14 @@ from typing import Any
 
 from ...extract.text import guarded
 
-# Direction overrides and isolates reorder what stands beside them; real right-to-left letters need none.
+# Direction overrides and isolates reorder the text around them; real right-to-left letters need none.
 _REORDER = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # An absolute path inside other words: after the start, a space, a quote or "file:", but not the // of a URL.
 _FOLDERS = re.compile(r"""(?:(?<=^)|(?<=[\s"'(=,:]))(?:[A-Za-z]:[\\/]|/(?!/)|\\\\|~/)(?:[^\\/\s"'<>|:]+[\\/])*""")
 
 
 def shown(text: str) -> str:
-    r"""Return `text` with what is not printable written out, a newline as ``\n``, so that nothing hides or moves.
+    r"""Return `text` with characters that are not printable escaped, such as a newline as ``\n``.
 
     >>> shown("a\nb")
     'a\\nb'
@@ -26,7 +26,7 @@ def shown(text: str) -> str:
 
 
 def without_folders(text: str) -> str:
-    """Return `text` with absolute paths cut to their last part: a report must not say where things lay.
+    """Return `text` with absolute paths cut to their last part: a report must not reveal folders.
 
     >>> without_folders("file:/home/ann/vgg16.pth")
     'file:vgg16.pth'
@@ -54,7 +54,7 @@ def value(item: Any) -> str:
     if isinstance(item, int | float):
         return f"{item:g}"
     if isinstance(item, list | tuple):
-        return "[" + ", ".join(value(part) for part in item) + "]"
+        return "[" + ", ".join(value(element) for element in item) + "]"
     if isinstance(item, dict):
         return pairs(item)
     return without_folders(str(item))
@@ -66,7 +66,7 @@ def pairs(items: dict[str, Any]) -> str:
 
 
 def csv_lines(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return csv that a spreadsheet will not execute: a header, then a line per row; what a row lacks is empty.
+    """Return csv that a spreadsheet will not execute: a header, then a line per row; a missing value is empty.
 
     >>> print(csv_lines(["path", "score"], [{"path": "=1+1", "score": -1}]), end="")
     path,score
@@ -92,25 +92,27 @@ def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
 
 
-def ratio(part: float, whole: float) -> str:
+def ratio(seconds: float, reference: float) -> str:
     """Return ``1/400 of`` or ``2.3 times``: how one duration relates to another."""
-    if part <= 0 or whole <= 0:
+    if seconds <= 0 or reference <= 0:
         return "an unmeasured share of"
-    return f"1/{_two_digits(whole / part)} of" if part < whole else f"{_two_digits(part / whole)} times"
+    if seconds < reference:
+        return f"1/{_two_digits(reference / seconds)} of"
+    return f"{_two_digits(seconds / reference)} times"
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person would say them: ``0.82 s``, ``12 s``, ``5 min 20 s``, ``2 h 5 min``."""
+    """Return seconds in readable units: ``0.82 s``, ``12 s``, ``5 min 20 s``, ``2 h 5 min``."""
     if seconds < 0.0995:
         return f"{1000 * seconds:.2g} ms" if seconds > 0 else "0 s"
     if seconds < 10:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    large, small, units = (whole // 60, whole % 60, ("min", "s"))
-    if whole >= 3600:
-        large, small, units = whole // 3600, whole % 3600 // 60, ("h", "min")
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    large, small, units = (rounded // 60, rounded % 60, ("min", "s"))
+    if rounded >= 3600:
+        large, small, units = rounded // 3600, rounded % 3600 // 60, ("h", "min")
     return f"{large} {units[0]} {small} {units[1]}" if small else f"{large} {units[0]}"
 
 
@@ -130,5 +132,5 @@ def _two_digits(value: float) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return three decimals, or nothing where nothing was measured."""
+    """Return three decimals; nothing for None."""
     return "" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Thumbnails: small upright copies of images, for the galleries of pages; of evaluated ones, beside the records."""
+"""Thumbnails: small upright copies of images for pages."""
 
 import base64
 import contextlib
@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,14 +19,9 @@ from ...extract.progress import Progress, silent
 logger = logging.getLogger(__name__)
 
 FOLDER = "thumbnails"  # beside the records, where the report looks
-
-
 EDGE = 96  # px
-
 BYTES = 2_000_000  # of embedded thumbnails, so that the page stays under 3 MB
-
 _KEY = re.compile(r"[0-9a-f]{8,64}")
-
 _MOST_PIXELS = 16_000_000
 
 
@@ -35,52 +30,53 @@ def write_thumbnails(
 ) -> int:
     """Write ``<key>.jpg`` for images, and return how many were written.
 
-    Those that are there are left alone. An image that is gone, or is no longer the one of its key, has none: a page
-    then shows its name. Nothing here is fatal.
+    Existing thumbnails are kept. An image that is missing, or no longer has the bytes of its key, gets none, and a page
+    shows its name. No failure is fatal.
 
     Parameters
     ----------
     paths
-        By the first 16 hex digits of the image's sha256.
+        Of the images, by the first 16 hex digits of their sha256.
     images
         The folder that the paths are relative to.
     folder
         Where the thumbnails go.
     """
     folder, root = Path(folder), Path(images)
-    lacking = {key: path for key, path in paths.items() if not (folder / f"{key}.jpg").exists()}
-    if not lacking:
+    missing = {key: path for key, path in paths.items() if not (folder / f"{key}.jpg").exists()}
+    if not missing:
         return 0
     failed: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        failed = [f"{folder.name}: {error.strerror}"] * len(lacking)
-        lacking = {}
+        failed = [f"{folder.name}: {error.strerror}"] * len(missing)
+        missing = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        tasks = [pool.submit(_write, key, located(root, path), folder / f"{key}.jpg") for key, path in lacking.items()]
-        for done, (task, path) in enumerate(zip(tasks, lacking.values(), strict=True), start=1):
+        tasks = [pool.submit(_write, key, located(root, path), folder / f"{key}.jpg") for key, path in missing.items()]
+        for done, (task, path) in enumerate(zip(tasks, missing.values(), strict=True), start=1):
             reason = task.result()
             failed += [f"{path}: {reason}"] if reason else []
             progress("thumbnails", done, len(tasks))
-    _tell(failed)
-    return len(lacking) - len(failed) if lacking else 0
+    if failed:
+        logger.warning("%d images have no thumbnail; the first: %s", len(failed), failed[0])
+    return len(missing) - len(failed) if missing else 0
 
 
 def smaller(source: Path | str, key: str, edge: int, *, scaled: bool = False) -> bytes:
-    """Return an image as an upright JPEG of at most `edge` pixels: decoded and encoded again, nothing but its pixels.
+    """Return an image as an upright JPEG of at most `edge` pixels, encoded again without any metadata.
 
     Parameters
     ----------
     key
         The first hex digits of the sha256 that the file must have.
     scaled
-        Let the JPEG library decode fewer pixels, which is faster.
+        Let the JPEG library decode at a lower resolution, which is faster.
 
     Raises
     ------
     ImageRejected
-        It is no acceptable image, or no longer the one of its key.
+        It is no acceptable image, or its bytes no longer match the key.
     OSError
         It cannot be read.
     """
@@ -96,27 +92,22 @@ def smaller(source: Path | str, key: str, edge: int, *, scaled: bool = False) ->
 
 
 def _write(key: str, source: str, target: Path) -> str:
-    """Write one thumbnail whole or not at all; return why not, or nothing."""
-    own = target.with_suffix(f".{os.getpid()}")
+    """Write one thumbnail whole or not at all; return the reason of a failure, or nothing."""
+    temporary = target.with_suffix(f".{os.getpid()}")
     try:
-        own.write_bytes(smaller(source, key, EDGE))
-        own.replace(target)
+        temporary.write_bytes(smaller(source, key, EDGE))
+        temporary.replace(target)
     except (OSError, ValueError, ImageRejected) as error:
         with contextlib.suppress(OSError):
-            own.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         return str(getattr(error, "strerror", None) or error)
     return ""
 
 
-def _tell(failed: Sequence[str]) -> None:
-    if failed:
-        logger.warning("%d images have no thumbnail; the first: %s", len(failed), failed[0])
-
-
 def thumbnail(folder: Path, key: str) -> str:
-    """Return the image of `key` as a ``data:`` URI of at most 96 px, empty where there is none.
+    """Return the thumbnail of `key` as a ``data:`` URI of at most 96 px; empty if there is none.
 
-    It is decoded and encoded again, so that only pixels come through: no EXIF, and nothing that only claims to be JPEG.
+    It is decoded and encoded again, so that the page gets only pixels: no EXIF, and no file that is no JPEG.
     """
     from PIL import Image
 

@@ -14,7 +14,7 @@ TILES = 400
 
 @dataclass(frozen=True)
 class Tile:
-    """One image: what it is, what it was taken for, how surely; `source` is a ``data:`` URI or empty."""
+    """One image with its true and its predicted class; `source` is a ``data:`` URI or empty."""
 
     path: str
     true: str
@@ -25,22 +25,23 @@ class Tile:
 
 
 def tiles(run: Run, thumbnails: Path | None) -> tuple[list[Tile], list[Tile]]:
-    """Return at most 400 tiles: the wrong ones, the surest first, and the right ones, the least sure first.
+    """Return at most 400 tiles: wrong ones, the most confident first, and right ones, the least confident first.
 
     Parameters
     ----------
     thumbnails
-        A folder of ``<key>.jpg``. What is missing there, or is no image, is shown by its file name.
+        A folder of ``<key>.jpg``. An image without a readable thumbnail is shown by its file name.
     """
     probability = np.asarray(run.predictions["probability"], dtype=np.float64)
     confidence, predicted = probability.max(axis=1), probability.argmax(axis=1)
     order = np.lexsort((np.where(run.right, confidence, -confidence), run.right))[:TILES]
-    classes, columns, spent = run.data["classes"], run.predictions, 0
-    made: tuple[list[Tile], list[Tile]] = [], []
+    classes, columns, embedded = run.data["classes"], run.predictions, 0
+    wrong_and_right: tuple[list[Tile], list[Tile]] = [], []
     for place in (int(place) for place in order):
-        source = thumbnail(thumbnails, columns["key"][place]) if thumbnails and spent < BYTES else ""
-        spent += len(source)
+        source = thumbnail(thumbnails, columns["key"][place]) if thumbnails and embedded < BYTES else ""
+        embedded += len(source)
         right = bool(run.right[place])
         true, taken = classes[columns["label"][place]], classes[predicted[place]]
-        made[right].append(Tile(relative(columns["path"][place]), true, taken, float(confidence[place]), right, source))
-    return made
+        tile = Tile(relative(columns["path"][place]), true, taken, float(confidence[place]), right=right, source=source)
+        wrong_and_right[right].append(tile)
+    return wrong_and_right

@@ -1,6 +1,6 @@
-"""Plots of a report: SVG drawn on the server, coloured by the page's CSS variables, described for screen readers.
+"""Plots of a report: inline SVG, coloured by the page's CSS variables, with descriptions for screen readers.
 
-Elements are built as a tree and serialised by the standard library, so a name can never become markup.
+The standard library serialises a tree of elements, so a name can never become markup.
 """
 
 import math
@@ -52,7 +52,7 @@ class Mark:
 
 @dataclass
 class Frame:
-    """Axes on an SVG: data in, pixels out."""
+    """Axes on an SVG; `x` and `y` turn data into pixels, `taken` are the boxes that labels must not touch."""
 
     svg: ElementTree.Element
     box: Box
@@ -66,9 +66,9 @@ class Frame:
 
     def band(self, points: Sequence[tuple[float, float, float]], kind: str) -> None:
         """Shade between low and high at each x."""
-        around = [(a, low) for a, low, _ in points] + [(a, high) for a, _, high in reversed(points)]
+        outline = [(a, low) for a, low, _ in points] + [(a, high) for a, _, high in reversed(points)]
         _add(
-            self.svg, "polygon", f"band {kind}", points=" ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in around)
+            self.svg, "polygon", f"band {kind}", points=" ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in outline)
         )
 
     def text(self, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
@@ -84,8 +84,8 @@ def text_of(svg: ElementTree.Element) -> str:
 def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     """Draw accuracy with its interval against seconds on a log axis.
 
-    Runs far below the others (the baseline, random weights) are drawn on the lower edge as arrows with their accuracy,
-    so that they do not squeeze the rest into a line. `extract` seconds, where known, are a dashed line.
+    Runs far below the others (the baseline, random weights) are arrows on the lower edge with their accuracy, so that
+    the others keep their distances. `extract` seconds, where known, are a dashed line.
     """
     times = [mark.seconds for mark in marks] + ([extract] if extract else [])
     low, high = _log_range(times)
@@ -95,13 +95,13 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     best = max(marks, key=lambda mark: mark.accuracy)
     frame = _frame(
         (width, height),
-        (math.log10(low), math.log10(high)),
-        (floor, top),
-        [(math.log10(tick), words) for tick, words in _TIMES.items() if low <= tick <= high],
-        [(tick, f"{100 * tick:.3g} %") for tick in _ticks(floor, top)],
-        ("seconds to fit and predict, log scale", "accuracy"),
-        f"Accuracy against seconds, {len(marks)} runs. Most accurate: {best.label}, {100 * best.accuracy:.1f} %, "
-        f"{duration(best.seconds)}. The table of runs holds every figure.",
+        x_range=(math.log10(low), math.log10(high)),
+        y_range=(floor, top),
+        x_ticks=[(math.log10(tick), words) for tick, words in _TIMES.items() if low <= tick <= high],
+        y_ticks=[(tick, f"{100 * tick:.3g} %") for tick in _ticks(floor, top)],
+        names=("seconds to fit and predict, log scale", "accuracy"),
+        description=f"Accuracy against seconds, {len(marks)} runs. Most accurate: {best.label}, "
+        f"{100 * best.accuracy:.1f} %, {duration(best.seconds)}. The table of runs holds every figure.",
     )
     if extract:
         _extraction(frame, extract)
@@ -116,35 +116,38 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
 def curve(rows: Sequence[dict[str, float]], quantity: str, kind: str, name: str) -> str:
     """Draw one quantity (``loss`` or ``accuracy``) over epochs, in train and validation.
 
-    The epoch that was best in validation has a ring: choosing it is optimistic. The last one has a dot.
+    A ring marks the epoch that was best in validation, which it is optimistic to report; a dot marks the last one.
     """
     epochs = [float(row["epoch"]) for row in rows]
     lines = {
-        part: [(e, row.get(f"{part}_{quantity}")) for e, row in zip(epochs, rows, strict=True)]
-        for part in ("train", "val")
+        split: [(e, row.get(f"{split}_{quantity}")) for e, row in zip(epochs, rows, strict=True)]
+        for split in ("train", "val")
     }
     drawn = {
-        part: [(e, float(v)) for e, v in line if v is not None and math.isfinite(v)] for part, line in lines.items()
+        split: [(e, float(v)) for e, v in line if v is not None and math.isfinite(v)] for split, line in lines.items()
     }
     values = [value for line in drawn.values() for _, value in line] or [0.0]
     low, high = _unit_range(values) if quantity == "accuracy" else (0.0, _round_up(max(values) or 1.0))
-    last = {part: line[-1][1] for part, line in drawn.items() if line}
+    last = {split: line[-1][1] for split, line in drawn.items() if line}
     frame = _frame(
         (SMALL, 200),
-        (min(epochs), max(max(epochs), min(epochs) + 1)),
-        (low, high),
-        [(tick, f"{tick:.0f}") for tick in _whole_ticks(min(epochs), max(epochs))],
-        [(tick, f"{100 * tick:.3g} %" if quantity == "accuracy" else f"{tick:.3g}") for tick in _ticks(low, high, 4)],
-        ("epoch", quantity),
-        f"{quantity} of {name} over {len(rows)} epochs; last: " + ", ".join(f"{p} {v:.3f}" for p, v in last.items()),
+        x_range=(min(epochs), max(max(epochs), min(epochs) + 1)),
+        y_range=(low, high),
+        x_ticks=[(tick, f"{tick:.0f}") for tick in _whole_ticks(min(epochs), max(epochs))],
+        y_ticks=[
+            (tick, f"{100 * tick:.3g} %" if quantity == "accuracy" else f"{tick:.3g}") for tick in _ticks(low, high, 4)
+        ],
+        names=("epoch", quantity),
+        description=f"{quantity} of {name} over {len(rows)} epochs; last: "
+        + ", ".join(f"{split} {value:.3f}" for split, value in last.items()),
     )
-    for part, line in drawn.items():
-        frame.line(line, f"line {part} {kind}")
+    for split, line in drawn.items():
+        frame.line(line, f"line {split} {kind}")
     if drawn["val"]:
         pick = max if quantity == "accuracy" else min
         best = pick(drawn["val"], key=lambda point: point[1])
         _dot(frame, drawn["val"][-1], f"dot {kind}", 3.5)
-        _dot(frame, best, f"ring {kind}", 6.5, f"best epoch on val: {best[0]:.0f} (optimistic)")
+        _dot(frame, best, f"ring {kind}", 6.5, title=f"best epoch on val: {best[0]:.0f} (optimistic)")
     return text_of(frame.svg)
 
 
@@ -155,12 +158,12 @@ def calibration(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64
     ticks = [(tick / 5, f"{20 * tick} %") for tick in range(6)]
     frame = _frame(
         (SQUARE, 320),
-        (0.0, 1.0),
-        (0.0, 1.0),
-        ticks,
-        ticks,
-        ("confidence", "accuracy"),
-        f"Calibration of {name}: "
+        x_range=(0.0, 1.0),
+        y_range=(0.0, 1.0),
+        x_ticks=ticks,
+        y_ticks=ticks,
+        names=("confidence", "accuracy"),
+        description=f"Calibration of {name}: "
         + "; ".join(
             f"confidence {10 * b} to {10 * b + 10} %: {right[place == b].mean():.2f} right of {counts[b]}"
             for b in np.flatnonzero(counts)
@@ -170,7 +173,7 @@ def calibration(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64
     for number in (int(number) for number in np.flatnonzero(counts)):
         inside = place == number
         middle = float(confidence[inside].mean()), float(right[inside].mean())
-        _bin(frame, number, middle, (int(right[inside].sum()), int(counts[number]), len(right)), kind)
+        _bin(frame, number, middle, (int(right[inside].sum()), int(counts[number]), len(right)), kind=kind)
     return text_of(frame.svg)
 
 
@@ -181,12 +184,12 @@ def learning(curves: Sequence[tuple[str, str, Sequence[dict[str, float]]]], widt
     floor, top = _unit_range([point[end] for point in points for end in ("low", "high")])
     frame = _frame(
         (width, 340),
-        (math.log10(sizes[0]), math.log10(max(sizes[-1], sizes[0] * 1.5))),
-        (floor, top),
-        [(math.log10(size), f"{size:g}") for size in sizes],
-        [(tick, f"{100 * tick:.3g} %") for tick in _ticks(floor, top)],
-        ("training images per class, log scale", "accuracy"),
-        "Accuracy against training images per class. "
+        x_range=(math.log10(sizes[0]), math.log10(max(sizes[-1], sizes[0] * 1.5))),
+        y_range=(floor, top),
+        x_ticks=[(math.log10(size), f"{size:g}") for size in sizes],
+        y_ticks=[(tick, f"{100 * tick:.3g} %") for tick in _ticks(floor, top)],
+        names=("training images per class, log scale", "accuracy"),
+        description="Accuracy against training images per class. "
         + " ".join(
             f"{label}: {100 * rows[-1]['accuracy']:.1f} % with {rows[-1]['per_class']:g}." for label, _, rows in curves
         ),
@@ -198,12 +201,12 @@ def learning(curves: Sequence[tuple[str, str, Sequence[dict[str, float]]]], widt
         frame.line(line, f"line {dash}")
         for point in line:
             _dot(frame, point, f"dot {kind}", 3)
-        frame.text(frame.box[2] - 4, frame.box[3] - 10 - 16 * place, label, f"label {kind}", "end")
+        frame.text(frame.box[2] - 4, frame.box[3] - 10 - 16 * place, label, kind=f"label {kind}", anchor="end")
     return text_of(frame.svg)
 
 
 def interval_bar(low: float, value: float, high: float, floor: float, kind: str) -> str:
-    """Draw a small bar of an interval from `floor` to 1, hidden from screen readers: its figures stand beside it."""
+    """Draw a small bar of an interval from `floor` to 1; screen readers skip it and read the figures beside it."""
     svg = ElementTree.Element("svg", {"class": "interval", "viewBox": "0 0 120 14", "aria-hidden": "true"})
     low_x, x, high_x = (2 + 116 * (max(end, floor) - floor) / (1 - floor) for end in (low, value, high))
     _add(svg, "line", "track", x1="2", x2="118", y1="7", y2="7")
@@ -219,6 +222,7 @@ def _add(parent: ElementTree.Element, tag: str, kind: str = "", **attributes: st
 
 def _frame(
     size: tuple[int, int],
+    *,
     x_range: PlotPoint,
     y_range: PlotPoint,
     x_ticks: Sequence[tuple[float, str]],
@@ -226,7 +230,7 @@ def _frame(
     names: tuple[str, str],
     description: str,
 ) -> Frame:
-    """Return an SVG with grid, ticks and axis names. `description` is what a screen reader says."""
+    """Return an SVG with grid, ticks and axis names; a screen reader reads `description`."""
     width, height = size
     box = (50.0, 24.0, width - 24.0, height - 44.0)  # left, top, right, bottom
     svg = ElementTree.Element("svg", {"class": "plot", "viewBox": f"0 0 {width} {height}", "role": "img"})
@@ -242,10 +246,10 @@ def _frame(
     frame = Frame(svg, box, x, y)
     for tick, label in y_ticks:
         _add(svg, "line", "grid", x1=f"{box[0]:.1f}", x2=f"{box[2]:.1f}", y1=f"{y(tick):.1f}", y2=f"{y(tick):.1f}")
-        frame.text(box[0] - 7, y(tick) + 4, label, "tick", "end")
+        frame.text(box[0] - 7, y(tick) + 4, label, kind="tick", anchor="end")
     _x_axis(frame, x_ticks)
     frame.text(6, 12, names[1], "name")
-    frame.text((box[0] + box[2]) / 2, height - 6, names[0], "name", "middle")
+    frame.text((box[0] + box[2]) / 2, height - 6, names[0], kind="name", anchor="middle")
     return frame
 
 
@@ -256,25 +260,18 @@ def _x_axis(frame: Frame, ticks: Sequence[tuple[float, str]]) -> None:
     for tick, label in ticks:
         x, half = frame.x(tick), len(label) * _CHARACTER / 2
         _add(frame.svg, "line", "axis", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=f"{bottom:.1f}", y2=f"{bottom + 5:.1f}")
-        if x - half > free:  # a label that would touch the one before is left out, its tick stays
-            frame.text(x, bottom + 18, label, "tick", "middle")
+        if x - half > free:  # a label that would touch the last one is left out; its tick stays
+            frame.text(x, bottom + 18, label, kind="tick", anchor="middle")
             free = x + half + 8
 
 
 def _extraction(frame: Frame, extract: float) -> None:
     x = frame.x(math.log10(extract))
-    _add(
-        frame.svg,
-        "line",
-        "extraction",
-        x1=f"{x:.1f}",
-        x2=f"{x:.1f}",
-        y1=f"{frame.box[1]:.1f}",
-        y2=f"{frame.box[3]:.1f}",
-    )
+    ends = {"y1": f"{frame.box[1]:.1f}", "y2": f"{frame.box[3]:.1f}"}
+    _add(frame.svg, "line", "extraction", x1=f"{x:.1f}", x2=f"{x:.1f}", **ends)
     label = f"extraction, once: {duration(extract)}"
     left = x + 6 + len(label) * _CHARACTER > frame.box[2]
-    frame.text(x - 6 if left else x + 6, frame.box[1] - 6, label, "note", "end" if left else "start")
+    frame.text(x - 6 if left else x + 6, frame.box[1] - 6, label, kind="note", anchor="end" if left else "start")
 
 
 def _draw_mark(frame: Frame, mark: Mark, floor: float) -> None:
@@ -306,14 +303,14 @@ _SHAPES = {
 
 
 def _label(frame: Frame, mark: Mark, name: str, floor: float) -> None:
-    """Write the run's name where it touches nothing, or not at all: the point's title and the table hold it too."""
+    """Write the run's name where it touches nothing, else nowhere: the point's title and the table have it, too."""
     below = mark.accuracy < floor
     words = f"{name} {100 * mark.accuracy:.1f} %" if below else name
     x, y = frame.x(math.log10(mark.seconds)), frame.box[3] - 9 if below else frame.y(mark.accuracy)
     wide = len(words) * _CHARACTER
     sides = [(x + 10, y + 4, "start"), (x - 10, y + 4, "end"), (x, y - 12, "middle"), (x, y + 20, "middle")]
     sides += [(x + 8, y - 10, "start"), (x - 8, y - 10, "end"), (x + 8, y + 18, "start"), (x - 8, y + 18, "end")]
-    if mark.important:  # further up and down before it goes unnamed
+    if mark.important:  # try further up and down
         far = [y + step for step in (-26, 34, -42, 50, -58, 66)]
         sides += [
             (x + shift, base, anchor) for base in far for shift, anchor in ((-8, "start"), (8, "end"), (0, "middle"))
@@ -322,14 +319,15 @@ def _label(frame: Frame, mark: Mark, name: str, floor: float) -> None:
         left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
         box = (left, base - 10, left + wide, base + 3)
         inside = frame.box[0] < box[0] and box[2] < frame.box[2] and frame.box[1] < box[1] and box[3] < frame.box[3]
-        if inside and not any(_touch(box, other) for other in frame.taken):
+        if inside and not any(_overlap(box, taken) for taken in frame.taken):
             frame.taken.append(box)
-            frame.text(at, base, words, f"label {mark.kind}{' important' if mark.important else ''}", anchor)
+            style = f"label {mark.kind}{' important' if mark.important else ''}"
+            frame.text(at, base, words, kind=style, anchor=anchor)
             return
 
 
-def _touch(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _overlap(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
 def _dot(frame: Frame, point: PlotPoint, kind: str, radius: float, title: str = "") -> None:
@@ -349,7 +347,7 @@ def _bin(frame: Frame, number: int, middle: PlotPoint, counts: tuple[int, int, i
     _add(frame.svg, "rect", f"histogram {kind}", **block, width=f"{wide:.1f}", height=f"{frame.y(0) - top:.1f}")
     low, high = wilson(correct, inside)
     frame.line([(middle[0], low), (middle[0], high)], f"whisker {kind}")
-    _dot(frame, middle, f"dot {kind}", 3 + 4 * math.sqrt(share), f"{correct} of {inside} right")
+    _dot(frame, middle, f"dot {kind}", 3 + 4 * math.sqrt(share), title=f"{correct} of {inside} right")
 
 
 def _log_range(values: Sequence[float]) -> PlotPoint:

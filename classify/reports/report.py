@@ -19,7 +19,7 @@ def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | N
     Parameters
     ----------
     runs
-        Records, in the order of the table; or the folder that holds them, best first.
+        Records in the order of the table; or their folder, which is read best first.
     path
         The HTML file.
     thumbnails
@@ -48,12 +48,12 @@ def write_reports(
     markdown_file: Path | None = None,
     csv_file: Path | None = None,
 ) -> tuple[list[Run], list[Path]]:
-    """Write what is asked for from a folder of records, and return the records and the files.
+    """Write the requested files from a folder of records, and return the records and the files.
 
     Raises
     ------
     UsageError
-        Nothing is asked for.
+        No file is requested.
     DataError, MissingExtra
         See :func:`report`.
     """
@@ -70,18 +70,9 @@ def write_reports(
 
 def markdown(runs: Sequence[Run]) -> str:
     """Return the verdict and the table of runs as Markdown."""
-    head = [
-        "run",
-        "accuracy",
-        "95 % interval",
-        "n",
-        "log loss",
-        "inside train",
-        "fit + predict",
-        "hyper-parameters",
-        "notes",
-    ]
-    lines = [_words(sentence) for sentence in findings(runs)]
+    columns = ["run", "accuracy", "95 % interval", "n", "log loss", "inside train", "fit + predict"]
+    columns += ["hyper-parameters", "notes"]
+    answer, *evidence = (_words(sentence) for sentence in findings(runs))
     rows = []
     for row in sections.table(runs, contest(runs).chosen):
         inside = "" if row["selection"] is None else f"{row['selection']:.3f}"
@@ -92,11 +83,9 @@ def markdown(runs: Sequence[Run]) -> str:
             "" if row["log_loss"] is None else f"{row['log_loss']:.3f}",
         ]
         rows.append([row["name"], *figures, inside, row["duration"], row["hyperparameters"], "; ".join(row["notes"])])
-    cells = [head, ["---"] * len(head), *([_words(cell) for cell in row] for row in rows)]
-    return (
-        "\n\n".join([f"**{lines[0]}**", " ".join(lines[1:]), "\n".join(f"| {' | '.join(row)} |" for row in cells)])
-        + "\n"
-    )
+    cells = [columns, ["---"] * len(columns), *([_words(cell) for cell in row] for row in rows)]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n\n".join([f"**{answer}**", " ".join(evidence), "\n".join(lines)]) + "\n"
 
 
 def csv_table(runs: Sequence[Run]) -> str:
@@ -129,7 +118,7 @@ def _record(run: Run) -> dict[str, Any]:
 
 
 def _words(text: str) -> str:
-    """Return text for a Markdown table: no cell ends early, nothing becomes a tag, a link or an image."""
+    """Escape text for a Markdown table, so that no cell ends early and nothing becomes a tag, a link or an image."""
     escaped = shown(text).replace("&", "&amp;").replace("<", "&lt;")
     for letter in "\\`*_[]|":
         escaped = escaped.replace(letter, f"\\{letter}")
@@ -137,19 +126,19 @@ def _words(text: str) -> str:
 
 
 def _context(runs: Sequence[Run], thumbnails: Path | None) -> dict[str, Any]:
-    """Return what the template shows."""
-    fought, sentences = contest(runs), findings(runs)
-    chosen, rival = fought.chosen, fought.rival
+    """Return the values of the template."""
+    compared, sentences = contest(runs), findings(runs)
+    chosen, rival = compared.chosen, compared.rival
     wrong, right = gallery.tiles(chosen, thumbnails)
     return {
         "title": without_folders(str(chosen.data.get("name") or "")),
         "chosen": chosen,
         "sentences": sentences,
-        "sides": sections.tiles_of(fought),
-        "difference": sections.difference(fought),
+        "sides": sections.tiles_of(compared),
+        "difference": sections.difference(compared),
         "table": sections.table(runs, chosen),
         "tests": sections.tests(runs, chosen),
-        "speed": sections.speed(runs, fought),
+        "speed": sections.speed(runs, compared),
         "training": sections.training(runs),
         "confusion": sections.confusion(chosen),
         "calibrations": sections.calibrations([chosen, rival] if rival else [chosen]),

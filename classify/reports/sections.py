@@ -1,4 +1,4 @@
-"""The sections of a report as plain values: every figure is read from a run record or computed from its predictions."""
+"""The sections of a report as plain values, which come from run records and the predictions in them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from .verdict import Contest, break_even
 
 Values = dict[str, Any]
 
-MATRIX_CLASSES = 20  # above that only the most confused pairs are shown
+MATRIX_CLASSES = 20  # with more, only the most confused pairs are shown
 CONFUSED = 15
-PAIRS = 200  # besides those of the chosen run; the records hold the rest
+PAIRS = 200  # besides those of the chosen run
 CURVES = 24
 LEARNING = 6
 LONG = 40  # characters; longer values, such as hashes, have a line of their own
 
 
 def kind(run: Run) -> str:
-    """Return what decides a run's colour and shape: ``elsewhere``, ``random``, ``tuned``, ``baseline`` or ``head``."""
+    """Return ``elsewhere``, ``random``, ``tuned``, ``baseline`` or ``head``: it sets the colour and shape of a run."""
     if run.elsewhere:
         return "elsewhere"
     if run.trainable:
@@ -59,7 +59,7 @@ def table(runs: Sequence[Run], chosen: Run) -> list[Values]:
             "accuracy": run.metrics["accuracy"],
             "low": low,
             "high": high,
-            "bar": plots.interval_bar(low, run.metrics["accuracy"], high, floor, kind(run)),
+            "bar": plots.interval_bar(low, run.metrics["accuracy"], high, floor, kind=kind(run)),
             "log_loss": run.metrics["log_loss"],
             "calibration_error": run.metrics["calibration_error"],
             "selection": run.selection.get("accuracy"),
@@ -74,42 +74,42 @@ def table(runs: Sequence[Run], chosen: Run) -> list[Values]:
 
 
 def tests(runs: Sequence[Run], chosen: Run) -> Values:
-    """Return the pairwise tests: all of the chosen run's, and of the others those with the smallest p."""
-    names, found = labels(runs), compare_pairs(runs)
-    own = [pair for pair in found if chosen.id in (pair.first, pair.second)]
-    others = sorted((pair for pair in found if chosen.id not in (pair.first, pair.second)), key=lambda pair: pair.p)
-    own = sorted((_facing(pair, chosen.id) for pair in own), key=lambda pair: pair.p)
+    """Return the pairwise tests: all of the chosen run, and of the other runs those with the smallest p."""
+    names, pairs = labels(runs), compare_pairs(runs)
+    pairs.sort(key=lambda pair: pair.p)
+    own = [_facing(pair, chosen.id) for pair in pairs if chosen.id in (pair.first, pair.second)]
+    others = [pair for pair in pairs if chosen.id not in (pair.first, pair.second)]
     return {
         "chosen": names[chosen.id],
         "own": [_test(pair, names) for pair in own],
         "others": [_test(pair, names) for pair in others[:PAIRS]],
         "left_out": max(0, len(others) - PAIRS),
-        "total": len(found),
-        "unpaired": len(runs) * (len(runs) - 1) // 2 - len(found),
-        "detectable": sorted({(pair.n, points(pair.smallest_detectable, sign=False)) for pair in found}),
+        "total": len(pairs),
+        "unpaired": len(runs) * (len(runs) - 1) // 2 - len(pairs),
+        "detectable": sorted({(pair.n, points(pair.smallest_detectable, sign=False)) for pair in pairs}),
     }
 
 
-def speed(runs: Sequence[Run], fought: Contest) -> Values:
-    """Return the plot of accuracy against seconds, wide and narrow, of the runs that were timed; empty without any."""
+def speed(runs: Sequence[Run], compared: Contest) -> Values:
+    """Return the plots of accuracy against seconds, wide and narrow, of the timed runs; empty if there are none."""
     timed = [run for run in runs if not run.elsewhere]
     if not timed:
         return {}
-    names, important = labels(runs), {fought.chosen.id, *fought.pairs}
-    usual = f"{shown(fought.chosen.recipe['backbone'])} "
+    names, important = labels(runs), {compared.chosen.id, *compared.pairs}
+    usual = f"{shown(compared.chosen.recipe['backbone'])} "
     marks = [
         plots.Mark(
-            names[run.id],
-            names[run.id].removeprefix(usual),
-            kind(run),
-            max(fit_seconds(run), 0.001),
-            run.metrics["accuracy"],
-            tuple(run.metrics["interval"]),
-            run.id in important,
+            label=names[run.id],
+            short=names[run.id].removeprefix(usual),
+            kind=kind(run),
+            seconds=max(fit_seconds(run), 0.001),
+            accuracy=run.metrics["accuracy"],
+            interval=tuple(run.metrics["interval"]),
+            important=run.id in important,
         )
         for run in timed
     ]
-    extract = fought.chosen.seconds.get("extract", 0.0)
+    extract = compared.chosen.seconds.get("extract", 0.0)
     kinds = sorted({kind(run) for run in timed})
     return {size: plots.scatter(marks, extract, width) for size, width in _SIZES.items()} | {"kinds": kinds}
 
@@ -130,7 +130,7 @@ def training(runs: Sequence[Run]) -> Values:
 
 
 def confusion(run: Run) -> Values:
-    """Return the confusion matrix of up to 20 classes, the most confused pairs of any number."""
+    """Return the confusion matrix, if there are at most 20 classes, and the most confused pairs of classes."""
     classes = run.data["classes"]
     truth = np.asarray(run.predictions["label"])
     predicted = np.asarray(run.predictions["probability"]).argmax(axis=1)
@@ -150,7 +150,7 @@ def confusion(run: Run) -> Values:
 
 
 def calibrations(runs: Sequence[Run]) -> list[Values]:
-    """Return the calibration plots of these runs, of those with probabilities."""
+    """Return the calibration plots of the runs that have probabilities."""
     drawn = []
     for run in runs:
         if run.metrics["calibration_error"] is None:
@@ -175,18 +175,18 @@ def learning(runs: Sequence[Run]) -> Values:
 
 def payments(runs: Sequence[Run]) -> list[Values]:
     """Return the break-even rows with their seconds in words."""
-    spelled = ("extract", "each", "cached", "once")
+    durations = ("extract", "each", "cached", "once")
     singular = {"heads or folds": "head or fold", "epochs": "epoch"}
     return [
         row.to_dict()
-        | {f"{name}_words": duration(getattr(row, name)) for name in spelled}
+        | {f"{name}_words": duration(getattr(row, name)) for name in durations}
         | {"uses": singular[row.unit] if row.after == 1 else row.unit}
         for row in break_even(runs)
     ]
 
 
 def provenance(runs: Sequence[Run]) -> Values:
-    """Return what the numbers come from: data, recipes, versions, machines, each said once."""
+    """Return the data, recipes, versions and machines of the runs, each of them once."""
     data = [
         {name: run.data.get(name) for name in ("name", "evaluated", "n_train", "n_eval", "fingerprint")}
         | {"classes": len(run.data["classes"])}
@@ -209,14 +209,14 @@ def provenance(runs: Sequence[Run]) -> Values:
     }
 
 
-def tiles_of(fought: Contest) -> list[Values]:
+def tiles_of(compared: Contest) -> list[Values]:
     """Return the headline figures: the chosen run, its rival, and the difference."""
-    sides = [run for run in (fought.chosen, fought.rival) if run]
+    sides = [run for run in (compared.chosen, compared.rival) if run]
     return [
         {
             "name": run.name,
             "kind": kind(run),
-            "title": _title(run, run is fought.chosen),
+            "title": _title(run, run is compared.chosen),
             "accuracy": run.metrics["accuracy"],
             "interval": run.metrics["interval"],
             "right": f"{run.metrics['correct']} of {run.metrics['n']}",
@@ -232,19 +232,19 @@ def _title(run: Run, chosen: bool) -> str:
     return "Fine-tuning" if run.trainable else "Cached head" if chosen else "Next best head"
 
 
-def difference(fought: Contest) -> Values | None:
+def difference(compared: Contest) -> Values | None:
     """Return the test between the chosen run and its rival."""
-    if not fought.rival:
+    if not compared.rival:
         return None
-    pair = fought.pairs[fought.rival.id]
-    return _test(pair, {pair.first: pair.names[0], pair.second: pair.names[1]}) | {"planned": len(fought.pairs)}
+    pair = compared.pairs[compared.rival.id]
+    return _test(pair, {pair.first: pair.names[0], pair.second: pair.names[1]}) | {"planned": len(compared.pairs)}
 
 
 def _quantities(run: Run) -> list[str]:
     return [
         name
         for name in ("loss", "accuracy")
-        if any(row.get(f"{part}_{name}") is not None for part in ("train", "val") for row in run.curves)
+        if any(row.get(f"{split}_{name}") is not None for split in ("train", "val") for row in run.curves)
     ]
 
 
@@ -253,7 +253,7 @@ def _once(rows: Sequence[Values]) -> list[Values]:
 
 
 def _facing(pair: RunPair, first: str) -> RunPair:
-    """Return the pair with `first` in the first place."""
+    """Return the pair with the run `first` as its first."""
     if pair.first == first:
         return pair
     low, high = pair.interval

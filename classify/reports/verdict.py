@@ -1,8 +1,9 @@
-"""The verdict: what the paired tests allow to be said, in plain words, and when the cache has paid for itself."""
+"""The verdict: the result of the paired tests in plain words, and when the cache has paid for itself."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from ..evaluation.paired_tests import ALPHA, smallest_detectable
@@ -11,7 +12,7 @@ from ..records.pairs import RunPair, compare_planned
 from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, fit_seconds, is_random, ranked
 from ..records.runs import Run
 
-FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" says nothing
+FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" means nothing
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class BreakEven:
     fine-tuning, epochs   fit of the arm / epochs     0                      fit the head
     ====================  ==========================  =====================  ========
 
-    "Fit the head" is ``fit + predict`` of the head chosen for the verdict among those on this cache. Against extracting
-    again the first use costs the same either way, so everything after it is gain.
+    "Fit the head" is ``fit + predict`` of the best head on this cache, by the order of the verdict. Against extracting
+    again, the first use costs the same either way, and every later use is a gain.
     """
 
     cache: str
@@ -59,10 +60,10 @@ class Contest:
 
 
 def findings(runs: Sequence[Run]) -> list[str]:
-    """Return the verdict as sentences; the first is the answer, the others are what it rests on.
+    """Return the verdict as sentences: first the answer, then the evidence.
 
-    The best cached head, by its log loss *inside train*, is set against the fine-tuning arms and predictions from
-    elsewhere (against the runner-up where there are none) and the baseline. These comparisons are planned, so Holm's
+    The cached head with the least log loss *on the fitted images* is compared with the fine-tuning arms and predictions
+    from elsewhere, or else with the second-best head, and with the baseline. These comparisons are planned, so Holm's
     correction is over them only.
 
     - p <= 0.05: one beats the other.
@@ -74,17 +75,17 @@ def findings(runs: Sequence[Run]) -> list[str]:
     DataError
         No runs.
     """
-    fought = contest(runs)
-    chosen, rival, pairs = fought.chosen, fought.rival, fought.pairs
+    compared = contest(runs)
+    chosen, rival, pairs = compared.chosen, compared.rival, compared.pairs
     arms, heads, _ = _sorts(runs)
-    said = (
+    sentences = (
         _against(chosen, rival, pairs[rival.id], len(pairs))
         if rival
         else [_alone(chosen, bool(arms) and not _is_arm(chosen))]
     )
-    if fought.baseline:
-        said.append(_above(chosen, fought.baseline, pairs[fought.baseline.id]))
-    return [*said, _how_chosen(chosen, heads or arms), *_picked(rival, arms), *_random(runs)]
+    if compared.baseline:
+        sentences.append(_above(chosen, compared.baseline, pairs[compared.baseline.id]))
+    return [*sentences, _how_chosen(chosen, heads or arms), *_picked(rival, arms), *_random(runs)]
 
 
 def contest(runs: Sequence[Run]) -> Contest:
@@ -99,7 +100,7 @@ def contest(runs: Sequence[Run]) -> Contest:
     arms, heads, baselines = _sorts(runs)
     others = [run for run in heads or arms if run is not chosen]
     rivals = arms if arms and not _is_arm(chosen) else ranked(others)[:1]
-    baselines = [run for run in baselines if run is not chosen][:1]  # the same for every cache: one will do
+    baselines = [run for run in baselines if run is not chosen][:1]  # baselines are the same for every cache
     pairs = {pair.second: pair for pair in compare_planned(chosen, [*rivals, *baselines])}
     paired = [run for run in ranked(rivals) if run.id in pairs]
     baseline = next((run for run in baselines if run.id in pairs), None)
@@ -128,7 +129,7 @@ def _called(run: Run) -> str:
 
 
 def _names(chosen: Run, rival: Run) -> tuple[str, str]:
-    """Return what the answer calls the two; names stand in quotes, so that a sentence may begin with one as it is."""
+    """Return what the answer calls the two runs; a name is in quotes, so a sentence can begin with it unchanged."""
     if not _is_arm(chosen) and not _is_arm(rival):
         return _called(chosen), "the next best head"
     same = _called(chosen) == _called(rival)
@@ -136,15 +137,15 @@ def _names(chosen: Run, rival: Run) -> tuple[str, str]:
 
 
 def _against(chosen: Run, rival: Run, pair: RunPair, planned: int) -> list[str]:
-    """Return the answer and what it rests on."""
-    one, other = _names(chosen, rival)
+    """Return the answer and the evidence."""
+    ours, theirs = _names(chosen, rival)
     if pair.p_corrected <= ALPHA:
-        winner, loser = (one, other) if pair.difference > 0 else (other, one)
+        winner, loser = (ours, theirs) if pair.difference > 0 else (theirs, ours)
         answer = f"{winner} beats {loser} on {pair.n} images"
     elif pair.smallest_detectable > FEW:
-        answer = f"{pair.n} images are too few to say whether {one} or {other} is better"
+        answer = f"{pair.n} images are too few to say whether {ours} or {theirs} is better"
     else:
-        answer = f"{one} and {other} cannot be told apart on {pair.n} images"
+        answer = f"{ours} and {theirs} cannot be told apart on {pair.n} images"
     times = fit_seconds(chosen), fit_seconds(rival)
     if rival.trainable and not _is_arm(chosen):
         answer += f"; once cached, the head took {ratio(*times)} the time"
@@ -167,7 +168,7 @@ def _rests_on(chosen: Run, rival: Run, pair: RunPair, planned: int) -> str:
 
 
 def _limit(pair: RunPair) -> str:
-    """Return what this n could have shown."""
+    """Return the smallest difference that this n could have shown."""
     if math.isinf(pair.smallest_detectable):
         return f"With {pair.n} images no result at all could be significant."
     least = points(pair.smallest_detectable, sign=False)
@@ -178,9 +179,9 @@ def _limit(pair: RunPair) -> str:
 
 
 def _times(chosen: Run, rival: Run) -> str:
-    strangers = [run.name for run in (chosen, rival) if run.elsewhere]
-    if strangers:
-        return f"What {' and '.join(strangers)} cost is not known."
+    untimed = [run.name for run in (chosen, rival) if run.elsewhere]
+    if untimed:
+        return f"What {' and '.join(untimed)} cost is not known."
     text = f"{chosen.name} took {duration(fit_seconds(chosen))}, {rival.name} {duration(fit_seconds(rival))}"
     extract = chosen.seconds.get("extract", 0.0)
     if not extract or chosen.trainable:
@@ -222,7 +223,7 @@ def _how_chosen(chosen: Run, among: Sequence[Run]) -> str:
 
 
 def _picked(rival: Run | None, arms: Sequence[Run]) -> list[str]:
-    """Return a warning where the arm in the verdict was picked on the evaluated images; it errs in the arm's favour."""
+    """Return a warning if the rival was picked by its accuracy on the evaluated images, which favours it."""
     if rival is None or not _is_arm(rival) or len(arms) < 2 or _selected_inside(arms):
         return []
     what = "arms" if all(run.trainable for run in arms) else "rivals"
@@ -240,17 +241,19 @@ def _right(run: Run) -> str:
 
 def _payments(head: Run, extract: float, arms: Sequence[Run]) -> list[BreakEven]:
     cache, fit = f"{head.recipe['backbone']} {head.recipe['layer']}", fit_seconds(head)
-    rows = [_payment(cache, "extracting again", "heads or folds", extract, extract + fit, fit, 0.0)]
+    payment = partial(_payment, cache, extract)
+    rows = [payment("extracting again", "heads or folds", each=extract + fit, cached=fit)]
     for arm in arms:
-        rows.append(_payment(cache, arm.name, "heads or folds", extract, fit_seconds(arm), fit, 0.0))
+        rows.append(payment(arm.name, "heads or folds", each=fit_seconds(arm), cached=fit))
         if arm.curves:
-            rows.append(_payment(cache, arm.name, "epochs", extract, arm.seconds["fit"] / len(arm.curves), 0.0, fit))
+            rows.append(payment(arm.name, "epochs", each=arm.seconds["fit"] / len(arm.curves), once=fit))
     return rows
 
 
 def _payment(
-    cache: str, instead_of: str, unit: str, extract: float, each: float, cached: float, once: float
+    cache: str, extract: float, instead_of: str, unit: str, *, each: float, cached: float = 0.0, once: float = 0.0
 ) -> BreakEven:
     # The slack keeps (x + f) - f from making one use into two by a rounding error.
     after = math.ceil((extract + once) / (each - cached) - 1e-9) if each > cached else None
-    return BreakEven(cache, instead_of, unit, extract, each, cached, once, after)
+    costs = {"extract": extract, "each": each, "cached": cached, "once": once}
+    return BreakEven(cache=cache, instead_of=instead_of, unit=unit, **costs, after=after)
