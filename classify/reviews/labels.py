@@ -1,8 +1,8 @@
-"""Labels as a person decided them: a csv manifest beside the images, which stay as they are.
+"""Labels that a person decided: a csv manifest beside the images, which are never changed.
 
-The csv has every image of the data set, so that ``fc7 fit LABELS.csv`` takes it like any other. ``bad`` is ``yes`` for
-images that are left out of everything. ``reviewed`` numbers what was decided, the latest last: with it a review goes on
-where the last one ended. The file is a function of the decisions alone, and without any there is none.
+The csv has every image of the data set, so that ``fc7 fit LABELS.csv`` reads it like any other. ``bad`` is ``yes`` for
+images that are left out of everything. ``reviewed`` numbers the decisions, the latest last, so that a review resumes
+where the last one ended. The file depends on the decisions only; without any decision there is none.
 """
 
 import csv
@@ -26,7 +26,7 @@ COLUMNS = ("path", "label", "group", "bad", REVIEWED)
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person says of an image: its label, and whether it is left out of everything."""
+    """A person's decision on an image: its label, and whether it is left out of everything."""
 
     label: str
     bad: bool = False
@@ -38,9 +38,9 @@ class Labels:
     Parameters
     ----------
     manifest
-        What is reviewed, the bad ones among it.
+        The images under review, including bad ones.
     path
-        The csv. It need not be there.
+        The csv. It need not exist.
 
     Raises
     ------
@@ -57,14 +57,14 @@ class Labels:
         self._require_round_trip()
 
     def read(self) -> dict[str, Decision]:
-        """Return what the csv decides, by path of the data set, the earliest first.
+        """Return the decisions in the csv by path in the data set, the earliest first.
 
-        A label that somebody has changed by hand is a decision, too, after those that are numbered.
+        A label that somebody has changed by hand is a decision, too; it comes after the numbered ones.
 
         Raises
         ------
         DataError
-            It is not a csv of this data set that a review wrote.
+            No review of this data set wrote the csv.
         """
         self._seen = self._bytes()
         if self._seen is None:
@@ -75,37 +75,37 @@ class Labels:
                 f"{self.path} has the columns {columns}, not {list(self._columns)}: no review of this data set wrote "
                 "it. Name another file with -o."
             )
-        found: dict[str, deque[ImageEntry]] = defaultdict(deque)  # a csv may name one path twice
+        by_name: dict[str, deque[ImageEntry]] = defaultdict(deque)  # a csv may name one path twice
         for name, image in zip(self._names, self.manifest.images, strict=True):
-            found[name].append(image)
+            by_name[name].append(image)
         decided: list[tuple[float, int, str, Decision]] = []
         for (line, image), (_, row) in zip(images_of(self.path, columns, rows), rows, strict=True):
-            if not found.get(image.path):
+            if not by_name.get(image.path):
                 raise DataError(
                     f"{self.path}, line {line}: {image.path} is not in {self.manifest.name}. Put it back, remove the "
                     "line, or name another file with -o."
                 )
-            own = found[image.path].popleft()
+            original = by_name[image.path].popleft()
             number = self._number(line, row[columns.index(REVIEWED)] if len(row) == len(columns) else "")
             if not image.label:
                 raise DataError(f"{self.path}, line {line}: the label is empty.")
-            if number is not None or (image.label, image.bad) != (own.label, own.bad):
+            if number is not None or (image.label, image.bad) != (original.label, original.bad):
                 order = float("inf") if number is None else number
-                decided.append((order, line, own.path, Decision(image.label, image.bad)))
-        return {path: decision for _, _, path, decision in sorted(decided, key=lambda one: one[:2])}
+                decided.append((order, line, original.path, Decision(image.label, image.bad)))
+        return {path: decision for _, _, path, decision in sorted(decided, key=lambda entry: entry[:2])}
 
     def write(self, decided: Mapping[str, tuple[Decision, int]]) -> None:
-        """Make the csv say what was decided, whole and durable; without decisions it is removed.
+        """Write the decisions to the csv, whole and durably; without decisions, remove it.
 
         Parameters
         ----------
         decided
-            By path of the data set, with the numbers of the decisions.
+            Decisions with their numbers, by path in the data set.
 
         Raises
         ------
         DataError
-            It cannot be written, or is not as this review left it. It is as it was then.
+            It cannot be written, or another program has changed it. The csv is unchanged then.
         """
         try:
             if self._bytes() != self._seen:
@@ -137,7 +137,7 @@ class Labels:
             raise DataError(f"{self.path} cannot be read: {error.strerror}. Name another file with -o.") from error
 
     def _relative(self) -> Iterator[str]:
-        """Yield what the csv calls each image."""
+        """Yield the path of each image relative to the csv."""
         root, folder = self.manifest.root.resolve(), self.path.parent.resolve()
         above = os.path.relpath(root, folder)
         for image in self.manifest.images:
@@ -161,13 +161,13 @@ class Labels:
         return "".join(lines)
 
     def _require_round_trip(self) -> None:
-        """Refuse names that would be others when the csv is read: bytes that are no text, spaces at their ends."""
+        """Refuse names that change when the csv is written and read: bytes that are no text, spaces at the ends."""
         rows = list(csv.reader(io.StringIO("".join(self._plain), newline="")))
         numbered = list(enumerate(rows, start=2))
-        for (_, again), image, name in zip(
+        for (_, reread), image, name in zip(
             images_of(self.path, self._columns, numbered), self.manifest.images, self._names, strict=True
         ):
-            if again != image._replace(path=name) or not _is_text(name) or not _is_text(image.label):
+            if reread != image._replace(path=name) or not _is_text(name) or not _is_text(image.label):
                 raise DataError(
                     f"A csv cannot hold the path {image.path!r} with the label {image.label!r}: spaces at the ends, or "
                     "bytes that are no text. Rename it."
@@ -186,12 +186,12 @@ def default_path(data: Path) -> Path:
 
 
 def require_apart(data: Path, path: Path) -> None:
-    """Refuse to write over the csv that is reviewed.
+    """Refuse to overwrite the csv that is under review.
 
     Raises
     ------
     DataError
-        Both are one file.
+        Both are the same file.
     """
     if path.exists() and data.exists() and path.samefile(data):
         raise DataError(
@@ -210,4 +210,4 @@ def _is_text(name: str) -> bool:
 
 def numbered(decided: Sequence[tuple[list[str], Decision]]) -> dict[str, tuple[Decision, int]]:
     """Return decisions by path, with their numbers from 1; the copies of an image share one."""
-    return {path: (one, number) for number, (paths, one) in enumerate(decided, start=1) for path in paths}
+    return {path: (decision, number) for number, (paths, decision) in enumerate(decided, start=1) for path in paths}

@@ -1,8 +1,8 @@
-"""Left out: what ridge says of every image when neither the image nor its like is fitted, kept up to date by label.
+"""Leave-one-out: ridge predicts every image without the image and its copies, and labels can change at low cost.
 
-With centred rows ``X`` the fit of all images is ``H Y`` with ``H = X (X'X + alpha I)^-1 X' + 11'/n``, and what it
-leaves of the targets is ``R Y`` with ``R = I - H``, which knows no label. So rows are decomposed once; a label that
-changes costs one column of ``R``; and images ``S`` are left out by ``Y_S - (R_SS)^-1 (R Y)_S``, without another fit.
+With centred rows ``X`` the fit of all images is ``H Y`` with ``H = X (X'X + alpha I)^-1 X' + 11'/n``, and the residuals
+are ``R Y`` with ``R = I - H``, which does not depend on labels. So rows are decomposed once; a changed label costs one
+column of ``R``; and images ``S`` are left out by ``Y_S - (R_SS)^-1 (R Y)_S``, without another fit.
 """
 
 from collections.abc import Sequence
@@ -20,24 +20,24 @@ NONE = -1  # the code of an image that takes no part in the fit
 
 
 def prepare(vectors: npt.NDArray[np.floating]) -> Eigenbasis:
-    """Return embeddings ``(n, d)`` brought to unit length, as heads see them, and centred."""
+    """Return embeddings ``(n, d)`` scaled to unit length, as for heads, and centred."""
     rows = vectors.astype(np.float32)
     return Eigenbasis(unit(rows, out=rows)).centred
 
 
 class LeftOut:
-    """The left-out scores of images, and how labels change them.
+    """The left-out scores of images, updated when labels change.
 
     Parameters
     ----------
     basis
         Of centred rows ``(n, d)``.
     y
-        ``(n,)`` codes of the labels; :data:`NONE` for an image that takes no part in the fit. It is judged, too.
+        ``(n,)`` codes of the labels; :data:`NONE` for an image that is judged but not fitted.
     classes
-        How many there are, two at least.
+        The number of classes, at least two.
     together
-        ``(n,)`` a number per image. Those that share one are left out together: they must not vouch for each other.
+        ``(n,)`` a number per image. Images with the same number, such as copies, are left out together.
     alpha
         Strength of the penalty, more than 0.
     """
@@ -55,7 +55,7 @@ class LeftOut:
         self._sets = [(places, self._between(places)) for places in _sets(together)]
 
     def put(self, image: int, code: int) -> None:
-        """Give an image another label, or with :data:`NONE` none: one column of ``R``, ``O(n d)``."""
+        """Change the label of an image, or remove it with :data:`NONE`: one column of ``R``, ``O(n d)``."""
         column = self._columns.pop(image, None)
         column = self._column(image) if column is None else column
         target = np.zeros(len(self._outputs)) if code == NONE else np.where(self._outputs == code, 1.0, -1.0)
@@ -68,9 +68,9 @@ class LeftOut:
             self._columns[image] = column
 
     def scores(self) -> Floats:
-        """Return ``(n, classes)`` by the fit of all images that take part, less the image and those together with it.
+        """Return ``(n, classes)``: each image scored by a fit without it and the images that are left out with it.
 
-        An image that only such images could judge is scored 0 for every class.
+        The scores are 0 for every class if no other image is fitted.
         """
         absent = np.array(list(self._columns), np.intp)
         left_over, diagonal, shared, free = self._without(absent)
@@ -79,20 +79,20 @@ class LeftOut:
         errors = left_over / diagonal[:, None] if fitted > 1 else self._targets.copy()
         for places, between in self._sets:
             itself = np.eye(places.shape[1])
-            some = between - np.einsum("kas,kat->ast", self._of(absent, places), shared[:, places])
-            some = np.where(present[places][:, :, None] & present[places][:, None, :], some, itself)
+            block = between - np.einsum("kas,kat->ast", self._of(absent, places), shared[:, places])
+            block = np.where(present[places][:, :, None] & present[places][:, None, :], block, itself)
             alone = present[places].sum(axis=1) == fitted
-            some[alone] = itself
-            errors[places] = np.linalg.solve(some, left_over[places])
+            block[alone] = itself
+            errors[places] = np.linalg.solve(block, left_over[places])
             errors[places[alone]] = self._targets[places[alone]]
-        found = self._targets - errors
+        margins = self._targets - errors
         for place, image in enumerate(absent):
             mates = np.flatnonzero((self._together == self._together[image]) & present)
-            found[image] = shared[place, mates] @ errors[mates] - free[place] if len(mates) < fitted else 0
-        return from_margins(found)
+            margins[image] = shared[place, mates] @ errors[mates] - free[place] if len(mates) < fitted else 0
+        return from_margins(margins)
 
     def _without(self, absent: Positions) -> tuple[Floats, Floats, Floats, Floats]:
-        """Replace ``R`` by its Schur complement, in which the absent images are left out whoever is judged.
+        """Replace ``R`` by its Schur complement, in which the absent images are never fitted.
 
         Returns
         -------
@@ -119,27 +119,27 @@ class LeftOut:
 
     def _own_share(self) -> Floats:
         """Return the diagonal of ``R``."""
-        parts = (self._rows[first : first + BLOCK] for first in range(0, len(self._rows), BLOCK))
-        shares = np.concatenate([np.square(part) @ self._shrink for part in parts]).astype(np.float64)
+        blocks = (self._rows[first : first + BLOCK] for first in range(0, len(self._rows), BLOCK))
+        shares = np.concatenate([np.square(block) @ self._shrink for block in blocks]).astype(np.float64)
         return np.asarray(1 - 1 / len(self._rows) - shares)
 
     def _column(self, image: int) -> Floats:
         """Return a column of ``R``."""
-        found = np.asarray(self._rows @ (self._shrink * self._rows[image]), np.float64)
-        found = -found - 1 / len(self._rows)
-        found[image] += 1
-        return np.asarray(found)
+        explained = np.asarray(self._rows @ (self._shrink * self._rows[image]), np.float64)
+        column = -explained - 1 / len(self._rows)
+        column[image] += 1
+        return np.asarray(column)
 
     def _between(self, places: Positions) -> Floats:
         """Return ``R`` between the members of sets ``(sets, size)`` of one size: ``(sets, size, size)``."""
-        found = np.empty((*places.shape, places.shape[1]))
-        for number, one in enumerate(places):
-            rows = self._rows[one]
-            found[number] = np.eye(len(one)) - 1 / len(self._rows) - (rows * self._shrink) @ rows.T
-        return found
+        between = np.empty((*places.shape, places.shape[1]))
+        for number, members in enumerate(places):
+            rows = self._rows[members]
+            between[number] = np.eye(len(members)) - 1 / len(self._rows) - (rows * self._shrink) @ rows.T
+        return between
 
     def _of(self, absent: Positions, places: Positions) -> Floats:
-        """Return the kept columns at sets ``(sets, size)``: ``(absent, sets, size)``."""
+        """Return the stored columns at sets ``(sets, size)``: ``(absent, sets, size)``."""
         return (
             np.stack([self._columns[int(image)][places] for image in absent])
             if len(absent)
@@ -155,17 +155,17 @@ def choose_penalty(
     alphas: Sequence[float],
     progress: Progress = silent,
 ) -> tuple[LeftOut, float, float]:
-    """Return what the penalty with the least left-out log loss leaves out, that penalty, and its temperature.
+    """Return the left-out scores with the least log loss over penalties, the penalty, and its temperature.
 
-    See :class:`LeftOut`; of equal penalties the first wins.
+    Ties go to the first penalty.
     """
     best: tuple[float, LeftOut, float, float] | None = None
     judged = y != NONE
     for number, alpha in enumerate(alphas, start=1):
-        one = LeftOut(basis, y, classes, together, alpha)
-        temperature, log_loss = find_temperature(one.scores()[judged], y[judged])
+        left_out = LeftOut(basis, y, classes, together, alpha=alpha)
+        temperature, log_loss = find_temperature(left_out.scores()[judged], y[judged])
         if best is None or log_loss < best[0]:
-            best = log_loss, one, alpha, temperature
+            best = log_loss, left_out, alpha, temperature
         progress("judge labels by ridge", number, len(alphas))
     if best is None:
         raise ValueError("no penalty to choose from")
@@ -173,9 +173,9 @@ def choose_penalty(
 
 
 def _sets(together: Positions) -> list[Positions]:
-    """Return the sets of more than one image, those of one size as an array ``(sets, size)``."""
+    """Return the sets of more than one image; sets of the same size are an array ``(sets, size)``."""
     order = np.argsort(together, kind="stable")
     starts = np.flatnonzero(np.diff(together[order], prepend=together[order[:1]] - 1))
     sets = np.split(order, starts[1:])
-    sizes = sorted({len(one) for one in sets} - {1})
-    return [np.array([one for one in sets if len(one) == size]) for size in sizes]
+    sizes = sorted({len(members) for members in sets} - {1})
+    return [np.array([members for members in sets if len(members) == size]) for size in sizes]

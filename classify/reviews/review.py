@@ -1,7 +1,7 @@
-"""Review: a person decides what doubted labels should be, and every decision changes at once what else is doubted.
+"""Review: a person decides on doubted labels, and every decision updates at once which other labels are doubted.
 
-Each image is judged by ridge on all others; see :mod:`fc7.classify.reviews.leave_one_out`. Penalty and temperature are
-chosen when the review begins, so that all that changes afterwards is due to what was decided.
+Each image is judged by ridge fitted on all others; see :mod:`fc7.classify.reviews.leave_one_out`. Penalty and
+temperature are chosen when the review begins, so that later changes come from decisions only.
 """
 
 import threading
@@ -31,22 +31,22 @@ UNDECIDED = ""  # the label of an image whose copies contradict each other
 
 @dataclass(frozen=True)
 class Subject:
-    """An image as it is now.
+    """The present state of an image.
 
     Attributes
     ----------
     image
         Its number.
     paths
-        Where it is: more than one for copies.
+        Of the image and its copies.
     decision, given
-        What holds now, and what the data set says: the label is empty where copies contradict each other.
+        The present label, and that of the data set; it is empty if copies contradict each other.
     splits
-        Those that it is in.
+        The splits of the image and its copies.
     reviewed
         Whether a person has decided.
     likely
-        Classes and their probabilities by the fit of all other images, the likeliest first.
+        Classes and their probabilities by the fit of all other images, the most probable first.
     """
 
     image: int
@@ -60,7 +60,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many labels the fit of all other images agrees with."""
+    """The number of labels that the fit of all other images agrees with."""
 
     right: int
     judged: int
@@ -68,22 +68,22 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Change:
-    """What one decision, or its undoing, did.
+    """The effect of one decision, or of undoing it.
 
     Attributes
     ----------
     image
-        The one that was decided on.
+        The image of the decision.
     before, after
-        What held.
+        Its label before and after.
     undone
-        Whether a decision was taken back.
+        Whether a decision was undone.
     joined, left
-        Other images that became suspects, or are none any longer.
+        Other images that became suspects, or are no longer suspects.
     agreement_before, agreement_after
         Over all images.
     seconds
-        Of the new fit and the new ranking, without the csv.
+        Of the new fit and the new ranking, without writing the csv.
     """
 
     image: int
@@ -99,7 +99,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the fit of all others says now: probabilities ``(n, classes)``, and images, the most doubtful first."""
+    """The present left-out probabilities ``(n, classes)``, and the images they doubt, the most doubtful first."""
 
     probability: npt.NDArray[np.float64]
     suspects: Positions
@@ -113,9 +113,9 @@ class Review:
     Parameters
     ----------
     embeddings
-        Of the manifest of `labels`, the bad images among them.
+        Of the manifest of `labels`, including bad images.
     labels
-        The csv; what it decides already is taken over.
+        The csv; the review begins with the decisions in it.
 
     Raises
     ------
@@ -128,13 +128,13 @@ class Review:
         self.name, self.labels = embeddings.name, labels
         self._lock = threading.RLock()
         self._images = _Images(embeddings, labels)
-        found = labels.read()
-        decided, self._aside = self._images.by_image(found), self._images.aside(found)
-        known = {one.label for one in [*self._images.given, *decided.values()]} - {UNDECIDED}
+        decisions, given = labels.read(), self._images.given
+        decided, self._aside = self._images.by_image(decisions), self._images.aside(decisions)
+        known = {decision.label for decision in [*given, *decided.values()]} - {UNDECIDED}
         self.classes = tuple(sorted(known | set(embeddings.classes)))
         self._codes = {name: code for code, name in enumerate(self.classes)} | {UNDECIDED: NONE}
         self._history: list[tuple[int, Decision]] = list(decided.items())
-        y = np.array([self._code(decided.get(image, one)) for image, one in enumerate(self._images.given)], np.intp)
+        y = np.array([self._code(decided.get(image, decision)) for image, decision in enumerate(given)], np.intp)
         if len(set(y.tolist()) - {NONE}) < 2:
             raise DataError(f"{self.name} has images of fewer than two classes that are not bad: nothing to judge by.")
         rows = np.array(self._images.first)
@@ -143,66 +143,66 @@ class Review:
             basis = prepare(np.asarray(embeddings.vectors[rows]))
             alike = together(embeddings, np.arange(len(embeddings)))[rows]
             self._fit, self.alpha, self.temperature = choose_penalty(
-                basis, y, len(self.classes), alike, alphas, progress
+                basis, y, len(self.classes), alike, alphas=alphas, progress=progress
             )
             self._judged = self._judge()
 
     def __len__(self) -> int:
-        """Return the number of images, copies counted once."""
+        """Return the number of images; copies count once."""
         return len(self._images.given)
 
     @property
     def judged(self) -> Judged:
-        """What the fit of all others says now."""
+        """The present judgement of all images."""
         return self._judged
 
     @property
     def decided(self) -> dict[int, Decision]:
-        """What a person decided, by image, the latest last."""
+        """The decisions by image, the latest last."""
         with self._lock:
             return _latest(self._history)
 
     @property
     def closed(self) -> list[int]:
-        """The images that a person has decided on, the latest first, and those that were bad before."""
+        """The images that need no decision: those decided on, the latest first, and those that were bad before."""
         decided = self.decided
         return [
             *reversed(decided),
-            *(image for image, one in enumerate(self._images.given) if one.bad and image not in decided),
+            *(image for image, given in enumerate(self._images.given) if given.bad and image not in decided),
         ]
 
     @property
     def changes(self) -> int:
-        """How many decisions could be undone, one after another."""
+        """The number of decisions that can be undone, one after another."""
         return len(self._history)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images are suspects, were decided on, have another label than before, are bad."""
+        """The numbers of images that are suspects, were decided on, have a new label, are bad."""
         with self._lock:
             decided, given = self.decided, self._images.given
-            now = [decided.get(image, one) for image, one in enumerate(given)]
+            now = [decided.get(image, before) for image, before in enumerate(given)]
             return {
                 "suspects": len(self._judged.suspects),
                 "reviewed": len(decided),
-                "relabelled": sum(one.label != was.label for one, was in zip(now, given, strict=True)),
-                "bad": sum(one.bad for one in now),
+                "relabelled": sum(after.label != before.label for after, before in zip(now, given, strict=True)),
+                "bad": sum(after.bad for after in now),
             }
 
     def subject(self, image: int) -> Subject:
-        """Return an image as it is now.
+        """Return the present state of an image.
 
         Raises
         ------
         UsageError
-            There is none of this number.
+            There is no image with this number.
         """
         with self._lock:
             self._require(image)
             return self._subject(image, self.decided)
 
     def subjects(self, images: Sequence[int]) -> list[Subject]:
-        """Return images as they are now."""
+        """Return the present states of images."""
         with self._lock:
             decided = self.decided
             return [self._subject(int(image), decided) for image in images]
@@ -213,19 +213,19 @@ class Review:
         return self._images.keys[image]
 
     def decide(self, image: int, label: str | None = None, *, bad: bool = False) -> Change:
-        """Give an image and its copies a label, the same one to confirm it, or mark them as bad.
+        """Label an image and its copies, with the same label to confirm it, or mark them as bad.
 
         Parameters
         ----------
         label
-            One of ``classes``; by default the one that it has.
+            One of ``classes``; by default its present label.
 
         Raises
         ------
         UsageError
             No such image or class.
         DataError
-            Nothing could be fitted on the csv any longer, or it cannot be written; nothing has changed then.
+            No head could be fitted on the csv any more, or it cannot be written; nothing changes then.
         """
         with self._lock:
             self._require(image)
@@ -237,12 +237,12 @@ class Review:
             return self._go_to([*self._history, (image, after)], image, before, undone=False)
 
     def undo(self) -> Change:
-        """Take back the latest decision.
+        """Undo the latest decision.
 
         Raises
         ------
         DataError
-            There is none, or the csv cannot be written.
+            There is no decision, or the csv cannot be written.
         """
         with self._lock:
             if not self._history:
@@ -251,9 +251,9 @@ class Review:
             return self._go_to(self._history[:-1], image, self._now(image), undone=True)
 
     def _go_to(self, history: list[tuple[int, Decision]], image: int, before: Decision, *, undone: bool) -> Change:
-        """Write the csv first: what it does not hold has not happened."""
+        """Replace the history; write the csv first, so that a decision counts only once it is stored."""
         paths = self._images.paths
-        latest = [(paths[one], decision) for one, decision in _latest(history).items()]
+        latest = [(paths[number], decision) for number, decision in _latest(history).items()]
         self.labels.write(numbered([*self._aside, *latest]))
         start = time.perf_counter()
         self._history = history
@@ -261,14 +261,13 @@ class Review:
         with threads(len(self)):
             self._fit.put(image, self._code(after))
             self._judged = new = self._judge()
-        others = np.array([image])
         return Change(
             image=image,
             before=before,
             after=after,
             undone=undone,
-            joined=np.setdiff1d(np.setdiff1d(new.suspects, old.suspects), others).tolist(),
-            left=np.setdiff1d(np.setdiff1d(old.suspects, new.suspects), others).tolist(),
+            joined=np.setdiff1d(np.setdiff1d(new.suspects, old.suspects), [image]).tolist(),
+            left=np.setdiff1d(np.setdiff1d(old.suspects, new.suspects), [image]).tolist(),
             agreement_before=old.agreement,
             agreement_after=new.agreement,
             seconds=time.perf_counter() - start,
@@ -280,7 +279,7 @@ class Review:
         fitted = y != NONE
         own = np.where(fitted, self_confidence(probability, y), -1.0)
         open_ = np.ones(len(y), bool)
-        open_[[image for image, one in enumerate(self._images.given) if one.bad]] = False
+        open_[[image for image, given in enumerate(self._images.given) if given.bad]] = False
         open_[list(self.decided)] = False
         doubted = open_ & (likeliest != y)
         first, second = np.partition(probability, -2, axis=1)[:, [-1, -2]].T
@@ -303,7 +302,7 @@ class Review:
             raise UsageError(f"There is no image {image}: they are numbered from 0 to {len(self) - 1}.")
 
     def _require_manifest(self, image: int, after: Decision) -> None:
-        """Refuse what would leave a csv that nothing can be fitted on: classes of train are those of all splits."""
+        """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits."""
         y = self._fit.y.copy()
         y[image] = self._code(after)
         fitted = set(y[self._images.fitted].tolist()) - {NONE}
@@ -332,14 +331,14 @@ class Review:
 
 
 class _Images:
-    """The images of a data set, each once however often its bytes are there.
+    """The images of a data set; copies are one image.
 
     Attributes
     ----------
     keys, first, paths, splits, given
-        Of each image: its sha256 in hex, its first row, and what a :class:`Subject` says.
+        Of each image: its sha256 in hex, its first row, and attributes of :class:`Subject`.
     fitted
-        ``(n,)`` whether it is one that heads are fitted on: in train, or in a data set without splits.
+        ``(n,)`` whether heads are fitted on the image: it is in train, or the data set has no splits.
     """
 
     def __init__(self, embeddings: Embeddings, labels: Labels) -> None:
@@ -352,23 +351,23 @@ class _Images:
             if number == len(self.keys):
                 self.keys.append(key.hex())
                 self.first.append(row)
-        rows: list[list[ImageEntry]] = [[] for _ in self.keys]
-        for image in labels.manifest.images:
-            if image.path in self._by_path:
-                rows[self._by_path[image.path]].append(image)
-        self.paths = [list(dict.fromkeys(one.path for one in copies)) for copies in rows]
-        self.splits = [sorted({one.split for one in copies} - {""}) for copies in rows]
-        self.given = [_agreed([Decision(one.label, one.bad) for one in copies]) for copies in rows]
-        self.fitted = np.array([any(one.split in ("train", "") for one in copies) for copies in rows])
+        entries: list[list[ImageEntry]] = [[] for _ in self.keys]
+        for entry in labels.manifest.images:
+            if entry.path in self._by_path:
+                entries[self._by_path[entry.path]].append(entry)
+        self.paths = [list(dict.fromkeys(entry.path for entry in copies)) for copies in entries]
+        self.splits = [sorted({entry.split for entry in copies} - {""}) for copies in entries]
+        self.given = [_agreed([Decision(entry.label, entry.bad) for entry in copies]) for copies in entries]
+        self.fitted = np.array([any(entry.split in ("train", "") for entry in copies) for copies in entries])
 
     def by_image(self, decided: Mapping[str, Decision]) -> dict[int, Decision]:
-        """Return decisions by image, the latest last; those on images that could not be read are left aside."""
-        found: dict[int, list[Decision]] = {}
+        """Return decisions by image, the latest last, without those on images that could not be read."""
+        by_image: dict[int, list[Decision]] = {}
         for path, decision in decided.items():
             if path in self._by_path:
                 image = self._by_path[path]
-                found[image] = [*found.pop(image, []), decision]
-        return {image: _agreed(several) for image, several in found.items()}
+                by_image[image] = [*by_image.pop(image, []), decision]
+        return {image: _agreed(decisions) for image, decisions in by_image.items()}
 
     def aside(self, decided: Mapping[str, Decision]) -> list[tuple[list[str], Decision]]:
         """Return the decisions on images that could not be read, so that they stay in the csv."""
@@ -376,16 +375,16 @@ class _Images:
 
 
 def _agreed(copies: Sequence[Decision]) -> Decision:
-    """Return what copies of one image say together: bad only if all are."""
-    kept = [one for one in copies if not one.bad] or copies
-    labels = {one.label for one in kept}
-    return Decision(labels.pop() if len(labels) == 1 else UNDECIDED, all(one.bad for one in copies))
+    """Return the common decision of copies: bad only if all are, without a label if labels differ."""
+    usable = [copy for copy in copies if not copy.bad] or copies
+    labels = {copy.label for copy in usable}
+    return Decision(labels.pop() if len(labels) == 1 else UNDECIDED, all(copy.bad for copy in copies))
 
 
 def _latest(history: Sequence[tuple[int, Decision]]) -> dict[int, Decision]:
     """Return the last decision on each image, the latest last."""
-    found: dict[int, Decision] = {}
+    latest: dict[int, Decision] = {}
     for image, decision in history:
-        found.pop(image, None)
-        found[image] = decision
-    return found
+        latest.pop(image, None)
+        latest[image] = decision
+    return latest

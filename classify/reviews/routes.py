@@ -1,4 +1,4 @@
-"""What the page of a review asks for, and the answers: the only module that needs Starlette."""
+"""The requests of the review page and their answers; the only module that needs Starlette."""
 
 import json
 import logging
@@ -25,8 +25,8 @@ from .review import Change, Review, Subject
 logger = logging.getLogger(__name__)
 
 SMALL, LARGE = 320, 1280  # px, the longer side of an image in the grid and by itself
-KEPT = 2000  # small images that are not decoded again
-BODY = 4096  # bytes of a request
+KEPT = 2000  # small images cached in memory
+BODY = 4096  # most bytes of a request
 
 _ASSETS = {
     "page.css": ("pages/page.css", "text/css"),
@@ -36,14 +36,14 @@ _ASSETS = {
 
 
 def application(review: Review, images: Path, token: str, top: int) -> Starlette:
-    """Return what answers those who know the token (ASGI).
+    """Return the ASGI application, which answers below the path of the token.
 
     Parameters
     ----------
     images
-        The folder that the images' paths are relative to.
+        The folder that image paths are relative to.
     top
-        How many images a list shows.
+        The number of images in a list.
     """
     requests = _Requests(review, images, top)
     routes = [
@@ -123,33 +123,33 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request, which is small."""
+    """Return the JSON object of a request, if it is small."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "Send application/json.")
     data = b""
-    async for part in request.stream():
-        data += part
+    async for chunk in request.stream():
+        data += chunk
         if len(data) > BODY:
             raise HTTPException(413, f"More than {BODY} bytes.")
     try:
-        found = json.loads(data)
+        values = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "The body is not JSON.") from error
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise HTTPException(400, "The body is not a JSON object.")
-    return found
+    return values
 
 
 def _decision(body: dict[str, Any]) -> tuple[int, str | None, bool]:
     image, label, bad = body.get("image"), body.get("label"), body.get("bad", False)
-    fits = type(image) is int and isinstance(label, str | None) and isinstance(bad, bool)
-    if not fits or body.keys() - {"image", "label", "bad"}:
+    valid = type(image) is int and isinstance(label, str | None) and isinstance(bad, bool)
+    if not valid or body.keys() - {"image", "label", "bad"}:
         raise HTTPException(400, 'A decision is {"image": number, "label": class or null, "bad": true or false}.')
     return int(body["image"]), label, bad
 
 
 def _state(review: Review, top: int, *also: int) -> dict[str, Any]:
-    """Return what the page shows, and what it should know of some images more."""
+    """Return the state that the page shows, including the subjects of the images in `also`."""
     judged, closed = review.judged, review.closed
     lists = {
         "suspects": judged.suspects[:top].tolist(),
@@ -166,7 +166,7 @@ def _state(review: Review, top: int, *also: int) -> dict[str, Any]:
         "counts": review.counts | {"uncertain": len(judged.uncertain), "closed": len(closed)},
         "changes": review.changes,
         "lists": lists,
-        "subjects": {one.image: _tile(one) for one in review.subjects(every)},
+        "subjects": {subject.image: _tile(subject) for subject in review.subjects(every)},
     }
 
 

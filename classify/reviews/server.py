@@ -1,8 +1,8 @@
 """The page of a review, served to this machine alone.
 
-Whoever knows the address may decide, and nobody else: it holds a token, only 127.0.0.1 is listened on, and a request
-that came by another host name (DNS rebinding) or from another page (``Origin``) is refused. The page asks for nothing
-from elsewhere; images are asked for by number, never by path, and are decoded and encoded again.
+Only those who know the address can decide: it contains a token, the server listens on 127.0.0.1 only, and it refuses
+requests with another host name (DNS rebinding) or from another page (``Origin``). The page loads nothing from other
+servers. It requests images by number, never by path, and they are decoded and encoded again.
 """
 
 import hmac
@@ -39,23 +39,23 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Server:
-    """A review at an address of this machine.
+    """A web server of one review, on this machine only.
 
     Parameters
     ----------
     images
-        The folder that the images' paths are relative to.
+        The folder that image paths are relative to.
     port
-        0 for any that is free.
+        0 for any free port.
     top
-        How many images a list shows.
+        The number of images in a list.
 
     Raises
     ------
     MissingExtra
         Starlette, uvicorn or Jinja2 is not installed.
     UsageError
-        The port cannot be had.
+        The port is not available.
     """
 
     def __init__(self, review: Review, images: Path, *, port: int = 0, top: int = TOP) -> None:
@@ -78,23 +78,23 @@ class Server:
         """Serve until Ctrl-C, or until :meth:`stop`."""
         try:
             self._server.run(sockets=[self._socket])
-        except KeyboardInterrupt:  # the way to end it: every decision has been written
+        except KeyboardInterrupt:  # the usual end: every decision has been written
             logger.debug("stopped by Ctrl-C")
         finally:
             self._socket.close()
 
     def stop(self) -> None:
-        """Let :meth:`run`, in another thread, come to its end."""
+        """End :meth:`run`, which is in another thread."""
         self._server.should_exit = True
 
 
 class Guard:
-    """Refuse who does not have the address, and give every answer the headers of a page that trusts nobody.
+    """Refuse requests without the address, and add strict security headers to every answer.
 
     Parameters
     ----------
     application
-        What answers the others (ASGI).
+        The ASGI application that answers all other requests.
     """
 
     def __init__(self, application: Application, token: str, port: int) -> None:
@@ -107,11 +107,11 @@ class Guard:
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = {name.lower() for name, _ in message["headers"]}
+                present = {name.lower() for name, _ in message["headers"]}
                 more = {**HEADERS, "cache-control": "no-store"}
                 message["headers"] = [
                     *message["headers"],
-                    *((name.encode(), value.encode()) for name, value in more.items() if name.encode() not in own),
+                    *((name.encode(), value.encode()) for name, value in more.items() if name.encode() not in present),
                 ]
             await send(message)
 
@@ -139,12 +139,12 @@ class Guard:
 
 
 def require_extra() -> None:
-    """Say what is not installed, before anything is computed.
+    """Raise if a package of the extra is not installed, before anything is computed.
 
     Raises
     ------
     MissingExtra
-        Something is not.
+        A package is not installed.
     """
     for package in ("starlette", "uvicorn", "jinja2"):
         try:
@@ -154,14 +154,16 @@ def require_extra() -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    # By name: of a socket of protocol 0 asyncio would not know that it is TCP, and let answers wait 40 ms for an ACK.
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # With protocol 0 asyncio would not know that this is TCP, and answers would wait 40 ms for an ACK.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a review that has just ended
-        found.bind((HOST, port))
-        found.listen()  # who comes before the server runs waits
+        listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # so that the port of a review that has just ended is free
+        listener.bind((HOST, port))
+        listener.listen()  # requests that come before the server runs wait
     except (OSError, OverflowError) as error:
-        found.close()
+        listener.close()
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"--port {port}: {why}. Take another, or leave it out for any that is free.") from error
-    return found
+    return listener
