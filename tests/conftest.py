@@ -1,4 +1,4 @@
-"""Fixtures: pictures to embed, a cache to keep them in, and what may lie beside the checkout."""
+"""Fixtures: pictures to embed, a cache or a bucket to keep them in, and what may lie beside the checkout."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeBackbone, draw
+from stores import BUCKET, Server, environment
 
 from fc7.cli import main
 
@@ -82,3 +83,34 @@ def fc7_json(fc7):
         return json.loads(out)  # raises if there is anything beside one object
 
     return run
+
+
+@pytest.fixture(scope="module")
+def moto():
+    for package in ("fsspec", "s3fs", "moto", "flask"):
+        pytest.importorskip(package, reason="needs the extra fc7[remote], and moto[server]")
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(moto, monkeypatch, tmp_path):
+    """The server with an empty bucket, and the environment of somebody who may use it."""
+    from fc7.cache.urls import filesystem, store_of
+
+    environment(monkeypatch, tmp_path, moto.endpoint)
+    filesystem.cache_clear()
+    moto.answer = lambda method, path: None
+    store = store_of(f"s3://{BUCKET}")
+    store.clear_instance_cache()
+    filesystem.cache_clear()
+    store = store_of(f"s3://{BUCKET}")
+    if store.exists(BUCKET):
+        store.rm(BUCKET, recursive=True)
+    store.mkdir(BUCKET)
+    moto.store = store
+    moto.forget()
+    yield moto
+    moto.answer = lambda method, path: None
+    filesystem.cache_clear()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import draw, one_line
-from stores import BUCKET, moto, s3, upload  # noqa: F401 - fixtures
+from stores import BUCKET, upload
 
 from fc7 import __version__
 from fc7.cache import Store
@@ -404,7 +404,7 @@ def test_options_of_ray_are_for_ray(fc7, pictures):
     assert "--address is for --engine ray" in one_line(err)
 
 
-def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):  # noqa: F811
+def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):
     from fc7.extract.engines.ray_worker import _has
 
     url, backbone = upload(s3, pictures, "data"), squeezenet()
