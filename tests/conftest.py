@@ -114,3 +114,32 @@ def s3(moto, monkeypatch, tmp_path):
     yield moto
     moto.answer = lambda method, path: None
     filesystem.cache_clear()
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Count the batches that a network sees, by their sizes."""
+    from fc7.extract import Backbone
+
+    batches, forward = [], Backbone.forward
+
+    def counted(self, batch):
+        batches.append(len(batch))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Backbone, "forward", counted)
+    return batches
+
+
+@pytest.fixture(scope="module")
+def engine(request):
+    """One cluster for all tests of a module: two cores, this machine only."""
+    import ray
+
+    from fc7.extract import RayEngine
+
+    ray.cloudpickle.register_pickle_by_value(request.module)  # its workers are not importable there
+    with RayEngine(stall=60) as engine:
+        engine.ray  # noqa: B018 - it starts now
+        yield engine
+    assert not ray.is_initialized()

@@ -33,16 +33,6 @@ except MissingExtra as absent:
 SETTINGS = dict(weights="random:0", image_size=(64, 72), batch_size=4, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def engine():
-    """One cluster for all of them: two cores, this machine only."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers below are not importable there
-    with RayEngine(stall=60) as engine:
-        engine.ray  # noqa: B018 - it starts now
-        yield engine
-    assert not ray.is_initialized()
-
-
 @pytest.fixture
 def hired(engine, monkeypatch):
     """Let the workers be of another kind, and only one."""
