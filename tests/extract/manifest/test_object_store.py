@@ -4,7 +4,6 @@ import pytest
 from fakes import FakeBackbone, draw, one_line
 from stores import BUCKET, KEY, SECRET, upload
 
-from fc7.cache.urls import address
 from fc7.errors import DataError, MissingExtra
 from fc7.extract import read_manifest
 from fc7.extract.extraction import extract, fill
@@ -186,10 +185,6 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(MissingExtra, match=r"fc7\[remote\]"):
         read_manifest("s3://bucket/prefix")
-
-
-def test_what_is_no_url():
-    assert [address(path) for path in ("a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b")] == [""] * 6
 
 
 def test_nothing_that_is_written_has_the_secret(s3, fc7, pictures, tmp_path):
