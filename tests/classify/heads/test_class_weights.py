@@ -23,6 +23,7 @@ from sklearn.utils.validation import has_fit_parameter
 from fc7.classify import compare, fit
 from fc7.classify.data.splits import Fold
 from fc7.classify.fitting.fit import Experiment
+from fc7.classify.fitting.learning_curve import measure_learning_curve
 from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.lda import Lda
 from fc7.classify.heads.mlp import Mlp
@@ -205,7 +206,7 @@ def test_a_learning_curve_is_of_weighted_fits(table, monkeypatch):
     monkeypatch.setattr(Ridge, "_fit", lambda self, *rows: seen.append(self.class_weight) or fitted(self, *rows))
     experiment = Experiment(embeddings, class_weight="balanced")
     run = experiment.fit(HEADS["ridge"]).run
-    assert len(experiment.learning_curve(HEADS["ridge"], run)) > 1
+    assert len(measure_learning_curve(experiment, HEADS["ridge"], run)) > 1
     assert set(seen) == {"balanced"}
     assert len(seen) > 10
 
