@@ -24,3 +24,8 @@ def begin(table, folder, file):
         return Review(rows, Labels(manifest, file))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def desk(served):
+    return served()
