@@ -1,4 +1,4 @@
-"""Fixtures: pictures to embed, a cache to keep them in, and what may lie beside the checkout."""
+"""Fixtures: pictures to embed, a cache or a bucket to keep them in, and what may lie beside the checkout."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ import pytest
 from command_line import SQUEEZENET, draw_split
 from fakes import FakeBackbone, draw
 from PIL import Image
+from stores import BUCKET, Server, environment
 
 from fc7.cli import main
 
@@ -128,15 +129,46 @@ def shared_cache(shared_home, tmp_path, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", offline)
 
 
+@pytest.fixture(scope="module")
+def moto():
+    for package in ("fsspec", "s3fs", "moto", "flask"):
+        pytest.importorskip(package, reason="needs the extra fc7[remote], and moto[server]")
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(moto, monkeypatch, tmp_path):
+    """The server with an empty bucket, and the environment of somebody who may use it."""
+    from fc7.cache.urls import filesystem, store_of
+
+    environment(monkeypatch, tmp_path, moto.endpoint)
+    filesystem.cache_clear()
+    moto.answer = lambda method, path: None
+    store = store_of(f"s3://{BUCKET}")
+    store.clear_instance_cache()
+    filesystem.cache_clear()
+    store = store_of(f"s3://{BUCKET}")
+    if store.exists(BUCKET):
+        store.rm(BUCKET, recursive=True)
+    store.mkdir(BUCKET)
+    moto.store = store
+    moto.forget()
+    yield moto
+    moto.answer = lambda method, path: None
+    filesystem.cache_clear()
+
+
 @pytest.fixture
 def forwards(monkeypatch):
-    """Count the batches that the network sees."""
+    """Count the batches that a network sees, by their sizes."""
     from fc7.extract import Backbone
 
     batches, forward = [], Backbone.forward
 
     def counted(self, batch):
-        batches.append(self.name)
+        batches.append(len(batch))
         return forward(self, batch)
 
     monkeypatch.setattr(Backbone, "forward", counted)
@@ -150,3 +182,17 @@ def bundle(shared_home):
     words = ["fit", shared_home / "data", "-o", path, "--head", "ridge", *SQUEEZENET, "--quiet"]
     assert main([str(word) for word in [*words, "--cache", shared_home / "cache"]]) == 0
     return path
+
+
+@pytest.fixture(scope="module")
+def engine(request):
+    """One cluster for all tests of a module: two cores, this machine only."""
+    import ray
+
+    from fc7.extract import RayEngine
+
+    ray.cloudpickle.register_pickle_by_value(request.module)  # its workers are not importable there
+    with RayEngine(stall=60) as engine:
+        engine.ray  # noqa: B018 - it starts now
+        yield engine
+    assert not ray.is_initialized()

@@ -1,5 +1,6 @@
 """A backbone whose vectors can be checked by eye, and pictures to feed it."""
 
+import io
 import threading
 
 import numpy as np
@@ -8,6 +9,8 @@ from PIL import Image
 from fc7.cache import Recipe
 from fc7.cache.recipe import DECODES, Transform
 from fc7.extract import Backbone
+
+COLOURS = {"blue": (20, 20, 220), "green": (20, 200, 60), "red": (220, 20, 20)}
 
 
 class FakeBackbone(Backbone):
@@ -63,6 +66,22 @@ def noisy(path, colour, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def coloured(root, count, *, fitted=None, labels=("blue", "red")):
+    """Write so many noisy pictures of each class around its colour; the first `fitted` are train, the others val."""
+    for label in labels:
+        for number in range(count):
+            split = "" if fitted is None else "train" if number < fitted else "val"
+            noisy(root / split / label / f"{number}.png", COLOURS[label], number)
+    return root
+
+
+def encoded(image, format="PNG", **options):
+    """Return a picture as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
 
 
 def photographs_of_noise(root, count):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from fakes import FakeBackbone, draw
+from shards import key
 
 from fc7.cache import Recipe, Store
 from fc7.cache.shard import Shard
@@ -34,10 +35,6 @@ LOOKING = ("open", "readlink", "stat", "lstat", "fstat", "scandir", "listdir", "
 READING = ("read", "readall", "readinto")  # of a file that open() returned
 
 RECIPE = Recipe("fake", "tiles", 16, "f" * 64, dtype="float32")
-
-
-def key(number):
-    return hashlib.sha256(str(number).encode()).digest()
 
 
 def vectors(numbers):

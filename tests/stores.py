@@ -3,8 +3,6 @@
 import threading
 from urllib.parse import unquote
 
-import pytest
-
 BUCKET = "pictures"
 SECRET = "not-a-secret-but-nobody-may-print-it"
 KEY = "AKIDUMMYDUMMYDUMMY12"
@@ -59,38 +57,8 @@ class Server:
         self._thread.join()
 
 
-@pytest.fixture(scope="module")
-def moto():
-    for package in ("fsspec", "s3fs", "moto", "flask"):
-        pytest.importorskip(package, reason="needs the extra fc7[remote], and moto[server]")
-    server = Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def s3(moto, monkeypatch, tmp_path):
-    """The server with an empty bucket, and the environment of somebody who may use it."""
-    from fc7.cache.urls import filesystem, store_of
-
-    environment(monkeypatch, tmp_path, moto.endpoint)
-    filesystem.cache_clear()
-    moto.answer = lambda method, path: None
-    store = store_of(f"s3://{BUCKET}")
-    store.clear_instance_cache()
-    filesystem.cache_clear()
-    store = store_of(f"s3://{BUCKET}")
-    if store.exists(BUCKET):
-        store.rm(BUCKET, recursive=True)
-    store.mkdir(BUCKET)
-    moto.store = store
-    moto.forget()
-    yield moto
-    moto.answer = lambda method, path: None
-    filesystem.cache_clear()
-
-
 def environment(monkeypatch, tmp_path, endpoint):
+    """Be somebody who may use the server."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,

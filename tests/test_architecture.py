@@ -187,6 +187,25 @@ def unshipped_data(root):
     return sorted(found)
 
 
+def unmirrored(tests, root):
+    """Return the folders of tests that the package lacks; the faults cross all rooms and have their own."""
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("*.py")}
+    return sorted(str(folder) for folder in folders if folder != Path("faults") and not (root / folder).is_dir())
+
+
+def borrowed_tests(tests):
+    """Return the imports of a test module or of a conftest: what several need stands in a module of its own."""
+    found = []
+    for path in sorted(tests.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            taken = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            taken += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            parts = {part for name in taken for part in name.split(".")}
+            if any(part == "conftest" or part.startswith("test_") for part in parts):
+                found.append(f"{path.relative_to(tests)}: {ast.unparse(node)}")
+    return found
+
+
 HOUSE = House(ROOT)
 
 
@@ -411,6 +430,33 @@ def test_tests_have_no_init_and_import_fc7_only():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 assert (node.module or "").split(".")[0] not in ("cache", "extract", "classify"), path
+
+
+def test_tests_mirror_the_house():
+    assert unmirrored(ROOT / "tests", ROOT) == []
+
+
+def test_twin_tests_of_a_wing_that_is_not_there_are_seen(tmp_path):
+    tests = tmp_path / "tests"
+    house_of(tmp_path, {"classify/heads/ridge": ""})
+    for name in ("test_cli", "faults/test_1", "classify/conftest", "classify/heads/test_ridge", "classify/old/test_x"):
+        (tests / name).parent.mkdir(parents=True, exist_ok=True)
+        (tests / f"{name}.py").touch()
+    assert unmirrored(tests, tmp_path) == ["classify/old"]
+
+
+def test_no_test_file_imports_another():
+    assert borrowed_tests(ROOT / "tests") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import test_x", "from test_x import helper", "def f():\n    from classify import conftest", "import a.conftest"],
+)
+def test_twin_a_borrowed_test_is_seen(tmp_path, line):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "test_y.py").write_text(f"from fakes import draw\n{line}\n")
+    assert len(borrowed_tests(tmp_path)) == 1
 
 
 def test_no_assert_and_no_print_in_the_package():

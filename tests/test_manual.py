@@ -8,7 +8,7 @@ from pathlib import Path
 import manual as document
 import pytest
 from fakes import noisy
-from stores import moto, s3, upload  # noqa: F401 - fixtures
+from stores import upload
 
 import fc7
 from fc7 import cli, errors

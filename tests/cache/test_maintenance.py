@@ -5,34 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from shards import RECIPE, key, rows
 
-from fc7.cache import Embeddings, Recipe, Store
+from fc7.cache import Embeddings, Store
 from fc7.cache import maintenance as module
 from fc7.cache.maintenance import ABANDONED, compact, gc, import_rows
 from fc7.cache.owner import Process
 from fc7.cache.shard import Shard, decode
 from fc7.cache.verify import verify
 from fc7.errors import CacheError, DataError
-
-RECIPE = Recipe("fake", "tiles", 4, "f" * 64, dtype="float32")
-
-
-def key(number):
-    return bytes([number]) * 32
-
-
-def rows(*numbers):
-    return np.array([[number, 0, 0, 1] for number in numbers], np.float32)
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def store(directory):
-    return Store(RECIPE, directory)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 from fakes import one_line
-from stores import BUCKET, KEY, SECRET, moto, s3  # noqa: F401 - fixtures
+from stores import BUCKET, KEY, SECRET
 
 from fc7.cache import Recipe, Store
 from fc7.cache.commit import deliver
@@ -35,23 +35,23 @@ def elsewhere(monkeypatch, tmp_path):
     return lambda: monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"machine{next(count)}"))
 
 
-def objects(s3):  # noqa: F811
+def objects(s3):
     s3.store.invalidate_cache()
     return {name.removeprefix(f"{BUCKET}/cache/"): s3.store.cat_file(name) for name in s3.store.find(f"{BUCKET}/cache")}
 
 
-def the_shard(s3):  # noqa: F811
+def the_shard(s3):
     (name,) = (name for name in objects(s3) if name.endswith(".h5"))
     return f"{BUCKET}/cache/{name}"
 
 
-def flip(s3, name, place=-1):  # noqa: F811
+def flip(s3, name, place=-1):
     data = bytearray(s3.store.cat_file(name))
     data[place] ^= 1
     s3.store.pipe_file(name, bytes(data))
 
 
-def test_another_machine_reads_the_same_bits(s3, elsewhere):  # noqa: F811
+def test_another_machine_reads_the_same_bits(s3, elsewhere):
     Store(RECIPE, URL).append(Shard(keys_of(1, 2), shard_of(1, 2).embeddings, {keys_of(3)[0]: "no image"}))
     elsewhere()
     store = Store(RECIPE, URL)
@@ -59,7 +59,7 @@ def test_another_machine_reads_the_same_bits(s3, elsewhere):  # noqa: F811
     assert store.missing(keys_of(1, 2, 3, 4)) == keys_of(4)
 
 
-def test_what_lies_in_the_store_is_a_cache_directory(s3, tmp_path):  # noqa: F811
+def test_what_lies_in_the_store_is_a_cache_directory(s3, tmp_path):
     Store(RECIPE, URL).append(shard_of(1, 2))
     Store(RECIPE, tmp_path / "here").append(shard_of(1, 2))
     here = tmp_path / "here"
@@ -67,7 +67,7 @@ def test_what_lies_in_the_store_is_a_cache_directory(s3, tmp_path):  # noqa: F81
     assert objects(s3) == {name: data for name, data in files.items() if name != "index.sqlite"}
 
 
-def test_a_second_look_reads_nothing(s3):  # noqa: F811
+def test_a_second_look_reads_nothing(s3):
     Store(RECIPE, URL).append(shard_of(1, 2))
     s3.forget()
     assert len(Store(RECIPE, URL)) == 2
@@ -75,7 +75,7 @@ def test_a_second_look_reads_nothing(s3):  # noqa: F811
     assert s3.objects("PUT") == []
 
 
-def test_what_a_new_shard_asks_of_the_store(s3):  # noqa: F811
+def test_what_a_new_shard_asks_of_the_store(s3):
     store = Store(RECIPE, URL)
     store.append(shard_of(1, 2))
     s3.forget()
@@ -86,7 +86,7 @@ def test_what_a_new_shard_asks_of_the_store(s3):  # noqa: F811
     assert asked == [("HEAD", place), ("GET", f"/{BUCKET}"), ("PUT", place), ("HEAD", place), ("GET", place)]
 
 
-def test_the_second_writer_finds_the_first_ones_shard(s3, elsewhere):  # noqa: F811
+def test_the_second_writer_finds_the_first_ones_shard(s3, elsewhere):
     Store(RECIPE, URL).append(shard_of(1, 2))
     first = objects(s3)
     elsewhere()
@@ -98,7 +98,7 @@ def test_the_second_writer_finds_the_first_ones_shard(s3, elsewhere):  # noqa: F
     assert store.rows(keys_of(1)).tobytes() == shard_of(1).embeddings.tobytes()
 
 
-def test_a_store_that_looks_sees_what_others_committed(s3, elsewhere):  # noqa: F811
+def test_a_store_that_looks_sees_what_others_committed(s3, elsewhere):
     ours = Store(RECIPE, URL)
     elsewhere()
     Store(RECIPE, URL).append(shard_of(1, 2))
@@ -110,7 +110,7 @@ def test_a_store_that_looks_sees_what_others_committed(s3, elsewhere):  # noqa: 
 
 
 @pytest.mark.parametrize("place", [3, 600, -1])
-def test_a_damaged_object_is_missing_and_written_anew(s3, elsewhere, place, caplog):  # noqa: F811
+def test_a_damaged_object_is_missing_and_written_anew(s3, elsewhere, place, caplog):
     Store(RECIPE, URL).append(shard_of(1, 2))
     sound = objects(s3)
     flip(s3, the_shard(s3), place)
@@ -125,7 +125,7 @@ def test_a_damaged_object_is_missing_and_written_anew(s3, elsewhere, place, capl
     assert len(Store(RECIPE, URL)) == 2
 
 
-def test_an_object_that_was_cut_short_is_missing(s3, elsewhere):  # noqa: F811
+def test_an_object_that_was_cut_short_is_missing(s3, elsewhere):
     Store(RECIPE, URL).append(shard_of(1, 2))
     name = the_shard(s3)
     for data in (b"", s3.store.cat_file(name)[:-1]):
@@ -134,7 +134,7 @@ def test_an_object_that_was_cut_short_is_missing(s3, elsewhere):  # noqa: F811
         assert len(Store(RECIPE, URL)) == 0
 
 
-def test_a_sound_shard_under_anothers_name_is_missing(s3, elsewhere):  # noqa: F811
+def test_a_sound_shard_under_anothers_name_is_missing(s3, elsewhere):
     Store(RECIPE, URL).append(shard_of(1, 2))
     name, (other,) = the_shard(s3), [encode(shard_of(7, 8), RECIPE)]
     s3.store.pipe_file(name, other)
@@ -145,7 +145,7 @@ def test_a_sound_shard_under_anothers_name_is_missing(s3, elsewhere):  # noqa: F
         store.append(shard_of(1, 2))
 
 
-def test_a_damaged_replica_is_fetched_again(s3, caplog):  # noqa: F811
+def test_a_damaged_replica_is_fetched_again(s3, caplog):
     store = Store(RECIPE, URL)
     path = store.append(shard_of(1, 2))
     data = bytearray(path.read_bytes())
@@ -157,14 +157,14 @@ def test_a_damaged_replica_is_fetched_again(s3, caplog):  # noqa: F811
     assert store.rows(keys_of(2)).tobytes() == shard_of(2).embeddings.tobytes()
 
 
-def test_a_replica_that_does_not_say_of_what_is_refused(s3):  # noqa: F811
+def test_a_replica_that_does_not_say_of_what_is_refused(s3):
     store = Store(RECIPE, URL)
     (store.directory / "REPLICA").write_bytes(b"\xff\x00")
     with pytest.raises(CacheError, match=r"REPLICA is damaged\. Delete"):
         Store(RECIPE, store.directory)
 
 
-def test_what_the_store_does_not_list_is_not_seen(s3):  # noqa: F811
+def test_what_the_store_does_not_list_is_not_seen(s3):
     store = Store(RECIPE, URL)
     store.append(shard_of(1, 2))
     store.append(shard_of(3, 4))
@@ -176,7 +176,7 @@ def test_what_the_store_does_not_list_is_not_seen(s3):  # noqa: F811
     assert len(Store(RECIPE, URL)) == 4
 
 
-def test_names_that_are_no_shards_are_left_alone(s3, elsewhere, tmp_path):  # noqa: F811
+def test_names_that_are_no_shards_are_left_alone(s3, elsewhere, tmp_path):
     Store(RECIPE, URL).append(shard_of(1, 2))
     folder = the_shard(s3).rpartition("/")[0]
     for name in ("..h5", "x.h5", "..%2F..%2Fevil.h5", f"{'a' * 64}.h5", f"{'A' * 64}.h5", "notes.txt"):
@@ -188,7 +188,7 @@ def test_names_that_are_no_shards_are_left_alone(s3, elsewhere, tmp_path):  # no
 
 
 @pytest.mark.parametrize("status", ["403 FORBIDDEN", "400 BAD REQUEST"])
-def test_a_refusal_is_one_line_and_loses_nothing(s3, status):  # noqa: F811
+def test_a_refusal_is_one_line_and_loses_nothing(s3, status):
     store = Store(RECIPE, URL)
     store.append(shard_of(1, 2))
     s3.answer = lambda method, path: status if method == "PUT" else None
@@ -199,7 +199,7 @@ def test_a_refusal_is_one_line_and_loses_nothing(s3, status):  # noqa: F811
         assert one.missing(keys_of(1, 2, 3, 4)) == keys_of(3, 4)
 
 
-def test_two_that_put_at_the_same_moment_try_again(s3):  # noqa: F811
+def test_two_that_put_at_the_same_moment_try_again(s3):
     store, met = Store(RECIPE, URL), []
 
     def conflict(method, path):
@@ -214,7 +214,7 @@ def test_two_that_put_at_the_same_moment_try_again(s3):  # noqa: F811
     assert Store(RECIPE, URL).rows(keys_of(2)).tobytes() == shard_of(2).embeddings.tobytes()
 
 
-def test_what_is_not_read_back_is_not_committed(s3):  # noqa: F811
+def test_what_is_not_read_back_is_not_committed(s3):
     store = Store(RECIPE, URL)
     s3.answer = lambda method, path: "403 FORBIDDEN" if method == "GET" and path.endswith(".h5") else None
     with pytest.raises(CacheError, match=f"{URL} refused 2 rows: the store denies access"):
@@ -222,7 +222,7 @@ def test_what_is_not_read_back_is_not_committed(s3):  # noqa: F811
     assert store.missing(keys_of(1, 2)) == keys_of(1, 2)
 
 
-def test_delivered_bytes_go_to_the_store(s3, elsewhere):  # noqa: F811
+def test_delivered_bytes_go_to_the_store(s3, elsewhere):
     store = Store(RECIPE, URL)
     deliver(encode(shard_of(1, 2), RECIPE), RECIPE, store.directory)
     elsewhere()
@@ -250,7 +250,7 @@ def write(*firsts, home=None):
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_two_machines_fill_one_cache_at_once(s3, elsewhere, tmp_path):  # noqa: F811
+def test_two_machines_fill_one_cache_at_once(s3, elsewhere, tmp_path):
     firsts = range(0, 40, 4)
     writers = [write(*firsts, home=tmp_path / "a"), write(*reversed(firsts), home=tmp_path / "b"), write(*firsts)]
     assert [(writer.communicate(timeout=60), writer.returncode)[1] for writer in writers] == [0, 0, 0]
@@ -261,7 +261,7 @@ def test_two_machines_fill_one_cache_at_once(s3, elsewhere, tmp_path):  # noqa: 
     assert sum(name.endswith(".h5") for name in objects(s3)) == 10
 
 
-def test_killed_while_it_uploads(s3, elsewhere):  # noqa: F811
+def test_killed_while_it_uploads(s3, elsewhere):
     """Not what was being put, but everything that was said to be committed is there, and a rerun completes."""
     writer = None
     puts = 0
@@ -286,7 +286,7 @@ def test_killed_while_it_uploads(s3, elsewhere):  # noqa: F811
     assert Store(RECIPE, URL).rows(keys_of(*range(16)))[:, 0].tolist() == list(range(16))
 
 
-def test_what_is_no_cache_is_refused(s3, elsewhere):  # noqa: F811
+def test_what_is_no_cache_is_refused(s3, elsewhere):
     with pytest.raises(CacheError, match=f"There is no fc7 cache in {URL}"):
         existing_directory(URL)
     s3.store.pipe_file(f"{BUCKET}/cache/holiday.jpg", b"x")
@@ -303,7 +303,7 @@ def test_what_is_no_cache_is_refused(s3, elsewhere):  # noqa: F811
         open_directory(f"s3://{KEY}:{SECRET}@bucket/cache")
 
 
-def test_a_server_that_is_not_there(s3, monkeypatch):  # noqa: F811
+def test_a_server_that_is_not_there(s3, monkeypatch):
     from fc7.cache.urls import filesystem
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -314,7 +314,7 @@ def test_a_server_that_is_not_there(s3, monkeypatch):  # noqa: F811
         open_directory(URL)
 
 
-def test_verbs(s3, fc7, fc7_json, pictures, elsewhere, tmp_path):  # noqa: F811
+def test_verbs(s3, fc7, fc7_json, pictures, elsewhere, tmp_path):
     words = ("--backbone", "squeezenet1_1", "--weights", "random:0", "--layer", "gap")
     done = fc7_json("extract", pictures, *words, "--cache", URL)
     assert done["computed"] == 10
@@ -338,7 +338,7 @@ def test_verbs(s3, fc7, fc7_json, pictures, elsewhere, tmp_path):  # noqa: F811
     assert (code, "1 damaged. Delete those objects" in out) == (1, True)
 
 
-def test_nothing_in_a_replica_has_the_secret(s3, tmp_path, capfd):  # noqa: F811
+def test_nothing_in_a_replica_has_the_secret(s3, tmp_path, capfd):
     Store(RECIPE, URL).append(shard_of(1, 2))
     files = [path for path in (tmp_path / "user").rglob("*") if path.is_file()]
     assert len(files) == 5

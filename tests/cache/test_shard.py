@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shards import key
 
 from fc7.cache import Recipe
 from fc7.cache import shard as shards
@@ -13,10 +14,6 @@ from fc7.cache.shard import Shard
 from fc7.errors import CorruptShard
 
 RECIPE = Recipe("alexnet", "fc7", 4, "f" * 64, dtype="float32")
-
-
-def key(number):
-    return hashlib.sha256(str(number).encode()).digest()
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import hashlib
 import logging
 import os
 import subprocess
@@ -6,40 +5,22 @@ import sys
 
 import numpy as np
 import pytest
+from shards import RECIPE, key, rows, shard
 
 from fc7.cache import Recipe, Store
 from fc7.cache.shard import Shard
 from fc7.errors import CacheError
 
-RECIPE = Recipe("fake", "tiles", 4, "f" * 64, dtype="float32")
-
-
-def key(number):
-    return hashlib.sha256(str(number).encode()).digest()
-
-
-def vectors(numbers):
-    return np.array([[number, number + 0.5, 0, 1] for number in numbers], np.float32)
-
-
-def unit(*numbers, rejected=()):
-    return Shard([key(n) for n in numbers], vectors(numbers), {key(n): "no image" for n in rejected})
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(RECIPE, tmp_path / "cache")
-
 
 def test_rows_come_back_in_the_order_asked_for(store):
-    store.append(unit(1, 2, 3))
-    store.append(unit(4, 5))
-    np.testing.assert_array_equal(store.rows([key(5), key(1), key(4), key(1)]), vectors([5, 1, 4, 1]))
+    store.append(shard(1, 2, 3))
+    store.append(shard(4, 5))
+    np.testing.assert_array_equal(store.rows([key(5), key(1), key(4), key(1)]), rows(5, 1, 4, 1))
     assert store.rows([]).shape == (0, 4)
 
 
 def test_missing_is_what_has_neither_row_nor_reason(store):
-    store.append(unit(1, 2, rejected=[3]))
+    store.append(shard(1, 2, rejected=[3]))
     assert store.missing([key(n) for n in (1, 2, 3, 4, 4)]) == [key(4)]
     assert key(1) in store
     assert key(3) not in store
@@ -48,20 +29,20 @@ def test_missing_is_what_has_neither_row_nor_reason(store):
 
 
 def test_a_new_process_sees_the_same(store, tmp_path):
-    store.append(unit(1, 2, rejected=[3]))
+    store.append(shard(1, 2, rejected=[3]))
     again = Store(RECIPE, tmp_path / "cache")
     assert again.missing([key(1), key(2), key(3)]) == []
-    np.testing.assert_array_equal(again.rows([key(2)]), vectors([2]))
+    np.testing.assert_array_equal(again.rows([key(2)]), rows(2))
 
 
 def test_without_the_index_everything_is_found_again(store, tmp_path):
-    store.append(unit(1, 2, rejected=[3]))
+    store.append(shard(1, 2, rejected=[3]))
     (tmp_path / "cache" / "index.sqlite").unlink()
     assert Store(RECIPE, tmp_path / "cache").missing([key(1), key(2), key(3)]) == []
 
 
 def test_a_damaged_index_is_made_anew(store, tmp_path, caplog):
-    store.append(unit(1))
+    store.append(shard(1))
     (tmp_path / "cache" / "index.sqlite").write_bytes(b"not a database at all, far from it" * 99)
     with caplog.at_level(logging.WARNING):
         assert Store(RECIPE, tmp_path / "cache").missing([key(1)]) == []
@@ -72,13 +53,13 @@ def test_a_damaged_index_is_made_anew(store, tmp_path, caplog):
 
 
 def test_another_recipe_shares_nothing(store, tmp_path):
-    store.append(unit(1))
+    store.append(shard(1))
     other = Store(Recipe("fake", "tiles", 4, "0" * 64, dtype="float32"), tmp_path / "cache")
     assert other.missing([key(1)]) == [key(1)]
 
 
 def test_rows_that_are_not_there_are_an_error_with_the_counts(store):
-    store.append(unit(1))
+    store.append(shard(1))
     with pytest.raises(CacheError, match=r"1 of 2 images .* fc7 extract"):
         store.rows([key(1), key(2)])
 
@@ -90,8 +71,8 @@ def test_rows_of_another_shape_or_dtype_are_refused(store, rows):
 
 
 def test_a_flipped_bit_is_quarantined_and_its_rows_are_missing(store, tmp_path, caplog):
-    path = store.append(unit(1, 2))
-    store.append(unit(3))
+    path = store.append(shard(1, 2))
+    store.append(shard(3))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
@@ -100,24 +81,24 @@ def test_a_flipped_bit_is_quarantined_and_its_rows_are_missing(store, tmp_path, 
     assert again.missing([key(1), key(2), key(3)]) == sorted([key(1), key(2)])
     assert "damaged" in caplog.text
     assert [file.name for file in (path.parents[2] / "quarantine").iterdir()] == [path.name]
-    again.append(unit(1, 2))
-    np.testing.assert_array_equal(Store(RECIPE, tmp_path / "cache").rows([key(2)]), vectors([2]))
+    again.append(shard(1, 2))
+    np.testing.assert_array_equal(Store(RECIPE, tmp_path / "cache").rows([key(2)]), rows(2))
 
 
 def test_a_deleted_shard_is_missing(store, tmp_path):
-    store.append(unit(1)).unlink()
+    store.append(shard(1)).unlink()
     assert Store(RECIPE, tmp_path / "cache").missing([key(1)]) == [key(1)]
 
 
 def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(store, tmp_path, monkeypatch):
-    store.append(unit(1))
+    store.append(shard(1))
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(CacheError, match=r"No space left on device.*kept"):
-        store.append(unit(2))
+        store.append(shard(2))
     monkeypatch.undo()
     assert Store(RECIPE, tmp_path / "cache").missing([key(1), key(2)]) == [key(2)]
 
@@ -159,5 +140,5 @@ def test_writers_at_once_need_no_lock(tmp_path):
 
 
 def test_seconds_are_shared_out_over_rows(store):
-    store.append(Shard([key(1), key(2)], vectors([1, 2]), {}, {"seconds": "3.0"}))
+    store.append(Shard([key(1), key(2)], rows(1, 2), {}, {"seconds": "3.0"}))
     assert store.seconds([key(1), key(1)]) == pytest.approx(1.5)

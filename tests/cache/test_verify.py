@@ -4,33 +4,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import FakeBackbone
+from shards import RECIPE, key, rows
 
-from fc7.cache import Recipe, Store
+from fc7.cache import Store
 from fc7.cache.maintenance_lock import alone
 from fc7.cache.shard import Shard
 from fc7.cache.verify import durability, info, repair, verify
 from fc7.errors import CacheError
 
-RECIPE = Recipe("fake", "tiles", 4, "f" * 64, dtype="float32")
-
-
-def key(number):
-    return bytes([number]) * 32
-
-
-def rows(*numbers):
-    return np.array([[number, 0, 0, 1] for number in numbers], np.float32)
-
 
 @pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def store(directory):
+def store(store):
     """Two shards: rows 1, 2 and rows 3, 4, 5."""
-    store = Store(RECIPE, directory)
     store.append(Shard([key(1), key(2)], rows(1, 2)))
     store.append(Shard([key(3), key(4), key(5)], rows(3, 4, 5), {key(6): "no image"}))
     return store

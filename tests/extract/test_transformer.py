@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fakes import noisy
+from fakes import coloured
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -11,17 +11,13 @@ from fc7.classify import EmbeddingTransformer
 from fc7.classify.heads.penalised import Logistic
 from fc7.classify.heads.preparation import UnitRows
 from fc7.errors import DataError
-from fc7.extract import Backbone, extract, load_backbone, read_manifest
-
-COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
+from fc7.extract import extract, load_backbone, read_manifest
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     root = tmp_path_factory.mktemp("transformer")
-    for label, colour in COLOURS.items():
-        for number in range(6):
-            noisy(root / "data" / label / f"{number}.png", colour, number)
+    coloured(root / "data", 6)
     return root
 
 
@@ -45,20 +41,13 @@ def test_rows_are_those_of_extract_in_the_order_asked_for(home, paths, transform
     assert np.array_equal(found, np.stack(expected))
 
 
-def test_a_search_computes_each_image_once(paths, transformer, home, monkeypatch):
-    images, forward = [], Backbone.forward
-
-    def counted(self, batch):
-        images.append(len(batch))
-        return forward(self, batch)
-
-    monkeypatch.setattr(Backbone, "forward", counted)
+def test_a_search_computes_each_image_once(paths, transformer, home, forwards):
     transformer.set_params(cache=str(home / "other"))
     pipeline = Pipeline([("embed", transformer), ("unit", UnitRows()), ("head", Logistic())])
     labels = [path.parent.name for path in paths]
     search = GridSearchCV(pipeline, {"head__C": [0.1, 10]}, cv=3).fit([str(path) for path in paths], labels)
     assert search.predict(paths).tolist() == labels
-    assert sum(images) <= len(paths) + 4 * 2, "and what pads the last batches"
+    assert sum(forwards) <= len(paths) + 4 * 2, "and what pads the last batches"
 
 
 def test_it_is_cloned_with_its_parameters(transformer):

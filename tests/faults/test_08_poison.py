@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import skops.io
 import torch
+from bundles import members, sealed
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -168,11 +169,6 @@ def good(tmp_path_factory):
     return Bundle.of(fit(embeddings, "centroid", folds=2)).save(tmp_path_factory.mktemp("bundle") / "good.fc7")
 
 
-def members(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
 def packed(parts):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -185,12 +181,6 @@ def with_head(parts, head, **changes):
     """Put another head into a bundle and its true sha256 beside it, as an attacker would."""
     about = json.loads(parts["bundle.json"])
     return packed(sealed(parts | {"bundle.json": json.dumps(about | changes).encode(), "head.skops": head}))
-
-
-def sealed(parts):
-    """Return members with the true sha256 of each."""
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items() if name != "sha256.json"}
-    return parts | {"sha256.json": json.dumps(sums).encode()}
 
 
 def head_with_arrays(head, array):

@@ -1,6 +1,5 @@
 """Fault test 9: a folder in which whatever can be wrong with an image file is wrong with some; all is accounted."""
 
-import io
 import json
 import os
 import random
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import encoded
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -56,12 +56,6 @@ class Folder:
             "duplicate": duplicate,
             "rejected": rejected,
         }
-
-
-def encoded(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def noise(seed, width=24, height=20):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from fc7.classify.audits import nearest as room
+from fc7.classify.audits import nearest as module
 from fc7.classify.audits.nearest import nearest
 
 
@@ -16,7 +16,7 @@ def vectors():
 
 @pytest.mark.parametrize("block", [1, 300 * 7, 2**24])
 def test_the_same_as_scikit_learn_in_blocks_of_any_size(vectors, monkeypatch, block):
-    monkeypatch.setattr(room, "_BLOCK", block)
+    monkeypatch.setattr(module, "_BLOCK", block)
     found = nearest(vectors, 6)
     rows = normalize(vectors.astype(np.float64))
     distance, places = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(rows).kneighbors(rows)
@@ -32,10 +32,10 @@ def test_pairs_are_there_once_and_above_the_threshold(vectors):
 
 
 def test_no_matrix_of_all_pairs_is_held(monkeypatch):
-    monkeypatch.setattr(room, "_BLOCK", 4000)
+    monkeypatch.setattr(module, "_BLOCK", 4000)
     sizes, argpartition = [], np.argpartition
     monkeypatch.setattr(
-        room.np, "argpartition", lambda a, *rest, **kw: (sizes.append(a.size), argpartition(a, *rest, **kw))[1]
+        module.np, "argpartition", lambda a, *rest, **kw: (sizes.append(a.size), argpartition(a, *rest, **kw))[1]
     )
     nearest(np.random.default_rng(0).standard_normal((1000, 3)), 5)
     assert max(sizes) <= 4000
@@ -55,7 +55,7 @@ def test_a_row_of_zeros_is_like_none():
 
 
 def test_progress_rises_to_all_rows(vectors, monkeypatch):
-    monkeypatch.setattr(room, "_BLOCK", 300 * 100)
+    monkeypatch.setattr(module, "_BLOCK", 300 * 100)
     told = []
     nearest(vectors, 3, progress=lambda *step: told.append(step))
     assert told == [("compare embeddings", done, 300) for done in (100, 200, 300)]

@@ -2,20 +2,20 @@
 
 import contextlib
 import functools
-import hashlib
 import io
 import json
 import os
 import pickle
 import subprocess
 import sys
-import warnings
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import skops.io
+from bundles import members, refused, rewrite, sealed, write
+from problems import NAMES
 from safetensors.numpy import load, save
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
@@ -23,16 +23,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from fc7.classify import Bundle, fit, heads
-from fc7.classify.bundles import bundle as room
-from fc7.classify.heads.table import HEADS
+from fc7.classify.bundles import bundle as module
 from fc7.errors import BundleError, DataError
-
-NAMES = tuple(name for name, head in HEADS.items() if not head.layer)  # fit any embedding
-
-
-@pytest.fixture(scope="module")
-def embeddings(table):
-    return table((30, 30, 30), dim=100, val=4)
 
 
 @pytest.fixture(scope="module")
@@ -43,42 +35,6 @@ def fitted(embeddings):
 @pytest.fixture
 def saved(fitted, tmp_path):
     return Bundle.of(fitted).save(tmp_path / "ants.fc7")
-
-
-def members(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def rewrite(path, head=None, **changes):
-    """Put another head or other entries into a bundle, with a matching sha256: as an attacker would."""
-    parts = members(path)
-    about = json.loads(parts["bundle.json"])
-    if head is not None:
-        parts["head.skops"] = head
-    parts["bundle.json"] = json.dumps(about | changes).encode()
-    return write(path, sealed(parts).items())
-
-
-def sealed(parts):
-    """Return members with the sha256 of each as it is now."""
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items() if name != "sha256.json"}
-    return parts | {"sha256.json": json.dumps(sums).encode()}
-
-
-def write(path, parts):
-    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a name occurs twice
-        for name, data in parts:
-            archive.writestr(name, data)
-    return path
-
-
-def refused(path, match=None):
-    with pytest.raises(BundleError, match=match) as caught:
-        Bundle.load(path)
-    assert path.name in str(caught.value)
-    return str(caught.value)
 
 
 def test_every_head_answers_the_same_in_a_fresh_process(embeddings, tmp_path):
@@ -174,7 +130,7 @@ def test_members_are_those_four_and_no_others(saved):
 
 
 def test_sizes_are_capped_before_anything_is_read(saved, monkeypatch):
-    monkeypatch.setattr(room, "MAX_BYTES", 500)
+    monkeypatch.setattr(module, "MAX_BYTES", 500)
     refused(saved, "more than 500")
 
 
@@ -189,7 +145,7 @@ def test_without_sums_nothing_is_read(saved, sums):
     refused(write(saved, (members(saved) | {"sha256.json": sums}).items()))
 
 
-@pytest.mark.parametrize("format_number", [0, room.FORMAT + 1, str(room.FORMAT), None])
+@pytest.mark.parametrize("format_number", [0, module.FORMAT + 1, str(module.FORMAT), None])
 def test_another_format_is_refused(saved, format_number):
     refused(rewrite(saved, format=format_number), "format")
 
@@ -341,8 +297,8 @@ def test_estimators_are_of_the_door_wherever_they_lie(fitted):
         estimator = getattr(heads, name)
         if isinstance(estimator, type) and issubclass(estimator, BaseEstimator):
             assert estimator.__module__ == "fc7.classify.heads"
-            assert f"fc7.classify.heads.{name}" in room.TRUSTED
-    ours = [name for name in room.TRUSTED if name.startswith("fc7.")]
+            assert f"fc7.classify.heads.{name}" in module.TRUSTED
+    ours = [name for name in module.TRUSTED if name.startswith("fc7.")]
     assert {name.rpartition(".")[2] for name in ours} <= set(heads.__all__)
 
 
@@ -406,36 +362,3 @@ def test_class_names_may_be_any_text(table, tmp_path):
     odd = replace(embeddings, labels=labels, classes=names)
     path = Bundle.of(fit(odd, "centroid", folds=2)).save(tmp_path / "x.fc7")
     assert Bundle.load(path).classes == names
-
-
-def test_trees_that_lead_astray_are_refused(embeddings, tmp_path):
-    """Compiled code follows them without looking: a child before its parent, beyond the last, or a column too far."""
-    for name, wrong in (("random-forest", _bend_forest), ("hist-gb", _bend_boosting)):
-        path = Bundle.of(fit(embeddings, name, folds=2)).save(tmp_path / f"{name}.fc7")
-        for which in ("back", "beyond", "column", "before"):
-            bundle = Bundle.load(path)
-            wrong(bundle.estimator["head"].estimator, which)
-            rewrite(path, skops.io.dumps(bundle.estimator))
-            refused(path, "tree|column")
-            Bundle.of(fit(embeddings, name, folds=2)).save(path)
-
-
-def _bend_forest(forest, which):
-    tree = forest.estimators_[3].tree_
-    state = tree.__getstate__()
-    field, value = {
-        "back": ("left_child", 0),
-        "beyond": ("right_child", tree.node_count),
-        "column": ("feature", 5000),
-        "before": ("feature", -7),
-    }[which]
-    state["nodes"][field][0] = value
-    tree.__setstate__(state)
-
-
-def _bend_boosting(boosting, which):
-    nodes = boosting["head"]._predictors[2][0].nodes
-    if which in ("back", "beyond"):
-        nodes["right"][0] = 0 if which == "back" else len(nodes)
-    else:
-        nodes["feature_idx"][0] = 5000 if which == "column" else -7

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import noisy
+from fakes import COLOURS, coloured, noisy
 from PIL import Image
 
 from fc7.classify import Bundle, fit
@@ -16,16 +16,12 @@ from fc7.classify.bundles.predict import predict
 from fc7.errors import BundleError, DataError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 
-COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A cache and a bundle that tells red pictures from blue ones, by random weights."""
     root = tmp_path_factory.mktemp("predict")
-    for label, colour in COLOURS.items():
-        for number in range(6):
-            noisy(root / "data" / label / f"{number}.png", colour, number)
+    coloured(root / "data", 6)
     backbone = load_backbone("squeezenet1_1", "gap", weights="random:0", batch_size=4, cache=root / "cache")
     embeddings = extract(read_manifest(root / "data"), backbone, cache=root / "cache")
     Bundle.of(fit(embeddings, "ridge", folds=2)).save(root / "colours.fc7")
@@ -40,19 +36,6 @@ def bundle(home):
 @pytest.fixture
 def options(home):
     return {"cache": home / "cache", "batch_size": 4}
-
-
-@pytest.fixture
-def forwards(monkeypatch):
-    """Count the batches that the network sees."""
-    batches, forward = [], Backbone.forward
-
-    def counted(self, batch):
-        batches.append(len(batch))
-        return forward(self, batch)
-
-    monkeypatch.setattr(Backbone, "forward", counted)
-    return batches
 
 
 def test_new_pictures_are_labelled_in_the_order_asked_for(bundle, options, tmp_path):

@@ -85,3 +85,10 @@ def test_figures_become_strict_json():
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert values["interval"] == list(found.interval)
     assert values["n"] == 30
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_statsmodels(counts):
+    from statsmodels.stats.proportion import proportion_confint
+
+    assert wilson(*counts) == pytest.approx(proportion_confint(*counts, method="wilson"), abs=1e-12)

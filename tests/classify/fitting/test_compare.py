@@ -171,6 +171,6 @@ def test_the_records_of_cross_validation(table, tmp_path):
     assert all(json.loads(path.read_text())["data"]["n_eval"] == 30 for path in tmp_path.iterdir())
 
 
-def test_the_room_offers_the_function():
+def test_the_door_offers_the_function():
     assert callable(compare_function)
     assert compare_function.__module__ == "fc7.classify.fitting.compare"

@@ -10,8 +10,9 @@ import pytest
 from fc7.classify import choose, compare, load_runs
 from fc7.classify.fitting import learning_curve as module
 from fc7.classify.fitting.fit import Experiment
-from fc7.classify.fitting.learning_curve import CURVE_REPEATS, measure_learning_curve
+from fc7.classify.fitting.learning_curve import CURVE_REPEATS, accuracy_by_size, measure_learning_curve
 from fc7.classify.heads.table import HEADS
+from fc7.errors import DataError
 
 QUICK = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")
 
@@ -30,9 +31,9 @@ def curves(monkeypatch):
 
 
 def curve_of(embeddings, name, **options):
-    bench = Experiment(embeddings, folds=2, **options)
-    run = bench.fit(HEADS[name]).run
-    return measure_learning_curve(bench, HEADS[name], run), run
+    experiment = Experiment(embeddings, folds=2, **options)
+    run = experiment.fit(HEADS[name]).run
+    return measure_learning_curve(experiment, HEADS[name], run), run
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -51,9 +52,9 @@ def test_it_grows_and_ends_in_the_run_itself(table, name):
 
 def test_every_image_is_what_the_run_had(table, monkeypatch):
     """A subset of everything, prepared and fitted by the curve, answers as the run does."""
-    bench = Experiment(table((20, 20), val=6, spread=2.0), folds=2)
-    run = bench.fit(HEADS["logreg"]).run
-    score = module._scorer(bench, HEADS["logreg"], run, lambda done: None)
+    experiment = Experiment(table((20, 20), val=6, spread=2.0), folds=2)
+    run = experiment.fit(HEADS["logreg"]).run
+    score = module._scorer(experiment, HEADS["logreg"], run, lambda done: None)
     assert score(np.arange(28)) == run.metrics["accuracy"]
 
 
@@ -89,22 +90,22 @@ def test_large_subsets_are_left_out(table, monkeypatch):
 
 
 def test_what_cannot_be_fitted_loses_the_curve_not_the_run(table, monkeypatch, caplog):
-    bench = Experiment(table(val=5), folds=2)
-    run = bench.fit(HEADS["ridge"]).run
+    experiment = Experiment(table(val=5), folds=2)
+    run = experiment.fit(HEADS["ridge"]).run
 
     def singular(*given, **options):
         raise np.linalg.LinAlgError("x")
 
     monkeypatch.setattr(module, "accuracy_by_size", singular)
-    assert measure_learning_curve(bench, HEADS["ridge"], run) == []
+    assert measure_learning_curve(experiment, HEADS["ridge"], run) == []
     assert "no learning curve of made-up gap ridge: x" in caplog.text
 
 
 def test_progress_is_told(table):
     told = []
-    bench = Experiment(table((20, 20), val=8), folds=2)
-    run = bench.fit(HEADS["centroid"]).run
-    measure_learning_curve(bench, HEADS["centroid"], run, progress=lambda *words: told.append(words))
+    experiment = Experiment(table((20, 20), val=8), folds=2)
+    run = experiment.fit(HEADS["centroid"]).run
+    measure_learning_curve(experiment, HEADS["centroid"], run, progress=lambda *words: told.append(words))
     assert told[-1] == ("learning curve centroid", len(told), len(told))
     assert len(told) == 3 * CURVE_REPEATS
 
@@ -141,3 +142,32 @@ def test_where_there_is_none_the_log_says_why(table, curves, caplog, options, wh
     assert curves == []
     assert not any(run.learning_curve for run in runs)
     assert why in caplog.text
+
+
+def test_learning_curve_draws_seeded_stratified_subsets():
+    labels, drawn = np.array(list("aaaaaaaabbbbcccccc")), []
+
+    def score(rows):
+        drawn.append(tuple(rows))
+        return len(rows) / 100
+
+    curve = accuracy_by_size(score, labels, [1, 3, 9], repeats=4)
+    assert [point["per_class"] for point in curve] == [1, 3]  # 9 is more than the 4 of b
+    assert curve[1] == {"per_class": 3, "accuracy": pytest.approx(0.09), "low": 0.09, "high": 0.09, "repeats": 4}
+    assert all(np.unique(labels[list(rows)], return_counts=True)[1].tolist() == [3] * 3 for rows in drawn[4:])
+    assert len(set(drawn)) > 4
+    first = drawn[4:]
+    drawn.clear()
+    accuracy_by_size(score, labels, [3], repeats=4)
+    assert drawn == first  # other sizes change nothing
+
+
+def test_learning_curve_bands_are_percentiles():
+    scores = iter(np.linspace(0, 1, 21))
+    (point,) = accuracy_by_size(lambda rows: float(next(scores)), np.arange(6) % 2, [2], repeats=21)
+    assert (point["accuracy"], point["low"], point["high"]) == pytest.approx((0.5, 0.05, 0.95))
+
+
+def test_learning_curve_of_too_small_classes_says_the_counts():
+    with pytest.raises(DataError, match=r"\[5, 10\].*smallest class has 2"):
+        accuracy_by_size(lambda rows: 1.0, np.arange(4) % 2, [5, 10])

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from fc7.classify.solvers import map_reduce
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.solvers.row_stream import Stream
 from fc7.errors import DataError, EngineError, MissingExtra
-from fc7.extract import RayEngine
 from fc7.extract.engines import ray_cluster
 
 try:
@@ -28,14 +26,6 @@ except MissingExtra as absent:
 
 DIM, ROWS, RAM = 24, 16, 2**18
 SUMS = ("ridge", "lda", "gaussian-nb", "centroid")
-
-
-@pytest.fixture(scope="module")
-def engine():
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with RayEngine(stall=60) as engine:
-        engine.ray  # noqa: B018 - it starts now
-        yield engine
 
 
 @pytest.fixture

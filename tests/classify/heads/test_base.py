@@ -1,4 +1,4 @@
-"""The bank: exactly what scikit-learn finds on raw rows, for the whole grid and every fold."""
+"""Heads are exactly what scikit-learn finds on raw rows, for the whole grid and every fold."""
 
 from dataclasses import replace
 
@@ -6,20 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import folds_of, overlapping
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.model_selection import ParameterGrid, StratifiedKFold
+from sklearn.model_selection import ParameterGrid
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import normalize
 from sklearn.svm import SVC, LinearSVC
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify import fit
 from fc7.classify.data.splits import Fold
-from fc7.classify.heads import penalised
 from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.centroid import Centroid
 from fc7.classify.heads.lda import Lda
@@ -77,30 +74,13 @@ problems = st.tuples(
 )
 
 
-def data(shape, classes, seed):
-    """Return overlapping classes on the unit sphere, like embeddings after ReLU, with copies and a constant column."""
-    generator = np.random.default_rng(seed)
-    n, dim = shape
-    y = generator.permutation(np.arange(n) % classes)
-    X = np.maximum(generator.standard_normal((n, dim)) + generator.standard_normal((classes, dim))[y] / 2, 0)
-    X += 0.05 * generator.random((n, dim))  # few columns: without this two rows may be equal, and neighbours tied
-    X[:, 0] = 0
-    X[1], y[1] = X[0], y[0]
-    return normalize(X), y
-
-
-def folds_of(y, count=3):
-    found = StratifiedKFold(count, shuffle=True, random_state=0).split(y, y)
-    return [Fold(fitted, held) for fitted, held in found]
-
-
 @pytest.mark.parametrize("name", PAIRS)
 @settings(deadline=None, max_examples=12)
 @given(problems)
 def test_a_fit_is_that_of_scikit_learn_on_raw_rows(name, problem):
     ours, theirs, grid, close = PAIRS[name]
-    X, y = data(*problem)
-    new, _ = data((20, problem[0][1]), problem[1], problem[2] + 1)
+    X, y = overlapping(*problem)
+    new, _ = overlapping((20, problem[0][1]), problem[1], problem[2] + 1)
     for point in ParameterGrid(grid):
         one, other = ours(**point).fit(X, y), theirs(**point).fit(X, y)
         assert scores(one, new) == pytest.approx(scores(other, new), abs=close, rel=close)
@@ -114,7 +94,7 @@ def test_a_fit_is_that_of_scikit_learn_on_raw_rows(name, problem):
 @given(problems)
 def test_out_of_fold_is_what_fitting_fold_by_fold_gives(name, problem):
     ours, theirs, grid, close = PAIRS[name]
-    X, y = data(*problem)
+    X, y = overlapping(*problem)
     points, folds = list(ParameterGrid(grid)), folds_of(y)
     found = ours().out_of_fold(Eigenbasis(X), y, folds, points)
     assert found.converged.all()
@@ -127,7 +107,7 @@ def test_out_of_fold_is_what_fitting_fold_by_fold_gives(name, problem):
 
 
 @parametrize_with_checks([Logistic(), LinearSVM(), Ridge(), Lda(), Neighbours(), RbfSVM(), Centroid()])
-def test_heads_of_the_bank_are_scikit_learn_classifiers(estimator, check):
+def test_they_are_scikit_learn_classifiers(estimator, check):
     check(estimator)
 
 
@@ -140,15 +120,15 @@ def test_naive_bayes_is_a_scikit_learn_classifier_as_it_is_there(estimator, chec
 # Folds, views, and what the record says
 
 
-BANK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid", "gaussian-nb")
+GRID_HEADS = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid", "gaussian-nb")
 
 
 @pytest.mark.parametrize("shape", [(30, 80), (60, 12)])
-@pytest.mark.parametrize("name", BANK)
+@pytest.mark.parametrize("name", GRID_HEADS)
 def test_views_of_a_held_image_take_no_part(name, shape):
     """Rows come view after view; all views of an image are in its fold, and its centre crop alone is scored."""
-    X, y = data(shape, 3, 0)
-    view, _ = data(shape, 3, 1)
+    X, y = overlapping(shape, 3, 0)
+    view, _ = overlapping(shape, 3, 1)
     rows, labels, images = np.vstack([X, view]), np.tile(y, 2), len(y)
     folds = [Fold(np.concatenate([f.fitted, f.fitted + images]), f.held) for f in folds_of(y)]
     head = HEADS[name]
@@ -160,10 +140,10 @@ def test_views_of_a_held_image_take_no_part(name, shape):
             assert out[fold.held] == pytest.approx(scores(alone, X[fold.held]), abs=3e-2, rel=1e-2)  # float32 search
 
 
-@pytest.mark.parametrize("name", BANK)
+@pytest.mark.parametrize("name", GRID_HEADS)
 def test_labels_and_rows_that_are_held_out_decide_nothing(name):
     """Other labels in one fold: the scores of that fold stay as they are."""
-    X, y = data((45, 80), 3, 0)
+    X, y = overlapping((45, 80), 3, 0)
     folds, points = folds_of(y), list(ParameterGrid(HEADS[name].grid))[:2]
     other = y.copy()
     other[folds[0].held] = np.roll(other[folds[0].held], 1)
@@ -173,49 +153,12 @@ def test_labels_and_rows_that_are_held_out_decide_nothing(name):
     assert np.abs(one - two).max() > 1e-3, "the other folds do fit them"
 
 
-@pytest.mark.parametrize("name", ["logreg", "linear-svm"])
-def test_problems_that_are_solved_in_turns_are_solved_the_same(name, monkeypatch):
-    X, y = data((40, 60), 3, 0)
-    folds, points, told = folds_of(y), [{"C": C} for C in (0.1, 1, 10)], []
-    together = HEADS[name].build(0).out_of_fold(Eigenbasis(X), y, folds, points)
-    monkeypatch.setattr(penalised, "TOGETHER", 1)
-    in_turns = HEADS[name].build(0).out_of_fold(Eigenbasis(X), y, folds, points, told.append)
-    assert in_turns.scores == pytest.approx(together.scores, abs=4e-3)
-    assert told == list(range(1, 10))
-
-
-@pytest.mark.parametrize("weights", [None, "balanced", {0: 1000, 1: 1e-4, 2: 1e-4}])
-def test_planes_of_softmax_sum_to_zero_and_are_the_optimum(weights):
-    generator = np.random.default_rng(0)
-    X, y = generator.standard_normal((90, 4)) * 20, np.arange(90) % 3
-    head = Logistic(class_weight=weights).fit(X, y)
-    assert head.n_iter_ < 60
-    for planes in (head.coef_, head.intercept_):
-        assert np.abs(planes.sum(axis=0)).max() < 1e-9 * np.abs(planes).max()
-    row_weights = compute_sample_weight(weights, y)[:, None]
-    residual = row_weights * (head.predict_proba(X) - (y[:, None] == np.arange(3)))
-    gradient = residual.T @ X + head.coef_
-    assert np.abs(gradient).max() < 1e-4 * np.abs(X.T * row_weights.T).sum(axis=1).max()
-    assert np.abs(residual.sum(axis=0)).max() < 1e-4 * row_weights.sum()
-
-
-@pytest.mark.parametrize("name", ["logreg", "linear-svm"])
-def test_too_few_steps_are_said(name):
-    X, y = data((40, 60), 3, 0)
-    head = HEADS[name].build(0).set_params(max_iter=2, C=100.0)
-    with pytest.warns(ConvergenceWarning, match="max_iter"):
-        head.fit(X, y)
-    assert not head.converged_
-    found = head.out_of_fold(Eigenbasis(X), y, folds_of(y), [{"C": 1e-4}, {"C": 100.0}])
-    assert found.converged.tolist() == [True, False]
-
-
 @pytest.mark.parametrize(
     ("head", "name"), [(Logistic(C=0), "C=0"), (Ridge(alpha=-1), "alpha=-1"), (Lda(shrinkage=0), "shrinkage=0")]
 )
 def test_a_penalty_that_is_none_is_refused(head, name):
     with pytest.raises(ValueError, match=name):
-        head.fit(*data((20, 30), 2, 0))
+        head.fit(*overlapping((20, 30), 2, 0))
 
 
 # Awkward data: a clear answer or a clear error
@@ -235,7 +178,7 @@ def awkward():
 
 
 @pytest.mark.parametrize(("kind", "rows"), list(awkward()), ids=[kind for kind, _ in awkward()])
-@pytest.mark.parametrize("name", BANK)
+@pytest.mark.parametrize("name", GRID_HEADS)
 def test_awkward_rows_get_an_answer_or_a_clear_error(table, name, kind, rows):
     counts = (12, 12)
     embeddings = replace(table(counts, dim=30, val=4), vectors=rows.astype(np.float16))
@@ -250,7 +193,7 @@ def test_awkward_rows_get_an_answer_or_a_clear_error(table, name, kind, rows):
             assert run.metrics["accuracy"] == 1
 
 
-@pytest.mark.parametrize("name", BANK)
+@pytest.mark.parametrize("name", GRID_HEADS)
 def test_a_class_of_two_images_and_many_classes(table, name):
     run = fit(table((30, 2, 30), dim=40, split=["train"] * 60 + ["val"] * 2), name).run
     assert run.selection["folds"] == 2

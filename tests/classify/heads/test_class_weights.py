@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import NAMES
 from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -35,7 +36,6 @@ from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.errors import UsageError
 
 NONE = ("knn", "centroid", "baseline")
-ANY = tuple(name for name in HEADS if not HEADS[name].layer)  # fit any embedding
 MLP_WEIGHS = has_fit_parameter(MLPClassifier, "sample_weight")
 
 
@@ -142,7 +142,7 @@ def test_heads_say_whether_they_have_weights():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", [name for name in ANY if HEADS[name].class_weight])
+@pytest.mark.parametrize("name", [name for name in NAMES if HEADS[name].class_weight])
 def test_a_rare_class_is_found_more_often(name):
     X, words = rare(2, 150, 30, seed=3)
     y = (words == "c").astype(int)
@@ -204,9 +204,9 @@ def test_a_learning_curve_is_of_weighted_fits(table, monkeypatch):
     embeddings, seen = imbalanced(table), []
     fitted = Ridge._fit
     monkeypatch.setattr(Ridge, "_fit", lambda self, *rows: seen.append(self.class_weight) or fitted(self, *rows))
-    bench = Experiment(embeddings, class_weight="balanced")
-    run = bench.fit(HEADS["ridge"]).run
-    assert len(measure_learning_curve(bench, HEADS["ridge"], run)) > 1
+    experiment = Experiment(embeddings, class_weight="balanced")
+    run = experiment.fit(HEADS["ridge"]).run
+    assert len(measure_learning_curve(experiment, HEADS["ridge"], run)) > 1
     assert set(seen) == {"balanced"}
     assert len(seen) > 10
 

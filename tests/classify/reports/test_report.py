@@ -5,13 +5,12 @@ import csv
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
+from html_page import Page
 
-from fc7.classify.pages.text import duration, points, relative, shown, value, without_folders
+from fc7.classify.pages.text import duration, points
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.verdict import contest, findings
@@ -27,42 +26,6 @@ HOSTILE = (
     "שלום",
     "</script><!--",
 )
-
-
-class Page(HTMLParser):
-    """What a page holds: its tags with attributes, its text by tag, and its tables as rows of cells."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.texts, self.tables, self.open = [], [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in {"td", "th"}:
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        if tag in self.open:
-            while self.open.pop() != tag:
-                pass
-
-    def handle_data(self, data):
-        self.texts.append((self.open[-1] if self.open else "", data))
-        if self.open and {"td", "th"} & set(self.open):
-            self.tables[-1][-1][-1] += data.replace("\n", " ").replace("\xa0", " ")
-
-    @property
-    def text(self):
-        return " ".join(data for tag, data in self.texts if tag not in {"script", "style"})
-
-    def rows(self, number):
-        return [[" ".join(cell.split()) for cell in row] for row in self.tables[number]]
 
 
 @pytest.fixture(scope="module")
@@ -289,77 +252,6 @@ def test_no_absolute_path_gets_out(made_up, tmp_path):
     assert "ants/1.jpg" in page
     assert "bees/2.jpg" in page
     assert "file:w.pth" in page
-
-
-def test_what_plain_does():
-    assert shown("a\u2028b\x1b") == "a\\u2028b\\x1b"
-    assert without_folders("see https://example.org/a/b and ants/1.jpg") == "see https://example.org/a/b and ants/1.jpg"
-    assert without_folders("'/a/b c") == "'b c"
-    assert relative("\\\\server\\share\\ants\\1.jpg") == "ants/1.jpg"
-    assert (
-        value({"C": 0.001, "on": True, "sizes": [1, 2.5], "none": None})
-        == "C = 0.001, on = True, sizes = [1, 2.5], none = None"
-    )
-
-
-# Thumbnails
-
-
-def save_thumbnail(folder, key, size=(200, 100), **options):
-    folder.mkdir(exist_ok=True)
-    Image.new("RGB", size, "green").save(folder / f"{key}.jpg", **options)
-
-
-def images(path):
-    return [a for t, a in Page(path.read_text(encoding="utf-8")).tags if t == "img"]
-
-
-def test_thumbnails_are_embedded_small_and_without_metadata(made_up, tmp_path):
-    run = made_up([True, False, True])
-    exif = Image.Exif()
-    exif[0x010E] = "secret place"
-    save_thumbnail(tmp_path / "t", run.predictions["key"][0], exif=exif, comment=b"secret comment")
-    (image,) = images(report([run], tmp_path / "report.html", thumbnails=tmp_path / "t"))
-    import base64
-
-    content = base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,"))
-    assert b"secret" not in content
-    assert max(Image.open(io.BytesIO(content)).size) == 96
-    assert image["alt"] == "ants/0000.jpg: is ants, taken for ants, " + image["alt"].split(", ")[-1]
-
-
-def test_missing_and_broken_thumbnails_are_file_names(made_up, tmp_path):
-    run = made_up([True, False, True])
-    (tmp_path / "t").mkdir()
-    (tmp_path / "t" / f"{run.predictions['key'][0]}.jpg").write_bytes(b"<svg onload=alert(1)>")
-    path = report([run], tmp_path / "report.html", thumbnails=tmp_path / "t")
-    assert images(path) == []
-    assert "ants/0000.jpg" in Page(path.read_text()).text
-
-
-def test_a_record_cannot_choose_which_file_is_read(made_up, tmp_path):
-    run = made_up([True])
-    save_thumbnail(tmp_path, "secret")
-    (tmp_path / "t").mkdir()
-    run.predictions["key"][0] = "../secret"
-    assert images(report([run], tmp_path / "report.html", thumbnails=tmp_path / "t")) == []
-
-
-def test_a_folder_of_records_with_thumbnails_beside_them(made_up, tmp_path):
-    run = made_up([True, False])
-    run.save(tmp_path)
-    save_thumbnail(tmp_path / "thumbnails", run.predictions["key"][1])
-    assert len(images(report(tmp_path, tmp_path / "out" / "report.html"))) == 1
-
-
-def test_four_hundred_images_and_twenty_runs_stay_under_three_megabytes(made_up, tmp_path):
-    generator = np.random.default_rng(0)
-    runs = [made_up(generator.random(400) < 0.9, head=f"head{place}") for place in range(20)]
-    (tmp_path / "t").mkdir()
-    for key in runs[0].predictions["key"]:
-        noise = generator.integers(0, 255, (96, 96, 3), dtype=np.uint8)  # nothing compresses worse
-        Image.fromarray(noise).save(tmp_path / "t" / f"{key}.jpg", quality=95)
-    assert report(runs, tmp_path / "report.html", thumbnails=tmp_path / "t").stat().st_size < 3_000_000
 
 
 # Small and large

@@ -1,57 +1,16 @@
 """A review: decisions, what they change, the csv that holds them, and the way back."""
 
-import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from reviewed import reviewed, state
 
-from fc7.classify.reviews.labels import Decision, Labels, default_path, require_apart
+from fc7.classify.reviews.labels import Decision, Labels
 from fc7.classify.reviews.leave_one_out import NONE, LeftOut, prepare
 from fc7.classify.reviews.review import Review
 from fc7.errors import DataError, UsageError
-from fc7.extract.manifest.columns import ImageEntry
-from fc7.extract.manifest.manifest import Manifest, read_manifest
-
-
-def data(table, folder, counts=(20, 20), *, flipped=(), labels=None, **options):
-    """Embeddings, and the manifest they are of, with files that are there."""
-    rows = table(counts, val=4, spread=0.7, seed=3, **options)
-    if flipped:
-        codes = rows.y
-        codes[list(flipped)] = (codes[list(flipped)] + 1) % len(counts)
-        rows = replace(rows, labels=np.array(rows.classes)[codes])
-    if labels is not None:
-        rows = replace(rows, labels=np.array(labels(rows), np.str_))
-    columns = zip(rows.paths.tolist(), rows.labels.tolist(), rows.split.tolist(), rows.group.tolist(), strict=True)
-    images = tuple(ImageEntry(*row) for row in columns)
-    for image in images:
-        (folder / image.path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / image.path).touch()
-    return rows, Manifest(folder, images, rows.classes, (), "pictures")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def file(tmp_path):
-    return tmp_path / "out" / "labels.csv"
-
-
-@pytest.fixture
-def begin(table, folder, file):
-    def make(**options):
-        rows, manifest = data(table, folder, **options)
-        return Review(rows, Labels(manifest, file))
-
-    return make
-
-
-def state(review):
-    return review.counts, review.judged.suspects.tolist(), review.judged.agreement, review.decided
+from fc7.extract.manifest.manifest import read_manifest
 
 
 def test_flipped_labels_are_the_first_suspects(begin):
@@ -71,7 +30,7 @@ def test_a_decision_is_what_a_new_review_of_the_new_labels_would_say(begin, tabl
     review.decide(5, bad=True)
     y = np.repeat([0, 1], 20)
     y[30], y[5] = 0, NONE
-    rows, _ = data(table, folder)
+    rows, _ = reviewed(table, folder)
     again = LeftOut(prepare(rows.vectors), y, 2, np.arange(40), review.alpha).scores() / review.temperature
     np.testing.assert_allclose(
         np.log(review.judged.probability[:, 1] / review.judged.probability[:, 0]), again[:, 1] - again[:, 0], atol=1e-6
@@ -158,37 +117,10 @@ def test_labels_that_were_changed_by_hand_are_taken_over(begin, file):
     assert review.decide(10, "wasp").after.label == "wasp"
 
 
-def test_two_writers_are_noticed(begin, file):
-    one, other = begin(), begin()
-    one.decide(3, bad=True)
-    before = state(other)
-    with pytest.raises(DataError, match="changed by another program"):
-        other.decide(4, bad=True)
-    assert state(other) == before
-    assert "003.png" in file.read_text()
-
-
-def test_a_csv_that_cannot_be_written_changes_nothing(begin, file, monkeypatch):
-    import fc7.classify.reviews.labels as module
-
-    review = begin()
-    before = state(review)
-
-    def full(path, content):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module, "replace", full)
-    with pytest.raises(DataError, match="No space left"):
-        review.decide(3, bad=True)
-    assert state(review) == before
-    monkeypatch.undo()
-    assert review.decide(3, bad=True).after.bad
-
-
 def test_copies_are_one_image_and_follow_each_other(table, folder, file):
     keys = list(range(40))
     keys[21] = keys[3]
-    rows, manifest = data(table, folder, keys=keys)
+    rows, manifest = reviewed(table, folder, keys=keys)
     review = Review(rows, Labels(manifest, file))
     assert len(review) == 39
     subject = review.subject(3)
@@ -206,7 +138,7 @@ def test_copies_are_one_image_and_follow_each_other(table, folder, file):
 
 
 def test_bad_images_of_a_csv_are_shown_and_can_come_back(table, folder, tmp_path, file):
-    rows, manifest = data(table, folder)
+    rows, manifest = reviewed(table, folder)
     bad = [image._replace(bad=place in (2, 25)) for place, image in enumerate(manifest.images)]
     review = Review(rows, Labels(replace(manifest, images=tuple(bad)), file))
     assert review.counts["bad"] == 2
@@ -219,7 +151,7 @@ def test_bad_images_of_a_csv_are_shown_and_can_come_back(table, folder, tmp_path
 
 
 def test_decisions_on_images_that_cannot_be_read_now_are_kept(table, folder, file):
-    rows, manifest = data(table, folder)
+    rows, manifest = reviewed(table, folder)
     Review(rows, Labels(manifest, file)).decide(39, bad=True)
     mask = np.arange(40) != 39
     review = Review(rows[mask], Labels(manifest, file))
@@ -260,58 +192,3 @@ def test_unknown_images_and_classes(begin):
     with pytest.raises(UsageError, match="There is no class 'wasp'"):
         review.decide(3, "wasp")
     assert review.changes == 0
-
-
-@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "'=quoted", 'a"b,c', "päckchen"])
-def test_names_that_a_spreadsheet_would_calculate(table, tmp_path, name, file):
-    folder = tmp_path / "=1+1"
-    rows, manifest = data(table, folder, labels=lambda rows: np.where(rows.y == 0, name, "z"))
-    rows = replace(rows, classes=tuple(sorted({name, "z"})))
-    manifest = replace(manifest, classes=rows.classes, name="=1+1")
-    inside = folder / "labels.csv"
-    renamed = replace(manifest, images=tuple(one._replace(group=f"={one.path}") for one in manifest.images))
-    Review(rows, Labels(renamed, inside)).decide(3, "z")
-    for row in csv.reader(inside.read_text(encoding="utf-8").splitlines()):
-        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row)
-    found = {image.path: image for image in read_manifest(inside).images}
-    assert found["c0/004.png"].label == name
-    assert found["c0/003.png"].label == "z"
-    assert found["c0/004.png"].group == "=c0/004.png"
-    assert Review(rows, Labels(renamed, inside)).decided == {3: Decision("z")}
-
-
-@pytest.mark.parametrize("label", [" ants", "ants\n", "\udce9"])
-def test_names_that_a_csv_cannot_hold_are_refused(table, folder, file, label):
-    _, manifest = data(table, folder)
-    with pytest.raises(DataError, match="A csv cannot hold"):
-        Labels(replace(manifest, images=(manifest.images[0]._replace(label=label), *manifest.images[1:])), file)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("path,label\na.png,c0\n", "has the columns"),
-        ("path,label,split,group,bad,reviewed\nother.png,c0,train,,,1\n", "line 2: other.png is not in pictures"),
-        ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,maybe,1\n", "bad is 'maybe'"),
-        ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,,-1\n", "reviewed is '-1'"),
-        ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,,train,,,1\n", "the label is empty"),
-        (b"\xff\xfe", "cannot be read"),
-    ],
-)
-def test_a_file_that_no_review_wrote_is_refused_and_stays(begin, file, text, message):
-    file.parent.mkdir()
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    before = file.read_bytes()
-    with pytest.raises(DataError, match=message):
-        begin()
-    assert file.read_bytes() == before
-
-
-def test_where_labels_go(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert str(default_path(tmp_path / "ants" / "")) == "ants-labels.csv"
-    assert str(default_path(tmp_path / "a.b")) == "a.b-labels.csv"
-    assert str(default_path(tmp_path / "list.csv")) == "list-labels.csv"
-    (tmp_path / "list.csv").touch()
-    with pytest.raises(DataError, match="is both"):
-        require_apart(tmp_path / "list.csv", tmp_path / "list.csv")

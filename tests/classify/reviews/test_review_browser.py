@@ -67,11 +67,6 @@ def label(image, name):
     return f"{tile(image)} [data-label='{name}']"
 
 
-@pytest.fixture(scope="module")
-def desk(served):
-    return served()
-
-
 @pytest.fixture
 def page(browser, desk):
     found = Page(browser, desk)

@@ -19,11 +19,6 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module")
-def desk(served):
-    return served()
-
-
 @pytest.fixture
 def ask(desk):
     """Send a request to the review: status, headers, and the body, which is JSON but for pages and pictures."""

@@ -1,23 +1,16 @@
-"""The eigenbasis changes no inner product; rows of unit length and leading axes are scikit-learn transformers."""
+"""The eigenbasis changes no inner product."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import rows
 from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import normalize
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fc7.classify.heads.leading_axes import LeadingAxes
-from fc7.classify.heads.preparation import OneScale, UnitRows
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 
 shapes = st.tuples(st.integers(3, 40), st.integers(3, 60), st.integers(0, 10_000))
-
-
-def rows(n, dim, seed, dtype=np.float64):
-    generator = np.random.default_rng(seed)
-    return (generator.standard_normal((n, dim)) + generator.standard_normal(dim)).astype(dtype)
 
 
 @settings(deadline=None, max_examples=60)
@@ -88,44 +81,3 @@ def test_blocks_add_up(shape):
     basis = Eigenbasis(X)
     wide = X.astype(np.float64)
     assert basis.values == pytest.approx(np.linalg.svd(wide, compute_uv=False) ** 2)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_unit_rows_are_those_of_scikit_learn(dtype):
-    X = rows(8, 30, 0, dtype)
-    found = UnitRows().fit(X).transform(X)
-    assert found == pytest.approx(normalize(X.astype(np.float64)), abs=1e-6)
-    assert found.dtype == np.promote_types(dtype, np.float32)
-
-
-@pytest.mark.parametrize("factor", [1e-3, 1, 1e6])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rows_on_one_scale_have_unit_length_on_average(dtype, factor):
-    X = factor * rows(8, 30, 0, dtype)
-    found = OneScale().fit(X).transform(X)
-    assert found.dtype == X.dtype
-    assert np.square(found).sum(axis=1).mean() == pytest.approx(1, rel=1e-5)
-    assert found / found[0, 0] == pytest.approx(X / X[0, 0], rel=1e-5)
-    assert np.array_equal(OneScale().fit(0 * X).transform(X), X)
-
-
-@pytest.mark.parametrize("shape", [(4, 25088), (40, 8)])
-def test_the_largest_float16_does_not_overflow(shape):
-    X = np.full(shape, 65504, np.float16)
-    X[:, 0] = -65504
-    X[0, :] = 6e-8  # and the smallest does not vanish
-    found = UnitRows().fit(X).transform(X)
-    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(X)), abs=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(20, 50), (50, 20)])
-def test_leading_axes_hold_the_most_that_so_many_can(shape):
-    X = rows(*shape, 0)
-    axes = LeadingAxes(5).fit(X)
-    assert axes.components_ @ axes.components_.T == pytest.approx(np.eye(5), abs=1e-9)
-    assert np.square(axes.transform(X)).sum() == pytest.approx((np.linalg.svd(X, compute_uv=False)[:5] ** 2).sum())
-
-
-@parametrize_with_checks([UnitRows(), OneScale(), LeadingAxes(3)])
-def test_they_are_scikit_learn_transformers(estimator, check):
-    check(estimator)

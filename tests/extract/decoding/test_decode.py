@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from fakes import encoded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
@@ -14,12 +15,6 @@ from fc7.errors import ImageRejected
 from fc7.extract.decoding import decode as module
 from fc7.extract.decoding.decode import decode
 from fc7.extract.decoding.views import centre_crop
-
-
-def encoded(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def noise(width, height, seed=0):

@@ -1,11 +1,9 @@
 """Decoding on the device. Where there is no CUDA device, the processor stands for it: the calls are the same."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
-from fakes import FakeBackbone
+from fakes import FakeBackbone, encoded
 from PIL import Image
 
 from fc7.cache.recipe import Transform
@@ -26,23 +24,21 @@ def photo(width=80, height=60, seed=0, mode="RGB"):
     return Image.fromarray(low).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
 
 
-def encoded(image, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=95, **options)
-    return buffer.getvalue()
+def jpeg(image, **options):
+    return encoded(image, "JPEG", quality=95, **options)
 
 
 def turned():
     exif = Image.Exif()
     exif[0x0112] = 6
-    return encoded(photo(), exif=exif)
+    return jpeg(photo(), exif=exif)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_pixels_are_nearly_those_of_the_processor(device, interpolation):
     transform = Transform(36, 32, interpolation=interpolation)
-    files = {0: encoded(photo()), 2: encoded(photo(50, 90, 1)), 3: encoded(photo(mode="L"))}
+    files = {0: jpeg(photo()), 2: jpeg(photo(50, 90, 1)), 3: jpeg(photo(mode="L"))}
     pixels = torch.zeros(4, 32, 32, 3, dtype=torch.uint8, device=device)
     fill_rows(pixels, files, transform)
     assert not pixels[1].any()
@@ -58,11 +54,11 @@ def test_pixels_are_nearly_those_of_the_processor(device, interpolation):
 @pytest.mark.parametrize(
     ("data", "taken"),
     [
-        (encoded(photo()), True),
-        (encoded(photo(mode="L")), True),
-        (encoded(photo()) + b"\n", True),
-        (encoded(photo(mode="CMYK")), False),
-        (encoded(photo())[:-200], False),
+        (jpeg(photo()), True),
+        (jpeg(photo(mode="L")), True),
+        (jpeg(photo()) + b"\n", True),
+        (jpeg(photo(mode="CMYK")), False),
+        (jpeg(photo())[:-200], False),
         (turned(), False),
         (b"", False),
         (b"GIF89a", False),
@@ -75,8 +71,8 @@ def test_only_ordinary_whole_jpegs_are_left_to_the_device(data, taken):
 @pytest.fixture
 def mixed(tmp_path):
     """JPEGs, a PNG, one that is turned, one that is cut off, one whose middle is rubbish."""
-    files = {f"{number}.jpg": encoded(photo(60 + number, 70, number)) for number in range(6)}
-    files |= {"turned.jpg": turned(), "cut.jpg": encoded(photo(seed=7))[:-200], "no.jpg": b"\xff\xd8rubbish\xff\xd9"}
+    files = {f"{number}.jpg": jpeg(photo(60 + number, 70, number)) for number in range(6)}
+    files |= {"turned.jpg": turned(), "cut.jpg": jpeg(photo(seed=7))[:-200], "no.jpg": b"\xff\xd8rubbish\xff\xd9"}
     for number, (name, data) in enumerate(files.items()):
         path = tmp_path / "mixed" / "ab"[number % 2] / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,24 +1,19 @@
-import hashlib
-
 import numpy as np
 import pytest
 from fakes import FakeBackbone, draw, noisy
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from shards import key
 from torchvision import transforms
 
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.extract import extract, fill, read_manifest
-from fc7.extract.decoding.views import AREA, RATIO, _box, view
+from fc7.extract.decoding.views import AREA, RATIO, _box, augmented, view
 from fc7.extract.extraction import read
 
 TRANSFORM = Transform(resize=40, crop=32)
-
-
-def key(number):
-    return hashlib.sha256(bytes([number])).digest()
 
 
 def random_view(image, number, of=0, transform=TRANSFORM):
@@ -119,3 +114,19 @@ def test_a_mirrored_vector_is_the_mean_of_the_image_and_its_mirror_image(tmp_pat
         mean = (plain.vectors[one] + plain.vectors[other]) / 2
         assert np.abs(plain.vectors[one] - plain.vectors[other]).max() > 1e-3
         np.testing.assert_allclose(both.vectors[[one, other]], [mean, mean], atol=1e-6)
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32))
+def test_crops_stay_inside_the_picture(width, height, seed):
+    image = Image.new("RGB", (width, height), "red")
+    found = augmented(image, Transform(resize=18, crop=16), np.random.default_rng(seed))
+    assert found.shape == (16, 16, 3)
+    assert (found == (255, 0, 0)).all()
+
+
+def test_augmentation_follows_from_its_seed():
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    image, transform = Image.fromarray(pixels), Transform(resize=36, crop=32)
+    first, again, other = (augmented(image, transform, np.random.default_rng([1, epoch, 5])) for epoch in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import draw, one_line
-from stores import BUCKET, moto, s3, upload  # noqa: F401 - fixtures
+from stores import BUCKET, upload
 
 from fc7 import __version__
 from fc7.cache import Store
@@ -31,16 +31,6 @@ except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
 SETTINGS = dict(weights="random:0", image_size=(64, 72), batch_size=4, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def engine():
-    """One cluster for all of them: two cores, this machine only."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers below are not importable there
-    with RayEngine(stall=60) as engine:
-        engine.ray  # noqa: B018 - it starts now
-        yield engine
-    assert not ray.is_initialized()
 
 
 @pytest.fixture
@@ -404,7 +394,7 @@ def test_options_of_ray_are_for_ray(fc7, pictures):
     assert "--address is for --engine ray" in one_line(err)
 
 
-def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):  # noqa: F811
+def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):
     from fc7.extract.engines.ray_worker import _has
 
     url, backbone = upload(s3, pictures, "data"), squeezenet()

@@ -2,10 +2,8 @@ import os
 
 import pytest
 
-from fc7.cache.index import Index
 from fc7.errors import DataError
 from fc7.extract import read_manifest
-from fc7.extract.manifest.hashing import Files, hash_files
 
 
 def touch(root, *names):
@@ -176,13 +174,3 @@ def test_an_apostrophe_before_a_formula_is_no_part_of_the_cell(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("path,label\n'=1.jpg,'-ant\n'2.jpg,''=bee\n")
     assert [image[:2] for image in read_manifest(path).images] == [("=1.jpg", "-ant"), ("'2.jpg", "'=bee")]
-
-
-def test_where_images_are_is_known_of_those_that_are_there(pictures, cache_dir):
-    manifest = read_manifest(pictures)
-    hashed = hash_files(manifest, Index(cache_dir))
-    files = Files(manifest, hashed)
-    found = files.of(list(hashed.keys))
-    assert found == manifest.files
-    with pytest.raises(KeyError):
-        files.of([hashed.keys[0], bytes(32)])

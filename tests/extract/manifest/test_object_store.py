@@ -2,9 +2,8 @@
 
 import pytest
 from fakes import FakeBackbone, draw, one_line
-from stores import BUCKET, KEY, SECRET, moto, s3, upload  # noqa: F401 - fixtures
+from stores import BUCKET, KEY, SECRET, upload
 
-from fc7.cache.urls import address
 from fc7.errors import DataError, MissingExtra
 from fc7.extract import read_manifest
 from fc7.extract.extraction import extract, fill
@@ -12,7 +11,7 @@ from fc7.extract.extraction import extract, fill
 FC7 = ("--backbone", "squeezenet1_1", "--weights", "random:0", "--layer", "gap")
 
 
-def test_the_same_images_keys_and_bits_as_from_a_folder(s3, pictures, tmp_path):  # noqa: F811
+def test_the_same_images_keys_and_bits_as_from_a_folder(s3, pictures, tmp_path):
     url = upload(s3, pictures, "data")
     there = extract(read_manifest(url), FakeBackbone(), cache=tmp_path / "one")
     here = extract(read_manifest(pictures), FakeBackbone(), cache=tmp_path / "two")
@@ -24,14 +23,14 @@ def test_the_same_images_keys_and_bits_as_from_a_folder(s3, pictures, tmp_path):
     assert there.vectors.tobytes() == here.vectors.tobytes()
 
 
-def test_class_folders_and_a_path_that_has_lost_a_slash(s3, pictures, tmp_path):  # noqa: F811
+def test_class_folders_and_a_path_that_has_lost_a_slash(s3, pictures, tmp_path):
     url = upload(s3, pictures / "train", "flat")
     manifest = read_manifest(tmp_path.__class__(url))
     assert manifest.images == read_manifest(pictures / "train").images
     assert manifest.files[0] == f"{url}/blue/0.png"
 
 
-def test_a_first_run_reads_each_object_twice_and_a_second_none(s3, pictures):  # noqa: F811
+def test_a_first_run_reads_each_object_twice_and_a_second_none(s3, pictures):
     url = upload(s3, pictures, "data")
     fill(read_manifest(url), [FakeBackbone()])
     assert len(s3.objects()) == 2 * 10
@@ -44,7 +43,7 @@ def test_a_first_run_reads_each_object_twice_and_a_second_none(s3, pictures):  #
     assert len(s3.asked) == 1, "one listing"
 
 
-def test_growth_by_k_computes_k(s3, pictures):  # noqa: F811
+def test_growth_by_k_computes_k(s3, pictures):
     url = upload(s3, pictures, "data")
     fill(read_manifest(url), [FakeBackbone()])
     for number in range(3):
@@ -56,7 +55,7 @@ def test_growth_by_k_computes_k(s3, pictures):  # noqa: F811
     assert len(s3.objects()) == 2 * 3
 
 
-def test_changed_content_of_the_same_size_is_seen_at_once(s3, pictures):  # noqa: F811
+def test_changed_content_of_the_same_size_is_seen_at_once(s3, pictures):
     url = upload(s3, pictures, "data")
     fill(read_manifest(url), [FakeBackbone()])
     data = bytearray((pictures / "train/red/1.png").read_bytes())
@@ -67,7 +66,7 @@ def test_changed_content_of_the_same_size_is_seen_at_once(s3, pictures):  # noqa
     assert set(s3.objects()) == {f"/{BUCKET}/data/train/red/1.png"}
 
 
-def test_what_is_no_image_is_rejected_with_its_reason(s3, pictures, monkeypatch):  # noqa: F811
+def test_what_is_no_image_is_rejected_with_its_reason(s3, pictures, monkeypatch):
     url = upload(s3, pictures, "data")
     whole = (pictures / "train/red/1.png").read_bytes()
     for name, data in {"empty.png": b"", "cut.png": whole[:45], "text.jpg": b"hello", "notes.txt": b"x"}.items():
@@ -92,7 +91,7 @@ def test_what_is_no_image_is_rejected_with_its_reason(s3, pictures, monkeypatch)
 
 
 @pytest.mark.parametrize("remote_csv", [True, False])
-def test_a_csv_whose_paths_are_urls(s3, pictures, tmp_path, remote_csv):  # noqa: F811
+def test_a_csv_whose_paths_are_urls(s3, pictures, tmp_path, remote_csv):
     url = upload(s3, pictures, "data")
     rows = [f"{url}/{path},{label},{split}" for path, label, split, *_ in read_manifest(pictures).images]
     if remote_csv:
@@ -111,7 +110,7 @@ def test_a_csv_whose_paths_are_urls(s3, pictures, tmp_path, remote_csv):  # noqa
     assert s3.objects() == ([f"/{BUCKET}/data/set.csv"] if remote_csv else [])
 
 
-def test_objects_of_a_csv_that_do_not_exist(s3, tmp_path):  # noqa: F811
+def test_objects_of_a_csv_that_do_not_exist(s3, tmp_path):
     (tmp_path / "set.csv").write_text(f"path,label\ns3://{BUCKET}/no/1.png,a\ns3://{BUCKET}/no/2.png,b\n")
     with pytest.raises(DataError, match=r"2 of 2 files .* do not exist"):
         read_manifest(tmp_path / "set.csv")
@@ -126,13 +125,13 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(tmp_path, path):
 
 
 @pytest.mark.parametrize("name", ["no-such-bucket/x", f"{BUCKET}/nothing/here"])
-def test_no_bucket_and_no_prefix_are_one_line(s3, fc7, name):  # noqa: F811
+def test_no_bucket_and_no_prefix_are_one_line(s3, fc7, name):
     code, _, err = fc7("extract", f"s3://{name}", *FC7, "--quiet")
     assert code == 1
     assert f"s3://{name}" in one_line(err)
 
 
-def test_no_access_no_credentials_and_no_server_are_one_line(s3, fc7, pictures, monkeypatch, tmp_path):  # noqa: F811
+def test_no_access_no_credentials_and_no_server_are_one_line(s3, fc7, pictures, monkeypatch, tmp_path):
     from fc7.cache.urls import filesystem
 
     url = upload(s3, pictures, "data")
@@ -149,7 +148,7 @@ def test_no_access_no_credentials_and_no_server_are_one_line(s3, fc7, pictures, 
     assert SECRET not in out + err
 
 
-def test_a_server_that_is_gone_in_the_middle_ends_in_one_line_and_keeps_what_was_done(s3, pictures):  # noqa: F811
+def test_a_server_that_is_gone_in_the_middle_ends_in_one_line_and_keeps_what_was_done(s3, pictures):
     url = upload(s3, pictures, "data")
     manifest = read_manifest(url)
     backbone = FakeBackbone(batch_size=2)
@@ -188,11 +187,7 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
         read_manifest("s3://bucket/prefix")
 
 
-def test_what_is_no_url():
-    assert [address(path) for path in ("a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b")] == [""] * 6
-
-
-def test_nothing_that_is_written_has_the_secret(s3, fc7, pictures, tmp_path):  # noqa: F811
+def test_nothing_that_is_written_has_the_secret(s3, fc7, pictures, tmp_path):
     url = upload(s3, pictures, "data")
     words = ("--head", "ridge", "-o", tmp_path / "out" / "one.fc7")
     (tmp_path / "out").mkdir()
@@ -205,7 +200,7 @@ def test_nothing_that_is_written_has_the_secret(s3, fc7, pictures, tmp_path):  #
         assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
-def test_predict_and_the_transformer_take_urls(s3, fc7, fc7_json, pictures, tmp_path):  # noqa: F811
+def test_predict_and_the_transformer_take_urls(s3, fc7, fc7_json, pictures, tmp_path):
     from fc7.classify import EmbeddingTransformer
 
     url = upload(s3, pictures, "data")
@@ -231,7 +226,7 @@ def test_predict_and_the_transformer_take_urls(s3, fc7, fc7_json, pictures, tmp_
         embed.transform([gone])
 
 
-def test_review_says_that_it_takes_files(s3, fc7, pictures, tmp_path):  # noqa: F811
+def test_review_says_that_it_takes_files(s3, fc7, pictures, tmp_path):
     url = upload(s3, pictures, "data")
     csv = tmp_path / "set.csv"
     csv.write_text(f"path,label\n{url}/train/red/1.png,red\n{url}/train/blue/0.png,blue\n")

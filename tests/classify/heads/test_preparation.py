@@ -1,0 +1,42 @@
+"""Rows of unit length and on one scale."""
+
+import numpy as np
+import pytest
+from problems import rows
+from sklearn.preprocessing import normalize
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fc7.classify.heads.preparation import OneScale, UnitRows
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_unit_rows_are_those_of_scikit_learn(dtype):
+    X = rows(8, 30, 0, dtype)
+    found = UnitRows().fit(X).transform(X)
+    assert found == pytest.approx(normalize(X.astype(np.float64)), abs=1e-6)
+    assert found.dtype == np.promote_types(dtype, np.float32)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_on_one_scale_have_unit_length_on_average(dtype, factor):
+    X = factor * rows(8, 30, 0, dtype)
+    found = OneScale().fit(X).transform(X)
+    assert found.dtype == X.dtype
+    assert np.square(found).sum(axis=1).mean() == pytest.approx(1, rel=1e-5)
+    assert found / found[0, 0] == pytest.approx(X / X[0, 0], rel=1e-5)
+    assert np.array_equal(OneScale().fit(0 * X).transform(X), X)
+
+
+@pytest.mark.parametrize("shape", [(4, 25088), (40, 8)])
+def test_the_largest_float16_does_not_overflow(shape):
+    X = np.full(shape, 65504, np.float16)
+    X[:, 0] = -65504
+    X[0, :] = 6e-8  # and the smallest does not vanish
+    found = UnitRows().fit(X).transform(X)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(X)), abs=1e-5)
+
+
+@parametrize_with_checks([UnitRows(), OneScale()])
+def test_they_are_scikit_learn_transformers(estimator, check):
+    check(estimator)

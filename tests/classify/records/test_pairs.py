@@ -1,0 +1,78 @@
+"""Every pair of runs: matched by image, corrected together."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from paired import answers, interval_of, p_of
+
+from fc7.classify.evaluation.paired_tests import holm
+from fc7.classify.records.pairs import compare_pairs, compare_planned
+
+
+def test_pairs_hold_what_the_records_say(made_up):
+    first, second = answers(40, 9, 1, 3)
+    runs = [made_up(first), made_up(second, head="knn")]
+    (pair,) = compare_pairs(runs)
+    assert (pair.first, pair.second) == (runs[0].id, runs[1].id)
+    assert pair.names == ("vgg16 fc7 logreg", "vgg16 fc7 knn")
+    assert (pair.n, pair.only_first, pair.only_second) == (53, 9, 1)
+    assert pair.difference == pytest.approx(8 / 53)
+    assert pair.p == pair.p_corrected == pytest.approx(p_of(first, second))
+    assert pair.interval == interval_of(first, second)
+    assert pair.smallest_detectable == 6 / 53
+
+
+def test_pairs_match_images_by_path_not_by_place(made_up):
+    generator = np.random.default_rng(0)
+    first, second = generator.random(60) < 0.8, generator.random(60) < 0.6
+    order = generator.permutation(60)
+    labels = np.arange(60) % 2
+    paths = [f"{place}.jpg" for place in range(60)]
+    shuffled = made_up(second[order], head="knn", labels=labels[order], paths=[paths[place] for place in order])
+    (pair,) = compare_pairs([made_up(first, labels=labels, paths=paths), shuffled])
+    assert pair.p == pytest.approx(p_of(first, second))
+
+
+def test_runs_on_other_images_or_labels_are_not_paired(made_up):
+    right = np.ones(20, bool)
+    other_images = made_up(right, head="knn", paths=[f"other/{place}.jpg" for place in range(20)])
+    paths = [f"{('ants', 'bees')[place % 2]}/{place:04d}.jpg" for place in range(20)]
+    other_labels = made_up(right, head="lda", labels=(np.arange(20) + 1) % 2, paths=paths)
+    assert compare_pairs([made_up(right), other_images, other_labels, made_up(right[:10], head="ridge")]) == []
+
+
+def test_the_same_classes_in_another_order_are_the_same_labels(made_up):
+    labels = np.arange(20) % 2
+    paths = [f"{place}.jpg" for place in range(20)]
+    first = made_up(np.ones(20, bool), labels=labels, paths=paths)
+    second = made_up(np.ones(20, bool), labels=1 - labels, paths=paths, classes=("bees", "ants"), head="knn")
+    assert len(compare_pairs([first, second])) == 1
+
+
+def test_holm_is_over_all_pairs(made_up):
+    generator = np.random.default_rng(1)
+    runs = [made_up(generator.random(80) < 0.5 + place / 12, head=f"head{place}") for place in range(5)]
+    pairs = compare_pairs(runs)
+    assert len(pairs) == 10
+    assert [pair.p_corrected for pair in pairs] == pytest.approx(holm([pair.p for pair in pairs]))
+    planned = compare_planned(runs[0], runs[1:])
+    assert [pair.p_corrected for pair in planned] == pytest.approx(holm([pair.p for pair in pairs[:4]]))
+
+
+def test_a_pair_becomes_strict_json(made_up):
+    (pair,) = compare_pairs([made_up([True, False]), made_up([True, True], head="knn")])
+    values = json.loads(json.dumps(pair.to_dict(), allow_nan=False))
+    assert values["smallest_detectable"] is None
+    assert values["names"] == ["vgg16 fc7 logreg", "vgg16 fc7 knn"]
+
+
+def test_fifty_runs_of_5000_images_are_quick(made_up):
+    generator = np.random.default_rng(0)
+    runs = [made_up(generator.random(5000) < 0.9, head=f"head{place}") for place in range(50)]
+    for run in runs:
+        _ = run.right
+    start = time.perf_counter()
+    assert len(compare_pairs(runs)) == 1225
+    assert time.perf_counter() - start < 3  # about 0.5 s; the slack is for a busy machine

