@@ -5,9 +5,10 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from ...cache.recipe import AND, DECODES, JointRecipe, Recipe
+from ...cache.recipe import AND, JointRecipe, Recipe
 from ...errors import BundleError
-from ...extract.backbones.backbone import OWN, Backbone, load_backbone
+from ...extract.backbones.backbone import OWN, Backbone
+from ...extract.backbones.spec import find_backbone
 
 
 def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
@@ -37,23 +38,11 @@ def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **mac
     sources = weights.split(AND)
     sources = sources * len(recipe.parts) if len(sources) == 1 else sources
     networks = [replace(part, layer="", dim=0) for part in recipe.parts]
-    backbones, rows = [], list(zip(networks, sources, recipe.parts, strict=True))
-    for (network, source), group in groupby(rows, key=lambda row: row[:2]):
-        backbones.append(
-            load_backbone(
-                network.backbone,
-                [part.layer for *_, part in group],
-                weights=source,
-                precision=network.precision,
-                dtype=network.dtype,
-                decode=next((name for name, rules in DECODES.items() if rules == network.decode), "exact"),
-                image_size=(network.transform.crop, network.transform.resize),
-                views=views,
-                mirror=network.mirror,
-                **machine,
-            )
-        )
-    return backbones
+    rows = zip(networks, sources, recipe.parts, strict=True)
+    return [
+        find_backbone([part for *_, part in group], source, views=views, **machine)
+        for (_, source), group in groupby(rows, key=lambda row: row[:2])
+    ]
 
 
 def require_same(backbones: Sequence[Backbone], recipe: Recipe | JointRecipe) -> None:

@@ -1,6 +1,7 @@
 """A backbone as plain values, from which a process on another machine makes the same one."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,37 +41,37 @@ class BackboneSpec(NamedTuple):
             return cls(backbone.recipes, OWN, options | backbone.work, backbone.plain())
         return cls(backbone.recipes, _absolute(backbone.weights_source), options)
 
-    def load(self, device: str, cache: Path) -> Backbone:
-        """Make the backbone, on a device of this machine.
+    def load(self, cache: Path) -> Backbone:
+        """Make the backbone; hashes of weights are remembered in the cache."""
+        if self.network is None:
+            return find_backbone(self.recipes, self.source, cache=cache, **self.options)
+        network = self.network
+        return Backbone.published(self.recipes, lambda: copy.deepcopy(network), OWN, **self.options)
 
-        Parameters
-        ----------
-        cache
-            Where hashes of weights are remembered.
 
-        Raises
-        ------
-        FC7Error
-            The weights are not here, or what :func:`fc7.extract.load_backbone` raises.
-        """
-        options = self.options | {"device": device}
-        first = self.recipes[0]
-        if self.network is not None:
-            network = self.network
-            return Backbone.published(self.recipes, lambda: copy.deepcopy(network), OWN, **options)
-        usual = architecture(first.backbone).transform
-        return load_backbone(
-            first.backbone,
-            [recipe.layer for recipe in self.recipes],
-            weights=self.source,
-            precision=first.precision,
-            dtype=first.dtype,
-            decode=next(name for name, rules in DECODES.items() if rules == first.decode),
-            image_size=None if first.transform == usual else (first.transform.crop, first.transform.resize),
-            mirror=first.mirror,
-            cache=cache,
-            **options,
-        )
+def find_backbone(recipes: Sequence[Recipe], source: str, **options: Any) -> Backbone:
+    """Return the backbone that makes some recipes, which differ in their layers only, found by its name.
+
+    Parameters
+    ----------
+    source
+        Of the weights.
+    options
+        Those of :func:`fc7.extract.load_backbone` that belong to no recipe.
+    """
+    first = recipes[0]
+    usual = architecture(first.backbone).transform
+    return load_backbone(
+        first.backbone,
+        [recipe.layer for recipe in recipes],
+        weights=source,
+        precision=first.precision,
+        dtype=first.dtype,
+        decode=next((name for name, rules in DECODES.items() if rules == first.decode), "exact"),
+        image_size=None if first.transform == usual else (first.transform.crop, first.transform.resize),
+        mirror=first.mirror,
+        **options,
+    )
 
 
 def _absolute(source: str) -> str:

@@ -12,14 +12,12 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 from ... import __version__
-from ...cache.leases import Claims
-from ...cache.shard import unit_id
-from ...errors import Interrupted
 from ..backbones.backbone import Backbone
 from ..decoding.worker_process import DecodeProcess
 from ..progress import Progress, silent
@@ -27,8 +25,8 @@ from .accounting import Clock
 from .batch import Batch, Job, Unit
 from .malloc import keep_freed_memory
 from .sinks import ShardSink
+from .unit_loop import POLL, LocateFiles, UnitLoop, Units
 
-POLL = 0.2  # seconds between two looks at units that another process has claimed, and at the progress
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
 # the number of workers asked for: a sum over two cores has other last digits than one over one.
 MOST_THREADS = 8
@@ -36,18 +34,12 @@ MOST_THREADS = 8
 MOST_BESIDE_DEVICE = 32
 STARTING = 32  # images per decoding process that make its start worthwhile
 
-LocateFiles = Callable[[Sequence[bytes]], Sequence[str]]  # returns where the bytes of each key are
 
-
-class Pipeline:
-    """Threads that decode, compute and commit.
+class Pipeline(UnitLoop):
+    """Threads that decode, compute and commit; the first parameters are those of :class:`UnitLoop`.
 
     Parameters
     ----------
-    stores
-        One per recipe, in the order of backbones, views and layers.
-    files
-        Returns where the bytes of each key are.
     workers
         Threads; default one per core, where the processor computes one per several cores beyond eight.
     threads
@@ -72,14 +64,11 @@ class Pipeline:
         decoders: Sequence[DecodeProcess] = (),
         progress: Progress = silent,
     ) -> None:
-        self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
+        super().__init__(backbones, stores, files, clock, progress=progress)
         self._accelerated = all(backbone.device.type != "cpu" for backbone in backbones)
         self.workers = workers or min(cores(), MOST_BESIDE_DEVICE if self._accelerated else MOST_THREADS)
         self.threads, self.beside = threads or cores_each(), beside or self.workers
-        self.decoders, self.progress = decoders, progress
-        self.claims = Claims(stores[0].directory / "claims")
-        self.unreadable: dict[bytes, str] = {}
-        self._stage = stage_of(backbones)
+        self.decoders = decoders
         self._jobs: list[Job] = []
         for backbone in backbones:
             for number in range(1 + backbone.views):
@@ -93,34 +82,19 @@ class Pipeline:
         self._stop = threading.Event()
         self._begun: dict[int, Unit] = {}  # units that are not committed, by their address
         self._open: Batch | None = None  # the batch that is being decoded
-        self._done = 0
 
     def run(self, missing: Sequence[bytes], unit_rows: int) -> dict[bytes, str]:
         """Compute the missing keys and return those whose files could not be read, with the reason.
 
         Units that another process is computing are left to it, and taken up if it does not finish them.
-
-        Raises
-        ------
-        Interrupted
-            Ctrl-C; what was computed is kept.
         """
         with self.clock("load"):
             for backbone in self.backbones:
                 backbone.load()
-        self._total = len(missing)
+        self.total = len(missing)
         units = [missing[start : start + unit_rows] for start in range(0, len(missing), unit_rows)]
         with self._decoders() as decoders:
-            try:
-                while units:
-                    skipped: list[Sequence[bytes]] = []
-                    self._pass(units, skipped, decoders)
-                    if len(skipped) == len(units):
-                        with self.clock("wait"):
-                            time.sleep(POLL)
-                    units = self._still_missing(skipped)
-            finally:
-                self.claims.release_all()
+            self.compute_all(units, partial(self._pass, decoders=decoders), self.workers)
         return self.unreadable
 
     @contextlib.contextmanager
@@ -130,31 +104,25 @@ class Pipeline:
             yield [None] * self.workers
         elif self.decoders:
             yield self.decoders
-        elif self._total >= STARTING * self.workers:
+        elif self.total >= STARTING * self.workers:
             with contextlib.ExitStack() as started:
                 yield [started.enter_context(DecodeProcess()) for _ in range(self.workers)]
         else:
             yield [None] * self.workers
 
-    def _still_missing(self, units: Sequence[Sequence[bytes]]) -> list[Sequence[bytes]]:
-        if not units:
-            return []
-        for store in self.stores:
-            store.refresh()
-        return [unit for unit in units if any(store.missing(unit) for store in self.stores)]
+    def still_missing(self, units: Units, skipped: Units) -> Units:
+        """Return the units that were skipped and are not committed by now."""
+        if skipped:
+            for store in self.stores:
+                store.refresh()
+        return [unit for unit in skipped if any(store.missing(unit) for store in self.stores)]
 
-    def _pass(
-        self,
-        units: Sequence[Sequence[bytes]],
-        skipped: list[Sequence[bytes]],
-        decoders: Sequence[DecodeProcess | None],
-    ) -> None:
+    def _pass(self, units: Units, skipped: list[Sequence[bytes]], decoders: Sequence[DecodeProcess | None]) -> None:
         """Compute the units that nobody else has claimed and put the others into ``skipped``."""
         from ..backbones.torch_runtime import each_with, exact_float32
 
-        self._done = self._total - sum(len(unit) for unit in units)
+        self.done = self.total - sum(len(unit) for unit in units)
         batches, self._open = self._batches(units, skipped), None
-        start, before = time.perf_counter(), self.clock.busy
         with (
             keep_freed_memory(),
             exact_float32(),
@@ -169,23 +137,21 @@ class Pipeline:
                 wait(futures)
                 for unit in tuple(self._begun.values()):
                     self._commit(unit)
-                raise interrupted(self._done, self._total) from None
+                raise self.interrupted() from None
             finally:
                 self._stop.set()  # where one thread failed, the others end after their image or batch
         self._stop.clear()
-        idle = self.workers * (time.perf_counter() - start) - (self.clock.busy - before)
-        self.clock.seconds["wait"] += max(idle, 0.0)
 
     def _watch(self, futures: Sequence[Any]) -> None:
         """Show the progress and signs of life until all threads are done, or one fails."""
         unfinished: Any = futures
         while unfinished:
-            self.progress(self._stage, self._done, self._total)
+            self.report(self.done)
             finished, unfinished = wait(unfinished, timeout=POLL)
             self.claims.beat()
             for future in finished:
                 future.result()
-        self.progress(self._stage, self._done, self._total)
+        self.report(self.done)
 
     def _work(self, batches: Iterator[Batch], decoder: DecodeProcess | None) -> None:
         """Decode images until there are no more; compute each batch that is complete by that."""
@@ -204,11 +170,11 @@ class Pipeline:
                 self._embed(batch)
                 self._finish(batch)
 
-    def _batches(self, units: Sequence[Sequence[bytes]], skipped: list[Sequence[bytes]]) -> Iterator[Batch]:
+    def _batches(self, units: Units, skipped: list[Sequence[bytes]]) -> Iterator[Batch]:
         """Yield the empty batches of the units that this process may have."""
         size = self._batch_rows
         for keys in units:
-            if not claim(self.stores, keys, self.claims):
+            if not self.claim(keys):
                 skipped.append(keys)
                 continue
             starts, paths = range(0, len(keys), size), self.files(keys)
@@ -243,7 +209,7 @@ class Pipeline:
         """Count a batch as done, and commit the unit if it was the last of it."""
         with self._taking:
             self.unreadable |= batch.unreadable
-            self._done += len(batch.keys)
+            self.done += len(batch.keys)
             batch.unit.batches_left -= 1
             complete = not batch.unit.batches_left
         if complete:
@@ -256,7 +222,7 @@ class Pipeline:
                 shard = unit.shard(number, store.recipe, self._provenance())
                 if shard.keys or shard.rejected:
                     store.append(shard)
-            self.claims.release(claim_name(self.stores, unit.keys))
+            self.release(unit.keys)
             del self._begun[id(unit)]
             self.clock.seconds["commit"] += time.perf_counter() - start
 
@@ -270,28 +236,6 @@ class Pipeline:
             "batch_size": ", ".join(str(backbone.batch_size) for backbone in self.backbones),
             "machine": platform.machine(),
         }
-
-
-def claim(stores: Sequence[ShardSink], keys: Sequence[bytes], claims: Claims) -> bool:
-    """Claim a unit; return False if it is committed, or claimed by another process."""
-    return not all(store.committed(keys) for store in stores) and claims.take(claim_name(stores, keys))
-
-
-def claim_name(stores: Sequence[ShardSink], keys: Sequence[bytes]) -> str:
-    """Return the name of a unit's claim."""
-    return unit_id("".join(store.recipe.id for store in stores), keys)
-
-
-def stage_of(backbones: Sequence[Backbone]) -> str:
-    """Return the stage that progress reports."""
-    return "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
-
-
-def interrupted(done: int, total: int) -> Interrupted:
-    """Return the error after Ctrl-C."""
-    return Interrupted(
-        f"Interrupted: {done} of {total} images are computed and kept. The same command goes on from there."
-    )
 
 
 def cores() -> int:

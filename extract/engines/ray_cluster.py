@@ -34,13 +34,7 @@ _UNSAFE = (
 
 
 def require_ray(address: str | None = None) -> Any:
-    """Import Ray, for a cluster at an address or for one of its own; some settings it reads only then.
-
-    Raises
-    ------
-    MissingExtra
-        It is not installed, or too old.
-    """
+    """Import Ray, for a cluster at an address or for one of its own; some settings it reads only then."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray's name for: loopback only
@@ -59,18 +53,12 @@ def require_ray(address: str | None = None) -> Any:
 
 @contextlib.contextmanager
 def own_cluster() -> Iterator[Any]:
-    """Start Ray on this machine alone, reachable from this machine alone; none of its processes outlives the block.
-
-    Raises
-    ------
-    EngineError
-        It does not start, or is in use in this process already.
-    """
+    """Start Ray on this machine alone, reachable from this machine alone; none of its processes outlives the block."""
     ray = require_ray()
     _require_free(ray)
     folder, before = _folder(), descendants()
     try:
-        with _inside(folder):  # Ray has its workers import from the working directory first
+        with contextlib.chdir(folder):  # Ray has its workers import from the working directory first
             _init(
                 ray,
                 address="local",
@@ -96,15 +84,7 @@ def own_cluster() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def joined_cluster(address: str) -> Iterator[Any]:
-    """Join a cluster that somebody else started, and leave it as it is.
-
-    Raises
-    ------
-    EngineError
-        It does not answer, or Ray is in use in this process already.
-    UsageError
-        The address is of a kind that does not do.
-    """
+    """Join a cluster that somebody else started, and leave it as it is."""
     if address.startswith("ray://"):
         raise UsageError(
             f"--address {address}: Ray's client protocol does not do here; run fc7 on a machine of the cluster, with "
@@ -153,13 +133,3 @@ def _folder() -> Path:
     if len(str(above)) > _LONGEST:
         above = Path("/tmp")
     return Path(tempfile.mkdtemp(prefix="fc7-ray-", dir=above))
-
-
-@contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

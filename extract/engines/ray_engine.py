@@ -6,18 +6,16 @@ out the units that are still missing. No other state is kept: a task queue would
 
 import logging
 import secrets
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
+from functools import partial
 from typing import Any, Self
 
 from ... import __version__, errors
 from ...cache.atomic_write import make_folder
 from ...cache.commit import deliver
 from ...cache.format import UNIT_ROWS
-from ...cache.leases import Claims
 from ...cache.store import Store
 from ...errors import EngineError, UsageError
 from ..backbones.backbone import Backbone
@@ -25,10 +23,11 @@ from ..backbones.spec import BackboneSpec
 from ..manifest.paths import absolute
 from ..progress import Progress, silent
 from .accounting import WORK, Clock
-from .local import MOST_BESIDE_DEVICE, POLL, LocateFiles, claim, claim_name, cores_each, interrupted, stage_of
+from .local import MOST_BESIDE_DEVICE, cores_each
 from .ray_cluster import joined_cluster, own_cluster, require_ray
 from .ray_supervisor import Event, Lost, Member, Supervisor
 from .ray_worker import Failure, Ready, UnitResult, UnitTask, Worker, WorkerSpec
+from .unit_loop import POLL, LocateFiles, UnitLoop, Units
 
 logger = logging.getLogger(__name__)
 
@@ -67,23 +66,16 @@ class RayEngine:
         self._ray: Any = None
 
     def __enter__(self) -> Self:
-        """Return it."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """End what was started."""
         self._ray = None
         self._open.close()
 
     @property
     def ray(self) -> Any:
-        """Ray itself, connected.
-
-        Raises
-        ------
-        EngineError
-            The cluster cannot be used.
-        """
+        """Ray itself, connected."""
         if self._ray is None:
             cluster = own_cluster() if self.address is None else joined_cluster(self.address)
             self._ray = self._open.enter_context(cluster)
@@ -101,17 +93,16 @@ class RayEngine:
         files: LocateFiles,
         clock: Clock,
         missing: Sequence[bytes],
-        *,
-        unit_rows: int | None = None,
-        workers: int | None = None,
-        progress: Progress = silent,
+        **options: Any,
     ) -> dict[bytes, str]:
         """Compute the missing keys and return those whose files could not be read, with the reason.
 
         Parameters
         ----------
-        backbones, stores, files, clock
+        backbones, stores, files, clock, progress
             As for :class:`fc7.extract.engines.local.Pipeline`.
+        unit_rows
+            Rows committed together; by default about 20 seconds of work.
         workers
             Threads of each worker; default 1, with a GPU its share of the cores.
 
@@ -123,24 +114,14 @@ class RayEngine:
             Ctrl-C; finished units are kept.
         """
         with clock("load"):
-            job = _Job(
-                self,
-                backbones,
-                stores,
-                files,
-                clock=clock,
-                missing=missing,
-                unit_rows=unit_rows,
-                workers=workers,
-                progress=progress,
-            )
+            job = _Job(self, backbones, stores, files, clock=clock, missing=missing, **options)
         try:
             return job.run()
         except KeyboardInterrupt:
-            raise interrupted(job.done, len(missing)) from None
+            raise job.interrupted() from None
 
 
-class _Job:
+class _Job(UnitLoop):
     """One extraction: gives units to workers, commits their results, and retries the units that fail."""
 
     def __init__(
@@ -151,20 +132,16 @@ class _Job:
         files: LocateFiles,
         clock: Clock,
         missing: Sequence[bytes],
-        unit_rows: int | None,
-        workers: int | None,
-        progress: Progress,
+        unit_rows: int | None = None,
+        workers: int | None = None,
+        progress: Progress = silent,
     ) -> None:
-        self.engine, self.backbones, self.stores, self.files, self.clock = engine, backbones, stores, files, clock
-        self.progress = progress
-        self.unreadable: dict[bytes, str] = {}
-        self.total, self.done = len(missing), 0
-        self._claims = Claims(stores[0].directory / "claims")
+        super().__init__(backbones, stores, files, clock, progress=progress)
+        self.engine, self.total, self._folder = engine, len(missing), stores[0].folder
         self._tried: Counter[bytes] = Counter()  # by first key
         self._unsent: dict[bytes, str] = {}  # files that this process could not read for a worker, with the reason
         self._other_torch: set[str] = set()  # hosts with another torch
         self._failure = ""  # the last one
-        self._stage = stage_of(backbones)
         resources = engine.ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if all(map(_may_use_cuda, backbones)) else 0
         # Why not this machine's devices: it may have no GPU where the cluster has some.
@@ -187,17 +164,9 @@ class _Job:
             try:
                 with self.clock("load"):
                     self._await_worker(supervisor)
-                units = self.units
-                while units:
-                    skipped: list[Sequence[bytes]] = []
-                    self._round(supervisor, units, skipped)
-                    if len(skipped) == len(units):
-                        with self.clock("wait"):
-                            time.sleep(POLL)
-                    units = self._still_missing(units, skipped)
+                self.compute_all(self.units, partial(self._round, supervisor), self._size)
             finally:
                 supervisor.close()
-                self._claims.release_all()
         return self.unreadable
 
     def _rows(self, usual: int, workers: int) -> int:
@@ -206,16 +175,15 @@ class _Job:
         return min(usual, -(-self.total // workers // batch) * batch)
 
     def _start_workers(self, probe: str, nonce: str) -> Supervisor:
-        """Start the workers."""
         import torch
 
         ray = self.engine.ray
-        specs = tuple(map(BackboneSpec.of, self.backbones))
+        device = {"device": "cuda"} if self._takes["num_gpus"] else {}
+        specs = [BackboneSpec.of(backbone) for backbone in self.backbones]
         key = self.units[0][0]
         worker_spec = WorkerSpec(
             version=__version__,
-            backbones=specs,
-            device=tuple("cuda" if self._takes["num_gpus"] else str(spec.options["device"]) for spec in specs),
+            backbones=tuple(spec._replace(options=spec.options | device) for spec in specs),
             cache=str(self.stores[0].directory.absolute()),
             probe=probe,
             nonce=nonce,
@@ -242,7 +210,7 @@ class _Job:
     def _probe(self) -> Any:
         """Write a file to the cache until the end of the block: a worker that reads it there can commit by itself."""
         nonce = secrets.token_hex(16)
-        path = self.stores[0].folder.absolute() / "tmp" / f"probe.{nonce}"
+        path = self._folder.absolute() / "tmp" / f"probe.{nonce}"
         try:
             make_folder(path.parent)
             path.write_text(nonce, encoding="ascii")
@@ -258,40 +226,37 @@ class _Job:
 
     def _await_worker(self, supervisor: Supervisor) -> None:
         while not supervisor.idle:
-            self.progress(self._stage, 0, self.total)
+            self.report(0)
             for event in supervisor.events(POLL):
                 self._handle(event, deque())
 
-    def _round(self, supervisor: Supervisor, units: Sequence[Sequence[bytes]], skipped: list[Sequence[bytes]]) -> None:
+    def _round(self, supervisor: Supervisor, units: Units, skipped: list[Sequence[bytes]]) -> None:
         """Give out the units that nobody else has claimed, and put the others into ``skipped``."""
         queue = deque(units)
-        start, before, size = time.perf_counter(), self.clock.busy, len(supervisor.members)
         while True:
             for member in supervisor.idle:
                 task = self._next(queue, skipped, member)
                 if task is None:
                     break
                 supervisor.assign(member, task)
-            self._claims.beat()
-            self.progress(self._stage, self.done + supervisor.images, self.total)
+            self.claims.beat()
+            self.report(self.done + supervisor.images)
             if not queue and all(member.task is None for member in supervisor.members):
                 break
             for event in supervisor.events(POLL):
                 self._handle(event, queue)
-        idle = size * (time.perf_counter() - start) - (self.clock.busy - before)
-        self.clock.seconds["wait"] += max(idle, 0.0)
 
     def _next(self, queue: deque[Sequence[bytes]], skipped: list[Sequence[bytes]], member: Member) -> UnitTask | None:
         """Return the next unit that this process may have."""
         while queue:
             keys = queue.popleft()
-            if not claim(self.stores, keys, self._claims):
+            if not self.claim(keys):
                 skipped.append(keys)
                 continue
             lacking = [list(store.missing(keys)) for store in self.stores]
-            if member.ready and member.ready.sees_images:
-                return UnitTask(list(keys), lacking, [absolute(path) for path in self.files(keys)], None)
-            return UnitTask(list(keys), lacking, None, [self._bytes(key) for key in keys])
+            within_reach = member.ready and member.ready.sees_images
+            files = list(map(absolute, self.files(keys))) if within_reach else list(map(self._bytes, keys))
+            return UnitTask(list(keys), lacking, files)
         return None
 
     def _bytes(self, key: bytes) -> bytes:
@@ -350,7 +315,7 @@ class _Job:
             self.clock.seconds[stage] += result.seconds[stage]
         self.unreadable |= {key: self._unsent.get(key, reason) for key, reason in result.unreadable.items()}
         self.done += len(task.keys)
-        self._claims.release(claim_name(self.stores, task.keys))
+        self.release(task.keys)
 
     def _retry(self, keys: Sequence[bytes], queue: deque[Sequence[bytes]]) -> None:
         """Give a unit out again."""
@@ -367,9 +332,7 @@ class _Job:
                 f"{self.done} of {self.total} images are computed and kept; the same command goes on from there."
             )
 
-    def _still_missing(
-        self, units: Sequence[Sequence[bytes]], skipped: Sequence[Sequence[bytes]]
-    ) -> list[Sequence[bytes]]:
+    def still_missing(self, units: Units, skipped: Units) -> Units:
         """Return the units with readable images that the cache lacks."""
         for store in self.stores:
             store.refresh()

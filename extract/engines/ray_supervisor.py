@@ -101,13 +101,7 @@ class Supervisor:
         member.answer = member.actor.run.remote(task)
 
     def events(self, timeout: float) -> list[Event]:
-        """Return what has happened by now, waiting for something if nothing has.
-
-        Raises
-        ------
-        EngineError
-            Workers die one after the other, or not one of them starts.
-        """
+        """Return what has happened by now, waiting for something if nothing has."""
         busy = [member for member in self.members if member.answer is not None]
         answers = [member.answer for member in busy]
         self._ray.wait(answers, num_returns=1, timeout=timeout)

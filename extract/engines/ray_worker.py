@@ -16,15 +16,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from ... import __version__
 from ...cache.commit import deliver
-from ...cache.recipe import Recipe
 from ...errors import EngineError, FC7Error
 from ..backbones.backbone import Backbone
 from ..backbones.spec import BackboneSpec
 from ..decoding.worker_process import DecodeProcess
-from .accounting import STAGES, Clock
-from .local import MOST_THREADS, LocateFiles, Pipeline, cores
+from .accounting import Clock
+from .local import MOST_THREADS, Pipeline, cores
 from .malloc import keep_freed_memory
 from .sinks import BufferSink
+from .unit_loop import LocateFiles
 
 
 class WorkerSpec(NamedTuple):
@@ -33,9 +33,7 @@ class WorkerSpec(NamedTuple):
     Attributes
     ----------
     backbones
-        In order; the recipes of their views and layers are the stores of the units.
-    device
-        For each backbone.
+        In order, with the device of each; the recipes of their views and layers are the stores of the units.
     cache
         Where it is on the driver's machine.
     probe, nonce
@@ -48,7 +46,6 @@ class WorkerSpec(NamedTuple):
 
     version: str
     backbones: tuple[BackboneSpec, ...]
-    device: tuple[str, ...]
     cache: str
     probe: str
     nonce: str
@@ -80,12 +77,11 @@ class Heartbeat(NamedTuple):
 
 
 class UnitTask(NamedTuple):
-    """One unit: its keys, for each store those that it lacks, and where the bytes are, or the bytes themselves."""
+    """One unit: its keys, for each store those that it lacks, and for each key its file, or the bytes themselves."""
 
     keys: Sequence[bytes]
     lacking: Sequence[Sequence[bytes]]
-    paths: Sequence[str] | None
-    data: Sequence[bytes] | None
+    files: Sequence[str] | Sequence[bytes]
 
 
 class UnitResult(NamedTuple):
@@ -151,8 +147,8 @@ class Worker:
         self._commits = _holds(self.spec.probe, self.spec.nonce)
         torch.set_num_threads(self.spec.loading)
         with _cache(self.spec.cache if self._commits else None) as cache:
-            for backbone_spec, device in zip(self.spec.backbones, self.spec.device, strict=True):
-                backbone = backbone_spec.load(device, cache)
+            for backbone_spec in self.spec.backbones:
+                backbone = backbone_spec.load(cache)
                 _require_same(backbone_spec, backbone)
                 backbone.load()
                 self._backbones.append(backbone)
@@ -188,19 +184,14 @@ class Worker:
                 progress=self._progress,
             )
             unreadable = pipeline.run(task.keys, len(task.keys))
-        shards = [sink.shards for sink in sinks]
         if self._commits:
             with clock("commit"):
-                for recipe, finished in zip(recipes, shards, strict=True):
-                    self._deliver(recipe, finished)
-            shards = [[] for _ in sinks]
+                for sink in sinks:
+                    while sink.shards:
+                        deliver(sink.shards.pop(0), sink.recipe, Path(self.spec.cache))
+                        self._steps += 1
         clock.stop()
-        return UnitResult(unreadable, {stage: clock.seconds[stage] for stage in STAGES}, shards, ())
-
-    def _deliver(self, recipe: Recipe, shards: Sequence[bytes]) -> None:
-        for shard in shards:
-            deliver(shard, recipe, Path(self.spec.cache))
-            self._steps += 1
+        return UnitResult(unreadable, clock.seconds, [sink.shards for sink in sinks], ())
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self._images = done
@@ -259,15 +250,13 @@ def _has(path: str, key: bytes) -> bool:
 @contextlib.contextmanager
 def _files(task: UnitTask) -> Iterator[LocateFiles]:
     """Yield a function from keys to files; bytes that came with the task lie in temporary files."""
-    if task.data is None:
-        paths = dict(zip(task.keys, task.paths or (), strict=True))
-        yield lambda keys: [paths[key] for key in keys]
-        return
+    paths: dict[bytes, str] = {}
     with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
-        files = {key: str(Path(folder) / key.hex()) for key in task.keys}
-        for key, data in zip(task.keys, task.data, strict=True):
-            Path(files[key]).write_bytes(data)
-        yield lambda keys: [files[key] for key in keys]
+        for key, file in zip(task.keys, task.files, strict=True):
+            if isinstance(file, bytes):
+                Path(folder, key.hex()).write_bytes(file)
+            paths[key] = file if isinstance(file, str) else str(Path(folder, key.hex()))
+        yield lambda keys: [paths[key] for key in keys]
 
 
 @contextlib.contextmanager

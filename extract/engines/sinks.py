@@ -1,32 +1,16 @@
 """Sinks: what a pipeline appends its shards to. A store commits them; a buffer holds them for another process."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...cache.recipe import Recipe
 from ...cache.shard import Shard, encode
 
+if TYPE_CHECKING:
+    from ...cache.store import Store
+
 _NOWHERE = Path("/dev/null/fc7")  # no claim can be made in this folder: the process that commits makes them
-
-
-class ShardSink(Protocol):
-    """What a pipeline asks of a :class:`fc7.cache.Store`."""
-
-    recipe: Recipe
-    directory: Path
-
-    def missing(self, keys: Iterable[bytes]) -> Sequence[bytes]:
-        """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
-
-    def committed(self, keys: Iterable[bytes]) -> bool:
-        """Say whether a shard of exactly these keys is there by now."""
-
-    def append(self, shard: Shard) -> Any:
-        """Take rows."""
-
-    def refresh(self) -> None:
-        """Look again at what is there."""
 
 
 class BufferSink:
@@ -58,3 +42,6 @@ class BufferSink:
 
     def refresh(self) -> None:
         """Do nothing: no other process writes here."""
+
+
+ShardSink: TypeAlias = "Store | BufferSink"

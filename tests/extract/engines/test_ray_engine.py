@@ -206,7 +206,7 @@ def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, er
 
 def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
     described = BackboneSpec.of(squeezenet())._replace(source="random:1")
-    post = WorkerSpec(__version__, (described,), ("cpu",), str(tmp_path), "", "", "", b"", 1, 1, 1)
+    post = WorkerSpec(__version__, (described,), str(tmp_path), "", "", "", b"", 1, 1, 1)
     import torch
 
     threads = torch.get_num_threads()

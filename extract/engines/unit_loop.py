@@ -1,0 +1,88 @@
+"""What both engines do with units: they are claimed, computed, and looked for again until none is missing."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from ...cache.leases import Claims
+from ...cache.shard import unit_id
+from ...errors import Interrupted
+from ..backbones.backbone import Backbone
+from ..progress import Progress
+from .accounting import Clock
+from .sinks import ShardSink
+
+POLL = 0.2  # seconds between two looks at units that another process has claimed, and at the progress
+
+LocateFiles = Callable[[Sequence[bytes]], Sequence[str]]  # returns where the bytes of each key are
+Units = Sequence[Sequence[bytes]]
+# Computes the units that nobody else has claimed, and puts the others into the list.
+ComputeUnits = Callable[[Units, list[Sequence[bytes]]], None]
+
+
+class UnitLoop:
+    """One extraction: which units are missing, which are claimed, and how far it is.
+
+    Parameters
+    ----------
+    stores
+        One per recipe, in the order of backbones, views and layers.
+    files
+        Returns where the bytes of each key are.
+    """
+
+    def __init__(
+        self,
+        backbones: Sequence[Backbone],
+        stores: Sequence[ShardSink],
+        files: LocateFiles,
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
+        self.claims = Claims(stores[0].directory / "claims")
+        self.unreadable: dict[bytes, str] = {}
+        self.total = self.done = 0  # images
+        self._progress = progress
+        self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
+
+    def compute_all(self, units: Units, compute: ComputeUnits, workers: int) -> None:
+        """Compute units until none is missing; those that another process has claimed are left to it for the moment."""
+        try:
+            while units:
+                skipped: list[Sequence[bytes]] = []
+                start, before = time.perf_counter(), self.clock.busy
+                compute(units, skipped)
+                idle = workers * (time.perf_counter() - start) - (self.clock.busy - before)
+                self.clock.seconds["wait"] += max(idle, 0.0)
+                if len(skipped) == len(units):
+                    with self.clock("wait"):
+                        time.sleep(POLL)
+                units = self.still_missing(units, skipped)
+        finally:
+            self.claims.release_all()
+
+    def still_missing(self, units: Units, skipped: Units) -> Units:
+        """Return the units that the stores lack after a pass."""
+        raise NotImplementedError
+
+    def claim(self, keys: Sequence[bytes]) -> bool:
+        """Claim a unit; return False if it is committed, or claimed by another process."""
+        return not all(store.committed(keys) for store in self.stores) and self.claims.take(self._claim_name(keys))
+
+    def release(self, keys: Sequence[bytes]) -> None:
+        """Give up a unit that is done."""
+        self.claims.release(self._claim_name(keys))
+
+    def report(self, done: int) -> None:
+        """Show the progress."""
+        self._progress(self._stage, done, self.total)
+
+    def interrupted(self) -> Interrupted:
+        """Return the error after Ctrl-C."""
+        return Interrupted(
+            f"Interrupted: {self.done} of {self.total} images are computed and kept. "
+            "The same command goes on from there."
+        )
+
+    def _claim_name(self, keys: Sequence[bytes]) -> str:
+        return unit_id("".join(store.recipe.id for store in self.stores), keys)
