@@ -263,58 +263,41 @@ class Verb(NamedTuple):
     summary: str
     text: str
     examples: str
-    add_options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[Arguments, Progress], Answer]
+    add_options: Callable[[argparse.ArgumentParser], None] = options.add_cache
 
 
 VERBS = {
-    "info": Verb(
-        summary="what the cache holds",
-        text=INFO_TEXT,
-        examples=INFO_EXAMPLES,
-        add_options=options.add_cache,
-        run=run_info,
-    ),
+    "info": Verb("what the cache holds", INFO_TEXT, INFO_EXAMPLES, run_info),
     "verify": Verb(
-        summary="check that every shard is as it was committed",
-        text=VERIFY_TEXT,
-        examples=VERIFY_EXAMPLES,
+        "check that every shard is as it was committed",
+        VERIFY_TEXT,
+        VERIFY_EXAMPLES,
+        run_verify,
         add_options=add_verify_options,
-        run=run_verify,
     ),
     "repair": Verb(
-        summary="set damaged shards aside, so that the next extract computes their rows",
-        text=REPAIR_TEXT,
-        examples=REPAIR_EXAMPLES,
-        add_options=options.add_cache,
-        run=run_repair,
+        "set damaged shards aside, so that the next extract computes their rows",
+        REPAIR_TEXT,
+        REPAIR_EXAMPLES,
+        run_repair,
     ),
     "gc": Verb(
-        summary="remove what nobody will read: leftovers, damaged shards, rows kept twice, or a whole recipe",
-        text=GC_TEXT,
-        examples=GC_EXAMPLES,
+        "remove what nobody will read: leftovers, damaged shards, rows kept twice, or a whole recipe",
+        GC_TEXT,
+        GC_EXAMPLES,
+        run_gc,
         add_options=add_gc_options,
-        run=run_gc,
     ),
-    "compact": Verb(
-        summary="merge small shards into full ones",
-        text=COMPACT_TEXT,
-        examples=COMPACT_EXAMPLES,
-        add_options=options.add_cache,
-        run=run_compact,
-    ),
+    "compact": Verb("merge small shards into full ones", COMPACT_TEXT, COMPACT_EXAMPLES, run_compact),
     "export": Verb(
-        summary="write one flat .h5 for other tools",
-        text=EXPORT_TEXT,
-        examples=EXPORT_EXAMPLES,
-        add_options=add_export_options,
-        run=run_export,
+        "write one flat .h5 for other tools", EXPORT_TEXT, EXPORT_EXAMPLES, run_export, add_options=add_export_options
     ),
     "import": Verb(
-        summary="take the rows of such a file into the cache",
-        text=IMPORT_TEXT,
-        examples=IMPORT_EXAMPLES,
+        "take the rows of such a file into the cache",
+        IMPORT_TEXT,
+        IMPORT_EXAMPLES,
+        run_import,
         add_options=add_import_options,
-        run=run_import,
     ),
 }

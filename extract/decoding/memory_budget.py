@@ -3,24 +3,13 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Protocol
 
 BUDGET = 640_000_000  # bytes that the large images being decoded may take together; one that takes more is alone
 SMALL = 64_000_000  # what takes less does not wait
 
 
-class Budget(Protocol):
-    """Bytes that all decoding threads together may take."""
-
-    def take(self, size: int) -> None:
-        """Wait until the budget has room, or until nothing else is taken from it."""
-
-    def give_back(self, size: int) -> None:
-        """Let others go on."""
-
-
-class _Budget:
-    """The budget of the threads of this process."""
+class Budget:
+    """Bytes that all decoding threads of this process together may take."""
 
     def __init__(self) -> None:
         self._taken, self._changed = 0, threading.Condition()
@@ -45,7 +34,7 @@ class _Mine(threading.local):
     within = False
 
 
-_budget: Budget = _Budget()
+_budget = Budget()
 _mine = _Mine()
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ...cache.recipe import Input
 from ...errors import ImageRejected
-from .memory_budget import ask_for_memory, in_turn, take
+from .memory_budget import Budget, ask_for_memory, in_turn, take
 from .views import read_views
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ def _answer(replies: IO[bytes], path: str, key: bytes, inputs: tuple[Input, ...]
     replies.write(_HEAD.pack(kind, number, len(data)) + data)
 
 
-class _Asking:
+class _Asking(Budget):
     """The budget of a decoding process: it asks the process that sends the images."""
 
     def __init__(self, requests: IO[bytes], replies: IO[bytes]) -> None:
