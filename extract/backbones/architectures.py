@@ -69,13 +69,7 @@ class Architecture:
     batch: int = 16
 
     def layer(self, name: str) -> Layer:
-        """Return where a layer is tapped.
-
-        Raises
-        ------
-        UsageError
-            The network has no such layer or node.
-        """
+        """Return where a layer is tapped."""
         layer = self.layers.get(name) or self.traced().layer(name)
         if layer is None:
             raise UsageError(f"{self.name} has no layer {name!r}. Layers: {self.suggestions()}.")
@@ -90,11 +84,6 @@ class Architecture:
             Side of the square crop, in pixels.
         resize
             Length of the shorter side before it; by default in the proportion of 256 to 224.
-
-        Raises
-        ------
-        UsageError
-            The crop is larger than what it is cut from, or one of the two makes no sense.
         """
         resize = round(crop * 256 / 224) if resize is None else resize
         if not SMALLEST <= crop <= resize <= LARGEST:
@@ -204,15 +193,7 @@ KNOWN = {
 
 
 def architecture(name: str) -> Architecture:
-    """Return a network by torchvision's name or timm's; imports its library only if it has no row.
-
-    Raises
-    ------
-    UsageError
-        There is no such network.
-    MissingExtra
-        timm is not installed.
-    """
+    """Return a network by torchvision's name or timm's; imports its library only if it has no row."""
     return KNOWN[name] if name in KNOWN else _untabled(name)
 
 

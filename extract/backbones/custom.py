@@ -41,13 +41,7 @@ class CustomNetwork(NamedTuple):
 
 
 def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) -> CustomNetwork:
-    """Copy a module, freeze the copy and tap it.
-
-    Raises
-    ------
-    UsageError
-        It has no such layer, cannot take images of this size, or returns something else than one tensor per image.
-    """
+    """Copy a module, freeze the copy and tap it."""
     frozen = copy.deepcopy(module).to("cpu", torch.float32).eval().requires_grad_(False)
     images = torch.randn(2, 3, crop, crop, generator=torch.Generator().manual_seed(0))
     try:

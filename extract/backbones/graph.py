@@ -68,13 +68,7 @@ class TracedNetwork:
         return float(counter.get_total_flops()) / 2e9
 
     def layer(self, name: str) -> Layer | None:
-        """Return where a pooled layer, a node or a module (at its last node) is tapped, None where there is no such.
-
-        Raises
-        ------
-        UsageError
-            A pooled layer of a network without height and width.
-        """
+        """Return where a pooled layer, a node or a module (at its last node) is tapped, None where there is no such."""
         if name in POOLED:
             return pooled(*self._last_map())[name]
         inside = [shape for node, shape in self.shapes.items() if f"{node}.".startswith(f"{name}.")]

@@ -48,13 +48,6 @@ def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str
         What to cut, and where.
     weights, sha256
         Where the parameters come from, and the bytes they must have.
-
-    Raises
-    ------
-    UsageError
-        The layers cannot be computed of images of this size.
-    WeightsError
-        The weights lack a parameter that the layers need, or its shape differs.
     """
     taps = [net.layer(name) for name in layers]
     cut = net.cut(taps)
@@ -141,11 +134,6 @@ def with_classes(
     -------
     module, last, new
         The network in eval mode, the name of its last layer, and the names of all parameters without pretrained values.
-
-    Raises
-    ------
-    WeightsError
-        The weights have nothing for this network, or a shape differs.
     """
     module = net.construct(seed)
     last, old = last_layer(module)

@@ -21,15 +21,7 @@ def names() -> list[str]:
 
 
 def construct(name: str, **options: Any) -> Any:
-    """Return the network with initialised parameters, in eval mode; `options` are its constructor's.
-
-    Raises
-    ------
-    UsageError
-        There is none of that name.
-    MissingExtra
-        timm is not installed.
-    """
+    """Return the network with initialised parameters, in eval mode; `options` are its constructor's."""
     timm = _timm()
     try:
         return timm.create_model(name.removeprefix(f"{PREFIX}:"), pretrained=False, **options).eval()
@@ -43,13 +35,7 @@ def skeleton(name: str, **options: Any) -> Any:
 
 
 def about(name: str) -> About:
-    """Return what belongs to the weights of that name, from the network's own description.
-
-    Raises
-    ------
-    UsageError
-        There is none of that name, or it takes no square images.
-    """
+    """Return what belongs to the weights of that name, from the network's own description."""
     import torch
 
     with torch.device("meta"):

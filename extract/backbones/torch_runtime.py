@@ -57,13 +57,7 @@ def alone_on(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_of(device: torch.device, advice: str) -> Iterator[None]:
-    """Add advice to the error if a device's memory is too small.
-
-    Raises
-    ------
-    FC7Error
-        The memory is too small; the message has the advice.
-    """
+    """Add advice to the error if a device's memory is too small."""
     try:
         yield
     except torch.OutOfMemoryError as error:

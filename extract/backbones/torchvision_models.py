@@ -24,13 +24,7 @@ def names() -> list[str]:
 
 
 def construct(name: str, **options: Any) -> Any:
-    """Return the network with initialised parameters, in eval mode; `options` are its constructor's.
-
-    Raises
-    ------
-    UsageError
-        There is none of that name.
-    """
+    """Return the network with initialised parameters, in eval mode; `options` are its constructor's."""
     import torchvision.models
 
     _require(name)

@@ -49,26 +49,14 @@ class Weights:
         self.source, self.path = source, path
 
     def sha256(self, index: Index) -> str:
-        """Return the full sha256 (hex) of the file, without reading one that the index has seen.
-
-        Raises
-        ------
-        WeightsError
-            The file is absent and cannot be downloaded, cannot be read, or is not the one that its name promises.
-        """
+        """Return the full sha256 (hex) of the file, without reading one that the index has seen."""
         digest = index.sha256([self.path])[0]
         if isinstance(digest, OSError):
             raise WeightsError(f"The weights {self.path} cannot be read: {digest.strerror}.")
         return digest.hex()
 
     def state_dict(self, sha256: str) -> "StateDict":
-        """Return the parameters, float32, on the CPU.
-
-        Raises
-        ------
-        WeightsError
-            The bytes do not have this sha256, or are not a state dict of tensors.
-        """
+        """Return the parameters, float32, on the CPU."""
         data = self._read()
         digest = hashlib.sha256(data).hexdigest()
         if digest != sha256:
@@ -223,15 +211,7 @@ class RandomWeights(Weights):
 
 
 def find_weights(source: str | None, architecture: Architecture, *, progress: Progress = silent) -> Weights:
-    """Return the weights that a source names, without reading them; by default those that the network's library has.
-
-    Raises
-    ------
-    UsageError
-        No such source, or it has nothing for this network.
-    MissingExtra
-        ndf is not installed.
-    """
+    """Return the weights that a source names, without reading them; by default those that the network's library has."""
     source = architecture.source if source is None else source
     kind, _, name = source.partition(":")
     if source == "timm" and architecture.source == "timm":

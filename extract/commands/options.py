@@ -91,15 +91,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def engine(arguments: Arguments) -> AbstractContextManager["RayEngine | None"]:
-    """Return the engine asked for, for a ``with`` block; None is this process.
-
-    Raises
-    ------
-    UsageError
-        Options of Ray without Ray.
-    MissingExtra
-        Ray is not installed.
-    """
+    """Return the engine asked for, for a ``with`` block; None is this process."""
     if arguments.engine == "local":
         for name in given(arguments, "address", "actors"):
             raise UsageError(f"--{name} is for --engine ray.")
@@ -172,13 +164,7 @@ def backbone_names(arguments: Arguments) -> list[str]:
 
 
 def sources(arguments: Arguments) -> dict[str, dict[str, Any]]:
-    """Return ``{"weights": SOURCE}`` by backbone, empty where the default will do.
-
-    Raises
-    ------
-    UsageError
-        Several for one backbone.
-    """
+    """Return ``{"weights": SOURCE}`` by backbone, empty where the default will do."""
     weights = _by_name(backbone_names(arguments), arguments.weights, "--weights")
     for name, values in weights.items():
         if len(values) > 1:
@@ -199,26 +185,14 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
 
 
 def refuse_backbone(arguments: Arguments) -> None:
-    """Refuse options that an exported file has settled.
-
-    Raises
-    ------
-    UsageError
-        One was given.
-    """
+    """Refuse options that an exported file has settled."""
     settled = [name.replace("_", "-") for name in given(arguments, "backbone", "layer", "weights", *SETTINGS)]
     if settled:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
 
 
 def require_single(backbones: "Sequence[Backbone]") -> "Backbone":
-    """Return the one backbone with its one layer.
-
-    Raises
-    ------
-    UsageError
-        There are several.
-    """
+    """Return the one backbone with its one layer."""
     recipes = [recipe for backbone in backbones for recipe in backbone.recipes]
     if len(recipes) != 1:
         raise UsageError(f"This takes one backbone and one layer, got {len(recipes)}; compare and extract take many.")

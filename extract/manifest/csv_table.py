@@ -109,13 +109,7 @@ def rows_of(reader: Any) -> Iterator[tuple[int, list[str]]]:
 def images_of(
     path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, ImageEntry]]:
-    """Yield the images that rows of a csv name, each with its line.
-
-    Raises
-    ------
-    DataError
-        ``bad`` is neither ``yes`` nor ``no`` nor empty.
-    """
+    """Yield the images that rows of a csv name, each with its line."""
     place_of = {name: place for place, name in enumerate(columns)}
     places = [place_of.get(name, len(columns)) for name in ImageEntry._fields]
     padding = [""] * (len(columns) + 1)

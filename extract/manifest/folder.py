@@ -17,13 +17,7 @@ _LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "eval"
 
 
 def read_folder(root: Path) -> tuple[Images, list[Reject]]:
-    """Return the images of a folder, in a fixed order, and the rejects.
-
-    Raises
-    ------
-    DataError
-        An empty class, folders that look like splits, or one that cannot be listed.
-    """
+    """Return the images of a folder, in a fixed order, and the rejects."""
     folders = _folders_in(root)
     splits = [split for split in SPLITS if split in folders]
     require_no_strays(root, folders, splits)
@@ -110,13 +104,7 @@ class _Walk:
         self._followed: dict[tuple[int, int], str] = {}
 
     def below(self, folder: str) -> Iterator[tuple[str, str]]:
-        """Yield each path, and why it is no image; empty if it is one.
-
-        Raises
-        ------
-        DataError
-            The class folder itself cannot be listed.
-        """
+        """Yield each path, and why it is no image; empty if it is one."""
         link = os.path.islink(self.root / folder)  # noqa: PTH114 - False for any error
         (names, special), reason = self._enter(folder, link=link)
         if reason:

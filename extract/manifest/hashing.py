@@ -91,13 +91,7 @@ class Files:
         self._manifest, self._rows, self._table = manifest, hashed.first, Table(hashed.images)
 
     def of(self, keys: Sequence[bytes]) -> list[str]:
-        """Return the first file with the bytes of each key; ask for many at once, because single look-ups are slow.
-
-        Raises
-        ------
-        KeyError
-            No file has the bytes of one of them.
-        """
+        """Return the first file with the bytes of each key; ask for many at once, because single look-ups are slow."""
         places = self._table.find(Keys.of(keys))
         if (places < 0).any():
             raise KeyError(keys[int(np.argmin(places))])

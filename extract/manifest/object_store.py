@@ -20,13 +20,7 @@ _WEB = ("http://", "https://")
 
 
 def listing(url: str) -> dict[str, str]:
-    """Return the identities of all objects below a URL, by the rest of their path, sorted.
-
-    Raises
-    ------
-    DataError
-        It cannot be listed, or there is nothing.
-    """
+    """Return the identities of all objects below a URL, by the rest of their path, sorted."""
     require_open(url)
     if url.startswith(_WEB):
         raise DataError(f"{url} is a web address, which cannot be listed. Name a csv of addresses: path,label.")
@@ -104,13 +98,7 @@ def read_remote(url: str, limit: int) -> bytes:
 
 
 def read_text(url: str, limit: int) -> str:
-    """Return a text, such as a csv.
-
-    Raises
-    ------
-    DataError
-        It cannot be read.
-    """
+    """Return a text, such as a csv."""
     require_open(url)
     try:
         return read_remote(url, limit).decode("utf-8-sig")
@@ -162,13 +150,7 @@ def visible(names: Iterable[str]) -> list[str]:
 
 
 def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
-    """Sort the objects below a URL into images and rejects, by their names; hidden ones are left out.
-
-    Raises
-    ------
-    DataError
-        A class without images, or folders that look like splits.
-    """
+    """Sort the objects below a URL into images and rejects, by their names; hidden ones are left out."""
     paths = visible(names)
     tops = dict.fromkeys(path.partition("/")[0] for path in paths if "/" in path)
     splits = {split for split in SPLITS if split in tops}

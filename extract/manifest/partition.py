@@ -26,13 +26,7 @@ class Partition(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Partition":
-        """Read ``3/8``.
-
-        Raises
-        ------
-        UsageError
-            It is no part.
-        """
+        """Read ``3/8``."""
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise UsageError(
@@ -51,11 +45,6 @@ class Partition(NamedTuple):
         ----------
         environment
             Instead of this process's.
-
-        Raises
-        ------
-        UsageError
-            None of these are there, or they do not tell which processes there are beside this one.
         """
         environment = _environment() if environment is None else environment
         array, rank = _of_array(environment), _of_ranks(environment) or _of_step(environment)
