@@ -38,7 +38,6 @@ class StoredVectors:
         self.order: npt.NDArray[np.intp] = store.order(self.keys)
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self.keys)
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
@@ -46,7 +45,6 @@ class StoredVectors:
         return self.store.rows(self.keys[rows])
 
     def __repr__(self) -> str:
-        """Return shape, dtype and folder in one line."""
         return f"StoredVectors({len(self)} x {self.shape[1]} {self.dtype}, {str(self.store.folder)!r})"
 
     @property

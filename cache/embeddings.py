@@ -49,7 +49,6 @@ class Rows:
     name: str = ""
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
@@ -58,7 +57,6 @@ class Rows:
         return replace(self, **{name: array[rows] for name, array in columns.items() if isinstance(array, np.ndarray)})
 
     def __repr__(self) -> str:
-        """Return the counts in one line."""
         return f"Rows({', '.join([f'{len(self)} images', *self._counts()])})"
 
     def _counts(self) -> list[str]:
@@ -116,7 +114,6 @@ class Embeddings(Rows):
         return np.concatenate([view[rows] for view in (self.vectors, *self.views)])
 
     def __repr__(self) -> str:
-        """Return shape, recipe and counts in one line."""
         rows, dim = self.vectors.shape
         shape = f"{rows} x {dim} {self.vectors.dtype}, {self.recipe.backbone} {self.recipe.layer}"
         return f"Embeddings({', '.join([shape, *self._counts()])})"
@@ -137,7 +134,9 @@ class Embeddings(Rows):
             for name in _COLUMNS
         }
         try:
-            _require_room(path, vectors.nbytes + self.sha256.nbytes + sum(map(_stored, texts.values())))
+            # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
+            strings = sum(len(value) + 40 for text in texts.values() for value in text)
+            _require_room(path, vectors.nbytes + self.sha256.nbytes + strings)
             self._write(temporary_file, vectors, texts)
             temporary_file.replace(path)
         except (OSError, RuntimeError, ValueError) as error:
@@ -185,11 +184,6 @@ def select(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
 def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
     """Split positions into chunks whose rows fit into memory; vectors in memory are one chunk."""
     return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
-
-
-def _stored(texts: list[bytes]) -> int:
-    """Return about how many bytes HDF5 needs for strings: each has a reference, a header and padding."""
-    return sum(len(text) + 40 for text in texts)
 
 
 def _require_room(path: Path, size: int) -> None:

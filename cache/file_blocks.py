@@ -20,13 +20,7 @@ _buffer = _ThreadBuffer()
 
 
 def blocks(file: FileIO) -> Iterator[memoryview]:
-    """Yield an unbuffered file's bytes block by block; each block is valid until the next is requested.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    """
+    """Yield an unbuffered file's bytes block by block; each block is valid until the next is requested."""
     block = _buffer.block
     while count := file.readinto(block):
         yield block[:count]

@@ -17,8 +17,7 @@ import mmap
 import stat
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import numpy.typing as npt
 
 from ..errors import CacheError, DataError
 from .format import KEY_BYTES
+from .hdf5 import h5py
 from .recipe import read_recipe
 
 MAX_BYTES = 64 * 2**30
@@ -65,7 +65,11 @@ def read_flat(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with _opened(path) as file:
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block
+            raise DataError(f"{path} is not a regular file.")
+        with h5py.File(path, "r", locking=False) as file:
+            if file.userblock_size:
+                raise DataError(f"{path} begins with {file.userblock_size} bytes that are not HDF5's.")
             _check_members(path, file)
             _check_heaps(path, file)
             contents = _read_attributes(path, file) | _read_columns(path, file)
@@ -76,18 +80,6 @@ def read_flat(path: Path | str) -> dict[str, Any]:
         raise DataError(f"{path} is not a readable embeddings file: {line}") from error
     _check_content(path, contents)
     return contents
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    from .hdf5 import h5py
-
-    if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block
-        raise DataError(f"{path} is not a regular file.")
-    with h5py.File(path, "r", locking=False) as file:
-        if file.userblock_size:
-            raise DataError(f"{path} begins with {file.userblock_size} bytes that are not HDF5's.")
-        yield file
 
 
 def _check_members(path: Path, file: Any) -> None:
@@ -109,8 +101,6 @@ def _check_members(path: Path, file: Any) -> None:
 
 
 def _check_link(path: Path, file: Any, name: str) -> None:
-    from .hdf5 import h5py
-
     if name not in RANKS:
         raise DataError(f"{path}: unexpected member {name[:60]!r}; an embeddings file has {sorted(RANKS)}.")
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -122,9 +112,7 @@ def _check_link(path: Path, file: Any, name: str) -> None:
 
 
 def _check_dataset(place: str, dataset: Any, rank: int) -> None:
-    from .hdf5 import h5py
-
-    _check_storage(place, dataset)  # first: to know the shape of a virtual dataset, HDF5 opens the other files
+    filters = _check_storage(place, dataset)  # first: for the shape of a virtual dataset, HDF5 opens the other files
     if dataset.ndim != rank or dataset.shape is None:
         raise DataError(f"{place} has rank {dataset.ndim}, expected {rank}.")
     if dataset.id.get_type().committed():
@@ -135,12 +123,11 @@ def _check_dataset(place: str, dataset: Any, rank: int) -> None:
         raise DataError(f"{place} must hold numbers, found {dataset.dtype}.")
     _check_size(place, dataset)
     if dataset.chunks:
-        _check_chunks(place, dataset)
+        _check_chunks(place, dataset, filters)
 
 
-def _check_storage(place: str, dataset: Any) -> None:
-    from .hdf5 import h5py
-
+def _check_storage(place: str, dataset: Any) -> list[int]:
+    """Refuse data in other files and filters that are not allowed; return the numbers of the filters."""
     plist = dataset.id.get_create_plist()
     if plist.get_external_count() or plist.get_layout() == h5py.h5d.VIRTUAL:
         raise DataError(f"{place} keeps its data in other files, which fc7 does not open.")
@@ -150,11 +137,10 @@ def _check_storage(place: str, dataset: Any) -> None:
         raise DataError(f"{place} uses filters {unknown}; allowed: {list(_FILTERS.values())}.")
     if len(filters) > len(set(filters)) or {_DEFLATE, _LZF} <= set(filters):
         raise DataError(f"{place} is packed more than once.")
+    return filters
 
 
 def _check_text_type(place: str, dataset: Any) -> None:
-    from .hdf5 import h5py
-
     text = h5py.check_string_dtype(dataset.dtype)
     if text is None:
         raise DataError(f"{place} must hold strings, found {dataset.dtype}.")
@@ -175,11 +161,9 @@ def _in_proportion(stored: int) -> int:
     return MAX_RATIO * max(stored, 4096)
 
 
-def _check_chunks(place: str, dataset: Any) -> None:
+def _check_chunks(place: str, dataset: Any, filters: list[int]) -> None:
     """Refuse a chunk that unpacks to more than it declares: HDF5 unpacks it completely before it compares sizes."""
     declared = math.prod(dataset.chunks) * max(dataset.dtype.itemsize, _REFERENCE.itemsize)
-    plist = dataset.id.get_create_plist()
-    filters = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
     if _LZF in filters and declared > _LZF_CHUNK:
         raise DataError(f"{place} has lzf chunks of {declared} bytes, more than {_LZF_CHUNK}.")
     deflated = 1 << filters.index(_DEFLATE) if _DEFLATE in filters else 0
@@ -255,8 +239,6 @@ def _read_text(place: str, path: Path, dataset: Any) -> npt.NDArray[np.str_]:
 
 def _are_short(path: Path, dataset: Any) -> bool:
     """Return whether all strings are known to be short before any is read; otherwise few are read at a time."""
-    from .hdf5 import h5py
-
     if h5py.check_string_dtype(dataset.dtype).length is not None:
         return True
     offset, size = dataset.id.get_offset(), len(dataset) * _REFERENCE.itemsize
@@ -286,8 +268,6 @@ def _read_attributes(path: Path, file: Any) -> dict[str, Any]:
 
 def _read_attribute(path: Path, file: Any, name: str) -> Any:
     """Return one string or number; anything else is refused unread."""
-    from .hdf5 import h5py
-
     attribute = h5py.h5a.open(file.id, name.encode())
     kind = attribute.get_type().get_class()
     size = attribute.get_storage_size()

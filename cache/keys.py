@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from .format import KEY_BYTES
 
+Positions = npt.NDArray[np.intp]
+
 BLOCK = 2**16  # keys looked up at a time, so that the working memory does not grow with their number
 
 
@@ -47,7 +49,6 @@ class Keys(Sequence[bytes]):
         return cls(np.concatenate([np.empty((0, KEY_BYTES), np.uint8), *(group.matrix for group in groups)]))
 
     def __len__(self) -> int:
-        """Return the number of keys."""
         return len(self.matrix)
 
     @overload
@@ -62,7 +63,6 @@ class Keys(Sequence[bytes]):
         return selected.tobytes() if selected.ndim == 1 else Keys(selected)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield each key as bytes."""
         for start in range(0, len(self), BLOCK):
             blob = self.matrix[start : start + BLOCK].tobytes()
             for place in range(0, len(blob), KEY_BYTES):
@@ -73,7 +73,6 @@ class Keys(Sequence[bytes]):
         return isinstance(other, Sequence) and len(self) == len(other) and self.tobytes() == b"".join(other)
 
     def __repr__(self) -> str:
-        """Return the count in one line."""
         return f"Keys({len(self)})"
 
     def tobytes(self) -> bytes:
@@ -90,7 +89,7 @@ class Keys(Sequence[bytes]):
         """Each key as four numbers, ``(n, 4)``: for tests of equality, not for sorting."""
         return np.ascontiguousarray(self.matrix).view(np.uint64)
 
-    def order(self) -> npt.NDArray[np.intp]:
+    def order(self) -> Positions:
         """Return the places that sort the keys, ``(n,)``; equal keys keep their order."""
         heads = self.heads
         if (heads[1:] > heads[:-1]).all():
@@ -102,7 +101,7 @@ class Keys(Sequence[bytes]):
             order = np.lexsort([numbers[:, column] for column in range(numbers.shape[1])][::-1])
         return order
 
-    def first(self) -> npt.NDArray[np.intp]:
+    def first(self) -> Positions:
         """Return the first place of each distinct key, sorted by key: ``keys[keys.first()]`` has each key once."""
         order = self.order()
         new = np.ones(len(order), bool)
@@ -137,17 +136,17 @@ class Table:
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
         heads = keys.heads
-        self._order: npt.NDArray[np.intp] = np.argsort(heads, kind="stable")
+        self._order: Positions = np.argsort(heads, kind="stable")
         self._heads: npt.NDArray[np.uint64] = heads[self._order]
 
-    def find(self, wanted: Keys) -> npt.NDArray[np.intp]:
+    def find(self, wanted: Keys) -> Positions:
         """Return the first place of each wanted key, ``(len(wanted),)``; -1 if it is absent."""
         places = np.full(len(wanted), -1, np.intp)
         for start in range(0, len(wanted), BLOCK):
             self._find(wanted[start : start + BLOCK], places[start : start + BLOCK])
         return places
 
-    def _find(self, wanted: Keys, places: npt.NDArray[np.intp]) -> None:
+    def _find(self, wanted: Keys, places: Positions) -> None:
         heads = wanted.heads
         slots = np.searchsorted(self._heads, heads)
         unresolved = self._alike(slots, heads, np.arange(len(wanted)))
@@ -159,9 +158,7 @@ class Table:
             slots[unresolved] += 1
             unresolved = self._alike(slots, heads, unresolved)
 
-    def _alike(
-        self, slots: npt.NDArray[np.intp], heads: npt.NDArray[np.uint64], unresolved: npt.NDArray[np.intp]
-    ) -> npt.NDArray[np.intp]:
+    def _alike(self, slots: Positions, heads: npt.NDArray[np.uint64], unresolved: Positions) -> Positions:
         """Return those of ``unresolved`` whose slot in the table holds a key that begins as theirs does."""
         unresolved = unresolved[slots[unresolved] < len(self._heads)]
         alike: npt.NDArray[np.bool_] = self._heads[slots[unresolved]] == heads[unresolved]
@@ -187,7 +184,7 @@ class Places:
             tables[-2:] = [Table(Keys.joined(table.keys for table in tables[-2:]))]
         self._tables = tuple(tables)
 
-    def find(self, wanted: Keys) -> npt.NDArray[np.intp]:
+    def find(self, wanted: Keys) -> Positions:
         """Return the place of each wanted key, ``(len(wanted),)``; -1 if it is absent."""
         places = np.full(len(wanted), -1, np.intp)
         start = 0
@@ -199,7 +196,6 @@ class Places:
         return places
 
     def __contains__(self, key: bytes) -> bool:
-        """Return whether the key was added."""
         return bool(self.find(Keys.from_bytes(key))[0] >= 0)
 
     @property

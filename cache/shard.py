@@ -25,7 +25,7 @@ from ..errors import CacheError, CorruptShard
 from .file_blocks import blocks
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, stat_line
-from .keys import Keys
+from .keys import Keys, Positions
 from .recipe import Recipe
 
 MAX_BUFFERS = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
@@ -90,8 +90,8 @@ class Header(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the user block: the line, its own checksum, and padding."""
-        line = json.dumps(self._asdict())
-        return json.dumps([self._asdict(), _checksum(line)]).encode().ljust(HEADER_BYTES - 1) + b"\n"
+        checksum = hashlib.sha256(json.dumps(self._asdict()).encode()).hexdigest()[:16]
+        return json.dumps([self._asdict(), checksum]).encode().ljust(HEADER_BYTES - 1) + b"\n"
 
     @classmethod
     def decode(cls, block: bytes) -> Self:
@@ -100,7 +100,7 @@ class Header(NamedTuple):
         Raises
         ------
         CorruptShard
-            A bit has changed.
+            A bit has changed, or the format is another.
         """
         try:
             values, _ = json.loads(block)
@@ -109,6 +109,8 @@ class Header(NamedTuple):
             raise CorruptShard(f"its header is not readable ({error})") from error
         if header.encode() != block:
             raise CorruptShard("its header is not as it was written")
+        if header.format != VERSION:
+            raise CorruptShard(f"its format is {header.format}, this version of fc7 reads {VERSION}")
         return header
 
 
@@ -160,7 +162,7 @@ def check(data: bytes) -> Header:
     CorruptShard
         The bytes are not as committed.
     """
-    header = _header(data[:HEADER_BYTES])
+    header = Header.decode(data[:HEADER_BYTES])
     _compare(header, len(data), hashlib.sha256(memoryview(data)[HEADER_BYTES:]))
     return header
 
@@ -168,7 +170,7 @@ def check(data: bytes) -> Header:
 def _checked(opened: FileIO) -> tuple[Header, Keys]:
     """Check a shard's bytes and return its header and keys; rows are hashed, not kept."""
     user_block = opened.read(HEADER_BYTES)
-    header = _header(user_block)
+    header = Header.decode(user_block)
     keys = bytearray(header.rows * KEY_BYTES)
     sha, place = hashlib.sha256(), len(user_block)
     for block in blocks(opened):
@@ -179,13 +181,6 @@ def _checked(opened: FileIO) -> tuple[Header, Keys]:
         place += len(block)
     _compare(header, place, sha)
     return header, Keys.from_bytes(keys)
-
-
-def _header(user_block: bytes) -> Header:
-    header = Header.decode(user_block)
-    if header.format != VERSION:
-        raise CorruptShard(f"its format is {header.format}, this version of fc7 reads {VERSION}")
-    return header
 
 
 def _compare(header: Header, size: int, sha: Any) -> None:
@@ -243,25 +238,16 @@ def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
     if path.stem != unit_id(recipe_id, [*keys, *rejected]):
         raise CorruptShard("its name is not the one of the keys in it")
     if deep:
-        _look_at_every_number(decode(path.read_bytes()), keys)
+        shard = decode(path.read_bytes())
+        if shard.keys != keys:
+            raise CorruptShard("HDF5 reads other keys than are where its header says")
+        if not np.isfinite(shard.embeddings).all():
+            raise CorruptShard("it has rows that are not finite")
     return ShardEntry(stat, header.embeddings, header.seconds, keys=keys, rejected=rejected)
 
 
-def _look_at_every_number(shard: Shard, keys: Keys) -> None:
-    if shard.keys != keys:
-        raise CorruptShard("HDF5 reads other keys than are where its header says")
-    if not np.isfinite(shard.embeddings).all():
-        raise CorruptShard("it has rows that are not finite")
-
-
 def recipe_of(path: Path) -> Recipe:
-    """Return the recipe stored in a shard, for a folder whose description is lost.
-
-    Raises
-    ------
-    CorruptShard
-        The bytes are not as committed.
-    """
+    """Return the recipe stored in a sound shard, for a folder whose description is lost."""
     with _opened(path.read_bytes()) as (_, file):
         try:
             return Recipe.from_json(str(file.attrs["recipe"]))
@@ -269,13 +255,7 @@ def recipe_of(path: Path) -> Recipe:
             raise CorruptShard(f"its recipe is not readable ({error})") from error
 
 
-def read_rows(
-    path: Path,
-    entry: ShardEntry,
-    rows: npt.NDArray[np.intp],
-    numbers: npt.NDArray[np.intp],
-    target: npt.NDArray[Any],
-) -> None:
+def read_rows(path: Path, entry: ShardEntry, rows: Positions, numbers: Positions, target: npt.NDArray[Any]) -> None:
     """Read ``rows`` of a checked shard straight into the rows ``numbers`` of an array.
 
     Parameters
@@ -320,10 +300,6 @@ def _fill(descriptor: int, buffers: list[memoryview], offset: int) -> None:
                 count -= len(pending.pop(0))
             if count:
                 pending[0] = pending[0][count:]
-
-
-def _checksum(line: str) -> str:
-    return hashlib.sha256(line.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from .commit import admit, commit, refusal
 from .directory import open_directory
 from .format import KEY_BYTES
 from .index import Index, ShardEntry, stat_line
-from .keys import Keys, Places
+from .keys import Keys, Places, Positions
 from .recipe import Recipe
 from .replica import Replica
 from .shard import Shard, unit_id
@@ -88,7 +88,6 @@ class Store:
         self._rows.add(self._listed_keys(known, [name for name in listed if name in admitted or name not in checked]))
 
     def __contains__(self, key: bytes) -> bool:
-        """Return whether the key has a row."""
         return key in self._rows
 
     def __len__(self) -> int:
@@ -96,7 +95,6 @@ class Store:
         return len(self._rows.keys.first())
 
     def __repr__(self) -> str:
-        """Return recipe, rows and folder in one line."""
         return f"Store({self.recipe.backbone} {self.recipe.layer}, {len(self)} rows, {str(self.folder)!r})"
 
     @property
@@ -114,7 +112,7 @@ class Store:
         lacking = wanted.where(self.places(wanted) < 0)
         return lacking.where(self._refused.find(lacking) < 0)
 
-    def places(self, keys: Keys) -> npt.NDArray[np.intp]:
+    def places(self, keys: Keys) -> Positions:
         """Return each key's place among the rows of all shards, ``(len(keys),)``; -1 without a row."""
         return self._rows.find(keys)
 
@@ -146,7 +144,8 @@ class Store:
         except OSError as error:
             raise refusal(self.location, len(shard.keys), error) from error
         self.index.remember_shards(self.recipe.id, {path.name: entry})
-        self._take(path.name, entry)
+        self._rows.add(entry.keys)
+        self._list(path.name, entry)
         return path
 
     def rows(self, keys: Sequence[bytes]) -> npt.NDArray[Any]:
@@ -167,14 +166,8 @@ class Store:
         except (CorruptShard, OSError) as error:
             raise CacheError(f"The cache {self.location} cannot be read: {error}. Try: fc7 cache repair") from error
 
-    def order(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
-        """Return the positions that sort keys as their rows lie on disk, ``(len(keys),)``.
-
-        Raises
-        ------
-        CacheError
-            Some keys have no row.
-        """
+    def order(self, keys: Sequence[bytes]) -> Positions:
+        """Return the positions that sort keys as their rows lie on disk, ``(len(keys),)``; all must have a row."""
         return np.argsort(self._require(Keys.of(keys)), kind="stable")
 
     def seconds(self, keys: Iterable[bytes]) -> float:
@@ -185,7 +178,7 @@ class Store:
         costs = [entry.seconds / max(len(entry.keys), 1) for entry in entries]
         return float(counts @ np.array(costs))
 
-    def _require(self, keys: Keys) -> npt.NDArray[np.intp]:
+    def _require(self, keys: Keys) -> Positions:
         """Return each key's place among all rows; every key must have a row."""
         places = self.places(keys)
         if len(keys) and places.min() < 0:
@@ -207,7 +200,7 @@ class Store:
             result[order[number]] = result[order[number - 1]]
         return result
 
-    def _read(self, places: npt.NDArray[np.intp], numbers: npt.NDArray[np.intp], result: npt.NDArray[Any]) -> None:
+    def _read(self, places: Positions, numbers: Positions, result: npt.NDArray[Any]) -> None:
         """Read the rows at ascending places into the rows ``numbers`` of the result, shard by shard."""
         cuts = [*np.searchsorted(places, self._starts), len(places)]
 
@@ -270,10 +263,6 @@ class Store:
             shard_keys.matrix[:] = entry.keys.matrix
             self._list(name, entry._replace(keys=shard_keys))
         return keys
-
-    def _take(self, name: str, entry: ShardEntry) -> None:
-        self._rows.add(entry.keys)
-        self._list(name, entry)
 
     def _list(self, name: str, entry: ShardEntry) -> None:
         self._names.append(name)
