@@ -104,13 +104,7 @@ def admit(path: Path) -> ShardEntry | None:
 
 
 def set_aside(path: Path, reason: str) -> None:
-    """Move a damaged shard into its recipe's quarantine; its rows are missing until they are computed again.
-
-    Raises
-    ------
-    CacheError
-        It cannot be moved.
-    """
+    """Move a damaged shard into its recipe's quarantine; its rows are missing until they are computed again."""
     target = path.parents[2] / "quarantine" / path.name
     try:
         make_folder(target.parent)

@@ -25,10 +25,7 @@ def open_directory(directory: Path | str | None = None) -> Path:
     CacheError
         The folder holds something else or another version, or cannot be written.
     """
-    directory = default_directory() if directory is None else Path(directory)
-    if url := address(directory):
-        return _replica(url, new=True)
-    return open_local(directory)
+    return _opened(directory, new=True)
 
 
 def existing_directory(directory: Path | str | None = None) -> Path:
@@ -39,15 +36,15 @@ def existing_directory(directory: Path | str | None = None) -> Path:
     CacheError
         There is none, or its version is another.
     """
+    return _opened(directory, new=False)
+
+
+def _opened(directory: Path | str | None, *, new: bool) -> Path:
     directory = default_directory() if directory is None else Path(directory)
     if url := address(directory):
-        return _replica(url, new=False)
-    if not (directory / "FORMAT").exists():
+        from .replica import Replica  # lazy: only a URL needs it
+
+        return Replica.open(url, new=new).directory
+    if not new and not (directory / "FORMAT").exists():
         raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
     return open_local(directory)
-
-
-def _replica(url: str, *, new: bool) -> Path:
-    from .replica import Replica  # lazy: only a URL needs it
-
-    return Replica.open(url, new=new).directory

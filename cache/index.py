@@ -33,6 +33,7 @@ T = TypeVar("T")
 YOUNG_NS = 2_000_000_000
 
 QUERY = 500  # paths in one query; sqlite caps the number of parameters
+THREADS = 4  # that hash files
 BLOCK = 16 * QUERY  # files handled at a time; their hashes are remembered before the next ones are read
 
 _SCHEMA_VERSION = 2
@@ -94,17 +95,14 @@ class Index:
     def __init__(self, directory: Path) -> None:
         self.path = directory / "index.sqlite"
 
-    def sha256(
-        self, paths: Iterable[str | os.PathLike[str]], *, threads: int = 4, rehash: bool = False
-    ) -> list[bytes | OSError]:
+    def sha256(self, paths: Iterable[str | os.PathLike[str]]) -> list[bytes | OSError]:
         """Return each file's sha256; see :meth:`hashes`, which builds no list of a million files."""
-        return [sha256 for block in self.hashes(paths, threads=threads, rehash=rehash) for sha256 in block]
+        return [sha256 for block in self.hashes(paths) for sha256 in block]
 
     def hashes(
         self,
         paths: Iterable[str | os.PathLike[str]],
         *,
-        threads: int = 4,
         rehash: bool = False,
         looked: RemoteFiles | None = None,
     ) -> Iterator[list[bytes | OSError]]:
@@ -122,11 +120,9 @@ class Index:
         """
         files = (os.fspath(path) for path in paths)
         while block := list(itertools.islice(files, BLOCK)):
-            yield self._hashes(block, threads, looked, rehash=rehash)
+            yield self._hashes(block, looked, rehash=rehash)
 
-    def _hashes(
-        self, files: Sequence[str], threads: int, remote: RemoteFiles | None, *, rehash: bool
-    ) -> list[bytes | OSError]:
+    def _hashes(self, files: Sequence[str], remote: RemoteFiles | None, *, rehash: bool) -> list[bytes | OSError]:
         prefix = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         encoding = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
         identities = [remote.identity(file) for file in files] if remote else []
@@ -141,7 +137,7 @@ class Index:
         todo = [number for number, result in enumerate(results) if isinstance(result, str)]
         if not todo:
             return results  # type: ignore[return-value]
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             hashers = [remote.sha256 if remote and identities[number] is not None else _hash_file for number in todo]
             hashes = list(pool.map(lambda hasher, number: hasher(files[number]), hashers, todo))
         settled = time.time_ns() - YOUNG_NS
@@ -174,7 +170,8 @@ class Index:
             for *columns, digest in db.execute(query, (recipe_id,)):
                 if _digest(recipe_id, *columns) == digest:  # a flipped bit would lead to another image's row
                     name, stat, offset, seconds, keys, rejected = columns
-                    rows.append((name, stat, offset, seconds, len(keys) // KEY_BYTES, _reasons(rejected)))
+                    reasons = {bytes.fromhex(key): reason for key, reason in json.loads(rejected).items()}
+                    rows.append((name, stat, offset, seconds, len(keys) // KEY_BYTES, reasons))
                     blob += keys
             return rows, blob
 
@@ -261,10 +258,6 @@ def _hash_file(path: str) -> bytes | OSError:
         return sha.digest()
     except OSError as error:
         return error
-
-
-def _reasons(text: str) -> dict[bytes, str]:
-    return {bytes.fromhex(key): reason for key, reason in json.loads(text).items()}
 
 
 def _digest(*columns: str | float | bytes) -> bytes:

@@ -99,11 +99,5 @@ class Claims:
 
 
 def owner_of(path: Path) -> Process | None:
-    """Return the owner of a claim; None if it names none.
-
-    Raises
-    ------
-    OSError
-        There is no such claim.
-    """
+    """Return the owner of a claim; None if it names none. An OSError says that there is no such claim."""
     return Process.parse(os.readlink(path))  # noqa: PTH115 - Path would read the token as a path

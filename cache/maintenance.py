@@ -11,7 +11,6 @@ import numpy as np
 
 from ..errors import CacheError, DataError
 from .atomic_write import sync_folder
-from .directory import existing_directory
 from .embeddings import Embeddings
 from .format import UNIT_ROWS
 from .index import Index, ShardEntry
@@ -61,8 +60,7 @@ def gc(directory: Path | str | None = None, *, recipe: str | None = None, dry_ru
     CacheError
         There is no cache, another maintenance is running, no or several recipes begin like that, or the disk refuses.
     """
-    directory = existing_directory(directory)
-    with alone(directory):
+    with alone(directory) as directory:
         doomed = [*_garbage(directory)] if recipe is None else [_one_recipe(directory, recipe)]
         removed = [Removed(path.relative_to(directory).as_posix(), _size(path), reason) for path, reason in doomed]
         if not dry_run:
@@ -83,8 +81,7 @@ def compact(directory: Path | str | None = None) -> list[Compacted]:
     CacheError
         There is no cache, another maintenance is running, or the disk refuses.
     """
-    directory = existing_directory(directory)
-    with alone(directory):
+    with alone(directory) as directory:
         return [_compact(Store(described(folder), directory)) for folder in recipe_folders(directory)]
 
 

@@ -6,20 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CacheError
+from .directory import existing_directory
 from .replica import Replica
 
 
 @contextlib.contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Hold the cache's maintenance lock; the system releases it when the process ends, even by a crash.
+def alone(directory: Path | str | None) -> Iterator[Path]:
+    """Hold an existing cache's maintenance lock; the system releases it when the process ends, even by a crash.
+
+    Yields the directory, as :func:`~fc7.cache.directory.existing_directory` returns it.
 
     Raises
     ------
     CacheError
-        Another process holds it, the file system has no locks, or the cache is in an object store.
+        There is no cache, another process holds the lock, the file system has no locks, or the cache is in a store.
     """
     import fcntl
 
+    directory = existing_directory(directory)
     if replica := Replica.of(directory):
         raise CacheError(
             f"{replica.url} is not a folder: repair, gc and compact need one that nobody else changes. Copy it to this "
@@ -36,6 +40,6 @@ def alone(directory: Path) -> Iterator[None]:
             raise CacheError(f"Another repair, gc or compact is at work in {directory}. Try again after it.") from error
         except OSError as error:
             raise CacheError(f"The cache {directory} cannot be locked: {error.strerror or error}.") from error
-        yield
+        yield directory
     finally:
         os.close(descriptor)

@@ -168,13 +168,7 @@ class JointRecipe:
 
 
 def read_recipe(text: str) -> Recipe | JointRecipe:
-    """Read the JSON of a :class:`Recipe` or a :class:`JointRecipe`.
-
-    Raises
-    ------
-    CacheError
-        The text is neither.
-    """
+    """Read the JSON of a :class:`Recipe` or a :class:`JointRecipe`; a text that is neither is a CacheError."""
     try:
         values = json.loads(text)
     except ValueError as error:

@@ -136,11 +136,6 @@ class Replica:
         -------
         set of str
             File names of the shards that the store lists.
-
-        Raises
-        ------
-        CacheError
-            The store cannot be read, or the replica not written.
         """
         listed = self._listed(folder)
         lacking = sorted(listed.keys() - set(held))
@@ -197,13 +192,7 @@ class Replica:
             return path not in self.damaged and bool(self._store.exists(self._url(path)))
 
     def describe(self, recipe: Recipe) -> None:
-        """Put the description of a recipe, for people who browse the store.
-
-        Raises
-        ------
-        OSError, CacheError
-            As :meth:`put`.
-        """
+        """Put the description of a recipe, for people who browse the store; raises what :meth:`put` raises."""
         url = f"{self.url}/recipes/{recipe.id}/recipe.json"
         with asking(url, CacheError):
             self._create(url, f"{recipe.to_json()}\n".encode())
@@ -215,11 +204,6 @@ class Replica:
         ----------
         again
             Read every object, even if the replica has it, so that `damaged` lists all damage in the store.
-
-        Raises
-        ------
-        CacheError
-            The store cannot be read, or the replica not written.
         """
         recipes = self.directory / "recipes"
         with self._use(recipes):

@@ -67,13 +67,7 @@ def require_open(url: str) -> None:
 
 @functools.cache
 def filesystem(url: str) -> Any:
-    """Return the fsspec file system of a store, which scheme and host of the URL decide.
-
-    Raises
-    ------
-    MissingExtra
-        fsspec or what it needs for this store is not installed.
-    """
+    """Return the fsspec file system of a store, which scheme and host of the URL decide."""
     try:
         import fsspec
     except ImportError as error:

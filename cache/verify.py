@@ -156,8 +156,7 @@ def repair(directory: Path | str | None = None) -> list[Damage]:
     CacheError
         There is no cache, another maintenance is running, or the disk refuses.
     """
-    directory = existing_directory(directory)
-    with alone(directory):
+    with alone(directory) as directory:
         damaged = verify(directory, deep=True).damaged
         for damage in damaged:
             path = directory / damage.file
@@ -192,13 +191,7 @@ def _contents(folder: Path) -> Contents:
 
 
 def described(folder: Path) -> Recipe:
-    """Return the recipe that describes a folder.
-
-    Raises
-    ------
-    CacheError
-        The description is damaged, or of another recipe.
-    """
+    """Return the recipe that describes a folder; a damaged description, or another recipe's, is a CacheError."""
     path = folder / "recipe.json"
     try:
         recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
