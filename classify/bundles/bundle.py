@@ -239,7 +239,7 @@ class Bundle:
         """
         import skops.io
 
-        path = Path(path)
+        path, threshold = Path(path), self.threshold
         description = {
             "format": FORMAT,
             "classes": list(self.classes),
@@ -247,7 +247,10 @@ class Bundle:
             "weights_source": self.weights_source,
             "views": self.views,
             "max_error": self.max_error,
-            "thresholds": self._thresholds(),
+            "thresholds": {  # for people who open the file
+                "answer": threshold.to_dict() if threshold else None,
+                "unlike": {"distance": self.abstention.limit} if self.abstention else None,
+            },
             "run": dict(self.run),
             "versions": versions("scikit-learn", "skops", "numpy"),
         }
@@ -268,14 +271,6 @@ class Bundle:
         except OSError as error:
             raise BundleError(f"{path} cannot be written: {error.strerror or error}.") from error
         return path
-
-    def _thresholds(self) -> dict[str, Any]:
-        """Return the thresholds, for people who open the file."""
-        threshold = self.threshold
-        return {
-            "answer": threshold.to_dict() if threshold else None,
-            "unlike": {"distance": self.abstention.limit} if self.abstention else None,
-        }
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":

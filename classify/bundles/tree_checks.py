@@ -13,11 +13,6 @@ def check_trees(estimator: Any) -> None:
     """Refuse trees with indices out of bounds, cycles, or negative columns.
 
     A node's children must come after it, which rules out cycles.
-
-    Raises
-    ------
-    ValueError
-        The message says what is wrong.
     """
     for tree in _trees(estimator, set()):
         if hasattr(tree, "nodes"):

@@ -40,7 +40,8 @@ def last_layers(bundle: Bundle) -> torch.nn.Sequential:
     estimator, temperature = head.estimator, head.temperature
     if isinstance(estimator, ClassifierStack):
         stack: Any = estimator.module()
-        _cool(stack[-1], temperature)
+        stack[-1].weight = torch.nn.Parameter(stack[-1].weight / temperature, requires_grad=False)
+        stack[-1].bias = torch.nn.Parameter(stack[-1].bias / temperature, requires_grad=False)
         return torch.nn.Sequential(*stack)
     if not isinstance(estimator, LINEAR):
         raise ExportError(
@@ -60,8 +61,3 @@ def last_layers(bundle: Bundle) -> torch.nn.Sequential:
 def exportable() -> list[str]:
     """Return the names of the heads that are layers of a network."""
     return [name for name, head in HEADS.items() if isinstance(head.build(0), (*LINEAR, ClassifierStack))]
-
-
-def _cool(layer: torch.nn.Linear, temperature: float) -> None:
-    layer.weight = torch.nn.Parameter(layer.weight / temperature, requires_grad=False)
-    layer.bias = torch.nn.Parameter(layer.bias / temperature, requires_grad=False)

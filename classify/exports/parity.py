@@ -1,6 +1,6 @@
 """Parity: how far an exported network's answers are from its bundle's, on the same pixels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,15 +112,11 @@ def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> tuple[list[Pixe
     return pixels, rejected
 
 
-def synthetic_pixels(transform: Transform, seed: int = 0) -> list[Pixels]:
+def synthetic_pixels(transform: Transform) -> list[Pixels]:
     """Return made-up pictures, the same each time: random colours from coarse to fine."""
-    return list(_synthetic(transform.crop, np.random.default_rng(seed)))
-
-
-def _synthetic(crop: int, rng: np.random.Generator) -> Iterator[Pixels]:
-    for number in range(SYNTHETIC):
-        coarse = rng.integers(0, 256, (2 + 3 * number, 2 + 3 * number, 3), dtype=np.uint8)
-        yield np.asarray(Image.fromarray(coarse).resize((crop, crop), Image.Resampling.BICUBIC))
+    rng, size = np.random.default_rng(0), (transform.crop, transform.crop)
+    coarse = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in range(2, 2 + 3 * SYNTHETIC, 3)]
+    return [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in coarse]
 
 
 def _normalised(pixels: Pixels, transform: Transform) -> npt.NDArray[np.float32]:
