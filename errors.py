@@ -1,25 +1,11 @@
 """Every error that fc7 raises on purpose.
 
-::
-
-    FC7Error                  exit 1, the message says what, with which values, and what to do next
-      UsageError              exit 2, a name or an option that fc7 does not know
-      DataError               a folder, csv or .h5 that cannot be used
-        LeakageError          exit 4, the same image on both sides of a split
-      ImageRejected           one file that is not an acceptable image; always accounted, never fatal
-      WeightsError            parameters that are absent, damaged, or not the ones asked for
-      CacheError              a cache folder that cannot be read or written
-        CorruptShard          a shard whose bytes are not the ones committed; quarantined, recomputed
-      BundleError             a .fc7 file that cannot be trusted or does not fit
-      ExportError             a bundle that is not one network in this format, or a network that answers differently
-      EngineError             a cluster that cannot be used, or on which work does not finish
-      MissingExtra            an optional dependency is not installed (also an ImportError)
-      Interrupted             exit 130, stopped by the user; finished work is kept
+The message says what, with which values, and what to do next. The exit code is 1 where a class names no other.
 """
 
 
 class FC7Error(Exception):
-    """Base of all errors: one line with the values and the next command."""
+    """Base of all errors."""
 
     exit_code = 1
 
@@ -41,7 +27,7 @@ class LeakageError(DataError):
 
 
 class ImageRejected(FC7Error):
-    """One file is not an acceptable image; the message is the recorded reason."""
+    """One file is not an acceptable image: always accounted, never fatal; the message is the recorded reason."""
 
 
 class WeightsError(FC7Error):
@@ -53,7 +39,7 @@ class CacheError(FC7Error):
 
 
 class CorruptShard(CacheError):
-    """A shard's bytes are not the ones that were committed."""
+    """A shard's bytes are not the ones that were committed; it is quarantined, and its rows are computed again."""
 
 
 class BundleError(FC7Error):
