@@ -1,6 +1,7 @@
 """What both engines do with units: they are claimed, computed, and looked for again until none is missing."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from ...cache.leases import Claims
@@ -19,7 +20,7 @@ Units = Sequence[Sequence[bytes]]
 ComputeUnits = Callable[[Units, list[Sequence[bytes]]], None]
 
 
-class UnitLoop:
+class UnitLoop(ABC):
     """One extraction: which units are missing, which are claimed, and how far it is.
 
     Parameters
@@ -61,9 +62,9 @@ class UnitLoop:
         finally:
             self.claims.release_all()
 
+    @abstractmethod
     def still_missing(self, units: Units, skipped: Units) -> Units:
         """Return the units that the stores lack after a pass."""
-        raise NotImplementedError
 
     def claim(self, keys: Sequence[bytes]) -> bool:
         """Claim a unit; return False if it is committed, or claimed by another process."""
