@@ -10,7 +10,7 @@ from ...extract.commands.options import Arguments, given, whole_number
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.text import plain
-from .options import HEADS
+from ..heads.table import HEADS
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page with the pictures")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one row per finding")
     parser.add_argument("--top", type=whole_number, default=20, metavar="N", help=_TOP)
-    parser.add_argument("--head", choices=HEADS, metavar="NAME", help=_JUDGE)
+    parser.add_argument("--head", choices=list(HEADS), metavar="NAME", help=_JUDGE)
     parser.add_argument("--threshold", type=float, metavar="X", help=_THRESHOLD)
     parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
     parser.add_argument("--folds", type=int, metavar="N", help="folds to judge labels in (default: 5)")

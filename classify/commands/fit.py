@@ -11,7 +11,8 @@ from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.text import plain
-from .options import HEADS, HEADS_AND_LAYERS, MAX_ERROR, add_protocol, protocol_settings, share
+from ..heads.table import HEADS
+from .options import HEADS_AND_LAYERS, MAX_ERROR, add_protocol, protocol_settings, share
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser, options.FOLDER_OR_FILE)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fc7", help="the bundle to write")
     parser.add_argument(
-        "--head", choices=HEADS, default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
+        "--head", choices=list(HEADS), default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
     )
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
     add_protocol(parser)

@@ -4,10 +4,9 @@ import argparse
 from typing import Any
 
 from ...extract.commands.options import Arguments, add_evaluation, given, memory_size
-from ..heads.names import HEAD_LAYERS
+from ..heads.table import HEADS
 
-HEADS = tuple(HEAD_LAYERS)
-HEADS_AND_LAYERS = ", ".join(f"{name} (of {layer})" if layer else name for name, layer in HEAD_LAYERS.items())
+HEADS_AND_LAYERS = ", ".join(f"{head.name} (of {head.layer})" if head.layer else head.name for head in HEADS.values())
 MAX_ERROR = (
     "answer `not sure` where needed, so that at most this share of the answers is wrong, out-of-fold (such as 0.02)"
 )

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -20,6 +19,8 @@ from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
 
 GridPoint = Mapping[str, Any]
+Grid = Sequence[GridPoint]
+Folds = Sequence[Fold]
 T = TypeVar("T")
 ClassWeight = str | dict[Any, float] | None  # as in scikit-learn
 CountDone = Callable[[int], None]  # how many points times folds are done
@@ -43,24 +44,10 @@ class OutOfFold:
     converged: npt.NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, points: Sequence[GridPoint], folds: Sequence[Fold], classes: int) -> "OutOfFold":
+    def empty(cls, points: Grid, folds: Folds, classes: int) -> "OutOfFold":
         """Return arrays to fill with the scores of a grid; the held rows of the folds are ``range(images)``."""
         images = sum(len(fold.held) for fold in folds)
         return cls(np.empty((len(points), images, classes)), np.ones(len(points), bool))
-
-
-def by_class_weight(points: Sequence[GridPoint], default: ClassWeight) -> list[tuple[ClassWeight, list[int]]]:
-    """Group points by class weights: return each class weight with the positions of its points."""
-    groups: dict[str, tuple[ClassWeight, list[int]]] = {}
-    for place, point in enumerate(points):
-        kind = point.get("class_weight", default)
-        groups.setdefault(repr(kind), (kind, []))[1].append(place)
-    return list(groups.values())
-
-
-def class_weights(kind: ClassWeight, labels: npt.NDArray[Any]) -> Floats | None:
-    """Return the weights of the sorted classes, ``(classes,)``; None where all are equal."""
-    return None if kind is None else np.asarray(compute_class_weight(kind, classes=np.unique(labels), y=labels))
 
 
 class GridHead(ClassifierMixin, BaseEstimator, ABC):
@@ -88,12 +75,7 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Score every held row under every point of a grid; `y` are codes, and every fold is fitted on all classes.
 

@@ -1,6 +1,5 @@
 """The baseline: predicts the share of each class, whatever the image."""
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,9 +7,8 @@ import numpy.typing as npt
 from sklearn.dummy import DummyClassifier
 
 from ..arrays import Positions
-from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, GridPoint, OutOfFold, exported, silent
+from .base import CountDone, Folds, Grid, OutOfFold, exported, silent
 from .calibration import from_probability
 
 
@@ -28,12 +26,7 @@ class Baseline(DummyClassifier):
         return self
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)

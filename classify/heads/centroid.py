@@ -1,13 +1,10 @@
 """The nearest-centroid head: as scikit-learn's, with scores that agree with its predictions."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..arrays import Floats, Positions
-from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, GridPoint, LinearHead, OutOfFold, exported, silent
+from .base import CountDone, Folds, Grid, LinearHead, OutOfFold, exported, silent
 from .calibration import from_margins
 
 
@@ -21,12 +18,7 @@ class Centroid(LinearHead):
     """
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)

@@ -11,18 +11,9 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import (
-    ClassWeight,
-    CountDone,
-    GridPoint,
-    LogLinear,
-    OutOfFold,
-    by_class_weight,
-    class_weights,
-    exported,
-    silent,
-)
+from .base import ClassWeight, CountDone, Folds, Grid, LogLinear, OutOfFold, exported, silent
 from .calibration import from_margins
+from .class_weights import by_class_weight, class_weights
 
 ROUNDING = 1e-12  # of the squared lengths of rows: the most that rounding makes of the spread of equal rows
 
@@ -48,12 +39,7 @@ class Lda(LogLinear):
         self.class_weight = class_weight
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Solve each fold once per shrinkage; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)

@@ -1,6 +1,5 @@
 """The naive Bayes head: scikit-learn's, with a grid of smoothings answered from sums by class."""
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -9,11 +8,11 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
-from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, GridPoint, OutOfFold, class_weights, exported, silent
+from .base import ClassWeight, CountDone, Folds, Grid, OutOfFold, exported, silent
 from .calibration import from_probability
+from .class_weights import class_weights
 
 ROUNDING = 1e-12  # of squared numbers: the most that rounding makes of the spread of equal ones
 
@@ -52,12 +51,7 @@ class NaiveBayes(GaussianNB):
         return self._take(basis.class_sums(codes, squares=True), class_weights(self.class_weight, y))
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Sum each fold once; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)

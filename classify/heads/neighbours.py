@@ -1,6 +1,5 @@
 """The nearest-neighbours head: scikit-learn's, with a grid of neighbour counts and weights answered by one sort."""
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, GridPoint, OutOfFold, exported, silent
+from .base import CountDone, Folds, Grid, OutOfFold, exported, silent
 from .calibration import from_probability
 
 SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # squared distances between unit rows that are rounding errors
@@ -44,12 +43,7 @@ class Neighbours(KNeighborsClassifier):
         return _shares(np.sqrt(square, dtype=np.float64), codes, self.weights, len(self.classes_))
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Search once, for the most neighbours of any point; see :class:`fc7.classify.heads.base.GridHead`."""
         asked = [

@@ -10,12 +10,23 @@ import numpy.typing as npt
 from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
-from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lbfgs import Problems, Solution, minimise
 from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
 from ..solvers.products import Products
-from .base import ClassWeight, CountDone, GridPoint, LinearHead, LogLinear, OutOfFold, exported, silent, warn_unless
+from .base import (
+    ClassWeight,
+    CountDone,
+    Folds,
+    Grid,
+    GridPoint,
+    LinearHead,
+    LogLinear,
+    OutOfFold,
+    exported,
+    silent,
+    warn_unless,
+)
 from .calibration import from_margins
 
 SEARCH = 1e-4  # tolerance in float32: of the search over a grid, and of the start of a fit in float64
@@ -71,12 +82,7 @@ class Penalised(LinearHead):
         return weights, member.repeat(targets)
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Solve all points in all folds; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
 
@@ -109,7 +115,7 @@ class Penalised(LinearHead):
         return predictions
 
     def _weights(
-        self, y: Positions, folds: Sequence[Fold], problems: Sequence[tuple[GridPoint, int]]
+        self, y: Positions, folds: Folds, problems: Sequence[tuple[GridPoint, int]]
     ) -> tuple[npt.NDArray[np.float32], Positions]:
         """Return the weights of all rows ``(sets, n)``, and the set of each problem, which is a point in a fold."""
         sets: dict[tuple[str, int], npt.NDArray[np.float32]] = {}

@@ -1,16 +1,13 @@
 """The RBF support vector machine: one Gram matrix serves every fold, penalty and width."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
-from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, GridHead, GridPoint, OutOfFold, exported, silent
+from .base import ClassWeight, CountDone, Folds, Grid, GridHead, OutOfFold, exported, silent
 from .calibration import from_margins
 
 
@@ -45,12 +42,7 @@ class RbfSVM(GridHead):
         self.class_weight = class_weight
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Slice one kernel per width; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)

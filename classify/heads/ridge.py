@@ -10,18 +10,9 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import (
-    ClassWeight,
-    CountDone,
-    GridPoint,
-    LinearHead,
-    OutOfFold,
-    by_class_weight,
-    class_weights,
-    exported,
-    silent,
-)
+from .base import ClassWeight, CountDone, Folds, Grid, LinearHead, OutOfFold, exported, silent
 from .calibration import from_margins
+from .class_weights import by_class_weight, class_weights
 
 
 @exported
@@ -47,12 +38,7 @@ class Ridge(LinearHead):
         self.class_weight = class_weight
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Leave each fold out in closed form, or solve it where there are more rows than dimensions, or weights."""
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)

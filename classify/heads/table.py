@@ -3,28 +3,26 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
-
-from sklearn.base import BaseEstimator, clone
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import has_fit_parameter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from .base import ClassWeight
-from .baseline import Baseline
-from .centroid import Centroid
-from .classifier_stack import ClassifierStack
-from .lda import Lda
-from .leading_axes import LeadingAxes
-from .mlp import Mlp
-from .naive_bayes import NaiveBayes
-from .neighbours import Neighbours
-from .penalised import LinearSVM, Logistic
-from .rbf_svm import RbfSVM
-from .ridge import Ridge
-from .torch_linear import TorchLinear
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+    from .base import ClassWeight
+
+
+class _Parameter:
+    """A name, or a function that returns it, called on use: the command line imports the table, but no estimator."""
+
+    def __get__(self, head: "Head | None", owner: type) -> str:
+        name = "" if head is None else vars(head)["class_weight"]
+        return str(name() if callable(name) else name)
+
+    def __set__(self, head: "Head", name: str | Callable[[], str]) -> None:
+        vars(head)["class_weight"] = name
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,10 @@ class Head:
     """
 
     name: str
-    build: Callable[[int], BaseEstimator]
+    build: Callable[[int], "BaseEstimator"]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     epochs: bool = False
-    class_weight: str = ""
+    class_weight: _Parameter = _Parameter()
     layer: str = ""
     estimator: str = ""
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
@@ -73,7 +71,7 @@ class Head:
         """Whether it answers its grid in all folds at once; see :class:`fc7.classify.heads.base.GridHead`."""
         return hasattr(self.build(0), "out_of_fold")
 
-    def fixed(self, epochs: int | None, class_weight: ClassWeight) -> "Head":
+    def fixed(self, epochs: int | None, class_weight: "ClassWeight") -> "Head":
         """Return the head with a fixed number of epochs and fixed class weights, where it has them."""
         grid = {**self.grid, "epochs": [epochs]} if self.epochs and epochs is not None else self.grid
         options = {self.class_weight: class_weight} if self.class_weight and class_weight is not None else {}
@@ -84,77 +82,89 @@ def _powers(first: int, last: int) -> list[float]:
     return [10.0**power for power in range(first, last + 1)]
 
 
-def _on_axes(head: BaseEstimator) -> Pipeline:
-    return Pipeline([("axes", LeadingAxes()), ("head", head)])
+def _new(estimator: str, **options: Any) -> Any:
+    """Import an estimator, such as ``.ridge:Ridge``, and make one."""
+    module, name = estimator.split(":")
+    return getattr(import_module(module, __package__), name)(**options)
 
 
-_MLP_WEIGHT = "head__class_weight" if has_fit_parameter(MLPClassifier, "sample_weight") else ""  # scikit-learn 1.7
+def _on_axes(estimator: str, **options: Any) -> "BaseEstimator":
+    head = _new(estimator, **options)
+    return _new("sklearn.pipeline:Pipeline", steps=[("axes", _new(".leading_axes:LeadingAxes")), ("head", head)])
+
+
+def _mlp_weight() -> str:
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.utils.validation import has_fit_parameter
+
+    return "head__class_weight" if has_fit_parameter(MLPClassifier, "sample_weight") else ""  # scikit-learn 1.7
+
 
 # Rows have unit length, at least on average (see preparation.py): one grid suits every backbone.
-HEADS = {
-    head.name: head
-    for head in (
-        Head("logreg", lambda seed: Logistic(), {"C": _powers(-2, 4)}, class_weight="class_weight"),
-        Head("linear-svm", lambda seed: LinearSVM(), {"C": _powers(-3, 2)}, class_weight="class_weight"),
-        Head(
-            "rbf-svm",
-            lambda seed: RbfSVM(),
-            {"C": _powers(-1, 2), "gamma": [0.3, 1.0, 3.0]},
-            class_weight="class_weight",
+_ROWS = (
+    Head("logreg", lambda seed: _new(".penalised:Logistic"), {"C": _powers(-2, 4)}, class_weight="class_weight"),
+    Head("linear-svm", lambda seed: _new(".penalised:LinearSVM"), {"C": _powers(-3, 2)}, class_weight="class_weight"),
+    Head(
+        "rbf-svm",
+        lambda seed: _new(".rbf_svm:RbfSVM"),
+        {"C": _powers(-1, 2), "gamma": [0.3, 1.0, 3.0]},
+        class_weight="class_weight",
+    ),
+    Head("ridge", lambda seed: _new(".ridge:Ridge"), {"alpha": _powers(-4, 2)[::-1]}, class_weight="class_weight"),
+    Head("lda", lambda seed: _new(".lda:Lda"), {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]}, class_weight="class_weight"),
+    Head(
+        "knn",
+        lambda seed: _new(".neighbours:Neighbours", algorithm="brute"),
+        {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
+        possible=lambda point, rows: point["n_neighbors"] <= rows,
+    ),
+    Head("centroid", lambda seed: _new(".centroid:Centroid")),
+    Head(
+        "gaussian-nb",
+        lambda seed: _new(".naive_bayes:NaiveBayes"),
+        {"var_smoothing": _powers(-4, 0)[::-1]},
+        class_weight="class_weight",
+    ),
+    Head(
+        "random-forest",
+        lambda seed: _new("sklearn.ensemble:RandomForestClassifier", min_samples_leaf=3, random_state=seed),
+        class_weight="class_weight",
+    ),
+    # Thousands of columns cost these two ten times as much, and bring nothing.
+    Head(
+        "hist-gb",
+        lambda seed: _on_axes(
+            "sklearn.ensemble:HistGradientBoostingClassifier", max_iter=50, early_stopping=False, random_state=seed
         ),
-        Head("ridge", lambda seed: Ridge(), {"alpha": _powers(-4, 2)[::-1]}, class_weight="class_weight"),
-        Head("lda", lambda seed: Lda(), {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]}, class_weight="class_weight"),
-        Head(
-            "knn",
-            lambda seed: Neighbours(algorithm="brute"),
-            {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
-            possible=lambda point, rows: point["n_neighbors"] <= rows,
-        ),
-        Head("centroid", lambda seed: Centroid()),
-        Head(
-            "gaussian-nb",
-            lambda seed: NaiveBayes(),
-            {"var_smoothing": _powers(-4, 0)[::-1]},
-            class_weight="class_weight",
-        ),
-        Head(
-            "random-forest",
-            lambda seed: RandomForestClassifier(min_samples_leaf=3, random_state=seed),
-            class_weight="class_weight",
-        ),
-        # Thousands of columns cost these two ten times as much, and bring nothing.
-        Head(
-            "hist-gb",
-            lambda seed: _on_axes(HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=seed)),
-            {"head__max_leaf_nodes": [4, 15]},
-            class_weight="head__class_weight",
-        ),
-        Head(
-            "mlp",
-            lambda seed: _on_axes(Mlp(random_state=seed)),
-            {"head__alpha": [1e-1, 1e-3]},
-            class_weight=_MLP_WEIGHT,
-        ),
-        Head(
-            "torch-linear",
-            lambda seed: TorchLinear(random_state=seed),
-            {"epochs": [1, 2, 4, 8, 16, 32], "learning_rate": [0.3, 1.0, 3.0]},
-            epochs=True,
-            class_weight="class_weight",
-        ),
-        Head(
-            "classifier",
-            lambda seed: ClassifierStack("", {}, 0),
-            epochs=True,
-            class_weight="class_weight",
-            layer="pool5",
-        ),
-        Head("baseline", lambda seed: Baseline()),
-    )
-}
+        {"head__max_leaf_nodes": [4, 15]},
+        class_weight="head__class_weight",
+    ),
+    Head(
+        "mlp",
+        lambda seed: _on_axes(".mlp:Mlp", random_state=seed),
+        {"head__alpha": [1e-1, 1e-3]},
+        class_weight=_mlp_weight,
+    ),
+    Head(
+        "torch-linear",
+        lambda seed: _new(".torch_linear:TorchLinear", random_state=seed),
+        {"epochs": [1, 2, 4, 8, 16, 32], "learning_rate": [0.3, 1.0, 3.0]},
+        epochs=True,
+        class_weight="class_weight",
+    ),
+    Head(
+        "classifier",
+        lambda seed: _new(".classifier_stack:ClassifierStack", backbone="", state={}, classes=0),
+        epochs=True,
+        class_weight="class_weight",
+        layer="pool5",
+    ),
+    Head("baseline", lambda seed: _new(".baseline:Baseline")),
+)
+HEADS = {head.name: head for head in _ROWS}
 
 
-def find_head(head: str | Head | BaseEstimator, *, weighted: bool = False) -> Head:
+def find_head(head: "str | Head | BaseEstimator", *, weighted: bool = False) -> Head:
     """Return one head by name; a head is returned as it is, and a scikit-learn classifier becomes one without a grid.
 
     A `weighted` one takes class weights.
@@ -164,6 +174,8 @@ def find_head(head: str | Head | BaseEstimator, *, weighted: bool = False) -> He
     UsageError
         No such head, or it takes none.
     """
+    from sklearn.base import BaseEstimator
+
     if isinstance(head, BaseEstimator):
         entry = _head_of(head)
     elif isinstance(head, Head):
@@ -180,7 +192,7 @@ def find_head(head: str | Head | BaseEstimator, *, weighted: bool = False) -> He
     return entry
 
 
-def find_heads(heads: str | Sequence[str | Head | BaseEstimator]) -> list[Head]:
+def find_heads(heads: "str | Sequence[str | Head | BaseEstimator]") -> list[Head]:
     """Return heads; ``all`` or a comma-separated string will do. The baseline is always among them.
 
     Raises
@@ -195,10 +207,11 @@ def find_heads(heads: str | Sequence[str | Head | BaseEstimator]) -> list[Head]:
     return list(chosen.values())
 
 
-def _head_of(estimator: BaseEstimator) -> Head:
+def _head_of(estimator: "BaseEstimator") -> Head:
     """Return a head that fits copies of an estimator; an estimator without a seed gets that of the run."""
+    from sklearn.base import clone
 
-    def build(seed: int) -> BaseEstimator:
+    def build(seed: int) -> "BaseEstimator":
         copy = clone(estimator)
         seeded = "random_state" in copy.get_params() and copy.get_params()["random_state"] is None
         return copy.set_params(random_state=seed) if seeded else copy

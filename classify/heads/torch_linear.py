@@ -13,9 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ..arrays import Floats, Positions
-from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, GridPoint, LogLinear, OutOfFold, exported, probabilities, silent
+from .base import ClassWeight, CountDone, Folds, Grid, LogLinear, OutOfFold, exported, probabilities, silent
 from .calibration import from_margins
 
 if TYPE_CHECKING:
@@ -175,12 +174,7 @@ class TorchLinear(LogLinear):
         return self
 
     def out_of_fold(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        folds: Sequence[Fold],
-        points: Sequence[GridPoint],
-        count_done: CountDone = silent,
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
     ) -> OutOfFold:
         """Train all learning rates on all folds as one batch, and score them after each number of epochs in the grid.
 
@@ -201,7 +195,7 @@ class TorchLinear(LogLinear):
                     count_done(done)
         return predictions
 
-    def _alike(self, points: Sequence[GridPoint]) -> "Iterable[tuple[TorchLinear, dict[int, tuple[float, int]]]]":
+    def _alike(self, points: Grid) -> "Iterable[tuple[TorchLinear, dict[int, tuple[float, int]]]]":
         """Group points that share other parameters: a head, and learning rate and epochs by position in the grid."""
         groups: dict[str, tuple[TorchLinear, dict[int, tuple[float, int]]]] = {}
         for place, point in enumerate(points):
@@ -211,7 +205,7 @@ class TorchLinear(LogLinear):
         return groups.values()
 
     def _descend(
-        self, basis: Eigenbasis, y: Positions, folds: Sequence[Fold], asked: Mapping[int, tuple[float, int]]
+        self, basis: Eigenbasis, y: Positions, folds: Folds, asked: Mapping[int, tuple[float, int]]
     ) -> Iterator[tuple[int, Rows, Callable[[Positions, Rows], Floats]]]:
         """Yield positions in the grid, coefficients ``(folds, classes, d + 1)`` and a scorer; fewest epochs first."""
         rates = list(dict.fromkeys(rate for rate, _ in asked.values()))
