@@ -101,12 +101,8 @@ class Eigenbasis:
         the mean is often the largest by far.
         """
         inputs = self.inputs.astype(np.float64) if self.wide else self.inputs
-        return Eigenbasis(inputs - self.mean.astype(inputs.dtype))
-
-    @cached_property
-    def mean(self) -> Floats:
-        """The mean of the rows as they were passed, ``(d,)``."""
-        return np.asarray(self.inputs.mean(axis=0, dtype=np.float64))
+        mean = self.inputs.mean(axis=0, dtype=np.float64)
+        return Eigenbasis(inputs - mean.astype(inputs.dtype))
 
     def moments(
         self, y: Positions, total: ClassSums, rows: Positions, weights: Floats | None = None
@@ -119,7 +115,8 @@ class Eigenbasis:
         absent = np.setdiff1d(np.arange(len(self)), rows, assume_unique=True)
         sums = total - self.class_sums(y, absent)
         if weights is None:
-            return sums, self.second_without(absent)
+            moment = self._moment(absent)
+            return sums, np.subtract(self.second, moment, out=moment)
         self._require_memory()
         return sums.weighted(weights), self._moment(rows, np.sqrt(weights)[y])
 
@@ -154,11 +151,6 @@ class Eigenbasis:
                 f"Moments of {self.dim}-d embeddings take {need // 2**20} MB, --max-ram allows "
                 f"{self._source.max_ram // 2**20}. Raise it, or take a head without them: centroid, gaussian-nb, knn."
             )
-
-    def second_without(self, absent: Positions) -> Floats:
-        """Return the second moment of all but some of the rows, ``(d, d)``."""
-        moment = self._moment(absent)
-        return np.asarray(np.subtract(self.second, moment, out=moment))
 
     @cached_property
     def gram(self) -> Floats:
@@ -245,10 +237,10 @@ class Eigenbasis:
         if self.wide:
             values, vectors = eigh(self.gram)
             return values, np.ascontiguousarray(vectors)  # folds take rows of them
-        values, vectors = eigh(self._coarse_second() if self.coarse else self.second)
+        if self.coarse:
+            self._require_memory()
+            second = self.second if self.has("second") else self._moment(np.arange(len(self)), dtype=np.float32)
+            values, vectors = eigh(second.astype(np.float32, copy=False))
+        else:
+            values, vectors = eigh(self.second)
         return values.astype(np.float64), np.asfortranarray(vectors)  # products take columns
-
-    def _coarse_second(self) -> npt.NDArray[np.float32]:
-        self._require_memory()
-        second = self.second if self.has("second") else self._moment(np.arange(len(self)), dtype=np.float32)
-        return second.astype(np.float32, copy=False)

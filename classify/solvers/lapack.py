@@ -31,16 +31,10 @@ def solve(system: Floats, right: Floats) -> Floats:
     numpy.linalg.LinAlgError
         It is not positive definite.
     """
-    if len(system) > SMALL_SYSTEM:
-        return _solve(system, right)
-    with _pools().limit(limits=1):
-        return _solve(system, right)
-
-
-def _solve(system: Floats, right: Floats) -> Floats:
-    # The transpose is the same matrix in LAPACK's column order, and need not be copied.
-    factor = cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)
-    return np.asarray(cho_solve(factor, right, check_finite=False))
+    with _pools().limit(limits=1 if len(system) <= SMALL_SYSTEM else None):
+        # The transpose is the same matrix in LAPACK's column order, and need not be copied.
+        factor = cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)
+        return np.asarray(cho_solve(factor, right, check_finite=False))
 
 
 def threads(rows: int) -> threadpool_limits:

@@ -1,6 +1,7 @@
 """Losses of linear heads, for many problems at once: the residual drives the solver, the curvature scales it."""
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ Array = npt.NDArray[Any]
 SURE = 40
 
 
-class Loss(Protocol):
+class Loss(ABC):
     """A convex loss of logits ``(problems, outputs, n)``.
 
     Attributes
@@ -24,9 +25,10 @@ class Loss(Protocol):
         Whether adding the same to all outputs leaves the loss unchanged; penalised coefficients then sum to zero.
     """
 
-    outputs: int
-    zero_sum: bool
+    outputs = 1
+    zero_sum = False
 
+    @abstractmethod
     def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """Return the first derivative by the logits, and the second, ``(problems, n)``, of a typical output.
 
@@ -34,7 +36,7 @@ class Loss(Protocol):
         """
 
 
-class Multinomial:
+class Multinomial(Loss):
     """Softmax cross-entropy over ``classes`` outputs; ``y`` are codes ``(n,)``."""
 
     zero_sum = True
@@ -53,11 +55,8 @@ class Multinomial:
         return probability, curvature
 
 
-class Binary:
+class Binary(Loss):
     """Logistic loss of one output; ``y`` are 0 and 1."""
-
-    outputs = 1
-    zero_sum = False
 
     def __init__(self, y: Positions) -> None:
         self.y = y
@@ -72,7 +71,7 @@ class Binary:
         return probability, curvature
 
 
-class SquaredHinge:
+class SquaredHinge(Loss):
     """``max(0, 1 - sign * logit) ** 2`` of one output.
 
     Parameters
@@ -82,9 +81,6 @@ class SquaredHinge:
     which
         ``(problems,)``: the row of `signs` of each problem.
     """
-
-    outputs = 1
-    zero_sum = False
 
     def __init__(self, signs: Array, which: Positions) -> None:
         self.signs, self.which = signs, which

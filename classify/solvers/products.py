@@ -1,14 +1,16 @@
 """Products of rows with coefficients and with residuals: all that a solver of linear heads computes from the rows."""
 
 import platform
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Positions
+from .row_stream import Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,17 +43,6 @@ class Multiply:
     def turn(self, rows: Array, axes: Array) -> Array:
         """Return ``(n, r)``: the rows times axes ``(d, r)``."""
         return _convolve(rows, axes.T) if self._onednn else rows @ axes
-
-    def sweep(
-        self, coefficients: Array, blocks: Iterable[tuple[RowSelection, Array]], n: int, residuals_of: ResidualsOf
-    ) -> tuple[Array, Array]:
-        """See :class:`Products`; `n` is the number of rows in all blocks."""
-        projected, gathered = np.empty((len(coefficients), n), coefficients.dtype), np.zeros_like(coefficients)
-        for places, block in blocks:
-            products = self.project(coefficients, block)
-            projected[:, places] = products
-            gathered += self.gather(residuals_of(places, products), block)
-        return projected, gathered
 
 
 def _convolve(rows: Array, coefficients: Array) -> Array:
@@ -90,8 +81,8 @@ def _has_wide_vectors() -> bool:
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
-class Products(Protocol):
-    """Rows ``(n, r)`` in their eigenbasis.
+class Products(ABC):
+    """Rows ``(n, r)`` in their eigenbasis, read in blocks.
 
     Attributes
     ----------
@@ -99,55 +90,69 @@ class Products(Protocol):
         Sums of the columns, ``(r,)``.
     """
 
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
     sums: Array
+
+    def __init__(self, n: int, dim: int, rank: int, dtype: npt.DTypeLike) -> None:
+        self.shape, self.dtype, self._dim = (n, rank), np.dtype(dtype), dim
+        self._multiply = Multiply(n * dim, dtype)
+
+    @abstractmethod
+    def _blocks(self) -> Iterable[tuple[RowSelection, Array]]:
+        """Yield positions and rows, in the precision to work in."""
 
     def project(self, coefficients: Array) -> Array:
         """Return ``(k, n)``: coefficients ``(k, r)`` times the rows."""
+        projected = np.empty((len(coefficients), self.shape[0]), self.dtype)
+        for places, block in self._blocks():
+            projected[:, places] = self._multiply.project(coefficients, block)
+        return projected
 
     def gather(self, residuals: Array) -> Array:
         """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
+        gathered = np.zeros((len(residuals), self._dim), self.dtype)
+        for places, block in self._blocks():
+            gathered += self._multiply.gather(residuals[:, places], block)
+        return gathered
 
-    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Array | None]:
+    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Any]:
         """Return what ``project`` returns, and what ``gather`` returns for the residuals of these products.
 
-        Streamed rows are read once for both. Rows in memory return None for the second: one pass saves nothing.
+        Blocks are read once for both. Whole rows in memory return None for the second: one pass saves nothing.
         """
+        projected = np.empty((len(coefficients), self.shape[0]), coefficients.dtype)
+        gathered = np.zeros_like(coefficients)
+        for places, block in self._blocks():
+            products = self._multiply.project(coefficients, block)
+            projected[:, places] = products
+            gathered += self._multiply.gather(residuals_of(places, products), block)
+        return projected, gathered
 
 
-class InMemory:
+class InMemory(Products):
     """Rows in memory. Products are in ``dtype``; rows of another type are converted block by block."""
 
     BLOCK = 2048
 
     def __init__(self, rows: Array, dtype: npt.DTypeLike) -> None:
-        self.rows, self.dtype, self.shape = rows, np.dtype(dtype), (rows.shape[0], rows.shape[1])
+        super().__init__(len(rows), rows.shape[1], rows.shape[1], dtype)
+        self.rows, self._whole = rows, rows.dtype == self.dtype
         self.sums = rows.sum(axis=0, dtype=self.dtype)
-        self._multiply = Multiply(rows.size, dtype)
 
     def project(self, coefficients: Array) -> Array:
-        """See :class:`Products`."""
-        if self.rows.dtype == self.dtype:
-            return self._multiply.project(coefficients, self.rows)
-        return np.concatenate([self._multiply.project(coefficients, block) for _, block in self._blocks()], axis=1)
+        """Return ``(k, n)``: coefficients ``(k, r)`` times the rows."""
+        return self._multiply.project(coefficients, self.rows) if self._whole else super().project(coefficients)
 
     def gather(self, residuals: Array) -> Array:
-        """See :class:`Products`."""
-        if self.rows.dtype == self.dtype:
-            return self._multiply.gather(residuals, self.rows)
-        gathered = np.zeros((len(residuals), self.shape[1]), self.dtype)
-        for places, block in self._blocks():
-            gathered += self._multiply.gather(residuals[:, places], block)
-        return gathered
+        """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
+        return self._multiply.gather(residuals, self.rows) if self._whole else super().gather(residuals)
 
-    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Array | None]:
+    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Any]:
         """See :class:`Products`."""
-        if self.rows.dtype == self.dtype:
-            projected = self.project(coefficients)
-            residuals_of(slice(None), projected)
-            return projected, None
-        return self._multiply.sweep(coefficients, self._blocks(), len(self.rows), residuals_of)
+        if not self._whole:
+            return super().sweep(coefficients, residuals_of)
+        projected = self.project(coefficients)
+        residuals_of(slice(None), projected)
+        return projected, None
 
     def _blocks(self) -> Iterable[tuple[slice, Array]]:
         for first in range(0, len(self.rows), self.BLOCK):
@@ -155,54 +160,30 @@ class InMemory:
             yield places, self.rows[places].astype(self.dtype)
 
 
-class Streamed:
-    """Rows that are read for each product. The coefficients are rotated instead of the rows.
+class Streamed(Products):
+    """Rows that are read for each product. The coefficients are rotated instead of the rows by the axes ``(d, r)``."""
 
-    Parameters
-    ----------
-    rows
-        Yields positions and unrotated rows, ``(block, d)``.
-    axes
-        The basis, ``(d, r)``.
-    """
-
-    def __init__(self, rows: "Blocks", axes: Array, dtype: npt.DTypeLike) -> None:
-        self.rows, self.axes, self.dtype = rows, axes, np.dtype(dtype)
-        self.shape = (len(rows), axes.shape[1])
-        self._multiply = Multiply(len(rows) * len(axes), dtype)
+    def __init__(self, rows: Stream, axes: Array, dtype: npt.DTypeLike) -> None:
+        super().__init__(len(rows), axes.shape[0], axes.shape[1], dtype)
+        self.rows, self.axes = rows, axes
         self.sums = self.gather(np.ones((1, len(rows)), self.dtype))[0]
 
     def project(self, coefficients: Array) -> Array:
-        """See :class:`Products`."""
-        turned = coefficients @ self.axes.T.astype(self.dtype, copy=False)
-        projected = np.empty((len(coefficients), len(self.rows)), self.dtype)
-        for places, block in self._blocks():
-            projected[:, places] = self._multiply.project(turned, block)
-        return projected
+        """Return ``(k, n)``: coefficients ``(k, r)`` times the rows."""
+        return super().project(coefficients @ self._axes().T)
 
     def gather(self, residuals: Array) -> Array:
-        """See :class:`Products`."""
-        gathered = np.zeros((len(residuals), len(self.axes)), self.dtype)
-        for places, block in self._blocks():
-            gathered += self._multiply.gather(residuals[:, places], block)
-        return np.asarray(gathered @ self.axes.astype(self.dtype, copy=False))
+        """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
+        return np.asarray(super().gather(residuals) @ self._axes())
 
-    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Array | None]:
+    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Any]:
         """See :class:`Products`."""
-        turned = coefficients @ self.axes.T.astype(self.dtype, copy=False)
-        projected, gathered = self._multiply.sweep(turned, self._blocks(), len(self.rows), residuals_of)
-        return projected, gathered @ self.axes.astype(self.dtype, copy=False)
+        projected, gathered = super().sweep(coefficients @ self._axes().T, residuals_of)
+        return projected, gathered @ self._axes()
+
+    def _axes(self) -> Array:
+        return self.axes.astype(self.dtype, copy=False)
 
     def _blocks(self) -> Iterable[tuple[Positions, Array]]:
         blocks = self.rows.blocks(np.arange(len(self.rows)))
         return ((places, block.astype(self.dtype, copy=False)) for places, block in blocks)
-
-
-class Blocks(Protocol):
-    """Rows that come in blocks, in any order."""
-
-    def __len__(self) -> int:
-        """Return their number."""
-
-    def blocks(self, rows: Positions) -> Iterable[tuple[Positions, Array]]:
-        """Yield positions and rows, all those asked for once."""
