@@ -104,18 +104,9 @@ class Abstention:
         probability: npt.NDArray[np.float64],
         random_state: int,
     ) -> "Abstention":
-        """Measure out-of-fold predictions and distances.
+        """Measure out-of-fold predictions ``(fitted, classes)``, and distances in a random sample of the fitted images.
 
-        Parameters
-        ----------
-        embeddings, fitted
-            The fitted images among all.
-        folds
-            Of the fitted images, by position among them.
-        probability
-            Out-of-fold, ``(fitted, classes)``.
-        random_state
-            Of the sample.
+        The folds hold positions among the fitted images.
         """
         y = embeddings.y[fitted]
         fold_numbers = np.empty(len(fitted), np.intp)
@@ -171,12 +162,7 @@ class Abstention:
         return _neighbour_distance(unit(vectors.astype(np.float32)) @ self.reference.astype(np.float32).T)
 
     def threshold(self, max_error: float) -> Threshold:
-        """Return the lowest threshold with which out-of-fold answers have at most this error.
-
-        Parameters
-        ----------
-        max_error
-            Share of the answers, between 0 and 1.
+        """Return the lowest threshold with which at most this share of the out-of-fold answers is wrong.
 
         Raises
         ------

@@ -7,15 +7,7 @@ from ..arrays import Positions
 
 
 def self_confidence(probability: npt.NDArray[np.float64], y: Positions) -> npt.NDArray[np.float64]:
-    """Return ``(n,)``: the out-of-fold probability of the given label.
-
-    Parameters
-    ----------
-    probability
-        ``(n, classes)`` out-of-fold.
-    y
-        ``(n,)`` the given labels as columns.
-    """
+    """Return ``(n,)``: the out-of-fold probability, of ``(n, classes)``, of the given labels as columns."""
     return np.asarray(probability[np.arange(len(y)), y])
 
 

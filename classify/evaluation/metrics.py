@@ -42,15 +42,7 @@ class Metrics:
 
 
 def measure(y: npt.NDArray[np.intp], probability: npt.NDArray[np.float64]) -> Metrics:
-    """Score predictions.
-
-    Parameters
-    ----------
-    y
-        ``(n,)`` positions of the true classes.
-    probability
-        ``(n, classes)``; the prediction is the largest.
-    """
+    """Score predictions ``(n, classes)``, of which the largest counts, by ``(n,)`` positions of the true classes."""
     from sklearn.metrics import f1_score
 
     predicted = probability.argmax(axis=1)
@@ -69,11 +61,11 @@ def measure(y: npt.NDArray[np.intp], probability: npt.NDArray[np.float64]) -> Me
     )
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson 1927), by scipy."""
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a proportion (Wilson 1927), by scipy."""
     from scipy.stats import binomtest
 
-    interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    interval = binomtest(correct, n).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 

@@ -50,9 +50,7 @@ def bootstrap_interval(only_first: int, only_second: int, n: int, confidence: fl
     return float(low / n), float(high / n)
 
 
-def smallest_detectable(
-    n: int, discordant: float | None = None, *, alpha: float = ALPHA, power: float = POWER
-) -> float:
+def smallest_detectable(n: int, discordant: float | None = None, *, alpha: float = ALPHA) -> float:
     """Return the smallest accuracy difference that n paired images can show.
 
     Parameters
@@ -63,7 +61,7 @@ def smallest_detectable(
         None for the best case: every discordant image favours the same run. The exact test then needs k images with
         ``2 * 0.5**k <= alpha`` (6 at 0.05), and no difference below ``k / n`` can ever be significant.
         Else the share of images that only one of the two gets right: the difference that would be found with
-        probability `power` (Connor 1987, normal approximation).
+        probability :data:`POWER` (Connor 1987, normal approximation).
 
     Returns
     -------
@@ -73,7 +71,7 @@ def smallest_detectable(
     if discordant is None:
         k = math.ceil(math.log2(2 / alpha) - 1e-9)
         return k / n if k <= n else math.inf
-    z, w = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    z, w = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(POWER)
     # Connor: sqrt(n) d = z sqrt(share) + w sqrt(share - d^2), solved for d; a difference cannot exceed the share.
     inner = z * z * n - (n + w * w) * (z * z - w * w)
     difference = math.sqrt(discordant) * (z * math.sqrt(n) + math.sqrt(max(inner, 0.0))) / (n + w * w)

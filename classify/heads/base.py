@@ -152,3 +152,11 @@ def warn_unless(converged: bool, estimator: Any, steps: int) -> None:
             ConvergenceWarning,
             stacklevel=4,
         )
+
+
+def positive(**named: float) -> Any:
+    """Return the value of one named parameter; refuse it unless it is more than 0."""
+    ((name, value),) = named.items()
+    if not value > 0:
+        raise ValueError(f"{name}={value}: must be more than 0.")
+    return value

@@ -24,6 +24,7 @@ from .base import (
     LogLinear,
     OutOfFold,
     exported,
+    positive,
     silent,
     warn_unless,
 )
@@ -60,11 +61,7 @@ class Penalised(LinearHead):
     _intercept_penalised = False
 
     def __init__(
-        self,
-        C: float = 1.0,
-        tol: float = 1e-7,
-        max_iter: int = 1000,
-        class_weight: ClassWeight = None,
+        self, C: float = 1.0, tol: float = 1e-7, max_iter: int = 1000, class_weight: ClassWeight = None
     ) -> None:
         self.C = C
         self.tol = tol
@@ -130,10 +127,8 @@ class Penalised(LinearHead):
         return np.stack(list(sets.values())), np.array([order[key] for key in keys])
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        if not self.C > 0:
-            raise ValueError(f"C={self.C}: must be more than 0.")
+        C, member = np.array([positive(C=self.C)]), np.zeros(1, np.intp)
         weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
-        C, member = np.array([self.C]), np.zeros(1, np.intp)
         solve = partial(self._solve, basis=basis, y=y, weights=weights, member=member, C=C)
         rough = solve(basis.products(np.float32), tol=max(SEARCH, self.tol))
         exact = solve(basis.products(np.float64), tol=self.tol, start=rough.coefficients)

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, CountDone, Folds, Grid, LinearHead, OutOfFold, exported, silent
+from .base import ClassWeight, CountDone, Folds, Grid, LinearHead, OutOfFold, exported, positive, silent
 from .calibration import from_margins
 from .class_weights import by_class_weight, class_weights
 
@@ -44,7 +43,7 @@ class Ridge(LinearHead):
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
         done = 0
         for kind, places in by_class_weight(points, self.class_weight):
-            alphas = [_positive(points[place].get("alpha", self.alpha)) for place in places]
+            alphas = [positive(alpha=float(points[place].get("alpha", self.alpha))) for place in places]
             closed = basis.wide and kind is None
             inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if closed else []
             total = None if closed else basis.narrow.class_sums(y)
@@ -69,11 +68,11 @@ class Ridge(LinearHead):
                 second = narrow.second
             else:
                 sums, second = narrow.moments(y, sums, np.arange(len(basis)), weights)
-            coefficients, self.intercept_ = next(_solutions(sums, second, [_positive(self.alpha)]))
+            coefficients, self.intercept_ = next(_solutions(sums, second, [positive(alpha=float(self.alpha))]))
             self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
             return
         targets = _targets(y)
-        inverse = _Inverse(basis, _positive(self.alpha), targets)
+        inverse = _Inverse(basis, positive(alpha=float(self.alpha)), targets)
         self.intercept_ = inverse.intercept
         coordinates = basis.left.T @ (targets - inverse.intercept)
         self.coef_ = basis.restore((coordinates * inverse.pull[:, None]).T)
@@ -143,10 +142,3 @@ def _targets(y: Positions) -> Floats:
     classes = int(y.max()) + 1
     positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
     return np.where(y[:, None] == positive, 1.0, -1.0)
-
-
-def _positive(alpha: npt.ArrayLike) -> float:
-    value = float(np.asarray(alpha))
-    if not value > 0:
-        raise ValueError(f"alpha={value}: must be more than 0.")
-    return value

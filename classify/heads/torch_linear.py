@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, Folds, Grid, LogLinear, OutOfFold, exported, probabilities, silent
+from .base import ClassWeight, CountDone, Folds, Grid, LogLinear, OutOfFold, exported, positive, probabilities, silent
 from .calibration import from_margins
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 TOGETHER = 2**23  # coefficients that are trained together; more folds are trained in batches
 
 Rows = npt.NDArray[np.float32]
-Validation = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+Validation = tuple[npt.NDArray[Any], npt.NDArray[Any]] | None
+OnEpoch = Callable[[str], None] | None
 
 
 def epoch_line(epoch: dict[str, float], epochs: int) -> str:
@@ -101,13 +102,7 @@ class TorchLinear(LogLinear):
         self.tol = tol
         self.random_state = random_state
 
-    def fit(
-        self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
-        validation: Validation | None = None,
-        on_epoch: Callable[[str], None] | None = None,
-    ) -> Self:
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, validation: Validation = None, on_epoch: OnEpoch = None) -> Self:
         """Fit on ``X`` ``(n, d)`` and ``y`` ``(n,)``.
 
         `validation` rows and labels are scored after each epoch; `on_epoch` is called with a line about the epoch.
@@ -121,11 +116,7 @@ class TorchLinear(LogLinear):
         return self.fit_prepared(Eigenbasis(rows), labels, validation, on_epoch)
 
     def fit_prepared(
-        self,
-        basis: Eigenbasis,
-        y: npt.NDArray[Any],
-        validation: Validation | None = None,
-        on_epoch: Callable[[str], None] | None = None,
+        self, basis: Eigenbasis, y: npt.NDArray[Any], validation: Validation = None, on_epoch: OnEpoch = None
     ) -> Self:
         """Fit on prepared rows and labels ``(n,)``; see :meth:`fit`."""
         self._fit(basis, self._codes(basis, y), validation, on_epoch)
@@ -201,7 +192,7 @@ class TorchLinear(LogLinear):
         for place, point in enumerate(points):
             head = clone(self).set_params(**point)
             shared = {key: value for key, value in head.get_params().items() if key not in ("learning_rate", "epochs")}
-            groups.setdefault(repr(shared), (head, {}))[1][place] = (head.learning_rate, _positive(epochs=head.epochs))
+            groups.setdefault(repr(shared), (head, {}))[1][place] = (head.learning_rate, positive(epochs=head.epochs))
         return groups.values()
 
     def _descend(
@@ -254,13 +245,7 @@ class TorchLinear(LogLinear):
                 state, blocks_done = descent.remembered(), blocks_done + 1
             yield descent.coefficients()
 
-    def _fit(
-        self,
-        basis: Eigenbasis,
-        y: Positions,
-        validation: Validation | None = None,
-        on_epoch: Callable[[str], None] | None = None,
-    ) -> None:
+    def _fit(self, basis: Eigenbasis, y: Positions, validation: Validation = None, on_epoch: OnEpoch = None) -> None:
         fitted, watched = np.arange(len(y)), {"train": np.arange(len(y))}
         if self.early_stopping:
             fitted, held = self._hold_out(y)
@@ -271,7 +256,7 @@ class TorchLinear(LogLinear):
         self.curves_: list[dict[str, float]] = []
         epochs = self._epochs(basis, y, [fitted], [self.learning_rate], rotated=False)
         least, waited = np.inf, 0
-        while len(self.curves_) < _positive(epochs=self.epochs) and waited < patience:
+        while len(self.curves_) < positive(epochs=self.epochs) and waited < patience:
             coef = next(epochs)[0, 0]
             coef64 = coef.astype(np.float64)
             epoch = {"epoch": float(len(self.curves_) + 1)}
@@ -300,7 +285,7 @@ class TorchLinear(LogLinear):
         from ..solvers.sgd import Descent, Rule
 
         for rate in rates:
-            _positive(learning_rate=rate)
+            positive(learning_rate=rate)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rule = Rule(optimiser=self.optimiser, momentum=self.momentum, weight_decay=self.weight_decay,
                     batch_size=self.batch_size, seed=seed)  # fmt: skip
@@ -335,10 +320,3 @@ def _measure(name: str, margins: Floats, y: Positions) -> dict[str, float]:
         f"{name}_loss": float(-np.log(np.maximum(truth, 1e-7)).mean()),
         f"{name}_accuracy": float((margins.argmax(axis=1) == y).mean()),
     }
-
-
-def _positive(**named: float) -> Any:
-    ((name, value),) = named.items()
-    if not value > 0:
-        raise ValueError(f"{name}={value}: must be more than 0.")
-    return value
