@@ -15,13 +15,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from ...cache.embeddings import Embeddings, Rows
 from ...cache.recipe import Recipe
 from ...extract.backbones.torch_runtime import exact_float32
-from ...extract.progress import Progress
 from ..arrays import Positions
 from ..data.splits import Protocol, cut
-from ..evaluation.metrics import measure
 from ..heads.base import ClassWeight
 from ..heads.calibration import find_temperature
-from ..records.runs import Run, describe_data, fingerprint, machine, predictions, versions
+from ..records.runs import Run, build_run, fingerprint
 from .training_loop import State, Training, TrainingTask, logits, train
 
 
@@ -62,16 +60,9 @@ class TrainingStudy:
     class_weight: ClassWeight = None  # by position of the class
 
     def run(
-        self,
-        build: Callable[[], TrainableModule],
-        inputs: Any,
-        device: torch.device,
-        *,
-        progress: Progress,
-        stage: str,
-        on_epoch: Callable[[str], None] | None,
+        self, build: Callable[[], TrainableModule], inputs: Any, device: torch.device, **reporting: Any
     ) -> TrainingOutcome:
-        """Train once per pair of the protocol, and predict every evaluated row once."""
+        """Train once per pair of the protocol, and predict every evaluated row once; `reporting` is as in `train`."""
         started = time.perf_counter()
         y = self.images.y
         probability = np.full((len(y), len(self.images.classes)), np.nan)
@@ -85,14 +76,8 @@ class TrainingStudy:
                 bf16=self.recipe.precision == "bf16", weights=self._weights(inner),
             )  # fmt: skip
             with exact_float32():
-                state = train(
-                    task,
-                    checkpoint=self._checkpoint(number),
-                    keep=len(self.plan.pairs) > 1,
-                    progress=progress,
-                    stage=stage,
-                    on_epoch=on_epoch,
-                )
+                keep = len(self.plan.pairs) > 1
+                state = train(task, checkpoint=self._checkpoint(number), keep=keep, **reporting)
                 log_probability = log_softmax(logits(task, held), axis=1)
                 temperature, log_loss = find_temperature(log_probability, y[held])
                 start = time.perf_counter()
@@ -119,26 +104,25 @@ class TrainingStudy:
 
     def record(self, outcome: TrainingOutcome, *, head: str, trainable: str, augment: bool) -> Run:
         """Return the run record."""
-        evaluated = self.images[self.plan.rows]
-        random = self.weights_source.startswith("random:")
         options = {name: getattr(self.options, name) for name in ("learning_rate", "epochs", "batch_size", "optimiser")}
         extract = self.images.seconds if isinstance(self.images, Embeddings) else 0.0
-        return Run(
+        return build_run(
+            self.images,
+            self.plan,
+            outcome.probability,
+            fingerprint=fingerprint(self.images),
+            packages=("numpy", "scikit-learn", "torch", "torchvision"),
+            random=self.weights_source.startswith("random:"),
             id=self.identity,
             head=head,
             trainable=trainable,
             recipe=self.recipe.to_dict(),
             weights_source=self.weights_source,
-            data=describe_data(self.images, self.plan, fingerprint(self.images)),
             selection=outcome.selection,
             hyperparameters=options | {"best_epoch": outcome.selection["best_epoch"], "augment": augment},
-            metrics=measure(evaluated.y, outcome.probability).to_dict(),
             seconds=outcome.seconds | {"extract": extract},
-            predictions=predictions(evaluated, outcome.probability),
             curves=outcome.curves,
-            notes=(["random weights: a lower bound, not a result"] if random else []) + outcome.notes,
-            versions=versions("numpy", "scikit-learn", "torch", "torchvision"),
-            machine=machine(),
+            notes=outcome.notes,
         )
 
     def forget_checkpoints(self) -> None:

@@ -20,11 +20,10 @@ from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol, protocol
 from ..evaluation.abstention import Abstention
-from ..evaluation.metrics import measure
 from ..heads.base import ClassWeight
 from ..heads.preparation import PREPARATIONS
 from ..heads.table import HEADS, Head, find_head
-from ..records.runs import Run, describe_data, fingerprint, machine, predictions, run_id, versions
+from ..records.runs import Run, build_run, fingerprint, run_id
 from ..solvers.lapack import threads
 from .search import FoldSearch, SearchResult
 
@@ -151,6 +150,7 @@ class Experiment:
             )
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
             return self._fit_stack(head, epochs, progress, on_epoch)
+        identity = self.identify(head, epochs)
         head = head.fixed(epochs, self.weights)
         started = time.perf_counter()
         searches = self._searches
@@ -176,7 +176,7 @@ class Experiment:
         curves = getattr(estimator["head"].estimator, "curves_", [])
         notes = [] if chosen.converged and converged else ["did not converge"]
         notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
-        run = self._record(head, chosen, probability[rows], epochs=epochs, curves=curves, seconds=seconds, notes=notes)
+        run = self._record(head, chosen, probability[rows], id=identity, curves=curves, seconds=seconds, notes=notes)
         abstention = Abstention.of(
             self.embeddings, search.fitted, search.folds, chosen.probability, random_state=self.protocol.random_state
         )
@@ -222,21 +222,22 @@ class Experiment:
         chosen: SearchResult,
         probability: npt.NDArray[np.float64],
         *,
-        epochs: int | None,
-        curves: list[dict[str, float]],
         seconds: dict[str, float],
         notes: list[str],
+        **fields: Any,
     ) -> Run:
-        evaluated = self.embeddings[self.protocol.rows]
-        random = ["random weights: a lower bound, not a result"] if self.embeddings.random else []
         scaled = ["rows on one scale"] if self.preparation == "scale" else []
-        return Run(
-            id=self.identify(head, epochs),
+        return build_run(
+            self.embeddings,
+            self.protocol,
+            probability,
+            fingerprint=self.fingerprint,
+            packages=("numpy", "scikit-learn", "torch"),
+            random=self.embeddings.random,
             head=head.name,
             trainable="",
             recipe=self.embeddings.recipe.to_dict(),
             weights_source=self.embeddings.weights_source,
-            data=describe_data(self.embeddings, self.protocol, self.fingerprint),
             selection={
                 "views": len(self.embeddings.views),
                 "average_views": self.average_views,
@@ -249,13 +250,9 @@ class Experiment:
                 "accuracy": chosen.accuracy,
             },
             hyperparameters=chosen.hyperparameters,
-            metrics=measure(evaluated.y, probability).to_dict(),
             seconds={"extract": self.embeddings.seconds} | seconds,
-            predictions=predictions(evaluated, probability),
-            curves=curves,
-            notes=random + scaled + notes,
-            versions=versions("numpy", "scikit-learn", "torch"),
-            machine=machine(),
+            notes=scaled + notes,
+            **fields,
         )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...errors import DataError, UsageError
 from ..evaluation.metrics import measure
 from ..heads.table import HEADS
-from .runs import ELSEWHERE, Run, run_id
+from .runs import ELSEWHERE, Run, rounded, run_id
 
 logger = logging.getLogger(__name__)
 
@@ -60,20 +60,13 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
         hyperparameters={},
         metrics=_metrics(np.asarray(like.predictions["label"]), probability, hard),
         seconds={"extract": 0.0, "fit": 0.0, "predict": 0.0},
-        predictions=like.predictions
-        | {"probability": [[round(float(value), 6) for value in row] for row in probability]},
+        predictions=like.predictions | {"probability": rounded(probability)},
         notes=[*notes, NO_PROBABILITIES] if hard else notes,
     )
 
 
 def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[str]) -> tuple[Matrix, bool]:
-    """Return probabilities ``(len(images), classes)``, and whether the file only has classes (they get 1, others 0).
-
-    Raises
-    ------
-    DataError
-        See :func:`read_results`.
-    """
+    """Return probabilities ``(len(images), classes)``, and whether the file only has classes (they get 1, others 0)."""
     path = Path(path)
     columns, rows = _read(path)
     order = _order(path, [row["path"] for row in rows], images)
@@ -91,13 +84,7 @@ def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[
 
 
 def sources(words: Sequence[str]) -> dict[str, Path]:
-    """Return the files of ``NAME=FILE.csv`` arguments, by name.
-
-    Raises
-    ------
-    UsageError
-        Not of that form, a name twice, or a name that a head has.
-    """
+    """Return the files of ``NAME=FILE.csv`` arguments, by name."""
     files: dict[str, Path] = {}
     for word in words:
         name, sign, file = word.partition("=")
@@ -111,13 +98,7 @@ def sources(words: Sequence[str]) -> dict[str, Path]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that does not distinguish the run from others.
-
-    Raises
-    ------
-    UsageError
-        It is empty, or that of a head.
-    """
+    """Refuse a name that does not distinguish the run from others."""
     if not name.strip():
         raise UsageError("Results from elsewhere need a name: --add NAME=FILE.csv")
     if name in HEADS:

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,9 @@ from ... import __version__
 from ...cache.atomic_write import make_folder, replace
 from ...cache.embeddings import Rows
 from ...errors import DataError
+from ..arrays import Floats
 from ..data.splits import Protocol
+from ..evaluation.metrics import measure
 from .schema import check
 
 logger = logging.getLogger(__name__)
@@ -208,16 +210,43 @@ def fingerprint(embeddings: Rows) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def describe_data(images: Rows, plan: Protocol, images_fingerprint: str) -> dict[str, Any]:
-    """Return a record's ``data``: what was fitted and evaluated."""
-    return {
+def build_run(
+    images: Rows,
+    plan: Protocol,
+    probability: Floats,
+    *,
+    fingerprint: str,
+    packages: Sequence[str],
+    random: bool,
+    notes: list[str],
+    **fields: Any,
+) -> Run:
+    """Return the record of a fit under a protocol; `probability` is of the evaluated rows, `random` of the weights."""
+    evaluated = images[plan.rows]
+    data = {
         "name": images.name,
-        "fingerprint": images_fingerprint,
+        "fingerprint": fingerprint,
         "classes": list(images.classes),
         "evaluated": plan.evaluated,
         "n_train": len(plan.pairs[0][0]),
         "n_eval": len(plan.rows),
     }
+    columns = {
+        "path": [str(path) for path in evaluated.paths],
+        "key": [key.tobytes().hex()[:16] for key in evaluated.sha256],
+        "label": [int(label) for label in evaluated.y],
+        "probability": rounded(probability),
+    }
+    return Run(
+        data=data,
+        metrics=measure(evaluated.y, probability).to_dict(),
+        predictions=columns,
+        notes=(["random weights: a lower bound, not a result"] if random else []) + notes,
+        versions=versions(*packages),
+        # Without host or user name.
+        machine={"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()},
+        **fields,
+    )
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -227,16 +256,6 @@ def versions(*packages: str) -> dict[str, str]:
     return {"fc7": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def machine() -> dict[str, Any]:
-    """Return the machine that was timed, without host or user name."""
-    return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
-
-
-def predictions(embeddings: Rows, probability: npt.NDArray[np.float64]) -> dict[str, list[Any]]:
-    """Return a record's ``predictions`` of these images; probabilities keep six decimals."""
-    return {
-        "path": [str(path) for path in embeddings.paths],
-        "key": [key.tobytes().hex()[:16] for key in embeddings.sha256],
-        "label": [int(label) for label in embeddings.y],
-        "probability": [[round(float(value), 6) for value in row] for row in probability],
-    }
+def rounded(probability: Floats) -> list[list[float]]:
+    """Return probabilities as a record keeps them, with six decimals."""
+    return [[round(float(value), 6) for value in row] for row in probability]
