@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +26,15 @@ _CHARACTER = 6.3  # mean width in px of a letter at 12 px
 
 PlotPoint = tuple[float, float]
 Box = tuple[float, float, float, float]
+Ticks = Sequence[tuple[float, str]]
+
+
+class Axis(NamedTuple):
+    """One axis: its name, its ends and its labelled ticks."""
+
+    name: str
+    ends: PlotPoint
+    ticks: Ticks
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,15 @@ class Frame:
 
     def line(self, points: Sequence[PlotPoint], kind: str) -> None:
         """Draw a line through data points."""
-        _add(self.svg, "polyline", kind, points=" ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points))
+        _add(self.svg, "polyline", kind, points=self._pixels(points))
 
     def band(self, points: Sequence[tuple[float, float, float]], kind: str) -> None:
         """Shade between low and high at each x."""
         outline = [(a, low) for a, low, _ in points] + [(a, high) for a, _, high in reversed(points)]
-        _add(
-            self.svg, "polygon", f"band {kind}", points=" ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in outline)
-        )
+        _add(self.svg, "polygon", f"band {kind}", points=self._pixels(outline))
+
+    def _pixels(self, points: Sequence[PlotPoint]) -> str:
+        return " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
 
     def text(self, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
         """Write at pixels."""
@@ -95,11 +106,10 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     best = max(marks, key=lambda mark: mark.accuracy)
     frame = _frame(
         (width, height),
-        x_range=(math.log10(low), math.log10(high)),
-        y_range=(floor, top),
-        x_ticks=[(math.log10(tick), words) for tick, words in _TIMES.items() if low <= tick <= high],
-        y_ticks=[(tick, f"{100 * tick:.3g} %") for tick in _ticks(floor, top)],
-        names=("seconds to fit and predict, log scale", "accuracy"),
+        _log_axis(
+            "seconds to fit and predict", (low, high), [item for item in _TIMES.items() if low <= item[0] <= high]
+        ),
+        _accuracy_axis((floor, top)),
         description=f"Accuracy against seconds, {len(marks)} runs. Most accurate: {best.label}, "
         f"{100 * best.accuracy:.1f} %, {duration(best.seconds)}. The table of runs holds every figure.",
     )
@@ -127,17 +137,17 @@ def curve(rows: Sequence[dict[str, float]], quantity: str, kind: str, name: str)
         split: [(e, float(v)) for e, v in line if v is not None and math.isfinite(v)] for split, line in lines.items()
     }
     values = [value for line in drawn.values() for _, value in line] or [0.0]
-    low, high = _unit_range(values) if quantity == "accuracy" else (0.0, _round_up(max(values) or 1.0))
+    first, last_epoch = min(epochs), max(epochs)
+    if quantity == "accuracy":
+        y_axis = _accuracy_axis(_unit_range(values), 4)
+    else:
+        top = _round_up(max(values) or 1.0)
+        y_axis = Axis(quantity, (0.0, top), [(tick, f"{tick:.3g}") for tick in _ticks(0.0, top, 4)])
     last = {split: line[-1][1] for split, line in drawn.items() if line}
     frame = _frame(
         (SMALL, 200),
-        x_range=(min(epochs), max(max(epochs), min(epochs) + 1)),
-        y_range=(low, high),
-        x_ticks=[(tick, f"{tick:.0f}") for tick in _whole_ticks(min(epochs), max(epochs))],
-        y_ticks=[
-            (tick, f"{100 * tick:.3g} %" if quantity == "accuracy" else f"{tick:.3g}") for tick in _ticks(low, high, 4)
-        ],
-        names=("epoch", quantity),
+        Axis("epoch", (first, max(last_epoch, first + 1)), [(e, f"{e:.0f}") for e in _whole_ticks(first, last_epoch)]),
+        y_axis,
         description=f"{quantity} of {name} over {len(rows)} epochs; last: "
         + ", ".join(f"{split} {value:.3f}" for split, value in last.items()),
     )
@@ -158,11 +168,8 @@ def calibration(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64
     ticks = [(tick / 5, f"{20 * tick} %") for tick in range(6)]
     frame = _frame(
         (SQUARE, 320),
-        x_range=(0.0, 1.0),
-        y_range=(0.0, 1.0),
-        x_ticks=ticks,
-        y_ticks=ticks,
-        names=("confidence", "accuracy"),
+        Axis("confidence", (0.0, 1.0), ticks),
+        Axis("accuracy", (0.0, 1.0), ticks),
         description=f"Calibration of {name}: "
         + "; ".join(
             f"confidence {10 * b} to {10 * b + 10} %: {right[place == b].mean():.2f} right of {counts[b]}"
@@ -181,14 +188,11 @@ def learning(curves: Sequence[tuple[str, str, Sequence[dict[str, float]]]], widt
     """Draw accuracy against images per class (log axis) with bands, one line per (label, kind, points)."""
     points = [point for _, _, rows in curves for point in rows]
     sizes = sorted({point["per_class"] for point in points})
-    floor, top = _unit_range([point[end] for point in points for end in ("low", "high")])
+    most = max(sizes[-1], sizes[0] * 1.5)
     frame = _frame(
         (width, 340),
-        x_range=(math.log10(sizes[0]), math.log10(max(sizes[-1], sizes[0] * 1.5))),
-        y_range=(floor, top),
-        x_ticks=[(math.log10(size), f"{size:g}") for size in sizes],
-        y_ticks=[(tick, f"{100 * tick:.3g} %") for tick in _ticks(floor, top)],
-        names=("training images per class, log scale", "accuracy"),
+        _log_axis("training images per class", (sizes[0], most), [(size, f"{size:g}") for size in sizes]),
+        _accuracy_axis(_unit_range([point[end] for point in points for end in ("low", "high")])),
         description="Accuracy against training images per class. "
         + " ".join(
             f"{label}: {100 * rows[-1]['accuracy']:.1f} % with {rows[-1]['per_class']:g}." for label, _, rows in curves
@@ -220,16 +224,23 @@ def _add(parent: ElementTree.Element, tag: str, kind: str = "", **attributes: st
     return ElementTree.SubElement(parent, tag, ({"class": kind} if kind else {}) | named)
 
 
-def _frame(
-    size: tuple[int, int],
-    *,
-    x_range: PlotPoint,
-    y_range: PlotPoint,
-    x_ticks: Sequence[tuple[float, str]],
-    y_ticks: Sequence[tuple[float, str]],
-    names: tuple[str, str],
-    description: str,
-) -> Frame:
+def _line(parent: ElementTree.Element, kind: str, x: PlotPoint, y: PlotPoint) -> None:
+    """Draw a line between two points, given by their x and their y in pixels."""
+    _add(parent, "line", kind, x1=f"{x[0]:.1f}", x2=f"{x[1]:.1f}", y1=f"{y[0]:.1f}", y2=f"{y[1]:.1f}")
+
+
+def _log_axis(name: str, ends: PlotPoint, ticks: Ticks) -> Axis:
+    low, high = ends
+    return Axis(
+        f"{name}, log scale", (math.log10(low), math.log10(high)), [(math.log10(at), text) for at, text in ticks]
+    )
+
+
+def _accuracy_axis(ends: PlotPoint, about: int = 5) -> Axis:
+    return Axis("accuracy", ends, [(tick, f"{100 * tick:.3g} %") for tick in _ticks(*ends, about)])
+
+
+def _frame(size: tuple[int, int], x_axis: Axis, y_axis: Axis, description: str) -> Frame:
     """Return an SVG with grid, ticks and axis names; a screen reader reads `description`."""
     width, height = size
     box = (50.0, 24.0, width - 24.0, height - 44.0)  # left, top, right, bottom
@@ -237,29 +248,32 @@ def _frame(
     svg.set("aria-label", description)
     svg.set("style", f"max-width:{1.2 * width:.0f}px")
 
+    def share(axis: Axis, value: float) -> float:
+        return (value - axis.ends[0]) / (axis.ends[1] - axis.ends[0])
+
     def x(value: float) -> float:
-        return box[0] + (value - x_range[0]) / (x_range[1] - x_range[0]) * (box[2] - box[0])
+        return box[0] + share(x_axis, value) * (box[2] - box[0])
 
     def y(value: float) -> float:
-        return box[3] - (value - y_range[0]) / (y_range[1] - y_range[0]) * (box[3] - box[1])
+        return box[3] - share(y_axis, value) * (box[3] - box[1])
 
     frame = Frame(svg, box, x, y)
-    for tick, label in y_ticks:
-        _add(svg, "line", "grid", x1=f"{box[0]:.1f}", x2=f"{box[2]:.1f}", y1=f"{y(tick):.1f}", y2=f"{y(tick):.1f}")
+    for tick, label in y_axis.ticks:
+        _line(svg, "grid", (box[0], box[2]), (y(tick), y(tick)))
         frame.text(box[0] - 7, y(tick) + 4, label, kind="tick", anchor="end")
-    _x_axis(frame, x_ticks)
-    frame.text(6, 12, names[1], "name")
-    frame.text((box[0] + box[2]) / 2, height - 6, names[0], kind="name", anchor="middle")
+    _x_axis(frame, x_axis.ticks)
+    frame.text(6, 12, y_axis.name, "name")
+    frame.text((box[0] + box[2]) / 2, height - 6, x_axis.name, kind="name", anchor="middle")
     return frame
 
 
-def _x_axis(frame: Frame, ticks: Sequence[tuple[float, str]]) -> None:
+def _x_axis(frame: Frame, ticks: Ticks) -> None:
     left, _, right, bottom = frame.box
-    _add(frame.svg, "line", "axis", x1=f"{left:.1f}", x2=f"{right:.1f}", y1=f"{bottom:.1f}", y2=f"{bottom:.1f}")
+    _line(frame.svg, "axis", (left, right), (bottom, bottom))
     free = -math.inf
     for tick, label in ticks:
         x, half = frame.x(tick), len(label) * _CHARACTER / 2
-        _add(frame.svg, "line", "axis", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=f"{bottom:.1f}", y2=f"{bottom + 5:.1f}")
+        _line(frame.svg, "axis", (x, x), (bottom, bottom + 5))
         if x - half > free:  # a label that would touch the last one is left out; its tick stays
             frame.text(x, bottom + 18, label, kind="tick", anchor="middle")
             free = x + half + 8
@@ -267,8 +281,7 @@ def _x_axis(frame: Frame, ticks: Sequence[tuple[float, str]]) -> None:
 
 def _extraction(frame: Frame, extract: float) -> None:
     x = frame.x(math.log10(extract))
-    ends = {"y1": f"{frame.box[1]:.1f}", "y2": f"{frame.box[3]:.1f}"}
-    _add(frame.svg, "line", "extraction", x1=f"{x:.1f}", x2=f"{x:.1f}", **ends)
+    _line(frame.svg, "extraction", (x, x), (frame.box[1], frame.box[3]))
     label = f"extraction, once: {duration(extract)}"
     left = x + 6 + len(label) * _CHARACTER > frame.box[2]
     frame.text(x - 6 if left else x + 6, frame.box[1] - 6, label, kind="note", anchor="end" if left else "start")
@@ -279,14 +292,10 @@ def _draw_mark(frame: Frame, mark: Mark, floor: float) -> None:
     y = frame.box[3] - 9 if below else frame.y(mark.accuracy)
     group = _add(frame.svg, "g", f"{mark.kind}{' important' if mark.important else ''}")
     low, high = mark.interval
-    _add(
-        group, "title"
-    ).text = (
-        f"{mark.label}: {100 * mark.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), {duration(mark.seconds)}"
-    )
+    interval = f"{100 * low:.1f} to {100 * high:.1f} %"
+    _add(group, "title").text = f"{mark.label}: {100 * mark.accuracy:.1f} % ({interval}), {duration(mark.seconds)}"
     if not below:
-        ends = {"y1": f"{frame.y(max(low, floor)):.1f}", "y2": f"{frame.y(high):.1f}"}
-        _add(group, "line", f"whisker {mark.kind}", x1=f"{x:.1f}", x2=f"{x:.1f}", **ends)
+        _line(group, f"whisker {mark.kind}", (x, x), (frame.y(max(low, floor)), frame.y(high)))
     shape = "below" if below else mark.kind
     _add(group, "path", f"dot {mark.kind}", d=_SHAPES[shape], transform=f"translate({x:.1f} {y:.1f})")
     frame.taken.append((x - 8, y - 8, x + 8, y + 8))
@@ -331,9 +340,8 @@ def _overlap(first: Box, second: Box) -> bool:
 
 
 def _dot(frame: Frame, point: PlotPoint, kind: str, radius: float, title: str = "") -> None:
-    dot = _add(
-        frame.svg, "circle", kind, cx=f"{frame.x(point[0]):.1f}", cy=f"{frame.y(point[1]):.1f}", r=f"{radius:.1f}"
-    )
+    x, y = frame.x(point[0]), frame.y(point[1])
+    dot = _add(frame.svg, "circle", kind, cx=f"{x:.1f}", cy=f"{y:.1f}", r=f"{radius:.1f}")
     if title:
         _add(dot, "title").text = title
 
