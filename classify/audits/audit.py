@@ -170,13 +170,7 @@ def audit(
 def check_options(
     head: str | Head | BaseEstimator = "logreg", threshold: float | None = None, neighbours: int = 5, folds: int = 5
 ) -> Head:
-    """Return the head if the options are valid; see :func:`audit`.
-
-    Raises
-    ------
-    UsageError
-        They are not.
-    """
+    """Return the head if the options are valid; see :func:`audit`."""
     selected = find_head(head)
     if selected.layer:
         raise UsageError(

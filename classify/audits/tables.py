@@ -7,25 +7,12 @@ from ...extract.commands.terminal import table
 from ...extract.text import plain
 from ..pages.text import csv_lines, figure
 from .audit import Audit
-from .findings import ImagePair, Outlier, Suspect
+from .findings import ImagePair, Suspect
 
 COLUMNS = (
-    "finding",
-    "path",
-    "label",
-    "split",
-    "other_path",
-    "other_label",
-    "other_split",
-    "across_splits",
-    "labels_differ",
-    "cosine",
-    "distance",
-    "predicted",
-    "probability",
-    "self_confidence",
-    "confident",
-)
+    "finding", "path", "label", "split", "other_path", "other_label", "other_split", "across_splits", "labels_differ",
+    "cosine", "distance", "predicted", "probability", "self_confidence", "confident",
+)  # fmt: skip
 
 
 def audit_csv(audit: Audit) -> str:
@@ -38,6 +25,7 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
     settings = audit.settings
     across = sum(pair.across_splits for pair in audit.near_duplicates)
     confident = sum(suspect.confident for suspect in audit.suspects)
+    cosine, far = _or_none(settings["threshold"]), _or_none(settings["outlier_distance"])
     neighbour = f"k-th nearest image, k = {settings['neighbours']}"
     judged = "no label was judged"
     if settings["judged"]:
@@ -49,16 +37,8 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
         ("leaks", len(audit.leaks), "the same bytes, or one group, in two splits"),
         ("conflicts", len(audit.conflicts), "the same bytes under different labels"),
         ("duplicates", len(audit.duplicates), "the same bytes, those above among them"),
-        (
-            "near-duplicates",
-            len(audit.near_duplicates),
-            f"cosine {_or_none(settings['threshold'])} or more; {across} across splits",
-        ),
-        (
-            "outliers",
-            len(audit.outliers),
-            f"farther than {_or_none(settings['outlier_distance'])} from their {neighbour}",
-        ),
+        ("near-duplicates", len(audit.near_duplicates), f"cosine {cosine} or more; {across} across splits"),
+        ("outliers", len(audit.outliers), f"farther than {far} from their {neighbour}"),
         ("suspected labels", len(audit.suspects), judged),
     ]
 
@@ -79,7 +59,7 @@ def audit_text(audit: Audit, top: int) -> str:
     # No tables: a terminal is rarely wide enough for two paths side by side.
     texts += ["\n".join([_title(title, pairs, top), *map(_pair, pairs[:top])]) for _, title, pairs in pairs_of(audit)]
     if audit.outliers:
-        rows = [_outlier(outlier) for outlier in audit.outliers[:top]]
+        rows = [[figure(found.distance), found.image.path, found.image.label] for found in audit.outliers[:top]]
         texts.append(table(_title("Outliers", audit.outliers, top), ["distance", "image", "label"], rows))
     if audit.suspects:
         rows = [_suspect(suspect) for suspect in audit.suspects[:top]]
@@ -116,10 +96,6 @@ def _pair(pair: ImagePair) -> str:
     reasons = f" ({marks(pair)})" if marks(pair) else ""
     alike = "same " if pair.kind == "duplicate" else figure(pair.cosine)
     return plain(f"{alike}  {pair.first.path} = {pair.second.path}{reasons}")
-
-
-def _outlier(outlier: Outlier) -> list[str]:
-    return [figure(outlier.distance), outlier.image.path, outlier.image.label]
 
 
 def _suspect(suspect: Suspect) -> list[str]:

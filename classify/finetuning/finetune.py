@@ -116,7 +116,7 @@ def finetune(
     plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
     decides = {"recipe": recipe.id, "trainable": trainable, "augment": augment, "evaluated": plan.evaluated}
-    identity = run_id(decides | {"data": fingerprint(images), "training": options.to_dict()})
+    identity = run_id(decides | {"data": fingerprint(images), "training": vars(options)})
     target = Path(folder) if folder else None
     finished = finished_run(target, identity) if target else None
     if finished:

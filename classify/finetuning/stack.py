@@ -50,11 +50,6 @@ def fit_stack(
     -------
     pipeline, run
         From raw embeddings ``(n, dim)`` to calibrated probabilities, and the record.
-
-    Raises
-    ------
-    UsageError
-        The embeddings are not the pool5 of a network with such a stack.
     """
     recipe = embeddings.recipe
     if isinstance(recipe, JointRecipe) or recipe.layer != classifier_stack.LAYER:

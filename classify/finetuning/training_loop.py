@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,10 +74,6 @@ class Training:
             raise UsageError(
                 f"epochs {self.epochs}, batch size {self.batch_size}, held out 1 in {self.held_out}: too small."
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 class Inputs(Protocol):

@@ -69,13 +69,7 @@ def _size(count: int) -> str:
 
 
 def environment() -> Any:
-    """Return the environment that finds and fills templates.
-
-    Raises
-    ------
-    MissingExtra
-        Jinja2 is not installed.
-    """
+    """Return the environment that finds and fills templates."""
     try:
         import jinja2
         from markupsafe import Markup

@@ -70,7 +70,24 @@ def compare_pairs(runs: Sequence[Run]) -> list[RunPair]:
         images, right = _aligned(run)
         groups.setdefault(images, []).append((place, right))
     counted = sorted(row for members in groups.values() for row in _counts(members))
-    return _pairs(runs, counted)
+    p_values = [float(p) for p in mcnemar([row[2] for row in counted], [row[3] for row in counted])]
+    return [
+        RunPair(
+            first=runs[i].id,
+            second=runs[j].id,
+            names=(runs[i].name, runs[j].name),
+            n=n,
+            difference=(b - c) / n,
+            interval=bootstrap_interval(b, c, n),
+            only_first=b,
+            only_second=c,
+            p=p,
+            p_corrected=corrected,
+            smallest_detectable=smallest_detectable(n),
+            likely_detectable=smallest_detectable(n, (b + c) / n),
+        )
+        for (i, j, b, c, n), p, corrected in zip(counted, p_values, holm(p_values), strict=True)
+    ]
 
 
 def compare_planned(chosen: Run, others: Sequence[Run]) -> list[RunPair]:
@@ -94,25 +111,3 @@ def _counts(members: list[tuple[int, Bools]]) -> Iterator[tuple[int, int, int, i
     only = (right @ (1 - right).T).astype(int)  # [i, j]: i right and j wrong; counts are exact in float64
     for i, j in combinations(range(len(members)), 2):
         yield members[i][0], members[j][0], int(only[i, j]), int(only[j, i]), right.shape[1]
-
-
-def _pairs(runs: Sequence[Run], counted: Sequence[tuple[int, int, int, int, int]]) -> list[RunPair]:
-    p_values = [float(p) for p in mcnemar([row[2] for row in counted], [row[3] for row in counted])]
-    pairs = []
-    for (i, j, b, c, n), p, corrected in zip(counted, p_values, holm(p_values), strict=True):
-        pair = RunPair(
-            first=runs[i].id,
-            second=runs[j].id,
-            names=(runs[i].name, runs[j].name),
-            n=n,
-            difference=(b - c) / n,
-            interval=bootstrap_interval(b, c, n),
-            only_first=b,
-            only_second=c,
-            p=p,
-            p_corrected=corrected,
-            smallest_detectable=smallest_detectable(n),
-            likely_detectable=smallest_detectable(n, (b + c) / n),
-        )
-        pairs.append(pair)
-    return pairs

@@ -48,15 +48,7 @@ def write_reports(
     markdown_file: Path | None = None,
     csv_file: Path | None = None,
 ) -> tuple[list[Run], list[Path]]:
-    """Write the requested files from a folder of records, and return the records and the files.
-
-    Raises
-    ------
-    UsageError
-        No file is requested.
-    DataError, MissingExtra
-        See :func:`report`.
-    """
+    """Write the requested files from a folder of records, and return the records and the files."""
     if not (html or markdown_file or csv_file):
         raise UsageError("Nothing to write: name a file with -o FILE.html, --markdown FILE.md or --csv FILE.csv.")
     folder = Path(folder)

@@ -124,7 +124,9 @@ def training(runs: Sequence[Run]) -> Values:
     for run in curved[:CURVES]:
         scored = [row for row in run.curves if row.get("val_accuracy") is not None]
         best = max(scored, key=lambda row: row["val_accuracy"], default=None)
-        drawn = [(q, plots.curve(run.curves, q, kind(run), names[run.id])) for q in _quantities(run)]
+        recorded = {name for row in run.curves for name, figure in row.items() if figure is not None}
+        quantities = [q for q in ("loss", "accuracy") if recorded & {f"train_{q}", f"val_{q}"}]
+        drawn = [(q, plots.curve(run.curves, q, kind(run), names[run.id])) for q in quantities]
         rows.append({"name": names[run.id], "plots": drawn, "last": scored[-1] if scored else None, "best": best})
     return {"runs": rows, "left_out": max(0, len(curved) - CURVES)}
 
@@ -178,7 +180,7 @@ def payments(runs: Sequence[Run]) -> list[Values]:
     durations = ("extract", "each", "cached", "once")
     singular = {"heads or folds": "head or fold", "epochs": "epoch"}
     return [
-        row.to_dict()
+        vars(row)
         | {f"{name}_words": duration(getattr(row, name)) for name in durations}
         | {"uses": singular[row.unit] if row.after == 1 else row.unit}
         for row in break_even(runs)
@@ -238,14 +240,6 @@ def difference(compared: Contest) -> Values | None:
         return None
     pair = compared.pairs[compared.rival.id]
     return _test(pair, {pair.first: pair.names[0], pair.second: pair.names[1]}) | {"planned": len(compared.pairs)}
-
-
-def _quantities(run: Run) -> list[str]:
-    return [
-        name
-        for name in ("loss", "accuracy")
-        if any(row.get(f"{split}_{name}") is not None for split in ("train", "val") for row in run.curves)
-    ]
 
 
 def _once(rows: Sequence[Values]) -> list[Values]:

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from ..evaluation.paired_tests import ALPHA, smallest_detectable
 from ..pages.text import duration, points, probability, ratio
@@ -44,10 +43,6 @@ class BreakEven:
     once: float
     after: int | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Contest:
@@ -69,11 +64,6 @@ def findings(runs: Sequence[Run]) -> list[str]:
     - p <= 0.05: one beats the other.
     - else, where n could not have shown a difference of 10 points even in the best case: too few images to say.
     - else: the two cannot be told apart.
-
-    Raises
-    ------
-    DataError
-        No runs.
     """
     compared = contest(runs)
     chosen, rival, pairs = compared.chosen, compared.rival, compared.pairs
@@ -89,13 +79,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
 
 
 def contest(runs: Sequence[Run]) -> Contest:
-    """Return which runs the verdict compares, and the tests between them.
-
-    Raises
-    ------
-    DataError
-        No runs.
-    """
+    """Return which runs the verdict compares, and the tests between them."""
     chosen = choose(runs)
     arms, heads, baselines = _sorts(runs)
     others = [run for run in heads or arms if run is not chosen]

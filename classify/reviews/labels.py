@@ -186,13 +186,7 @@ def default_path(data: Path) -> Path:
 
 
 def require_apart(data: Path, path: Path) -> None:
-    """Refuse to overwrite the csv that is under review.
-
-    Raises
-    ------
-    DataError
-        Both are the same file.
-    """
+    """Refuse to overwrite the csv that is under review."""
     if path.exists() and data.exists() and path.samefile(data):
         raise DataError(
             f"{data} is both what is reviewed and where labels go. Name the data set that it was made from, or another "

@@ -92,15 +92,8 @@ class LeftOut:
         return from_margins(margins)
 
     def _without(self, absent: Positions) -> tuple[Floats, Floats, Floats, Floats]:
-        """Replace ``R`` by its Schur complement, in which the absent images are never fitted.
-
-        Returns
-        -------
-        left_over, diagonal
-            ``R Y`` and the diagonal of ``R``; of absent images 0 and 1.
-        shared, free
-            ``(R_ZZ)^-1 R_Z`` ``(absent, n)`` and ``(R_ZZ)^-1 (R Y)_Z`` ``(absent, outputs)``.
-        """
+        """Replace ``R`` by its Schur complement, in which the absent images ``Z`` are never fitted."""
+        # Returned: R Y and the diagonal of R, 0 and 1 for absent images; (R_ZZ)^-1 R_Z and (R_ZZ)^-1 (R Y)_Z.
         n = len(self._left_over)
         if not len(absent):
             return self._left_over, self._diagonal, np.zeros((0, n)), np.zeros((0, len(self._outputs)))
@@ -140,11 +133,9 @@ class LeftOut:
 
     def _of(self, absent: Positions, places: Positions) -> Floats:
         """Return the stored columns at sets ``(sets, size)``: ``(absent, sets, size)``."""
-        return (
-            np.stack([self._columns[int(image)][places] for image in absent])
-            if len(absent)
-            else np.zeros((0, *places.shape))
-        )
+        if not len(absent):
+            return np.zeros((0, *places.shape))
+        return np.stack([self._columns[int(image)][places] for image in absent])
 
 
 def choose_penalty(

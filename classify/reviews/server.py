@@ -139,13 +139,7 @@ class Guard:
 
 
 def require_extra() -> None:
-    """Raise if a package of the extra is not installed, before anything is computed.
-
-    Raises
-    ------
-    MissingExtra
-        A package is not installed.
-    """
+    """Raise if a package of the extra is not installed, before anything is computed."""
     for package in ("starlette", "uvicorn", "jinja2"):
         try:
             __import__(package)
@@ -157,9 +151,8 @@ def _listen(port: int) -> socket.socket:
     # With protocol 0 asyncio would not know that this is TCP, and answers would wait 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # so that the port of a review that has just ended is free
+        # So that the port of a review that has just ended is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen()  # requests that come before the server runs wait
     except (OSError, OverflowError) as error:
