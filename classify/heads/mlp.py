@@ -11,7 +11,7 @@ from .base import ClassWeight, exported
 
 @exported
 class Mlp(MLPClassifier):
-    """``MLPClassifier`` with quick defaults, and class weights where the installed scikit-learn has sample weights.
+    """``MLPClassifier`` with quick defaults and class weights.
 
     Parameters
     ----------

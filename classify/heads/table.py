@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     from .base import ClassWeight
 
 
-class _Parameter:
-    """A name, or a function that returns it, called on use: the command line imports the table, but no estimator."""
-
-    def __get__(self, head: "Head | None", owner: type) -> str:
-        name = "" if head is None else vars(head)["class_weight"]
-        return str(name() if callable(name) else name)
-
-    def __set__(self, head: "Head", name: str | Callable[[], str]) -> None:
-        vars(head)["class_weight"] = name
-
-
 @dataclass(frozen=True)
 class Head:
     """One row of the table.
@@ -51,7 +40,7 @@ class Head:
     build: Callable[[int], "BaseEstimator"]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     epochs: bool = False
-    class_weight: _Parameter = _Parameter()
+    class_weight: str = ""
     layer: str = ""
     estimator: str = ""
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
@@ -91,13 +80,6 @@ def _new(estimator: str, **options: Any) -> Any:
 def _on_axes(estimator: str, **options: Any) -> "BaseEstimator":
     head = _new(estimator, **options)
     return _new("sklearn.pipeline:Pipeline", steps=[("axes", _new(".leading_axes:LeadingAxes")), ("head", head)])
-
-
-def _mlp_weight() -> str:
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.utils.validation import has_fit_parameter
-
-    return "head__class_weight" if has_fit_parameter(MLPClassifier, "sample_weight") else ""  # scikit-learn 1.7
 
 
 # Rows have unit length, at least on average (see preparation.py): one grid suits every backbone.
@@ -143,7 +125,7 @@ _ROWS = (
         "mlp",
         lambda seed: _on_axes(".mlp:Mlp", random_state=seed),
         {"head__alpha": [1e-1, 1e-3]},
-        class_weight=_mlp_weight,
+        class_weight="head__class_weight",
     ),
     Head(
         "torch-linear",

@@ -9,7 +9,13 @@ from .runs import Run
 
 
 def choose(runs: Sequence[Run]) -> Run:
-    """Return the run that the verdict is about: the cached head with the least log loss on the fitted images."""
+    """Return the run that the verdict is about: the cached head with the least log loss on the fitted images.
+
+    Raises
+    ------
+    DataError
+        No runs.
+    """
     if not runs:
         raise DataError("A verdict needs at least one run. Make some with: fc7 compare DATA -o DIR")
     arms, heads, baselines = _sorts(runs)

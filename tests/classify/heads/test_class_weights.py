@@ -18,7 +18,6 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from sklearn.utils.validation import has_fit_parameter
 
 from fc7.classify import compare, fit
 from fc7.classify.data.splits import Fold
@@ -36,7 +35,6 @@ from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.errors import UsageError
 
 NONE = ("knn", "centroid", "baseline")
-MLP_WEIGHS = has_fit_parameter(MLPClassifier, "sample_weight")
 
 
 def rare(classes=3, n=90, dim=100, seed=0):
@@ -117,7 +115,6 @@ def test_balanced_naive_bayes_has_equal_priors():
     assert np.array_equal(NaiveBayes().fit(X, y).predict_proba(X), GaussianNB().fit(X, y).predict_proba(X))
 
 
-@pytest.mark.skipif(not MLP_WEIGHS, reason="scikit-learn before 1.7")
 def test_the_perceptron_is_that_of_scikit_learn():
     X, y = rare()
     options = {"learning_rate_init": 0.01, "tol": 1e-3, "max_iter": 1000, "random_state": 0}
@@ -174,8 +171,6 @@ def imbalanced(table, **options):
 
 @pytest.mark.parametrize("name", ["logreg", "ridge", "gaussian-nb", "torch-linear", "random-forest", "hist-gb", "mlp"])
 def test_weights_are_those_of_names_and_are_recorded(table, name):
-    if not HEADS[name].class_weight:
-        pytest.skip("scikit-learn before 1.7")
     embeddings = imbalanced(table)
     kind = {"c0": 0.1, "c1": 10.0}
     plain, weighted = fit(embeddings, name, folds=2), fit(embeddings, name, folds=2, class_weight=kind)
