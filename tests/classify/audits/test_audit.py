@@ -1,7 +1,5 @@
 """Audit: everything that is wrong is reported, nothing is refused, and no label is judged by itself."""
 
-import csv
-import io
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +7,7 @@ import pytest
 from sklearn.neighbors import NearestCentroid
 
 from fc7.classify import audit
-from fc7.classify.audits.page import write_audit
-from fc7.classify.audits.tables import COLUMNS, audit_csv, audit_text
-from fc7.classify.data.joint import join
+from fc7.classify.audits.tables import audit_text
 from fc7.classify.fitting.search import FoldSearch
 from fc7.classify.heads.table import HEADS
 from fc7.errors import DataError, UsageError
@@ -250,62 +246,3 @@ def test_embeddings_that_are_not_finite_are_refused(table):
     embeddings.vectors[3] = np.nan
     with pytest.raises(DataError, match=r"c0/003\.png"):
         audit(embeddings)
-
-
-# What it looks like
-
-
-HOSTILE = ("<script>alert(1)</script>", "=1+1", "a\nb\x1b[31m", "\u202egpj.exe")
-
-
-@pytest.fixture
-def hostile(table):
-    keys = list(range(40))
-    keys[1], keys[22] = keys[0], keys[3]
-    embeddings = table((20, 20), val=5, keys=keys, spread=3.0)
-    names = np.array([f"{HOSTILE[row % 4]}{row}" for row in range(40)])
-    return audit(replace(embeddings, paths=names, name=HOSTILE[0]))
-
-
-def test_csv_has_a_row_per_finding_and_no_formulas(hostile):
-    rows = list(csv.DictReader(io.StringIO(audit_csv(hostile))))
-    assert tuple(rows[0]) == COLUMNS
-    assert len(rows) == len(hostile.findings) > 3
-    assert not any(cell.startswith("=") for row in rows for cell in row.values())
-    kinds = {row["finding"] for row in rows}
-    assert kinds <= {"duplicate", "group", "near-duplicate", "outlier", "label"}
-
-
-def test_without_findings_there_is_a_header(table):
-    found = replace(audit(table()), duplicates=[], near_duplicates=[], outliers=[], suspects=[])
-    assert audit_csv(found) == ",".join(COLUMNS) + "\n"
-    assert audit_text(found, 20).count("\n\n") == 0
-
-
-def test_the_terminal_shows_the_first_of_many(hostile):
-    text = audit_text(hostile, 2)
-    assert "\x1b" not in text
-    assert f"2 of {len(hostile.suspects)}" in text
-
-
-def test_the_page_needs_no_other_file_and_names_stay_text(hostile, tmp_path):
-    page = write_audit(hostile, tmp_path / "audit.html").read_text()
-    assert "<script>alert" not in page
-    assert "default-src &#39;none&#39;" in page
-    assert "\u202e" not in page
-    assert "src=" not in page, "no pictures without images"
-    assert f"20 of {len(hostile.suspects)}" in page or len(hostile.suspects) <= 20
-
-
-def test_the_page_has_no_absolute_paths(table, tmp_path):
-    embeddings = table((20, 20), spread=3.0, keys=[0, 0, *range(2, 40)], source="file:/home/ann/w.pth")
-    found = audit(replace(embeddings, paths=np.array([f"/home/ann/secret/{path}" for path in embeddings.paths])))
-    assert "/home" not in write_audit(found, tmp_path / "audit.html").read_text()
-
-
-def test_several_backbones_side_by_side(table, tmp_path):
-    embeddings = table((20, 20), spread=3.0)
-    found = audit(join([embeddings, replace(embeddings, recipe=replace(embeddings.recipe, weights="1" * 64))]))
-    page = write_audit(found, tmp_path / "audit.html").read_text()
-    assert "0" * 64 in page
-    assert "1" * 64 in page
