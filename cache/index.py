@@ -33,7 +33,7 @@ T = TypeVar("T")
 YOUNG_NS = 2_000_000_000
 
 QUERY = 500  # paths in one query; sqlite caps the number of parameters
-THREADS = 4  # that hash files
+THREADS = 4  # that hash files of this machine
 BLOCK = 16 * QUERY  # files handled at a time; their hashes are remembered before the next ones are read
 
 _SCHEMA_VERSION = 2
@@ -103,6 +103,7 @@ class Index:
         self,
         paths: Iterable[str | os.PathLike[str]],
         *,
+        threads: int = THREADS,
         rehash: bool = False,
         looked: RemoteFiles | None = None,
     ) -> Iterator[list[bytes | OSError]]:
@@ -120,9 +121,11 @@ class Index:
         """
         files = (os.fspath(path) for path in paths)
         while block := list(itertools.islice(files, BLOCK)):
-            yield self._hashes(block, looked, rehash=rehash)
+            yield self._hashes(block, threads, looked, rehash=rehash)
 
-    def _hashes(self, files: Sequence[str], remote: RemoteFiles | None, *, rehash: bool) -> list[bytes | OSError]:
+    def _hashes(
+        self, files: Sequence[str], threads: int, remote: RemoteFiles | None, *, rehash: bool
+    ) -> list[bytes | OSError]:
         prefix = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         encoding = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
         identities = [remote.identity(file) for file in files] if remote else []
@@ -137,7 +140,7 @@ class Index:
         todo = [number for number, result in enumerate(results) if isinstance(result, str)]
         if not todo:
             return results  # type: ignore[return-value]
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             hashers = [remote.sha256 if remote and identities[number] is not None else _hash_file for number in todo]
             hashes = list(pool.map(lambda hasher, number: hasher(files[number]), hashers, todo))
         settled = time.time_ns() - YOUNG_NS

@@ -160,3 +160,25 @@ def test_help_does_not_load_what_writes_the_script():
     program = f"import sys\n{HELP}\nprint('LOADED', *[name for name in {unwanted} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_without_the_extra_it_is_named(fc7, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    code, out, err = fc7("completion", "bash")
+    assert (code, out) == (1, "")
+    assert "pip install 'fc7[completion]'" in err
+
+
+def test_the_script_is_what_is_printed(fc7, scripts):
+    assert fc7("completion", "fish") == (0, (scripts / "fish").read_text() + "\n", "")
+
+
+def test_json_has_the_script(fc7_json, scripts):
+    found = fc7_json("completion", "bash")
+    assert found == {"shell": "bash", "script": (scripts / "bash").read_text()}
+
+
+def test_another_shell_is_2(fc7):
+    code, _, err = fc7("completion", "bsh")
+    assert code == 2
+    assert "bash" in err
