@@ -1,11 +1,11 @@
-"""Claims about heads: the bank against plain scikit-learn, side by side, on the same rows, folds and grids.
+"""Claims about heads: fc7 against plain scikit-learn, side by side, on the same rows, folds and grids.
 
     python benchmarks/heads.py [--rounds 3] [--rows 244 2000] [--heads NAME ...] [--large] [--json FILE]
 
 The rows are synthetic, 4,096-d float32, like fc7 embeddings after ReLU: a few dozen directions that the classes differ
 in, noise, and what is negative cut off. 244 rows have two classes, more have ten. Plain scikit-learn is
-``GridSearchCV(make_pipeline(Normalizer(), head), grid, cv=folds, scoring="accuracy")`` with 5 stratified folds. The
-bank prepares the rows once (part of the line of all heads), answers the grid over the same folds, chooses by the same
+``GridSearchCV(make_pipeline(Normalizer(), head), grid, cv=folds, scoring="accuracy")`` with 5 stratified folds. A
+head prepares the rows once (part of the line of all heads), answers the grid over the same folds, chooses by the same
 rule, and fits the chosen point on all rows. Both are then asked about 500 new rows: the choice must be the same, and no
 probability (the softmax of the margins where a head has none) may differ by more than 1e-3.
 
@@ -17,8 +17,8 @@ down, and all otherwise. Its ``LogisticRegression`` stops early; the search is t
 is then fitted to the end to compare probabilities.
 
 ``--large`` compares on 20,000 rows a search of ``RidgeClassifier`` (7 penalties, 5 folds) and ``LogisticRegressionCV``
-(10 penalties, 5 folds; one of them is measured, and its time taken five times) with what the bank does instead. The
-latter twice: as it comes, which stops early, and with ``tol=1e-6``, where its answers are those of the bank if its
+(10 penalties, 5 folds; one of them is measured, and its time taken five times) with what fc7 does instead. The
+latter twice: as it comes, which stops early, and with ``tol=1e-6``, where its answers are those of fc7 if its
 last fit is given float64 rows, which no time is counted for.
 """
 
@@ -83,7 +83,7 @@ def timed(call):
 
 
 def prepare(X):
-    """Return rows in everything that the heads of the bank share."""
+    """Return rows in everything that grid heads share."""
     basis = Eigenbasis(UnitRows().fit(X).transform(X))
     _ = basis.rows32, basis.squares
     return basis
@@ -191,7 +191,7 @@ def show(row):
     )
 
 
-def bank(count, arguments):
+def small(count, arguments):
     """Return the rows of the table for so many rows of data."""
     classes = 2 if count < 1000 else 10
     X, y = data(count + NEW, classes)
@@ -284,7 +284,7 @@ def main():
         warnings.simplefilter("ignore", kind)
     columns = ["rows", "head", "scikit-learn, s", "fc7, s", "times", "choice", "largest difference", "answers"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    rows = [row for count in arguments.rows for row in bank(count, arguments)]
+    rows = [row for count in arguments.rows for row in small(count, arguments)]
     rows += large(arguments) if arguments.large else []
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
