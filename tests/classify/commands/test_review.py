@@ -85,9 +85,8 @@ def run(home):
     yield start
     for review in running:
         review.connection.close()
-        if review.process.poll() is None:
+        with review.process:  # which closes its pipes
             review.process.kill()
-            review.process.communicate()
 
 
 def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7):
