@@ -122,10 +122,10 @@ def doors_used_inside(house):
     """Return the imports of a public name from the door of a package, by what stands inside it."""
     doors = {name for name, path in house.files.items() if path.name == "__init__.py" and name}
     return sorted(
-        f"{name} imports {taken} from {module}"
+        f"{name} imports {taken or 'all'} from {module}"
         for name in house.files
         for module, taken in house.imports(name)
-        if taken and module in doors and name.startswith(f"{module}.")
+        if module in doors and name.startswith(f"{module}.")
     )
 
 
@@ -289,6 +289,15 @@ def test_no_door_is_used_from_inside():
 def test_twin_a_door_used_from_inside_is_seen(tmp_path):
     house = house_of(tmp_path, {"extract/a/x": "from .. import load_backbone", "extract/b": "from .a import x"})
     assert doors_used_inside(house) == ["extract.a.x imports load_backbone from extract"]
+
+
+def test_twin_a_door_used_as_an_object_is_seen(tmp_path):
+    others = {"extract/engines/y": "", "classify/fitting/y": ""}
+    used = {"extract/engines/x": "from ... import extract", "classify/heads/x": "from ... import classify"}
+    assert doors_used_inside(house_of(tmp_path, others | used)) == [
+        "classify.heads.x imports all from classify",
+        "extract.engines.x imports all from extract",
+    ]
 
 
 def test_every_module_of_a_room_has_its_wing():

@@ -77,3 +77,13 @@ def test_the_page_on_reliability_has_the_figures_of_a_full_run():
     assert "200 SIGKILLs of an extraction" in figures
     assert "500 disks" in figures
     assert int(re.search(r"(\d+) steps of a state machine", figures)[1]) >= 1000
+
+
+def test_the_tests_that_documents_name_are_there():
+    named = {
+        name
+        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for name in re.findall(r"tests/[\w/]+\.py", page.read_text())
+    }
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

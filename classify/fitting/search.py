@@ -63,7 +63,7 @@ class PreparedRows:
     inputs
         ``(n, d)`` embeddings as extracted; or a stream, whose rows have unit length.
     preparation
-        One of :data:`PREPARATIONS`.
+        One of :data:`fc7.classify.heads.preparation.PREPARATIONS`.
     """
 
     def __init__(self, inputs: npt.NDArray[np.float32] | Stream, preparation: str) -> None:

@@ -93,7 +93,10 @@ class RayEngine:
         files: LocateFiles,
         clock: Clock,
         missing: Sequence[bytes],
-        **options: Any,
+        *,
+        unit_rows: int | None = None,
+        workers: int | None = None,
+        progress: Progress = silent,
     ) -> dict[bytes, str]:
         """Compute the missing keys and return those whose files could not be read, with the reason.
 
@@ -114,7 +117,17 @@ class RayEngine:
             Ctrl-C; finished units are kept.
         """
         with clock("load"):
-            job = _Job(self, backbones, stores, files, clock=clock, missing=missing, **options)
+            job = _Job(
+                self,
+                backbones,
+                stores,
+                files,
+                clock=clock,
+                missing=missing,
+                unit_rows=unit_rows,
+                workers=workers,
+                progress=progress,
+            )
         try:
             return job.run()
         except KeyboardInterrupt:

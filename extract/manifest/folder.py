@@ -158,7 +158,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _refusal_of(entry: os.DirEntry[str]) -> str:
-    """Return what :func:`refusal` returns; ordinary files cost no system call."""
+    """Return what ``paths.refusal`` returns; ordinary files cost no system call."""
     reason = refusal_by_name(entry.name)
     if reason:
         return reason
