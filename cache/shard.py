@@ -10,6 +10,7 @@ not mmap: a truncated file or a bad sector is then a signal that ends the proces
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, stat_line
 from .keys import Keys, Positions
 from .recipe import Recipe
+
+_numbers = itertools.count()  # of the files that are built in memory; next() is safe in threads
 
 MAX_BUFFERS = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
 
@@ -127,7 +130,8 @@ def encode(shard: Shard, recipe: Recipe) -> bytes:
     """
     from .hdf5 import h5py
 
-    with h5py.File("shard", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
+    name = f"shard {next(_numbers)}"  # HDF5 refuses to open one name twice, in memory as well
+    with h5py.File(name, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         file["embeddings"] = shard.embeddings
         file["keys"] = Keys.of(shard.keys).matrix
         file["rejected_keys"] = Keys.of(shard.rejected).matrix

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from .atomic_write import make_folder, replace, sync_folder
 from .cache_miss import explain
 from .commit import admit, commit, refusal
 from .directory import open_directory
+from .forks import Lock
 from .format import KEY_BYTES
 from .index import Index, ShardEntry, stat_line
 from .keys import Keys, Places, Positions
@@ -26,11 +27,60 @@ from .shard import Shard, unit_id
 READERS = min(os.cpu_count() or 1, 8)  # threads that read or check shards; more wait for memory
 
 
+class _Listing:
+    """The shards that one look at the folder has found, and the place of each of their rows.
+
+    A refresh makes another listing, so that a reader who goes on with this one finds each row where it says. Shards may
+    be added while others read: a row is found only when its shard is listed.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, ShardEntry] = {}
+        self.names: list[str] = []
+        self.starts: list[int] = []  # first place of each shard's rows, so that a row's place is one number
+        self.end = 0  # number of rows in all shards
+        self.rows, self.refused = Places(), Places()
+        self.rejected: dict[bytes, str] = {}
+
+    @classmethod
+    def of(cls, entries: dict[str, ShardEntry], names: Sequence[str]) -> "_Listing":
+        """Return the listing of some shards; their entries are popped, so that no key is in memory twice."""
+        listing = cls()
+        keys = Keys(np.empty((sum(len(entries[name].keys) for name in names), KEY_BYTES), np.uint8))
+        for name in names:
+            entry = entries.pop(name)
+            shard_keys = keys[listing.end : listing.end + len(entry.keys)]
+            shard_keys.matrix[:] = entry.keys.matrix
+            listing._list(name, entry._replace(keys=shard_keys))
+        listing.rows.add(keys)
+        return listing
+
+    def add(self, name: str, entry: ShardEntry) -> None:
+        """Add a shard, unless it is listed."""
+        if name not in self.entries:
+            self._list(name, entry)
+            self.rows.add(entry.keys)
+
+    def is_same(self, other: "_Listing") -> bool:
+        """Return whether both have the same files."""
+        return {name: entry.stat for name, entry in self.entries.items()} == {
+            name: entry.stat for name, entry in other.entries.items()
+        }
+
+    def _list(self, name: str, entry: ShardEntry) -> None:
+        self.entries[name] = entry
+        self.names.append(name)
+        self.starts.append(self.end)
+        self.end += len(entry.keys)
+        self.refused.add(Keys.of(entry.rejected))
+        self.rejected |= entry.rejected
+
+
 class Store:
     """One recipe's rows in a cache directory.
 
     Any number of processes may append and read at once without locks: shards are immutable, appear whole, and are
-    named after their content.
+    named after their content. Any number of threads may use one store.
 
     Parameters
     ----------
@@ -52,6 +102,7 @@ class Store:
         self.location = self.replica.url if self.replica else str(self.directory)  # for messages
         self.folder = self.directory / "recipes" / recipe.id
         self.index = Index(self.directory)
+        self._changing = Lock()
         self._describe()
         self.refresh()
 
@@ -63,6 +114,10 @@ class Store:
         CacheError
             The folder cannot be listed, or a shard cannot be read for another reason than its own damage.
         """
+        with self._changing:  # a shard that is appended meanwhile must not miss the new listing
+            self._listing = self._look()
+
+    def _look(self) -> _Listing:
         known = self.index.shards(self.recipe.id)
         listed = dict(sorted(self._listed()))
         if self.replica:
@@ -77,22 +132,24 @@ class Store:
         self._settle(admitted)
         self.index.remember_shards(self.recipe.id, admitted)
         self.index.forget_shards(self.recipe.id, known.keys() - (listed.keys() - checked.keys()) - admitted.keys())
-        self.entries: dict[str, ShardEntry] = {}
-        self._names: list[str] = []
-        self._starts: list[int] = []  # first place of each shard's rows, so that a row's place is one number
-        self._end = 0  # number of rows in all shards
-        self._rows = Places()
-        self._refused = Places()
-        self.rejected: dict[bytes, str] = {}
-        known |= admitted
-        self._rows.add(self._listed_keys(known, [name for name in listed if name in admitted or name not in checked]))
+        return _Listing.of(known | admitted, [name for name in listed if name in admitted or name not in checked])
+
+    @property
+    def entries(self) -> Mapping[str, ShardEntry]:
+        """What the index knows about each shard, by file name."""
+        return self._listing.entries
+
+    @property
+    def rejected(self) -> Mapping[bytes, str]:
+        """Keys of files that are not an image, with the reason."""
+        return self._listing.rejected
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._rows
+        return key in self._listing.rows
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._rows.keys.first())
+        return len(self._listing.rows.keys.first())
 
     def __repr__(self) -> str:
         return f"Store({self.recipe.backbone} {self.recipe.layer}, {len(self)} rows, {str(self.folder)!r})"
@@ -100,7 +157,7 @@ class Store:
     @property
     def keys(self) -> Keys:
         """The keys that have a row, sorted, each once."""
-        return self._rows.keys.unique()
+        return self._listing.rows.keys.unique()
 
     def path(self, name: str) -> Path:
         """Return the path of the shard with that file name."""
@@ -108,13 +165,13 @@ class Store:
 
     def missing(self, keys: Iterable[bytes]) -> Keys:
         """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
-        wanted = Keys.of(keys).unique()
-        lacking = wanted.where(self.places(wanted) < 0)
-        return lacking.where(self._refused.find(lacking) < 0)
+        wanted, listing = Keys.of(keys).unique(), self._listing
+        lacking = wanted.where(listing.rows.find(wanted) < 0)
+        return lacking.where(listing.refused.find(lacking) < 0)
 
     def places(self, keys: Keys) -> Positions:
         """Return each key's place among the rows of all shards, ``(len(keys),)``; -1 without a row."""
-        return self._rows.find(keys)
+        return self._listing.rows.find(keys)
 
     def committed(self, keys: Iterable[bytes]) -> bool:
         """Return whether a shard of exactly these keys exists now, whoever wrote it."""
@@ -144,43 +201,51 @@ class Store:
         except OSError as error:
             raise refusal(self.location, len(shard.keys), error) from error
         self.index.remember_shards(self.recipe.id, {path.name: entry})
-        self._rows.add(entry.keys)
-        self._list(path.name, entry)
+        with self._changing:
+            self._listing.add(path.name, entry)
         return path
 
     def rows(self, keys: Sequence[bytes]) -> npt.NDArray[Any]:
         """Return the embeddings of the keys, ``(len(keys), dim)`` in the stored dtype, in the order asked for.
 
-        If a shard was changed or removed since it was listed, the shards are listed once more.
+        If a shard was changed or removed since it was listed, the shards are listed again, until they stand still:
+        another process may be merging them.
 
         Raises
         ------
         CacheError
             Some keys have no row; the message says how many, and how to compute them.
         """
-        with contextlib.suppress(CorruptShard, OSError):
-            return self._gather(keys)
-        self.refresh()
-        try:
-            return self._gather(keys)
-        except (CorruptShard, OSError) as error:
-            raise CacheError(f"The cache {self.location} cannot be read: {error}. Try: fc7 cache repair") from error
+        keys = Keys.of(keys)
+        while True:
+            listing = self._listing
+            try:
+                return self._gather(keys, listing)
+            except (CacheError, OSError) as error:
+                self.refresh()
+                if not self._listing.is_same(listing):
+                    continue
+                if not isinstance(error, CorruptShard | OSError):
+                    raise
+                raise CacheError(f"The cache {self.location} cannot be read: {error}. Try: fc7 cache repair") from error
 
     def order(self, keys: Sequence[bytes]) -> Positions:
         """Return the positions that sort keys as their rows lie on disk, ``(len(keys),)``; all must have a row."""
-        return np.argsort(self._require(Keys.of(keys)), kind="stable")
+        return np.argsort(self._require(Keys.of(keys), self._listing), kind="stable")
 
     def seconds(self, keys: Iterable[bytes]) -> float:
         """Return the computing time of these rows, from the provenance of their shards."""
-        wanted = self._require(Keys.of(keys).unique())
-        counts = np.bincount(np.searchsorted(self._starts, wanted, side="right") - 1, minlength=len(self._starts))
-        entries = [self.entries[name] for name in self._names]
+        listing = self._listing
+        wanted = self._require(Keys.of(keys).unique(), listing)
+        starts = np.array(listing.starts)
+        counts = np.bincount(np.searchsorted(starts, wanted, side="right") - 1, minlength=len(starts))
+        entries = [listing.entries[name] for name in listing.names[: len(starts)]]
         costs = [entry.seconds / max(len(entry.keys), 1) for entry in entries]
         return float(counts @ np.array(costs))
 
-    def _require(self, keys: Keys) -> Positions:
+    def _require(self, keys: Keys, listing: _Listing) -> Positions:
         """Return each key's place among all rows; every key must have a row."""
-        places = self.places(keys)
+        places = listing.rows.find(keys)
         if len(keys) and places.min() < 0:
             absent = keys[places < 0]
             raise CacheError(
@@ -189,27 +254,28 @@ class Store:
             )
         return places
 
-    def _gather(self, keys: Sequence[bytes]) -> npt.NDArray[Any]:
-        places = self._require(Keys.of(keys))
+    def _gather(self, keys: Keys, listing: _Listing) -> npt.NDArray[Any]:
+        places = self._require(keys, listing)
         order = np.argsort(places)  # by shard, and within it by row
         places = places[order]
         repeats = np.flatnonzero(np.diff(places, prepend=-1) == 0)  # a row requested more than once is read once
         result = np.empty((len(keys), self.recipe.dim), self.recipe.dtype)
-        self._read(np.delete(places, repeats), np.delete(order, repeats), result)
+        self._read(listing, np.delete(places, repeats), np.delete(order, repeats), result)
         for number in repeats:
             result[order[number]] = result[order[number - 1]]
         return result
 
-    def _read(self, places: Positions, numbers: Positions, result: npt.NDArray[Any]) -> None:
+    def _read(self, listing: _Listing, places: Positions, numbers: Positions, result: npt.NDArray[Any]) -> None:
         """Read the rows at ascending places into the rows ``numbers`` of the result, shard by shard."""
-        cuts = [*np.searchsorted(places, self._starts), len(places)]
+        starts = np.array(listing.starts, np.intp)
+        cuts = [*np.searchsorted(places, starts), len(places)]
 
         def read(shard: int) -> None:
-            name, span = self._names[shard], slice(cuts[shard], cuts[shard + 1])
-            rows = places[span] - self._starts[shard]
-            shards.read_rows(self.path(name), self.entries[name], rows, numbers=numbers[span], target=result)
+            name, span = listing.names[shard], slice(cuts[shard], cuts[shard + 1])
+            rows = places[span] - starts[shard]
+            shards.read_rows(self.path(name), listing.entries[name], rows, numbers=numbers[span], target=result)
 
-        wanted = [shard for shard in range(len(self._names)) if cuts[shard] < cuts[shard + 1]]
+        wanted = [shard for shard in range(len(starts)) if cuts[shard] < cuts[shard + 1]]
         with ThreadPoolExecutor(READERS) as pool:
             for future in [pool.submit(read, shard) for shard in wanted]:
                 future.result()
@@ -253,21 +319,3 @@ class Store:
             self.replica.fetch_one(path)
             entry = admit(path)
         return entry
-
-    def _listed_keys(self, entries: dict[str, ShardEntry], names: Sequence[str]) -> Keys:
-        """List shards and return all their keys; entries are popped, so that no key is in memory twice."""
-        keys = Keys(np.empty((sum(len(entries[name].keys) for name in names), KEY_BYTES), np.uint8))
-        for name in names:
-            entry = entries.pop(name)
-            shard_keys = keys[self._end : self._end + len(entry.keys)]
-            shard_keys.matrix[:] = entry.keys.matrix
-            self._list(name, entry._replace(keys=shard_keys))
-        return keys
-
-    def _list(self, name: str, entry: ShardEntry) -> None:
-        self._names.append(name)
-        self._starts.append(self._end)
-        self.entries[name] = entry
-        self._end += len(entry.keys)
-        self._refused.add(Keys.of(entry.rejected))
-        self.rejected |= entry.rejected

@@ -168,7 +168,7 @@ def test_what_the_store_does_not_list_is_not_seen(s3):
     store = Store(RECIPE, URL)
     store.append(shard_of(1, 2))
     store.append(shard_of(3, 4))
-    s3.store.rm_file(f"{BUCKET}/cache/{store.path(store._names[0]).relative_to(store.directory).as_posix()}")
+    s3.store.rm_file(f"{BUCKET}/cache/{store.path(next(iter(store.entries))).relative_to(store.directory).as_posix()}")
     again = Store(RECIPE, URL)
     assert again.missing(keys_of(1, 2, 3, 4)) == keys_of(1, 2)
     again.append(shard_of(1, 2))

@@ -1,13 +1,17 @@
 import logging
 import os
+import pickle
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from shards import RECIPE, key, rows, shard
 
 from fc7.cache import Recipe, Store
+from fc7.cache.maintenance import compact
 from fc7.cache.shard import Shard
 from fc7.errors import CacheError
 
@@ -120,6 +124,7 @@ WRITER = """
 import hashlib, sys
 import numpy as np
 from fc7.cache import Recipe, Store
+from fc7.cache.maintenance import compact
 from fc7.cache.shard import Shard
 
 store = Store(Recipe("fake", "tiles", 4, "f" * 64, dtype="float32"), sys.argv[1])
@@ -137,6 +142,62 @@ def test_writers_at_once_need_no_lock(tmp_path):
     store = Store(RECIPE, tmp_path / "cache")
     assert len(list(store.folder.glob("shards/??/*.h5"))) == 18
     assert len(store) == 36
+
+
+def test_threads_that_read_get_the_rows_of_their_keys_while_shards_are_merged_and_added(store, tmp_path):
+    for number in range(0, 60, 2):
+        store.append(shard(number, number + 1))
+    done, wrong = threading.Event(), []
+
+    def read(seed):
+        rng = np.random.default_rng(seed)
+        while not done.is_set():
+            numbers = rng.integers(0, 60, 7).tolist()
+            if not np.array_equal(store.rows([key(number) for number in numbers]), rows(*numbers)):
+                wrong.append(numbers)
+            if rng.random() < 0.3:
+                store.refresh()
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read, seed) for seed in range(3)]
+        try:
+            for number in range(60, 80, 2):
+                store.append(shard(number, number + 1))
+                compact(tmp_path / "cache")
+                assert store.missing([key(number), key(number + 1)]) == []
+        finally:
+            done.set()
+        for reader in readers:
+            reader.result()
+    assert wrong == []
+    np.testing.assert_array_equal(store.rows([key(n) for n in range(80)]), rows(*range(80)))
+
+
+def test_a_reader_that_is_overtaken_by_a_refresh_still_gets_its_rows(store, tmp_path, monkeypatch):
+    for number in range(6):
+        store.append(shard(number))
+    read = store._read
+
+    def overtaken(*arguments):  # between finding the places and reading them, another thread lists anew
+        monkeypatch.undo()
+        compact(tmp_path / "cache")
+        store.append(shard(10))
+        store.refresh()
+        return read(*arguments)
+
+    monkeypatch.setattr(store, "_read", overtaken)
+    np.testing.assert_array_equal(store.rows([key(5), key(0)]), rows(5, 0))
+
+
+def test_shards_that_are_appended_while_another_thread_lists_are_not_lost(store):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: (store.append(shard(number)), store.refresh()), range(40)))
+        assert list(pool.map(lambda number: key(number) in store, range(40))) == [True] * 40
+
+
+def test_a_store_can_be_sent_to_another_process(store):
+    store.append(shard(1))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).rows([key(1)]), rows(1))
 
 
 def test_seconds_are_shared_out_over_rows(store):

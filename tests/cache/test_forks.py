@@ -1,0 +1,82 @@
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import threading
+
+from fc7.cache.forks import Lock
+
+FORKED = """
+import os, threading
+from fc7.cache.forks import Lock, refuse_after_fork
+from fc7.errors import FC7Error
+
+lock, held, end = Lock(), threading.Event(), threading.Event()
+
+def hold():
+    with lock:
+        held.set()
+        end.wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+if {used}:
+    refuse_after_fork()
+pid = os.fork()
+if not pid:
+    with lock:  # the thread that holds it does not exist in the child
+        try:
+            refuse_after_fork()
+            print("computes", flush=True)
+        except FC7Error as error:
+            print(error, flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+def said_in_a_child(*, used):
+    program = FORKED.format(used=used)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_child_that_was_forked_after_use_is_told_in_one_line():
+    said = said_in_a_child(used=True)
+    assert "was forked from process" in said
+    assert "spawn" in said
+    assert said.count("\n") == 1
+
+
+def test_a_child_that_was_forked_before_use_computes():
+    assert said_in_a_child(used=False) == "computes\n"
+
+
+def test_a_lock_is_copied_and_pickled_as_a_new_one():
+    lock = Lock()
+    with lock:
+        for again in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):
+            taken = threading.Thread(target=again.__enter__)
+            taken.start()
+            taken.join(60)
+            assert not taken.is_alive()
+
+
+def test_a_lock_lets_one_thread_in_at_a_time_and_the_same_again():
+    lock, inside, most = Lock(), 0, 0
+
+    def work():
+        nonlocal inside, most
+        for _ in range(200):
+            with lock, lock:
+                inside += 1
+                most = max(most, inside)
+                os.sched_yield()
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
