@@ -15,6 +15,7 @@ from ..cache.recipe import Recipe
 from ..cache.urls import address
 from ..errors import DataError
 from .backbones.backbone import Backbone
+from .computing import computing
 from .engines.accounting import Clock, Extraction, account
 from .manifest.manifest import Manifest
 from .progress import Progress, silent
@@ -150,6 +151,7 @@ def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":
     return rows[files.readable] if files.unreadable else rows
 
 
+@computing()
 def fill(
     manifest: Manifest,
     backbones: Sequence[Backbone],

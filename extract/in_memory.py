@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import ImageRejected
 from .backbones.backbone import Backbone
+from .computing import computing
 from .decoding.decode import decode, upright_rgb
 from .decoding.views import needed, view
 from .engines.local import MOST_THREADS, cores, cores_each
@@ -22,6 +23,7 @@ Picture = Image.Image | npt.NDArray[Any] | bytes
 _SHAPES = "(height, width), (height, width, 3) or (height, width, 4)"
 
 
+@computing()
 def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
     """Return the vectors of images in memory.
 
@@ -39,7 +41,7 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
         ``(n, dim)`` in the stored dtype for each recipe, in the order of backbones, views and layers, with zeros for
         rejected pictures; and the reasons, by place.
     """
-    from .backbones.torch_runtime import each_with, exact_float32
+    from .backbones.torch_runtime import each_with
 
     for backbone in backbones:
         backbone.load()
@@ -47,7 +49,6 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
     batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     with (
         keep_freed_memory(),
-        exact_float32(),
         each_with(cores_each()) as ready,
         ThreadPoolExecutor(min(cores(), MOST_THREADS), initializer=ready) as pool,
     ):

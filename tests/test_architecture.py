@@ -43,6 +43,7 @@ WINGS = {
         "decoding",
         "backbones",
         "manifest",
+        "computing",
         "progress",
         "text",
     ),

@@ -13,6 +13,7 @@ from sklearn.model_selection import ParameterGrid
 
 from ...cache.embeddings import Embeddings, Rows
 from ...errors import DataError, UsageError
+from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..data.checks import require_finite
@@ -114,6 +115,7 @@ class Audit:
         }
 
 
+@computing()
 def audit(
     embeddings: Embeddings,
     *,

@@ -21,6 +21,7 @@ from ...cache import atomic_write
 from ...cache.recipe import JointRecipe, Recipe, read_recipe
 from ...errors import BundleError, DataError, FC7Error
 from ...extract.backbones.backbone import Backbone
+from ...extract.computing import computing
 from ...extract.in_memory import Picture
 from ...extract.new_images import NewImages
 from ...extract.progress import Progress, silent
@@ -124,6 +125,7 @@ class Bundle:
         """Return a copy with another threshold; raises what :meth:`of` raises."""
         return replace(self, max_error=max_error)
 
+    @computing()
     def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` for embeddings ``(n, dim)`` of this bundle's recipe."""
         if vectors.ndim != 2 or vectors.shape[1] != self.recipe.dim:
@@ -133,6 +135,7 @@ class Bundle:
             )
         return np.asarray(self.estimator.predict_proba(vectors.astype(np.float32)))
 
+    @computing()
     def predict(
         self,
         images: Sequence[Path | str | Picture],

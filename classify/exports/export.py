@@ -11,6 +11,7 @@ from typing import Any
 from ...cache.atomic_write import make_folder, replace
 from ...errors import ExportError, FC7Error, UsageError
 from ...extract.backbones.backbone import Backbone
+from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ..bundles.bundle import Bundle
 from .defaults import TOLERANCE
@@ -54,6 +55,7 @@ class Exported:
         }
 
 
+@computing()
 def export(
     bundle: Bundle,
     path: Path | str,

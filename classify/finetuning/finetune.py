@@ -12,6 +12,7 @@ from ...errors import DataError, UsageError
 from ...extract.backbones.architectures import architecture
 from ...extract.backbones.backbone import Backbone, load_backbone
 from ...extract.backbones.network import with_classes
+from ...extract.computing import computing
 from ...extract.manifest.manifest import Manifest
 from ...extract.progress import Progress, silent
 from ..data.splits import protocol
@@ -56,6 +57,7 @@ class Tuned:
         return path
 
 
+@computing()
 def finetune(
     manifest: Manifest,
     backbone: str,

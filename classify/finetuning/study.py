@@ -14,7 +14,6 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from ...cache.embeddings import Embeddings, Rows
 from ...cache.recipe import Recipe
-from ...extract.backbones.torch_runtime import exact_float32
 from ..arrays import Positions
 from ..data.splits import Protocol, cut
 from ..heads.base import ClassWeight
@@ -75,14 +74,13 @@ class TrainingStudy:
                 fitted=inner, held=held, watched=predicted, options=self.options, device=device,
                 bf16=self.recipe.precision == "bf16", weights=self._weights(inner),
             )  # fmt: skip
-            with exact_float32():
-                keep = len(self.plan.pairs) > 1
-                state = train(task, checkpoint=self._checkpoint(number), keep=keep, **reporting)
-                log_probability = log_softmax(logits(task, held), axis=1)
-                temperature, log_loss = find_temperature(log_probability, y[held])
-                start = time.perf_counter()
-                probability[predicted] = softmax(logits(task, predicted) / temperature, axis=1)
-                seconds_predict += time.perf_counter() - start
+            keep = len(self.plan.pairs) > 1
+            state = train(task, checkpoint=self._checkpoint(number), keep=keep, **reporting)
+            log_probability = log_softmax(logits(task, held), axis=1)
+            temperature, log_loss = find_temperature(log_probability, y[held])
+            start = time.perf_counter()
+            probability[predicted] = softmax(logits(task, predicted) / temperature, axis=1)
+            seconds_predict += time.perf_counter() - start
             right = log_probability.argmax(axis=1) == y[held]
             chosen.append((log_loss, float(right.mean()), state))
         seconds = {"extract": 0.0, "fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
+from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ..heads.base import ClassWeight
 from ..heads.table import HEADS, Head, find_heads
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@computing()
 def compare(
     embeddings: Embeddings | Sequence[Embeddings],
     heads: str | Sequence[str | Head | BaseEstimator] = "all",

@@ -15,6 +15,7 @@ from sklearn.model_selection import ParameterGrid
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings, chunks
 from ...errors import UsageError
+from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..data.checks import require_finite
@@ -131,6 +132,7 @@ class Experiment:
             }
         )
 
+    @computing()
     def fit(
         self,
         head: Head,
@@ -256,6 +258,7 @@ class Experiment:
         )
 
 
+@computing()
 def fit(
     embeddings: Embeddings,
     head: str | Head | BaseEstimator = "logreg",

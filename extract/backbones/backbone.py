@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ...cache.directory import open_directory
+from ...cache.forks import Lock
 from ...cache.format import UNIT_ROWS
 from ...cache.index import Index
 from ...cache.recipe import DECODES, DTYPES, Recipe
 from ...errors import UsageError
+from ..computing import computing
 from ..progress import Progress, silent
 from .architectures import architecture
 from .weights import find_weights
@@ -66,6 +68,7 @@ class Backbone:
         An unknown value, a layer that is not there, a transform that fc7 cannot read.
     """
 
+    @computing()
     def __init__(
         self,
         module: "torch.nn.Module",
@@ -138,6 +141,8 @@ class Backbone:
         self.views = views
         self.weights_source = weights_source
         self._network, self._device, self._gmacs = network, device, gmacs
+        self._loaded: torch.nn.Module | None = None
+        self._loading = Lock()
         self._batch_size, self._usual_batch = batch_size, usual_batch
 
     @property
@@ -201,15 +206,23 @@ class Backbone:
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
 
+    @computing()
     def plain(self) -> "Tapped":
         """Return a new network as it was published, in float32, from normalised images to one tensor per recipe."""
         network = self._network()
         network.eval().requires_grad_(False)
         return network
 
-    @cached_property
+    @property
     def network(self) -> "torch.nn.Module":
-        """The module, on its device, channels last, from pixels to vectors."""
+        """The module, on its device, channels last, from pixels to vectors; it is loaded once."""
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
+
+    @computing()
+    def _load(self) -> "torch.nn.Module":
         import torch
 
         from .network import Normalised
@@ -241,6 +254,7 @@ class Backbone:
             )
         _ = self.network
 
+    @computing()
     def embed(self, batch: "npt.NDArray[np.uint8] | torch.Tensor") -> "list[npt.NDArray[np.float32]]":
         """Embed one batch as the recipes say: as it is, or in the mean with its mirror image; see :meth:`forward`."""
         vectors = self.forward(batch)
@@ -254,6 +268,7 @@ class Backbone:
             for plain, flipped in zip(vectors, self.forward(mirrored), strict=True)
         ]
 
+    @computing()
     def forward(self, batch: "npt.NDArray[np.uint8] | torch.Tensor") -> "list[npt.NDArray[np.float32]]":
         """Run the network on one batch.
 
@@ -274,9 +289,9 @@ class Backbone:
         """
         import torch
 
-        from .torch_runtime import alone_on, exact_float32, memory_of
+        from .torch_runtime import alone_on, memory_of
 
-        with torch.inference_mode(), exact_float32(), memory_of(self.device, self._advice(len(batch))):
+        with torch.inference_mode(), memory_of(self.device, self._advice(len(batch))):
             pixels = torch.as_tensor(batch)
             if self.device.type == "cuda" and pixels.device.type == "cpu":
                 pixels = pixels.pin_memory()
@@ -289,6 +304,7 @@ class Backbone:
         return f"{self.name} computes {images} images at a time: take {smaller}. What was committed is kept."
 
 
+@computing()
 def load_backbone(
     name: str,
     layer: str | Sequence[str] | None = None,

@@ -1,16 +1,17 @@
-"""Torch at run time: threads, float32 without TF32, one thread at a time on a device, and its memory."""
+"""Torch at run time: threads, one thread at a time on a device, and its memory."""
 
 import contextlib
-import threading
 import timeit
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 
+from ...cache.forks import Lock
 from ...errors import FC7Error
+from ..computing import Counted
 
-_on_accelerator = threading.Lock()
+_on_accelerator = Lock()
 
 
 def bfloat16_gain() -> float:
@@ -29,23 +30,16 @@ def bfloat16_gain() -> float:
 @contextlib.contextmanager
 def each_with(threads: int) -> Iterator[Callable[[], None]]:
     """Let workers compute with so many threads each; yield a function that each of them calls first."""
-    before = torch.get_num_threads()
-    try:
+    with _number_of_threads():
         yield lambda: torch.set_num_threads(threads)
-    finally:
-        torch.set_num_threads(before)  # part of the setting belongs to all threads of the process
 
 
-@contextlib.contextmanager
-def exact_float32() -> Iterator[None]:
-    """Keep TF32 out of float32 products on CUDA: a recipe that says fp32 means it."""
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+def _keep_number_of_threads() -> Callable[[], object]:
+    """Return what restores the number of threads: part of the setting belongs to all threads of the process."""
+    return partial(torch.set_num_threads, torch.get_num_threads())
+
+
+_number_of_threads = Counted(_keep_number_of_threads)
 
 
 @contextlib.contextmanager

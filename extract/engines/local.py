@@ -119,13 +119,12 @@ class Pipeline(UnitLoop):
 
     def _pass(self, units: Units, skipped: list[Sequence[bytes]], decoders: Sequence[DecodeProcess | None]) -> None:
         """Compute the units that nobody else has claimed and put the others into ``skipped``."""
-        from ..backbones.torch_runtime import each_with, exact_float32
+        from ..backbones.torch_runtime import each_with
 
         self.done = self.total - sum(len(unit) for unit in units)
         batches, self._open = self._batches(units, skipped), None
         with (
             keep_freed_memory(),
-            exact_float32(),
             each_with(self.threads) as ready,
             ThreadPoolExecutor(self.workers, initializer=ready) as pool,
         ):

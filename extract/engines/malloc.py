@@ -6,34 +6,28 @@ cleared. For networks with large feature maps that costs as much as the arithmet
 
 import contextlib
 import ctypes
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+
+from ..computing import Counted
 
 # Parameters of mallopt(3), with glibc's defaults.
 _TRIM_THRESHOLD, _TRIM_DEFAULT = -1, 128 * 1024
 _MMAP_MAX, _MMAP_DEFAULT = -4, 65536
 _ALL = 2**31 - 1
 
-_lock = threading.Lock()
-_users = 0
+
+def _keep() -> Callable[[], object]:
+    _set(_ALL, 0)
+    return _give_back
 
 
-@contextlib.contextmanager
-def keep_freed_memory() -> Iterator[None]:
-    """Keep freed memory in this process until the end of the block. Without glibc nothing changes."""
-    global _users
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _set(_ALL, 0)
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                _set(_TRIM_DEFAULT, _MMAP_DEFAULT)
-                trim()
+def _give_back() -> None:
+    _set(_TRIM_DEFAULT, _MMAP_DEFAULT)
+    trim()
+
+
+# Keeps freed memory in this process until the end of a block. Without glibc nothing changes.
+keep_freed_memory = Counted(_keep)
 
 
 def _set(trim_threshold: int, mmap_max: int) -> None:

@@ -1,0 +1,106 @@
+"""What holds while fc7 computes: switches of NumPy and torch are at their defaults, in a process that is no fork.
+
+Other code may have set them for the whole process. They must not reach a vector or a verdict, and they are put back.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..cache.forks import Lock, refuse_after_fork
+
+# Products of float32 in fewer bits, by kind of device and operation: TF32 on CUDA, bfloat16 or TF32 in oneDNN.
+_REDUCED = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+_FULL = ("none", "ieee")
+_DEVICES = ("cpu", "cuda", "mps")
+
+
+class Counted:
+    """A change of a process-wide setting: the first thread that wants it makes it, the last one puts it back.
+
+    Parameters
+    ----------
+    change
+        Makes it, and returns what undoes it.
+    """
+
+    def __init__(self, change: Callable[[], Callable[[], object]]) -> None:
+        self._change, self._users, self._lock = change, 0, Lock()
+        self._undo: Callable[[], object] = _nothing
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the change until the end of the block."""
+        with self._lock:
+            if not self._users:
+                self._undo = self._change()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._undo()
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[None]:
+    """Compute as the libraries come, whatever the caller has set, until the end of the block.
+
+    Of NumPy this is what floating point errors do; of torch the default dtype and device, autocast, and products of
+    float32 in fewer bits: a recipe that says fp32 means it.
+
+    Raises
+    ------
+    FC7Error
+        The process was forked from one in which fc7 had computed.
+    """
+    refuse_after_fork()
+    numpy: Any = sys.modules.get("numpy")  # who has not imported it has set nothing
+    torch: Any = sys.modules.get("torch")
+    with contextlib.ExitStack() as stack:
+        if numpy:
+            stack.enter_context(numpy.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        if torch:
+            stack.enter_context(_full_precision())
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            for kind in filter(torch.is_autocast_enabled, _DEVICES):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def _set_full_precision() -> Callable[[], object]:
+    import torch
+
+    dtype, benchmark = torch.get_default_dtype(), torch.backends.cudnn.benchmark
+    reduced = {name: _backend(name).fp32_precision for name in _REDUCED}
+    reduced = {name: precision for name, precision in reduced.items() if precision not in _FULL}
+
+    def put_back() -> None:
+        torch.set_default_dtype(dtype)
+        torch.backends.cudnn.benchmark = benchmark
+        for name, precision in reduced.items():
+            _backend(name).fp32_precision = precision
+
+    torch.set_default_dtype(torch.float32)
+    torch.backends.cudnn.benchmark = False  # it chooses among algorithms by their speed of the moment
+    for name in reduced:
+        _backend(name).fp32_precision = "ieee"
+    return put_back
+
+
+def _backend(name: str) -> Any:
+    import torch
+
+    library, operation = name.split(".")
+    return getattr(getattr(torch.backends, library), operation)
+
+
+def _nothing() -> None:
+    pass
+
+
+_full_precision = Counted(_set_full_precision)
