@@ -6,12 +6,13 @@ Other code may have set them for the whole process. They must not reach a vector
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ..cache.forks import Lock, refuse_after_fork
 
-# Products of float32 in fewer bits, by kind of device and operation: TF32 on CUDA, bfloat16 or TF32 in oneDNN.
-_REDUCED = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+# What can multiply float32 in fewer bits, as TF32 or bfloat16, by library and operation.
+_PRODUCTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 _FULL = ("none", "ieee")
 _DEVICES = ("cpu", "cuda", "mps")
 
@@ -76,20 +77,45 @@ def _set_full_precision() -> Callable[[], object]:
     import torch
 
     dtype, benchmark = torch.get_default_dtype(), torch.backends.cudnn.benchmark
-    reduced = {name: _backend(name).fp32_precision for name in _REDUCED}
-    reduced = {name: precision for name, precision in reduced.items() if precision not in _FULL}
+    older, precisions = _older_settings(), {name: _backend(name).fp32_precision for name in _PRODUCTS}
 
     def put_back() -> None:
         torch.set_default_dtype(dtype)
         torch.backends.cudnn.benchmark = benchmark
-        for name, precision in reduced.items():
-            _backend(name).fp32_precision = precision
+        for write, value, _ in older:
+            write(value)
+        for name, precision in precisions.items():
+            if _backend(name).fp32_precision != precision:
+                _backend(name).fp32_precision = precision
 
     torch.set_default_dtype(torch.float32)
     torch.backends.cudnn.benchmark = False  # it chooses among algorithms by their speed of the moment
-    for name in reduced:
-        _backend(name).fp32_precision = "ieee"
+    for write, _, full in older:
+        write(full)
+    for name in _PRODUCTS:
+        if _backend(name).fp32_precision not in _FULL:
+            _backend(name).fp32_precision = "ieee"
     return put_back
+
+
+def _older_settings() -> list[tuple[Callable[[Any], object], Any, Any]]:
+    """Return setter, value and the value for full precision of torch's older interface to the same settings.
+
+    Torch's own exporters read the older one, which raises if the two contradict each other. If the caller has brought
+    them to that, it stays as it is.
+    """
+    import torch
+
+    cudnn = torch.backends.cudnn
+    settings: list[tuple[Callable[[], Any], Callable[[Any], object], Any]] = [
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+        (lambda: cudnn.allow_tf32, partial(setattr, cudnn, "allow_tf32"), False),
+    ]
+    readable = []
+    for read, write, full in settings:
+        with contextlib.suppress(RuntimeError):
+            readable.append((write, read(), full))
+    return readable
 
 
 def _backend(name: str) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache import atomic_write
+from ...cache.forks import Lock
 from ...cache.recipe import JointRecipe, Recipe, read_recipe
 from ...errors import BundleError, DataError, FC7Error
 from ...extract.backbones.backbone import Backbone
@@ -93,6 +94,10 @@ class Bundle:
     views: int = 0
     abstention: Abstention | None = None
     max_error: float | None = None
+    _backbones: dict[tuple[Any, ...], list[Backbone]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a share of errors for which there is no threshold."""
@@ -200,7 +205,7 @@ class Bundle:
         return [predictions[place] for place in sorted(predictions)]
 
     def backbones(self, backbone: Backbone | None = None, weights: str | None = None, **machine: Any) -> list[Backbone]:
-        """Return the backbones its head was fitted on: the given one if it is the same, else loaded by name.
+        """Return the backbones its head was fitted on: the given one if it is the same, else loaded by name, once.
 
         Parameters
         ----------
@@ -212,10 +217,17 @@ class Bundle:
         BundleError
             They cannot be found, or differ.
         """
+        if backbone:
+            require_same([backbone], self.recipe)
+            return [backbone]
         source = weights or self.weights_source
-        backbones = [backbone] if backbone else find_backbones(self.recipe, source, self.views, **machine)
-        require_same(backbones, self.recipe)
-        return backbones
+        asked = (source, *(machine.get(name) for name in ("device", "batch_size", "cache")))
+        with self._loading:
+            if asked not in self._backbones:
+                backbones = find_backbones(self.recipe, source, self.views, **machine)
+                require_same(backbones, self.recipe)
+                self._backbones[asked] = backbones
+            return self._backbones[asked]
 
     def _prediction(
         self, name: str, row: npt.NDArray[np.float64], threshold: float, distance: np.float32 | None

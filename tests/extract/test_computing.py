@@ -25,6 +25,11 @@ def state():
     """Return all that a caller can have set."""
     default = torch.get_default_dtype(), torch.get_default_device(), torch.is_autocast_enabled("cpu")
     threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    for older in (torch.get_float32_matmul_precision, lambda: torch.backends.cudnn.allow_tf32):
+        try:
+            default += (older(),)
+        except RuntimeError:  # torch refuses to say it where both of its interfaces were used
+            default += (None,)
     products = [torch.backends.fp32_precision, *(backend(name).fp32_precision for name in LEAVES)]
     return [*default, threads, benchmark, np.geterr(), *products]
 
@@ -59,6 +64,15 @@ def reduced(name, precision):
 
 
 @contextlib.contextmanager
+def older(write, value, usual):
+    write(value)
+    try:
+        yield
+    finally:
+        write(usual)
+
+
+@contextlib.contextmanager
 def benchmark():
     torch.backends.cudnn.benchmark = True
     try:
@@ -74,6 +88,9 @@ SWITCHES = {
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "oneDNN matmul in bfloat16": lambda: reduced("mkldnn.matmul", "bf16"),
     "oneDNN convolutions in bfloat16": lambda: reduced("mkldnn.conv", "bf16"),
+    "lower precision of matmul": lambda: older(torch.set_float32_matmul_precision, "medium", "highest"),
+    "TF32 of matmul": lambda: older(lambda on: setattr(torch.backends.cuda.matmul, "allow_tf32", on), True, False),
+    "no TF32 in cuDNN": lambda: older(lambda on: setattr(torch.backends.cudnn, "allow_tf32", on), False, True),
     "TF32 of matmul only": lambda: reduced("cuda.matmul", "tf32"),
     "TF32 of cuDNN's convolutions only": lambda: reduced("cudnn.conv", "ieee"),
     "TF32 everywhere": lambda: reduced("generic", "tf32"),
@@ -148,6 +165,15 @@ def test_switches_stay_at_their_defaults_until_the_last_thread_is_done():
             future.result()
         assert seen == [torch.float32]
         assert torch.get_default_dtype() == torch.float64
+
+
+def test_both_interfaces_of_torch_say_that_precision_is_full():
+    with computing():
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
+        assert {backend(name).fp32_precision for name in LEAVES} <= {"none", "ieee"}
+        with torch.backends.cudnn.flags(enabled=True):  # as torch.export does
+            pass
 
 
 def test_a_counted_change_is_undone_after_an_error():
