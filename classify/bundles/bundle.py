@@ -63,6 +63,8 @@ TRUSTED = (
     "sklearn.tree._tree.Tree",  # arrays of nodes; see tree_checks.py
 )
 
+_INTERNAL: Any = {"init": False, "repr": False, "compare": False}  # of a field
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -94,10 +96,8 @@ class Bundle:
     views: int = 0
     abstention: Abstention | None = None
     max_error: float | None = None
-    _backbones: dict[tuple[Any, ...], list[Backbone]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+    _backbones: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, **_INTERNAL)
+    _loading: Lock = field(default_factory=Lock, **_INTERNAL)
 
     def __post_init__(self) -> None:
         """Refuse a share of errors for which there is no threshold."""

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from ...errors import FC7Error, Interrupted, UsageError
-from ...extract.backbones.torch_runtime import memory_of
+from ...extract.backbones.torch_runtime import global_generator, memory_of
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..heads.torch_linear import epoch_line
@@ -166,7 +166,7 @@ def train(
     )
     try:
         while not _finished(state, task.options):
-            with torch.random.fork_rng(devices=devices), memory_of(task.device, advice):
+            with global_generator(devices), memory_of(task.device, advice):
                 line = _epoch(task, optimiser, state, progress, stage=stage)
             state.curves.append(line)
             if not state.best or line["held_loss"] < min(row["held_loss"] for row in state.curves[:-1]):

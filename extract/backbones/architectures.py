@@ -133,7 +133,9 @@ class Architecture:
         """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""
         import torch
 
-        with torch.random.fork_rng(devices=[]):
+        from .torch_runtime import global_generator
+
+        with global_generator():
             torch.manual_seed(seed)
             net: torch.nn.Module = _library(self.name).construct(self.name)
         return net

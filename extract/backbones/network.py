@@ -12,6 +12,7 @@ from ...cache.recipe import Transform
 from ...errors import UsageError, WeightsError
 from .architectures import Architecture, architecture
 from .layers import Layer
+from .torch_runtime import global_generator
 from .weights import Weights
 
 
@@ -138,7 +139,7 @@ def with_classes(
     module = net.construct(seed)
     last, old = last_layer(module)
     parent = module.get_submodule(last.rpartition(".")[0])
-    with torch.random.fork_rng(devices=[]):
+    with global_generator():
         torch.manual_seed(seed)
         setattr(parent, last.rpartition(".")[2], _like(old, classes))
     state = weights.state_dict(sha256)

@@ -2,7 +2,7 @@
 
 import contextlib
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -12,6 +12,7 @@ from ...errors import FC7Error
 from ..computing import Counted
 
 _on_accelerator = Lock()
+_drawing = Lock()
 
 
 def bfloat16_gain() -> float:
@@ -40,6 +41,13 @@ def _keep_number_of_threads() -> Callable[[], object]:
 
 
 _number_of_threads = Counted(_keep_number_of_threads)
+
+
+@contextlib.contextmanager
+def global_generator(devices: Sequence[torch.device] = ()) -> Iterator[None]:
+    """Hold torch's global generator of random numbers: one thread at a time draws from it, and it is put back."""
+    with _drawing, torch.random.fork_rng(devices=devices):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,17 +1,19 @@
 """Fit: what is chosen is chosen inside the fitted rows, and the record says what was done."""
 
+import contextlib
 import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
-from fc7.classify import fit
+from fc7.classify import Bundle, fit
 from fc7.classify.data.splits import cut
 from fc7.classify.evaluation.metrics import measure
 from fc7.classify.fitting.fit import Experiment
@@ -22,6 +24,30 @@ from fc7.errors import DataError, FC7Error, LeakageError, UsageError
 QUICK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid")
 NAMES = (*QUICK, "gaussian-nb", "torch-linear", "mlp", "baseline")  # fit any embedding
 LEARNING = NAMES[:-1]
+
+
+@contextlib.contextmanager
+def everything_set_otherwise():
+    """Set for the whole process what other libraries set: NumPy's floating point errors, torch's default dtype."""
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with np.errstate(all="raise"), torch.autocast("cpu", torch.bfloat16):
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("head", [*NAMES, "hist-gb", "random-forest"])
+def test_switches_that_a_caller_has_set_reach_no_verdict(table, head):
+    embeddings = table((12, 12), val=4, dim=300)  # more dimensions than rows, as with fc7
+    usual = fit(embeddings, head, folds=2, epochs=4)
+    with everything_set_otherwise():
+        found = fit(embeddings, head, folds=2, epochs=4)
+        again = Bundle.of(found).predict_proba(embeddings.vectors)
+    assert found.run.metrics == usual.run.metrics
+    assert found.run.selection == usual.run.selection
+    np.testing.assert_array_equal(found.run.predictions["probability"], usual.run.predictions["probability"])
+    np.testing.assert_array_equal(again, answer(usual, embeddings))
 
 
 def answer(fitted, embeddings):
