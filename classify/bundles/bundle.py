@@ -63,8 +63,6 @@ TRUSTED = (
     "sklearn.tree._tree.Tree",  # arrays of nodes; see tree_checks.py
 )
 
-_INTERNAL: Any = {"init": False, "repr": False, "compare": False}  # of a field
-
 
 @dataclass(frozen=True)
 class Bundle:
@@ -96,8 +94,8 @@ class Bundle:
     views: int = 0
     abstention: Abstention | None = None
     max_error: float | None = None
-    _backbones: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, **_INTERNAL)
-    _loading: Lock = field(default_factory=Lock, **_INTERNAL)
+    _loaded: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a share of errors for which there is no threshold."""
@@ -223,11 +221,11 @@ class Bundle:
         source = weights or self.weights_source
         asked = (source, *(machine.get(name) for name in ("device", "batch_size", "cache")))
         with self._loading:
-            if asked not in self._backbones:
+            if asked not in self._loaded:
                 backbones = find_backbones(self.recipe, source, self.views, **machine)
                 require_same(backbones, self.recipe)
-                self._backbones[asked] = backbones
-            return self._backbones[asked]
+                self._loaded[asked] = backbones
+            return self._loaded[asked]
 
     def _prediction(
         self, name: str, row: npt.NDArray[np.float64], threshold: float, distance: np.float32 | None
