@@ -1,7 +1,6 @@
 """Mini-batch descent: many softmax regressions trained together, one step of all at a time."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...extract.backbones.torch_runtime import each_with
 from ..arrays import Floats, Positions
 
 OPTIMISERS = ("sgd", "adamw")
@@ -96,7 +96,7 @@ class Descent:
         self._groups = [_Group(groups[group], weights[group], rule) for group in self._order]
         shape = (len(groups), len(rates) * classes, self._rows.shape[1])
         names = ["coefficients", "average", "moment", *(["square"] if rule.optimiser == "adamw" else [])]
-        self.state = {name: torch.zeros(shape) for name in names} | {
+        self.state = {name: torch.zeros(shape, dtype=torch.float32) for name in names} | {
             "steps": torch.zeros(len(groups), 1, 1, dtype=torch.float64)
         }
 
@@ -115,7 +115,8 @@ class Descent:
 
     def epoch(self) -> None:
         """See every row of each group once."""
-        with _one_thread(), torch.inference_mode():
+        with each_with(1) as begin, torch.inference_mode():
+            begin()
             self._epoch()
         self.epochs += 1
 
@@ -178,13 +179,3 @@ class _Group:
         order = generator.permutation(len(self._rows))
         places[self._batch, self._place] = self._rows[order]
         shares[self._batch, self._place] = self._weights[order] / self._size
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
