@@ -19,6 +19,7 @@ _OPTIONS = {
     "transform.crop": "--image-size",
     "transform.resize": "--image-size",
 }
+_SIZES = {"transform.crop", "transform.resize"}
 
 
 def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
@@ -31,24 +32,30 @@ def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
     """
     index = Index(directory)
     wanted = Table(Keys.of(keys).unique())
-    best: tuple[int, Recipe] | None = None
+    best: tuple[int, int, Recipe] | None = None
     for candidate in _other_recipes(directory, recipe):
         has_row = np.zeros(len(wanted.keys) + 1, bool)
         for entry in index.shards(candidate.id).values():
             has_row[wanted.find(entry.keys)] = True
         count = int(has_row[:-1].sum())  # the last counts keys that are not wanted (find returns -1)
-        if count and (best is None or count > best[0]):
-            best = (count, candidate)
+        likeness = -len(recipe.differences(candidate))
+        if count and (best is None or (count, likeness) > best[:2]):
+            best = (count, likeness, candidate)
     if best is None:
         return ""
-    count, nearest = best
+    count, _, nearest = best
     fields = recipe.differences(nearest)
     differing = "; ".join(
         f"{name} is {_short(theirs)} there, {_short(mine)} here" for name, (mine, theirs) in fields.items()
     )
     options = dict.fromkeys(_OPTIONS[name] for name in fields if name in _OPTIONS)
     ask = f" To use those, change {' and '.join(options)}." if options else ""
-    return f"{count} of them are cached under recipe {nearest.id[:12]}, which makes other vectors: {differing}.{ask} "
+    where = f"cached under recipe {nearest.id[:12]}"
+    if all(name.startswith("transform.") for name in fields) and not {"transform.crop"} <= fields.keys() <= _SIZES:
+        # --image-size may have done it where the size before the crop alone differs
+        ask = f" To use those, change --transform{' or --image-size' if fields.keys() <= _SIZES else ''}."
+        where = f"cached with the transform of other weights, under recipe {nearest.id[:12]}"
+    return f"{count} of them are {where}, which makes other vectors: {differing}.{ask} "
 
 
 def _other_recipes(directory: Path, recipe: Recipe) -> Iterator[Recipe]:

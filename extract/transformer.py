@@ -22,6 +22,8 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
+    image_transform
+        `transform` of :func:`fc7.extract.load_backbone`; here this is the name of a method.
     backbone, layer, weights, precision, dtype, image_size, mirror, device, batch_size, cache
         As in :func:`fc7.extract.load_backbone`.
     workers
@@ -36,6 +38,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         weights: str | None = None,
         precision: str = "fp32",
         dtype: str = "float16",
+        image_transform: Any = None,
         image_size: tuple[int, int | None] | None = None,
         mirror: bool = False,
         device: str = "auto",
@@ -48,6 +51,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.weights = weights
         self.precision = precision
         self.dtype = dtype
+        self.image_transform = image_transform
         self.image_size = image_size
         self.mirror = mirror
         self.device = device
@@ -75,7 +79,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         manifest = Manifest.of_files(paths)
         _require_none(manifest.rejects, len(paths))
         settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
-        backbone = load_backbone(self.backbone, **settings)
+        backbone = load_backbone(self.backbone, transform=settings.pop("image_transform"), **settings)
         reasons, blocks = cached_vectors(manifest, [backbone], cache=self.cache, workers=self.workers)
         _require_none([*reasons.items()], len(paths))
         return np.concatenate([views[0][0] for views in blocks])

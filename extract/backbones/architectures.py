@@ -1,11 +1,12 @@
-"""Architectures: the layers and default weights of each network.
+"""Architectures: the layers and published weights of each network.
 
 Known networks are table rows, from which fc7 names a recipe without importing torch: a run with nothing to compute
 starts at once. All others are traced.
 """
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,20 +21,41 @@ if TYPE_CHECKING:
 
     from .graph import TracedNetwork
 
-SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
 DOWNLOADS = "https://download.pytorch.org/models/"
+DEFAULT = "DEFAULT"  # another name of a network's first entry, as in torchvision
 
 
-class About(NamedTuple):
-    """What belongs to a network's default weights: their file and its size, the work for one image, the transform.
+class Entry(NamedTuple):
+    """Published weights of a network.
 
-    Zero is unknown.
+    Attributes
+    ----------
+    file
+        Its name below `DOWNLOADS`, or repository and name on the Hugging Face hub.
+    megabytes, gmacs
+        Its size, and billions of multiply-adds for one image; zero is unknown.
+    transform
+        What the weights were evaluated with.
+    digits
+        The first ones of the file's sha256; empty if they are not known.
     """
 
     file: str
     megabytes: float
     gmacs: float
     transform: Transform
+    digits: str = ""
+
+
+def entry_of(url: str, megabytes: float, gmacs: float, transform: Transform) -> Entry:
+    """Return the entry of a file of torchvision's, whose name carries the first digits of its sha256."""
+    return Entry(url.removeprefix(DOWNLOADS), megabytes, gmacs, transform, digits_in(url))
+
+
+def digits_in(name: str) -> str:
+    """Return the first digits of a file's sha256 that its name carries; empty if it carries none."""
+    digits = re.search(r"-([0-9a-f]{8,})\.", name.rpartition("/")[2])
+    return digits.group(1) if digits else ""
 
 
 @dataclass(frozen=True)
@@ -48,25 +70,41 @@ class Architecture:
         Layers by their fc7 name; any other name is taken for a node of torchvision's feature extractor.
     default_layer
         The penultimate one; empty where the network does not end in a linear layer.
-    file, megabytes
-        Of the default weights.
-    gmacs
-        Billions of multiply-adds for one image: how much work a unit is.
-    transform
-        Of the default weights.
+    entries
+        Published weights by name, the default ones first.
     batch
         Images in one forward pass that are fastest on a core: more if fully connected layers read many parameters for
         each batch, fewer if feature maps are large.
+    size
+        Side of its images, in pixels; zero is that of the default weights.
     """
 
     name: str
     layers: Mapping[str, Layer]
     default_layer: str
-    file: str
-    megabytes: float
-    gmacs: float
-    transform: Transform = field(default=Transform())
+    entries: Mapping[str, Entry]
     batch: int = 16
+    size: int = 0
+
+    @property
+    def default(self) -> Entry:
+        """The default weights."""
+        return next(iter(self.entries.values()))
+
+    @property
+    def transform(self) -> Transform:
+        """The transform of the default weights."""
+        return self.default.transform
+
+    @property
+    def crop(self) -> int:
+        """Side of its images, in pixels."""
+        return self.size or self.transform.crop
+
+    @property
+    def gmacs(self) -> float:
+        """Billions of multiply-adds for one image: how much work a unit is."""
+        return self.default.gmacs * (self.crop / self.transform.crop) ** 2
 
     def layer(self, name: str) -> Layer:
         """Return where a layer is tapped."""
@@ -75,20 +113,17 @@ class Architecture:
             raise UsageError(f"{self.name} has no layer {name!r}. Layers: {self.suggestions()}.")
         return layer
 
-    def at(self, crop: int, resize: int | None = None) -> "Architecture":
-        """Return the network for images of another size.
+    def at(self, crop: int) -> "Architecture":
+        """Return the network for images of another size, in pixels."""
+        return replace(self, size=crop)
 
-        Parameters
-        ----------
-        crop
-            Side of the square crop, in pixels.
-        resize
-            Length of the shorter side before it; by default in the proportion of 256 to 224.
-        """
-        resize = round(crop * 256 / 224) if resize is None else resize
-        if not SMALLEST <= crop <= resize <= LARGEST:
-            raise UsageError(f"--image-size {crop}:{resize}: {SMALLEST} <= CROP <= RESIZE <= {LARGEST} is needed.")
-        return replace(self, transform=replace(self.transform, crop=crop, resize=resize))
+    def entry(self, name: str = "") -> Entry:
+        """Return the published weights of that name; without a name, the default ones."""
+        if name in ("", DEFAULT):
+            return self.default
+        if name not in self.entries:
+            raise UsageError(f"{self.name} has no published weights {name!r}: {', '.join(self.entries)}.")
+        return self.entries[name]
 
     def suggestions(self) -> str:
         """Return the named layers and the last nodes, for a message."""
@@ -99,35 +134,30 @@ class Architecture:
         """The default source of its weights."""
         return str(_library(self.name).SOURCE)
 
-    def published(self, name: str = "") -> tuple[str, float]:
-        """Return the URL and the size in MB of torchvision's weights, the default ones or those of that name."""
-        if not name:
-            return DOWNLOADS + self.file, self.megabytes
-        enum = _library(self.name).published(self.name)
-        if name not in enum.__members__:
-            raise UsageError(f"{self.name} has no weights {name!r} in torchvision: {', '.join(enum.__members__)}.")
-        weights = enum[name]
-        return weights.url, weights.meta["_file_size"]
+    @property
+    def sized(self) -> dict[str, Any]:
+        """Options of its constructor that depend on the images' size."""
+        options: dict[str, Any] = _library(self.name).sized(self.name, self.crop)
+        return options
 
     def skeleton(self, **options: Any) -> "torch.nn.Module":
         """Return the network in eval mode without storage for its parameters where its constructor allows that.
 
         `options` are its constructor's, such as ``num_classes``.
         """
-        net: torch.nn.Module = _library(self.name).skeleton(self.name, **options)
+        net: torch.nn.Module = _library(self.name).skeleton(self.name, **self.sized, **options)
         return net
 
     def traced(self) -> "TracedNetwork":
         """Return the traced network, for images of this size; it must not be changed."""
-        return _traced(self.name, self.transform.crop)
+        return _traced(self.name, self.crop)
 
-    def cut(self, taps: Iterable[Layer]) -> "GraphModule":
-        """Return a new network up to these layers: from images to ``{node: tensor}``, without storage as above."""
+    def cut(self, taps: Iterable[Layer], network: "torch.nn.Module | None" = None) -> "GraphModule":
+        """Return a network up to these layers: from images to ``{node: tensor}``; by default of a new skeleton."""
         from .graph import TracedNetwork
 
-        return TracedNetwork(self.skeleton(), self.transform.crop, _library(self.name).tracer()).cut(
-            tap.node for tap in taps
-        )
+        network = self.skeleton() if network is None else network
+        return TracedNetwork(network, self.crop, _library(self.name).tracer()).cut(tap.node for tap in taps)
 
     def construct(self, seed: int) -> "torch.nn.Module":
         """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""
@@ -137,7 +167,7 @@ class Architecture:
 
         with global_generator():
             torch.manual_seed(seed)
-            net: torch.nn.Module = _library(self.name).construct(self.name)
+            net: torch.nn.Module = _library(self.name).construct(self.name, **self.sized)
         return net
 
     def initialise(self, seed: int) -> "dict[str, torch.Tensor]":
@@ -166,9 +196,7 @@ KNOWN = {
             conv=256,
             fc6="classifier.2",
             fc7="classifier.5",
-            file="alexnet-owt-7be5be79.pth",
-            megabytes=233.1,
-            gmacs=0.714,
+            entries={"IMAGENET1K_V1": entry_of("alexnet-owt-7be5be79.pth", 233.087, 0.714, Transform())},
             batch=16,
         ),
         _classic(
@@ -177,18 +205,22 @@ KNOWN = {
             conv=512,
             fc6="classifier.1",
             fc7="classifier.4",
-            file="vgg16-397923af.pth",
-            megabytes=527.8,
-            gmacs=15.47,
+            entries={
+                "IMAGENET1K_V1": entry_of("vgg16-397923af.pth", 527.796, 15.47, Transform()),
+                "IMAGENET1K_FEATURES": entry_of(
+                    "vgg16_features-amdegroot-88682ab5.pth",
+                    527.802,
+                    15.47,
+                    Transform(mean=(0.48235, 0.45882, 0.40784), std=(1 / 255,) * 3),
+                ),
+            },
             batch=8,
         ),
         Architecture(
             "squeezenet1_1",
             {**pooled("features", 512), "logits": Layer("flatten", 1000)},
             "gap",
-            file="squeezenet1_1-b8a52dc0.pth",
-            megabytes=4.7,
-            gmacs=0.349,
+            {"IMAGENET1K_V1": entry_of("squeezenet1_1-b8a52dc0.pth", 4.729, 0.349, Transform())},
         ),
     )
 }
@@ -204,12 +236,16 @@ def names() -> list[str]:
     return [*KNOWN, *(name for name in _library("").names() if name not in KNOWN)]
 
 
-def listed(name: str) -> tuple[str, float, list[str]]:
-    """Return the default weights' URL and size in MB, and the named layers, without tracing the network."""
+def listed(name: str) -> tuple[Mapping[str, Entry], list[str]]:
+    """Return the published weights, the default ones first, and the named layers, without tracing the network."""
     if name in KNOWN:
-        return *KNOWN[name].published(), list(KNOWN[name].layers)
-    about = _library(name).about(name)
-    return DOWNLOADS + about.file, about.megabytes, ["penultimate", "logits"]
+        return KNOWN[name].entries, list(KNOWN[name].layers)
+    return _library(name).entries(name), ["penultimate", "logits"]
+
+
+def entry_names() -> list[str]:
+    """Return the names that torchvision gives to weights. Imports torchvision."""
+    return [*dict.fromkeys(entry for name in names() for entry in listed(name)[0]), DEFAULT]
 
 
 def _library(name: str) -> Any:
@@ -220,11 +256,11 @@ def _library(name: str) -> Any:
 
 @cache
 def _untabled(name: str) -> Architecture:
-    about = _library(name).about(name)
-    traced = _traced(name, about.transform.crop)
+    (first, default), *others = _library(name).entries(name).items()
+    traced = _traced(name, default.transform.crop)
     layers = traced.ends()
-    default = "penultimate" if "penultimate" in layers else ""
-    return Architecture(name, layers, default, **about._asdict() | {"gmacs": about.gmacs or traced.gmacs})
+    entries = {first: default._replace(gmacs=default.gmacs or traced.gmacs), **dict(others)}
+    return Architecture(name, layers, "penultimate" if "penultimate" in layers else "", entries)
 
 
 @cache
@@ -232,4 +268,4 @@ def _traced(name: str, crop: int) -> "TracedNetwork":
     from .graph import TracedNetwork
 
     library = _library(name)
-    return TracedNetwork(library.skeleton(name), crop, library.tracer())
+    return TracedNetwork(library.skeleton(name, **library.sized(name, crop)), crop, library.tracer())

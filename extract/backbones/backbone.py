@@ -13,12 +13,13 @@ from ...cache.directory import open_directory
 from ...cache.forks import Lock
 from ...cache.format import UNIT_ROWS
 from ...cache.index import Index
-from ...cache.recipe import DECODES, DTYPES, Recipe
+from ...cache.recipe import DECODES, DTYPES, Recipe, Transform
 from ...errors import UsageError
 from ..computing import computing
 from ..progress import Progress, silent
-from .architectures import architecture
-from .weights import find_weights
+from .architectures import Architecture, architecture
+from .transforms import read_transform, resized
+from .weights import Weights, find_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +86,6 @@ class Backbone:
         batch_size: int | None = None,
     ) -> None:
         from .custom import custom_network
-        from .transforms import read_transform
 
         settings = _settings(precision, dtype, decode, mirror=mirror, views=views, batch_size=batch_size)
         transform = read_transform(transform)
@@ -313,6 +313,7 @@ def load_backbone(
     precision: str = "fp32",
     dtype: str = "float16",
     decode: str = "exact",
+    transform: Any = None,
     image_size: tuple[int, int | None] | None = None,
     views: int = 0,
     mirror: bool = False,
@@ -341,9 +342,14 @@ def load_backbone(
     decode
         ``exact``: every pixel of the file. ``scaled``: of a JPEG that is much larger than needed, the JPEG library's
         own reduction; faster, and slightly other vectors. ``nvjpeg``: by a CUDA device where it can, likewise.
+    transform
+        From an image to the network's input: the name of published weights, such as ``IMAGENET1K_V2`` or a tag of
+        timm's, a :class:`fc7.cache.recipe.Transform`, or what
+        :func:`fc7.extract.backbones.transforms.read_transform` reads. Default: what the weights were published with. A
+        ``file:`` with other bytes than all published ones takes that of the default weights, and a warning says so.
     image_size
-        ``(crop, resize)`` in pixels, for layers that take any size; ``resize`` may be ``None``, which is 256/224 of the
-        crop. Default: what the weights were trained for.
+        ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size; ``resize`` may be
+        ``None``, which is 256/224 of the crop.
     views
         Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
     mirror
@@ -361,21 +367,23 @@ def load_backbone(
     Raises
     ------
     UsageError
-        Unknown name, layer, source, precision or dtype.
+        Unknown name, layer, source, transform, precision or dtype.
     WeightsError
         The weights are absent or not the ones promised.
     """
     settings = _settings(precision, dtype, decode, mirror=mirror, views=views, batch_size=batch_size)
-    net = architecture(name) if image_size is None else architecture(name).at(*image_size)
+    published, index = architecture(name), Index(open_directory(cache))
+    source = find_weights(weights, published, progress=progress)
+    prepared = _transform(transform, source, published, index)
+    if image_size:
+        prepared = resized(prepared, *image_size)
+    net = published.at(prepared.crop)
     layers = [layer] if isinstance(layer, str) else list(layer or [net.default_layer])
     if layers == [""]:
         raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
     taps = {tapped: net.layer(tapped) for tapped in layers}
-    source = find_weights(weights, net, progress=progress)
-    sha256 = source.sha256(Index(open_directory(cache)))
-    recipes = [
-        Recipe(name, tapped, tap.dim, sha256, transform=net.transform, **settings) for tapped, tap in taps.items()
-    ]
+    sha256 = source.sha256(index)
+    recipes = [Recipe(name, tapped, tap.dim, sha256, transform=prepared, **settings) for tapped, tap in taps.items()]
 
     def network() -> "Tapped":
         from .network import load
@@ -392,6 +400,13 @@ def load_backbone(
         gmacs=net.gmacs,
         views=views,
     )
+
+
+def _transform(given: Any, source: Weights, published: Architecture, index: Index) -> Transform:
+    """Return the transform asked for, by default that of the weights."""
+    if given is None:
+        return source.transform(index)
+    return published.entry(given).transform if isinstance(given, str) else read_transform(given)
 
 
 def _settings(

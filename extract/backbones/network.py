@@ -1,18 +1,20 @@
 """The torch side of a backbone: a network cut after its last tapped layer, fed with pixels."""
 
 import contextlib
-import copy
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.fx import GraphModule
+from torchvision.models import VisionTransformer
 
 from ...cache.recipe import Transform
 from ...errors import UsageError, WeightsError
-from .architectures import Architecture, architecture
+from .architectures import Architecture
 from .layers import Layer
 from .torch_runtime import global_generator
+from .state_dicts import adapt
 from .weights import Weights
 
 
@@ -51,9 +53,10 @@ def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str
         Where the parameters come from, and the bytes they must have.
     """
     taps = [net.layer(name) for name in layers]
-    cut = net.cut(taps)
-    _require_size(net, layers, cut)
-    state = weights.state_dict(sha256)
+    _require_size(net, layers, taps)
+    network = net.skeleton()
+    state = adapt(network, weights.state_dict(sha256))
+    cut = net.cut(taps, network)
     needed = _parameters(cut)
     absent = sorted(needed - state.keys())
     if absent:
@@ -63,6 +66,7 @@ def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str
             f"the first is {absent[0]}. "
             + (f"They reach --layer {' or '.join(served)}." if served else f"They serve no layer of {net.name}.")
         )
+    _require_positions(f"{net.name} {', '.join(layers)}", net, network, weights, state)
     with _fitting(weights, net):
         cut.load_state_dict({name: state[name] for name in needed}, strict=False, assign=True)
     return Tapped(cut, taps)
@@ -142,15 +146,31 @@ def with_classes(
     with global_generator():
         torch.manual_seed(seed)
         setattr(parent, last.rpartition(".")[2], _like(old, classes))
-    state = weights.state_dict(sha256)
+    state = adapt(module, weights.state_dict(sha256))
     names = module.state_dict().keys()
     present = {name: value for name, value in state.items() if name in names and not name.startswith(f"{last}.")}
     if not present:
         raise WeightsError(f"The weights {weights.source} have none of the {len(names)} tensors of {net.name}.")
+    _require_positions(net.name, net, module, weights, state)
     with _fitting(weights, net):
-        module.load_state_dict(present, strict=False)
+        restore(module, present)
     new = {name for name, _ in module.named_parameters()} - present.keys()
     return module.eval(), last, frozenset(new)
+
+
+def restore(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors into the parameters and buffers of these names, without the rules of any class for loading.
+
+    Raises
+    ------
+    RuntimeError
+        A tensor has another shape.
+    """
+    state = module.state_dict()
+    for name, value in values.items():
+        if state[name].shape != value.shape:
+            raise RuntimeError(f"{name} is {tuple(value.shape)}, needed is {tuple(state[name].shape)}")
+        state[name].copy_(value)
 
 
 def last_layer(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | torch.nn.Conv2d]:
@@ -176,14 +196,30 @@ def _like(layer: torch.nn.Linear | torch.nn.Conv2d, outputs: int) -> torch.nn.Mo
     return torch.nn.Conv2d(layer.in_channels, outputs, kernel_size=1)
 
 
-def _require_size(net: Architecture, layers: Sequence[str], cut: torch.nn.Module) -> None:
-    """Try a size other than the weights' own without computing anything."""
-    crop = net.transform.crop
-    if crop == architecture(net.name).transform.crop:
+def _require_size(net: Architecture, layers: Sequence[str], taps: Sequence[Layer]) -> None:
+    """Try a size that no published weights are for without computing anything."""
+    if net.crop in {entry.transform.crop for entry in net.entries.values()}:
         return
     try:
         with torch.inference_mode():
-            copy.deepcopy(cut).to("meta")(torch.empty(1, 3, crop, crop, device="meta"))
+            # A call of the module itself would print torch.fx's traceback.
+            net.cut(taps).to("meta").forward(torch.empty(1, 3, net.crop, net.crop, device="meta"))
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{net.name} {', '.join(layers)} cannot take --image-size {crop}: {reason}") from error
+        raise UsageError(f"{net.name} {', '.join(layers)} cannot take --image-size {net.crop}: {reason}") from error
+
+
+def _require_positions(
+    name: str, net: Architecture, network: torch.nn.Module, weights: Weights, state: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse position embeddings for images of another size."""
+    positions = state.get("encoder.pos_embedding")
+    if not isinstance(network, VisionTransformer) or positions is None or positions.dim() != 3:
+        return
+    side = math.isqrt(positions.shape[1] - 1) * network.patch_size
+    if side != net.crop:
+        fitting = [entry for entry, published in net.entries.items() if published.transform.crop == side]
+        raise UsageError(
+            f"{name} cannot take --image-size {net.crop}: the position embeddings of the weights {weights.source} are "
+            f"for {side} pixels. Take {' or '.join([f'--image-size {side}', *map('--transform {}'.format, fitting)])}."
+        )

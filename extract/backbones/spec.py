@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...cache.recipe import DECODES, Recipe
-from .architectures import architecture
 from .backbone import OWN, Backbone, load_backbone
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ def find_backbone(recipes: Sequence[Recipe], source: str, **options: Any) -> Bac
         Those of :func:`fc7.extract.load_backbone` that belong to no recipe.
     """
     first = recipes[0]
-    usual = architecture(first.backbone).transform
     return load_backbone(
         first.backbone,
         [recipe.layer for recipe in recipes],
@@ -68,7 +66,7 @@ def find_backbone(recipes: Sequence[Recipe], source: str, **options: Any) -> Bac
         precision=first.precision,
         dtype=first.dtype,
         decode=next((name for name, rules in DECODES.items() if rules == first.decode), "exact"),
-        image_size=None if first.transform == usual else (first.transform.crop, first.transform.resize),
+        transform=first.transform,
         mirror=first.mirror,
         **options,
     )

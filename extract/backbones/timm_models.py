@@ -7,7 +7,7 @@ from typing import Any
 
 from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError
-from .architectures import About
+from .architectures import DEFAULT, Entry, digits_in
 
 logger = logging.getLogger(__name__)
 
@@ -34,24 +34,46 @@ def skeleton(name: str, **options: Any) -> Any:
     return construct(name, **options)
 
 
-def about(name: str) -> About:
-    """Return what belongs to the weights of that name, from the network's own description."""
+def sized(name: str, crop: int) -> dict[str, int]:
+    """Return no options: networks are made for the images of their own configuration."""
+    return {}
+
+
+def entries(name: str) -> dict[str, Entry]:
+    """Return the weights by the tags of the network's configurations, first that of the name, or timm's default.
+
+    Others are left out where fc7 cannot prepare images as their configuration says.
+    """
     import torch
 
     with torch.device("meta"):
-        network = construct(name)
-    config = _timm("timm.data").resolve_model_data_config(network)
-    _, height, crop = config["input_size"]
+        own: Mapping[str, Any] = construct(name).pretrained_cfg
+    _, height, crop = _data_config(own)["input_size"]
     if height != crop:
         raise UsageError(f"{name} takes images of {crop} x {height} pixels; fc7 cuts out squares.")
-    if config["crop_mode"] != "center":
-        logger.warning("timm prepares images for %s by %r; fc7 cuts out the centre.", name, config["crop_mode"])
-    sizes = int(crop / config["crop_pct"]), crop
-    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if (mode := _data_config(own)["crop_mode"]) != "center":
+        logger.warning("timm prepares images for %s by %r; fc7 cuts out the centre.", name, mode)
+    found = {own.get("tag") or DEFAULT: _entry(own)}
+    for config in _timm("timm.models").get_arch_pretrained_cfgs(own.get("architecture", "")).values():
+        data = _data_config(config.to_dict())
+        if data["crop_mode"] == "center" and data["input_size"][1] == data["input_size"][2]:
+            found.setdefault(config.tag or DEFAULT, _entry(config.to_dict()))
+    return found
+
+
+def _data_config(published: Mapping[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = _timm("timm.data").resolve_data_config(pretrained_cfg=published)
+    return config
+
+
+def _entry(published: Mapping[str, Any]) -> Entry:
+    config = _data_config(published)
+    crop = config["input_size"][2]
+    sizes, mean, std = (int(crop / config["crop_pct"]), crop), tuple(config["mean"]), tuple(config["std"])
     transform = Transform(*sizes, mean, std, interpolation=config["interpolation"])
-    published = network.pretrained_cfg
-    file = f"{published['hf_hub_id']}/{published.get('hf_hub_filename') or FILE}" if published.get("hf_hub_id") else ""
-    return About(file, 0.0, 0.0, transform)
+    hub = published.get("hf_hub_id")
+    file = f"{hub}/{published.get('hf_hub_filename') or FILE}" if hub else ""
+    return Entry(file, 0.0, 0.0, transform, digits_in(str(published.get("url") or "")))
 
 
 def tracer() -> Mapping[str, Any]:

@@ -1,11 +1,11 @@
-"""torchvision's classification networks: their names, construction, and default weights."""
+"""torchvision's classification networks: their names, construction, and published weights."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from ...cache.recipe import Transform
 from ...errors import UsageError
-from .architectures import DOWNLOADS, KNOWN, About
+from .architectures import KNOWN, Entry, entry_of
 
 SOURCE = "torchvision"
 
@@ -28,13 +28,29 @@ def construct(name: str, **options: Any) -> Any:
     import torchvision.models
 
     _require(name)
-    return torchvision.models.get_model(name, weights=None, **_CONSTRUCTED.get(name, {}), **options).eval()
+    options |= _CONSTRUCTED.get(name, {})
+    try:
+        return torchvision.models.get_model(name, weights=None, **options).eval()
+    except (AssertionError, ValueError) as error:  # the side of an image is no multiple of a patch's or window's
+        reason = str(error).split("\n", 1)[0]
+        raise UsageError(f"{name} cannot be made for images of this size, {options}: {reason}") from error
+
+
+def sized(name: str, crop: int) -> dict[str, Any]:
+    """Return the options of the constructor that depend on the images' size, where it is not 224 pixels."""
+    if crop == Transform().crop:
+        return {}
+    if name.startswith("vit_"):
+        return {"image_size": crop}
+    return {"input_size": (crop, crop)} if name.startswith("maxvit_") else {}
 
 
 def skeleton(name: str, **options: Any) -> Any:
     """Return the network without storage for its parameters where its constructor allows that."""
     import torch
 
+    if name.startswith("maxvit_"):  # tracing computes constants from its buffers
+        return construct(name, **options)
     try:
         with torch.device("meta"):
             return construct(name, **options)
@@ -42,26 +58,26 @@ def skeleton(name: str, **options: Any) -> Any:
         return construct(name, **options)
 
 
-def about(name: str) -> About:
-    """Return what belongs to the default weights."""
-    _require(name)
-    weights = published(name).DEFAULT
-    preset = weights.transforms()
-    sizes, mean, std = (preset.resize_size[0], preset.crop_size[0]), tuple(preset.mean), tuple(preset.std)
-    transform = Transform(*sizes, mean, std, interpolation=preset.interpolation.value)
-    return About(weights.url.removeprefix(DOWNLOADS), weights.meta["_file_size"], weights.meta["_ops"], transform)
-
-
-def published(name: str) -> Any:
-    """Return torchvision's enum of a network's weights."""
+def entries(name: str) -> dict[str, Entry]:
+    """Return the published weights by name, the default ones first."""
     import torchvision.models
 
-    return torchvision.models.get_model_weights(name)
+    _require(name)
+    enum = torchvision.models.get_model_weights(name)
+    return {weights.name: _entry(weights) for weights in sorted(enum, key=lambda weights: weights is not enum.DEFAULT)}
 
 
 def tracer() -> Mapping[str, Any]:
     """Return what torch.fx needs to know to follow the forward passes."""
     return {}
+
+
+def _entry(weights: Any) -> Entry:
+    preset, meta = weights.transforms(), weights.meta
+    mean, std = tuple(preset.mean), tuple(preset.std)
+    interpolation = preset.interpolation.value
+    transform = Transform(preset.resize_size[0], preset.crop_size[0], mean, std, interpolation=interpolation)
+    return entry_of(weights.url, meta["_file_size"], meta["_ops"], transform)
 
 
 def _require(name: str) -> None:

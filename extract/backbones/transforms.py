@@ -1,10 +1,15 @@
-"""Transforms of other libraries, read: a pipeline of torchvision or timm as the :class:`Transform` that it is."""
+"""Transforms: those of other libraries, read as the :class:`Transform` that they are, and their sizes, changed."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ...cache.recipe import Transform
 from ...errors import UsageError
+
+SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
 
 # Steps that convert pixels and do not change the picture.
 _CONVERSIONS = {
@@ -19,6 +24,27 @@ _CONVERSIONS = {
     "ToTensor",
 }
 _ORDER = ["Resize", "CenterCrop", "Normalize"]
+
+
+def resized(transform: Transform, crop: int, resize: int | None = None) -> Transform:
+    """Return the transform with other sizes.
+
+    Parameters
+    ----------
+    crop
+        Side of the square crop, in pixels.
+    resize
+        Length of the shorter side before it; by default in the proportion of 256 to 224.
+
+    Raises
+    ------
+    UsageError
+        A size is out of range.
+    """
+    resize = round(crop * 256 / 224) if resize is None else resize
+    if not SMALLEST <= crop <= resize <= LARGEST:
+        raise UsageError(f"--image-size {crop}:{resize}: {SMALLEST} <= CROP <= RESIZE <= {LARGEST} is needed.")
+    return replace(transform, crop=crop, resize=resize)
 
 
 def read_transform(transform: Any) -> Transform:
@@ -63,7 +89,7 @@ def _from_steps(steps: Iterable[Any]) -> Transform:
     return _transform(*sides, mean, std, interpolation=resize.interpolation)
 
 
-def _transform(resize: int, crop: int, mean: Iterable[Any], std: Iterable[Any], *, interpolation: Any) -> Transform:
+def _transform(resize: int, crop: int, mean: Any, std: Any, *, interpolation: Any) -> Transform:
     mean, std = _as_written(mean), _as_written(std)
     mode = getattr(interpolation, "value", interpolation)
     if len(mean) != 3 or len(std) != 3 or mode not in ("bilinear", "bicubic"):
@@ -71,9 +97,9 @@ def _transform(resize: int, crop: int, mean: Iterable[Any], std: Iterable[Any], 
     return Transform(resize, crop, mean, std, interpolation=mode)
 
 
-def _as_written(values: Iterable[Any]) -> tuple[float, ...]:
+def _as_written(values: Any) -> tuple[float, ...]:
     """Return numbers as they were written, before a library rounded them to float32."""
-    return tuple(round(float(value), 6) for value in values)
+    return tuple(float(str(value)) for value in np.ravel(values))
 
 
 def _side(step: str, size: Any) -> int:

