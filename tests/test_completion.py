@@ -120,6 +120,8 @@ def test_bash_offers_verbs_options_and_values(in_bash):
     assert in_bash("fc7 extract my_pictures --backbone vgg16 --layer fc") == ["fc6", "fc7"]
     assert {"alexnet", "vgg16", "resnet50"} <= set(in_bash("fc7 extract --backbone "))
     assert in_bash("fc7 extract --decode s") == ["scaled"]
+    assert set(in_bash("fc7 extract --transform IMAGENET1K_V")) == {"IMAGENET1K_V1", "IMAGENET1K_V2"}
+    assert in_bash("fc7 finetune --transform D") == ["DEFAULT"]
 
 
 def test_bash_offers_files_by_their_suffix_and_folders(in_bash):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
 from torchvision.models import MNASNet
@@ -52,7 +51,6 @@ def _fit_stem(network: MNASNet, state: Mapping[str, torch.Tensor]) -> None:
     kernel = state.get("layers.0.weight")
     if kernel is None or len(kernel) != 32 or len(network.layers[0].weight) == 32:
         return
-    first: Any = torch.nn.Module().state_dict()
-    first._metadata = {"": {"version": 1}}
     with torch.random.fork_rng(devices=[]):
-        network.load_state_dict(first, strict=False)  # MNASNet's own hook changes its layers; nothing is loaded
+        # MNASNet's own hook changes its layers. There is nothing to load.
+        network._load_from_state_dict({}, "", {"version": 1}, False, [], [], [])

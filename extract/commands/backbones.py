@@ -8,8 +8,9 @@ from .options import Arguments
 from .terminal import Answer, table
 
 TEXT = """
-List the networks that fc7 knows best, with their named layers, and where their weights are on this machine or how
-large the download would be.
+List the networks that fc7 knows best, with their named layers, where their weights are on this machine or how large
+the download would be, and the names of all published weights, which `--weights torchvision:NAME` and `--transform NAME`
+take.
 """
 EXAMPLES = """
 # those with named layers
@@ -31,7 +32,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..backbones.weights import whereabouts
 
     backbones = [whereabouts(name) for name in (names() if arguments.all else KNOWN)]
-    text = table("", ["backbone", "layers", "weights here", "torchvision's file"], list(map(_row, backbones)))
+    heads = ["backbone", "layers", "weights here", "torchvision's file", "published weights"]
+    text = table("", heads, list(map(_row, backbones)))
     if not arguments.all:
         text += "\nAll other classification networks of torchvision work, too: fc7 backbones --all; timm: timm:NAME"
     return Answer({"backbones": backbones}, text)
@@ -39,4 +41,4 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
 def _row(backbone: dict[str, Any]) -> list[str]:
     here = ", ".join(backbone["sources"]) or f"{backbone['megabytes']:.0f} MB to download"
-    return [backbone["backbone"], " ".join(backbone["layers"]), here, backbone["file"]]
+    return [backbone["backbone"], " ".join(backbone["layers"]), here, backbone["file"], " ".join(backbone["entries"])]

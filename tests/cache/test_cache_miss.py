@@ -38,6 +38,42 @@ def test_the_field_both_values_and_what_to_do(tmp_path, change, said):
     assert found.strip().endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"resize": 232}, "transform.resize is 232 there, 256 here. To use those, change --transform or --image-size."),
+        (
+            {"interpolation": "bicubic"},
+            "transform.interpolation is bicubic there, bilinear here. To use those, change ",
+        ),
+        (
+            {"resize": 384, "crop": 384, "interpolation": "bicubic"},
+            "transform.interpolation is bicubic there, bilinear here. To use those, change --transform.",
+        ),
+        ({"std": (1 / 255,) * 3}, "(0.229, 0.224, 0.225) here. To use those, change --transform."),
+    ],
+)
+def test_the_transform_of_other_weights_is_named_so(tmp_path, change, said):
+    fill(replace(RECIPE, transform=replace(RECIPE.transform, **change)), KEYS[:3], tmp_path)
+    found = explain(tmp_path, RECIPE, KEYS)
+    assert found.startswith("3 of them are cached with the transform of other weights, under recipe ")
+    assert said in found
+
+
+def test_other_weights_with_another_transform_are_other_weights(tmp_path):
+    fill(replace(RECIPE, weights="0" * 64, transform=Transform(resize=232)), KEYS, tmp_path)
+    found = explain(tmp_path, RECIPE, KEYS)
+    assert found.startswith("5 of them are cached under recipe ")
+    assert "--weights" in found
+
+
+def test_of_relatives_with_as_many_images_the_nearest_is_named(tmp_path):
+    for number in range(4):
+        fill(replace(RECIPE, weights=str(number) * 64, transform=Transform(resize=232)), KEYS, tmp_path)
+    fill(replace(RECIPE, transform=Transform(resize=232)), KEYS, tmp_path)
+    assert "5 of them are cached with the transform of other weights" in explain(tmp_path, RECIPE, KEYS)
+
+
 def test_the_relative_with_most_of_the_images_is_named(tmp_path):
     fill(replace(RECIPE, dtype="float16"), KEYS[:1], tmp_path)
     fill(replace(RECIPE, precision="bf16"), KEYS[:4], tmp_path)

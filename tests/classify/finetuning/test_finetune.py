@@ -1,15 +1,20 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+import torchvision
 from tuning import tune
 
+from fc7.classify.finetuning import finetune as finetune_module
 from fc7.classify.finetuning import training_loop as module
 from fc7.classify.finetuning.finetune import finetune
+from fc7.classify.finetuning.inputs import Pixels
 from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.records.runs import Run
 from fc7.errors import Interrupted, UsageError
-from fc7.extract import read_manifest
+from fc7.extract import load_backbone, read_manifest
 from fc7.extract.backbones.architectures import KNOWN
 
 
@@ -123,3 +128,64 @@ def test_weights_that_lack_what_is_not_trained_are_refused(photos, tmp_path):
 def test_unknown_options(photos, trainable, options, message):
     with pytest.raises(UsageError, match=message):
         tune(photos, trainable, Training(**options))
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_mnasnet_starts_from_torchvisions_parameters(photos, trainable):
+    """Its class refuses to load a state dict without the number of a version, as best epochs and .safetensors are."""
+    training = Training(epochs=1, batch_size=8, learning_rate=1e-9)
+    tuned = tune(photos, trainable, training, backbone="mnasnet0_5")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        right = torchvision.models.mnasnet0_5(weights=None).state_dict()
+    assert tuned.state.keys() == right.keys()
+    for name, value in tuned.state.items():
+        if not name.startswith("classifier.1.") and "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(value, right[name], rtol=0, atol=0 if trainable == "head" else 1e-6)
+
+
+def test_mnasnet_goes_on_from_a_checkpoint_and_from_a_saved_file(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    training = Training(epochs=2, batch_size=8)
+    whole = tune(photos, training=training, backbone="mnasnet0_5")
+
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        tune(photos, training=training, backbone="mnasnet0_5", folder=tmp_path, on_epoch=stop)
+    resumed = tune(photos, training=training, backbone="mnasnet0_5", folder=tmp_path)
+    assert resumed.run.predictions == whole.run.predictions
+    path = resumed.save(tmp_path)
+    backbone = load_backbone(
+        "mnasnet0_5", weights=f"file:{path}", transform="DEFAULT", device="cpu", batch_size=1, dtype="float32"
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    net = torchvision.models.mnasnet0_5(weights=None).eval()
+    net.classifier = torch.nn.Identity()
+    state = net.state_dict()
+    for name in state:
+        state[name] = resumed.state[name]
+    net.load_state_dict(state)
+    transform = backbone.recipes[0].transform
+    images = (torch.from_numpy(pixels) / 255 - torch.tensor(transform.mean)) / torch.tensor(transform.std)
+    with torch.inference_mode():
+        right = net(images.permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(backbone.forward(pixels)[0], right, atol=1e-4 * np.abs(right).max())
+
+
+def test_images_are_prepared_for_the_weights_that_are_trained(photos, monkeypatch):
+    """Of a size that the network must be made for, as well."""
+    seen = []
+
+    class Seen(Pixels):
+        def __init__(self, root, images, recipe, **options):
+            seen.append(recipe.transform)
+            super().__init__(root, images, recipe, **options)
+
+    monkeypatch.setattr(finetune_module, "Pixels", Seen)
+    transform = replace(KNOWN["squeezenet1_1"].transform, crop=96, resize=96, std=(1 / 255,) * 3)
+    run = tune(photos, training=Training(epochs=1, batch_size=8), transform=transform).run
+    assert seen == [transform]
+    assert run.recipe["transform"]["crop"] == 96
+    assert run.id != tune(photos, training=Training(epochs=1, batch_size=8)).run.id

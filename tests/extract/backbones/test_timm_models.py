@@ -1,5 +1,7 @@
 """Networks of timm, by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -9,6 +11,7 @@ from fc7.errors import MissingExtra, UsageError, WeightsError
 from fc7.extract import load_backbone
 from fc7.extract.backbones import timm_models as module
 from fc7.extract.backbones.architectures import architecture
+from fc7.extract.backbones.weights import FileWeights
 
 timm = pytest.importorskip("timm", reason="timm is not installed (the extra fc7[timm])")
 
@@ -47,6 +50,53 @@ def test_the_transform_is_that_of_timms_own_evaluation():
     for name in ("resnet18.a1_in1k", "vit_tiny_patch16_224"):
         config = resolve_model_data_config(timm.create_model(name, pretrained=False))
         assert architecture(f"timm:{name}").transform == read_transform(create_transform(**config))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny", "vit_base_patch16_clip_224", "efficientnet_b0"])
+def test_entries_are_the_tags_and_each_has_its_transform(name):
+    """The right values are those of timm's own evaluation."""
+    from timm.data import create_transform, resolve_model_data_config
+    from timm.models import get_arch_pretrained_cfgs
+
+    from fc7.extract.backbones.transforms import read_transform
+
+    entries = module.entries(f"timm:{name}")
+    configs = {config.tag: config for config in get_arch_pretrained_cfgs(name).values()}
+    assert next(iter(entries)) == timm.get_pretrained_cfg(name).tag
+    assert entries.keys() == {tag for tag, config in configs.items() if config.crop_mode == "center"}
+    for tag, entry in entries.items():
+        with torch.device("meta"):
+            network = timm.create_model(f"{name}.{tag}", pretrained=False)
+        right = read_transform(create_transform(**resolve_model_data_config(network)))
+        assert replace(entry.transform, mean=right.mean, std=right.std) == right, tag
+        np.testing.assert_allclose((entry.transform.mean, entry.transform.std), (right.mean, right.std), rtol=1e-6)
+        assert next(iter(module.entries(f"timm:{name}.{tag}").items())) == (tag, entry)
+
+
+def test_a_file_takes_the_transform_of_its_entry_of_its_tag_or_of_the_one_named(
+    cache_dir, tmp_path, monkeypatch, caplog
+):
+    name, path = "timm:resnet18", tmp_path / "w.safetensors"
+    net = architecture(name)
+    path.write_bytes(safetensors.torch.save(net.initialise(5)))
+    transforms = {tag: entry.transform for tag, entry in net.entries.items()}
+    assert net.entries["tv_in1k"].digits == "f37072fd"  # of torchvision's file, as timm's configuration says
+
+    def prepared(name, **options):
+        return load_backbone(name, weights=f"file:{path}", **options).recipes[0].transform
+
+    assert prepared(f"{name}.tv_in1k") == prepared(name, transform="tv_in1k") == transforms["tv_in1k"]
+    assert prepared(name, transform="a3_in1k").crop == 160
+    assert not caplog.records
+    assert prepared(name) == transforms["a1_in1k"] != transforms["tv_in1k"]
+    assert "its images are prepared as those of a1_in1k" in caplog.text
+    assert "--transform a1_in1k; if not, another: a2_in1k, " in caplog.text
+    caplog.clear()
+    with pytest.raises(UsageError, match=r"timm:resnet18 has no published weights 'V1': a1_in1k, a2_in1k, "):
+        prepared(name, transform="V1")
+    monkeypatch.setattr(FileWeights, "sha256", lambda self, index: "f37072fd" + "0" * 56)
+    assert prepared(name) == transforms["tv_in1k"]
+    assert not caplog.records
 
 
 def test_weights_are_the_hubs_safetensors_and_nothing_else(cache_dir, tmp_path, monkeypatch):

@@ -4,7 +4,9 @@ import pytest
 from command_line import SQUEEZENET, draw_split
 from fakes import one_line
 
+from fc7.cli import parser
 from fc7.extract.backbones import backbone as backbone_module
+from fc7.extract.commands.options import backbones
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -22,6 +24,11 @@ pytestmark = pytest.mark.usefixtures("shared_cache")
         ([*SQUEEZENET, "--layer", "gap", "--layer", "gap"], "twice"),
         ([*SQUEEZENET, "--weights", "random:1"], "random:1"),
         ([*SQUEEZENET, "--device", "abacus"], "abacus"),
+        ([*SQUEEZENET, "--transform", "V9"], "no published weights 'V9': IMAGENET1K_V1"),
+        (
+            [*SQUEEZENET, "--transform", "IMAGENET1K_V1", "--transform", "DEFAULT"],
+            "--transform for squeezenet1_1 given 2",
+        ),
     ],
 )
 def test_an_unknown_name_is_2_in_one_line(fc7, data, tmp_path, words, said):
@@ -70,6 +77,30 @@ def test_values_for_one_backbone_or_for_all(fc7_json, tmp_path, monkeypatch):
     asked.clear()
     fc7_json("extract", clean, "--backbone", "vgg16", "--weights", "file:a=b.pth")
     assert asked == [("vgg16", None, "file:a=b.pth")]
+
+
+def test_a_transform_for_one_backbone_or_for_all(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(backbone_module, "load_backbone", lambda name, layer, **options: asked.append((name, options)))
+    words = ["extract", "x", "--backbone", "vgg16", "--backbone", "resnet50", "--cache", str(tmp_path)]
+    for given, expected in [
+        ([], [{}, {}]),
+        (["DEFAULT"], [{"transform": "DEFAULT"}] * 2),
+        (["resnet50=IMAGENET1K_V1"], [{}, {"transform": "IMAGENET1K_V1"}]),
+        (["vgg16=A", "resnet50=B"], [{"transform": "A"}, {"transform": "B"}]),
+    ]:
+        asked.clear()
+        options = [word for value in given for word in ("--transform", value)]
+        backbones(parser(words).parse_args([*words, *options]), None)
+        found = [{key: value for key, value in options.items() if key == "transform"} for _, options in asked]
+        assert found == expected
+
+
+def test_an_exported_file_has_its_transform(fc7, tmp_path):
+    (tmp_path / "x.h5").touch()
+    code, _, err = fc7("fit", tmp_path / "x.h5", "--transform", "DEFAULT", "-o", tmp_path / "x.fc7")
+    assert code == 2
+    assert "leave out --transform" in one_line(err)
 
 
 def test_the_name_of_a_backbone_that_is_not_asked_for_is_refused(fc7, data):

@@ -1,0 +1,43 @@
+"""The backbones of a bundle are those that its head was fitted on, whatever transform they had."""
+
+import pytest
+
+from fc7.cache.recipe import JointRecipe, Transform
+from fc7.classify.bundles.backbones import find_backbones, require_same
+from fc7.extract import load_backbone
+from fc7.extract.backbones import weights
+from fc7.extract.backbones.architectures import KNOWN
+
+OPTIONS = [
+    {"weights": "torchvision:IMAGENET1K_FEATURES"},
+    {"weights": "torchvision:IMAGENET1K_FEATURES", "image_size": (320, None)},
+    {"weights": "torchvision:IMAGENET1K_FEATURES", "transform": "IMAGENET1K_V1"},
+    {"weights": "file:somewhere.pth"},
+    {"weights": "file:somewhere.pth", "transform": "IMAGENET1K_FEATURES"},
+    {"weights": "file:somewhere.pth", "transform": Transform(240, 240, (0.5,) * 3, (0.5,) * 3, "bicubic")},
+]
+
+
+@pytest.fixture(autouse=True)
+def no_files(monkeypatch):
+    for kind in (weights.Weights, weights.TorchvisionWeights):
+        monkeypatch.setattr(kind, "sha256", lambda self, index: "ab" * 32)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_backbone_of_a_recipe_is_found(options, cache_dir, caplog):
+    made = load_backbone("vgg16", "gap", **options)
+    caplog.clear()
+    found = find_backbones(made.recipes[0], made.weights_source, 0)
+    require_same(found, made.recipes[0])
+    assert [backbone.recipes for backbone in found] == [made.recipes]
+    assert not caplog.records
+
+
+def test_layers_under_two_transforms_are_two_backbones(cache_dir):
+    first, second = (load_backbone("vgg16", "gap", **OPTIONS[number]) for number in (0, 2))
+    joint = JointRecipe((*first.recipes, *second.recipes))
+    found = find_backbones(joint, first.weights_source, 0)
+    require_same(found, joint)
+    transforms = [backbone.recipes[0].transform for backbone in found]
+    assert transforms == [KNOWN["vgg16"].entries["IMAGENET1K_FEATURES"].transform, Transform()]
