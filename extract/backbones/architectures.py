@@ -108,10 +108,11 @@ class Architecture:
 
     def layer(self, name: str) -> Layer:
         """Return where a layer is tapped."""
-        layer = self.layers.get(name) or self.traced().layer(name)
-        if layer is None:
-            raise UsageError(f"{self.name} has no layer {name!r}. Layers: {self.suggestions()}.")
-        return layer
+        try:
+            return self.layers.get(name) or self.traced().layer(name)
+        except LookupError as error:
+            reason = f": {error}" if str(error) else ""
+            raise UsageError(f"{self.name} has no layer {name!r}{reason}. Layers: {self.suggestions()}.") from error
 
     def at(self, crop: int) -> "Architecture":
         """Return the network for images of another size, in pixels."""
@@ -154,10 +155,8 @@ class Architecture:
 
     def cut(self, taps: Iterable[Layer], network: "torch.nn.Module | None" = None) -> "GraphModule":
         """Return a network up to these layers: from images to ``{node: tensor}``; by default of a new skeleton."""
-        from .graph import TracedNetwork
-
         network = self.skeleton() if network is None else network
-        return TracedNetwork(network, self.crop, _library(self.name).tracer()).cut(tap.node for tap in taps)
+        return _trace(self.name, network, self.crop).cut(tap.node for tap in taps)
 
     def construct(self, seed: int) -> "torch.nn.Module":
         """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""
@@ -265,7 +264,12 @@ def _untabled(name: str) -> Architecture:
 
 @cache
 def _traced(name: str, crop: int) -> "TracedNetwork":
+    library = _library(name)
+    return _trace(name, library.skeleton(name, **library.sized(name, crop)), crop)
+
+
+def _trace(name: str, network: "torch.nn.Module", crop: int) -> "TracedNetwork":
     from .graph import TracedNetwork
 
     library = _library(name)
-    return TracedNetwork(library.skeleton(name, **library.sized(name, crop)), crop, library.tracer())
+    return TracedNetwork(network, crop, library.tracer(), library.ends())

@@ -1,22 +1,23 @@
 """A network's nodes, the shapes that they return, and cuts at them; nothing is computed."""
 
-import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch.fx import GraphModule
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule, Interpreter, Node
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from ...errors import UsageError
+from .feature_map import FeatureMap, last_feature_map
 from .layers import POOLED, Layer, pooled
+from .tracing import End, Trace
 
 
 class TracedNetwork:
-    """A network taken apart by torchvision's feature extractor.
+    """A network taken apart by torch.fx; its nodes have the names of torchvision's feature extractor.
 
     Parameters
     ----------
@@ -26,13 +27,22 @@ class TracedNetwork:
         Side of its input, in pixels.
     tracer
         Options of torch.fx's tracer.
+    ends
+        How its library computes ``features``, the last feature map or tokens, and ``penultimate``, the vector before
+        the classes; empty where it has no functions for them.
     """
 
-    def __init__(self, network: torch.nn.Module, crop: int, tracer: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        crop: int,
+        tracer: Mapping[str, Any] | None = None,
+        ends: Mapping[str, End] | None = None,
+    ) -> None:
         self.network, self.crop = network, crop
-        self._options = {"tracer_kwargs": dict(tracer or {}), "suppress_diff_warning": True}
+        self._options, self._ends = dict(tracer or {}), dict(ends or {})
 
-    @cached_property
+    @property
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order of the forward pass.
 
@@ -41,66 +51,119 @@ class TracedNetwork:
         UsageError
             torch.fx cannot follow it.
         """
-        try:
-            return list(get_graph_node_names(self.network, **self._options)[1])
-        except Exception as error:  # an unknown forward pass can raise anything when it is traced
-            raise UsageError(
-                f"torch.fx cannot follow the forward pass of {type(self.network).__name__} "
-                f"({str(error).strip().splitlines()[0][:200]}): no layer of it can be named, only what it returns."
-            ) from error
+        return list(self._trace.names)
 
     def cut(self, nodes: Iterable[str]) -> GraphModule:
         """Return the network in eval mode up to these nodes: from images to ``{node: tensor}``."""
-        graph: GraphModule = create_feature_extractor(self.network, list(dict.fromkeys(nodes)), **self._options)
-        return graph.eval()
+        return self._trace.cut(nodes)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """What each node that is a tensor returns for one image."""
-        outputs = _on_meta(self.cut(self.nodes), self.crop)
-        return {node: tuple(value.shape) for node, value in outputs.items() if isinstance(value, torch.Tensor)}
+        """What each node that is a tensor returns for one image.
+
+        Raises
+        ------
+        UsageError
+            The network cannot take images of this size.
+        """
+        return {name: self._shapes[node] for name, node in self._trace.names.items() if node in self._shapes}
 
     @property
     def gmacs(self) -> float:
         """Billions of multiply-adds for one image."""
         with FlopCounterMode(display=False) as counter:
-            _on_meta(self.cut(self.nodes[-1:]), self.crop)
+            self._imagine(self.cut(self.nodes[-1:]))
         return float(counter.get_total_flops()) / 2e9
 
-    def layer(self, name: str) -> Layer | None:
-        """Return where a pooled layer, a node or a module (at its last node) is tapped, None where there is no such."""
+    def layer(self, name: str) -> Layer:
+        """Return where a pooled layer, a node or a module (at its last node) is tapped.
+
+        Raises
+        ------
+        LookupError
+            There is no such layer; the message says why if the name is known.
+        """
         if name in POOLED:
-            return pooled(*self._last_map())[name]
-        inside = [shape for node, shape in self.shapes.items() if f"{node}.".startswith(f"{name}.")]
-        return Layer(name, math.prod(inside[-1][1:])) if inside else None
+            last = self._feature_map()
+            return pooled(self._trace.name(last.node), last.channels, last.layout)[name]
+        inside = [node for node in self.shapes if f"{node}.".startswith(f"{name}.")]
+        if not inside:
+            raise LookupError
+        return Layer(inside[-1], math.prod(self.shapes[inside[-1]][1:]))
 
     def ends(self) -> dict[str, Layer]:
-        """Return the layers ``penultimate``, the input of the last linear layer where there is one, and ``logits``.
+        """Return the layers ``penultimate``, what the last linear layer reads, and ``logits``, where they are.
 
         A network that was made without classes has its embedding at its end.
         """
-        ends = {"logits": self.nodes[-1]}
-        before = self.nodes[-1] if getattr(self.network, "num_classes", None) == 0 else self._before_last_linear()
-        if before:
-            ends = {"penultimate": before} | ends
-        return {name: Layer(node, math.prod(self.shapes[node][1:])) for name, node in ends.items()}
+        ends = {"penultimate": self._penultimate(), "logits": self._trace.returned}
+        sizes = {name: self._shapes[node] for name, node in ends.items() if node in self._shapes}
+        return {
+            name: Layer(self._trace.name(ends[name]), math.prod(shape[1:]))
+            for name, shape in sizes.items()
+            if name == "logits" or math.prod(shape[2:]) == 1
+        }
 
-    def _before_last_linear(self) -> str:
-        linear = [path for path, module in self.network.named_modules() if isinstance(module, torch.nn.Linear)]
-        # A subclass of Linear is not one node but those of what it does.
-        inside = [place for place, node in enumerate(self.nodes) if linear and f"{node}.".startswith(f"{linear[-1]}.")]
-        return self.nodes[inside[0] - 1] if inside else ""
+    @cached_property
+    def _trace(self) -> Trace:
+        try:
+            return Trace(self.network, self._options, self._ends)
+        except Exception as error:  # an unknown forward pass can raise anything when it is traced
+            raise UsageError(
+                f"torch.fx cannot follow the forward pass of {type(self.network).__name__} "
+                f"({_first_line(error)}): no layer of it can be named, only what it returns."
+            ) from error
 
-    def _last_map(self) -> tuple[str, int]:
-        """Return the last node that still has a height and a width, and its channels."""
-        computed = list(self.shapes.items())[1:]  # the first is the input
-        maps = [node for node, shape in computed if len(shape) == 4 and min(shape[2:]) > 1]
-        if not maps:
-            name = type(self.network).__name__
-            raise UsageError(f"{name} has no layer with a height and a width to pool over; name one with --layer.")
-        return maps[-1], self.shapes[maps[-1]][1]
+    @cached_property
+    def _shapes(self) -> dict[Node, tuple[int, ...]]:
+        recorder = _Recorder(self._trace.whole())
+        self._imagine(recorder.run)
+        return recorder.shapes
+
+    def _imagine(self, run: Callable[[torch.Tensor], Any]) -> None:
+        """Run on an image that has a shape and no numbers."""
+        device = next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
+        try:
+            with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
+                run(torch.empty(1, 3, self.crop, self.crop, device=device))
+        except Exception as error:  # likewise
+            raise UsageError(
+                f"{type(self.network).__name__} cannot take images of {self.crop} x {self.crop} pixels: "
+                f"{_first_line(error)}"
+            ) from error
+
+    def _penultimate(self) -> Node | None:
+        return self._trace.ends.get("penultimate") or self._trace.before_classes()
+
+    def _feature_map(self) -> FeatureMap:
+        """Return the library's own feature map, or the last one that leads to what the network returns."""
+        if "features" not in self._ends:
+            return last_feature_map(self._trace.whole(), self._trace.returned, self._shapes)
+        node = self._trace.ends.get("features")
+        shape = self._shapes.get(node, ())
+        if node is None or len(shape) != 4:
+            raise LookupError("its features are not a map with a height and a width")
+        channels = getattr(self.network, "num_features", None)
+        layouts = [layout for layout in ("NCHW", "NHWC") if shape[layout.index("C")] == channels]
+        if not layouts:
+            raise LookupError(f"its feature map of {shape[1:]} does not have its {channels} channels")
+        return FeatureMap(node, layouts[0] if len(layouts) == 1 else self.network.output_fmt, channels)
 
 
-def _on_meta(network: torch.nn.Module, crop: int) -> Any:
-    with torch.inference_mode():
-        return copy.deepcopy(network).to("meta")(torch.empty(1, 3, crop, crop, device="meta"))
+class _Recorder(Interpreter):
+    """Runs a graph and keeps the shapes of its tensors."""
+
+    def __init__(self, network: GraphModule) -> None:
+        super().__init__(network)
+        self.shapes: dict[Node, tuple[int, ...]] = {}
+
+    def run_node(self, node: Node) -> Any:
+        """Run a node."""
+        value = super().run_node(node)
+        if isinstance(value, torch.Tensor):
+            self.shapes[node] = tuple(value.shape)
+        return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

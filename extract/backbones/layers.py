@@ -8,13 +8,18 @@ POOLED = {"gap": "mean", "gmp": "max", "gap+gmp": "both"}
 
 @dataclass(frozen=True)
 class Layer:
-    """Where a vector is tapped: a node of torchvision's feature extractor, its length, and how it is pooled if so."""
+    """Where a vector is tapped: a node of torchvision's feature extractor, its length, and how it is pooled if so.
+
+    ``layout`` names the axes of a node that is pooled, such as NHWC where its channels are last.
+    """
 
     node: str
     dim: int
     pool: str = ""
+    layout: str = "NCHW"
 
 
-def pooled(node: str, channels: int) -> dict[str, Layer]:
+def pooled(node: str, channels: int, layout: str = "NCHW") -> dict[str, Layer]:
     """Return the pooled layers of a node that has a height and a width."""
-    return {name: Layer(node, 2 * channels if pool == "both" else channels, pool) for name, pool in POOLED.items()}
+    lengths = {"mean": channels, "max": channels, "both": 2 * channels}
+    return {name: Layer(node, lengths[pool], pool, layout) for name, pool in POOLED.items()}

@@ -13,8 +13,8 @@ from ...cache.recipe import Transform
 from ...errors import UsageError, WeightsError
 from .architectures import Architecture
 from .layers import Layer
-from .torch_runtime import global_generator
 from .state_dicts import adapt
+from .torch_runtime import global_generator
 from .weights import Weights
 
 

@@ -80,6 +80,11 @@ def _entry(weights: Any) -> Entry:
     return entry_of(weights.url, meta["_file_size"], meta["_ops"], transform)
 
 
+def ends() -> Mapping[str, Any]:
+    """Return nothing: torchvision has no functions for a network's ends."""
+    return {}
+
+
 def _require(name: str) -> None:
     if name not in names():
         raise UsageError(

@@ -1,0 +1,146 @@
+"""A network's forward pass as a graph: its nodes by name, what its library calls its ends, and cuts."""
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch.fx import Graph, GraphModule, Node, Tracer
+from torch.fx.node import map_arg
+from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
+
+# From a network and images to one of the network's ends.
+End = Callable[[Any, Any], Any]
+
+_CONSTANT = "_tensor_constant"  # torch.fx's name for a tensor that a forward pass makes
+
+
+class Trace:
+    """What torch.fx sees of a forward pass.
+
+    Parameters
+    ----------
+    network
+        In eval mode.
+    options
+        Of the tracer.
+    ends
+        Functions of the network beside its forward pass. What they compute as the forward pass does are its nodes; what
+        else they compute becomes further nodes.
+
+    Attributes
+    ----------
+    names
+        The nodes of the forward pass by the names of torchvision's feature extractor, in its order.
+    returned
+        The node that the network returns, if it returns one.
+    ends
+        The nodes that the functions return, as far as torch.fx can follow them and they return one.
+    """
+
+    def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
+        tracer = NodePathTracer(**options)
+        self._root, self._graph = _trace(network, tracer, lambda net, images: net.forward(images))
+        self._kind = type(network).__name__
+        self.names: dict[str, Node] = {name: node for node, name in tracer.node_to_qualname.items()}
+        self._named = dict(self.names)
+        self.returned = _returned(self._graph)
+        self.ends: dict[str, Node] = {}
+        for name, end in ends.items():
+            try:
+                self._add(name, *_trace(network, LeafModuleAwareTracer(**options), end))
+            except Exception:
+                continue
+
+    def name(self, node: Node) -> str:
+        """Return a node's name."""
+        return next(name for name, other in self._named.items() if other is node)
+
+    def whole(self) -> GraphModule:
+        """Return the whole network."""
+        return GraphModule(self._root, self._graph, self._kind).eval()
+
+    def cut(self, names: Iterable[str]) -> GraphModule:
+        """Return the network in eval mode up to these nodes, or the last ones of modules: to ``{name: tensor}``."""
+        graph, copies = Graph(), dict[Node, Node]()
+        graph.graph_copy(self._graph, copies)
+        graph.output({name: copies[self._find(name)] for name in names})
+        cut = GraphModule(self._root, graph, self._kind)
+        cut.graph.eliminate_dead_code()
+        return GraphModule(cut, cut.graph, self._kind).eval()  # without the layers that are not needed
+
+    def before_classes(self) -> Node | None:
+        """Return what a linear layer reads if it is this layer that the network returns."""
+        last = self.returned
+        if last is None:
+            return None
+        linear = last.op == "call_module" and isinstance(attrgetter(str(last.target))(self._root), torch.nn.Linear)
+        read = last.args[0] if last.args and (linear or last.target is torch.nn.functional.linear) else None
+        return read if isinstance(read, Node) else None
+
+    def _find(self, name: str) -> Node:
+        inside = [node for path, node in self._named.items() if f"{path}.".startswith(f"{name}.")]
+        return inside[-1]
+
+    def _add(self, name: str, root: torch.nn.Module, graph: Graph) -> None:
+        """Add the nodes of another function of the network, except those that the graph has."""
+        returned = _returned(graph)
+        if returned is None:
+            return
+        twins: dict[Node, Node] = {}
+        known: dict[Any, Node] = {}
+        for node in self._graph.nodes:
+            twins[node] = known.setdefault(_key(node, self._root, twins), node)
+        last = next(iter(reversed(self._graph.nodes)))
+        for node in graph.nodes:
+            if node.op == "output":
+                continue
+            twin = known.get(_key(node, root, twins))
+            if twin is None:
+                with self._graph.inserting_before(last):
+                    twin = self._graph.node_copy(node, twins.__getitem__)
+                if _is_constant(node):
+                    twin.target = f"{node.target}_{name}"
+                    setattr(self._root, twin.target, getattr(root, str(node.target)))
+            twins[node] = twin
+        self.ends[name] = twins[returned]
+        if self.ends[name] not in self.names.values():
+            self._named[name] = self.ends[name]
+
+
+def _trace(network: torch.nn.Module, tracer: Tracer, function: End) -> tuple[torch.nn.Module, Graph]:
+    """Trace a function of a network; return the root of its names, and the graph."""
+
+    class Root(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> Any:
+            return function(network, images)
+
+    # torch.fx traces the `forward` of a class. It asks the globals of that function which functions it must not enter.
+    Root.forward = FunctionType(Root.forward.__code__, _globals(network), closure=Root.forward.__closure__)
+    root = Root()
+    vars(root).update(vars(network))
+    return root, tracer.trace(root)
+
+
+def _globals(network: torch.nn.Module) -> dict[str, Any]:
+    return getattr(type(network).forward, "__globals__", {})
+
+
+def _returned(graph: Graph) -> Node | None:
+    """Return the node that a graph returns, if it is one."""
+    (returned,) = next(iter(reversed(graph.nodes))).args
+    return returned if isinstance(returned, Node) else None
+
+
+def _key(node: Node, root: torch.nn.Module, twins: Mapping[Node, Node]) -> Any:
+    """Return what is equal for nodes that compute the same."""
+    target: Any = node.target
+    if _is_constant(node):
+        value = getattr(root, str(target))
+        target = (value.dtype, value.shape, value.numpy(force=True).tobytes())
+    return node.op, target, *(repr(map_arg(given, twins.__getitem__)) for given in (node.args, node.kwargs))
+
+
+def _is_constant(node: Node) -> bool:
+    return node.op == "get_attr" and str(node.target).startswith(_CONSTANT)
