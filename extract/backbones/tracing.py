@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
+from threading import get_ident
 from types import FunctionType
 from typing import Any
 
@@ -10,10 +11,44 @@ from torch.fx import Graph, GraphModule, Node, Tracer
 from torch.fx.node import map_arg
 from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
 
+from ...cache.forks import Lock
+
 # From a network and images to one of the network's ends.
 End = Callable[[Any, Any], Any]
 
+_tracing = Lock()
+
 _CONSTANT = "_tensor_constant"  # torch.fx's name for a tensor that a forward pass makes
+
+
+class _OneThread(Tracer):
+    """Traces what its own thread calls. torch.fx patches modules for the whole process, and other threads compute."""
+
+    def trace(self, root: Any, concrete_args: Any = None) -> Graph:
+        """Trace, one thread at a time."""
+        with _tracing:
+            self._thread = get_ident()
+            return super().trace(root, concrete_args)
+
+    def call_module(self, m: torch.nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Record a call; in another thread, just make it."""
+        if get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Record a use of a parameter; in another thread, return it."""
+        if get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+class _PathTracer(_OneThread, NodePathTracer):
+    """Names its nodes as torchvision's feature extractor does."""
+
+
+class _LeafTracer(_OneThread, LeafModuleAwareTracer):
+    """Has the same leaves, and no names."""
 
 
 class Trace:
@@ -40,7 +75,7 @@ class Trace:
     """
 
     def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
-        tracer = NodePathTracer(**options)
+        tracer = _PathTracer(**options)
         self._root, self._graph = _trace(network, tracer, lambda net, images: net.forward(images))
         self._kind = type(network).__name__
         self.names: dict[str, Node] = {name: node for node, name in tracer.node_to_qualname.items()}
@@ -49,7 +84,7 @@ class Trace:
         self.ends: dict[str, Node] = {}
         for name, end in ends.items():
             try:
-                self._add(name, *_trace(network, LeafModuleAwareTracer(**options), end))
+                self._add(name, *_trace(network, _LeafTracer(**options), end))
             except Exception:
                 continue
 

@@ -1,0 +1,55 @@
+"""Tracing beside threads that compute: torch.fx patches modules for the whole process."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from fc7.extract.backbones.tracing import Trace
+
+
+class Waiting(torch.nn.Module):
+    """Its forward pass, when it is traced, waits until another thread has computed."""
+
+    def __init__(self, inside, done):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 4, 1)
+        self.inside, self.done = inside, done
+
+    def forward(self, images):
+        self.inside.set()
+        self.done.wait(60)
+        return self.layer(images)
+
+
+def test_modules_of_other_threads_compute_while_a_network_is_traced():
+    inside, done = threading.Event(), threading.Event()
+    network = Waiting(inside, done).eval()
+    other = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    rows = torch.randn(2, 5)
+    expected = other(rows)
+
+    def compute():
+        try:
+            inside.wait(60)
+            return other(rows), other[0].weight
+        finally:
+            done.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        computed = pool.submit(compute)
+        trace = Trace(network, {}, {})
+        found, weight = computed.result()
+    assert torch.equal(found, expected)
+    assert weight is other[0].weight
+    assert list(trace.names) == ["images", "layer"]
+
+
+def test_networks_that_threads_trace_at_once_are_whole():
+    networks = [torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(count))).eval() for count in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        traces = list(pool.map(lambda network: Trace(network, {}, {}), networks))
+    rows = torch.randn(2, 4)
+    for network, trace in zip(networks, traces, strict=True):
+        assert torch.equal(trace.whole()(rows), network(rows))
+    assert type(torch.nn.Linear(1, 1)(torch.zeros(1, 1))) is torch.Tensor, "nothing stays patched"
