@@ -102,6 +102,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     with bars(quiet=arguments.quiet) as progress:
         answer = arguments.run(arguments, progress)
+    if not sys.stdout.isatty() and hasattr(sys.stdout, "reconfigure"):
+        # A csv in a file has paths as they are: in UTF-8, and names that are no Unicode as their bytes.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     print(_json(answer.payload) if arguments.json else answer.text)
     sys.stdout.flush()
     return int(answer.code)

@@ -1,8 +1,8 @@
 """Vectors of new images, which belong to no data set: files, folders, patterns, URLs or pictures in memory."""
 
-import glob
 import itertools
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +11,16 @@ import numpy.typing as npt
 
 from ..cache.store import Store
 from ..cache.urls import address
+from ..errors import DataError
 from .backbones.backbone import Backbone
 from .extraction import fill
 from .in_memory import Picture, embed
+from .manifest.given import many
 from .manifest.hashing import hash_files
+from .manifest.left_out import LeftOut
 from .manifest.manifest import Manifest
-from .manifest.paths import refusal, refusal_by_name
+from .manifest.paths import refusal_by_name
+from .manifest.patterns import images_below, is_pattern, matching
 from .progress import Progress, silent
 
 T = TypeVar("T")
@@ -25,14 +29,35 @@ Views = list[list[npt.NDArray[Any]]]  # for each view, for each recipe: vectors 
 CHUNK = 4096  # images whose embeddings are in memory at once
 
 
+class RejectedPath(str):
+    """A path at which there is no image.
+
+    Parameters
+    ----------
+    path
+        As text.
+    reason
+        Why not.
+    """
+
+    reason: str
+
+    def __new__(cls, path: str, reason: str) -> "RejectedPath":
+        """Return the path with its reason."""
+        rejected = super().__new__(cls, path)
+        rejected.reason = reason
+        return rejected
+
+
 class NewImages:
     """Images that belong to no data set.
 
     Parameters
     ----------
     images
-        Files or their URLs; folders, URLs of prefixes and patterns such as ``new/**/*.jpg``, which stand for the images
-        in them; or images in memory, as :func:`fc7.extract.in_memory.embed` takes them.
+        Files or their URLs; folders, URLs of prefixes and patterns such as ``new/**/*.jpg``, which stand for the files
+        in them; or images in memory, as :func:`fc7.extract.in_memory.embed` takes them. As list, tuple, iterator,
+        Series, table of one column, or array of paths or pictures.
 
     Attributes
     ----------
@@ -40,23 +65,41 @@ class NewImages:
         By place: the path, or for an image in memory its place, as in ``image 0``.
     rejected
         Why an image has no vectors, by place; filled while the vectors are made.
+
+    Raises
+    ------
+    UsageError
+        One path or one picture instead of many, see :func:`fc7.extract.manifest.given.many`.
+    DataError
+        There are no images.
     """
 
-    def __init__(self, images: Sequence[Path | str | Picture]) -> None:
+    def __init__(self, images: Iterable[Path | str | Picture]) -> None:
         self._files: dict[int, str] = {}
         self._pictures: dict[int, Picture] = {}
-        for image in images:
-            if isinstance(image, str | Path):
+        self.names: dict[int, str] = {}
+        self.rejected: dict[int, str] = {}
+        given = many(images)
+        for image in given:
+            if isinstance(image, str | os.PathLike):
                 for path in expand([image]):
-                    self._files[len(self)] = path
+                    self._add_file(path)
             else:
                 self._pictures[len(self)] = image
-        self.names = self._files | {place: f"image {place}" for place in self._pictures}
-        self.rejected: dict[int, str] = {}
+                self.names[len(self)] = f"image {len(self)}"
+        if not self.names:
+            raise DataError(f"There are no images in {', '.join(map(str, given)) or 'an empty list'}.")
+
+    def _add_file(self, path: str) -> None:
+        if isinstance(path, RejectedPath):
+            self.rejected[len(self)] = path.reason
+        else:
+            self._files[len(self)] = path
+        self.names[len(self)] = str(path)
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._files) + len(self._pictures)
+        return len(self.names)
 
     def vectors(
         self,
@@ -130,26 +173,39 @@ def by_view(backbones: Sequence[Backbone], items: Sequence[T]) -> list[list[T]]:
     return [[item for view in views for item in view] for views in zip(*by_backbone, strict=True)]
 
 
-def expand(images: Sequence[Path | str]) -> Iterator[str]:
-    """Yield the paths and URLs; of folders, patterns and prefixes, those of the images in them."""
-    for image in images:
-        path, url = Path(image), address(image)
-        if url:
-            yield from _objects(url)
-        elif path.is_dir():
-            yield from (str(file) for file in sorted(path.rglob("*")) if not refusal(file))
-        elif glob.has_magic(str(path)) and not path.exists():
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - relative and absolute alike
-            yield from (file for file in matches if not refusal(file)) if matches else [str(path)]
-        else:
-            yield str(path)
+def expand(images: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+    """Yield the paths and URLs; of folders, patterns and prefixes, those in them.
+
+    What is known to be no image is a :class:`RejectedPath`. Hidden files and a system's own are left out, and said.
+    """
+    for image in many(images):
+        left_out = LeftOut()
+        for path, reason in _expanded(os.fsdecode(image), left_out):
+            yield RejectedPath(path, reason) if reason else path
+        left_out.log(image)
 
 
-def _objects(url: str) -> Iterator[str]:
-    """Yield a URL that has the suffix of an image, or the URLs of the images below it."""
+def _expanded(image: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
+    if url := address(image):
+        yield from _objects(url)
+        return
+    path = str(Path(image)) if image else ""
+    if os.path.isdir(path):  # noqa: PTH112 - False for any error
+        everything = os.path.realpath(path) == os.sep
+        yield from [(path, "the whole file system")] if everything else images_below(path, left_out)
+    elif is_pattern(path):
+        matches = matching(path, left_out)
+        first = next(matches, (path, "no file has a name like that"))
+        yield from itertools.chain([first], matches)
+    else:
+        yield path, "" if path else "an empty name"
+
+
+def _objects(url: str) -> Iterator[tuple[str, str]]:
+    """Yield a URL that has the suffix of an image, or the URLs below it."""
     if not refusal_by_name(url):
-        yield url
+        yield url, ""
         return
     from .manifest.object_store import listing, visible
 
-    yield from (f"{url}/{name}" for name in visible(listing(url)) if not refusal_by_name(name))
+    yield from ((f"{url}/{name}", refusal_by_name(name)) for name in visible(url, listing(url)) if name[-1] != "/")

@@ -1,5 +1,6 @@
 """Embeddings inside a scikit-learn pipeline: image paths in, rows from the cache out."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ..errors import DataError
-from .backbones.backbone import load_backbone
+from ..errors import DataError, UsageError
+from .backbones.backbone import Backbone, load_backbone
+from .manifest.given import column_name, many
 from .manifest.manifest import Manifest
 from .new_images import cached_vectors
 
@@ -60,29 +62,58 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.workers = workers
 
     def fit(self, X: Iterable[Path | str], y: Any = None) -> "EmbeddingTransformer":
-        """Learn nothing."""
+        """Learn nothing but the name of the column, where `X` is a table."""
+        self.n_features_in_ = 1
+        self.__dict__.pop("feature_names_in_", None)
+        if hasattr(X, "columns"):
+            self.feature_names_in_ = np.array([column_name(X)], object)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return True: nothing need be learned."""
         return True
 
-    def transform(self, X: Iterable[Path | str]) -> npt.NDArray[Any]:
-        """Return ``(n, dim)`` in the stored dtype for ``n`` paths or URLs of image files.
+    def transform(self, X: Iterable[Path | str]) -> npt.NDArray[np.float32]:
+        """Return ``(n, dim)`` for ``n`` paths or URLs of image files.
+
+        Parameters
+        ----------
+        X
+            A list, a Series, an array ``(n,)`` or ``(n, 1)``, or a table with one column.
 
         Raises
         ------
         DataError
-            Some of them are no acceptable images: a pipeline cannot leave rows out.
+            There are none, or some are no acceptable images: a pipeline cannot leave rows out.
+        UsageError
+            `X` is one path, or something else than paths.
         """
-        paths = [str(path) for path in X]
+        paths = _paths(X)
         manifest = Manifest.of_files(paths)
         _require_none(manifest.rejects, len(paths))
-        settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
-        backbone = load_backbone(self.backbone, transform=settings.pop("image_transform"), **settings)
+        backbone = self._backbone()
         reasons, blocks = cached_vectors(manifest, [backbone], cache=self.cache, workers=self.workers)
         _require_none([*reasons.items()], len(paths))
-        return np.concatenate([views[0][0] for views in blocks])
+        return np.concatenate([views[0][0].astype(np.float32) for views in blocks])
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``(dim,)`` names of columns, such as ``alexnet_fc7_0``; the weights are hashed to know `dim`."""
+        (recipe,) = self._backbone().recipes
+        return np.array([f"{recipe.backbone}_{recipe.layer}_{place}" for place in range(recipe.dim)], object)
+
+    def _backbone(self) -> Backbone:
+        settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
+        return load_backbone(self.backbone, transform=settings.pop("image_transform"), **settings)
+
+
+def _paths(X: Any) -> list[str]:
+    paths = many(X)
+    if not paths:
+        raise DataError("There are no images to embed: the list is empty.")
+    for row, path in enumerate(paths):
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(f"Row {row} is of type {type(path).__name__}, {path!r:.80}, not the path of an image.")
+    return [os.fsdecode(path) for path in paths]
 
 
 def _require_none(rejects: Sequence[tuple[str, str]], asked: int) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ...cache import atomic_write
 from ...cache.forks import Lock
 from ...cache.recipe import JointRecipe, Recipe, read_recipe
-from ...errors import BundleError, DataError, FC7Error
+from ...errors import BundleError, FC7Error
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.in_memory import Picture
@@ -141,7 +141,7 @@ class Bundle:
     @computing()
     def predict(
         self,
-        images: Sequence[Path | str | Picture],
+        images: Iterable[Path | str | Picture],
         *,
         max_error: float | None = None,
         backbone: Backbone | None = None,
@@ -180,14 +180,12 @@ class Bundle:
         DataError
             There are no images, or `max_error` needs out-of-fold predictions and the head has none.
         UsageError
-            `max_error` is not a share.
+            `max_error` is not a share; or one path or one picture, which belongs into a list.
         BundleError
             The weights differ from those the head was fitted on.
         """
         bundle = self if max_error is None else self.abstaining(max_error)
         new_images = NewImages(images)
-        if not len(new_images):
-            raise DataError(f"There are no images in {', '.join(map(str, images)) or 'an empty list'}.")
         machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
         backbones = self.backbones(backbone, weights, **machine)
         threshold = bundle.threshold.probability if bundle.threshold else 0.0

@@ -1,6 +1,6 @@
 """Predict labels and probabilities of new images, through the same cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,6 @@ from .bundle import Bundle
 from .prediction import Prediction
 
 
-def predict(bundle: Bundle, images: Sequence[Path | str | Picture], **options: Any) -> list[Prediction]:
+def predict(bundle: Bundle, images: Iterable[Path | str | Picture], **options: Any) -> list[Prediction]:
     """Predict images with a bundle; see :meth:`fc7.classify.Bundle.predict`."""
     return bundle.predict(images, **options)

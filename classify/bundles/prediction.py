@@ -2,11 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...extract.text import plain
+from ...extract.text import guarded
 
 NOT_SURE = "not sure"
 
@@ -53,15 +53,22 @@ class Prediction:
         return {"path": self.path, "answer": self.answer, **vars(self)}
 
 
-def predictions_csv(predictions: Sequence[Prediction], top: int = 0) -> str:
-    """Return csv with one line per image, and columns for its ``top`` most probable classes."""
+def predictions_csv(predictions: Sequence[Prediction], top: int = 0, shown: Callable[[str], str] = str) -> str:
+    """Return csv with one line per image, and columns for its ``top`` most probable classes.
+
+    Parameters
+    ----------
+    shown
+        Changes each text, as :func:`fc7.extract.text.plain` does for a terminal. By default a csv has paths as they are.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     further = [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
     writer.writerow(["path", "label", "probability", "unlike", "rejected", *further])
     for entry in predictions:
         top_classes = [*entry.probabilities.items()][:top]
-        ranked = [cell for name, value in top_classes for cell in (plain(name), f"{value:.4f}")]
+        ranked = [cell for name, value in top_classes for cell in (name, f"{value:.4f}")]
         cells = [f"{entry.probability:.4f}" if entry.label else "", "unlike" if entry.unlike else "", entry.rejected]
-        writer.writerow([plain(entry.path), plain(entry.answer), *cells, *ranked, *[""] * (len(further) - len(ranked))])
+        row = [entry.path, entry.answer, *cells, *ranked, *[""] * (len(further) - len(ranked))]
+        writer.writerow([guarded(shown(cell)) for cell in row])
     return buffer.getvalue().rstrip("\n")

@@ -1,15 +1,18 @@
 """The verb ``predict``: label new images with a bundle."""
 
 import argparse
+import codecs
 import logging
 import os
 import sys
 from pathlib import Path
 
+from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given, whole_number
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.text import plain
 from .options import MAX_ERROR, WEIGHTS, share
 
 logger = logging.getLogger(__name__)
@@ -42,7 +45,7 @@ _UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of predict."""
     parser.add_argument("bundle", type=Path, metavar="FILE.fc7", help="what fit -o wrote")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=_IMAGES)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=_IMAGES)
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: as the bundle)")
     parser.add_argument(
         "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
@@ -59,7 +62,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..evaluation.abstention import RARE
 
     bundle = Bundle.load(arguments.bundle)
-    images = [path for word in arguments.images for path in (_listed() if word == Path("-") else [word])]
+    images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
     predictions = predict(bundle, images, progress=progress, **settings)
     labelled = [prediction for prediction in predictions if prediction.label]
@@ -75,11 +78,31 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         "threshold": threshold and threshold.to_dict(),
         "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }
-    return Answer(payload, predictions_csv(predictions, arguments.top or 0), 0 if labelled else 1)
+    shown = plain if sys.stdout.isatty() else str
+    return Answer(payload, predictions_csv(predictions, arguments.top or 0, shown), 0 if labelled else 1)
 
 
-def _listed() -> list[Path]:
-    """Return the paths on standard input: one in a line, or separated by null bytes as find -print0 writes them."""
-    data = sys.stdin.buffer.read()
-    names = data.split(b"\0") if b"\0" in data else data.splitlines()
-    return [Path(os.fsdecode(name)) for name in names if name]
+def _listed() -> list[str]:
+    """Return the paths on standard input: one in a line, or separated by null bytes as find -print0 writes them.
+
+    Raises
+    ------
+    UsageError
+        Standard input is closed, or its text is in UTF-16: names would fall into letters, and ``/`` is a folder.
+    """
+    if sys.stdin is None:
+        raise UsageError("- stands for a list on standard input, which is closed. Name the images.")
+    try:
+        data = sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"The list on standard input cannot be read: {error.strerror or error}.") from error
+    nulls = data.count(b"\0")
+    # Between paths that end in the suffix of an image there is one in six bytes at most.
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 5 * nulls > len(data):
+        raise UsageError(
+            "The list on standard input is text in UTF-16, not in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 LIST | fc7 "
+            "predict FILE.fc7 -"
+        )
+    data = data.removeprefix(codecs.BOM_UTF8)
+    names = data.split(b"\0") if nulls else data.splitlines()
+    return [os.fsdecode(name) for name in names if name.strip()]

@@ -1,6 +1,5 @@
 """Predictions of other tools, read into run records."""
 
-import csv
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, UsageError
+from ...extract.manifest.csv_rows import read_rows
+from ...extract.text import unguarded
 from ..evaluation.metrics import measure
 from ..heads.table import HEADS
 from .runs import ELSEWHERE, Run, rounded, run_id
@@ -21,7 +22,7 @@ NO_PROBABILITIES = "predictions without probabilities"
 ANSWERS = ("predicted", "label")  # columns of class names, where there is no column per class
 SUM_TOLERANCE = 0.01  # by which an image's probabilities may miss a sum of 1; files keep few decimals
 
-Rows = list[dict[str, str]]
+Rows = list[tuple[int, dict[str, str]]]  # with their lines
 Matrix = npt.NDArray[np.float64]
 
 
@@ -68,8 +69,9 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
 def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[str]) -> tuple[Matrix, bool]:
     """Return probabilities ``(len(images), classes)``, and whether the file only has classes (they get 1, others 0)."""
     path = Path(path)
-    columns, rows = _read(path)
-    order = _order(path, [row["path"] for row in rows], images)
+    columns, numbered = read_rows(path, ["path"], "needed: path and one per class, or path,predicted")
+    rows = [(line, dict(zip(columns, row, strict=True))) for line, row in numbered]
+    order = _order(path, [(line, row["path"]) for line, row in rows], images)
     present = [name for name in classes if name in columns]
     answer = next((name for name in ANSWERS if name in columns), "")
     if len(present) == len(classes):
@@ -105,33 +107,15 @@ def check_name(name: str) -> None:
         raise UsageError(f"{name!r} is a head of fc7: give the results another name, such as {name}-elsewhere.")
 
 
-def _read(path: Path) -> tuple[list[str], Rows]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            rows: list[dict[Any, Any]] = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    doubled = sorted(name for name, count in Counter(columns).items() if count > 1)
-    if "path" not in columns or doubled:
-        twice = f", {doubled[0]!r} twice" if doubled else ""
-        raise DataError(f"{path} has the columns {columns}{twice}; needed: path and one per class, or path,predicted.")
-    for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise DataError(f"{path}, row {line}: it does not have {len(columns)} cells, one per column.")
-    return columns, rows
-
-
-def _order(path: Path, cells: Sequence[str], images: Sequence[str]) -> list[int]:
+def _order(path: Path, cells: Sequence[tuple[int, str]], images: Sequence[str]) -> list[int]:
     """Return the place in the file of each image; the file must hold exactly these images."""
     known = set(images)
     counts = Counter(image.rpartition("/")[2] for image in images)
     by_name = {image.rpartition("/")[2]: image for image in images if counts[image.rpartition("/")[2]] == 1}
-    matches = [_image(text, known, by_name) for text in cells]
+    matches = [_image(text, known, by_name) or _image(unguarded(text), known, by_name) for _, text in cells]
     places: dict[str, int] = {}
     twice = [image for place, image in enumerate(matches) if image and places.setdefault(image, place) != place]
-    extra = [f"row {place + 2}: {cells[place]}" for place, image in enumerate(matches) if not image]
+    extra = [f"line {line}: {text}" for (line, text), image in zip(cells, matches, strict=True) if not image]
     missing = [image for image in images if image not in places]
     if missing or extra or twice:
         kinds = {"missing": missing, "of other images": extra, "there twice": twice}
@@ -156,12 +140,12 @@ def _image(text: str, known: set[str], by_name: dict[str, str]) -> str:
 
 def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
     matrix = np.empty((len(rows), len(classes)))
-    for place, row in enumerate(rows):
+    for place, (line, row) in enumerate(rows):
         for column, name in enumerate(classes):
             try:
                 matrix[place, column] = float(row[name])
             except ValueError:
-                raise DataError(f"{path}, row {place + 2}: {name} is {row[name]!r}, not a number.") from None
+                raise DataError(f"{path}, line {line}: {name} is {row[name]!r}, not a number.") from None
     inside = ((matrix >= 0) & (matrix <= 1)).all(axis=1)
     sums = matrix.sum(axis=1)
     wrong = np.flatnonzero(~(inside & (abs(sums - 1) <= SUM_TOLERANCE)))
@@ -169,7 +153,7 @@ def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
         place = int(wrong[0])
         values = _few([f"{name} {value:g}" for name, value in zip(classes, matrix[place], strict=True)])
         raise DataError(
-            f"{path}, row {place + 2}{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}: {values} are no "
+            f"{path}, line {rows[place][0]}{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}: {values} are no "
             f"probabilities, their sum is {sums[place]:g}. Bring scores to sum 1 by a softmax first."
         )
     return np.asarray(matrix / sums[:, None])
@@ -177,14 +161,15 @@ def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
 
 def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Matrix:
     position = {name: place for place, name in enumerate(classes)}
-    strangers = [f"row {place}: {row[column]!r}" for place, row in enumerate(rows, 2) if row[column] not in position]
+    names = [row[column] if row[column] in position else unguarded(row[column]) for _, row in rows]
+    strangers = [f"line {line}: {name!r}" for (line, _), name in zip(rows, names, strict=True) if name not in position]
     if strangers:
         raise DataError(
             f"{path}: {len(strangers)} cells of {column} are no class of the comparison, the first in {strangers[0]}. "
             f"Classes: {_few(classes)}."
         )
     matrix = np.zeros((len(rows), len(classes)))
-    matrix[np.arange(len(rows)), [position[row[column]] for row in rows]] = 1.0
+    matrix[np.arange(len(rows)), [position[name] for name in names]] = 1.0
     return matrix
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from ...cache.atomic_write import make_folder, replace
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
-from ...extract.manifest.csv_table import images_of, read_rows
+from ...extract.manifest.csv_rows import read_rows, rows_of
+from ...extract.manifest.csv_table import FORM, NEEDED, images_of
 from ...extract.manifest.manifest import Manifest
 from ...extract.text import guarded
 
@@ -69,7 +70,7 @@ class Labels:
         self._seen = self._bytes()
         if self._seen is None:
             return {}
-        columns, rows = read_rows(self.path)
+        columns, rows = read_rows(self.path, NEEDED, FORM)
         if set(columns) != set(self._columns):
             raise DataError(
                 f"{self.path} has the columns {columns}, not {list(self._columns)}: no review of this data set wrote "
@@ -86,7 +87,7 @@ class Labels:
                     "line, or name another file with -o."
                 )
             original = by_name[image.path].popleft()
-            number = self._number(line, row[columns.index(REVIEWED)] if len(row) == len(columns) else "")
+            number = self._number(line, row[columns.index(REVIEWED)])
             if not image.label:
                 raise DataError(f"{self.path}, line {line}: the label is empty.")
             if number is not None or (image.label, image.bad) != (original.label, original.bad):
@@ -162,12 +163,13 @@ class Labels:
 
     def _require_round_trip(self) -> None:
         """Refuse names that change when the csv is written and read: bytes that are no text, spaces at the ends."""
-        rows = list(csv.reader(io.StringIO("".join(self._plain), newline="")))
-        numbered = list(enumerate(rows, start=2))
+        text = "".join([",".join(self._columns) + "\n", *self._plain])
+        rows = rows_of(io.BytesIO(text.encode("utf-8", "replace")), self.path, NEEDED, FORM)
+        _, columns = next(rows)
         for (_, reread), image, name in zip(
-            images_of(self.path, self._columns, numbered), self.manifest.images, self._names, strict=True
+            images_of(self.path, columns, rows), self.manifest.images, self._names, strict=True
         ):
-            if reread != image._replace(path=name) or not _is_text(name) or not _is_text(image.label):
+            if reread != image._replace(path=name):
                 raise DataError(
                     f"A csv cannot hold the path {image.path!r} with the label {image.label!r}: spaces at the ends, or "
                     "bytes that are no text. Rename it."
@@ -192,14 +194,6 @@ def require_apart(data: Path, path: Path) -> None:
             f"{data} is both what is reviewed and where labels go. Name the data set that it was made from, or another "
             "csv with -o."
         )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def numbered(decided: Sequence[tuple[list[str], Decision]]) -> dict[str, tuple[Decision, int]]:

@@ -1,16 +1,18 @@
-"""A csv of images, read line by line: path and label, and optionally split, group and bad."""
+"""A csv of images, path and label, and optionally split, group and bad."""
 
-import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ...cache.urls import address
 from ...errors import DataError
 from ..text import unguarded
 from .columns import ImageEntry, Images
+from .csv_rows import each_row, rows_of
 from .paths import ABSENT, SPLITS, Reject, above, is_absent, refusal, refusal_by_name
+
+NEEDED = ("path", "label")
+FORM = "needed: path,label, optional: split,group,bad"
 
 
 class Csv:
@@ -19,24 +21,23 @@ class Csv:
     Parameters
     ----------
     path
-        Of the csv, for messages, and for what its paths are relative to.
-    rows
-        The names of the columns, then each row with its line.
+        Of the csv, and what its paths are relative to.
+    lines
+        Those of the csv, if it is not on this machine.
     """
 
-    def __init__(self, path: Path, rows: Iterator[tuple[int, list[str]]]) -> None:
-        self.path, self.above, self.where = path, above(path.parent), address(path) or path
-        _, self.columns = next(rows)
-        if not {"path", "label"} <= set(self.columns):
-            raise DataError(
-                f"{self.where} has the columns {self.columns}; needed: path,label, optional: split,group,bad."
-            )
+    def __init__(self, path: Path, lines: Iterable[bytes] | None = None) -> None:
+        self.path, self.above = path, above(path.parent)
+        self.where = address(path) or path
+        self._rows = each_row(path, NEEDED, FORM) if lines is None else rows_of(lines, self.where, NEEDED, FORM)
+        _, self.columns = next(self._rows)
+        _require_plain(self.where, self.columns)
         self.images, self.rejects, self.absent = Images(), list[Reject](), list[str]()
-        self._rows = rows
 
     def read(self, *, with_bad: bool) -> tuple[Images, list[Reject], dict[str, str]]:
         """Return the images, the rejects, and the identities of images that are URLs."""
         urls: list[tuple[ImageEntry, str]] = []
+        line = 0
         for line, image in images_of(self.path, self.columns, self._rows):
             if image.bad:
                 if with_bad:
@@ -50,12 +51,14 @@ class Csv:
                 continue
             reason = refusal(file)
             self._sort(image, reason, absent=bool(reason) and is_absent(file))
+        if not line:
+            raise DataError(f"{self.where} has the columns {self.columns} and no rows: write one for each image.")
         known = self._remote(urls) if urls else {}
         if self.absent:
             named = len(self.images) + len(self.rejects)
             raise DataError(
                 f"{len(self.absent)} of {named} files named in {self.where} do not exist, "
-                f"the first is {self.absent[0]}."
+                f"the first is {self.absent[0]}.{_cure(self.absent[0])}"
             )
         return self.images, self.rejects, known
 
@@ -82,40 +85,29 @@ class Csv:
             raise DataError(f"{self.where}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
 
 
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the names of the columns, and each row that is not empty with its line."""
-    rows = each_row(path)
-    _, columns = next(rows)
-    return columns, list(rows)
-
-
-def each_row(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the names of the columns, then each row that is not empty, with its line."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from rows_of(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-
-
-def rows_of(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield what :func:`each_row` yields, from a csv reader."""
-    yield 1, next(reader, [])
-    for row in reader:
-        if row:
-            yield reader.line_num, row
-
-
 def images_of(
     path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, ImageEntry]]:
     """Yield the images that rows of a csv name, each with its line."""
     place_of = {name: place for place, name in enumerate(columns)}
     places = [place_of.get(name, len(columns)) for name in ImageEntry._fields]
-    padding = [""] * (len(columns) + 1)
     for line, row in rows:
-        cells = row[: len(columns)] + padding if len(row) != len(columns) else [*row, ""]
+        cells = [*row, ""]
         image, label, split, group, bad = (unguarded(cells[place].strip()) for place in places)
         if bad not in ("", "yes", "no"):
             raise DataError(f"{path}, line {line}: bad is {bad!r}, not yes, no or empty.")
         yield line, ImageEntry(image, label, split, group, bad=bad == "yes")
+
+
+def _require_plain(where: Path | str, columns: Sequence[str]) -> None:
+    """Refuse names that only differ by case from those that are looked for."""
+    for name in columns:
+        if name not in ImageEntry._fields and name.lower() in ImageEntry._fields:
+            raise DataError(f"{where} has a column {name!r}: write {name.lower()!r}, or give it another name.")
+
+
+def _cure(path: str) -> str:
+    """Return what to do about a path as other systems write it."""
+    if path.startswith("file:"):
+        return " Leave out file:// before paths."
+    return " Write / in paths, not \\\\." if "\\" in path else ""

@@ -1,6 +1,5 @@
 """The manifest: the images of a data set with label and split, and the rejected files with the reason."""
 
-import csv
 import io
 import os
 import stat
@@ -13,8 +12,9 @@ from typing import Self
 from ...cache.urls import address, without_secrets
 from ...errors import DataError
 from .columns import ImageEntry, Images
-from .csv_table import Csv, each_row, rows_of
+from .csv_table import Csv
 from .folder import read_folder
+from .given import many
 from .partition import Partition
 from .paths import ABSENT, ARCHIVES, NOT_THERE, Reject, above, located, refusal, refusal_by_name
 
@@ -57,8 +57,10 @@ class Manifest:
         ------
         DataError
             A store does not answer, or a URL has a password in it.
+        UsageError
+            One file instead of many.
         """
-        files = [address(file) or file for file in files]
+        files = [address(file) or file for file in many(files)]
         urls = [file for file in files if address(file)]
         known: dict[str, str] = {}
         if urls:
@@ -141,8 +143,7 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
         images, rejects = read_folder(data)
         root, remote = data, dict[str, str]()
     elif stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
-        rows = Csv(data, each_row(data))
-        images, rejects, remote = rows.read(with_bad=with_bad)
+        images, rejects, remote = Csv(data).read(with_bad=with_bad)
         root = data.parent
     elif data.suffix.lower() in ARCHIVES:
         raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
@@ -152,7 +153,7 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
 
 
 def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
-    from .object_store import listing, read_objects, read_text
+    from .object_store import listing, read_file, read_objects
     from .paths import MAX_BYTES
 
     if data.suffix.lower() in ARCHIVES:
@@ -160,11 +161,7 @@ def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
             f"{without_secrets(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix."
         )
     if data.suffix.lower() == ".csv":
-        rows = rows_of(csv.reader(io.StringIO(read_text(url, MAX_BYTES), newline="")))
-        try:
-            images, rejects, known = Csv(data, rows).read(with_bad=with_bad)
-        except csv.Error as error:
-            raise DataError(f"{without_secrets(url)} cannot be read: {error}") from error
+        images, rejects, known = Csv(data, io.BytesIO(read_file(url, MAX_BYTES))).read(with_bad=with_bad)
         return _manifest(data, images, rejects, root=data.parent, name=data.name, remote=known)
     known = listing(url)
     images, rejects = read_objects(url, known)

@@ -6,12 +6,14 @@ because they cannot be listed.
 
 import errno
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 
 from ...cache.urls import address, asking, identity, require_open, store_of, without_secrets
 from ...errors import DataError, ImageRejected
 from .columns import ImageEntry, Images
-from .folder import require_no_strays
+from .layout import Contents, class_folders, require_classes
+from .left_out import LeftOut, is_left_out
 from .paths import SPLITS, Reject, refusal_by_name
 
 THREADS = 16  # that read objects at once; they wait for the network, not for a core
@@ -97,12 +99,12 @@ def read_remote(url: str, limit: int) -> bytes:
     return data
 
 
-def read_text(url: str, limit: int) -> str:
-    """Return a text, such as a csv."""
+def read_file(url: str, limit: int) -> bytes:
+    """Return the bytes of an object that is no image, such as a csv."""
     require_open(url)
     try:
-        return read_remote(url, limit).decode("utf-8-sig")
-    except (OSError, ImageRejected, UnicodeDecodeError) as error:
+        return read_remote(url, limit)
+    except (OSError, ImageRejected) as error:
         raise DataError(
             f"{without_secrets(url)} cannot be read: {getattr(error, 'strerror', None) or error}."
         ) from error
@@ -144,33 +146,75 @@ class ListedObjects:
             return OSError(errno.EFBIG, str(error))
 
 
-def visible(names: Iterable[str]) -> list[str]:
-    """Return the names that are not hidden: no file or folder in them begins with a dot."""
-    return [name for name in names if not any(folder.startswith(".") for folder in name.split("/"))]
+def visible(url: str, names: Iterable[str]) -> list[str]:
+    """Return the names below a URL that are not left out; what is left out is said.
+
+    Left out is what is hidden, a system's own, or in a cache of fc7.
+    """
+    names = list(names)
+    caches = {name.removesuffix("/FORMAT") for name in names if name.endswith("/FORMAT")}
+    caches &= {name.partition("/recipes/")[0] for name in names if "/recipes/" in name} if caches else set()
+    known: dict[str, str] = {"": ""}
+
+    def reason(path: str) -> str:
+        """Return the folder or file because of which a path is left out; empty if it is not."""
+        parent, _, name = path.rpartition("/")
+        if parent not in known:
+            known[parent] = reason(parent)
+        return known[parent] or (path if is_left_out(name) or path in caches else "")
+
+    gone = {name: above for name in names if (above := reason(name))}
+    left_out = LeftOut()
+    for above in dict.fromkeys(gone.values()):
+        left_out.add(above.rpartition("/")[2])
+    left_out.log(url)
+    return [name for name in names if name not in gone]
 
 
 def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
-    """Sort the objects below a URL into images and rejects, by their names; hidden ones are left out."""
-    paths = visible(names)
-    tops = dict.fromkeys(path.partition("/")[0] for path in paths if "/" in path)
-    splits = {split for split in SPLITS if split in tops}
-    require_no_strays(url, list(tops), splits)
+    """Sort the objects below a URL into images and rejects, by their names.
+
+    What is left out, because it is hidden, a system's own or in no class folder, is logged.
+    """
+    paths = [path for path in visible(url, names) if not path.endswith("/")]  # consoles make objects of empty folders
+    contents = _contents(paths)
+    labels = class_folders(url, contents)
+    counts = dict.fromkeys(labels, 0)
     images, rejects = Images(), list[Reject]()
-    counts: dict[tuple[str, str], int] = {}
+    prefix = "" if any(split for split, _ in labels) else "/"
     for path in paths:
-        levels = path.split("/")
-        split = levels.pop(0) if splits else ""
-        if len(levels) < 2 or (splits and split not in splits) or path.endswith("/"):
-            continue  # beside the class folders; or the empty object that consoles make for a folder
+        split, label, inside = f"{prefix}{path}//".split("/", 2)
+        if not inside.strip("/") or (split, label) not in counts:
+            continue  # in no class folder
         reason = refusal_by_name(path)
-        counts.setdefault((split, levels[0]), 0)
         if reason:
             rejects.append(Reject(path, reason))
         else:
-            images.append(ImageEntry(path, levels[0], split))
-            counts[split, levels[0]] += 1
+            images.append(ImageEntry(path, label, split))
+            counts[split, label] += 1
     for (split, label), count in counts.items():
         if not count:
             raise DataError(f"The class folder {url}/{f'{split}/' if split else ''}{label} has no images. Remove it.")
+    require_classes(url, labels, contents)
     order = {split: place for place, split in enumerate(SPLITS)}
     return Images(sorted(images, key=lambda image: order.get(image.split, 0))), rejects
+
+
+def _contents(paths: Iterable[str]) -> Callable[[str], Contents]:
+    """Return a function that returns what is in a folder."""
+    folders: dict[str, dict[str, None]] = {"": {}}
+    images: dict[str, list[str]] = defaultdict(list)
+
+    def add(folder: str) -> None:
+        if folder not in folders:
+            parent, _, name = folder.rpartition("/")
+            folders[folder] = {}
+            add(parent)
+            folders[parent][name] = None
+
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        add(folder)
+        if not refusal_by_name(name):
+            images[folder].append(name)
+    return lambda folder: Contents(list(folders.get(folder, ())), images.get(folder, ()))

@@ -13,6 +13,7 @@ SPLITS = ("train", "val", "test")
 # torchvision.datasets.folder.IMG_EXTENSIONS; here case does not matter.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _SUFFIXES = frozenset(SUFFIXES)
+_PICTURES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".dng", ".cr2", ".nef", ".arw"})
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
@@ -67,7 +68,8 @@ def refusal_by_name(path: str) -> str:
     suffix = name[dot:] if 0 < dot < len(name) - 1 else ""
     if suffix in _SUFFIXES or suffix.lower() in _SUFFIXES:
         return ""
-    return f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}"
+    cure = "; convert it, for example to .png" if suffix.lower() in _PICTURES else ""
+    return f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}{cure}"
 
 
 def refusal_by_mode(mode: int) -> str:

@@ -127,7 +127,7 @@ def add_names(folder):
     for number, name in enumerate(names):
         folder.image(f"a/{name}.png", encoded(noise(300 + number)))
         folder.image(f"b/{name}.png", encoded(noise(400 + number)))  # the same name in another folder
-    for name in (".hidden.jpg", ".DS_Store", ".thumbnails/1.jpg"):
+    for name in (".hidden.jpg", ".DS_Store", ".thumbnails/1.jpg", "Thumbs.db", "@eaDir/x.jpg/SYNOPHOTO_THUMB_M.jpg"):
         folder.path(f"a/{name}").write_bytes(encoded(noise(1)))  # not looked at, and not seen
 
 
@@ -148,7 +148,7 @@ def add_damage(folder):
     texts |= {"gif": encoded(noise(511).convert("L"), "GIF"), "ico": encoded(noise(512), "ICO"), "zip": b"PK\3\4" * 9}
     for name, data in texts.items():
         folder.reject(f"b/{name}.jpg", NO_IMAGE, data)
-    for name in ("x.gif", "notes.txt", "noext", "Thumbs.db", "x.svg", "x.jpg.exe"):
+    for name in ("x.gif", "notes.txt", "noext", "x.svg", "x.jpg.exe"):
         suffix = Path(name).suffix
         folder.reject(f"b/{name}", f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}", b"x")
     floats = Image.fromarray(np.zeros((4, 4), np.float32))

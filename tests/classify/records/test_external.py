@@ -111,7 +111,7 @@ def test_a_name_in_two_folders_needs_the_folder(made_up, tmp_path):
     like = made_up([True] * 4, paths=["val/a/1.jpg", "val/b/1.jpg", "val/a/2.jpg", "val/b/3.jpg"])
     rows = [["path", "predicted"], ["1.jpg", "ants"], ["val/b/1.jpg", "bees"], ["2.jpg", "ants"], ["3.jpg", "bees"]]
     with pytest.raises(
-        DataError, match=r"1 missing, the first val/a/1\.jpg; 1 of other images, .*row 2: 1\.jpg.*unique"
+        DataError, match=r"1 missing, the first val/a/1\.jpg; 1 of other images, .*line 2: 1\.jpg.*unique"
     ):
         read_results(write(tmp_path / "a.csv", rows), "x", like)
     rows[1][0] = "val/a/1.jpg"
@@ -121,7 +121,7 @@ def test_a_name_in_two_folders_needs_the_folder(made_up, tmp_path):
 def test_a_train_image_of_the_same_name_is_another_image(like, tmp_path):
     head, *rows = answers(like, RIGHT)
     rows[3][0] = "train/" + rows[3][0].rpartition("/")[2]
-    with pytest.raises(DataError, match=r"1 missing.*1 of other images, the first row 5: train/"):
+    with pytest.raises(DataError, match=r"1 missing.*1 of other images, the first line 5: train/"):
         read_results(write(tmp_path / "a.csv", [head, *rows]), "x", like)
 
 
@@ -138,12 +138,12 @@ def damage(change):
     [
         (lambda rows: rows.pop(1), f"exactly the {N} images.*1 missing, the first ants/0000.jpg"),
         (lambda rows: rows.append(rows[1]), "1 there twice, the first ants/0000.jpg"),
-        (lambda rows: rows.append(["x/y.jpg", 0.5, 0.5]), "1 of other images, the first row 22: x/y.jpg"),
-        (lambda rows: rows[2].pop(), "row 3: it does not have 3 cells"),
-        (lambda rows: rows[2].append("1"), "row 3: it does not have 3 cells"),
-        (lambda rows: rows[2].__setitem__(1, "much"), "row 3: ants is 'much', not a number"),
-        (lambda rows: rows[2].__setitem__(1, "nan"), "row 3: ants nan.*no probabilities"),
-        (lambda rows: rows[2].__setitem__(1, "7"), "row 3: ants 7.*sum is 7.*softmax"),
+        (lambda rows: rows.append(["x/y.jpg", 0.5, 0.5]), "1 of other images, the first line 22: x/y.jpg"),
+        (lambda rows: rows[2].pop(), "line 3 has 2 cells.*3 columns"),
+        (lambda rows: rows[2].append("1"), "line 3 has 4 cells.*3 columns"),
+        (lambda rows: rows[2].__setitem__(1, "much"), "line 3: ants is 'much', not a number"),
+        (lambda rows: rows[2].__setitem__(1, "nan"), "line 3: ants nan.*no probabilities"),
+        (lambda rows: rows[2].__setitem__(1, "7"), "line 3: ants 7.*sum is 7.*softmax"),
         (lambda rows: rows[0].__setitem__(0, "image"), r"columns \['image'.*needed: path"),
         (lambda rows: rows[0].__setitem__(1, "bees"), "'bees' twice"),
         (lambda rows: rows[0].__setitem__(1, "ANTS"), "no probabilities of ants, and neither 'predicted'"),
@@ -160,7 +160,7 @@ def test_what_is_wrong_is_said_with_counts_and_the_first(like, tmp_path, change,
 def test_an_unknown_class_is_said(like, tmp_path):
     rows = answers(like, RIGHT)
     rows[2][1] = "wasps"
-    with pytest.raises(DataError, match=r"1 cells of predicted.*row 3: 'wasps'.*ants, bees"):
+    with pytest.raises(DataError, match=r"1 cells of predicted.*line 3: 'wasps'.*ants, bees"):
         read_results(write(tmp_path / "a.csv", rows), "x", like)
 
 

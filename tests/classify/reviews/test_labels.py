@@ -73,7 +73,7 @@ def test_names_that_a_csv_cannot_hold_are_refused(table, folder, file, label):
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,maybe,1\n", "bad is 'maybe'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,,-1\n", "reviewed is '-1'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,,train,,,1\n", "the label is empty"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe", "UTF-16"),
     ],
 )
 def test_a_file_that_no_review_wrote_is_refused_and_stays(begin, file, text, message):

@@ -109,7 +109,7 @@ def test_unusable_folders(tmp_path, names, message):
     [
         ("", "needed: path,label"),
         ("file,class\n1.jpg,ant\n", "needed: path,label"),
-        ("path,label\n", "No images"),
+        ("path,label\n", "and no rows"),
         ("path,label\n1.jpg,ant\nno.jpg,bee\n", "1 of 2 files named .* do not exist, the first is no.jpg"),
         ("path,label\n1.jpg,\n", "line 2: path or label is empty"),
         ("path,label,split\n1.jpg,ant,dev\n", "line 2: split is 'dev'"),

@@ -1,0 +1,64 @@
+"""What callers give as images: many of them. One path is not walked letter by letter, nor one picture row by row."""
+
+import io
+import os
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
+
+from ...errors import UsageError
+
+_ONE = "Put one image into a list: [image]."
+
+
+def many(images: Any) -> list[Any]:
+    """Return the images that a caller gives, in their order.
+
+    Parameters
+    ----------
+    images
+        A list, a tuple, an iterator, which is consumed; an array ``(n,)`` or ``(n, 1)`` of paths; a Series, or a
+        DataFrame with one column, of paths; an array ``(n, height, width)`` or ``(n, height, width, channels)`` of
+        pictures. One with three axes, of which the last has 4 or less, is one picture.
+
+    Raises
+    ------
+    UsageError
+        One path, one picture, or what has no order or no images.
+    """
+    if isinstance(images, str | os.PathLike):
+        raise UsageError(f"One path, {os.fspath(images)!r}, where a list of images belongs. {_ONE}")
+    if isinstance(images, bytes | bytearray | memoryview | io.IOBase):
+        raise UsageError(f"One {type(images).__name__} where a list of images belongs. {_ONE}")
+    if isinstance(images, Mapping | Set):
+        raise UsageError(
+            f"A {type(images).__name__} where a list of images belongs: it has no order of images. Give a list."
+        )
+    if hasattr(images, "columns") and hasattr(images, "shape"):
+        return list(images[column_name(images)])  # its own elements are names of columns
+    shape = getattr(images, "shape", None)
+    if isinstance(shape, tuple):
+        return _elements(images, shape)
+    if not isinstance(images, Iterable):
+        raise UsageError(f"One {type(images).__name__} where a list of images belongs. {_ONE}")
+    return list(images)
+
+
+def column_name(table: Any) -> Any:
+    """Return the name of the one column of a DataFrame; raises UsageError if there are more."""
+    names = list(table.columns)
+    if len(names) != 1:
+        raise UsageError(
+            f"A table with {len(names)} columns, {', '.join(map(str, names))}, where one column of paths belongs. Choose "
+            "one: table['path']"
+        )
+    return names[0]
+
+
+def _elements(array: Any, shape: tuple[int, ...]) -> list[Any]:
+    """Return the elements of an array or a Series, or the pictures in a stack of them."""
+    axes = len(shape)
+    if axes == 2 and shape[1] == 1 and getattr(array.dtype, "kind", "") in "OUST":
+        return [row[0] for row in array]
+    if axes == 1 or axes > 3 or (axes == 3 and shape[-1] > 4):
+        return list(array)
+    raise UsageError(f"One array of shape {shape} where a list of images belongs. {_ONE}")

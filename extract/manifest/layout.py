@@ -1,0 +1,201 @@
+"""Which folders are splits and which are classes, judged by their names and by what is in them."""
+
+import logging
+import re
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from ...errors import DataError
+from ..text import plain
+from .paths import SPLITS
+
+logger = logging.getLogger(__name__)
+
+# Words that name a split, and the split that they name.
+_ROLES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_ROLE = re.compile(rf"({'|'.join(_ROLES)})(set|data|images|imgs)?")
+_WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
+_CSV = "name them in a csv, path,label[,split]"
+
+
+class Contents(NamedTuple):
+    """The names of the folders and of the images in a folder, sorted."""
+
+    folders: Sequence[str]
+    images: Sequence[str]
+
+
+def class_folders(where: str, contents: Callable[[str], Contents]) -> list[tuple[str, str]]:
+    """Return the split, empty where there are none, and the name of each class folder, in a fixed order.
+
+    Images and folders that are in no class are said.
+
+    Parameters
+    ----------
+    where
+        The data set, for messages.
+    contents
+        Of a folder, by its path in the data set.
+
+    Raises
+    ------
+    DataError
+        Folders look like splits and are not called so, or all images lie outside of class folders.
+    """
+    top = contents("")
+    splits = [split for split in SPLITS if split in top.folders]
+    _require_no_strays(where, top.folders, splits)
+    inside = {split: contents(split) for split in splits} or {"": top}
+    labels = [(split, label) for split, found in inside.items() for label in found.folders]
+    loose = list(top.images) + [f"{split}/{image}" for split in splits for image in inside[split].images]
+    others = [name for name in top.folders if name not in splits] if splits else []
+    if loose and not labels:
+        beside = f" If {splits[0]} is a class like {_few(others)}, {_CSV}." if others else ""
+        raise DataError(
+            f"No images in class folders of {where}: {len(loose)} lie outside of them, the first is {loose[0]}. Move "
+            f"them to {where}/{f'{splits[0]}/' if splits else ''}<class>/, or {_CSV}.{beside}"
+        )
+    said = [f"{len(loose)} images that are in no class folder, the first is {plain(loose[0])}"] if loose else []
+    said += [f"folders beside {' and '.join(splits)}: {plain(_few(others))}"] if others else []
+    if said:
+        logger.warning("fc7: left out of %s: %s.", plain(where), "; ".join(said))
+    return labels
+
+
+def require_classes(where: str, labels: Sequence[tuple[str, str]], contents: Callable[[str], Contents]) -> None:
+    """Refuse class folders that hold the same folders, as splits do: classes have one folder in common at most.
+
+    Parameters
+    ----------
+    where
+        The data set, for messages.
+    labels
+        As :func:`class_folders` returns them.
+    contents
+        Of a folder, by its path; empty if it has no folders.
+
+    Raises
+    ------
+    DataError
+        The message has the commands that rename them, where their names say what they are.
+    """
+    for split in dict.fromkeys(split for split, _ in labels):
+        tops = [f"{split}/{label}" if split else label for at, label in labels if at == split]
+        _require_different(f"{where}/{split}" if split else where, tops, contents)
+
+
+def _require_different(where: str, tops: Iterable[str], contents: Callable[[str], Contents]) -> None:
+    outlines = [found for top in tops if (found := _outline(top, contents)).folders]
+    holders: dict[str, list[int]] = defaultdict(list)
+    for number, outline in enumerate(outlines):
+        shared = Counter(other for name in outline.folders for other in holders[name])
+        for other, count in shared.items():
+            if count > 1 and _alike(outlines[other], outline, count):
+                _refuse(where, outlines[other], outlines)
+        for name in outline.folders:
+            holders[name].append(number)
+
+
+class _Outline(NamedTuple):
+    """What a class folder holds; ``path`` is that folder, or the one folder in it that holds all."""
+
+    top: str
+    path: str
+    folders: Sequence[str]
+    images: Sequence[str]
+
+
+def _outline(top: str, contents: Callable[[str], Contents]) -> _Outline:
+    outline, path = _Outline(top, top, (), ()), top
+    while (inside := contents(path)).folders:
+        outline = _Outline(top, path, *inside)
+        if len(inside.folders) > 1 or inside.images:
+            break
+        path = f"{path}/{inside.folders[0]}"
+    return outline
+
+
+def _alike(one: _Outline, other: _Outline, shared: int) -> bool:
+    """Say whether two folders hold the same folders: one may lack some, and images beside them are a class's."""
+    return 2 * shared >= min(len(one.folders), len(other.folders)) and not (one.images and other.images)
+
+
+def _refuse(where: str, first: _Outline, outlines: Sequence[_Outline]) -> None:
+    alike = [one for one in outlines if len(set(one.folders) & set(first.folders)) > 1]
+    shared = [name for name in first.folders if all(name in one.folders for one in alike)] or first.folders
+    names = [one.top.rpartition("/")[2] for one in alike]
+    if all(_role(name)[0] for name in shared):
+        raise DataError(
+            f"{where}: {_few(names)} hold {_few(shared)}, but splits come before classes: {shared[0]}/{names[0]}, "
+            f"not {names[0]}/{shared[0]}. Move them, or {_CSV}."
+        )
+    renames = _renames(where, {one.top.rpartition("/")[2]: one.path.partition(one.top)[2] for one in alike}, ())
+    raise DataError(
+        f"{where}: {_few(names)} hold the same folders ({_few(shared)}), as splits do, not classes. Splits are called "
+        f"train, val and test: rename them{renames}. If they are classes, {_CSV}."
+    )
+
+
+def _require_no_strays(where: str, folders: Collection[str], splits: Collection[str]) -> None:
+    """Refuse two folders or more whose names differ by the word for a split only."""
+    families: dict[str, list[str]] = defaultdict(list)
+    for name in folders:
+        role, rest = _role(name)
+        if role:
+            families[rest].append(name)
+    for names in families.values():
+        strays = sorted(set(names) - set(splits))
+        if strays and len(names) > 1:
+            renames = _renames(where, dict.fromkeys(strays, ""), splits)
+            raise DataError(
+                f"{where} has folders that look like splits, {_few(strays)}. Splits are called train, val and test: "
+                f"rename them{renames}. If they are classes, {_CSV}."
+            )
+
+
+def _role(name: str) -> tuple[str, str]:
+    """Return the split that a name means, empty if none, and the rest of the name.
+
+    >>> _role("seg_train"), _role("TestImages"), _role("valid"), _role("contest")
+    (('train', 'seg'), ('test', 'images'), ('val', ''), ('', 'contest'))
+    """
+    role, rest = "", []
+    for word in _WORD.findall(name):
+        found = _ROLE.fullmatch(word.lower())
+        if found and not role:
+            role = _ROLES[found[1]]
+            rest += [found[2]] if found[2] else []
+        else:
+            rest.append(word.lower())
+    return role, " ".join(rest)
+
+
+def _renames(where: str, inner: dict[str, str], taken: Collection[str]) -> str:
+    """Return the commands that rename folders; empty where names do not say to what."""
+    roles = [_role(name)[0] for name in inner]
+    if not all(roles) or len({*roles, *taken}) < len(roles) + len(taken) or "://" in where:
+        return ""
+    moves = [
+        shlex.join(["mv", f"{where}/{name}{rest}", f"{where}/{role}"])
+        for (name, rest), role in zip(inner.items(), roles, strict=True)
+    ]
+    return f": {'; '.join(moves)}"
+
+
+def _few(names: Sequence[str], most: int = 4) -> str:
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
