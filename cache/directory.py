@@ -41,6 +41,8 @@ def existing_directory(directory: Path | str | None = None) -> Path:
 
 def _opened(directory: Path | str | None, *, new: bool) -> Path:
     directory = default_directory() if directory is None else Path(directory)
+    if directory.parts[:1] == ("~",):  # shells leave it in --cache=~/folder
+        directory = _home(directory)
     if url := address(directory):
         from .replica import Replica  # lazy: only a URL needs it
 
@@ -48,3 +50,10 @@ def _opened(directory: Path | str | None, *, new: bool) -> Path:
     if not new and not (directory / "FORMAT").exists():
         raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
     return open_local(directory)
+
+
+def _home(directory: Path) -> Path:
+    try:
+        return directory.expanduser()
+    except RuntimeError as error:
+        raise CacheError(f"There is no home folder for {directory}. Name the cache by its whole path.") from error

@@ -220,7 +220,7 @@ def odd_csv(root, labels):
     return root / "odd.csv"
 
 
-def test_names_with_markup_and_control_characters_are_shown_as_text(fc7, fc7_json, tmp_path):
+def test_names_with_markup_and_control_characters_are_shown_as_text(fc7, fc7_json, tmp_path, monkeypatch):
     labels = ["[red]x[/red]", "a\x1b[31mb"]
     listing = odd_csv(tmp_path, labels)
     words = [*SQUEEZENET, "--cache", tmp_path / "cache", "--quiet"]
@@ -228,13 +228,15 @@ def test_names_with_markup_and_control_characters_are_shown_as_text(fc7, fc7_jso
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     assert fc7("fit", listing, "-o", tmp_path / "x.fc7", "--head", "centroid", *words)[0] == 0
-    code, out, err = fc7(
-        "predict", tmp_path / "x.fc7", tmp_path / "0-0.png", tmp_path / "1-0.png", "--cache", tmp_path / "cache"
-    )
+    predict = ["predict", tmp_path / "x.fc7", tmp_path / "0-0.png", tmp_path / "1-0.png", "--cache", tmp_path / "cache"]
+    code, out, err = fc7(*predict)
     assert (code, err) == (0, "")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(out))] == labels, "a file has names as they are"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, err = fc7(*predict, "--quiet")
     assert "\x1b" not in out, "a file could command the terminal"
-    rows = list(csv.DictReader(io.StringIO(out)))
-    assert [row["label"] for row in rows] == ["[red]x[/red]", "a\\x1b[31mb"]
+    assert [row["label"] for row in csv.DictReader(io.StringIO(out))] == ["[red]x[/red]", "a\\x1b[31mb"]
+    monkeypatch.undo()
     answer = fc7_json("predict", tmp_path / "x.fc7", tmp_path / "1-0.png", "--cache", tmp_path / "cache")
     assert answer["predictions"][0]["label"] == labels[1], "JSON has its own escapes"
 

@@ -59,7 +59,7 @@ def predictions_csv(predictions: Sequence[Prediction], top: int = 0, shown: Call
     Parameters
     ----------
     shown
-        Changes each text, as :func:`fc7.extract.text.plain` does for a terminal. By default a csv has paths as they are.
+        Changes each text, as :func:`fc7.extract.text.plain` does for a terminal; by default paths are as they are.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

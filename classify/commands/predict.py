@@ -100,8 +100,8 @@ def _listed() -> list[str]:
     # Between paths that end in the suffix of an image there is one in six bytes at most.
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 5 * nulls > len(data):
         raise UsageError(
-            "The list on standard input is text in UTF-16, not in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 LIST | fc7 "
-            "predict FILE.fc7 -"
+            "The list on standard input is text in UTF-16, not in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 LIST | "
+            "fc7 predict FILE.fc7 -"
         )
     data = data.removeprefix(codecs.BOM_UTF8)
     names = data.split(b"\0") if nulls else data.splitlines()

@@ -48,8 +48,8 @@ def column_name(table: Any) -> Any:
     names = list(table.columns)
     if len(names) != 1:
         raise UsageError(
-            f"A table with {len(names)} columns, {', '.join(map(str, names))}, where one column of paths belongs. Choose "
-            "one: table['path']"
+            f"A table with {len(names)} columns, {', '.join(map(str, names))}, where one column of paths belongs. "
+            "Choose one: table['path']"
         )
     return names[0]
 

@@ -4,7 +4,7 @@ import logging
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from ...errors import DataError
@@ -57,16 +57,16 @@ def class_folders(where: str, contents: Callable[[str], Contents]) -> list[tuple
     """
     top = contents("")
     splits = [split for split in SPLITS if split in top.folders]
-    _require_no_strays(where, top.folders, splits)
+    _require_no_strays(where, top.folders, splits, contents)
     inside = {split: contents(split) for split in splits} or {"": top}
     labels = [(split, label) for split, found in inside.items() for label in found.folders]
     loose = list(top.images) + [f"{split}/{image}" for split in splits for image in inside[split].images]
     others = [name for name in top.folders if name not in splits] if splits else []
     if loose and not labels:
-        beside = f" If {splits[0]} is a class like {_few(others)}, {_CSV}." if others else ""
+        beside = f", also if {splits[0]} is a class like {_few(others)}" if others else ""
         raise DataError(
             f"No images in class folders of {where}: {len(loose)} lie outside of them, the first is {loose[0]}. Move "
-            f"them to {where}/{f'{splits[0]}/' if splits else ''}<class>/, or {_CSV}.{beside}"
+            f"them to {where}/{f'{splits[0]}/' if splits else ''}<class>/, or {_CSV}{beside}."
         )
     said = [f"{len(loose)} images that are in no class folder, the first is {plain(loose[0])}"] if loose else []
     said += [f"folders beside {' and '.join(splits)}: {plain(_few(others))}"] if others else []
@@ -77,6 +77,8 @@ def class_folders(where: str, contents: Callable[[str], Contents]) -> list[tuple
 
 def require_classes(where: str, labels: Sequence[tuple[str, str]], contents: Callable[[str], Contents]) -> None:
     """Refuse class folders that hold the same folders, as splits do: classes have one folder in common at most.
+
+    A single class folder that holds the classes is refused, too.
 
     Parameters
     ----------
@@ -94,11 +96,13 @@ def require_classes(where: str, labels: Sequence[tuple[str, str]], contents: Cal
     """
     for split in dict.fromkeys(split for split, _ in labels):
         tops = [f"{split}/{label}" if split else label for at, label in labels if at == split]
-        _require_different(f"{where}/{split}" if split else where, tops, contents)
+        outlines = [found for top in tops if (found := _outline(top, contents)).folders]
+        if split in ("", "train") and len(tops) == len(outlines) == 1 < len(outlines[0].folders):
+            _refuse_the_only(where, split, outlines[0])
+        _require_different(f"{where}/{split}" if split else where, outlines)
 
 
-def _require_different(where: str, tops: Iterable[str], contents: Callable[[str], Contents]) -> None:
-    outlines = [found for top in tops if (found := _outline(top, contents)).folders]
+def _require_different(where: str, outlines: "Sequence[_Outline]") -> None:
     holders: dict[str, list[int]] = defaultdict(list)
     for number, outline in enumerate(outlines):
         shared = Counter(other for name in outline.folders for other in holders[name])
@@ -133,6 +137,15 @@ def _alike(one: _Outline, other: _Outline, shared: int) -> bool:
     return 2 * shared >= min(len(one.folders), len(other.folders)) and not (one.images and other.images)
 
 
+def _refuse_the_only(where: str, split: str, outline: _Outline) -> None:
+    inside = f"{where}/{outline.path}"
+    cure = f"move them: {shlex.join(['mv', inside])}/* {shlex.quote(f'{where}/{split}')}" if split else f"name {inside}"
+    raise DataError(
+        f"{where} has one class only, {outline.top}, with the folders {_few(outline.folders)}. If these are splits or "
+        f"classes, {cure}."
+    )
+
+
 def _refuse(where: str, first: _Outline, outlines: Sequence[_Outline]) -> None:
     alike = [one for one in outlines if len(set(one.folders) & set(first.folders)) > 1]
     shared = [name for name in first.folders if all(name in one.folders for one in alike)] or first.folders
@@ -142,14 +155,16 @@ def _refuse(where: str, first: _Outline, outlines: Sequence[_Outline]) -> None:
             f"{where}: {_few(names)} hold {_few(shared)}, but splits come before classes: {shared[0]}/{names[0]}, "
             f"not {names[0]}/{shared[0]}. Move them, or {_CSV}."
         )
-    renames = _renames(where, {one.top.rpartition("/")[2]: one.path.partition(one.top)[2] for one in alike}, ())
+    renames = _renames(where, alike, ())
     raise DataError(
         f"{where}: {_few(names)} hold the same folders ({_few(shared)}), as splits do, not classes. Splits are called "
         f"train, val and test: rename them{renames}. If they are classes, {_CSV}."
     )
 
 
-def _require_no_strays(where: str, folders: Collection[str], splits: Collection[str]) -> None:
+def _require_no_strays(
+    where: str, folders: Collection[str], splits: Collection[str], contents: Callable[[str], Contents]
+) -> None:
     """Refuse two folders or more whose names differ by the word for a split only."""
     families: dict[str, list[str]] = defaultdict(list)
     for name in folders:
@@ -157,9 +172,9 @@ def _require_no_strays(where: str, folders: Collection[str], splits: Collection[
         if role:
             families[rest].append(name)
     for names in families.values():
-        strays = sorted(set(names) - set(splits))
+        strays = sorted(name for name in names if name not in splits and any(contents(name)))
         if strays and len(names) > 1:
-            renames = _renames(where, dict.fromkeys(strays, ""), splits)
+            renames = _renames(where, [_outline(name, contents) for name in strays], splits)
             raise DataError(
                 f"{where} has folders that look like splits, {_few(strays)}. Splits are called train, val and test: "
                 f"rename them{renames}. If they are classes, {_CSV}."
@@ -183,14 +198,14 @@ def _role(name: str) -> tuple[str, str]:
     return role, " ".join(rest)
 
 
-def _renames(where: str, inner: dict[str, str], taken: Collection[str]) -> str:
-    """Return the commands that rename folders; empty where names do not say to what."""
-    roles = [_role(name)[0] for name in inner]
+def _renames(where: str, outlines: Sequence[_Outline], taken: Collection[str]) -> str:
+    """Return the commands that rename folders to splits; empty where names do not say to which."""
+    roles = [_role(outline.top.rpartition("/")[2])[0] for outline in outlines]
     if not all(roles) or len({*roles, *taken}) < len(roles) + len(taken) or "://" in where:
         return ""
     moves = [
-        shlex.join(["mv", f"{where}/{name}{rest}", f"{where}/{role}"])
-        for (name, rest), role in zip(inner.items(), roles, strict=True)
+        shlex.join(["mv", f"{where}/{outline.path if len(outline.folders) > 1 else outline.top}", f"{where}/{role}"])
+        for outline, role in zip(outlines, roles, strict=True)
     ]
     return f": {'; '.join(moves)}"
 

@@ -76,4 +76,5 @@ class LeftOut:
         most = self.counts.most_common(_MOST)
         rest = self.counts.total() - sum(count for _, count in most)
         said = [*(f"{count} {plain(name)}" for name, count in most), *([f"{rest} more"] if rest else [])]
-        logger.info("fc7: left out of %s, as hidden or a system's own: %s.", plain(str(where)), ", ".join(said))
+        reasons = "as hidden, a system's own or a cache of fc7"
+        logger.info("fc7: left out of %s, %s: %s.", plain(str(where)), reasons, ", ".join(said))

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -203,7 +204,14 @@ def _classes(data: Path, images: Images, rejects: list[Reject]) -> tuple[str, ..
         raise DataError(f"{source} has one class only, {counts}. A classifier needs two or more.")
     strangers = sorted({label for label, _ in pairs} - counts.keys())
     if strangers:
+        composed = {unicodedata.normalize("NFC", label): label for label in counts}
+        twins = [
+            f"{label!a} and {composed[unicodedata.normalize('NFC', label)]!a}"
+            for label in strangers
+            if unicodedata.normalize("NFC", label) in composed
+        ]
+        hint = f" {twins[0]} look the same, in two forms of Unicode: rename one." if twins else ""
         raise DataError(
-            f"{source}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}."
+            f"{source}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}.{hint}"
         )
     return tuple(sorted(counts))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .left_out import LeftOut, is_system
-from .paths import refusal
+from .paths import above, refusal
 from .walk import Walk
 
 _ANY = "**"
@@ -22,7 +22,7 @@ def images_below(folder: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
     """Yield each path below a folder and why it is no image; empty if it is one."""
     walk = Walk(Path(folder), left_out)
     for path, reason in walk.below(""):
-        yield walk.above + path or folder, reason
+        yield walk.above + path if path else folder, reason
 
 
 def matching(pattern: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
@@ -32,7 +32,8 @@ def matching(pattern: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
     """
     base, rest = _split(Path(pattern))
     place = rest.index(_ANY) if _ANY in rest else len(rest)
-    heads = sorted(glob.glob(os.path.join(glob.escape(str(base)), *rest[:place])))  # noqa: PTH118, PTH207
+    above_all = glob.escape(above(base))
+    heads = sorted(glob.glob(os.path.join(above_all, *rest[:place]) or os.curdir))  # noqa: PTH118, PTH207
     seen = set()
     for head in heads:
         strange = [name for name in Path(head).parts if is_system(name) and name not in Path(pattern).parts]

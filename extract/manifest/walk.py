@@ -34,8 +34,8 @@ class Listing(NamedTuple):
 class Walk:
     """Walks through folders and follows links.
 
-    Links lead to each folder once: one that leads to a folder above it makes a circle, and links to folders of links
-    multiply without one.
+    Below one folder, links lead to each folder once: one that leads to a folder above it makes a circle, and links to
+    folders of links multiply without one.
 
     Parameters
     ----------
@@ -77,6 +77,7 @@ class Walk:
 
         What cannot be entered has one row with the reason, the folder itself included.
         """
+        self._followed.clear()
         link = os.path.islink(self.above + folder) if folder else False  # noqa: PTH114 - False for any error
         listing, reason = self._enter(folder, link=link)
         if reason:

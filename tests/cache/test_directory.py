@@ -1,5 +1,7 @@
 """A cache directory: what marks it, and who may make it."""
 
+import os
+
 import pytest
 
 from fc7.cache import format as cache_format
@@ -34,3 +36,14 @@ def test_another_version_is_refused(tmp_path):
     (tmp_path / "FORMAT").write_text("fc7-cache 99\n")
     with pytest.raises(CacheError, match=rf"'fc7-cache 99', this version of fc7 reads '{cache_format.FORMAT_LINE}'"):
         open_directory(tmp_path)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    """Shells leave it as it is in ``--cache=~/cache``."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert open_directory("~/cache") == tmp_path / "home" / "cache"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(CacheError, match="no home folder for ~/cache"):
+        open_directory("~/cache")

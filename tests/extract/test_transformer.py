@@ -1,16 +1,20 @@
 """Image paths in, embeddings out, inside scikit-learn's own pipeline and search; each image is computed once."""
 
+import pickle
+
 import numpy as np
 import pytest
 from fakes import coloured
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from fc7.classify import EmbeddingTransformer
 from fc7.classify.heads.penalised import Logistic
 from fc7.classify.heads.preparation import UnitRows
-from fc7.errors import DataError
+from fc7.errors import DataError, UsageError
 from fc7.extract import extract, load_backbone, read_manifest
 
 
@@ -38,7 +42,8 @@ def test_rows_are_those_of_extract_in_the_order_asked_for(home, paths, transform
     found = transformer.fit_transform(paths)
     rows = dict(zip(embeddings.paths.tolist(), embeddings.vectors, strict=True))
     expected = [rows[str(path.relative_to(home / "data"))] for path in paths]
-    assert np.array_equal(found, np.stack(expected))
+    assert found.dtype == np.float32
+    assert np.array_equal(found, np.stack(expected).astype(np.float32))
 
 
 def test_a_search_computes_each_image_once(paths, transformer, home, forwards):
@@ -63,3 +68,82 @@ def test_what_is_no_image_is_refused_by_name(paths, transformer, tmp_path):
     for wrong in (broken, absent):
         with pytest.raises(DataError, match=f"1 of 2 files .*{wrong.name}"):
             transformer.transform([paths[0], wrong])
+
+
+def test_rows_are_float32_so_that_squares_do_not_overflow(paths, transformer, monkeypatch):
+    import fc7.extract.transformer as module
+
+    large = [[[np.full((len(paths), 512), 300, np.float16)]]]
+    monkeypatch.setattr(module, "cached_vectors", lambda *given, **options: ({}, iter(large)))
+    rows = transformer.transform(paths)
+    assert rows.dtype == np.float32
+    assert np.allclose(np.linalg.norm(Normalizer().fit_transform(rows), axis=1), 1)
+
+
+def test_columns_and_tables_are_lists_of_paths(paths, transformer):
+    pandas = pytest.importorskip("pandas")
+    names = [str(path) for path in paths]
+    expected = transformer.transform(names)
+    table = pandas.DataFrame({"path": names, "size": 1})
+    for images in (
+        np.array(names),
+        np.array(names)[:, None],
+        table["path"],
+        table[["path"]],
+        tuple(paths),
+        iter(paths),
+    ):
+        assert np.array_equal(transformer.transform(images), expected)
+    columns = ColumnTransformer([("embed", transformer, ["path"])], remainder="passthrough")
+    assert np.array_equal(columns.fit_transform(table)[:, :-1], expected)
+    assert columns.get_feature_names_out()[[0, -1]].tolist() == ["embed__squeezenet1_1_gap_0", "remainder__size"]
+    for work in (transformer.fit, transformer.transform):
+        with pytest.raises(UsageError, match="2 columns, path, size"):
+            work(table)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "said"),
+    [
+        ("a.png", UsageError, "One path, 'a.png'.*into a list"),
+        (b"a.png", UsageError, "into a list"),
+        (None, UsageError, "a list"),
+        ([], DataError, "no images"),
+        ([1.5], UsageError, "Row 0 is of type float, 1.5"),
+        ([["a.png"]], UsageError, "Row 0 is of type list"),
+        (np.zeros((2, 4, 4, 3)), UsageError, "Row 0 is of type ndarray"),
+        ({"path": "a.png"}, UsageError, "a list"),
+    ],
+)
+def test_what_is_no_list_of_paths_is_refused(transformer, images, error, said):
+    with pytest.raises(error, match=said):
+        transformer.transform(images)
+
+
+def test_columns_have_names_before_anything_is_transformed(transformer, home):
+    names = clone(transformer).get_feature_names_out()
+    assert names.dtype == object
+    assert names.tolist() == [f"squeezenet1_1_gap_{place}" for place in range(512)]
+    options = {"weights": "random:0", "cache": home / "cache"}
+    assert EmbeddingTransformer("alexnet", "fc7", **options).get_feature_names_out()[-1] == "alexnet_fc7_4095"
+
+
+def test_tables_out(paths, transformer):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"path": [str(path) for path in paths]}, index=range(100, 100 + len(paths)))
+    expected = transformer.transform(table)
+    found = clone(transformer).set_output(transform="pandas").fit_transform(table)
+    assert np.array_equal(found.to_numpy(), expected)
+    assert found.columns.tolist() == transformer.get_feature_names_out().tolist()
+    assert found.index.tolist() == table.index.tolist()
+    pipeline = make_pipeline(clone(transformer), FunctionTransformer(feature_names_out="one-to-one"))
+    assert pipeline.set_output(transform="pandas").fit_transform(table).shape == expected.shape
+
+
+def test_the_name_of_the_column_is_kept_as_scikit_learn_keeps_it(paths, transformer):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"path": [str(path) for path in paths]})
+    assert transformer.fit(table).feature_names_in_.tolist() == ["path"]
+    assert transformer.n_features_in_ == 1
+    assert not hasattr(transformer.fit(paths), "feature_names_in_")
+    assert pickle.loads(pickle.dumps(transformer)).get_params() == transformer.get_params()

@@ -1,10 +1,14 @@
 """Predict: labels for files and folders through the cache; a file that is no image gets a reason, never a crash."""
 
 import contextlib
+import csv
+import io
 import os
+import re
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +17,10 @@ from PIL import Image
 
 from fc7.classify import Bundle, fit
 from fc7.classify.bundles.predict import predict
-from fc7.errors import BundleError, DataError
+from fc7.classify.bundles.prediction import Prediction, predictions_csv
+from fc7.errors import BundleError, DataError, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
+from fc7.extract.text import plain, unguarded
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +127,12 @@ def test_a_pipe_is_not_waited_for(bundle, options, tmp_path):
 def test_a_folder_stands_for_the_images_in_it(bundle, options, tmp_path):
     for name in ("b.PNG", "a.png", "sub/c.png"):
         noisy(tmp_path / "new" / name, COLOURS["blue"], len(name))
-    (tmp_path / "new" / "notes.txt").write_text("not asked for")
+    (tmp_path / "new" / "notes.txt").write_text("a row with the reason")
+    (tmp_path / "new" / ".hidden.png").write_text("not asked for")
     found = predict(bundle, [tmp_path / "new"], **options)
-    assert [os.path.relpath(one.path, tmp_path / "new") for one in found] == ["a.png", "b.PNG", "sub/c.png"]
+    names = [os.path.relpath(one.path, tmp_path / "new") for one in found]
+    assert names == ["a.png", "b.PNG", "notes.txt", "sub/c.png"]
+    assert [bool(one.rejected) for one in found] == [False, False, True, False]
 
 
 def test_nothing_to_predict_is_said(bundle, options, tmp_path):
@@ -269,10 +278,46 @@ def test_patterns_stand_for_the_images_in_them(bundle, options, tmp_path):
     def asked(pattern):
         return [os.path.relpath(one.path, tmp_path) for one in predict(bundle, [tmp_path / pattern], **options)]
 
-    assert asked("*") == ["[odd].png", "a.png", "b.png"]
+    assert asked("*") == ["[odd].png", "a.png", "b.png", "deep/c.png", "notes.txt"]
     assert asked("**/*.png") == ["[odd].png", "a.png", "b.png", "deep/c.png"]
     assert asked("[odd].png") == ["[odd].png"], "a file of that name comes first"
     assert predict(bundle, [tmp_path / "*.gif"], **options)[0].rejected, "what matches nothing is told"
+
+
+def test_one_picture_or_path_belongs_into_a_list(bundle, options, home):
+    path = home / "data" / "red" / "0.png"
+    with Image.open(path) as opened:
+        pixels = np.asarray(opened)
+    for one in (path, str(path), path.read_bytes(), Image.fromarray(pixels), pixels, pixels[..., 0]):
+        for door in (bundle.predict, partial(predict, bundle)):
+            with pytest.raises(UsageError, match="into a list"):
+                door(one, **options)
+        assert len(bundle.predict([one], **options)) == 1
+    stack = np.stack([pixels, pixels[::-1]])
+    assert [one.label for one in bundle.predict(stack, **options)] == ["red", "red"]
+    assert [one.label for one in bundle.predict((name for name in [path]), **options)] == ["red"]
+
+
+def test_a_csv_has_paths_as_they_are_and_no_formulas():
+    names = [
+        "Screenshot\u202f1.png",
+        "\U0001f468\u200d\U0001f469.png",
+        "a\nb.png",
+        "=1+1.png",
+        "-x.png",
+        "'=y.png",
+        "+",
+        "@",
+    ]
+    predictions = [Prediction(name, "=ants", 0.5, {"=ants": 0.5}, sure=True) for name in names]
+    rows = list(csv.DictReader(io.StringIO(predictions_csv(predictions, 1), newline="")))
+    for column in ("path", "label", "label_1"):
+        assert not any(re.match(r"[=+@-]", row[column]) for row in rows)
+    assert [unguarded(row["path"]) for row in rows] == names
+    assert {unguarded(row["label"]) for row in rows} == {unguarded(row["label_1"]) for row in rows} == {"=ants"}
+    shown = predictions_csv(predictions, 1, plain)
+    assert "\u202f" not in shown
+    assert shown.count("\n") == len(names), "a line for each on a terminal"
 
 
 def test_a_prediction_is_plain(bundle, options, home):

@@ -56,6 +56,43 @@ def test_a_list_on_standard_input(home, ends):
     odd.unlink()
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_list_in_another_encoding_is_refused_and_no_disk_walked(home, encoding):
+    path = home / "data" / "val" / "red" / "5.png"
+    done = stdin(home, f"{path}\r\n".encode(encoding))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "UTF-16" in one_line(done.stderr.decode())
+
+
+def test_a_mark_at_the_begin_of_a_list_is_no_part_of_the_first_name(home):
+    paths = [home / "data" / "val" / "red" / f"{number}.png" for number in (5, 6)]
+    done = stdin(home, "\ufeff{}\r\n\r\n{}\r\n".format(*paths).encode())
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert [(row["path"], row["label"]) for row in rows] == [(str(path), "red") for path in paths]
+
+
+def test_a_closed_standard_input_is_one_line(home):
+    command = f"exec {sys.executable} -m fc7 predict {home / 'a.fc7'} - <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "closed" in one_line(done.stderr)
+
+
+def test_an_empty_word_is_not_the_current_folder(home, predicted, monkeypatch):
+    monkeypatch.chdir(home / "data" / "val" / "red")
+    rows, _ = predicted("", "5.png")
+    assert [(row["path"], row["label"], row["rejected"]) for row in rows] == [
+        ("", "", "an empty name"),
+        ("5.png", "red", ""),
+    ]
+
+
+def stdin(home, data):
+    """Return a run of predict on a list on standard input."""
+    command = [sys.executable, "-m", "fc7", "predict", home / "a.fc7", "-", "--cache", home / "cache", "--quiet"]
+    return subprocess.run(command, input=data, capture_output=True, check=False)
+
+
 def test_an_empty_list_is_an_error(home):
     command = [sys.executable, "-m", "fc7", "predict", home / "a.fc7", "-"]
     done = subprocess.run(command, input=b"", capture_output=True, check=False)

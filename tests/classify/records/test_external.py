@@ -125,6 +125,22 @@ def test_a_train_image_of_the_same_name_is_another_image(like, tmp_path):
         read_results(write(tmp_path / "a.csv", [head, *rows]), "x", like)
 
 
+def test_what_predict_writes_is_read_with_its_guards(made_up, tmp_path):
+    like = made_up([True] * 2, paths=["=1.jpg", "-2.jpg"])
+    classes = like.data["classes"]
+    rows = [["path", "label"], ["'=1.jpg", classes[0]], ["'-2.jpg", classes[1]]]
+    assert read_results(write(tmp_path / "a.csv", rows), "x", like).metrics["n"] == 2
+
+
+def test_empty_lines_are_none_and_other_lines_keep_their_numbers(like, tmp_path):
+    head, *rows = probabilities(like, RIGHT)
+    path = write(tmp_path / "a.csv", [head, [], *rows, []])
+    assert np.array_equal(read_results(path, "x", like).right, RIGHT)
+    rows[0][1] = "much"
+    with pytest.raises(DataError, match="line 3: ants is 'much'"):
+        read_results(write(tmp_path / "a.csv", [head, [], *rows]), "x", like)
+
+
 def damage(change):
     def made(rows):
         change(rows)

@@ -1,5 +1,7 @@
 """Remote images: the same rows as from a folder, nothing read twice without need, every refusal in one line."""
 
+import logging
+
 import pytest
 from fakes import FakeBackbone, draw, one_line
 from stores import BUCKET, KEY, SECRET, upload
@@ -212,6 +214,9 @@ def test_predict_and_the_transformer_take_urls(s3, fc7, fc7_json, pictures, tmp_
     s3.forget()
     there = fc7_json("predict", tmp_path / "a.fc7", url)["predictions"]
     assert len(s3.objects()) == 10, "the cache has them: each is hashed once"
+    (notes,) = [one for one in there if one["rejected"]]
+    assert (notes["path"], "'.txt' is not one of" in notes["rejected"]) == (f"{url}/train/red/notes.txt", True)
+    there.remove(notes)
     assert [one["path"] for one in there] == [f"{url}/{path.relative_to(pictures).as_posix()}" for path in
                                               sorted(pictures.rglob("*.png"))]  # fmt: skip
     assert [one | {"path": ""} for one in there] == [one | {"path": ""} for one in here]
@@ -224,6 +229,55 @@ def test_predict_and_the_transformer_take_urls(s3, fc7, fc7_json, pictures, tmp_
     assert rows.tobytes() == embed.transform([pictures / name for name in images]).tobytes()
     with pytest.raises(DataError, match=r"1 of 1 files .* no such object"):
         embed.transform([gone])
+
+
+def test_a_systems_own_and_caches_are_left_out_and_said(s3, pictures, caplog):
+    url = upload(s3, pictures, "data")
+    names = [
+        "train/@eaDir/1.png",
+        "train/red/@eaDir/1.png/T.png",
+        "#recycle/x/1.png",
+        "train/red/Thumbs.db",
+        ".x/1.png",
+    ]
+    for name in (*names, "fc7/FORMAT", "fc7/recipes/a/recipe.json"):
+        s3.store.pipe_file(f"{url}/{name}", b"x")
+    with caplog.at_level(logging.INFO, "fc7.extract.manifest"):
+        assert read_manifest(url).images == read_manifest(pictures).images
+    assert "2 @eaDir" in caplog.messages[0]
+    for name in ("#recycle", "Thumbs.db", ".x", "fc7"):
+        assert f"1 {name}" in caplog.messages[0]
+
+
+def test_splits_are_judged_by_what_they_hold(s3, pictures):
+    url = upload(s3, pictures / "train", "data/A")
+    upload(s3, pictures / "val", "data/B")
+    with pytest.raises(DataError, match=r"A and B hold the same folders \(blue and red\)"):
+        read_manifest(url.removesuffix("/A"))
+
+
+def test_prefixes_without_class_folders_and_beside_them(s3, pictures, caplog):
+    url = upload(s3, pictures, "data")
+    for name in ("top.png", "val/loose.png", "docs/a.png", "train/"):
+        s3.store.pipe_file(f"{url}/{name}", b"x")
+    with caplog.at_level(logging.WARNING, "fc7.extract.manifest"):
+        assert len(read_manifest(url)) == 10
+    (said,) = caplog.messages
+    assert "2 images that are in no class folder, the first is top.png; folders beside train and val: docs" in said
+    with pytest.raises(DataError, match=r"3 lie outside of them"):
+        read_manifest(f"{url}/train/red")
+
+
+def test_a_csv_in_a_store_is_read_as_others_are(s3, pictures):
+    url = upload(s3, pictures, "data")
+    for text, said in {
+        "path,label\na,b,c\n": "line 2 has 3 cells",
+        "path;label\n": "semicolons",
+        "é": "UTF-16",
+    }.items():
+        s3.store.pipe_file(f"{url}/set.csv", text.encode("utf-16" if text == "é" else "utf-8"))
+        with pytest.raises(DataError, match=f"data/set.csv.*{said}"):
+            read_manifest(f"{url}/set.csv")
 
 
 def test_review_says_that_it_takes_files(s3, fc7, pictures, tmp_path):

@@ -1,0 +1,134 @@
+"""Which folders are splits and which are classes; what looks like splits is refused with what renames it."""
+
+import logging
+import shlex
+import subprocess
+
+import pytest
+
+from fc7.errors import DataError
+from fc7.extract import read_manifest
+
+
+def grid(tops, classes, path="{top}/{label}/1.jpg"):
+    return [path.format(top=top, label=label) for top in tops for label in classes]
+
+
+NESTED = "{top}/{top}/{label}/1.jpg"
+
+SPLITS = {
+    "by name": [*grid(["seg_train", "seg_test"], ["sea", "hill"]), "seg_pred/1.jpg"],
+    "by name, as Kaggle nests it": grid(["training_set", "test_set"], ["sea", "hill"], NESTED),
+    "by name, without classes": ["train_images/1.jpg", "test_images/2.jpg"],
+    "in camel case": grid(["TrainImages", "ValImages"], ["sea", "hill"]),
+    "by structure": grid(["A", "B"], ["sea", "hill", "wood"]),
+    "by structure, nested": grid(["A", "B"], ["sea", "hill", "wood"], NESTED),
+    "with other images beside": [*grid(["A", "B"], ["sea", "hill"]), "C/1.jpg"],
+    "one lacks a class": [*grid(["A"], ["sea", "hill", "wood"]), *grid(["B"], ["sea", "wood"])],
+    "one has a class more": [*grid(["A"], ["sea", "hill", "wood"]), *grid(["B"], ["sea", "wood", "new"])],
+    "one has an image too many": [*grid(["A", "B"], ["sea", "hill"]), "A/sample.jpg"],
+    "folds": grid(["fold 1", "fold 2", "fold 3"], ["sea", "hill"]),
+    "folds of train": grid(["train/1", "train/2"], ["sea", "hill"]),
+    "classes with sides": grid(["ants", "bees"], ["left", "right"]),  # nothing tells them from splits
+}
+
+CLASSES = {
+    "one folder in common": grid(["n1", "n2", "n3"], ["images"]),
+    "one folder in common, and others": ["a/images/1.jpg", "a/x/1.jpg", "b/images/1.jpg", "b/y/1.jpg"],
+    "images beside the same folders": [*grid(["a", "b"], ["more", "old"]), "a/1.jpg", "b/1.jpg"],
+    "few of many in common": grid(["a"], "stuvwx") + grid(["b"], "stmnop"),
+    "thumbnails of storage": ["a/1.jpg", "b/1.jpg", *grid(["a", "b"], ["@eaDir", "#recycle", "__MACOSX"])],
+    "hidden": ["a/1.jpg", "b/1.jpg", *grid(["a", "b"], [".x", ".y"])],
+    "two kinds of trains": ["freight_train/1.jpg", "passenger_train/1.jpg"],
+    "one word": ["contest/1.jpg", "training/1.jpg", "protrain/1.jpg"],
+}
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return root
+
+
+@pytest.mark.parametrize("names", SPLITS.values(), ids=SPLITS)
+def test_splits_under_other_names_are_refused_and_never_classes(tmp_path, names):
+    with pytest.raises(DataError, match="Splits are called train, val and test"):
+        read_manifest(touch(tmp_path, *names))
+
+
+@pytest.mark.parametrize("names", CLASSES.values(), ids=CLASSES)
+def test_classes_are_not_taken_for_splits(tmp_path, names):
+    manifest = read_manifest(touch(tmp_path, *names))
+    assert manifest.classes == tuple(sorted({name.partition("/")[0] for name in names}))
+
+
+@pytest.mark.parametrize("kind", ["by name", "by name, as Kaggle nests it"])
+def test_the_commands_in_the_message_make_it_readable(tmp_path, kind):
+    root = touch(tmp_path / "my data", *SPLITS[kind])
+    with pytest.raises(DataError) as error:
+        read_manifest(root)
+    commands = str(error.value).partition("rename them: ")[2].partition(". If")[0]
+    for command in commands.split("; "):
+        assert shlex.split(command)[0] == "mv"
+        subprocess.run(command, shell=True, check=True)
+    manifest = read_manifest(root)
+    assert manifest.classes == ("hill", "sea")
+    assert set(manifest.images.splits) == {"train", "test"}
+
+
+def test_no_command_overwrites_a_split(tmp_path):
+    names = grid(["train", "valid", "validation"], ["sea", "hill"])
+    with pytest.raises(DataError, match=r"valid and validation\. .* rename them\. If"):
+        read_manifest(touch(tmp_path, *names))
+
+
+def test_splits_below_classes(tmp_path):
+    with pytest.raises(DataError, match=r"ants and bees hold test and train.*: test/ants, not ants/test"):
+        read_manifest(touch(tmp_path, *grid(["ants", "bees"], ["train", "test"])))
+
+
+@pytest.mark.parametrize(
+    ("names", "cure"),
+    [
+        (grid(["photos/train", "photos/val"], "ab"), r"name .*/photos\."),
+        (grid(["photos"], "ab"), r"name .*/photos\."),
+        (grid(["train", "test"], "ab", NESTED), r"mv .*/train/train/\* .*/train\."),
+    ],
+)
+def test_a_folder_too_many_is_named(tmp_path, names, cure):
+    with pytest.raises(DataError, match=f"one class only.*{cure}"):
+        read_manifest(touch(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["1.jpg", "2.jpg"], r"2 lie outside of them, the first is 1\.jpg.*/<class>/"),
+        (["train/1.jpg", "test/2.jpg", "train.csv"], r"2 lie outside .* train/1\.jpg.*/train/<class>/"),
+        (["train/1.jpg", "bus/1.jpg", "car/1.jpg"], r".*also if train is a class like bus and car"),
+    ],
+)
+def test_images_without_class_folders_are_counted(tmp_path, names, said):
+    with pytest.raises(DataError, match=f"No images in class folders of .*: {said}"):
+        read_manifest(touch(tmp_path, *names))
+
+
+def test_what_is_in_no_class_is_said(tmp_path, caplog):
+    touch(tmp_path, *grid(["train", "val"], "ab"), "test/1.jpg", "2.jpg", "docs/x.jpg", "notes.txt")
+    with caplog.at_level(logging.WARNING):
+        assert len(read_manifest(tmp_path)) == 4
+    (said,) = caplog.messages
+    assert (
+        "2 images that are in no class folder, the first is 2.jpg; folders beside train and val and test: docs" in said
+    )
+    caplog.clear()
+    assert len(read_manifest(touch(tmp_path / "sound", "a/1.jpg", "b/1.jpg"))) == 2
+    assert caplog.messages == []
+
+
+def test_classes_that_look_the_same_are_told_apart(tmp_path):
+    touch(tmp_path, "train/caf\u00e9/1.jpg", "train/b/1.jpg", "val/cafe\u0301/1.jpg")
+    with pytest.raises(DataError, match=r"'cafe\\u0301' and 'caf\\xe9' look the same"):
+        read_manifest(tmp_path)
