@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 TEXT = """
 Label new images with a bundle that `fc7 fit` saved. It prints a csv, or with --json one object: path, label or
 `not sure`, calibrated probability, whether the image is unlike those that the head was fitted on, and the reason where
-there is no label.
+there is no label. A folder stands for all files below it that are not hidden and not a system's own.
 
 Exits 1 if no image could be labelled.
 """

@@ -23,6 +23,7 @@ _SYSTEM = frozenset(
         "~snapshot",  # NetApp
         "$extend",  # Windows
         "$recycle.bin",
+        "recycler",
         "_vti_cnf",
         "desktop.ini",
         "ehthumbs.db",

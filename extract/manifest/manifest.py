@@ -61,7 +61,7 @@ class Manifest:
         UsageError
             One file instead of many.
         """
-        files = [address(file) or file for file in many(files)]
+        files = [address(file) or os.fsdecode(file) for file in many(files)]
         urls = [file for file in files if address(file)]
         known: dict[str, str] = {}
         if urls:
@@ -116,9 +116,9 @@ def _why_not(file: str, known: Mapping[str, str]) -> str:
 def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
     """Find or read the images of a data set.
 
-    Everything found in a class folder and below it is an image or a reject with a reason, except what is hidden: files
-    and folders whose name begins with a dot are not looked at (``.DS_Store``, ``.git``, ``.thumbnails``). Links are
-    followed, those that lead back to a folder above are rejects. No file is opened.
+    Everything found in a class folder and below it is an image or a reject with a reason. Left out and logged is what
+    is hidden (``.DS_Store``, ``.git``), a system's own (``@eaDir``, ``Thumbs.db``), a cache of fc7, or in no class.
+    Links are followed, those that lead back to a folder above are rejects. No file is opened.
 
     Parameters
     ----------
@@ -134,7 +134,8 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
     ------
     DataError
         Nothing usable: no such folder, no images, an empty class, fewer than two classes, files of a csv that do not
-        exist, a class outside train, a class folder that cannot be listed, an archive. The message has the counts.
+        exist, a class outside train, a class folder that cannot be listed, an archive; folders that are splits and not
+        called so; a csv with cells in the wrong columns, or in another encoding. The message has the counts.
     """
     url, data = address(data), Path(data)
     if url:
