@@ -30,6 +30,20 @@ class ImageRejected(FC7Error):
     """One file is not an acceptable image: always accounted, never fatal; the message is the recorded reason."""
 
 
+class ImageUnreadable(FC7Error, OSError):
+    """One file cannot be looked at now, for a reason outside its bytes: accounted, never fatal, and never recorded.
+
+    Parameters
+    ----------
+    reason
+        What is missing, and what to do.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.strerror = reason
+
+
 class WeightsError(FC7Error):
     """Parameters are absent, damaged, or not the ones asked for."""
 

@@ -8,32 +8,36 @@ Memory: an image at the cap costs its pixels twice, once as stored and once as t
 the two is done in small tiles. Large images share a budget and wait for each other, small ones are decoded beside them.
 """
 
-import contextlib
 import errno
 import io
 import logging
 import os
 import stat
 import threading
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
-from PIL import (
-    ExifTags,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-)
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ...cache.urls import address
 from ...errors import ImageRejected
 from ..manifest.paths import MAX_BYTES
+from .damage import fact, require_compression, require_memory, unreadable_now, without_codec
+from .grey import Levels, is_deep, levels_of, require_eight_bits, to_eight_bits
 from .memory_budget import BUDGET, in_turn, take
+from .pillow import (
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageFile,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    one_block_each,
+    ours,
+    warnings_of_pillow,
+)
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +57,9 @@ _SLOW = {"ppm", "ppm_plain", "bmp_rle"}
 _BYTES_PER_PIXEL = {"WEBP": 16, "TIFF": 16}
 _PROGRESSIVE = 12  # coefficients of all pixels of up to four channels
 _ORDINARY = 8
+_OPENING = {"WEBP": WEBP_PIXELS * 16}  # bytes that are taken before the size of an image is known
 
 LARGE_FILE = 32 * 2**20
-
-# Pillow allocates images in blocks of 16 MiB, which the C library keeps for the thread that freed them: twice the
-# memory with two threads. A large image in one block is given back to the system.
-Image.core.set_block_size(2**30)  # type: ignore[attr-defined]
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,6 +70,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_NO_IMAGE = f"not an image in one of the formats {', '.join(FORMATS)}"
 _ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _TILE_SIDES = (322, 323)  # TIFF tags TileWidth and TileLength
 
@@ -116,41 +118,76 @@ def decode(data: bytes, side: int | None = None) -> Image.Image:
     Raises
     ------
     ImageRejected
-        Empty, too large, not an image, or truncated; the message is the reason.
+        Empty, too large, not an image, or truncated: a fact about the bytes; the message is the reason.
+    ImageUnreadable
+        It cannot be decoded here and now: no memory, no codec, or an error that is not known to be the bytes' fault.
     """
     if not data:
         raise ImageRejected("empty file")
     _require_bytes(len(data))
-    # A process-wide switch that other libraries turn on; half-grey images must not become embeddings.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        with in_turn(), _listening() as warned:
-            return _finish(Image.open(io.BytesIO(data), formats=FORMATS), side, warned)
-    except ImageRejected:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageRejected(f"not an image in one of the formats {', '.join(FORMATS)}") from error
-    except Image.DecompressionBombError as error:
-        raise ImageRejected(f"more than {MAX_PIXELS} pixels") from error
-    except Exception as error:  # Pillow's plugins raise a dozen kinds on damaged files; none may end the program
-        raise ImageRejected(f"damaged: {_one_line(error)}") from error
+    with unreadable_now(), in_turn(), one_block_each():
+        kind = _kind(data)
+        try:
+            return _decoded(data, kind, side)
+        except _Damaged:
+            with _second_look:  # alone: others may have taken the memory that a codec lacked
+                return _decoded(data, kind, side)
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """Return an image that Pillow has opened, or made, as :func:`decode` would: upright, RGB.
+def upright_rgb(image: "PIL.Image.Image") -> Image.Image:
+    """Return an image of Pillow, opened or made by the caller, as :func:`decode` would: upright, RGB.
 
     Raises
     ------
     ImageRejected
-        Too large, of no known range, or damaged; the message is the reason.
+        Too large, or of no known range; the message is the reason.
+    ImageUnreadable
+        It cannot be decoded, because its file is damaged, or here and now.
     """
+    with unreadable_now(), in_turn(), one_block_each():
+        _require_pixels(image)
+        levels = _levels(image)
+        take(_cost(image))
+        return _to_rgb(_turned(ours(image), _turn(image)), levels)
+
+
+class _Damaged(ImageRejected):
+    """What was decoded once only may still be sound."""
+
+
+_second_look = threading.Lock()
+
+
+def _kind(data: bytes) -> str:
+    """Return the format of a file, by its first bytes."""
+    for kind in FORMATS:
+        accept = Image.OPEN[kind][1]
+        accepted = accept is None or accept(data[:16])
+        if isinstance(accepted, str):
+            raise without_codec(kind)
+        if accepted:
+            return kind
+    raise ImageRejected(_NO_IMAGE)
+
+
+def _decoded(data: bytes, kind: str, side: int | None) -> Image.Image:
+    image = None
     try:
-        with in_turn(), _listening() as warned:
-            return _finish(image, None, warned)
+        with warnings_of_pillow() as warned:
+            image = Image.open(io.BytesIO(data), formats=(kind,))
+            return _finish(image, side, warned)
     except ImageRejected:
         raise
-    except Exception as error:  # as in decode: it may not have been read yet
-        raise ImageRejected(f"damaged: {_one_line(error)}") from error
+    except Image.DecompressionBombError as error:
+        raise ImageRejected(f"more than {MAX_PIXELS} pixels") from error
+    except Exception as error:
+        reason = fact(error)
+        if not reason:
+            raise
+        require_memory(_OPENING.get(kind, 0) if image is None else _cost(image))
+        if kind == "TIFF" and image is not None:
+            require_compression(image.info.get("compression", "raw"))
+        raise _Damaged(_NO_IMAGE if image is None and isinstance(error, UnidentifiedImageError) else reason) from error
 
 
 def _require_bytes(size: int) -> None:
@@ -161,15 +198,14 @@ def _require_bytes(size: int) -> None:
 def _finish(image: Image.Image, side: int | None, warned: list[str]) -> Image.Image:
     """Check an image that was opened, and decode it to an upright RGB one."""
     _require_pixels(image)
-    if image.mode == "F":
-        raise ImageRejected("floating point pixels have no defined range")
     _require_whole_directory(image, warned)
+    levels = _levels(image)
     take(_cost(image))
     if side is not None:
         _reduce(image, side)
     image.load()
-    image = _upright(image)  # the image as stored is gone before the next copy is made
-    return _to_rgb(image)
+    image = _turned(image, _turn(image))  # the image as stored is gone before the next copy is made
+    return _to_rgb(image, levels)
 
 
 def _reduce(image: Image.Image, side: int) -> None:
@@ -178,7 +214,7 @@ def _reduce(image: Image.Image, side: int) -> None:
     image.draft(None, (-(-image.width * side // short), -(-image.height * side // short)))  # rounded up; JPEG's only
 
 
-def _require_pixels(image: Image.Image) -> None:
+def _require_pixels(image: "PIL.Image.Image") -> None:
     cap = MAX_PIXELS
     if isinstance(image, ImageFile.ImageFile) and any(tile[0] in _SLOW for tile in image.tile):
         cap = min(cap, SLOW_PIXELS)
@@ -190,18 +226,18 @@ def _require_pixels(image: Image.Image) -> None:
         raise ImageRejected(f"{width} x {height} pixels{kind}, more than {cap}")
 
 
-def _cost(image: Image.Image) -> int:
+def _cost(image: "PIL.Image.Image") -> int:
     """Return about how many bytes decoding takes at its peak."""
     width, height = _largest(image)
     progressive = _PROGRESSIVE if image.info.get("progressive") else _ORDINARY
     return width * height * _BYTES_PER_PIXEL.get(image.format or "", progressive)
 
 
-def _largest(image: Image.Image) -> tuple[int, int]:
+def _largest(image: "PIL.Image.Image") -> tuple[int, int]:
     return max(image.size, _tile_size(image), key=lambda size: size[0] * size[1])
 
 
-def _tile_size(image: Image.Image) -> tuple[int, int]:
+def _tile_size(image: "PIL.Image.Image") -> tuple[int, int]:
     """Return the size of a TIFF's tiles: one may be larger than the image, and is decoded whole."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 0, 0
@@ -216,18 +252,33 @@ def _require_whole_directory(image: Image.Image, warned: list[str]) -> None:
         raise ImageRejected(f"damaged: {cut[0]}")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _levels(image: "PIL.Image.Image") -> Levels | None:
+    """Return what the values of deep grey mean; refuse values that mean nothing."""
+    if image.mode == "F":
+        raise ImageRejected("floating point pixels have no defined range")
+    if is_deep(image):
+        return levels_of(image)
+    require_eight_bits(image)
+    return None
+
+
+def _turn(image: "PIL.Image.Image") -> Image.Transpose | None:
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception as error:  # damaged EXIF says nothing about the pixels; they are taken as they are stored
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:
+        if not fact(error):
+            raise
         logger.debug("no orientation: %s", error)
-        return image
+        return None  # damaged EXIF says nothing about the pixels; they are taken as they are stored
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _in_tiles(image, _scaled)
+def _to_rgb(image: Image.Image, levels: Levels | None) -> Image.Image:
+    if levels:
+        return _in_tiles(image, partial(to_eight_bits, levels=levels))
     if image.mode == "LAB":
         return _in_tiles(image, _lab_to_rgb())
     if image.mode in _ALPHA or "transparency" in image.info:
@@ -251,20 +302,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def _scaled(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips everything above 255."""
-    values = np.asarray(image).astype(np.int32)
-    if values.max() > 65535 or values.min() < 0:
-        raise ImageRejected("grey values beyond 16 bits")
-    grey = ((values + 128) // 257).astype(np.uint8)  # rounds: 257 is odd, so there are no halves
-    if isinstance(image.info.get("transparency"), int):
-        grey[values == image.info["transparency"]] = 255
-    return Image.fromarray(grey).convert("RGB")
-
-
 def _lab_to_rgb() -> Callable[[Image.Image], Image.Image]:
-    from PIL import ImageCms
-
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
 
@@ -272,56 +310,3 @@ def _lab_to_rgb() -> Callable[[Image.Image], Image.Image]:
         return ImageCms.applyTransform(image, transform) or image
 
     return convert
-
-
-def _one_line(error: Exception) -> str:
-    """Return a message that fits a table: no line ends, and not the length that a file may have chosen."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-class _Listening(threading.local):
-    """The list of Pillow's warnings in this thread; None while it does not decode."""
-
-    warned: list[str] | None = None
-
-
-class _Warnings:
-    """A stand-in for the module ``warnings`` in Pillow's modules.
-
-    It collects the warnings of a thread that decodes: they name no file, are printed only once, and with ``-W error``
-    would end the decoding of a good image. Why not the standard library's filters: they belong to all threads at once.
-    For other threads nothing changes.
-    """
-
-    def warn(self, message: Any, category: Any = None, stacklevel: int = 1, **options: Any) -> None:
-        if _listener.warned is None:
-            warnings.warn(message, category, stacklevel + 1, **options)
-        else:
-            logger.debug("Pillow: %s", message)
-            _listener.warned.append(str(message))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(warnings, name)
-
-
-_listener = _Listening()
-for _module in (Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin):
-    vars(_module)["warnings"] = _Warnings()
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[list[str]]:
-    warned: list[str] = []
-    _listener.warned = warned
-    try:
-        yield warned
-    finally:
-        _listener.warned = None
-
-
-def _is_elsewhere(record: logging.LogRecord) -> bool:
-    return _listener.warned is None
-
-
-# The one error that it logs, too many samples per pixel, is also the reason of the reject.
-logging.getLogger(TiffImagePlugin.__name__).addFilter(_is_elsewhere)

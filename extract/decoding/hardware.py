@@ -8,13 +8,13 @@ import io
 from collections.abc import Mapping
 
 import torch
-from PIL import ExifTags, Image
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
 from ...cache.recipe import Transform
 from ..manifest.paths import MAX_BYTES
 from .decode import MAX_PIXELS
+from .pillow import ExifTags, Image
 
 _MODES = ("RGB", "L")
 _END = b"\xff\xd9"  # of every JPEG that is whole

@@ -10,11 +10,11 @@ from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageEnhance
 
 from ...cache.recipe import DECODES, Input, Transform
 from .decode import decode, read_image_bytes
 from .memory_budget import in_turn
+from .pillow import Image, ImageEnhance, ours
 
 AREA = (0.08, 1.0)  # share of the image that a random crop covers
 RATIO = (3 / 4, 4 / 3)  # width over height
@@ -91,7 +91,7 @@ def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]
 
 def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
     """Resize the shorter side and return the centre, ``(crop, crop, 3)`` uint8, as torchvision does with Pillow."""
-    image = _middle(image)
+    image = _middle(ours(image))
     short, long = sorted(image.size)
     stretched = int(transform.resize * long / short)
     size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
@@ -111,7 +111,7 @@ def augmented(
     generator is numpy's, so that nothing depends on the order in which threads decode.
     """
     box = _box(image.width, image.height, rng)
-    cut = image.resize((transform.crop, transform.crop), _RESAMPLING[transform.interpolation], box=box)
+    cut = ours(image).resize((transform.crop, transform.crop), _RESAMPLING[transform.interpolation], box=box)
     if colour:
         cut = _coloured(cut, rng)
     pixels = np.asarray(cut)
