@@ -1,37 +1,44 @@
 """Images in memory: embeddings without files and without the cache, bit-equal to those that the cache would hold."""
 
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFile
 
-from ..errors import ImageRejected
+from ..errors import FC7Error, ImageRejected
 from .backbones.backbone import Backbone
 from .computing import computing
-from .decoding.decode import decode, upright_rgb
+from .decoding.damage import one_line
+from .decoding.decode import FORMATS, MAX_PIXELS, decode, upright_rgb
 from .decoding.views import needed, view
 from .engines.local import MOST_THREADS, cores, cores_each
 from .engines.malloc import keep_freed_memory
+from .engines.precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
 
-Picture = Image.Image | npt.NDArray[Any] | bytes
+Picture = Image.Image | npt.NDArray[Any] | bytes | bytearray | memoryview | io.BytesIO
 
-_SHAPES = "(height, width), (height, width, 3) or (height, width, 4)"
+_NEEDED = (
+    "an image of Pillow, the bytes of an image file, or an array of uint8 (height, width), (height, width, 3) or "
+    "(height, width, 4)"
+)
 
 
 @computing()
-def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
+def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
     """Return the vectors of images in memory.
 
     Parameters
     ----------
     pictures
         Images of Pillow; arrays ``(height, width)``, ``(height, width, 3)`` or ``(height, width, 4)`` of uint8, RGB and
-        alpha; or the bytes of image files.
+        alpha; or the bytes of image files, also as a bytearray, a memoryview or a BytesIO. Anything else, and what
+        cannot be decoded, is rejected with the reason.
     backbones
         Loaded if they are not yet.
 
@@ -46,6 +53,7 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
     for backbone in backbones:
         backbone.load()
     size = max(backbone.batch_size for backbone in backbones)
+    pictures = list(pictures)
     batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     with (
         keep_freed_memory(),
@@ -61,12 +69,15 @@ def embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[l
 def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
     """Return the vectors of a few pictures, decoded once for all backbones and views."""
     sides = {needed(recipe.input) for backbone in backbones for recipe in backbone.recipes}
+    seeded = any(backbone.views for backbone in backbones)
     images, rejected = [], {}
     for row, picture in enumerate(pictures):
         try:
-            images.append((row, _key(picture), {side: _decoded(picture, side) for side in sides}))
-        except ImageRejected as error:
-            rejected[row] = str(error)
+            decoded = _decoded(picture, sides)
+            images.append((row, _key(picture) if seeded else b"", decoded))
+        except Exception as error:  # whatever is wrong with one picture costs that picture
+            known = isinstance(error, FC7Error)
+            rejected[row] = str(error) if known else f"not readable: {one_line(error)}"
     vectors = []
     for backbone in backbones:
         for number in range(1 + backbone.views):
@@ -78,23 +89,56 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
                 pixels[row] = view(decoded[needed(wanted)], wanted, key)
             layers = zip(*(backbone.embed(pixels[i : i + batch]) for i in range(0, len(pixels), batch)), strict=True)
             for recipe, layer in zip(recipes, layers, strict=True):
-                vectors.append(np.concatenate(layer)[: len(pictures)].astype(recipe.dtype))
-                vectors[-1][list(rejected)] = 0
+                stored, errors = in_stored_type(np.concatenate(layer)[: len(pictures)], recipe.dtype)
+                for row in np.flatnonzero(~(errors <= MAX_ERROR)).tolist():
+                    reason = NOT_FINITE if np.isnan(errors[row]) else imprecise(errors[row], recipe.dtype)
+                    rejected.setdefault(row, reason)
+                vectors.append(stored)
+    for matrix in vectors:
+        matrix[list(rejected)] = 0
     return vectors, rejected
 
 
-def _decoded(picture: Picture, side: int | None) -> Image.Image:
-    if isinstance(picture, bytes):
-        return decode(picture, side)
-    if isinstance(picture, Image.Image):
-        return upright_rgb(picture)
+def _decoded(picture: Any, sides: Collection[int | None]) -> dict[int | None, Any]:
+    """Return an upright RGB image for each side that will do; see :func:`fc7.extract.decoding.decode.decode`."""
+    data = _file(picture)
+    if data is not None:
+        return {side: decode(data, side) for side in sides}
+    if isinstance(picture, ImageFile.ImageFile) and ImageFile.LOAD_TRUNCATED_IMAGES:
+        _require_whole(picture)
+    return dict.fromkeys(sides, upright_rgb(picture if isinstance(picture, Image.Image) else _of_array(picture)))
+
+
+def _file(picture: Any) -> bytes | None:
+    """Return the bytes of an image file; None if the picture is none."""
+    if isinstance(picture, bytes | bytearray) or (isinstance(picture, memoryview) and picture.ndim == 1):
+        return bytes(picture)
+    return picture.getvalue() if isinstance(picture, io.BytesIO) else None
+
+
+def _require_whole(picture: ImageFile.ImageFile) -> None:
+    """Refuse a damaged file that was not read yet, and that Pillow was told to fill up with grey."""
+    if picture.tile and picture.fp and picture.format in FORMATS:
+        place = picture.fp.tell()
+        picture.fp.seek(0)
+        data = picture.fp.read()
+        picture.fp.seek(place)
+        decode(data)
+
+
+def _of_array(picture: Any) -> Image.Image:
+    if not isinstance(picture, np.ndarray) or isinstance(picture, np.ma.MaskedArray):
+        raise ImageRejected(f"an object of {type(picture).__module__}.{type(picture).__qualname__}; needed: {_NEEDED}")
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
-        raise ImageRejected(f"an array of {picture.dtype} {picture.shape}; needed: uint8 {_SHAPES}")
+        raise ImageRejected(f"an array of {picture.dtype} {picture.shape}; needed: {_NEEDED}")
     if not picture.size:
         raise ImageRejected(f"an array without pixels, {picture.shape}")
-    return upright_rgb(Image.fromarray(np.ascontiguousarray(picture)))
+    height, width = picture.shape[:2]
+    if height * width > MAX_PIXELS:
+        raise ImageRejected(f"{width} x {height} pixels, more than {MAX_PIXELS}")
+    return Image.fromarray(np.ascontiguousarray(picture))
 
 
-def _key(picture: Picture) -> bytes:
-    data = picture.tobytes() if isinstance(picture, np.ndarray | Image.Image) else picture
-    return hashlib.sha256(data).digest()
+def _key(picture: Any) -> bytes:
+    data = picture.tobytes() if isinstance(picture, np.ndarray | Image.Image) else _file(picture)
+    return hashlib.sha256(data or b"").digest()

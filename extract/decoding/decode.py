@@ -141,10 +141,10 @@ def upright_rgb(image: "PIL.Image.Image") -> Image.Image:
     ------
     ImageRejected
         Too large, or of no known range; the message is the reason.
-    ImageUnreadable
-        It cannot be decoded, because its file is damaged, or here and now.
+    Exception
+        Whatever Pillow raises, if it was not read yet and is damaged or closed.
     """
-    with unreadable_now(), in_turn(), one_block_each():
+    with in_turn(), one_block_each():
         _require_pixels(image)
         levels = _levels(image)
         take(_cost(image))

@@ -127,14 +127,14 @@ def account(
     lacked
         The keys that the store lacked before, each once.
     unreadable
-        Images whose files could not be read while decoding, with the reason.
+        Images without a verdict: their files could not be read or decoded, or their rows not stored; with the reason.
     """
     there = store.places(hashed.images) >= 0
     ok, computed = int(there.sum()), int((store.places(lacked) >= 0).sum())
     reasons = dict(hashed.unreadable)
     for row in hashed.rows_of(hashed.images[~there]):
         key = hashed.keys[row]
-        reasons[row] = store.rejected.get(key) or unreadable.get(key) or "its shard was lost while running"
+        reasons[row] = unreadable.get(key) or store.rejected.get(key) or "its shard was lost while running"
     rejects = [Reject(manifest.images.paths[row], reasons[row]) for row in sorted(reasons)]
     return Extraction(
         store.recipe,

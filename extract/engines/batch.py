@@ -12,9 +12,11 @@ from ...cache.recipe import DECODES, Input, Recipe
 from ...cache.shard import Shard
 from ...errors import ImageRejected
 from ..backbones.backbone import Backbone
+from ..decoding.damage import unreadable_now
 from ..decoding.memory_budget import in_turn
 from ..decoding.views import read_hashed, views_of
 from ..decoding.worker_process import DecodeProcess
+from .precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
 from .sinks import ShardSink
 
 logger = logging.getLogger(__name__)
@@ -64,21 +66,27 @@ class Unit:
         numbers = range(stores)
         return cls(keys, batches, [{} for _ in numbers], rejected=[{} for _ in numbers], seconds=[0.0] * stores)
 
-    def take(self, number: int, store: ShardSink, batch: "Batch", matrix: npt.NDArray[np.float32]) -> None:
-        """Take the rows that a store does not have; those that are not finite are rejected."""
-        with np.errstate(over="ignore"):
-            stored = matrix.astype(store.recipe.dtype)
-        finite = np.isfinite(stored).all(axis=1)
+    def take(self, number: int, store: ShardSink, batch: "Batch", matrix: npt.NDArray[np.float32]) -> float:
+        """Take the rows that a store does not have, and return the largest error of rows that its type cannot hold.
+
+        Those are unreadable for now; rows that are not finite are rejected.
+        """
+        stored, error = in_stored_type(matrix, store.recipe.dtype)
         lacking = set(store.missing(batch.keys))
+        largest = 0.0
         for row, key in enumerate(batch.keys):
             if key not in lacking or key in batch.unreadable:
                 continue
             if key in batch.rejected:
                 self.rejected[number][key] = batch.rejected[key]
-            elif finite[row]:
-                self.rows[number][key] = stored[row]
+            elif np.isnan(error[row]):
+                self.rejected[number][key] = NOT_FINITE
+            elif error[row] > MAX_ERROR:
+                batch.imprecise[key] = imprecise(error[row], store.recipe.dtype)
+                largest = max(largest, float(error[row]))
             else:
-                self.rejected[number][key] = f"its embedding is not finite in {store.recipe.dtype}"
+                self.rows[number][key] = stored[row]
+        return largest
 
     def shard(self, number: int, recipe: Recipe, provenance: Mapping[str, str]) -> Shard:
         """Return the shard for a store. Its rows have the order of the unit's keys, whichever batch was first."""
@@ -103,6 +111,10 @@ class Batch:
         Files that the device is to decode, by their row.
     taken, decoded
         How many keys threads have taken, and have decoded.
+    rejected, unreadable
+        Why a file is no image, and why it cannot be decoded now.
+    imprecise
+        Why the row of an image is in none of the stores, or not in all.
     """
 
     unit: Unit
@@ -115,6 +127,7 @@ class Batch:
     decoded: int = 0
     rejected: dict[bytes, str] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
+    imprecise: dict[bytes, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, unit: Unit, keys: Sequence[bytes], paths: Sequence[str], jobs: Sequence[Job], rows: int) -> "Batch":
@@ -127,10 +140,11 @@ class Batch:
         """Put one image's pixels in its row; they are decoded here or in a process."""
         path, key = self.paths[row], self.keys[row]
         try:
-            if decoder is None:
-                self._decode(row, path)
-            else:
-                decoder.decode(path, key, {job.input: self.pixels[job.input][row] for job in self.jobs})
+            with unreadable_now():
+                if decoder is None:
+                    self._decode(row, path)
+                else:
+                    decoder.decode(path, key, {job.input: self.pixels[job.input][row] for job in self.jobs})
         except OSError as error:
             self.unreadable[key] = f"not readable: {error.strerror}"
         except ImageRejected as error:
@@ -175,7 +189,10 @@ class Batch:
             logger.debug("decoded by the processor: %s", error)
         for row, data in self.encoded.items():
             try:
-                self._fill(row, data, {job.input})
+                with unreadable_now():
+                    self._fill(row, data, {job.input})
+            except OSError as error:
+                self.unreadable[self.keys[row]] = f"not readable: {error.strerror}"
             except ImageRejected as error:
                 self.rejected[self.keys[row]] = str(error)
         return self.pixels[job.input]

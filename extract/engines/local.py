@@ -24,6 +24,7 @@ from ..progress import Progress, silent
 from .accounting import Clock
 from .batch import Batch, Job, Unit
 from .malloc import keep_freed_memory
+from .precision import too_imprecise
 from .sinks import ShardSink
 from .unit_loop import POLL, LocateFiles, UnitLoop, Units
 
@@ -79,7 +80,7 @@ class Pipeline(UnitLoop):
         # Zeros after them fill the last forward pass of a backbone with another batch size.
         self._capacity = max(-(-self._batch_rows // size) * size for size in sizes)
         self._taking, self._committing = threading.Lock(), threading.Lock()
-        self._stop = threading.Event()
+        self._stop, self._failed = threading.Event(), False
         self._begun: dict[int, Unit] = {}  # units that are not committed, by their address
         self._open: Batch | None = None  # the batch that is being decoded
 
@@ -193,8 +194,18 @@ class Pipeline(UnitLoop):
         for job in batch.jobs:
             start = time.perf_counter()
             for number, matrix in zip(job.stores, batch.embed(job), strict=True):
-                batch.unit.take(number, self.stores[number], batch, matrix)
+                error = batch.unit.take(number, self.stores[number], batch, matrix)
+                if error:
+                    self._require_rows(self.stores[number], error)
             self._spent("forward", time.perf_counter() - start, batch, job)
+
+    def _require_rows(self, store: ShardSink, error: float) -> None:
+        """End the run, before it commits anything, if a store has no row and its type cannot hold the first ones."""
+        with self._committing:
+            if not len(store):
+                self._failed = True
+                self._stop.set()
+                raise too_imprecise(store.recipe, error)
 
     def _spent(self, stage: str, seconds: float, batch: Batch, job: Job | None = None) -> None:
         """Count seconds of a thread, and put them on what they were spent for."""
@@ -207,7 +218,7 @@ class Pipeline(UnitLoop):
     def _finish(self, batch: Batch) -> None:
         """Count a batch as done, and commit the unit if it was the last of it."""
         with self._taking:
-            self.unreadable |= batch.unreadable
+            self.unreadable |= batch.unreadable | batch.imprecise
             self.done += len(batch.keys)
             batch.unit.batches_left -= 1
             complete = not batch.unit.batches_left
@@ -216,6 +227,8 @@ class Pipeline(UnitLoop):
 
     def _commit(self, unit: Unit) -> None:
         with self._committing:
+            if self._failed:
+                return
             start = time.perf_counter()
             for number, store in enumerate(self.stores):
                 shard = unit.shard(number, store.recipe, self._provenance())

@@ -151,6 +151,7 @@ class _Job(UnitLoop):
     ) -> None:
         super().__init__(backbones, stores, files, clock, progress=progress)
         self.engine, self.total, self._folder = engine, len(missing), stores[0].folder
+        self._rows_before = [len(store) for store in stores]
         self._tried: Counter[bytes] = Counter()  # by first key
         self._unsent: dict[bytes, str] = {}  # files that this process could not read for a worker, with the reason
         self._other_torch: set[str] = set()  # hosts with another torch
@@ -269,7 +270,7 @@ class _Job(UnitLoop):
             lacking = [list(store.missing(keys)) for store in self.stores]
             within_reach = member.ready and member.ready.sees_images
             files = list(map(absolute, self.files(keys))) if within_reach else list(map(self._bytes, keys))
-            return UnitTask(list(keys), lacking, files)
+            return UnitTask(list(keys), lacking, [rows + self.done for rows in self._rows_before], files)
         return None
 
     def _bytes(self, key: bytes) -> bytes:

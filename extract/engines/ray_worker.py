@@ -77,10 +77,14 @@ class Heartbeat(NamedTuple):
 
 
 class UnitTask(NamedTuple):
-    """One unit: its keys, for each store those that it lacks, and for each key its file, or the bytes themselves."""
+    """One unit: its keys, for each store those that it lacks, and for each key its file, or the bytes themselves.
+
+    `rows` has, for each store, about how many it has; 0 if it has none.
+    """
 
     keys: Sequence[bytes]
     lacking: Sequence[Sequence[bytes]]
+    rows: Sequence[int]
     files: Sequence[str] | Sequence[bytes]
 
 
@@ -168,7 +172,7 @@ class Worker:
 
     def _run(self, task: UnitTask) -> UnitResult:
         recipes = [recipe for backbone in self._backbones for recipe in backbone.recipes_of_views]
-        sinks = [BufferSink(recipe, keys) for recipe, keys in zip(recipes, task.lacking, strict=True)]
+        sinks = [BufferSink(*of_store) for of_store in zip(recipes, task.lacking, task.rows, strict=True)]
         clock = self._clock = Clock()
         self._images = 0
         with _files(task) as files:

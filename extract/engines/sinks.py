@@ -20,12 +20,18 @@ class BufferSink:
     ----------
     wanted
         The keys that the committing process lacks.
+    rows
+        How many rows it has.
     """
 
-    def __init__(self, recipe: Recipe, wanted: Collection[bytes]) -> None:
+    def __init__(self, recipe: Recipe, wanted: Collection[bytes], rows: int) -> None:
         self.recipe, self.directory = recipe, _NOWHERE
         self.shards: list[bytes] = []
-        self._wanted = set(wanted)
+        self._wanted, self._rows = set(wanted), rows
+
+    def __len__(self) -> int:
+        """Return how many rows the committing process has, with those from here."""
+        return self._rows
 
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Return the keys that are wanted, sorted, each once."""
@@ -39,6 +45,7 @@ class BufferSink:
         """Encode a shard to the bytes of its file, and keep them."""
         self.shards.append(encode(shard, self.recipe))
         self._wanted.difference_update(shard.keys, shard.rejected)
+        self._rows += len(shard.keys)
 
     def refresh(self) -> None:
         """Do nothing: no other process writes here."""
