@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional
 
 from ...errors import FC7Error, Interrupted, UsageError
-from ...extract.backbones.torch_runtime import global_generator, memory_of
 from ...extract.backbones.network import restore
+from ...extract.backbones.torch_runtime import global_generator, memory_of
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..heads.torch_linear import epoch_line
