@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
+from fc7.cache.recipe import Transform
 from fc7.classify import EmbeddingTransformer
 from fc7.classify.heads.penalised import Logistic
 from fc7.classify.heads.preparation import UnitRows
@@ -53,6 +54,20 @@ def test_a_search_computes_each_image_once(paths, transformer, home, forwards):
     search = GridSearchCV(pipeline, {"head__C": [0.1, 10]}, cv=3).fit([str(path) for path in paths], labels)
     assert search.predict(paths).tolist() == labels
     assert sum(forwards) <= len(paths) + 4 * 2, "and what pads the last batches"
+
+
+def test_images_are_prepared_as_it_says(home, paths, transformer):
+    transform = Transform(232, 224, (0.5,) * 3, (0.25,) * 3, "bicubic")
+    options = {"weights": "random:0", "batch_size": 4, "cache": home / "cache", "transform": transform}
+    right = extract(
+        read_manifest(home / "data"), load_backbone("squeezenet1_1", "gap", **options), cache=home / "cache"
+    )
+    rows = dict(zip(right.paths.tolist(), right.vectors, strict=True))
+    found = clone(transformer).set_params(image_transform=transform).transform(paths)
+    assert np.array_equal(found, np.stack([rows[str(path.relative_to(home / "data"))] for path in paths]))
+    assert not np.array_equal(found, transformer.transform(paths))
+    named = clone(transformer).set_params(image_transform="IMAGENET1K_V1")
+    assert np.array_equal(named.transform(paths), transformer.transform(paths))
 
 
 def test_it_is_cloned_with_its_parameters(transformer):

@@ -56,6 +56,20 @@ def test_another_network_of_torchvision_with_its_normalisation_layers(home, cach
     assert found == pytest.approx(home.predicted(bundle), abs=1e-4)
 
 
+def test_a_vision_transformer_of_another_size_is_made_for_it(home, cache, tmp_path):
+    path = tmp_path / "vit.pth"
+    torch.save(torchvision.models.vit_b_32(image_size=64).state_dict(), path)
+    vit = {"name": "vit_b_32", "layer": "penultimate", "weights": f"file:{path}", "image_size": (64, 64)}
+    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **vit)
+    written = export(bundle, tmp_path / "net.safetensors", **cache)
+    assert "torchvision.models.get_model('vit_b_32', num_classes=2, image_size=64)" in written.format
+    net = torchvision.models.get_model("vit_b_32", num_classes=2, image_size=64).eval()
+    net.load_state_dict(load_file(written.path))
+    with torch.inference_mode():
+        found = net(torch.as_tensor(home.prepared(bundle))).softmax(dim=1).numpy()
+    assert found == pytest.approx(home.predicted(bundle), abs=1e-4)
+
+
 def test_onnx_says_how_to_prepare_an_image(home, cache, tmp_path):
     bundle = home.bundle("logreg", 3)
     path = export(bundle, tmp_path / "net.onnx", **cache).path
