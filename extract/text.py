@@ -5,6 +5,8 @@ import sys
 
 # Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# What stands neither for a character nor for a byte of a name that is no Unicode.
+_NOTHING = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def guarded(text: str) -> str:
@@ -23,6 +25,11 @@ def unguarded(cell: str) -> str:
     ('=1+1', '=1+1', "'ants'")
     """
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def storable(text: str) -> str:
+    """Return text that a file can hold: in UTF-8, and names that are no Unicode as their bytes."""
+    return _NOTHING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def plain(text: str) -> str:

@@ -79,6 +79,14 @@ def fc7(capsys):
 
 
 @pytest.fixture
+def log(caplog, monkeypatch):
+    """What fc7 logs, whatever a command line in this process has set up before."""
+    monkeypatch.setattr(logging.getLogger("fc7"), "propagate", True)
+    caplog.set_level(logging.INFO, "fc7")
+    return caplog
+
+
+@pytest.fixture
 def fc7_json(fc7):
     """Run the command line with --json and return its one object."""
 

@@ -64,7 +64,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         for action in command._actions:
             if isinstance(action.choices, dict):
                 continue
-            if action.type is Path:
+            if action.type is Path or action.metavar == "IMAGE":  # no Path, which takes an empty word for this folder
                 action.complete = _files(str(action.metavar), shtab)  # type: ignore[attr-defined]
             elif action.dest in values:
                 action.choices = values[action.dest]

@@ -70,7 +70,7 @@ class Labels:
         self._seen = self._bytes()
         if self._seen is None:
             return {}
-        columns, rows = read_rows(self.path, NEEDED, FORM)
+        columns, rows = read_rows(self.path, NEEDED, "no review of this data set wrote it. Name another file with -o")
         if set(columns) != set(self._columns):
             raise DataError(
                 f"{self.path} has the columns {columns}, not {list(self._columns)}: no review of this data set wrote "

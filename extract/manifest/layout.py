@@ -172,8 +172,10 @@ def _require_no_strays(
         if role:
             families[rest].append(name)
     for names in families.values():
+        if len(names) < 2:
+            continue
         strays = sorted(name for name in names if name not in splits and any(contents(name)))
-        if strays and len(names) > 1:
+        if strays:
             renames = _renames(where, [_outline(name, contents) for name in strays], splits)
             raise DataError(
                 f"{where} has folders that look like splits, {_few(strays)}. Splits are called train, val and test: "

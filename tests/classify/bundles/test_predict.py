@@ -20,7 +20,7 @@ from fc7.classify.bundles.predict import predict
 from fc7.classify.bundles.prediction import Prediction, predictions_csv
 from fc7.errors import BundleError, DataError, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
-from fc7.extract.text import plain, unguarded
+from fc7.extract.text import plain, storable, unguarded
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +318,8 @@ def test_a_csv_has_paths_as_they_are_and_no_formulas():
     shown = predictions_csv(predictions, 1, plain)
     assert "\u202f" not in shown
     assert shown.count("\n") == len(names), "a line for each on a terminal"
+    strange = [Prediction("\udcff\ud800", "\udfff", 0.5, {}, sure=True)]
+    assert os.fsencode(predictions_csv(strange, 0, storable)).endswith(b"\n\xff\\ud800,\\udfff,0.5000,,")
 
 
 def test_a_prediction_is_plain(bundle, options, home):

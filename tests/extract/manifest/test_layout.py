@@ -1,6 +1,5 @@
 """Which folders are splits and which are classes; what looks like splits is refused with what renames it."""
 
-import logging
 import shlex
 import subprocess
 
@@ -115,17 +114,16 @@ def test_images_without_class_folders_are_counted(tmp_path, names, said):
         read_manifest(touch(tmp_path, *names))
 
 
-def test_what_is_in_no_class_is_said(tmp_path, caplog):
+def test_what_is_in_no_class_is_said(tmp_path, log):
     touch(tmp_path, *grid(["train", "val"], "ab"), "test/1.jpg", "2.jpg", "docs/x.jpg", "notes.txt")
-    with caplog.at_level(logging.WARNING):
-        assert len(read_manifest(tmp_path)) == 4
-    (said,) = caplog.messages
+    assert len(read_manifest(tmp_path)) == 4
+    (said,) = log.messages
     assert (
         "2 images that are in no class folder, the first is 2.jpg; folders beside train and val and test: docs" in said
     )
-    caplog.clear()
+    log.clear()
     assert len(read_manifest(touch(tmp_path / "sound", "a/1.jpg", "b/1.jpg"))) == 2
-    assert caplog.messages == []
+    assert log.messages == []
 
 
 def test_classes_that_look_the_same_are_told_apart(tmp_path):

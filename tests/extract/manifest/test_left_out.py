@@ -1,7 +1,5 @@
 """What systems put beside images is no image: left out at every depth, in extract and in predict, and said."""
 
-import logging
-
 import pytest
 
 from fc7.extract import read_manifest
@@ -41,8 +39,7 @@ def touch(root, *names):
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, *FILES])
-def test_it_is_left_out_at_every_depth(tmp_path, name, caplog):
-    caplog.set_level(logging.INFO)
+def test_it_is_left_out_at_every_depth(tmp_path, name, log):
     within = f"{name}/1.jpg" if name in FOLDERS else name
     images = ["a/1.jpg", "a/deep/er/2.jpg", "b/1.jpg"]
     touch(tmp_path, *images, *(f"{above}{within}" for above in ("", "a/", "a/deep/er/")))
@@ -51,7 +48,7 @@ def test_it_is_left_out_at_every_depth(tmp_path, name, caplog):
     assert manifest.rejects == ()
     assert manifest.classes == ("a", "b")
     if name in FOLDERS or name[0] == ".":
-        (said,) = caplog.messages
+        (said,) = log.messages
         assert "3 " in said.partition(": left out")[2]
     assert list(expand([tmp_path])) == [f"{tmp_path}/{image}" for image in images]
     split = touch(tmp_path / "split", *(f"{split}/{image}" for split in ("train", "val") for image in images))
@@ -72,22 +69,20 @@ def test_a_folder_that_is_asked_for_by_its_name_is_walked(tmp_path):
     assert list(expand([tmp_path / "@eaDir" / "@eaDir" / "2.jpg"])) == [f"{tmp_path}/@eaDir/@eaDir/2.jpg"]
 
 
-def test_a_cache_of_fc7_is_no_class(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_a_cache_of_fc7_is_no_class(tmp_path, log):
     touch(tmp_path, "a/1.jpg", "b/1.jpg", "cache/recipes/x/recipe.json")
     (tmp_path / "cache" / "FORMAT").write_text("fc7-cache 1\n")
     assert read_manifest(tmp_path).classes == ("a", "b")
-    assert "1 cache" in caplog.text
+    assert "1 cache" in log.text
 
 
-def test_counts_are_said_by_name_and_families_as_one(caplog):
+def test_counts_are_said_by_name_and_families_as_one(log):
     left_out = LeftOut()
     for name in ["._1.jpg", "._2.jpg", "@eaDir", "a\x1b", *(f".{number}" for number in range(9))]:
         assert is_left_out(name) or name == "a\x1b"
         left_out.add(name)
-    with caplog.at_level(logging.INFO):
-        left_out.log("DATA")
-        LeftOut().log("nothing")
-    (said,) = caplog.messages
+    left_out.log("DATA")
+    LeftOut().log("nothing")
+    (said,) = log.messages
     assert "2 ._*, 1 @eaDir, 1 a\\x1b" in said
     assert said.endswith("7 more.")

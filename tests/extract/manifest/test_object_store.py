@@ -1,7 +1,5 @@
 """Remote images: the same rows as from a folder, nothing read twice without need, every refusal in one line."""
 
-import logging
-
 import pytest
 from fakes import FakeBackbone, draw, one_line
 from stores import BUCKET, KEY, SECRET, upload
@@ -231,7 +229,7 @@ def test_predict_and_the_transformer_take_urls(s3, fc7, fc7_json, pictures, tmp_
         embed.transform([gone])
 
 
-def test_a_systems_own_and_caches_are_left_out_and_said(s3, pictures, caplog):
+def test_a_systems_own_and_caches_are_left_out_and_said(s3, pictures, log):
     url = upload(s3, pictures, "data")
     names = [
         "train/@eaDir/1.png",
@@ -242,11 +240,10 @@ def test_a_systems_own_and_caches_are_left_out_and_said(s3, pictures, caplog):
     ]
     for name in (*names, "fc7/FORMAT", "fc7/recipes/a/recipe.json"):
         s3.store.pipe_file(f"{url}/{name}", b"x")
-    with caplog.at_level(logging.INFO, "fc7.extract.manifest"):
-        assert read_manifest(url).images == read_manifest(pictures).images
-    assert "2 @eaDir" in caplog.messages[0]
+    assert read_manifest(url).images == read_manifest(pictures).images
+    assert "2 @eaDir" in log.messages[0]
     for name in ("#recycle", "Thumbs.db", ".x", "fc7"):
-        assert f"1 {name}" in caplog.messages[0]
+        assert f"1 {name}" in log.messages[0]
 
 
 def test_splits_are_judged_by_what_they_hold(s3, pictures):
@@ -256,13 +253,12 @@ def test_splits_are_judged_by_what_they_hold(s3, pictures):
         read_manifest(url.removesuffix("/A"))
 
 
-def test_prefixes_without_class_folders_and_beside_them(s3, pictures, caplog):
+def test_prefixes_without_class_folders_and_beside_them(s3, pictures, log):
     url = upload(s3, pictures, "data")
     for name in ("top.png", "val/loose.png", "docs/a.png", "train/"):
         s3.store.pipe_file(f"{url}/{name}", b"x")
-    with caplog.at_level(logging.WARNING, "fc7.extract.manifest"):
-        assert len(read_manifest(url)) == 10
-    (said,) = caplog.messages
+    assert len(read_manifest(url)) == 10
+    (said,) = log.messages
     assert "2 images that are in no class folder, the first is top.png; folders beside train and val: docs" in said
     with pytest.raises(DataError, match=r"3 lie outside of them"):
         read_manifest(f"{url}/train/red")
