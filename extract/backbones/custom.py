@@ -1,22 +1,26 @@
-"""A network of the user's own: tapped like a published one, known by its parameters and its structure."""
+"""A network of the user's own: tapped like a published one, known by all that its numbers come from."""
 
 import copy
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.fx import GraphModule
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import UsageError
+from .fingerprint import fingerprint
 from .graph import TracedNetwork
-from .layers import Layer
+from .layers import POOLED, Layer
 from .network import Tapped
-from .weights import hash_tensors
+from .tracing import has_hooks
 
 OUTPUT = "output"  # the layer that is what the module returns
+
+# Of a row's largest number: how much it may change with the other rows of its batch. Rounding stays below, far below
+# what batch norm over a batch or dropout do.
+ROUNDING = 1e-4
 
 
 class CustomNetwork(NamedTuple):
@@ -29,7 +33,7 @@ class CustomNetwork(NamedTuple):
     dims
         Their lengths.
     sha256
-        Hex, over parameters, buffers and structure.
+        The fingerprint of the module, hex.
     gmacs
         Billions of multiply-adds for one image.
     """
@@ -41,48 +45,123 @@ class CustomNetwork(NamedTuple):
 
 
 def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) -> CustomNetwork:
-    """Copy a module, freeze the copy and tap it."""
-    frozen = copy.deepcopy(module).to("cpu", torch.float32).eval().requires_grad_(False)
-    images = torch.randn(2, 3, crop, crop, generator=torch.Generator().manual_seed(0))
+    """Copy a module, freeze the copy and tap it.
+
+    Raises
+    ------
+    UsageError
+        It has hooks, cannot be copied or described, cannot take such images, or computes rows that depend on chance or
+        on the other rows of a batch; or a layer is not there.
+    """
+    if isinstance(module, torch._dynamo.OptimizedModule):
+        module = module._orig_mod  # the same, before torch.compile
+    _require_no_hooks(module)
+    kind = type(module).__name__
     try:
-        with torch.inference_mode():
+        frozen = copy.deepcopy(module).to("cpu", torch.float32).eval().requires_grad_(False)
+    except Exception as error:  # an unknown module can raise anything when it is copied, or run
+        raise UsageError(f"{kind} cannot be copied: {_reason(error)}") from error
+    sha256 = fingerprint(frozen)
+    images = torch.randn(2, 3, crop, crop, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        try:
             returned = frozen(images)
-    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise UsageError(f"{type(module).__name__} cannot take images of {crop} x {crop} pixels: {reason}") from error
-    tapped = _tap(frozen, layers, images, returned)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        vectors = tapped(images)
+        except Exception as error:
+            raise UsageError(f"{kind} cannot take images of {crop} x {crop} pixels: {_reason(error)}") from error
+        _require_rows_of_their_own(frozen, images, returned)
+        tapped = _tap(frozen, layers, images, returned)
+        with FlopCounterMode(display=False) as counter:
+            vectors = tapped(images)
     dims = tuple(math.prod(vector.shape[1:]) for vector in vectors)
-    structure = f"{tapped.cut.code}\n{tapped.cut}" if isinstance(tapped.cut, GraphModule) else repr(tapped.cut)
-    digest = hashlib.sha256(f"{structure}\n{hash_tensors(tapped.cut.state_dict())}".encode())
-    return CustomNetwork(tapped, dims, digest.hexdigest(), counter.get_total_flops() / 2e9 / len(images))
+    return CustomNetwork(tapped, dims, sha256, counter.get_total_flops() / 2e9 / len(images))
+
+
+def _require_no_hooks(module: torch.nn.Module) -> None:
+    everywhere = torch.nn.modules.module
+    if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
+        raise UsageError(
+            "There are hooks for all modules (torch.nn.modules.module.register_module_forward_hook), and fc7 cannot "
+            "know what they do: remove them."
+        )
+    for name, inner in module.named_modules():
+        if has_hooks(inner):
+            place = ".".join(filter(None, (type(module).__name__, name)))
+            raise UsageError(
+                f"{place} has a forward hook, and fc7 cannot know what it does: remove it, or do its work in a forward "
+                "pass. weight_norm and spectral_norm of torch.nn.utils are hooks; those of "
+                "torch.nn.utils.parametrizations are none."
+            )
+
+
+def _require_rows_of_their_own(frozen: torch.nn.Module, images: torch.Tensor, returned: Any) -> None:
+    """Run the images again, together and one by one: no row may change."""
+    kind = type(frozen).__name__
+    if not _agree(frozen(images), returned):
+        raise UsageError(
+            f"{kind} returns other numbers when it sees the same images again, in eval mode: something in it draws at "
+            "random, such as dropout with training=True, or counts. Turn it off."
+        )
+    for place, image in enumerate(images):
+        try:
+            alone = frozen(image[None])
+        except Exception as error:
+            raise UsageError(f"{kind} takes two images and not one: {_reason(error)}") from error
+        rows = [
+            leaf[place : place + 1] if leaf.dim() and len(leaf) == len(images) else leaf for leaf in _leaves(returned)
+        ]
+        if not _agree(alone, rows):
+            raise UsageError(
+                f"{kind} returns other numbers for an image when other images are beside it: something in it computes "
+                "over the batch, such as batch norm without running statistics. A row may depend on its image only."
+            )
+
+
+def _agree(found: Any, expected: Any) -> bool:
+    """Return whether the tensors of two results are equal but for rounding."""
+    pairs = list(zip(_leaves(found), _leaves(expected), strict=False))
+    return len(_leaves(found)) == len(_leaves(expected)) and all(
+        one.shape == other.shape
+        and torch.allclose(one, other, rtol=0, atol=ROUNDING * float(other.nan_to_num().abs().max()), equal_nan=True)
+        for one, other in ((one.double(), other.double()) for one, other in pairs if other.numel())
+    )
+
+
+def _leaves(returned: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(returned) if isinstance(leaf, torch.Tensor)]
 
 
 def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, returned: Any) -> Tapped:
     """Return the module cut by torch.fx; the layer ``output`` needs no torch.fx."""
-    traced = TracedNetwork(frozen, images.shape[-1])
-    if list(layers) != [OUTPUT]:
-        taps = [_layer(traced, name) for name in layers]
-        return Tapped(traced.cut(tap.node for tap in taps), taps)
-    if not isinstance(returned, torch.Tensor) or returned.dim() < 2 or len(returned) != len(images):
+    only_output = list(layers) == [OUTPUT]
+    if only_output and (not isinstance(returned, torch.Tensor) or returned.dim() < 2 or len(returned) != len(images)):
         raise UsageError(f"{type(frozen).__name__} returns a {type(returned).__name__}; one row per image is needed.")
+    traced = TracedNetwork(copy.deepcopy(frozen), images.shape[-1])
     try:
-        end = Layer(traced.nodes[-1], 0)
-        tapped = Tapped(traced.cut([end.node]), [end])
-        with torch.inference_mode():
-            same = torch.equal(tapped.cut(images)[end.node], returned)
+        taps = [_layer(traced, name) for name in layers]
+        tapped = Tapped(traced.cut(tap.node for tap in taps), taps)
+        if not _agree(traced.cut()(images), returned):
+            raise UsageError(
+                f"torch.fx sees another forward pass than {type(frozen).__name__} computes: no layer of it can be "
+                "named, only what it returns."
+            )
     except UsageError:
-        same = False
-    return tapped if same else Tapped(_Untraced(frozen), [Layer(OUTPUT, 0)])
+        if only_output:
+            return Tapped(_Untraced(frozen), [Layer(OUTPUT, 0)])
+        raise
+    return tapped
 
 
 def _layer(traced: TracedNetwork, name: str) -> Layer:
-    layer = traced.ends().get("logits") if name == OUTPUT else traced.layer(name)
+    reason = ""
+    try:
+        layer = traced.ends().get("logits") if name == OUTPUT else traced.layer(name)
+    except LookupError as error:
+        layer, reason = None, str(error)
     if layer is None:
+        layers = [OUTPUT] if reason else [OUTPUT, *POOLED]
         raise UsageError(
-            f"{type(traced.network).__name__} has no layer {name!r}. Layers: {OUTPUT}, gap, gmp, gap+gmp, or a node: "
-            f"{', '.join(traced.nodes[-5:])}."
+            f"{type(traced.network).__name__} has no layer {name!r}{reason and ': '}{reason}. "
+            f"Layers: {', '.join(layers)}, or a node: {', '.join(traced.nodes[-5:])}."
         )
     return layer
 
@@ -96,3 +175,7 @@ class _Untraced(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         return {OUTPUT: self.module(images)}
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -90,7 +90,7 @@ def _path(network: GraphModule, returned: Node | None) -> list[Node]:
 
 
 def _layouts(network: GraphModule, shapes: Shapes) -> dict[Node, str]:
-    """Return the order of the axes of nodes with four of them, where what makes or what reads a node makes it certain."""
+    """Return the layouts of nodes with four axes, where what makes a node or what reads it makes it certain."""
     layouts: dict[Node, str] = {}
     for node in network.graph.nodes:
         if len(shapes.get(node, ())) == 4:

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import UsageError
 from .feature_map import FeatureMap, last_feature_map
 from .layers import POOLED, Layer, pooled
-from .tracing import End, Trace
+from .tracing import End, Recorder, Trace
 
 
 class TracedNetwork:
@@ -53,8 +53,8 @@ class TracedNetwork:
         """
         return list(self._trace.names)
 
-    def cut(self, nodes: Iterable[str]) -> GraphModule:
-        """Return the network in eval mode up to these nodes: from images to ``{node: tensor}``."""
+    def cut(self, nodes: Iterable[str] | None = None) -> GraphModule:
+        """Return the network in eval mode up to these nodes, from images to ``{node: tensor}``; default: all of it."""
         return self._trace.cut(nodes)
 
     @cached_property
@@ -72,7 +72,7 @@ class TracedNetwork:
     def gmacs(self) -> float:
         """Billions of multiply-adds for one image."""
         with FlopCounterMode(display=False) as counter:
-            self._imagine(self.cut(self.nodes[-1:]))
+            self._imagine(self.cut())
         return float(counter.get_total_flops()) / 2e9
 
     def layer(self, name: str) -> Layer:
@@ -96,13 +96,16 @@ class TracedNetwork:
 
         A network that was made without classes has its embedding at its end.
         """
-        ends = {"penultimate": self._penultimate(), "logits": self._trace.returned}
-        sizes = {name: self._shapes[node] for name, node in ends.items() if node in self._shapes}
-        return {
-            name: Layer(self._trace.name(ends[name]), math.prod(shape[1:]))
-            for name, shape in sizes.items()
-            if name == "logits" or math.prod(shape[2:]) == 1
+        ends = {
+            "penultimate": self._trace.ends.get("penultimate") or self._trace.before_classes(),
+            "logits": self._trace.returned,
         }
+        layers = {}
+        for name, node in ends.items():
+            shape = self._shapes.get(node, ()) if node else ()
+            if node and len(shape) > 1 and (name == "logits" or math.prod(shape[2:]) == 1):
+                layers[name] = Layer(self._trace.name(node), math.prod(shape[1:]))
+        return layers
 
     @cached_property
     def _trace(self) -> Trace:
@@ -116,7 +119,7 @@ class TracedNetwork:
 
     @cached_property
     def _shapes(self) -> dict[Node, tuple[int, ...]]:
-        recorder = _Recorder(self._trace.whole())
+        recorder = Recorder(self._trace.whole())
         self._imagine(recorder.run)
         return recorder.shapes
 
@@ -132,37 +135,22 @@ class TracedNetwork:
                 f"{_first_line(error)}"
             ) from error
 
-    def _penultimate(self) -> Node | None:
-        return self._trace.ends.get("penultimate") or self._trace.before_classes()
-
     def _feature_map(self) -> FeatureMap:
         """Return the library's own feature map, or the last one that leads to what the network returns."""
         if "features" not in self._ends:
             return last_feature_map(self._trace.whole(), self._trace.returned, self._shapes)
         node = self._trace.ends.get("features")
-        shape = self._shapes.get(node, ())
+        shape = self._shapes.get(node, ()) if node else ()
         if node is None or len(shape) != 4:
             raise LookupError("its features are not a map with a height and a width")
-        channels = getattr(self.network, "num_features", None)
-        layouts = [layout for layout in ("NCHW", "NHWC") if shape[layout.index("C")] == channels]
-        if not layouts:
-            raise LookupError(f"its feature map of {shape[1:]} does not have its {channels} channels")
-        return FeatureMap(node, layouts[0] if len(layouts) == 1 else self.network.output_fmt, channels)
-
-
-class _Recorder(Interpreter):
-    """Runs a graph and keeps the shapes of its tensors."""
-
-    def __init__(self, network: GraphModule) -> None:
-        super().__init__(network)
-        self.shapes: dict[Node, tuple[int, ...]] = {}
-
-    def run_node(self, node: Node) -> Any:
-        """Run a node."""
-        value = super().run_node(node)
-        if isinstance(value, torch.Tensor):
-            self.shapes[node] = tuple(value.shape)
-        return value
+        channels, layout = self.network.num_features, getattr(self.network, "output_fmt", "")
+        layouts = {"NCHW": shape[1], "NHWC": shape[3]}
+        fitting = [name for name in layouts if layouts[name] == channels and layout in ("", name)]
+        if len(fitting) != 1:
+            raise LookupError(
+                f"which axis of its feature map of {shape[1:]} has its {channels} channels is not certain"
+            )
+        return FeatureMap(node, fitting[0], shape[fitting[0].index("C")])
 
 
 def _first_line(error: Exception) -> str:

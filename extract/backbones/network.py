@@ -1,6 +1,7 @@
 """The torch side of a backbone: a network cut after its last tapped layer, fed with pixels."""
 
 import contextlib
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from .state_dicts import adapt
 from .torch_runtime import global_generator
 from .weights import Weights
 
+logger = logging.getLogger(__name__)
+
 
 class Tapped(torch.nn.Module):
     """A network that returns the vectors of its tapped layers.
@@ -32,14 +35,15 @@ class Tapped(torch.nn.Module):
     def __init__(self, cut: torch.nn.Module, taps: Sequence[Layer]) -> None:
         super().__init__()
         self.cut, self.taps = cut, tuple(taps)
-        for module in cut.modules():
-            if getattr(module, "inplace", False):  # the next layer must not overwrite a tapped one
-                module.inplace = False  # type: ignore[assignment]
+        if isinstance(cut, GraphModule):
+            for module in cut.modules():
+                if getattr(module, "inplace", False):  # the next layer must not overwrite a tapped one
+                    module.inplace = False  # type: ignore[assignment]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return ``(B, dim)`` for each tapped layer, from normalised ``(B, 3, H, W)``."""
         outputs = self.cut(images)
-        return [_pool(outputs[tap.node], tap.pool) for tap in self.taps]
+        return [_pool(outputs[tap.node], tap) for tap in self.taps]
 
 
 def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str) -> Tapped:
@@ -110,17 +114,29 @@ class Normalised(torch.nn.Module):
     shift: torch.Tensor
 
     def pack(self, batch: int) -> None:
-        """Make it fast on a processor, for this batch size, where that is possible."""
-        from .onednn import is_available, pack
+        """Make it fast on a processor, for this batch size, where that is possible and changes nothing but rounding."""
+        from .onednn import is_available, packed
 
-        if isinstance(self.network, Tapped) and isinstance(self.network.cut, GraphModule) and is_available():
-            pack(self.network.cut, (batch, 3, self.crop, self.crop))
+        network = self.network
+        if not (isinstance(network, Tapped) and isinstance(network.cut, GraphModule) and is_available()):
+            return
+        noise = torch.Generator().manual_seed(0)
+        pixels = torch.randint(256, (1, self.crop, self.crop, 3), dtype=torch.uint8, generator=noise)
+        with torch.inference_mode():
+            fast = packed(network.cut, self._images(pixels), batch)
+        if fast is None:
+            logger.warning("Packed layers of this network compute other vectors; its plain layers run, slower.")
+        else:
+            network.cut = fast
 
     def forward(self, pixels: torch.Tensor) -> Any:
         """Return what the network returns."""
+        return self.network(self._images(pixels))
+
+    def _images(self, pixels: torch.Tensor) -> torch.Tensor:
         rows = pixels.flatten(2).float().mul_(self.scale).add_(self.shift)
         images = rows.view(pixels.shape).permute(0, 3, 1, 2)  # NHWC seen as NCHW is channels_last: no copy
-        return self.network(images.to(self.dtype))
+        return images.to(self.dtype)
 
 
 def with_classes(
@@ -179,15 +195,16 @@ def last_layer(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | torch.nn
     return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, kinds)][-1]
 
 
-def _pool(outputs: torch.Tensor, pool: str) -> torch.Tensor:
-    if pool == "mean":
-        return outputs.mean(dim=(2, 3))
-    if pool == "max":
-        return outputs.amax(dim=(2, 3))
-    if pool == "both":
-        halves = (outputs.float().mean(dim=(2, 3)), outputs.float().amax(dim=(2, 3)))
-        return torch.cat([torch.nn.functional.normalize(half) for half in halves], dim=1)
-    return outputs.flatten(1)
+def _pool(outputs: torch.Tensor, tap: Layer) -> torch.Tensor:
+    if not tap.pool:
+        return outputs.flatten(1)
+    over = tap.layout.index("H"), tap.layout.index("W")
+    if tap.pool == "mean":
+        return outputs.mean(dim=over)
+    if tap.pool == "max":
+        return outputs.amax(dim=over)
+    halves = (outputs.float().mean(dim=over), outputs.float().amax(dim=over))
+    return torch.cat([torch.nn.functional.normalize(half) for half in halves], dim=1)
 
 
 def _like(layer: torch.nn.Linear | torch.nn.Conv2d, outputs: int) -> torch.nn.Module:

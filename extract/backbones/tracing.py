@@ -1,5 +1,6 @@
 """A network's forward pass as a graph: its nodes by name, what its library calls its ends, and cuts."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from threading import get_ident
@@ -7,7 +8,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch.fx import Graph, GraphModule, Node, Tracer
+from torch.fx import Graph, GraphModule, Interpreter, Node, Tracer
 from torch.fx.node import map_arg
 from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
 
@@ -75,35 +76,45 @@ class Trace:
     """
 
     def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
-        tracer = _PathTracer(**options)
-        self._root, self._graph = _trace(network, tracer, lambda net, images: net.forward(images))
         self._kind = type(network).__name__
+        tracer = _PathTracer(**options)
+        self._root, self._graph = _trace(network, tracer, _forward)
+        if any(map(_is_constant, self._graph.nodes)):
+            # They may be made of buffers, which other weights change; so that they are made of them in the graph, too.
+            with contextlib.suppress(Exception):  # a forward pass that asks buffers for values cannot be traced so
+                again = _PathTracer(**options)
+                again.proxy_buffer_attributes = True
+                self._root, self._graph = _trace(network, again, _forward)
+                tracer = again
         self.names: dict[str, Node] = {name: node for node, name in tracer.node_to_qualname.items()}
         self._named = dict(self.names)
         self.returned = _returned(self._graph)
         self.ends: dict[str, Node] = {}
         for name, end in ends.items():
-            try:
-                self._add(name, *_trace(network, _LeafTracer(**options), end))
-            except Exception:
-                continue
+            with contextlib.suppress(Exception):  # not every network has every end; layers that need it are refused
+                other = _LeafTracer(**options)
+                other.proxy_buffer_attributes = tracer.proxy_buffer_attributes
+                self._add(name, *_trace(network, other, end))
 
     def name(self, node: Node) -> str:
         """Return a node's name."""
         return next(name for name, other in self._named.items() if other is node)
 
     def whole(self) -> GraphModule:
-        """Return the whole network."""
+        """Return the network with all of its nodes, the very ones of :attr:`names` and :attr:`ends`."""
         return GraphModule(self._root, self._graph, self._kind).eval()
 
-    def cut(self, names: Iterable[str]) -> GraphModule:
-        """Return the network in eval mode up to these nodes, or the last ones of modules: to ``{name: tensor}``."""
+    def cut(self, names: Iterable[str] | None = None) -> GraphModule:
+        """Return the network up to these nodes, or the last ones of modules: to ``{name: tensor}``; default: all of it.
+
+        In eval mode, without what is not needed for them.
+        """
         graph, copies = Graph(), dict[Node, Node]()
-        graph.graph_copy(self._graph, copies)
-        graph.output({name: copies[self._find(name)] for name in names})
+        returned = graph.graph_copy(self._graph, copies)
+        graph.output(returned if names is None else {name: copies[self._find(name)] for name in names})
         cut = GraphModule(self._root, graph, self._kind)
         cut.graph.eliminate_dead_code()
-        return GraphModule(cut, cut.graph, self._kind).eval()  # without the layers that are not needed
+        return GraphModule(cut, cut.graph, self._kind).eval()
 
     def before_classes(self) -> Node | None:
         """Return what a linear layer reads if it is this layer that the network returns."""
@@ -144,22 +155,42 @@ class Trace:
             self._named[name] = self.ends[name]
 
 
+class Recorder(Interpreter):
+    """Runs a graph and keeps the shapes of its tensors."""
+
+    def __init__(self, network: GraphModule) -> None:
+        super().__init__(network)
+        self.shapes: dict[Node, tuple[int, ...]] = {}
+
+    def run_node(self, node: Node) -> Any:
+        """Run a node."""
+        value = super().run_node(node)
+        if isinstance(value, torch.Tensor):
+            self.shapes[node] = tuple(value.shape)
+        return value
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Return whether code that is no part of a module runs before or after its forward pass."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _forward(network: Any, images: Any) -> Any:
+    return network.forward(images)
+
+
 def _trace(network: torch.nn.Module, tracer: Tracer, function: End) -> tuple[torch.nn.Module, Graph]:
     """Trace a function of a network; return the root of its names, and the graph."""
 
-    class Root(torch.nn.Module):
-        def forward(self, images: torch.Tensor) -> Any:
-            return function(network, images)
+    def forward(self: torch.nn.Module, images: torch.Tensor) -> Any:
+        return function(network, images)
 
-    # torch.fx traces the `forward` of a class. It asks the globals of that function which functions it must not enter.
-    Root.forward = FunctionType(Root.forward.__code__, _globals(network), closure=Root.forward.__closure__)
-    root = Root()
+    # torch.fx traces the `forward` of a class, and asks its globals which functions it must not enter.
+    names = getattr(type(network).forward, "__globals__", {})
+    entered = FunctionType(forward.__code__, names, closure=forward.__closure__)
+    root = type("Root", (torch.nn.Module,), {"forward": entered})()
     vars(root).update(vars(network))
     return root, tracer.trace(root)
-
-
-def _globals(network: torch.nn.Module) -> dict[str, Any]:
-    return getattr(type(network).forward, "__globals__", {})
 
 
 def _returned(graph: Graph) -> Node | None:

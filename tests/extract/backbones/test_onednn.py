@@ -1,5 +1,3 @@
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from fc7.extract import load_backbone
 from fc7.extract.backbones.architectures import architecture
-from fc7.extract.backbones.onednn import _Convolution, _Linear, is_available, pack
+from fc7.extract.backbones.onednn import _Convolution, _Linear, is_available, packed
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this build of torch has no packed operators")
 NODES = {"alexnet": ["classifier.5"], "squeezenet1_1": ["features"], "vgg11_bn": ["features", "classifier.4"]}
@@ -19,16 +17,15 @@ def test_packed_networks_compute_the_same(name):
     torch.manual_seed(0)
     net = architecture(name).construct(0)
     plain = create_feature_extractor(net, NODES[name], suppress_diff_warning=True).eval().requires_grad_(False)
-    packed = copy.deepcopy(plain).eval()
     images = torch.randn(2, 3, 96, 96).to(memory_format=torch.channels_last)
+    fast = packed(plain, images[:1], 2)
     with torch.inference_mode():
-        pack(packed, (2, 3, 96, 96))
-        expected, found = plain(images), packed(images)
+        expected, found = plain(images), fast(images)
     for node in NODES[name]:
         scale = expected[node].abs().max()
         assert (found[node] - expected[node]).abs().max() < 1e-4 * scale
     whole = name == "mobilenet_v3_small"  # whose convolutions torchvision's tracer does not look into
-    assert any(isinstance(module, _Convolution) for module in packed.modules()) != whole
+    assert any(isinstance(module, _Convolution) for module in fast.modules()) != whole
 
 
 def test_normalisation_by_fixed_statistics_is_folded_into_the_convolution_before_it():
@@ -38,20 +35,19 @@ def test_normalisation_by_fixed_statistics_is_folded_into_the_convolution_before
             torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
     plain = create_feature_extractor(net, ["flatten"], suppress_diff_warning=True).eval().requires_grad_(False)
-    packed = copy.deepcopy(plain).eval()
     images = torch.randn(2, 3, 96, 96)
+    fast = packed(plain, images[:1], 2)
     with torch.inference_mode():
-        pack(packed, (2, 3, 96, 96))
-        expected, found = plain(images)["flatten"], packed(images)["flatten"]
+        expected, found = plain(images)["flatten"], fast(images)["flatten"]
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
-    left = {str(node.target) for node in packed.graph.nodes if node.op == "call_module"}
-    assert not any(isinstance(packed.get_submodule(name), torch.nn.BatchNorm2d) for name in left)
+    left = {str(node.target) for node in fast.graph.nodes if node.op == "call_module"}
+    assert not any(isinstance(fast.get_submodule(name), torch.nn.BatchNorm2d) for name in left)
 
 
 def test_every_layer_of_alexnet_is_packed_with_its_relu():
     plain = create_feature_extractor(architecture("alexnet").construct(0), ["classifier.5"]).eval()
-    pack(plain, (1, 3, 224, 224))
-    kinds = [type(plain.get_submodule(str(node.target))) for node in plain.graph.nodes if node.op == "call_module"]
+    fast = packed(plain, torch.randn(1, 3, 224, 224), 1)
+    kinds = [type(fast.get_submodule(str(node.target))) for node in fast.graph.nodes if node.op == "call_module"]
     assert kinds.count(_Convolution) == 5
     assert kinds.count(_Linear) == 2
     assert torch.nn.ReLU not in kinds
