@@ -19,7 +19,7 @@ from .leases import owner_of
 from .maintenance_lock import alone
 from .owner import Process
 from .recipe import JointRecipe, Recipe
-from .shard import Shard, decode
+from .shard import Shard, decode, unit_id
 from .store import Store
 from .verify import described, recipe_folders
 
@@ -135,18 +135,38 @@ def _garbage(directory: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _redundant(store: Store) -> Iterator[tuple[Path, str]]:
-    """Yield shards, small ones first, whose rows and rejections are all in shards that stay."""
-    table = Table(Keys.joined(map(_all_keys, store.entries.values())))
-    holders = np.bincount(table.find(table.keys), minlength=len(table.keys))
+    """Yield shards, small ones first, whose rows and rejections are all in shards that stay.
+
+    A row is in others only as a row. A rejection that a row answers need not stay.
+    """
+    rows = _Holders(entry.keys for entry in store.entries.values())
+    rejections = _Holders(_unanswered(store, entry) for entry in store.entries.values())
     for name, entry in sorted(store.entries.items(), key=lambda item: len(item[1].keys)):
-        keys = table.find(_all_keys(entry))
-        if (holders[keys] > 1).all():
-            np.subtract.at(holders, keys, 1)
+        refused = _unanswered(store, entry)
+        if rows.are_several(entry.keys) and rejections.are_several(refused):
+            rows.lose(entry.keys)
+            rejections.lose(refused)
             yield store.path(name), "a shard whose rows are all in others"
 
 
-def _all_keys(entry: ShardEntry) -> Keys:
-    return Keys.joined([entry.keys, Keys.of(entry.rejected)])
+class _Holders:
+    """How many shards hold each key."""
+
+    def __init__(self, shards: Iterable[Keys]) -> None:
+        self._table = Table(Keys.joined(shards))
+        self._counts = np.bincount(self._table.find(self._table.keys), minlength=len(self._table.keys))
+
+    def are_several(self, keys: Keys) -> bool:
+        return bool((self._counts[self._table.find(keys)] > 1).all())
+
+    def lose(self, keys: Keys) -> None:
+        np.subtract.at(self._counts, self._table.find(keys), 1)
+
+
+def _unanswered(store: Store, entry: ShardEntry) -> Keys:
+    """Return the keys of a shard's rejections to which no row is an answer."""
+    refused = Keys.of(entry.rejected)
+    return refused.where(store.places(refused) < 0)
 
 
 def _abandoned(path: Path, owner: Process | None) -> bool:
@@ -179,14 +199,17 @@ def _compact(store: Store) -> Compacted:
     before = len(store.entries)
     small = {name: entry for name, entry in store.entries.items() if len(entry.keys) + len(entry.rejected) < UNIT_ROWS}
     full = [entry for name, entry in store.entries.items() if name not in small]
-    full_keys = Keys.joined(map(_all_keys, full))
-    keys = Keys.joined(map(_all_keys, small.values())).without(full_keys).unique()
+    rows = Keys.joined(entry.keys for entry in small.values()).without(Keys.joined(entry.keys for entry in full))
+    refused = Keys.joined(_unanswered(store, entry) for entry in small.values())
+    refused = refused.without(Keys.joined(Keys.of(entry.rejected) for entry in full))
+    keys = Keys.joined([rows, refused]).unique()
     units = [keys[start : start + UNIT_ROWS] for start in range(0, len(keys), UNIT_ROWS)]
     if len(units) < len(small):
         provenance = _provenance(decode(store.path(name).read_bytes()) for name in small)
         merged = {_merge(store, unit, provenance) for unit in units}
-        for name in small.keys() - merged:
-            _remove(store.path(name))
+        if not rows.without(Keys.joined(store.entries[name].keys for name in merged)):
+            for name in small.keys() - merged:
+                _remove(store.path(name))
         store.refresh()
     return Compacted(store.recipe, before, len(store.entries))
 
@@ -196,6 +219,9 @@ def _merge(store: Store, unit: Keys, provenance: Mapping[str, str]) -> str:
     has_row = store.places(unit) >= 0
     keys = unit[has_row]
     rejected = {key: store.rejected[key] for key in unit[~has_row]}
+    taken = store.entries.get(f"{unit_id(store.recipe.id, unit)}.h5")
+    if taken and len(taken.keys) < len(keys):  # by rejections that rows answer: see fc7.cache.shard.answering
+        rejected |= {key: reason for key, reason in taken.rejected.items() if key not in rejected}
     seconds = {"seconds": f"{store.seconds(keys):.3f}"}
     return store.append(Shard(keys, store.rows(keys), rejected, {**provenance, **seconds})).name
 

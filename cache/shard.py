@@ -14,7 +14,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -45,7 +45,8 @@ class Shard:
     embeddings
         ``(n, dim)``, float16 or float32.
     rejected
-        Keys of bytes that are not an acceptable image, with the reason.
+        Keys of bytes that are not an acceptable image, with the reason. A key with a row, here or in another shard, is
+        not rejected: it was looked at again.
     provenance
         Library versions, device, batch size: facts about the computation that do not decide a vector.
     """
@@ -120,6 +121,17 @@ class Header(NamedTuple):
 def unit_id(recipe_id: str, keys: Iterable[bytes]) -> str:
     """Return the shard's name; two workers on the same keys get the same name."""
     return hashlib.sha256(recipe_id.encode() + b"".join(sorted(keys))).hexdigest()
+
+
+def answering(shard: Shard, reopened: Mapping[bytes, str]) -> Shard:
+    """Return a shard of images that were looked at again, beside the rejections that are recorded already.
+
+    A row answers a rejection for every reader, and stands beside it, so that the shard has another name than the one of
+    the same images that holds the rejection. Rejections that stand are left out.
+    """
+    answered = {key: reopened[key] for key in shard.keys if key in reopened}
+    new = {key: reason for key, reason in shard.rejected.items() if key not in reopened}
+    return replace(shard, rejected=answered | new)
 
 
 def encode(shard: Shard, recipe: Recipe) -> bytes:

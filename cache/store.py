@@ -53,6 +53,8 @@ class _Listing:
             shard_keys.matrix[:] = entry.keys.matrix
             listing._list(name, entry._replace(keys=shard_keys))
         listing.rows.add(keys)
+        refused = Keys.of(listing.rejected)
+        listing._answer(refused.where(listing.rows.find(refused) >= 0))
         return listing
 
     def add(self, name: str, entry: ShardEntry) -> None:
@@ -60,6 +62,21 @@ class _Listing:
         if name not in self.entries:
             self._list(name, entry)
             self.rows.add(entry.keys)
+            self._answer(entry.keys)
+
+    def reject(self, reasons: Mapping[bytes, str]) -> None:
+        """Add rejections."""
+        if reasons:
+            self.refused.add(Keys.of(reasons))
+            self.rejected = self.rejected | reasons  # not in place: other threads go through it
+
+    def reopen(self, keys: Iterable[bytes]) -> dict[bytes, str]:
+        """Forget the rejections of some images, and return them."""
+        reopened = {key: self.rejected[key] for key in keys if key in self.rejected}
+        self.rejected = {key: reason for key, reason in self.rejected.items() if key not in reopened}
+        self.refused = Places()
+        self.refused.add(Keys.of(self.rejected))
+        return reopened
 
     def is_same(self, other: "_Listing") -> bool:
         """Return whether both have the same files."""
@@ -72,8 +89,13 @@ class _Listing:
         self.names.append(name)
         self.starts.append(self.end)
         self.end += len(entry.keys)
-        self.refused.add(Keys.of(entry.rejected))
-        self.rejected |= entry.rejected
+        self.reject(entry.rejected)
+
+    def _answer(self, keys: Keys) -> None:
+        """Forget the rejections of images that have a row: they were looked at again."""
+        answered = self.rejected.keys() & keys if self.rejected else set()
+        if answered:
+            self.rejected = {key: reason for key, reason in self.rejected.items() if key not in answered}
 
 
 class Store:
@@ -103,6 +125,8 @@ class Store:
         self.folder = self.directory / "recipes" / recipe.id
         self.index = Index(self.directory)
         self._changing = Lock()
+        self.reopened: dict[bytes, str] = {}
+        self._rejected_again: dict[bytes, str] = {}
         self._describe()
         self.refresh()
 
@@ -115,7 +139,9 @@ class Store:
             The folder cannot be listed, or a shard cannot be read for another reason than its own damage.
         """
         with self._changing:  # a shard that is appended meanwhile must not miss the new listing
-            self._listing = self._look()
+            listing = self._look()
+            listing.reopen(self.reopened.keys() - self._rejected_again.keys())
+            self._listing = listing
 
     def _look(self) -> _Listing:
         known = self.index.shards(self.recipe.id)
@@ -169,12 +195,28 @@ class Store:
         lacking = wanted.where(listing.rows.find(wanted) < 0)
         return lacking.where(listing.refused.find(lacking) < 0)
 
+    def reopen(self, keys: Keys) -> int:
+        """Count the rejections of these images as missing from now on, so that they are looked at again.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
+        with self._changing:
+            reopened = self._listing.reopen(keys)
+            self.reopened |= reopened
+        return len(reopened)
+
     def places(self, keys: Keys) -> Positions:
         """Return each key's place among the rows of all shards, ``(len(keys),)``; -1 without a row."""
         return self._listing.rows.find(keys)
 
     def committed(self, keys: Iterable[bytes]) -> bool:
-        """Return whether a shard of exactly these keys exists now, whoever wrote it."""
+        """Return whether a shard of exactly these keys exists now, whoever wrote it; none if they were reopened."""
+        keys = list(keys)
+        if not self.reopened.keys().isdisjoint(keys):
+            return False
         path = self.path(f"{unit_id(self.recipe.id, keys)}.h5")
         return self.replica.has(path) if self.replica else os.path.exists(path)  # noqa: PTH110 - False for any error
 
@@ -192,7 +234,14 @@ class Store:
                 f"Embeddings are {shard.embeddings.dtype} {shard.embeddings.shape}, "
                 f"the recipe says {self.recipe.dtype} {expected}."
             )
+        again = {key: reason for key, reason in shard.rejected.items() if key in self.reopened}
+        with self._changing:
+            self._rejected_again |= again
+            self._listing.reject(again)
+        shard = shards.answering(shard, self.reopened)
         path = self.path(f"{unit_id(self.recipe.id, [*shard.keys, *shard.rejected])}.h5")
+        if not shard.keys and not shard.rejected:
+            return path
         try:
             self._describe()
             if self.replica and not self.entries:

@@ -160,6 +160,7 @@ def fill(
     workers: int | None = None,
     unit_rows: int | None = None,
     rehash: bool = False,
+    retry_rejected: bool = False,
     engine: "RayEngine | None" = None,
     progress: Progress = silent,
 ) -> list[Extraction]:
@@ -171,6 +172,9 @@ def fill(
         Rows committed together; by default about 20 seconds of work.
     rehash
         Read every file again, even those that look unchanged since they were last read.
+    retry_rejected
+        Look again at images of the manifest that were rejected in an earlier run. What has a row then is no longer
+        rejected; all other rejections stand.
     engine
         As for :func:`extract`; `workers` are then the threads of each of its workers, by default 1.
 
@@ -187,6 +191,7 @@ def fill(
     stores = [Store(recipe, cache) for backbone in backbones for recipe in backbone.recipes_of_views]
     with clock("hash"):
         hashed = hash_files(manifest, stores[0].index, rehash=rehash, progress=progress)
+    retried = [store.reopen(hashed.images) if retry_rejected else 0 for store in stores]
     before = [store.missing(hashed.images) for store in stores]
     unreadable: dict[bytes, str] = {}
     keys = Keys.joined(before).unique() if len(before) > 1 else before[0]
@@ -204,8 +209,8 @@ def fill(
             unreadable = pipeline.run(keys, unit_rows or min(backbone.unit_rows for backbone in backbones))
     clock.stop()
     return [
-        account(manifest, hashed, store, lacked=lacked, unreadable=unreadable, clock=clock)
-        for store, lacked in zip(stores, before, strict=True)
+        account(manifest, hashed, store, lacked=lacked, unreadable=unreadable, retried=number, clock=clock)
+        for store, lacked, number in zip(stores, before, retried, strict=True)
     ]
 
 

@@ -15,8 +15,11 @@ import torch
 from ...cache.embeddings import Rows
 from ...cache.recipe import Recipe
 from ...errors import DataError, ImageRejected
-from ...extract.decoding.decode import decode, read_image_bytes
-from ...extract.decoding.views import augmented, centre_crop
+from ...extract.decoding.damage import unreadable_now
+from ...extract.decoding.decode import decode
+from ...extract.decoding.memory_budget import in_turn
+from ...extract.decoding.pillow import Image
+from ...extract.decoding.views import augmented, centre_crop, read_hashed
 from ...extract.extraction import hashed
 from ...extract.manifest.manifest import Manifest
 from ...extract.manifest.paths import located
@@ -42,11 +45,18 @@ class Pixels:
         self, root: Path, images: Rows, recipe: Recipe, *, augment: bool, seed: int, workers: int | None
     ) -> None:
         self.files = [located(root, str(path)) for path in images.paths]
+        self.keys = images.keys
         self.transform, self.augment, self.seed = recipe.transform, augment, seed
         self.workers = workers or os.cpu_count() or 1
 
     def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[torch.Tensor]:
-        """Yield ``(B, crop, crop, 3)`` uint8."""
+        """Yield ``(B, crop, crop, 3)`` uint8.
+
+        Raises
+        ------
+        DataError
+            A file is no longer the one that was hashed, or cannot be read.
+        """
         queue: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             for number in range(len(rows) + AHEAD):
@@ -56,7 +66,13 @@ class Pixels:
                     yield torch.from_numpy(np.stack([future.result() for future in queue.popleft()]))
 
     def _pixels(self, row: int, epoch: int | None) -> npt.NDArray[np.uint8]:
-        image = decode(read_image_bytes(self.files[row]))
+        try:
+            image = _decoded(self.files[row], self.keys[row])
+        except (ImageRejected, OSError) as error:
+            raise DataError(
+                f"{self.files[row]}: {_reason(error)}. It was there, and an image, when fine-tuning began. "
+                "Put it back, or start again without it."
+            ) from error
         if epoch is None or not self.augment:
             return centre_crop(image, self.transform)
         return augmented(image, self.transform, np.random.default_rng([self.seed, epoch, row]))
@@ -66,15 +82,15 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
     """Return the images that can be decoded; warn about the others."""
     images = hashed(manifest, cache=cache)
 
-    def reason(path: str) -> str:
+    def reason(path: str, key: bytes) -> str:
         try:
-            decode(read_image_bytes(located(manifest.root, path)))
+            _decoded(located(manifest.root, path), key)
         except (ImageRejected, OSError) as error:
-            return str(error)
+            return _reason(error)
         return ""
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        reasons = list(pool.map(reason, [str(path) for path in images.paths]))
+        reasons = list(pool.map(reason, [str(path) for path in images.paths], images.keys))
     for path, why in [*manifest.rejects, *zip(images.paths, reasons, strict=True)]:
         if why:
             logger.warning("rejected %s: %s", path, why)
@@ -82,6 +98,16 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
     if not len(decodable):
         raise DataError(f"None of {len(manifest)} images of {manifest.root} could be decoded.")
     return decodable
+
+
+def _decoded(file: str, key: bytes) -> Image.Image:
+    """Decode a file whose bytes have the key."""
+    with unreadable_now(), in_turn():
+        return decode(read_hashed(file, key))
+
+
+def _reason(error: ImageRejected | OSError) -> str:
+    return f"not readable: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
 
 class CachedRows:

@@ -61,6 +61,9 @@ _SHARD = (
 )
 
 
+_RETRY = "look again at images that were rejected in an earlier run, perhaps for want of memory or of a codec"
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of extract."""
     options.add_data(parser)
@@ -68,6 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_engine(parser)
     parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
     parser.add_argument("--shard", metavar="I/N", help=_SHARD)
+    parser.add_argument("--retry-rejected", action="store_true", help=_RETRY)
     parser.add_argument("--rehash", action="store_true", help="read every file again, even those that look unchanged")
 
 
@@ -82,7 +86,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         if part:
             manifest = manifest.part(part)
         backbones = options.backbones(arguments, progress)
-        settings = given(arguments, "cache", "workers", "rehash")
+        settings = given(arguments, "cache", "workers", "rehash", "retry_rejected")
         extractions = fill(manifest, backbones, engine=engine, progress=progress, **settings)
     payloads = [extraction.to_dict() | ({"shard": str(part)} if part else {}) for extraction in extractions]
     code = REJECTED if arguments.strict and any(extraction.rejected for extraction in extractions) else 0
@@ -99,7 +103,12 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 def describe(extractions: "Sequence[Extraction]") -> str:
     """Return what extractions of the same images did, for a person."""
     rejected = [f"rejected  {plain(reject.path)}: {reject.reason}" for reject in extractions[0].rejects]
-    return "\n".join([*rejected, *(each.describe() for each in extractions), extractions[0].describe_time()])
+    again = max(each.retried for each in extractions)
+    before = max(each.rejected_before for each in extractions)
+    lines = [f"rejected in an earlier run and looked at again: {again}"] * bool(again)
+    lines += [f"rejected in an earlier run: {before}; --retry-rejected looks at them again"] * bool(before)
+    counts = [each.describe() for each in extractions]
+    return "\n".join([*rejected, *counts, *lines, extractions[0].describe_time()])
 
 
 def _part(shard: str | None) -> "Partition | None":

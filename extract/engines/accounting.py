@@ -29,6 +29,10 @@ class Extraction:
         Files found; images with a row; further files with the same bytes as one of those; files with a reason.
     computed, reused
         Rows made in this run; rows that the cache already had. ``ok = computed + reused``.
+    rejected_before
+        Images with a rejection of an earlier run, which were not looked at.
+    retried
+        Images with a rejection of an earlier run, which were looked at again.
     seconds
         Per stage: ``total``, ``hash``, ``load`` (of weights), and summed over threads ``decode``, ``forward``,
         ``commit`` and ``wait`` (idle).
@@ -42,6 +46,8 @@ class Extraction:
     computed: int
     reused: int
     rejects: list[Reject]
+    rejected_before: int = 0
+    retried: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +65,8 @@ class Extraction:
             "rejected": self.rejected,
             "computed": self.computed,
             "reused": self.reused,
+            "rejected_before": self.rejected_before,
+            "retried": self.retried,
             "seconds": round(total, 3),
             "images_per_second": round(self.computed / total, 1) if total else 0.0,
             "stages": {name: round(value, 3) for name, value in self.seconds.items() if name != "total"},
@@ -118,6 +126,7 @@ def account(
     store: "Store",
     lacked: "Keys",
     unreadable: Mapping[bytes, str],
+    retried: int,
     clock: Clock,
 ) -> Extraction:
     """Count every file once: ok, duplicate or rejected.
@@ -128,9 +137,14 @@ def account(
         The keys that the store lacked before, each once.
     unreadable
         Images without a verdict: their files could not be read or decoded, or their rows not stored; with the reason.
+    retried
+        How many images with a rejection were looked at again.
     """
+    from ...cache.keys import Keys
+
     there = store.places(hashed.images) >= 0
     ok, computed = int(there.sum()), int((store.places(lacked) >= 0).sum())
+    refused = Keys.of(key for key in hashed.images[~there] if key in store.rejected)
     reasons = dict(hashed.unreadable)
     for row in hashed.rows_of(hashed.images[~there]):
         key = hashed.keys[row]
@@ -145,5 +159,7 @@ def account(
         computed=computed,
         reused=ok - computed,
         rejects=[*manifest.rejects, *rejects],
+        rejected_before=len(refused.without(lacked)),
+        retried=retried,
         seconds=clock.seconds,
     )

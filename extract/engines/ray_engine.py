@@ -270,7 +270,9 @@ class _Job(UnitLoop):
             lacking = [list(store.missing(keys)) for store in self.stores]
             within_reach = member.ready and member.ready.sees_images
             files = list(map(absolute, self.files(keys))) if within_reach else list(map(self._bytes, keys))
-            return UnitTask(list(keys), lacking, [rows + self.done for rows in self._rows_before], files)
+            rows = [rows + self.done for rows in self._rows_before]
+            reopened = [{key: store.reopened[key] for key in keys if key in store.reopened} for store in self.stores]
+            return UnitTask(list(keys), lacking, rows, reopened, files)
         return None
 
     def _bytes(self, key: bytes) -> bytes:

@@ -79,12 +79,14 @@ class Heartbeat(NamedTuple):
 class UnitTask(NamedTuple):
     """One unit: its keys, for each store those that it lacks, and for each key its file, or the bytes themselves.
 
-    `rows` has, for each store, about how many it has; 0 if it has none.
+    `rows` has, for each store, about how many it has; 0 if it has none. `reopened` has, for each store, the rejections
+    that it has of these images and that are looked at again.
     """
 
     keys: Sequence[bytes]
     lacking: Sequence[Sequence[bytes]]
     rows: Sequence[int]
+    reopened: Sequence[Mapping[bytes, str]]
     files: Sequence[str] | Sequence[bytes]
 
 
@@ -172,7 +174,8 @@ class Worker:
 
     def _run(self, task: UnitTask) -> UnitResult:
         recipes = [recipe for backbone in self._backbones for recipe in backbone.recipes_of_views]
-        sinks = [BufferSink(*of_store) for of_store in zip(recipes, task.lacking, task.rows, strict=True)]
+        of_stores = zip(recipes, task.lacking, task.rows, task.reopened, strict=True)
+        sinks = [BufferSink(*of_store) for of_store in of_stores]
         clock = self._clock = Clock()
         self._images = 0
         with _files(task) as files:

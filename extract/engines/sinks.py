@@ -1,11 +1,11 @@
 """Sinks: what a pipeline appends its shards to. A store commits them; a buffer holds them for another process."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ...cache.recipe import Recipe
-from ...cache.shard import Shard, encode
+from ...cache.shard import Shard, answering, encode
 
 if TYPE_CHECKING:
     from ...cache.store import Store
@@ -22,10 +22,12 @@ class BufferSink:
         The keys that the committing process lacks.
     rows
         How many rows it has.
+    reopened
+        Rejections that it has of these images, which are looked at again.
     """
 
-    def __init__(self, recipe: Recipe, wanted: Collection[bytes], rows: int) -> None:
-        self.recipe, self.directory = recipe, _NOWHERE
+    def __init__(self, recipe: Recipe, wanted: Collection[bytes], rows: int, reopened: Mapping[bytes, str]) -> None:
+        self.recipe, self.directory, self.reopened = recipe, _NOWHERE, reopened
         self.shards: list[bytes] = []
         self._wanted, self._rows = set(wanted), rows
 
@@ -43,7 +45,9 @@ class BufferSink:
 
     def append(self, shard: Shard) -> None:
         """Encode a shard to the bytes of its file, and keep them."""
-        self.shards.append(encode(shard, self.recipe))
+        answer = answering(shard, self.reopened)
+        if answer.keys or answer.rejected:
+            self.shards.append(encode(answer, self.recipe))
         self._wanted.difference_update(shard.keys, shard.rejected)
         self._rows += len(shard.keys)
 
