@@ -68,7 +68,7 @@ class _Listing:
         """Add rejections."""
         if reasons:
             self.refused.add(Keys.of(reasons))
-            self.rejected = self.rejected | reasons  # not in place: other threads go through it
+            self.rejected = {**self.rejected, **reasons}  # not in place: other threads go through it
 
     def reopen(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """Forget the rejections of some images, and return them."""
