@@ -22,7 +22,6 @@ from ...cache.urls import address
 from ...errors import ImageRejected
 from ..manifest.paths import MAX_BYTES
 from .damage import fact, require_compression, require_memory, unreadable_now, without_codec
-from .grey import Levels, is_deep, levels_of, require_eight_bits, to_eight_bits
 from .memory_budget import BUDGET, in_turn, take
 from .pillow import (
     ExifTags,
@@ -35,6 +34,7 @@ from .pillow import (
     ours,
     warnings_of_pillow,
 )
+from .samples import Levels, levels_of, to_eight_bits
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -146,7 +146,7 @@ def upright_rgb(image: "PIL.Image.Image") -> Image.Image:
     """
     with in_turn(), one_block_each():
         _require_pixels(image)
-        levels = _levels(image)
+        levels = levels_of(image)
         take(_cost(image))
         return _to_rgb(_turned(ours(image), _turn(image)), levels)
 
@@ -199,7 +199,7 @@ def _finish(image: Image.Image, side: int | None, warned: list[str]) -> Image.Im
     """Check an image that was opened, and decode it to an upright RGB one."""
     _require_pixels(image)
     _require_whole_directory(image, warned)
-    levels = _levels(image)
+    levels = levels_of(image)
     take(_cost(image))
     if side is not None:
         _reduce(image, side)
@@ -250,16 +250,6 @@ def _require_whole_directory(image: Image.Image, warned: list[str]) -> None:
     cut = [message for message in warned if not message.startswith("Metadata Warning")]  # too many values, harmless
     if cut and image.format == "TIFF":
         raise ImageRejected(f"damaged: {cut[0]}")
-
-
-def _levels(image: "PIL.Image.Image") -> Levels | None:
-    """Return what the values of deep grey mean; refuse values that mean nothing."""
-    if image.mode == "F":
-        raise ImageRejected("floating point pixels have no defined range")
-    if is_deep(image):
-        return levels_of(image)
-    require_eight_bits(image)
-    return None
 
 
 def _turn(image: "PIL.Image.Image") -> Image.Transpose | None:

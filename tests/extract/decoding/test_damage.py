@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import struct
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ from fakes import encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tiff_files import tiff
 
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.errors import ImageRejected, ImageUnreadable
@@ -120,7 +120,7 @@ def test_what_passes_is_no_rejection(monkeypatch, name, place):
 
 
 def test_an_error_that_does_not_come_from_pillow_is_no_fact(monkeypatch):
-    monkeypatch.setattr(decoding, "_levels", failing_with(ValueError("of fc7")))
+    monkeypatch.setattr(decoding, "levels_of", failing_with(ValueError("of fc7")))
     with pytest.raises(ImageUnreadable, match="ValueError: of fc7"):
         decode(FILES[0])
 
@@ -185,20 +185,12 @@ def test_a_pillow_without_webp_and_colour_management(tmp_path):
     assert lines[3].startswith("rejected not an image")
 
 
-def tiff(compression, data):
-    """Return a grey TIFF of 4 x 2 pixels."""
-    tags = [(256, 3, 4), (257, 3, 2), (258, 3, 8), (259, 3, compression), (262, 3, 1), (273, 4, 8), (277, 3, 1),
-            (278, 3, 2), (279, 4, len(data))]  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
-    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
-
-
 def test_a_compression_that_this_pillow_cannot_read_is_no_fact_and_a_damaged_strip_is():
-    assert np.asarray(decode(tiff(1, bytes(range(8)))))[..., 0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert np.asarray(decode(tiff((4, 2), bytes(range(8)))))[..., 0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     with pytest.raises(ImageUnreadable, match="this Pillow has no TIFF tiff_thunderscan codec"):
-        decode(tiff(32809, b"12345678"))
+        decode(tiff((4, 2), b"12345678", compression=32809))
     with pytest.raises(ImageRejected, match="damaged"):
-        decode(tiff(8, b"12345678"))
+        decode(tiff((4, 2), b"12345678", compression=8))
 
 
 LIMITED = """

@@ -18,10 +18,12 @@ from fc7.extract.decoding.views import augmented, centre_crop
 
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(NOISE)
+TEXT = PngImagePlugin.PngInfo()
+TEXT.add_text("a", "b" * 5000, zip=True)
 FILES = {
     "jpeg": encoded(PICTURE, "JPEG"),
     "png": encoded(PICTURE),
-    "text": encoded(PICTURE, pnginfo=(lambda info: info.add_text("a", "b" * 5000, zip=True) or info)(PngImagePlugin.PngInfo())),
+    "text": encoded(PICTURE, pnginfo=TEXT),
     "webp": encoded(PICTURE, "WEBP"),
     "tiff": encoded(PICTURE, "TIFF"),
     "packed tiff": encoded(PICTURE, "TIFF", compression="tiff_lzw"),
@@ -56,8 +58,8 @@ def take_over(monkeypatch, *formats):
     monkeypatch.setattr(Image, "OPEN", {**Image.OPEN, **dict.fromkeys(formats, (Other, None))})
 
 
-def no_decoder(mode, *args):
-    raise AssertionError("a decoder of somebody else")
+def refuse(*_):
+    raise AssertionError("something of somebody else's")
 
 
 SWITCHES = {
@@ -72,8 +74,8 @@ SWITCHES = {
     "another plug-in": lambda patch: take_over(patch, "JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM"),
     "no plug-in": lambda patch: patch.setattr(Image, "OPEN", {}),
     "no format": lambda patch: patch.setattr(Image, "ID", []),
-    "another decoder": lambda patch: patch.setattr(Image, "DECODERS", dict.fromkeys(("jpeg", "zip", "raw"), no_decoder)),
-    "another conversion": lambda patch: patch.setattr(Image.Image, "convert", lambda self, *_: Image.new("RGB", (1, 1))),
+    "another decoder": lambda patch: patch.setattr(Image, "DECODERS", dict.fromkeys(("jpeg", "zip", "raw"), refuse)),
+    "another conversion": lambda patch: patch.setattr(Image.Image, "convert", refuse),
     "warnings are errors": lambda patch: warnings.simplefilter("error"),
 }  # fmt: skip
 
