@@ -6,7 +6,7 @@ import weakref
 
 from ..errors import FC7Error
 
-_first_user = 0  # the process that computed first; a forked child inherits it
+_computed_in = 0  # the first process that computed; a forked child inherits it
 
 
 class Lock:
@@ -31,7 +31,7 @@ _locks: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 
 
 def refuse_after_fork() -> None:
-    """Say that this process computes; refuse if it was forked from one that did.
+    """Refuse to compute in a process that was forked from one that has.
 
     The threads of torch, OpenMP and BLAS do not survive a fork. A child that waits for them hangs for ever.
 
@@ -40,14 +40,18 @@ def refuse_after_fork() -> None:
     FC7Error
         Its parent has computed before the fork.
     """
-    global _first_user
-    _first_user = _first_user or os.getpid()
-    if _first_user != os.getpid():
+    if _computed_in not in (0, os.getpid()):
         raise FC7Error(
-            f"Process {os.getpid()} was forked from process {_first_user} after fc7 had computed there; it would hang. "
+            f"Process {os.getpid()} was forked from process {_computed_in} after fc7 had computed there; it would hang. "
             "Compute in the workers only (gunicorn without --preload), or start them with "
             "multiprocessing.get_context('spawn')."
         )
+
+
+def remember_threads() -> None:
+    """Remember that threads of torch, OpenMP or BLAS may run in this process from now on."""
+    global _computed_in
+    _computed_in = _computed_in or os.getpid()
 
 
 def _open_locks() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ..cache.forks import Lock, refuse_after_fork
+from ..cache.forks import Lock, refuse_after_fork, remember_threads
 
 # What can multiply float32 in fewer bits, as TF32 or bfloat16, by library and operation.
 _PRODUCTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
@@ -47,11 +47,16 @@ class Counted:
 
 
 @contextlib.contextmanager
-def computing() -> Iterator[None]:
+def computing(*, threads: bool = True) -> Iterator[None]:
     """Compute as the libraries come, whatever the caller has set, until the end of the block.
 
     Of NumPy this is what floating point errors do; of torch the default dtype and device, autocast, and products of
     float32 in fewer bits: a recipe that says fp32 means it.
+
+    Parameters
+    ----------
+    threads
+        Whether the block itself starts threads of these libraries.
 
     Raises
     ------
@@ -59,6 +64,8 @@ def computing() -> Iterator[None]:
         The process was forked from one in which fc7 had computed.
     """
     refuse_after_fork()
+    if threads:
+        remember_threads()
     numpy: Any = sys.modules.get("numpy")  # who has not imported it has set nothing
     torch: Any = sys.modules.get("torch")
     with contextlib.ExitStack() as stack:

@@ -151,7 +151,7 @@ def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":
     return rows[files.readable] if files.unreadable else rows
 
 
-@computing()
+@computing(threads=False)
 def fill(
     manifest: Manifest,
     backbones: Sequence[Backbone],

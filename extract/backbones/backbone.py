@@ -254,7 +254,7 @@ class Backbone:
             )
         _ = self.network
 
-    @computing()
+    @computing(threads=False)
     def embed(self, batch: "npt.NDArray[np.uint8] | torch.Tensor") -> "list[npt.NDArray[np.float32]]":
         """Embed one batch as the recipes say: as it is, or in the mean with its mirror image; see :meth:`forward`."""
         vectors = self.forward(batch)
@@ -304,7 +304,7 @@ class Backbone:
         return f"{self.name} computes {images} images at a time: take {smaller}. What was committed is kept."
 
 
-@computing()
+@computing(threads=False)
 def load_backbone(
     name: str,
     layer: str | Sequence[str] | None = None,

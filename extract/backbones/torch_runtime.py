@@ -9,7 +9,7 @@ import torch
 
 from ...cache.forks import Lock
 from ...errors import FC7Error
-from ..computing import Counted
+from ..computing import Counted, computing
 
 _on_accelerator = Lock()
 _drawing = Lock()
@@ -46,7 +46,7 @@ _number_of_threads = Counted(_keep_number_of_threads)
 @contextlib.contextmanager
 def global_generator(devices: Sequence[torch.device] = ()) -> Iterator[None]:
     """Hold torch's global generator of random numbers: one thread at a time draws from it, and it is put back."""
-    with _drawing, torch.random.fork_rng(devices=devices):
+    with computing(), _drawing, torch.random.fork_rng(devices=devices):
         yield
 
 

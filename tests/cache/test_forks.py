@@ -9,7 +9,7 @@ from fc7.cache.forks import Lock
 
 FORKED = """
 import os, threading
-from fc7.cache.forks import Lock, refuse_after_fork
+from fc7.cache.forks import Lock, refuse_after_fork, remember_threads
 from fc7.errors import FC7Error
 
 lock, held, end = Lock(), threading.Event(), threading.Event()
@@ -22,7 +22,7 @@ def hold():
 threading.Thread(target=hold, daemon=True).start()
 held.wait()
 if {used}:
-    refuse_after_fork()
+    remember_threads()
 pid = os.fork()
 if not pid:
     with lock:  # the thread that holds it does not exist in the child

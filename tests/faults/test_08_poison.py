@@ -127,7 +127,7 @@ def test_poisoned_weights_are_refused_and_nothing_runs(tmp_path, monkeypatch, fi
     index = Index(tmp_path)
     for name, data in payloads(marker).items():
         for network in ("alexnet", "vgg16", "squeezenet1_1"):
-            path = folder / KNOWN[network].file
+            path = folder / KNOWN[network].default.file
             path.write_bytes(data)
             message = attempt(lambda network=network: load_backbone(network).load(), marker, name)
             assert str(path) in message
@@ -135,7 +135,7 @@ def test_poisoned_weights_are_refused_and_nothing_runs(tmp_path, monkeypatch, fi
             attacks += 1
         digits = hashlib.sha256(data).hexdigest()[:8]
         net = Architecture("alexnet", {"x": Layer("flatten", 1)}, "x", f"alexnet-owt-{digits}.pth", 1.0, 1.0)
-        (folder / net.file).write_bytes(data)
+        (folder / net.default.file).write_bytes(data)
         weights = find_weights("torchvision", net)
         assert "not a state dict" in attempt(lambda w=weights: w.state_dict(w.sha256(index)), marker, name)
         attacks += 1

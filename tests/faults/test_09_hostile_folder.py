@@ -154,7 +154,7 @@ def add_damage(folder):
     floats = Image.fromarray(np.zeros((4, 4), np.float32))
     folder.reject("b/float.tif", "floating point pixels have no defined range", encoded(floats, "TIFF"))
     wide = Image.fromarray(np.full((4, 4), 70_000, np.int32))
-    folder.reject("b/wide.tif", "grey values beyond 16 bits", encoded(wide, "TIFF"))
+    folder.reject("b/wide.tif", "32-bit grey without a stated range", encoded(wide, "TIFF"))
 
 
 def tiff_with_cut_strip():

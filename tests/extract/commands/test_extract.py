@@ -145,6 +145,7 @@ def test_two_backbones_are_two_entries(fc7_json, tmp_path):
     small = draw_split(tmp_path / "small", 2, 1)
     words = ["--backbone", "squeezenet1_1", "--backbone", "shufflenet_v2_x0_5", "--layer", "squeezenet1_1=gap"]
     words += ["--weights", "squeezenet1_1=random:0", "--weights", "shufflenet_v2_x0_5=random:5", "--batch-size", "4"]
+    words += ["--dtype", "float32"]
     answer = fc7_json("extract", small, *words, "--cache", tmp_path / "cache")["backbones"]
     assert [(entry["backbone"], entry["layer"], entry["dim"]) for entry in answer] == [
         ("squeezenet1_1", "gap", 512),
