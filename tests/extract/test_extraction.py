@@ -1,17 +1,23 @@
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeBackbone, draw
+from fakes import FakeBackbone, draw, noisy
+from PIL import Image, ImageFile
 
 from fc7.cache import Store
-from fc7.errors import CacheError, DataError, Interrupted
+from fc7.cache.maintenance import compact, gc
+from fc7.cache.shard import Shard
+from fc7.cache.verify import verify
+from fc7.errors import CacheError, DataError, FC7Error, Interrupted
 from fc7.extract import extract, fill, load_backbone, read_manifest
 from fc7.extract.engines.local import cores
 
@@ -106,17 +112,183 @@ def test_a_file_that_changes_while_it_is_read_is_rejected_and_not_remembered(pic
     )
 
 
-def test_rows_that_are_not_finite_are_rejected(pictures, cache_dir):
-    class Overflowing(FakeBackbone):
-        def forward(self, batch):
-            rows = super().forward(batch)[0]
-            rows[rows[:, 0] > 0.8] = 1e9  # beyond float16
-            return [rows]
+class Scaled(FakeBackbone):
+    """Its rows are multiplied where the first number is above a limit."""
 
-    done = fill(read_manifest(pictures), [Overflowing()])[0]
+    def __init__(self, factor, above=-1.0, **options):
+        super().__init__(**options)
+        self.factor, self.above = factor, above
+
+    def forward(self, batch):
+        rows = super().forward(batch)[0]
+        rows[rows[:, 0] > self.above] *= self.factor
+        return [rows]
+
+
+def test_rows_that_are_not_finite_are_rejected(pictures, cache_dir):
+    done = fill(read_manifest(pictures), [Scaled(np.nan, above=0.8)])[0]
     assert done.ok + done.rejected == 10
-    assert {reject.reason for reject in done.rejects} == {"its embedding is not finite in float16"}
-    assert fill(read_manifest(pictures), [Overflowing(dtype="float32", weights="0" * 64)])[0].rejected == 0
+    assert {reject.reason for reject in done.rejects} == {"its embedding is not finite"}
+    assert fill(read_manifest(pictures), [Scaled(np.nan, above=0.8)])[0].rejected_before == done.rejected
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-30, 1e9])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_type_that_cannot_hold_the_first_rows_ends_the_run_before_it_commits(pictures, cache_dir, factor, workers):
+    store = Store(FakeBackbone().recipes[0], cache_dir)
+    with pytest.raises(FC7Error, match=r"float16 cannot hold fake tiles: .* Extract with --dtype float32") as raised:
+        fill(read_manifest(pictures), [Scaled(factor)], workers=workers, unit_rows=3)
+    assert type(raised.value) is FC7Error
+    store.refresh()
+    assert not store.entries
+    assert not list((cache_dir / "claims").iterdir())
+    done = fill(read_manifest(pictures), [Scaled(factor, dtype="float32")])[0]
+    assert done.ok == 10
+    vectors = extract(read_manifest(pictures), Scaled(factor, dtype="float32")).vectors
+    assert np.abs(vectors).max(axis=1).min() > 0
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_a_later_row_that_the_type_cannot_hold_is_unreadable_for_now(pictures, cache_dir, factor):
+    manifest = read_manifest(pictures)
+    fill(manifest, [FakeBackbone()])
+    draw(pictures / "train" / "red" / "new.png", (255, 1, 1))
+    manifest, lossy = read_manifest(pictures), Scaled(factor)
+    for _ in range(2):
+        done = fill(manifest, [lossy])[0]
+        assert (done.ok, done.rejected, done.rejected_before) == (10, 1, 0)
+        assert "float16 cannot hold its embedding" in done.rejects[0].reason
+        assert "--dtype float32" in done.rejects[0].reason
+        assert lossy.batches, "looked at in every run"
+        lossy.batches = 0
+    assert len(Store(lossy.recipes[0], cache_dir).rejected) == 0
+
+
+def test_the_rows_of_other_backbones_are_kept(pictures, cache_dir):
+    lossy = Scaled(1e-9, layer="lossy")
+    fill(read_manifest(pictures), [FakeBackbone(layer="lossy")])
+    draw(pictures / "train" / "red" / "new.png", (255, 1, 1))
+    first, second = fill(read_manifest(pictures), [lossy, FakeBackbone()])
+    assert (first.ok, first.rejected) == (10, 1)
+    assert (second.ok, second.rejected) == (11, 0)
+
+
+def test_ordinary_rows_next_to_zeros_raise_no_alarm(pictures, cache_dir):
+    assert fill(read_manifest(pictures), [Scaled(0.0, above=0.6)])[0].ok == 10
+
+
+def test_numpy_that_raises_changes_no_row(pictures, cache_dir, tmp_path):
+    plain = extract(read_manifest(pictures), FakeBackbone())
+    with np.errstate(all="raise"):
+        strict = extract(read_manifest(pictures), FakeBackbone(), cache=tmp_path / "other")
+    assert np.array_equal(plain.vectors, strict.vectors)
+
+
+# What passes is not recorded
+
+
+def short_of_memory(*_, **__):
+    raise MemoryError
+
+
+def test_what_passes_is_not_recorded_and_looked_at_again(pictures, cache_dir, fake):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fc7.extract.decoding.pillow.Image.Image.resize", short_of_memory)
+        done = fill(read_manifest(pictures), [fake])[0]
+    assert done.rejected == 10
+    assert {reject.reason.partition(".")[0] for reject in done.rejects} == {
+        "not readable: there is not enough memory to decode it"
+    }
+    store = Store(fake.recipes[0], cache_dir)
+    assert not store.entries, "a unit without a verdict commits nothing"
+    done = fill(read_manifest(pictures), [fake])[0]
+    assert (done.ok, done.computed, done.rejected) == (10, 10, 0)
+
+
+def test_switches_of_pillow_and_truncated_files(pictures, cache_dir, fake, monkeypatch):
+    half = noisy(pictures / "train" / "red" / "half.png", (200, 10, 10), 0)
+    half.write_bytes(half.read_bytes()[:900])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    done = fill(read_manifest(pictures), [fake])[0]
+    assert (done.ok, done.rejected) == (10, 1)
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (1, True)
+
+
+# Looking at rejected images again
+
+
+def reject(store, *paths):
+    """Record rejections as an earlier version did, in one shard with what else there is."""
+    keys = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
+    nothing = np.empty((0, store.recipe.dim), store.recipe.dtype)
+    store.append(Shard([], nothing, dict.fromkeys(keys, "damaged: MemoryError")))
+
+
+@pytest.fixture
+def sick(pictures, cache_dir):
+    """A cache in which two good pictures and a bad one are rejected: alone, together and beside rows."""
+    bad = pictures / "train" / "red" / "bad.png"
+    bad.write_bytes(b"no image")
+    store = Store(FakeBackbone().recipes[0], cache_dir)
+    reject(store, pictures / "train" / "red" / "1.png")
+    reject(store, pictures / "train" / "blue" / "0.png", bad)
+    fill(read_manifest(pictures), [FakeBackbone()])
+    return read_manifest(pictures)
+
+
+def test_rejected_images_are_looked_at_again(sick, cache_dir, fake):
+    done = fill(sick, [fake])[0]
+    assert (done.ok, done.rejected, done.rejected_before, done.retried, fake.batches) == (8, 3, 3, 0, 0)
+    done = fill(sick, [fake], retry_rejected=True)[0]
+    assert counts(done) == dict(seen=11, ok=10, duplicate=0, rejected=1, computed=2, reused=8)
+    assert (done.retried, done.rejected_before) == (3, 0)
+    assert done.rejects[0].path == "train/red/bad.png"
+    for again in (False, True):
+        done = fill(sick, [fake], retry_rejected=again)[0]
+        assert (done.ok, done.computed, done.rejected, done.retried) == (10, 0, 1, again)
+    files = sorted(cache_dir.rglob("*.h5"))
+    assert extract(sick, fake).vectors.shape == (10, 12)
+    assert sorted(cache_dir.rglob("*.h5")) == files, "a rejection that stands is not written again"
+    assert verify(deep=True).damaged == []
+
+
+def test_rows_of_images_that_were_rejected_survive_maintenance(sick, cache_dir, fake):
+    fill(sick, [fake], retry_rejected=True)
+    before = extract(sick, fake).vectors
+    for tidy in (gc, compact, gc, compact):
+        tidy(cache_dir)
+        store = Store(fake.recipes[0], cache_dir)
+        assert (len(store), len(store.rejected)) == (10, 1)
+        assert np.array_equal(extract(sick, fake).vectors, before)
+        assert fill(sick, [fake])[0].computed == 0
+    assert len(store.entries) == 1
+    (entry,) = store.entries.values()
+    assert len(entry.rejected) == 1, "what a row answers is gone"
+
+
+def test_a_retry_looks_only_at_its_own_images(sick, fake):
+    red = replace(sick, images=sick.images.where(["red/1.png" in path for path in sick.images.paths]))
+    assert fill(red, [fake], retry_rejected=True)[0].retried == 1
+    assert fill(sick, [fake])[0].rejected_before == 2
+
+
+def test_a_retry_that_cannot_read_leaves_the_rejection(sick, fake, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("fc7.extract.decoding.pillow.Image.Image.resize", short_of_memory)
+        done = fill(sick, [fake], retry_rejected=True)[0]
+    assert (done.ok, done.rejected) == (8, 3)
+    assert sum("not enough memory" in reject.reason for reject in done.rejects) == 2
+    assert fill(sick, [fake])[0].rejected_before == 3
+    assert fill(sick, [fake], retry_rejected=True)[0].ok == 10
+
+
+def test_a_retry_of_several_backbones_and_views(sick, fake):
+    other = FakeBackbone(layer="other", views=1)
+    first, *rest = fill(sick, [fake, other], retry_rejected=True)
+    assert [each.retried for each in (first, *rest)] == [3, 0, 0]
+    assert [each.ok for each in (first, *rest)] == [10, 10, 10]
+    assert first.computed == 2
 
 
 def test_nothing_usable_is_an_error_not_an_empty_result(tmp_path, cache_dir, fake):
