@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
+from ..cache.recipe import Input
 from ..errors import FC7Error, ImageRejected
 from .backbones.backbone import Backbone
 from .computing import computing
 from .decoding.damage import one_line
 from .decoding.decode import FORMATS, MAX_PIXELS, decode, upright_rgb
-from .decoding.views import needed, view
+from .decoding.views import view, views_of
 from .engines.local import MOST_THREADS, cores, cores_each
 from .engines.malloc import keep_freed_memory
 from .engines.precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
@@ -68,16 +69,13 @@ def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[l
 
 def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
     """Return the vectors of a few pictures, decoded once for all backbones and views."""
-    sides = {needed(recipe.input) for backbone in backbones for recipe in backbone.recipes}
-    seeded = any(backbone.views for backbone in backbones)
-    images, rejected = [], {}
+    inputs = [backbone.recipes_of(number)[0].input for backbone in backbones for number in range(1 + backbone.views)]
+    crops, rejected = {}, {}
     for row, picture in enumerate(pictures):
         try:
-            decoded = _decoded(picture, sides)
-            images.append((row, _key(picture) if seeded else b"", decoded))
+            crops[row] = _views(picture, set(inputs))
         except Exception as error:  # whatever is wrong with one picture costs that picture
-            known = isinstance(error, FC7Error)
-            rejected[row] = str(error) if known else f"not readable: {one_line(error)}"
+            rejected[row] = str(error) if isinstance(error, FC7Error) else f"not readable: {one_line(error)}"
     vectors = []
     for backbone in backbones:
         for number in range(1 + backbone.views):
@@ -85,8 +83,8 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
             wanted, batch = recipes[0].input, backbone.batch_size
             # Padded with zeros, because the size of a batch decides the last digits.
             pixels = np.zeros((-(-len(pictures) // batch) * batch, *[wanted.transform.crop] * 2, 3), np.uint8)
-            for row, key, decoded in images:
-                pixels[row] = view(decoded[needed(wanted)], wanted, key)
+            for row, views in crops.items():
+                pixels[row] = views[wanted]
             layers = zip(*(backbone.embed(pixels[i : i + batch]) for i in range(0, len(pixels), batch)), strict=True)
             for recipe, layer in zip(recipes, layers, strict=True):
                 stored, errors = in_stored_type(np.concatenate(layer)[: len(pictures)], recipe.dtype)
@@ -99,14 +97,16 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
     return vectors, rejected
 
 
-def _decoded(picture: Any, sides: Collection[int | None]) -> dict[int | None, Any]:
-    """Return an upright RGB image for each side that will do; see :func:`fc7.extract.decoding.decode.decode`."""
+def _views(picture: Any, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+    """Return all views of a picture, each ``(crop, crop, 3)`` uint8."""
     data = _file(picture)
     if data is not None:
-        return {side: decode(data, side) for side in sides}
+        return views_of(data, hashlib.sha256(data).digest(), inputs)
     if isinstance(picture, ImageFile.ImageFile) and ImageFile.LOAD_TRUNCATED_IMAGES:
         _require_whole(picture)
-    return dict.fromkeys(sides, upright_rgb(picture if isinstance(picture, Image.Image) else _of_array(picture)))
+    image = upright_rgb(picture if isinstance(picture, Image.Image) else _of_array(picture))
+    key = hashlib.sha256(picture.tobytes()).digest()
+    return {wanted: view(image, wanted, key) for wanted in inputs}
 
 
 def _file(picture: Any) -> bytes | None:
@@ -137,8 +137,3 @@ def _of_array(picture: Any) -> Image.Image:
     if height * width > MAX_PIXELS:
         raise ImageRejected(f"{width} x {height} pixels, more than {MAX_PIXELS}")
     return Image.fromarray(np.ascontiguousarray(picture))
-
-
-def _key(picture: Any) -> bytes:
-    data = picture.tobytes() if isinstance(picture, np.ndarray | Image.Image) else _file(picture)
-    return hashlib.sha256(data or b"").digest()

@@ -221,6 +221,8 @@ def _require_pixels(image: "PIL.Image.Image") -> None:
     if image.format == "WEBP":
         cap = min(cap, WEBP_PIXELS)
     width, height = _largest(image)
+    if not image.width * image.height:
+        raise ImageRejected(f"{image.width} x {image.height} pixels: nothing to see")
     if width * height > cap:
         kind = "" if cap == MAX_PIXELS else f" in this kind of {image.format}"
         raise ImageRejected(f"{width} x {height} pixels{kind}, more than {cap}")
