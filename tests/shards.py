@@ -16,7 +16,7 @@ def key(number):
 
 def rows(*numbers):
     """Return rows that tell which number they are of."""
-    return np.array([[number, number + 0.5, 0, 1] for number in numbers], np.float32)
+    return np.array([[number, number + 0.5, 0, 1] for number in numbers], np.float32).reshape(-1, 4)
 
 
 def shard(*numbers, rejected=()):

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shards import RECIPE, key, rows
+from shards import RECIPE, key, rows, shard
 
 from fc7.cache import Embeddings, Store
 from fc7.cache import maintenance as module
+from fc7.cache.keys import Keys
 from fc7.cache.maintenance import ABANDONED, compact, gc, import_rows
 from fc7.cache.owner import Process
 from fc7.cache.shard import Shard, decode
@@ -162,3 +163,72 @@ def test_imported_rows_are_those_of_the_file_and_only_the_missing_ones(store, di
 def test_one_image_with_two_different_rows_is_refused(directory):
     with pytest.raises(DataError, match=r"1\.jpg and 0\.jpg"):
         import_rows(embeddings([1, 1], rows(1, 2)), directory)
+
+
+# Rejections that rows answer
+
+
+def looked_at_again(directory, *numbers, rejected=()):
+    """Commit rows of images that are recorded as rejected."""
+    store = Store(RECIPE, directory)
+    assert store.reopen(Keys.of(map(key, [*numbers, *rejected]))) == len(numbers) + len(rejected)
+    assert list(store.missing(map(key, numbers))) == sorted(map(key, numbers))
+    store.append(Shard([key(n) for n in numbers], rows(*numbers), {key(n): "still none" for n in rejected}))
+    return store
+
+
+def refuse(store, *numbers, beside=()):
+    store.append(shard(*beside, rejected=numbers))
+
+
+def test_a_row_answers_a_rejection_in_every_store(store, directory):
+    refuse(store, 1)
+    refuse(store, 2, 3, beside=(4,))
+    again = looked_at_again(directory, 1, 2, rejected=(3,))
+    for one in (again, Store(RECIPE, directory)):
+        assert one.rejected.keys() == {key(3)}
+        assert one.rows([key(1), key(2)]).tolist() == rows(1, 2).tolist()
+        assert not one.missing(map(key, (1, 2, 3, 4)))
+        assert len(one) == 3
+    assert verify(directory, deep=True).damaged == []
+    assert len(again.entries) == 3, "a rejection that stands is not written again"
+
+
+@pytest.mark.parametrize("order", [("gc", "compact", "gc"), ("compact", "gc", "compact")])
+def test_maintenance_never_takes_a_rejection_for_its_row(store, directory, order):
+    refuse(store, 1)
+    refuse(store, 2, 3, beside=(4,))
+    looked_at_again(directory, 1)
+    looked_at_again(directory, 2)
+    for name in order:
+        {"gc": gc, "compact": compact}[name](directory)
+        one = Store(RECIPE, directory)
+        assert one.rows([key(1), key(2), key(4)]).tolist() == rows(1, 2, 4).tolist()
+        assert one.rejected.keys() == {key(3)}
+
+
+def test_compact_keeps_a_row_whose_merged_shard_would_have_the_name_of_its_rejection(store, directory):
+    refuse(store, 1)
+    looked_at_again(directory, 1)
+    for _ in range(3):
+        compact(directory)
+        assert Store(RECIPE, directory).rows([key(1)]).tolist() == rows(1).tolist()
+    assert len(Store(RECIPE, directory).entries) == 1
+    assert gc(directory) == []
+
+
+def test_compact_keeps_a_row_whose_rejection_is_in_a_full_shard(store, directory, monkeypatch):
+    monkeypatch.setattr(module, "UNIT_ROWS", 3)
+    refuse(store, 1, beside=(2, 3))
+    looked_at_again(directory, 1)
+    store.append(Shard([key(4)], rows(4)))
+    compact(directory)
+    assert Store(RECIPE, directory).rows([key(1), key(4)]).tolist() == rows(1, 4).tolist()
+
+
+def test_a_store_that_was_open_keeps_its_rejections_until_it_looks_again(store, directory):
+    refuse(store, 1)
+    looked_at_again(directory, 1)
+    assert key(1) in store.rejected
+    store.refresh()
+    assert not store.rejected

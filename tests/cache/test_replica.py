@@ -59,6 +59,21 @@ def test_another_machine_reads_the_same_bits(s3, elsewhere):
     assert store.missing(keys_of(1, 2, 3, 4)) == keys_of(4)
 
 
+def test_a_rejection_that_a_row_answers_is_answered_on_every_machine(s3, elsewhere):
+    nothing = shard_of(1).embeddings[:0]
+    Store(RECIPE, URL).append(Shard([], nothing, {keys_of(1)[0]: "damaged: MemoryError"}))
+    elsewhere()
+    store = Store(RECIPE, URL)
+    assert store.reopen(keys_of(1)) == 1
+    store.append(shard_of(1))
+    for here in range(2):
+        store = Store(RECIPE, URL)
+        assert store.rows(keys_of(1)).tobytes() == shard_of(1).embeddings.tobytes()
+        assert not store.rejected
+        if not here:
+            elsewhere()
+
+
 def test_what_lies_in_the_store_is_a_cache_directory(s3, tmp_path):
     Store(RECIPE, URL).append(shard_of(1, 2))
     Store(RECIPE, tmp_path / "here").append(shard_of(1, 2))

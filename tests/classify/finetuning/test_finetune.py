@@ -8,12 +8,13 @@ import torchvision
 from tuning import tune
 
 from fc7.classify.finetuning import finetune as finetune_module
+from fc7.classify.finetuning import inputs
 from fc7.classify.finetuning import training_loop as module
 from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.finetuning.inputs import Pixels
 from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.records.runs import Run
-from fc7.errors import Interrupted, UsageError
+from fc7.errors import DataError, Interrupted, UsageError
 from fc7.extract import load_backbone, read_manifest
 from fc7.extract.backbones.architectures import KNOWN
 
@@ -189,3 +190,69 @@ def test_images_are_prepared_for_the_weights_that_are_trained(photos, monkeypatc
     assert seen == [transform]
     assert run.recipe["transform"]["crop"] == 96
     assert run.id != tune(photos, training=Training(epochs=1, batch_size=8)).run.id
+
+
+# Files that change
+
+
+def exchange(photos):
+    first, second = photos / "train" / "dark" / "0.png", photos / "train" / "light" / "1.png"
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+
+
+def remove(photos):
+    (photos / "val" / "dark" / "14.png").unlink()
+
+
+def break_one(photos):
+    (photos / "train" / "dark" / "0.png").write_bytes(b"no image")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (exchange, r"/train/(dark/0|light/1)\.png: not readable: changed while"),
+        (remove, r"/val/dark/14\.png: not readable: No such file"),
+        (break_one, r"/train/dark/0\.png: not readable: changed while"),
+    ],
+)
+@pytest.mark.parametrize("augment", [False, True])
+def test_files_that_change_while_it_runs_are_named_and_never_trained_on(photos, change, said, augment, tmp_path):
+    lines = []
+
+    def after_the_first_epoch(line):
+        lines.append(line)
+        change(photos)
+
+    with pytest.raises(DataError, match=said) as raised:
+        tune(photos, augment=augment, on_epoch=after_the_first_epoch, folder=tmp_path / "runs")
+    assert "\n" not in str(raised.value)
+    assert len(lines) == 1
+    assert not list((tmp_path / "runs").glob("*.json"))
+
+
+def test_a_file_that_changed_since_it_was_hashed_is_left_out_with_the_reason(photos, caplog, monkeypatch):
+    real = inputs.hashed
+
+    def then_changed(*words, **options):
+        rows = real(*words, **options)
+        break_one(photos)
+        return rows
+
+    monkeypatch.setattr(inputs, "hashed", then_changed)
+    left = inputs.usable(read_manifest(photos), None, None)
+    assert len(left) == 19
+    assert "rejected train/dark/0.png: not readable: changed while it was being read" in caplog.text
+
+
+def test_what_cannot_be_decoded_now_ends_it_in_one_line(photos, monkeypatch):
+    def short(*_, **__):
+        monkeypatch.setattr("fc7.extract.decoding.pillow.Image.Image.load", failing)
+
+    def failing(self):
+        raise MemoryError
+
+    with pytest.raises(DataError, match="not enough memory to decode it"):
+        tune(photos, on_epoch=short)
