@@ -186,6 +186,11 @@ def _classic(name: str, *, pool5: int, conv: int, fc6: str, fc7: str, **row: Any
     return Architecture(name, layers, "fc7", **row)
 
 
+def _squeezenet(name: str, entries: Mapping[str, Entry]) -> Architecture:
+    """Return a SqueezeNet's row; its last map is of classes, the one before is pooled."""
+    return Architecture(name, {**pooled("features", 512), "logits": Layer("flatten", 1000)}, "gap", entries)
+
+
 KNOWN = {
     row.name: row
     for row in (
@@ -215,11 +220,11 @@ KNOWN = {
             },
             batch=8,
         ),
-        Architecture(
-            "squeezenet1_1",
-            {**pooled("features", 512), "logits": Layer("flatten", 1000)},
-            "gap",
-            {"IMAGENET1K_V1": entry_of("squeezenet1_1-b8a52dc0.pth", 4.729, 0.349, Transform())},
+        _squeezenet(
+            "squeezenet1_1", {"IMAGENET1K_V1": entry_of("squeezenet1_1-b8a52dc0.pth", 4.729, 0.349, Transform())}
+        ),
+        _squeezenet(
+            "squeezenet1_0", {"IMAGENET1K_V1": entry_of("squeezenet1_0-b66bff10.pth", 4.778, 0.819, Transform())}
         ),
     )
 }

@@ -10,11 +10,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import UsageError
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, uncompiled
 from .graph import TracedNetwork
 from .layers import POOLED, Layer
 from .network import Tapped
-from .tracing import has_hooks
+from .tracing import has_hooks, reason
 
 OUTPUT = "output"  # the layer that is what the module returns
 
@@ -53,21 +53,23 @@ def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) ->
         It has hooks, cannot be copied or described, cannot take such images, or computes rows that depend on chance or
         on the other rows of a batch; or a layer is not there.
     """
-    if isinstance(module, torch._dynamo.OptimizedModule):
-        module = module._orig_mod  # the same, before torch.compile
+    module = uncompiled(module)
     _require_no_hooks(module)
     kind = type(module).__name__
     try:
-        frozen = copy.deepcopy(module).to("cpu", torch.float32).eval().requires_grad_(False)
+        with torch.no_grad():  # the copies of a TorchScript module's parameters would know where they come from
+            frozen = copy.deepcopy(module).to("cpu", torch.float32).eval()
+            for parameter in frozen.parameters():  # TorchScript has no Module.requires_grad_
+                parameter.requires_grad_(False)
     except Exception as error:  # an unknown module can raise anything when it is copied, or run
-        raise UsageError(f"{kind} cannot be copied: {_reason(error)}") from error
+        raise UsageError(f"{kind} cannot be copied: {reason(error)}") from error
     sha256 = fingerprint(frozen)
     images = torch.randn(2, 3, crop, crop, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         try:
             returned = frozen(images)
         except Exception as error:
-            raise UsageError(f"{kind} cannot take images of {crop} x {crop} pixels: {_reason(error)}") from error
+            raise UsageError(f"{kind} cannot take images of {crop} x {crop} pixels: {reason(error)}") from error
         _require_rows_of_their_own(frozen, images, returned)
         tapped = _tap(frozen, layers, images, returned)
         with FlopCounterMode(display=False) as counter:
@@ -105,7 +107,7 @@ def _require_rows_of_their_own(frozen: torch.nn.Module, images: torch.Tensor, re
         try:
             alone = frozen(image[None])
         except Exception as error:
-            raise UsageError(f"{kind} takes two images and not one: {_reason(error)}") from error
+            raise UsageError(f"{kind} takes two images and not one: {reason(error)}") from error
         rows = [
             leaf[place : place + 1] if leaf.dim() and len(leaf) == len(images) else leaf for leaf in _leaves(returned)
         ]
@@ -152,15 +154,15 @@ def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, r
 
 
 def _layer(traced: TracedNetwork, name: str) -> Layer:
-    reason = ""
+    why = ""
     try:
         layer = traced.ends().get("logits") if name == OUTPUT else traced.layer(name)
     except LookupError as error:
-        layer, reason = None, str(error)
+        layer, why = None, str(error)
     if layer is None:
-        layers = [OUTPUT] if reason else [OUTPUT, *POOLED]
+        layers = [OUTPUT] if why else [OUTPUT, *POOLED]
         raise UsageError(
-            f"{type(traced.network).__name__} has no layer {name!r}{reason and ': '}{reason}. "
+            f"{type(traced.network).__name__} has no layer {name!r}{why and ': '}{why}. "
             f"Layers: {', '.join(layers)}, or a node: {', '.join(traced.nodes[-5:])}."
         )
     return layer
@@ -175,7 +177,3 @@ class _Untraced(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         return {OUTPUT: self.module(images)}
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -26,7 +26,12 @@ from .weights import hash_tensors
 _BY_NAME = sys.stdlib_module_names | {"torch", "torchvision", "numpy"}
 
 # What torch keeps in each module beside its contents.
-_BOOKKEEPING = {*vars(torch.nn.Module()), "_compiled_call_impl"} - {"_parameters", "_buffers", "_modules", "training"}
+_BOOKKEEPING = {*vars(torch.nn.Module()), "_compiled_call_impl", "_is_torch_compile"} - {
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "training",
+}
 
 # What a class has beside its behaviour: where it stands, and how it is made, shown, copied and stored.
 _BESIDE = {
@@ -56,6 +61,11 @@ def fingerprint(module: torch.nn.Module) -> str:
         raise UsageError(f"{type(module).__name__} is nested too deeply to be known by its contents.") from error
 
 
+def uncompiled(module: Any) -> Any:
+    """Return what torch.compile made a module of, which returns the same; anything else as it is."""
+    return module._orig_mod if type(module).__module__ == "torch._dynamo.eval_frame" else module
+
+
 class _Fingerprints:
     """Hashes of objects by what they are made of."""
 
@@ -66,6 +76,7 @@ class _Fingerprints:
 
     def of(self, value: Any, name: str = "") -> bytes:
         """Return the hash of an object; its name is for messages."""
+        value = uncompiled(value)
         if value is None or type(value) in (bool, int, float, complex, str, bytes, type(...)):
             return _hashed(type(value).__name__, repr(value))
         if id(value) in self._known:
@@ -114,9 +125,6 @@ class _Fingerprints:
         yield self.of(value.tolist()) if value.dtype.hasobject else value.tobytes()
 
     def _module(self, module: torch.nn.Module) -> Iterator[Any]:
-        if isinstance(module, torch._dynamo.OptimizedModule):  # the same, faster
-            yield self.of(module._orig_mod)
-            return
         yield self.of(type(module))
         for name, value in sorted(vars(module).items()):
             if name in ("_parameters", "_buffers", "_modules"):

@@ -6,14 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule, Node
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import UsageError
 from .feature_map import FeatureMap, last_feature_map
 from .layers import POOLED, Layer, pooled
-from .tracing import End, Recorder, Trace
+from .tracing import End, Recorder, Trace, imagine, reason
 
 
 class TracedNetwork:
@@ -114,7 +113,7 @@ class TracedNetwork:
         except Exception as error:  # an unknown forward pass can raise anything when it is traced
             raise UsageError(
                 f"torch.fx cannot follow the forward pass of {type(self.network).__name__} "
-                f"({_first_line(error)}): no layer of it can be named, only what it returns."
+                f"({reason(error)}): no layer of it can be named, only what it returns."
             ) from error
 
     @cached_property
@@ -124,15 +123,11 @@ class TracedNetwork:
         return recorder.shapes
 
     def _imagine(self, run: Callable[[torch.Tensor], Any]) -> None:
-        """Run on an image that has a shape and no numbers."""
-        device = next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
         try:
-            with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
-                run(torch.empty(1, 3, self.crop, self.crop, device=device))
+            imagine(self.network, run, self.crop)
         except Exception as error:  # likewise
             raise UsageError(
-                f"{type(self.network).__name__} cannot take images of {self.crop} x {self.crop} pixels: "
-                f"{_first_line(error)}"
+                f"{type(self.network).__name__} cannot take images of {self.crop} x {self.crop} pixels: {reason(error)}"
             ) from error
 
     def _feature_map(self) -> FeatureMap:
@@ -140,9 +135,11 @@ class TracedNetwork:
         if "features" not in self._ends:
             return last_feature_map(self._trace.whole(), self._trace.returned, self._shapes)
         node = self._trace.ends.get("features")
-        shape = self._shapes.get(node, ()) if node else ()
-        if node is None or len(shape) != 4:
-            raise LookupError("its features are not a map with a height and a width")
+        if node is None:
+            raise LookupError(f"its features cannot be traced ({self._trace.untraced['features']})")
+        shape = self._shapes.get(node, ())
+        if len(shape) != 4:
+            raise LookupError(f"its features are tokens of {shape[1:]}, not a map with a height and a width")
         channels, layout = self.network.num_features, getattr(self.network, "output_fmt", "")
         layouts = {"NCHW": shape[1], "NHWC": shape[3]}
         fitting = [name for name in layouts if layouts[name] == channels and layout in ("", name)]
@@ -151,7 +148,3 @@ class TracedNetwork:
                 f"which axis of its feature map of {shape[1:]} has its {channels} channels is not certain"
             )
         return FeatureMap(node, fitting[0], shape[fitting[0].index("C")])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -16,6 +16,7 @@ from .architectures import Architecture
 from .layers import Layer
 from .state_dicts import adapt
 from .torch_runtime import global_generator
+from .tracing import imagine, reason
 from .weights import Weights
 
 logger = logging.getLogger(__name__)
@@ -218,12 +219,11 @@ def _require_size(net: Architecture, layers: Sequence[str], taps: Sequence[Layer
     if net.crop in {entry.transform.crop for entry in net.entries.values()}:
         return
     try:
-        with torch.inference_mode():
-            # A call of the module itself would print torch.fx's traceback.
-            net.cut(taps).to("meta").forward(torch.empty(1, 3, net.crop, net.crop, device="meta"))
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{net.name} {', '.join(layers)} cannot take --image-size {net.crop}: {reason}") from error
+        cut = net.cut(taps)
+        imagine(cut, cut, net.crop)
+    except Exception as error:  # an unknown network can raise anything
+        layer = ", ".join(layers)
+        raise UsageError(f"{net.name} {layer} cannot take --image-size {net.crop}: {reason(error)}") from error
 
 
 def _require_positions(

@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node, Tracer
 from torch.fx.node import map_arg
 from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
@@ -72,7 +73,9 @@ class Trace:
     returned
         The node that the network returns, if it returns one.
     ends
-        The nodes that the functions return, as far as torch.fx can follow them and they return one.
+        The nodes that the functions return.
+    untraced
+        Why others are not there.
     """
 
     def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
@@ -90,11 +93,14 @@ class Trace:
         self._named = dict(self.names)
         self.returned = _returned(self._graph)
         self.ends: dict[str, Node] = {}
+        self.untraced: dict[str, str] = {}
         for name, end in ends.items():
-            with contextlib.suppress(Exception):  # not every network has every end; layers that need it are refused
-                other = _LeafTracer(**options)
-                other.proxy_buffer_attributes = tracer.proxy_buffer_attributes
+            other = _LeafTracer(**options)
+            other.proxy_buffer_attributes = tracer.proxy_buffer_attributes
+            try:
                 self._add(name, *_trace(network, other, end))
+            except Exception as error:  # a network may lack an end, and an unknown function can raise anything
+                self.untraced[name] = reason(error)
 
     def name(self, node: Node) -> str:
         """Return a node's name."""
@@ -133,7 +139,7 @@ class Trace:
         """Add the nodes of another function of the network, except those that the graph has."""
         returned = _returned(graph)
         if returned is None:
-            return
+            raise TypeError("it is several tensors")
         twins: dict[Node, Node] = {}
         known: dict[Any, Node] = {}
         for node in self._graph.nodes:
@@ -168,6 +174,18 @@ class Recorder(Interpreter):
         if isinstance(value, torch.Tensor):
             self.shapes[node] = tuple(value.shape)
         return value
+
+
+def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: int) -> None:
+    """Run on one image that has a shape and no numbers: nothing is computed."""
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
+        run(torch.empty(1, 3, crop, crop, device=device))
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error, not too much of it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def has_hooks(module: torch.nn.Module) -> bool:

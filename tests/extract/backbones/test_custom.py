@@ -121,6 +121,172 @@ def test_rows_are_cached_and_a_head_on_them_predicts_with_the_same_module_only(t
         bundle.predict(manifest.files)
 
 
+class Shared(Plain):
+    """Layers that are called twice, and a ReLU that follows one of the calls only."""
+
+    def __init__(self):
+        super().__init__(stride=1)
+        self.mix = nn.Conv2d(6, 6, 3, padding=1)
+        self.square = nn.Linear(6, 6)
+
+    def forward(self, images):
+        maps = self.mix(torch.relu(self.mix(self.conv(images))))
+        return self.square(torch.relu(self.square(maps.mean((2, 3)))))
+
+
+class InPlace(Plain):
+    """A forward pass of statements: torch.fx would leave out what nothing reads."""
+
+    def forward(self, images):
+        maps = self.conv(images)
+        self.act(maps)
+        maps.mul_(3)
+        return self.out(maps.mean((2, 3)))
+
+
+def parametrised():
+    module = Plain()
+    nn.utils.parametrizations.spectral_norm(module.out)
+    nn.utils.parametrizations.weight_norm(module.conv)
+    return module
+
+
+def compiled():
+    module = Plain()
+    module.conv.compile(backend="eager")
+    return torch.compile(module, backend="eager")
+
+
+def script(module):
+    with pytest.warns(FutureWarning):
+        return torch.jit.script(module.eval())
+
+
+def trace(module):
+    with pytest.warns(FutureWarning):
+        return torch.jit.trace(module.eval(), normalised())
+
+
+RUNNING = {
+    "layers called twice": Shared,
+    "in place": InPlace,
+    "parametrised": parametrised,
+    "compiled": compiled,
+    "scripted": lambda: script(Branching()),
+    "traced": lambda: trace(Plain()),
+    "half": lambda: Plain().half().float(),
+}
+
+
+@pytest.mark.parametrize("kind", RUNNING)
+def test_modules_of_many_kinds_return_what_they_return(kind):
+    module = RUNNING[kind]()
+    with torch.inference_mode():
+        expected = module.eval()(normalised()).numpy()
+    np.testing.assert_allclose(made(module).forward(PIXELS)[0], expected, atol=1e-5)
+
+
+def test_layers_of_torchscript_and_of_statements_are_refused():
+    with pytest.raises(UsageError, match="torch.fx cannot follow the forward pass of"):
+        made(script(Plain()), "conv")
+    with pytest.raises(UsageError, match="torch.fx sees another forward pass than InPlace computes"):
+        made(InPlace(), "conv")
+
+
+@pytest.mark.parametrize("place", ["", "conv"])
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_hooks_are_refused_wherever_they_are(place, register):
+    module = Plain()
+    handle = getattr(module.get_submodule(place), register)(lambda *given: None)
+    with pytest.raises(UsageError, match=rf"^{'Plain.conv' if place else 'Plain'} has a forward hook.*remove it"):
+        made(module)
+    handle.remove()
+    assert made(module).recipes == made(Plain()).recipes
+
+
+def test_hooks_for_all_modules_are_refused():
+    handle = nn.modules.module.register_module_forward_hook(lambda *given: None)
+    try:
+        with pytest.raises(UsageError, match="hooks for all modules"):
+            made(Plain())
+    finally:
+        handle.remove()
+
+
+def test_weights_that_a_hook_computes_are_refused_and_the_way_on_is_named():
+    module = Plain()
+    with pytest.warns(FutureWarning):
+        nn.utils.weight_norm(module.out)
+    with pytest.raises(UsageError, match=r"Plain\.out has a forward hook.*torch\.nn\.utils\.parametrizations"):
+        made(module)
+
+
+class Drawing(Plain):
+    def forward(self, images):
+        return nn.functional.dropout(super().forward(images), 0.1, training=True)
+
+
+class Counting(Plain):
+    calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        return super().forward(images) * self.calls
+
+
+class Noisy(Plain):
+    """Noise that does not depend on the images: torch.fx would draw it once."""
+
+    def forward(self, images):
+        return super().forward(images) + torch.rand(1)
+
+
+class Batched(Plain):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(6, track_running_stats=False)
+
+    def forward(self, images):
+        return self.out(self.norm(self.conv(images)).mean((2, 3)) ** 2)
+
+
+class Neighbours(Plain):
+    def forward(self, images):
+        rows = super().forward(images)
+        return rows + rows.mean(0)
+
+
+class InPairs(Plain):
+    def forward(self, images):
+        return super().forward(images).reshape(-1, 2, 5).flatten(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Drawing, "Drawing returns other numbers when it sees the same images again"),
+        (Counting, "Counting returns other numbers when it sees the same images again"),
+        (Noisy, "Noisy returns other numbers when it sees the same images again"),
+        (Batched, "Batched returns other numbers for an image when other images are beside it"),
+        (Neighbours, "Neighbours returns other numbers for an image when other images are beside it"),
+        (InPairs, "InPairs takes two images and not one"),
+    ],
+)
+def test_rows_that_depend_on_chance_or_on_their_neighbours_are_refused(kind, message):
+    for layer in ("output", "conv"):
+        with pytest.raises(UsageError, match=message) as caught:
+            made(kind(), layer)
+        assert "\n" not in str(caught.value)
+
+
+def test_looking_at_a_module_draws_nothing_from_the_callers_generator():
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    with pytest.raises(UsageError):
+        made(Drawing())
+    assert torch.equal(torch.get_rng_state(), before) or torch.manual_seed(0)
+
+
 class Pair(Plain):
     def forward(self, images):
         return images, images

@@ -4,8 +4,10 @@ import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from fc7.extract import load_backbone
+from fc7.extract.backbones import onednn
 from fc7.extract.backbones.architectures import architecture
-from fc7.extract.backbones.onednn import _Convolution, _Linear, is_available, packed
+from fc7.extract.backbones.graph import TracedNetwork
+from fc7.extract.backbones.onednn import TOLERANCES, _Convolution, _Linear, is_available, packed
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this build of torch has no packed operators")
 NODES = {"alexnet": ["classifier.5"], "squeezenet1_1": ["features"], "vgg11_bn": ["features", "classifier.4"]}
@@ -73,3 +75,170 @@ def test_bfloat16_is_near_float32(cache_dir):
     assert fast.dtype == np.float32
     assert cosine.min() > 0.999
     assert not np.array_equal(exact, fast)
+
+
+class Reading(torch.nn.Module):
+    """What the modules below have in common: two convolutions' worth of layers and a linear one."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+        self.relu = torch.nn.ReLU()
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(3) for _ in range(2))
+        for norm in self.norms:
+            torch.nn.init.uniform_(norm.running_mean, -1, 1)
+            torch.nn.init.uniform_(norm.running_var, 0.1, 2)
+            torch.nn.init.uniform_(norm.weight, 0.5, 2)
+        self.linear = torch.nn.Linear(3, 3)
+
+    def end(self, maps):
+        return self.linear(maps.mean((2, 3)))
+
+
+class TwiceThenReluOnce(Reading):
+    def forward(self, images):
+        return self.end(self.conv(self.relu(self.conv(images))))
+
+
+class OneConvolutionTwoNorms(Reading):
+    def forward(self, images):
+        return self.end(torch.cat([norm(self.conv(images)) for norm in self.norms], 3))
+
+
+class OneNormTwoConvolutions(Reading):
+    def __init__(self):
+        super().__init__()
+        self.other = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, images):
+        return self.end(self.norms[0](self.conv(images)) + self.norms[0](self.other(images)))
+
+
+class LinearTwice(Reading):
+    def forward(self, images):
+        return self.linear(self.relu(self.linear(images.mean((2, 3)))))
+
+
+class UnderTwoNames(Reading):
+    def __init__(self):
+        super().__init__()
+        self.again = self.conv
+
+    def forward(self, images):
+        return self.end(self.again(self.relu(self.norms[0](self.conv(images)))))
+
+
+class WithoutStatistics(Reading):
+    """Norms of the batch's own statistics: nothing that could be folded."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(3, track_running_stats=False)
+
+    def forward(self, images):
+        return self.end(self.norm(self.conv(images)))
+
+
+class ByName(Reading):
+    """Layers may be called with the name of their argument."""
+
+    def forward(self, images):
+        return self.linear(input=self.relu(self.conv(input=images)).mean((2, 3)))
+
+
+def hooked(before):
+    module = OneNormTwoConvolutions().eval()
+    if before:
+        module.conv.register_forward_pre_hook(lambda layer, given: (given[0] * 3 - 1,))
+    else:
+        module.conv.register_forward_hook(lambda layer, given, found: found * 3 - 1)
+    return module
+
+
+def patched():
+    """A layer whose forward pass is another one."""
+    module = OneNormTwoConvolutions().eval()
+    module.conv.forward = lambda images: images * 2
+    return module
+
+
+def parametrised():
+    module = OneNormTwoConvolutions()
+    torch.nn.utils.parametrizations.weight_norm(module.conv)
+    with torch.no_grad():
+        module.conv.parametrizations.weight.original0.mul_(3)
+    return module.eval()
+
+
+KINDS = [TwiceThenReluOnce, OneConvolutionTwoNorms, OneNormTwoConvolutions, LinearTwice, UnderTwoNames]
+CASES = {kind.__name__: kind for kind in [*KINDS, WithoutStatistics, ByName]}
+CASES |= {"hook": lambda: hooked(False), "pre-hook": lambda: hooked(True)}
+CASES |= {"patched": patched, "parametrised": parametrised}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_layers_that_are_more_than_one_call_of_their_class_stay_plain(case):
+    module = CASES[case]().eval().requires_grad_(False)
+    images = torch.randn(4, 3, 16, 16)
+    with torch.inference_mode():
+        expected = module(images)
+        traced = TracedNetwork(module, 16)
+        fast = packed(traced.cut(traced.nodes[-1:]), images[:1], 4)
+        assert fast, "the layers that are packed were chosen well, the check afterwards found nothing"
+        (found,) = fast(images).values()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_deep_network_with_statistics_of_its_own_stays_within_the_tolerance_of_its_type(dtype):
+    net = architecture("resnet50").construct(0)
+    torch.manual_seed(1)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.3, 3)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
+    plain = (
+        create_feature_extractor(net, ["flatten"], suppress_diff_warning=True).eval().requires_grad_(False).to(dtype)
+    )
+    images = torch.randn(1, 3, 64, 64).to(dtype)
+    fast = packed(plain, images, 1)
+    assert any(isinstance(module, _Convolution) for module in fast.modules())
+    with torch.inference_mode():
+        found, expected = fast(images)["flatten"].double(), plain(images)["flatten"].double()
+    assert (found - expected).norm() < TOLERANCES[dtype] / 4 * expected.norm()
+    assert {parameter.dtype for parameter in plain.parameters()} == {dtype}, "the plain network is as it was"
+
+
+def test_a_packed_network_that_differs_is_not_used_and_that_is_said(monkeypatch, caplog, cache_dir):
+    honest, pixels = onednn._pack, np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    options = {"weights": "random:1", "device": "cpu", "batch_size": 2}
+    expected = load_backbone("squeezenet1_1", **options).forward(pixels)[0]
+
+    def wrong(network, shapes):
+        changed = honest(network, shapes)
+        first = next(module for module in changed.modules() if isinstance(module, _Convolution))
+        first.bias = torch.nn.Parameter(first.bias + 0.1, requires_grad=False)
+        return changed
+
+    monkeypatch.setattr(onednn, "_pack", wrong)
+    backbone = load_backbone("squeezenet1_1", **options)
+    np.testing.assert_allclose(backbone.forward(pixels)[0], expected, rtol=1e-4, atol=1e-6)
+    assert not any(isinstance(module, _Convolution) for module in backbone.network.modules())
+    assert "its plain layers run" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p8_224", "edgenext_xx_small"])
+def test_networks_with_nodes_that_are_no_tensors_are_packed(name):
+    """They split and unpack tensors: not every layer's input is a node with a shape."""
+    timm = pytest.importorskip("timm", reason="timm is not installed (the extra fc7[timm])")
+    torch.manual_seed(0)
+    net = timm.create_model(name).eval().requires_grad_(False)
+    traced = TracedNetwork(net, 64)
+    images = torch.randn(2, 3, 64, 64)
+    cut = traced.cut([traced.ends()["logits"].node])
+    with torch.inference_mode():
+        (found,), expected = packed(cut, images[:1], 2)(images).values(), net(images)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
