@@ -26,12 +26,8 @@ from .weights import hash_tensors
 _BY_NAME = sys.stdlib_module_names | {"torch", "torchvision", "numpy"}
 
 # What torch keeps in each module beside its contents.
-_BOOKKEEPING = {*vars(torch.nn.Module()), "_compiled_call_impl", "_is_torch_compile"} - {
-    "_parameters",
-    "_buffers",
-    "_modules",
-    "training",
-}
+_CONTENTS = {"_parameters", "_buffers", "_modules", "training"}
+_BOOKKEEPING = {*vars(torch.nn.Module()), "_compiled_call_impl", "_is_torch_compile"} - _CONTENTS
 
 # What a class has beside its behaviour: where it stands, and how it is made, shown, copied and stored.
 _BESIDE = {

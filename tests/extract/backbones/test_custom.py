@@ -187,9 +187,9 @@ def test_modules_of_many_kinds_return_what_they_return(kind):
 
 
 def test_layers_of_torchscript_and_of_statements_are_refused():
-    with pytest.raises(UsageError, match="torch.fx cannot follow the forward pass of"):
+    with pytest.raises(UsageError, match=r"torch\.fx cannot follow the forward pass of"):
         made(script(Plain()), "conv")
-    with pytest.raises(UsageError, match="torch.fx sees another forward pass than InPlace computes"):
+    with pytest.raises(UsageError, match=r"torch\.fx sees another forward pass than InPlace computes"):
         made(InPlace(), "conv")
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import types
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,10 +292,8 @@ def test_functions_and_modules_that_code_names_are_part_of_it():
 
 
 def test_a_forward_pass_of_a_parent_class_is_part_of_it():
-    parents = [
-        "class Base(nn.Module):\n    def forward(self, images):\n        return images * %d\n" % by for by in (2, 3)
-    ]
-    one, other = (defined(parent + "class Made(Base):\n    pass") for parent in parents)
+    parent = BODY.replace("Made", "Base") + "return images * {}\n"
+    one, other = (defined(parent.format(by) + "class Made(Base):\n    pass") for by in (2, 3))
     assert of(one) != of(other)
 
 
@@ -330,12 +329,13 @@ def test_torchscript_is_known_by_its_code_and_its_constants():
 PROCESS = """
 import sys; sys.path.insert(0, {folder!r})
 import test_fingerprint as module
-print(module.of(module.Net()), module.of(module.Tokens()), module.of(module.encoder()), module.of(module.transformer(4)))
+for make in (module.Net, module.Tokens, module.encoder, lambda: module.transformer(4)):
+    print(module.of(make()))
 """
 
 
 def test_another_process_with_another_hash_seed_makes_the_same_fingerprints():
-    code = PROCESS.format(folder=os.path.dirname(__file__))
+    code = PROCESS.format(folder=str(Path(__file__).parent))
     made = {
         subprocess.run(
             [sys.executable, "-P", "-W", "ignore", "-c", code],
