@@ -186,9 +186,10 @@ def _classic(name: str, *, pool5: int, conv: int, fc6: str, fc7: str, **row: Any
     return Architecture(name, layers, "fc7", **row)
 
 
-def _squeezenet(name: str, entries: Mapping[str, Entry]) -> Architecture:
+def _squeezenet(name: str, entry: Entry) -> Architecture:
     """Return a SqueezeNet's row; its last map is of classes, the one before is pooled."""
-    return Architecture(name, {**pooled("features", 512), "logits": Layer("flatten", 1000)}, "gap", entries)
+    layers = {**pooled("features", 512), "logits": Layer("flatten", 1000)}
+    return Architecture(name, layers, "gap", {"IMAGENET1K_V1": entry})
 
 
 KNOWN = {
