@@ -42,7 +42,7 @@ def refuse_after_fork() -> None:
     """
     if _computed_in not in (0, os.getpid()):
         raise FC7Error(
-            f"Process {os.getpid()} was forked from process {_computed_in} after fc7 had computed there; it would hang. "
+            f"Process {os.getpid()} was forked from {_computed_in} after fc7 had computed there; it would hang. "
             "Compute in the workers only (gunicorn without --preload), or start them with "
             "multiprocessing.get_context('spawn')."
         )

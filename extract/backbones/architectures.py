@@ -221,12 +221,8 @@ KNOWN = {
             },
             batch=8,
         ),
-        _squeezenet(
-            "squeezenet1_1", {"IMAGENET1K_V1": entry_of("squeezenet1_1-b8a52dc0.pth", 4.729, 0.349, Transform())}
-        ),
-        _squeezenet(
-            "squeezenet1_0", {"IMAGENET1K_V1": entry_of("squeezenet1_0-b66bff10.pth", 4.778, 0.819, Transform())}
-        ),
+        _squeezenet("squeezenet1_1", entry_of("squeezenet1_1-b8a52dc0.pth", 4.729, 0.349, Transform())),
+        _squeezenet("squeezenet1_0", entry_of("squeezenet1_0-b66bff10.pth", 4.778, 0.819, Transform())),
     )
 }
 

@@ -43,7 +43,7 @@ def said_in_a_child(*, used):
 
 def test_a_child_that_was_forked_after_use_is_told_in_one_line():
     said = said_in_a_child(used=True)
-    assert "was forked from process" in said
+    assert "was forked from" in said
     assert "spawn" in said
     assert said.count("\n") == 1
 

@@ -100,5 +100,5 @@ def test_a_forked_child_is_refused_after_a_warm_up_and_answers_without_one(home,
     command = [sys.executable, "-c", FORKED, home / "squeezenet1_1.fc7", warm]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     assert said.count("\n") == 1
-    assert ("was forked from process" in said) == (warm == "warm")
+    assert ("was forked from" in said) == (warm == "warm")
     assert ("red" in said or "blue" in said) == (warm == "cold")
