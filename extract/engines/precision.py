@@ -45,14 +45,16 @@ def in_stored_type(matrix: npt.NDArray[np.float32], dtype: str) -> tuple[npt.NDA
 
 def imprecise(error: float, dtype: str) -> str:
     """Return why a row is not stored."""
-    return f"{dtype} cannot hold its embedding: relative error {error:.2g}, at most {MAX_ERROR:g}; use --dtype float32"
+    return (
+        f"{dtype} cannot hold its embedding: relative error {error:.2g}, more than {MAX_ERROR:g}; use --dtype float32"
+    )
 
 
 def too_imprecise(recipe: Recipe, error: float) -> FC7Error:
     """Return the error of a run whose first rows cannot be stored."""
     return FC7Error(
-        f"{recipe.dtype} cannot hold {recipe.backbone} {recipe.layer}: the relative error of a row is {error:.2g}, at "
-        f"most {MAX_ERROR:g} is stored. Nothing was. Extract with --dtype float32."
+        f"{recipe.dtype} cannot hold {recipe.backbone} {recipe.layer}: a row would have a relative error of {error:.2g}, over "
+        f"{MAX_ERROR:g}. Nothing was stored. Extract with --dtype float32."
     )
 
 

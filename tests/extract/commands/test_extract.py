@@ -1,5 +1,7 @@
 """The verb extract: every file is accounted for, weights come from where they should, Ctrl-C keeps the work."""
 
+import json
+
 import pytest
 from command_line import COLOURS, SQUEEZENET, draw_split
 from fakes import noisy, one_line
@@ -41,6 +43,40 @@ def test_nothing_but_damaged_images_is_1_and_said(fc7, tmp_path):
     assert code == 1
     assert out.count("rejected  ") == 6
     assert "could be embedded" in one_line(err)
+
+
+def test_rejected_images_are_looked_at_again_on_request(fc7, tmp_path):
+    root = draw_split(tmp_path / "d", 2)
+    (root / "train" / "red" / "text.png").write_text("no image")
+    words = ["extract", root, *SQUEEZENET, "--cache", tmp_path / "cache"]
+    assert "rejected in an earlier run" not in fc7(*words)[1]
+    code, out, _ = fc7(*words)
+    assert code == 0
+    assert "\nrejected in an earlier run: 1; --retry-rejected looks at them again\n" in out
+    code, out, _ = fc7(*words, "--retry-rejected")
+    assert code == 0
+    assert "\nrejected in an earlier run and looked at again: 1\n" in out
+    answers = [json.loads(fc7(*words, "--json", *more)[1]) for more in ([], ["--retry-rejected"])]
+    assert [(answer["rejected_before"], answer["retried"]) for answer in answers] == [(1, 0), (0, 1)]
+
+
+def test_a_type_that_cannot_hold_the_rows_is_1_in_one_line(fc7, tmp_path):
+    root = draw_split(tmp_path / "d", 2)
+    words = [
+        "extract",
+        root,
+        "--backbone",
+        "mobilenet_v3_small",
+        "--weights",
+        "random:0",
+        "--cache",
+        tmp_path / "cache",
+    ]
+    code, out, err = fc7(*words)
+    assert (code, out) == (1, "")
+    assert "float16 cannot hold mobilenet_v3_small " in one_line(err)
+    assert "--dtype float32" in err
+    assert fc7(*words, "--dtype", "float32")[0] == 0
 
 
 # Weights
@@ -145,7 +181,7 @@ def test_two_backbones_are_two_entries(fc7_json, tmp_path):
     small = draw_split(tmp_path / "small", 2, 1)
     words = ["--backbone", "squeezenet1_1", "--backbone", "shufflenet_v2_x0_5", "--layer", "squeezenet1_1=gap"]
     words += ["--weights", "squeezenet1_1=random:0", "--weights", "shufflenet_v2_x0_5=random:5", "--batch-size", "4"]
-    words += ["--dtype", "float32"]
+    words += ["--dtype", "float32"]  # of random weights, whose embeddings are small
     answer = fc7_json("extract", small, *words, "--cache", tmp_path / "cache")["backbones"]
     assert [(entry["backbone"], entry["layer"], entry["dim"]) for entry in answer] == [
         ("squeezenet1_1", "gap", 512),
@@ -161,6 +197,9 @@ def test_a_network_without_a_linear_layer_is_tapped_at_its_last_map_or_a_named_n
     assert (answer["ok"], answer["layer"], answer["dim"]) == (4, "gap", 512)
     answer = fc7_json("extract", small, *words, "--layer", "classifier.1")
     assert (answer["ok"], answer["layer"]) == (4, "classifier.1")
+
+
+# Interrupts
 
 
 def test_ctrl_c_is_130_and_keeps_what_was_computed(fc7, fc7_json, tmp_path, monkeypatch):

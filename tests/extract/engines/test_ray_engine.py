@@ -17,7 +17,7 @@ from stores import BUCKET, upload
 from fc7 import __version__
 from fc7.cache import Store
 from fc7.cache.shard import Shard, encode
-from fc7.errors import CorruptShard, EngineError, Interrupted, MissingExtra, UsageError, WeightsError
+from fc7.errors import CorruptShard, EngineError, FC7Error, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
 from fc7.extract.backbones.spec import BackboneSpec
 from fc7.extract.engines import ray_cluster
@@ -202,6 +202,32 @@ def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, er
     with pytest.raises(error, match=said):
         fill(folder, [squeezenet()], cache=tmp_path / "cache", engine=hired(worker))
     assert shards(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("worker", [Worker, Distant])
+def test_a_type_that_cannot_hold_the_rows_ends_the_run_in_one_line(folder, tmp_path, hired, worker, caplog):
+    backbone = load_backbone("mobilenet_v3_small", **SETTINGS)
+    with pytest.raises(FC7Error, match=r"^float16 cannot hold mobilenet_v3_small .* Extract with --dtype float32\.$"):
+        fill(folder, [backbone], cache=tmp_path / "cache", engine=hired(worker))
+    assert not shards(tmp_path / "cache")
+    assert "is lost" not in caplog.text, "no worker is replaced for it"
+
+
+@pytest.mark.parametrize("worker", [Worker, Distant])
+def test_rejected_images_are_looked_at_again(folder, tmp_path, hired, worker):
+    backbone = squeezenet()
+    paths = ["train/red/1.png", "train/red/text.png"]
+    keys = [hashlib.sha256((folder.root / path).read_bytes()).digest() for path in paths]
+    store = Store(backbone.recipes[0], tmp_path / "cache")
+    for rejected in (keys[:1], keys):
+        store.append(Shard([], np.empty((0, 512), np.float16), dict.fromkeys(rejected, "damaged: MemoryError")))
+    engine = hired(worker)
+    assert fill(folder, [backbone], cache=tmp_path / "cache", engine=engine)[0].rejected_before == 2
+    done = fill(folder, [backbone], cache=tmp_path / "cache", engine=engine, retry_rejected=True)[0]
+    assert (done.retried, done.computed, done.ok, done.rejected) == (2, 1, 21, 1)
+    assert fill(folder, [backbone], cache=tmp_path / "cache")[0].ok == 21
+    fill(folder, [backbone], cache=tmp_path / "local")
+    np.testing.assert_array_equal(*(held(tmp_path / cache, backbone)[1] for cache in ("cache", "local")))
 
 
 def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
