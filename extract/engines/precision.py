@@ -53,8 +53,8 @@ def imprecise(error: float, dtype: str) -> str:
 def too_imprecise(recipe: Recipe, error: float) -> FC7Error:
     """Return the error of a run whose first rows cannot be stored."""
     return FC7Error(
-        f"{recipe.dtype} cannot hold {recipe.backbone} {recipe.layer}: a row would have a relative error of {error:.2g}, over "
-        f"{MAX_ERROR:g}. Nothing was stored. Extract with --dtype float32."
+        f"{recipe.dtype} cannot hold {recipe.backbone} {recipe.layer}: a row would have a relative error of "
+        f"{error:.2g}, over {MAX_ERROR:g}. Nothing was stored. Extract with --dtype float32."
     )
 
 
