@@ -14,6 +14,7 @@ from .fingerprint import fingerprint, uncompiled
 from .graph import TracedNetwork
 from .layers import POOLED, Layer
 from .network import Tapped
+from .torch_runtime import global_generator
 from .tracing import has_hooks, reason
 
 OUTPUT = "output"  # the layer that is what the module returns
@@ -65,7 +66,7 @@ def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) ->
         raise UsageError(f"{kind} cannot be copied: {reason(error)}") from error
     sha256 = fingerprint(frozen)
     images = torch.randn(2, 3, crop, crop, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+    with torch.inference_mode(), global_generator():
         try:
             returned = frozen(images)
         except Exception as error:
