@@ -128,7 +128,8 @@ def _require_whole(picture: ImageFile.ImageFile) -> None:
 
 def _of_array(picture: Any) -> Image.Image:
     if not isinstance(picture, np.ndarray) or isinstance(picture, np.ma.MaskedArray):
-        raise ImageRejected(f"an object of {type(picture).__module__}.{type(picture).__qualname__}; needed: {_NEEDED}")
+        kind = f"{type(picture).__module__}.{type(picture).__qualname__}".removeprefix("builtins.")
+        raise ImageRejected(f"an object of class {kind}; needed: {_NEEDED}")
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
         raise ImageRejected(f"an array of {picture.dtype} {picture.shape}; needed: {_NEEDED}")
     if not picture.size:
