@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 TEXT = """
 Compute the embeddings that the cache lacks. Each image is computed once per backbone, layer, weights and transform,
 whatever its name and folder. A second run computes new images only; after an interruption it goes on from there.
-Every file is counted as ok, duplicate or rejected, with the reason. What cannot be read now (too little memory, no codec,
-a file that is gone) is looked at again in the next run; what is no acceptable image only with --retry-rejected.
+Every file is counted as ok, duplicate or rejected, with the reason. What cannot be read now (too little memory, no
+codec, a file that is gone) is looked at again in the next run; what is no acceptable image only with --retry-rejected.
 
 Many processes that share a cache divide the work by --shard. Which part a file is in follows from its path alone, so
 the order and the number of the files do not matter. A last run without --shard says whether anything is missing. A
