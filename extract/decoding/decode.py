@@ -13,7 +13,6 @@ import io
 import logging
 import os
 import stat
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -129,9 +128,8 @@ def decode(data: bytes, side: int | None = None) -> Image.Image:
         kind = _kind(data)
         try:
             return _decoded(data, kind, side)
-        except _Damaged:
-            with _second_look:  # alone: others may have taken the memory that a codec lacked
-                return _decoded(data, kind, side)
+        except _Damaged:  # a codec may have lacked memory that was free again when it was looked for
+            return _decoded(data, kind, side)
 
 
 def upright_rgb(image: "PIL.Image.Image") -> Image.Image:
@@ -152,10 +150,7 @@ def upright_rgb(image: "PIL.Image.Image") -> Image.Image:
 
 
 class _Damaged(ImageRejected):
-    """What was decoded once only may still be sound."""
-
-
-_second_look = threading.Lock()
+    """What Pillow calls damaged: a fact when it says so twice."""
 
 
 def _kind(data: bytes) -> str:
