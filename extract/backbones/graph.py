@@ -95,8 +95,9 @@ class TracedNetwork:
 
         A network that was made without classes has its embedding at its end.
         """
+        penultimate = self._trace.ends.get("penultimate")
         ends = {
-            "penultimate": self._trace.ends.get("penultimate") or self._trace.before_classes(),
+            "penultimate": penultimate if isinstance(penultimate, Node) else self._trace.before_classes(),
             "logits": self._trace.returned,
         }
         layers = {}
@@ -134,9 +135,9 @@ class TracedNetwork:
         """Return the library's own feature map, or the last one that leads to what the network returns."""
         if "features" not in self._ends:
             return last_feature_map(self._trace.whole(), self._trace.returned, self._shapes)
-        node = self._trace.ends.get("features")
-        if node is None:
-            raise LookupError(f"its features cannot be traced ({self._trace.untraced['features']})")
+        node = self._trace.ends["features"]
+        if not isinstance(node, Node):
+            raise LookupError(f"its features cannot be traced ({node})")
         shape = self._shapes.get(node, ())
         if len(shape) != 4:
             raise LookupError(f"its features are tokens of {shape[1:]}, not a map with a height and a width")

@@ -138,8 +138,10 @@ def _reader(
 
 def _folded(plain: torch.nn.Conv2d, norm: Any) -> torch.nn.Conv2d:
     """Return a convolution and its batch normalisation as one convolution, multiplied in float32."""
-    dtype = plain.weight.dtype
-    folded: torch.nn.Conv2d = fuse_conv_bn_eval(copy.deepcopy(plain).float(), copy.deepcopy(norm).float()).to(dtype)
+    if plain.weight.dtype == torch.float32:
+        folded: torch.nn.Conv2d = fuse_conv_bn_eval(plain, norm)
+    else:
+        folded = fuse_conv_bn_eval(copy.deepcopy(plain).float(), copy.deepcopy(norm).float()).to(plain.weight.dtype)
     return folded.to(memory_format=torch.channels_last)
 
 

@@ -72,14 +72,11 @@ class Trace:
         The nodes of the forward pass by the names of torchvision's feature extractor, in its order.
     returned
         The node that the network returns, if it returns one.
-    ends
-        The nodes that the functions return.
-    untraced
-        Why others are not there.
     """
 
     def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
         self._kind = type(network).__name__
+        self._network, self._options, self._functions = network, options, ends
         tracer = _PathTracer(**options)
         self._root, self._graph = _trace(network, tracer, _forward)
         if any(map(_is_constant, self._graph.nodes)):
@@ -89,25 +86,38 @@ class Trace:
                 again.proxy_buffer_attributes = True
                 self._root, self._graph = _trace(network, again, _forward)
                 tracer = again
+        self._proxies_buffers = tracer.proxy_buffer_attributes
         self.names: dict[str, Node] = {name: node for node, name in tracer.node_to_qualname.items()}
-        self._named = dict(self.names)
+        self._further: dict[str, Node] = {}
+        self._ends: dict[str, Node | str] | None = None
         self.returned = _returned(self._graph)
-        self.ends: dict[str, Node] = {}
-        self.untraced: dict[str, str] = {}
-        for name, end in ends.items():
-            other = _LeafTracer(**options)
-            other.proxy_buffer_attributes = tracer.proxy_buffer_attributes
+
+    @property
+    def ends(self) -> dict[str, Node | str]:
+        """The node that each function returns, or why there is none."""
+        with _tracing:  # it adds nodes to the graph
+            if self._ends is None:
+                self._ends = self._add_ends()
+            return self._ends
+
+    def _add_ends(self) -> dict[str, Node | str]:
+        ends: dict[str, Node | str] = {}
+        for name, function in self._functions.items():
+            tracer = _LeafTracer(**self._options)
+            tracer.proxy_buffer_attributes = self._proxies_buffers
             try:
-                self._add(name, *_trace(network, other, end))
+                ends[name] = self._add(name, *_trace(self._network, tracer, function))
             except Exception as error:  # a network may lack an end, and an unknown function can raise anything
-                self.untraced[name] = reason(error)
+                ends[name] = reason(error)
+        return ends
 
     def name(self, node: Node) -> str:
         """Return a node's name."""
-        return next(name for name, other in self._named.items() if other is node)
+        return next(name for name, other in (*self.names.items(), *self._further.items()) if other is node)
 
     def whole(self) -> GraphModule:
         """Return the network with all of its nodes, the very ones of :attr:`names` and :attr:`ends`."""
+        _ = self.ends
         return GraphModule(self._root, self._graph, self._kind).eval()
 
     def cut(self, names: Iterable[str] | None = None) -> GraphModule:
@@ -115,9 +125,10 @@ class Trace:
 
         In eval mode, without what is not needed for them.
         """
+        nodes = {name: self._find(name) for name in names} if names is not None else None
         graph, copies = Graph(), dict[Node, Node]()
         returned = graph.graph_copy(self._graph, copies)
-        graph.output(returned if names is None else {name: copies[self._find(name)] for name in names})
+        graph.output(returned if nodes is None else {name: copies[node] for name, node in nodes.items()})
         cut = GraphModule(self._root, graph, self._kind)
         cut.graph.eliminate_dead_code()
         return GraphModule(cut, cut.graph, self._kind).eval()
@@ -132,11 +143,14 @@ class Trace:
         return read if isinstance(read, Node) else None
 
     def _find(self, name: str) -> Node:
-        inside = [node for path, node in self._named.items() if f"{path}.".startswith(f"{name}.")]
-        return inside[-1]
+        inside = [node for path, node in self.names.items() if f"{path}.".startswith(f"{name}.")]
+        if inside:
+            return inside[-1]
+        _ = self.ends
+        return self._further[name]
 
-    def _add(self, name: str, root: torch.nn.Module, graph: Graph) -> None:
-        """Add the nodes of another function of the network, except those that the graph has."""
+    def _add(self, name: str, root: torch.nn.Module, graph: Graph) -> Node:
+        """Add the nodes of another function of the network except those that the graph has; return what it returns."""
         returned = _returned(graph)
         if returned is None:
             raise TypeError("it is several tensors")
@@ -156,9 +170,10 @@ class Trace:
                     twin.target = f"{node.target}_{name}"
                     setattr(self._root, twin.target, getattr(root, str(node.target)))
             twins[node] = twin
-        self.ends[name] = twins[returned]
-        if self.ends[name] not in self.names.values():
-            self._named[name] = self.ends[name]
+        end = twins[returned]
+        if end not in self.names.values():
+            self._further[name] = end
+        return end
 
 
 class Recorder(Interpreter):

@@ -94,10 +94,10 @@ def test_without_a_last_linear_layer_there_is_no_penultimate():
 
 
 def test_the_librarys_own_function_says_what_is_penultimate():
-    net = TwoHeads().eval()
-    traced = TracedNetwork(net, 8, ends={"penultimate": lambda net, images: net.embed(images)})
+    net, ends = TwoHeads().eval(), {"penultimate": lambda net, images: net.embed(images)}
+    traced = TracedNetwork(net, 8, ends=ends)
     layer = traced.ends()["penultimate"]
-    cut = traced.cut([layer.node])
+    cut = TracedNetwork(net, 8, ends=ends).cut([layer.node])
     assert (layer.dim, len(list(cut.modules()))) == (3, 2), "what both functions compute is there once"
     images = torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
