@@ -36,8 +36,8 @@ _KINDS = (
 )
 # As a plain OSError they and the C decoders say these. Not among them: out of memory, a decoder that is not available.
 _WORDS = re.compile(
-    "truncated|broken data stream|unrecognized data stream|buffer overrun|codec configuration|decoder error -[128]$|"
-    "corrupt exif|unsupported bmp|not exactly one tile|couldn't set the image|cannot load this image|"
+    "truncated|broken data stream|unrecognized data stream|buffer overrun|codec configuration|corrupt exif|"
+    "(^|decoder error )-[128]$|unsupported bmp|not exactly one tile|couldn't set the image|cannot load this image|"
     "windows media photo|failed to read next frame|could not create decoder",
     re.IGNORECASE,
 )

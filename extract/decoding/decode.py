@@ -157,7 +157,7 @@ def _kind(data: bytes) -> str:
     """Return the format of a file, by its first bytes."""
     for kind in FORMATS:
         accept = Image.OPEN[kind][1]
-        accepted = accept is None or accept(data[:16])
+        accepted = accept is None or accept(data[:16].ljust(16, b"\0"))
         if isinstance(accepted, str):
             raise without_codec(kind)
         if accepted:

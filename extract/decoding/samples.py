@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _COLOURMAP, _SAMPLE_FORMAT, _SUBSAMPLING = 258, 262, 277, 284, 320, 339, 530
 _LARGEST, _LEAST, _LARGEST_USED = 341, 340, 281  # SMaxSampleValue, SMinSampleValue, MaxSampleValue
 # Their values
-_WHITE_IS_ZERO, _RGB, _CMYK = 0, 2, 5
+_WHITE_IS_ZERO, _RGB, _CMYK, _YCBCR = 0, 2, 5, 6
 _SIGNED, _SEPARATE = 2, 2
 
 _SCALED_BY_PILLOW = ("PNG", "PPM")  # mode I of these formats has 16 bits
@@ -94,8 +94,10 @@ def _require_known_layout(tags: Any, mode: str, *, compressed: bool) -> None:
         known = photometric in (_RGB, _CMYK) and (compressed or bits == 8)
         if not known:
             raise ImageRejected(f"separate planes of {bits} bits, photometric interpretation {photometric}")
-    if mode == "YCbCr" and not compressed and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1):
-        raise ImageRejected("YCbCr that is subsampled and not compressed")
+    if photometric == _YCBCR and not compressed and _number(tags, _SAMPLES, 1) > 1:
+        known = mode == "YCbCr" and tags.get(_SUBSAMPLING, (2, 2)) == (1, 1)  # an older Pillow takes it for RGB
+        if not known:
+            raise ImageRejected("uncompressed YCbCr that is subsampled, or that this Pillow takes for RGB")
     if mode in ("P", "PA") and 0 < max(tags[_COLOURMAP]) < 2**8:
         raise ImageRejected("a colour map of 8 bits in 16")
 

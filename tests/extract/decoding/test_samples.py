@@ -117,13 +117,19 @@ def test_luma_and_chroma(compression):
     y, blue, red = (values[..., band].astype(float) - (0, 128, 128)[band] for band in range(3))
     expected = np.clip(np.stack([y + 1.402 * red, y - 0.344 * blue - 0.714 * red, y + 1.772 * blue], -1), 0, 255)
     common = dict(bits=[8] * 3, photometric=6, samples=3, compression=compression)
-    found = np.asarray(decode(tiff((2, 2), packed(values, compression), **common, subsampling=[1, 1])))
-    assert np.abs(found - expected).max() <= 2
+    whole = tiff((2, 2), packed(values, compression), **common, subsampling=[1, 1])
+    with Image.open(io.BytesIO(whole)) as opened:
+        known = compression == 8 or opened.mode == "YCbCr"  # an older Pillow takes it for RGB
+    if known:
+        assert np.abs(np.asarray(decode(whole)) - expected).max() <= 2
+    else:
+        with pytest.raises(ImageRejected, match="YCbCr"):
+            decode(whole)
     subsampled = tiff((2, 2), packed(np.array([10, 20, 30, 40, 128, 128], np.uint8), compression), **common)
     if compression == 8:
         assert grey(subsampled).tolist() == [[10, 20], [30, 40]]
     else:
-        with pytest.raises(ImageRejected, match="subsampled and not compressed"):
+        with pytest.raises(ImageRejected, match="uncompressed YCbCr"):
             decode(subsampled)
 
 
