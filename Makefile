@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
 
-.PHONY: demo test faults bench docs lint clean
+.PHONY: demo test faults zoo bench docs lint clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
@@ -18,6 +18,11 @@ faults: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	FC7_FAULTS=full FC7_FIGURES=$(TEST)/figures.json PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest tests/faults --timeout=3600
 	$(TEST)/bin/python tests/faults/document.py $(TEST)/figures.json docs/reliability.md
+
+# Layers of 53 seeded networks of torchvision and timm against the libraries' own code, about 10 minutes.
+zoo: $(TEST)/.installed wheel
+	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	FC7_ZOO=full PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest tests/extract/backbones/test_zoo_*.py --timeout=900
 
 # Ratios measured side by side in one run; about 15 minutes, with DATA, a folder with train/ and val/, about 45 on a
 # machine that does nothing else.

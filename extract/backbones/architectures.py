@@ -186,12 +186,6 @@ def _classic(name: str, *, pool5: int, conv: int, fc6: str, fc7: str, **row: Any
     return Architecture(name, layers, "fc7", **row)
 
 
-def _squeezenet(name: str, entry: Entry) -> Architecture:
-    """Return a SqueezeNet's row; its last map is of classes, the one before is pooled."""
-    layers = {**pooled("features", 512), "logits": Layer("flatten", 1000)}
-    return Architecture(name, layers, "gap", {"IMAGENET1K_V1": entry})
-
-
 KNOWN = {
     row.name: row
     for row in (
@@ -221,8 +215,12 @@ KNOWN = {
             },
             batch=8,
         ),
-        _squeezenet("squeezenet1_1", entry_of("squeezenet1_1-b8a52dc0.pth", 4.729, 0.349, Transform())),
-        _squeezenet("squeezenet1_0", entry_of("squeezenet1_0-b66bff10.pth", 4.778, 0.819, Transform())),
+        Architecture(
+            "squeezenet1_1",
+            {**pooled("features", 512), "logits": Layer("flatten", 1000)},
+            "gap",
+            {"IMAGENET1K_V1": entry_of("squeezenet1_1-b8a52dc0.pth", 4.729, 0.349, Transform())},
+        ),
     )
 }
 
@@ -274,4 +272,4 @@ def _trace(name: str, network: "torch.nn.Module", crop: int) -> "TracedNetwork":
     from .graph import TracedNetwork
 
     library = _library(name)
-    return TracedNetwork(network, crop, library.tracer(), library.ends())
+    return TracedNetwork(network, crop, library.tracer(), library.ends(), has_classes=True)

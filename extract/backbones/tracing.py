@@ -133,14 +133,20 @@ class Trace:
         cut.graph.eliminate_dead_code()
         return GraphModule(cut, cut.graph, self._kind).eval()
 
-    def before_classes(self) -> Node | None:
-        """Return what a linear layer reads if it is this layer that the network returns."""
+    def before_last_linear(self) -> Node | None:
+        """Return what a linear layer reads, if it is this layer that the network returns."""
         last = self.returned
-        if last is None:
-            return None
-        linear = last.op == "call_module" and isinstance(attrgetter(str(last.target))(self._root), torch.nn.Linear)
-        read = last.args[0] if last.args and (linear or last.target is torch.nn.functional.linear) else None
-        return read if isinstance(read, Node) else None
+        return last.all_input_nodes[0] if last and self._is(last, torch.nn.Linear) else None
+
+    def before_last_layer(self) -> Node | None:
+        """Return what the last linear layer or convolution reads."""
+        layers = [node for node in self.names.values() if self._is(node, torch.nn.Linear, torch.nn.Conv2d)]
+        return layers[-1].all_input_nodes[0] if layers else None
+
+    def _is(self, node: Node, *kinds: type[torch.nn.Module]) -> bool:
+        if node.op == "call_module":
+            return isinstance(attrgetter(str(node.target))(self._root), kinds)
+        return node.target is torch.nn.functional.linear  # of a subclass (timm)
 
     def _find(self, name: str) -> Node:
         inside = [node for path, node in self.names.items() if f"{path}.".startswith(f"{name}.")]

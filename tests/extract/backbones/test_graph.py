@@ -105,6 +105,14 @@ def test_the_librarys_own_function_says_what_is_penultimate():
     assert layer.node not in traced.nodes
 
 
+def test_maps_of_classes_are_no_features():
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
+    assert TracedNetwork(net, 8, has_classes=True).layer("gap").node == "1"
+    assert TracedNetwork(net, 8).layer("gap").node == "2"
+
+
 class Asking(nn.Module):
     def forward(self, images):
         return images if images.sum() > 0 else -images

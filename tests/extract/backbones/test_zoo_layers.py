@@ -119,7 +119,7 @@ def compare(found, expected):
         others = np.roll(theirs, 1, axis=0)
         assert (np.linalg.norm(theirs - others, axis=1) > 1e-3 * np.linalg.norm(theirs, axis=1)).all(), "constant"
         assert found[layer].shape == theirs.shape, layer
-        assert np.abs(found[layer] - theirs).max() <= 1e-4 * np.abs(theirs).max(), layer
+        assert (np.linalg.norm(found[layer] - theirs, axis=1) <= 1e-4 * np.linalg.norm(theirs, axis=1)).all(), layer
 
 
 def pools(maps, over):

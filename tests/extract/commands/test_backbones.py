@@ -7,7 +7,7 @@ pytestmark = pytest.mark.usefixtures("shared_cache")
 
 def test_backbones(fc7, fc7_json):
     backbones = fc7_json("backbones")["backbones"]
-    assert [backbone["backbone"] for backbone in backbones] == ["alexnet", "vgg16", "squeezenet1_1", "squeezenet1_0"]
+    assert [backbone["backbone"] for backbone in backbones] == ["alexnet", "vgg16", "squeezenet1_1"]
     assert backbones[0]["layers"] == ["pool5", "fc6", "fc7", "gap", "gmp", "gap+gmp", "logits"]
     assert backbones[0]["here"] is False
     assert backbones[1]["entries"] == ["IMAGENET1K_V1", "IMAGENET1K_FEATURES"]

@@ -190,13 +190,16 @@ def test_two_backbones_are_two_entries(fc7_json, tmp_path):
     assert all(entry["seen"] == entry["ok"] == entry["computed"] == 6 for entry in answer)
 
 
-def test_a_network_without_a_linear_layer_is_tapped_at_its_last_map_or_a_named_node(fc7_json, tmp_path):
+def test_a_network_without_a_linear_layer_is_tapped_at_a_named_node(fc7, fc7_json, tmp_path):
     small = draw_split(tmp_path / "small", 1, 1)
     words = ["--backbone", "squeezenet1_0", "--weights", "random:0", "--batch-size", "4", "--cache", tmp_path / "cache"]
-    answer = fc7_json("extract", small, *words)
-    assert (answer["ok"], answer["layer"], answer["dim"]) == (4, "gap", 512)
+    code, _, err = fc7("extract", small, *words)
+    assert code == 2
+    assert "a node" in one_line(err)
     answer = fc7_json("extract", small, *words, "--layer", "classifier.1")
-    assert (answer["ok"], answer["layer"]) == (4, "classifier.1")
+    assert (answer["ok"], answer["layer"]) == (4, "classifier.1"), "what the message says to do"
+    answer = fc7_json("extract", small, *words, "--layer", "gap")
+    assert (answer["ok"], answer["dim"]) == (4, 512), "the map before the classes"
 
 
 # Interrupts
