@@ -208,6 +208,15 @@ class Store:
             self.reopened |= reopened
         return len(reopened)
 
+    def leave_rejected(self, keys: Iterable[bytes]) -> None:
+        """Count the rejections of reopened images as they are recorded again: they were looked at, and have no row."""
+        with self._changing:
+            self._reject_again({key: self.reopened[key] for key in keys if key in self.reopened and key not in self})
+
+    def _reject_again(self, reasons: Mapping[bytes, str]) -> None:
+        self._rejected_again |= reasons
+        self._listing.reject(reasons)
+
     def places(self, keys: Keys) -> Positions:
         """Return each key's place among the rows of all shards, ``(len(keys),)``; -1 without a row."""
         return self._listing.rows.find(keys)
@@ -236,8 +245,7 @@ class Store:
             )
         again = {key: reason for key, reason in shard.rejected.items() if key in self.reopened}
         with self._changing:
-            self._rejected_again |= again
-            self._listing.reject(again)
+            self._reject_again(again)
         shard = shards.answering(shard, self.reopened)
         path = self.path(f"{unit_id(self.recipe.id, [*shard.keys, *shard.rejected])}.h5")
         if not shard.keys and not shard.rejected:

@@ -330,6 +330,8 @@ class _Job(UnitLoop):
         for stage in WORK:
             self.clock.seconds[stage] += result.seconds[stage]
         self.unreadable |= {key: self._unsent.get(key, reason) for key, reason in result.unreadable.items()}
+        for store in self.stores:
+            store.leave_rejected(task.keys)
         self.done += len(task.keys)
         self.release(task.keys)
 

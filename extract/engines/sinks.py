@@ -51,6 +51,9 @@ class BufferSink:
         self._wanted.difference_update(shard.keys, shard.rejected)
         self._rows += len(shard.keys)
 
+    def leave_rejected(self, keys: Iterable[bytes]) -> None:
+        """Do nothing: the committing process counts them."""
+
     def refresh(self) -> None:
         """Do nothing: no other process writes here."""
 

@@ -19,10 +19,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.index import Index
+from fc7.cache.recipe import Transform
 from fc7.classify import Bundle, fit
 from fc7.errors import FC7Error
 from fc7.extract import load_backbone
-from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer
+from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer, entry_of
 from fc7.extract.backbones.weights import find_weights
 
 
@@ -134,7 +135,8 @@ def test_poisoned_weights_are_refused_and_nothing_runs(tmp_path, monkeypatch, fi
             assert "file:" in message, "the way on"
             attacks += 1
         digits = hashlib.sha256(data).hexdigest()[:8]
-        net = Architecture("alexnet", {"x": Layer("flatten", 1)}, "x", f"alexnet-owt-{digits}.pth", 1.0, 1.0)
+        entry = entry_of(f"alexnet-owt-{digits}.pth", 1.0, 1.0, Transform())
+        net = Architecture("alexnet", {"x": Layer("flatten", 1)}, "x", {"x": entry})
         (folder / net.default.file).write_bytes(data)
         weights = find_weights("torchvision", net)
         assert "not a state dict" in attempt(lambda w=weights: w.state_dict(w.sha256(index)), marker, name)
