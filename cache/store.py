@@ -47,14 +47,15 @@ class _Listing:
         """Return the listing of some shards; their entries are popped, so that no key is in memory twice."""
         listing = cls()
         keys = Keys(np.empty((sum(len(entries[name].keys) for name in names), KEY_BYTES), np.uint8))
+        rejected: dict[bytes, str] = {}
         for name in names:
             entry = entries.pop(name)
             shard_keys = keys[listing.end : listing.end + len(entry.keys)]
             shard_keys.matrix[:] = entry.keys.matrix
             listing._list(name, entry._replace(keys=shard_keys))
+            rejected |= entry.rejected
         listing.rows.add(keys)
-        refused = Keys.of(listing.rejected)
-        listing._answer(refused.where(listing.rows.find(refused) >= 0))
+        listing.reject(rejected)
         return listing
 
     def add(self, name: str, entry: ShardEntry) -> None:
@@ -62,13 +63,19 @@ class _Listing:
         if name not in self.entries:
             self._list(name, entry)
             self.rows.add(entry.keys)
-            self._answer(entry.keys)
+            answered = self.rejected.keys() & entry.keys if self.rejected else set()
+            if answered:  # these images were looked at again
+                self.rejected = {key: reason for key, reason in self.rejected.items() if key not in answered}
+            self.reject(entry.rejected)
 
     def reject(self, reasons: Mapping[bytes, str]) -> None:
-        """Add rejections."""
-        if reasons:
-            self.refused.add(Keys.of(reasons))
-            self.rejected = {**self.rejected, **reasons}  # not in place: other threads go through it
+        """Add the rejections of images that have no row."""
+        refused = Keys.of(reasons)
+        refused = refused.where(self.rows.find(refused) < 0)
+        if refused:
+            self.refused.add(refused)
+            # Not in place: other threads go through it.
+            self.rejected = {**self.rejected, **{key: reasons[key] for key in refused}}
 
     def reopen(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """Forget the rejections of some images, and return them."""
@@ -89,13 +96,6 @@ class _Listing:
         self.names.append(name)
         self.starts.append(self.end)
         self.end += len(entry.keys)
-        self.reject(entry.rejected)
-
-    def _answer(self, keys: Keys) -> None:
-        """Forget the rejections of images that have a row: they were looked at again."""
-        answered = self.rejected.keys() & keys if self.rejected else set()
-        if answered:
-            self.rejected = {key: reason for key, reason in self.rejected.items() if key not in answered}
 
 
 class Store:
@@ -140,7 +140,8 @@ class Store:
         """
         with self._changing:  # a shard that is appended meanwhile must not miss the new listing
             listing = self._look()
-            listing.reopen(self.reopened.keys() - self._rejected_again.keys())
+            if self.reopened:
+                listing.reopen(self.reopened.keys() - self._rejected_again.keys())
             self._listing = listing
 
     def _look(self) -> _Listing:
@@ -211,7 +212,7 @@ class Store:
     def leave_rejected(self, keys: Iterable[bytes]) -> None:
         """Count the rejections of reopened images as they are recorded again: they were looked at, and have no row."""
         with self._changing:
-            self._reject_again({key: self.reopened[key] for key in keys if key in self.reopened and key not in self})
+            self._reject_again({key: self.reopened[key] for key in keys if key in self.reopened})
 
     def _reject_again(self, reasons: Mapping[bytes, str]) -> None:
         self._rejected_again |= reasons
