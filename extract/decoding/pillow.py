@@ -11,7 +11,8 @@ import importlib
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ import PIL
 from PIL import UnidentifiedImageError as UnidentifiedImageError
 from PIL import __version__ as __version__
 from PIL import _plugins as _plugins
+
+from ..computing import Counted
 
 if TYPE_CHECKING:
     from PIL import ExifTags as ExifTags
@@ -75,37 +78,17 @@ def ours(image: Any) -> "Image.Image":
     return mine  # type: ignore[no-any-return]
 
 
-class _Blocks:
-    """How many threads decode, and the size of Pillow's blocks before the first of them did."""
-
-    def __init__(self) -> None:
-        self.lock, self.threads, self.before = threading.Lock(), 0, 0
-
-
-_blocks = _Blocks()
-
-
-@contextlib.contextmanager
-def one_block_each() -> Iterator[None]:
-    """Let Pillow allocate each image in one block until the last thread has left.
-
-    Otherwise it takes blocks of 16 MiB, which the C library keeps for the thread that freed them: twice the memory with
-    two threads. A large block is given back to the system. This is the one switch that cannot be fc7's alone, because
-    it is in the compiled part; no pixel depends on it.
-    """
+def _allocate_in_one_block() -> Callable[[], object]:
     core: Any = sys.modules[f"{__name__}._imaging"]
-    with _blocks.lock:
-        _blocks.threads += 1
-        if _blocks.threads == 1:
-            _blocks.before = core.get_block_size()
-            core.set_block_size(ONE_BLOCK)
-    try:
-        yield
-    finally:
-        with _blocks.lock:
-            _blocks.threads -= 1
-            if not _blocks.threads:
-                core.set_block_size(_blocks.before)
+    before = core.get_block_size()
+    core.set_block_size(ONE_BLOCK)
+    return partial(core.set_block_size, before)
+
+
+# Lets Pillow allocate each image in one block. Otherwise it takes blocks of 16 MiB, which the C library keeps for the
+# thread that freed them: twice the memory with two threads. A large block is given back to the system. This is the one
+# switch that cannot be fc7's alone, because it is in the compiled part; no pixel depends on it.
+one_block_each = Counted(_allocate_in_one_block)
 
 
 def _import() -> None:
