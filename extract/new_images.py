@@ -129,10 +129,8 @@ class NewImages:
         for start in range(0, len(self._pictures), CHUNK):
             places = [*self._pictures][start : start + CHUNK]
             vectors, rejected = embed([self._pictures[place] for place in places], backbones)
-            finite = np.all([np.isfinite(matrix).all(axis=1) for matrix in vectors], axis=0)
-            reasons = dict.fromkeys(np.flatnonzero(~finite), "its embedding is not finite") | rejected
-            self.rejected |= {places[row]: reason for row, reason in reasons.items()}
-            rows = [row for row in range(len(places)) if row not in reasons]
+            self.rejected |= {places[row]: reason for row, reason in rejected.items()}
+            rows = [row for row in range(len(places)) if row not in rejected]
             if rows:
                 views = by_view(backbones, [matrix[rows] for matrix in vectors])
                 yield [places[row] for row in rows], views

@@ -154,9 +154,12 @@ class Architecture:
         return _traced(self.name, self.crop)
 
     def cut(self, taps: Iterable[Layer], network: "torch.nn.Module | None" = None) -> "GraphModule":
-        """Return a network up to these layers: from images to ``{node: tensor}``; by default of a new skeleton."""
-        network = self.skeleton() if network is None else network
-        return _trace(self.name, network, self.crop).cut(tap.node for tap in taps)
+        """Return a network up to these layers: from images to ``{node: tensor}``.
+
+        By default of the traced network, so that it must not be changed.
+        """
+        traced = self.traced() if network is None else _trace(self.name, network, self.crop)
+        return traced.cut(tap.node for tap in taps)
 
     def construct(self, seed: int) -> "torch.nn.Module":
         """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torchvision.models import MNASNet
 
+from .torch_runtime import global_generator
+
 # Names in published files, as torchvision's own loaders rename them: DenseNet had dots in the names of its modules, and
 # the layers of ViT's MLP had names instead of numbers.
 _RENAMED = (
@@ -51,6 +53,6 @@ def _fit_stem(network: MNASNet, state: Mapping[str, torch.Tensor]) -> None:
     kernel = state.get("layers.0.weight")
     if kernel is None or len(kernel) != 32 or len(network.layers[0].weight) == 32:
         return
-    with torch.random.fork_rng(devices=[]):
+    with global_generator():
         # MNASNet's own hook changes its layers. There is nothing to load.
         network._load_from_state_dict({}, "", {"version": 1}, False, [], [], [])

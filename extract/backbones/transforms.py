@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ...cache.recipe import Transform
 from ...errors import UsageError
 
@@ -99,6 +97,8 @@ def _transform(resize: int, crop: int, mean: Any, std: Any, *, interpolation: An
 
 def _as_written(values: Any) -> tuple[float, ...]:
     """Return numbers as they were written, before a library rounded them to float32."""
+    import numpy as np  # not at the top: a run that finds its transform in a table reads none
+
     return tuple(float(str(value)) for value in np.ravel(values))
 
 
