@@ -32,6 +32,11 @@ def storable(text: str) -> str:
     return _NOTHING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, not too much of it; the name of its class if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def plain(text: str) -> str:
     """Return text that any terminal can show: control characters and undecodable bytes are escaped."""
     encoding = sys.stdout.encoding or "utf-8"

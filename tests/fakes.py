@@ -59,6 +59,15 @@ def draw(path, colour, size=(12, 10), **options):
     return path
 
 
+def touch(root, *names):
+    """Write files that are images by their names only, and return their folder."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return root
+
+
 def noisy(path, colour, seed):
     """Write a small noisy picture around one colour."""
     generator = np.random.default_rng(seed)

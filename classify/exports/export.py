@@ -13,6 +13,7 @@ from ...errors import ExportError, FC7Error, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
+from ...extract.text import first_line
 from ..bundles.bundle import Bundle
 from .defaults import TOLERANCE
 from .parity import Parity, measure, read_pixels, synthetic_pixels
@@ -155,8 +156,7 @@ def _or_refuse(what: str) -> Iterator[None]:
     except FC7Error:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ExportError(f"{what}: {reason}") from error
+        raise ExportError(f"{what}: {first_line(error)}") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from ...cache.recipe import DECODES, DTYPES, Recipe, Transform
 from ...errors import UsageError
 from ..computing import computing
 from ..progress import Progress, silent
+from ..text import first_line
 from .architectures import Architecture, architecture
 from .transforms import read_transform, resized
 from .weights import Weights, find_weights
@@ -208,7 +209,7 @@ class Backbone:
         try:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+            raise UsageError(f"--device {name} cannot be used here: {first_line(error)}") from error
 
     @computing()
     def plain(self) -> "Tapped":

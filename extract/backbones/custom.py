@@ -10,12 +10,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import UsageError
+from ..text import first_line
 from .fingerprint import fingerprint, uncompiled
 from .graph import TracedNetwork
 from .layers import POOLED, Layer
 from .network import Tapped
 from .torch_runtime import global_generator
-from .tracing import has_hooks, reason
+from .tracing import has_hooks
 
 OUTPUT = "output"  # the layer that is what the module returns
 
@@ -63,14 +64,14 @@ def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) ->
             for parameter in frozen.parameters():  # TorchScript has no Module.requires_grad_
                 parameter.requires_grad_(False)
     except Exception as error:  # an unknown module can raise anything when it is copied, or run
-        raise UsageError(f"{kind} cannot be copied: {reason(error)}") from error
+        raise UsageError(f"{kind} cannot be copied: {first_line(error)}") from error
     sha256 = fingerprint(frozen)
     images = torch.randn(2, 3, crop, crop, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(), global_generator():
         try:
             returned = frozen(images)
         except Exception as error:
-            raise UsageError(f"{kind} cannot take images of {crop} x {crop} pixels: {reason(error)}") from error
+            raise UsageError(f"{kind} cannot take images of {crop} x {crop} pixels: {first_line(error)}") from error
         _require_rows_of_their_own(frozen, images, returned)
         tapped = _tap(frozen, layers, images, returned)
         with FlopCounterMode(display=False) as counter:
@@ -108,7 +109,7 @@ def _require_rows_of_their_own(frozen: torch.nn.Module, images: torch.Tensor, re
         try:
             alone = frozen(image[None])
         except Exception as error:
-            raise UsageError(f"{kind} takes two images and not one: {reason(error)}") from error
+            raise UsageError(f"{kind} takes two images and not one: {first_line(error)}") from error
         rows = [
             leaf[place : place + 1] if leaf.dim() and len(leaf) == len(images) else leaf for leaf in _leaves(returned)
         ]

@@ -20,6 +20,7 @@ from torch.fx import GraphModule
 from torch.fx.node import map_arg
 
 from ...errors import UsageError
+from ..text import first_line
 from .weights import hash_tensors
 
 # What fc7 itself is made of, like published networks: known by its names, in all versions.
@@ -235,10 +236,9 @@ class _Fingerprints:
             yield self.of(part)
 
     def _refuse(self, what: str, error: Exception) -> NoReturn:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"{''.join(self._path)} is {what} ({reason}): fc7 cannot know a module with it in another process. Keep it "
-            "out of the module, or keep numbers, texts, tensors or modules in its place."
+            f"{''.join(self._path)} is {what} ({first_line(error)}): fc7 cannot know a module with it in another "
+            "process. Keep it out of the module, or keep numbers, texts, tensors or modules in its place."
         ) from error
 
 

@@ -10,9 +10,10 @@ from torch.fx import GraphModule, Node
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import UsageError
+from ..text import first_line
 from .feature_map import FeatureMap, last_feature_map
 from .layers import POOLED, Layer, pooled
-from .tracing import End, Recorder, Trace, imagine, reason
+from .tracing import End, Recorder, Trace, imagine
 
 
 class TracedNetwork:
@@ -119,7 +120,7 @@ class TracedNetwork:
         except Exception as error:  # an unknown forward pass can raise anything when it is traced
             raise UsageError(
                 f"torch.fx cannot follow the forward pass of {type(self.network).__name__} "
-                f"({reason(error)}): no layer of it can be named, only what it returns."
+                f"({first_line(error)}): no layer of it can be named, only what it returns."
             ) from error
 
     @cached_property
@@ -132,9 +133,8 @@ class TracedNetwork:
         try:
             imagine(self.network, run, self.crop)
         except Exception as error:  # likewise
-            raise UsageError(
-                f"{type(self.network).__name__} cannot take images of {self.crop} x {self.crop} pixels: {reason(error)}"
-            ) from error
+            kind, size = type(self.network).__name__, f"{self.crop} x {self.crop}"
+            raise UsageError(f"{kind} cannot take images of {size} pixels: {first_line(error)}") from error
 
     def _feature_map(self) -> FeatureMap:
         """Return the library's own feature map, or the last one that leads to what the network returns."""

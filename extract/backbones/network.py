@@ -12,11 +12,12 @@ from torchvision.models import VisionTransformer
 
 from ...cache.recipe import Transform
 from ...errors import UsageError, WeightsError
+from ..text import first_line
 from .architectures import Architecture
 from .layers import Layer
 from .state_dicts import adapt
 from .torch_runtime import global_generator
-from .tracing import imagine, reason
+from .tracing import imagine
 from .weights import Weights
 
 logger = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ def _require_size(net: Architecture, layers: Sequence[str], taps: Sequence[Layer
         imagine(cut, cut, net.crop)
     except Exception as error:  # an unknown network can raise anything
         layer = ", ".join(layers)
-        raise UsageError(f"{net.name} {layer} cannot take --image-size {net.crop}: {reason(error)}") from error
+        raise UsageError(f"{net.name} {layer} cannot take --image-size {net.crop}: {first_line(error)}") from error
 
 
 def _require_positions(

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...cache.recipe import Transform
 from ...errors import UsageError
+from ..text import first_line
 from .architectures import KNOWN, Entry, entry_of
 
 SOURCE = "torchvision"
@@ -32,8 +33,7 @@ def construct(name: str, **options: Any) -> Any:
     try:
         return torchvision.models.get_model(name, weights=None, **options).eval()
     except (AssertionError, ValueError) as error:  # the side of an image is no multiple of a patch's or window's
-        reason = str(error).split("\n", 1)[0]
-        raise UsageError(f"{name} cannot be made for images of this size, {options}: {reason}") from error
+        raise UsageError(f"{name} cannot be made for images of this size, {options}: {first_line(error)}") from error
 
 
 def sized(name: str, crop: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch.fx.node import map_arg
 from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
 
 from ...cache.forks import Lock
+from ..text import first_line
 
 # From a network and images to one of the network's ends.
 End = Callable[[Any, Any], Any]
@@ -108,7 +109,7 @@ class Trace:
             try:
                 ends[name] = self._add(name, *_trace(self._network, tracer, function))
             except Exception as error:  # a network may lack an end, and an unknown function can raise anything
-                ends[name] = reason(error)
+                ends[name] = first_line(error)
         return ends
 
     def name(self, node: Node) -> str:
@@ -202,11 +203,6 @@ def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: 
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
         run(torch.empty(1, 3, crop, crop, device=device))
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of an error, not too much of it."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def has_hooks(module: torch.nn.Module) -> bool:

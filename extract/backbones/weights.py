@@ -18,6 +18,7 @@ from ...cache.index import Index
 from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError, WeightsError
 from ..progress import Progress, silent
+from ..text import first_line
 from .architectures import DOWNLOADS, Architecture, Entry, listed
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class TimmWeights(Weights):
             except Exception as error:  # the hub's client and what it stands on raise a dozen kinds
                 raise WeightsError(
                     f"The weights {self.file} of {self.repository} are not on this machine and could not be "
-                    f"downloaded: {str(error).strip().splitlines()[0][:200]}. Two ways on: (1) --weights file:PATH "
+                    f"downloaded: {first_line(error)}. Two ways on: (1) --weights file:PATH "
                     "with a copy you have; (2) a backbone whose weights are here, see: fc7 backbones"
                 ) from error
         self.path = Path(path)
@@ -276,8 +277,7 @@ def parse(data: bytes, path: Path) -> "StateDict":
         else:
             state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # safetensors and torch raise a dozen kinds; none of them may end the program
-        line = str(error).strip().split("\n", 1)[0]
-        raise WeightsError(f"{path} is not a state dict of tensors: {line[:200]}") from error
+        raise WeightsError(f"{path} is not a state dict of tensors: {first_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")
     return state

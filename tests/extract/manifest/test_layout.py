@@ -4,6 +4,7 @@ import shlex
 import subprocess
 
 import pytest
+from fakes import touch
 
 from fc7.errors import DataError
 from fc7.extract import read_manifest
@@ -41,14 +42,6 @@ CLASSES = {
     "two kinds of trains": ["freight_train/1.jpg", "passenger_train/1.jpg"],
     "one word": ["contest/1.jpg", "training/1.jpg", "protrain/1.jpg"],
 }
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return root
 
 
 @pytest.mark.parametrize("names", SPLITS.values(), ids=SPLITS)

@@ -1,6 +1,7 @@
 """What systems put beside images is no image: left out at every depth, in extract and in predict, and said."""
 
 import pytest
+from fakes import touch
 
 from fc7.extract import read_manifest
 from fc7.extract.manifest.left_out import LeftOut, is_left_out
@@ -28,14 +29,6 @@ FOLDERS = [
     ".git",
 ]
 FILES = ["Thumbs.db", "thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "._1.jpg", ".DS_Store"]
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return root
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, *FILES])

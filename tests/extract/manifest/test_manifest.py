@@ -1,17 +1,10 @@
 import os
 
 import pytest
+from fakes import touch
 
 from fc7.errors import DataError
 from fc7.extract import read_manifest
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return root
 
 
 def test_split_folders(tmp_path):
