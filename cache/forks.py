@@ -1,10 +1,14 @@
-"""Forks: locks that a forked child finds open, and the refusal to compute in a child whose parent has computed."""
+"""Threads and forks: locks that a forked child finds open, values that are computed once, children that would hang."""
 
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar, overload
 
 from ..errors import FC7Error
+
+T = TypeVar("T")
 
 _computed_in = 0  # the first process that computed; a forked child inherits it
 
@@ -25,6 +29,37 @@ class Lock:
     def __reduce__(self) -> tuple[type["Lock"], tuple[()]]:
         """Pickle and copy as a new lock."""
         return Lock, ()
+
+
+class once(Generic[T]):
+    """A property that is computed once, also if several threads ask at the same time.
+
+    ``functools.cached_property`` lets each of them compute it from Python 3.12 on.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute, self.__doc__ = compute, compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Remember under which name objects keep the value."""
+        self._name = name
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Self: ...
+
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+
+    def __get__(self, owner: object | None, kind: type) -> T | Self:
+        """Return the value; it is looked up here only until the object has it."""
+        if owner is None:
+            return self
+        values = vars(owner)
+        with values.setdefault(f"_lock of {self._name}", Lock()):
+            if self._name not in values:
+                values[self._name] = self._compute(owner)
+        value: T = values[self._name]
+        return value
 
 
 _locks: "weakref.WeakSet[Lock]" = weakref.WeakSet()

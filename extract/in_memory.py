@@ -21,6 +21,7 @@ from .decoding.views import view, views_of
 from .engines.local import MOST_THREADS, cores, cores_each
 from .engines.malloc import keep_freed_memory
 from .engines.precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
+from .manifest.given import many
 
 Picture = Image.Image | npt.NDArray[Any] | bytes | bytearray | memoryview | io.BytesIO
 
@@ -48,13 +49,18 @@ def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[l
     vectors, rejected
         ``(n, dim)`` in the stored dtype for each recipe, in the order of backbones, views and layers, with zeros for
         rejected pictures; and the reasons, by place.
+
+    Raises
+    ------
+    UsageError
+        One picture instead of many, see :func:`fc7.extract.manifest.given.many`.
     """
     from .backbones.torch_runtime import each_with
 
     for backbone in backbones:
         backbone.load()
     size = max(backbone.batch_size for backbone in backbones)
-    pictures = list(pictures)
+    pictures = many(pictures)
     batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     with (
         keep_freed_memory(),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ...cache.directory import open_directory
-from ...cache.forks import Lock
+from ...cache.forks import once
 from ...cache.format import UNIT_ROWS
 from ...cache.index import Index
 from ...cache.recipe import DECODES, DTYPES, Recipe, Transform
@@ -146,8 +146,6 @@ class Backbone:
         self.views = views
         self.weights_source = weights_source
         self._network, self._device, self._gmacs = network, device, gmacs
-        self._loaded: torch.nn.Module | None = None
-        self._loading = Lock()
         self._batch_size, self._usual_batch = batch_size, usual_batch
 
     @property
@@ -218,16 +216,10 @@ class Backbone:
         network.eval().requires_grad_(False)
         return network
 
-    @property
-    def network(self) -> "torch.nn.Module":
-        """The module, on its device, channels last, from pixels to vectors; it is loaded once."""
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._load()
-            return self._loaded
-
+    @once
     @computing()
-    def _load(self) -> "torch.nn.Module":
+    def network(self) -> "torch.nn.Module":
+        """Return the module, on its device, channels last, from pixels to vectors; it is loaded once."""
         import torch
 
         from .network import Normalised

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...cache.forks import once
 from ...errors import UsageError
 from ..text import first_line
 from .feature_map import FeatureMap, last_feature_map
@@ -61,9 +61,9 @@ class TracedNetwork:
         """Return the network in eval mode up to these nodes, from images to ``{node: tensor}``; default: all of it."""
         return self._trace.cut(nodes)
 
-    @cached_property
+    @once
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """What each node that is a tensor returns for one image.
+        """Return what each node that is a tensor returns for one image.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class TracedNetwork:
                 layers[name] = Layer(self._trace.name(node), math.prod(shape[1:]))
         return layers
 
-    @cached_property
+    @once
     def _trace(self) -> Trace:
         try:
             return Trace(self.network, self._options, self._ends)
@@ -123,7 +123,7 @@ class TracedNetwork:
                 f"({first_line(error)}): no layer of it can be named, only what it returns."
             ) from error
 
-    @cached_property
+    @once
     def _shapes(self) -> dict[Node, tuple[int, ...]]:
         recorder = Recorder(self._trace.whole())
         self._imagine(recorder.run)

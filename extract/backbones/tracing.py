@@ -13,7 +13,7 @@ from torch.fx import Graph, GraphModule, Interpreter, Node, Tracer
 from torch.fx.node import map_arg
 from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
 
-from ...cache.forks import Lock
+from ...cache.forks import Lock, once
 from ..text import first_line
 
 # From a network and images to one of the network's ends.
@@ -90,18 +90,11 @@ class Trace:
         self._proxies_buffers = tracer.proxy_buffer_attributes
         self.names: dict[str, Node] = {name: node for node, name in tracer.node_to_qualname.items()}
         self._further: dict[str, Node] = {}
-        self._ends: dict[str, Node | str] | None = None
         self.returned = _returned(self._graph)
 
-    @property
+    @once
     def ends(self) -> dict[str, Node | str]:
-        """The node that each function returns, or why there is none."""
-        with _tracing:  # it adds nodes to the graph
-            if self._ends is None:
-                self._ends = self._add_ends()
-            return self._ends
-
-    def _add_ends(self) -> dict[str, Node | str]:
+        """Return the node that each function returns, or why there is none; their nodes are added to the graph."""
         ends: dict[str, Node | str] = {}
         for name, function in self._functions.items():
             tracer = _LeafTracer(**self._options)

@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import os
 import pickle
@@ -5,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from fc7.cache.forks import Lock
+from fc7.cache.forks import Lock, once
 
 FORKED = """
 import os, threading
@@ -80,3 +81,52 @@ def test_a_lock_lets_one_thread_in_at_a_time_and_the_same_again():
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+class Counting:
+    """Says how often its value was computed."""
+
+    def __init__(self):
+        self.computed = 0
+
+    @once
+    def value(self):
+        """Return a value."""
+        self.computed += 1
+        os.sched_yield()
+        return object()
+
+
+def test_a_value_is_computed_once_whichever_threads_ask():
+    for _ in range(50):
+        owner, gate, values = Counting(), threading.Barrier(4), []
+
+        def ask(owner=owner, gate=gate, values=values):
+            gate.wait()
+            values.append(owner.value)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert owner.computed == 1
+        assert len(set(map(id, values))) == 1
+    assert Counting.value.__doc__ == "Return a value."
+
+
+def test_a_value_that_could_not_be_computed_is_computed_again():
+    class Failing:
+        tries = 0
+
+        @once
+        def value(self):
+            self.tries += 1
+            if self.tries < 2:
+                raise KeyError
+            return self.tries
+
+    failing = Failing()
+    with contextlib.suppress(KeyError):
+        _ = failing.value
+    assert (failing.value, failing.value, failing.tries) == (2, 2, 2)

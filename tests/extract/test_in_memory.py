@@ -8,6 +8,7 @@ import torch
 from fakes import FakeBackbone, encoded
 from PIL import Image, ImageFile
 
+from fc7.errors import UsageError
 from fc7.extract.in_memory import embed
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
@@ -162,3 +163,9 @@ def test_a_type_that_cannot_hold_the_vector_is_the_reason(factor):
 
 def test_a_vector_that_is_not_finite_is_the_reason():
     assert embed([PIXELS], [Scaled(np.nan)])[1] == {0: "its embedding is not finite"}
+
+
+@pytest.mark.parametrize("picture", [PIXELS, PIXELS[..., 0], DATA, io.BytesIO(DATA)], ids=["rgb", "grey", "file", "io"])
+def test_one_picture_is_not_taken_for_its_rows(picture):
+    with pytest.raises(UsageError, match=r"Put one image into a list"):
+        embed(picture, [FakeBackbone()])

@@ -217,7 +217,7 @@ def test_a_batch_too_large_for_the_device_is_one_clear_line(cache_dir, images, a
             "is free. Including non-PyTorch memory, this process has 15.18 GiB memory in use. Of the allocated ..."
         )
 
-    backbone._loaded = full
+    backbone.network = full
     with pytest.raises(FC7Error) as caught:
         backbone.forward(np.zeros((images, 224, 224, 3), np.uint8))
     assert str(caught.value) == (
