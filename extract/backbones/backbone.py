@@ -229,12 +229,18 @@ class Backbone:
         if bf16 and self.device.type == "cpu" and (gain := bfloat16_gain()) < 1:
             logger.warning("--precision bf16 computes at %.1f times the speed of fp32 on this processor.", gain)
         dtype = torch.bfloat16 if bf16 else torch.float32
-        module = Normalised(self._network(), self.recipes[0].transform, dtype).eval().requires_grad_(False)
-        module = module.to(self.device)
-        for kernel in (parameter for parameter in module.parameters() if parameter.dim() == 4):
-            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
-        if self.device.type == "cpu":
-            module.pack(self.batch_size)
+
+        def plain() -> Normalised:
+            module = Normalised(self._network(), self.recipes[0].transform, dtype).eval().requires_grad_(False)
+            module = module.to(self.device)
+            for kernel in (parameter for parameter in module.parameters() if parameter.dim() == 4):
+                kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+            return module
+
+        module = plain()
+        if self.device.type == "cpu" and not module.pack(self.batch_size):
+            logger.warning("Packed layers of %s compute other vectors; its plain layers run, slower.", self.name)
+            return plain()
         return module
 
     def load(self) -> None:

@@ -39,8 +39,11 @@ _CHANNELS_FIRST_FUNCTIONS = {
     "pixel_shuffle",
 }
 
+# What puts the axes in another order.
+_MOVING = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
+
 # What may return a tensor of the shape that it was given with its axes mixed.
-_MIXING = {"view", "reshape", "matmul", "bmm", "einsum", "rot90", "getattr"}
+_MIXING = _MOVING | {"view", "reshape", "matmul", "bmm", "einsum", "rot90", "getattr"}
 
 
 class FeatureMap(NamedTuple):
@@ -118,7 +121,7 @@ def _written(network: GraphModule, node: Node, shapes: Shapes, layouts: Mapping[
     name, read = _name(network, node), [layouts[one] for one in node.all_input_nodes if one in layouts]
     if not read:
         return ""
-    if name in ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"):
+    if name in _MOVING and node.all_input_nodes == [node.args[0] if node.args else node.kwargs["input"]]:
         places = torch.empty(0, 1, 2, 3, device="meta")  # torch itself moves the axes; the size of each is its place
         moved = getattr(places, name)(
             *node.args[1:], **{key: node.kwargs[key] for key in node.kwargs if key != "input"}

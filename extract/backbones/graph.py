@@ -13,7 +13,7 @@ from ...errors import UsageError
 from ..text import first_line
 from .feature_map import FeatureMap, last_feature_map
 from .layers import POOLED, Layer, pooled
-from .tracing import End, Recorder, Trace, imagine
+from .tracing import End, Trace, imagine, run_and_record
 
 
 class TracedNetwork:
@@ -125,13 +125,13 @@ class TracedNetwork:
 
     @once
     def _shapes(self) -> dict[Node, tuple[int, ...]]:
-        recorder = Recorder(self._trace.whole())
-        self._imagine(recorder.run)
-        return recorder.shapes
+        whole = self._trace.whole()
+        shapes: dict[Node, tuple[int, ...]] = self._imagine(lambda images: run_and_record(whole, images)[1])
+        return shapes
 
-    def _imagine(self, run: Callable[[torch.Tensor], Any]) -> None:
+    def _imagine(self, run: Callable[[torch.Tensor], Any]) -> Any:
         try:
-            imagine(self.network, run, self.crop)
+            return imagine(self.network, run, self.crop)
         except Exception as error:  # likewise
             kind, size = type(self.network).__name__, f"{self.crop} x {self.crop}"
             raise UsageError(f"{kind} cannot take images of {size} pixels: {first_line(error)}") from error

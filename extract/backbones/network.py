@@ -1,7 +1,6 @@
 """The torch side of a backbone: a network cut after its last tapped layer, fed with pixels."""
 
 import contextlib
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,8 +18,6 @@ from .state_dicts import adapt
 from .torch_runtime import global_generator
 from .tracing import imagine
 from .weights import Weights
-
-logger = logging.getLogger(__name__)
 
 
 class Tapped(torch.nn.Module):
@@ -115,21 +112,15 @@ class Normalised(torch.nn.Module):
     scale: torch.Tensor
     shift: torch.Tensor
 
-    def pack(self, batch: int) -> None:
-        """Make it fast on a processor, for this batch size, where that is possible and changes nothing but rounding."""
-        from .onednn import is_available, packed
+    def pack(self, batch: int) -> bool:
+        """Make it fast on a processor, for this batch size, where that is possible; return whether it is the same."""
+        from .onednn import is_available, pack
 
-        network = self.network
-        if not (isinstance(network, Tapped) and isinstance(network.cut, GraphModule) and is_available()):
-            return
+        if not (isinstance(self.network, Tapped) and isinstance(self.network.cut, GraphModule) and is_available()):
+            return True
         noise = torch.Generator().manual_seed(0)
         pixels = torch.randint(256, (1, self.crop, self.crop, 3), dtype=torch.uint8, generator=noise)
-        with torch.inference_mode():
-            fast = packed(network.cut, self._images(pixels), batch)
-        if fast is None:
-            logger.warning("Packed layers of this network compute other vectors; its plain layers run, slower.")
-        else:
-            network.cut = fast
+        return pack(self.network.cut, self._images(pixels), batch)
 
     def forward(self, pixels: torch.Tensor) -> Any:
         """Return what the network returns."""

@@ -176,7 +176,7 @@ class Trace:
         return end
 
 
-class Recorder(Interpreter):
+class _Recorder(Interpreter):
     """Runs a graph and keeps the shapes of its tensors."""
 
     def __init__(self, network: GraphModule) -> None:
@@ -191,11 +191,17 @@ class Recorder(Interpreter):
         return value
 
 
-def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: int) -> None:
+def run_and_record(network: GraphModule, images: torch.Tensor) -> tuple[Any, dict[Node, tuple[int, ...]]]:
+    """Return what a graph returns, and the shapes of all of its tensors."""
+    recorder = _Recorder(network)
+    return recorder.run(images), recorder.shapes
+
+
+def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: int) -> Any:
     """Run on one image that has a shape and no numbers: nothing is computed."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
-        run(torch.empty(1, 3, crop, crop, device=device))
+        return run(torch.empty(1, 3, crop, crop, device=device))
 
 
 def has_hooks(module: torch.nn.Module) -> bool:

@@ -7,7 +7,7 @@ from fc7.extract import load_backbone
 from fc7.extract.backbones import onednn
 from fc7.extract.backbones.architectures import architecture
 from fc7.extract.backbones.graph import TracedNetwork
-from fc7.extract.backbones.onednn import TOLERANCES, _Convolution, _Linear, is_available, packed
+from fc7.extract.backbones.onednn import TOLERANCES, _Convolution, _Linear, is_available, pack
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this build of torch has no packed operators")
 NODES = {"alexnet": ["classifier.5"], "squeezenet1_1": ["features"], "vgg11_bn": ["features", "classifier.4"]}
@@ -20,14 +20,15 @@ def test_packed_networks_compute_the_same(name):
     net = architecture(name).construct(0)
     plain = create_feature_extractor(net, NODES[name], suppress_diff_warning=True).eval().requires_grad_(False)
     images = torch.randn(2, 3, 96, 96).to(memory_format=torch.channels_last)
-    fast = packed(plain, images[:1], 2)
     with torch.inference_mode():
-        expected, found = plain(images), fast(images)
+        expected = plain(images)
+        assert pack(plain, images[:1], 2)
+        found = plain(images)
     for node in NODES[name]:
         scale = expected[node].abs().max()
         assert (found[node] - expected[node]).abs().max() < 1e-4 * scale
     whole = name == "mobilenet_v3_small"  # whose convolutions torchvision's tracer does not look into
-    assert any(isinstance(module, _Convolution) for module in fast.modules()) != whole
+    assert any(isinstance(module, _Convolution) for module in plain.modules()) != whole
 
 
 def test_normalisation_by_fixed_statistics_is_folded_into_the_convolution_before_it():
@@ -38,21 +39,29 @@ def test_normalisation_by_fixed_statistics_is_folded_into_the_convolution_before
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
     plain = create_feature_extractor(net, ["flatten"], suppress_diff_warning=True).eval().requires_grad_(False)
     images = torch.randn(2, 3, 96, 96)
-    fast = packed(plain, images[:1], 2)
     with torch.inference_mode():
-        expected, found = plain(images)["flatten"], fast(images)["flatten"]
+        expected = plain(images)["flatten"]
+        assert pack(plain, images[:1], 2)
+        found = plain(images)["flatten"]
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
-    left = {str(node.target) for node in fast.graph.nodes if node.op == "call_module"}
-    assert not any(isinstance(fast.get_submodule(name), torch.nn.BatchNorm2d) for name in left)
+    left = {str(node.target) for node in plain.graph.nodes if node.op == "call_module"}
+    assert not any(isinstance(plain.get_submodule(name), torch.nn.BatchNorm2d) for name in left)
 
 
 def test_every_layer_of_alexnet_is_packed_with_its_relu():
     plain = create_feature_extractor(architecture("alexnet").construct(0), ["classifier.5"]).eval()
-    fast = packed(plain, torch.randn(1, 3, 224, 224), 1)
-    kinds = [type(fast.get_submodule(str(node.target))) for node in fast.graph.nodes if node.op == "call_module"]
+    assert pack(plain, torch.randn(1, 3, 224, 224), 1)
+    kinds = [type(plain.get_submodule(str(node.target))) for node in plain.graph.nodes if node.op == "call_module"]
     assert kinds.count(_Convolution) == 5
     assert kinds.count(_Linear) == 2
     assert torch.nn.ReLU not in kinds
+
+
+def test_a_relu_that_several_convolutions_share_is_part_of_each():
+    net = TracedNetwork(architecture("resnet18").construct(0), 64).cut(["flatten"])
+    assert pack(net, torch.randn(1, 3, 64, 64), 1)
+    left = [node for node in net.graph.nodes if "relu" in str(node.target)]
+    assert len(left) == 8, "those after a sum, one in each block"
 
 
 def test_a_tapped_layer_before_relu_stays_before_relu(cache_dir):
@@ -129,6 +138,27 @@ class UnderTwoNames(Reading):
         return self.end(self.again(self.relu(self.norms[0](self.conv(images)))))
 
 
+class ReadElsewhere(Reading):
+    """A layer whose parameters something else reads as well."""
+
+    def forward(self, images):
+        maps = torch.nn.functional.conv2d(self.relu(self.conv(images)), self.conv.weight, padding=1)
+        return self.linear(maps.mean((2, 3))) @ self.linear.weight
+
+
+class PartOfAnother(Reading):
+    """A layer that another one calls as well, which torch.fx does not look into."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(3, 1, batch_first=True)
+        torch.nn.init.normal_(self.attention.out_proj.bias)
+
+    def forward(self, images):
+        rows = self.attention.out_proj(images.mean((2, 3)))
+        return self.attention(rows[:, None], rows[:, None], rows[:, None])[0].flatten(1)
+
+
 class WithoutStatistics(Reading):
     """Norms of the batch's own statistics: nothing that could be folded."""
 
@@ -171,7 +201,15 @@ def parametrised():
     return module.eval()
 
 
-KINDS = [TwiceThenReluOnce, OneConvolutionTwoNorms, OneNormTwoConvolutions, LinearTwice, UnderTwoNames]
+KINDS = [
+    ReadElsewhere,
+    PartOfAnother,
+    TwiceThenReluOnce,
+    OneConvolutionTwoNorms,
+    OneNormTwoConvolutions,
+    LinearTwice,
+    UnderTwoNames,
+]
 CASES = {kind.__name__: kind for kind in [*KINDS, WithoutStatistics, ByName]}
 CASES |= {"hook": lambda: hooked(False), "pre-hook": lambda: hooked(True)}
 CASES |= {"patched": patched, "parametrised": parametrised}
@@ -184,9 +222,9 @@ def test_layers_that_are_more_than_one_call_of_their_class_stay_plain(case):
     with torch.inference_mode():
         expected = module(images)
         traced = TracedNetwork(module, 16)
-        fast = packed(traced.cut(traced.nodes[-1:]), images[:1], 4)
-        assert fast, "the layers that are packed were chosen well, the check afterwards found nothing"
-        (found,) = fast(images).values()
+        cut = traced.cut(traced.nodes[-1:])
+        assert pack(cut, images[:1], 4), "the layers that are packed were chosen well: the check found nothing"
+        (found,) = cut(images).values()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -204,26 +242,25 @@ def test_a_deep_network_with_statistics_of_its_own_stays_within_the_tolerance_of
         create_feature_extractor(net, ["flatten"], suppress_diff_warning=True).eval().requires_grad_(False).to(dtype)
     )
     images = torch.randn(1, 3, 64, 64).to(dtype)
-    fast = packed(plain, images, 1)
-    assert any(isinstance(module, _Convolution) for module in fast.modules())
     with torch.inference_mode():
-        found, expected = fast(images)["flatten"].double(), plain(images)["flatten"].double()
+        expected = plain(images)["flatten"].double()
+        assert pack(plain, images, 1)
+        found = plain(images)["flatten"].double()
+    assert any(isinstance(module, _Convolution) for module in plain.modules())
     assert (found - expected).norm() < TOLERANCES[dtype] / 4 * expected.norm()
-    assert {parameter.dtype for parameter in plain.parameters()} == {dtype}, "the plain network is as it was"
 
 
 def test_a_packed_network_that_differs_is_not_used_and_that_is_said(monkeypatch, caplog, cache_dir):
-    honest, pixels = onednn._pack, np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    honest, pixels = onednn._replace, np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     options = {"weights": "random:1", "device": "cpu", "batch_size": 2}
     expected = load_backbone("squeezenet1_1", **options).forward(pixels)[0]
 
-    def wrong(network, shapes):
-        changed = honest(network, shapes)
-        first = next(module for module in changed.modules() if isinstance(module, _Convolution))
+    def wrong(network, sizes):
+        honest(network, sizes)
+        first = next(module for module in network.modules() if isinstance(module, _Convolution))
         first.bias = torch.nn.Parameter(first.bias + 0.1, requires_grad=False)
-        return changed
 
-    monkeypatch.setattr(onednn, "_pack", wrong)
+    monkeypatch.setattr(onednn, "_replace", wrong)
     backbone = load_backbone("squeezenet1_1", **options)
     np.testing.assert_allclose(backbone.forward(pixels)[0], expected, rtol=1e-4, atol=1e-6)
     assert not any(isinstance(module, _Convolution) for module in backbone.network.modules())
@@ -240,5 +277,7 @@ def test_networks_with_nodes_that_are_no_tensors_are_packed(name):
     images = torch.randn(2, 3, 64, 64)
     cut = traced.cut([traced.ends()["logits"].node])
     with torch.inference_mode():
-        (found,), expected = packed(cut, images[:1], 2)(images).values(), net(images)
+        expected = net(images)
+        assert pack(cut, images[:1], 2)
+        (found,) = cut(images).values()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
