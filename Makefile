@@ -19,7 +19,7 @@ faults: $(TEST)/.installed wheel
 	FC7_FAULTS=full FC7_FIGURES=$(TEST)/figures.json PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest tests/faults --timeout=3600
 	$(TEST)/bin/python tests/faults/document.py $(TEST)/figures.json docs/reliability.md
 
-# Layers of 53 seeded networks of torchvision and timm against the libraries' own code, about 10 minutes.
+# Layers of 53 seeded networks of torchvision and timm against the libraries' own code, about 5 minutes.
 zoo: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	FC7_ZOO=full PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest tests/extract/backbones/test_zoo_*.py --timeout=900
