@@ -1,4 +1,4 @@
-"""Threads and forks: locks that a forked child finds open, values that are computed once, children that would hang."""
+"""Threads and forks: locks that a forked child finds open, and values that are computed once."""
 
 import os
 import threading
@@ -6,11 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar, overload
 
-from ..errors import FC7Error
-
 T = TypeVar("T")
-
-_computed_in = 0  # the first process that computed; a forked child inherits it
 
 
 class Lock:
@@ -63,30 +59,6 @@ class once(Generic[T]):
 
 
 _locks: "weakref.WeakSet[Lock]" = weakref.WeakSet()
-
-
-def refuse_after_fork() -> None:
-    """Refuse to compute in a process that was forked from one that has.
-
-    The threads of torch, OpenMP and BLAS do not survive a fork. A child that waits for them hangs for ever.
-
-    Raises
-    ------
-    FC7Error
-        Its parent has computed before the fork.
-    """
-    if _computed_in not in (0, os.getpid()):
-        raise FC7Error(
-            f"Process {os.getpid()} was forked from {_computed_in} after fc7 had computed there; it would hang. "
-            "Compute in the workers only (gunicorn without --preload), or start them with "
-            "multiprocessing.get_context('spawn')."
-        )
-
-
-def remember_threads() -> None:
-    """Remember that threads of torch, OpenMP or BLAS may run in this process from now on."""
-    global _computed_in
-    _computed_in = _computed_in or os.getpid()
 
 
 def _open_locks() -> None:

@@ -1,15 +1,21 @@
-"""What holds while fc7 computes: switches of NumPy and torch are at their defaults, in a process that is no fork.
+"""What holds while fc7 computes: switches of NumPy and torch are at their defaults, and no thread waits for a dead one.
 
-Other code may have set them for the whole process. They must not reach a vector or a verdict, and they are put back.
+Other code may have set the switches for the whole process. They must not reach a vector or a verdict, and they are put
+back.
 """
 
 import contextlib
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ..cache.forks import Lock, refuse_after_fork, remember_threads
+from ..cache.forks import Lock
+from ..errors import FC7Error
+
+logger = logging.getLogger(__name__)
 
 # What can multiply float32 in fewer bits, as TF32 or bfloat16, by library and operation.
 _PRODUCTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
@@ -46,6 +52,70 @@ class Counted:
                     self._undo()
 
 
+class _ThreadPools:
+    """The threads of torch and OpenMP, which do not survive a fork: a child that waits for them hangs for ever."""
+
+    def __init__(self) -> None:
+        self._process = 0  # the first process that used them; a forked child inherits the number
+        self._users, self._lock = 0, Lock()  # blocks in which threads of this process compute now
+        self._lost = ""  # why a forked child cannot compute
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._before_fork)
+
+    @contextlib.contextmanager
+    def used(self, *, threads: bool) -> Iterator[None]:
+        """Compute until the end of the block, with or without such threads."""
+        with self._lock:
+            self._users += 1
+            if threads:
+                self._process = os.getpid()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+
+    def require_usable(self) -> None:
+        """Let a forked child compute on one thread, which waits for no other.
+
+        Raises
+        ------
+        FC7Error
+            That is not possible.
+        """
+        with self._lock:
+            parent = self._process
+            if parent in (0, os.getpid()):
+                return
+            if self._lost:
+                raise FC7Error(
+                    f"Process {os.getpid()} was forked from {parent} {self._lost}; it would hang. "
+                    "Compute in the workers only (gunicorn without --preload), or start them with "
+                    "multiprocessing.get_context('spawn')."
+                )
+            self._limit()
+            logger.warning(
+                "Process %d was forked from %d after fc7 had computed there: it computes on one thread. "
+                "To use all, start it with multiprocessing.get_context('spawn').",
+                os.getpid(),
+                parent,
+            )
+            self._process, self._users = os.getpid(), 0
+
+    @staticmethod
+    def _limit() -> None:
+        from threadpoolctl import threadpool_limits
+
+        if torch := sys.modules.get("torch"):  # what is imported later has no threads yet
+            torch.set_num_threads(1)
+        threadpool_limits(1, user_api="openmp")  # scikit-learn has an OpenMP of its own
+
+    def _before_fork(self) -> None:
+        torch: Any = sys.modules.get("torch")
+        gpu = torch and torch.cuda.is_initialized()
+        self._lost = "while fc7 was computing there" if self._users else "after it had used a GPU" if gpu else ""
+
+
 @contextlib.contextmanager
 def computing(*, threads: bool = True) -> Iterator[None]:
     """Compute as the libraries come, whatever the caller has set, until the end of the block.
@@ -61,14 +131,13 @@ def computing(*, threads: bool = True) -> Iterator[None]:
     Raises
     ------
     FC7Error
-        The process was forked from one in which fc7 had computed.
+        The process was forked from one in which fc7 was computing, or had used a GPU.
     """
-    refuse_after_fork()
-    if threads:
-        remember_threads()
+    _pools.require_usable()
     numpy: Any = sys.modules.get("numpy")  # who has not imported it has set nothing
     torch: Any = sys.modules.get("torch")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_pools.used(threads=threads))
         if numpy:
             stack.enter_context(numpy.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         if torch:
@@ -137,3 +206,4 @@ def _nothing() -> None:
 
 
 _full_precision = Counted(_set_full_precision)
+_pools = _ThreadPools()

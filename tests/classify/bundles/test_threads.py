@@ -76,29 +76,66 @@ def test_a_bundle_loads_its_backbone_once(home, forwards):
 
 
 FORKED = """
-import os, sys
+import logging, os, sys
 import numpy as np
-from fc7.classify import Bundle
+import fc7.extract.computing
+from fc7.classify import Bundle, fit
 from fc7.errors import FC7Error
+from fc7.extract import extract, load_backbone, read_manifest
 
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
 bundle, picture = Bundle.load(sys.argv[1]), np.zeros((64, 64, 3), np.uint8)
-if sys.argv[2] == "warm":
-    bundle.predict([picture])
-pid = os.fork()
-if not pid:
+
+def answer(cache, heads):
     try:
-        print(bundle.predict([picture])[0].label, flush=True)
+        print(bundle.predict([picture])[0], flush=True)
+        if heads:  # autograd, scikit-learn's OpenMP, LAPACK
+            embeddings = extract(read_manifest(sys.argv[2]), bundle.backbones()[0], cache=cache)
+            for head in ("torch-linear", "hist-gb", "lda"):
+                estimator = fit(embeddings, head, folds=2).estimator
+                print(head, estimator.predict_proba(embeddings.vectors).round(4).tolist(), flush=True)
     except FC7Error as error:
         print(error, flush=True)
-    os._exit(0)
-os.waitpid(pid, 0)
+    print(flush=True)
+
+def answer_in_a_child(heads=False):
+    pid = os.fork()
+    if not pid:
+        answer("child", heads)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+answer_in_a_child()
+answer("parent", heads=True)
+answer_in_a_child(heads=True)
+with fc7.extract.computing.computing():
+    answer_in_a_child()
 """
 
 
-@pytest.mark.parametrize("warm", ["warm", "cold"])
-def test_a_forked_child_is_refused_after_a_warm_up_and_answers_without_one(home, warm):
-    command = [sys.executable, "-c", FORKED, home / "squeezenet1_1.fc7", warm]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert said.count("\n") == 1
-    assert ("was forked from" in said) == (warm == "warm")
-    assert ("red" in said or "blue" in said) == (warm == "cold")
+@pytest.fixture(scope="module")
+def said_after_forks(home):
+    """What a child that was forked before use says, its parent, one forked after it, and one while it computed."""
+    command = [sys.executable, "-c", FORKED, home / "squeezenet1_1.fc7", home / "data"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, cwd=home)
+    return [block.splitlines() for block in done.stdout.split("\n\n")[:-1]]
+
+
+def test_a_child_that_was_forked_before_use_answers(said_after_forks):
+    before, parent, _, _ = said_after_forks
+    assert before == parent[:1]
+
+
+def test_a_child_that_was_forked_after_use_answers_on_one_thread(said_after_forks):
+    _, parent, (warning, *after), _ = said_after_forks
+    assert "computes on one thread" in warning
+    assert "spawn" in warning
+    assert after == parent
+    assert len(parent) == 4
+
+
+def test_a_child_that_was_forked_while_its_parent_computed_is_refused_in_one_line(said_after_forks):
+    (refused,) = said_after_forks[-1]
+    assert "was forked from" in refused
+    assert "while fc7 was computing there" in refused
+    assert "spawn" in refused
