@@ -52,6 +52,10 @@ class CacheError(FC7Error):
     """A cache folder cannot be read or written."""
 
 
+class CorruptRecipe(CacheError):
+    """A recipe's description is lost or damaged; `fc7 cache repair` restores it from a shard."""
+
+
 class CorruptShard(CacheError):
     """A shard's bytes are not the ones that were committed; it is quarantined, and its rows are computed again."""
 

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from .owner import Process
@@ -21,7 +22,7 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, 
 _synced: set[Path] = set()  # folders whose names this process has made durable
 
 
-def publish(data: bytes, final: Path, temporary: Path) -> bool:
+def publish(data: bytes, final: Path, temporary: Path, root: Path | None = None) -> bool:
     """Make ``data`` appear at ``final``, whole and durable, or not at all.
 
     The content counts as saved only after this returns. A failed fsync is final: the temporary file is removed, not
@@ -31,18 +32,20 @@ def publish(data: bytes, final: Path, temporary: Path) -> bool:
     ----------
     temporary
         Folder on the same file system for the file while it is being written.
+    root
+        A folder above both that is not created if it is gone.
 
     Returns
     -------
     bool
         False if the name already existed; its file is left as it is.
     """
-    make_folder(temporary)
-    make_folder(final.parent)
+    make_folder(temporary, root)
+    make_folder(final.parent, root)
     temporary_file = temporary / f"{final.stem}.{Process.mine().token}.{os.urandom(4).hex()}"
     try:
         _write(temporary_file, data)
-        created = _link(temporary_file, final)
+        created = link(temporary_file, final)
     finally:
         with contextlib.suppress(OSError):  # a leftover is never read, and gc removes it
             temporary_file.unlink(missing_ok=True)
@@ -52,19 +55,27 @@ def publish(data: bytes, final: Path, temporary: Path) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """Replace the content of ``path``, whole and durable: a reader sees the old or the new content, never a part."""
+    _put(path, data, Path.replace)
+
+
+def create(path: Path, data: bytes) -> None:
+    """Create a file, whole and durable; one of that name is left as it is."""
+    _put(path, data, link)
+
+
+def _put(path: Path, data: bytes, give_name: Callable[[Path, Path], object]) -> None:
     temporary_file = path.with_name(f".{path.name}.{Process.mine().token}.{os.urandom(4).hex()}")
     try:
         _write(temporary_file, data)
-        temporary_file.replace(path)
-    except BaseException:
+        give_name(temporary_file, path)
+    finally:
         with contextlib.suppress(OSError):
             temporary_file.unlink(missing_ok=True)
-        raise
     sync_folder(path.parent)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, so that each survives a power loss.
+def make_folder(folder: Path, root: Path | None = None) -> None:
+    """Create a folder and its parents below `root`, so that each survives a power loss.
 
     The process that created a folder may have been killed before it synced the name. So an existing one is synced
     again, once per process. Its parents are safe: they were synced before it was created.
@@ -73,7 +84,8 @@ def make_folder(folder: Path) -> None:
     if exists and folder in _synced:
         return
     if not exists:
-        make_folder(folder.parent)
+        if folder.parent != root:
+            make_folder(folder.parent, root)
         folder.mkdir(exist_ok=True)
     with contextlib.suppress(PermissionError) if exists else contextlib.nullcontext():  # may be another user's
         sync_folder(folder.parent)
@@ -106,7 +118,8 @@ def _write(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _link(temporary_file: Path, final: Path) -> bool:
+def link(temporary_file: Path, final: Path) -> bool:
+    """Give a file its name; False if there is a file of that name, which is left as it is."""
     try:
         os.link(temporary_file, final)
     except FileExistsError:

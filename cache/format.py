@@ -9,6 +9,7 @@
       recipes/<recipe_id>/tmp/                   files being written, never read
       recipes/<recipe_id>/quarantine/            shards that failed their check, never read
       claims/<unit>                              who computes this unit now; a hint, delete it at any time
+      removing/                                  what gc or compact takes away, while it is looked at once more
       index.sqlite                               derived; delete it at any time
       maintenance.lock                           held by repair, gc and compact
       REPLICA                                    the URL of the cache that this folder is a replica of
@@ -17,10 +18,14 @@ To change the format: raise VERSION, keep a reader of the old version beside the
 old version. A change of what decides a vector is not a format change: it is a new recipe field.
 """
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CacheError
-from .atomic_write import make_folder, replace, sync_folder
+from .atomic_write import create, make_folder, sync_folder
 
 VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
@@ -28,6 +33,9 @@ FORMAT_LINE = f"fc7-cache {VERSION}"
 KEY_BYTES = 32  # a key is the sha256 of an image file's bytes
 HEADER_BYTES = 512  # HDF5 user block in front of every shard, one JSON line padded with spaces
 UNIT_ROWS = 1024  # rows in one shard at most
+
+_RECIPE = re.compile("[0-9a-f]{64}")
+_SHARD = re.compile(r"[0-9a-f]{64}\.h5")
 
 
 def open_local(directory: Path) -> Path:
@@ -48,7 +56,7 @@ def open_local(directory: Path) -> Path:
                     "Name an empty or new folder with --cache DIR."
                 )
             make_folder(directory)
-            replace(marker, f"{FORMAT_LINE}\n".encode())
+            create(marker, f"{FORMAT_LINE}\n".encode())
         elif not (directory / "recipes").exists():  # its writer may have been killed before it synced the name
             sync_folder(directory)
         line = marker.read_text(encoding="utf-8", errors="replace").strip()
@@ -62,3 +70,79 @@ def open_local(directory: Path) -> Path:
             "Name another folder with --cache DIR, or use the fc7 that wrote it."
         )
     return directory
+
+
+def fingerprint(directory: Path) -> tuple[int, int]:
+    """Return what tells an open cache from another one in its place.
+
+    Raises
+    ------
+    CacheError
+        The cache is gone, or cannot be looked at.
+    """
+    with in_one_line(directory):
+        try:
+            stat = os.stat(directory / "FORMAT")  # noqa: PTH116 - at every commit, and a Path is slow
+        except (FileNotFoundError, NotADirectoryError):
+            raise gone(directory) from None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def gone(directory: Path) -> CacheError:
+    """Return the error of a cache that was there when it was opened."""
+    return CacheError(
+        f"The cache {directory} is gone: its folder was moved, deleted or replaced while it was in use. What was "
+        "committed before is where that folder is now. Put it back, or name it with --cache, then run again."
+    )
+
+
+def recipe_folders(directory: Path) -> list[Path]:
+    """Return the folders of all recipes. What else lies among them is not fc7's."""
+    try:
+        with os.scandir(directory / "recipes") as entries:
+            names = [entry.name for entry in entries if _RECIPE.fullmatch(entry.name) and entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    return [directory / "recipes" / name for name in sorted(names)]
+
+
+def shard_names(folder: Path) -> list[str]:
+    """Return the file names of a recipe's shards on disk, sorted. What else lies among them is not fc7's.
+
+    This is one look. While shards are merged, it may miss a row that moves from a shard in front of it to one behind.
+    """
+    names: list[str] = []
+    try:
+        with os.scandir(folder / "shards") as entries:
+            parts = [entry.path for entry in entries if len(entry.name) == 2 and entry.is_dir()]
+    except FileNotFoundError:
+        return names
+    for part in parts:
+        try:
+            with os.scandir(part) as entries:
+                names += [
+                    entry.name
+                    for entry in entries
+                    if part.endswith(entry.name[:2]) and _SHARD.fullmatch(entry.name) and entry.is_file()
+                ]
+        except FileNotFoundError:
+            continue  # gc removed it, because it was empty
+    return sorted(names)
+
+
+@contextmanager
+def in_one_line(directory: Path) -> Iterator[None]:
+    """Turn what the system refuses into a CacheError. It may pass, so it is never taken for damage.
+
+    Raises
+    ------
+    CacheError
+        Names the file and the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        path = f" ({error.filename})" if error.filename else ""
+        raise CacheError(
+            f"The cache {directory} cannot be used: {error.strerror or error}{path}. Put that right, then run again."
+        ) from error

@@ -1,29 +1,39 @@
 """Maintenance of a cache: gc removes what is never read, compact merges small shards, import_rows adds rows."""
 
+import contextlib
+import errno
+import logging
 import os
+import shlex
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import CacheError, DataError
-from .atomic_write import sync_folder
+from ..errors import CacheError, CorruptShard, DataError
+from .atomic_write import make_folder, replace
+from .commit import put_back, unreadable
 from .embeddings import Embeddings
-from .format import UNIT_ROWS
+from .format import UNIT_ROWS, in_one_line, recipe_folders, shard_names
 from .index import Index, ShardEntry
 from .keys import Keys, Table
 from .leases import owner_of
 from .maintenance_lock import alone
 from .owner import Process
 from .recipe import JointRecipe, Recipe
-from .shard import Shard, decode, unit_id
+from .shard import Shard, check_file, decode, unit_id
 from .store import Store
-from .verify import described, recipe_folders
+from .verify import described_folders, is_sound, restore
+
+logger = logging.getLogger(__name__)
 
 ABANDONED = 24 * 3600.0  # seconds after which a temporary file of an unknown process counts as a leftover
+
+_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # what a folder answers that is to be removed and is not empty
 
 
 class Removed(NamedTuple):
@@ -45,8 +55,10 @@ class Compacted(NamedTuple):
 def gc(directory: Path | str | None = None, *, recipe: str | None = None, dry_run: bool = False) -> list[Removed]:
     """Remove what no reader needs, and return it.
 
-    These are temporary files and claims of processes that have ended, quarantined shards, shards whose rows are all in
-    other shards, empty recipe folders, and index entries of files that no longer exist.
+    These are temporary files and claims of processes that have ended, damaged shards that were set aside, shards whose
+    rows are all in other shards, empty recipe folders, and index entries of files that no longer exist. Each file is
+    looked at once more under a name that no other process uses, and put back if it is needed by then. What is not
+    fc7's is left, with a warning.
 
     Parameters
     ----------
@@ -60,12 +72,22 @@ def gc(directory: Path | str | None = None, *, recipe: str | None = None, dry_ru
     CacheError
         There is no cache, another maintenance is running, no or several recipes begin like that, or the disk refuses.
     """
-    with alone(directory) as directory:
-        doomed = [*_garbage(directory)] if recipe is None else [_one_recipe(directory, recipe)]
-        removed = [Removed(path.relative_to(directory).as_posix(), _size(path), reason) for path, reason in doomed]
+    with _tidying(directory) as directory:
+        garbage = [_of_recipe(directory, recipe)] if recipe is not None else [*_garbage(directory)]
+        copies = (
+            [] if recipe is not None else [(store, [*_copies(store, store.entries)]) for store in _stores(directory)]
+        )
+        removed = []
+        for path, reason, remove in garbage:
+            entry = Removed(path.relative_to(directory).as_posix(), _size(path), reason)
+            if dry_run or remove(path):
+                removed.append(entry)
+        for store, names in copies:
+            sizes = {name: _size(store.path(name)) for name in names}
+            for name in names if dry_run else _remove_copies(store, names):
+                file = store.path(name).relative_to(directory).as_posix()
+                removed.append(Removed(file, sizes[name], "a shard whose rows are all in others"))
         if not dry_run:
-            for path, _ in doomed:
-                _remove(path)
             Index(directory).forget_files(lambda file: not os.path.lexists(file))
     return removed
 
@@ -81,8 +103,8 @@ def compact(directory: Path | str | None = None) -> list[Compacted]:
     CacheError
         There is no cache, another maintenance is running, or the disk refuses.
     """
-    with alone(directory) as directory:
-        return [_compact(Store(described(folder), directory)) for folder in recipe_folders(directory)]
+    with _tidying(directory) as directory:
+        return [_compact(store) for store in _stores(directory)]
 
 
 def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> int:
@@ -117,36 +139,202 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
     return len(missing)
 
 
-def _garbage(directory: Path) -> Iterator[tuple[Path, str]]:
+class _Garbage(NamedTuple):
+    """What gc would remove, why, and what does it: it returns False if something is needed by then."""
+
+    path: Path
+    reason: str
+    remove: Callable[[Path], bool]
+
+
+@contextlib.contextmanager
+def _tidying(directory: Path | str | None) -> Iterator[Path]:
+    """Hold the maintenance lock; what was taken away and not removed is put back, before and after."""
+    with alone(directory) as directory, in_one_line(directory):
+        restore(directory)
+        try:
+            yield directory
+        finally:
+            restore(directory)
+
+
+def _stores(directory: Path) -> Iterator[Store]:
+    for _, recipe in described_folders(directory):
+        yield Store(recipe, directory)
+
+
+def _garbage(directory: Path) -> Iterator[_Garbage]:
+    yield from _claims(directory)
+    yield from _temporary_files(directory)
+    folders = recipe_folders(directory)
+    for path in sorted({*directory.glob("recipes/*")}.difference(folders)):
+        _leave(path)
+    for folder in folders:
+        yield from _set_aside(folder, directory)
+        if not shard_names(folder) and _is_old(folder) and not any(folder.glob("tmp/*")):
+            yield _Garbage(folder, "a recipe without rows", _remove_unused)
+
+
+def _claims(directory: Path) -> Iterator[_Garbage]:
     for path in sorted(directory.glob("claims/*")):
-        if _abandoned(path, owner_of(path)):
-            yield path, "a claim of a process that is gone"
+        if not path.is_symlink():
+            _leave(path)
+        elif _is_void(path):
+            yield _Garbage(path, "a claim of a process that is gone", partial(_remove, directory, _is_void))
+
+
+def _temporary_files(directory: Path) -> Iterator[_Garbage]:
     for pattern in (".FORMAT.*", "recipes/*/.recipe.json.*", "recipes/*/tmp/*"):
         for path in sorted(directory.glob(pattern)):
-            if _abandoned(path, Process.parse(path.name.split(".")[-2])):
-                yield path, "a temporary file of a process that is gone"
-    for path in sorted(directory.glob("recipes/*/quarantine/*")):
-        yield path, "a damaged shard, set aside"
-    for folder in recipe_folders(directory):
-        if any(folder.glob("shards/*/*.h5")):
-            yield from _redundant(Store(described(folder), directory))
-        elif time.time() - folder.stat().st_mtime > ABANDONED and not any(folder.glob("tmp/*")):
-            yield folder, "a recipe without rows"
+            if path.name.count(".") < 2 or path.is_dir():
+                _leave(path)
+            elif _is_leftover(path):
+                reason = "a temporary file of a process that is gone"
+                yield _Garbage(path, reason, partial(_remove, directory, _is_leftover))
 
 
-def _redundant(store: Store) -> Iterator[tuple[Path, str]]:
-    """Yield shards, small ones first, whose rows and rejections are all in shards that stay.
+def _set_aside(folder: Path, directory: Path) -> Iterator[_Garbage]:
+    for path in sorted(folder.glob("quarantine/*")):
+        if path.suffix != ".h5" or path.is_dir():
+            _leave(path)
+        else:
+            is_damaged = partial(_is_damaged, folder.name)
+            yield _Garbage(path, "a damaged shard, set aside", partial(_remove, directory, is_damaged))
+
+
+def _leave(path: Path) -> None:
+    """Say that something in the cache is not fc7's, and what to do."""
+    logger.warning("fc7: %s is not fc7's and is left. If nothing needs it: rm -r %s", path, shlex.quote(str(path)))
+
+
+def _is_void(claim: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # given up meanwhile
+        return _is_abandoned(claim, owner_of(claim))
+    return False
+
+
+def _is_leftover(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # finished meanwhile
+        return _is_abandoned(path, Process.parse(path.name.split(".")[-2]))
+    return False
+
+
+def _is_abandoned(path: Path, owner: Process | None) -> bool:
+    return bool(owner and owner.gone) or _is_old(path)
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > ABANDONED
+
+
+def _is_damaged(recipe_id: str, path: Path) -> bool:
+    return not is_sound(path, recipe_id)
+
+
+def _of_recipe(directory: Path, beginning: str) -> _Garbage:
+    folders = [folder for folder in recipe_folders(directory) if beginning and folder.name.startswith(beginning)]
+    if len(folders) != 1:
+        raise CacheError(f"{len(folders)} recipes begin with {beginning!r}. See them with: fc7 cache info")
+    return _Garbage(folders[0], "asked for", partial(_remove, directory, Path.exists))
+
+
+def _size(path: Path) -> int:
+    size = 0
+    for file in (path, *path.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # others go on working
+            size += 0 if file.is_dir() else file.lstat().st_size
+    return size
+
+
+def _take(path: Path, directory: Path) -> Path:
+    """Give a file or folder a name in `removing`, which no other process uses, and return it."""
+    taken = directory / "removing" / path.relative_to(directory)
+    make_folder(taken.parent, directory)
+    path.rename(taken)
+    return taken
+
+
+def _remove(directory: Path, is_garbage: Callable[[Path], bool], path: Path) -> bool:
+    """Remove a file or folder if it is garbage under a name that no other process uses, else put it back."""
+    try:
+        taken = _take(path, directory)
+    except FileNotFoundError:
+        return False
+    if not is_garbage(taken):
+        put_back(taken, path, directory)
+        return False
+    if taken.is_dir():
+        shutil.rmtree(taken)
+    else:
+        taken.unlink()
+    return True
+
+
+def _remove_unused(folder: Path) -> bool:
+    """Remove a recipe's folder in which nothing is but a description.
+
+    Only empty folders can be removed like this, so that no shard is ever away that is committed meanwhile.
+    """
+    description = folder / "recipe.json"
+    text = description.read_bytes() if description.exists() else None
+    try:
+        for inner in (*folder.glob("shards/*"), *(folder / name for name in ("shards", "quarantine", "tmp"))):
+            with contextlib.suppress(FileNotFoundError):
+                inner.rmdir()
+        description.unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in _NOT_EMPTY:
+            raise
+        if text is not None and not description.exists():
+            replace(description, text)
+        return False
+    return True
+
+
+def _copies(store: Store, among: Iterable[str]) -> Iterator[str]:
+    """Yield the names of shards, small ones first, whose rows and rejections are all in shards that stay.
 
     A row is in others only as a row. A rejection that a row answers need not stay.
     """
     rows = _Holders(entry.keys for entry in store.entries.values())
     rejections = _Holders(_unanswered(store, entry) for entry in store.entries.values())
-    for name, entry in sorted(store.entries.items(), key=lambda item: len(item[1].keys)):
+    entries = {name: store.entries[name] for name in among if name in store.entries}
+    for name, entry in sorted(entries.items(), key=lambda item: len(item[1].keys)):
         refused = _unanswered(store, entry)
         if rows.are_several(entry.keys) and rejections.are_several(refused):
             rows.lose(entry.keys)
             rejections.lose(refused)
-            yield store.path(name), "a shard whose rows are all in others"
+            yield name
+
+
+def _remove_copies(store: Store, names: Iterable[str]) -> list[str]:
+    """Remove shards whose rows are in others, and return the names of those that were.
+
+    All are taken away, then the others are listed anew: what is not in them is put back.
+    """
+    taken = {}
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):  # found damaged meanwhile
+            taken[name] = _take(store.path(name), store.directory)
+    store.refresh()
+    copies = [name for name, path in taken.items() if _is_copy(store, path)]
+    for name in copies:
+        taken.pop(name).unlink()
+    for name, path in taken.items():
+        put_back(path, store.path(name), store.directory)
+    return copies
+
+
+def _is_copy(store: Store, path: Path) -> bool:
+    """Return whether all that a shard holds now is in the store without it."""
+    try:
+        entry = check_file(path, store.recipe.id)
+    except CorruptShard:
+        return False  # for its next reader to find
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return bool((store.places(entry.keys) >= 0).all()) and not store.missing(Keys.of(entry.rejected))
 
 
 class _Holders:
@@ -169,32 +357,6 @@ def _unanswered(store: Store, entry: ShardEntry) -> Keys:
     return refused.where(store.places(refused) < 0)
 
 
-def _abandoned(path: Path, owner: Process | None) -> bool:
-    return bool(owner and owner.gone) or time.time() - path.lstat().st_mtime > ABANDONED
-
-
-def _one_recipe(directory: Path, beginning: str) -> tuple[Path, str]:
-    folders = [folder for folder in recipe_folders(directory) if beginning and folder.name.startswith(beginning)]
-    if len(folders) != 1:
-        raise CacheError(f"{len(folders)} recipes begin with {beginning!r}. See them with: fc7 cache info")
-    return folders[0], "asked for"
-
-
-def _size(path: Path) -> int:
-    return sum(file.lstat().st_size for file in (path, *path.rglob("*")) if not file.is_dir())
-
-
-def _remove(path: Path) -> None:
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise CacheError(f"{path} cannot be removed: {error.strerror or error}.") from error
-
-
 def _compact(store: Store) -> Compacted:
     before = len(store.entries)
     small = {name: entry for name, entry in store.entries.items() if len(entry.keys) + len(entry.rejected) < UNIT_ROWS}
@@ -205,20 +367,26 @@ def _compact(store: Store) -> Compacted:
     keys = Keys.joined([rows, refused]).unique()
     units = [keys[start : start + UNIT_ROWS] for start in range(0, len(keys), UNIT_ROWS)]
     if len(units) < len(small):
-        provenance = _provenance(decode(store.path(name).read_bytes()) for name in small)
+        provenance = _provenance(_decoded(store.path(name)) for name in small)
         merged = {_merge(store, unit, provenance) for unit in units}
-        if not rows.without(Keys.joined(store.entries[name].keys for name in merged)):
-            for name in small.keys() - merged:
-                _remove(store.path(name))
+        store.refresh()
+        _remove_copies(store, _copies(store, small.keys() - merged))
         store.refresh()
     return Compacted(store.recipe, before, len(store.entries))
+
+
+def _decoded(path: Path) -> Shard:
+    try:
+        return decode(path.read_bytes())
+    except CorruptShard as error:
+        raise CacheError(f"The shard {path} is damaged: {error}. Put it right with: fc7 cache repair") from error
 
 
 def _merge(store: Store, unit: Keys, provenance: Mapping[str, str]) -> str:
     """Commit one merged shard and return its file name."""
     has_row = store.places(unit) >= 0
     keys = unit[has_row]
-    rejected = {key: store.rejected[key] for key in unit[~has_row]}
+    rejected = {key: store.rejected[key] for key in unit[~has_row] if key in store.rejected}
     taken = store.entries.get(f"{unit_id(store.recipe.id, unit)}.h5")
     if taken and len(taken.keys) < len(keys):  # by rejections that rows answer: see fc7.cache.shard.answering
         rejected |= {key: reason for key, reason in taken.rejected.items() if key not in rejected}

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import CacheError, CorruptShard
-from .atomic_write import publish, replace
-from .format import FORMAT_LINE, open_local
+from .atomic_write import make_folder, publish, replace
+from .format import FORMAT_LINE, fingerprint, open_local, shard_names
 from .recipe import Recipe
 from .shard import check
 from .urls import address, asking, require_open, store_of
@@ -161,7 +161,11 @@ class Replica:
                 )
                 return
             if not path.exists():
-                publish(data, path, path.parents[2] / "tmp")
+                try:
+                    publish(data, path, path.parents[2] / "tmp", self.directory)
+                except FileNotFoundError:
+                    fingerprint(self.directory)
+                    raise
 
     def put(self, data: bytes, path: Path) -> bytes:
         """Put a shard's bytes into the store and return the bytes read back: another writer's, if it was first.
@@ -215,9 +219,9 @@ class Replica:
                 folder = recipes / name
                 with self._use(folder), contextlib.suppress(FileNotFoundError):
                     data = self._read(folder / "recipe.json")
-                    (folder / "shards").mkdir(parents=True, exist_ok=True)
+                    make_folder(folder / "shards", self.directory)
                     replace(folder / "recipe.json", data)
-                held = () if again else {path.name for path in folder.glob("shards/??/*.h5")}
+                held = () if again else shard_names(folder)
                 names.update(self.fetch(folder, held))
         return names
 

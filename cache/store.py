@@ -1,8 +1,10 @@
 """The store: the shards of one recipe. ``append`` commits, ``rows`` reads, ``missing`` lists what to compute."""
 
 import contextlib
+import errno
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,24 @@ import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
-from .atomic_write import make_folder, replace, sync_folder
+from .atomic_write import sync_folder
 from .cache_miss import explain
-from .commit import admit, commit, refusal
+from .commit import admit, commit, describe, refusal
 from .directory import open_directory
 from .forks import Lock
-from .format import KEY_BYTES
+from .format import KEY_BYTES, fingerprint, gone, in_one_line, shard_names
 from .index import Index, ShardEntry, stat_line
 from .keys import Keys, Places, Positions
 from .recipe import Recipe
 from .replica import Replica
 from .shard import Shard, unit_id
 
+logger = logging.getLogger(__name__)
+
 READERS = min(os.cpu_count() or 1, 8)  # threads that read or check shards; more wait for memory
+
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS}  # what a folder answers in which nothing may be changed
+_VANISHED = object()
 
 
 class _Listing:
@@ -41,11 +48,16 @@ class _Listing:
         self.end = 0  # number of rows in all shards
         self.rows, self.refused = Places(), Places()
         self.rejected: dict[bytes, str] = {}
+        self.left_out: set[str] = set()  # damaged shards that cannot be set aside here
 
     @classmethod
-    def of(cls, entries: dict[str, ShardEntry], names: Sequence[str]) -> "_Listing":
-        """Return the listing of some shards; their entries are popped, so that no key is in memory twice."""
+    def of(cls, entries: dict[str, ShardEntry], names: Iterable[str]) -> "_Listing":
+        """Return the listing of some shards; their entries are popped, so that no key is in memory twice.
+
+        Of a row that several shards hold, the largest one's is read: the small ones may be about to be removed.
+        """
         listing = cls()
+        names = sorted(names, key=lambda name: (-len(entries[name].keys), name))
         keys = Keys(np.empty((sum(len(entries[name].keys) for name in names), KEY_BYTES), np.uint8))
         rejected: dict[bytes, str] = {}
         for name in names:
@@ -123,11 +135,15 @@ class Store:
         self.replica = Replica.of(self.directory)
         self.location = self.replica.url if self.replica else str(self.directory)  # for messages
         self.folder = self.directory / "recipes" / recipe.id
+        self._opened = fingerprint(self.directory)
         self.index = Index(self.directory)
         self._changing = Lock()
         self.reopened: dict[bytes, str] = {}
         self._rejected_again: dict[bytes, str] = {}
-        self._describe()
+        try:
+            describe(recipe, self.directory)
+        except OSError as error:
+            raise CacheError(f"The cache {self.directory} is not writable: {error.strerror or error}.") from error
         self.refresh()
 
     def refresh(self) -> None:
@@ -136,30 +152,46 @@ class Store:
         Raises
         ------
         CacheError
-            The folder cannot be listed, or a shard cannot be read for another reason than its own damage.
+            The folder cannot be listed, a shard cannot be read for another reason than its own damage, or the cache is
+            gone.
         """
-        with self._changing:  # a shard that is appended meanwhile must not miss the new listing
+        # A shard that is appended meanwhile must not miss the new listing.
+        with self._changing, in_one_line(self.directory):
             listing = self._look()
             if self.reopened:
                 listing.reopen(self.reopened.keys() - self._rejected_again.keys())
+            self._require_same()
             self._listing = listing
 
+    def _require_same(self) -> None:
+        """Raise if the cache is not the one that was opened: nobody who reads it would find what is written."""
+        if fingerprint(self.directory) != self._opened:
+            raise gone(self.directory)
+
     def _look(self) -> _Listing:
+        """Look until no shard was removed meanwhile: its rows may have moved to where the look had passed already."""
         known = self.index.shards(self.recipe.id)
-        listed = dict(sorted(self._listed()))
-        if self.replica:
-            stored = self.replica.fetch(self.folder, listed.keys())
-            if not stored <= listed.keys():
-                listed = dict(sorted(self._listed()))
-            listed = {name: stat for name, stat in listed.items() if name in stored}
-        new = [name for name, stat in listed.items() if name not in known or known[name].stat != stat]
-        with ThreadPoolExecutor(READERS) as pool:
-            checked = dict(zip(new, pool.map(self._admit, [self.path(name) for name in new]), strict=True))
-        admitted = {name: entry for name, entry in checked.items() if entry}
-        self._settle(admitted)
-        self.index.remember_shards(self.recipe.id, admitted)
-        self.index.forget_shards(self.recipe.id, known.keys() - (listed.keys() - checked.keys()) - admitted.keys())
-        return _Listing.of(known | admitted, [name for name in listed if name in admitted or name not in checked])
+        sound: dict[str, ShardEntry] = {}
+        damaged: set[str] = set()
+        before = set() if self.replica else set(shard_names(self.folder))  # an object store's shards are not merged
+        while True:
+            listed = self._listed()
+            looked_at = sound.keys() | damaged
+            new = [name for name, stat in listed.items() if not (name in looked_at or _is_known(known, name, stat))]
+            with ThreadPoolExecutor(READERS) as pool:
+                checked = dict(zip(new, pool.map(self._admit, new), strict=True))
+            damaged |= {name for name in new if checked[name] is None}
+            sound |= {name: entry for name, entry in checked.items() if isinstance(entry, ShardEntry)}
+            vanished = {name for name in new if checked[name] is _VANISHED}
+            if not vanished and before <= listed.keys() | damaged:
+                break
+            before = listed.keys() - vanished
+        self._settle(sound)
+        self.index.remember_shards(self.recipe.id, sound)
+        self.index.forget_shards(self.recipe.id, known.keys() - (listed.keys() - damaged))
+        listing = _Listing.of(known | sound, listed.keys() - damaged)
+        listing.left_out = damaged & set(shard_names(self.folder)) if damaged else damaged
+        return listing
 
     @property
     def entries(self) -> Mapping[str, ShardEntry]:
@@ -228,7 +260,9 @@ class Store:
         if not self.reopened.keys().isdisjoint(keys):
             return False
         path = self.path(f"{unit_id(self.recipe.id, keys)}.h5")
-        return self.replica.has(path) if self.replica else os.path.exists(path)  # noqa: PTH110 - False for any error
+        if path.name in self._listing.left_out:
+            return False
+        return self.replica.has(path) if self.replica else os.path.isfile(path)  # noqa: PTH113 - False for any error
 
     def append(self, shard: Shard) -> Path:
         """Commit rows; when this returns, they survive a crash and a power loss.
@@ -236,7 +270,7 @@ class Store:
         Raises
         ------
         CacheError
-            Shape or dtype differ from the recipe's, or the disk refuses.
+            Shape or dtype differ from the recipe's, the disk refuses, or the cache is gone.
         """
         expected = (len(shard.keys), self.recipe.dim)
         if shard.embeddings.shape != expected or shard.embeddings.dtype != self.recipe.dtype:
@@ -252,10 +286,12 @@ class Store:
         if not shard.keys and not shard.rejected:
             return path
         try:
-            self._describe()
+            self._require_same()
+            describe(self.recipe, self.directory)
             if self.replica and not self.entries:
                 self.replica.describe(self.recipe)
-            entry = commit(shards.encode(shard, self.recipe), path, self.replica)
+            entry = commit(shards.encode(shard, self.recipe), path, self.recipe, self.replica)
+            self._require_same()
         except OSError as error:
             raise refusal(self.location, len(shard.keys), error) from error
         self.index.remember_shards(self.recipe.id, {path.name: entry})
@@ -285,7 +321,11 @@ class Store:
                     continue
                 if not isinstance(error, CorruptShard | OSError):
                     raise
-                raise CacheError(f"The cache {self.location} cannot be read: {error}. Try: fc7 cache repair") from error
+                reason = getattr(error, "strerror", None) or error
+                raise CacheError(
+                    f"The cache {self.location} cannot be read: {reason}. Run again; if that goes on, see what is "
+                    "damaged with: fc7 cache verify --deep"
+                ) from error
 
     def order(self, keys: Sequence[bytes]) -> Positions:
         """Return the positions that sort keys as their rows lie on disk, ``(len(keys),)``; all must have a row."""
@@ -338,42 +378,49 @@ class Store:
             for future in [pool.submit(read, shard) for shard in wanted]:
                 future.result()
 
-    def _describe(self) -> None:
-        path = self.folder / "recipe.json"
-        try:
-            if not path.exists():
-                make_folder(self.folder / "shards")
-                replace(path, f"{self.recipe.to_json()}\n".encode())
-        except OSError as error:
-            raise CacheError(f"The cache {self.directory} is not writable: {error.strerror or error}.") from error
-
-    def _listed(self) -> list[tuple[str, str]]:
-        """Return name and stat of the shards on disk."""
-        listed = []
-        try:
-            folders = [name for name in os.listdir(self.folder / "shards") if len(name) == 2]  # noqa: PTH208
-            for folder in folders:
-                with os.scandir(self.folder / "shards" / folder) as files:
-                    for file in files:
-                        if file.name.endswith(".h5"):
-                            with contextlib.suppress(FileNotFoundError):  # compacted away between the two calls
-                                listed.append((file.name, stat_line(file.stat())))
-        except OSError as error:
-            raise CacheError(f"The cache {self.directory} cannot be listed: {error.strerror or error}.") from error
+    def _listed(self) -> dict[str, str]:
+        """Return name and stat of the shards on disk, of a replica those that its store has."""
+        names: Collection[str] = shard_names(self.folder)
+        if self.replica:
+            names = sorted(self.replica.fetch(self.folder, names))
+        listed, shards_folder = {}, f"{self.folder}{os.sep}shards{os.sep}"
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # removed between the two calls, or damaged in the store
+                listed[name] = stat_line(os.stat(f"{shards_folder}{name[:2]}{os.sep}{name}"))  # noqa: PTH116 - as above
         return listed
 
     def _settle(self, names: Iterable[str]) -> None:
         """Make the names of new shards durable: their writer may have been killed before it synced them."""
-        try:
-            with ThreadPoolExecutor(READERS) as pool:
-                list(pool.map(sync_folder, {self.path(name).parent for name in names}))
-        except OSError as error:
-            raise CacheError(f"The cache {self.directory} cannot be synced: {error.strerror or error}.") from error
 
-    def _admit(self, path: Path) -> ShardEntry | None:
-        """Check a shard; a replica fetches a damaged one once more."""
-        entry = admit(path)
-        if entry is None and self.replica:
-            self.replica.fetch_one(path)
+        def settle(folder: Path) -> None:
+            with contextlib.suppress(FileNotFoundError):  # removed with all that was in it
+                sync_folder(folder)
+
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(settle, {self.path(name).parent for name in names}))
+
+    def _admit(self, name: str) -> ShardEntry | object | None:
+        """Check a shard; a replica fetches a damaged one once more.
+
+        None if it is damaged, :data:`_VANISHED` if it is not there any more.
+        """
+        path = self.path(name)
+        try:
             entry = admit(path)
+            if entry is None and self.replica:
+                self.replica.fetch_one(path)
+                entry = admit(path)
+        except FileNotFoundError:
+            return _VANISHED
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
+            logger.warning(
+                "fc7: %s is damaged and cannot be set aside (%s). Its rows count as missing.", path, error.strerror
+            )
+            return None
         return entry
+
+
+def _is_known(known: Mapping[str, ShardEntry], name: str, stat: str) -> bool:
+    return name in known and known[name].stat == stat

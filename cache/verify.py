@@ -1,22 +1,26 @@
 """List, verify and repair the content of a cache directory. No backbone is loaded."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import CacheError, CorruptShard
+from ..errors import CacheError, CorruptRecipe, CorruptShard
 from .atomic_write import replace, sync_folder
-from .commit import set_aside
+from .commit import admit, put_back, unreadable
 from .directory import existing_directory
+from .format import in_one_line, recipe_folders, shard_names
 from .index import Index, ShardEntry, stat_line
 from .maintenance_lock import alone
 from .recipe import Recipe
 from .replica import Replica
 from .shard import check_file, recipe_of
 from .store import READERS, Store
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected", "shards", "MB", "set aside", "recipe")
 
@@ -90,25 +94,31 @@ class Verdict:
 def info(directory: Path | str | None = None) -> list[Contents]:
     """Return what a cache holds, one entry per recipe; shards seen for the first time are checked.
 
+    A recipe whose description is damaged is left out, with a warning.
+
     Raises
     ------
     CacheError
-        There is no cache, or a recipe's description is damaged.
+        There is no cache, or it cannot be read now.
     """
     directory = existing_directory(directory)
     if replica := Replica.of(directory):
         replica.fetch_all()
-    contents = [_contents(folder) for folder in recipe_folders(directory)]
+    with in_one_line(directory):
+        contents = [_contents(folder, recipe) for folder, recipe in described_folders(directory)]
     return [entry for entry in contents if entry.shards or entry.quarantined]  # a failed run may leave an empty folder
 
 
 def durability(directory: Path) -> str:
     """Return what committed rows survive: ``power loss``, or only ``process crash`` if folders cannot be synced."""
-    return "power loss" if sync_folder(directory) else "process crash"
+    with in_one_line(directory):
+        return "power loss" if sync_folder(directory) else "process crash"
 
 
 def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdict:
     """Check a cache and change nothing in it.
+
+    Other processes may add, merge and remove shards meanwhile: those are judged that are there in the end.
 
     Parameters
     ----------
@@ -118,113 +128,200 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
     Raises
     ------
     CacheError
-        There is no cache.
+        There is no cache, or it cannot be read now, which is not damage.
     """
     directory = existing_directory(directory)
     replica = Replica.of(directory)
     stored = replica.fetch_all(again=deep) if replica else None
-    folders = recipe_folders(directory)
     index = Index(directory)
     damaged = [] if replica is None else [_damage(path, reason, directory) for path, reason in replica.damaged.items()]
-    rows = read = 0
+    rows = read = recipes = 0
     shards = len(damaged)
-    for folder in folders:
-        try:
-            described(folder)
-        except CacheError as error:
-            damaged.append(_damage(folder / "recipe.json", str(error), directory))
-        known = {} if deep else index.shards(folder.name)
-        paths = [path for path in sorted(folder.glob("shards/*/*.h5")) if stored is None or path.name in stored]
-        for path, entry in _looked_at(paths, known, deep=deep):
-            shards += 1
-            if isinstance(entry, ShardEntry):
-                rows += len(entry.keys)
-                read += entry is not known.get(path.name)
-            else:
-                damaged.append(_damage(path, entry, directory))
-    return Verdict(recipes=len(folders), shards=shards, rows=rows, read=read, damaged=damaged)
+    with in_one_line(directory):
+        for folder in recipe_folders(directory):
+            known = {} if deep else index.shards(folder.name)
+            found = _looked_at(folder, known, stored, deep=deep)
+            if (folder / "recipe.json").exists() or found:  # else gc removed it, or another process is making it
+                recipes += 1
+                try:
+                    described(folder)
+                except CorruptRecipe as error:
+                    damaged.append(_damage(folder / "recipe.json", str(error), directory))
+            shards += len(found)
+            for path, entry in found.items():
+                if isinstance(entry, ShardEntry):
+                    rows += len(entry.keys)
+                    read += entry is not known.get(path.name)
+                else:
+                    damaged.append(_damage(path, entry, directory))
+    return Verdict(recipes=recipes, shards=shards, rows=rows, read=read, damaged=damaged)
 
 
 def repair(directory: Path | str | None = None) -> list[Damage]:
     """Repair what a deep verification finds, and return it; the index is deleted.
 
-    Damaged shards are set aside: their rows are missing until the next extract computes them. A recipe's lost
-    description is restored from its shards.
+    Damaged shards are set aside: their rows are missing until the next extract computes them. Each is looked at again
+    for that; what is sound by then stays. Shards that were set aside though they are sound are put back. A recipe's
+    lost description is restored from its shards.
 
     Raises
     ------
     CacheError
         There is no cache, another maintenance is running, or the disk refuses.
     """
-    with alone(directory) as directory:
-        damaged = verify(directory, deep=True).damaged
-        for damage in damaged:
-            path = directory / damage.file
-            if path.name == "recipe.json":
-                _describe_anew(path)
-            else:
-                set_aside(path, damage.reason)
-        Index(directory).forget_all()
-    return damaged
+    with alone(directory) as directory, in_one_line(directory):
+        index = Index(directory)
+        try:
+            index.forget_all()
+        except OSError as error:
+            raise CacheError(
+                f"{index.path} cannot be deleted: {error.strerror or error}. It is no index of fc7: move it away, then "
+                "run again: fc7 cache repair"
+            ) from error
+        restore(directory)
+        return [damage for damage in verify(directory, deep=True).damaged if _put_right(directory / damage.file)]
+
+
+def _put_right(path: Path) -> bool:
+    """Put right what is still damaged; False if it is not."""
+    if path.name == "recipe.json":
+        return _describe_anew(path)
+    try:
+        return admit(path, deep=True) is None
+    except FileNotFoundError:
+        return False
+
+
+def restore(directory: Path) -> None:
+    """Put back what gc, compact or repair took away and did not remove.
+
+    These are files that one of them was about to look at once more when it was killed, and shards that were set aside
+    though they are sound.
+    """
+    taken = directory / "removing"
+    for path in sorted(taken.rglob("*"), reverse=True):  # what is in a folder before the folder
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            put_back(path, directory / path.relative_to(taken), directory)
+    with contextlib.suppress(FileNotFoundError):
+        taken.rmdir()
+    for folder in recipe_folders(directory):
+        for path in sorted(folder.glob("quarantine/*.h5")):
+            if is_sound(path, folder.name):
+                logger.warning("fc7: shard %s was set aside, but is sound. It is put back.", path.name[:12])
+                put_back(path, folder / "shards" / path.name[:2] / path.name, directory)
+
+
+def is_sound(path: Path, recipe_id: str) -> bool:
+    """Return whether every byte and number of a shard is as it was committed."""
+    try:
+        check_file(path, recipe_id, deep=True)
+    except CorruptShard:
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return True
 
 
 def _damage(path: Path, reason: str, directory: Path) -> Damage:
     return Damage(path.relative_to(directory).as_posix(), reason)
 
 
-def recipe_folders(directory: Path) -> list[Path]:
-    """Return the folders of all recipes."""
-    return sorted(folder for folder in directory.glob("recipes/*") if folder.is_dir())
-
-
-def _contents(folder: Path) -> Contents:
-    store = Store(described(folder), folder.parents[1])
-    files = [store.path(name) for name in store.entries]
+def _contents(folder: Path, recipe: Recipe) -> Contents:
+    store = Store(recipe, folder.parents[1])
     return Contents(
         store.recipe,
         rows=len(store),
         rejected=len(store.rejected),
-        shards=len(files),
-        bytes=sum(file.stat().st_size for file in files),
+        shards=len(store.entries),
+        bytes=sum(int(entry.stat.split()[0]) for entry in store.entries.values()),
         quarantined=len(list(folder.glob("quarantine/*"))),
     )
 
 
 def described(folder: Path) -> Recipe:
-    """Return the recipe that describes a folder; a damaged description, or another recipe's, is a CacheError."""
+    """Return the recipe that describes a folder.
+
+    Raises
+    ------
+    CorruptRecipe
+        The description is lost, damaged, or another recipe's.
+    OSError
+        It cannot be read now.
+    """
     path = folder / "recipe.json"
     try:
         recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, CacheError) as error:
-        raise CacheError(f"{path} is damaged ({error}). Put it right with: fc7 cache repair") from error
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, CacheError) as error:
+        raise CorruptRecipe(f"{path} is damaged ({error}). Put it right with: fc7 cache repair") from error
     if recipe.id != folder.name:
-        raise CacheError(f"{path} describes recipe {recipe.id[:12]}, not its folder. Put it right: fc7 cache repair")
+        raise CorruptRecipe(f"{path} describes recipe {recipe.id[:12]}, not its folder. Put it right: fc7 cache repair")
     return recipe
 
 
-def _describe_anew(path: Path) -> None:
-    for shard in sorted(path.parent.glob("shards/*/*.h5")):
-        with contextlib.suppress(OSError, CorruptShard):
-            recipe = recipe_of(shard)
-            if recipe.id == path.parent.name:
-                replace(path, f"{recipe.to_json()}\n".encode())
-                return
-    path.unlink(missing_ok=True)  # no shard knows the recipe, and nothing is lost: the next extract writes it
+def described_folders(directory: Path) -> Iterator[tuple[Path, Recipe]]:
+    """Yield the folders of recipes with what describes them; those that nothing describes are left out.
+
+    Those with shards are lost to their readers, who are warned.
+    """
+    for folder in recipe_folders(directory):
+        try:
+            yield folder, described(folder)
+        except CorruptRecipe as error:
+            if shard_names(folder):
+                logger.warning("fc7: %s", error)
+
+
+def _describe_anew(path: Path) -> bool:
+    """Restore a lost description from a shard; False if it is not lost any more."""
+    folder = path.parent
+    with contextlib.suppress(CorruptRecipe):
+        described(folder)
+        return False
+    for _ in range(2):  # a shard may be committed before the damaged description is removed
+        for name in shard_names(folder):
+            with contextlib.suppress(FileNotFoundError, CorruptShard):
+                recipe = recipe_of(folder / "shards" / name[:2] / name)
+                if recipe.id == folder.name:
+                    replace(path, f"{recipe.to_json()}\n".encode())
+                    return True
+        path.unlink(missing_ok=True)  # no shard knows the recipe, and nothing is lost: the next extract writes it
+    return True
 
 
 def _looked_at(
-    paths: Sequence[Path], known: Mapping[str, ShardEntry], *, deep: bool
-) -> Iterator[tuple[Path, ShardEntry | str]]:
-    """Yield each shard with its entry, or with the reason why it is damaged."""
+    folder: Path, known: Mapping[str, ShardEntry], stored: Collection[str] | None, *, deep: bool
+) -> dict[Path, ShardEntry | str]:
+    """Return each of a recipe's shards with its entry, or with the reason why it is damaged.
 
-    def look(path: Path) -> ShardEntry | str:
+    Shards are listed until no new one is there. What was damaged is looked at twice: it may have been set aside and
+    computed again.
+    """
+    looks: dict[str, ShardEntry | str | None] = {}
+
+    def look(name: str) -> ShardEntry | str | None:
+        path = folder / "shards" / name[:2] / name
         try:
-            entry = known.get(path.name)
+            entry = known.get(name)
             if entry and stat_line(path.stat()) == entry.stat:
                 return entry
-            return check_file(path, path.parents[2].name, deep=deep)
-        except (CorruptShard, OSError) as error:
+            return check_file(path, folder.name, deep=deep)
+        except CorruptShard as error:
             return str(error)
+        except FileNotFoundError:
+            return None  # removed meanwhile
+        except OSError as error:
+            raise unreadable(path, error) from error
 
     with ThreadPoolExecutor(READERS) as pool:
-        yield from zip(paths, pool.map(look, paths), strict=True)
+        while True:
+            names = [name for name in shard_names(folder) if stored is None or name in stored]
+            new = [name for name in names if looks.get(name) is None]
+            if not new:
+                break
+            looks.update(zip(new, pool.map(look, new), strict=True))
+    damaged = {name: look(name) for name in names if isinstance(looks[name], str)}
+    looks.update(damaged)
+    found = {folder / "shards" / name[:2] / name: looks[name] for name in names}
+    return {path: entry for path, entry in found.items() if entry is not None}

@@ -122,7 +122,7 @@ def killed(cache, operation, names, act, at, *, in_place):
 
     def work(say):
         if in_place:
-            commit.publish = lambda data, final, _: write_in_place(data, final)
+            commit.publish = lambda data, final, *_: write_in_place(data, final)
         with between(counter, names, opens=False):
             perform(cache, operation)
         say(len(counter.calls))
