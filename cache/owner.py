@@ -43,7 +43,7 @@ class Process(NamedTuple):
             return True
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):  # no process can have a number that is too large
             return True
         except PermissionError:  # alive, another user's
             return False

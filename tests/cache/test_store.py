@@ -1,6 +1,8 @@
+import errno
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import pytest
 from shards import RECIPE, key, rows, shard
 
 from fc7.cache import Recipe, Store
+from fc7.cache import store as module
 from fc7.cache.maintenance import compact
 from fc7.cache.shard import Shard
 from fc7.errors import CacheError
@@ -124,6 +127,7 @@ WRITER = """
 import hashlib, sys
 import numpy as np
 from fc7.cache import Recipe, Store
+from fc7.cache import store as module
 from fc7.cache.maintenance import compact
 from fc7.cache.shard import Shard
 
@@ -187,6 +191,88 @@ def test_a_reader_that_is_overtaken_by_a_refresh_still_gets_its_rows(store, tmp_
 
     monkeypatch.setattr(store, "_read", overtaken)
     np.testing.assert_array_equal(store.rows([key(5), key(0)]), rows(5, 0))
+
+
+def test_a_look_during_which_rows_move_is_repeated(store, tmp_path, monkeypatch):
+    """It passes the merged shard's place before that is there, and the small ones' places when they are gone."""
+    for number in range(6):
+        store.append(shard(number))
+    names, looks = module.shard_names, []
+
+    def torn(folder):
+        looks.append(names(folder))
+        if len(looks) == 2:
+            compact(tmp_path / "cache")
+            return []
+        return looks[-1]
+
+    monkeypatch.setattr(module, "shard_names", torn)
+    compacted = Store(RECIPE, tmp_path / "cache")
+    assert compacted.missing([key(number) for number in range(6)]) == []
+    np.testing.assert_array_equal(compacted.rows([key(5), key(0)]), rows(5, 0))
+
+
+def test_a_shard_that_is_merged_before_it_is_checked_is_looked_for_again(store, tmp_path, monkeypatch):
+    for number in range(6):
+        store.append(shard(number))
+    store.index.forget_all()
+    admit, once = Store._admit, threading.Lock()
+
+    def too_late(self, name):
+        if once.acquire(blocking=False):
+            compact(tmp_path / "cache")
+        return admit(self, name)
+
+    monkeypatch.setattr(Store, "_admit", too_late)
+    once.acquire()
+    reader = Store(RECIPE, tmp_path / "cache")
+    once.release()
+    reader.index.forget_all()
+    reader.refresh()
+    assert reader.missing([key(number) for number in range(6)]) == []
+
+
+def test_a_row_is_read_where_it_stays(store, tmp_path):
+    """Small shards may be about to be removed, because their rows are in a large one."""
+    for number in range(6):
+        store.append(shard(number))
+    whole = store.append(shard(*range(6)))
+    reader = Store(RECIPE, tmp_path / "cache")
+    for name in reader.entries.keys() - {whole.name}:
+        reader.path(name).unlink()
+    reader.refresh = None  # one look is enough
+    np.testing.assert_array_equal(reader.rows([key(5), key(0)]), rows(5, 0))
+
+
+def test_a_store_whose_folder_gc_has_removed_is_empty_and_can_be_filled(store, tmp_path):
+    store.append(shard(1))
+    shutil.rmtree(store.folder)
+    store.refresh()
+    assert len(store) == 0
+    store.append(shard(2))
+    np.testing.assert_array_equal(Store(RECIPE, tmp_path / "cache").rows([key(2)]), rows(2))
+
+
+def test_a_reading_that_fails_says_so_and_what_to_do(store, monkeypatch):
+    store.append(shard(1))
+
+    def refuse(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    with pytest.raises(CacheError, match=r"cannot be read: Too many open files\. Run again"):
+        store.rows([key(1)])
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "ab", f"{'0' * 64}.h5"])
+def test_what_others_put_among_the_shards_is_not_looked_at(store, tmp_path, name):
+    path = store.append(shard(1))
+    (path.parent / name).mkdir()
+    (path.parent / f"._{path.name}").write_bytes(b"of a Mac")
+    (path.parents[1] / ".DS_Store").write_bytes(b"")
+    (path.parents[1] / "00").write_bytes(b"")
+    assert list(Store(RECIPE, tmp_path / "cache").entries) == [path.name]
+    assert (path.parent / f"._{path.name}").exists()
 
 
 def test_shards_that_are_appended_while_another_thread_lists_are_not_lost(store):
