@@ -13,7 +13,7 @@ from fc7.cache.keys import Keys
 from fc7.cache.maintenance import ABANDONED, compact, gc, import_rows
 from fc7.cache.owner import Process
 from fc7.cache.shard import Shard, decode
-from fc7.cache.verify import verify
+from fc7.cache.verify import repair, verify
 from fc7.errors import CacheError, DataError
 
 
@@ -97,6 +97,190 @@ def test_gc_removes_an_old_recipe_without_rows(store, directory):
     store.append(Shard([key(1)], rows(1)))  # a writer that had it open goes on
     assert Store(RECIPE, directory).missing([key(1)]) == []
     assert verify(directory).damaged == []
+
+
+@pytest.mark.parametrize("moment", ["rmdir", "unlink"])
+@pytest.mark.parametrize("call", range(4))
+def test_rows_that_are_committed_while_gc_removes_their_folder_stay(store, directory, monkeypatch, moment, call):
+    """The folder is empty and old when gc looks, and not any more at each call with which it removes something."""
+    age(store.folder)
+    calls, real = [], getattr(type(directory), moment)
+
+    def too_late(path, **options):
+        calls.append(path)
+        if len(calls) == call + 1:
+            store.append(shard(1))
+        return real(path, **options)
+
+    monkeypatch.setattr(type(directory), moment, too_late)
+    gc(directory)
+    monkeypatch.undo()
+    if len(calls) > call:
+        np.testing.assert_array_equal(store.rows([key(1)]), rows(1))
+        np.testing.assert_array_equal(Store(RECIPE, directory).rows([key(1)]), rows(1))
+        assert verify(directory, deep=True).damaged == []
+
+
+def test_rows_that_are_committed_after_gc_has_looked_stay(store, directory, monkeypatch):
+    age(store.folder)
+    monkeypatch.setattr(module, "_size", lambda path: store.append(shard(1)) and 0)
+    assert gc(directory) == []
+    np.testing.assert_array_equal(Store(RECIPE, directory).rows([key(1)]), rows(1))
+
+
+def test_a_claim_that_is_taken_over_meanwhile_stays(store, directory, monkeypatch, ended):
+    claim = directory / "claims" / "unit"
+    claim.parent.mkdir()
+    claim.symlink_to(ended.token)
+
+    def taken_over(path):
+        claim.unlink()
+        claim.symlink_to(Process.mine().token)
+        return 0
+
+    monkeypatch.setattr(module, "_size", taken_over)
+    assert gc(directory) == []
+    assert str(claim.readlink()) == Process.mine().token
+
+
+def test_a_claim_that_is_given_up_meanwhile_is_gone(store, directory, monkeypatch, ended):
+    claim = directory / "claims" / "unit"
+    claim.parent.mkdir()
+    claim.symlink_to(ended.token)
+    monkeypatch.setattr(module, "_size", lambda path: claim.unlink() or 0)
+    assert gc(directory) == []
+
+
+def test_a_rejection_whose_shard_has_become_a_rows_meanwhile_stays(store, directory, monkeypatch):
+    """Both have the same name; only the rejection is in another shard, too."""
+    refuse(store, 1)
+    refuse(store, 1, 2)
+    small = store.path(min(store.entries, key=lambda name: len(store.entries[name].rejected)))
+    take = module._take
+
+    def too_late(path, directory):
+        monkeypatch.undo()
+        small.unlink()
+        Store(RECIPE, directory).append(shard(1))
+        return take(path, directory)
+
+    monkeypatch.setattr(module, "_take", too_late)
+    assert gc(directory) == []
+    np.testing.assert_array_equal(Store(RECIPE, directory).rows([key(1)]), rows(1))
+
+
+@pytest.mark.parametrize("tidy", [gc, compact])
+def test_of_two_copies_the_good_one_stays(store, directory, monkeypatch, tidy):
+    """The one that was to stay is found damaged when the other one is taken away."""
+    for number in range(3):
+        store.append(shard(number))
+    take, flipped = module._take, []
+
+    def too_late(path, root):
+        for other in store.folder.glob("shards/*/*.h5"):
+            if other != path and other.stat().st_size > path.stat().st_size and not flipped:
+                flipped.append(other)
+                data = bytearray(other.read_bytes())
+                data[-1] ^= 1
+                other.write_bytes(data)
+        return take(path, root)
+
+    if tidy is gc:
+        store.append(shard(0, 1, 2))
+    monkeypatch.setattr(module, "_take", too_late)
+    tidy(directory)
+    monkeypatch.undo()
+    assert len(flipped) == 1
+    np.testing.assert_array_equal(Store(RECIPE, directory).rows([key(0), key(1), key(2)]), rows(0, 1, 2))
+
+
+@pytest.mark.parametrize("tidy", [gc, compact, repair])
+def test_what_a_killed_maintenance_had_taken_away_is_put_back(store, directory, ended, tidy):
+    store.append(shard(1))
+    taken = directory / "removing"
+    (taken / "recipes").mkdir(parents=True)
+    store.folder.rename(taken / "recipes" / RECIPE.id)
+    (taken / "claims").mkdir()
+    (taken / "claims" / "unit").symlink_to(Process.mine().token)
+    store = Store(RECIPE, directory)
+    store.append(shard(2))  # and its folder was made anew meanwhile
+    tidy(directory)
+    np.testing.assert_array_equal(Store(RECIPE, directory).rows([key(1), key(2)]), rows(1, 2))
+    assert str((directory / "claims" / "unit").readlink()) == Process.mine().token
+    assert not taken.exists()
+
+
+def test_what_cannot_be_read_now_is_put_back_before_the_verb_ends(store, directory, monkeypatch):
+    store.append(shard(1))
+    store.append(shard(1, 2))
+
+    def refuse(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(module, "check_file", refuse)
+    with pytest.raises(CacheError, match=r"Too many open files\. Run again"):
+        gc(directory)
+    assert len(list(store.folder.glob("shards/*/*.h5"))) == 2
+    assert not (directory / "removing").exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_not_one_without_rows(store, directory, monkeypatch):
+    store.append(shard(1))
+    age(store.folder)
+    real = os.scandir
+
+    def refuse(path):
+        if "shards" in os.fspath(path):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for tidy in (gc, compact, repair):
+        with pytest.raises(CacheError, match=r"Permission denied.*shards"):
+            tidy(directory)
+    monkeypatch.undo()
+    assert key(1) in Store(RECIPE, directory)
+
+
+def test_what_is_not_of_fc7_is_said_and_left(store, directory, ended, caplog):
+    """What could be a file of fc7's is judged by its name."""
+    store.append(shard(1))
+    mine = ["claims/notes", "recipes/@eaDir/x", f"recipes/{RECIPE.id}/quarantine/notes.txt"]
+    mine += [f"recipes/{RECIPE.id}/tmp/{name}" for name in ("notes", ".DS_Store", "a.b.c/x")]
+    for name in mine:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(b"")
+        age(directory / name)
+    (directory / "claims" / "dead").symlink_to(f"{Process.mine()._replace(pid=10**30).token}")
+    (directory / "claims" / "odd").symlink_to("nobody knows")
+    assert [one.file for one in gc(directory)] == ["claims/dead"]
+    assert all((directory / name).exists() for name in mine)
+    for name in ("claims/notes", "recipes/@eaDir", "tmp/notes", "tmp/a.b.c", "quarantine/notes.txt"):
+        assert f"{name} is not fc7's and is left. If nothing needs it: rm -r /" in caplog.text
+
+
+def test_a_recipe_with_a_lost_description_blocks_no_other(store, directory, caplog):
+    other = Store(replace(RECIPE, weights="0" * 64), directory)
+    for number in range(3):
+        store.append(shard(number))
+        other.append(shard(number))
+    (other.folder / "recipe.json").write_bytes(b"nonsense")
+    assert [(done.before, done.after) for done in compact(directory)] == [(3, 1)]
+    assert gc(directory) == []
+    assert "recipe.json is damaged" in caplog.text
+    assert "fc7 cache repair" in caplog.text
+    assert len(list(other.folder.glob("shards/*/*.h5"))) == 3
+
+
+def test_a_folder_that_repair_has_left_without_a_sound_file_goes_in_time(store, directory):
+    path = store.append(shard(1))
+    path.write_bytes(b"damaged")
+    (store.folder / "recipe.json").write_bytes(b"nonsense")
+    repair(directory)
+    assert len(gc(directory)) == 1, "the damaged shard"
+    age(store.folder)
+    assert [one.file for one in gc(directory)] == [f"recipes/{RECIPE.id}"]
+    assert not store.folder.exists()
 
 
 def test_gc_removes_one_recipe_on_request(store, directory):
