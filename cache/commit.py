@@ -136,10 +136,10 @@ def admit(path: Path, *, deep: bool = False) -> ShardEntry | None:
 
 def unreadable(path: Path, error: OSError) -> CacheError:
     """Return the error of a shard that cannot be read now, which is not damage."""
-    return CacheError(
-        f"The shard {path} cannot be read: {error.strerror or error}. Run again; if that goes on, delete this file and "
-        "compute its rows again with: fc7 extract"
-    )
+    advice = "Put that right, then run again."
+    if error.errno == errno.EIO:
+        advice = "Run again. If that goes on, delete the file, and compute its rows again with: fc7 extract"
+    return CacheError(f"The shard {path} cannot be read: {error.strerror or error}. {advice}")
 
 
 def _set_aside(path: Path, found: os.stat_result, reason: str) -> bool:

@@ -49,7 +49,9 @@ def open_local(directory: Path) -> Path:
     marker = directory / "FORMAT"
     try:
         if not marker.exists():
-            foreign = directory.exists() and any(not path.name.startswith(".FORMAT") for path in directory.iterdir())
+            # Claims are left by a run whose cache was moved away under it.
+            own = (".FORMAT", "claims")
+            foreign = directory.exists() and any(not path.name.startswith(own) for path in directory.iterdir())
             if foreign and not marker.exists():  # else another process created the cache in between
                 raise CacheError(
                     f"{directory} is not an fc7 cache (it is not empty and has no FORMAT file). "

@@ -32,6 +32,11 @@ def test_a_cache_that_another_process_makes_meanwhile_is_a_cache(tmp_path, monke
     assert open_directory(folder) == folder
 
 
+def test_claims_of_a_run_whose_cache_was_moved_away_are_no_obstacle(tmp_path):
+    (tmp_path / "claims").mkdir()
+    assert open_directory(tmp_path) == tmp_path
+
+
 def test_another_version_is_refused(tmp_path):
     (tmp_path / "FORMAT").write_text("fc7-cache 99\n")
     with pytest.raises(CacheError, match=rf"'fc7-cache 99', this version of fc7 reads '{cache_format.FORMAT_LINE}'"):

@@ -1,6 +1,7 @@
 """Caches in an object store: the same promises as a folder's, kept by what the store has, whatever the replica has."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -111,6 +112,22 @@ def test_the_second_writer_finds_the_first_ones_shard(s3, elsewhere):
     assert objects(s3) == first
     assert path.read_bytes() == s3.store.cat_file(the_shard(s3))
     assert store.rows(keys_of(1)).tobytes() == shard_of(1).embeddings.tobytes()
+
+
+def test_a_replica_that_is_deleted_while_it_is_used_ends_the_run_and_is_fetched_anew(s3):
+    store = Store(RECIPE, URL)
+    store.append(shard_of(1))
+    shutil.rmtree(store.directory)
+    for use in (lambda: store.append(shard_of(2)), store.refresh, lambda: store.replica.fetch_all(again=True)):
+        with pytest.raises(CacheError, match="is gone"):
+            use()
+    with pytest.raises(CacheError, match="is gone"):
+        deliver(encode(shard_of(2), RECIPE), RECIPE, store.directory)
+    assert not store.directory.exists()
+    again = Store(RECIPE, URL)
+    assert again.rows(keys_of(1)).tobytes() == shard_of(1).embeddings.tobytes()
+    again.append(shard_of(2))
+    assert Store(RECIPE, URL).rows(keys_of(2)).tobytes() == shard_of(2).embeddings.tobytes()
 
 
 def test_a_store_that_looks_sees_what_others_committed(s3, elsewhere):
