@@ -104,7 +104,8 @@ def run_verify(arguments: Arguments, progress: Progress) -> Answer:
 
 
 REPAIR_TEXT = """
-Set damaged shards aside and put right what can be. The next extract computes the rows that were in them.
+Set damaged shards aside and put right what can be. The next extract computes the rows that were in them. A shard that
+cannot be read now (too many open files, a missing permission) is not damaged: repair ends and changes nothing.
 """
 REPAIR_EXAMPLES = """
 # look first, then mend, then compute what is missing
@@ -126,7 +127,8 @@ def run_repair(arguments: Arguments, progress: Progress) -> Answer:
 
 GC_TEXT = """
 Remove what nobody will read: what killed processes left, damaged shards that were set aside, rows that are kept
-twice. With --recipe, remove all rows of one recipe, which an extract would have to compute again.
+twice. With --recipe, remove all rows of one recipe, which an extract would have to compute again. Others may extract
+and read meanwhile. What is not fc7's is left, with a warning.
 """
 GC_EXAMPLES = """
 # what would go, then let it go

@@ -9,6 +9,7 @@ import pytest
 from command_line import SQUEEZENET
 from fakes import noisy, one_line
 
+from fc7.cache.owner import Process
 from fc7.cache.shard import decode
 
 
@@ -105,6 +106,31 @@ def test_importing_what_is_no_export_is_one_line(fc7, filled, tmp_path):
     code, out, err = fc7("cache", "import", tmp_path / "x.h5")
     assert (code, out) == (1, "")
     assert "x.h5" in one_line(err)
+
+
+def test_what_is_not_of_fc7_is_said_in_one_line_each_and_blocks_nothing(fc7, filled, cache_dir):
+    odd = [cache_dir / "claims" / "notes", filled.parents[2] / "tmp" / "notes", cache_dir / "recipes" / "@eaDir"]
+    for path in odd:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    (cache_dir / "claims" / "dead").symlink_to(f"{Process.mine()._replace(pid=10**30).token}")
+    code, out, err = fc7("cache", "gc")
+    assert (code, out.splitlines()[0]) == (0, "removed  claims/dead: a claim of a process that is gone")
+    assert sorted(err.splitlines()) == sorted(
+        f"fc7: {path} is not fc7's and is left. If nothing needs it: rm -r {path}" for path in odd
+    )
+    for verb in ("info", "verify", "compact", "repair"):
+        code, _, err = fc7("cache", verb)
+        assert (code, err) == (0, "")
+
+
+def test_an_index_that_is_a_folder_is_one_line(fc7, filled, cache_dir):
+    (cache_dir / "index.sqlite").unlink()
+    (cache_dir / "index.sqlite").mkdir()
+    code, out, err = fc7("cache", "repair")
+    assert (code, out) == (1, "")
+    assert "index.sqlite cannot be deleted" in one_line(err)
+    assert "fc7 cache repair" in err
 
 
 @pytest.mark.parametrize("verb", ["info", "verify", "repair", "gc", "compact"])
