@@ -20,11 +20,12 @@ from fc7.cache.verify import info, repair, verify
 VERBS = {"gc": gc, "repair": repair, "compact": compact}
 UNIT = 4  # rows
 WRITERS = READERS = 4
-EPISODE = 50  # rounds with one cache
+EPISODE = 25  # rounds with one cache
 TAKING = ("rename", "replace", "link", "unlink", "rmdir")  # the calls with which maintenance changes the cache
 AHEAD = 2  # units of each writer for each round
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("verb", VERBS)
 def test_others_write_and_read_meanwhile(tmp_path, size, figure, verb):
     found = alone(__file__, "campaign", root=tmp_path, verb=verb, rounds=size(5, 200))
@@ -40,7 +41,7 @@ def test_others_write_and_read_meanwhile(tmp_path, size, figure, verb):
     assert {name: found[name] for name in bad} == dict.fromkeys(bad, 0), "\n".join(found["said"])
     assert found["stopped"] > 0
     assert found["reads"] > found["rounds"], "readers read while maintenance worked"
-    assert found["acknowledged"] > found["rounds"] * UNIT, "writers wrote while maintenance worked"
+    assert found["acknowledged"] >= found["rounds"] * UNIT, "writers wrote while maintenance worked"
 
 
 class Shared:
@@ -162,12 +163,14 @@ def episode(cache, verb, rounds, found):
         child(lambda say, seed=seed: read(cache, seed, shared, say), f"reader {seed}") for seed in range(READERS)
     ]
     shared.wait_for_more()
+    calls = 1
     for number in rounds:
         shared.allowed += AHEAD
-        stop = Stop(number // 2 if number % 2 else None, shared)
+        stop = Stop(number // 2 % calls + 1 if number % 2 else None, shared)
         with between(stop, TAKING, opens=False):
             VERBS[verb](cache)
         found["stopped"] += stop.stopped
+        calls = max(stop.calls, 1)
     shared.over += 1
     ended = [each.wait() for each in (*writers, *readers)]
     found["crashed"] += sum(code != 0 for code, _ in ended)
@@ -183,7 +186,7 @@ class Stop:
 
     def __call__(self, name, call, args):
         self.calls += 1
-        if self.at is not None and self.calls == self.at % 24 + 1:
+        if self.calls == self.at:
             self.stopped += 1
             self.shared.wait_for_more()
         return call()
