@@ -104,7 +104,7 @@ def build(folder, count):
     for above in sorted((folder / "data").glob("*/*")):
         found = sorted(os.scandir(above), key=lambda entry: entry.name)
         rows = [(os.fsencode(entry.path), stat_line(entry.stat()), next(keys)) for entry in found]
-        index._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+        index.remember_files(rows)
         number += len(rows)
     assert number == count, (number, count, len(names))
     timer("index")

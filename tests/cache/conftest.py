@@ -1,5 +1,7 @@
 """A cache and a file of embeddings."""
 
+import os
+
 import numpy as np
 import pytest
 from shards import RECIPE
@@ -36,3 +38,12 @@ def directory(tmp_path):
 @pytest.fixture
 def store(directory):
     return Store(RECIPE, directory)
+
+
+@pytest.fixture
+def umask():
+    """Set the umask, until the end of the test."""
+    before = os.umask(0)
+    os.umask(before)
+    yield os.umask
+    os.umask(before)
