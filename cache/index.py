@@ -364,8 +364,8 @@ def _hash_file(path: str) -> bytes | OSError:
 def _crc(path: bytes, stat: bytes, sha256: bytes) -> float:
     """Return the checksum of a row of files.
 
-    An unchanged file costs a run 9 microseconds, 0.2 of them for this; a cryptographic hash would take 0.5. It finds any
-    three flipped bits in a row of up to 11 kB, and of more all but one in 2**32.
+    An unchanged file costs a run 9 microseconds, 0.2 of them for this; a cryptographic hash would take 0.5. Any three
+    flipped bits in a row of up to 11 kB change it, and of more all but one in 2**32.
     """
     try:
         return crc32(b"\0".join((path, stat, sha256)))

@@ -1,13 +1,16 @@
 """Claims: which process is computing which unit. They save work; correctness never depends on them.
 
 A claim is a dangling symbolic link whose target names its owner. Why not a file: a link appears with its content or not
-at all. The owner touches it while it works. If claims are lost or stolen, two processes compute the same unit, and the
-second finds it committed.
+at all. A thread of the owner touches it, however long a unit takes. Who cannot tell whether the owner lives, because it
+is on another machine or in another PID namespace, waits until no touch has come for some time. If claims are lost or
+stolen, two processes compute the same unit, and the second finds it committed.
 """
 
 import contextlib
+import errno
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +24,7 @@ STALE = 60.0  # seconds without a heartbeat, by the waiting process's own clock,
 
 
 class Claims:
-    """The claims that one process holds.
+    """The claims that one process holds; a thread renews them until all are released.
 
     Parameters
     ----------
@@ -29,13 +32,15 @@ class Claims:
         Holds the claims of all processes that use the cache.
     clock
         Seconds; never compared with another machine's.
+    beat
+        Seconds between two heartbeats.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic, beat: float = BEAT) -> None:
         self.folder = folder
-        self._clock = clock
+        self._clock, self._beat = clock, beat
         self._held: set[Path] = set()
-        self._beaten = clock()
+        self._ended, self._thread = threading.Event(), threading.Thread()
         self._seen: dict[Path, tuple[int, float]] = {}
 
     def take(self, unit: str) -> bool:
@@ -58,16 +63,11 @@ class Claims:
             logger.debug("no claim on %s: %s", unit[:12], error)
             return True
         self._held.add(path)
+        if not self._thread.is_alive():
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._renew, name="fc7 claims", daemon=True)
+            self._thread.start()
         return True
-
-    def beat(self) -> None:
-        """Show that this process is alive; cheap enough for every loop."""
-        if self._clock() - self._beaten < BEAT:
-            return
-        self._beaten = self._clock()
-        for path in tuple(self._held):
-            with contextlib.suppress(OSError):
-                os.utime(path, follow_symlinks=False)
 
     def release(self, unit: str) -> None:
         """Give up a unit, done or not."""
@@ -75,12 +75,24 @@ class Claims:
         if path in self._held:
             self._held.discard(path)
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                if _is_mine(path):
+                    path.unlink()
 
     def release_all(self) -> None:
         """Give up every unit."""
         for path in tuple(self._held):
             self.release(path.name)
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _renew(self) -> None:
+        """Show that this process is alive. A claim that another process has taken meanwhile is its own."""
+        while not self._ended.wait(self._beat):
+            for path in tuple(self._held):
+                with contextlib.suppress(OSError):
+                    if _is_mine(path):
+                        os.utime(path, follow_symlinks=False)
 
     def _void(self, path: Path) -> bool:
         """Return whether there is no claim, its owner is gone, or its last heartbeat is :data:`STALE` seconds old."""
@@ -100,4 +112,13 @@ class Claims:
 
 def owner_of(path: Path) -> Process | None:
     """Return the owner of a claim; None if it names none. An OSError says that there is no such claim."""
-    return Process.parse(os.readlink(path))  # noqa: PTH115 - Path would read the token as a path
+    try:
+        return Process.parse(os.readlink(path))  # noqa: PTH115 - Path would read the token as a path
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # it is no link
+            raise
+        return None
+
+
+def _is_mine(path: Path) -> bool:
+    return owner_of(path) == Process.mine()

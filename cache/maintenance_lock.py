@@ -30,7 +30,7 @@ def alone(directory: Path | str | None) -> Iterator[Path]:
             "machine with the store's own tools, tidy the copy, and copy it back (docs/remote.md)."
         )
     try:
-        descriptor = os.open(directory / "maintenance.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = _opened(directory / "maintenance.lock")
     except OSError as error:
         raise CacheError(f"The cache {directory} is not writable: {error.strerror or error}.") from error
     try:
@@ -43,3 +43,12 @@ def alone(directory: Path | str | None) -> Iterator[Path]:
         yield directory
     finally:
         os.close(descriptor)
+
+
+def _opened(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not lock.exists():
+            raise
+    return os.open(lock, os.O_RDONLY)  # another user's: a lock needs no more

@@ -1,63 +1,99 @@
 """The process that left a claim or temporary file, and whether it has certainly ended."""
 
+import contextlib
 import hashlib
 import os
+import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
+# The last two of the fields are absent in tokens of before.
+_TOKEN = re.compile(r"([0-9a-f]*)-([0-9a-f]*)-(?:([0-9+]*)-)?([0-9]{1,10})(?:-([0-9]*))?", re.ASCII)
+
 
 class Process(NamedTuple):
-    """A process, identified by machine, boot and process id. ``token`` is short and safe in a file name."""
+    """A process. What the system does not tell is empty. ``token`` is short and safe in a file name.
+
+    Attributes
+    ----------
+    host, boot
+        Hashes of the machine's name and of its boot id.
+    namespaces
+        Inodes of the PID namespace, in which the number holds, and of the time namespace, in which the start does.
+    pid
+        Its number there.
+    start
+        When it began, in clock ticks since the boot: a number is used again.
+    """
 
     host: str
     boot: str
+    namespaces: str
     pid: int
+    start: str
 
     @classmethod
-    def mine(cls) -> Self:
+    def mine(cls) -> "Process":
         """Return this process."""
-        return cls(*_here(), os.getpid())
+        return _this()
 
     @classmethod
     def parse(cls, token: str) -> Self | None:
         """Read :attr:`token`; None if the text is not a token."""
-        fields = token.split("-")
-        return cls(fields[0], fields[1], int(fields[2])) if len(fields) == 3 and fields[2].isdecimal() else None
+        fields = _TOKEN.fullmatch(token)
+        if not fields or not 0 < int(fields[4]) < 2**31:
+            return None
+        return cls(fields[1], fields[2], fields[3] or "", int(fields[4]), fields[5] or "")
 
     @property
     def token(self) -> str:
-        """The process as text without spaces or slashes."""
-        return f"{self.host}-{self.boot}-{self.pid}"
+        """The process as text without spaces, dots or slashes."""
+        return "-".join(map(str, self))
 
     @property
     def gone(self) -> bool:
-        """Whether the process has certainly ended: it ran on this machine, which has no such process now.
+        """Whether the process has certainly ended: its namespaces are those of this one, and there it is no more.
 
-        Nothing is known about a process on another machine, so the answer is False.
+        Nothing is known about a process of another machine, boot or namespace, so the answer is False. Another boot id
+        may be that of another machine with the same name.
         """
-        host, boot = _here()
-        if self.host != host:
+        mine = Process.mine()
+        if self[:3] != mine[:3] or (sys.platform == "linux" and not all(mine[:3])):
             return False
-        if self.boot != boot:
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except (ProcessLookupError, OverflowError):  # no process can have a number that is too large
-            return True
-        except PermissionError:  # alive, another user's
-            return False
-        return False
+        with contextlib.suppress(PermissionError):  # another user's, so it is alive
+            try:
+                os.kill(self.pid, 0)
+            except (ProcessLookupError, OverflowError):  # no process can have a number that is too large
+                return True
+        return bool(self.start) and _start(self.pid) not in ("", self.start)
 
 
 @cache
-def _here() -> tuple[str, str]:
+def _this() -> Process:
+    boot = namespaces = ""
+    with contextlib.suppress(OSError):
+        boot = _short(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with contextlib.suppress(OSError):
+        namespaces = str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - nothing but a number
+        namespaces += f"+{os.stat('/proc/self/ns/time').st_ino}"  # noqa: PTH116 - as above
+    return Process(_short(os.uname().nodename), boot, namespaces, os.getpid(), _start(os.getpid()))
+
+
+def _start(pid: int) -> str:
+    """Return when a process began; empty if the system does not tell, or /proc is that of another namespace."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except OSError:
-        boot = ""
-    return _short(os.uname().nodename), _short(boot)
+        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115 - nothing but a number
+            return ""
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_this.cache_clear)

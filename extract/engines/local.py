@@ -143,12 +143,11 @@ class Pipeline(UnitLoop):
         self._stop.clear()
 
     def _watch(self, futures: Sequence[Any]) -> None:
-        """Show the progress and signs of life until all threads are done, or one fails."""
+        """Show the progress until all threads are done, or one fails."""
         unfinished: Any = futures
         while unfinished:
             self.report(self.done)
             finished, unfinished = wait(unfinished, timeout=POLL)
-            self.claims.beat()
             for future in finished:
                 future.result()
         self.report(self.done)

@@ -253,7 +253,6 @@ class _Job(UnitLoop):
                 if task is None:
                     break
                 supervisor.assign(member, task)
-            self.claims.beat()
             self.report(self.done + supervisor.images)
             if not queue and all(member.task is None for member in supervisor.members):
                 break

@@ -1,5 +1,7 @@
 import errno
 import os
+import stat
+import sys
 
 import pytest
 
@@ -129,3 +131,18 @@ def test_a_folder_above_that_may_not_be_listed_is_no_obstacle(tmp_path, monkeypa
     atomic_write.make_folder(tmp_path)
     with pytest.raises(PermissionError):
         atomic_write.make_folder(tmp_path / "a")
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o077])
+def test_umask_and_folder_decide_who_may_use_what_is_written(tmp_path, umask, mask):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o2775)
+    umask(mask)
+    atomic_write.publish(DATA, folder / "shards" / "x.h5", folder / "tmp")
+    atomic_write.replace(folder / "recipe.json", b"{}")
+    for path in (folder / "shards" / "x.h5", folder / "recipe.json"):
+        assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+    for path in (folder / "shards", folder / "tmp"):
+        assert path.stat().st_mode & 0o777 == 0o777 & ~mask
+        assert path.stat().st_mode & stat.S_ISGID or sys.platform != "linux"  # elsewhere it is inherited without a bit

@@ -1,10 +1,12 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from fc7.cache.leases import BEAT, STALE, Claims
+from fc7.cache.leases import STALE, Claims, owner_of
 from fc7.cache.owner import Process
 
 
@@ -22,7 +24,9 @@ def clock():
 
 @pytest.fixture
 def claims(tmp_path, clock):
-    return Claims(tmp_path / "claims", clock)
+    claims = Claims(tmp_path / "claims", clock, beat=0.01)
+    yield claims
+    claims.release_all()
 
 
 @pytest.fixture
@@ -58,8 +62,17 @@ def test_a_dead_process_holds_nothing(claims, other):
     assert claims.take("unit")
 
 
-def test_a_silent_process_of_another_machine_loses_its_claim_in_time(claims, other, clock):
-    path = other("unit", Process("elsewhere", "boot", 1))
+@pytest.mark.parametrize(
+    "owner",
+    [
+        Process("0" * 8, "1" * 8, "1+2", 1, "3"),
+        Process.mine()._replace(namespaces="1+2", pid=2**30),
+        Process.mine()._replace(boot="0" * 8, pid=2**30),
+    ],
+    ids=["machine", "namespace", "boot"],
+)
+def test_a_silent_process_that_cannot_be_judged_loses_its_claim_in_time(claims, other, clock, owner):
+    path = other("unit", owner)
     assert not claims.take("unit")
     clock.now += STALE - 1
     assert not claims.take("unit")
@@ -70,20 +83,54 @@ def test_a_silent_process_of_another_machine_loses_its_claim_in_time(claims, oth
     assert claims.take("unit")
 
 
-def test_beats_touch_what_is_held_now_and_then(claims, tmp_path, clock):
-    claims.take("unit")
-    path = tmp_path / "claims" / "unit"
+def is_touched(path):
+    """Return whether a claim is renewed within ten seconds."""
     os.utime(path, (1, 1), follow_symlinks=False)
-    claims.beat()
+    end = time.monotonic() + 10
+    while path.lstat().st_mtime == 1 and time.monotonic() < end:
+        time.sleep(0.01)
+    return path.lstat().st_mtime > 1
+
+
+def test_what_is_held_is_renewed_until_it_is_released(claims, tmp_path):
+    """By a thread: whoever took it may be at work for hours, or wait for a terminal that is stopped."""
+    for _ in range(2):
+        assert claims.take("unit")
+        assert claims.take("other")
+        assert is_touched(tmp_path / "claims" / "unit")
+        claims.release("other")
+        assert is_touched(tmp_path / "claims" / "unit")
+        claims.release_all()
+        assert "fc7 claims" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_claim_that_was_taken_over_is_the_other_one_s(claims, other, tmp_path):
+    """As after a night in which the machine slept."""
+    heir = Process.mine()._replace(pid=os.getppid())
+    claims.take("mine")
+    claims.take("unit")
+    (tmp_path / "claims" / "unit").unlink()
+    path = other("unit", heir)
+    os.utime(path, (1, 1), follow_symlinks=False)
+    assert is_touched(tmp_path / "claims" / "mine")
+    assert is_touched(tmp_path / "claims" / "mine")
     assert path.lstat().st_mtime == 1
-    clock.now += BEAT
-    claims.beat()
-    assert path.lstat().st_mtime > 1
+    claims.release_all()
+    assert owner_of(path) == heir
+
+
+def test_a_file_that_is_no_claim_is_left_until_its_time_is_over(claims, tmp_path, clock):
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "unit").write_text("no link")
+    assert owner_of(tmp_path / "claims" / "unit") is None
+    assert not claims.take("unit")
+    clock.now += STALE + 1
+    assert claims.take("unit")
+    assert owner_of(tmp_path / "claims" / "unit") == Process.mine()
 
 
 def test_where_nothing_can_be_written_nothing_is_forbidden(tmp_path):
     (tmp_path / "claims").write_text("a file where the folder should be")
     claims = Claims(tmp_path / "claims")
     assert claims.take("unit")
-    claims.beat()
     claims.release_all()

@@ -115,27 +115,6 @@ def test_rot_under_unchanged_size_and_times_is_found_by_verify_deep(tmp_path, da
     )
 
 
-def test_an_index_with_flipped_bits_leads_to_no_wrong_row(tmp_path, size, figure):
-    store = Store(RECIPE, tmp_path)
-    for start in range(0, len(NUMBERS), 8):
-        store.append(unit(NUMBERS[start : start + 8]))
-    index = (tmp_path / "index.sqlite").read_bytes()
-    chance = random.Random(9)
-    bad = 0
-    for _ in range(size(150, 3000)):
-        damaged = index
-        for _ in range(chance.choice([1, 1, 1, 8, 100])):
-            damaged = flipped(damaged, chance.randrange(8 * len(index)))
-        (tmp_path / "index.sqlite").write_bytes(damaged)
-        with heard():
-            again = Store(RECIPE, tmp_path)
-        bad += wrong(again, NUMBERS) + len(again.missing(map(key, NUMBERS)))
-    figure(
-        "Flipped bits of the index", f"{size(150, 3000)} damaged indexes, 1 to 100 bits", f"{bad} rows wrong or missing"
-    )
-    assert bad == 0
-
-
 def test_truncated_and_lengthened_shards_are_refused(tmp_path, data, size, figure):
     store = Store(RECIPE, tmp_path)
     path = store.append(ROWS)
