@@ -71,14 +71,14 @@ class Fake(FakeBackbone):
     unit_rows = 4
 
 
-def alone(file, function, *, timeout=3600, **parameters):
-    """Run a function of a test file in a process of its own and return what it returned."""
+def alone(file, function, *, timeout=3600, prefix=(), **parameters):
+    """Run a function of a test file in a process of its own, started by `prefix`, and return what it returned."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    words = [sys.executable, str(file), function, json.dumps(parameters, default=str)]
+    words = [*prefix, sys.executable, str(file), function, json.dumps(parameters, default=str)]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, f"{done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
     return json.loads(done.stdout.splitlines()[-1])
