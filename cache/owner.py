@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
-# The last two of the fields are absent in tokens of before.
-_TOKEN = re.compile(r"([0-9a-f]*)-([0-9a-f]*)-(?:([0-9+]*)-)?([0-9]{1,10})(?:-([0-9]*))?", re.ASCII)
+_TOKEN = re.compile(r"([0-9a-f]*)-([0-9a-f]*)-([0-9]+)(?:-([0-9+]*)-([0-9]*))?", re.ASCII)  # of before: three fields
 
 
 class Process(NamedTuple):
@@ -20,19 +19,19 @@ class Process(NamedTuple):
     ----------
     host, boot
         Hashes of the machine's name and of its boot id.
+    pid
+        Its number.
     namespaces
         Inodes of the PID namespace, in which the number holds, and of the time namespace, in which the start does.
-    pid
-        Its number there.
     start
         When it began, in clock ticks since the boot: a number is used again.
     """
 
     host: str
     boot: str
-    namespaces: str
     pid: int
-    start: str
+    namespaces: str = ""
+    start: str = ""
 
     @classmethod
     def mine(cls) -> "Process":
@@ -43,9 +42,7 @@ class Process(NamedTuple):
     def parse(cls, token: str) -> Self | None:
         """Read :attr:`token`; None if the text is not a token."""
         fields = _TOKEN.fullmatch(token)
-        if not fields or not 0 < int(fields[4]) < 2**31:
-            return None
-        return cls(fields[1], fields[2], fields[3] or "", int(fields[4]), fields[5] or "")
+        return cls(fields[1], fields[2], int(fields[3]), fields[4] or "", fields[5] or "") if fields else None
 
     @property
     def token(self) -> str:
@@ -60,7 +57,8 @@ class Process(NamedTuple):
         may be that of another machine with the same name.
         """
         mine = Process.mine()
-        if self[:3] != mine[:3] or (sys.platform == "linux" and not all(mine[:3])):
+        here = mine.host, mine.boot, mine.namespaces
+        if (self.host, self.boot, self.namespaces) != here or (sys.platform == "linux" and not all(here)):
             return False
         with contextlib.suppress(PermissionError):  # another user's, so it is alive
             try:
@@ -78,7 +76,7 @@ def _this() -> Process:
     with contextlib.suppress(OSError):
         namespaces = str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - nothing but a number
         namespaces += f"+{os.stat('/proc/self/ns/time').st_ino}"  # noqa: PTH116 - as above
-    return Process(_short(os.uname().nodename), boot, namespaces, os.getpid(), _start(os.getpid()))
+    return Process(_short(os.uname().nodename), boot, os.getpid(), namespaces, _start(os.getpid()))
 
 
 def _start(pid: int) -> str:

@@ -118,7 +118,7 @@ class Replica:
             raise CacheError(
                 f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
             ) from error
-        if not address(url).startswith(KEEPING):
+        if not address(url).startswith(KEEPING) or directory.name != _folder(url):
             raise CacheError(f"{mark} is damaged. Delete {directory}: it is a copy, and fetched anew.")
         return cls(directory, url)
 

@@ -50,6 +50,7 @@ class Weights:
 
     def __init__(self, source: str, path: Path, entry: Entry) -> None:
         self.source, self.path, self.entry = source, path, entry
+        self._index: Index | None = None
 
     def transform(self, index: Index) -> Transform:
         """Return the transform that belongs to them."""
@@ -57,6 +58,7 @@ class Weights:
 
     def sha256(self, index: Index) -> str:
         """Return the full sha256 (hex) of the file, without reading one that the index has seen."""
+        self._index = index
         digest = index.sha256([self.path])[0]
         if isinstance(digest, OSError):
             raise WeightsError(f"The weights {self.path} cannot be read: {digest.strerror}.")
@@ -67,7 +69,12 @@ class Weights:
         data = self._read()
         digest = hashlib.sha256(data).hexdigest()
         if digest != sha256:
-            raise WeightsError(f"{self.path} changed while in use: sha256 {digest[:16]}.., expected {sha256[:16]}..")
+            if self._index:  # whatever it remembers, the next run reads the file
+                self._index.forget_files(lambda path: path == os.path.join(os.getcwd(), self.path))  # noqa: PTH109, PTH118
+            raise WeightsError(
+                f"{self.path} changed while in use: sha256 {digest[:16]}.., expected {sha256[:16]}... "
+                "The same command again reads what it is now."
+            )
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in self._parse(data)}
 
     def _read(self) -> bytes:

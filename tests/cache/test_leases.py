@@ -65,7 +65,7 @@ def test_a_dead_process_holds_nothing(claims, other):
 @pytest.mark.parametrize(
     "owner",
     [
-        Process("0" * 8, "1" * 8, "1+2", 1, "3"),
+        Process("0" * 8, "1" * 8, 1, "2+3", "4"),
         Process.mine()._replace(namespaces="1+2", pid=2**30),
         Process.mine()._replace(boot="0" * 8, pid=2**30),
     ],

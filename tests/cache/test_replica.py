@@ -189,11 +189,13 @@ def test_a_damaged_replica_is_fetched_again(s3, caplog):
     assert store.rows(keys_of(2)).tobytes() == shard_of(2).embeddings.tobytes()
 
 
-def test_a_replica_that_does_not_say_of_what_is_refused(s3):
+@pytest.mark.parametrize("content", [b"\xff\x00", f"{URL[:-1]}d".encode()], ids=["no URL", "another URL"])
+def test_a_replica_that_does_not_say_of_what_is_refused(s3, content):
     store = Store(RECIPE, URL)
-    (store.directory / "REPLICA").write_bytes(b"\xff\x00")
-    with pytest.raises(CacheError, match=r"REPLICA is damaged\. Delete"):
-        Store(RECIPE, store.directory)
+    (store.directory / "REPLICA").write_bytes(content)
+    for name in (store.directory, URL):
+        with pytest.raises(CacheError, match=r"REPLICA is damaged\. Delete"):
+            Store(RECIPE, name)
 
 
 def test_what_the_store_does_not_list_is_not_seen(s3):

@@ -1,9 +1,11 @@
 import hashlib
 import io
+import os
 import pickle
 import urllib.error
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 import torchvision
 from fakes import one_line, photographs_of_noise
 
-from fc7.cache.index import Index
+from fc7.cache.index import Index, stat_line
 from fc7.cache.recipe import Transform
 from fc7.errors import CacheError, UsageError, WeightsError
 from fc7.extract import fill, load_backbone, read_manifest
@@ -77,6 +79,19 @@ def test_bytes_that_changed_since_they_were_hashed_are_refused(tmp_path, index):
     path.write_bytes(saved({}))
     with pytest.raises(WeightsError, match="changed while in use"):
         weights.state_dict(sha256)
+
+
+def test_an_index_that_remembers_a_wrong_hash_is_believed_once(tmp_path, index, monkeypatch):
+    """As after a bit of the file has flipped, which changes neither size nor times."""
+    monkeypatch.chdir(tmp_path)
+    Path("w.pth").write_bytes(saved(STATE))
+    index.remember_files([(os.fsencode(tmp_path / "w.pth"), stat_line(Path("w.pth").stat()), bytes(32))])
+    weights = find_weights("file:w.pth", KNOWN["alexnet"])
+    assert weights.sha256(index) == "0" * 64
+    with pytest.raises(WeightsError, match=r"changed while in use.* The same command again"):
+        weights.state_dict("0" * 64)
+    again = find_weights("file:w.pth", KNOWN["alexnet"])
+    assert again.state_dict(again.sha256(index)).keys() == STATE.keys()
 
 
 class Malicious:
