@@ -248,7 +248,9 @@ class Index:
             for path in (self._journal, self.path):  # a journal without its index would be applied to the next one
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise CacheError(f"The index {path} cannot be deleted: {error.strerror}. Delete it by hand.") from error
+            raise CacheError(
+                f"{path} cannot be deleted: {error.strerror}. Move it away, then run again: fc7 cache repair"
+            ) from error
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:

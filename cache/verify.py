@@ -170,14 +170,7 @@ def repair(directory: Path | str | None = None) -> list[Damage]:
         There is no cache, another maintenance is running, or the disk refuses.
     """
     with alone(directory) as directory, in_one_line(directory):
-        index = Index(directory)
-        try:
-            index.forget_all()
-        except OSError as error:
-            raise CacheError(
-                f"{index.path} cannot be deleted: {error.strerror or error}. It is no index of fc7: move it away, then "
-                "run again: fc7 cache repair"
-            ) from error
+        Index(directory).forget_all()
         restore(directory)
         return [damage for damage in verify(directory, deep=True).damaged if _put_right(directory / damage.file)]
 

@@ -218,7 +218,7 @@ def test_an_index_that_is_a_folder_is_said_before_anything_is_changed(store, dir
     (directory / "index.sqlite").unlink()
     (directory / "index.sqlite" / "mine").mkdir(parents=True)
     there = sorted(directory.rglob("*"))
-    with pytest.raises(CacheError, match=r"index\.sqlite cannot be deleted.* move it away, .*fc7 cache repair"):
+    with pytest.raises(CacheError, match=r"index\.sqlite cannot be deleted.* Move it away, .*fc7 cache repair"):
         repair(directory)
     assert sorted(set(directory.rglob("*")) - {directory / "maintenance.lock"}) == there
 

@@ -74,9 +74,10 @@ def campaign(root, states, traces, trusting=False, **syncs):
     return found
 
 
-def trusting_make_folder(folder):
+def trusting_make_folder(folder, root=None):
     if not folder.is_dir():
-        trusting_make_folder(folder.parent)
+        if folder.parent != root:
+            trusting_make_folder(folder.parent, root)
         folder.mkdir(exist_ok=True)
         atomic_write.sync_folder(folder.parent)
 
