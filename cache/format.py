@@ -114,21 +114,19 @@ def shard_names(folder: Path) -> list[str]:
     This is one look. While shards are merged, it may miss a row that moves from a shard in front of it to one behind.
     """
     names: list[str] = []
+    is_shard = _SHARD.fullmatch
     try:
         with os.scandir(folder / "shards") as entries:
-            parts = [entry.path for entry in entries if len(entry.name) == 2 and entry.is_dir()]
+            parts = [entry for entry in entries if len(entry.name) == 2 and entry.is_dir()]
     except FileNotFoundError:
         return names
     for part in parts:
         try:
-            with os.scandir(part) as entries:
-                names += [
-                    entry.name
-                    for entry in entries
-                    if part.endswith(entry.name[:2]) and _SHARD.fullmatch(entry.name) and entry.is_file()
-                ]
+            with os.scandir(part.path) as entries:
+                files = [entry.name for entry in entries if is_shard(entry.name) and entry.is_file()]
         except FileNotFoundError:
             continue  # gc removed it, because it was empty
+        names += [name for name in files if name.startswith(part.name)]
     return sorted(names)
 
 

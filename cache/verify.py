@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -148,12 +149,12 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
                 except CorruptRecipe as error:
                     damaged.append(_damage(folder / "recipe.json", str(error), directory))
             shards += len(found)
-            for path, entry in found.items():
+            for name, entry in found.items():
                 if isinstance(entry, ShardEntry):
                     rows += len(entry.keys)
-                    read += entry is not known.get(path.name)
+                    read += entry is not known.get(name)
                 else:
-                    damaged.append(_damage(path, entry, directory))
+                    damaged.append(_damage(folder / "shards" / name[:2] / name, entry, directory))
     return Verdict(recipes=recipes, shards=shards, rows=rows, read=read, damaged=damaged)
 
 
@@ -285,27 +286,28 @@ def _describe_anew(path: Path) -> bool:
 
 def _looked_at(
     folder: Path, known: Mapping[str, ShardEntry], stored: Collection[str] | None, *, deep: bool
-) -> dict[Path, ShardEntry | str]:
-    """Return each of a recipe's shards with its entry, or with the reason why it is damaged.
+) -> dict[str, ShardEntry | str]:
+    """Return the file name of each of a recipe's shards with its entry, or with the reason why it is damaged.
 
     Shards are listed until no new one is there. What was damaged is looked at twice: it may have been set aside and
     computed again.
     """
     looks: dict[str, ShardEntry | str | None] = {}
+    shards_folder = f"{folder}{os.sep}shards{os.sep}"
 
     def look(name: str) -> ShardEntry | str | None:
-        path = folder / "shards" / name[:2] / name
+        path = f"{shards_folder}{name[:2]}{os.sep}{name}"
         try:
             entry = known.get(name)
-            if entry and stat_line(path.stat()) == entry.stat:
+            if entry and stat_line(os.stat(path)) == entry.stat:  # noqa: PTH116 - of each shard, and a Path is slow
                 return entry
-            return check_file(path, folder.name, deep=deep)
+            return check_file(Path(path), folder.name, deep=deep)
         except CorruptShard as error:
             return str(error)
         except FileNotFoundError:
             return None  # removed meanwhile
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise unreadable(Path(path), error) from error
 
     with ThreadPoolExecutor(READERS) as pool:
         while True:
@@ -316,5 +318,4 @@ def _looked_at(
             looks.update(zip(new, pool.map(look, new), strict=True))
     damaged = {name: look(name) for name in names if isinstance(looks[name], str)}
     looks.update(damaged)
-    found = {folder / "shards" / name[:2] / name: looks[name] for name in names}
-    return {path: entry for path, entry in found.items() if entry is not None}
+    return {name: entry for name in names if (entry := looks[name]) is not None}
