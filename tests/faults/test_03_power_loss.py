@@ -10,7 +10,7 @@ import pytest
 from faulty import RECIPE, alone, heard, key, script, unit, vectors, wrong
 from powerloss import Disk, Stopped, Trace
 
-from fc7.cache import Recipe, Store, atomic_write, store
+from fc7.cache import Recipe, Store, atomic_write, commit
 from fc7.cache.index import Index, stat_line
 from fc7.cache.maintenance import compact
 from fc7.errors import CacheError
@@ -60,7 +60,7 @@ def test_trusting_what_a_killed_process_left_loses_rows(tmp_path, size):
 def campaign(root, states, traces, trusting=False, **syncs):
     root, chance = Path(root), random.Random(3)
     if trusting:
-        store.make_folder = atomic_write.make_folder = trusting_make_folder
+        commit.make_folder = atomic_write.make_folder = trusting_make_folder
         Store._settle = lambda self, names: None
     found = dict.fromkeys((*LOST, "states", "events", "stopped", "hit", "acknowledged", "quarantined"), 0)
     found["traces"] = traces
