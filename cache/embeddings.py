@@ -1,8 +1,6 @@
 """Rows of a data set: path, label, split and key of each image, its vectors, and all of it as one flat file."""
 
-import contextlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from ..errors import DataError
 from .disk_vectors import StoredVectors
 from .keys import Keys
+from .output_file import OutputFile
 from .recipe import AND, JointRecipe, Recipe
 
 Vectors = npt.NDArray[Any] | StoredVectors
@@ -118,7 +117,7 @@ class Embeddings(Rows):
         shape = f"{rows} x {dim} {self.vectors.dtype}, {self.recipe.backbone} {self.recipe.layer}"
         return f"Embeddings({', '.join([shape, *self._counts()])})"
 
-    def to_h5(self, path: Path | str) -> Path:
+    def to_h5(self, path: Path | str | OutputFile) -> Path:
         """Write one flat HDF5 file for other tools, whole or not at all, and return its path. It holds view 0 only.
 
         Raises
@@ -126,25 +125,22 @@ class Embeddings(Rows):
         DataError
             It cannot be written, or the disk has no room for it. (HDF5 crashes on a disk that fills up.)
         """
-        path = Path(path)
+        output = path if isinstance(path, OutputFile) else OutputFile(path)
         vectors = self.vectors[:]
-        temporary_file = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         texts = {
             name: [value.encode("utf-8", "backslashreplace") for value in getattr(self, name).tolist()]
             for name in _COLUMNS
         }
-        try:
-            # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
-            strings = sum(len(value) + 40 for text in texts.values() for value in text)
-            _require_room(path, vectors.nbytes + self.sha256.nbytes + strings)
-            self._write(temporary_file, vectors, texts)
-            temporary_file.replace(path)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary_file.unlink(missing_ok=True)
-        return path
+        # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
+        strings = sum(len(value) + 40 for text in texts.values() for value in text)
+        with output.temporary() as temporary_file:
+            try:
+                _require_room(temporary_file, vectors.nbytes + self.sha256.nbytes + strings)
+                self._write(temporary_file, vectors, texts)
+            except (OSError, RuntimeError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise DataError(f"{output.path} cannot be written: {reason}.") from error
+        return output.path
 
     def _write(self, path: Path, vectors: npt.NDArray[Any], texts: Mapping[str, list[bytes]]) -> None:
         from .hdf5 import h5py
@@ -159,8 +155,6 @@ class Embeddings(Rows):
             file.attrs["name"] = self.name.encode("utf-8", "backslashreplace").decode()
             file.attrs["weights_source"] = self.weights_source
             file.attrs["seconds"] = self.seconds
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
 
     @classmethod
     def from_h5(cls, path: Path | str) -> "Embeddings":
@@ -190,4 +184,6 @@ def _require_room(path: Path, size: int) -> None:
     size += size // 100 + 2**20
     free = shutil.disk_usage(path.parent).free
     if size > free:
-        raise DataError(f"{path} would take {size} bytes, its disk has {free} free. Make room or name another disk.")
+        raise DataError(
+            f"The file would take {size} bytes, the disk of {path.parent} has {free} free. Make room, or name another."
+        )

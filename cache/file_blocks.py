@@ -1,12 +1,17 @@
-"""Read files block by block into one buffer per thread.
+"""Read files: without waiting for what is no regular file, and block by block into one buffer per thread.
 
 A new buffer for each file would cost as much as the reading: the system clears new memory page by page, for one thread
 of a process at a time.
 """
 
+import errno
+import os
+import stat
 import threading
 from collections.abc import Iterator
 from io import FileIO
+from pathlib import Path
+from typing import BinaryIO
 
 BLOCK_BYTES = 2**18
 
@@ -24,3 +29,45 @@ def blocks(file: FileIO) -> Iterator[memoryview]:
     block = _buffer.block
     while count := file.readinto(block):
         yield block[:count]
+
+
+def open_regular(path: Path | str, *, streams: bool = False) -> BinaryIO:
+    """Open a file to read.
+
+    Parameters
+    ----------
+    streams
+        Take a FIFO, too, such as a shell's ``<(command)``; one that nobody writes to is empty.
+
+    Raises
+    ------
+    OSError
+        There is none, or it is no regular file: a FIFO would block, and a device never end.
+    """
+    return os.fdopen(_descriptor(path, streams=streams), "rb")
+
+
+def regular(path: str, flags: int) -> int:
+    """Return a descriptor, for the argument `opener` of :func:`open`; raises as :func:`open_regular`."""
+    return _descriptor(path)
+
+
+def _descriptor(path: Path | str, *, streams: bool = False) -> int:
+    try:
+        # What is no regular file is not opened at all: opening alone rewinds a tape.
+        _require_regular(os.stat(path).st_mode, streams)  # noqa: PTH116
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a null byte in the name
+        raise OSError(errno.EINVAL, str(error)) from error
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, streams)
+        os.set_blocking(descriptor, True)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(mode: int, streams: bool) -> None:
+    if not stat.S_ISREG(mode) and not (streams and stat.S_ISFIFO(mode)):
+        raise OSError(errno.EINVAL, "it is not a regular file")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 from ..errors import CacheError
-from .file_blocks import blocks
+from .file_blocks import blocks, regular
 from .format import KEY_BYTES
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ def _recall(file: str, known: tuple[bytes, bytes] | None, identity: str | OSErro
 def _hash_file(path: str) -> bytes | OSError:
     sha = hashlib.sha256()
     try:
-        with FileIO(path) as file:
+        with FileIO(path, opener=regular) as file:
             for block in blocks(file):
                 sha.update(block)
         return sha.digest()

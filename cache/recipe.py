@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import CacheError
-from .decode_rules import DECODES as DECODES
 
 AND = " + "  # between the names of vectors that are side by side
 
 DTYPES = ("float16", "float32")
+
+# From bytes to RGB, with their version: every pixel, JPEG's own reduction of large ones, or as a CUDA device decodes.
+DECODES = {"exact": "exact-1", "scaled": "scaled-1", "nvjpeg": "nvjpeg-1"}
 
 
 @dataclass(frozen=True)

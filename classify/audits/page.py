@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ...cache.output_file import OutputFile
 from ...cache.recipe import Recipe
 from ...extract.progress import Progress, silent
 from ..pages.page import render, write
@@ -18,7 +19,12 @@ from .tables import describe, headline, marks, pairs_of, summary
 
 
 def write_audit(
-    audit: Audit, path: Path | str, images: Path | None = None, *, top: int = 20, progress: Progress = silent
+    audit: Audit,
+    path: Path | str | OutputFile,
+    images: Path | None = None,
+    *,
+    top: int = 20,
+    progress: Progress = silent,
 ) -> Path:
     """Write one self-contained page and return its path.
 
@@ -34,13 +40,14 @@ def write_audit(
     DataError, MissingExtra
         See :mod:`fc7.classify.pages.page`.
     """
+    output = path if isinstance(path, OutputFile) else OutputFile(path)
     with TemporaryDirectory() as folder:
         pictured = _shown(audit, top)
         if images is not None:
             paths = {image.key[:KEY_DIGITS]: image.path for image in pictured}
             write_thumbnails(paths, images, folder, progress=progress)
         sources = _sources(pictured, Path(folder))
-    return write(Path(path), render("audits/audit.html.jinja", _context(audit, top, sources)))
+    return write(output, render("audits/audit.html.jinja", _context(audit, top, sources)))
 
 
 def _shown(audit: Audit, top: int) -> list[AuditedImage]:

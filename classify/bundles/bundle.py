@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...cache import atomic_write
+from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
+from ...cache.output_file import OutputFile
 from ...cache.recipe import JointRecipe, Recipe, read_recipe
 from ...errors import BundleError, FC7Error
 from ...extract.backbones.backbone import Backbone
@@ -240,7 +241,7 @@ class Bundle:
             unlike=distance is not None and self.abstention is not None and bool(distance > self.abstention.limit),
         )
 
-    def save(self, path: Path | str) -> Path:
+    def save(self, path: Path | str | OutputFile) -> Path:
         """Write the bundle, whole or not at all, and return its path.
 
         Raises
@@ -250,7 +251,8 @@ class Bundle:
         """
         import skops.io
 
-        path, threshold = Path(path), self.threshold
+        output = path if isinstance(path, OutputFile) else OutputFile(path, BundleError)
+        threshold = self.threshold
         description = {
             "format": FORMAT,
             "classes": list(self.classes),
@@ -276,12 +278,7 @@ class Bundle:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in members.items():
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-        try:
-            atomic_write.make_folder(path.parent)
-            atomic_write.replace(path, buffer.getvalue())
-        except OSError as error:
-            raise BundleError(f"{path} cannot be written: {error.strerror or error}.") from error
-        return path
+        return output.write(buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
@@ -324,7 +321,7 @@ def _require_intact(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         _require_small(path, archive)
         names = archive.namelist()
         if "bundle.json" in names:  # the format first: other formats have other members

@@ -47,11 +47,13 @@ def finetune_arms(
     """Run the arms of all backbones from pixels."""
     if not arms:
         return []
+    from ...cache.output_file import require_folder
     from ...extract.manifest.manifest import read_manifest
     from ..finetuning.finetune import finetune
 
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
+    require_folder(arguments.output)
     manifest = read_manifest(arguments.data)
     settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     runs = []

@@ -53,6 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Look for leaks, copies, outliers and wrong labels in a data set."""
+    from ...cache.output_file import OutputFile
     from ..audits.audit import audit, check_options
     from ..audits.page import write_audit
     from ..audits.tables import audit_csv, audit_text, leak_line
@@ -62,15 +63,16 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
     settings = given(arguments, "head", "threshold", "neighbours", "folds")
     check_options(**settings)
+    page, lines = (OutputFile(path) if path else None for path in (arguments.output, arguments.csv))
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=True, sound=False)[0]
     findings = audit(rows, random_state=arguments.random_state, progress=progress, **settings)
     images = images_folder(arguments.data)
     written = []
-    if arguments.output:
-        written.append(write_audit(findings, arguments.output, images, top=arguments.top, progress=progress))
-    if arguments.csv:
-        written.append(write(arguments.csv, audit_csv(findings)))
+    if page:
+        written.append(write_audit(findings, page, images, top=arguments.top, progress=progress))
+    if lines:
+        written.append(write(lines, audit_csv(findings)))
     if findings.leaks:
         logger.error("fc7: %s", plain(leak_line(findings.leaks, allowed=arguments.allow_leakage)))
     code = LeakageError.exit_code if findings.leaks and not arguments.allow_leakage else 0

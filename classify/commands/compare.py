@@ -62,6 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Fit many heads, and train the arms asked for, under one protocol."""
+    from ...cache.output_file import require_folder
     from ..fitting.compare import compare
     from ..heads.table import find_heads
     from ..records.external import sources
@@ -72,6 +73,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
     find_heads(arguments.heads)
     added = sources(arguments.add)
+    require_folder(arguments.output)
     with options.engine(arguments) as engine:
         runs = compare(
             embeddings(arguments, progress, engine),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...cache.output_file import require_folder
 from ...extract.backbones.backbone import load_backbone
 from ...extract.engines.accounting import Extraction
 from ...extract.extraction import fill, read
@@ -50,6 +51,7 @@ def demo(folder: Path, *, cache: Path | None = None, progress: Progress = silent
     MissingExtra
         ndf, which carries the weights, is not installed.
     """
+    require_folder(folder)
     workers = {name: machine.pop(name) for name in ("workers",) if name in machine}
     backbone = load_backbone("squeezenet1_1", "gap", weights="ndf", cache=cache, **machine)
     pictures = write_digits(folder / "digits")

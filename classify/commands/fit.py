@@ -5,7 +5,7 @@ import logging
 import shlex
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import BundleError, UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
@@ -52,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
+    from ...cache.output_file import OutputFile
     from ..bundles.bundle import Bundle
     from ..evaluation.abstention import NONE as NO_DOUBT
     from ..fitting.fit import fit
@@ -62,12 +63,13 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     head = find_head(arguments.head, weighted=arguments.class_weight is not None)
     if head.layer and arguments.max_error is not None:
         raise UsageError(NO_DOUBT)
+    output = OutputFile(arguments.output, BundleError)
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
         settings = protocol_settings(arguments)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     bundle = Bundle.of(fitted, arguments.max_error)
-    path, threshold = bundle.save(arguments.output), bundle.threshold
+    path, threshold = bundle.save(output), bundle.threshold
     after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
     payload = {"bundle": str(path), "run": fitted.run.summary(), "threshold": threshold and threshold.to_dict()}
     lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after]

@@ -56,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Serve a page to act on doubtful labels, until Ctrl-C."""
+    from ...cache.output_file import OutputFile
     from ...extract.manifest.manifest import read_manifest
     from ..reviews.labels import Labels, default_path, require_apart
     from ..reviews.review import Review
@@ -70,10 +71,11 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if address(data):
         raise elsewhere
     require_apart(data, path)
+    output = OutputFile(path)
     manifest = read_manifest(data, with_bad=True)
     if manifest.remote:
         raise elsewhere
-    labels = Labels(manifest, path)
+    labels = Labels(manifest, output)
     labels.read()  # what is wrong with it is said before anything is computed
     review = Review(tables(manifest, arguments, progress, only=True)[0], labels, progress=progress)
     server = Server(review, manifest.root, port=arguments.port, top=arguments.top)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...cache.atomic_write import make_folder, replace
+from ...cache.output_file import OutputFile
 from ...errors import ExportError, FC7Error, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
@@ -123,6 +123,7 @@ def export(
             f"The head takes {len(bundle.recipe.parts)} embeddings side by side ({bundle.recipe.backbone}: "
             f"{bundle.recipe.layer}); an exported network has one. Fit the head on one of them."
         )
+    output = OutputFile(path, ExportError)
     with _or_refuse(f"The head of {recipe.backbone} {recipe.layer} cannot be read"):
         network = ExportModule(bundle, last_layers(bundle), with_normalise)
     form = FORMATS[path.suffix](network)
@@ -144,7 +145,7 @@ def export(
             f"{parity.images} images ({origin}), more than --tolerance {tolerance:g}. Nothing was written. "
             + " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
         )
-    _write(path, data)
+    output.write(data)
     return Exported(path, len(data), format=form.name, input=network.input, parity=parity, notes=notes)
 
 
@@ -157,14 +158,6 @@ def _or_refuse(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ExportError(f"{what}: {first_line(error)}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        make_folder(path.parent)
-        replace(path, data)
-    except OSError as error:
-        raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ...cache.output_file import OutputFile
 from ...cache.recipe import Recipe
 from ...errors import DataError, UsageError
 from ...extract.backbones.architectures import architecture
@@ -48,14 +49,16 @@ class Tuned:
         DataError
             The file cannot be written.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        path = Path(folder) / f"{self.run.id[:16]}.safetensors"
-        try:
-            save_file({name: value.contiguous() for name, value in self.state.items()}, path)
-        except OSError as error:
-            raise DataError(f"{path} cannot be written: {error}") from error
-        return path
+        output = OutputFile(Path(folder) / f"{self.run.id[:16]}.safetensors")
+        with output.temporary() as temporary_file:
+            try:
+                save_file({name: value.contiguous() for name, value in self.state.items()}, temporary_file)
+            except SafetensorError as error:  # a disk that is full, too
+                raise DataError(f"{output.path} cannot be written: {error}.") from error
+        return output.path
 
 
 @computing()

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from ...errors import FC7Error, Interrupted, UsageError
+from ...cache.output_file import OutputFile
+from ...errors import DataError, FC7Error, Interrupted, UsageError
 from ...extract.backbones.network import restore
 from ...extract.backbones.torch_runtime import global_generator, memory_of
 from ...extract.progress import Progress, silent
+from ...extract.text import first_line
 from ..arrays import Positions
 from ..heads.torch_linear import epoch_line
 
@@ -287,10 +288,12 @@ def _trained(task: TrainingTask) -> dict[str, torch.Tensor]:
 
 
 def _save(path: Path, task: TrainingTask, optimiser: Any, state: State) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    torch.save({"state": vars(state), "module": _trained(task), "optimiser": optimiser.state_dict()}, temporary)
-    temporary.replace(path)
+    output = OutputFile(path)
+    with output.temporary() as temporary:
+        try:
+            torch.save({"state": vars(state), "module": _trained(task), "optimiser": optimiser.state_dict()}, temporary)
+        except RuntimeError as error:  # a disk that is full
+            raise DataError(f"The checkpoint {path} cannot be written: {first_line(error)}") from error
 
 
 def _resume(task: TrainingTask, optimiser: Any, path: Path | None) -> State:

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...cache.atomic_write import make_folder, replace
-from ...errors import DataError, MissingExtra
+from ...cache.output_file import OutputFile
+from ...errors import MissingExtra
+from ...extract.text import storable
 from .text import shown
 
 _ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
@@ -43,20 +44,9 @@ def asset(name: str) -> str:
     return (_ROOM / name).read_text(encoding="utf-8")
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a file whole or not at all, and return its path.
-
-    Raises
-    ------
-    DataError
-        It cannot be written.
-    """
-    try:
-        make_folder(path.parent)
-        replace(path, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise DataError(f"The report {path} cannot be written: {error.strerror or error}.") from error
-    return path
+def write(output: OutputFile, text: str) -> Path:
+    """Write a page, Markdown or csv and return its path; raises as :meth:`fc7.cache.output_file.OutputFile.write`."""
+    return output.write(storable(text).encode("utf-8", "surrogateescape"))
 
 
 def sizes(files: Sequence[Path]) -> list[str]:

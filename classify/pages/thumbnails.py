@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ...cache.file_blocks import open_regular
 from ...errors import ImageRejected
 from ...extract.decoding.decode import decode, read_image_bytes
 from ...extract.manifest.paths import located
@@ -114,7 +115,7 @@ def thumbnail(folder: Path, key: str) -> str:
     if not _KEY.fullmatch(key):  # a record from elsewhere must not choose which file is read
         return ""
     try:
-        with Image.open(folder / f"{key}.jpg", formats=["JPEG"]) as image:
+        with open_regular(folder / f"{key}.jpg") as file, Image.open(file, formats=["JPEG"]) as image:
             if image.width * image.height > _MOST_PIXELS:
                 return ""
             image.draft("RGB", (2 * EDGE, 2 * EDGE))

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
-from ...cache.atomic_write import make_folder, replace
 from ...cache.embeddings import Rows
+from ...cache.file_blocks import open_regular
+from ...cache.output_file import OutputFile
 from ...errors import DataError
 from ..arrays import Floats
 from ..data.splits import Protocol
@@ -130,13 +131,7 @@ class Run:
 
     def save(self, folder: Path) -> Path:
         """Write the record as JSON, whole or not at all, and return its path."""
-        path = folder / f"{self.id[:16]}.json"
-        try:
-            make_folder(folder)
-            replace(path, json.dumps(asdict(self), allow_nan=False).encode())
-        except OSError as error:
-            raise DataError(f"The run record {path} cannot be written: {error.strerror or error}.") from error
-        return path
+        return OutputFile(folder / f"{self.id[:16]}.json").write(json.dumps(asdict(self), allow_nan=False).encode())
 
     @classmethod
     def load(cls, path: Path) -> "Run":
@@ -148,7 +143,8 @@ class Run:
             Not a run record of this version; the message names the field and what is wrong with it.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+            with open_regular(path) as file:
+                values = json.loads(file.read(), parse_constant=_refuse)
             if not isinstance(values, dict):
                 raise ValueError(f"a JSON {type(values).__name__} where an object was expected")
             number = values.get("record")
@@ -156,7 +152,8 @@ class Run:
                 raise DataError(f"{path} is not a run record that this version reads: record {number!r}, not {RECORD}.")
             check(values)
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{path} is not a run record: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{path} is not a run record: {reason}") from error
         return cls(**values)
 
 

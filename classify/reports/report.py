@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...cache.output_file import OutputFile
 from ...errors import UsageError
 from ..pages.page import render, write
 from ..pages.text import csv_lines, duration, pairs, shown, without_folders
@@ -13,7 +14,7 @@ from . import gallery, sections
 from .verdict import contest, findings
 
 
-def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | None = None) -> Path:
+def report(runs: Sequence[Run] | Path, path: Path | str | OutputFile, *, thumbnails: Path | None = None) -> Path:
     """Write the page and return its path.
 
     Parameters
@@ -33,12 +34,12 @@ def report(runs: Sequence[Run] | Path, path: Path | str, *, thumbnails: Path | N
     MissingExtra
         Jinja2 is not installed.
     """
-    path = Path(path)
+    output = path if isinstance(path, OutputFile) else OutputFile(path)
     if isinstance(runs, Path):
         beside = runs / "thumbnails"
         thumbnails = beside if thumbnails is None and beside.is_dir() else thumbnails
         runs = load_runs(runs)
-    return write(path, render("reports/report.html.jinja", _context(runs, thumbnails)))
+    return write(output, render("reports/report.html.jinja", _context(runs, thumbnails)))
 
 
 def write_reports(
@@ -51,12 +52,13 @@ def write_reports(
     """Write the requested files from a folder of records, and return the records and the files."""
     if not (html or markdown_file or csv_file):
         raise UsageError("Nothing to write: name a file with -o FILE.html, --markdown FILE.md or --csv FILE.csv.")
+    page, table, lines = (OutputFile(path) if path else None for path in (html, markdown_file, csv_file))
     folder = Path(folder)
     runs = load_runs(folder)
     beside = folder / "thumbnails"
-    written = [report(runs, html, thumbnails=beside if beside.is_dir() else None)] if html else []
-    written += [write(markdown_file, markdown(runs))] if markdown_file else []
-    written += [write(csv_file, csv_table(runs))] if csv_file else []
+    written = [report(runs, page, thumbnails=beside if beside.is_dir() else None)] if page else []
+    written += [write(table, markdown(runs))] if table else []
+    written += [write(lines, csv_table(runs))] if lines else []
     return runs, written
 
 

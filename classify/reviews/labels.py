@@ -5,15 +5,20 @@ images that are left out of everything. ``reviewed`` numbers the decisions, the 
 where the last one ended. The file depends on the decisions only; without any decision there is none.
 """
 
+import contextlib
 import csv
 import io
+import logging
 import os
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...cache.atomic_write import make_folder, replace
+from ...cache.atomic_write import make_folder, sync_folder
+from ...cache.file_blocks import open_regular
+from ...cache.output_file import OutputFile, remove_leftovers
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
 from ...extract.manifest.csv_rows import read_rows, rows_of
@@ -21,8 +26,11 @@ from ...extract.manifest.csv_table import FORM, NEEDED, images_of
 from ...extract.manifest.manifest import Manifest
 from ...extract.text import guarded
 
+logger = logging.getLogger(__name__)
+
 REVIEWED = "reviewed"
 COLUMNS = ("path", "label", "group", "bad", REVIEWED)
+PATIENCE = 10.0  # seconds for another review to write; it takes a few milliseconds
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,13 @@ class Labels:
     Raises
     ------
     DataError
-        A csv cannot hold a name of this data set.
+        A csv cannot hold a name of this data set, or cannot be written there.
     """
 
-    def __init__(self, manifest: Manifest, path: Path | str) -> None:
-        self.manifest, self.path = manifest, Path(path)
+    def __init__(self, manifest: Manifest, path: Path | str | OutputFile) -> None:
+        self._output = path if isinstance(path, OutputFile) else OutputFile(path)
+        self.manifest, self.path = manifest, self._output.path
+        self._target = Path(os.path.realpath(self.path))
         self._has_splits = any(image.split for image in manifest.images)
         self._names = list(self._relative())
         self._plain = [self._line(image, name) for image, name in zip(manifest.images, self._names, strict=True)]
@@ -67,6 +77,7 @@ class Labels:
         DataError
             No review of this data set wrote the csv.
         """
+        remove_leftovers(self._target)
         self._seen = self._bytes()
         if self._seen is None:
             return {}
@@ -95,35 +106,94 @@ class Labels:
                 decided.append((order, line, original.path, Decision(image.label, image.bad)))
         return {path: decision for _, _, path, decision in sorted(decided, key=lambda entry: entry[:2])}
 
-    def write(self, decided: Mapping[str, tuple[Decision, int]]) -> None:
+    def write(self, decided: Mapping[str, tuple[Decision, int]]) -> str:
         """Write the decisions to the csv, whole and durably; without decisions, remove it.
+
+        Any number of reviews may have the csv: one writes at a time, and only if the csv is as it last saw it.
 
         Parameters
         ----------
         decided
             Decisions with their numbers, by path in the data set.
 
+        Returns
+        -------
+        str
+            A warning where the csv has the decisions, but the disk does not confirm that they would survive a power
+            loss; else empty.
+
         Raises
         ------
         DataError
             It cannot be written, or another program has changed it. The csv is unchanged then.
         """
-        try:
+        data = self._text(decided).encode() if decided else None
+        with self._alone():
             if self._bytes() != self._seen:
                 raise DataError(
-                    f"{self.path} was changed by another program. Start the review again to go on from what it says."
+                    f"{self.path} was changed by another program, perhaps a second review, after this one had read it. "
+                    "This decision was not stored. End this review and start it again: it goes on from what the csv "
+                    "says."
                 )
-            data = self._text(decided).encode() if decided else None
-            if data is not None:
-                make_folder(self.path.parent)
-                replace(self.path, data)
-            elif self._seen is not None:
-                self.path.unlink()
+            warning = self._put(data)
             self._seen = data
+        return warning
+
+    def _put(self, data: bytes | None) -> str:
+        """Write the csv, or remove it; return a warning where that was done, but is not durable."""
+        try:
+            if data is not None:
+                self._output.write(data)
+            elif self._seen is not None:
+                self._target.unlink()
+                sync_folder(self._target.parent)
+        except (DataError, OSError) as error:
+            reason = getattr(error.__cause__ or error, "strerror", None) or error
+            if self._bytes() != data:
+                raise DataError(f"{self.path} cannot be written: {reason}. Nothing was changed.") from error
+            warning = (
+                f"{self.path} has this decision, but the disk does not confirm it ({reason}): it may be gone after a "
+                "power loss. The next decision writes all of them again."
+            )
+            logger.warning("fc7: %s", warning)
+            return warning
+        return ""
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of the csv's folder, which the system releases when the process ends, even by a crash.
+
+        The folder is locked because each write puts another file in the place of the csv. A file system without locks
+        has none; there a csv that has changed is still noticed, except within a few milliseconds.
+        """
+        import fcntl
+
+        try:
+            make_folder(self._target.parent)
+            descriptor = os.open(self._target.parent, os.O_RDONLY)
         except OSError as error:
             raise DataError(
                 f"{self.path} cannot be written: {error.strerror or error}. Nothing was changed."
             ) from error
+        try:
+            end = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > end:
+                        raise DataError(
+                            f"Another review has locked {self.path} for {PATIENCE:.0f} s. Nothing was changed. Decide "
+                            "again when that one has ended."
+                        ) from error
+                    time.sleep(0.005)
+                except OSError as error:
+                    logger.debug("%s has no locks: %s", self._target.parent, error.strerror)
+                    break
+            yield
+        finally:
+            os.close(descriptor)
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -131,7 +201,8 @@ class Labels:
 
     def _bytes(self) -> bytes | None:
         try:
-            return self.path.read_bytes()
+            with open_regular(self._target) as file:
+                return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:

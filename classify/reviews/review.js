@@ -94,7 +94,8 @@ function tell(change, took) {
   if (change.left.length) parts.push(` ${plural(change.left.length, "other label")} no longer doubted.`);
   if (change.joined.length) parts.push(` ${plural(change.joined.length, "other label")} now doubted.`);
   parts.push(` Fitted anew in ${Math.max(1, Math.round(1000 * change.seconds))}\u00a0ms.`);
-  say(false, ...parts);
+  if (change.warning) parts.push(` ${change.warning}`);
+  say(Boolean(change.warning), ...parts);
   at("said").title = `${Math.round(took)} ms with the way to the server and back`;
 }
 

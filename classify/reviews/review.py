@@ -84,6 +84,8 @@ class Change:
         Over all images.
     seconds
         Of the new fit and the new ranking, without writing the csv.
+    warning
+        Why the decision, which is in the csv, may not survive a power loss; else empty.
     """
 
     image: int
@@ -95,6 +97,7 @@ class Change:
     agreement_before: Agreement
     agreement_after: Agreement
     seconds: float
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,7 @@ class Review:
         """Replace the history; write the csv first, so that a decision counts only once it is stored."""
         paths = self._images.paths
         latest = [(paths[number], decision) for number, decision in _latest(history).items()]
-        self.labels.write(numbered([*self._aside, *latest]))
+        warning = self.labels.write(numbered([*self._aside, *latest]))
         start = time.perf_counter()
         self._history = history
         after, old = self._now(image), self._judged
@@ -271,6 +274,7 @@ class Review:
             agreement_before=old.agreement,
             agreement_after=new.agreement,
             seconds=time.perf_counter() - start,
+            warning=warning,
         )
 
     def _judge(self) -> Judged:

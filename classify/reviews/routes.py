@@ -92,7 +92,8 @@ class _Requests:
 
     def _changed(self, act: Callable[[], Change]) -> Response:
         change = act()
-        return JSONResponse(_state(self._review, self._top, change.image) | {"change": asdict(change)})
+        told = asdict(change) | {"warning": without_folders(change.warning)}
+        return JSONResponse(_state(self._review, self._top, change.image) | {"change": told})
 
     def _picture(self, request: Request, jpeg: Callable[[int], bytes]) -> Response:
         number = request.path_params["image"]

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache.file_blocks import open_regular
 from ...cache.index import Index
 from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError, WeightsError
@@ -79,7 +80,8 @@ class Weights:
 
     def _read(self) -> bytes:
         try:
-            return self.path.read_bytes()
+            with open_regular(self.path) as file:
+                return file.read()
         except OSError as error:
             raise WeightsError(f"The weights {self.path} cannot be read: {error.strerror}.") from error
 

@@ -209,15 +209,17 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
 
 def run_export(arguments: Arguments, progress: Progress) -> Answer:
     """Write one flat .h5 for other tools."""
+    from ...cache.output_file import OutputFile
     from ..extraction import read
     from ..manifest.manifest import read_manifest
 
+    output = OutputFile(arguments.output)
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
     source = backbone.weights_source
     rows = read(read_manifest(arguments.data), backbone.recipes[0], cache=arguments.cache, weights_source=source)
-    path = rows.to_h5(arguments.output)
+    path = rows.to_h5(output)
     payload = {"file": str(path), "rows": len(rows), "dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
     return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(str(path))}")
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.decode_rules import DECODES
+from ...cache.recipe import DECODES
 from ...errors import UsageError
 
 if TYPE_CHECKING:

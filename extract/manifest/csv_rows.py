@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
+from ...cache.file_blocks import open_regular
 from ...errors import DataError
 from .paths import refusal_by_name
 
@@ -36,7 +37,7 @@ def read_rows(path: Path, needed: Sequence[str], form: str) -> tuple[list[str], 
 def each_row(path: Path, needed: Sequence[str], form: str) -> Iterator[Row]:
     """Yield what :func:`rows_of` yields, of a file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, streams=True) as file:
             yield from rows_of(file, path, needed, form)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error

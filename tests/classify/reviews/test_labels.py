@@ -1,13 +1,17 @@
 """The csv of a review: what it holds, who writes it, and what it refuses."""
 
 import csv
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
 from reviewed import reviewed, state
 
-from fc7.classify.reviews.labels import Decision, Labels, default_path, require_apart
+from fc7.cache.owner import Process
+from fc7.classify.reviews.labels import Decision, Labels, default_path, numbered, require_apart
 from fc7.classify.reviews.review import Review
 from fc7.errors import DataError
 from fc7.extract.manifest.manifest import read_manifest
@@ -23,16 +27,81 @@ def test_two_writers_are_noticed(begin, file):
     assert "003.png" in file.read_text()
 
 
-def test_a_csv_that_cannot_be_written_changes_nothing(begin, file, monkeypatch):
-    import fc7.classify.reviews.labels as module
+def test_of_two_writers_at_once_one_is_refused_and_nothing_is_lost(table, folder, file):
+    _, manifest = reviewed(table, folder)
+    decisions = [numbered([(["c0/003.png"], Decision("c1"))]), numbered([(["c0/004.png"], Decision("c1"))])]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(50):
+            file.unlink(missing_ok=True)
+            writers, start = [Labels(manifest, file), Labels(manifest, file)], Barrier(2)
 
+            def write(number, writers=writers, start=start):
+                writers[number].read()
+                start.wait(30)
+                try:
+                    writers[number].write(decisions[number])
+                except DataError as error:
+                    return str(error)
+                return ""
+
+            refused = list(pool.map(write, range(2)))
+            assert refused.count("") == 1
+            assert "second review" in max(refused)
+            stored = decisions[refused.index("")]
+            assert Labels(manifest, file).read() == {path: decision for path, (decision, _) in stored.items()}
+
+
+def test_a_lock_that_is_held_is_said(begin, file, monkeypatch):
+    import fcntl
+
+    review = begin()
+    file.parent.mkdir(exist_ok=True)
+    monkeypatch.setattr("fc7.classify.reviews.labels.PATIENCE", 0.0)
+    holder = os.open(file.parent, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with pytest.raises(DataError, match="Another review has locked"):
+        review.decide(3, bad=True)
+    os.close(holder)  # as when its process ends
+    assert review.decide(3, bad=True).after.bad
+
+
+def test_what_a_killed_review_left_is_removed_by_the_next(begin, file):
+    file.parent.mkdir()
+    gone = Process.mine()._replace(pid=2**22 + 1)  # larger than any
+    left = file.with_name(f".{file.name}.{gone.token}.0123abcd")
+    writing = file.with_name(f".{file.name}.{Process.mine().token}.0123abcd")
+    other = file.with_name(f".{file.name}.mine.txt")
+    for path in (left, writing, other):
+        path.write_text("path,label\n")
+    begin()
+    assert [path.exists() for path in (left, writing, other)] == [False, True, True]
+
+
+def test_a_csv_that_is_written_but_not_durable_is_said_and_the_review_goes_on(begin, file, monkeypatch):
+    review = begin()
+    review.decide(2, bad=True)
+
+    def broken(folder):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fc7.cache.atomic_write.sync_folder", broken)
+        change = review.decide(3, bad=True)
+        assert "has this decision" in change.warning
+        assert "Input/output error" in change.warning
+    assert "003.png,c0,train,,yes,2" in file.read_text()
+    assert review.decide(4, bad=True).warning == ""
+    assert list(begin().decided) == [2, 3, 4]
+
+
+def test_a_csv_that_cannot_be_written_changes_nothing(begin, file, monkeypatch):
     review = begin()
     before = state(review)
 
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "replace", full)
+    monkeypatch.setattr("fc7.cache.output_file.replace", full)
     with pytest.raises(DataError, match="No space left"):
         review.decide(3, bad=True)
     assert state(review) == before

@@ -1,0 +1,230 @@
+"""Output files: checked before anything is computed, and never put in the place of a device, a FIFO or a link."""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import DataError, FC7Error
+from .atomic_write import make_folder, replace, sync_folder
+from .owner import Process
+
+_LEFT_BEHIND = 24 * 3600  # seconds after which nobody is still writing a temporary file
+_LINKS = 40  # that are followed, as the system does
+
+
+class OutputFile:
+    """A file that a person named for a result.
+
+    A regular file is replaced whole or not at all, and keeps its mode; a name that is free gets a new one. A link
+    stays, and what it leads to is written. Devices, FIFOs and descriptors such as ``/dev/stdout`` are written through.
+
+    Parameters
+    ----------
+    path
+        Its folder need not exist.
+    error
+        The class of the error that is raised.
+
+    Raises
+    ------
+    FC7Error
+        Of the class `error`: it cannot be written. It is a folder, a disk, a terminal, a socket or a FIFO that nobody
+        reads, or it is not permitted.
+    """
+
+    def __init__(self, path: Path | str, error: type[FC7Error] = DataError) -> None:
+        self.path, self._error = Path(path), error
+        with self._refusing():
+            self._stream = _stream(self.path)  # held from now on: a reader would take its end for the end of the file
+            self._target = Path(os.path.realpath(self.path))
+            if self._stream is None:
+                _require_replaceable(self._target)
+
+    def write(self, data: bytes) -> Path:
+        """Write the whole content, and return the path that was given.
+
+        Raises
+        ------
+        FC7Error
+            It cannot be written. A regular file is as it was.
+        """
+        with self._refusing():
+            if self._stream is None:
+                make_folder(self._target.parent)
+                remove_leftovers(self._target)
+                with _same_mode(self._target):
+                    replace(self._target, data)
+            else:
+                with os.fdopen(self._stream, "wb") as stream:
+                    stream.write(data)
+        return self.path
+
+    @contextlib.contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Yield a name to write the content under; it becomes the file when the block ends without an error.
+
+        Raises
+        ------
+        FC7Error
+            As :meth:`write`.
+        """
+        target = self._target
+        if self._stream is not None:
+            target = Path(tempfile.gettempdir(), self.path.name)
+        with self._refusing():
+            make_folder(target.parent)
+            remove_leftovers(target)
+            temporary_file = _temporary(target)
+        try:
+            with self._refusing():
+                yield temporary_file
+                if self._stream is None:
+                    with temporary_file.open("rb") as written:
+                        os.fsync(written.fileno())
+                    with _same_mode(target):
+                        temporary_file.replace(target)
+                    sync_folder(target.parent)
+                else:
+                    with temporary_file.open("rb") as content, os.fdopen(self._stream, "wb") as stream:
+                        shutil.copyfileobj(content, stream)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary_file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._error(f"{self.path} cannot be written: {error.strerror or error}.") from error
+        except ValueError as error:  # a null byte in the name
+            raise self._error(f"{self.path} cannot be written: {error}.") from error
+
+
+def require_folder(path: Path | str, error: type[FC7Error] = DataError) -> None:
+    """Refuse, before anything is computed, a folder for results that cannot be made or written in.
+
+    Raises
+    ------
+    FC7Error
+        Of the class `error`: it is no folder, or it is not permitted.
+    """
+    try:
+        folder = Path(os.path.realpath(path))
+        _require_writable_folder(folder)
+    except OSError as reason:
+        raise error(f"The folder {path} cannot be written: {reason.strerror or reason}.") from reason
+    except ValueError as reason:
+        raise error(f"The folder {path} cannot be written: {reason}.") from reason
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed writers of `path` have left beside it."""
+    with contextlib.suppress(OSError):  # who may not remove them leaves them
+        for leftover in path.parent.iterdir():
+            if leftover.name.startswith(f".{path.name}.") and _left_behind(leftover, path):
+                leftover.unlink(missing_ok=True)
+
+
+def _left_behind(file: Path, path: Path) -> bool:
+    token, _, random = file.name.removeprefix(f".{path.name}.").rpartition(".")
+    writer = Process.parse(token)
+    if writer is None or len(random) != 8:  # not such a file
+        return False
+    return writer.gone or file.stat().st_mtime < time.time() - _LEFT_BEHIND
+
+
+def _stream(path: Path) -> int | None:
+    """Return a descriptor of what is written through; None for a regular file, and for a name that is free."""
+    number = _own_descriptor(path)
+    if number is not None:
+        descriptor = os.dup(number)  # at the place where the others write, and not at the beginning
+    else:
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            return None
+        if stat.S_ISREG(mode):
+            return None
+        _require_kind(mode)
+        descriptor = _opened(path)
+    if os.isatty(descriptor):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is a terminal. Name a file")
+    return descriptor
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """Return the number of the descriptor that a name such as ``/dev/stdout`` stands for."""
+    name = os.path.abspath(path)  # noqa: PTH100 - links are followed one by one
+    for _ in range(_LINKS):
+        folder, last = os.path.split(name)
+        if last.isdecimal() and os.path.realpath(folder) == f"/proc/{os.getpid()}/fd":
+            return int(last)
+        if not os.path.islink(name):  # noqa: PTH114
+            return None
+        name = os.path.join(folder, os.readlink(name))  # noqa: PTH115, PTH118
+    return None
+
+
+def _require_kind(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, "it is a folder. Name a file in it")
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise OSError(errno.EINVAL, f"it is a {'disk' if stat.S_ISBLK(mode) else 'socket'}. Name a file")
+
+
+def _opened(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "it is a FIFO that nobody reads. Begin to read it first") from error
+        raise
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _require_replaceable(path: Path) -> None:
+    """Refuse a file that the system would not let this process replace."""
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    _require_writable_folder(path.parent)
+    with contextlib.suppress(FileNotFoundError):
+        _temporary(path).lstat()  # any call says that a name is too long
+
+
+def _temporary(path: Path) -> Path:
+    """Return a new name beside a file, from which :func:`remove_leftovers` reads who writes there."""
+    return path.with_name(f".{path.name}.{Process.mine().token}.{os.urandom(4).hex()}")
+
+
+def _require_writable_folder(folder: Path) -> None:
+    """Refuse a folder in which, or in the first of those above it that exists, nothing can be made."""
+    above = folder
+    while True:
+        try:
+            above.lstat()
+            break
+        except FileNotFoundError:
+            above = above.parent
+    try:
+        with tempfile.TemporaryFile(dir=above):  # where the system can, without a name
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} in {above}") from error
+
+
+@contextlib.contextmanager
+def _same_mode(path: Path) -> Iterator[None]:
+    """Let the file that takes the place of another have its mode."""
+    before = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    yield
+    if before is not None:
+        path.chmod(before)

@@ -1,0 +1,79 @@
+"""Output files: what is replaced, what is written through, and what stays."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fc7.cache.output_file import OutputFile, remove_leftovers, require_folder
+from fc7.cache.owner import Process
+from fc7.errors import BundleError, DataError
+
+DESCRIPTOR = "from fc7.cache.output_file import OutputFile; OutputFile('/dev/stdout').write(b'two\\n'); print('three')"
+
+
+def test_a_new_file_and_its_folder_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "c.txt"
+    output = OutputFile(path)
+    assert list(tmp_path.iterdir()) == [], "nothing before it is written"
+    assert output.write(b"x") == path
+    assert path.read_bytes() == b"x"
+    assert [one.name for one in path.parent.iterdir()] == ["c.txt"]
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_redirected_stream_is_written_at_its_place(tmp_path, append):
+    """As ``fc7 ... -o /dev/stdout >> file``: neither replaced nor overwritten."""
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"one\n")
+    inode = path.stat().st_ino
+    with path.open("ab" if append else "r+b") as stdout:
+        stdout.seek(0, os.SEEK_END)
+        subprocess.run([sys.executable, "-c", DESCRIPTOR], stdout=stdout, check=True, cwd=tmp_path)
+    assert path.read_bytes() == b"one\ntwo\nthree\n"
+    assert path.stat().st_ino == inode
+
+
+def test_a_piped_stream_is_written_through(tmp_path):
+    done = subprocess.run([sys.executable, "-c", DESCRIPTOR], stdout=subprocess.PIPE, check=True, cwd=tmp_path)
+    assert done.stdout == b"two\nthree\n"
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_a_temporary_file_becomes_the_file_or_goes(tmp_path, fail):
+    path = tmp_path / "link"
+    (tmp_path / "target").write_bytes(b"old")
+    path.symlink_to("target")
+    try:
+        with OutputFile(path).temporary() as temporary:
+            temporary.write_bytes(b"new")
+            if fail:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert fail
+    assert path.is_symlink()
+    assert path.read_bytes() == (b"old" if fail else b"new")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "target"]
+
+
+def test_the_error_is_of_the_class_that_was_asked_for(tmp_path):
+    with pytest.raises(BundleError, match="it is a folder"):
+        OutputFile(tmp_path, BundleError)
+    with pytest.raises(DataError, match="cannot be written"):
+        require_folder("/proc/fc7-writes-here")
+    with pytest.raises(DataError, match="cannot be written"):
+        require_folder(__file__)
+
+
+def test_what_killed_writers_left_goes_and_what_is_being_written_stays(tmp_path):
+    path = tmp_path / "out.csv"
+    gone, mine = Process.mine()._replace(pid=2**22 + 1), Process.mine()
+    names = {"gone": gone.token, "mine": mine.token, "old": mine.token, "other": "x"}
+    files = {name: tmp_path / f".out.csv.{token}.{number:08x}" for number, (name, token) in enumerate(names.items())}
+    for file in files.values():
+        file.touch()
+    os.utime(files["old"], times=(time.time() - 2 * 24 * 3600,) * 2)
+    remove_leftovers(path)
+    assert {name for name, file in files.items() if file.exists()} == {"mine", "other"}

@@ -1,0 +1,196 @@
+"""Outputs: what is at the name of an output keeps its kind; what cannot be written is refused first, in one line."""
+
+import contextlib
+import os
+import pty
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from command_line import SQUEEZENET
+from fakes import one_line
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+FOLDERS = {"finetune -o", "compare -o", "demo -o"}
+SLOW = {"export -o", "finetune -o", "demo -o", "compare -o", "review -o"}  # only whether they refuse
+SUFFIX = {"fit -o": ".fc7", "export -o": ".pt2", "cache export": ".h5"}
+
+
+@pytest.fixture(scope="module")
+def exported(shared_home):
+    """The embeddings of the data set, and records, so that no verb computes any."""
+    from fc7.cli import main
+
+    cache = ["--cache", str(shared_home / "cache"), "--quiet"]
+    data, h5, runs = str(shared_home / "data"), shared_home / "outputs.h5", shared_home / "outputs-runs"
+    assert main(["extract", data, *SQUEEZENET, *cache]) == 0
+    assert main(["cache", "export", str(h5), data, *SQUEEZENET, *cache]) == 0
+    assert main(["compare", str(h5), "--heads", "centroid", "-o", str(runs), "--no-learning-curve", *cache[2:]]) == 0
+    return {"data": data, "h5": h5, "runs": runs}
+
+
+@pytest.fixture
+def words(exported, bundle):
+    """Return the words of a verb that writes one output."""
+    h5, runs, data = exported["h5"], exported["runs"], exported["data"]
+    options = {
+        "fit -o": ["fit", h5, "--head", "centroid", "--folds", "2", "-o"],
+        "audit --csv": ["audit", h5, "--head", "centroid", "--allow-leakage", "--csv"],
+        "audit -o": ["audit", h5, "--head", "centroid", "--allow-leakage", "-o"],
+        "report -o": ["report", runs, "-o"],
+        "report --csv": ["report", runs, "--csv"],
+        "report --markdown": ["report", runs, "--markdown"],
+        "cache export": ["cache", "export", None, data, *SQUEEZENET],
+        "export -o": ["export", bundle, "-o"],
+        "finetune -o": ["finetune", data, "--backbone", "squeezenet1_1", "--weights", "random:0", "-o"],
+        "compare -o": ["compare", h5, "--heads", "centroid", "-o"],
+        "demo -o": ["demo", "-o"],
+        "review -o": ["review", data, *SQUEEZENET, "-o"],
+    }
+
+    def make(option, output):
+        given = options[option]
+        return [output if word is None else word for word in given] + ([] if None in given else [output])
+
+    return make
+
+
+WRITTEN = ["fit -o", "audit --csv", "audit -o", "report -o", "report --csv", "report --markdown", "cache export"]
+ALL = [*WRITTEN, *sorted(SLOW)]
+
+
+def kind_of(path):
+    status = path.lstat()
+    return stat.S_IFMT(status.st_mode), status.st_rdev, path.readlink() if path.is_symlink() else None
+
+
+def device(path, minor):
+    """Make a device of our own, like /dev/null (3) or /dev/full (7)."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+        path.open("rb").close()
+    except OSError:
+        pytest.skip("this user may not make devices")
+    return path
+
+
+def test_a_device_is_written_through(fc7, words, tmp_path, figure):
+    for option in WRITTEN:
+        null = device(tmp_path / f"null-{option.replace(' ', '')}{SUFFIX.get(option, '')}", 3)
+        before = kind_of(null)
+        code, _, err = fc7(*words(option, null), "--quiet")
+        assert (code, kind_of(null)) == (0, before), err
+    figure("Outputs onto devices, FIFOs, links", f"{len(ALL)} outputs of all verbs onto 12 kinds", "0 replaced")
+
+
+def test_a_full_device_is_one_line(fc7, words, tmp_path):
+    for option in WRITTEN:
+        full = device(tmp_path / f"full-{option.replace(' ', '')}{SUFFIX.get(option, '')}", 7)
+        before = kind_of(full)
+        code, out, err = fc7(*words(option, full), "--quiet")
+        assert (code, out, kind_of(full)) == (1, "", before)
+        assert "No space left on device" in one_line(err)
+
+
+def test_a_fifo_with_a_reader_gets_the_content(fc7, words, tmp_path):
+    for option in WRITTEN:
+        fifo, got = tmp_path / f"fifo-{option.replace(' ', '')}{SUFFIX.get(option, '')}", []
+        os.mkfifo(fifo)
+        descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
+        ready = threading.Event()
+
+        def read(descriptor=descriptor, got=got, ready=ready):
+            ready.wait()  # a reader that comes before the writer would see the end at once
+            with os.fdopen(descriptor, "rb") as reader:
+                got.append(reader.read())
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        plain = tmp_path / f"plain{SUFFIX.get(option, '.x')}"
+        assert fc7(*words(option, plain), "--quiet")[0] == 0
+        original = os.open
+
+        def watched(path, *given, original=original, ready=ready, fifo=fifo, **more):
+            result = original(path, *given, **more)
+            if str(path) == str(fifo):
+                ready.set()
+            return result
+
+        os.open = watched
+        try:
+            code, _, err = fc7(*words(option, fifo), "--quiet")
+        finally:
+            os.open = original
+            ready.set()
+            reader.join(30)
+        assert code == 0, err
+        assert stat.S_ISFIFO(fifo.lstat().st_mode)
+        assert len(got[0]) > 0.9 * plain.stat().st_size
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_stays_and_its_target_is_written(fc7, words, tmp_path, dangling):
+    far = tmp_path / "far"
+    far.mkdir()
+    for option in WRITTEN:
+        suffix = SUFFIX.get(option, "")
+        target, link = far / f"{option.replace(' ', '')}{suffix}", tmp_path / f"link-{option.replace(' ', '')}{suffix}"
+        if not dangling:
+            target.write_text("old")
+            target.chmod(0o600)
+        link.symlink_to(target)
+        code, _, err = fc7(*words(option, link), "--quiet")
+        assert code == 0, err
+        assert link.is_symlink()
+        assert target.stat().st_size > 3
+        assert dangling or stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [path.name for path in far.iterdir() if path.name.startswith(".")] == []
+
+
+def obstacles(folder, suffix):
+    """Make one of each kind that nothing can be written to, by name."""
+    made = {name: folder / f"{name}{suffix}" for name in ("folder", "fifo", "socket", "loop", "disk")}
+    made["folder"].mkdir()
+    os.mkfifo(made["fifo"])
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(folder):
+        listener.bind(made["socket"].name)  # a socket's path may have 107 bytes
+    made["loop"].symlink_to(made["loop"].name)
+    (folder / "file").write_text("x")
+    made["below"] = folder / "file" / f"below{suffix}"
+    made["long"] = folder / ("x" * 240 + suffix)
+    made["null"] = folder / f"a\0b{suffix}"
+    made["forbidden"] = Path(f"/proc/fc7-writes-here{suffix}")  # nobody may, root neither
+    try:
+        os.mknod(made["disk"], stat.S_IFBLK | 0o600, os.makedev(7, 250))
+    except OSError:
+        del made["disk"]
+    leader, follower = pty.openpty()
+    made["terminal"] = folder / f"terminal{suffix}"
+    made["terminal"].symlink_to(os.ttyname(follower))
+    return made, (leader, follower)
+
+
+@pytest.mark.parametrize("option", ALL)
+def test_what_cannot_be_written_is_refused_before_anything_else(fc7, words, tmp_path, option):
+    """DATA is not there, too: that is found out later."""
+    made, ends = obstacles(tmp_path, SUFFIX.get(option, ""))
+    if option in FOLDERS:
+        for name in ("folder", "long"):
+            del made[name]  # a folder of this name can be made
+    try:
+        for name, path in made.items():
+            before = kind_of(path) if name not in ("below", "long", "null", "forbidden") else None
+            given = words(option, path)
+            if option not in ("demo -o", "export -o"):
+                given[3 if option == "cache export" else 1] = tmp_path / "absent"
+            code, out, err = fc7(*given)
+            assert (code, out) == (1, ""), (name, err)
+            assert "cannot be written" in one_line(err), name
+            assert before is None or kind_of(path) == before
+    finally:
+        for end in ends:
+            os.close(end)
