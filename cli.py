@@ -6,16 +6,19 @@ used, and it imports nothing heavy before ``run``: help comes at once.
 """
 
 import argparse
+import contextlib
 import gc
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .errors import FC7Error, Interrupted
-from .extract.commands import overview
+from .extract.commands import overview, streams
 from .extract.commands.parser import Parser
 
 # verb: what it does, its module
@@ -46,18 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == ["help"]:  # fc7 help fit
         words = [*words[1:], "--help"]
+    if argv is None:
+        streams.prepare()
     as_json = "--json" in words
     try:
-        arguments = parser(words).parse_args(words)
-        _log_to_stderr(arguments)
-        return _run(arguments)
+        code = _run(words)
+        streams.flush()  # of help, too
+        return code
+    except streams.OutputClosed as error:
+        return error.exit_code
     except FC7Error as error:
         return _fail(str(error), error.exit_code, as_json=as_json)
     except KeyboardInterrupt:
         return _fail("Interrupted.", Interrupted.exit_code, as_json=as_json)
-    except BrokenPipeError:  # the reader of a pipe went away, as in `fc7 ... | head`
-        sys.stderr.close()
-        return 1
+    except OSError as error:  # of the system, and nobody who knows more has said it
+        return _fail(": ".join(filter(None, (_name(error), error.strerror or str(error)))), 1, as_json=as_json)
+    except MemoryError:
+        return _fail("There is not enough memory for this.", 1, as_json=as_json)
 
 
 def parser(words: Sequence[str] | None = None) -> Parser:
@@ -97,26 +105,40 @@ def _add_options(verb: Parser, add_options: Callable[[Parser], None], run: Calla
     verb.set_defaults(run=run, parser=parser)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(words: Sequence[str]) -> int:
+    try:
+        arguments = parser(words).parse_args(words)
+    except SystemExit as stopped:  # after help
+        return int(stopped.code or 0)
+    _log_to_stderr(arguments)
+    if not _is_somewhere():
+        raise FC7Error("The working directory is not there any more. Change to another one.")
     from .extract.progress import bars
 
     with bars(quiet=arguments.quiet) as progress:
         answer = arguments.run(arguments, progress)
-    if not sys.stdout.isatty() and hasattr(sys.stdout, "reconfigure"):
-        # A csv in a file has paths as they are: in UTF-8, and names that are no Unicode as their bytes.
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    print(_json(answer.payload) if arguments.json else answer.text)
-    sys.stdout.flush()
+    streams.answer(_json(answer.payload) if arguments.json else answer.text, data=arguments.json or answer.data)
     return int(answer.code)
 
 
-def _fail(message: str, code: int, *, as_json: bool) -> int:
-    from .extract.text import plain
+def _is_somewhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
-    print(f"fc7: {plain(message)}", file=sys.stderr)
+
+def _fail(message: str, code: int, *, as_json: bool) -> int:
+    streams.say_error(message)
     if as_json:
-        print(_json({"error": message, "exit_code": code}))
+        with contextlib.suppress(FC7Error):  # stdout may be what failed
+            streams.answer(_json({"error": message, "exit_code": code}), data=True)
     return code
+
+
+def _name(error: OSError) -> str:
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
 
 
 def _json(payload: dict[str, Any]) -> str:
@@ -125,17 +147,8 @@ def _json(payload: dict[str, Any]) -> str:
     return json.dumps(payload, indent=1)
 
 
-class _Stderr(logging.Handler):
-    """Write to whatever ``sys.stderr`` is now: a progress bar redirects it while it is drawn."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
-
-
 def _log_to_stderr(arguments: argparse.Namespace) -> None:
-    handler = _Stderr()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger(__package__)
-    logger.handlers = [handler]
+    logger.handlers = [streams.Stderr()]
     logger.propagate = False
     logger.setLevel(logging.WARNING if arguments.quiet else logging.DEBUG if arguments.verbose else logging.INFO)

@@ -1,12 +1,49 @@
-"""Text for csv cells, which a spreadsheet must not calculate, and for terminals."""
+"""Text made harmless, in one place for each medium: terminals here, csv here, HTML in :mod:`fc7.classify.pages`."""
 
+import csv
+import io
 import re
-import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 # Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 # What stands neither for a character nor for a byte of a name that is no Unicode.
 _NOTHING = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+# Direction overrides and isolates reorder the text around them; real right-to-left letters need none.
+_REORDER = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def plain(text: str) -> str:
+    r"""Return one line that any terminal can show: control characters and undecodable bytes are escaped.
+
+    >>> plain("a\x1b[31m\nb")
+    'a\\x1b[31m\\nb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def csv_row(cells: Sequence[Any], *, exact: bool = False) -> str:
+    r"""Return a row of csv, without its end, that neither a spreadsheet calculates nor a terminal obeys.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe. Control characters are escaped. All other
+    names, and bytes that are no Unicode, stay as they are. Numbers are no text, and stay numbers.
+
+    Parameters
+    ----------
+    exact
+        Leave control characters as they are, for a csv that fc7 reads again.
+
+    >>> csv_row(["=1+1", "a\nb", "ants, red", -1])
+    '\'=1+1,a\\nb,"ants, red",-1'
+    """
+    buffer = io.StringIO()
+    texts = [guarded(cell if exact else _visible(cell)) if isinstance(cell, str) else cell for cell in cells]
+    csv.writer(buffer, lineterminator="\r\n").writerow(texts)  # cells with parts of it are quoted
+    return buffer.getvalue()[:-2]
 
 
 def guarded(text: str) -> str:
@@ -29,7 +66,12 @@ def unguarded(cell: str) -> str:
 
 def storable(text: str) -> str:
     """Return text that a file can hold: in UTF-8, and names that are no Unicode as their bytes."""
-    return _NOTHING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _NOTHING.sub(lambda found: _escaped(found[0]), text)
+
+
+def hides(letter: str) -> bool:
+    """Return whether a letter would not be seen as itself: a control character, half a character, a direction."""
+    return letter in _REORDER or unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
 
 
 def first_line(error: BaseException) -> str:
@@ -37,9 +79,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def plain(text: str) -> str:
-    """Return text that any terminal can show: control characters and undecodable bytes are escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
-    escaped = text.encode("utf-8", "backslashreplace").decode()
-    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in escaped)
-    return escaped.encode(encoding, "backslashreplace").decode(encoding)
+def _visible(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(_escaped(char) if hides(char) and not "\udc80" <= char <= "\udcff" else char for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

@@ -1,12 +1,10 @@
 """The prediction of one image, and many predictions as csv."""
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...extract.text import guarded
+from ...extract.text import csv_row, storable
 
 NOT_SURE = "not sure"
 
@@ -53,22 +51,14 @@ class Prediction:
         return {"path": self.path, "answer": self.answer, **vars(self)}
 
 
-def predictions_csv(predictions: Sequence[Prediction], top: int = 0, shown: Callable[[str], str] = str) -> str:
-    """Return csv with one line per image, and columns for its ``top`` most probable classes.
-
-    Parameters
-    ----------
-    shown
-        Changes each text, as :func:`fc7.extract.text.plain` does for a terminal; by default paths are as they are.
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+def predictions_csv(predictions: Sequence[Prediction], top: int = 0) -> str:
+    """Return csv with one line per image, and columns for its ``top`` most probable classes."""
     further = [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
-    writer.writerow(["path", "label", "probability", "unlike", "rejected", *further])
+    lines = [csv_row(["path", "label", "probability", "unlike", "rejected", *further])]
     for entry in predictions:
         top_classes = [*entry.probabilities.items()][:top]
         ranked = [cell for name, value in top_classes for cell in (name, f"{value:.4f}")]
         cells = [f"{entry.probability:.4f}" if entry.label else "", "unlike" if entry.unlike else "", entry.rejected]
         row = [entry.path, entry.answer, *cells, *ranked, *[""] * (len(further) - len(ranked))]
-        writer.writerow([guarded(shown(cell)) for cell in row])
-    return buffer.getvalue().rstrip("\n")
+        lines.append(storable(csv_row(row)))
+    return "\n".join(lines)

@@ -12,7 +12,6 @@ from ...extract.commands import options
 from ...extract.commands.options import Arguments, given, whole_number
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.text import plain, storable
 from .options import MAX_ERROR, WEIGHTS, share
 
 logger = logging.getLogger(__name__)
@@ -78,8 +77,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         "threshold": threshold and threshold.to_dict(),
         "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }
-    shown = plain if sys.stdout.isatty() else storable
-    return Answer(payload, predictions_csv(predictions, arguments.top or 0, shown), 0 if labelled else 1)
+    return Answer(payload, predictions_csv(predictions, arguments.top or 0), 0 if labelled else 1, data=True)
 
 
 def _listed() -> list[str]:

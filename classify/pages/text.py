@@ -1,17 +1,12 @@
 """Text for pages: names of files and classes become one harmless line, numbers become words."""
 
-import csv
-import io
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ...extract.text import guarded
+from ...extract.text import csv_row, hides
 
-# Direction overrides and isolates reorder the text around them; real right-to-left letters need none.
-_REORDER = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # An absolute path inside other words: after the start, a space, a quote or "file:", but not the // of a URL.
 _FOLDERS = re.compile(r"""(?:(?<=^)|(?<=[\s"'(=,:]))(?:[A-Za-z]:[\\/]|/(?!/)|\\\\|~/)(?:[^\\/\s"'<>|:]+[\\/])*""")
 
@@ -22,7 +17,7 @@ def shown(text: str) -> str:
     >>> shown("a\nb")
     'a\\nb'
     """
-    return "".join(_escaped(letter) if _hides(letter) else letter for letter in text)
+    return "".join(letter.encode("unicode_escape").decode() if hides(letter) else letter for letter in text)
 
 
 def without_folders(text: str) -> str:
@@ -72,24 +67,8 @@ def csv_lines(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     path,score
     '=1+1,-1
     """
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, names, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows({name: _cell(item) for name, item in row.items()} for row in rows)
-    return buffer.getvalue()
-
-
-def _cell(item: Any) -> Any:
-    """Return a csv cell; text that a spreadsheet would take for a formula gets an apostrophe, numbers stay numbers."""
-    return guarded(shown(item)) if isinstance(item, str) else item
-
-
-def _hides(letter: str) -> bool:
-    return letter in _REORDER or unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
+    lines = [csv_row(names), *(csv_row([row.get(name, "") for name in names]) for row in rows)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def ratio(seconds: float, reference: float) -> str:

@@ -6,7 +6,6 @@ where the last one ended. The file depends on the decisions only; without any de
 """
 
 import contextlib
-import csv
 import io
 import logging
 import os
@@ -24,7 +23,7 @@ from ...extract.manifest.columns import ImageEntry
 from ...extract.manifest.csv_rows import read_rows, rows_of
 from ...extract.manifest.csv_table import FORM, NEEDED, images_of
 from ...extract.manifest.manifest import Manifest
-from ...extract.text import guarded
+from ...extract.text import csv_row
 
 logger = logging.getLogger(__name__)
 
@@ -219,9 +218,7 @@ class Labels:
     def _line(self, image: ImageEntry, name: str, number: int | None = None) -> str:
         split = [image.split] if self._has_splits else []
         cells = [name, image.label, *split, image.group, "yes" if image.bad else ""]
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerow([*map(guarded, cells), "" if number is None else number])
-        return buffer.getvalue()
+        return csv_row([*cells, "" if number is None else number], exact=True) + "\n"
 
     def _text(self, decided: Mapping[str, tuple[Decision, int]]) -> str:
         lines = [",".join(self._columns) + "\n"]

@@ -8,11 +8,12 @@ from ..text import plain
 
 
 class Answer(NamedTuple):
-    """What a verb answers: to programs, to people, and as an exit code."""
+    """What a verb answers: to programs, to people, and as an exit code; `data` is text for programs."""
 
     payload: dict[str, Any]
     text: str
     code: int = 0
+    data: bool = False
 
 
 WIDE = 10_000  # columns of a file or a pipe: nothing is cut short there
@@ -36,15 +37,14 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     fitting = len(heads)
     while fitting > 1 and sum(widths[:fitting]) + 2 * (fitting - 1) > available:
         fitting -= 1
-    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False)
     for column, head in enumerate(heads[:fitting]):
         numeric = all((row[column] or "0").replace(".", "").isdigit() for row in rows)
         grid.add_column(head, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         grid.add_row(*(Text(plain(cell)) for cell in row[:fitting]))
     buffer = io.StringIO()
-    screen = Console(file=buffer, width=available, force_terminal=console.is_terminal, no_color=console.no_color)
-    screen.print(grid)
+    Console(file=buffer, width=available, force_terminal=False).print(grid)
     lines = [plain(title)] if title else []
     lines += [line.rstrip() for line in buffer.getvalue().splitlines()]
     lines += [f"(a wider terminal also shows: {', '.join(heads[fitting:])})"] if fitting < len(heads) else []

@@ -149,7 +149,7 @@ def test_what_cannot_be_reviewed_is_said_before_anything_is_computed(fc7, home, 
         ([tmp_path / "flat.h5"], 2, "no pictures"),
         ([home / "pictures", "-o", tmp_path / "theirs.csv"], 1, "no review of this data set wrote it"),
         ([tmp_path / "list.csv", "-o", tmp_path / "list.csv"], 1, "is both what is reviewed and where labels go"),
-        ([home / "pictures", "-o", tmp_path], 1, "cannot be read"),
+        ([home / "pictures", "-o", tmp_path], 1, "it is a folder"),
         ([home / "nothing"], 1, "There is no"),
         ([home / "pictures", "--port", "70000"], 2, "--port"),
     ]:
