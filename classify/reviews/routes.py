@@ -1,7 +1,6 @@
 """The requests of the review page and their answers; the only module that needs Starlette."""
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
@@ -16,13 +15,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, Router
 
 from ...errors import FC7Error, ImageRejected, UsageError
-from ...extract.text import plain
 from ..pages.page import asset, environment
 from ..pages.text import relative, shown, without_folders
 from ..pages.thumbnails import smaller
 from .review import Change, Review, Subject
-
-logger = logging.getLogger(__name__)
 
 SMALL, LARGE = 320, 1280  # px, the longer side of an image in the grid and by itself
 KEPT = 2000  # small images cached in memory
@@ -119,7 +115,6 @@ def _declined(request: Request, error: FC7Error) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    logger.error("The review could not answer %s: %s", plain(request.url.path.rpartition("/")[2]), plain(repr(error)))
     return JSONResponse({"error": "This should not have happened; the terminal has more."}, 500)
 
 

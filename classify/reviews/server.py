@@ -21,6 +21,8 @@ from .review import Review
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+HTTP = 80  # the port that browsers leave out of Host and Origin
+BACKLOG = 64  # connections that wait to be accepted
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
@@ -62,6 +64,7 @@ class Server:
         require_extra()
         import uvicorn
 
+        from .connections import Connection
         from .routes import application
 
         self.review = review
@@ -70,14 +73,19 @@ class Server:
         self.port = int(self._socket.getsockname()[1])
         self.address = f"http://{HOST}:{self.port}/{token}/"
         guarded = Guard(application(review, images, token, top), token, self.port)
-        settings: dict[str, Any] = {"http": "h11", "ws": "none", "lifespan": "off", "log_config": None}
-        config = uvicorn.Config(guarded, access_log=False, server_header=False, timeout_graceful_shutdown=2, **settings)
+        settings: dict[str, Any] = {"http": Connection, "ws": "none", "lifespan": "off", "log_config": None}
+        settings |= {"access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
+        # All that wait are accepted before the first of them is looked at, so these are no more than there are files.
+        config = uvicorn.Config(guarded, backlog=BACKLOG, **settings)
         self._server = uvicorn.Server(config)
 
     def run(self) -> None:
         """Serve until Ctrl-C, or until :meth:`stop`."""
+        from .connections import said_once
+
         try:
-            self._server.run(sockets=[self._socket])
+            with said_once():
+                self._server.run(sockets=[self._socket])
         except KeyboardInterrupt:  # the usual end: every decision has been written
             logger.debug("stopped by Ctrl-C")
         finally:
@@ -99,7 +107,8 @@ class Guard:
 
     def __init__(self, application: Application, token: str, port: int) -> None:
         self._application, self._token = application, token.encode()
-        self._hosts = {f"{name}:{port}".encode() for name in (HOST, "localhost")}
+        ports = [f":{port}", ""] if port == HTTP else [f":{port}"]
+        self._hosts = {f"{name}{end}".encode() for name in (HOST, "localhost") for end in ports}
         self._origins = {b"http://" + host for host in self._hosts}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -1,5 +1,6 @@
 """The server of a review over a real socket: who is let in, what is answered, and that nothing else is."""
 
+import asyncio
 import http.client
 import io
 import json
@@ -15,6 +16,8 @@ from fc7.errors import MissingExtra, UsageError
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'fc7[review]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
+
+from fc7.classify.reviews.server import Guard
 
 JSON = {"Content-Type": "application/json"}
 
@@ -147,7 +150,8 @@ def test_without_the_token_nothing_is_answered(ask, desk):
     assert len(token) >= 32
     for whole in ("/", "/state", f"/{token[:-1]}/state", f"/{token}x/state", "/x/state", f"/x/{token}/state", "/%ff/"):
         refused(ask(whole=whole), 403, "token")
-    refused(ask(whole=f"/{token[:-1]}x/undo", method="POST", body={}), 403, "token")
+    other = "y" if token.endswith("x") else "x"
+    refused(ask(whole=f"/{token[:-1]}{other}/undo", method="POST", body={}), 403, "token")
 
 
 def test_another_host_name_is_refused(ask, desk):
@@ -165,6 +169,106 @@ def test_another_origin_is_refused(ask, desk):
         refused(ask("decide", "POST", body, JSON | {"Origin": origin}), 403, "Another page")
     assert desk.review.changes == 0
     assert ask("decide", "POST", body, JSON | {"Origin": f"http://127.0.0.1:{desk.server.port}"})[0] == 200
+
+
+@pytest.mark.parametrize(("port", "answered"), [(80, {"127.0.0.1", "localhost:80", "LOCALHOST"}), (81, set())])
+def test_browsers_leave_out_port_80(port, answered):
+    """Of an application that answers everything."""
+
+    async def yes(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    guard = Guard(yes, "token", port)
+    for host in ("127.0.0.1", "localhost:80", "LOCALHOST", "evil.example", ""):
+        for origin in ("", f"http://{host.lower()}", "http://evil.example", "null"):
+            sent = []
+
+            async def send(message, sent=sent):
+                sent.append(message)
+
+            headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
+            asyncio.run(guard({"path": "/token/", "headers": headers}, None, send))
+            trusted = host in answered and origin in ("", f"http://{host.lower()}")
+            assert sent[0]["status"] == (200 if trusted else 403), (host, origin)
+
+
+def half_sent(desk, text=b"GET / HTTP/1.1\r\nHost:"):
+    where = urlsplit(desk.server.address)
+    connection = socket.create_connection((where.hostname, where.port), timeout=30)
+    connection.sendall(text)
+    return connection
+
+
+def ended(connection):
+    """Wait until the server has closed a connection; False after the time that a test has."""
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_a_request_that_does_not_come_is_not_waited_for(ask, desk, monkeypatch):
+    path = urlsplit(desk.server.address).path.encode()
+    head = b"POST %sdecide HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % (path, desk.server.port)
+    head += b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    monkeypatch.setattr("fc7.classify.reviews.connections.SECONDS", 0.2)
+    connections = [half_sent(desk, text) for text in (b"", b"GET / HT", head)]
+    assert [ended(connection) for connection in connections] == [True] * 3
+    for connection in connections:
+        connection.close()
+    monkeypatch.undo()
+    assert ask("state")[0] == 200
+    assert desk.review.changes == 0
+
+
+def test_many_connections_do_not_keep_a_decision_waiting(ask, desk, monkeypatch):
+    monkeypatch.setattr("fc7.classify.reviews.connections.MOST", 5)
+    connections = [half_sent(desk) for _ in range(30)]
+    assert ask("decide", "POST", {"image": 3, "label": "c0"})[0] == 200
+    assert [ended(connection) for connection in connections[:24]] == [True] * 24, "the first ones made room"
+    for connection in connections:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff\xfe\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n",
+        b"x" * 100_000,
+    ],
+)
+def test_what_is_no_request_is_refused_in_few_words(desk, log, capfd, text):
+    for _ in range(3):
+        with half_sent(desk, text) as connection:
+            connection.shutdown(socket.SHUT_WR)
+            assert ended(connection)
+    assert "Traceback" not in "".join(capfd.readouterr())
+    said = [record.getMessage() for record in log.records if record.name == "fc7"]
+    assert len(said) == len(set(said)), "once for each kind"
+    assert not any("\n" in line for line in said)
+
+
+def test_a_decision_that_is_not_durable_is_said(ask, desk, monkeypatch):
+    def broken(folder):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fc7.cache.atomic_write.sync_folder", broken)
+        status, _, after = ask("decide", "POST", {"image": 3, "label": "c0"})
+    assert status == 200
+    assert "labels.csv has this decision, but" in after["change"]["warning"]
+    assert str(desk.file.parent) not in after["change"]["warning"]
+    assert ask("decide", "POST", {"image": 4, "bad": True})[2]["change"]["warning"] == ""
 
 
 def test_only_this_machine_is_listened_on(desk):
