@@ -9,10 +9,23 @@ from .urls import address
 
 
 def default_directory() -> Path:
-    """Return ``$FC7_CACHE``, else the user's cache folder of this platform."""
+    """Return ``$FC7_CACHE``, else the user's cache folder of this platform.
+
+    Raises
+    ------
+    CacheError
+        The user has none.
+    """
     import platformdirs
 
-    return Path(os.environ.get("FC7_CACHE") or Path(platformdirs.user_cache_dir("fc7", appauthor=False)))
+    if named := os.environ.get("FC7_CACHE"):
+        return Path(named)
+    try:
+        return Path(platformdirs.user_cache_dir("fc7", appauthor=False))
+    except RuntimeError as error:  # no HOME, and a user without a name
+        raise CacheError(
+            "There is no home folder for the cache. Name another with --cache DIR or FC7_CACHE."
+        ) from error
 
 
 def open_directory(directory: Path | str | None = None) -> Path:

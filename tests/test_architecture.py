@@ -3,6 +3,7 @@
 import ast
 import collections
 import graphlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -467,6 +468,55 @@ def test_twin_a_borrowed_test_is_seen(tmp_path, line):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "test_y.py").write_text(f"from fakes import draw\n{line}\n")
     assert len(borrowed_tests(tmp_path)) == 1
+
+
+# What makes text harmless for a medium, or writes an output, and the only modules that use it.
+ONE_PLACE = {
+    "csv.writer": {"extract.text"},
+    "csv.DictWriter": set(),
+    "sys.stdout.write": {"extract.commands.streams"},
+    "sys.stderr.write": {"extract.commands.streams"},
+    "jinja2.Environment": {"classify.pages.page"},
+    "atomic_write.replace": {"cache"},
+}
+
+
+def used_elsewhere(house):
+    """Return the modules that use what belongs to one place."""
+    found = []
+    for name, path in house.files.items():
+        text = path.read_text()
+        used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+        used |= {f"{module.rpartition('.')[2]}.{taken}" for module, taken in house.imports(name) if taken}
+        for what, places in ONE_PLACE.items():
+            if what in used and not {name, name.partition(".")[0]} & places:
+                found.append(f"{name} uses {what}")
+    return sorted(found)
+
+
+def test_text_and_outputs_go_through_one_place_for_each_medium():
+    assert used_elsewhere(HOUSE) == []
+
+
+def test_twin_a_second_place_is_seen(tmp_path):
+    house = house_of(
+        tmp_path,
+        {
+            "extract/text": "import csv\ncsv.writer(None)",
+            "classify/audits/tables": "import csv\ncsv.writer(None)",
+            "classify/pages/page": "from ...cache.atomic_write import replace",
+            "cache/atomic_write": "def replace(): ...",
+        },
+    )
+    assert used_elsewhere(house) == [
+        "classify.audits.tables uses csv.writer",
+        "classify.pages.page uses atomic_write.replace",
+    ]
+
+
+def test_templates_escape_everything():
+    for path in (ROOT / "classify").rglob("*.jinja"):
+        assert not re.search(r"\|\s*safe\b|autoescape\s+false", path.read_text()), path
 
 
 def test_no_assert_and_no_print_in_the_package():

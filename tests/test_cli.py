@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -206,6 +207,92 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
         os.close(writer)
         assert done.stderr == b""
         assert done.returncode != 0
+
+
+def test_no_traceback_where_a_stream_is_closed_or_full(tmp_path):
+    """`>&-`, `2>&-`, `<&-`, and a disk that is full; fd 1 stays taken, or a file of the cache would get it."""
+    shell = f"{sys.executable} -m fc7"
+    for words, code, said in [
+        ("backbones >&-", 1, "The answer cannot be printed: Bad file descriptor."),
+        ("backbones --json >/dev/full", 1, "The answer cannot be printed: No space left on device."),
+        ("--help >/dev/full", 1, "The answer cannot be printed: No space left on device."),
+        ("extract absent --json >/dev/full", 1, "There is no absent."),
+        ("backbones 2>&- <&-", 0, ""),
+        ("extract absent 2>/dev/full", 1, ""),
+        ("predict absent.fc7 - <&-", 1, "absent.fc7"),
+    ]:
+        done = subprocess.run(["bash", "-c", f"{shell} {words}"], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == code, (words, done.stderr)
+        assert len(done.stderr.splitlines()) == bool(said), (words, done.stderr)
+        assert said in done.stderr
+
+
+def test_a_folder_that_is_gone_and_a_user_without_home(tmp_path, monkeypatch, fc7):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, out, err = fc7("extract", "x", *SQUEEZENET)
+    assert (code, out) == (1, "")
+    assert "The working directory is not there any more" in one_line(err)
+    monkeypatch.chdir(tmp_path)
+
+    def homeless(*given, **options):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("FC7_CACHE")
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", homeless)
+    monkeypatch.setattr("pathlib.Path.expanduser", homeless)
+    for words in (["cache", "info"], ["backbones"]):
+        code, out, err = fc7(*words)
+        assert (code, out) == (1, "")
+        assert "There is no home folder" in one_line(err)
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_ctrl_c_however_often_is_130_and_one_line(tmp_path, times):
+    """The program waits for it, and says when it does."""
+    program = (
+        "import sys, time\nfrom fc7 import cli\nfrom fc7.extract.commands import backbones\n"
+        "def run(arguments, progress):\n    sys.stdout.write('.'); sys.stdout.flush()\n"
+        "    try:\n        time.sleep(60)\n    finally:\n        time.sleep(2 if len(sys.argv) > 2 else 0)\n"
+        "backbones.run = run\nsys.exit(cli.main())"
+    )
+    words = [sys.executable, "-c", program, "backbones", *(["--all"] if times > 1 else [])]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as started:
+        assert started.stdout.read(1) == b"."
+        for _ in range(times):
+            started.send_signal(signal.SIGINT)
+        assert started.wait(60) in (130, -signal.SIGINT), "a shell calls both 130"
+        assert started.stderr.read() in (b"fc7: Interrupted.\n", b"")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", "d", "-o", "x.fc7", "--n-jobs", "0"],
+        ["fit", "d", "-o", "x.fc7", "--n-jobs", "-2"],
+        ["compare", "d", "-o", "x", "--folds", "1"],
+        ["compare", "d", "-o", "x", "--cross-validate", "1"],
+        ["extract", "d", "--views", "-1"],
+        ["extract", "d", "--workers", "99999"],
+        ["extract", "d", "--batch-size", "99999999999999999999"],
+        ["extract", "d", "--image-size", "0"],
+        ["fit", "d", "-o", "x.fc7", "--max-ram", ""],
+        ["fit", "d", "-o", "x.fc7", "--max-ram=-inf"],
+        ["fit", "d", "-o", "x.fc7", "--max-ram", "nan"],
+        ["finetune", "d", "-o", "x", "--learning-rate", "nan"],
+        ["finetune", "d", "-o", "x", "--limit-seconds", "inf"],
+        ["audit", "d", "--threshold", "0"],
+        ["export", "x.fc7", "-o", "x.pt2", "--tolerance", "nan"],
+    ],
+)
+def test_a_number_out_of_range_is_usage(fc7, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = fc7(*words)
+    assert (code, out) == (2, "")
+    assert f"argument {words[-2].partition('=')[0] if words[-2].startswith('--') else '--max-ram'}" in one_line(err)
 
 
 def odd_csv(root, labels):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from ...extract.commands.options import Arguments, given, sources, whole_number
+from ...extract.commands.options import Arguments, given, positive_number, sources, whole_number
 from ...extract.progress import Progress
 from ...extract.text import plain
 
@@ -19,16 +19,15 @@ logger = logging.getLogger(__name__)
 ARMS = ("head", "classifier", "all")
 ARMS_HELP = "head (the last layer), classifier (fc6 to fc8 with dropout), all (end to end)"
 
+_SHARE = "of pretrained layers, as a share of that (default: 0.1)"
 _PATIENCE = "stop after N epochs without progress on a part of train (default: train all)"
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Add how layers are trained from pixels."""
     group = parser.add_argument_group("training from pixels")
-    group.add_argument("--learning-rate", type=float, metavar="X", help="of new layers (default: 0.003)")
-    group.add_argument(
-        "--backbone-rate", type=float, metavar="X", help="of pretrained layers, as a share of that (default: 0.1)"
-    )
+    group.add_argument("--learning-rate", type=positive_number, metavar="X", help="of new layers (default: 0.003)")
+    group.add_argument("--backbone-rate", type=positive_number, metavar="X", help=_SHARE)
     group.add_argument("--optimiser", choices=("sgd", "adam"), help="how steps are taken (default: sgd)")
     group.add_argument(
         "--schedule", choices=("cosine", "step", "constant"), help="of the learning rates (default: cosine)"
@@ -36,7 +35,10 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--train-batch", type=whole_number, metavar="N", help="images in one step (default: 32)")
     group.add_argument("--patience", type=whole_number, metavar="N", help=_PATIENCE)
     group.add_argument(
-        "--limit-seconds", type=float, metavar="S", help="begin no epoch that would end later (default: no limit)"
+        "--limit-seconds",
+        type=positive_number,
+        metavar="S",
+        help="begin no epoch that would end later (default: no limit)",
     )
     group.add_argument("--no-augment", action="store_true", help="centre crops only, as cached embeddings see them")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import LeakageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, given, whole_number
+from ...extract.commands.options import Arguments, folds_number, given, positive_number, whole_number
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.text import plain
@@ -42,9 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one row per finding")
     parser.add_argument("--top", type=whole_number, default=20, metavar="N", help=_TOP)
     parser.add_argument("--head", choices=list(HEADS), metavar="NAME", help=_JUDGE)
-    parser.add_argument("--threshold", type=float, metavar="X", help=_THRESHOLD)
+    parser.add_argument("--threshold", type=positive_number, metavar="X", help=_THRESHOLD)
     parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
-    parser.add_argument("--folds", type=int, metavar="N", help="folds to judge labels in (default: 5)")
+    parser.add_argument("--folds", type=folds_number, metavar="N", help="folds to judge labels in (default: 5)")
     options.add_seed(parser)
     options.add_backbone(parser)
     options.add_engine(parser)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, given
+from ...extract.commands.options import Arguments, given, positive_number
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.text import plain
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=_FORMATS)
     parser.add_argument("--with-normalise", action="store_true", help="take uint8 pixels (batch, crop, crop, 3)")
     parser.add_argument("--images", nargs="+", type=Path, metavar="IMAGE", help=_IMAGES)
-    parser.add_argument("--tolerance", type=float, metavar="X", help=_TOLERANCE)
+    parser.add_argument("--tolerance", type=positive_number, metavar="X", help=_TOLERANCE)
     parser.add_argument("--weights", metavar="SOURCE", help=WEIGHTS)
     options.add_cache(parser)
 

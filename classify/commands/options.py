@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ...extract.commands.options import Arguments, add_evaluation, given, memory_size
+from ...extract.commands.options import Arguments, add_evaluation, folds_number, given, jobs_number, memory_size
 from ..heads.table import HEADS
 
 HEADS_AND_LAYERS = ", ".join(f"{head.name} (of {head.layer})" if head.layer else head.name for head in HEADS.values())
@@ -25,9 +25,11 @@ _PREPARATION = (
 def add_protocol(parser: argparse.ArgumentParser) -> None:
     """Add how heads are fitted and evaluated."""
     add_evaluation(parser)
-    parser.add_argument("--folds", type=int, metavar="N", help="folds to choose hyper-parameters in (default: 5)")
+    parser.add_argument(
+        "--folds", type=folds_number, metavar="N", help="folds to choose hyper-parameters in (default: 5)"
+    )
     parser.add_argument("--concatenate", action="store_true", help=_CONCATENATE)
-    parser.add_argument("--n-jobs", type=int, metavar="N", help=_N_JOBS)
+    parser.add_argument("--n-jobs", type=jobs_number, metavar="N", help=_N_JOBS)
     parser.add_argument("--max-ram", type=memory_size, metavar="SIZE", help=_MAX_RAM)
     parser.add_argument("--average-views", action="store_true", help="predict the mean over all --views of an image")
     parser.add_argument("--class-weight", choices=("balanced",), help=_BALANCED)

@@ -12,6 +12,10 @@ from ..arrays import Positions
 
 logger = logging.getLogger(__name__)
 
+SAID = 5  # pairs of images in a message
+
+Pairs = list[tuple[int, int]]  # of rows
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -68,7 +72,7 @@ def protocol(
     DataError
         A class has too few images for the folds, one image has two labels, or there is nothing to evaluate on.
     """
-    _refuse_two_labels(images)
+    conflicts = _two_labels(images)
     if folds is not None and folds < 2:
         raise UsageError(f"--folds {folds}: two or more are needed.")
     if cross_validate is not None and cross_validate < 2:
@@ -79,6 +83,7 @@ def protocol(
     if cross_validate or not present:
         if on:
             raise DataError(f"There is no split {on!r}: the data set has no splits, so it is cross-validated.")
+        _refuse(images, conflicts, [], allowed=True)
         everything = np.arange(len(images))
         # Two of a class are left to choose in when one fold is held out.
         outer = _affordable(images, everything, cross_validate or folds, least=3)
@@ -88,7 +93,7 @@ def protocol(
     if on not in present - {"train"} or "train" not in present:
         raise DataError(f"Cannot fit on train and evaluate on {on!r}: the data set has {sorted(present)}.")
     fitted, predicted = np.flatnonzero(images.split == "train"), np.flatnonzero(images.split == on)
-    _refuse_leakage(images, fitted, predicted, allow_leakage)
+    _refuse(images, conflicts, _leaks(images, fitted, predicted), allowed=allow_leakage)
     return Protocol(on, ((fitted, predicted),), _affordable(images, fitted, folds, least=2), random_state)
 
 
@@ -155,31 +160,49 @@ def _affordable(images: Rows, rows: Positions, folds: int | None, least: int) ->
     return folds or min(5, smallest)
 
 
-def _refuse_two_labels(images: Rows) -> None:
+def _two_labels(images: Rows) -> Pairs:
+    """Return each copy with another label than the first image of its bytes, after that one."""
     first: dict[bytes, int] = {}
-    for row, key in enumerate(images.sha256):
-        earlier = first.setdefault(key.tobytes(), row)
-        if images.labels[earlier] != images.labels[row]:
-            raise DataError(
-                f"One image has two labels: {images.paths[earlier]} is {images.labels[earlier]}, its copy "
-                f"{images.paths[row]} is {images.labels[row]}. Remove one of them."
-            )
+    rows = ((first.setdefault(key.tobytes(), row), row) for row, key in enumerate(images.sha256))
+    return [(earlier, row) for earlier, row in rows if images.labels[earlier] != images.labels[row]]
 
 
-def _refuse_leakage(images: Rows, fitted: Positions, predicted: Positions, allowed: bool) -> None:
-    keys = images.keys
-    seen = {keys[row]: row for row in fitted} | {str(images.group[row]): row for row in fitted if images.group[row]}
-    pairs = [(seen[mark], row) for row in predicted for mark in (keys[row], str(images.group[row])) if mark in seen]
-    if pairs:
-        fitted_row, predicted_row = pairs[0]
-        reason = f"group {images.group[fitted_row]}" if keys[fitted_row] != keys[predicted_row] else "the same image"
-        message = (
-            f"{len({row for _, row in pairs})} images are on both sides of the split, by their bytes or group; the "
-            f"first is {images.paths[fitted_row]} = {images.paths[predicted_row]} ({reason}). Remove one side"
-        )
-        if not allowed:
-            raise LeakageError(f"{message}, or accept an optimistic figure with --allow-leakage.")
-        logger.warning("%s: the figures below are optimistic.", message)
+def _leaks(images: Rows, fitted: Positions, predicted: Positions) -> Pairs:
+    """Return each predicted image that is fitted on, too, by its bytes or group, after the fitted one."""
+    keys, groups = images.keys, images.group
+    seen: dict[bytes | str, int] = {keys[row]: row for row in fitted}
+    seen |= {str(groups[row]): row for row in fitted if groups[row]}
+    found = ((seen.get(keys[row], seen.get(str(groups[row]))), int(row)) for row in predicted)
+    return [(one, two) for one, two in found if one is not None]
+
+
+def _refuse(images: Rows, conflicts: Pairs, leaks: Pairs, *, allowed: bool) -> None:
+    """Refuse copies with two labels, and leaks unless they are allowed, in one message."""
+    paths, labels, keys = images.paths, images.labels, images.keys
+    contrary = [f"{paths[one]} is {labels[one]}, its copy {paths[two]} is {labels[two]}" for one, two in conflicts]
+    alike = [
+        f"{paths[one]} = {paths[two]} ({'the same image' if keys[one] == keys[two] else f'group {images.group[one]}'})"
+        for one, two in leaks
+    ]
+    beside = "images are" if len(leaks) > 1 else "image is"
+    copies = f"{len(conflicts)} copies have" if len(conflicts) > 1 else "One copy has"
+    texts = [f"{copies} another label: {_first(contrary, '; ')}. Remove one of each two."] if conflicts else []
+    leaking = (
+        f"{len(leaks)} {beside} on both sides of the split, by bytes or group: {_first(alike, ', ')}. Remove one side"
+    )
+    if leaks and not allowed:
+        texts.append(f"{leaking}, or accept an optimistic figure with --allow-leakage.")
+    if texts:
+        more = max(len(conflicts), len(leaks)) > SAID
+        texts += ["All of them: fc7 audit DATA --csv FILE.csv"] if more else []
+        raise (DataError if allowed or not leaks else LeakageError)(" ".join(texts))
+    if leaks:
+        logger.warning("%s: the figures below are optimistic.", leaking)
+
+
+def _first(texts: list[str], between: str) -> str:
+    more = [f"{len(texts) - SAID} more"] if len(texts) > SAID else []
+    return between.join([*texts[:SAID], *more])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Jobs: independent work in several processes that share matrices and divide the cores."""
 
+import contextlib
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -29,9 +31,21 @@ def run(
     from joblib import Parallel, delayed
 
     if engine is None:
-        yield from Parallel(n_jobs, return_as="generator")(delayed(work)(*job) for job in jobs)
+        with _deaf_to_ctrl_c():
+            results = Parallel(n_jobs, return_as="generator")(delayed(work)(*job) for job in jobs)
+        yield from results
         return
     yield from _on_ray(engine.ray, work, jobs, int(n_jobs or 1))
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start processes that a Ctrl-C does not reach: this one ends them, and they would each print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _on_ray(ray: Any, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_jobs: int) -> Iterator[Any]:

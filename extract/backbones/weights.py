@@ -36,6 +36,20 @@ NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 NDF_FILE = "example_models/weights/squeezenet_weights.pkl"
 
 
+def expanded(path: Path, where: str) -> Path:
+    """Return a path without ``~``.
+
+    Raises
+    ------
+    WeightsError
+        There is no home folder; `where` is what names another.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # no HOME, and a user without a name
+        raise WeightsError(f"There is no home folder for {path}. Name the whole path with {where}.") from error
+
+
 class Weights:
     """A parameter file. Subclasses say where it is and what is in it.
 
@@ -93,7 +107,7 @@ class FileWeights(Weights):
     """``file:PATH``: any state dict in the names of the network's library."""
 
     def __init__(self, source: str, architecture: Architecture) -> None:
-        path = Path(source.removeprefix("file:")).expanduser()
+        path = expanded(Path(source.removeprefix("file:")), "--weights file:PATH")
         if path.suffix not in SUFFIXES:
             raise UsageError(f"{path} is not a weights file that fc7 reads: {', '.join(SUFFIXES)}.")
         super().__init__(source, path, architecture.default)
@@ -127,7 +141,7 @@ class TorchvisionWeights(Weights):
 
     def __init__(self, source: str, entry: Entry, *, progress: Progress = silent) -> None:
         home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")
-        super().__init__(source, home.expanduser() / "hub" / "checkpoints" / entry.file, entry)
+        super().__init__(source, expanded(home, "TORCH_HOME") / "hub" / "checkpoints" / entry.file, entry)
         self.url, self.megabytes, self.progress = DOWNLOADS + entry.file, entry.megabytes, progress
         self.prefix = entry.digits
 

@@ -1,6 +1,7 @@
 """Options that verbs share, and what is made of them."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -48,8 +49,10 @@ _CROSS = (
 
 SETTINGS = ("precision", "dtype", "image_size", "decode", "views", "mirror")  # of load_backbone, as options
 
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 _LEAST_RAM = 2**24  # less than a block of long rows
+_MOST_THREADS = 1024
+_MOST_PIXELS = 2**13  # 64 megapixels, which is more than any image may have
 
 Arguments = argparse.Namespace
 
@@ -71,7 +74,7 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
         group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
         group.add_argument("--image-size", type=image_size, metavar="CROP[:RESIZE]", help=_SIZE)
         group.add_argument("--decode", choices=tuple(DECODES), help=_DECODE)
-        group.add_argument("--views", type=int, metavar="N", help=_VIEWS)
+        group.add_argument("--views", type=views_number, metavar="N", help=_VIEWS)
         group.add_argument("--mirror", action="store_const", const=True, help=_MIRROR)
         group.add_argument("--dtype", choices=("float16", "float32"), help="of stored numbers (default: float16)")
     add_machine(parser, embeddings=embeddings)
@@ -83,7 +86,7 @@ def add_machine(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> 
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
     if embeddings:
         group.add_argument("--batch-size", type=whole_number, metavar="N", help=_BATCH)
-    group.add_argument("--workers", type=whole_number, metavar="N", help=_WORKERS)
+    group.add_argument("--workers", type=threads_number, metavar="N", help=_WORKERS)
     add_cache(group)
 
 
@@ -92,7 +95,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("engine", "Ray comes with the extra fc7[ray]")
     group.add_argument("--engine", choices=("local", "ray"), default="local", help=_ENGINE)
     group.add_argument("--address", metavar="ADDRESS", help=_ADDRESS)
-    group.add_argument("--actors", type=whole_number, metavar="N", help=_ACTORS)
+    group.add_argument("--actors", type=threads_number, metavar="N", help=_ACTORS)
 
 
 def engine(arguments: Arguments) -> AbstractContextManager["RayEngine | None"]:
@@ -114,7 +117,7 @@ def add_cache(parser: argparse._ActionsContainer) -> None:
 def add_evaluation(parser: argparse.ArgumentParser) -> None:
     """Add what is evaluated, and the seed."""
     parser.add_argument("--on", choices=("val", "test"), help=_ON)
-    parser.add_argument("--cross-validate", type=whole_number, metavar="N", help=_CROSS)
+    parser.add_argument("--cross-validate", type=folds_number, metavar="N", help=_CROSS)
     parser.add_argument("--epochs", type=whole_number, metavar="N", help=_EPOCHS)
     add_seed(parser)
 
@@ -129,25 +132,59 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 def memory_size(text: str) -> int:
     """Read bytes, or ``512M`` and ``2G``; argparse shows this name."""
-    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
-    value = int(float(number) * _UNITS[unit])
-    if value < _LEAST_RAM:
+    unit = text[-1:].upper()
+    size = float(text[:-1]) * _UNITS[unit] if unit in _UNITS else float(text)
+    if not size >= _LEAST_RAM:  # nan is neither more nor less
         raise argparse.ArgumentTypeError(f"{text} is less than {_LEAST_RAM // 2**20}M")
-    return value
+    return int(min(size, 2**63))
 
 
 def whole_number(text: str) -> int:
     """Read a number of 1 or more; argparse shows this name."""
+    return _between(text, 1)
+
+
+def folds_number(text: str) -> int:
+    """Read a number of folds, 2 or more; argparse shows this name."""
+    return _between(text, 2)
+
+
+def views_number(text: str) -> int:
+    """Read a number of views, which may be 0; argparse shows this name."""
+    return _between(text, 0)
+
+
+def threads_number(text: str) -> int:
+    """Read a number of threads that a process can have; argparse shows this name."""
+    return _between(text, 1, _MOST_THREADS)
+
+
+def jobs_number(text: str) -> int:
+    """Read a number of processes: -1, or 1 and more; argparse shows this name."""
+    return -1 if text == "-1" else _between(text, 1, _MOST_THREADS)
+
+
+def positive_number(text: str) -> float:
+    """Read a number above 0; argparse shows this name."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return value
+
+
+def _between(text: str, least: int, most: int = 2**31 - 1) -> int:
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{text} is more than {most}")
     return value
 
 
 def image_size(text: str) -> tuple[int, int | None]:
     """Read ``CROP`` or ``CROP:RESIZE``; argparse shows this name."""
     crop, colon, resize = text.partition(":")
-    return int(crop), int(resize) if colon else None
+    return _between(crop, 1, _MOST_PIXELS), _between(resize, 1, _MOST_PIXELS) if colon else None
 
 
 def seed_number(text: str) -> int:

@@ -1,5 +1,6 @@
 """The standard streams of the command line, whatever they are, and Ctrl-C."""
 
+import atexit
 import logging
 import os
 import signal
@@ -32,6 +33,7 @@ def prepare() -> None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last moments take no handler
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

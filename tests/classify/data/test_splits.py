@@ -219,8 +219,31 @@ def leaky(table):
 
 
 def test_one_image_on_both_sides_is_refused_with_both_paths(table):
-    with pytest.raises(LeakageError, match=r"1 images are on both sides.*c0/002\.png = c0/011\.png.*--allow-leakage"):
+    with pytest.raises(LeakageError, match=r"1 image is on both sides.*c0/002\.png = c0/011\.png.*--allow-leakage"):
         protocol(leaky(table))
+
+
+def test_all_that_is_wrong_is_said_at_once(table):
+    """Four copies with another label, seven images on both sides: the first few of each, and where the rest is."""
+    keys = list(range(40))
+    keys[20:24] = keys[:4]  # the first of c1 are the first of c0
+    keys[13:20] = keys[4:11]  # the last of c0 are val
+    images = table((20, 20), val=7, keys=keys)
+    with pytest.raises(LeakageError) as refused:
+        protocol(images)
+    said = str(refused.value)
+    assert "4 copies have another label: c0/000.png is c0, its copy c1/020.png is c1; c0/001.png" in said
+    assert (
+        "7 images are on both sides of the split, by bytes or group: c0/004.png = c0/013.png (the same image)" in said
+    )
+    assert "2 more. Remove one side" in said
+    assert said.count(" = ") == 5
+    assert said.endswith("All of them: fc7 audit DATA --csv FILE.csv")
+    with pytest.raises(DataError, match="4 copies") as refused:
+        protocol(images, allow_leakage=True)
+    assert not isinstance(refused.value, LeakageError)
+    with pytest.raises(DataError, match="4 copies"):
+        protocol(images, cross_validate=3)
 
 
 def test_leakage_has_its_own_exit_code():
@@ -267,6 +290,6 @@ def test_a_named_group_on_both_sides_is_leakage_too(table):
     sides = [np.flatnonzero(embeddings.split == side)[0] for side in ("train", "val")]
     group[sides] = "patient7"
     grouped = replace(embeddings, group=group)
-    with pytest.raises(LeakageError, match=r"1 images .*group patient7"):
+    with pytest.raises(LeakageError, match=r"1 image .*group patient7"):
         protocol(grouped)
     assert protocol(grouped, allow_leakage=True).evaluated == "val"
