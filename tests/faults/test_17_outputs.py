@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import SQUEEZENET
-from fakes import one_line
+from fakes import noisy, one_line
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -194,3 +194,69 @@ def test_what_cannot_be_written_is_refused_before_anything_else(fc7, words, tmp_
     finally:
         for end in ends:
             os.close(end)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_an_input_that_is_no_file_is_refused_and_not_waited_for(fc7, words, exported, bundle, tmp_path, kind):
+    def odd(name):
+        path = tmp_path / name
+        os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+        return path
+
+    (tmp_path / "runs").mkdir()
+    odd("runs/0123456789abcdef.json")
+    h5, data = exported["h5"], exported["data"]
+    weights = ["--backbone", "squeezenet1_1", "--weights"]
+    for given in (
+        ["report", tmp_path / "runs", "-o", tmp_path / "x.html"],
+        ["predict", odd("b.fc7"), data],
+        ["export", odd("c.fc7"), "-o", tmp_path / "x.pt2"],
+        ["extract", data, *weights, f"file:{odd('w.pth')}"],
+        ["extract", odd("d.csv"), *SQUEEZENET],
+        ["fit", odd("e.h5"), "-o", tmp_path / "x.fc7"],
+        ["cache", "import", odd("f.h5")],
+        ["compare", h5, "--heads", "centroid", "-o", tmp_path / "y", "--add", f"theirs={odd('g.csv')}"],
+        ["predict", bundle, odd("h.png")],
+        ["review", data, *SQUEEZENET, "-o", odd("i.csv")],
+    ):
+        code, _, err = fc7(*given, "--quiet")
+        assert code == 1, given
+        assert "Traceback" not in err
+        assert len(err.splitlines()) <= 2, (given, err)
+
+
+HOSTILE = "\x1b[31m\u202e=1+1\n<script>|`"
+
+
+def test_hostile_names_reach_no_medium_as_they_are(fc7, bundle, tmp_path):
+    """A class, images, a link that loops back and a file that is no image have one."""
+    data = tmp_path / "data"
+    for place, label in enumerate((f"{HOSTILE}a", "b")):
+        for number in range(6):
+            noisy(
+                data / label / f"{HOSTILE}{number}.png", (20 + 180 * place, 20, 200 - 180 * place), 10 * place + number
+            )
+    (data / "b" / f"{HOSTILE}loop").symlink_to(data)
+    (data / "b" / f"{HOSTILE}.gif").write_text("no image")
+    h5, runs, files = tmp_path / "x.h5", tmp_path / "runs", [tmp_path / name for name in ("a.html", "b.csv", "c.md")]
+    said = []
+    for given in (
+        ["extract", data, *SQUEEZENET],
+        ["cache", "export", h5, data, *SQUEEZENET],
+        ["audit", data, *SQUEEZENET, "--head", "centroid", "-o", files[0], "--csv", files[1]],
+        ["compare", data, *SQUEEZENET, "--heads", "centroid", "--no-learning-curve", "-o", runs],
+        ["report", runs, "--markdown", files[2]],
+        ["predict", bundle, data],
+        ["fit", data / "b" / f"{HOSTILE}none", "-o", tmp_path / f"{HOSTILE}.fc7"],
+        ["fit", data, *SQUEEZENET, "--head", "centroid", "-o", tmp_path / f"{HOSTILE}.fc7"],
+    ):
+        code, out, err = fc7(*given)
+        assert code in (0, 1), err
+        said += [out, err]
+    said += [file.read_text(encoding="utf-8") for file in files]
+    for text in said:
+        assert not {"\x1b", "\u202e"} & set(text)
+    assert "a link that loops back" in said[0] + said[1]
+    page, table = said[-3], said[-2]
+    assert "<script>|" not in page
+    assert all(not line.startswith(("=", "<script>")) for line in table.splitlines())
