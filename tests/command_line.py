@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from fakes import noisy
+from waiting import LONG
 
 SQUEEZENET = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--batch-size", "4"]
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
@@ -21,4 +22,4 @@ def draw_split(root, train=8, val=4, labels=COLOURS):
 def process(*words, **options):
     """Run ``python -m fc7`` in a process of its own."""
     command = [sys.executable, "-m", "fc7", *map(str, words)]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)
+    return subprocess.run(command, capture_output=True, timeout=LONG, check=False, **options)

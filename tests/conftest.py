@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import SQUEEZENET, draw_split
 from fakes import FakeBackbone, draw
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from stores import BUCKET, Server, environment
 
@@ -17,6 +18,10 @@ from fc7.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+# No example has a time limit: how long one takes is the machine's business.
+settings.register_profile("fc7", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fc7")
 
 
 @pytest.fixture

@@ -519,6 +519,25 @@ def test_templates_escape_everything():
         assert not re.search(r"\|\s*safe\b|autoescape\s+false", path.read_text()), path
 
 
+def fixed_waits(tests):
+    """Return the lines of tests that sleep, or that want something to be done in so many seconds."""
+    pattern = re.compile(r"\bsleep\(|assert .*(monotonic|perf_counter)\(\) - \w+ <")
+    files = [path for path in tests.rglob("*.py") if path.name not in ("waiting.py", "test_architecture.py")]
+    lines = [(path.name, line.strip()) for path in sorted(files) for line in path.read_text().splitlines()]
+    return [f"{name}: {line}" for name, line in lines if pattern.search(line)]
+
+
+def test_no_test_waits_for_a_fixed_time():
+    assert fixed_waits(ROOT / "tests") == []
+
+
+@pytest.mark.parametrize("line", ["time.sleep(3)", "sleep(1)", "    assert time.monotonic() - start < 3"])
+def test_twin_a_fixed_wait_is_seen(tmp_path, line):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "test_y.py").write_text(f"x = 1\n{line}\n")
+    assert fixed_waits(tmp_path) == [f"test_y.py: {line.strip()}"]
+
+
 def test_no_assert_and_no_print_in_the_package():
     for name, path in HOUSE.files.items():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -11,6 +11,7 @@ import sys
 import pytest
 from command_line import COLOURS, SQUEEZENET, draw_split, process
 from fakes import noisy, one_line
+from waiting import LONG
 
 from fc7 import cli
 from fc7.cli import VERBS
@@ -203,7 +204,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
         reader, writer = os.pipe()
         os.close(reader)
         command = [sys.executable, "-m", "fc7", *words]
-        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False, cwd=tmp_path)
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=LONG, check=False, cwd=tmp_path)
         os.close(writer)
         assert done.stderr == b""
         assert done.returncode != 0

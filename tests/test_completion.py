@@ -6,9 +6,9 @@ import select
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import LONG
 
 from fc7 import cli
 from fc7.classify.commands.completion import SHELLS, script
@@ -57,7 +57,7 @@ def in_bash(scripts, here):
     def ask(line):
         """Return what bash would offer at the end of the line. It finds no program to start."""
         words = [shell("bash"), "--norc", "-c", BASH, "bash", str(scripts / "bash"), *line.split(" ")]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, env=NO_PYTHON)
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=LONG, env=NO_PYTHON)
         assert done.stderr == ""
         return [word for word in done.stdout.splitlines() if word]
 
@@ -70,7 +70,7 @@ def in_fish(scripts, here):
         code = f"source {scripts / 'fish'}; complete -C '{line}'"
         env = os.environ | {"HOME": str(here)}
         words = [shell("fish"), "--no-config", "-c", code]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, env=env)
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=LONG, env=env)
         return [word.partition("\t")[0] for word in done.stdout.splitlines()]
 
     return ask
@@ -87,11 +87,10 @@ def in_zsh(scripts, here):
         os.execv(program, ["zsh", "-f", "-i"])
 
     def read(until):
-        output, end = "", time.monotonic() + 20
-        while until not in output and time.monotonic() < end:
-            if select.select([terminal], [], [], 0.1)[0]:
-                output += os.read(terminal, 65536).decode(errors="replace")
-        assert until in output
+        output = ""
+        while until not in output:
+            assert select.select([terminal], [], [], LONG)[0], output
+            output += os.read(terminal, 65536).decode(errors="replace")
         return output
 
     def ask(line, until):

@@ -92,11 +92,13 @@ class Supervisor:
     @property
     def images(self) -> int:
         """How many images of units at work are done."""
-        return sum(member.heartbeat.images for member in self.members if member.task and member.heartbeat)
+        at_work = [(member.task, member.heartbeat) for member in self.members if member.task and member.heartbeat]
+        # A heartbeat that was asked for before can tell of the unit before, whose images are counted by now.
+        return sum(heartbeat.images for task, heartbeat in at_work if heartbeat.unit == task.keys[0])
 
     def assign(self, member: Member, task: UnitTask) -> None:
         """Have a worker compute a unit."""
-        member.task, member.heartbeat = task, Heartbeat(0, ()) if member.heartbeat else None
+        member.task, member.heartbeat = task, Heartbeat(b"", 0, ()) if member.heartbeat else None
         member.since = time.monotonic()
         member.answer = member.actor.run.remote(task)
 

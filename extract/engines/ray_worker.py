@@ -70,8 +70,9 @@ class Ready(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """How far a worker is: images of its unit that are done, and numbers that change while it makes progress."""
+    """How far a worker is: the first key of its unit, images of it that are done, and what changes with progress."""
 
+    unit: bytes
     images: int
     sign: tuple[float, ...]
 
@@ -127,11 +128,11 @@ class Worker:
         self._decoders = [DecodeProcess() for _ in range(spec.workers)]  # started if needed; they end with us
         self._commits = False
         self._clock = Clock()
-        self._images, self._steps = 0, 0
+        self._done, self._steps = (b"", 0), 0  # images of the unit with this first key
 
     def heartbeat(self) -> Heartbeat:
         """Return how far it is; called while another method runs."""
-        return Heartbeat(self._images, (self._steps, self._images, self._clock.busy))
+        return Heartbeat(*self._done, (self._steps, self._clock.busy))
 
     def prepare(self) -> Ready | Failure:
         """Load the backbones, and check that they are the driver's."""
@@ -177,7 +178,7 @@ class Worker:
         of_stores = zip(recipes, task.lacking, task.rows, task.reopened, strict=True)
         sinks = [BufferSink(*of_store) for of_store in of_stores]
         clock = self._clock = Clock()
-        self._images = 0
+        self._done = task.keys[0], 0
         with _files(task) as files:
             pipeline = Pipeline(
                 self._backbones,
@@ -201,7 +202,7 @@ class Worker:
         return UnitResult(unreadable, clock.seconds, [sink.shards for sink in sinks], ())
 
     def _progress(self, stage: str, done: int, total: int) -> None:
-        self._images = done
+        self._done = self._done[0], done
 
 
 def _outcome(method: Callable[..., Outcome], *arguments: Any) -> Outcome | Failure:

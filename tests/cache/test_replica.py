@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fakes import one_line
 from stores import BUCKET, KEY, SECRET
+from waiting import LONG
 
 from fc7.cache import Recipe, Store
 from fc7.cache.commit import deliver
@@ -287,7 +288,7 @@ def write(*firsts, home=None):
 def test_two_machines_fill_one_cache_at_once(s3, elsewhere, tmp_path):
     firsts = range(0, 40, 4)
     writers = [write(*firsts, home=tmp_path / "a"), write(*reversed(firsts), home=tmp_path / "b"), write(*firsts)]
-    assert [(writer.communicate(timeout=60), writer.returncode)[1] for writer in writers] == [0, 0, 0]
+    assert [(writer.communicate(timeout=LONG), writer.returncode)[1] for writer in writers] == [0, 0, 0]
     elsewhere()
     store = Store(RECIPE, URL)
     assert store.keys == keys_of(*range(40))
@@ -311,12 +312,12 @@ def test_killed_while_it_uploads(s3, elsewhere):
 
     s3.answer = kill
     writer = write(0, 4, 8, 12)
-    said, _ = writer.communicate(timeout=60)
+    said, _ = writer.communicate(timeout=LONG)
     assert (said.split(), writer.returncode) == (["0", "4"], -9)
     s3.answer = lambda method, path: None
     elsewhere()
     assert Store(RECIPE, URL).keys == keys_of(*range(8))
-    assert write(0, 4, 8, 12).communicate(timeout=60)[0].split() == ["0", "4", "8", "12"]
+    assert write(0, 4, 8, 12).communicate(timeout=LONG)[0].split() == ["0", "4", "8", "12"]
     assert Store(RECIPE, URL).rows(keys_of(*range(16)))[:, 0].tolist() == list(range(16))
 
 

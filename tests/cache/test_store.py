@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from shards import RECIPE, key, rows, shard
+from waiting import LONG
 
 from fc7.cache import Recipe, Store
 from fc7.cache import store as module
@@ -142,7 +143,7 @@ for number in range(int(sys.argv[2]), int(sys.argv[2]) + 12):
 def test_writers_at_once_need_no_lock(tmp_path):
     command = [sys.executable, "-c", WRITER, str(tmp_path / "cache")]
     writers = [subprocess.Popen([*command, str(start)]) for start in (0, 0, 6)]
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(timeout=LONG) for writer in writers] == [0, 0, 0]
     store = Store(RECIPE, tmp_path / "cache")
     assert len(list(store.folder.glob("shards/??/*.h5"))) == 18
     assert len(store) == 36

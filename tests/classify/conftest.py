@@ -9,6 +9,7 @@ import chromium
 import numpy as np
 import pytest
 from fakes import noisy
+from waiting import LONG
 
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.evaluation.metrics import measure
@@ -284,5 +285,5 @@ def served(tmp_path_factory):
     yield start
     for server, thread in running:
         server.stop()
-        thread.join(timeout=20)
+        thread.join(timeout=LONG)
         assert not thread.is_alive()

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from fakes import FakeBackbone, draw, noisy
 from PIL import Image, ImageFile
+from waiting import LONG, spend
 
 from fc7.cache import Store
 from fc7.cache.maintenance import compact, gc
@@ -369,12 +369,13 @@ def test_a_failing_commit_ends_the_run_and_keeps_what_was_committed(pictures, ca
 
 
 SLOW = """
-import os, sys, time
+import os, sys
 sys.path.insert(0, sys.argv[3])
 from fc7.extract import fill, read_manifest
 from fakes import FakeBackbone
+from waiting import spend
 fake = FakeBackbone(batch_size=1)
-fake.on_forward = lambda: (time.sleep(0.05), os.write(1, b"batch\\n"))
+fake.on_forward = lambda: (spend(0.05), os.write(1, b"batch\\n"))
 fill(read_manifest(sys.argv[1]), [fake], cache=sys.argv[2], unit_rows=2, workers=2)
 """
 
@@ -386,7 +387,7 @@ def test_a_killed_run_keeps_its_units(pictures, tmp_path, sent):
     for _ in range(6):
         assert process.stdout.readline() == "batch\n"
     process.send_signal(sent)
-    process.wait(timeout=30)
+    process.wait(timeout=LONG)
     process.stdout.close()
     fake = FakeBackbone(batch_size=1)
     done = fill(read_manifest(pictures), [fake], cache=tmp_path / "cache")[0]
@@ -398,7 +399,7 @@ def test_a_killed_run_keeps_its_units(pictures, tmp_path, sent):
 
 
 def test_seconds_are_kept_with_the_rows(pictures, cache_dir, fake):
-    fake.on_forward = lambda: time.sleep(0.02)
+    fake.on_forward = lambda: spend(0.02)
     manifest = read_manifest(pictures)
     cost = extract(manifest, fake).seconds
     assert cost >= 0.06 / cores()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from faulty import Child, Fake, acknowledge, alone, gallery, heard, leftovers, script, warm_up
+from waiting import spend
 
 from fc7.cache import Store
 from fc7.cache.maintenance import gc
@@ -79,7 +80,7 @@ class Campaign:
         while not ended:
             child = self.start(cache)
             if self.found["kills"] < kills:
-                time.sleep(self.chance.random() * (FIRST_MOMENT if early else self.whole))
+                spend(self.chance.random() * (FIRST_MOMENT if early else self.whole))
                 child.kill()
             code, said = child.wait()
             assert code in (0, -9), code

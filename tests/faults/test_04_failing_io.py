@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faulty import Child, Counter, Fake, alone, between, gallery, heard, leftovers, script, warm_up
+from waiting import LONG
 
 from fc7 import cli
 from fc7.cache import Store
@@ -21,7 +22,6 @@ from fc7.cache.verify import verify
 from fc7.extract.backbones import backbone
 
 IMAGES = 10  # three units
-HANGS = 60  # seconds
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "EACCES")
 SHORT = ("one byte", "half")
 BAD = ("signals", "hangs", "tracebacks", "wordless", "undocumented", "unfinished", "wrong", "damaged", "left")
@@ -129,7 +129,7 @@ def campaign(root, step, half):
             cache = root / "cache"
             hook = Failing(act, at, persistent=persistent)
             what = f"{act}, call {at}{' and all later ones' if persistent else ''}"
-            code, _ = Child(extract(pictures, cache, hook), root / "said").wait(HANGS)
+            code, _ = Child(extract(pictures, cache, hook), root / "said").wait(LONG)
             codes[str(code)] += 1
             found["runs"] += 1
             judge(code, (root / "said").read_text(), what, found)
@@ -190,7 +190,7 @@ def judge(code, said, what, found):
 
 def finish(pictures, cache, output, keys, expected, what, found):
     """Run again without the fault and count what is not as after an undisturbed run."""
-    code, _ = Child(extract(pictures, cache), output).wait(HANGS)
+    code, _ = Child(extract(pictures, cache), output).wait(LONG)
     if code:
         found["unfinished"] += 1
         found["said"].append(f"unfinished: {what}: {output.read_text()}")
@@ -223,7 +223,7 @@ def full_disk(root, disk):
         cache = disk / "cache"
         cache.mkdir()
         ballast(disk / "ballast", free)
-        code, said = Child(acknowledged(pictures, cache), root / "said").wait(HANGS)
+        code, said = Child(acknowledged(pictures, cache), root / "said").wait(LONG)
         found["tries"] += 1
         found["refused" if code else "fitted"] += 1
         judge(code, (root / "said").read_text(), f"{free} bytes free", found)
@@ -267,7 +267,7 @@ def few_files(root, step):
     used = max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1
     for more in range(found["fewest"], found["most"] + 1, step):
         cache = root / "cache"
-        code, _ = Child(extract(pictures, cache, limit=used + more), root / "said").wait(HANGS)
+        code, _ = Child(extract(pictures, cache, limit=used + more), root / "said").wait(LONG)
         found["refused" if code else "fitted"] += 1
         judge(code, (root / "said").read_text(), f"{more} more files", found)
         finish(pictures, cache, root / "said", keys, expected, f"{more} more files", found)

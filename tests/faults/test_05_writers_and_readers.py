@@ -1,10 +1,11 @@
 """Fault test 5: processes that write the same units at the same time, without claims, while others read."""
 
 import random
-import time
+import threading
 from pathlib import Path
 
 from faulty import RECIPE, Child, Fake, alone, gallery, heard, key, leftovers, script, unit, warm_up, wrong
+from waiting import spend, until
 
 from fc7.cache import Store
 from fc7.cache.shard import encode
@@ -56,27 +57,34 @@ def race(root, units):
 
     def write(seed):
         def work(say):
-            wait_for(gate)
+            until(gate.exists)
             store = Store(RECIPE, cache)
-            for start in random.Random(seed).sample(starts, units):
+            for place, start in enumerate(random.Random(seed).sample(starts, units)):
                 store.append(unit(range(start, start + UNIT)))
+                if place == 0:  # until every reader has seen an unfinished cache
+                    until(lambda: len(list(root.glob("partial *"))) == READERS)
 
         return work
 
-    def look(say):
-        wait_for(gate)
-        seen = set()
-        last = False
-        while not last:
-            last = done.exists()
-            with heard() as warnings:
-                store = Store(RECIPE, cache)
-            there = {number for number in numbers if key(number) in store}
-            say(f"{len(there)} {wrong(store, sorted(there))} {len(seen - there)} {len(warnings)}")
-            seen = there
+    def look(reader):
+        def work(say):
+            until(gate.exists)
+            seen = set()
+            last = False
+            while not last:
+                last = done.exists()
+                with heard() as warnings:
+                    store = Store(RECIPE, cache)
+                there = {number for number in numbers if key(number) in store}
+                say(f"{len(there)} {wrong(store, sorted(there))} {len(seen - there)} {len(warnings)}")
+                seen = there
+                if 0 < len(there) < len(numbers):
+                    (root / f"partial {reader}").touch()
+
+        return work
 
     writers = [Child(write(seed), root / f"writer {seed}") for seed in range(WRITERS)]
-    readers = [Child(look, root / f"reader {number}") for number in range(READERS)]
+    readers = [Child(look(number), root / f"reader {number}") for number in range(READERS)]
     gate.touch()
     codes = [child.wait()[0] for child in writers]
     done.touch()
@@ -115,15 +123,20 @@ def share(root, images, rounds):
         cache, gate = root / f"cache {number}", root / f"gate {number}"
         Store(recipe, cache)
 
-        def work(say, cache=cache, gate=gate):
+        def stay(say, cache=cache, gate=gate):
             backbone = Fake()
-            backbone.on_forward = lambda: (say("unit"), time.sleep(0.01))
-            wait_for(gate)
+            backbone.on_forward = lambda: (say("unit"), gate.touch(), threading.Event().wait())
             fill(manifest, [backbone], cache=cache, workers=1)
 
-        children = [Child(work, root / f"said {child}") for child in range(WRITERS)]
-        gate.touch()
-        time.sleep(0.06 + 0.02 * (number % 7))
+        def work(say, cache=cache, gate=gate):
+            backbone = Fake()
+            backbone.on_forward = lambda: (say("unit"), spend(0.01))
+            until(gate.exists)
+            fill(manifest, [backbone], cache=cache, workers=1)
+
+        children = [Child(work if child else stay, root / f"said {child}") for child in range(WRITERS)]
+        until(gate.exists)
+        until(lambda cache=cache, least=number % 7: len(list(cache.rglob("*.h5"))) >= least)
         children[0].kill()
         ended = [child.wait(120) for child in children]
         found["killed"] += ended[0][0] == -9
@@ -136,11 +149,6 @@ def share(root, images, rounds):
         found["units"] += len(right.entries)
         found["again"] += sum(len(said) for _, said in ended) - len(right.entries)
     return found
-
-
-def wait_for(path):
-    while not path.exists():
-        time.sleep(0.001)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """Fault test 12: units on Ray, whose workers are killed, stop, or hang, whose driver is killed, that come twice."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from faulty import TESTS, alone, gallery, leftovers, script
+from waiting import until
 
 from fc7.cache import Store
 from fc7.cache.verify import verify
@@ -25,7 +28,7 @@ except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
 UNIT = 4  # images, in two batches
-STALL = 4.0  # seconds
+STALL = 4.0  # seconds, at least: as many as all units together take without Ray, on a busy machine
 PATIENCE = 90.0  # seconds after which a test calls a run hung; the watchdog must come first
 
 KINDS = {
@@ -114,11 +117,14 @@ class Faulty(Worker):
         raise NotImplementedError
 
 
-class Slow(Worker):
-    """One that leaves time to be killed."""
+class Waiting(Worker):
+    """One that waits to be killed as soon as so many units are kept."""
+
+    units = None
 
     def _run(self, task):
-        time.sleep(0.1)
+        if len(committed(Path(self.spec.cache))) >= self.units:
+            hang()
         return super()._run(task)
 
 
@@ -134,13 +140,24 @@ def hang():
     threading.Event().wait()
 
 
+def far(cache, units, process):
+    """Return whether so many units are kept, or nothing more will be."""
+    return len(committed(cache)) >= units or process.poll() is not None
+
+
+def committed(cache):
+    return {path.name for path in cache.glob("recipes/*/shards/*/*.h5")}
+
+
 class Scene:
     """Pictures, what a run without Ray makes of them, and what is wrong with a cache."""
 
     def __init__(self, root, images):
         self.root = root
         self.manifest = read_manifest(gallery(root / "pictures", images))
+        start = time.monotonic()
         fill(self.manifest, [backbone()], cache=root / "right", unit_rows=UNIT)
+        self.stall = max(STALL, time.monotonic() - start)
         store = Store(backbone().recipes[0], root / "right")
         self.names = sorted(store.entries)
         self.keys = sorted({key for entry in store.entries.values() for key in entry.keys})
@@ -191,9 +208,10 @@ def campaign(root, images, rounds):
         "hopeless": {firsts[1]: die},
     }
     found = {}
-    with RayEngine(stall=STALL) as engine:
+    with RayEngine() as engine:
         for kind, those in faults.items():
             engine.worker, marks = scene.worker(those, always=kind == "hopeless")
+            engine.stall = scene.stall if kind == "stopped" else None  # elsewhere none stalls
             one = found[kind] = {"units": len(firsts), "runs": 0, "hung": 0, "said": ""}
             while one["runs"] < (1 if kind == "hopeless" else 2):
                 one["runs"] += 1
@@ -236,32 +254,36 @@ def drivers(root, scene, engine, rounds):
     names = ("before", "lost", "unfinished", "missing", "wrong", "twice", "processes")
     found = dict.fromkeys(names, 0) | {"rounds": rounds}
     for number in range(rounds):
-        cache = root / f"cache {number}"
-        words = [sys.executable, __file__, "driver", f'{{"root": "{root}", "cache": "{cache}"}}']
+        cache, units = root / f"cache {number}", 2 + number
+        words = [
+            sys.executable,
+            __file__,
+            "driver",
+            json.dumps({"root": str(root), "cache": str(cache), "units": units}),
+        ]
         process = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(TESTS)}, stderr=subprocess.DEVNULL)
-        while len(list(cache.glob("recipes/*/shards/*/*.h5"))) < 2 + number and process.poll() is None:
-            time.sleep(0.002)
+        until(partial(far, cache, units, process))
         family = ours(process.pid)
         process.kill()
         found["unfinished"] += process.wait() == -signal.SIGKILL
-        committed = {path.name for path in cache.glob("recipes/*/shards/*/*.h5")}
-        found["before"] += len(committed)
-        end = time.monotonic() + 20
-        while any(alive(pid) for pid in family) and time.monotonic() < end:
-            time.sleep(0.1)
+        before = committed(cache)
+        found["before"] += len(before)
+        with contextlib.suppress(AssertionError):  # then they are counted
+            until(lambda family=family: not any(map(alive, family)))
         found["processes"] += sum(alive(pid) for pid in family)
         fill(scene.manifest, [backbone()], cache=cache, unit_rows=UNIT, engine=engine)
-        found["lost"] += len(committed - set(Store(backbone().recipes[0], cache).entries))
+        found["lost"] += len(before - set(Store(backbone().recipes[0], cache).entries))
         one = scene.judge(cache)
         for name in ("missing", "wrong", "twice"):
             found[name] += one[name]
     return found
 
 
-def driver(root, cache):
+def driver(root, cache, units):
     manifest = read_manifest(Path(root) / "pictures")
-    with RayEngine(stall=STALL) as engine:
-        engine.worker = Slow
+    Waiting.units = units
+    with RayEngine() as engine:
+        engine.worker = Waiting
         fill(manifest, [backbone()], cache=cache, unit_rows=UNIT, engine=engine)
     return {}
 

@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from waiting import LONG
 
 from fc7.classify import Bundle, fit, heads
 from fc7.classify.bundles import bundle as module
@@ -52,7 +53,7 @@ def test_every_head_answers_the_same_in_a_fresh_process(embeddings, tmp_path):
         "    np.save(path.with_suffix('.npy'), Bundle.load(path).predict_proba(vectors))\n"
     )
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as here: their number is in the last bit of a sum
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120, env=os.environ | threads)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=LONG, env=os.environ | threads)
     for name, probability in expected.items():
         found = np.load(tmp_path / f"{name}.npy")
         assert np.abs(found - probability).max() == 0, name

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fakes import coloured
 from PIL import Image
+from waiting import LONG
 
 from fc7.classify import Bundle, fit
 from fc7.extract import extract, load_backbone, read_manifest
@@ -117,7 +118,7 @@ with fc7.extract.computing.computing():
 def said_after_forks(home):
     """What a child that was forked before use says, its parent, one forked after it, and one while it computed."""
     command = [sys.executable, "-c", FORKED, home / "squeezenet1_1.fc7", home / "data"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, cwd=home)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONG, cwd=home)
     return [block.splitlines() for block in done.stdout.split("\n\n")[:-1]]
 
 

@@ -54,7 +54,7 @@ def refused_or_sound(embeddings, pairs):
         assert set(embeddings.y[fitted]) == set(range(len(embeddings.classes))), "a class was not fitted on"
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(data_sets)
 def test_folds_are_sound_or_refused_with_the_counts(table, drawn):
     embeddings = draw(table, *drawn)
@@ -69,7 +69,7 @@ def test_folds_are_sound_or_refused_with_the_counts(table, drawn):
     assert plan.rows.tolist() == list(range(len(embeddings)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data_sets)
 def test_folds_inside_the_fitted_rows_are_sound_or_refused(table, drawn):
     embeddings = draw(table, *drawn)

@@ -33,7 +33,7 @@ def test_mcnemar_by_hand():
     assert p_of(*answers(10, 0, 0, 5)) == 1.0
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.tuples(*[st.integers(3, 40)] * 4))
 def test_bootstrap_is_the_limit_of_scipys(counts):
     first, second = answers(*counts)
@@ -44,7 +44,7 @@ def test_bootstrap_is_the_limit_of_scipys(counts):
     assert found == pytest.approx(tuple(drawn.confidence_interval), abs=2.5 / len(first))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.tuples(*[st.integers(0, 9)] * 4).filter(lambda counts: counts[1] + counts[2] > 0))
 def test_bootstrap_is_the_convolution(counts):
     both, b, c, neither = counts
@@ -71,7 +71,7 @@ def test_bootstrap_is_antisymmetric_and_holds_the_difference(counts):
     assert (low, high) == pytest.approx((-other_high, -other_low), abs=step + 1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_statsmodels(p_values):
     assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)
@@ -84,7 +84,7 @@ def test_holm_of_nothing():
 # What n could have shown
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.sampled_from([0.05, 0.01, 0.001]))
 def test_smallest_detectable_is_the_first_significant_count(n, alpha):
     significant = [k for k in range(1, n + 1) if binomtest(k, k).pvalue <= alpha]
@@ -97,7 +97,7 @@ def test_six_images_of_153():
     assert smallest_detectable(5) == math.inf
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(200, 2000), st.floats(0.1, 0.4))
 def test_the_likely_difference_is_found_about_four_times_in_five(n, share):
     difference = smallest_detectable(n, share)

@@ -75,7 +75,7 @@ problems = st.tuples(
 
 
 @pytest.mark.parametrize("name", PAIRS)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(problems)
 def test_a_fit_is_that_of_scikit_learn_on_raw_rows(name, problem):
     ours, theirs, grid, close = PAIRS[name]
@@ -90,7 +90,7 @@ def test_a_fit_is_that_of_scikit_learn_on_raw_rows(name, problem):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(problems)
 def test_out_of_fold_is_what_fitting_fold_by_fold_gives(name, problem):
     ours, theirs, grid, close = PAIRS[name]

@@ -53,7 +53,7 @@ def test_a_linear_head_has_linear_scores_without_a_floor(name, classes):
     assert np.abs(far).max() > np.log(1e4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(2, 1500), st.integers(0, 10_000))
 def test_many_classes_keep_their_answer(classes, seed):
     """With 1,500 classes every probability may lie under the floor; the largest must stay the largest."""
@@ -90,7 +90,7 @@ def margins(n, classes, seed, power):
     return np.round(10**power * generator.standard_normal((n, classes)), 6), generator.integers(0, classes, n)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(tables)
 def test_a_temperature_never_changes_the_answer(drawn):
     logits, y = margins(*drawn)
@@ -102,7 +102,7 @@ def test_a_temperature_never_changes_the_answer(drawn):
     assert np.array_equal(calibrated.argmax(axis=1)[clear], logits.argmax(axis=1)[clear])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(tables)
 def test_the_temperature_is_the_best_of_a_fine_grid(drawn):
     """Best for targets of which one in n + 1 is spread over all classes; the loss returned is the plain one."""

@@ -71,7 +71,7 @@ weights = st.sampled_from(["balanced", {"a": 3.0, "b": 0.5, "c": 1.0}, {"b": 20.
 
 
 @pytest.mark.parametrize("name", ORACLES)
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(problems, weights)
 def test_a_fit_is_that_of_scikit_learn(name, problem, kind):
     ours, theirs = ORACLES[name]

@@ -56,7 +56,7 @@ def test_few_images_can_still_show_a_large_difference(made_up):
     assert verdict([made_up(head), made_up(arm, trainable="all")]).startswith("The cached head beats fine-tuning")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(6, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n // 2), st.integers(0, n // 2))))
 def test_the_words_follow_from_the_test(made_up, counts):
     n, b, c = counts
@@ -137,7 +137,6 @@ def test_break_even_by_hand(made_up):
     assert (epochs.unit, epochs.each, epochs.after) == ("epochs", 4.0, 26)
 
 
-@settings(deadline=None)
 @given(st.floats(0.1, 1e4), st.floats(0.01, 1e3), st.floats(0.01, 1e3))
 def test_break_even_is_the_first_number_of_uses_that_costs_less(made_up, extract, fit, other):
     head = made_up([True], seconds={"extract": extract, "fit": fit, "predict": 0.0})

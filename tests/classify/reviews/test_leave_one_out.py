@@ -44,7 +44,7 @@ shapes = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(**shapes, groups=st.none() | st.integers(1, 12), absent=st.integers(0, 4))
 def test_every_image_is_judged_by_the_fit_of_all_others(n, dim, classes, seed, alpha, groups, absent):
     rows, y, together = made(n, dim, classes, seed, groups=groups, absent=absent)
@@ -52,7 +52,7 @@ def test_every_image_is_judged_by_the_fit_of_all_others(n, dim, classes, seed, a
     np.testing.assert_allclose(found, by_refits(rows, y, classes, together, alpha), atol=1e-7, rtol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(**shapes, groups=st.none() | st.integers(2, 12), data=st.data())
 def test_labels_that_change_are_as_if_they_had_always_been_so(n, dim, classes, seed, alpha, groups, data):
     rows, y, together = made(n, dim, classes, seed, groups=groups, absent=1)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
+from waiting import LONG
 
 from fc7.errors import MissingExtra, UsageError
 
@@ -28,7 +29,7 @@ def ask(desk):
 
     def request(path="", method="GET", body=None, headers=(), whole=None, host=None):
         where = urlsplit(desk.server.address)
-        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=LONG)
         try:
             connection.putrequest(method, where.path + path if whole is None else whole, skip_host=host is not None)
             if host is not None:

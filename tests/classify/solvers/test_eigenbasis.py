@@ -13,7 +13,7 @@ from fc7.classify.solvers.eigenbasis import Eigenbasis
 shapes = st.tuples(st.integers(3, 40), st.integers(3, 60), st.integers(0, 10_000))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(shapes, st.sampled_from([np.float32, np.float64]))
 def test_rows_keep_their_inner_products_and_distances(shape, dtype):
     X = rows(*shape, dtype)
@@ -26,7 +26,7 @@ def test_rows_keep_their_inner_products_and_distances(shape, dtype):
     assert basis.squares == pytest.approx((wide**2).sum(axis=1))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(shapes)
 def test_second_moments_are_diagonal_and_sorted(shape):
     basis = Eigenbasis(rows(*shape))
@@ -35,7 +35,7 @@ def test_second_moments_are_diagonal_and_sorted(shape):
     assert basis.left.T @ basis.left == pytest.approx(np.eye(len(basis.values)), abs=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(shapes)
 def test_coefficients_come_back_to_all_dimensions(shape):
     X, new = rows(*shape), rows(9, shape[1], shape[2] + 1)

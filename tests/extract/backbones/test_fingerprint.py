@@ -133,7 +133,7 @@ def _patched(module, factor):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_modules_that_return_other_numbers_have_other_fingerprints(change, data):
     one, other = CHANGES[change](data.draw), CHANGES[change](data.draw)

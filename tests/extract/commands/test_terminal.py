@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from command_line import FAST, SQUEEZENET, process
+from waiting import LONG
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -55,7 +56,7 @@ def on_a_terminal(words, env):
             if not block:
                 break
             output += block
-        assert started.wait(60) == 0
+        assert started.wait(LONG) == 0
     finally:
         os.close(leader)
     return output.decode()

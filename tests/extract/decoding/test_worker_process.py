@@ -4,13 +4,13 @@ import hashlib
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import FakeBackbone, draw
 from PIL import Image
+from waiting import until
 
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
@@ -151,23 +151,20 @@ def test_it_loads_neither_torch_nor_scikit_learn(process, photo):
 @linux
 def test_it_ends_when_we_are_killed(photo):
     code = f"""
-import sys, time
+import sys
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.extract.decoding.worker_process import DecodeProcess
 import numpy as np
 one, wanted = DecodeProcess(), Input(Transform(20, 16), DECODES["exact"], 0)
 one.decode({str(photo)!r}, {keyed(photo)[1]!r}, {{wanted: np.zeros((16, 16, 3), np.uint8)}})
 print(one._process.pid, flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as us:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as us:
         pid = int(us.stdout.readline())
         assert runs(pid)
         us.kill()
-    deadline = time.monotonic() + 10
-    while runs(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not runs(pid))
 
 
 # In an extraction

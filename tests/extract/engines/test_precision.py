@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -10,7 +10,6 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 7)), elements=FLOATS))
-@settings(deadline=None)
 def test_the_error_is_that_of_the_definition_in_float64(matrix):
     stored, error = in_stored_type(matrix, "float16")
     with np.errstate(all="ignore"):

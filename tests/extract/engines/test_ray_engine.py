@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from fakes import draw, one_line
 from stores import BUCKET, upload
+from waiting import LONG
 
 from fc7 import __version__
 from fc7.cache import Store
@@ -20,7 +22,7 @@ from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, FC7Error, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
 from fc7.extract.backbones.spec import BackboneSpec
-from fc7.extract.engines import ray_cluster
+from fc7.extract.engines import ray_cluster, ray_supervisor
 from fc7.extract.engines.accounting import Clock
 from fc7.extract.engines.ray_engine import _Job
 from fc7.extract.engines.ray_worker import Worker, WorkerSpec
@@ -117,6 +119,37 @@ def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
     assert sum(spent[stage] for stage in ("load", "hash")) < spent["total"]
     left = [path for path in tmp_path.glob("ray/**/*") if path.parent.name in ("claims", "tmp")]
     assert left == [], "no claim and no probe stays"
+
+
+class Late(Worker):
+    """A worker whose heartbeats come late: they tell of the unit before, and each unit waits until two have come."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.asked, self.before = threading.Semaphore(0), super().heartbeat()
+
+    def heartbeat(self):
+        self.asked.release()
+        return self.before
+
+    def _run(self, task):
+        report = super()._run(task)
+        while self.asked.acquire(blocking=False):
+            pass
+        for _ in range(2):
+            self.asked.acquire(timeout=LONG)
+        self.before = super().heartbeat()
+        return report
+
+
+def test_a_late_heartbeat_is_not_counted_twice(folder, tmp_path, hired, monkeypatch):
+    monkeypatch.setattr(ray_supervisor, "LOOK", 0)
+    seen = []
+    options = {"engine": hired(Late), "progress": lambda *one: seen.append(one)}
+    fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=8, **options)
+    counts = [number for stage, number, _ in seen if stage != "hash"]
+    assert counts == sorted(counts)
+    assert counts[-1] == 22
 
 
 class Distant(Worker):

@@ -5,7 +5,7 @@ import io
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fc7.errors import DataError
@@ -34,7 +34,6 @@ def table(tmp_path):
     return made
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(*[st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r"), min_size=1)] * 3),

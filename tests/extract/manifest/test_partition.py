@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeBackbone, draw, one_line
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import LONG
 
 from fc7.cache import Store
 from fc7.errors import UsageError
@@ -142,7 +143,7 @@ def run(root, cache, parts):
     tests = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", PROCESS, str(root), str(cache)]
     started = [subprocess.Popen([*command, part, tests], stdout=subprocess.PIPE, text=True) for part in parts]
-    answers = [process.communicate(timeout=120)[0].split() for process in started]
+    answers = [process.communicate(timeout=LONG)[0].split() for process in started]
     assert [process.returncode for process in started] == [0] * len(parts)
     return [[int(number) for number in answer] for answer in answers]
 
