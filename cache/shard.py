@@ -10,7 +10,6 @@ not mmap: a truncated file or a bad sector is then a signal that ends the proces
 import contextlib
 import hashlib
 import io
-import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,9 +28,9 @@ from .index import ShardEntry, stat_line
 from .keys import Keys, Positions
 from .recipe import Recipe
 
-_numbers = itertools.count()  # of the files that are built in memory; next() is safe in threads
-
 MAX_BUFFERS = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
+
+_OTHER_HDF5 = "Install another version: pip install --upgrade h5py, then run again."
 
 
 @dataclass(frozen=True)
@@ -138,12 +137,18 @@ def encode(shard: Shard, recipe: Recipe) -> bytes:
     """Return the complete file, including its header.
 
     It is built in memory because a disk that fills up inside libhdf5 kills the interpreter. ``v110`` has checksums on
-    metadata; contiguous data sets are the fastest to read.
+    metadata; contiguous data sets are the fastest to read. Why not the image of an open file: HDF5 1.14 gives one with
+    a wrong checksum, which no HDF5 opens.
+
+    Raises
+    ------
+    CacheError
+        The HDF5 that is installed does not read what it has written.
     """
     from .hdf5 import h5py
 
-    name = f"shard {next(_numbers)}"  # HDF5 refuses to open one name twice, in memory as well
-    with h5py.File(name, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
+    built = io.BytesIO()
+    with h5py.File(built, "w", libver=("v110", "v110")) as file:
         file["embeddings"] = shard.embeddings
         file["keys"] = Keys.of(shard.keys).matrix
         file["rejected_keys"] = Keys.of(shard.rejected).matrix
@@ -151,9 +156,8 @@ def encode(shard: Shard, recipe: Recipe) -> bytes:
         file.attrs["recipe"] = recipe.to_json()
         for name, value in shard.provenance.items():
             file.attrs[name] = value
-        file.flush()
-        embeddings, keys = (HEADER_BYTES + (file[name].id.get_offset() or 0) for name in ("embeddings", "keys"))
-        body: bytes = file.id.get_file_image()
+    body = built.getvalue()
+    embeddings, keys = _places_of(body, shard)
     header = Header(
         format=VERSION,
         recipe=recipe.id,
@@ -168,6 +172,24 @@ def encode(shard: Shard, recipe: Recipe) -> bytes:
         sha256=hashlib.sha256(body).hexdigest(),
     )
     return header.encode() + body
+
+
+def _places_of(body: bytes, shard: Shard) -> tuple[int, int]:
+    """Read a file that was just written with the parser, and return where its rows and keys are in the shard."""
+    try:
+        with _hdf5(body) as file:
+            found = _content(file)
+            places = [HEADER_BYTES + (file[name].id.get_offset() or 0) for name in ("embeddings", "keys")]
+    except CorruptShard as error:
+        raise CacheError(f"No row was kept: of the shard just built, {error}. {_OTHER_HDF5}") from error
+    rows, expected = found.embeddings, np.ascontiguousarray(shard.embeddings)
+    if (
+        (found.keys, found.rejected) != (Keys.of(shard.keys), dict(shard.rejected))
+        or (rows.dtype, rows.shape) != (expected.dtype, expected.shape)
+        or not np.array_equal(rows.view(np.uint8), expected.view(np.uint8))
+    ):
+        raise CacheError(f"No row was kept: HDF5 reads other rows than it has just written. {_OTHER_HDF5}")
+    return places[0], places[1]
 
 
 def check(data: bytes) -> Header:
@@ -216,8 +238,7 @@ def decode(data: bytes) -> Shard:
         The bytes are not as committed (HDF5 never sees such bytes), or HDF5 and the header disagree.
     """
     with _opened(data) as (header, file):
-        provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
-        shard = Shard(Keys(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
+        shard = _content(file)
         places = {name: file[name].id.get_offset() for name in ("embeddings", "keys")}
     declared = (header.rows, header.dim), header.dtype, header.rejected
     if (shard.embeddings.shape, str(shard.embeddings.dtype), len(shard.rejected)) != declared:
@@ -320,15 +341,27 @@ def _fill(descriptor: int, buffers: list[memoryview], offset: int) -> None:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[tuple[Header, Any]]:
-    """Check a shard's bytes and open them; what HDF5 cannot read is a damaged shard, too."""
+    """Check a shard's bytes and open them."""
+    header = check(data)
+    with _hdf5(data) as file:
+        yield header, file
+
+
+@contextlib.contextmanager
+def _hdf5(data: bytes) -> Iterator[Any]:
+    """Open bytes as HDF5; what HDF5 cannot read is a damaged shard."""
     from .hdf5 import h5py
 
-    header = check(data)
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            yield header, file
+            yield file
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise CorruptShard(f"HDF5 does not read it ({error})") from error
+
+
+def _content(file: Any) -> Shard:
+    provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
+    return Shard(Keys(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
 
 
 def _rejected(file: Any) -> dict[bytes, str]:
