@@ -30,8 +30,6 @@ from .recipe import Recipe
 
 MAX_BUFFERS = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
 
-_OTHER_HDF5 = "Install another version: pip install --upgrade h5py, then run again."
-
 
 @dataclass(frozen=True)
 class Shard:
@@ -136,28 +134,28 @@ def answering(shard: Shard, reopened: Mapping[bytes, str]) -> Shard:
 def encode(shard: Shard, recipe: Recipe) -> bytes:
     """Return the complete file, including its header.
 
-    It is built in memory because a disk that fills up inside libhdf5 kills the interpreter. ``v110`` has checksums on
-    metadata; contiguous data sets are the fastest to read. Why not the image of an open file: HDF5 1.14 gives one with
-    a wrong checksum, which no HDF5 opens.
+    It is built in memory because a disk that fills up inside libhdf5 kills the interpreter. Contiguous data sets are
+    the fastest to read. Why not the image of an open file: that of HDF5 1.14 has a wrong checksum.
 
     Raises
     ------
     CacheError
         The HDF5 that is installed does not read what it has written.
     """
-    from .hdf5 import h5py
+    from .hdf5 import create, h5py
 
+    written = {"embeddings": shard.embeddings, "keys": Keys.of(shard.keys).matrix}
     built = io.BytesIO()
-    with h5py.File(built, "w", libver=("v110", "v110")) as file:
-        file["embeddings"] = shard.embeddings
-        file["keys"] = Keys.of(shard.keys).matrix
+    with create(built) as file:
+        for name, rows in written.items():
+            file[name] = rows
         file["rejected_keys"] = Keys.of(shard.rejected).matrix
         file.create_dataset("rejected_reasons", data=list(shard.rejected.values()), dtype=h5py.string_dtype())
         file.attrs["recipe"] = recipe.to_json()
         for name, value in shard.provenance.items():
             file.attrs[name] = value
     body = built.getvalue()
-    embeddings, keys = _places_of(body, shard)
+    embeddings, keys = (HEADER_BYTES + place for place in _places_of(body, written, shard.rejected))
     header = Header(
         format=VERSION,
         recipe=recipe.id,
@@ -174,22 +172,26 @@ def encode(shard: Shard, recipe: Recipe) -> bytes:
     return header.encode() + body
 
 
-def _places_of(body: bytes, shard: Shard) -> tuple[int, int]:
-    """Read a file that was just written with the parser, and return where its rows and keys are in the shard."""
+def _places_of(body: bytes, written: Mapping[str, npt.NDArray[Any]], rejected: Mapping[bytes, str]) -> list[int]:
+    """Open a file that was just built with the parser, and return where in it the arrays are that were written."""
+    places = []
     try:
         with _hdf5(body) as file:
-            found = _content(file)
-            places = [HEADER_BYTES + (file[name].id.get_offset() or 0) for name in ("embeddings", "keys")]
+            for name, rows in written.items():
+                dataset = file[name]
+                places.append(dataset.id.get_offset() or 0)
+                found = np.frombuffer(body, np.uint8, rows.nbytes, places[-1])
+                same = np.array_equal(found, np.ascontiguousarray(rows).reshape(-1).view(np.uint8))
+                if not same or (dataset.dtype, dataset.shape) != (rows.dtype, rows.shape):
+                    raise CorruptShard(f"HDF5 reads other {name} than it wrote")
+            if rejected and _rejected(file) != rejected:
+                raise CorruptShard("HDF5 reads other rejections than it wrote")
     except CorruptShard as error:
-        raise CacheError(f"No row was kept: of the shard just built, {error}. {_OTHER_HDF5}") from error
-    rows, expected = found.embeddings, np.ascontiguousarray(shard.embeddings)
-    if (
-        (found.keys, found.rejected) != (Keys.of(shard.keys), dict(shard.rejected))
-        or (rows.dtype, rows.shape) != (expected.dtype, expected.shape)
-        or not np.array_equal(rows.view(np.uint8), expected.view(np.uint8))
-    ):
-        raise CacheError(f"No row was kept: HDF5 reads other rows than it has just written. {_OTHER_HDF5}")
-    return places[0], places[1]
+        raise CacheError(
+            f"A shard of {len(written['keys'])} rows was built and not kept: {error}. "
+            "Install another h5py: pip install --upgrade h5py, then run again."
+        ) from error
+    return places
 
 
 def check(data: bytes) -> Header:
@@ -238,7 +240,8 @@ def decode(data: bytes) -> Shard:
         The bytes are not as committed (HDF5 never sees such bytes), or HDF5 and the header disagree.
     """
     with _opened(data) as (header, file):
-        shard = _content(file)
+        provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
+        shard = Shard(Keys(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
         places = {name: file[name].id.get_offset() for name in ("embeddings", "keys")}
     declared = (header.rows, header.dim), header.dtype, header.rejected
     if (shard.embeddings.shape, str(shard.embeddings.dtype), len(shard.rejected)) != declared:
@@ -357,11 +360,6 @@ def _hdf5(data: bytes) -> Iterator[Any]:
             yield file
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise CorruptShard(f"HDF5 does not read it ({error})") from error
-
-
-def _content(file: Any) -> Shard:
-    provenance = {name: str(value) for name, value in file.attrs.items() if name != "recipe"}
-    return Shard(Keys(file["keys"][:]), file["embeddings"][:], _rejected(file), provenance)
 
 
 def _rejected(file: Any) -> dict[bytes, str]:

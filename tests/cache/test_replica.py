@@ -100,7 +100,8 @@ def test_what_a_new_shard_asks_of_the_store(s3):
     path = store.append(shard_of(3, 4))
     place = f"/{BUCKET}/cache/{path.relative_to(store.directory).as_posix()}"
     asked = [(method, name) for method, name, _ in s3.asked]
-    assert asked == [("HEAD", place), ("GET", f"/{BUCKET}"), ("PUT", place), ("HEAD", place), ("GET", place)]
+    assert asked[:3] == [("HEAD", place), ("GET", f"/{BUCKET}"), ("PUT", place)]
+    assert asked[3:] in ([("HEAD", place), ("GET", place)], [("GET", place)]), "newer s3fs asks for the size first"
 
 
 def test_the_second_writer_finds_the_first_ones_shard(s3, elsewhere):

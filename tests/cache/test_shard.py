@@ -11,7 +11,7 @@ from shards import key
 from fc7.cache import Recipe
 from fc7.cache import shard as shards
 from fc7.cache.shard import Shard
-from fc7.errors import CorruptShard
+from fc7.errors import CacheError, CorruptShard
 
 RECIPE = Recipe("alexnet", "fc7", 4, "f" * 64, dtype="float32")
 
@@ -44,6 +44,28 @@ def test_empty_shard_of_rejects_only():
 
 def test_equal_rows_make_equal_bytes(shard, data):
     assert shards.encode(shard, RECIPE) == data
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("cut", "does not read it"), ("one bit", "other embeddings"), ("a rejection", "other rejections")],
+)
+def test_what_hdf5_does_not_read_as_it_wrote_it_is_never_a_shard(monkeypatch, shard, wrong, said):
+    real = io.BytesIO
+
+    class Torn(real):
+        def getvalue(self):
+            body = bytearray(super().getvalue())
+            if wrong == "cut":
+                return bytes(body[:-1])
+            place = bytes(body).index(b"empty file" if wrong == "a rejection" else shard.embeddings.tobytes())
+            body[place] ^= 1
+            return bytes(body)
+
+    made = iter([Torn()])
+    monkeypatch.setattr(shards.io, "BytesIO", lambda *given: real(*given) if given else next(made))
+    with pytest.raises(CacheError, match=rf"3 rows .* not kept.*{said}.*pip install"):
+        shards.encode(shard, RECIPE)
 
 
 def test_any_hdf5_reader_can_read_it(tmp_path, shard, data):

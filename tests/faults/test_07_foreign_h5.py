@@ -97,9 +97,13 @@ def virtual(maxshape):
 
 
 def chunk_that_inflates(file, _):
-    """A chunk of 24 bytes by its shape, a gigabyte by its contents, a megabyte on the disk."""
+    """A chunk of some hundred bytes by its shape, a gigabyte by its contents, a megabyte on the disk.
+
+    Of a chunk with fewer bytes than 256, HDF5 1.14 cannot write that it has a megabyte.
+    """
     del file["embeddings"]
-    made = file.create_dataset("embeddings", (ROWS, DIM), "f2", chunks=(ROWS, DIM), compression="gzip")
+    options = {"chunks": (128, DIM), "maxshape": (None, DIM), "compression": "gzip"}
+    made = file.create_dataset("embeddings", (ROWS, DIM), "f2", **options)
     pack = zlib.compressobj(9)
     packed = b"".join(pack.compress(bytes(2**24)) for _ in range(64)) + pack.flush()
     made.id.write_direct_chunk((0, 0), packed)
