@@ -14,7 +14,7 @@ from ..text import first_line
 from .fingerprint import fingerprint, uncompiled
 from .graph import TracedNetwork
 from .layers import POOLED, Layer
-from .network import Tapped
+from .network import Tapped, pool
 from .torch_runtime import global_generator
 from .tracing import has_hooks
 
@@ -142,8 +142,10 @@ def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, r
     traced = TracedNetwork(copy.deepcopy(frozen), images.shape[-1])
     try:
         taps = [_layer(traced, name) for name in layers]
+        values = traced.values((tap.node for tap in taps), images)
         tapped = Tapped(traced.cut(tap.node for tap in taps), taps)
-        if not _agree(traced.cut()(images), returned):
+        rows = [pool(value, tap) for value, tap in zip(values, taps, strict=True)]
+        if not (_agree(traced.cut()(images), returned) and _agree(tapped(images), rows)):
             raise UsageError(
                 f"torch.fx sees another forward pass than {type(frozen).__name__} computes: no layer of it can be "
                 "named, only what it returns."

@@ -61,6 +61,10 @@ class TracedNetwork:
         """Return the network in eval mode up to these nodes, from images to ``{node: tensor}``; default: all of it."""
         return self._trace.cut(nodes)
 
+    def values(self, nodes: Iterable[str], images: torch.Tensor) -> list[torch.Tensor]:
+        """Return what nodes return when all of the network runs on these images."""
+        return self._trace.values(nodes, images)
+
     @once
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return what each node that is a tensor returns for one image.

@@ -35,14 +35,25 @@ class Tapped(torch.nn.Module):
         super().__init__()
         self.cut, self.taps = cut, tuple(taps)
         if isinstance(cut, GraphModule):
-            for module in cut.modules():
-                if getattr(module, "inplace", False):  # the next layer must not overwrite a tapped one
-                    module.inplace = False  # type: ignore[assignment]
+            _keep_tapped(cut)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return ``(B, dim)`` for each tapped layer, from normalised ``(B, 3, H, W)``."""
         outputs = self.cut(images)
-        return [_pool(outputs[tap.node], tap) for tap in self.taps]
+        return [pool(outputs[tap.node], tap) for tap in self.taps]
+
+
+def _keep_tapped(cut: GraphModule) -> None:
+    """Let no later layer overwrite what a tapped one has returned, as ReLU in place does."""
+    for module in cut.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    output = next(iter(reversed(cut.graph.nodes)))
+    for node in {*output.all_input_nodes}:
+        if len(node.users) > 1:  # functions and methods may work in place as well
+            with cut.graph.inserting_after(node):
+                output.replace_input_with(node, cut.graph.call_method("clone", (node,)))
+    cut.recompile()
 
 
 def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str) -> Tapped:
@@ -188,7 +199,8 @@ def last_layer(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | torch.nn
     return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, kinds)][-1]
 
 
-def _pool(outputs: torch.Tensor, tap: Layer) -> torch.Tensor:
+def pool(outputs: torch.Tensor, tap: Layer) -> torch.Tensor:
+    """Return ``(B, dim)`` of what a tapped node returns."""
     if not tap.pool:
         return outputs.flatten(1)
     over = tap.layout.index("H"), tap.layout.index("W")

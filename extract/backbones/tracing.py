@@ -127,6 +127,13 @@ class Trace:
         cut.graph.eliminate_dead_code()
         return GraphModule(cut, cut.graph, self._kind).eval()
 
+    def values(self, names: Iterable[str], images: torch.Tensor) -> list[torch.Tensor]:
+        """Return what nodes return when all of the network runs, with statements that no other node reads."""
+        nodes = [self._find(name) for name in names]
+        recorder = _Recorder(self.whole(), nodes)
+        recorder.run(images)
+        return [recorder.values[node] for node in nodes]
+
     def before_last_linear(self) -> Node | None:
         """Return what a linear layer reads, if it is this layer that the network returns."""
         last = self.returned
@@ -177,17 +184,20 @@ class Trace:
 
 
 class _Recorder(Interpreter):
-    """Runs a graph and keeps the shapes of its tensors."""
+    """Runs a graph and keeps the shapes of its tensors, and what some nodes return when they return it."""
 
-    def __init__(self, network: GraphModule) -> None:
+    def __init__(self, network: GraphModule, wanted: Iterable[Node] = ()) -> None:
         super().__init__(network)
         self.shapes: dict[Node, tuple[int, ...]] = {}
+        self.values: dict[Node, Any] = dict.fromkeys(wanted)
 
     def run_node(self, node: Node) -> Any:
         """Run a node."""
         value = super().run_node(node)
         if isinstance(value, torch.Tensor):
             self.shapes[node] = tuple(value.shape)
+        if node in self.values:
+            self.values[node] = value.clone()  # a later node may overwrite it
         return value
 
 

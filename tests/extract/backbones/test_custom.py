@@ -1,6 +1,7 @@
 """Networks of the user's own."""
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -132,6 +133,45 @@ class Shared(Plain):
     def forward(self, images):
         maps = self.mix(torch.relu(self.mix(self.conv(images))))
         return self.square(torch.relu(self.square(maps.mean((2, 3)))))
+
+
+class Overwriting(Plain):
+    """A layer after a ReLU in place that it does not read, but whose input the ReLU has overwritten."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.positive, self.last = act, nn.Conv2d(6, 5, 1)
+
+    def forward(self, images):
+        maps = self.conv(images)
+        positive = self.positive(maps)
+        return self.last(maps).mean((2, 3)) + self.out(positive.mean((2, 3)))
+
+
+OVERWRITING = {
+    "layer": lambda: nn.ReLU(inplace=True),
+    "function": lambda: functools.partial(nn.functional.relu, inplace=True),
+    "method": lambda: lambda maps: maps.relu_(),
+}
+
+
+@pytest.mark.parametrize("kind", OVERWRITING)
+def test_layers_are_what_they_are_in_the_whole_forward_pass_or_refused(kind):
+    module = Overwriting(OVERWRITING[kind]())
+    with torch.inference_mode():
+        expected = module.eval()(normalised()).numpy()
+    np.testing.assert_allclose(made(module).forward(PIXELS)[0], expected, atol=1e-5)
+    with pytest.raises(UsageError, match=r"torch\.fx sees another forward pass than Overwriting computes"):
+        made(module, "last")
+
+
+@pytest.mark.parametrize("kind", ["function", "method"])
+def test_a_tapped_layer_is_not_overwritten(kind):
+    module = Overwriting(OVERWRITING[kind]())
+    with torch.inference_mode():
+        expected = module.eval().conv(normalised()).flatten(1).numpy()
+    for layers in ("conv", ["conv", "output"]):
+        np.testing.assert_allclose(made(module, layers).forward(PIXELS)[0], expected, atol=1e-5)
 
 
 class InPlace(Plain):

@@ -89,3 +89,18 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
     net = architecture("resnet18")
     with pytest.raises(WeightsError, match=r"do not fit resnet18: bn1.bias is \(3,\), needed is \(64,\)"):
         with_classes(net, 3, find_weights(f"file:{path}", net), hashlib.sha256(path.read_bytes()).hexdigest(), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [("densenet121", "features.norm5"), ("googlenet", "inception5b.branch1.bn")]
+)
+def test_a_layer_is_the_same_alone_and_beside_others_that_write_over_it(name, layer, cache_dir):
+    """Forward passes of both call ``relu(..., inplace=True)``, which is no layer of the network."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+
+    def first(layers):
+        return load_backbone(name, layers, weights="random:0", device="cpu", batch_size=1).forward(pixels)[0]
+
+    alone = first(layer)
+    assert alone.min() < 0
+    np.testing.assert_array_equal(first([layer, "penultimate"]), alone)
