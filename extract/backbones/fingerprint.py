@@ -5,13 +5,11 @@ source: a file may have changed since it was imported, functions of one line sha
 another minor version of Python makes another fingerprint.
 """
 
-import dis
+import contextlib
 import functools
-import hashlib
-import sys
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,10 +19,8 @@ from torch.fx.node import map_arg
 
 from ...errors import UsageError
 from ..text import first_line
+from .python_code import codes_of, globals_of, hashed, imports_of, is_patched, named_in, origin_of, package_of
 from .weights import hash_tensors
-
-# What fc7 itself is made of, like published networks: known by its names, in all versions.
-_BY_NAME = sys.stdlib_module_names | {"torch", "torchvision", "numpy"}
 
 # What torch keeps in each module beside its contents.
 _CONTENTS = {"_parameters", "_buffers", "_modules", "training"}
@@ -34,10 +30,13 @@ _BOOKKEEPING = {*vars(torch.nn.Module()), "_compiled_call_impl", "_is_torch_comp
 _BESIDE = {
     *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__"),
     *("__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__", "__classdict__"),
-    *("__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__", "__init__", "__new__", "__repr__"),
+    *("__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__", "__repr__"),
     *("__str__", "__del__", "__init_subclass__", "__getstate__", "__setstate__", "__reduce__", "__reduce_ex__"),
     *("__classdictcell__", "__dataclass_fields__", "__dataclass_params__", "__match_args__", "__signature__"),
 }
+
+# How a module was made does not matter; how other objects are made does, because a forward pass may make them.
+_MAKING = {"__init__", "__new__"}
 
 
 def fingerprint(module: torch.nn.Module) -> str:
@@ -70,20 +69,23 @@ class _Fingerprints:
         self._known: dict[int, tuple[Any, bytes]] = {}  # objects are kept: their addresses must not be used again
         self._open: list[int] = []
         self._path: list[str] = []
+        self._named: list[set[str]] = [set()]  # what the code that is looked at names
 
     def of(self, value: Any, name: str = "") -> bytes:
         """Return the hash of an object; its name is for messages."""
         value = uncompiled(value)
         if value is None or type(value) in (bool, int, float, complex, str, bytes, type(...)):
-            return _hashed(type(value).__name__, repr(value))
+            return hashed(type(value).__name__, repr(value))
+        if isinstance(value, types.ModuleType):  # of which other code may name other parts
+            return hashed(*self._python_module(value))
         if id(value) in self._known:
             return self._known[id(value)][1]
         if id(value) in self._open:  # a part of it leads back to it
-            return _hashed("back", len(self._open) - self._open.index(id(value)))
+            return hashed("back", len(self._open) - self._open.index(id(value)))
         self._open.append(id(value))
         self._path.append(name)
         try:
-            found = _hashed(*self._parts(value))
+            found = hashed(*self._parts(value))
         finally:
             self._open.pop()
             self._path.pop()
@@ -111,23 +113,31 @@ class _Fingerprints:
         yield from sorted(self.of(item) for item in value)
 
     def _tensor(self, value: torch.Tensor) -> Iterator[Any]:
+        yield from self._beside(value, torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
         try:
             yield hash_tensors({"": value.cpu()})
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             self._refuse("a tensor without numbers that can be read", error)
 
     def _array(self, value: "np.ndarray[Any, Any] | np.generic") -> Iterator[Any]:
+        yield from self._beside(value, np.ndarray, type(value.dtype.type()))
         yield value.dtype.str
         yield value.shape
         yield self.of(value.tolist()) if value.dtype.hasobject else value.tobytes()
+
+    def _beside(self, value: Any, *ordinary: type) -> Iterator[Any]:
+        """Yield what a tensor or an array has beside its numbers: a class of its own, and attributes."""
+        if type(value) not in ordinary:
+            yield self.of(type(value))
+        if attributes := getattr(value, "__dict__", None):
+            yield self.of(attributes)
 
     def _module(self, module: torch.nn.Module) -> Iterator[Any]:
         yield self.of(type(module))
         for name, value in sorted(vars(module).items()):
             if name in ("_parameters", "_buffers", "_modules"):
                 yield name
-                items = value.items() if name == "_modules" else sorted(value.items())  # layers may be run in order
-                for inner, item in items:
+                for inner, item in value.items():  # code may take them in this order
                     yield inner
                     yield self.of(item, f".{inner}")
             elif name not in _BOOKKEEPING:
@@ -146,15 +156,17 @@ class _Fingerprints:
             yield self.of(map_arg((node.args, node.kwargs), lambda read: ("node", read.name)))
 
     def _script_module(self, script: torch.jit.ScriptModule) -> Iterator[Any]:
+        methods = [name for name in script._c._method_names() if name != "forward"]
         try:  # frozen, its attributes are constants of its code; torch.jit.freeze does this and warns of its own age
-            forward: Any = torch._C._freeze_module(script._c, [], True, False)._get_method("forward")
+            frozen: Any = torch._C._freeze_module(script._c, methods, True, False)
         except RuntimeError as error:
             self._refuse("TorchScript that torch cannot freeze", error)
-        code, constants = forward.code_with_constants
-        yield code
-        for name, value in sorted(constants.items()):
-            yield name
-            yield self.of(value)
+        for method in ("forward", *methods):
+            code, constants = frozen._get_method(method).code_with_constants
+            yield code
+            for name, value in sorted(constants.items()):
+                yield name
+                yield self.of(value)
 
     def _script_function(self, script: Any) -> Iterator[Any]:
         graph = script.inlined_graph  # with the functions that it calls
@@ -164,39 +176,72 @@ class _Fingerprints:
                 yield self.of(node.t("value"))
 
     def _class(self, kind: type) -> Iterator[Any]:
-        if origin := _origin(kind):
+        if origin := origin_of(kind):
             yield origin
+            patched = {name: value for base in kind.__mro__ for name, value in vars(base).items() if is_patched(value)}
+            for name, value in sorted(patched.items()):
+                yield name
+                yield self.of(value, f".{name}")
             return
         for base in kind.__bases__:
             yield self.of(base)
-        for name, value in sorted(vars(kind).items()):
-            if name not in _BESIDE:
+        if type(kind) is not type:
+            yield self.of(type(kind))
+        left_out = _BESIDE | _MAKING if issubclass(kind, torch.nn.Module) else _BESIDE
+        attributes = {name: value for name, value in vars(kind).items() if name not in left_out}
+        with self._naming(*(code for value in attributes.values() for code in codes_of(value))):
+            for name, value in sorted(attributes.items()):
                 yield name
                 yield self.of(value, f".{name}")
 
+    @contextlib.contextmanager
+    def _naming(self, *codes: types.CodeType) -> Iterator[None]:
+        """Look at what these name."""
+        self._named.append(named_in(codes))
+        try:
+            yield
+        finally:
+            self._named.pop()
+
+    def _used(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield what code uses by a name; of a class of modules, how they are made as well."""
+        yield self.of(value, name)
+        if isinstance(value, type) and issubclass(value, torch.nn.Module) and not origin_of(value):
+            for making in sorted(_MAKING):
+                yield self.of(getattr(value, making), name)
+
     def _function(self, function: types.FunctionType) -> Iterator[Any]:
-        if origin := _origin(function):
+        if origin := origin_of(function):
             yield origin
             return
+        with self._naming(function.__code__):
+            yield from self._own_function(function)
+
+    def _own_function(self, function: types.FunctionType) -> Iterator[Any]:
+        if attributes := vars(function):
+            yield self.of(attributes)
         yield self.of(function.__code__)
         yield self.of(function.__defaults__)
         yield self.of(function.__kwdefaults__)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
-                yield self.of(cell.cell_contents, f".{name}")
+                value = cell.cell_contents
             except ValueError:  # nothing is in it yet
                 yield "empty"
-        if _package(str(function.__globals__.get("__name__"))):
-            return  # it was made by installed code, which is known
-        codes = list(_codes(function.__code__))
-        attributes = {name for code in codes for name in code.co_names}
-        for name in sorted({name for code in codes for name in _globals(code)} & function.__globals__.keys()):
-            value = function.__globals__[name]
+                continue
+            yield from [self.of(value)] if name == "__class__" else self._used(value, f".{name}")
+        if package := package_of(str(function.__globals__.get("__name__"))):
+            yield package  # it was made by installed code, which is known
+            return
+        for name in sorted(globals_of(function.__code__) & function.__globals__.keys()):
             yield name
-            yield self.of(value, f" uses {name}")
-            if isinstance(value, types.ModuleType) and not _package(value.__name__):
-                for attribute in sorted(attributes & vars(value).keys()):
-                    yield self.of(vars(value)[attribute], f" uses {name}.{attribute}")
+            yield from self._used(function.__globals__[name], f" uses {name}")
+        for name in sorted(imports_of(function.__code__, function.__globals__)):
+            yield name
+            module = None
+            with contextlib.suppress(Exception):  # the user's code can raise anything, here as in the forward pass
+                module = import_module(name)
+            yield self.of(module, f" imports {name}")
 
     def _code(self, code: types.CodeType) -> Iterator[Any]:
         yield from (code.co_code, code.co_exceptiontable, code.co_flags, code.co_names, code.co_varnames)
@@ -215,8 +260,19 @@ class _Fingerprints:
                 yield self.of(getattr(wrapper, name))
 
     def _python_module(self, module: types.ModuleType) -> Iterator[Any]:
-        yield module.__name__
-        yield _package(module.__name__)
+        """Yield a module's name and package, and what code names of it: all of the user's own, what is patched else."""
+        modules, named = [module], self._named[-1]
+        for one in modules:  # it grows
+            package = package_of(one.__name__)
+            yield one.__name__
+            yield package
+            for name in sorted(named & vars(one).keys()):
+                value = vars(one)[name]
+                if isinstance(value, types.ModuleType):
+                    modules.extend([value] if all(value is not other for other in modules) else [])
+                elif not package or is_patched(value):
+                    yield name
+                    yield from self._used(value, f" uses {one.__name__}.{name}")
 
     def _name(self, value: Any) -> Iterator[Any]:
         yield str(value)
@@ -270,46 +326,3 @@ _KINDS: dict[Any, _Parts] = {
     (torch._ops.OpOverload, torch._ops.OpOverloadPacket): _Fingerprints._name,
     object: _Fingerprints._object,
 }
-
-
-def _hashed(*parts: Any) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else repr(part).encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.digest()
-
-
-def _origin(value: Any) -> str:
-    """Return the name and the package of a class or a function of installed code; empty if it is the user's own."""
-    package = _package(value.__module__ or "")
-    found: Any = sys.modules.get(value.__module__ or "")
-    for part in value.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return f"{value.__module__}.{value.__qualname__} {package}" if package and found is value else ""
-
-
-@functools.cache
-def _package(module: str) -> str:
-    """Return what an installed package is known by; empty if the module is the user's own."""
-    root = module.split(".")[0]
-    if root in _BY_NAME and root != "__main__":
-        return root
-    file = Path(getattr(sys.modules.get(root), "__file__", None) or "")
-    if root == "__main__" or not {"site-packages", "dist-packages"}.intersection(file.parts):
-        return ""
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-    return _hashed(*(part for path in files for part in (path.name, path.read_bytes()))).hex()
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield a code object and those of the functions in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
-
-
-def _globals(code: types.CodeType) -> set[str]:
-    return {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}

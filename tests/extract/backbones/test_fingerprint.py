@@ -297,11 +297,151 @@ def test_a_forward_pass_of_a_parent_class_is_part_of_it():
     assert of(one) != of(other)
 
 
+# What code reaches in other ways
+
+
+class Typed(type):
+    """The class of a class, which has an attribute for it."""
+
+    by = property(lambda kind: 2)
+
+
+class TypedOtherwise(type):
+    by = property(lambda kind: 3)
+
+
+class InOrder(nn.Module):
+    """One that takes its parameters as they come."""
+
+    def __init__(self, *names):
+        super().__init__()
+        for name in names:
+            setattr(self, name, nn.Parameter(torch.tensor(float(ord(name)))))
+
+    def forward(self, images):
+        for parameter in self.parameters():
+            images = images * parameter + parameter
+        return images
+
+
+class Pixels(np.ndarray):
+    """An array with another product."""
+
+    def __mul__(self, other):
+        return np.asarray(self) @ np.asarray(other)
+
+
+class Weighted(nn.Module):
+    """One that asks a buffer for an attribute, and an array for a product."""
+
+    def __init__(self, by=2, array=np.ndarray):
+        super().__init__()
+        self.register_buffer("kept", torch.ones(1))
+        self.kept.by = by
+        self.array = np.array([[1.0, 2.0], [3.0, 4.0]]).view(array)
+
+    def forward(self, images):
+        return images * self.kept.by * float((self.array * self.array)[0, 1])
+
+
+def with_attribute(by):
+    def end(images):
+        return images * end.by
+
+    end.by = by
+    return end
+
+
+def package(by):
+    """Return a package, imported, with a number in a module of it."""
+    made, inside = (types.ModuleType(name) for name in ("my_package", "my_package.inside"))
+    made.inside, inside.by = inside, by
+    sys.modules.update({"my_package": made, "my_package.inside": inside})
+    return made
+
+
+def class_of(source, **names):
+    exec(source, names)
+    return names["Scale"]
+
+
+PLAIN = "class Scale:\n    def __init__(self): self.by = {}"
+USES = {
+    "a function's attribute": lambda by: ("end(images)", {"end": with_attribute(by)}),
+    "a module's module": lambda by: ("images * found.inside.by", {"found": package(by)}),
+    "a name in a text": lambda by: ("images * getattr(found, 'inside').by", {"found": package(by)}),
+    "an object that it makes": lambda by: ("images * Scale().by", {"Scale": class_of(PLAIN.format(by))}),
+    "a class's class": lambda by: (
+        "images * Scale.by",
+        {"Scale": (Typed if by == 2 else TypedOtherwise)("Scale", (), {"__module__": "mine"})},
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_what_code_reaches_is_part_of_it(use):
+    def made(by):
+        body, names = USES[use](by)
+        return defined(BODY + "return " + body, **names)
+
+    assert of(made(2)) == of(made(2)) != of(made(3))
+
+
+@pytest.mark.parametrize("line", ["from my_package.inside import by", "import my_package; by = my_package.inside.by"])
+def test_what_a_forward_pass_imports_is_part_of_it(line, monkeypatch):
+    def made(by):
+        package(by)
+        return of(defined(f"{BODY}{line}; return images * by"))
+
+    monkeypatch.delitem(sys.modules, "my_package", raising=False)
+    assert made(2) == made(2) != made(3)
+
+
+def test_attributes_of_tensors_classes_of_arrays_and_the_order_of_parameters_are_part_of_it():
+    for one, again, other in (
+        (Weighted(), Weighted(), Weighted(by=3)),
+        (Weighted(), Weighted(), Weighted(array=Pixels)),
+        (InOrder("a", "b"), InOrder("a", "b"), InOrder("b", "a")),
+    ):
+        assert not torch.equal(returned(one), returned(other))
+        assert of(one) == of(again) != of(other)
+
+
+def test_installed_code_that_was_changed_is_part_of_it(monkeypatch):
+    module = defined(BODY + "return torch.nn.functional.gelu(self.act(images))")
+    module.act = nn.SiLU()
+    before = of(module)
+    with monkeypatch.context() as patch:
+        patch.setattr(functional, "gelu", lambda images: images * 2)
+        changed = of(module)
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.SiLU, "forward", lambda self, images: images * 2)
+        assert len({before, changed, of(module)}) == 3
+    assert of(module) == before
+
+
+def test_a_users_file_may_have_the_name_of_one_of_pythons(tmp_path):
+    source = BODY.replace("Made", "Net") + "return images * {}"
+    process = (
+        "import sys; sys.path[:0] = {!r}; import calendar; import test_fingerprint as m; print(m.of(calendar.Net()))"
+    )
+    made = []
+    for by in (2, 3):
+        folder = tmp_path / str(by)
+        folder.mkdir()
+        (folder / "calendar.py").write_text("import torch\nfrom torch import nn\n" + source.format(by))
+        code = process.format([str(folder), str(Path(__file__).parent)])
+        done = subprocess.run([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+        made.append(done.stdout)
+    assert made[0] != made[1]
+
+
 class Scripted(nn.Module):
     """Forward passes that branch, with numbers that are parameters, attributes and constants."""
 
-    def __init__(self, by=2.0, names=("a",), weight=1.0):
+    def __init__(self, by=2.0, names=("a",), weight=1.0, other_by=1.0):
         super().__init__()
+        self.other_by = other_by
         self.by, self.names = by, list(names)
         self.weight = nn.Parameter(torch.full((3,), weight))
         self.register_buffer("kept", torch.ones(1), persistent=False)
@@ -312,6 +452,10 @@ class Scripted(nn.Module):
             rows = rows + len(self.names)
         return rows
 
+    @torch.jit.export
+    def other(self, images: torch.Tensor):
+        return images * self.weight * self.other_by
+
 
 def scripted(**options):
     with pytest.warns(FutureWarning):
@@ -319,7 +463,7 @@ def scripted(**options):
 
 
 def test_torchscript_is_known_by_its_code_and_its_constants():
-    others = [{"by": 2.000001}, {"names": ("a", "b")}, {"weight": 2.0}]
+    others = [{"by": 2.000001}, {"names": ("a", "b")}, {"weight": 2.0}, {"other_by": 2.0}]
     assert len({of(scripted(**options)) for options in [{}, *others]}) == 1 + len(others)
     assert of(scripted()) == of(scripted())
 
