@@ -288,12 +288,14 @@ class Backbone:
         Raises
         ------
         FC7Error
-            The device's memory is too small for it.
+            The device's memory is too small for it, or there are hooks for all modules.
         """
         import torch
 
         from .torch_runtime import alone_on, memory_of
+        from .tracing import require_no_hooks_for_all
 
+        require_no_hooks_for_all()
         with torch.inference_mode(), memory_of(self.device, self._advice(len(batch))):
             pixels = torch.as_tensor(batch)
             if self.device.type == "cuda" and pixels.device.type == "cpu":

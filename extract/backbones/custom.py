@@ -16,7 +16,7 @@ from .graph import TracedNetwork
 from .layers import POOLED, Layer
 from .network import Tapped, pool
 from .torch_runtime import global_generator
-from .tracing import has_hooks
+from .tracing import has_hooks, require_no_hooks_for_all
 
 OUTPUT = "output"  # the layer that is what the module returns
 
@@ -76,17 +76,14 @@ def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) ->
         tapped = _tap(frozen, layers, images, returned)
         with FlopCounterMode(display=False) as counter:
             vectors = tapped(images)
+    if any(vector.is_complex() for vector in vectors):
+        raise UsageError(f"{kind} returns complex numbers: let it return their parts, or magnitudes, side by side.")
     dims = tuple(math.prod(vector.shape[1:]) for vector in vectors)
     return CustomNetwork(tapped, dims, sha256, counter.get_total_flops() / 2e9 / len(images))
 
 
 def _require_no_hooks(module: torch.nn.Module) -> None:
-    everywhere = torch.nn.modules.module
-    if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
-        raise UsageError(
-            "There are hooks for all modules (torch.nn.modules.module.register_module_forward_hook), and fc7 cannot "
-            "know what they do: remove them."
-        )
+    require_no_hooks_for_all()
     for name, inner in module.named_modules():
         if has_hooks(inner):
             place = ".".join(filter(None, (type(module).__name__, name)))
@@ -131,7 +128,8 @@ def _agree(found: Any, expected: Any) -> bool:
 
 
 def _leaves(returned: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(returned) if isinstance(leaf, torch.Tensor)]
+    leaves = [leaf for leaf in tree_leaves(returned) if isinstance(leaf, torch.Tensor)]
+    return [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
 
 
 def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, returned: Any) -> Tapped:

@@ -11,9 +11,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node, Tracer
 from torch.fx.node import map_arg
+from torch.utils.module_tracker import ModuleTracker
 from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
 
 from ...cache.forks import Lock, once
+from ...errors import UsageError
 from ..text import first_line
 
 # From a network and images to one of the network's ends.
@@ -217,6 +219,23 @@ def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: 
 def has_hooks(module: torch.nn.Module) -> bool:
     """Return whether code that is no part of a module runs before or after its forward pass."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def require_no_hooks_for_all() -> None:
+    """Refuse hooks for all modules but those of torch's own counters, which change nothing.
+
+    Raises
+    ------
+    UsageError
+        There are others.
+    """
+    everywhere = torch.nn.modules.module
+    hooks = [*everywhere._global_forward_hooks.values(), *everywhere._global_forward_pre_hooks.values()]
+    if not all(isinstance(getattr(hook, "__self__", None), ModuleTracker) for hook in hooks):
+        raise UsageError(
+            "There are hooks for all modules (torch.nn.modules.module.register_module_forward_hook), and fc7 cannot "
+            "know what they do: remove them."
+        )
 
 
 def _forward(network: Any, images: Any) -> Any:

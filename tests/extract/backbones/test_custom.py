@@ -9,6 +9,7 @@ import torch
 import torchvision
 from fakes import noisy
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fc7.cache.recipe import Transform
 from fc7.classify import Bundle, fit
@@ -253,6 +254,22 @@ def test_hooks_for_all_modules_are_refused():
         handle.remove()
 
 
+def test_hooks_for_all_modules_reach_no_vector_of_any_network(cache_dir):
+    backbones = [made(Plain()), load_backbone("squeezenet1_1", weights="random:0", device="cpu", batch_size=1)]
+    pixels = [PIXELS, np.zeros((1, 224, 224, 3), np.uint8)]
+    before = [backbone.forward(one)[0] for backbone, one in zip(backbones, pixels, strict=True)]
+    handle = nn.modules.module.register_module_forward_hook(lambda module, given, returned: returned * 2)
+    try:
+        for backbone, one in zip(backbones, pixels, strict=True):
+            with pytest.raises(UsageError, match="hooks for all modules"):
+                backbone.forward(one)
+    finally:
+        handle.remove()
+    with FlopCounterMode(display=False):  # it has hooks for all modules, which only count
+        for backbone, one, vectors in zip(backbones, pixels, before, strict=True):
+            np.testing.assert_array_equal(backbone.forward(one)[0], vectors)
+
+
 def test_weights_that_a_hook_computes_are_refused_and_the_way_on_is_named():
     module = Plain()
     with pytest.warns(FutureWarning):
@@ -332,12 +349,18 @@ class Pair(Plain):
         return images, images
 
 
+class Spectrum(Plain):
+    def forward(self, images):
+        return torch.fft.rfft2(images)
+
+
 @pytest.mark.parametrize(
     ("module", "layer", "message"),
     [
         (Plain(), "conv9", "Plain has no layer 'conv9'. Layers: output, gap"),
         (Branching(), "conv", "torch.fx cannot follow the forward pass of Branching"),
         (Pair(), "output", "Pair returns a tuple"),
+        (Spectrum(), "output", "Spectrum returns complex numbers"),
         (nn.Conv2d(1, 1, 1), "output", "cannot take images of 32 x 32 pixels"),
         (nn.Flatten(), "gap", "no layer with a height and a width"),
     ],

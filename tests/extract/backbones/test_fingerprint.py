@@ -366,11 +366,19 @@ def class_of(source, **names):
 
 
 PLAIN = "class Scale:\n    def __init__(self): self.by = {}"
+LAYER = """class Scale(nn.Module):
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.by = {}
+    def forward(self, images):
+        return images * self.by
+"""
 USES = {
     "a function's attribute": lambda by: ("end(images)", {"end": with_attribute(by)}),
     "a module's module": lambda by: ("images * found.inside.by", {"found": package(by)}),
     "a name in a text": lambda by: ("images * getattr(found, 'inside').by", {"found": package(by)}),
     "an object that it makes": lambda by: ("images * Scale().by", {"Scale": class_of(PLAIN.format(by))}),
+    "a layer that it makes": lambda by: ("Scale()(images)", {"Scale": class_of(LAYER.format(by), nn=nn)}),
     "a class's class": lambda by: (
         "images * Scale.by",
         {"Scale": (Typed if by == 2 else TypedOtherwise)("Scale", (), {"__module__": "mine"})},
