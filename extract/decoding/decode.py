@@ -33,7 +33,7 @@ from .pillow import (
     ours,
     warnings_of_pillow,
 )
-from .samples import Levels, levels_of, to_eight_bits
+from .samples import Levels, colour_key, levels_of, to_eight_bits
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -144,9 +144,11 @@ def upright_rgb(image: "PIL.Image.Image") -> Image.Image:
     """
     with in_turn(), one_block_each():
         _require_pixels(image)
-        levels = levels_of(image)
+        levels, key = levels_of(image), colour_key(image)
         take(_cost(image))
-        return _to_rgb(_turned(ours(image), _turn(image)), levels)
+        turn, mine = _turn(image), ours(image)
+        mine.info.update(key)
+        return _to_rgb(_turned(mine, turn), levels)
 
 
 class _Damaged(ImageRejected):
@@ -195,6 +197,7 @@ def _finish(image: Image.Image, side: int | None, warned: list[str]) -> Image.Im
     _require_pixels(image)
     _require_whole_directory(image, warned)
     levels = levels_of(image)
+    image.info.update(colour_key(image))
     take(_cost(image))
     if side is not None:
         _reduce(image, side)
@@ -268,7 +271,8 @@ def _to_rgb(image: Image.Image, levels: Levels | None) -> Image.Image:
         return _in_tiles(image, partial(to_eight_bits, levels=levels))
     if image.mode == "LAB":
         return _in_tiles(image, _lab_to_rgb())
-    if image.mode in _ALPHA or "transparency" in image.info:
+    clear_colours = image.mode == "P" and image.im.getpalettemode() == "RGBA"
+    if image.mode in _ALPHA or "transparency" in image.info or clear_colours:
         return _in_tiles(image, _on_white)
     return image if image.mode == "RGB" else image.convert("RGB")
 

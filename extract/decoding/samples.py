@@ -63,6 +63,26 @@ def levels_of(image: "PIL.Image.Image") -> Levels | None:
     return Levels(least, stated) if least < 0 else Levels(0, _full(stated), inverted)
 
 
+def colour_key(image: "PIL.Image.Image") -> dict[str, int]:
+    """Return the transparent grey of a PNG of 2 or 4 bits on the scale of its pixels; empty for other images.
+
+    Pillow scales the pixels of such a file, and not this number of it.
+
+    Raises
+    ------
+    ImageRejected
+        Pillow cannot find the transparent colour, because it keeps eight of its sixteen bits.
+    """
+    key = image.info.get("transparency")
+    if image.format != "PNG" or not isinstance(key, int | tuple):
+        return {}
+    layouts = [tile[3] for tile in getattr(image, "tile", ())]  # none if the caller has loaded it
+    if "RGB;16B" in layouts:
+        raise ImageRejected("a transparent colour of 16 bits")
+    bits = next((bits for bits in (2, 4) if f"L;{bits}" in layouts), 0)
+    return {"transparency": key * 255 // (2**bits - 1)} if bits and isinstance(key, int) else {}
+
+
 def to_eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
     """Scale deep grey to RGB of 8 bits; Pillow's own conversion clips everything above 255.
 

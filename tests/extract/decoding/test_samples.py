@@ -212,3 +212,43 @@ def test_integers_in_memory_need_a_range():
         upright_rgb(Image.fromarray(np.array([[0, 255]], np.int32)))
     deep = Image.fromarray(np.array([[0, 65535]], np.uint16))
     assert np.asarray(upright_rgb(deep))[..., 0].tolist() == [[0, 255]]
+
+
+# PNG
+
+
+def png(values, bits, colours, key):
+    """Return a PNG with a transparent colour: rows of as many bits, without a filter."""
+    rows = [b"".join(f"{value:0{bits}b}".encode() for value in row) for row in values]
+    packed_rows = b"".join(b"\0" + int(row, 2).to_bytes(len(row) // 8, "big") for row in rows)
+    header = struct.pack(">IIBBBBB", len(values[0]) // (3 if colours == 2 else 1), len(values), bits, colours, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", struct.pack(f">{len(key)}H", *key))]
+    chunks += [(b"IDAT", zlib.compress(packed_rows)), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_any_depth_is_white(bits):
+    top = 2**bits - 1
+    values = np.arange(16).reshape(2, 8) * top // 15
+    key = int(values[0, 5])
+    data = png(values, bits, 0, [key])
+    expected = np.where(values == key, 255, np.floor(values * 255 / top + 0.5))
+    assert np.array_equal(grey(data), expected)
+    assert np.array_equal(np.asarray(upright_rgb(Image.open(io.BytesIO(data)))), np.asarray(decode(data)))
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_rejected():
+    values = [[0, 0, 0, 300, 300, 300, 301, 300, 300, 65535, 0, 0]]
+    for read in (decode, lambda data: upright_rgb(Image.open(io.BytesIO(data)))):
+        with pytest.raises(ImageRejected, match=r"^a transparent colour of 16 bits$"):
+            read(png(values, 16, 2, [300, 300, 300]))
+
+
+def test_a_palette_with_transparency_is_composited_on_white():
+    rgba = Image.fromarray(np.dstack([np.full((4, 4, 3), 20, np.uint8), np.arange(16, dtype=np.uint8).reshape(4, 4)]))
+    found = upright_rgb(rgba.quantize(8))
+    expected = Image.alpha_composite(Image.new("RGBA", (4, 4), "white"), rgba.quantize(8).convert("RGBA"))
+    assert np.asarray(found).min() > 200
+    assert np.array_equal(np.asarray(found), np.asarray(expected.convert("RGB")))
