@@ -203,16 +203,20 @@ def _classes(data: Path, images: Images, rejects: list[Reject]) -> tuple[str, ..
     counts = {label: count for (label, split), count in pairs.items() if split == fitted}
     if len(counts) < 2:
         raise DataError(f"{source} has one class only, {counts}. A classifier needs two or more.")
-    strangers = sorted({label for label, _ in pairs} - counts.keys())
-    if strangers:
-        composed = {unicodedata.normalize("NFC", label): label for label in counts}
-        twins = [
-            f"{label!a} and {composed[unicodedata.normalize('NFC', label)]!a}"
-            for label in strangers
-            if unicodedata.normalize("NFC", label) in composed
-        ]
-        hint = f" {twins[0]} look the same, in two forms of Unicode: rename one." if twins else ""
+    labels = {label for label, _ in pairs}
+    _require_distinct(source, labels)
+    if strangers := sorted(labels - counts.keys()):
         raise DataError(
-            f"{source}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}.{hint}"
+            f"{source}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}."
         )
     return tuple(sorted(counts))
+
+
+def _require_distinct(source: Path | str, labels: Iterable[str]) -> None:
+    """Refuse two classes that look the same: two forms of Unicode, invisible characters, other spaces."""
+    seen: dict[str, str] = {}
+    for label in sorted(labels):
+        visible = "".join(letter for letter in label if unicodedata.category(letter) != "Cf")
+        twin = seen.setdefault(unicodedata.normalize("NFC", " ".join(visible.split())), label)
+        if twin != label:
+            raise DataError(f"{source}: the classes {twin!a} and {label!a} look the same: rename one.")

@@ -123,3 +123,14 @@ def test_classes_that_look_the_same_are_told_apart(tmp_path):
     touch(tmp_path, "train/caf\u00e9/1.jpg", "train/b/1.jpg", "val/cafe\u0301/1.jpg")
     with pytest.raises(DataError, match=r"'cafe\\u0301' and 'caf\\xe9' look the same"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("twin", ["cafe\u0301 noir", "caf\xe9\u200b noir", "caf\xe9\xa0noir"])
+def test_classes_that_look_the_same_are_refused_in_one_split_as_well(tmp_path, twin):
+    touch(tmp_path, "caf\xe9 noir/1.jpg", f"{twin}/2.jpg", "tea/3.jpg")
+    with pytest.raises(DataError, match=r"the classes .* and .* look the same: rename one\.$"):
+        read_manifest(tmp_path)
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,label\ntea/3.jpg,tea\ntea/3.jpg,caf\xe9 noir\ntea/3.jpg,{twin}\n", "utf-8")
+    with pytest.raises(DataError, match=r"the classes .* and .* look the same: rename one\.$"):
+        read_manifest(table)
