@@ -2,9 +2,9 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from waiting import until
 
 from fc7.cache.leases import STALE, Claims, owner_of
 from fc7.cache.owner import Process
@@ -83,13 +83,9 @@ def test_a_silent_process_that_cannot_be_judged_loses_its_claim_in_time(claims, 
     assert claims.take("unit")
 
 
-def is_touched(path):
-    """Return whether a claim is renewed within ten seconds."""
+def wait_for_a_touch(path):
     os.utime(path, (1, 1), follow_symlinks=False)
-    end = time.monotonic() + 10
-    while path.lstat().st_mtime == 1 and time.monotonic() < end:
-        time.sleep(0.01)
-    return path.lstat().st_mtime > 1
+    until(lambda: path.lstat().st_mtime > 1)
 
 
 def test_what_is_held_is_renewed_until_it_is_released(claims, tmp_path):
@@ -97,9 +93,9 @@ def test_what_is_held_is_renewed_until_it_is_released(claims, tmp_path):
     for _ in range(2):
         assert claims.take("unit")
         assert claims.take("other")
-        assert is_touched(tmp_path / "claims" / "unit")
+        wait_for_a_touch(tmp_path / "claims" / "unit")
         claims.release("other")
-        assert is_touched(tmp_path / "claims" / "unit")
+        wait_for_a_touch(tmp_path / "claims" / "unit")
         claims.release_all()
         assert "fc7 claims" not in [thread.name for thread in threading.enumerate()]
 
@@ -112,8 +108,8 @@ def test_a_claim_that_was_taken_over_is_the_other_one_s(claims, other, tmp_path)
     (tmp_path / "claims" / "unit").unlink()
     path = other("unit", heir)
     os.utime(path, (1, 1), follow_symlinks=False)
-    assert is_touched(tmp_path / "claims" / "mine")
-    assert is_touched(tmp_path / "claims" / "mine")
+    wait_for_a_touch(tmp_path / "claims" / "mine")
+    wait_for_a_touch(tmp_path / "claims" / "mine")
     assert path.lstat().st_mtime == 1
     claims.release_all()
     assert owner_of(path) == heir

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faulty import RECIPE, Child, alone, between, key, leftovers, script, unit, vectors
+from waiting import until
 
 from fc7.cache import Store
 from fc7.cache.maintenance import ABANDONED, compact, gc
@@ -61,8 +62,7 @@ class Shared:
         """Let the writers commit, and wait until they have."""
         before = self.acknowledged.sum()
         self.allowed += AHEAD
-        while self.acknowledged.sum() == before and not self.crashed.any():
-            time.sleep(0.0005)
+        until(lambda: self.acknowledged.sum() > before or self.crashed.any())
 
 
 def numbers_of(writer, number):
@@ -90,8 +90,7 @@ def write(cache, writer, shared):
     number = 0
     while not shared.over:
         store = opened(cache, recipe_of(writer, number))
-        while shared.allowed <= number and not shared.over:
-            time.sleep(0.0005)
+        until(lambda: shared.allowed > number or shared.over)  # noqa: B023 - it is called here only
         numbers = numbers_of(writer, number)
         if number % 4 == 1:  # a damaged shard of this name is there
             path = store.path(f"{unit_id(store.recipe.id, [key(n) for n in numbers])}.h5")

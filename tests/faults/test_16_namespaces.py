@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from faulty import Fake, alone, gallery, leftovers, script
+from waiting import until
 
 from fc7.cache import Store
 from fc7.cache.maintenance import gc
@@ -15,7 +15,6 @@ from fc7.cache.owner import Process
 from fc7.extract import fill, read_manifest
 
 ROWS = 4  # of a unit
-PATIENCE = 120.0  # seconds until a process that waits for another one gives up
 
 
 @pytest.fixture
@@ -95,11 +94,8 @@ def collect(root):
 
 def wait_for_rounds(root, count):
     """Wait until gc has looked at everything so often again."""
-    end, last = time.monotonic() + PATIENCE, None
-    while last is None or rounds_of(root) < last + count:
-        last = rounds_of(root) if last is None else last
-        assert time.monotonic() < end, "gc has ended"
-        time.sleep(0.002)
+    end = rounds_of(root) + count
+    until(lambda: rounds_of(root) >= end)
 
 
 def rounds_of(root):
