@@ -62,10 +62,11 @@ def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progre
     unreadable: dict[int, str] = {}
     nothing = bytes(KEY_BYTES)
     for block in index.hashes(manifest.each_file(), rehash=rehash, **_looked(manifest)):
-        for digest in block:
+        for number, digest in enumerate(block):
             if isinstance(digest, OSError):
-                unreadable[len(keys) // KEY_BYTES] = f"not readable: {digest.strerror}"
-            keys += digest if isinstance(digest, bytes) else nothing
+                unreadable[len(keys) // KEY_BYTES + number] = f"not readable: {digest.strerror}"
+                block[number] = nothing
+        keys += b"".join(block)  # type: ignore[arg-type]  # no error is left
         progress("hash", len(keys) // KEY_BYTES, len(manifest))
     packed = Keys.from_bytes(keys)
     first = packed.first()

@@ -36,7 +36,7 @@ CREATE TABLE shards (
 ) WITHOUT ROWID;
 PRAGMA user_version = 2;
 """
-BLOBS = {"path", "sha256", "keys", "digest"}
+BLOBS = {"path", "sha256_and_crc", "keys", "digest"}
 
 
 @pytest.fixture
@@ -262,9 +262,9 @@ def test_files_that_are_gone_are_forgotten_and_remote_ones_are_not(index, filled
     index.remember_files([(b"s3://bucket/a.png", "1 0 tag", bytes(32))])
     paths[0].unlink()
     with contextlib.closing(sqlite3.connect(index.path)) as db, db:
-        db.execute("UPDATE files SET sha256 = zeroblob(32) WHERE path = ?", [os.fsencode(paths[1])])
+        db.execute("UPDATE files SET sha256_and_crc = zeroblob(36) WHERE path = ?", [os.fsencode(paths[1])])
         db.execute("UPDATE files SET path = 5 WHERE path = ?", [os.fsencode(paths[2])])
-    assert index.forget_files(lambda path: not os.path.lexists(path)) == 3
+    assert index.forget_files(lambda path: not os.path.lexists(path)) == 1
     assert index.forget_files(lambda path: not os.path.lexists(path)) == 0
     with contextlib.closing(sqlite3.connect(index.path)) as db:
         assert db.execute("SELECT count(*) FROM files").fetchone() == (10,)
