@@ -49,7 +49,8 @@ class Backbone:
     it do not reach the backbone. Its recipe has the sha256 of all that its numbers come from: parameters, buffers, the
     attributes of all submodules, and the bytecode of their classes with what it names. So the rows of a module are
     computed again after a change of its code, or with another minor version of Python. Hooks are refused, and so is a
-    module whose rows depend on chance or on the other images of a batch.
+    module whose rows depend on chance or on the other images of a batch. What its code reads while it runs (files, the
+    environment, variables that change afterwards, operators of ``torch.library``) is not known: keep it in attributes.
 
     Parameters
     ----------

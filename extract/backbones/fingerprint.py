@@ -44,7 +44,9 @@ def fingerprint(module: torch.nn.Module) -> str:
 
     It holds parameters, buffers, persistent or not, all attributes of all submodules, and the code of their classes
     with the functions, constants and classes that this code names. Installed packages are known by the bytes of their
-    files; torch, torchvision, NumPy and Python by the names of what is used of them.
+    files; torch, torchvision, NumPy and Python by the names of what is used of them. Not in it is what code reads from
+    files or the environment while it runs, what operators of :mod:`torch.library` do, and what functions of installed
+    packages find changed in other installed packages.
 
     Raises
     ------

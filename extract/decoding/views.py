@@ -96,9 +96,13 @@ def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint
     stretched = int(transform.resize * long / short)
     size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
     resized = image.resize(size, _RESAMPLING[transform.interpolation]) if image.size != size else image
-    left = round((size[0] - transform.crop) / 2)
-    top = round((size[1] - transform.crop) / 2)
+    left, top = (_before(side, transform.crop) for side in size)
     return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop)))
+
+
+def _before(side: int, crop: int) -> int:
+    """Return where a centre crop begins; before the image if that is smaller, on black, with torchvision's rounding."""
+    return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
 
 
 def augmented(
