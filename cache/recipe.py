@@ -30,6 +30,9 @@ class Transform:
         Per channel (RGB), on the 0-1 scale.
     interpolation
         ``bilinear`` or ``bicubic``, antialiased.
+    padding
+        Where an image that is smaller than the crop is put on black: ``torchvision``, as there. Empty where none is
+        smaller, and in recipes of 0.1.0, which put some one pixel beside that.
     """
 
     resize: int = 256
@@ -37,6 +40,7 @@ class Transform:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    padding: str = ""
 
 
 class Input(NamedTuple):
@@ -100,8 +104,11 @@ class Recipe:
         return Input(self.transform, self.decode, self.view)
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Return canonical JSON: sorted keys, no spaces; `padding` is absent where it is empty."""
+        values = asdict(self)
+        if not self.transform.padding:
+            del values["transform"]["padding"]
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, including the id."""

@@ -19,7 +19,7 @@ from ..computing import computing
 from ..progress import Progress, silent
 from ..text import first_line
 from .architectures import Architecture, architecture
-from .transforms import read_transform, resized
+from .transforms import padded, read_transform, resized
 from .weights import Weights, find_weights
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Backbone:
         network = custom_network(module, layers, transform.crop)
         name = name or type(module).__name__
         recipes = [
-            Recipe(name, tapped, dim, network.sha256, transform=transform, **settings)
+            Recipe(name, tapped, dim, network.sha256, transform=padded(transform), **settings)
             for tapped, dim in zip(layers, network.dims, strict=True)
         ]
         options = {"gmacs": network.gmacs, "views": views, "device": device, "batch_size": batch_size}
@@ -390,7 +390,8 @@ def load_backbone(
         raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
     taps = {tapped: net.layer(tapped) for tapped in layers}
     sha256 = source.sha256(index)
-    recipes = [Recipe(name, tapped, tap.dim, sha256, transform=prepared, **settings) for tapped, tap in taps.items()]
+    settings["transform"] = padded(prepared)
+    recipes = [Recipe(name, tapped, tap.dim, sha256, **settings) for tapped, tap in taps.items()]
 
     def network() -> "Tapped":
         from .network import load

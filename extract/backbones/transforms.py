@@ -45,6 +45,11 @@ def resized(transform: Transform, crop: int, resize: int | None = None) -> Trans
     return replace(transform, crop=crop, resize=resize)
 
 
+def padded(transform: Transform) -> Transform:
+    """Return the transform as a recipe holds it, which says how images smaller than the crop are put on black."""
+    return replace(transform, padding="torchvision" if transform.resize < transform.crop else "")
+
+
 def read_transform(transform: Any) -> Transform:
     """Return what a pipeline does to an image.
 

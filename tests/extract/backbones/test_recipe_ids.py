@@ -3,8 +3,11 @@
 The ids were computed by 0.1.0. Weights need not be here: all have the sha256 abab...
 """
 
+from dataclasses import replace
+
 import pytest
 
+from fc7.cache.recipe import Recipe, Transform
 from fc7.extract import load_backbone
 from fc7.extract.backbones import weights
 
@@ -153,3 +156,14 @@ def test_ids_of_wrong_transforms_are_not_used_again(name, layer, entry, recipe_i
     named = load_backbone(name, layer, weights=f"torchvision:{entry}").recipes[0]
     assert named.id != recipe_id
     assert load_backbone(name, layer, weights=f"torchvision:{entry}", transform="DEFAULT").recipes[0].id == recipe_id
+
+
+def test_crops_of_smaller_images_have_another_id_than_in_0_1_0(cache_dir):
+    """0.1.0 put some of them one pixel beside where torchvision does."""
+    transform = Transform(resize=39, crop=64)
+    recipe = load_backbone("squeezenet1_1", "gap", weights="random:0", transform=transform).recipes[0]
+    before = replace(recipe, transform=transform)
+    assert recipe.id != before.id
+    assert "padding" not in before.to_json()
+    assert [Recipe.from_json(each.to_json()) for each in (recipe, before)] == [recipe, before]
+    assert recipe.differences(before) == {"transform.padding": ("torchvision", "")}
