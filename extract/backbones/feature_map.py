@@ -39,6 +39,9 @@ _CHANNELS_FIRST_FUNCTIONS = {
     "pixel_shuffle",
 }
 
+# What brings maps of any size to one that linear layers need.
+_FITTING = {"AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
+
 # What puts the axes in another order.
 _MOVING = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 
@@ -67,6 +70,8 @@ def last_feature_map(network: GraphModule, returned: Node | None, shapes: Shapes
         shape = shapes.get(node, ())
         if math.prod(shape[1:]) == max((1, *shape[1:])) or _flattens_a_map(network, node, layouts):
             continue  # it is no tensor, or a vector, or is about to become one
+        if _name(network, node) in _FITTING:
+            continue  # at the size that a network is made for it changes nothing
         layout = layouts.get(node)
         if layout is None:
             what = (

@@ -43,6 +43,17 @@ class Flattened(Parts):
         return self.out(self.conv(images).flatten(2).mean(2))
 
 
+class Fitted(Parts):
+    """As VGG does it, whose linear layers read maps of one size."""
+
+    def __init__(self):
+        super().__init__()
+        self.whole = nn.Linear(36, 5)
+
+    def forward(self, images):
+        return self.whole(functional.adaptive_avg_pool2d(self.conv(images), (3, 2)).flatten(1))
+
+
 class Multiplied(Parts):
     """With a gate of one number for each channel, and one of one for each place."""
 
@@ -101,7 +112,7 @@ class SideBySide(Parts):
     maps = _both
 
 
-KINDS = [Pooled, Flattened, Multiplied, ChannelsLast, LastByItsReader, Square, SideBySide]
+KINDS = [Pooled, Flattened, Fitted, Multiplied, ChannelsLast, LastByItsReader, Square, SideBySide]
 
 
 def normalised():
