@@ -51,6 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", metavar="SOURCE", help=WEIGHTS)
     options.add_machine(parser)
+    options.add_web(parser)
 
 
 def run(arguments: Arguments, progress: Progress) -> Answer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.recipe import DECODES
+from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow
 from ...errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ _TRANSFORM = (
     "published weights that images are prepared for, such as IMAGENET1K_V1, or a tag of timm's (default: the weights "
     "that are loaded)"
 )
+_PRIVATE = "read also from this machine and from private networks, whose addresses http(s)://... else may not lead to"
+_REDIRECTS = "follow redirects of http(s)://... also to other hosts"
 _EPOCHS = "of what is trained in epochs (default: chosen in the folds for torch-linear, else 12)"
 _ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
@@ -60,6 +63,19 @@ Arguments = argparse.Namespace
 def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
     """Add the data set."""
     parser.add_argument("data", type=Path, metavar="DATA", help=text)
+    add_web(parser)
+
+
+def add_web(parser: argparse.ArgumentParser) -> None:
+    """Add what images at web addresses may ask for."""
+    group = parser.add_argument_group("web addresses", "of images, which a csv from elsewhere may have")
+    group.add_argument("--allow-private-hosts", nargs=0, action=_Allow, const=PRIVATE_HOSTS, help=_PRIVATE)
+    group.add_argument("--allow-redirects", nargs=0, action=_Allow, const=REDIRECTS, help=_REDIRECTS)
+
+
+class _Allow(argparse.Action):
+    def __call__(self, *_: Any) -> None:
+        allow(self.const)
 
 
 def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:

@@ -90,6 +90,12 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
     if url:
         from ..manifest.object_store import read_remote
 
+        try:
+            return read_remote(url, LARGE_FILE)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+        take(BUDGET)
         return read_remote(url, MAX_BYTES)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:

@@ -6,15 +6,17 @@ because they cannot be listed.
 
 import errno
 import hashlib
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from ...cache.urls import address, asking, identity, require_open, store_of, without_secrets
-from ...errors import DataError, ImageRejected
+from ...errors import DataError
 from .columns import ImageEntry, Images
 from .layout import Contents, class_folders, require_classes
 from .left_out import LeftOut, is_left_out
 from .paths import SPLITS, Reject, refusal_by_name
+from .web import headers_of, read_web
 
 THREADS = 16  # that read objects at once; they wait for the network, not for a core
 
@@ -65,12 +67,9 @@ def identities(urls: Iterable[str]) -> dict[str, str]:
         for entry in entries:
             if entry["type"] == "file":
                 by_url[f"{folder}/{entry['name'].rstrip('/').rpartition('/')[2]}"] = identity(entry)
-    for url in (url for url in wanted if url.startswith(_WEB)):
-        try:
-            with asking(url, DataError):
-                by_url[url] = identity(store_of(url).info(url))
-        except OSError:
-            continue  # it does not exist
+    on_the_web = [url for url in wanted if url.startswith(_WEB)]
+    if on_the_web:
+        by_url |= {url: identity(headers) for url, headers in headers_of(on_the_web).items()}
     return {url: by_url[url] for url in wanted if url in by_url}
 
 
@@ -79,13 +78,15 @@ def read_remote(url: str, limit: int) -> bytes:
 
     Raises
     ------
-    ImageRejected
-        It has more than `limit` bytes; no more than one beyond are read.
     OSError
-        There is none, or it is not to be read.
+        There is none, it is not to be read, or it has more than `limit` bytes, of which one beyond is read at most.
     DataError
         The store does not answer.
     """
+    if url.startswith(_WEB):
+        whole = io.BytesIO()
+        read_web(url, limit, whole.write)
+        return whole.getvalue()
     store = store_of(url)
     with asking(url, DataError):
         try:
@@ -95,7 +96,7 @@ def read_remote(url: str, limit: int) -> bytes:
                 raise
             data = b""  # an empty object has no first byte to ask for
     if len(data) > limit:
-        raise ImageRejected(f"more than {limit} bytes")
+        raise OSError(errno.EFBIG, f"more than {limit} bytes")
     return data
 
 
@@ -104,10 +105,8 @@ def read_file(url: str, limit: int) -> bytes:
     require_open(url)
     try:
         return read_remote(url, limit)
-    except (OSError, ImageRejected) as error:
-        raise DataError(
-            f"{without_secrets(url)} cannot be read: {getattr(error, 'strerror', None) or error}."
-        ) from error
+    except OSError as error:
+        raise DataError(f"{without_secrets(url)} cannot be read: {error.strerror or error}.") from error
 
 
 class ListedObjects:
@@ -138,12 +137,15 @@ class ListedObjects:
 
     def sha256(self, file: str) -> bytes | OSError:
         """Return the hash of an object, or why it has none."""
+        hashed = hashlib.sha256()
         try:
-            return hashlib.sha256(read_remote(file, self.limit)).digest()
+            if file.startswith(_WEB):
+                read_web(file, self.limit, hashed.update)  # which keeps none of them
+            else:
+                hashed.update(read_remote(file, self.limit))
         except OSError as error:
             return error
-        except ImageRejected as error:
-            return OSError(errno.EFBIG, str(error))
+        return hashed.digest()
 
 
 def visible(url: str, names: Iterable[str]) -> list[str]:

@@ -1,0 +1,127 @@
+"""Fault test 18: a csv of images on servers that never end, drip, pack bombs, redirect, fail or speak no HTTP."""
+
+import resource
+import time
+from pathlib import Path
+
+import pytest
+from faulty import Fake, alone, gallery, script, warm_up
+from waiting import LONG
+from web_server import (
+    WebServer,
+    bomb,
+    drip,
+    drip_of_headers,
+    endless,
+    flood_of_informations,
+    half_closed,
+    huge_header,
+    many_headers,
+    moved,
+    no_http,
+    packed_zeros,
+    page,
+    silent,
+    status,
+)
+
+from fc7.cache import Store
+from fc7.cache.urls import allow
+from fc7.extract import fill, read_manifest
+from fc7.extract.manifest import paths, web
+
+pytest.importorskip("aiohttp", reason="needs the extra fc7[remote]")
+
+LIMIT = 32 * 2**20  # bytes of an image
+MOST = 200e6  # bytes of memory beside what the same run takes on good images
+SECONDS = 2.0  # for an image as a whole, at least: as many as all good ones take, on a busy machine
+
+HOSTILE = {
+    "endless": (endless, f"more than {LIMIT} bytes"),
+    "gzip bomb": (bomb, f"more than {LIMIT} bytes"),
+    "brotli": (page(b"x" * 500, b"Content-Encoding: br"), "unasked, by br"),
+    "drip": (drip, "not answered within"),
+    "drip of headers": (drip_of_headers, "not answered within"),
+    "silent": (silent, "not answered within"),
+    "1xx flood": (flood_of_informations, "not answered within"),
+    "huge header": (huge_header, "does not speak HTTP"),
+    "many headers": (many_headers, "does not speak HTTP"),
+    "no http": (no_http, "does not speak HTTP"),
+    "too short": (page(b"x" * 10, length=1000), "the connection ended early"),
+    "half closed": (half_closed, "the connection ended early"),
+    "redirect loop": (moved("/redirect loop/0.png".replace(" ", "%20")), "more than 5 redirects"),
+    "redirect to this machine": (moved("http://127.0.0.1:1/"), "redirects to another host"),
+    "redirect to the metadata": (moved("http://169.254.169.254/latest/meta-data/"), "redirects to another host"),
+    **{f"status {code}": (status(code), f"({code})") for code in (401, 403, 418, 429, 500, 503)},
+}
+
+
+def test_a_csv_of_hostile_addresses(tmp_path, size, figure):
+    times = size(1, 8)
+    found = alone(__file__, "campaign", root=tmp_path, good=size(8, 60), times=times)
+    hostile = len(HOSTILE) * times
+    figure(
+        "Hostile web servers",
+        f"{hostile} images of a csv: endless bodies, bombs, drips, floods, redirects, statuses, beside {found['good']}",
+        f"{hostile - found['unnamed']} not readable, each with its reason, {found['hung']} hung, "
+        f"{found['ok']} others computed, peak {found['peak'] / 1e6:.0f} MB more; when the servers were well, "
+        f"{found['healed']} of {hostile} were computed",
+    )
+    assert (found["ok"], found["rejected"]) == (found["good"], hostile)
+    assert (found["unnamed"], found["hung"], found["stored"]) == (0, 0, 0), found["reasons"]
+    assert found["healed"] == hostile
+    assert found["peak"] < MOST
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def campaign(root, good, times):
+    root = Path(root)
+    warm_up(root)
+    allow("private-hosts")
+    paths.MAX_BYTES, web.PAUSE, web.SECONDS = LIMIT, 0.01, LONG
+    server, places = WebServer(), {}
+    pictures = gallery(root / "pictures", good + len(HOSTILE) * times)
+    bodies = [path.read_bytes() for path in sorted(pictures.rglob("*.png"))]
+    urls = [server.at(f"/good/{number}.png", page(bodies.pop())) for number in range(good)]
+    table = root / "good.csv"
+    table.write_text("\n".join(["path,label", *(f"{url},{'ab'[n % 2]}" for n, url in enumerate(urls))]))
+    start = time.monotonic()
+    fill(read_manifest(table), [Fake()], cache=root / "before")
+    took = time.monotonic() - start
+    packed = packed_zeros(3 * 2**30)  # 3 MB
+    for name, (answer, reason) in HOSTILE.items():
+        for number in range(times):
+            path = f"/{name}/{number}.png".replace(" ", "%20")
+            places[server.at(path, answer(packed) if answer is bomb else answer)] = reason
+    table = root / "hostile.csv"
+    names = [f"{url},{'ab'[n % 2]}" for n, url in enumerate([*urls, *places])]
+    table.write_text("\n".join(["path,label", *names]))
+    before, start = peak(), time.monotonic()
+    web.SECONDS = max(SECONDS, took)
+    one = fill(read_manifest(table), [Fake()], cache=root / "cache")[0]
+    found = {
+        "good": good,
+        "ok": one.ok,
+        "rejected": one.rejected,
+        "hung": int(time.monotonic() - start > LONG * times),
+        "peak": peak() - before,
+        "reasons": [f"{reject.path}: {reject.reason}" for reject in one.rejects],
+        "unnamed": sum(
+            not reject.reason.startswith("not readable: ") or places[reject.path] not in reject.reason
+            for reject in one.rejects
+        ),
+        "stored": len(Store(Fake().recipes[0], root / "cache").rejected),
+    }
+    web.SECONDS = LONG
+    for url in places:
+        server.answers["/" + url.split("/", 3)[3]] = page(bodies.pop())
+    found["healed"] = fill(read_manifest(table), [Fake()], cache=root / "cache")[0].ok - good
+    server.stop()
+    return found
+
+
+if __name__ == "__main__":
+    script(globals())
