@@ -21,7 +21,7 @@ _BEGINNINGS = tuple(f"{scheme}:/" for scheme in SCHEMES)
 
 _OF_ONE_OBJECT = {errno.EINVAL, errno.EPERM}  # other errors concern the whole store: busy, broken, absent
 
-ALLOW = "FC7_ALLOW"  # an environment variable: processes that decode, and workers on this machine, have it too
+# What web addresses may do, named in an environment variable: processes that decode and workers here have it, too.
 PRIVATE_HOSTS, REDIRECTS = "private-hosts", "redirects"
 
 _QUERY = re.compile(r"\?[^\s\"']*")
@@ -52,12 +52,12 @@ def without_secrets(text: str) -> str:
 
 def allow(what: str) -> None:
     """Allow private hosts, or redirects to other hosts, from now on in this process and in those that it starts."""
-    os.environ[ALLOW] = f"{os.environ.get(ALLOW, '')} {what}".strip()
+    os.environ["FC7_ALLOW"] = f"{os.environ.get('FC7_ALLOW', '')} {what}".strip()
 
 
 def allowed(what: str) -> bool:
     """Return whether that was allowed."""
-    return what in os.environ.get(ALLOW, "").split()
+    return what in os.environ.get("FC7_ALLOW", "").split()
 
 
 def require_open(url: str) -> None:

@@ -36,6 +36,8 @@ EXIT_CODES = {
 
 ENVIRONMENT = {
     "FC7_CACHE": "the cache, a folder or a URL, unless --cache names one; else fc7 in the user's cache folder",
+    "FC7_ALLOW": "what images at web addresses may ask for: private-hosts, redirects, or both with a space between; as "
+    "--allow-private-hosts and --allow-redirects",
     "TORCH_HOME": "torchvision's weights are in hub/checkpoints below it; default: torch below $XDG_CACHE_HOME, else "
     "~/.cache/torch",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",

@@ -27,7 +27,6 @@ from web_server import (
     status,
 )
 
-from fc7.cache.urls import ALLOW
 from fc7.errors import DataError
 from fc7.extract import fill, read_manifest
 from fc7.extract.manifest import object_store, web
@@ -35,6 +34,7 @@ from fc7.extract.manifest import object_store, web
 pytest.importorskip("aiohttp", reason="needs the extra fc7[remote]")
 
 LIMIT = 100_000
+ALLOW = "FC7_ALLOW"
 
 
 @pytest.fixture
@@ -173,31 +173,11 @@ def test_what_counts_is_the_address_of_the_connection(server, monkeypatch):
     assert (resolved, server.asked) == (["example.org"], [])
 
 
-PRIVATE = [
-    "0.0.0.0",
-    "10.1.2.3",
-    "100.64.0.1",
-    "127.9.9.9",
-    "169.254.169.254",
-    "172.16.0.1",
-    "192.168.1.1",
-    "224.0.0.1",
-    "240.0.0.1",
-    "255.255.255.255",
-    "::",
-    "::1",
-    "fe80::1",
-    "fe80::1%2",
-    "fc00::1",
-    "ff02::1",
-    "fec0::1",
-    "::ffff:10.0.0.1",
-    "64:ff9b::a00:1",
-    "2002:a00:1::1",
-    "::127.0.0.1",
-    "2001:db8::1",
-]
-PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+PRIVATE = ("0.0.0.0", "10.1.2.3", "100.64.0.1", "127.9.9.9", "169.254.169.254", "172.16.0.1",
+           "192.168.1.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1",
+           "fe80::1", "fe80::1%2", "fc00::1", "ff02::1", "fec0::1", "::ffff:10.0.0.1",
+           "64:ff9b::a00:1", "2002:a00:1::1", "::127.0.0.1", "2001:db8::1")  # fmt: skip
+PUBLIC = ("1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101")
 
 
 @pytest.mark.parametrize("address", PRIVATE)
