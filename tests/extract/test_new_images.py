@@ -83,7 +83,7 @@ def test_a_folder_may_change_while_it_is_walked(tmp_path, monkeypatch):
             shutil.rmtree(f"race/d{(number + 25) % 50}", ignore_errors=True)
             number += 1
 
-    thread = threading.Thread(target=churn)
+    thread = threading.Thread(target=churn, daemon=True)
     thread.start()
     try:
         walks = [list(expand(["race"])) for _ in range(400)]

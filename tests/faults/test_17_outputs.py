@@ -108,7 +108,7 @@ def test_a_fifo_with_a_reader_gets_the_content(fc7, words, tmp_path):
             with os.fdopen(descriptor, "rb") as reader:
                 got.append(reader.read())
 
-        reader = threading.Thread(target=read)
+        reader = threading.Thread(target=read, daemon=True)
         reader.start()
         plain = tmp_path / f"plain{SUFFIX.get(option, '.x')}"
         assert fc7(*words(option, plain), "--quiet")[0] == 0

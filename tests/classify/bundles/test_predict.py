@@ -113,7 +113,7 @@ def test_a_pipe_is_not_read(bundle, options, tmp_path):
     def release():  # whoever waits for a writer gets an empty file, so that a test that fails does not hang
         os.close(os.open(pipe, os.O_WRONLY))
 
-    thread = threading.Thread(target=release)
+    thread = threading.Thread(target=release, daemon=True)
     thread.start()
     (found,) = predict(bundle, [pipe], **options)
     assert "regular file" in found.rejected

@@ -118,7 +118,7 @@ def test_the_block_size_comes_back_with_the_last_thread():
             inside.set()
             go.wait()
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=hold, daemon=True)
     thread.start()
     inside.wait()
     decode(FILES["png"])

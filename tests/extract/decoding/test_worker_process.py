@@ -101,7 +101,7 @@ def test_large_images_share_the_budget_of_the_threads(process, tmp_path):
     draw(tmp_path / "large.png", (1, 2, 3), (3000, 3000))
     assert 3000 * 3000 * decode._ORDINARY > memory_budget.SMALL
     memory_budget._budget.take(memory_budget.BUDGET)
-    waiting = threading.Thread(target=process.decode, args=(*keyed(tmp_path / "large.png"), rows()))
+    waiting = threading.Thread(target=process.decode, args=(*keyed(tmp_path / "large.png"), rows()), daemon=True)
     waiting.start()
     waiting.join(1)
     assert waiting.is_alive()
