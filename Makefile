@@ -1,9 +1,11 @@
 # Each target makes the virtual environment it needs; PYTHON names the interpreter to make it with (3.11 or later).
 PYTHON ?= python3
+PYTHON_LOWEST ?= python3.11
 DEMO := .venv
 TEST := .venv-test
+LOWEST := .venv-lowest
 
-.PHONY: demo test faults zoo bench docs lint clean
+.PHONY: demo test lowest faults zoo bench docs lint clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
@@ -12,6 +14,11 @@ demo: $(DEMO)/.installed
 test: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	PYTHONSAFEPATH=1 $(TEST)/bin/python -m pytest -n 2 --dist loadfile
+
+# The same on the lowest versions of everything, but for torch and torchvision, which are as usual unless TORCH names them.
+lowest: $(LOWEST)/.installed wheel
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	PYTHONSAFEPATH=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile
 
 # The fault tests at full size, about 25 minutes; the table in docs/reliability.md is written from what they measure.
 faults: $(TEST)/.installed wheel
@@ -61,6 +68,13 @@ $(TEST)/.installed: pyproject.toml
 	rm -rf build
 	touch $@
 
+$(LOWEST)/.installed: pyproject.toml tests/lowest.txt
+	$(PYTHON_LOWEST) -m venv $(LOWEST)
+	rm -rf build
+	$(LOWEST)/bin/python -m pip install --quiet --constraint tests/lowest.txt $(TORCH) '.[dev]'
+	rm -rf build
+	touch $@
+
 .PHONY: wheel
 wheel: $(TEST)/.installed
 	rm -rf build dist
@@ -68,4 +82,4 @@ wheel: $(TEST)/.installed
 	rm -rf build
 
 clean:
-	rm -rf $(DEMO) $(TEST) build dist *.egg-info
+	rm -rf $(DEMO) $(TEST) $(LOWEST) build dist *.egg-info

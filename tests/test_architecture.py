@@ -3,6 +3,7 @@
 import ast
 import collections
 import graphlib
+import itertools
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("cli", "classify", "extract", "cache", "errors")  # the top floor first: imports only go down
@@ -416,6 +419,43 @@ def test_twin_a_page_that_is_not_shipped_is_seen(tmp_path):
     (tmp_path / "classify" / "page.css").touch()
     (tmp_path / "classify" / "pages" / "page.css").touch()
     assert unshipped_data(tmp_path) == ["classify/pages/page.css"]
+
+
+def untried_floors(root):
+    """Return the requirements of a project whose lower bound is not the version that its lowest.txt has."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    wanted = [Requirement(line) for line in [*project["dependencies"], *itertools.chain(*extras)]]
+    lines = [line.partition("#")[0].strip() for line in (root / "tests" / "lowest.txt").read_text().splitlines()]
+    tried = {one.name.lower(): one.specifier for one in map(Requirement, filter(None, lines))}
+    others = [one for one in wanted if one.name not in ("fc7", "torch", "torchvision")]
+    return [
+        str(one)
+        for one in others
+        if not one.specifier or versions(one.specifier, ">=") != versions(tried.get(one.name.lower(), ()), "==")
+    ]
+
+
+def versions(specifiers, operator):
+    return [Version(one.version) if one.operator == operator else None for one in specifiers]
+
+
+def test_every_lower_bound_is_tried():
+    assert untried_floors(ROOT) == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    torch = [line for line in project["dependencies"] if line.startswith("torch")]
+    assert f'TORCH="{" ".join(torch).replace(">=", "==")}"' in workflow
+
+
+def test_twin_a_lower_bound_that_is_not_tried_is_seen(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["a>=1", "b>=2.0", "c", "torch>=3"]\n'
+        'optional-dependencies = {x = ["d[e]>=1", "F>=4"]}\n'
+    )
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "lowest.txt").write_text("# why\na==1.1\nb==2\nf==4\n")
+    assert untried_floors(tmp_path) == ["a>=1", "c", "d[e]>=1"]
 
 
 def test_one_import_name():
