@@ -4,7 +4,6 @@ import contextlib
 import errno
 import logging
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +26,7 @@ from .owner import Process
 from .recipe import JointRecipe, Recipe
 from .shard import Shard, check_file, decode, unit_id
 from .store import Store
-from .verify import described_folders, is_sound, restore
+from .verify import described_folders, is_sound, leave, restore
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +167,7 @@ def _garbage(directory: Path) -> Iterator[_Garbage]:
     yield from _temporary_files(directory)
     folders = recipe_folders(directory)
     for path in sorted({*directory.glob("recipes/*")}.difference(folders)):
-        _leave(path)
+        leave(path)
     for folder in folders:
         yield from _set_aside(folder, directory)
         if not shard_names(folder) and _is_old(folder) and not any(folder.glob("tmp/*")):
@@ -178,7 +177,7 @@ def _garbage(directory: Path) -> Iterator[_Garbage]:
 def _claims(directory: Path) -> Iterator[_Garbage]:
     for path in sorted(directory.glob("claims/*")):
         if not path.is_symlink():
-            _leave(path)
+            leave(path)
         elif _is_void(path):
             yield _Garbage(path, "a claim of a process that is gone", partial(_remove, directory, _is_void))
 
@@ -187,7 +186,7 @@ def _temporary_files(directory: Path) -> Iterator[_Garbage]:
     for pattern in (".FORMAT.*", "recipes/*/.recipe.json.*", "recipes/*/tmp/*"):
         for path in sorted(directory.glob(pattern)):
             if path.name.count(".") < 2 or path.is_dir():
-                _leave(path)
+                leave(path)
             elif _is_leftover(path):
                 reason = "a temporary file of a process that is gone"
                 yield _Garbage(path, reason, partial(_remove, directory, _is_leftover))
@@ -196,15 +195,10 @@ def _temporary_files(directory: Path) -> Iterator[_Garbage]:
 def _set_aside(folder: Path, directory: Path) -> Iterator[_Garbage]:
     for path in sorted(folder.glob("quarantine/*")):
         if path.suffix != ".h5" or path.is_dir():
-            _leave(path)
+            leave(path)
         else:
             is_damaged = partial(_is_damaged, folder.name)
             yield _Garbage(path, "a damaged shard, set aside", partial(_remove, directory, is_damaged))
-
-
-def _leave(path: Path) -> None:
-    """Say that something in the cache is not fc7's, and what to do."""
-    logger.warning("fc7: %s is not fc7's and is left. If nothing needs it: rm -r %s", path, shlex.quote(str(path)))
 
 
 def _is_void(claim: Path) -> bool:

@@ -1,8 +1,10 @@
 """List, verify and repair the content of a cache directory. No backbone is loaded."""
 
 import contextlib
+import errno
 import logging
 import os
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,6 +26,9 @@ from .store import READERS, Store
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected", "shards", "MB", "set aside", "recipe")
+
+
+_LEFT = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # of a folder that is gone, or is in use
 
 
 @dataclass(frozen=True)
@@ -190,21 +195,39 @@ def restore(directory: Path) -> None:
     """Put back what gc, compact or repair took away and did not remove.
 
     These are files that one of them was about to look at once more when it was killed, and shards that were set aside
-    though they are sound.
+    though they are sound. What is not fc7's is left, with a warning.
     """
-    taken = directory / "removing"
-    for path in sorted(taken.rglob("*"), reverse=True):  # what is in a folder before the folder
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
-            put_back(path, directory / path.relative_to(taken), directory)
-    with contextlib.suppress(FileNotFoundError):
-        taken.rmdir()
+    _restore_taken(directory)
     for folder in recipe_folders(directory):
         for path in sorted(folder.glob("quarantine/*.h5")):
             if is_sound(path, folder.name):
                 logger.warning("fc7: shard %s was set aside, but is sound. It is put back.", path.name[:12])
                 put_back(path, folder / "shards" / path.name[:2] / path.name, directory)
+
+
+def _restore_taken(directory: Path) -> None:
+    taken = directory / "removing"
+    if taken.is_symlink():  # what it leads to is not fc7's
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(taken))
+    for top in sorted(taken.glob("*")):
+        if top.is_symlink() or not (top.name in ("claims", "recipes") or top.name.startswith(".FORMAT.")):
+            leave(top)
+            continue
+        for path in sorted([top, *top.rglob("*")], reverse=True):  # what is in a folder before the folder
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                put_back(path, directory / path.relative_to(taken), directory)
+    try:
+        taken.rmdir()
+    except OSError as error:
+        if error.errno not in _LEFT:
+            raise
+
+
+def leave(path: Path) -> None:
+    """Say that something in the cache is not fc7's, and what to do."""
+    logger.warning("fc7: %s is not fc7's and is left. If nothing needs it: rm -r %s", path, shlex.quote(str(path)))
 
 
 def is_sound(path: Path, recipe_id: str) -> bool:

@@ -416,3 +416,26 @@ def test_a_store_that_was_open_keeps_its_rejections_until_it_looks_again(store, 
     assert key(1) in store.rejected
     store.refresh()
     assert not store.rejected
+
+
+@pytest.mark.parametrize("tidy", [gc, compact, repair])
+def test_what_others_put_where_files_are_taken_to_is_left(store, directory, caplog, tidy):
+    store.append(shard(1))
+    foreign = directory / "removing" / "FORMAT"
+    foreign.parent.mkdir()
+    foreign.write_text("precious")
+    tidy(directory)
+    assert foreign.read_text() == "precious"
+    assert "FORMAT is not fc7's and is left" in caplog.text
+    assert len(Store(RECIPE, directory)) == 1
+
+
+@pytest.mark.parametrize("tidy", [gc, compact, repair])
+def test_a_link_in_place_of_the_folder_that_files_are_taken_to_is_not_followed(store, directory, tmp_path, tidy):
+    foreign = tmp_path / "foreign" / "FORMAT"
+    foreign.parent.mkdir()
+    foreign.write_text("precious")
+    (directory / "removing").symlink_to(foreign.parent)
+    with pytest.raises(CacheError, match="Not a directory"):
+        tidy(directory)
+    assert foreign.read_text() == "precious"
