@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CacheError
+from .file_blocks import read_regular
 from .index import Index
 from .keys import Keys, Table
 from .recipe import Recipe
@@ -65,7 +66,7 @@ def _other_recipes(directory: Path, recipe: Recipe) -> Iterator[Recipe]:
         return  # a missing explanation must not hide the miss itself
     for path in paths:
         try:
-            other = Recipe.from_json(path.read_text(encoding="utf-8"))
+            other = Recipe.from_json(read_regular(path).decode())
         except (OSError, CacheError, UnicodeDecodeError):
             continue  # fc7 cache verify reports it
         if other.id != recipe.id and (other.backbone, other.layer) == (recipe.backbone, recipe.layer):

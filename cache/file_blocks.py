@@ -47,6 +47,12 @@ def open_regular(path: Path | str, *, streams: bool = False) -> BinaryIO:
     return os.fdopen(_descriptor(path, streams=streams), "rb")
 
 
+def read_regular(path: Path | str) -> bytes:
+    """Return what is in a file; raises as :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
 def regular(path: str, flags: int) -> int:
     """Return a descriptor, for the argument `opener` of :func:`open`; raises as :func:`open_regular`."""
     return _descriptor(path)

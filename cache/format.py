@@ -26,6 +26,7 @@ from pathlib import Path
 
 from ..errors import CacheError
 from .atomic_write import create, make_folder, sync_folder
+from .file_blocks import read_regular
 
 VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
@@ -61,7 +62,7 @@ def open_local(directory: Path) -> Path:
             create(marker, f"{FORMAT_LINE}\n".encode())
         elif not (directory / "recipes").exists():  # its writer may have been killed before it synced the name
             sync_folder(directory)
-        line = marker.read_text(encoding="utf-8", errors="replace").strip()
+        line = read_regular(marker).decode(errors="replace").strip()
     except OSError as error:
         raise CacheError(
             f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."

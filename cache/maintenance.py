@@ -17,6 +17,7 @@ from ..errors import CacheError, CorruptShard, DataError
 from .atomic_write import make_folder, replace
 from .commit import put_back, unreadable
 from .embeddings import Embeddings
+from .file_blocks import read_regular
 from .format import UNIT_ROWS, in_one_line, recipe_folders, shard_names
 from .index import Index, ShardEntry
 from .keys import Keys, Table
@@ -194,7 +195,7 @@ def _temporary_files(directory: Path) -> Iterator[_Garbage]:
 
 def _set_aside(folder: Path, directory: Path) -> Iterator[_Garbage]:
     for path in sorted(folder.glob("quarantine/*")):
-        if path.suffix != ".h5" or path.is_dir():
+        if path.suffix != ".h5" or not path.is_file():
             leave(path)
         else:
             is_damaged = partial(_is_damaged, folder.name)
@@ -270,7 +271,7 @@ def _remove_unused(folder: Path) -> bool:
     Only empty folders can be removed like this, so that no shard is ever away that is committed meanwhile.
     """
     description = folder / "recipe.json"
-    text = description.read_bytes() if description.exists() else None
+    text = read_regular(description) if description.exists() else None
     try:
         for inner in (*folder.glob("shards/*"), *(folder / name for name in ("shards", "quarantine", "tmp"))):
             with contextlib.suppress(FileNotFoundError):

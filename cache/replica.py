@@ -22,6 +22,7 @@ from typing import Self
 
 from ..errors import CacheError, CorruptShard
 from .atomic_write import make_folder, publish, replace
+from .file_blocks import read_regular
 from .format import FORMAT_LINE, fingerprint, open_local, shard_names
 from .recipe import Recipe
 from .shard import check
@@ -111,7 +112,7 @@ class Replica:
         """
         mark = directory / MARK
         try:
-            url = mark.read_text(encoding="utf-8", errors="replace").strip()
+            url = read_regular(mark).decode(errors="replace").strip()
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
-from .file_blocks import blocks
+from .file_blocks import blocks, regular
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, stat_line
 from .keys import Keys, Positions
@@ -266,7 +266,7 @@ def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
     OSError
         The file cannot be read.
     """
-    with FileIO(path) as opened:
+    with FileIO(os.fspath(path), opener=regular) as opened:
         stat = stat_line(os.fstat(opened.fileno()))
         header, keys = _checked(opened)
     if header.recipe != recipe_id:

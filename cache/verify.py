@@ -15,6 +15,7 @@ from ..errors import CacheError, CorruptRecipe, CorruptShard
 from .atomic_write import replace, sync_folder
 from .commit import admit, put_back, unreadable
 from .directory import existing_directory
+from .file_blocks import read_regular
 from .format import in_one_line, recipe_folders, shard_names
 from .index import Index, ShardEntry, stat_line
 from .maintenance_lock import alone
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected", "shards", "MB", "set aside", "recipe")
 
 
+_NO_FILE = {errno.ENOENT, errno.EISDIR, errno.EINVAL}  # of a description that is none, or no regular file
 _LEFT = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # of a folder that is gone, or is in use
 
 
@@ -200,7 +202,7 @@ def restore(directory: Path) -> None:
     _restore_taken(directory)
     for folder in recipe_folders(directory):
         for path in sorted(folder.glob("quarantine/*.h5")):
-            if is_sound(path, folder.name):
+            if path.is_file() and is_sound(path, folder.name):
                 logger.warning("fc7: shard %s was set aside, but is sound. It is put back.", path.name[:12])
                 put_back(path, folder / "shards" / path.name[:2] / path.name, directory)
 
@@ -269,8 +271,10 @@ def described(folder: Path) -> Recipe:
     """
     path = folder / "recipe.json"
     try:
-        recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, CacheError) as error:
+        recipe = Recipe.from_json(read_regular(path).decode())
+    except (OSError, UnicodeDecodeError, CacheError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_FILE:
+            raise
         raise CorruptRecipe(f"{path} is damaged ({error}). Put it right with: fc7 cache repair") from error
     if recipe.id != folder.name:
         raise CorruptRecipe(f"{path} describes recipe {recipe.id[:12]}, not its folder. Put it right: fc7 cache repair")

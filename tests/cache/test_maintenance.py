@@ -1,3 +1,4 @@
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from fc7.cache.keys import Keys
 from fc7.cache.maintenance import ABANDONED, compact, gc, import_rows
 from fc7.cache.owner import Process
 from fc7.cache.shard import Shard, decode
-from fc7.cache.verify import repair, verify
+from fc7.cache.verify import info, repair, verify
 from fc7.errors import CacheError, DataError
 
 
@@ -439,3 +440,24 @@ def test_a_link_in_place_of_the_folder_that_files_are_taken_to_is_not_followed(s
     with pytest.raises(CacheError, match="Not a directory"):
         tidy(directory)
     assert foreign.read_text() == "precious"
+
+
+@pytest.mark.parametrize("where", ["FORMAT", "REPLICA", "recipe.json", "quarantine", "shard"])
+def test_a_fifo_in_place_of_a_file_of_the_cache_is_not_waited_for(store, directory, where):
+    path = store.append(shard(1))
+    quarantine = store.folder / "quarantine" / path.name
+    quarantine.parent.mkdir()
+    fifo = {
+        "FORMAT": directory / "FORMAT",
+        "REPLICA": directory / "REPLICA",
+        "recipe.json": store.folder / "recipe.json",
+        "quarantine": quarantine,
+        "shard": path,
+    }[where]
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo)
+    for verb in (info, verify, repair, gc, compact, lambda cache: Store(RECIPE, cache).append(shard(1))):
+        with contextlib.suppress(CacheError):
+            verb(directory)
+    if where in ("quarantine", "FORMAT", "REPLICA", "shard"):
+        assert fifo.is_fifo()

@@ -174,7 +174,7 @@ def test_what_cannot_be_read_now_ends_the_verb_and_is_left_as_it_is(store, direc
                 with pytest.raises(CacheError, match=r"Too many open files.*run again"):
                     look()
     with monkeypatch.context() as patch:
-        patch.setattr(type(directory), "read_text", refuse)
+        patch.setattr(module, "read_regular", refuse)
         with pytest.raises(CacheError, match="Too many open files"):
             verify(directory)
     assert sorted(store.folder.rglob("*")) == there
