@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import DataError, FC7Error
@@ -45,6 +45,11 @@ class OutputFile:
             self._target = Path(os.path.realpath(self.path))
             if self._stream is None:
                 _require_replaceable(self._target)
+
+    @property
+    def written_through(self) -> bool:
+        """Whether it is a device, a FIFO or a descriptor, which nothing replaces."""
+        return self._stream is not None
 
     def write(self, data: bytes) -> Path:
         """Write the whole content, and return the path that was given.
@@ -105,6 +110,29 @@ class OutputFile:
             raise self._error(f"{self.path} cannot be written: {error.strerror or error}.") from error
         except ValueError as error:  # a null byte in the name
             raise self._error(f"{self.path} cannot be written: {error}.") from error
+
+
+def require_apart(*outputs: OutputFile | None, read: Iterable[Path | str] = ()) -> None:
+    """Refuse an output that is also read, or is another output: what it holds would be lost.
+
+    Parameters
+    ----------
+    read
+        Files that the result is computed from.
+
+    Raises
+    ------
+    DataError
+        Names the output.
+    """
+    taken = {os.path.realpath(path): "what is read" for path in read}
+    for output in outputs:
+        if output is None or output.written_through:
+            continue
+        target = os.path.realpath(output.path)
+        if target in taken:
+            raise DataError(f"{output.path} is {taken[target]}, and would be replaced. Name another file.")
+        taken[target] = "named for two outputs"
 
 
 def require_folder(path: Path | str, error: type[FC7Error] = DataError) -> None:

@@ -348,3 +348,23 @@ def test_a_message_is_one_line_whatever_a_folder_is_called(fc7, tmp_path):
     assert (code, out) == (1, "")
     assert "\\x1b[31m\\nb" in one_line(err)
     assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fit DATA -o DATA",
+        "audit DATA --csv DATA",
+        "audit DATA -o DATA",
+        "cache export DATA DATA",
+        "report . --csv DATA",
+    ],
+)
+def test_no_output_replaces_what_is_read(fc7, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / ("data.json" if "report" in words else "data.csv")
+    data.write_text("path,label\na.jpg,ants\n")
+    code, _, err = fc7(*words.replace("DATA", data.name).split())
+    assert code == 1
+    assert "is what is read, and would be replaced" in one_line(err)
+    assert data.read_text() == "path,label\na.jpg,ants\n"

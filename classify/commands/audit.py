@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Look for leaks, copies, outliers and wrong labels in a data set."""
-    from ...cache.output_file import OutputFile
+    from ...cache.output_file import OutputFile, require_apart
     from ..audits.audit import audit, check_options
     from ..audits.page import write_audit
     from ..audits.tables import audit_csv, audit_text, leak_line
@@ -64,6 +64,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     settings = given(arguments, "head", "threshold", "neighbours", "folds")
     check_options(**settings)
     page, lines = (OutputFile(path) if path else None for path in (arguments.output, arguments.csv))
+    require_apart(page, lines, read=[arguments.data])
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=True, sound=False)[0]
     findings = audit(rows, random_state=arguments.random_state, progress=progress, **settings)

@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
-    from ...cache.output_file import OutputFile
+    from ...cache.output_file import OutputFile, require_apart
     from ..bundles.bundle import Bundle
     from ..evaluation.abstention import NONE as NO_DOUBT
     from ..fitting.fit import fit
@@ -64,6 +64,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if head.layer and arguments.max_error is not None:
         raise UsageError(NO_DOUBT)
     output = OutputFile(arguments.output, BundleError)
+    require_apart(output, read=[arguments.data])
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
         settings = protocol_settings(arguments)

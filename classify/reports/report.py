@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...cache.output_file import OutputFile
+from ...cache.output_file import OutputFile, require_apart
 from ...errors import UsageError
 from ..pages.page import render, write
 from ..pages.text import csv_lines, duration, pairs, shown, without_folders
@@ -54,6 +54,7 @@ def write_reports(
         raise UsageError("Nothing to write: name a file with -o FILE.html, --markdown FILE.md or --csv FILE.csv.")
     page, table, lines = (OutputFile(path) if path else None for path in (html, markdown_file, csv_file))
     folder = Path(folder)
+    require_apart(page, table, lines, read=folder.glob("*.json"))
     runs = load_runs(folder)
     beside = folder / "thumbnails"
     written = [report(runs, page, thumbnails=beside if beside.is_dir() else None)] if page else []

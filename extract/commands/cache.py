@@ -209,11 +209,12 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
 
 def run_export(arguments: Arguments, progress: Progress) -> Answer:
     """Write one flat .h5 for other tools."""
-    from ...cache.output_file import OutputFile
+    from ...cache.output_file import OutputFile, require_apart
     from ..extraction import read
     from ..manifest.manifest import read_manifest
 
     output = OutputFile(arguments.output)
+    require_apart(output, read=[arguments.data])
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fc7.cache.output_file import OutputFile, remove_leftovers, require_folder
+from fc7.cache.output_file import OutputFile, remove_leftovers, require_apart, require_folder
 from fc7.cache.owner import Process
 from fc7.errors import BundleError, DataError
 
@@ -77,3 +77,27 @@ def test_what_killed_writers_left_goes_and_what_is_being_written_stays(tmp_path)
     os.utime(files["old"], times=(time.time() - 2 * 24 * 3600,) * 2)
     remove_leftovers(path)
     assert {name for name, file in files.items() if file.exists()} == {"mine", "other"}
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "link.csv", "here/../labels.csv"])
+def test_an_output_is_apart_from_what_is_read(tmp_path, name):
+    read = tmp_path / "labels.csv"
+    read.write_text("path,label\n")
+    (tmp_path / "link.csv").symlink_to(read)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(DataError, match=r"is what is read.* Name another file\."):
+        require_apart(None, OutputFile(tmp_path / name), read=[read])
+    require_apart(OutputFile(tmp_path / "other.csv"), read=[read, "s3://bucket/labels.csv"])
+
+
+def test_two_outputs_are_apart(tmp_path):
+    with pytest.raises(DataError, match="two outputs"):
+        require_apart(OutputFile(tmp_path / "x"), OutputFile(tmp_path / "x"))
+
+
+def test_two_outputs_may_be_one_stream(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    require_apart(OutputFile(fifo), OutputFile(fifo), read=[fifo])
+    os.close(reader)
