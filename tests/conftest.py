@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,6 +23,9 @@ SHARED = ROOT.parent / "shared"
 # No example has a time limit: how long one takes is the machine's business.
 settings.register_profile("fc7", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fc7")
+
+# A shell has commands in the background ignore Ctrl-C, and so would the commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
