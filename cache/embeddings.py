@@ -127,10 +127,7 @@ class Embeddings(Rows):
         """
         output = path if isinstance(path, OutputFile) else OutputFile(path)
         vectors = self.vectors[:]
-        texts = {
-            name: [value.encode("utf-8", "backslashreplace") for value in getattr(self, name).tolist()]
-            for name in _COLUMNS
-        }
+        texts = {name: [_text(value).encode() for value in getattr(self, name).tolist()] for name in _COLUMNS}
         # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
         strings = sum(len(value) + 40 for text in texts.values() for value in text)
         with output.temporary() as temporary_file:
@@ -151,8 +148,8 @@ class Embeddings(Rows):
             for name, text in texts.items():
                 file.create_dataset(name, data=text, dtype=h5py.string_dtype())
             file.attrs["recipe"] = self.recipe.to_json()
-            file.attrs["classes"] = json.dumps(self.classes)
-            file.attrs["name"] = self.name.encode("utf-8", "backslashreplace").decode()
+            file.attrs["classes"] = json.dumps([_text(name) for name in self.classes])
+            file.attrs["name"] = _text(self.name)
             file.attrs["weights_source"] = self.weights_source
             file.attrs["seconds"] = self.seconds
 
@@ -178,6 +175,11 @@ def select(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
 def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
     """Split positions into chunks whose rows fit into memory; vectors in memory are one chunk."""
     return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
+
+
+def _text(name: str) -> str:
+    """Return a name as HDF5 can hold it: bytes that are no Unicode are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _require_room(path: Path, size: int) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -28,6 +29,13 @@ def test_positions_and_rows(table):
     assert len(part) == 1
     assert part.labels.tolist() == ["bee"]
     assert part.recipe == table.recipe
+
+
+def test_a_class_whose_name_is_no_unicode_is_read_again(table, tmp_path):
+    odd = replace(table, labels=np.array(["b\udcff", "ant", "b\udcff"]), classes=("ant", "b\udcff"))
+    found = Embeddings.from_h5(odd.to_h5(tmp_path / "odd.h5"))
+    assert found.classes == ("ant", "b\\udcff")
+    assert found.labels.tolist() == ["b\\udcff", "ant", "b\\udcff"]
 
 
 def test_group_may_be_absent(file):
