@@ -58,6 +58,8 @@ class Labels:
 
     def __init__(self, manifest: Manifest, path: Path | str | OutputFile) -> None:
         self._output = path if isinstance(path, OutputFile) else OutputFile(path)
+        if self._output.written_through:  # it could not be read again, and a second decision not be written
+            raise DataError(f"{self._output.path} is no regular file. Name another file with -o.")
         self.manifest, self.path = manifest, self._output.path
         self._target = Path(os.path.realpath(self.path))
         self._has_splits = any(image.split for image in manifest.images)

@@ -154,6 +154,12 @@ def test_a_file_that_no_review_wrote_is_refused_and_stays(begin, file, text, mes
     assert file.read_bytes() == before
 
 
+def test_what_can_be_written_once_only_takes_no_decisions(table, folder, tmp_path):
+    """As ``-o /dev/stdout > labels.csv``: it can be written on, but not replaced."""
+    with (tmp_path / "out").open("w") as stream, pytest.raises(DataError, match="no regular file"):
+        Labels(reviewed(table, folder)[1], f"/dev/fd/{stream.fileno()}")
+
+
 def test_where_labels_go(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert str(default_path(tmp_path / "ants" / "")) == "ants-labels.csv"
