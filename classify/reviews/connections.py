@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _LOG = logging.getLogger(__name__.partition(".")[0])
 
-SECONDS = 10.0  # to receive a request, head and body
+SECONDS = 10.0  # to receive a request, head and body, or to read some of an answer
 MOST = 100  # connections at a time; a browser opens six
 KINDS = 20  # of errors that are said
 
@@ -20,7 +20,7 @@ _SOURCES = ("uvicorn.error", "asyncio", __package__)
 
 
 class Connection(H11Protocol):
-    """A connection that is closed if its next request is not whole in time.
+    """A connection that is closed if its next request is not whole in time, or its answer is not read.
 
     uvicorn limits none of this: a process of this machine that does not know the token could open connections until
     none is left for decisions. Of too many connections, the one that has waited longest for its request is closed.
@@ -61,9 +61,19 @@ class Connection(H11Protocol):
         except h11.LocalProtocolError:
             self._close()
 
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not read its answer."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Wait no longer: it reads."""
+        super().resume_writing()
+        self._watch()
+
     def _watch(self) -> None:
-        waits = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
-        if not waits:
+        waits = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) or self.flow.write_paused
+        if not waits or self.transport.is_closing():
             self._stop_waiting()
         elif self._waits is None:
             self._waits = self.loop.call_later(SECONDS, self._close)

@@ -226,6 +226,17 @@ def test_a_request_that_does_not_come_is_not_waited_for(ask, desk, monkeypatch):
     assert desk.review.changes == 0
 
 
+def test_a_client_that_does_not_read_its_answers_is_not_waited_for(ask, desk, monkeypatch):
+    path = urlsplit(desk.server.address).path.encode()
+    request = b"GET %simages/0.jpg HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % (path, desk.server.port)
+    monkeypatch.setattr("fc7.classify.reviews.connections.SECONDS", 0.2)
+    connection = socket.create_connection(("127.0.0.1", desk.server.port), timeout=LONG)
+    with connection, pytest.raises(ConnectionError):
+        while True:
+            connection.sendall(1000 * request)
+    assert ask("state")[0] == 200
+
+
 def test_many_connections_do_not_keep_a_decision_waiting(ask, desk, monkeypatch):
     monkeypatch.setattr("fc7.classify.reviews.connections.MOST", 5)
     connections = [half_sent(desk) for _ in range(30)]
