@@ -7,6 +7,7 @@ used, and it imports nothing heavy before ``run``: help comes at once.
 
 import argparse
 import contextlib
+import errno
 import gc
 import importlib
 import logging
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("Interrupted.", Interrupted.exit_code, as_json=as_json)
     except OSError as error:  # of the system, and nobody who knows more has said it
-        return _fail(": ".join(filter(None, (_name(error), error.strerror or str(error)))), 1, as_json=as_json)
+        return _fail(_said(error), 1, as_json=as_json)
     except MemoryError:
         return _fail("There is not enough memory for this.", 1, as_json=as_json)
 
@@ -137,8 +138,12 @@ def _fail(message: str, code: int, *, as_json: bool) -> int:
     return code
 
 
-def _name(error: OSError) -> str:
-    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+def _said(error: OSError) -> str:
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    reason = error.strerror or str(error)
+    if error.errno == errno.EMFILE:
+        reason += ". Let a process open more with: ulimit -n 1024"
+    return ": ".join(filter(None, (name, reason)))
 
 
 def _json(payload: dict[str, Any]) -> str:

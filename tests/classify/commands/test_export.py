@@ -50,7 +50,7 @@ def test_export_for_a_person_and_as_json(fc7, fc7_json, home, tmp_path):
         ("knn", ["net.onnx"], 1, "Heads that can be exported: logreg, linear-svm, ridge"),
         ("logreg", ["net.safetensors"], 1, "fc7 fit DATA --preparation scale --dtype float32"),
         ("logreg", ["net.onnx", "--tolerance", "1e-12"], 1, "more than --tolerance 1e-12. Nothing was written."),
-        ("logreg", ["net.onnx", "--tolerance", "0"], 2, "--tolerance 0"),
+        ("logreg", ["net.onnx", "--tolerance", "0"], 2, "--tolerance: 0"),
         ("logreg", ["net.onnx", "--tolerance", "much"], 2, "much"),
         ("logreg", ["net.pth"], 2, "FILE.onnx, FILE.pt2, FILE.safetensors"),
         ("logreg", ["net.onnx", "--images", "absent.jpg"], 1, "absent.jpg"),
