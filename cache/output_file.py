@@ -135,21 +135,28 @@ def require_apart(*outputs: OutputFile | None, read: Iterable[Path | str] = ()) 
         taken[target] = "named for two outputs"
 
 
-def require_folder(path: Path | str, error: type[FC7Error] = DataError) -> None:
+def require_folder(path: Path | str, data: Path | str | None = None) -> None:
     """Refuse, before anything is computed, a folder for results that cannot be made or written in.
+
+    Parameters
+    ----------
+    data
+        The data set, in whose folder the pictures of the results would be images.
 
     Raises
     ------
-    FC7Error
-        Of the class `error`: it is no folder, or it is not permitted.
+    DataError
+        It is no folder, it is not permitted, or it is in the data set.
     """
     try:
         folder = Path(os.path.realpath(path))
         _require_writable_folder(folder)
     except OSError as reason:
-        raise error(f"The folder {path} cannot be written: {reason.strerror or reason}.") from reason
+        raise DataError(f"The folder {path} cannot be written: {reason.strerror or reason}.") from reason
     except ValueError as reason:
-        raise error(f"The folder {path} cannot be written: {reason}.") from reason
+        raise DataError(f"The folder {path} cannot be written: {reason}.") from reason
+    if data is not None and Path(os.path.realpath(data)) in (folder, *folder.parents):
+        raise DataError(f"The folder {path} is in {data}, which would change the data set. Name one beside it.")
 
 
 def remove_leftovers(path: Path) -> None:

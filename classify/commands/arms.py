@@ -55,7 +55,7 @@ def finetune_arms(
 
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
-    require_folder(arguments.output)
+    require_folder(arguments.output, arguments.data)
     manifest = read_manifest(arguments.data)
     settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     runs = []

@@ -73,7 +73,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
     find_heads(arguments.heads)
     added = sources(arguments.add)
-    require_folder(arguments.output)
+    require_folder(arguments.output, arguments.data)
     with options.engine(arguments) as engine:
         runs = compare(
             embeddings(arguments, progress, engine),

@@ -101,3 +101,13 @@ def test_two_outputs_may_be_one_stream(tmp_path):
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     require_apart(OutputFile(fifo), OutputFile(fifo), read=[fifo])
     os.close(reader)
+
+
+@pytest.mark.parametrize("inner", ["", "runs", "ants/runs"])
+def test_a_folder_for_results_is_not_in_the_data_set(tmp_path, inner):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for data in ("data", "link"):
+        with pytest.raises(DataError, match=r"would change the data set\. Name one beside it"):
+            require_folder(tmp_path / "data" / inner, tmp_path / data)
+    require_folder(tmp_path / "data-runs" / inner, tmp_path / "data")
