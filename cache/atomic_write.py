@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS}
 
+_RANDOM = 8  # digits at the end of a temporary file's name
+
 _synced: set[Path] = set()  # folders whose names this process has made durable
 
 
@@ -42,7 +44,7 @@ def publish(data: bytes, final: Path, temporary: Path, root: Path | None = None)
     """
     make_folder(temporary, root)
     make_folder(final.parent, root)
-    temporary_file = temporary / f"{final.stem}.{Process.mine().token}.{os.urandom(4).hex()}"
+    temporary_file = temporary / f"{final.stem}.{_mark()}"
     try:
         _write(temporary_file, data)
         created = link(temporary_file, final)
@@ -64,7 +66,7 @@ def create(path: Path, data: bytes) -> None:
 
 
 def _put(path: Path, data: bytes, give_name: Callable[[Path, Path], object]) -> None:
-    temporary_file = path.with_name(f".{path.name}.{Process.mine().token}.{os.urandom(4).hex()}")
+    temporary_file = temporary_name(path)
     try:
         _write(temporary_file, data)
         give_name(temporary_file, path)
@@ -105,6 +107,21 @@ def sync_folder(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a new name beside a file, to write its content under; see :func:`writer_of`."""
+    return path.with_name(f".{path.name}.{_mark()}")
+
+
+def writer_of(temporary_file: Path) -> Process | None:
+    """Return the process that writes, or wrote, a temporary file of this module; None if it is not one."""
+    _, *mark = temporary_file.name.rsplit(".", 2)
+    return Process.parse(mark[0]) if len(mark) == 2 and len(mark[1]) == _RANDOM else None
+
+
+def _mark() -> str:
+    return f"{Process.mine().token}.{os.urandom(_RANDOM // 2).hex()}"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
 from .atomic_write import link, make_folder, publish, replace
-from .format import fingerprint, gone
+from .format import fingerprint, require_same
 from .index import ShardEntry
 from .recipe import Recipe
 from .replica import Replica
@@ -49,8 +49,7 @@ def deliver(data: bytes, recipe: Recipe, directory: Path) -> Path:
         commit(data, path, recipe, replica)
     except OSError as error:
         raise refusal(replica.url if replica else directory, len(shard.keys), error) from error
-    if fingerprint(directory) != opened:
-        raise gone(directory)
+    require_same(directory, opened)
     return path
 
 

@@ -87,11 +87,17 @@ def fingerprint(directory: Path) -> tuple[int, int]:
         try:
             stat = os.stat(directory / "FORMAT")  # noqa: PTH116 - at every commit, and a Path is slow
         except (FileNotFoundError, NotADirectoryError):
-            raise gone(directory) from None
+            raise _gone(directory) from None
     return stat.st_ino, stat.st_mtime_ns
 
 
-def gone(directory: Path) -> CacheError:
+def require_same(directory: Path, opened: tuple[int, int]) -> None:
+    """Raise a CacheError if a cache is not the one that was opened: none of its readers would find what is written."""
+    if fingerprint(directory) != opened:
+        raise _gone(directory)
+
+
+def _gone(directory: Path) -> CacheError:
     """Return the error of a cache that was there when it was opened."""
     return CacheError(
         f"The cache {directory} is gone: its folder was moved, deleted or replaced while it was in use. What was "

@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import CacheError, CorruptShard, DataError
-from .atomic_write import make_folder, replace
+from .atomic_write import make_folder, replace, writer_of
 from .commit import put_back, unreadable
 from .embeddings import Embeddings
 from .file_blocks import read_regular
@@ -23,7 +22,7 @@ from .index import Index, ShardEntry
 from .keys import Keys, Table
 from .leases import owner_of
 from .maintenance_lock import alone
-from .owner import Process
+from .owner import is_abandoned, is_old
 from .recipe import JointRecipe, Recipe
 from .shard import Shard, check_file, decode, unit_id
 from .store import Store
@@ -31,7 +30,6 @@ from .verify import described_folders, is_sound, leave, restore
 
 logger = logging.getLogger(__name__)
 
-ABANDONED = 24 * 3600.0  # seconds after which a temporary file of an unknown process counts as a leftover
 
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # what a folder answers that is to be removed and is not empty
 
@@ -171,7 +169,7 @@ def _garbage(directory: Path) -> Iterator[_Garbage]:
         leave(path)
     for folder in folders:
         yield from _set_aside(folder, directory)
-        if not shard_names(folder) and _is_old(folder) and not any(folder.glob("tmp/*")):
+        if not shard_names(folder) and is_old(folder) and not any(folder.glob("tmp/*")):
             yield _Garbage(folder, "a recipe without rows", _remove_unused)
 
 
@@ -204,22 +202,14 @@ def _set_aside(folder: Path, directory: Path) -> Iterator[_Garbage]:
 
 def _is_void(claim: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):  # given up meanwhile
-        return _is_abandoned(claim, owner_of(claim))
+        return is_abandoned(claim, owner_of(claim))
     return False
 
 
 def _is_leftover(path: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):  # finished meanwhile
-        return _is_abandoned(path, Process.parse(path.name.split(".")[-2]))
+        return is_abandoned(path, writer_of(path))
     return False
-
-
-def _is_abandoned(path: Path, owner: Process | None) -> bool:
-    return bool(owner and owner.gone) or _is_old(path)
-
-
-def _is_old(path: Path) -> bool:
-    return time.time() - path.lstat().st_mtime > ABANDONED
 
 
 def _is_damaged(recipe_id: str, path: Path) -> bool:

@@ -6,15 +6,13 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import DataError, FC7Error
-from .atomic_write import make_folder, replace, sync_folder
-from .owner import Process
+from .atomic_write import make_folder, replace, sync_folder, temporary_name, writer_of
+from .owner import is_abandoned
 
-_LEFT_BEHIND = 24 * 3600  # seconds after which nobody is still writing a temporary file
 _LINKS = 40  # that are followed, as the system does
 
 
@@ -85,7 +83,7 @@ class OutputFile:
         with self._refusing():
             make_folder(target.parent)
             remove_leftovers(target)
-            temporary_file = _temporary(target)
+            temporary_file = temporary_name(target)
         try:
             with self._refusing():
                 yield temporary_file
@@ -102,14 +100,8 @@ class OutputFile:
             with contextlib.suppress(OSError):
                 temporary_file.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _refusing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise self._error(f"{self.path} cannot be written: {error.strerror or error}.") from error
-        except ValueError as error:  # a null byte in the name
-            raise self._error(f"{self.path} cannot be written: {error}.") from error
+    def _refusing(self) -> contextlib.AbstractContextManager[None]:
+        return _refusing(str(self.path), self._error)
 
 
 def require_apart(*outputs: OutputFile | None, read: Iterable[Path | str] = ()) -> None:
@@ -148,31 +140,28 @@ def require_folder(path: Path | str, data: Path | str | None = None) -> None:
     DataError
         It is no folder, it is not permitted, or it is in the data set.
     """
-    try:
+    with _refusing(f"The folder {path}", DataError):
         folder = Path(os.path.realpath(path))
         _require_writable_folder(folder)
-    except OSError as reason:
-        raise DataError(f"The folder {path} cannot be written: {reason.strerror or reason}.") from reason
-    except ValueError as reason:
-        raise DataError(f"The folder {path} cannot be written: {reason}.") from reason
     if data is not None and Path(os.path.realpath(data)) in (folder, *folder.parents):
         raise DataError(f"The folder {path} is in {data}, which would change the data set. Name one beside it.")
+
+
+@contextlib.contextmanager
+def _refusing(what: str, kind: type[FC7Error]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise kind(f"{what} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed writers of `path` have left beside it."""
     with contextlib.suppress(OSError):  # who may not remove them leaves them
         for leftover in path.parent.iterdir():
-            if leftover.name.startswith(f".{path.name}.") and _left_behind(leftover, path):
+            writer = writer_of(leftover) if leftover.name.rsplit(".", 2)[0] == f".{path.name}" else None
+            if writer and is_abandoned(leftover, writer):
                 leftover.unlink(missing_ok=True)
-
-
-def _left_behind(file: Path, path: Path) -> bool:
-    token, _, random = file.name.removeprefix(f".{path.name}.").rpartition(".")
-    writer = Process.parse(token)
-    if writer is None or len(random) != 8:  # not such a file
-        return False
-    return writer.gone or file.stat().st_mtime < time.time() - _LEFT_BEHIND
 
 
 def _stream(path: Path) -> int | None:
@@ -232,12 +221,7 @@ def _require_replaceable(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     _require_writable_folder(path.parent)
     with contextlib.suppress(FileNotFoundError):
-        _temporary(path).lstat()  # any call says that a name is too long
-
-
-def _temporary(path: Path) -> Path:
-    """Return a new name beside a file, from which :func:`remove_leftovers` reads who writes there."""
-    return path.with_name(f".{path.name}.{Process.mine().token}.{os.urandom(4).hex()}")
+        temporary_name(path).lstat()  # any call says that a name is too long
 
 
 def _require_writable_folder(folder: Path) -> None:

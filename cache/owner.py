@@ -5,11 +5,14 @@ import hashlib
 import os
 import re
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
 _TOKEN = re.compile(r"([0-9a-f]*)-([0-9a-f]*)-([0-9]+)(?:-([0-9+]*)-([0-9]*))?", re.ASCII)  # of before: three fields
+
+ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing a temporary file, or about to use a folder
 
 
 class Process(NamedTuple):
@@ -66,6 +69,16 @@ class Process(NamedTuple):
             except (ProcessLookupError, OverflowError):  # no process can have a number that is too large
                 return True
         return bool(self.start) and _start(self.pid) not in ("", self.start)
+
+
+def is_abandoned(path: Path, owner: Process | None) -> bool:
+    """Return whether the owner of a file is gone; where that cannot be told, whether the file is old."""
+    return bool(owner and owner.gone) or is_old(path)
+
+
+def is_old(path: Path) -> bool:
+    """Return whether a file or folder was last changed :data:`ABANDONED` seconds ago or earlier."""
+    return time.time() - path.lstat().st_mtime > ABANDONED
 
 
 @cache

@@ -19,7 +19,7 @@ from .cache_miss import explain
 from .commit import admit, commit, describe, refusal
 from .directory import open_directory
 from .forks import Lock
-from .format import KEY_BYTES, fingerprint, gone, in_one_line, shard_names
+from .format import KEY_BYTES, fingerprint, in_one_line, require_same, shard_names
 from .index import Index, ShardEntry, stat_line
 from .keys import Keys, Places, Positions
 from .recipe import Recipe
@@ -160,13 +160,8 @@ class Store:
             listing = self._look()
             if self.reopened:
                 listing.reopen(self.reopened.keys() - self._rejected_again.keys())
-            self._require_same()
+            require_same(self.directory, self._opened)
             self._listing = listing
-
-    def _require_same(self) -> None:
-        """Raise if the cache is not the one that was opened: nobody who reads it would find what is written."""
-        if fingerprint(self.directory) != self._opened:
-            raise gone(self.directory)
 
     def _look(self) -> _Listing:
         """Look until no shard was removed meanwhile: its rows may have moved to where the look had passed already."""
@@ -286,12 +281,12 @@ class Store:
         if not shard.keys and not shard.rejected:
             return path
         try:
-            self._require_same()
+            require_same(self.directory, self._opened)
             describe(self.recipe, self.directory)
             if self.replica and not self.entries:
                 self.replica.describe(self.recipe)
             entry = commit(shards.encode(shard, self.recipe), path, self.recipe, self.replica)
-            self._require_same()
+            require_same(self.directory, self._opened)
         except OSError as error:
             raise refusal(self.location, len(shard.keys), error) from error
         self.index.remember_shards(self.recipe.id, {path.name: entry})

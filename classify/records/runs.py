@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ... import __version__
 from ...cache.embeddings import Rows
-from ...cache.file_blocks import open_regular
+from ...cache.file_blocks import read_regular
 from ...cache.output_file import OutputFile
 from ...errors import DataError
 from ..arrays import Floats
@@ -143,8 +143,7 @@ class Run:
             Not a run record of this version; the message names the field and what is wrong with it.
         """
         try:
-            with open_regular(path) as file:
-                values = json.loads(file.read(), parse_constant=_refuse)
+            values = json.loads(read_regular(path), parse_constant=_refuse)
             if not isinstance(values, dict):
                 raise ValueError(f"a JSON {type(values).__name__} where an object was expected")
             number = values.get("record")

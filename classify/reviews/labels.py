@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...cache.atomic_write import make_folder, sync_folder
-from ...cache.file_blocks import open_regular
+from ...cache.file_blocks import read_regular
 from ...cache.output_file import OutputFile, remove_leftovers
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
@@ -202,8 +202,7 @@ class Labels:
 
     def _bytes(self) -> bytes | None:
         try:
-            with open_regular(self._target) as file:
-                return file.read()
+            return read_regular(self._target)
         except FileNotFoundError:
             return None
         except OSError as error:

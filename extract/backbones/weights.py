@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.file_blocks import open_regular
+from ...cache.file_blocks import read_regular
 from ...cache.index import Index
 from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError, WeightsError
@@ -94,8 +94,7 @@ class Weights:
 
     def _read(self) -> bytes:
         try:
-            with open_regular(self.path) as file:
-                return file.read()
+            return read_regular(self.path)
         except OSError as error:
             raise WeightsError(f"The weights {self.path} cannot be read: {error.strerror}.") from error
 

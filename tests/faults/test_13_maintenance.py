@@ -14,7 +14,8 @@ from faulty import RECIPE, Child, alone, between, key, leftovers, script, unit, 
 from waiting import until
 
 from fc7.cache import Store
-from fc7.cache.maintenance import ABANDONED, compact, gc
+from fc7.cache.maintenance import compact, gc
+from fc7.cache.owner import ABANDONED
 from fc7.cache.shard import encode, unit_id
 from fc7.cache.verify import info, repair, verify
 

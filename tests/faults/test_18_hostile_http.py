@@ -5,25 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
+import web_server
 from faulty import Fake, alone, gallery, script, warm_up
 from waiting import LONG
-from web_server import (
-    WebServer,
-    bomb,
-    drip,
-    drip_of_headers,
-    endless,
-    flood_of_informations,
-    half_closed,
-    huge_header,
-    many_headers,
-    moved,
-    no_http,
-    packed_zeros,
-    page,
-    silent,
-    status,
-)
 
 from fc7.cache import Store
 from fc7.cache.urls import allow
@@ -37,24 +21,27 @@ MOST = 200e6  # bytes of memory beside what the same run takes on good images
 SECONDS = 2.0  # for an image as a whole, at least: as many as all good ones take, on a busy machine
 
 HOSTILE = {
-    "endless": (endless, f"more than {LIMIT} bytes"),
-    "gzip bomb": (bomb, f"more than {LIMIT} bytes"),
-    "brotli": (page(b"x" * 500, b"Content-Encoding: br"), "unasked, by br"),
-    "huge header": (huge_header, "does not speak HTTP"),
-    "many headers": (many_headers, "does not speak HTTP"),
-    "no http": (no_http, "does not speak HTTP"),
-    "too short": (page(b"x" * 10, length=1000), "the connection ended early"),
-    "half closed": (half_closed, "the connection ended early"),
-    "redirect loop": (moved("/redirect loop/0.png".replace(" ", "%20")), "more than 5 redirects"),
-    "redirect to this machine": (moved("http://127.0.0.1:1/"), "redirects to another host"),
-    "redirect to the metadata": (moved("http://169.254.169.254/latest/meta-data/"), "redirects to another host"),
-    **{f"status {code}": (status(code), f"({code})") for code in (401, 403, 418, 429, 500, 503)},
+    "endless": (web_server.endless, f"more than {LIMIT} bytes"),
+    "gzip bomb": (web_server.bomb, f"more than {LIMIT} bytes"),
+    "brotli": (web_server.page(b"x" * 500, b"Content-Encoding: br"), "unasked, by br"),
+    "huge header": (web_server.huge_header, "does not speak HTTP"),
+    "many headers": (web_server.many_headers, "does not speak HTTP"),
+    "no http": (web_server.no_http, "does not speak HTTP"),
+    "too short": (web_server.page(b"x" * 10, length=1000), "the connection ended early"),
+    "half closed": (web_server.half_closed, "the connection ended early"),
+    "redirect loop": (web_server.moved("/redirect loop/0.png".replace(" ", "%20")), "more than 5 redirects"),
+    "redirect to this machine": (web_server.moved("http://127.0.0.1:1/"), "redirects to another host"),
+    "redirect to the metadata": (
+        web_server.moved("http://169.254.169.254/latest/meta-data/"),
+        "redirects to another host",
+    ),
+    **{f"status {code}": (web_server.status(code), f"({code})") for code in (401, 403, 418, 429, 500, 503)},
 }
 NEVER_DONE = {
-    "drip": (drip, "not answered within"),
-    "drip of headers": (drip_of_headers, "not answered within"),
-    "silent": (silent, "not answered within"),
-    "1xx flood": (flood_of_informations, "not answered within"),
+    "drip": (web_server.drip, "not answered within"),
+    "drip of headers": (web_server.drip_of_headers, "not answered within"),
+    "silent": (web_server.silent, "not answered within"),
+    "1xx flood": (web_server.flood_of_informations, "not answered within"),
 }
 
 
@@ -86,8 +73,8 @@ def campaign(root, good, times):
     paths.MAX_BYTES, web.PAUSE, web.SECONDS = LIMIT, 0.01, LONG
     pictures = gallery(root / "pictures", good + (len(HOSTILE) + len(NEVER_DONE)) * times)
     bodies = [path.read_bytes() for path in sorted(pictures.rglob("*.png"))]
-    server = WebServer()
-    sound = [server.at(f"/good/{number}.png", page(bodies.pop())) for number in range(good)]
+    server = web_server.WebServer()
+    sound = [server.at(f"/good/{number}.png", web_server.page(bodies.pop())) for number in range(good)]
     start = time.monotonic()
     run(root, "sound", sound)
     took = time.monotonic() - start
@@ -108,7 +95,7 @@ def campaign(root, good, times):
         found["stored"] += len(Store(Fake().recipes[0], root / f"{len(group)} hostile").rejected)
         web.SECONDS = LONG
         for url in hostile:
-            server.answers["/" + url.split("/", 3)[3]] = page(bodies.pop())
+            server.answers["/" + url.split("/", 3)[3]] = web_server.page(bodies.pop())
         found["healed"] += run(root, f"{len(group)} hostile", [*sound, *hostile]).ok - good
     server.stop()
     return found | {"peak": peak() - before}
@@ -116,12 +103,12 @@ def campaign(root, good, times):
 
 def set_up(server, group, times):
     """Return the addresses of hostile images, with the reason of each."""
-    packed = packed_zeros(3 * 2**30)  # 3 MB
+    packed = web_server.packed_zeros(3 * 2**30)  # 3 MB
     reasons = {}
     for name, (answer, reason) in group.items():
         for number in range(times):
             path = f"/{name}/{number}.png".replace(" ", "%20")
-            reasons[server.at(path, answer(packed) if answer is bomb else answer)] = reason
+            reasons[server.at(path, answer(packed) if answer is web_server.bomb else answer)] = reason
     return reasons
 
 

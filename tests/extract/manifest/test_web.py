@@ -6,26 +6,10 @@ import socket
 import zlib
 
 import pytest
+import web_server
 from fakes import FakeBackbone, draw
 from hypothesis import given
 from hypothesis import strategies as st
-from web_server import (
-    WebServer,
-    bomb,
-    drip,
-    drip_of_headers,
-    endless,
-    flood_of_informations,
-    half_closed,
-    huge_header,
-    many_headers,
-    moved,
-    no_http,
-    packed_zeros,
-    page,
-    silent,
-    status,
-)
 
 from fc7.errors import DataError
 from fc7.extract import fill, read_manifest
@@ -42,7 +26,7 @@ def server(monkeypatch):
     """A server on this machine, which may be asked."""
     monkeypatch.setenv(ALLOW, "private-hosts")
     monkeypatch.setattr(web, "PAUSE", 0)
-    server = WebServer()
+    server = web_server.WebServer()
     yield server
     server.stop()
 
@@ -62,7 +46,7 @@ def read(url, limit=LIMIT):
 
 def test_a_body_is_read_to_its_end(server):
     for size in (0, 1, LIMIT):
-        assert read(server.at("/a", page(b"x" * size))) == b"x" * size
+        assert read(server.at("/a", web_server.page(b"x" * size))) == b"x" * size
 
 
 def test_a_body_without_a_length_ends_with_the_connection(server):
@@ -73,32 +57,34 @@ def test_a_body_without_a_length_ends_with_the_connection(server):
 def test_a_body_that_is_packed_unasked_is_unpacked(server, name):
     data = bytes(range(256)) * 300
     packed = zlib.compress(data) if name == b"deflate" else gzip.compress(data[:999]) + gzip.compress(data[999:])
-    assert read(server.at("/a", page(packed, b"Content-Encoding: " + name))) == data
+    assert read(server.at("/a", web_server.page(packed, b"Content-Encoding: " + name))) == data
 
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (endless, "more than 100000 bytes"),
-        (page(bytes(LIMIT + 1)), "more than 100000 bytes"),
-        (bomb(gzip.compress(bytes(LIMIT + 1))), "more than 100000 bytes"),
-        (bomb(packed_zeros(2**28)), "more than 100000 bytes"),
-        (bomb(gzip.compress(bytes(50))[:-9]), "the packed body ended early"),
-        (bomb(b"no gzip"), "the server packs it, but not by gzip"),
-        (page(b"x", b"Content-Encoding: br"), "the server packs it unasked, by br"),
-        (page(b"abc", length=10), "the connection ended early"),
-        (half_closed, "the connection ended early"),
+        (web_server.endless, "more than 100000 bytes"),
+        (web_server.page(bytes(LIMIT + 1)), "more than 100000 bytes"),
+        (web_server.bomb(gzip.compress(bytes(LIMIT + 1))), "more than 100000 bytes"),
+        (web_server.bomb(web_server.packed_zeros(2**28)), "more than 100000 bytes"),
+        (web_server.bomb(gzip.compress(bytes(50))[:-9]), "the packed body ended early"),
+        (web_server.bomb(b"no gzip"), "the server packs it, but not by gzip"),
+        (web_server.page(b"x", b"Content-Encoding: br"), "the server packs it unasked, by br"),
+        (web_server.page(b"abc", length=10), "the connection ended early"),
+        (web_server.half_closed, "the connection ended early"),
         (lambda connection: None, "the connection ended early"),
-        (no_http, "the server does not speak HTTP"),
-        (huge_header, "the server does not speak HTTP"),
-        (many_headers, "the server does not speak HTTP"),
+        (web_server.no_http, "the server does not speak HTTP"),
+        (web_server.huge_header, "the server does not speak HTTP"),
+        (web_server.many_headers, "the server does not speak HTTP"),
     ],
 )
 def test_each_fault_of_a_body_has_its_reason(server, answer, reason):
     assert read(server.at("/a", answer)).startswith(reason)
 
 
-@pytest.mark.parametrize("answer", [drip, drip_of_headers, silent, flood_of_informations])
+@pytest.mark.parametrize(
+    "answer", [web_server.drip, web_server.drip_of_headers, web_server.silent, web_server.flood_of_informations]
+)
 def test_an_image_has_a_time_limit_as_a_whole(server, monkeypatch, answer):
     monkeypatch.setattr(web, "SECONDS", 0.3)
     assert read(server.at("/a", answer)) == "not answered within 0.3 s"
@@ -118,13 +104,13 @@ def test_an_image_has_a_time_limit_as_a_whole(server, monkeypatch, answer):
     ],
 )
 def test_each_status_has_its_reason(server, code, reason, tries):
-    assert read(server.at("/a", status(code))) == reason
+    assert read(server.at("/a", web_server.status(code))) == reason
     assert server.asked == [("GET", "/a")] * tries
 
 
 @pytest.mark.parametrize("code", [429, 503])
 def test_what_passes_is_waited_for(server, code):
-    answers = [page(b"abc"), status(code), status(code)]
+    answers = [web_server.page(b"abc"), web_server.status(code), web_server.status(code)]
     assert read(server.at("/a", lambda connection: answers.pop()(connection))) == b"abc"
 
 
@@ -132,7 +118,7 @@ def test_hosts_that_are_not_there_have_their_reasons(server, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert read(f"http://127.0.0.1:{port}/a") == "127.0.0.1 refuses connections"
-    assert read(server.at("/a", page(b"")).replace("http", "https")).startswith("no TLS with its host")
+    assert read(server.at("/a", web_server.page(b"")).replace("http", "https")).startswith("no TLS with its host")
 
     def unknown(*given, **options):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -152,7 +138,7 @@ def test_hosts_that_are_not_there_have_their_reasons(server, monkeypatch):
 )  # fmt: skip
 def test_private_hosts_are_not_asked_however_they_are_written(server, monkeypatch, host):
     monkeypatch.delenv(ALLOW)
-    url = server.at("/a", page(b"secret")).replace("127.0.0.1", host)
+    url = server.at("/a", web_server.page(b"secret")).replace("127.0.0.1", host)
     said = read(url)
     assert "--allow-private-hosts" in said or said.startswith("not a web address"), said
     assert server.asked == []
@@ -168,7 +154,7 @@ def test_what_counts_is_the_address_of_the_connection(server, monkeypatch):
         return real("127.0.0.1", *given, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    url = server.at("/a", page(b"secret")).replace("127.0.0.1", "example.org")
+    url = server.at("/a", web_server.page(b"secret")).replace("127.0.0.1", "example.org")
     assert read(url) == "its host is 127.0.0.1, a private address: see --allow-private-hosts"
     assert (resolved, server.asked) == (["example.org"], [])
 
@@ -204,25 +190,27 @@ def test_an_ipv4_address_stays_what_it_is_in_ipv6(number):
 
 
 def test_a_redirect_on_the_same_host_is_followed(server):
-    server.at("/b", page(b"abc"))
+    server.at("/b", web_server.page(b"abc"))
     for target in ("/b", f"http://127.0.0.1:{server.port}/b"):
-        assert read(server.at("/a", moved(target))) == b"abc"
+        assert read(server.at("/a", web_server.moved(target))) == b"abc"
 
 
 def test_redirects_end(server):
-    assert read(server.at("/a", moved("/a"))) == "more than 5 redirects"
+    assert read(server.at("/a", web_server.moved("/a"))) == "more than 5 redirects"
     assert len(server.asked) == 6
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://[", "data:,x"])
 def test_a_redirect_to_what_is_no_web_address(server, target):
-    assert "no web address" in (said := read(server.at("/a", moved(target)))) or said.startswith("not a web address")
+    assert "no web address" in (said := read(server.at("/a", web_server.moved(target)))) or said.startswith(
+        "not a web address"
+    )
 
 
 def test_a_redirect_to_another_host_or_port_needs_an_option(server, monkeypatch):
     monkeypatch.setenv(ALLOW, "private-hosts")
-    other = WebServer()
-    url = server.at("/a", moved(other.at("/b", page(b"abc"))))
+    other = web_server.WebServer()
+    url = server.at("/a", web_server.moved(other.at("/b", web_server.page(b"abc"))))
     said = f"the server redirects to another host, 127.0.0.1:{other.port}: see --allow-redirects"
     assert (read(url), other.asked) == (said, [])
     monkeypatch.setenv(ALLOW, "private-hosts redirects")
@@ -231,13 +219,13 @@ def test_a_redirect_to_another_host_or_port_needs_an_option(server, monkeypatch)
 
 
 def test_redirects_that_are_allowed_do_not_lead_to_private_hosts(server, monkeypatch):
-    server.at("/b", page(b"secret"))
+    server.at("/b", web_server.page(b"secret"))
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *given, **more: real("127.0.0.1", *given, **more))
     monkeypatch.setattr(web, "is_public", lambda address, real=web.is_public: address == "127.0.0.1")
     monkeypatch.setenv(ALLOW, "redirects")
     for target in ("http://169.254.169.254/latest", "http://10.0.0.1/", "http://[::1]/"):
-        said = read(server.at("/a", moved(target)).replace("127.0.0.1", "public.example"))
+        said = read(server.at("/a", web_server.moved(target)).replace("127.0.0.1", "public.example"))
         assert said.endswith("a private address: see --allow-private-hosts")
 
 
@@ -249,7 +237,7 @@ def test_images_of_a_csv_are_read_and_a_known_one_is_not(server, tmp_path):
     for number in range(4):
         draw(tmp_path / "one.png", (60 * number, 9, 9))
         tags = [b'ETag: "%d"' % number] if number else []
-        url = server.at(f"/{number}.png", page((tmp_path / "one.png").read_bytes(), *tags))
+        url = server.at(f"/{number}.png", web_server.page((tmp_path / "one.png").read_bytes(), *tags))
         rows.append(f"{url},{'ab'[number % 2]}")
     (tmp_path / "set.csv").write_text("\n".join(["path,label", *rows]))
     done = fill(read_manifest(tmp_path / "set.csv"), [FakeBackbone()])[0]
@@ -261,7 +249,7 @@ def test_images_of_a_csv_are_read_and_a_known_one_is_not(server, tmp_path):
 
 
 def test_only_what_does_not_exist_is_said_not_to_exist(server, tmp_path):
-    gone, busy = server.at("/gone.png", status(404)), server.at("/busy.png", status(503))
+    gone, busy = server.at("/gone.png", web_server.status(404)), server.at("/busy.png", web_server.status(503))
     assert object_store.identities([gone, busy]).keys() == {busy}
     (tmp_path / "set.csv").write_text(f"path,label\n{gone},a\n{busy},b\n")
     with pytest.raises(DataError, match=r"1 of 2 files .* do not exist"):
@@ -271,7 +259,7 @@ def test_only_what_does_not_exist_is_said_not_to_exist(server, tmp_path):
 def test_the_options(server, fc7, bundle, tmp_path, monkeypatch):
     monkeypatch.setenv(ALLOW, "")
     draw(tmp_path / "one.png", (9, 9, 200))
-    url = server.at("/a.png", page((tmp_path / "one.png").read_bytes()))
+    url = server.at("/a.png", web_server.page((tmp_path / "one.png").read_bytes()))
     code, out, _ = fc7("predict", bundle, url, "--quiet")
     assert (code, "--allow-private-hosts" in out) == (1, True)
     code, out, err = fc7("predict", bundle, url, "--quiet", "--allow-private-hosts")
