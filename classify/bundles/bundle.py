@@ -117,7 +117,7 @@ class Bundle:
         embeddings, run, abstention = fitted.embeddings, _summary(fitted.run), fitted.abstention
         head, classes, recipe = fitted.estimator, embeddings.classes, embeddings.recipe
         source = embeddings.weights_source
-        views = len(embeddings.views) if fitted.run.selection.get("average_views") else 0
+        views = len(embeddings.views) if fitted.run.protocol["average_views"] else 0
         return cls(head, classes, recipe, source, run=run, views=views, abstention=abstention, max_error=max_error)
 
     @property
@@ -382,8 +382,9 @@ def _require_version(path: Path, written: str) -> None:
         )
 
 
+# Of a run record, without what is said of single images.
+_KEPT = ("id", "head", "data", "protocol", "folds", "selection", "hyperparameters", "metrics", "seconds", "notes")
+
+
 def _summary(run: Run) -> dict[str, Any]:
-    return {
-        name: getattr(run, name)
-        for name in ("id", "head", "data", "selection", "hyperparameters", "metrics", "seconds", "notes", "versions")
-    }
+    return {name: getattr(run, name) for name in (*_KEPT, "versions")}

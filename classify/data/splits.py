@@ -30,12 +30,15 @@ class Protocol:
         predicted exactly once.
     folds
         Folds in which hyper-parameters are chosen, inside the fitted rows.
+    leaked
+        Predicted rows that are fitted on, too, by their bytes or group.
     """
 
     evaluated: str
     pairs: tuple[tuple[Positions, Positions], ...]
     folds: int
     random_state: int
+    leaked: int = 0
 
     @property
     def rows(self) -> Positions:
@@ -93,8 +96,10 @@ def protocol(
     if on not in present - {"train"} or "train" not in present:
         raise DataError(f"Cannot fit on train and evaluate on {on!r}: the data set has {sorted(present)}.")
     fitted, predicted = np.flatnonzero(images.split == "train"), np.flatnonzero(images.split == on)
-    _refuse(images, conflicts, _leaks(images, fitted, predicted), allowed=allow_leakage)
-    return Protocol(on, ((fitted, predicted),), _affordable(images, fitted, folds, least=2), random_state)
+    leaks = _leaks(images, fitted, predicted)
+    _refuse(images, conflicts, leaks, allowed=allow_leakage)
+    inner = _affordable(images, fitted, folds, least=2)
+    return Protocol(on, ((fitted, predicted),), inner, random_state, len(leaks))
 
 
 def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tuple[Positions, Positions]]:

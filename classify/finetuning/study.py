@@ -18,6 +18,7 @@ from ..arrays import Positions
 from ..data.splits import Protocol, cut
 from ..heads.base import ClassWeight
 from ..heads.calibration import find_temperature
+from ..records.fold_fit import FoldFit
 from ..records.runs import Run, build_run, fingerprint
 from .training_loop import State, Training, TrainingTask, logits, train
 
@@ -37,6 +38,7 @@ class TrainingOutcome:
     """The result of training on all pairs of the protocol."""
 
     probability: npt.NDArray[np.float64]
+    folds: list[FoldFit]
     curves: list[dict[str, float]]
     selection: dict[str, Any]
     seconds: dict[str, float]
@@ -65,7 +67,7 @@ class TrainingStudy:
         started = time.perf_counter()
         y = self.images.y
         probability = np.full((len(y), len(self.images.classes)), np.nan)
-        chosen, seconds_predict = [], 0.0
+        folds, seconds_predict = [], 0.0
         for number, (fitted, predicted) in enumerate(self.plan.pairs):
             trainable = build()
             inner, held = cut(self.images, fitted, self.options.held_out, self.options.random_state)[0]
@@ -82,21 +84,27 @@ class TrainingStudy:
             probability[predicted] = softmax(logits(task, predicted) / temperature, axis=1)
             seconds_predict += time.perf_counter() - start
             right = log_probability.argmax(axis=1) == y[held]
-            chosen.append((log_loss, float(right.mean()), state))
+            accuracy = float(right.mean())
+            folds.append(
+                FoldFit(
+                    len(fitted), len(predicted), log_loss, accuracy, temperature,
+                    epochs=state.epoch, best_epoch=state.best_epoch,
+                )
+            )  # fmt: skip
         seconds = {"extract": 0.0, "fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
-        last: State = chosen[-1][2]
+        last: State = state
         selection = {
             "by": "log loss of a held-out part of train",
             "held_out": len(held),
             "best_epoch": last.best_epoch,
-            "log_loss": float(np.mean([log_loss for log_loss, _, _ in chosen])),
-            "accuracy": float(np.mean([accuracy for _, accuracy, _ in chosen])),
+            "log_loss": float(np.mean([fold.log_loss for fold in folds])),
+            "accuracy": float(np.mean([fold.accuracy for fold in folds])),
         }
         epochs = self.options.epochs
         stopped = [f"stopped after {last.epoch} of {epochs} epochs"] if last.epoch < epochs else []
         state_dict = {name: value.cpu() for name, value in _plain_names(trainable.module).items()}
         return TrainingOutcome(
-            probability[self.plan.rows], last.curves, selection, seconds,
+            probability[self.plan.rows], folds, last.curves, selection, seconds,
             temperature=temperature, state_dict=state_dict, notes=trainable.notes + stopped,
         )  # fmt: skip
 
@@ -121,6 +129,8 @@ class TrainingStudy:
             seconds=outcome.seconds | {"extract": extract},
             curves=outcome.curves,
             notes=outcome.notes,
+            folds=outcome.folds,
+            settings={"class_weight": self.class_weight, "device": "cpu", "views": 0, "average_views": False},
         )
 
     def forget_checkpoints(self) -> None:

@@ -24,6 +24,7 @@ from ..evaluation.abstention import Abstention
 from ..heads.base import ClassWeight
 from ..heads.preparation import PREPARATIONS
 from ..heads.table import HEADS, Head, find_head
+from ..records.fold_fit import FoldFit
 from ..records.runs import Run, build_run, fingerprint, run_id
 from ..solvers.lapack import threads
 from .search import FoldSearch, SearchResult
@@ -161,6 +162,7 @@ class Experiment:
         y, rows = self.embeddings.y, self.protocol.rows
         probability = np.full((len(y), len(self.embeddings.classes)), np.nan)
         seconds_predict = 0.0
+        folds = []
         for number, search in enumerate(searches):
             base = number * len(grid) * self.protocol.folds
 
@@ -174,11 +176,14 @@ class Experiment:
                 start = time.perf_counter()
                 probability[search.predicted] = self._predict(estimator, search.predicted)
                 seconds_predict += time.perf_counter() - start
+                folds.append(_fold_fit(search, chosen, converged=converged))
         seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
         curves = getattr(estimator["head"].estimator, "curves_", [])
         notes = [] if chosen.converged and converged else ["did not converge"]
         notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
-        run = self._record(head, chosen, probability[rows], id=identity, curves=curves, seconds=seconds, notes=notes)
+        run = self._record(
+            head, chosen, probability[rows], id=identity, folds=folds, curves=curves, seconds=seconds, notes=notes
+        )
         abstention = Abstention.of(
             self.embeddings, search.fitted, search.folds, chosen.probability, random_state=self.protocol.random_state
         )
@@ -201,7 +206,7 @@ class Experiment:
             progress=progress,
             on_epoch=on_epoch,
         )
-        run = replace(run, selection=run.selection | {"class_weight": self.class_weight})
+        run = replace(run, protocol=run.protocol | {"class_weight": self.class_weight})
         return Fitted(pipeline, run, self.embeddings)
 
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
@@ -240,11 +245,14 @@ class Experiment:
             trainable="",
             recipe=self.embeddings.recipe.to_dict(),
             weights_source=self.embeddings.weights_source,
-            selection={
+            settings={
                 "views": len(self.embeddings.views),
                 "average_views": self.average_views,
                 "class_weight": self.class_weight if head.class_weight else None,
                 "preparation": self.preparation,
+                "device": "cpu",
+            },
+            selection={
                 "grid": {name: list(values) for name, values in head.grid.items()},
                 "folds": self.protocol.folds,
                 "by": "log loss",
@@ -340,6 +348,20 @@ def fit(
         engine=engine,
     )
     return experiment.fit(selected, epochs=epochs, progress=progress, on_epoch=on_epoch)
+
+
+def _fold_fit(search: FoldSearch, chosen: SearchResult, *, converged: bool) -> FoldFit:
+    """Return what one fit of the protocol chose."""
+    return FoldFit(
+        fitted=len(search.fitted),
+        evaluated=0 if search.predicted is None else len(search.predicted),
+        log_loss=chosen.log_loss,
+        accuracy=chosen.accuracy,
+        temperature=chosen.temperature,
+        hyperparameters=chosen.hyperparameters,
+        inner_folds=len(search.folds),
+        unconverged=(not chosen.converged) + (not converged),
+    )
 
 
 def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeight:

@@ -23,12 +23,13 @@ from ...errors import DataError
 from ..arrays import Floats
 from ..data.splits import Protocol
 from ..evaluation.metrics import measure
+from .fold_fit import FoldFit
 from .schema import check
 
 logger = logging.getLogger(__name__)
 
 # Raise it, here and in run.schema.json, when a field changes its meaning; records of another number are refused.
-RECORD = 1
+RECORD = 2
 ELSEWHERE = "elsewhere"  # the backbone of predictions that other tools made
 
 
@@ -54,6 +55,11 @@ class Run:
         over inner folds).
     hyperparameters
         The chosen ones.
+    protocol
+        What was done besides the search: ``evaluated``, ``random_state``, ``leaked`` (evaluated images that are fitted
+        on, too), ``class_weight``, ``preparation``, ``views``, ``average_views``, ``device``.
+    folds
+        One :class:`fc7.classify.records.fold_fit.FoldFit` as a dict for each fold; a single one for a split.
     metrics
         See :class:`fc7.classify.evaluation.metrics.Metrics`; ``log_loss`` and ``calibration_error`` are None for
         predictions without probabilities.
@@ -83,6 +89,8 @@ class Run:
     metrics: dict[str, Any]
     seconds: dict[str, float]
     predictions: dict[str, list[Any]]
+    protocol: dict[str, Any] = field(default_factory=dict)
+    folds: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, float]] = field(default_factory=list)
     learning_curve: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -195,8 +203,9 @@ def _refuse(constant: str) -> float:
 
 
 def run_id(decides: Mapping[str, Any]) -> str:
-    """Return the sha256 of what decides a run's outcome."""
-    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+    """Return the sha256 of what decides a run's outcome, the number of the record's format included."""
+    text = json.dumps({"record": RECORD, **decides}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fingerprint(embeddings: Rows) -> str:
@@ -215,9 +224,15 @@ def build_run(
     packages: Sequence[str],
     random: bool,
     notes: list[str],
+    folds: Sequence[FoldFit],
+    settings: Mapping[str, Any],
     **fields: Any,
 ) -> Run:
-    """Return the record of a fit under a protocol; `probability` is of the evaluated rows, `random` of the weights."""
+    """Return the record of a fit under a protocol.
+
+    `probability` is of the evaluated rows, `random` of the weights, `settings` are what the record's ``protocol`` says
+    besides the plan.
+    """
     evaluated = images[plan.rows]
     data = {
         "name": images.name,
@@ -235,6 +250,8 @@ def build_run(
     }
     return Run(
         data=data,
+        protocol={"evaluated": plan.evaluated, "random_state": plan.random_state, "leaked": plan.leaked, **settings},
+        folds=[fold.to_dict() for fold in folds],
         metrics=measure(evaluated.y, probability).to_dict(),
         predictions=columns,
         notes=(["random weights: a lower bound, not a result"] if random else []) + notes,

@@ -112,7 +112,7 @@ def test_epoch_lines_are_on_stderr(fc7, data, tmp_path):
 def test_balanced_classes_from_the_command_line(fc7, fc7_json, data, tmp_path):
     words = ["--head", "ridge", "--class-weight", "balanced", "--quiet", *SQUEEZENET]
     code, out, _ = fc7("fit", data, "-o", tmp_path / "x.fc7", *words)
-    assert (code, Bundle.load(tmp_path / "x.fc7").run["selection"]["class_weight"]) == (0, "balanced")
+    assert (code, Bundle.load(tmp_path / "x.fc7").run["protocol"]["class_weight"]) == (0, "balanced")
     code, out, err = fc7("fit", data, "-o", tmp_path / "y.fc7", "--head", "knn", *words[2:])
     assert (code, out) == (2, "")
     assert "knn has no class weights" in one_line(err)

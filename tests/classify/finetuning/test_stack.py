@@ -47,7 +47,7 @@ def test_class_weights_of_the_stack_are_in_its_record(photos):
     backbone = load_backbone("alexnet", "pool5", weights="random:0", device="cpu")
     table = extract(read_manifest(photos), backbone)
     plain, heavy = (fit(table, "classifier", class_weight=kind, epochs=1).run for kind in (None, {"light": 50.0}))
-    assert (plain.selection["class_weight"], heavy.selection["class_weight"]) == (None, {"light": 50.0})
+    assert (plain.protocol["class_weight"], heavy.protocol["class_weight"]) == (None, {"light": 50.0})
     assert plain.id != heavy.id
 
 

@@ -141,7 +141,7 @@ def test_on_one_scale_a_linear_head_is_linear_in_raw_embeddings(table, name):
     logits = np.log(fitted.estimator.predict_proba(np.stack([np.zeros(8), np.eye(8)[2], 0.25 * np.eye(8)[2]])))
     logits -= logits.mean(axis=1, keepdims=True)
     assert logits[2] - logits[0] == pytest.approx(0.25 * (logits[1] - logits[0]), abs=1e-5)
-    assert fitted.run.selection["preparation"] == "scale"
+    assert fitted.run.protocol["preparation"] == "scale"
     assert "rows on one scale" in fitted.run.notes
     assert fitted.run.id != fit(embeddings, name, folds=2, epochs=2).run.id
 

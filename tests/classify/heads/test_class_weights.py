@@ -172,8 +172,8 @@ def test_weights_are_those_of_names_and_are_recorded(table, name):
     embeddings = imbalanced(table)
     kind = {"c0": 0.1, "c1": 10.0}
     plain, weighted = fit(embeddings, name, folds=2), fit(embeddings, name, folds=2, class_weight=kind)
-    assert weighted.run.selection["class_weight"] == kind
-    assert plain.run.selection["class_weight"] is None
+    assert weighted.run.protocol["class_weight"] == kind
+    assert plain.run.protocol["class_weight"] is None
     assert plain.run.id != weighted.run.id
     assert weighted.run.id == Experiment(embeddings, folds=2, class_weight=kind).identify(HEADS[name])
     means = [fitted.estimator.predict_proba(embeddings.vectors).mean(axis=0) for fitted in (plain, weighted)]
@@ -232,7 +232,7 @@ def test_weights_that_make_no_sense_are_refused(table, kind, message):
 def test_a_classifier_of_the_users_takes_them_where_it_has_the_parameter(table):
     embeddings = imbalanced(table)
     plain, weighted = (fit(embeddings, LogisticRegression(), class_weight=kind).run for kind in (None, {"c1": 30.0}))
-    assert weighted.selection["class_weight"] == {"c1": 30.0}
+    assert weighted.protocol["class_weight"] == {"c1": 30.0}
     means = [np.mean(run.predictions["probability"], axis=0)[1] for run in (plain, weighted)]
     assert means[1] > means[0]
     with pytest.raises(UsageError, match="KNeighborsClassifier has no class weights"):
@@ -244,8 +244,8 @@ def test_compare_fits_the_others_without_and_says_so(table, tmp_path):
     by_head = {run.head: run for run in runs}
     note = "fitted without class weights: it has none"
     assert {head: note in run.notes for head, run in by_head.items()} == {"ridge": False, "knn": True, "baseline": True}
-    assert by_head["ridge"].selection["class_weight"] == "balanced"
-    assert by_head["knn"].selection["class_weight"] is None
+    assert by_head["ridge"].protocol["class_weight"] == "balanced"
+    assert by_head["knn"].protocol["class_weight"] is None
     again = compare(imbalanced(table), "ridge,knn", folder=tmp_path, folds=2, class_weight="balanced")
     assert [run.id for run in again] == [run.id for run in runs]
     assert len(list(tmp_path.glob("*.json"))) == 3
