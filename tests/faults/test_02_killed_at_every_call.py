@@ -27,7 +27,8 @@ OPERATIONS = {
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_killed_at_every_call(tmp_path, size, figure, operation):
     names = size([*CHANGING, "open"], [*CHANGING, *LOOKING])
-    found = alone(__file__, "campaign", root=tmp_path, operation=operation, names=names)
+    step = size(1 if operation.endswith("commit") else 3, 1)
+    found = alone(__file__, "campaign", root=tmp_path, operation=operation, names=names, step=step)
     figure(
         f"{OPERATIONS[operation]} killed at every call",
         f"{found['kills']} SIGKILLs: before, in the middle of and after each of {found['calls']} calls to the system",
@@ -78,7 +79,7 @@ def perform(cache, operation):
         {"compact": compact, "gc": gc, "repair": repair}[operation](cache)
 
 
-def campaign(root, operation, names, in_place=False):
+def campaign(root, operation, names, step=1, in_place=False):
     store.READERS = 1  # the same calls in the same order each time
     root = Path(root)
     held = prepare(root / "template", operation)
@@ -101,14 +102,14 @@ def campaign(root, operation, names, in_place=False):
     encode(unit([0]), RECIPE)  # h5py is imported once, here
     moments = {"before": (before, names), "half": (half, ["write"]), "after": (after, names)}
     for moment, (act, at_these) in moments.items():
-        at, calls = 0, 1
+        at, calls = 1 - step, 1
         while at < calls:
-            at += 1
+            at += step
             cache = root / f"{moment} {at}"
             if held:
                 shutil.copytree(root / "template", cache)
             survived = killed(cache, operation, at_these, act, at, in_place=in_place)
-            calls = survived if survived is not None else max(calls, at + 1)
+            calls = survived if survived is not None else max(calls, at + step)
             found["kills"] += survived is None
             found["calls"] += survived is None and moment == "before"
             look(cache, operation, held, found, said=survived is not None)
