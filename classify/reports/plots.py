@@ -123,42 +123,52 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     return text_of(frame.svg)
 
 
+def by_fold(rows: Sequence[dict[str, float]]) -> list[list[dict[str, float]]]:
+    """Return the epochs of each fold; all of them where there is one."""
+    folds = dict.fromkeys(row.get("fold") for row in rows)
+    return [[row for row in rows if row.get("fold") == fold] for fold in folds]
+
+
 def curve(rows: Sequence[dict[str, float]], quantity: str, kind: str, name: str) -> str:
-    """Draw one quantity (``loss`` or ``accuracy``) over epochs, in train and validation.
+    """Draw one quantity (``loss`` or ``accuracy``) over epochs, in train and validation, with a line for each fold.
 
     A ring marks the epoch that was best in validation, which it is optimistic to report; a dot marks the last one.
     """
+    folds = by_fold(rows)
+    drawn = {split: [_points(fold, f"{split}_{quantity}") for fold in folds] for split in ("train", "val")}
+    drawn = {split: [line for line in lines if line] for split, lines in drawn.items()}
+    values = [value for lines in drawn.values() for line in lines for _, value in line] or [0.0]
     epochs = [float(row["epoch"]) for row in rows]
-    lines = {
-        split: [(e, row.get(f"{split}_{quantity}")) for e, row in zip(epochs, rows, strict=True)]
-        for split in ("train", "val")
-    }
-    drawn = {
-        split: [(e, float(v)) for e, v in line if v is not None and math.isfinite(v)] for split, line in lines.items()
-    }
-    values = [value for line in drawn.values() for _, value in line] or [0.0]
     first, last_epoch = min(epochs), max(epochs)
     if quantity == "accuracy":
         y_axis = _accuracy_axis(_unit_range(values), 4)
     else:
         top = _round_up(max(values) or 1.0)
         y_axis = Axis(quantity, (0.0, top), [(tick, f"{tick:.3g}") for tick in _ticks(0.0, top, 4)])
-    last = {split: line[-1][1] for split, line in drawn.items() if line}
+    last = {split: float(np.mean([line[-1][1] for line in lines])) for split, lines in drawn.items() if lines}
+    several = f" of {len(folds)} folds" if len(folds) > 1 else ""
     frame = _frame(
         (SMALL, 200),
         Axis("epoch", (first, max(last_epoch, first + 1)), [(e, f"{e:.0f}") for e in _whole_ticks(first, last_epoch)]),
         y_axis,
-        description=f"{quantity} of {name} over {len(rows)} epochs; last: "
+        description=f"{quantity} of {name} over {last_epoch:.0f} epochs{several}; last: "
         + ", ".join(f"{split} {value:.3f}" for split, value in last.items()),
     )
-    for split, line in drawn.items():
-        frame.line(line, f"line {split} {kind}")
-    if drawn["val"]:
-        pick = max if quantity == "accuracy" else min
-        best = pick(drawn["val"], key=lambda point: point[1])
-        _dot(frame, drawn["val"][-1], f"dot {kind}", 3.5)
+    for split, lines in drawn.items():
+        for line in lines:
+            frame.line(line, f"line {split} {kind}")
+    pick = max if quantity == "accuracy" else min
+    for line in drawn["val"]:
+        best = pick(line, key=lambda point: point[1])
+        _dot(frame, line[-1], f"dot {kind}", 3.5)
         _dot(frame, best, f"ring {kind}", 6.5, title=f"best epoch on val: {best[0]:.0f} (optimistic)")
     return text_of(frame.svg)
+
+
+def _points(rows: Sequence[dict[str, float]], name: str) -> list[PlotPoint]:
+    """Return the finite values of a column over its epochs."""
+    values = [(float(row["epoch"]), row.get(name)) for row in rows]
+    return [(epoch, float(value)) for epoch, value in values if value is not None and math.isfinite(value)]
 
 
 def calibration(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], kind: str, name: str) -> str:

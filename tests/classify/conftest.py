@@ -13,6 +13,7 @@ from waiting import LONG
 
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.evaluation.metrics import measure
+from fc7.classify.records.probabilities import Probabilities
 from fc7.classify.records.runs import Run
 from fc7.extract.manifest.columns import ImageEntry
 from fc7.extract.manifest.manifest import Manifest
@@ -70,7 +71,6 @@ def made_up(
             "name": "made-up",
             "fingerprint": "f" * 64,
             "classes": list(classes),
-            "n_train": 244,
             "n_eval": n,
             "evaluated": "val",
         },
@@ -84,14 +84,23 @@ def made_up(
             "path": list(paths),
             "key": [hashlib.sha256(str(path).encode("utf-8", "replace")).hexdigest()[:16] for path in paths],
             "label": [int(label) for label in labels],
-            "probability": [[round(float(value), 6) for value in row] for row in probability],
+            "predicted": probability.argmax(axis=1).tolist(),
         },
+        probabilities=Probabilities.of(probability, labels),
+        protocol={"evaluated": "val", "random_state": 0, "leaked": 0, "class_weight": None, "device": "cpu"},
+        folds=[] if selection is None else [fold(n, selection, hyperparameters)],
         curves=list(curves),
         learning_curve=list(learning_curve),
         notes=list(notes),
         versions={"fc7": "0.1.0", "torch": "2.10.0"},
         machine={"system": "Linux", "machine": "x86_64", "cores": 2},
     )
+
+
+def fold(n, selection=0.9, hyperparameters=None, **others):
+    """Return one fit of a record as it is written."""
+    values = {"fitted": 244, "evaluated": n, "log_loss": 1 - selection, "accuracy": selection, "temperature": 1.0}
+    return values | {"hyperparameters": hyperparameters or {}, "inner_folds": 5, "unconverged": 0} | others
 
 
 def curves_of(epochs, top=0.94, seed=0):

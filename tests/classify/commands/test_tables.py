@@ -34,11 +34,11 @@ def test_the_order_is_the_callers(made_up):
 
 
 def test_one_run_in_one_line(made_up):
-    said = line(made_up([True] * 9 + [False], hyperparameters={"n_neighbors": 5, "weights": "distance"}))
-    assert said.startswith("vgg16 fc7 logreg: accuracy 0.900 (9/10 on val, 95 % 0.596-0.982), fitted in 0.8 s")
+    said = line(made_up([True] * 9 + [False], hyperparameters={"n_neighbors": 5, "weights": "distance"}), "ours")
+    assert said.startswith("ours: accuracy 0.900 (9/10 on val, 95 % 0.596-0.982), fitted in 0.8 s")
     assert said.endswith(" with n_neighbors=5, weights=distance")
     assert "\n" not in said
-    assert line(made_up([True], hyperparameters={})).endswith("fitted in 0.8 s")
+    assert line(made_up([True], hyperparameters={}), "ours").endswith("fitted in 0.8 s")
 
 
 def test_words(made_up):
