@@ -11,7 +11,7 @@ from .runs import Run
 
 
 def labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Return what each run is called beside the others, by id: its name, and where others have it, what differs.
+    """Return what each run is called beside the others, by id: its name, and where others have it, (what differs).
 
     What the settings do not tell apart gets the start of its id.
     """
@@ -19,7 +19,7 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
     for name in dict.fromkeys(run.name for run in runs):
         members = [run for run in runs if run.name == name]
         differing = differences(members)
-        texts |= {run.id: ", ".join([name, *differing[run.id]]) for run in members}
+        texts |= {run.id: f"{name} ({', '.join(differing[run.id])})" if differing[run.id] else name for run in members}
     count = Counter(texts.values())
     return {identity: text if count[text] == 1 else f"{text} #{identity[:6]}" for identity, text in texts.items()}
 
@@ -46,18 +46,15 @@ def settings(run: Run) -> dict[str, str]:
 
 def _said(run: Run) -> dict[str, str | None]:
     done, folds = run.protocol, fold_fits(run)
-    leaks, views, inner = (
-        done.get("leaked"),
-        done.get("views"),
-        [fold.inner_folds for fold in folds if fold.inner_folds],
-    )
+    leaks, views = done.get("leaked"), done.get("views")
+    inner = [fold.inner_folds for fold in folds if fold.inner_folds]
     kind = {"unit": "rows of unit length", "scale": "rows on one scale"}
     source, data = without_folders(run.weights_source), str(run.data.get("fingerprint", ""))
     return {
         "record": "of an earlier fc7" if run.old else "",
         "evaluated": f"evaluated {on(run)}",
         "fitted": _fitted(folds) if folds else None,
-        "leaked": None if leaks is None else f"{leaks or 'no'} evaluated images fitted on, too",
+        "leaked": None if leaks is None else f"{leaks or 'no'} leaked images",
         "class_weight": _class_weights(done["class_weight"]) if "class_weight" in done else None,
         "preparation": kind.get(done.get("preparation", "")),
         "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else None,
@@ -86,9 +83,8 @@ def protocol(runs: Sequence[Run]) -> str:
     """
     timed = [run for run in runs if not run.elsewhere] or list(runs)
     places = list(dict.fromkeys(on(run) for run in timed))
-    shared = {
-        name: text for name, text in _agreed(timed).items() if name not in {"record", "evaluated", "weights", "data"}
-    }
+    elsewhere = {"record", "evaluated", "weights", "data"} | (set() if leaked(timed) else {"leaked"})
+    shared = {name: text for name, text in _agreed(timed).items() if name not in elsewhere}
     n = runs[0].metrics["n"]
     unknown = ["what else was done is unknown"] if all(run.old for run in timed) else []
     where = f"Evaluated {' and '.join(places)}: {n} images"
