@@ -57,7 +57,7 @@ def _said(run: Run) -> dict[str, str | None]:
         "leaked": None if leaks is None else f"{leaks or 'no'} leaked images",
         "class_weight": _class_weights(done["class_weight"]) if "class_weight" in done else None,
         "preparation": kind.get(done.get("preparation", "")),
-        "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else None,
+        "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else "",
         "device": f"device {without_folders(str(done['device']))}" if "device" in done else None,
         "inner_folds": f"choices in {_range(inner)} folds" if inner else None,
         "random_state": f"seed {done['random_state']}" if "random_state" in done else None,
@@ -88,7 +88,7 @@ def protocol(runs: Sequence[Run]) -> str:
     n = runs[0].metrics["n"]
     unknown = ["what else was done is unknown"] if all(run.old for run in timed) else []
     where = f"Evaluated {' and '.join(places)}: {n} images"
-    return "; ".join([where, *shared.values(), *unknown]) + "."
+    return "; ".join(filter(None, [where, *shared.values(), *unknown])) + "."
 
 
 def titles(groups: Sequence[Sequence[Run]]) -> list[str]:

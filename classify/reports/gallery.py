@@ -36,7 +36,7 @@ class Gallery(NamedTuple):
     pictures: bool
 
 
-def tiles(run: Run, thumbnails: Path | None) -> Gallery:
+def tiles(run: Run, thumbnails: Path | None, most: int = BYTES) -> Gallery:
     """Return at most 400 tiles: wrong ones, the most confident first, and right ones, the least confident first.
 
     There are none of an old record, which does not say what was predicted.
@@ -45,6 +45,8 @@ def tiles(run: Run, thumbnails: Path | None) -> Gallery:
     ----------
     thumbnails
         A folder of ``<key>.jpg``. An image without a readable thumbnail is shown by its file name.
+    most
+        Bytes of thumbnails to embed.
     """
     if run.old:
         return Gallery([], [], pictures=False)
@@ -54,7 +56,7 @@ def tiles(run: Run, thumbnails: Path | None) -> Gallery:
     classes, columns, embedded = run.data["classes"], run.predictions, 0
     wrong_and_right: tuple[list[Tile], list[Tile]] = [], []
     for place in (int(place) for place in order):
-        source = thumbnail(thumbnails, columns["key"][place]) if thumbnails and embedded < BYTES else ""
+        source = thumbnail(thumbnails, columns["key"][place]) if thumbnails and embedded < most else ""
         embedded += len(source)
         right = bool(run.right[place])
         true, taken = (classes[columns[name][place]] for name in ("label", "predicted"))

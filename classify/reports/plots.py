@@ -62,13 +62,17 @@ class Mark:
 
 @dataclass
 class Frame:
-    """Axes on an SVG; `x` and `y` turn data into pixels, `taken` are the boxes that labels must not touch."""
+    """Axes on an SVG; `x` and `y` turn data into pixels.
+
+    `taken` are the boxes that labels must not touch, `marks` the points of a scatter plot in pixels.
+    """
 
     svg: ElementTree.Element
     box: Box
     x: Callable[[float], float]
     y: Callable[[float], float]
     taken: list[Box] = field(default_factory=list)
+    marks: list[PlotPoint] = field(default_factory=list)
 
     def line(self, points: Sequence[PlotPoint], kind: str) -> None:
         """Draw a line through data points."""
@@ -309,6 +313,7 @@ def _draw_mark(frame: Frame, mark: Mark, floor: float) -> None:
     shape = "below" if below else mark.kind
     _add(group, "path", f"dot {mark.kind}", d=_SHAPES[shape], transform=f"translate({x:.1f} {y:.1f})")
     frame.taken.append((x - 8, y - 8, x + 8, y + 8))
+    frame.marks.append((x, y))
 
 
 # Shapes as well as colours, for those who cannot tell the colours or print in grey.
@@ -322,24 +327,29 @@ _SHAPES = {
 
 
 def _label(frame: Frame, mark: Mark, name: str, floor: float) -> None:
-    """Write the run's name where it touches nothing, else nowhere: the point's title and the table have it, too."""
+    """Write the run's name where it touches nothing and no other point is nearer, else further off with a line to it.
+
+    Where there is no room at all it is left out: the point's title and the table have it, too.
+    """
     below = mark.accuracy < floor
     words = f"{name} {100 * mark.accuracy:.1f} %" if below else name
     x, y = frame.x(math.log10(mark.seconds)), frame.box[3] - 9 if below else frame.y(mark.accuracy)
     wide = len(words) * _CHARACTER
     sides = [(x + 10, y + 4, "start"), (x - 10, y + 4, "end"), (x, y - 12, "middle"), (x, y + 20, "middle")]
     sides += [(x + 8, y - 10, "start"), (x - 8, y - 10, "end"), (x + 8, y + 18, "start"), (x - 8, y + 18, "end")]
-    if mark.important:  # try further up and down
-        far = [y + step for step in (-26, 34, -42, 50, -58, 66)]
-        sides += [
-            (x + shift, base, anchor) for base in far for shift, anchor in ((-8, "start"), (8, "end"), (0, "middle"))
-        ]
-    for at, base, anchor in sides:
+    near = len(sides)
+    far = [y + step for step in (-26, 34, -42, 50, -58, 66, -74, 82)]
+    sides += [(x + shift, base, anchor) for base in far for shift, anchor in ((-8, "start"), (8, "end"), (0, "middle"))]
+    for place, (at, base, anchor) in enumerate(sides):
         left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
         box = (left, base - 10, left + wide, base + 3)
         inside = frame.box[0] < box[0] and box[2] < frame.box[2] and frame.box[1] < box[1] and box[3] < frame.box[3]
-        if inside and not any(_overlap(box, taken) for taken in frame.taken):
+        beside = place >= near or all(_distance(box, (x, y)) <= _distance(box, other) for other in frame.marks)
+        if inside and beside and not any(_overlap(box, taken) for taken in frame.taken):
             frame.taken.append(box)
+            if place >= near:
+                end = box[3] if base < y else box[1]
+                _line(frame.svg, f"leader {mark.kind}", (x, min(max(x, box[0]), box[2])), (y, end))
             style = f"label {mark.kind}{' important' if mark.important else ''}"
             frame.text(at, base, words, kind=style, anchor=anchor)
             return
@@ -347,6 +357,12 @@ def _label(frame: Frame, mark: Mark, name: str, floor: float) -> None:
 
 def _overlap(first: Box, second: Box) -> bool:
     return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def _distance(box: Box, point: PlotPoint) -> float:
+    """Return how far a point is from a box, in pixels."""
+    x, y = point
+    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
 
 
 def _dot(frame: Frame, point: PlotPoint, kind: str, radius: float, title: str = "") -> None:

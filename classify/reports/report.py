@@ -8,6 +8,7 @@ from ...cache.output_file import OutputFile, require_apart
 from ...errors import UsageError
 from ..pages.page import render, write
 from ..pages.text import csv_lines, duration, pairs, shown, without_folders
+from ..pages.thumbnails import BYTES
 from ..records import description
 from ..records.ranking import fit_seconds
 from ..records.runs import PROBABILITIES, Run, by_images, load_runs
@@ -160,22 +161,22 @@ def _context(runs: Sequence[Run], thumbnails: Path | None) -> dict[str, Any]:
     if not groups:
         findings(runs)
     names = dict.fromkeys(without_folders(str(run.data.get("name") or "")) for run in runs)
+    most = BYTES // len(groups)
+    titled = zip(description.titles(groups), groups, strict=True)
     return {
         "title": next(iter(names)) if len(names) == 1 else "",
-        "groups": [
-            _group(title, group, thumbnails) for title, group in zip(description.titles(groups), groups, strict=True)
-        ],
+        "groups": [_group(title, group, thumbnails, most) for title, group in titled],
         "provenance": sections.provenance(runs),
         "records": _rows(runs),
         "took": duration(sum(fit_seconds(run) for run in runs)),
     }
 
 
-def _group(title: str, runs: Sequence[Run], thumbnails: Path | None) -> dict[str, Any]:
+def _group(title: str, runs: Sequence[Run], thumbnails: Path | None, most: int) -> dict[str, Any]:
     """Return what the page says of runs on the same images."""
     compared = contest(runs)
     chosen, rival = compared.chosen, compared.rival
-    wrong, right, pictures = gallery.tiles(chosen, thumbnails)
+    wrong, right, pictures = gallery.tiles(chosen, thumbnails, most)
     return {
         "title": title,
         "chosen": chosen,
