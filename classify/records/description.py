@@ -58,6 +58,7 @@ def _said(run: Run) -> dict[str, str | None]:
         "class_weight": _class_weights(done["class_weight"]) if "class_weight" in done else None,
         "preparation": kind.get(done.get("preparation", "")),
         "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else "",
+        "augment": {True: "random crops and mirror images", False: "centre crops only"}.get(done.get("augment", "")),
         "device": f"device {without_folders(str(done['device']))}" if "device" in done else None,
         "inner_folds": f"choices in {_range(inner)} folds" if inner else None,
         "random_state": f"seed {done['random_state']}" if "random_state" in done else None,

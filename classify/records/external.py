@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, UsageError
-from ...extract.manifest.csv_rows import read_rows
-from ...extract.text import unguarded
+from ...extract.manifest.csv_rows import listed, read_rows
+from ...extract.text import few, unguarded
 from ..arrays import Floats, Positions
 from ..evaluation.metrics import measure
 from ..heads.table import HEADS
@@ -84,7 +84,7 @@ def read_predictions(
         return _answers(path, rows, answer, classes)[order], None
     absent = [name for name in classes if name not in columns]
     raise DataError(
-        f"{path} has the columns {columns}: no probabilities of {_few(absent)}, and neither "
+        f"{path} has the columns {listed(columns)}: no probabilities of {few(absent)}, and neither "
         f"{' nor '.join(repr(name) for name in ANSWERS)} with the predicted class."
     )
 
@@ -155,7 +155,7 @@ def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Floats:
     wrong = np.flatnonzero(~(inside & (abs(sums - 1) <= SUM_TOLERANCE)))
     if len(wrong):
         place = int(wrong[0])
-        values = _few([f"{name} {value:g}" for name, value in zip(classes, matrix[place], strict=True)])
+        values = few([f"{name} {value:g}" for name, value in zip(classes, matrix[place], strict=True)])
         raise DataError(
             f"{path}, line {rows[place][0]}{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}: {values} are no "
             f"probabilities, their sum is {sums[place]:g}. Bring scores to sum 1 by a softmax first."
@@ -170,10 +170,6 @@ def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Pos
     if strangers:
         raise DataError(
             f"{path}: {len(strangers)} cells of {column} are no class of the comparison, the first in {strangers[0]}. "
-            f"Classes: {_few(classes)}."
+            f"Classes: {few(classes)}."
         )
     return np.array([position[name] for name in names], np.intp)
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

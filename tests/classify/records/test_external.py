@@ -280,3 +280,15 @@ def test_a_wrong_file_is_said_before_anything_is_fitted(table, tmp_path, monkeyp
     monkeypatch.setattr(Experiment, "fit", lambda *given, **options: pytest.fail("fitted"))
     with pytest.raises(DataError, match=r"a\.csv"):
         compare(table(val=6), "ridge", add={"other": tmp_path / "a.csv"})
+
+
+def test_of_a_thousand_columns_and_classes_a_message_names_a_few(made_up, tmp_path):
+    classes = tuple(f"class number {place}" for place in range(1000))
+    like = made_up([True, False], classes=classes)
+    few_classes = [["path", *classes[:999]], *([path, *["0"] * 999] for path in like.predictions["path"])]
+    strangers = [["path", "predicted"], *([path, "stranger"] for path in like.predictions["path"])]
+    for rows in (few_classes, strangers):
+        with pytest.raises(DataError) as caught:
+            read_results(write(tmp_path / "a.csv", rows), "x", like)
+        assert len(str(caught.value).replace(str(tmp_path), "")) < 500
+        assert "more" in str(caught.value)
