@@ -10,8 +10,8 @@ from ...extract.text import plain
 
 TEXT = """
 Write what the records of `fc7 compare` and `fc7 finetune` say: the verdict, every run with its interval, paired
-tests, plots, and the pictures that runs get wrong. The page is one file without any link to the network. At least
-one of -o, --markdown and --csv is needed.
+tests, plots, and the pictures that runs get wrong. Runs on different images are judged apart. The page is one file
+without any link to the network. At least one of -o, --markdown and --csv is needed.
 """
 EXAMPLES = """
 # one page
