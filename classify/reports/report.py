@@ -116,7 +116,7 @@ def _rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _record(run: Run, name: str) -> dict[str, Any]:
     folds = description.fold_fits(run)
-    done = {name: run.protocol.get(name, "") for name in ("leaked", "preparation", "device", "random_state")}
+    done = {item: run.protocol.get(item, "") for item in ("leaked", "preparation", "device", "random_state")}
     low, high = run.metrics["interval"]
     metrics = {name: item for name, item in run.metrics.items() if name != "interval"}
     return {

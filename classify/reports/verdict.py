@@ -70,7 +70,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
     """
     groups = by_images(runs)
     if not groups:
-        choose(runs)
+        choose(runs)  # says what is missing
     sentences = []
     for title, members in zip(titles(groups), groups, strict=True):
         answer, *evidence = verdict(members)
@@ -97,8 +97,12 @@ def verdict(runs: Sequence[Run]) -> list[str]:
 
 
 def contest(runs: Sequence[Run]) -> Contest:
-    """Return which of the runs on the same images the verdict compares, and the tests between them."""
-    chosen, names = choose(runs), labels(runs)
+    """Return which of the runs on the same images the verdict compares, and the tests between them.
+
+    Of runs on several sets of images, these are those on the most images.
+    """
+    chosen, runs = choose(runs), by_images(runs)[0]
+    names = labels(runs)
     arms, heads, baselines = _sorts(eligible(runs))
     others = [run for run in heads or arms if run is not chosen]
     rivals = arms if arms and not _is_arm(chosen) else ranked(others)[:1]
