@@ -34,9 +34,17 @@ def runs_table(runs: Sequence[Run]) -> str:
     parts = []
     for title, members in zip(description.titles(groups), groups, strict=True):
         heading = [f"{title}:"] if len(groups) > 1 else []
-        heading += [description.protocol(members), "In the order of log loss inside the fitted images:"]
+        heading += [description.protocol(members)]
+        heading += ["In the order of log loss inside the fitted images:"] if _in_order(members) else []
         parts += [*map(plain, heading), table("", COLUMNS, comparison(members)), *map(plain, verdict(members)), ""]
     return "\n".join(parts[:-1])
+
+
+def _in_order(runs: Sequence[Run]) -> bool:
+    """Return whether runs come by their log loss inside the fitted images, those without one last."""
+    losses = [run.selection.get("log_loss") for run in runs]
+    known = [loss for loss in losses if loss is not None]
+    return losses[: len(known)] == sorted(known)
 
 
 def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -57,9 +65,9 @@ def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def summaries(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return the row of each run that an answer has, under the name that tells it from the others."""
+    """Return the row of each run that an answer has, with the name that tells it from the others, and all notes."""
     names = description.labels(runs)
-    return [run.summary() | {"name": names[run.id]} for run in runs]
+    return [run.summary() | {"name": names[run.id], "notes": description.notes(run)} for run in runs]
 
 
 def run_lines(runs: Sequence[Run]) -> str:

@@ -82,12 +82,12 @@ def protocol(runs: Sequence[Run]) -> str:
 
     What tells weights and data apart is in the provenance, and not said here.
     """
-    timed = [run for run in runs if not run.elsewhere] or list(runs)
-    places = list(dict.fromkeys(on(run) for run in timed))
-    elsewhere = {"record", "evaluated", "weights", "data"} | (set() if leaked(timed) else {"leaked"})
-    shared = {name: text for name, text in _agreed(timed).items() if name not in elsewhere}
+    runs = _own(runs)
+    places = dict.fromkeys(on(run) for run in runs)
+    elsewhere = {"record", "evaluated", "weights", "data"} | (set() if leaked(runs) else {"leaked"})
+    shared = {name: text for name, text in _agreed(runs).items() if name not in elsewhere}
     n = runs[0].metrics["n"]
-    unknown = ["what else was done is unknown"] if all(run.old for run in timed) else []
+    unknown = ["what else was done is unknown"] if all(run.old for run in runs) else []
     where = f"Evaluated {' and '.join(places)}: {n} images"
     return "; ".join(filter(None, [where, *shared.values(), *unknown])) + "."
 
@@ -96,8 +96,8 @@ def titles(groups: Sequence[Sequence[Run]]) -> list[str]:
     """Return what groups of runs on the same images are called: ``ants_bees on val, 153 images``."""
     texts = []
     for runs in groups:
-        names = dict.fromkeys(without_folders(str(run.data.get("name") or "")) for run in runs if not run.elsewhere)
-        places = dict.fromkeys(on(run) for run in runs if not run.elsewhere)
+        names = dict.fromkeys(without_folders(str(run.data.get("name") or "")) for run in runs)
+        places = dict.fromkeys(on(run) for run in _own(runs))
         what = " ".join(filter(None, [few([name for name in names if name]), " and ".join(places)]))
         texts.append(f"{what}, {runs[0].metrics['n']} images")
     count = Counter(texts)
@@ -147,6 +147,11 @@ def _fitted(folds: Sequence[FoldFit]) -> str:
     if len(folds) == 1:
         return f"{fitted} images"
     return f"{fitted} and evaluated on {_range([fold.evaluated for fold in folds])} images in each fold"
+
+
+def _own(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that fc7 made; all of them if it made none."""
+    return [run for run in runs if not run.elsewhere] or list(runs)
 
 
 def _class_weights(weights: Any) -> str:

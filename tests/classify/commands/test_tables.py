@@ -1,6 +1,6 @@
 """Tables: every run with its n and its interval, in as many cells as there are columns."""
 
-from fc7.classify.commands.tables import COLUMNS, comparison, hyperparameters, interval, line
+from fc7.classify.commands.tables import COLUMNS, comparison, hyperparameters, interval, line, runs_table
 
 
 def inside(run, log_loss=0.25):
@@ -46,3 +46,10 @@ def test_words(made_up):
     assert (
         hyperparameters(made_up([True], hyperparameters={"C": 1e-4, "shrinkage": None})) == "C=0.0001, shrinkage=None"
     )
+
+
+def test_the_order_is_only_said_where_it_is_so(made_up):
+    first, second = inside(made_up([True]), 0.1), inside(made_up([True], head="knn"), 0.2)
+    without = made_up([True], head="theirs", backbone="elsewhere", layer="", selection=None)
+    said = "In the order of log loss inside the fitted images:"
+    assert [said in runs_table(runs) for runs in ([first, second, without], [second, first])] == [True, False]

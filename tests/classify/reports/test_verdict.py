@@ -139,6 +139,7 @@ def test_break_even_by_hand(made_up):
     assert (epochs.unit, epochs.each, epochs.after) == ("epochs", 4.0, 26)
 
 
+@settings(max_examples=40)
 @given(st.floats(0.1, 1e4), st.floats(0.01, 1e3), st.floats(0.01, 1e3))
 def test_break_even_is_the_first_number_of_uses_that_costs_less(made_up, extract, fit, other):
     head = made_up([True], seconds={"extract": extract, "fit": fit, "predict": 0.0})
