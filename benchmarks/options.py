@@ -73,7 +73,7 @@ def compare(exact, changed):
     one, other = (table.vectors.astype(np.float64) for table in (exact, changed))
     cosine = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     runs = [fit(table, "logreg").run for table in (exact, changed)]
-    labels = [np.argmax(run.predictions["probability"], axis=1) for run in runs]
+    labels = [np.argmax(run.probabilities.matrix(), axis=1) for run in runs]
     return {
         "cosine_min": float(cosine.min()),
         "cosine_mean": float(cosine.mean()),

@@ -16,6 +16,7 @@ import numpy as np
 
 from fc7.classify.evaluation.metrics import measure
 from fc7.classify.records.pairs import compare_pairs
+from fc7.classify.records.probabilities import Probabilities
 from fc7.classify.records.runs import Run, load_runs
 from fc7.classify.reports.report import report
 
@@ -46,7 +47,7 @@ def made_up(number: int) -> Run:
         recipe={"id": "0" * 64, "backbone": "vgg16", "layer": "fc7", "dim": 4096, "weights": "0" * 64},
         weights_source="torchvision",
         data={"name": "made-up", "fingerprint": "0" * 64, "classes": [f"class {c}" for c in range(CLASSES)]}
-        | {"n_train": 5000, "n_eval": IMAGES, "evaluated": "val"},
+        | {"n_eval": IMAGES, "evaluated": "val"},
         selection={"folds": 5, "accuracy": 0.8 + number / 1000},
         hyperparameters={"C": 1.0},
         metrics=measure(labels, probability).to_dict(),
@@ -55,8 +56,9 @@ def made_up(number: int) -> Run:
             "path": [f"class {label}/{place}.jpg" for place, label in enumerate(labels)],
             "key": [hashlib.sha256(str(place).encode()).hexdigest()[:16] for place in range(IMAGES)],
             "label": labels.tolist(),
-            "probability": probability.round(6).tolist(),
+            "predicted": probability.argmax(axis=1).tolist(),
         },
+        probabilities=Probabilities.of(probability, labels),
         curves=curves if arm else [],
     )
 

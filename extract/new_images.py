@@ -22,6 +22,7 @@ from .manifest.manifest import Manifest
 from .manifest.paths import refusal_by_name
 from .manifest.patterns import images_below, is_pattern, matching
 from .progress import Progress, silent
+from .text import few
 
 T = TypeVar("T")
 Views = list[list[npt.NDArray[Any]]]  # for each view, for each recipe: vectors (images, dim) in the stored dtype
@@ -88,7 +89,7 @@ class NewImages:
                 self._pictures[len(self)] = image
                 self.names[len(self)] = f"image {len(self)}"
         if not self.names:
-            raise DataError(f"There are no images in {', '.join(map(str, given)) or 'an empty list'}.")
+            raise DataError(f"There are no images in {few([str(path) for path in given]) or 'an empty list'}.")
 
     def _add_file(self, path: str) -> None:
         if isinstance(path, RejectedPath):

@@ -27,6 +27,7 @@ from ...extract.computing import computing
 from ...extract.in_memory import Picture
 from ...extract.new_images import NewImages
 from ...extract.progress import Progress, silent
+from ...extract.text import few
 from ..data.joint import side_by_side
 from ..evaluation.abstention import Abstention, Threshold, require
 from ..records.runs import Run, versions
@@ -332,7 +333,7 @@ def _read_members(path: Path) -> dict[str, bytes]:
                     f"makes that cheap): fc7 fit DATA -o {path.name}"
                 )
         if sorted(names) != sorted(MEMBERS):
-            raise BundleError(f"{path} has the members {names[:5]}, a bundle has {list(MEMBERS)}.")
+            raise BundleError(f"{path} has the members {few(names)}, a bundle has {list(MEMBERS)}.")
         return {name: archive.read(name) for name in MEMBERS}
 
 
@@ -350,9 +351,7 @@ def _load_head(path: Path, data: bytes) -> Any:
             _require_small(path, archive)
         foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
         if foreign:
-            raise BundleError(
-                f"{path} holds types that no head of fc7 has: {', '.join(foreign[:5])}. It was not loaded."
-            )
+            raise BundleError(f"{path} holds types that no head of fc7 has: {few(foreign)}. It was not loaded.")
         head = skops.io.loads(data, trusted=list(TRUSTED))
         check_trees(head)
         return head
@@ -369,7 +368,7 @@ def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: R
     if columns(head) > recipe.dim:
         raise BundleError(f"{path}: its head looks at column {columns(head)}, its recipe gives {recipe.dim}-d.")
     if outputs != len(set(classes)) or outputs != len(classes):
-        raise BundleError(f"{path}: its head has {outputs} classes, its description {list(classes)[:10]}.")
+        raise BundleError(f"{path}: its head has {outputs} classes, its description {few(classes)}.")
 
 
 def _require_version(path: Path, written: str) -> None:

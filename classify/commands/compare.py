@@ -69,7 +69,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..records.pairs import compare_pairs
     from ..records.ranking import choose
     from .inputs import embeddings, images_folder
-    from .tables import runs_table
+    from .tables import data_sets, runs_table, summaries
 
     find_heads(arguments.heads)
     added = sources(arguments.add)
@@ -88,9 +88,10 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         )
     runs += finetune_arms(arguments, arguments.finetune, progress)
     payload = {
-        "runs": [run.summary() for run in runs],
+        "runs": summaries(runs),
         "pairs": [pair.to_dict() for pair in compare_pairs(runs)],
         "best": choose(runs).id,
+        "data_sets": data_sets(runs),
         "records": str(arguments.output),
     }
     folder = plain(shlex.quote(str(arguments.output)))

@@ -10,8 +10,8 @@ from ...extract.text import plain
 
 TEXT = """
 Write what the records of `fc7 compare` and `fc7 finetune` say: the verdict, every run with its interval, paired
-tests, plots, and the pictures that runs get wrong. The page is one file without any link to the network. At least
-one of -o, --markdown and --csv is needed.
+tests, plots, and the pictures that runs get wrong. Runs on different images are judged apart. The page is one file
+without any link to the network. At least one of -o, --markdown and --csv is needed.
 """
 EXAMPLES = """
 # one page
@@ -35,10 +35,11 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..pages.page import sizes
     from ..reports.report import write_reports
     from ..reports.verdict import findings
-    from .tables import written_files
+    from .tables import data_sets, written_files
 
     files = {"html": arguments.output, "markdown_file": arguments.markdown, "csv_file": arguments.csv}
     runs, written = write_reports(arguments.records, **files)
-    verdict = findings(runs)
-    payload = {"runs": len(runs), "verdict": verdict, "written": written_files(written)}
-    return Answer(payload, "\n".join(map(plain, [verdict[0], *sizes(written)])))
+    sets = data_sets(runs)
+    payload = {"runs": len(runs), "verdict": findings(runs), "data_sets": sets, "written": written_files(written)}
+    answers = [f"{one['title']}: {one['verdict'][0]}" if len(sets) > 1 else one["verdict"][0] for one in sets]
+    return Answer(payload, "\n".join(map(plain, [*answers, *sizes(written)])))

@@ -7,8 +7,11 @@ from typing import Any
 from ...extract.commands.terminal import table
 from ...extract.text import plain
 from ..pages.text import figure
-from ..records.runs import Run
-from ..reports.verdict import findings
+from ..records import description
+from ..records.fold_fit import ranges
+from ..records.ranking import choose
+from ..records.runs import Run, by_images
+from ..reports.verdict import verdict
 
 COLUMNS = (
     "backbone",
@@ -26,16 +29,55 @@ COLUMNS = (
 
 
 def runs_table(runs: Sequence[Run]) -> str:
-    """Return a table of runs, with what it says in sentences below."""
-    title = f"Evaluated on {runs[0].data['evaluated']}; in the order of log loss inside the fitted images"
-    return "\n".join([table(title, COLUMNS, comparison(runs)), *map(plain, findings(runs))])
+    """Return a table of runs, with what it says in sentences below; of several sets of images a table for each."""
+    groups = by_images(runs)
+    parts = []
+    for title, members in zip(description.titles(groups), groups, strict=True):
+        heading = [f"{title}:"] if len(groups) > 1 else []
+        heading += [description.protocol(members)]
+        heading += ["In the order of log loss inside the fitted images:"] if _in_order(members) else []
+        parts += [*map(plain, heading), table("", COLUMNS, comparison(members)), *map(plain, verdict(members)), ""]
+    return "\n".join(parts[:-1])
+
+
+def _in_order(runs: Sequence[Run]) -> bool:
+    """Return whether runs come by their log loss inside the fitted images, those without one last."""
+    losses = [run.selection.get("log_loss") for run in runs]
+    known = [loss for loss in losses if loss is not None]
+    return losses[: len(known)] == sorted(known)
+
+
+def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return what an answer says of each set of images that runs evaluated: the runs, the best, and the verdict."""
+    groups = by_images(runs)
+    return [
+        {
+            "title": title,
+            "images": members[0].images,
+            "n": members[0].metrics["n"],
+            "protocol": description.protocol(members),
+            "runs": [run.id for run in members],
+            "best": choose(members).id,
+            "verdict": verdict(members),
+        }
+        for title, members in zip(description.titles(groups), groups, strict=True)
+    ]
+
+
+def summaries(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the row of each run that an answer has, with the name that tells it from the others, and all notes."""
+    names = description.labels(runs)
+    return [run.summary() | {"name": names[run.id], "notes": description.notes(run)} for run in runs]
 
 
 def run_lines(runs: Sequence[Run]) -> str:
-    """Return a line for each run, and one for each of its notes."""
-    return "\n".join(
-        text for run in runs for text in [plain(line(run)), *(f"note: {plain(note)}" for note in run.notes)]
-    )
+    """Return a line for each run, one for what was done, and one for each of its notes."""
+    names = description.labels(runs)
+    texts = []
+    for run in runs:
+        texts += [line(run, names[run.id]), description.protocol([run])]
+        texts += [f"note: {note}" for note in description.notes(run)]
+    return "\n".join(map(plain, texts))
 
 
 def written_files(files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -45,11 +87,12 @@ def written_files(files: Sequence[Path]) -> list[dict[str, Any]]:
 
 def comparison(runs: Sequence[Run]) -> list[list[str]]:
     """Return one row of cells per run, under :data:`COLUMNS`."""
+    names, unsaid = description.labels(runs), description.unsaid(runs)
     return [
         [
             run.recipe["backbone"],
             run.recipe["layer"],
-            run.head or f"finetune {run.trainable}",
+            (run.head or f"finetune {run.trainable}") + names[run.id].removeprefix(run.name),
             f"{run.metrics['accuracy']:.3f}",
             interval(run),
             str(run.metrics["n"]),
@@ -57,18 +100,18 @@ def comparison(runs: Sequence[Run]) -> list[list[str]]:
             "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
             figure(run.metrics["log_loss"]),
             figure(run.selection.get("accuracy")),
-            ", ".join([hyperparameters(run), *run.notes]).lstrip(", "),
+            ", ".join(filter(None, [hyperparameters(run), *description.notes(run), *unsaid[run.id]])),
         ]
         for run in runs
     ]
 
 
-def line(run: Run) -> str:
+def line(run: Run, name: str) -> str:
     """Return one run in one line."""
     chosen = hyperparameters(run)
     return (
-        f"{run.name}: accuracy {run.metrics['accuracy']:.3f} ({run.metrics['correct']}/{run.metrics['n']} on "
-        f"{run.data['evaluated']}, 95 % {interval(run)}), fitted in {run.seconds['fit']:.1f} s"
+        f"{name}: accuracy {run.metrics['accuracy']:.3f} ({run.metrics['correct']}/{run.metrics['n']} "
+        f"{description.on(run)}, 95 % {interval(run)}), fitted in {run.seconds['fit']:.1f} s"
         + (f" with {chosen}" if chosen else "")
     )
 
@@ -80,7 +123,10 @@ def interval(run: Run) -> str:
 
 
 def hyperparameters(run: Run) -> str:
-    """Return ``C=10, penalty=l2``."""
+    """Return ``C=10, penalty=l2``; of several folds their ranges, ``C 0.01 to 1, penalty l2``."""
+    folds = description.fold_fits(run)
+    if len(folds) > 1:
+        return ", ".join(f"{name} {text}" for name, text in ranges(folds).items())
     return ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in run.hyperparameters.items()

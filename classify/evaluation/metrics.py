@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Positions
+
 LOG_LOSS_FLOOR = 1e-7  # of a probability, so that one confident mistake does not make the mean infinite
 
 
@@ -22,9 +24,10 @@ class Metrics:
     balanced_accuracy, macro_f1
         Means over classes, for classes of unequal size.
     log_loss
-        Mean negative log-likelihood of the true class, in nats.
+        Mean negative log-likelihood of the true class, in nats; None without probabilities.
     calibration_error
-        Expected calibration error over 10 bins of equal width of the largest probability (Guo et al. 2017).
+        Expected calibration error over 10 bins of equal width of the largest probability (Guo et al. 2017); None
+        without probabilities.
     """
 
     n: int
@@ -33,22 +36,34 @@ class Metrics:
     interval: tuple[float, float]
     balanced_accuracy: float
     macro_f1: float
-    log_loss: float
-    calibration_error: float
+    log_loss: float | None
+    calibration_error: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self) | {"interval": list(self.interval)}
 
 
-def measure(y: npt.NDArray[np.intp], probability: npt.NDArray[np.float64]) -> Metrics:
-    """Score predictions ``(n, classes)``, of which the largest counts, by ``(n,)`` positions of the true classes."""
+def measure(y: Positions, probability: Floats | None, predicted: Positions | None = None) -> Metrics:
+    """Score predictions by the true classes.
+
+    Parameters
+    ----------
+    y
+        Positions of the true classes, ``(n,)``.
+    probability
+        ``(n, classes)``; None where only classes were predicted.
+    predicted
+        Positions of the predicted classes, ``(n,)``; default the most probable ones.
+    """
     from sklearn.metrics import f1_score
 
-    predicted = probability.argmax(axis=1)
+    if predicted is None:
+        if probability is None:
+            raise ValueError("neither probabilities nor predicted classes")
+        predicted = probability.argmax(axis=1)
     right = predicted == y
     per_class = [right[y == label].mean() for label in np.unique(y)]
-    truth = probability[np.arange(len(y)), y]
     return Metrics(
         n=len(y),
         correct=int(right.sum()),
@@ -56,9 +71,13 @@ def measure(y: npt.NDArray[np.intp], probability: npt.NDArray[np.float64]) -> Me
         interval=wilson(int(right.sum()), len(y)),
         balanced_accuracy=float(np.mean(per_class)),
         macro_f1=float(f1_score(y, predicted, average="macro", zero_division=0)),
-        log_loss=float(-np.log(np.maximum(truth, LOG_LOSS_FLOOR)).mean()),
-        calibration_error=calibration_error(right, probability.max(axis=1)),
+        log_loss=None if probability is None else _log_loss(probability[np.arange(len(y)), y]),
+        calibration_error=None if probability is None else calibration_error(right, probability.max(axis=1)),
     )
+
+
+def _log_loss(truth: Floats) -> float:
+    return float(-np.log(np.maximum(truth, LOG_LOSS_FLOOR)).mean())
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:

@@ -28,10 +28,10 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
-const filter = document.getElementById("filter");
-if (filter) {
-  const rows = [...document.querySelectorAll("#runs-table tbody tr")];
-  const matching = document.getElementById("matching");
+for (const filter of document.querySelectorAll(".filter")) {
+  const section = filter.closest("section");
+  const rows = [...section.querySelectorAll("tbody tr")];
+  const matching = section.querySelector("output");
   filter.closest(".tools").hidden = rows.length < 2;
   filter.addEventListener("input", () => {
     const words = filter.value.toLocaleLowerCase().split(/\s+/);

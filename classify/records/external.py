@@ -4,17 +4,17 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import DataError, UsageError
-from ...extract.manifest.csv_rows import read_rows
-from ...extract.text import unguarded
+from ...extract.manifest.csv_rows import listed, read_rows
+from ...extract.text import few, unguarded
+from ..arrays import Floats, Positions
 from ..evaluation.metrics import measure
 from ..heads.table import HEADS
-from .runs import ELSEWHERE, Run, rounded, run_id
+from .probabilities import Probabilities
+from .runs import ELSEWHERE, Run, run_id
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ ANSWERS = ("predicted", "label")  # columns of class names, where there is no co
 SUM_TOLERANCE = 0.01  # by which an image's probabilities may miss a sum of 1; files keep few decimals
 
 Rows = list[tuple[int, dict[str, str]]]  # with their lines
-Matrix = npt.NDArray[np.float64]
 
 
 def read_results(path: Path | str, name: str, like: Run) -> Run:
@@ -47,7 +46,8 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
         `name` is empty, or that of a head.
     """
     check_name(name)
-    probability, hard = read_predictions(path, like.data["classes"], like.predictions["path"])
+    predicted, probability = read_predictions(path, like.data["classes"], like.predictions["path"])
+    y = np.asarray(like.predictions["label"])
     notes = [f"from {Path(path).name}"]
     return Run(
         # The content is not part of the id: a corrected file replaces the record of the one before.
@@ -59,15 +59,18 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
         data=dict(like.data),
         selection={},
         hyperparameters={},
-        metrics=_metrics(np.asarray(like.predictions["label"]), probability, hard),
+        metrics=measure(y, probability, predicted).to_dict(),
         seconds={"extract": 0.0, "fit": 0.0, "predict": 0.0},
-        predictions=like.predictions | {"probability": rounded(probability)},
-        notes=[*notes, NO_PROBABILITIES] if hard else notes,
+        predictions=like.predictions | {"predicted": predicted.tolist()},
+        probabilities=None if probability is None else Probabilities.of(probability, y),
+        notes=[*notes, NO_PROBABILITIES] if probability is None else notes,
     )
 
 
-def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[str]) -> tuple[Matrix, bool]:
-    """Return probabilities ``(len(images), classes)``, and whether the file only has classes (they get 1, others 0)."""
+def read_predictions(
+    path: Path | str, classes: Sequence[str], images: Sequence[str]
+) -> tuple[Positions, Floats | None]:
+    """Return predicted classes ``(len(images),)`` and probabilities ``(len(images), classes)``, None without any."""
     path = Path(path)
     columns, numbered = read_rows(path, ["path"], "needed: path and one per class, or path,predicted")
     rows = [(line, dict(zip(columns, row, strict=True))) for line, row in numbered]
@@ -75,12 +78,13 @@ def read_predictions(path: Path | str, classes: Sequence[str], images: Sequence[
     present = [name for name in classes if name in columns]
     answer = next((name for name in ANSWERS if name in columns), "")
     if len(present) == len(classes):
-        return _probabilities(path, rows, classes)[order], False
+        probability = _probabilities(path, rows, classes)[order]
+        return probability.argmax(axis=1), probability
     if answer:
-        return _answers(path, rows, answer, classes)[order], True
+        return _answers(path, rows, answer, classes)[order], None
     absent = [name for name in classes if name not in columns]
     raise DataError(
-        f"{path} has the columns {columns}: no probabilities of {_few(absent)}, and neither "
+        f"{path} has the columns {listed(columns)}: no probabilities of {few(absent)}, and neither "
         f"{' nor '.join(repr(name) for name in ANSWERS)} with the predicted class."
     )
 
@@ -138,7 +142,7 @@ def _image(text: str, known: set[str], by_name: dict[str, str]) -> str:
     return path or (by_name.get(parts[0], "") if len(parts) == 1 else "")
 
 
-def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
+def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Floats:
     matrix = np.empty((len(rows), len(classes)))
     for place, (line, row) in enumerate(rows):
         for column, name in enumerate(classes):
@@ -151,7 +155,7 @@ def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
     wrong = np.flatnonzero(~(inside & (abs(sums - 1) <= SUM_TOLERANCE)))
     if len(wrong):
         place = int(wrong[0])
-        values = _few([f"{name} {value:g}" for name, value in zip(classes, matrix[place], strict=True)])
+        values = few([f"{name} {value:g}" for name, value in zip(classes, matrix[place], strict=True)])
         raise DataError(
             f"{path}, line {rows[place][0]}{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}: {values} are no "
             f"probabilities, their sum is {sums[place]:g}. Bring scores to sum 1 by a softmax first."
@@ -159,25 +163,13 @@ def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Matrix:
     return np.asarray(matrix / sums[:, None])
 
 
-def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Matrix:
+def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Positions:
     position = {name: place for place, name in enumerate(classes)}
     names = [row[column] if row[column] in position else unguarded(row[column]) for _, row in rows]
     strangers = [f"line {line}: {name!r}" for (line, _), name in zip(rows, names, strict=True) if name not in position]
     if strangers:
         raise DataError(
             f"{path}: {len(strangers)} cells of {column} are no class of the comparison, the first in {strangers[0]}. "
-            f"Classes: {_few(classes)}."
+            f"Classes: {few(classes)}."
         )
-    matrix = np.zeros((len(rows), len(classes)))
-    matrix[np.arange(len(rows)), [position[name] for name in names]] = 1.0
-    return matrix
-
-
-def _metrics(y: npt.NDArray[np.intp], probability: Matrix, hard: bool) -> dict[str, Any]:
-    metrics = measure(y, probability).to_dict()
-    # Predicted classes have neither a log loss nor a calibration error; those of 0 and 1 would mean nothing.
-    return metrics | (dict.fromkeys(("log_loss", "calibration_error")) if hard else {})
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return np.array([position[name] for name in names], np.intp)

@@ -38,16 +38,23 @@ class FoldFit:
     epochs: int | None = None
     best_epoch: int | None = None
 
+    @property
+    def trained(self) -> dict[str, int]:
+        """The epochs that ran and the best one, where there are epochs."""
+        values = {"epochs": self.epochs, "best_epoch": self.best_epoch}
+        return {name: value for name, value in values.items() if value is not None}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; what is None is left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def ranges(folds: Sequence[FoldFit]) -> dict[str, str]:
-    """Return each hyper-parameter's values over the folds: ``10``, ``0.01 to 1``, or ``l1, l2``."""
+    """Return each hyper-parameter's values over the folds: ``10``, ``0.01 to 1``, or ``l1, l2``; epochs likewise."""
     texts: dict[str, str] = {}
-    for name in dict.fromkeys(name for fold in folds for name in fold.hyperparameters):
-        values = list(dict.fromkeys(fold.hyperparameters[name] for fold in folds if name in fold.hyperparameters))
+    chosen = [fold.hyperparameters | fold.trained for fold in folds]
+    for name in dict.fromkeys(name for values in chosen for name in values):
+        values = list(dict.fromkeys(values[name] for values in chosen if name in values))
         numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
         if len(numbers) == len(values) > 1:
             texts[name] = f"{min(numbers):g} to {max(numbers):g}"

@@ -1,7 +1,7 @@
 """Paired comparisons of runs on the same images."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluation.paired_tests import bootstrap_interval, holm, mcnemar, smallest_detectable
-from .runs import Run
+from .description import labels
+from .runs import Run, by_images
 
 BASELINES = frozenset({"baseline"})
 
@@ -24,7 +25,7 @@ class RunPair:
     Attributes
     ----------
     first, second, names
-        Ids and names of the two runs.
+        Ids and labels of the two runs.
     n
         Images both predicted.
     difference, interval
@@ -32,7 +33,7 @@ class RunPair:
     only_first, only_second
         Images that only the first or only the second run predicted correctly.
     p, p_corrected
-        Exact McNemar, alone and after Holm's correction for all pairs of the same comparison.
+        Exact McNemar, alone and after Holm's correction for all pairs of the same comparison on these images.
     smallest_detectable
         See :func:`smallest_detectable`: in the best case; ``inf`` where n is too small for any.
     likely_detectable
@@ -59,23 +60,33 @@ class RunPair:
         return values | dict.fromkeys(infinite)
 
 
-def compare_pairs(runs: Sequence[Run]) -> list[RunPair]:
-    """Return every pair of runs on the same images, Holm-corrected over all of them.
+def compare_pairs(runs: Sequence[Run], names: Mapping[str, str] | None = None) -> list[RunPair]:
+    """Return every pair of runs on the same images, Holm-corrected over all pairs on these images.
 
-    Images are matched by path and class name, in any order. Runs on other images, or on the same images with other
-    labels, are not paired: no paired test exists for them.
+    Images are matched by content and class name, whatever their order and paths. Runs on other images, or on the same
+    images with other labels, are not paired: no paired test exists for them. Old records are not, either: they do not
+    say what was predicted.
+
+    Parameters
+    ----------
+    names
+        What the runs are called, by id; default their :func:`fc7.classify.records.description.labels`.
     """
-    groups: dict[tuple[tuple[str, str], ...], list[tuple[int, Bools]]] = {}
-    for place, run in enumerate(runs):
-        images, right = _aligned(run)
-        groups.setdefault(images, []).append((place, right))
-    counted = sorted(row for members in groups.values() for row in _counts(members))
+    names = names or labels(runs)
+    place = {run.id: number for number, run in enumerate(runs)}
+    tested = [pair for group in by_images([run for run in runs if not run.old]) for pair in _tested(group, names)]
+    return sorted(tested, key=lambda pair: (place[pair.first], place[pair.second]))
+
+
+def _tested(runs: Sequence[Run], names: Mapping[str, str]) -> list[RunPair]:
+    """Return the pairs of runs on the same images."""
+    counted = list(_counts([_aligned(run) for run in runs]))
     p_values = [float(p) for p in mcnemar([row[2] for row in counted], [row[3] for row in counted])]
     return [
         RunPair(
             first=runs[i].id,
             second=runs[j].id,
-            names=(runs[i].name, runs[j].name),
+            names=(names[runs[i].id], names[runs[j].id]),
             n=n,
             difference=(b - c) / n,
             interval=bootstrap_interval(b, c, n),
@@ -90,24 +101,25 @@ def compare_pairs(runs: Sequence[Run]) -> list[RunPair]:
     ]
 
 
-def compare_planned(chosen: Run, others: Sequence[Run]) -> list[RunPair]:
+def compare_planned(chosen: Run, others: Sequence[Run], names: Mapping[str, str] | None = None) -> list[RunPair]:
     """Return `chosen` against each of `others` on the same images, Holm-corrected over these pairs only."""
-    pairs = [pair for run in others for pair in compare_pairs([chosen, run])]
+    names = names or labels([chosen, *others])
+    pairs = [pair for run in others for pair in compare_pairs([chosen, run], names)]
     corrected = holm([pair.p for pair in pairs])
     return [RunPair(**{**vars(pair), "p_corrected": p}) for pair, p in zip(pairs, corrected, strict=True)]
 
 
-def _aligned(run: Run) -> tuple[tuple[tuple[str, str], ...], Bools]:
-    """Return the run's images as sorted (path, class name), and in that order ``(n,)`` whether each was right."""
+def _aligned(run: Run) -> Bools:
+    """Return whether each image was right, ``(n,)``, in the order of keys and classes; copies in that of paths."""
     classes, columns = run.data["classes"], run.predictions
-    images = [(path, classes[label]) for path, label in zip(columns["path"], columns["label"], strict=True)]
-    order = sorted(range(len(images)), key=images.__getitem__)
-    return tuple(images[place] for place in order), run.right[order]
+    names = [classes[label] for label in columns["label"]]
+    images = list(zip(columns["key"], names, columns["path"], strict=True))
+    return run.right[sorted(range(len(images)), key=images.__getitem__)]
 
 
-def _counts(members: list[tuple[int, Bools]]) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield place, place, only first, only second, n of every pair of one set of images."""
-    right = np.array([row for _, row in members], dtype=np.float64)
+def _counts(rows: list[Bools]) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield place, place, only first, only second, n of every pair of runs."""
+    right = np.array(rows, dtype=np.float64)
     only = (right @ (1 - right).T).astype(int)  # [i, j]: i right and j wrong; counts are exact in float64
-    for i, j in combinations(range(len(members)), 2):
-        yield members[i][0], members[j][0], int(only[i, j]), int(only[j, i]), right.shape[1]
+    for i, j in combinations(range(len(rows)), 2):
+        yield i, j, int(only[i, j]), int(only[j, i]), right.shape[1]

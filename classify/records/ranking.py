@@ -4,12 +4,16 @@ from collections.abc import Sequence
 
 from ...cache.recipe import AND
 from ...errors import DataError
+from .description import leaked
 from .pairs import BASELINES
-from .runs import Run
+from .runs import Run, by_images
 
 
 def choose(runs: Sequence[Run]) -> Run:
     """Return the run that the verdict is about: the cached head with the least log loss on the fitted images.
+
+    Runs on several sets of images cannot be compared: those on the most images are chosen among. Old records, and runs
+    that were evaluated on images that they were fitted on, are chosen only where there are no others.
 
     Raises
     ------
@@ -18,8 +22,14 @@ def choose(runs: Sequence[Run]) -> Run:
     """
     if not runs:
         raise DataError("A verdict needs at least one run. Make some with: fc7 compare DATA -o DIR")
-    arms, heads, baselines = _sorts(runs)
+    arms, heads, baselines = _sorts(eligible(by_images(runs)[0]))
     return ranked(heads or arms or baselines)[0]
+
+
+def eligible(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that a headline may be about: of this version, and without leaked images, if there are any."""
+    runs = [run for run in runs if not run.old] or list(runs)
+    return [run for run in runs if not leaked([run])] or runs
 
 
 def fit_seconds(run: Run) -> float:
@@ -44,11 +54,18 @@ def _is_arm(run: Run) -> bool:
 
 
 def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Return the best first, by log loss on the fitted images if all have one, else by accuracy; then the quickest."""
+    """Return the best first, by log loss on the fitted images if all have one, else by accuracy; then the quickest.
+
+    Log losses on different fitted images do not compare; nor do runs that evaluated different images, which stay apart.
+    """
+    groups = by_images(runs)
+    if len(groups) > 1:
+        return [run for group in groups for run in ranked(group)]
     if _selected_inside(runs):
         return sorted(runs, key=lambda run: (run.selection["log_loss"], fit_seconds(run), run.name))
     return sorted(runs, key=lambda run: (-run.metrics["accuracy"], fit_seconds(run), run.name))
 
 
 def _selected_inside(runs: Sequence[Run]) -> bool:
-    return all(run.selection.get("log_loss") is not None for run in runs)
+    same = len({run.data.get("fingerprint") for run in runs}) <= 1
+    return same and all(run.selection.get("log_loss") is not None for run in runs)

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,16 @@ from ..arrays import Floats
 from ..data.splits import Protocol
 from ..evaluation.metrics import measure
 from .fold_fit import FoldFit
+from .probabilities import Probabilities
 from .schema import check
 
 logger = logging.getLogger(__name__)
 
-# Raise it, here and in run.schema.json, when a field changes its meaning; records of another number are refused.
+# Raise it, here and in run.schema.json, when a field changes its meaning. Records of a number in OLD are shown, what
+# they lack as unknown; they are never taken as finished, and never tested. All others are refused.
 RECORD = 2
+OLD = (1,)
+PROBABILITIES = ".npz"  # the suffix of their file, which is called like the record
 ELSEWHERE = "elsewhere"  # the backbone of predictions that other tools made
 
 
@@ -48,18 +52,19 @@ class Run:
     recipe
         The embedding's recipe as a dict, with its ``id``.
     data
-        ``name``, ``fingerprint`` (sha256 over rows), ``classes``, ``n_train``, ``n_eval``, ``evaluated`` (``val``,
-        ``test`` or ``5-fold cross-validation``).
+        ``name``, ``fingerprint`` (sha256 over rows), ``classes``, ``n_eval``, ``evaluated`` (``val``, ``test`` or
+        ``5-fold cross-validation``).
     selection
-        How hyper-parameters were chosen on the fitted images: ``grid``, ``folds``, ``class_weight``, ``accuracy`` (mean
-        over inner folds).
+        How hyper-parameters were chosen on the fitted images: ``grid``, ``folds``, ``accuracy`` (mean over inner
+        folds).
     hyperparameters
-        The chosen ones.
+        The chosen ones, in cross-validation those of a last fit on all images; `folds` has those of each fold.
     protocol
         What was done besides the search: ``evaluated``, ``random_state``, ``leaked`` (evaluated images that are fitted
         on, too), ``class_weight``, ``preparation``, ``views``, ``average_views``, ``device``.
     folds
-        One :class:`fc7.classify.records.fold_fit.FoldFit` as a dict for each fold; a single one for a split.
+        One :class:`fc7.classify.records.fold_fit.FoldFit` as a dict for each fold; a single one for a split; none in
+        old records and for predictions from elsewhere.
     metrics
         See :class:`fc7.classify.evaluation.metrics.Metrics`; ``log_loss`` and ``calibration_error`` are None for
         predictions without probabilities.
@@ -68,9 +73,13 @@ class Run:
         included), ``predict``; all 0 for predictions from elsewhere.
     predictions
         Columns of equal length: ``path``, ``key`` (16 hex digits of the image's sha256, the name of its thumbnail),
-        ``label`` and ``probability`` (positions in and rows over ``classes``).
+        ``label`` and ``predicted`` (positions in ``classes``). Everything that is counted is counted from these two.
+        Old records have no ``predicted``.
+    probabilities
+        Those of the predictions; None for predictions without probabilities, and in old records.
     curves
-        One dict per epoch where there are epochs: ``epoch, train_loss, train_accuracy, val_loss, val_accuracy``.
+        One dict per epoch where there are epochs: ``epoch, train_loss, train_accuracy, val_loss, val_accuracy``, and
+        ``fold``, counted from 1, where there are several.
     learning_curve
         Where it was measured, one dict per training size: ``per_class, accuracy, low, high, repeats``; the last is the
         run itself, on all its images.
@@ -89,6 +98,7 @@ class Run:
     metrics: dict[str, Any]
     seconds: dict[str, float]
     predictions: dict[str, list[Any]]
+    probabilities: Probabilities | None = None
     protocol: dict[str, Any] = field(default_factory=dict)
     folds: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, float]] = field(default_factory=list)
@@ -115,11 +125,45 @@ class Run:
         """The paths of the predicted images, by key."""
         return dict(zip(self.predictions["key"], self.predictions["path"], strict=True))
 
+    @property
+    def old(self) -> bool:
+        """Whether the record is of an earlier format, and lacks the predicted classes and what was done."""
+        return self.record != RECORD
+
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
-        """Which images were predicted correctly, ``(n,)``."""
-        predicted = np.asarray(self.predictions["probability"]).argmax(axis=1)
-        return np.asarray(predicted == np.asarray(self.predictions["label"]))
+        """Which images were predicted correctly, ``(n,)``.
+
+        Raises
+        ------
+        DataError
+            The record is old.
+        """
+        if self.old:
+            raise DataError(
+                f"The record {self.id[:16]} of an earlier fc7 does not say what was predicted. Run it again."
+            )
+        return np.asarray(np.asarray(self.predictions["predicted"]) == np.asarray(self.predictions["label"]))
+
+    @cached_property
+    def confidence(self) -> npt.NDArray[np.float64] | None:
+        """The probability of the predicted class of each image, ``(n,)``.
+
+        None for predictions without probabilities, and, with a warning, if the file of the probabilities is missing or
+        altered.
+        """
+        try:
+            return self.probabilities.confidence.astype(np.float64) if self.probabilities else None
+        except DataError as error:
+            logger.warning("%s: %s Its probabilities are left out.", self.name, error)
+            return None
+
+    @cached_property
+    def images(self) -> str:
+        """The sha256 over the keys and classes of the evaluated images: runs of equal ones can be compared."""
+        classes, columns = self.data["classes"], self.predictions
+        lines = sorted(f"{key} {classes[label]}" for key, label in zip(columns["key"], columns["label"], strict=True))
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
     def summary(self) -> dict[str, Any]:
         """Return the row that ``--json`` prints."""
@@ -134,12 +178,27 @@ class Run:
             "seconds_fit": self.seconds["fit"],
             "seconds": self.seconds,
             "hyperparameters": self.hyperparameters,
+            "protocol": self.protocol,
+            "folds": self.folds,
             "notes": self.notes,
         }
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as it is written: of the probabilities, the sha256 of their file."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return values | {"probabilities": {"sha256": self.probabilities.sha256} if self.probabilities else None}
+
     def save(self, folder: Path) -> Path:
-        """Write the record as JSON, whole or not at all, and return its path."""
-        return OutputFile(folder / f"{self.id[:16]}.json").write(json.dumps(asdict(self), allow_nan=False).encode())
+        """Write the record as JSON, whole or not at all, and return its path; its probabilities are written before."""
+        text = json.dumps(self.to_dict(), allow_nan=False)
+        path = folder / f"{self.id[:16]}.json"
+        beside = path.with_suffix(PROBABILITIES)
+        if self.probabilities and self.probabilities.source != beside:
+            OutputFile(beside).write(self.probabilities.data)
+        OutputFile(path).write(text.encode())
+        if not self.probabilities:
+            beside.unlink(missing_ok=True)  # of the record that this one has replaced
+        return path
 
     @classmethod
     def load(cls, path: Path) -> "Run":
@@ -155,13 +214,18 @@ class Run:
             if not isinstance(values, dict):
                 raise ValueError(f"a JSON {type(values).__name__} where an object was expected")
             number = values.get("record")
-            if number != RECORD:
-                raise DataError(f"{path} is not a run record that this version reads: record {number!r}, not {RECORD}.")
+            if isinstance(number, int) and number not in (*OLD, RECORD):
+                known = " or ".join(map(str, (*OLD, RECORD)))
+                raise DataError(f"{path} is not a run record that this version reads: record {number}, not {known}.")
             check(values)
         except (OSError, ValueError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or error
             raise DataError(f"{path} is not a run record: {reason}") from error
-        return cls(**values)
+        beside = values.pop("probabilities", None)
+        values["predictions"].pop("probability", None)  # of old records, rounded: nothing can be counted from it
+        size = values["metrics"]["n"], len(values["data"]["classes"])
+        file = path.with_suffix(PROBABILITIES)
+        return cls(**values, probabilities=Probabilities(beside["sha256"], file, *size) if beside else None)
 
 
 def finished_run(folder: Path, identity: str) -> Run | None:
@@ -172,7 +236,7 @@ def finished_run(folder: Path, identity: str) -> Run | None:
     except DataError as error:
         logger.warning("%s It is done again.", error)
         return None
-    return run if run and run.id == identity else None
+    return run if run and run.id == identity and not run.old else None
 
 
 def load_runs(folder: Path) -> list[Run]:
@@ -192,6 +256,14 @@ def load_runs(folder: Path) -> list[Run]:
     if not runs:
         raise DataError(f"No run records in {folder}. Make some with: fc7 compare DATA -o {folder}")
     return sorted(runs, key=lambda run: (-run.metrics["accuracy"], _or_infinite(run.metrics["log_loss"]), run.name))
+
+
+def by_images(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs in groups that evaluated the same images, in their order; the group of the most images first."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.images, []).append(run)
+    return sorted(groups.values(), key=lambda members: -members[0].metrics["n"])
 
 
 def _or_infinite(log_loss: float | None) -> float:
@@ -239,21 +311,22 @@ def build_run(
         "fingerprint": fingerprint,
         "classes": list(images.classes),
         "evaluated": plan.evaluated,
-        "n_train": len(plan.pairs[0][0]),
         "n_eval": len(plan.rows),
     }
+    predicted = probability.argmax(axis=1)
     columns = {
         "path": [str(path) for path in evaluated.paths],
         "key": [key.tobytes().hex()[:16] for key in evaluated.sha256],
-        "label": [int(label) for label in evaluated.y],
-        "probability": rounded(probability),
+        "label": evaluated.y.tolist(),
+        "predicted": predicted.tolist(),
     }
     return Run(
         data=data,
         protocol={"evaluated": plan.evaluated, "random_state": plan.random_state, "leaked": plan.leaked, **settings},
         folds=[fold.to_dict() for fold in folds],
-        metrics=measure(evaluated.y, probability).to_dict(),
+        metrics=measure(evaluated.y, probability, predicted).to_dict(),
         predictions=columns,
+        probabilities=Probabilities.of(probability, evaluated.y),
         notes=(["random weights: a lower bound, not a result"] if random else []) + notes,
         versions=versions(*packages),
         # Without host or user name.
@@ -267,8 +340,3 @@ def versions(*packages: str) -> dict[str, str]:
     from importlib.metadata import version
 
     return {"fc7": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def rounded(probability: Floats) -> list[list[float]]:
-    """Return probabilities as a record keeps them, with six decimals."""
-    return [[round(float(value), 6) for value in row] for row in probability]

@@ -2,13 +2,13 @@
 
 import json
 from functools import cache
+from operator import eq
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 SCHEMA = Path(__file__).with_name("run.schema.json")
 KEY_DIGITS = 16
+TOLERANCE = 1e-6  # of an accuracy
 _SHOWN = 200  # characters of a wrong value in a message
 
 
@@ -28,7 +28,10 @@ def check(values: dict[str, Any]) -> None:
     error = _first_error(values | ({"predictions": short} if isinstance(columns, dict) else {}))
     if error:
         raise ValueError(error)
-    _check_columns(values["predictions"], len(values["data"]["classes"]), values["metrics"]["n"])
+    predictions = values["predictions"]
+    _check_columns(predictions, len(values["data"]["classes"]), values["metrics"]["n"])
+    if "predicted" in predictions:
+        _check_correct(values["metrics"], predictions["label"], predictions["predicted"])
 
 
 def _items(columns: Any) -> list[tuple[str, Any]]:
@@ -64,22 +67,18 @@ def _check_columns(columns: dict[str, list[Any]], classes: int, n: int) -> None:
     wrong = next((key for key in columns["key"] if len(key) != KEY_DIGITS or set(key) - set("0123456789abcdef")), None)
     if wrong is not None:
         raise ValueError(f"predictions.key: {wrong[:_SHOWN]!r} is not {KEY_DIGITS} hex digits")
-    strangers = set(map(type, columns["label"])) - {int}
-    if strangers or not 0 <= min(columns["label"]) <= max(columns["label"]) < classes:
-        actual = _names(strangers) if strangers else f"{min(columns['label'])} to {max(columns['label'])}"
-        raise ValueError(f"predictions.label: not all are whole numbers from 0 to {classes - 1}, found {actual}")
-    _check_probability(columns["probability"], classes)
+    for name in columns.keys() & {"label", "predicted"}:
+        strangers = set(map(type, columns[name])) - {int}
+        if strangers or not 0 <= min(columns[name]) <= max(columns[name]) < classes:
+            actual = _names(strangers) if strangers else f"{min(columns[name])} to {max(columns[name])}"
+            raise ValueError(f"predictions.{name}: not all are whole numbers from 0 to {classes - 1}, found {actual}")
 
 
-def _check_probability(rows: list[Any], classes: int) -> None:
-    try:
-        matrix = np.array(rows)
-    except (ValueError, OverflowError):
-        matrix = np.empty(0, dtype=object)
-    if matrix.ndim != 2 or matrix.shape[1] != classes or matrix.dtype.kind not in "if":
-        raise ValueError(f"predictions.probability: not one row of {classes} numbers, one per class, for every image")
-    if not ((matrix >= 0) & (matrix <= 1)).all():
-        raise ValueError(f"predictions.probability: from {matrix.min():g} to {matrix.max():g}, not from 0 to 1")
+def _check_correct(metrics: dict[str, Any], labels: list[int], predicted: list[int]) -> None:
+    correct, n = sum(map(eq, labels, predicted)), len(labels)
+    if metrics["correct"] != correct or abs(metrics["accuracy"] - correct / n) > TOLERANCE:
+        stated = f"{metrics['correct']} correct and an accuracy of {metrics['accuracy']:g}"
+        raise ValueError(f"metrics: {stated}, but {correct} of {n} predictions are right")
 
 
 def _names(types: set[type]) -> str:

@@ -62,13 +62,17 @@ class Mark:
 
 @dataclass
 class Frame:
-    """Axes on an SVG; `x` and `y` turn data into pixels, `taken` are the boxes that labels must not touch."""
+    """Axes on an SVG; `x` and `y` turn data into pixels.
+
+    `taken` are the boxes that labels must not touch, `marks` the points of a scatter plot in pixels.
+    """
 
     svg: ElementTree.Element
     box: Box
     x: Callable[[float], float]
     y: Callable[[float], float]
     taken: list[Box] = field(default_factory=list)
+    marks: list[PlotPoint] = field(default_factory=list)
 
     def line(self, points: Sequence[PlotPoint], kind: str) -> None:
         """Draw a line through data points."""
@@ -123,42 +127,52 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     return text_of(frame.svg)
 
 
+def by_fold(rows: Sequence[dict[str, float]]) -> list[list[dict[str, float]]]:
+    """Return the epochs of each fold; all of them where there is one."""
+    folds = dict.fromkeys(row.get("fold") for row in rows)
+    return [[row for row in rows if row.get("fold") == fold] for fold in folds]
+
+
 def curve(rows: Sequence[dict[str, float]], quantity: str, kind: str, name: str) -> str:
-    """Draw one quantity (``loss`` or ``accuracy``) over epochs, in train and validation.
+    """Draw one quantity (``loss`` or ``accuracy``) over epochs, in train and validation, with a line for each fold.
 
     A ring marks the epoch that was best in validation, which it is optimistic to report; a dot marks the last one.
     """
+    folds = by_fold(rows)
+    drawn = {split: [_points(fold, f"{split}_{quantity}") for fold in folds] for split in ("train", "val")}
+    drawn = {split: [line for line in lines if line] for split, lines in drawn.items()}
+    values = [value for lines in drawn.values() for line in lines for _, value in line] or [0.0]
     epochs = [float(row["epoch"]) for row in rows]
-    lines = {
-        split: [(e, row.get(f"{split}_{quantity}")) for e, row in zip(epochs, rows, strict=True)]
-        for split in ("train", "val")
-    }
-    drawn = {
-        split: [(e, float(v)) for e, v in line if v is not None and math.isfinite(v)] for split, line in lines.items()
-    }
-    values = [value for line in drawn.values() for _, value in line] or [0.0]
     first, last_epoch = min(epochs), max(epochs)
     if quantity == "accuracy":
         y_axis = _accuracy_axis(_unit_range(values), 4)
     else:
         top = _round_up(max(values) or 1.0)
         y_axis = Axis(quantity, (0.0, top), [(tick, f"{tick:.3g}") for tick in _ticks(0.0, top, 4)])
-    last = {split: line[-1][1] for split, line in drawn.items() if line}
+    last = {split: float(np.mean([line[-1][1] for line in lines])) for split, lines in drawn.items() if lines}
+    several = f" of {len(folds)} folds" if len(folds) > 1 else ""
     frame = _frame(
         (SMALL, 200),
         Axis("epoch", (first, max(last_epoch, first + 1)), [(e, f"{e:.0f}") for e in _whole_ticks(first, last_epoch)]),
         y_axis,
-        description=f"{quantity} of {name} over {len(rows)} epochs; last: "
+        description=f"{quantity} of {name} over {last_epoch:.0f} epochs{several}; last: "
         + ", ".join(f"{split} {value:.3f}" for split, value in last.items()),
     )
-    for split, line in drawn.items():
-        frame.line(line, f"line {split} {kind}")
-    if drawn["val"]:
-        pick = max if quantity == "accuracy" else min
-        best = pick(drawn["val"], key=lambda point: point[1])
-        _dot(frame, drawn["val"][-1], f"dot {kind}", 3.5)
+    for split, lines in drawn.items():
+        for line in lines:
+            frame.line(line, f"line {split} {kind}")
+    pick = max if quantity == "accuracy" else min
+    for line in drawn["val"]:
+        best = pick(line, key=lambda point: point[1])
+        _dot(frame, line[-1], f"dot {kind}", 3.5)
         _dot(frame, best, f"ring {kind}", 6.5, title=f"best epoch on val: {best[0]:.0f} (optimistic)")
     return text_of(frame.svg)
+
+
+def _points(rows: Sequence[dict[str, float]], name: str) -> list[PlotPoint]:
+    """Return the finite values of a column over its epochs."""
+    values = [(float(row["epoch"]), row.get(name)) for row in rows]
+    return [(epoch, float(value)) for epoch, value in values if value is not None and math.isfinite(value)]
 
 
 def calibration(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], kind: str, name: str) -> str:
@@ -299,6 +313,7 @@ def _draw_mark(frame: Frame, mark: Mark, floor: float) -> None:
     shape = "below" if below else mark.kind
     _add(group, "path", f"dot {mark.kind}", d=_SHAPES[shape], transform=f"translate({x:.1f} {y:.1f})")
     frame.taken.append((x - 8, y - 8, x + 8, y + 8))
+    frame.marks.append((x, y))
 
 
 # Shapes as well as colours, for those who cannot tell the colours or print in grey.
@@ -312,24 +327,29 @@ _SHAPES = {
 
 
 def _label(frame: Frame, mark: Mark, name: str, floor: float) -> None:
-    """Write the run's name where it touches nothing, else nowhere: the point's title and the table have it, too."""
+    """Write the run's name where it touches nothing and no other point is nearer, else further off with a line to it.
+
+    Where there is no room at all it is left out: the point's title and the table have it, too.
+    """
     below = mark.accuracy < floor
     words = f"{name} {100 * mark.accuracy:.1f} %" if below else name
     x, y = frame.x(math.log10(mark.seconds)), frame.box[3] - 9 if below else frame.y(mark.accuracy)
     wide = len(words) * _CHARACTER
     sides = [(x + 10, y + 4, "start"), (x - 10, y + 4, "end"), (x, y - 12, "middle"), (x, y + 20, "middle")]
     sides += [(x + 8, y - 10, "start"), (x - 8, y - 10, "end"), (x + 8, y + 18, "start"), (x - 8, y + 18, "end")]
-    if mark.important:  # try further up and down
-        far = [y + step for step in (-26, 34, -42, 50, -58, 66)]
-        sides += [
-            (x + shift, base, anchor) for base in far for shift, anchor in ((-8, "start"), (8, "end"), (0, "middle"))
-        ]
-    for at, base, anchor in sides:
+    near = len(sides)
+    far = [y + step for step in (-26, 34, -42, 50, -58, 66, -74, 82)]
+    sides += [(x + shift, base, anchor) for base in far for shift, anchor in ((-8, "start"), (8, "end"), (0, "middle"))]
+    for place, (at, base, anchor) in enumerate(sides):
         left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
         box = (left, base - 10, left + wide, base + 3)
         inside = frame.box[0] < box[0] and box[2] < frame.box[2] and frame.box[1] < box[1] and box[3] < frame.box[3]
-        if inside and not any(_overlap(box, taken) for taken in frame.taken):
+        beside = place >= near or all(_distance(box, (x, y)) <= _distance(box, other) for other in frame.marks)
+        if inside and beside and not any(_overlap(box, taken) for taken in frame.taken):
             frame.taken.append(box)
+            if place >= near:
+                end = box[3] if base < y else box[1]
+                _line(frame.svg, f"leader {mark.kind}", (x, min(max(x, box[0]), box[2])), (y, end))
             style = f"label {mark.kind}{' important' if mark.important else ''}"
             frame.text(at, base, words, kind=style, anchor=anchor)
             return
@@ -337,6 +357,12 @@ def _label(frame: Frame, mark: Mark, name: str, floor: float) -> None:
 
 def _overlap(first: Box, second: Box) -> bool:
     return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def _distance(box: Box, point: PlotPoint) -> float:
+    """Return how far a point is from a box, in pixels."""
+    x, y = point
+    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
 
 
 def _dot(frame: Frame, point: PlotPoint, kind: str, radius: float, title: str = "") -> None:

@@ -1,7 +1,7 @@
 """The sections of a report as plain values, which come from run records and the predictions in them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from ..evaluation.paired_tests import ALPHA
 from ..pages.text import duration, points, probability, shown, value, without_folders
 from ..pages.text import pairs as named
+from ..records import description
 from ..records.pairs import BASELINES, RunPair, compare_pairs
 from ..records.ranking import fit_seconds, is_random
 from ..records.runs import Run
@@ -37,14 +38,13 @@ def kind(run: Run) -> str:
 
 
 def labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Return each run's name by id, with the start of its id where two runs have the same name."""
-    count = Counter(run.name for run in runs)
-    return {run.id: shown(run.name) if count[run.name] == 1 else f"{shown(run.name)} #{run.id[:6]}" for run in runs}
+    """Return what each run is called beside the others, by id."""
+    return {identity: shown(label) for identity, label in description.labels(runs).items()}
 
 
 def table(runs: Sequence[Run], chosen: Run) -> list[Values]:
     """Return the rows of the table of runs."""
-    names = labels(runs)
+    names, unsaid = labels(runs), description.unsaid(runs)
     floor = max(0.0, min(run.metrics["interval"][0] for run in runs) - 0.03)
     rows = []
     for run in runs:
@@ -65,8 +65,9 @@ def table(runs: Sequence[Run], chosen: Run) -> list[Values]:
             "selection": run.selection.get("accuracy"),
             "seconds": -1 if run.elsewhere else fit_seconds(run),
             "duration": "" if run.elsewhere else duration(fit_seconds(run)),
-            "hyperparameters": named(run.hyperparameters),
-            "notes": [without_folders(note) for note in run.notes],
+            "hyperparameters": named(description.chosen(run)),
+            "notes": [without_folders(note) for note in description.notes(run)],
+            "settings": unsaid[run.id],
             "random": is_random(run),
         }
         rows.append(row)
@@ -75,7 +76,8 @@ def table(runs: Sequence[Run], chosen: Run) -> list[Values]:
 
 def tests(runs: Sequence[Run], chosen: Run) -> Values:
     """Return the pairwise tests: all of the chosen run, and of the other runs those with the smallest p."""
-    names, pairs = labels(runs), compare_pairs(runs)
+    names = labels(runs)
+    pairs = compare_pairs(runs, names)
     pairs.sort(key=lambda pair: pair.p)
     own = [_facing(pair, chosen.id) for pair in pairs if chosen.id in (pair.first, pair.second)]
     others = [pair for pair in pairs if chosen.id not in (pair.first, pair.second)]
@@ -85,7 +87,7 @@ def tests(runs: Sequence[Run], chosen: Run) -> Values:
         "others": [_test(pair, names) for pair in others[:PAIRS]],
         "left_out": max(0, len(others) - PAIRS),
         "total": len(pairs),
-        "unpaired": len(runs) * (len(runs) - 1) // 2 - len(pairs),
+        "untested": sum(run.old for run in runs),
         "detectable": sorted({(pair.n, points(pair.smallest_detectable, sign=False)) for pair in pairs}),
     }
 
@@ -118,24 +120,52 @@ _SIZES = {"wide": plots.WIDE, "narrow": plots.NARROW}
 
 
 def training(runs: Sequence[Run]) -> Values:
-    """Return loss and accuracy over epochs of every run with curves, and its last and its best epoch."""
+    """Return loss and accuracy over epochs of every run with curves, and the last and the best epoch of its folds."""
     names, curved = labels(runs), [run for run in runs if run.curves]
     rows = []
     for run in curved[:CURVES]:
-        scored = [row for row in run.curves if row.get("val_accuracy") is not None]
-        best = max(scored, key=lambda row: row["val_accuracy"], default=None)
+        folds = plots.by_fold([row for row in run.curves if row.get("val_accuracy") is not None])
+        last, best = ([pick(rows) for rows in folds] for pick in (lambda rows: rows[-1], _best))
         recorded = {name for row in run.curves for name, figure in row.items() if figure is not None}
         quantities = [q for q in ("loss", "accuracy") if recorded & {f"train_{q}", f"val_{q}"}]
         drawn = [(q, plots.curve(run.curves, q, kind(run), names[run.id])) for q in quantities]
-        rows.append({"name": names[run.id], "plots": drawn, "last": scored[-1] if scored else None, "best": best})
+        rows.append({"name": names[run.id], "plots": drawn, "last": _epochs(last), "best": _epochs(best)})
     return {"runs": rows, "left_out": max(0, len(curved) - CURVES)}
 
 
+def _best(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return max(rows, key=lambda row: row["val_accuracy"])
+
+
+def _epochs(rows: Sequence[dict[str, float]]) -> Values | None:
+    """Return the epochs of the folds as ``4 to 12``, the mean accuracy on the evaluated images, and how many folds."""
+    if not rows:
+        return None
+    low, high = min(row["epoch"] for row in rows), max(row["epoch"] for row in rows)
+    epochs = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return {"epoch": epochs, "val_accuracy": float(np.mean([row["val_accuracy"] for row in rows])), "folds": len(rows)}
+
+
+def folds(runs: Sequence[Run]) -> list[Values]:
+    """Return what each fold chose, of the runs that have several."""
+    names = labels(runs)
+    rows = []
+    for run in (run for run in runs if len(run.folds) > 1):
+        for number, fit in enumerate(description.fold_fits(run), start=1):
+            chosen = named(fit.hyperparameters | fit.trained)
+            rows.append(vars(fit) | {"name": names[run.id], "fold": number, "chosen": chosen})
+    return rows
+
+
 def confusion(run: Run) -> Values:
-    """Return the confusion matrix, if there are at most 20 classes, and the most confused pairs of classes."""
+    """Return the confusion matrix, if there are at most 20 classes, and the most confused pairs of classes.
+
+    Nothing for an old record, which does not say what was predicted.
+    """
+    if run.old:
+        return {}
     classes = run.data["classes"]
-    truth = np.asarray(run.predictions["label"])
-    predicted = np.asarray(run.predictions["probability"]).argmax(axis=1)
+    truth, predicted = np.asarray(run.predictions["label"]), np.asarray(run.predictions["predicted"])
     sizes = np.bincount(truth, minlength=len(classes))
     counts = Counter((int(t), int(p)) for t, p in zip(truth, predicted, strict=True))
     mistakes = sorted(((count, t, p) for (t, p), count in counts.items() if t != p), reverse=True)
@@ -151,16 +181,13 @@ def confusion(run: Run) -> Values:
     return {"classes": classes, "matrix": matrix, "confused": confused, "kinds_of_mistakes": len(mistakes)}
 
 
-def calibrations(runs: Sequence[Run]) -> list[Values]:
+def calibrations(runs: Sequence[Run], names: Mapping[str, str]) -> list[Values]:
     """Return the calibration plots of the runs that have probabilities."""
     drawn = []
     for run in runs:
-        if run.metrics["calibration_error"] is None:
-            continue
-        confidence = np.asarray(run.predictions["probability"]).max(axis=1)
-        error = run.metrics["calibration_error"]
-        plot = plots.calibration(run.right, confidence, kind(run), shown(run.name))
-        drawn.append({"name": run.name, "plot": plot, "error": error})
+        if run.confidence is not None:
+            plot = plots.calibration(run.right, run.confidence, kind(run), names[run.id])
+            drawn.append({"name": names[run.id], "plot": plot, "error": run.metrics["calibration_error"]})
     return drawn
 
 
@@ -190,9 +217,11 @@ def payments(runs: Sequence[Run]) -> list[Values]:
 def provenance(runs: Sequence[Run]) -> Values:
     """Return the data, recipes, versions and machines of the runs, each of them once."""
     data = [
-        {name: run.data.get(name) for name in ("name", "evaluated", "n_train", "n_eval", "fingerprint")}
-        | {"classes": len(run.data["classes"])}
+        {name: run.data.get(name, "") for name in ("name", "fingerprint")}
+        | {"classes": len(run.data["classes"]), "n": run.metrics["n"], "on": description.on(run)}
+        | {"fitted": description.settings(run).get("fitted", "unknown").removeprefix("fitted on ")}
         for run in runs
+        if not run.elsewhere
     ]
     recipes = [
         {"source": without_folders(run.weights_source), "random": is_random(run)}
@@ -216,7 +245,7 @@ def tiles_of(compared: Contest) -> list[Values]:
     sides = [run for run in (compared.chosen, compared.rival) if run]
     return [
         {
-            "name": run.name,
+            "name": shown(compared.name(run)),
             "kind": kind(run),
             "title": _title(run, run is compared.chosen),
             "accuracy": run.metrics["accuracy"],

@@ -7,9 +7,10 @@ from functools import partial
 
 from ..evaluation.paired_tests import ALPHA, smallest_detectable
 from ..pages.text import duration, points, probability, ratio
+from ..records.description import labels, leaked, protocol, titles
 from ..records.pairs import RunPair, compare_planned
-from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, fit_seconds, is_random, ranked
-from ..records.runs import Run
+from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, eligible, fit_seconds, is_random, ranked
+from ..records.runs import Run, by_images
 
 FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" means nothing
 
@@ -46,16 +47,39 @@ class BreakEven:
 
 @dataclass(frozen=True)
 class Contest:
-    """What the verdict compares: `chosen` against each id in `pairs`, of which `rival` is the best."""
+    """What the verdict compares: `chosen` against each id in `pairs`, of which `rival` is the best.
+
+    `names` are the labels of all runs on the same images, by id.
+    """
 
     chosen: Run
     rival: Run | None
     baseline: Run | None
     pairs: dict[str, RunPair]
+    names: dict[str, str]
+
+    def name(self, run: Run) -> str:
+        """Return what a run is called beside the others."""
+        return self.names[run.id]
 
 
 def findings(runs: Sequence[Run]) -> list[str]:
-    """Return the verdict as sentences: first the answer, then the evidence.
+    """Return the verdict as sentences: first the answer, then the evidence, and last what was done.
+
+    Runs on several sets of images have a verdict for each, which begins with the title of the set.
+    """
+    groups = by_images(runs)
+    if not groups:
+        choose(runs)  # says what is missing
+    sentences = []
+    for title, members in zip(titles(groups), groups, strict=True):
+        answer, *evidence = verdict(members)
+        sentences += [f"{title}: {answer}" if len(groups) > 1 else answer, *evidence, protocol(members)]
+    return sentences
+
+
+def verdict(runs: Sequence[Run]) -> list[str]:
+    """Return the verdict on runs on the same images as sentences: first the answer, then the evidence.
 
     The cached head with the least log loss *on the fitted images* is compared with the fine-tuning arms and predictions
     from elsewhere, or else with the second-best head, and with the baseline. These comparisons are planned, so Holm's
@@ -66,33 +90,37 @@ def findings(runs: Sequence[Run]) -> list[str]:
     - else: the two cannot be told apart.
     """
     compared = contest(runs)
-    chosen, rival, pairs = compared.chosen, compared.rival, compared.pairs
-    arms, heads, _ = _sorts(runs)
-    sentences = (
-        _against(chosen, rival, pairs[rival.id], len(pairs))
-        if rival
-        else [_alone(chosen, bool(arms) and not _is_arm(chosen))]
-    )
-    if compared.baseline:
-        sentences.append(_above(chosen, compared.baseline, pairs[compared.baseline.id]))
-    return [*sentences, _how_chosen(chosen, heads or arms), *_picked(rival, arms), *_random(runs)]
+    arms, heads, _ = _sorts(eligible(runs))
+    sentences = _against(compared) if compared.rival else [_alone(compared, runs)]
+    sentences += [_above(compared, compared.baseline)] if compared.baseline else []
+    return [*sentences, _how_chosen(compared, heads or arms), *_picked(compared, arms), *_random(runs)]
 
 
 def contest(runs: Sequence[Run]) -> Contest:
-    """Return which runs the verdict compares, and the tests between them."""
-    chosen = choose(runs)
-    arms, heads, baselines = _sorts(runs)
+    """Return which of the runs on the same images the verdict compares, and the tests between them.
+
+    Of runs on several sets of images, these are those on the most images.
+    """
+    chosen, runs = choose(runs), by_images(runs)[0]
+    names = labels(runs)
+    arms, heads, baselines = _sorts(eligible(runs))
     others = [run for run in heads or arms if run is not chosen]
     rivals = arms if arms and not _is_arm(chosen) else ranked(others)[:1]
     baselines = [run for run in baselines if run is not chosen][:1]  # baselines are the same for every cache
-    pairs = {pair.second: pair for pair in compare_planned(chosen, [*rivals, *baselines])}
+    pairs = {pair.second: pair for pair in compare_planned(chosen, [*rivals, *baselines], names)}
     paired = [run for run in ranked(rivals) if run.id in pairs]
     baseline = next((run for run in baselines if run.id in pairs), None)
-    return Contest(chosen, paired[0] if paired else None, baseline, pairs)
+    return Contest(chosen, paired[0] if paired else None, baseline, pairs, names)
 
 
 def break_even(runs: Sequence[Run]) -> list[BreakEven]:
-    """Return, per cache whose extraction was timed, when it has paid for itself. See :class:`BreakEven`."""
+    """Return, per cache whose extraction was timed, when it has paid for itself. See :class:`BreakEven`.
+
+    The extractions of several sets of images are counted each for itself.
+    """
+    groups = by_images(runs)
+    if len(groups) > 1:
+        return [row for group in groups for row in break_even(group)]
     arms, heads, _ = _sorts(runs)
     caches: dict[str, list[Run]] = {}
     for head in heads:
@@ -112,42 +140,55 @@ def _called(run: Run) -> str:
     return "fine-tuning" if run.trainable else "the cached head"
 
 
-def _names(chosen: Run, rival: Run) -> tuple[str, str]:
+def _sides(compared: Contest, chosen: Run, rival: Run) -> tuple[str, str]:
     """Return what the answer calls the two runs; a name is in quotes, so a sentence can begin with it unchanged."""
     if not _is_arm(chosen) and not _is_arm(rival):
         return _called(chosen), "the next best head"
     same = _called(chosen) == _called(rival)
-    return (f'"{chosen.name}"', f'"{rival.name}"') if same else (_called(chosen), _called(rival))
+    named = f'"{compared.name(chosen)}"', f'"{compared.name(rival)}"'
+    return named if same else (_called(chosen), _called(rival))
 
 
-def _against(chosen: Run, rival: Run, pair: RunPair, planned: int) -> list[str]:
+def _against(compared: Contest) -> list[str]:
     """Return the answer and the evidence."""
-    ours, theirs = _names(chosen, rival)
+    chosen, rival = compared.chosen, compared.rival
+    if rival is None:
+        return []
+    pair = compared.pairs[rival.id]
+    ours, theirs = _sides(compared, chosen, rival)
+    seen = _seen([chosen, rival])
     if pair.p_corrected <= ALPHA:
         winner, loser = (ours, theirs) if pair.difference > 0 else (theirs, ours)
-        answer = f"{winner} beats {loser} on {pair.n} images"
+        answer = f"{winner} beats {loser} on {pair.n} images{seen}"
     elif pair.smallest_detectable > FEW:
-        answer = f"{pair.n} images are too few to say whether {ours} or {theirs} is better"
+        answer = f"{pair.n} images{seen} are too few to say whether {ours} or {theirs} is better"
     else:
-        answer = f"{ours} and {theirs} cannot be told apart on {pair.n} images"
+        answer = f"{ours} and {theirs} cannot be told apart on {pair.n} images{seen}"
     times = fit_seconds(chosen), fit_seconds(rival)
     if rival.trainable and not _is_arm(chosen):
         answer += f"; once cached, the head took {ratio(*times)} the time"
     return [
         f"{answer[0].upper()}{answer[1:]}.",
-        _rests_on(chosen, rival, pair, planned),
+        _rests_on(compared, chosen, rival, pair),
         _limit(pair),
-        _times(chosen, rival),
+        _times(compared, chosen, rival),
     ]
 
 
-def _rests_on(chosen: Run, rival: Run, pair: RunPair, planned: int) -> str:
+def _seen(runs: Sequence[Run]) -> str:
+    """Return how many evaluated images the fit has seen, as it follows their number."""
+    return f" ({leaked(runs)} of them fitted on, too, which is optimistic)" if leaked(runs) else ""
+
+
+def _rests_on(compared: Contest, chosen: Run, rival: Run, pair: RunPair) -> str:
+    planned = len(compared.pairs)
     corrected = f", {probability(pair.p_corrected)} after Holm's correction for {planned} planned comparisons"
     low, high = pair.interval
     return (
-        f"{chosen.name} gets {_right(chosen)} right, {rival.name} {_right(rival)}; {pair.only_first} are right only "
-        f"with the first, {pair.only_second} only with the second: {points(pair.difference)} points (95 % interval "
-        f"{points(low)} to {points(high)}), exact McNemar {probability(pair.p)}{corrected if planned > 1 else ''}."
+        f"{compared.name(chosen)} gets {_right(chosen)} right, {compared.name(rival)} {_right(rival)}; "
+        f"{pair.only_first} are right only with the first, {pair.only_second} only with the second: "
+        f"{points(pair.difference)} points (95 % interval {points(low)} to {points(high)}), exact McNemar "
+        f"{probability(pair.p)}{corrected if planned > 1 else ''}."
     )
 
 
@@ -162,11 +203,12 @@ def _limit(pair: RunPair) -> str:
     return f"{text}."
 
 
-def _times(chosen: Run, rival: Run) -> str:
-    untimed = [run.name for run in (chosen, rival) if run.elsewhere]
+def _times(compared: Contest, chosen: Run, rival: Run) -> str:
+    untimed = [compared.name(run) for run in (chosen, rival) if run.elsewhere]
     if untimed:
         return f"What {' and '.join(untimed)} cost is not known."
-    text = f"{chosen.name} took {duration(fit_seconds(chosen))}, {rival.name} {duration(fit_seconds(rival))}"
+    text = f"{compared.name(chosen)} took {duration(fit_seconds(chosen))}"
+    text += f", {compared.name(rival)} {duration(fit_seconds(rival))}"
     extract = chosen.seconds.get("extract", 0.0)
     if not extract or chosen.trainable:
         return f"{text}."
@@ -176,42 +218,50 @@ def _times(chosen: Run, rival: Run) -> str:
     return f"{once}, and with it the head took {ratio(extract + fit_seconds(chosen), fit_seconds(rival))} the time."
 
 
-def _above(chosen: Run, baseline: Run, pair: RunPair) -> str:
+def _above(compared: Contest, baseline: Run) -> str:
+    pair, name = compared.pairs[baseline.id], compared.name(compared.chosen)
     subject = f"Always answering the most frequent class gets {_right(baseline)} right"
     if pair.p_corrected > ALPHA:
-        return f"{subject}, and {chosen.name} cannot be told apart from that ({probability(pair.p_corrected)})."
+        return f"{subject}, and {name} cannot be told apart from that ({probability(pair.p_corrected)})."
     better = "clearly better" if pair.difference > 0 else "clearly worse"
-    return f"{subject}; {chosen.name} is {better} ({probability(pair.p_corrected)})."
+    return f"{subject}; {name} is {better} ({probability(pair.p_corrected)})."
 
 
-def _alone(chosen: Run, arms: bool) -> str:
+def _alone(compared: Contest, runs: Sequence[Run]) -> str:
+    chosen = compared.chosen
     low, high = chosen.metrics["interval"]
-    missing = "no fine-tuning run on the same images" if arms else "no other run on the same images"
+    missing = "there is no other run on the same images to compare it with"
+    if chosen.old:
+        missing = "records of an earlier fc7 do not say what was predicted, so nothing can be tested"
+    elif len(eligible(runs)) < len(runs):
+        missing = "the other runs on these images are old, or evaluated on images that they were fitted on"
     few = " These are too few images to say much." if smallest_detectable(chosen.metrics["n"]) > FEW else ""
-    return (
-        f"{chosen.name} gets {_right(chosen)} right ({100 * chosen.metrics['accuracy']:.1f} %, 95 % interval "
-        f"{100 * low:.1f} to {100 * high:.1f} %); there is {missing} to compare it with.{few}"
-    )
+    share = f"{100 * chosen.metrics['accuracy']:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    return f"{compared.name(chosen)} gets {_right(chosen)} right{_seen([chosen])} ({share}); {missing}.{few}"
 
 
-def _how_chosen(chosen: Run, among: Sequence[Run]) -> str:
+def _how_chosen(compared: Contest, among: Sequence[Run]) -> str:
+    chosen, name = compared.chosen, compared.name(compared.chosen)
     if len(among) < 2:
-        return f"{chosen.name} is the only one of its kind here, so nothing was chosen."
+        return f"{name} is the only one of its kind here, so nothing was chosen."
     if _selected_inside(among):
         inside = chosen.selection["log_loss"]
-        return f"{chosen.name} was chosen among {len(among)} by its log loss inside train ({inside:.3f})."
-    return (
-        f"{chosen.name} was chosen among {len(among)} by its accuracy on the images it is judged on, which flatters "
-        "it: not every run records a log loss inside train."
-    )
+        return f"{name} was chosen among {len(among)} by its log loss inside train ({inside:.3f})."
+    several = len({run.data.get("fingerprint") for run in among}) > 1
+    why = "they were fitted on different images" if several else "not every run records a log loss inside train"
+    how = "by its accuracy on the images it is judged on, which flatters it"
+    return f"{name} was chosen among {len(among)} {how}: {why}."
 
 
-def _picked(rival: Run | None, arms: Sequence[Run]) -> list[str]:
+def _picked(compared: Contest, arms: Sequence[Run]) -> list[str]:
     """Return a warning if the rival was picked by its accuracy on the evaluated images, which favours it."""
+    rival = compared.rival
     if rival is None or not _is_arm(rival) or len(arms) < 2 or _selected_inside(arms):
         return []
     what = "arms" if all(run.trainable for run in arms) else "rivals"
-    return [f"{rival.name} is the best of {len(arms)} {what} on the images it is judged on, which flatters it."]
+    return [
+        f"{compared.name(rival)} is the best of {len(arms)} {what} on the images it is judged on, which flatters it."
+    ]
 
 
 def _random(runs: Sequence[Run]) -> list[str]:

@@ -20,7 +20,7 @@ from ...cache.file_blocks import read_regular
 from ...cache.output_file import OutputFile, remove_leftovers
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
-from ...extract.manifest.csv_rows import read_rows, rows_of
+from ...extract.manifest.csv_rows import listed, read_rows, rows_of
 from ...extract.manifest.csv_table import FORM, NEEDED, images_of
 from ...extract.manifest.manifest import Manifest
 from ...extract.text import csv_row
@@ -85,8 +85,8 @@ class Labels:
         columns, rows = read_rows(self.path, NEEDED, "no review of this data set wrote it. Name another file with -o")
         if set(columns) != set(self._columns):
             raise DataError(
-                f"{self.path} has the columns {columns}, not {list(self._columns)}: no review of this data set wrote "
-                "it. Name another file with -o."
+                f"{self.path} has the columns {listed(columns)}, not {list(self._columns)}: no review of this data set "
+                "wrote it. Name another file with -o."
             )
         by_name: dict[str, deque[ImageEntry]] = defaultdict(deque)  # a csv may name one path twice
         for name, image in zip(self._names, self.manifest.images, strict=True):

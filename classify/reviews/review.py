@@ -17,6 +17,7 @@ from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
 from ...extract.manifest.columns import ImageEntry
 from ...extract.progress import Progress, silent
+from ...extract.text import few
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import together
@@ -235,7 +236,7 @@ class Review:
             before = self._now(image)
             after = Decision(before.label if label is None else label, bad)
             if after.label not in self._codes or (after.label == UNDECIDED and not bad):
-                raise UsageError(f"There is no class {after.label!r}. Classes: {', '.join(self.classes)}.")
+                raise UsageError(f"There is no class {after.label!r}. Classes: {few(self.classes)}.")
             self._require_manifest(image, after)
             return self._go_to([*self._history, (image, after)], image, before, undone=False)
 

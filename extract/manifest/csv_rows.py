@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...cache.file_blocks import open_regular
 from ...errors import DataError
+from ..text import few
 from .paths import refusal_by_name
 
 Row = tuple[int, list[str]]
@@ -148,15 +149,21 @@ def _require_commas(line: str, where: Path | str, needed: Sequence[str]) -> None
             )
 
 
+def listed(columns: Sequence[str]) -> str:
+    """Return columns for a message: ``['path', 'label']``, and of many the first."""
+    return f"[{few([repr(name) for name in columns])}]"
+
+
 def _require_columns(columns: Sequence[str], where: Path | str, needed: Sequence[str], form: str) -> None:
     missing = [name for name in needed if name not in columns]
     if missing:
         capital = [name for name in columns if name.lower() in missing]
         hint = f" Write {', '.join(capital)} in small letters." if capital else ""
-        raise DataError(f"{where} has the columns {columns}; {form}.{hint}")
+        raise DataError(f"{where} has the columns {listed(columns)}; {form}.{hint}")
     twice = [name for name, count in Counter(columns).items() if name and count > 1]
     if twice:
-        raise DataError(f"{where} has {' and '.join(map(repr, twice))} twice among its columns: rename or remove one.")
+        names = few(list(map(repr, twice)), between=" and ")
+        raise DataError(f"{where} has {names} twice among its columns: rename or remove one.")
 
 
 def _fitted(
@@ -170,8 +177,7 @@ def _fitted(
     cells, further = row[: len(columns)], row[len(columns) :]
     if len(row) < len(columns) or any(map(str.strip, further)) or (further and not set(columns) <= {*needed, ""}):
         raise DataError(
-            f"{where} has {len(row)} cells, {_cut(row)}, but there are {len(columns)} columns, {', '.join(columns)}. "
-            f"{_CELLS}"
+            f"{where} has {len(row)} cells, {_cut(row)}, but there are {len(columns)} columns, {few(columns)}. {_CELLS}"
         )
     lost = [row[place] for place in unnamed if row[place].strip()]
     if lost:

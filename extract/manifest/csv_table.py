@@ -8,7 +8,7 @@ from ...cache.urls import address
 from ...errors import DataError
 from ..text import unguarded
 from .columns import ImageEntry, Images
-from .csv_rows import each_row, rows_of
+from .csv_rows import each_row, listed, rows_of
 from .paths import ABSENT, SPLITS, Reject, above, is_absent, refusal, refusal_by_name
 
 NEEDED = ("path", "label")
@@ -52,7 +52,7 @@ class Csv:
             reason = refusal(file)
             self._sort(image, reason, absent=bool(reason) and is_absent(file))
         if not line:
-            raise DataError(f"{self.where} has the columns {self.columns} and no rows: write one for each image.")
+            raise DataError(f"{self.where} has the columns {listed(self.columns)} and no rows: write one per image.")
         known = self._remote(urls) if urls else {}
         if self.absent:
             named = len(self.images) + len(self.rejects)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from ...errors import UsageError
+from ..text import few
 
 _ONE = "Put one image into a list: [image]."
 
@@ -48,7 +49,7 @@ def column_name(table: Any) -> Any:
     names = list(table.columns)
     if len(names) != 1:
         raise UsageError(
-            f"A table with {len(names)} columns, {', '.join(map(str, names))}, where one column of paths belongs. "
+            f"A table with {len(names)} columns, {few(list(map(str, names)))}, where one column of paths belongs. "
             "Choose one: table['path']"
         )
     return names[0]

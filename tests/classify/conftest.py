@@ -1,6 +1,7 @@
 """Made-up run records whose numbers can be checked by eye."""
 
 import hashlib
+import json
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from waiting import LONG
 
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.evaluation.metrics import measure
+from fc7.classify.records.probabilities import Probabilities
 from fc7.classify.records.runs import Run
 from fc7.extract.manifest.columns import ImageEntry
 from fc7.extract.manifest.manifest import Manifest
@@ -37,8 +39,14 @@ def made_up(
     spread=0.4,
     hyperparameters=None,
     seed=0,
+    data=(),
+    done=(),
+    folds=None,
 ) -> Run:
-    """Return a record that got right exactly the images that `right`, ``(n,)`` bool, says."""
+    """Return a record that got right exactly the images that `right`, ``(n,)`` bool, says.
+
+    `data` and `done` are what its data and its protocol say besides.
+    """
     right = np.asarray(right, dtype=bool)
     n, wide = len(right), len(classes)
     labels = np.arange(n) % wide if labels is None else np.asarray(labels)
@@ -51,7 +59,8 @@ def made_up(
     top = np.maximum(top, 1.02 / wide)
     probability = np.repeat(((1 - top) / max(wide - 1, 1))[:, None], wide, axis=1)
     probability[np.arange(n), predicted] = top
-    identity = hashlib.sha256(f"{backbone} {layer} {head} {trainable} {seed} {right.tobytes()!r}".encode()).hexdigest()
+    decides = f"{backbone} {layer} {head} {trainable} {seed} {right.tobytes()!r} {data} {done} {folds}"
+    identity = hashlib.sha256(decides.encode()).hexdigest()
     return Run(
         id=identity,
         head="" if trainable else head,
@@ -70,9 +79,9 @@ def made_up(
             "name": "made-up",
             "fingerprint": "f" * 64,
             "classes": list(classes),
-            "n_train": 244,
             "n_eval": n,
             "evaluated": "val",
+            **dict(data),
         },
         selection={}
         if selection is None
@@ -84,14 +93,49 @@ def made_up(
             "path": list(paths),
             "key": [hashlib.sha256(str(path).encode("utf-8", "replace")).hexdigest()[:16] for path in paths],
             "label": [int(label) for label in labels],
-            "probability": [[round(float(value), 6) for value in row] for row in probability],
+            "predicted": probability.argmax(axis=1).tolist(),
         },
+        probabilities=Probabilities.of(probability, labels),
+        protocol={
+            "evaluated": "val",
+            "random_state": 0,
+            "leaked": 0,
+            "class_weight": None,
+            "preparation": "unit",
+            "device": "cpu",
+            **dict(done),
+        },
+        folds=[fold(n, selection or 0.9)] if folds is None else folds,
         curves=list(curves),
         learning_curve=list(learning_curve),
         notes=list(notes),
         versions={"fc7": "0.1.0", "torch": "2.10.0"},
         machine={"system": "Linux", "machine": "x86_64", "cores": 2},
     )
+
+
+def fold(n, selection=0.9, hyperparameters=None, **others):
+    """Return one fit of a record as it is written."""
+    values = {"fitted": 244, "evaluated": n, "log_loss": 1 - selection, "accuracy": selection, "temperature": 1.0}
+    return values | {"hyperparameters": hyperparameters or {}, "inner_folds": 5, "unconverged": 0} | others
+
+
+def old(run):
+    """Return the record as fc7 wrote it before it had numbers for what was done."""
+    lacking = {"probabilities": None, "protocol": {}, "folds": [], "record": 1}
+    columns = {name: run.predictions[name] for name in ("path", "key", "label")}
+    return replace(run, id=run.id[::-1], predictions=columns, **lacking)
+
+
+def write_old(run, folder):
+    """Write the record as fc7 wrote it then, and return its path."""
+    values = old(run).to_dict() | {"selection": run.selection | {"class_weight": None, "preparation": "unit"}}
+    values["predictions"] |= {"probability": run.probabilities.matrix().round(6).tolist()}
+    values["data"] = run.data | {"n_train": 244}
+    absent = {"probabilities", "protocol", "folds"}
+    path = folder / f"{values['id'][:16]}.json"
+    path.write_text(json.dumps({name: value for name, value in values.items() if name not in absent}))
+    return path
 
 
 def curves_of(epochs, top=0.94, seed=0):
@@ -115,6 +159,21 @@ def curves_of(epochs, top=0.94, seed=0):
 @pytest.fixture(name="made_up", scope="session")
 def made_up_fixture():
     return made_up
+
+
+@pytest.fixture(name="fold", scope="session")
+def fold_fixture():
+    return fold
+
+
+@pytest.fixture(name="old", scope="session")
+def old_fixture():
+    return old
+
+
+@pytest.fixture(name="write_old", scope="session")
+def write_old_fixture():
+    return write_old
 
 
 @pytest.fixture(name="study", scope="session")

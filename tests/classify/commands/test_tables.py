@@ -1,6 +1,6 @@
 """Tables: every run with its n and its interval, in as many cells as there are columns."""
 
-from fc7.classify.commands.tables import COLUMNS, comparison, hyperparameters, interval, line
+from fc7.classify.commands.tables import COLUMNS, comparison, hyperparameters, interval, line, runs_table
 
 
 def inside(run, log_loss=0.25):
@@ -34,11 +34,11 @@ def test_the_order_is_the_callers(made_up):
 
 
 def test_one_run_in_one_line(made_up):
-    said = line(made_up([True] * 9 + [False], hyperparameters={"n_neighbors": 5, "weights": "distance"}))
-    assert said.startswith("vgg16 fc7 logreg: accuracy 0.900 (9/10 on val, 95 % 0.596-0.982), fitted in 0.8 s")
+    said = line(made_up([True] * 9 + [False], hyperparameters={"n_neighbors": 5, "weights": "distance"}), "ours")
+    assert said.startswith("ours: accuracy 0.900 (9/10 on val, 95 % 0.596-0.982), fitted in 0.8 s")
     assert said.endswith(" with n_neighbors=5, weights=distance")
     assert "\n" not in said
-    assert line(made_up([True], hyperparameters={})).endswith("fitted in 0.8 s")
+    assert line(made_up([True], hyperparameters={}), "ours").endswith("fitted in 0.8 s")
 
 
 def test_words(made_up):
@@ -46,3 +46,10 @@ def test_words(made_up):
     assert (
         hyperparameters(made_up([True], hyperparameters={"C": 1e-4, "shrinkage": None})) == "C=0.0001, shrinkage=None"
     )
+
+
+def test_the_order_is_only_said_where_it_is_so(made_up):
+    first, second = inside(made_up([True]), 0.1), inside(made_up([True], head="knn"), 0.2)
+    without = made_up([True], head="theirs", backbone="elsewhere", layer="", selection=None)
+    said = "In the order of log loss inside the fitted images:"
+    assert [said in runs_table(runs) for runs in ([first, second, without], [second, first])] == [True, False]

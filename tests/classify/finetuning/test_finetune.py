@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(photos, tmp_path, monkeypatch)
     resumed = tune(photos, training=training, folder=tmp_path / "runs", on_epoch=lines.append).run
     assert [line.split()[1] for line in lines] == ["3/4", "4/4"]
     assert resumed.curves == whole.curves
-    assert resumed.predictions == whole.predictions
+    assert (resumed.predictions, resumed.probabilities) == (whole.predictions, whole.probabilities)
     assert list((tmp_path / "runs" / "checkpoints").iterdir()) == []
     assert Run.load(next((tmp_path / "runs").glob("*.json"))).id == whole.id
 
@@ -157,6 +157,7 @@ def test_mnasnet_goes_on_from_a_checkpoint_and_from_a_saved_file(photos, tmp_pat
         tune(photos, training=training, backbone="mnasnet0_5", folder=tmp_path, on_epoch=stop)
     resumed = tune(photos, training=training, backbone="mnasnet0_5", folder=tmp_path)
     assert resumed.run.predictions == whole.run.predictions
+    assert resumed.run.probabilities == whole.run.probabilities
     path = resumed.save(tmp_path)
     backbone = load_backbone(
         "mnasnet0_5", weights=f"file:{path}", transform="DEFAULT", device="cpu", batch_size=1, dtype="float32"

@@ -22,7 +22,7 @@ def test_the_cached_stack_and_the_pixels_agree(photos):
     for pixels, rows in zip(from_pixels.run.curves, cached.curves, strict=True):
         for name in ("train_loss", "held_loss", "val_loss"):
             assert pixels[name] == pytest.approx(rows[name], abs=1e-3)
-    np.testing.assert_allclose(from_pixels.run.predictions["probability"], cached.predictions["probability"], atol=2e-3)
+    np.testing.assert_allclose(from_pixels.run.probabilities.matrix(), cached.probabilities.matrix(), atol=2e-3)
     losses = [line["train_loss"] for line in cached.curves]
     assert len(set(losses)) == 3, "something was learned"
 

@@ -46,7 +46,7 @@ def test_switches_that_a_caller_has_set_reach_no_verdict(table, head):
         again = Bundle.of(found).predict_proba(embeddings.vectors)
     assert found.run.metrics == usual.run.metrics
     assert found.run.selection == usual.run.selection
-    np.testing.assert_array_equal(found.run.predictions["probability"], usual.run.predictions["probability"])
+    np.testing.assert_array_equal(found.run.probabilities.matrix(), usual.run.probabilities.matrix())
     np.testing.assert_array_equal(again, answer(usual, embeddings))
 
 
@@ -60,11 +60,11 @@ def test_every_head_is_fitted_measured_and_recorded(table, name):
     fitted = fit(embeddings, name, folds=3, epochs=4)
     run, held = fitted.run, embeddings[embeddings.split == "val"]
     assert (run.head, run.trainable, run.data["evaluated"]) == (name, "", "val")
-    assert (run.data["n_train"], run.data["n_eval"], run.metrics["n"]) == (84, 36, 36)
+    assert (run.folds[0]["fitted"], run.data["n_eval"], run.metrics["n"]) == (84, 36, 36)
     assert run.predictions["path"] == held.paths.tolist()
     assert run.predictions["label"] == held.y.tolist()
     probability = answer(fitted, held)
-    assert np.asarray(run.predictions["probability"]) == pytest.approx(probability, abs=1e-6)
+    assert np.asarray(run.probabilities.matrix()) == pytest.approx(probability, abs=1e-6)
     for name_, value in measure(held.y, probability).to_dict().items():
         assert run.metrics[name_] == pytest.approx(value, abs=1e-4)
     assert run.recipe["id"] == embeddings.recipe.id
@@ -83,6 +83,7 @@ def test_the_same_seed_gives_the_same_bits(table, name):
     assert np.array_equal(answer(one, embeddings), answer(two, embeddings))
     assert one.run.id == two.run.id
     assert one.run.predictions == two.run.predictions
+    assert one.run.probabilities == two.run.probabilities
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -168,7 +169,7 @@ def test_without_splits_every_image_is_predicted_once(table):
     assert run.data["evaluated"] == "5-fold cross-validation"
     assert run.metrics["n"] == run.data["n_eval"] == 54
     assert run.predictions["path"] == embeddings.paths.tolist()
-    assert np.isfinite(run.predictions["probability"]).all()
+    assert np.isfinite(run.probabilities.matrix()).all()
 
 
 @pytest.mark.parametrize("name", ["knn", "logreg", "lda"])
@@ -314,7 +315,6 @@ def test_the_id_in_the_record_is_the_one_foretold(table):
 
 
 def test_the_record_is_plain_json(table):
-    from dataclasses import asdict
 
     run = fit(table(val=5), "knn").run
-    assert json.loads(json.dumps(asdict(run), allow_nan=False)) == asdict(run)
+    assert json.loads(json.dumps(run.to_dict(), allow_nan=False)) == run.to_dict()

@@ -40,7 +40,7 @@ def test_heads_fitted_in_processes_are_those_of_one(table, tmp_path):
     assert [one.id for one in alone] == [one.id for one in shared]
     for one, other in zip(alone, shared, strict=True):
         assert one.hyperparameters == other.hyperparameters
-        assert np.array(one.predictions["probability"]) == pytest.approx(np.array(other.predictions["probability"]))
+        assert np.array(one.probabilities.matrix()) == pytest.approx(np.array(other.probabilities.matrix()))
     assert ("fit heads", 5, 5) in told
     assert [one.id for one in compare(embeddings, HEADS, folder=tmp_path, n_jobs=2)] == [one.id for one in shared]
 
@@ -57,7 +57,7 @@ def test_a_classifier_of_the_users_is_a_head(table):
     assert {run.head for run in runs} == {"logreg", "BernoulliNB", "ExtraTreesClassifier", "baseline"}
     trees = next(run for run in runs if run.head == "ExtraTreesClassifier")
     assert trees.metrics["accuracy"] > 0.9
-    assert fit(table((40, 40), val=16), ExtraTreesClassifier(30)).run.predictions == trees.predictions
+    assert fit(table((40, 40), val=16), ExtraTreesClassifier(30)).run.probabilities == trees.probabilities
     assert fit(table((40, 40), val=16), ExtraTreesClassifier(31)).run.id != trees.id
 
 

@@ -84,8 +84,8 @@ def test_heads_of_sums_are_those_without_ray(table, engine, name):
     one, other = fit(table, name).run, fit(table, name, engine=engine).run
     assert one.id == other.id
     assert one.hyperparameters == other.hyperparameters
-    close = pytest.approx(np.array(one.predictions["probability"]), abs=1e-8)
-    assert np.array(other.predictions["probability"]) == close
+    close = pytest.approx(np.array(one.probabilities.matrix()), abs=1e-8)
+    assert np.array(other.probabilities.matrix()) == close
 
 
 def test_a_worker_that_cannot_read_the_cache_says_so(table, engine, cache_dir):
@@ -133,7 +133,7 @@ def test_jobs_on_ray_are_those_of_one_process(table, engine, tmp_path):
     assert [one.id for one in alone] == [one.id for one in shared]
     for one, other in zip(alone, shared, strict=True):
         assert one.hyperparameters == other.hyperparameters
-        assert np.array(one.predictions["probability"]) == pytest.approx(np.array(other.predictions["probability"]))
+        assert np.array(one.probabilities.matrix()) == pytest.approx(np.array(other.probabilities.matrix()))
     assert ("fit heads", 3, 3) in told
     assert len(list(Path(tmp_path).glob("*.json"))) == 3
 

@@ -188,7 +188,7 @@ def test_awkward_rows_get_an_answer_or_a_clear_error(table, name, kind, rows):
         assert name in ("lda", "gaussian-nb")
         assert ("no class has two rows that differ" if name == "lda" else "no column differs") in str(error)
     else:
-        assert np.isfinite(run.predictions["probability"]).all()
+        assert np.isfinite(run.probabilities.matrix()).all()
         if kind == "equal in a class":
             assert run.metrics["accuracy"] == 1
 

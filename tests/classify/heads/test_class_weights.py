@@ -233,7 +233,7 @@ def test_a_classifier_of_the_users_takes_them_where_it_has_the_parameter(table):
     embeddings = imbalanced(table)
     plain, weighted = (fit(embeddings, LogisticRegression(), class_weight=kind).run for kind in (None, {"c1": 30.0}))
     assert weighted.protocol["class_weight"] == {"c1": 30.0}
-    means = [np.mean(run.predictions["probability"], axis=0)[1] for run in (plain, weighted)]
+    means = [np.mean(run.probabilities.matrix(), axis=0)[1] for run in (plain, weighted)]
     assert means[1] > means[0]
     with pytest.raises(UsageError, match="KNeighborsClassifier has no class weights"):
         fit(embeddings, KNeighborsClassifier(), class_weight="balanced")

@@ -52,8 +52,8 @@ RIGHT = np.arange(N) % 4 > 0
 def test_probabilities_become_a_record_under_the_same_tests(like, tmp_path):
     run = read_results(write(tmp_path / "keras.csv", probabilities(like, RIGHT)), "keras", like)
     assert np.array_equal(run.right, RIGHT)
-    expected = measure(np.array(like.predictions["label"]), np.array(run.predictions["probability"]))
-    assert run.metrics == expected.to_dict()
+    expected = measure(np.array(like.predictions["label"]), np.array(run.probabilities.matrix(), np.float64)).to_dict()
+    assert {**run.metrics, "interval": None} == pytest.approx({**expected, "interval": None}, abs=1e-6)
     assert (run.name, run.head, run.elsewhere) == ("elsewhere keras", "keras", True)
     assert run.notes == ["from keras.csv"]
     assert set(run.seconds.values()) == {0}
@@ -280,3 +280,15 @@ def test_a_wrong_file_is_said_before_anything_is_fitted(table, tmp_path, monkeyp
     monkeypatch.setattr(Experiment, "fit", lambda *given, **options: pytest.fail("fitted"))
     with pytest.raises(DataError, match=r"a\.csv"):
         compare(table(val=6), "ridge", add={"other": tmp_path / "a.csv"})
+
+
+def test_of_a_thousand_columns_and_classes_a_message_names_a_few(made_up, tmp_path):
+    classes = tuple(f"class number {place}" for place in range(1000))
+    like = made_up([True, False], classes=classes)
+    few_classes = [["path", *classes[:999]], *([path, *["0"] * 999] for path in like.predictions["path"])]
+    strangers = [["path", "predicted"], *([path, "stranger"] for path in like.predictions["path"])]
+    for rows in (few_classes, strangers):
+        with pytest.raises(DataError) as caught:
+            read_results(write(tmp_path / "a.csv", rows), "x", like)
+        assert len(str(caught.value).replace(str(tmp_path), "")) < 500
+        assert "more" in str(caught.value)

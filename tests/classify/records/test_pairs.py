@@ -24,6 +24,37 @@ def test_pairs_hold_what_the_records_say(made_up):
     assert pair.smallest_detectable == 6 / 53
 
 
+def test_pairs_match_images_by_content_whatever_their_names(made_up):
+    first, second = np.array([True, True, False, False]), np.array([True, False, True, True])
+    renamed = made_up(second, head="knn")
+    renamed.predictions["path"][:] = ["z.jpg", "y.jpg", "x.jpg", "w.jpg"]
+    (pair,) = compare_pairs([made_up(first), renamed])
+    assert (pair.only_first, pair.only_second) == (1, 2)
+
+
+def test_copies_of_an_image_are_matched_by_path(made_up):
+    runs = [made_up([True, True, False, False], labels=[0] * 4), made_up([True] * 4, labels=[0] * 4, head="knn")]
+    for run in runs:
+        run.predictions["key"][:] = ["0" * 16] * 4
+    (pair,) = compare_pairs(runs)
+    assert (pair.n, pair.only_first, pair.only_second) == (4, 0, 2)
+
+
+def test_holm_is_over_the_pairs_on_the_same_images(made_up):
+    first, second = answers(40, 9, 1, 3)
+    alone = compare_pairs([made_up(first), made_up(second, head="knn")])
+    paths = [f"other/{place}.jpg" for place in range(len(first))]
+    others = [made_up(right, head=head, paths=paths) for right, head in ((first, "lda"), (second, "ridge"))]
+    pairs = compare_pairs([made_up(first), others[0], made_up(second, head="knn"), others[1]])
+    assert [pair.p_corrected for pair in pairs] == [alone[0].p] * 2
+
+
+def test_an_old_record_is_never_tested(made_up, old):
+    first, second = made_up([True] * 8), made_up([False] * 8, head="knn")
+    assert compare_pairs([first, old(second)]) == compare_pairs([old(first), old(second)]) == []
+    assert len(compare_pairs([first, old(first), second])) == 1
+
+
 def test_pairs_match_images_by_path_not_by_place(made_up):
     generator = np.random.default_rng(0)
     first, second = generator.random(60) < 0.8, generator.random(60) < 0.6

@@ -1,6 +1,6 @@
 """The chosen run: by what was measured inside train, then by time."""
 
-from fc7.classify.records.ranking import choose
+from fc7.classify.records.ranking import choose, ranked
 from fc7.classify.reports.verdict import findings
 
 
@@ -15,3 +15,27 @@ def test_ties_inside_train_go_to_the_quicker(made_up):
     slow = made_up([True] * 100, head="forest", seconds={"fit": 9.0, "predict": 1.0})
     quick = made_up([False] * 100, head="logreg", seconds={"fit": 1.0, "predict": 1.0})
     assert choose([slow, quick]) is quick
+
+
+def test_log_losses_on_different_images_do_not_compete(made_up):
+    """As data grow, a run on few easy images has the lower log loss."""
+    few = made_up([True] * 20, head="knn", selection=0.98)
+    many = [made_up([True] * 50 + [False] * 10, head=f"head{place}", selection=0.8 + place / 100) for place in range(2)]
+    assert choose([few, *many]) is many[1]
+    assert ranked([few, *many]) == [many[1], many[0], few]
+
+
+def test_log_losses_inside_different_train_sets_do_not_compete(made_up):
+    small = made_up([True] * 5 + [False] * 5, selection=0.99, data={"fingerprint": "1" * 64})
+    large = made_up([True] * 9 + [False], selection=0.9, head="knn", data={"fingerprint": "2" * 64})
+    assert choose([small, large]) is large
+    assert "flatters it: they were fitted on different images." in " ".join(findings([small, large]))
+
+
+def test_old_records_and_leaked_runs_are_chosen_only_where_there_are_no_others(made_up, old):
+    best, good = made_up([True] * 10, selection=0.99), made_up([True] * 9 + [False], head="knn", selection=0.9)
+    leaked = made_up([True] * 10, head="lda", selection=0.95, done={"leaked": 3})
+    before = old(best)
+    assert choose([before, leaked, good]) is good
+    assert choose([before, leaked]) is leaked
+    assert choose([before]) is before

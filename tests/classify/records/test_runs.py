@@ -1,13 +1,15 @@
 """Run records: a round trip through JSON, ids and fingerprints, and files that are no records."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from fc7.cache.output_file import OutputFile
 from fc7.classify import fit
-from fc7.classify.records.runs import RECORD, Run, fingerprint, load_runs, run_id
+from fc7.classify.records.runs import RECORD, Run, by_images, fingerprint, finished_run, load_runs, run_id
+from fc7.classify.reports.report import report
 from fc7.errors import DataError
 
 NAMES = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid", "torch-linear", "baseline")  # fit any embedding
@@ -18,7 +20,8 @@ def test_a_record_comes_back_as_it_was(table, tmp_path, name):
     run = fit(table((20, 20), val=6), name, folds=2, epochs=2).run
     path = run.save(tmp_path / "new" / "folder")
     assert path.name == f"{run.id[:16]}.json"
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name], "no temporary file stays"
+    files = sorted(entry.name for entry in path.parent.iterdir())
+    assert files == [path.name, path.with_suffix(".npz").name], "no temporary file stays"
     assert Run.load(path) == run
     assert np.array_equal(Run.load(path).right, run.right)
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -63,6 +66,82 @@ def test_all_records_of_a_folder_the_best_first(made_up, tmp_path):
     assert [run.head for run in load_runs(tmp_path)] == ["h9", "h8", "h7"]
 
 
+def test_probabilities_are_committed_before_the_record(made_up, tmp_path, monkeypatch):
+    written = []
+    real = OutputFile.write
+    monkeypatch.setattr(OutputFile, "write", lambda self, data: (written.append(self.path.suffix), real(self, data))[1])
+    made_up([True]).save(tmp_path)
+    assert written == [".npz", ".json"]
+
+
+def test_a_record_that_is_replaced_leaves_no_probabilities_behind(made_up, tmp_path):
+    run = made_up([True, False])
+    path = run.save(tmp_path)
+    again = Run.load(path)
+    again.save(tmp_path)
+    assert Run.load(path).confidence is not None
+    replace(run, probabilities=None).save(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert Run.load(path).confidence is None
+
+
+def test_a_record_can_be_saved_elsewhere(made_up, tmp_path):
+    run = Run.load(made_up([True, False]).save(tmp_path / "one"))
+    assert np.array_equal(Run.load(run.save(tmp_path / "other")).confidence, run.confidence)
+
+
+@pytest.mark.parametrize("damage", ["lost", "altered"])
+def test_without_its_probabilities_a_record_still_counts(made_up, tmp_path, log, damage):
+    path = made_up([True, False]).save(tmp_path)
+    if damage == "lost":
+        path.with_suffix(".npz").unlink()
+    else:
+        path.with_suffix(".npz").write_bytes(b"x")
+    run = Run.load(path)
+    assert (run.right.tolist(), run.confidence, run.confidence) == ([True, False], None, None)
+    (message,) = log.messages
+    assert f"{path.stem}.npz" in message
+    assert report([run], tmp_path / "report.html").exists()
+    assert len(log.messages) == 1
+
+
+def test_a_record_of_before_is_shown_with_what_it_lacks_unknown(made_up, old, write_old, tmp_path):
+    run = made_up([True, False, True])
+    write_old(run, tmp_path)
+    (loaded,) = load_runs(tmp_path)
+    assert loaded.old
+    assert loaded.metrics == run.metrics
+    assert loaded.predictions == old(run).predictions
+    assert (loaded.probabilities, loaded.protocol, loaded.folds) == (None, {}, [])
+    with pytest.raises(DataError, match="does not say what was predicted"):
+        _ = loaded.right
+
+
+def test_a_record_of_before_is_never_finished(made_up, write_old, tmp_path):
+    run = made_up([True])
+    path = write_old(run, tmp_path)
+    assert finished_run(tmp_path, Run.load(path).id) is None
+    run.save(tmp_path)
+    assert finished_run(tmp_path, run.id) == run
+
+
+def test_every_run_id_has_the_number_of_the_format(monkeypatch):
+    before = run_id({"a": 1})
+    monkeypatch.setattr("fc7.classify.records.runs.RECORD", RECORD + 1)
+    assert run_id({"a": 1}) != before
+
+
+def test_runs_are_grouped_by_content_and_class_not_by_name_or_order(made_up):
+    labels = np.arange(6) % 2
+    one = made_up([True] * 6, labels=labels, paths=[f"{place}.jpg" for place in range(6)])
+    order = [3, 1, 5, 0, 2, 4]
+    moved = made_up([False] * 6, labels=labels[order], paths=[f"{place}.jpg" for place in order])
+    moved.predictions["path"][:] = [f"elsewhere/{place}.png" for place in order]
+    classes = made_up([True] * 6, labels=1 - labels, paths=[f"{place}.jpg" for place in range(6)])
+    fewer = made_up([True] * 5, labels=labels[:5], paths=[f"{place}.jpg" for place in range(5)])
+    assert by_images([fewer, one, classes, moved]) == [[one, moved], [classes], [fewer]]
+
+
 @pytest.mark.parametrize("folder", ["", "absent"])
 def test_a_folder_without_records_names_the_next_command(tmp_path, folder):
     with pytest.raises(DataError, match="fc7 compare DATA"):
@@ -83,7 +162,7 @@ def test_a_record_of_another_version_is_refused(made_up, tmp_path):
     path = made_up([True]).save(tmp_path)
     values = json.loads(path.read_text()) | {"record": RECORD + 1}
     path.write_text(json.dumps(values))
-    with pytest.raises(DataError, match=f"record {RECORD + 1}, not {RECORD}"):
+    with pytest.raises(DataError, match=f"record {RECORD + 1}, not 1 or {RECORD}"):
         Run.load(path)
 
 
@@ -114,6 +193,6 @@ def test_a_record_names_no_machine_and_no_user(table):
     import getpass
     import platform
 
-    text = json.dumps(asdict(fit(table(val=5), "baseline").run)["machine"])
+    text = json.dumps(fit(table(val=5), "baseline").run.machine)
     assert platform.node() not in text
     assert getpass.getuser() not in text

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from fc7.classify import compare, fit, load_runs
 from fc7.classify.heads.table import HEADS
-from fc7.classify.records.runs import RECORD, Run
+from fc7.classify.records.runs import OLD, RECORD, Run
 from fc7.classify.records.schema import SCHEMA
 from fc7.errors import DataError
 
@@ -19,7 +19,7 @@ FIT_FOR_ALL = [name for name, head in HEADS.items() if not head.layer]
 
 
 def plain(run):
-    return json.loads(json.dumps(asdict(run)))
+    return json.loads(json.dumps(run.to_dict()))
 
 
 def described(schema, where="record"):
@@ -35,7 +35,7 @@ def described(schema, where="record"):
 
 def test_the_schema_is_one():
     Draft202012Validator.check_schema(DOCUMENT)
-    assert DOCUMENT["properties"]["record"]["const"] == RECORD
+    assert DOCUMENT["properties"]["record"]["enum"] == [*OLD, RECORD]
 
 
 def test_it_has_the_fields_of_a_run_each_described():
@@ -108,11 +108,16 @@ def put(values, where, item):
         ("predictions.label", [0, -1, 1], "predictions.label: .* from 0 to 1, found -1 to 1"),
         ("predictions.label", [0, 1, True], "predictions.label: .*found bool"),
         ("predictions.label", [0, 1, 0.5], "predictions.label: .*found float"),
-        ("predictions.probability", [[0.5, 0.5], [0.5, 0.5], [1]], "predictions.probability: not one row of 2 numbers"),
-        ("predictions.probability", [[0.5, 0.5], [0.5, 0.5], ["1", "0"]], "predictions.probability: not one row of 2"),
-        ("predictions.probability", [[0.5, 0.5], [0.5, 0.5], [10**400, 0]], "predictions.probability: "),
-        ("predictions.probability", [[1], [1], [1]], "predictions.probability: not one row of 2"),
-        ("predictions.probability", [[0.5, 0.5], [0.5, 0.5], [7, 0]], "predictions.probability: from 0 to 7"),
+        ("predictions.predicted", [0, 1, 2], "predictions.predicted: .* from 0 to 1, found 0 to 2"),
+        ("predictions.predicted", [0, 1], "columns of .*'predicted': 2.* rows where metrics.n is 3"),
+        ("predictions.predicted", [0, 1, 0], "metrics: 2 correct and an accuracy of 0.666667, but 3 of 3"),
+        ("predictions.probability", [[0.5, 0.5]] * 3, "predictions: False schema"),
+        ("metrics.correct", 3, "metrics: 3 correct and an accuracy of 0.666667, but 2 of 3 predictions are right"),
+        ("metrics.accuracy", 0.5, "metrics: 2 correct and an accuracy of 0.5, but 2 of 3"),
+        ("probabilities", {"sha256": "../secret"}, "probabilities.sha256: '../secret' does not match"),
+        ("probabilities", [], r"probabilities: \[\] is not of type"),
+        ("folds", [{}], r"folds\[0\]: .* is a required property"),
+        ("protocol", None, "protocol: None is not of type"),
     ],
 )
 def test_what_is_wrong_is_named(made_up, tmp_path, where, item, said):

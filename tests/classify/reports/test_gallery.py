@@ -36,8 +36,9 @@ def test_missing_and_broken_thumbnails_are_file_names(made_up, tmp_path):
     run = made_up([True, False, True])
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / f"{run.predictions['key'][0]}.jpg").write_bytes(b"<svg onload=alert(1)>")
+    save_thumbnail(tmp_path / "t", run.predictions["key"][1])
     path = report([run], tmp_path / "report.html", thumbnails=tmp_path / "t")
-    assert images(path) == []
+    assert [image["alt"].partition(":")[0] for image in images(path)] == ["bees/0001.jpg"]
     assert "ants/0000.jpg" in Page(path.read_text()).text
 
 
@@ -64,3 +65,19 @@ def test_four_hundred_images_and_twenty_runs_stay_under_three_megabytes(made_up,
         noise = generator.integers(0, 255, (96, 96, 3), dtype=np.uint8)  # nothing compresses worse
         Image.fromarray(noise).save(tmp_path / "t" / f"{key}.jpg", quality=95)
     assert report(runs, tmp_path / "report.html", thumbnails=tmp_path / "t").stat().st_size < 3_000_000
+
+
+def test_without_any_picture_there_are_no_boxes_and_one_line(made_up, tmp_path):
+    """Such as after an interrupted compare, which has written records but no thumbnails."""
+    made_up([True, False, True]).save(tmp_path)
+    page = Page(report(tmp_path, tmp_path / "report.html").read_text())
+    assert not any("missing" in (attributes.get("class") or "").split() for _, attributes in page.tags)
+    assert "There are no pictures" in page.text
+    assert "bees/0001.jpg" in page.text
+
+
+def test_with_pictures_nothing_is_said_of_their_absence(made_up, tmp_path):
+    run = made_up([True, False])
+    run.save(tmp_path)
+    save_thumbnail(tmp_path / "thumbnails", run.predictions["key"][1])
+    assert "There are no pictures" not in Page(report(tmp_path, tmp_path / "out.html").read_text()).text

@@ -285,7 +285,10 @@ def test_two_runs_of_one_name_are_told_apart(made_up, tmp_path):
 
 def test_runs_on_different_images_say_so(made_up, tmp_path):
     runs = [made_up([True] * 9), made_up([True] * 9, head="knn"), made_up([True] * 8, head="lda")]
-    assert "2 pairs are on different images" in Page(report(runs, tmp_path / "report.html").read_text()).text
+    text = Page(report(runs, tmp_path / "report.html").read_text()).text
+    assert "2 sets of images, each judged by itself" in text
+    assert "made-up on val, 9 images" in text
+    assert "made-up on val, 8 images" in text
 
 
 def test_a_thousand_classes_do_not_explode(made_up, tmp_path):

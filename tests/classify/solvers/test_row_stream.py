@@ -69,8 +69,8 @@ def test_a_streamed_head_is_the_head_in_memory(cache_dir, name, classes):
     one, other = fit(memory, name, average_views=True), fit(disk, name, average_views=True)
     assert one.run.hyperparameters == other.run.hyperparameters
     assert one.run.selection["log_loss"] == pytest.approx(other.run.selection["log_loss"], abs=1e-3)
-    close = pytest.approx(np.array(one.run.predictions["probability"]), abs=1e-3)
-    assert np.array(other.run.predictions["probability"]) == close
+    close = pytest.approx(np.array(one.run.probabilities.matrix()), abs=1e-3)
+    assert np.array(other.run.probabilities.matrix()) == close
     assert not other.run.notes
 
 
@@ -90,8 +90,8 @@ def test_cross_validation_streams_too(cache_dir, name):
     for table in (memory, disk):
         table.split[:] = ""
     one, other = fit(memory, name, folds=3), fit(disk, name, folds=3)
-    close = pytest.approx(np.array(one.run.predictions["probability"]), abs=2e-3)
-    assert np.array(other.run.predictions["probability"]) == close
+    close = pytest.approx(np.array(one.run.probabilities.matrix()), abs=2e-3)
+    assert np.array(other.run.probabilities.matrix()) == close
 
 
 def test_a_head_that_needs_all_rows_says_which_do_not(cache_dir):

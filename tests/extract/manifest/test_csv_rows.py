@@ -145,3 +145,11 @@ def test_the_command_in_the_message_cures(tmp_path, monkeypatch, encoding):
 
 def test_columns_that_nobody_asks_for_may_be_called_alike_by_case():
     assert read("path,Ants,ants\nx,0.5,0.5\n", ["path"])[0] == (1, ["path", "Ants", "ants"])
+
+
+@pytest.mark.parametrize("first", [["path", "label"], ["image", "class"]])
+def test_of_a_thousand_columns_a_message_names_a_few(first):
+    names = [*first, *(f"column number {place}" for place in range(998))]
+    with pytest.raises(DataError, match="995 more") as caught:
+        read(f"{','.join(names)}\n0,0\n")
+    assert len(str(caught.value)) < 500
