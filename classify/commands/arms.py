@@ -38,7 +38,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--limit-seconds",
         type=positive_number,
         metavar="S",
-        help="for all of it, folds included: what is reached by then is measured (default: no limit)",
+        help="time for each arm, its folds included; what is reached by then is measured (default: no limit)",
     )
     group.add_argument("--no-augment", action="store_true", help="centre crops only, as cached embeddings see them")
 

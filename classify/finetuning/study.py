@@ -142,8 +142,7 @@ class TrainingStudy:
             epochs = statistics.median_low(fold.best_epoch or 1 for fold in folds)
             every, none = np.arange(len(y)), np.arange(0)
             task, state = session.train(every, held=none, watched=none, name="all images", until=epochs)
-            told = f"{state.epochs:.3g} epochs (median of the folds: {epochs})"
-            notes.append(f"refitted on all {len(y)} images for {told}")
+            notes.append(f"refitted on all {len(y)} images: {state.epochs:.3g} of {epochs} epochs, the folds' median")
         state_dict = _plain_names(task.module) if refit or not several else {}
         return TrainingOutcome(
             probability[self.plan.rows], scores, folds, curves, session.seconds, temperature, state_dict,

@@ -11,7 +11,6 @@ from tuning import tune
 from fc7.classify.finetuning import finetune as finetune_module
 from fc7.classify.finetuning import inputs
 from fc7.classify.finetuning import training_loop as module
-from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.finetuning.inputs import Pixels
 from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.records.runs import Run
@@ -76,12 +75,15 @@ def test_epoch_lines(photos):
 
 
 def test_data_without_a_split_is_predicted_in_folds(photos):
-    run = finetune(
-        read_manifest(photos / "train"), "squeezenet1_1", "head", weights="random:0", augment=False, device="cpu",
-        training=Training(epochs=1, batch_size=8),
-    ).run  # fmt: skip
-    assert run.metrics["n"] == 14
-    assert run.data["evaluated"] == "5-fold cross-validation"
+    training = Training(epochs=1, batch_size=8)
+    kept, plain = (tune(photos / "train", training=training, cross_validate=3, refit=refit) for refit in (True, False))
+    for run in kept.run, plain.run:
+        assert (run.metrics["n"], run.data["evaluated"], len(run.folds)) == (14, "3-fold cross-validation", 3)
+        assert [line["fold"] for line in run.curves] == [1, 2, 3]
+    assert kept.run.predictions == plain.run.predictions
+    assert plain.state == {}
+    assert kept.run.notes[-1] == "refitted on all 14 images: 1 of 1 epochs, the folds' median"
+    assert KNOWN["squeezenet1_1"].initialise(0).keys() == kept.state.keys()
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(photos, tmp_path, monkeypatch):
@@ -293,7 +295,7 @@ def by_image(run):
 def test_names_paths_and_order_decide_nothing(photos, tmp_path):
     """Three namings of the same images, bit for bit; the folds, the epochs' order and the crops follow the bytes."""
     rng = np.random.default_rng(0)
-    orders = [np.arange(20), rng.permutation(20), rng.permutation(20)]
+    orders = [rng.permutation(20), rng.permutation(20)]
     tables = [named(photos, tmp_path / f"naming-{number}", order) for number, order in enumerate(orders)]
     for options in {}, {"cross_validate": 3, "training": Training(epochs=1, batch_size=6)}:
         first, *others = [tune(table, augment=True, **options) for table in (photos, *tables)]

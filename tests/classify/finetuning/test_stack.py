@@ -64,7 +64,7 @@ def test_average_views_averages_the_views(table, monkeypatch):
 def test_without_a_split_the_kept_stack_is_fitted_on_all_images(table, monkeypatch, tmp_path):
     rows = with_small_stack(table((20, 16), spread=3.0), monkeypatch)
     fitted = fit(rows, "classifier", epochs=4)
-    assert any(note.startswith("refitted on all 36 images for ") for note in fitted.run.notes)
+    assert any(note.startswith("refitted on all 36 images: ") for note in fitted.run.notes)
     temperatures = [fold["temperature"] for fold in fitted.run.folds]
     assert fitted.estimator["head"].temperature not in temperatures
     again = Bundle.load(Bundle.of(fitted, max_error=0.3).save(tmp_path / "a.fc7"))

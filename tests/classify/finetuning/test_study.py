@@ -109,7 +109,7 @@ def test_after_cross_validation_the_network_is_trained_again_on_all_rows(table, 
     assert sorted(task.fitted) == list(range(30))
     assert (len(task.held), len(task.watched), state.epoch) == (0, 0, median)
     assert all(torch.equal(value, outcome.state_dict[name]) for name, value in kept.items())
-    assert f"refitted on all 30 images for {median} epochs (median of the folds: {median})" in run.notes
+    assert f"refitted on all 30 images: {median} of {median} epochs, the folds' median" in run.notes
     assert np.isfinite(outcome.scores).all()
     assert outcome.temperature == find_temperature(outcome.scores, rows.y)[0]
     assert len(run.curves) == sum(state.epoch for _, state, _ in folds)
@@ -194,7 +194,7 @@ def test_what_takes_minutes_says_so_beforehand(table, clock, caplog):
         assert line.startswith("fold 1 of 5, epoch 1/20 ")
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="fold 1 of 5, 0 of 20 epochs are kept. The same command begins anew"):
+    with pytest.raises(Interrupted, match=r"fold 1 of 5, 0 of 20 epochs are kept\. The same command begins anew"):
         train(rows, inputs=inputs, on_epoch=stop)
     (line,) = [record.message for record in caplog.records if "about" in record.message]
     # 120 images an epoch, 82 of them to fit on, in 7.5 s; 20 epochs and 5 folds.
