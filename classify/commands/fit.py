@@ -59,7 +59,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from .inputs import embeddings
     from .tables import run_lines
 
-    find_head(arguments.head, weighted=arguments.class_weight is not None)
+    find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError)
     require_apart(output, read=[arguments.data])
     with options.engine(arguments) as engine:

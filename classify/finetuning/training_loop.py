@@ -279,7 +279,7 @@ def train(
             _save(checkpoint, task, optimiser, state)
             kept = state.epoch
         where = f"{before}{kept} of {task.options.epochs} epochs are kept"
-        next_time = "goes on from there" if kept else "begins anew"
+        next_time = "goes on from there" if checkpoint else "begins anew"
         raise Interrupted(f"Interrupted: {where}. The same command {next_time}.") from None
     restore(task.module, state.best)
     if checkpoint and keep:
