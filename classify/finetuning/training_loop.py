@@ -199,7 +199,9 @@ class _Pace:
 
     def is_over(self) -> bool:
         """Return whether there is no time for a step more and for measuring, after the epoch and again in the end."""
-        limit, images = self.task.options.limit_seconds, self.task.options.batch_size + 2 * self.task.measured
+        limit = self.task.options.limit_seconds
+        batches = 1 + 4  # the step, and the first batch of each measuring of two parts, which is waited for
+        images = batches * self.task.options.batch_size + 2 * self.task.measured
         return limit is not None and self.seconds + images * self.per_image >= limit
 
     def has_time(self, state: State) -> bool:
