@@ -38,7 +38,7 @@ from .tree_checks import check_trees, columns
 if TYPE_CHECKING:
     from ..fitting.fit import Fitted
 
-FORMAT = 3  # raise it when a member or key changes its meaning; other formats are refused
+FORMAT = 4  # raise it when a member or key changes its meaning; other formats are refused
 MAX_BYTES = 2**30
 MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
 

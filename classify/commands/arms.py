@@ -38,7 +38,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--limit-seconds",
         type=positive_number,
         metavar="S",
-        help="begin no epoch that would end later (default: no limit)",
+        help="time for each arm, its folds included; what is reached by then is measured (default: no limit)",
     )
     group.add_argument("--no-augment", action="store_true", help="centre crops only, as cached embeddings see them")
 
@@ -68,6 +68,7 @@ def finetune_arms(
                 arm,
                 training=_training(arguments),
                 augment=not arguments.no_augment,
+                refit=keep_weights,
                 folder=arguments.output,
                 progress=progress,
                 on_epoch=logger.info,
@@ -75,7 +76,9 @@ def finetune_arms(
                 **source,
             )
             if keep_weights and tuned.state:
-                logger.info("Wrote %s", plain(str(tuned.save(arguments.output))))
+                folds = len(tuned.run.folds) > 1
+                of = ", trained on all images; the record's figures are those of the folds" if folds else ""
+                logger.info("Wrote %s%s", plain(str(tuned.save(arguments.output))), of)
             runs.append(tuned.run)
     return runs
 

@@ -5,7 +5,7 @@ import logging
 import shlex
 from pathlib import Path
 
-from ...errors import BundleError, UsageError
+from ...errors import BundleError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
@@ -54,15 +54,12 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
     from ...cache.output_file import OutputFile, require_apart
     from ..bundles.bundle import Bundle
-    from ..evaluation.abstention import NONE as NO_DOUBT
     from ..fitting.fit import fit
     from ..heads.table import find_head
     from .inputs import embeddings
     from .tables import run_lines
 
-    head = find_head(arguments.head, weighted=arguments.class_weight is not None)
-    if head.layer and arguments.max_error is not None:
-        raise UsageError(NO_DOUBT)
+    find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError)
     require_apart(output, read=[arguments.data])
     with options.engine(arguments) as engine:

@@ -25,10 +25,7 @@ NEIGHBOURS = 5
 RARE = 0.01  # share of the fitted images that is called unlike the others
 MOST_ROWS, MOST_BYTES = 1000, 2**23  # of the sample of fitted images to measure distances from
 
-NONE = (
-    "This head has no out-of-fold predictions, which --max-error needs: classifier is trained once, not in folds. Take "
-    "another one: fc7 fit --head NAME"
-)
+NONE = "This head has no out-of-fold predictions, which --max-error needs. Fit it again: fc7 fit DATA -o FILE.fc7"
 
 _ARRAYS = {"probability": "float32", "right": "bool", "reference": "float16", "distance": "float32"}
 

@@ -35,7 +35,9 @@ class Tuned:
     run
         The record.
     state
-        The network's parameters by torchvision's names, the last layer included; of the last fold if there are folds.
+        The network's parameters by torchvision's names, the last layer included. After cross-validation they are of a
+        network that was trained once more, on all images for the median of the folds' best epochs, while the record's
+        figures are those of the folds. Empty where that was not asked for, or the run was there already.
     """
 
     run: Run
@@ -76,6 +78,7 @@ def finetune(
     on: str | None = None,
     cross_validate: int | None = None,
     allow_leakage: bool = False,
+    refit: bool = True,
     folder: Path | str | None = None,
     cache: Path | str | None = None,
     workers: int | None = None,
@@ -97,6 +100,8 @@ def finetune(
         Train on random resized crops and mirror images; otherwise on the centre crop, like cached embeddings.
     on, cross_validate, allow_leakage
         See :func:`fc7.classify.fit`.
+    refit
+        Whether to train once more on all images after cross-validation, for ``state``.
     folder
         Where checkpoints, from which a killed run resumes, and the record are written. A run that has a record there is
         not done again; its ``state`` is empty.
@@ -112,7 +117,7 @@ def finetune(
     DataError, LeakageError
         See :func:`fc7.classify.data.splits.protocol`.
     Interrupted
-        Ctrl-C; the last finished epoch is kept.
+        Ctrl-C; the epochs that the message names are kept.
     """
     if trainable not in ARMS:
         raise UsageError(f"There is no fine-tuning arm {trainable!r}. Arms: {', '.join(ARMS)}.")
@@ -135,7 +140,7 @@ def finetune(
     )
     build = partial(_pixel_module, net, recipe, trainable, seed=seed, classes=len(images.classes))
     stage = f"finetune {backbone} {trainable}"
-    outcome = study.run(build, pixels, net.device, progress=progress, stage=stage, on_epoch=on_epoch)
+    outcome = study.run(build, pixels, net.device, refit=refit, progress=progress, stage=stage, on_epoch=on_epoch)
     run = study.record(outcome, head="", trainable=trainable, augment=augment)
     if target:
         run.save(target)

@@ -38,7 +38,8 @@ class Pixels:
     root, images
         Where the files are, and which row is which.
     augment
-        Whether batches of an epoch are augmented; each image's crop follows from seed, epoch and row.
+        Whether batches of an epoch are augmented; each image's crop follows from seed, epoch and row. Rows in the order
+        of their keys make it follow from the image.
     """
 
     def __init__(
@@ -58,12 +59,15 @@ class Pixels:
             A file is no longer the one that was hashed, or cannot be read.
         """
         queue: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
+        pool = ThreadPoolExecutor(self.workers)
+        try:
             for number in range(len(rows) + AHEAD):
                 if number < len(rows):
                     queue.append([pool.submit(self._pixels, int(row), epoch) for row in rows[number]])
                 if number >= AHEAD and queue:
                     yield torch.from_numpy(np.stack([future.result() for future in queue.popleft()]))
+        finally:  # where an epoch ends early, what is ahead of it is not decoded
+            pool.shutdown(cancel_futures=True)
 
     def _pixels(self, row: int, epoch: int | None) -> npt.NDArray[np.uint8]:
         try:
@@ -79,7 +83,7 @@ class Pixels:
 
 
 def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) -> Rows:
-    """Return the images that can be decoded; warn about the others."""
+    """Return the images that can be decoded, in the order of their keys; warn about the others."""
     images = hashed(manifest, cache=cache)
 
     def reason(path: str, key: bytes) -> str:
@@ -97,7 +101,7 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
     decodable = images[np.array([not why for why in reasons], dtype=bool)]
     if not len(decodable):
         raise DataError(f"None of {len(manifest)} images of {manifest.root} could be decoded.")
-    return decodable
+    return decodable.in_key_order()
 
 
 def _decoded(file: str, key: bytes) -> Image.Image:

@@ -1,8 +1,11 @@
 """A backbone's own fully connected stack, trained on its cached pool5: the head ``classifier``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import torch
+from scipy.special import softmax
 from sklearn.pipeline import Pipeline
 
 from ...cache.embeddings import Embeddings
@@ -12,13 +15,14 @@ from ...extract.backbones.architectures import architecture
 from ...extract.backbones.network import with_classes
 from ...extract.backbones.weights import find_weights
 from ...extract.progress import Progress, silent
-from ..data.splits import Protocol
+from ..data.splits import Fold, Protocol
+from ..evaluation.abstention import Abstention
 from ..heads import classifier_stack
 from ..heads.base import ClassWeight
 from ..heads.calibration import Calibrated
 from ..records.runs import Run
 from .inputs import CachedRows
-from .study import TrainableModule, TrainingStudy, seeded_layers
+from .study import TrainableModule, TrainingOutcome, TrainingStudy, seeded_layers
 from .training_loop import Training
 
 
@@ -28,14 +32,19 @@ def fit_stack(
     identity: str,
     *,
     training: Training,
+    average_views: bool = False,
     class_weight: ClassWeight = None,
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
-) -> tuple[Pipeline, Run]:
+) -> tuple[Pipeline, Run, Abstention]:
     """Train a backbone's own fully connected stack on its cached pool5: the head ``classifier``.
 
     With float32 embeddings it equals :func:`fc7.classify.finetuning.finetune.finetune` with ``trainable="classifier"``
     and no augmentation: the same order of images, dropout and losses, without computing the convolutions again.
+
+    The epoch is chosen on a held-out part of the fitted images. With a split, that network is kept, with the
+    temperature of the held-out part. After cross-validation the stack is trained once more, on all images for the
+    median of the folds' best epochs, with the temperature of the folds' out-of-fold scores.
 
     Parameters
     ----------
@@ -43,6 +52,8 @@ def fit_stack(
         What is fitted and evaluated, and how.
     identity
         The id of the record.
+    average_views
+        Average the probabilities of an evaluated image over its views.
     class_weight
         By position of the class.
 
@@ -50,27 +61,52 @@ def fit_stack(
     -------
     pipeline, run
         From raw embeddings ``(n, dim)`` to calibrated probabilities, and the record.
+    abstention
+        Of predictions by networks that were not trained on the images: those of the folds for all images, with a split
+        those of the held-out part only, which the epoch was chosen on, too.
+
+    Raises
+    ------
+    UsageError
+        The embeddings are not of pool5.
     """
     recipe = embeddings.recipe
     if isinstance(recipe, JointRecipe) or recipe.layer != classifier_stack.LAYER:
         layer = classifier_stack.LAYER
         raise UsageError(f"The head classifier takes {layer}, not {recipe.layer}: --layer {layer}")
-    source = embeddings.weights_source
+    source, seed = embeddings.weights_source, training.random_state
     study = TrainingStudy(
         embeddings, plan, training, recipe, weights_source=source, identity=identity, class_weight=class_weight
     )
+    vectors, views = embeddings.vectors[:], [view[:] for view in embeddings.views]
     outcome = study.run(
-        lambda: _stack_module(embeddings, recipe, training.random_state),
-        CachedRows((embeddings.vectors[:], *(view[:] for view in embeddings.views)), training.random_state),
+        lambda: _stack_module(embeddings, recipe, seed),
+        CachedRows((vectors, *views), seed),
         torch.device("cpu"),
+        averaged=[CachedRows([view], seed) for view in views] if average_views else [],
+        refit=True,
         progress=progress,
         stage="fit classifier",
         on_epoch=on_epoch,
     )
-    run = study.record(outcome, head="classifier", trainable="", augment=False)
+    run = study.record(outcome, head="classifier", trainable="", average_views=average_views)
     arrays = {name: value.numpy() for name, value in outcome.state_dict.items()}
-    stack = classifier_stack.ClassifierStack(recipe.backbone, arrays, len(embeddings.classes))
-    return Pipeline([("head", Calibrated(stack, outcome.temperature))]), run
+    stack = classifier_stack.ClassifierStack.trained(recipe.backbone, arrays, len(embeddings.classes))
+    pipeline = Pipeline([("head", Calibrated(stack, outcome.temperature))])
+    return pipeline, run, _abstention(embeddings, study, outcome)
+
+
+def _abstention(embeddings: Embeddings, study: TrainingStudy, outcome: TrainingOutcome) -> Abstention:
+    """Return what out-of-fold predictions say; distances are measured between all fitted images, in folds."""
+    pairs, fitted = list(study.plan.pairs), np.arange(len(embeddings))
+    if len(pairs) == 1:
+        fitted = pairs[0][0]
+        pairs = study.held_out(fitted)
+    folds = [Fold(np.searchsorted(fitted, inner), np.searchsorted(fitted, held)) for inner, held in pairs]
+    probability = softmax(outcome.scores[fitted] / outcome.temperature, axis=1)
+    abstention = Abstention.of(embeddings, fitted, folds, probability, random_state=study.options.random_state)
+    known = np.isfinite(probability[:, 0])
+    return replace(abstention, probability=abstention.probability[known], right=abstention.right[known])
 
 
 def _stack_module(embeddings: Embeddings, recipe: Recipe, seed: int) -> TrainableModule:

@@ -1,8 +1,9 @@
 """Training under a protocol, and its record; the same for pixels and for cached rows."""
 
+import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from ..arrays import Positions
 from ..data.splits import Protocol, cut
 from ..heads.base import ClassWeight
 from ..heads.calibration import find_temperature
-from ..records.fold_fit import FoldFit
+from ..records.fold_fit import FoldFit, ranges
 from ..records.runs import Run, build_run, fingerprint
-from .training_loop import State, Training, TrainingTask, logits, train
+from .training_loop import Inputs, State, Training, TrainingTask, logits, train
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,38 @@ class TrainableModule:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """The result of training on all pairs of the protocol."""
+    """The result of training on all pairs of the protocol.
+
+    Attributes
+    ----------
+    probability
+        Of the evaluated rows, ``(evaluated, classes)``.
+    scores
+        ``(n, classes)``: logits of rows that were not trained on by the network that made them. Of every row after
+        cross-validation, otherwise of the held-out part of train; NaN elsewhere.
+    folds, curves
+        Of every fold; the dicts of `curves` have the number of their ``fold``, from 1, where there are several.
+    seconds
+        ``fit`` and ``predict``, those before the run was resumed included.
+    temperature
+        Of `scores`.
+    state_dict
+        Of the network that was trained last: on all rows after cross-validation, empty where that was not asked for.
+    notes
+        For the record.
+    device
+        What it was trained on.
+    """
 
     probability: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
     folds: list[FoldFit]
     curves: list[dict[str, float]]
-    selection: dict[str, Any]
     seconds: dict[str, float]
     temperature: float
     state_dict: dict[str, torch.Tensor]
     notes: list[str]
+    device: str
 
 
 @dataclass(frozen=True)
@@ -61,57 +84,90 @@ class TrainingStudy:
     class_weight: ClassWeight = None  # by position of the class
 
     def run(
-        self, build: Callable[[], TrainableModule], inputs: Any, device: torch.device, **reporting: Any
+        self,
+        build: Callable[[], TrainableModule],
+        inputs: Inputs,
+        device: torch.device,
+        *,
+        averaged: Sequence[Inputs] = (),
+        refit: bool = False,
+        **reporting: Any,
     ) -> TrainingOutcome:
-        """Train once per pair of the protocol, and predict every evaluated row once; `reporting` is as in `train`."""
-        started = time.perf_counter()
-        y = self.images.y
-        probability = np.full((len(y), len(self.images.classes)), np.nan)
-        folds, seconds_predict = [], 0.0
-        for number, (fitted, predicted) in enumerate(self.plan.pairs):
-            trainable = build()
-            inner, held = cut(self.images, fitted, self.options.held_out, self.options.random_state)[0]
-            task = TrainingTask(
-                module=trainable.module.to(device), parts=trainable.parts, new=trainable.new, inputs=inputs, y=y,
-                fitted=inner, held=held, watched=predicted, options=self.options, device=device,
-                bf16=self.recipe.precision == "bf16", weights=self._weights(inner),
-            )  # fmt: skip
-            keep = len(self.plan.pairs) > 1
-            state = train(task, checkpoint=self._checkpoint(number), keep=keep, **reporting)
+        """Train once per pair of the protocol, and predict every evaluated row once.
+
+        Parameters
+        ----------
+        averaged
+            Other views of the evaluated rows, over which their probabilities are averaged.
+        refit
+            After cross-validation, train once more on all rows, for the median of the folds' best epochs.
+        reporting
+            As in :func:`fc7.classify.finetuning.training_loop.train`.
+        """
+        y, pairs = self.images.y, self.plan.pairs
+        shape = len(y), len(self.images.classes)
+        probability, scores = np.full(shape, np.nan), np.full(shape, np.nan)
+        several = len(pairs) > 1
+        session = _Session(self, build, inputs, device, len(pairs) + (refit and several), reporting)
+        folds: list[FoldFit] = []
+        for number, (fitted, predicted) in enumerate(pairs):
+            inner, held = self.held_out(fitted)[0]
+            name = f"fold {number + 1} of {len(pairs)}" if several else ""
+            task, state = session.train(inner, held=held, watched=predicted, name=name)
             log_probability = log_softmax(logits(task, held), axis=1)
             temperature, log_loss = find_temperature(log_probability, y[held])
             start = time.perf_counter()
-            probability[predicted] = softmax(logits(task, predicted) / temperature, axis=1)
-            seconds_predict += time.perf_counter() - start
-            right = log_probability.argmax(axis=1) == y[held]
-            accuracy = float(right.mean())
+            centre = logits(task, predicted)
+            views = [centre, *(logits(replace(task, inputs=view), predicted) for view in averaged)]
+            probability[predicted] = np.mean([softmax(view / temperature, axis=1) for view in views], axis=0)
+            session.seconds["predict"] += time.perf_counter() - start
+            rows, outputs = (predicted, centre) if several else (held, log_probability)
+            scores[rows] = outputs
+            accuracy = float((log_probability.argmax(axis=1) == y[held]).mean())
             folds.append(
                 FoldFit(
-                    len(fitted), len(predicted), log_loss, accuracy, temperature,
-                    epochs=state.epoch, best_epoch=state.best_epoch,
+                    len(inner), len(predicted), log_loss, accuracy, temperature, {"best_epoch": state.best_epoch},
+                    held_out=len(held), epochs=state.epoch, best_epoch=state.best_epoch,
                 )
             )  # fmt: skip
-        seconds = {"extract": 0.0, "fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
-        last: State = state
-        selection = {
-            "by": "log loss of a held-out part of train",
-            "held_out": len(held),
-            "best_epoch": last.best_epoch,
-            "log_loss": float(np.mean([fold.log_loss for fold in folds])),
-            "accuracy": float(np.mean([fold.accuracy for fold in folds])),
-        }
-        epochs = self.options.epochs
-        stopped = [f"stopped after {last.epoch} of {epochs} epochs"] if last.epoch < epochs else []
-        state_dict = {name: value.cpu() for name, value in _plain_names(trainable.module).items()}
+        curves = [
+            ({"fold": number + 1} if several else {}) | line
+            for number, state in enumerate(session.states)
+            for line in state.curves
+        ]
+        notes = _stops(session.states, self.options)
+        if several:
+            temperature, _ = find_temperature(scores, y)
+        if several and refit:
+            epochs = statistics.median_low(fold.best_epoch or 1 for fold in folds)
+            every, none = np.arange(len(y)), np.arange(0)
+            task, state = session.train(every, held=none, watched=none, name="all images", until=epochs)
+            notes.append(f"refitted on all {len(y)} images: {state.epochs:.3g} of {epochs} epochs, the folds' median")
+        state_dict = _plain_names(task.module) if refit or not several else {}
         return TrainingOutcome(
-            probability[self.plan.rows], folds, last.curves, selection, seconds,
-            temperature=temperature, state_dict=state_dict, notes=trainable.notes + stopped,
+            probability[self.plan.rows], scores, folds, curves, session.seconds, temperature, state_dict,
+            notes=session.notes + notes, device=device.type,
         )  # fmt: skip
 
-    def record(self, outcome: TrainingOutcome, *, head: str, trainable: str, augment: bool) -> Run:
-        """Return the run record."""
+    def held_out(self, fitted: Positions) -> list[tuple[Positions, Positions]]:
+        """Return parts of the fitted rows; the first one is held out to choose the epoch on."""
+        return cut(self.images, fitted, self.options.held_out, self.options.random_state)
+
+    def record(
+        self,
+        outcome: TrainingOutcome,
+        *,
+        head: str,
+        trainable: str,
+        augment: bool | None = None,
+        average_views: bool = False,
+    ) -> Run:
+        """Return the run record; `augment` is None where there is nothing to augment."""
         options = {name: getattr(self.options, name) for name in ("learning_rate", "epochs", "batch_size", "optimiser")}
-        extract = self.images.seconds if isinstance(self.images, Embeddings) else 0.0
+        embeddings = self.images if isinstance(self.images, Embeddings) else None
+        folds = outcome.folds
+        best = ranges(folds)["best_epoch"] if len(folds) > 1 else folds[0].best_epoch
+        weights, classes = self.class_weight, self.images.classes
         return build_run(
             self.images,
             self.plan,
@@ -124,31 +180,81 @@ class TrainingStudy:
             trainable=trainable,
             recipe=self.recipe.to_dict(),
             weights_source=self.weights_source,
-            selection=outcome.selection,
-            hyperparameters=options | {"best_epoch": outcome.selection["best_epoch"], "augment": augment},
-            seconds=outcome.seconds | {"extract": extract},
+            selection={
+                "by": "log loss of a held-out part of train",
+                "log_loss": float(np.mean([fold.log_loss for fold in folds])),
+                "accuracy": float(np.mean([fold.accuracy for fold in folds])),
+            },
+            hyperparameters=options | {"best_epoch": best},
+            seconds=outcome.seconds | {"extract": embeddings.seconds if embeddings else 0.0},
             curves=outcome.curves,
             notes=outcome.notes,
-            folds=outcome.folds,
-            settings={"class_weight": self.class_weight, "device": "cpu", "views": 0, "average_views": False},
+            folds=folds,
+            settings={
+                "class_weight": {classes[k]: v for k, v in weights.items()} if isinstance(weights, dict) else weights,
+                "preparation": None,
+                "views": len(embeddings.views) if embeddings else 0,
+                "average_views": average_views,
+                "device": outcome.device,
+            }
+            | ({} if augment is None else {"augment": augment}),
         )
 
     def forget_checkpoints(self) -> None:
         """Delete the checkpoints from which a killed run would have resumed."""
-        for number in range(len(self.plan.pairs)):
-            path = self._checkpoint(number)
+        for number in range(len(self.plan.pairs) + 1):
+            path = self.checkpoint(number)
             if path:
                 path.unlink(missing_ok=True)
 
-    def _weights(self, fitted: Positions) -> npt.NDArray[np.float32] | None:
+    def weights(self, fitted: Positions) -> npt.NDArray[np.float32] | None:
+        """Return the weights of the classes in rows that are trained on."""
         if self.class_weight is None:
             return None
         classes = np.arange(len(self.images.classes))
         weights = compute_class_weight(self.class_weight, classes=classes, y=self.images.y[fitted])
         return np.asarray(weights, np.float32)
 
-    def _checkpoint(self, number: int) -> Path | None:
+    def checkpoint(self, number: int) -> Path | None:
+        """Return the checkpoint of a training, counted from 0."""
         return self.folder / "checkpoints" / f"{self.identity[:16]}-{number}.pt" if self.folder else None
+
+
+@dataclass
+class _Session:
+    """The trainings of a study, one after the other, which share its limit of seconds."""
+
+    study: TrainingStudy
+    build: Callable[[], TrainableModule]
+    inputs: Inputs
+    device: torch.device
+    trainings: int
+    reporting: dict[str, Any]
+    states: list[State] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"fit": 0.0, "predict": 0.0})
+    notes: list[str] = field(default_factory=list)  # on where parameters started: the same in every training
+
+    def train(
+        self, rows: Positions, *, held: Positions, watched: Positions, name: str, until: int | None = None
+    ) -> tuple[TrainingTask, State]:
+        """Train a new module on rows, and return it with how that went."""
+        study, number, begun = self.study, len(self.states), time.perf_counter()
+        trainable = self.build()
+        self.notes = trainable.notes
+        limit, left = study.options.limit_seconds, self.trainings - number
+        if limit is not None:
+            limit = max(0.0, (limit - sum(self.seconds.values())) / left)
+        task = TrainingTask(
+            module=trainable.module.to(self.device), parts=trainable.parts, new=trainable.new, inputs=self.inputs,
+            y=study.images.y, fitted=rows, held=held, watched=watched, device=self.device,
+            options=replace(study.options, limit_seconds=limit), bf16=study.recipe.precision == "bf16",
+            weights=study.weights(rows), until=until, name=name, trainings=left if not number else 0,
+        )  # fmt: skip
+        loading = time.perf_counter() - begun
+        state = train(task, checkpoint=study.checkpoint(number), keep=self.trainings > 1, **self.reporting)
+        self.seconds["fit"] += loading + state.seconds
+        self.states.append(state)
+        return task, state
 
 
 def seeded_layers(new: frozenset[str], last: str) -> list[str]:
@@ -157,5 +263,19 @@ def seeded_layers(new: frozenset[str], last: str) -> list[str]:
     return [f"started from a seed, not from pretrained values: {', '.join(seeded)}"] if seeded else []
 
 
+def _stops(states: Sequence[State], options: Training) -> list[str]:
+    """Return notes on trainings that ended before their last epoch, and in how many folds."""
+    notes = []
+    limit = "" if options.limit_seconds is None else f" by the limit of {options.limit_seconds:g} s"
+    for reason, why in ("patience", ""), ("limit", limit):
+        epochs = [state.epochs for state in states if state.stopped == reason]
+        if epochs:
+            first, last = f"{min(epochs):.3g}", f"{max(epochs):.3g}"
+            span = first if first == last else f"{first} to {last}"
+            where = f" in {len(epochs)} of {len(states)} folds" if len(states) > 1 else ""
+            notes.append(f"stopped after {span} of {options.epochs} epochs{why}{where}")
+    return notes
+
+
 def _plain_names(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("network."): value.detach() for name, value in module.state_dict().items()}
+    return {name.removeprefix("network."): value.detach().cpu() for name, value in module.state_dict().items()}

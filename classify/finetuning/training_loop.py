@@ -21,12 +21,15 @@ from ...extract.progress import Progress, silent
 from ...extract.text import first_line
 from ..arrays import Positions
 from ..heads.torch_linear import epoch_line
+from ..pages.text import duration
 
 logger = logging.getLogger(__name__)
 
 OPTIMISERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "step", "constant")
 CHECKPOINT_SECONDS = 20.0  # a kill loses at most about this, or one epoch
+PACE_STEPS = 4  # after so many steps of an epoch its pace is known
+LONG_SECONDS = 120.0  # what will take longer says so
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Training:
     held_out
         One in this many of the fitted images is held out to measure that loss.
     limit_seconds
-        No epoch starts if it would end later than this.
+        Of all trainings of a run together; each of those to come gets an equal share. No epoch starts if it would end
+        later, and one that runs out of time ends after the batch, early enough to measure what it reached.
     """
 
     epochs: int = 12
@@ -103,6 +107,12 @@ class TrainingTask:
         Rows to train on, to choose the epoch on, and to report only.
     weights
         Of the classes, in the loss that is minimised; the loss that chooses the epoch has none.
+    until
+        Train for so many epochs, with the schedule of all of them, and keep the last; None chooses the epoch.
+    name
+        Which of several trainings this is, for lines.
+    trainings
+        How many trainings like this one are to come, itself included; said if they will take long.
     """
 
     module: torch.nn.Module
@@ -117,17 +127,103 @@ class TrainingTask:
     device: torch.device
     bf16: bool = False
     weights: npt.NDArray[np.float32] | None = None
+    until: int | None = None
+    name: str = ""
+    trainings: int = 1
+
+    @property
+    def measured(self) -> int:
+        """How many rows are measured after each epoch."""
+        return len(self.held) + len(self.watched)
 
 
 @dataclass
 class State:
-    """The state of training after an epoch; a checkpoint holds all of it."""
+    """The state of training after an epoch; a checkpoint holds all of it.
+
+    Attributes
+    ----------
+    curves
+        One dict per epoch; the last one has the ``share`` of its images that were trained on if the limit cut it short.
+    stopped
+        Why training ended: ``epochs``, ``patience`` or ``limit``; empty while it goes on.
+    """
 
     epoch: int
     curves: list[dict[str, float]]
     best: dict[str, torch.Tensor]
     best_epoch: int
     seconds: float
+    stopped: str = ""
+
+    @property
+    def epochs(self) -> float:
+        """Epochs that ran, the last one by its share."""
+        return self.epoch - 1 + self.share if self.epoch else 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the last epoch that ran."""
+        return self.curves[-1].get("share", 1.0) if self.curves else 1.0
+
+
+class _Pace:
+    """How fast training is, measured on its own steps: it ends in time, and says beforehand what will take long."""
+
+    def __init__(self, task: TrainingTask, seconds: float) -> None:
+        self.task = task
+        self.per_image = 0.0
+        self._started = time.perf_counter() - seconds
+        self._known = self._steps = self._images = 0
+        self._since = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before it was resumed included."""
+        return time.perf_counter() - self._started
+
+    def begin(self, steps: int) -> None:
+        """Begin an epoch of so many steps."""
+        self._known, self._since = min(steps, PACE_STEPS), time.perf_counter()
+        self._steps = self._images = 0
+
+    def step(self, images: int) -> None:
+        """Count a step of so many images; the first of several waits for the decoder and says nothing of the pace."""
+        self._steps += 1
+        if self._steps == 1 < self._known:
+            self._since = time.perf_counter()
+            return
+        self._images += images
+        if self._steps >= self._known:
+            self.per_image = (time.perf_counter() - self._since) / self._images
+
+    def is_over(self) -> bool:
+        """Return whether there is no time for a step more and for measuring, after the epoch and again in the end."""
+        limit = self.task.options.limit_seconds
+        batches = 1 + 4  # the step, and the first batch of each measuring of two parts, which is waited for
+        images = batches * self.task.options.batch_size + 2 * self.task.measured
+        return limit is not None and self.seconds + images * self.per_image >= limit
+
+    def has_time(self, state: State) -> bool:
+        """Return whether another epoch like those before would end within the limit."""
+        limit, epochs = self.task.options.limit_seconds, state.epoch + 1
+        return limit is None or state.seconds * epochs / state.epoch + self.task.measured * self.per_image <= limit
+
+    def warn(self, stage: str, state: State) -> None:
+        """Say about how long this will take, if it is long; once, when the pace of the first epoch is known."""
+        task, options = self.task, self.task.options
+        if state.epoch or self._steps != self._known:
+            return
+        seconds = options.epochs * (len(task.fitted) + task.measured) * task.trainings * self.per_image
+        if seconds > LONG_SECONDS:
+            times = f", {task.trainings} times" if task.trainings > 1 else ""
+            limit = options.limit_seconds
+            ends = "" if limit is None else f" It ends at --limit-seconds {limit * task.trainings:g}."
+            logger.warning(
+                "%s: about %s for %d epochs of %d images%s.%s Fewer --epochs take less, and a head on cached "
+                "embeddings takes seconds: fc7 compare DATA --heads ridge",
+                stage, duration(seconds), options.epochs, len(task.fitted), times, ends,
+            )  # fmt: skip
 
 
 def train(
@@ -153,7 +249,7 @@ def train(
     FC7Error
         The loss is not finite, or the device's memory is too small.
     Interrupted
-        Ctrl-C; the checkpoint has the last finished epoch.
+        Ctrl-C; the checkpoint has the last finished epoch, or the one before where an epoch was interrupted.
     """
     for parameter in task.module.parameters():
         parameter.requires_grad_(False)
@@ -161,31 +257,32 @@ def train(
         part.requires_grad_(True)
     optimiser = _optimiser(task)
     state = _resume(task, optimiser, checkpoint)
-    started, saved = time.perf_counter() - state.seconds, time.perf_counter()
+    pace, saved, kept = _Pace(task, state.seconds), time.perf_counter(), state.epoch
+    finished = True  # the module has the parameters of an epoch's end
     devices = [task.device] if task.device.type == "cuda" else []
     advice = (
         f"A step has {task.options.batch_size} images: take fewer, --train-batch {task.options.batch_size // 2 or 1}."
     )
+    before = f"{task.name}, " if task.name else ""
     try:
-        while not _finished(state, task.options):
+        while not state.stopped:
+            finished = False
             with global_generator(devices), memory_of(task.device, advice):
-                line = _epoch(task, optimiser, state, progress, stage=stage)
-            state.curves.append(line)
-            if not state.best or line["held_loss"] < min(row["held_loss"] for row in state.curves[:-1]):
-                state.best, state.best_epoch = _trained(task), state.epoch + 1
-            state.epoch += 1
-            state.seconds = time.perf_counter() - started
+                line = _epoch(task, optimiser, state, pace, progress, stage=stage)
+            _account(task, state, line, pace)
+            finished = True
             if on_epoch:
-                on_epoch(epoch_line(line, task.options.epochs))
+                on_epoch(before + epoch_line(line, task.options.epochs))
             if checkpoint and time.perf_counter() - saved >= CHECKPOINT_SECONDS:
                 _save(checkpoint, task, optimiser, state)
-                saved = time.perf_counter()
+                saved, kept = time.perf_counter(), state.epoch
     except KeyboardInterrupt:
-        if checkpoint and state.epoch:
+        if checkpoint and finished and state.epoch:
             _save(checkpoint, task, optimiser, state)
-        raise Interrupted(
-            f"Interrupted after {state.epoch} of {task.options.epochs} epochs. The same command goes on from there."
-        ) from None
+            kept = state.epoch
+        where = f"{before}{kept} of {task.options.epochs} epochs are kept"
+        next_time = "goes on from there" if checkpoint else "begins anew"
+        raise Interrupted(f"Interrupted: {where}. The same command {next_time}.") from None
     restore(task.module, state.best)
     if checkpoint and keep:
         _save(checkpoint, task, optimiser, state)
@@ -204,8 +301,13 @@ def logits(task: TrainingTask, rows: Positions) -> npt.NDArray[np.float64]:
     return np.concatenate(outputs).astype(np.float64)
 
 
-def _epoch(task: TrainingTask, optimiser: Any, state: State, progress: Progress, stage: str) -> dict[str, float]:
-    """Run one epoch. Order and dropout depend on the seed and the epoch only, so a resumed run gives equal numbers."""
+def _epoch(
+    task: TrainingTask, optimiser: Any, state: State, pace: _Pace, progress: Progress, stage: str
+) -> dict[str, float]:
+    """Run one epoch, or as much of it as the limit leaves time for.
+
+    Order and dropout depend on the seed and the epoch only, so a resumed run gives equal numbers.
+    """
     options, number = task.options, state.epoch
     rng = np.random.default_rng([options.random_state, number])
     torch.manual_seed(int(rng.integers(2**62)))
@@ -215,7 +317,8 @@ def _epoch(task: TrainingTask, optimiser: Any, state: State, progress: Progress,
     for part in task.parts:
         part.train()
     weights = None if task.weights is None else torch.from_numpy(task.weights).to(task.device)
-    loss_sum, right, done = 0.0, 0, number * len(order)
+    loss_sum, right, done = 0.0, 0, 0
+    pace.begin(len(groups))
     for step, (rows, batch) in enumerate(zip(groups, task.inputs.batches(groups, number), strict=True)):
         _set_rate(optimiser, options, (number + step / len(groups)) / options.epochs)
         target = torch.from_numpy(task.y[rows]).to(task.device)
@@ -229,12 +332,17 @@ def _epoch(task: TrainingTask, optimiser: Any, state: State, progress: Progress,
         loss_sum += float(loss.detach()) * len(rows)
         right += int((output.argmax(1) == target).sum())
         done += len(rows)
-        progress(stage, done, options.epochs * len(order))
+        progress(stage, number * len(order) + done, options.epochs * len(order))
+        pace.step(len(rows))
+        pace.warn(stage, state)
+        if pace.is_over():
+            break
     if not math.isfinite(loss_sum):
         raise FC7Error(
             f"The loss is not finite in epoch {number + 1}. Lower --learning-rate ({options.learning_rate:g})."
         )
-    line = {"epoch": float(number + 1), "train_loss": loss_sum / len(order), "train_accuracy": right / len(order)}
+    line = {"epoch": float(number + 1), "train_loss": loss_sum / done, "train_accuracy": right / done}
+    line |= {"share": done / len(order)} if done < len(order) else {}
     for name, rows in (("held", task.held), ("val", task.watched)):
         if len(rows):
             line |= _measure(logits(task, rows), task.y[rows], name)
@@ -246,13 +354,22 @@ def _measure(outputs: npt.NDArray[np.float64], y: npt.NDArray[np.intp], name: st
     return {f"{name}_loss": float(loss), f"{name}_accuracy": float((outputs.argmax(axis=1) == y).mean())}
 
 
-def _finished(state: State, options: Training) -> bool:
-    if state.epoch >= options.epochs:
-        return True
-    if options.patience is not None and state.epoch - state.best_epoch >= options.patience and state.epoch:
-        return True
-    limited = options.limit_seconds is not None and state.epoch > 0
-    return limited and state.seconds * (state.epoch + 1) / state.epoch > float(options.limit_seconds or 0)
+def _account(task: TrainingTask, state: State, line: dict[str, float], pace: _Pace) -> None:
+    """Enter an epoch into the state: its figures, whether it is the best, and whether it is the last."""
+    best = min((row["held_loss"] for row in state.curves if "held_loss" in row), default=math.inf)
+    if not state.best or task.until or line["held_loss"] < best:
+        state.best, state.best_epoch = _trained(task), state.epoch + 1
+    state.curves.append(line)
+    state.epoch += 1
+    state.seconds = pace.seconds
+    patience, waited = task.options.patience, state.epoch - state.best_epoch
+    last = task.until or task.options.epochs
+    if state.epoch >= last and state.share == 1:
+        state.stopped = "epochs"
+    elif patience is not None and waited >= patience and not task.until:
+        state.stopped = "patience"
+    elif state.share < 1 or not pace.has_time(state):
+        state.stopped = "limit"
 
 
 def _optimiser(task: TrainingTask) -> torch.optim.Optimizer:

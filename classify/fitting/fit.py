@@ -197,17 +197,20 @@ class Experiment:
 
         training = Training(random_state=self.protocol.random_state)
         training = replace(training, epochs=epochs) if epochs else training
-        pipeline, run = fit_stack(
+        pipeline, run, abstention = fit_stack(
             self.embeddings,
             self.protocol,
             self.identify(head, epochs),
             training=training,
+            average_views=self.average_views,
             class_weight=self.weights,
             progress=progress,
             on_epoch=on_epoch,
         )
-        run = replace(run, protocol=run.protocol | {"class_weight": self.class_weight})
-        return Fitted(pipeline, run, self.embeddings)
+        if self.preparation != "unit":
+            note = f"fitted without --preparation {self.preparation}: it takes rows as they are"
+            run = replace(run, notes=[*run.notes, note])
+        return Fitted(pipeline, run, self.embeddings, abstention)
 
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
         views = (self.embeddings.vectors, *(self.embeddings.views if self.average_views else ()))

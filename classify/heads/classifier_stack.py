@@ -1,11 +1,13 @@
 """The head ``classifier``: a backbone's own fully connected layers, fine-tuned on cached pool5 embeddings."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ...errors import UsageError
 from .base import exported
 
 if TYPE_CHECKING:
@@ -16,48 +18,78 @@ LAYER = "pool5"
 
 @exported
 class ClassifierStack(ClassifierMixin, BaseEstimator):
-    """A fitted fully connected stack, as arrays.
+    """A fully connected stack that :func:`fc7.classify.fit` has trained; a clone of it is not fitted.
+
+    It cannot be fitted by itself, so that scikit-learn's searches and scores refuse it: its epoch and its temperature
+    are chosen on images that are held out by their bytes and groups, which rows alone do not tell.
 
     Parameters
     ----------
     backbone
         ``alexnet`` or ``vgg16``: its ``classifier`` says which layers there are.
-    state
+
+    Attributes
+    ----------
+    state_
         Parameters by torchvision's names below ``classifier``, float32.
-    classes
-        Number of outputs.
+    classes_
+        Positions of the classes.
     """
 
-    def __init__(self, backbone: str, state: dict[str, npt.NDArray[np.float32]], classes: int) -> None:
-        self.backbone = backbone
-        self.state = state
-        self.classes = classes
+    state_: dict[str, npt.NDArray[np.float32]]
+    classes_: npt.NDArray[np.intp]
 
-    @property
-    def classes_(self) -> npt.NDArray[np.intp]:
-        """Positions of the classes."""
-        return np.arange(self.classes)
+    def __init__(self, backbone: str = "alexnet") -> None:
+        self.backbone = backbone
+
+    @classmethod
+    def trained(cls, backbone: str, state: dict[str, npt.NDArray[np.float32]], classes: int) -> "ClassifierStack":
+        """Return a fitted stack with so many outputs."""
+        stack = cls(backbone)
+        stack.state_, stack.classes_ = state, np.arange(classes)
+        return stack
 
     @property
     def n_features_in_(self) -> int:
         """Length of the rows that it takes."""
-        return int(next(value for value in self.state.values() if value.ndim == 2).shape[1])
+        check_is_fitted(self)
+        return int(next(value for value in self.state_.values() if value.ndim == 2).shape[1])
 
-    def __sklearn_is_fitted__(self) -> bool:
-        """Return True: it is constructed with fitted parameters."""
-        return True
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> NoReturn:
+        """Refuse.
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "ClassifierStack":
-        """Return itself: :func:`fc7.classify.finetuning.stack.fit_stack` fits it."""
-        return self
+        Raises
+        ------
+        UsageError
+            Always.
+        """
+        raise UsageError(
+            "ClassifierStack is not fitted on rows alone: its epoch is chosen on images that are held out. Fit or "
+            "cross-validate it with fc7.classify.fit(embeddings, 'classifier', cross_validate=5)."
+        )
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return logits ``(n, classes)``, for two classes their difference ``(n,)``, of pool5 rows ``(n, dim)``."""
+        """Return logits ``(n, classes)``, for two classes their difference ``(n,)``, of pool5 rows ``(n, dim)``.
+
+        Raises
+        ------
+        NotFittedError
+            It is not fitted, such as a clone.
+        ValueError
+            The rows have another length.
+        """
         import torch
 
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float32, reset=False)
         with torch.inference_mode():
-            logits = self.module()(torch.from_numpy(np.asarray(X, np.float32))).numpy().astype(np.float64)
-        return np.asarray(logits[:, 1] - logits[:, 0] if self.classes == 2 else logits)
+            logits = self.module()(torch.from_numpy(rows)).numpy().astype(np.float64)
+        return np.asarray(logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits)
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """Return the classes ``(n,)`` of pool5 rows; raises what :meth:`decision_function` raises."""
+        margins = self.decision_function(X)
+        return np.asarray(self.classes_[(margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)])
 
     def module(self) -> "torch.nn.Module":
         """Return the stack as a torch module in eval mode."""
@@ -65,7 +97,7 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
 
         from ...extract.backbones.architectures import architecture
 
-        stack: Any = architecture(self.backbone).skeleton(num_classes=self.classes).classifier
-        stack.load_state_dict({name: torch.from_numpy(value) for name, value in self.state.items()}, assign=True)
+        stack: Any = architecture(self.backbone).skeleton(num_classes=len(self.classes_)).classifier
+        stack.load_state_dict({name: torch.from_numpy(value) for name, value in self.state_.items()}, assign=True)
         module: torch.nn.Module = stack.eval().requires_grad_(False)
         return module

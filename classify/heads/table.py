@@ -136,7 +136,7 @@ _ROWS = (
     ),
     Head(
         "classifier",
-        lambda seed: _new(".classifier_stack:ClassifierStack", backbone="", state={}, classes=0),
+        lambda seed: _new(".classifier_stack:ClassifierStack"),
         epochs=True,
         class_weight="class_weight",
         layer="pool5",

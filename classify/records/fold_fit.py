@@ -21,6 +21,8 @@ class FoldFit:
         The chosen ones.
     inner_folds
         Folds that they were chosen in; None where one part was held out.
+    held_out
+        Number of images of that part, which were not fitted on.
     unconverged
         How many of the fits behind the choice, the last one included, did not converge.
     epochs, best_epoch
@@ -34,6 +36,7 @@ class FoldFit:
     temperature: float
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     inner_folds: int | None = None
+    held_out: int | None = None
     unconverged: int = 0
     epochs: int | None = None
     best_epoch: int | None = None

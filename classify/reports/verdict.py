@@ -280,7 +280,8 @@ def _payments(head: Run, extract: float, arms: Sequence[Run]) -> list[BreakEven]
     for arm in arms:
         rows.append(payment(arm.name, "heads or folds", each=fit_seconds(arm), cached=fit))
         if arm.curves:
-            rows.append(payment(arm.name, "epochs", each=arm.seconds["fit"] / len(arm.curves), once=fit))
+            epochs = sum(row.get("share", 1.0) for row in arm.curves)  # of all folds
+            rows.append(payment(arm.name, "epochs", each=arm.seconds["fit"] / epochs, once=fit))
     return rows
 
 

@@ -284,10 +284,10 @@ def test_a_pickle_inside_the_head_is_not_executed(saved, tmp_path):
 def test_a_bundle_of_before_is_refused_in_one_line(saved):
     """It has other members; its format is said, and the way on."""
     parts = members(saved)
-    about = json.loads(parts["bundle.json"]) | {"format": 2}
+    about = json.loads(parts["bundle.json"]) | {"format": 3}
     old = {"bundle.json": json.dumps(about).encode(), "doubt.safetensors": parts["abstention.safetensors"]}
-    message = refused(write(saved, [*old.items(), ("head.skops", b""), ("sha256.json", b"{}")]), "bundle format 2")
-    assert "this version of fc7 reads 3" in message
+    message = refused(write(saved, [*old.items(), ("head.skops", b""), ("sha256.json", b"{}")]), "bundle format 3")
+    assert "this version of fc7 reads 4" in message
     assert "fc7 fit DATA -o" in message
     assert "\n" not in message
 

@@ -43,6 +43,16 @@ def test_finetune_writes_a_record_and_weights_and_does_not_do_it_twice(data, tmp
     assert "epoch" not in again.err
 
 
+def test_after_cross_validation_the_weights_are_of_all_images_and_the_line_says_so(data, tmp_path, capsys):
+    command = ["finetune", data, "-o", str(tmp_path / "runs"), "--epochs", "1"]
+    assert main([*command, "--cross-validate", "2", "--limit-seconds", "600", *OPTIONS]) == 0
+    captured = capsys.readouterr()
+    assert ".safetensors, trained on all images; the record's figures are those of the folds" in captured.err
+    assert "fold 2 of 2, epoch 1/1 train loss" in captured.err
+    assert "note: refitted on all 18 images: 1 of 1 epochs, the folds' median" in captured.out
+    assert [fold["evaluated"] for fold in load_runs(tmp_path / "runs")[0].folds] == [9, 9]
+
+
 def test_compare_puts_heads_and_arms_under_one_protocol(data, tmp_path, capsys):
     command = ["compare", data, "-o", str(tmp_path / "runs"), "--heads", "ridge", "--finetune", "head", "--epochs", "1"]
     assert main([*command, "--json", *OPTIONS]) == 0

@@ -143,12 +143,6 @@ def test_an_error_that_is_no_share_is_2(fc7, verb, share):
     assert "--max-error" in err
 
 
-def test_the_stack_has_no_threshold_and_says_so(home, fc7):
-    code, out, err = fc7("fit", home / "data", "-o", home / "c.fc7", "--head", "classifier", "--max-error", "0.1")
-    assert (code, out) == (2, ""), "before anything is computed"
-    assert "no out-of-fold predictions" in err
-
-
 @pytest.mark.usefixtures("shared_cache")
 def test_predicting_nothing_but_rejects_is_not_0(fc7, bundle, tmp_path):
     (tmp_path / "bad.png").write_text("no image")

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -10,7 +11,6 @@ from tuning import tune
 from fc7.classify.finetuning import finetune as finetune_module
 from fc7.classify.finetuning import inputs
 from fc7.classify.finetuning import training_loop as module
-from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.finetuning.inputs import Pixels
 from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.records.runs import Run
@@ -42,8 +42,11 @@ def test_the_record_is_complete_and_honest(photos):
     assert (run.trainable, run.head, run.recipe["layer"]) == ("head", "", "logits")
     assert run.metrics["n"] == 6
     assert len(run.predictions["path"]) == 6
-    assert run.selection["best_epoch"] in (1, 2)
-    assert run.selection["held_out"] >= 2
+    assert run.hyperparameters["best_epoch"] in (1, 2)
+    (fold,) = run.folds
+    assert (fold["fitted"] + fold["held_out"], fold["evaluated"]) == (14, 6)
+    assert fold["held_out"] >= 2
+    assert (run.protocol["augment"], run.protocol["device"]) == (False, "cpu")
     assert {"epoch", "train_loss", "train_accuracy", "held_loss", "val_loss", "val_accuracy"} <= run.curves[0].keys()
     assert any("random weights" in note for note in run.notes)
     assert json.loads(json.dumps(run.selection)) == run.selection
@@ -72,12 +75,15 @@ def test_epoch_lines(photos):
 
 
 def test_data_without_a_split_is_predicted_in_folds(photos):
-    run = finetune(
-        read_manifest(photos / "train"), "squeezenet1_1", "head", weights="random:0", augment=False, device="cpu",
-        training=Training(epochs=1, batch_size=8),
-    ).run  # fmt: skip
-    assert run.metrics["n"] == 14
-    assert run.data["evaluated"] == "5-fold cross-validation"
+    training = Training(epochs=1, batch_size=8)
+    kept, plain = (tune(photos / "train", training=training, cross_validate=3, refit=refit) for refit in (True, False))
+    for run in kept.run, plain.run:
+        assert (run.metrics["n"], run.data["evaluated"], len(run.folds)) == (14, "3-fold cross-validation", 3)
+        assert [line["fold"] for line in run.curves] == [1, 2, 3]
+    assert kept.run.predictions == plain.run.predictions
+    assert plain.state == {}
+    assert kept.run.notes[-1] == "refitted on all 14 images: 1 of 1 epochs, the folds' median"
+    assert KNOWN["squeezenet1_1"].initialise(0).keys() == kept.state.keys()
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(photos, tmp_path, monkeypatch):
@@ -257,3 +263,62 @@ def test_what_cannot_be_decoded_now_ends_it_in_one_line(photos, monkeypatch):
 
     with pytest.raises(DataError, match="not enough memory to decode it"):
         tune(photos, on_epoch=short)
+
+
+# Names and order
+
+
+def named(photos, folder, order):
+    """Write the photos under other names, and a csv of them in another order; return the csv."""
+    images = sorted(path for path in photos.rglob("*.png"))
+    folder.mkdir()
+    lines = []
+    for place in order:
+        split, label = images[place].parts[-3:-1]
+        copy = folder / f"{hash_of(folder.name, place)}.png"
+        copy.write_bytes(images[place].read_bytes())
+        lines.append(f"{copy.name},{label},{split}")
+    table = folder / "images.csv"
+    table.write_text("\n".join(["path,label,split", *lines]), encoding="utf-8")
+    return table
+
+
+def hash_of(*words):
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:12]
+
+
+def by_image(run):
+    """Return the probabilities of a run by the key of the image, and what else must not follow names."""
+    predictions = dict(zip(run.predictions["key"], run.probabilities.matrix(), strict=True))
+    return predictions, run.curves, run.folds, run.id
+
+
+def test_names_paths_and_order_decide_nothing(photos, tmp_path):
+    """Three namings of the same images, bit for bit; the folds, the epochs' order and the crops follow the bytes."""
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(20), rng.permutation(20)]
+    tables = [named(photos, tmp_path / f"naming-{number}", order) for number, order in enumerate(orders)]
+    for options in {}, {"cross_validate": 3, "training": Training(epochs=1, batch_size=6)}:
+        first, *others = [tune(table, augment=True, **options) for table in (photos, *tables)]
+        for other in others:
+            assert by_image(other.run) == by_image(first.run)
+            assert all(torch.equal(value, other.state[name]) for name, value in first.state.items())
+
+
+def test_a_run_goes_on_with_the_same_images_after_its_csv_was_reordered(photos, tmp_path, monkeypatch):
+    """No image that was trained on before is held out afterwards, to choose the epoch on."""
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    rng = np.random.default_rng(1)
+    before, after = (named(photos, tmp_path / name, rng.permutation(20)) for name in ("before", "after"))
+    whole = tune(before)
+
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="1 of 2 epochs are kept"):
+        tune(before, folder=tmp_path / "runs", on_epoch=stop)
+    lines = []
+    resumed = tune(after, folder=tmp_path / "runs", on_epoch=lines.append)
+    assert len(lines) == 1
+    assert by_image(resumed.run) == by_image(whole.run)
+    assert all(torch.equal(value, resumed.state[name]) for name, value in whole.state.items())
