@@ -289,7 +289,7 @@ def hash_of(*words):
 
 def by_image(run):
     """Return the probabilities of a run by the key of the image, and what else must not follow names."""
-    predictions = dict(zip(run.predictions["key"], run.probabilities.matrix(), strict=True))
+    predictions = dict(zip(run.predictions["key"], run.probabilities.matrix().tolist(), strict=True))
     return predictions, run.curves, run.folds, run.id
 
 
