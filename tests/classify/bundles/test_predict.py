@@ -382,7 +382,7 @@ def test_half_a_character_is_escaped_where_a_file_cannot_hold_it():
 def test_a_class_that_is_called_not_sure_cannot_have_a_threshold(bundle):
     odd = replace(bundle, classes=("blue", "not sure"))
     for refused in (lambda: odd.abstaining(0.1), lambda: odd.predict(["x.png"], max_error=0.1)):
-        with pytest.raises(UsageError, match="'not sure'.*and a class has that name") as caught:
+        with pytest.raises(UsageError, match=r"'not sure'.*and a class has that name") as caught:
             refused()
         assert "\n" not in str(caught.value)
     assert odd.threshold is None

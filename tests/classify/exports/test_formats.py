@@ -70,10 +70,19 @@ def test_a_vision_transformer_of_another_size_is_made_for_it(home, cache, tmp_pa
     assert found == pytest.approx(home.predicted(bundle), abs=1e-4)
 
 
-def test_onnx_says_how_to_prepare_an_image(home, cache, tmp_path):
-    bundle = home.bundle("logreg", 3)
-    path = export(bundle, tmp_path / "net.onnx", **cache).path
+@pytest.fixture
+def own(home):
+    """A bundle on weights in a file."""
+    path = home.root / "own.pth"
+    if not path.exists():  # once in a session
+        torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    return home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET | {"weights": f"file:{path}"})
+
+
+def test_onnx_says_how_to_prepare_an_image(home, own):
+    bundle, path = own, home.exported(".onnx", own).path
     model = onnx.load(path)
+    assert model.producer_name == "fc7"
     onnx.checker.check_model(model, full_check=True)
     assert [(one.domain, one.version) for one in model.opset_import] == [("", formats.OPSET)]
     (given,) = model.graph.input
@@ -91,32 +100,29 @@ def test_onnx_says_how_to_prepare_an_image(home, cache, tmp_path):
     assert session.get_modelmeta().custom_metadata_map == about
 
 
-def test_the_other_formats_say_the_same(home, cache, tmp_path):
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET)
-    about = {one.key: one.value for one in onnx.load(export(bundle, tmp_path / "a.onnx", **cache).path).metadata_props}
+def test_the_other_formats_say_the_same(home, own):
+    about = {one.key: one.value for one in onnx.load(home.exported(".onnx", own).path).metadata_props}
     extra = {"fc7.json": ""}
-    torch.export.load(export(bundle, tmp_path / "a.pt2", **cache).path, extra_files=extra)
+    torch.export.load(home.exported(".pt2", own).path, extra_files=extra)
     assert json.loads(extra["fc7.json"]) == about
-    with safe_open(export(bundle, tmp_path / "a.safetensors", **cache).path, "pt") as file:
+    with safe_open(home.exported(".safetensors", own).path, "pt") as file:
         metadata = file.metadata()
     assert about.items() <= metadata.items()
     assert metadata["network"] == "torchvision.models.get_model('squeezenet1_1', num_classes=2)"
     assert eval(metadata["network"], {"torchvision": torchvision})
 
 
-def test_no_path_of_this_machine_is_in_a_file(home, cache, tmp_path):
-    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "own.pth")
-    own = SQUEEZENET | {"weights": f"file:{tmp_path / 'own.pth'}"}
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **own)
+def test_no_path_of_this_machine_is_in_a_file(home, own):
     for suffix in formats.FORMATS:
-        data = export(bundle, tmp_path / f"net{suffix}", **cache).path.read_bytes()
-        assert str(tmp_path).encode() not in data, suffix
+        data = home.exported(suffix, own).path.read_bytes()
+        assert str(home.root).encode() not in data, suffix
         assert b"site-packages" not in data, suffix
 
 
 def test_the_same_bundle_gives_the_same_onnx_network(home, cache, tmp_path):
-    one, two = (export(home.bundle(), tmp_path / name, **cache).path.read_bytes() for name in ("a.onnx", "b.onnx"))
-    assert one == two
+    backbone, bundle = home.small()
+    written = [export(bundle, tmp_path / name, backbone=backbone, **cache).path for name in ("a.onnx", "b.onnx")]
+    assert written[0].read_bytes() == written[1].read_bytes()
 
 
 def test_unit_length_is_no_layer_of_a_published_network(home, cache, nothing):
