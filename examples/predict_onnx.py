@@ -3,7 +3,7 @@
     python examples/predict_onnx.py ants.onnx picture.jpg
 
 The file says how an image becomes its input, as data and, under `preparation`, in words. This is that as a program.
-What is rare is left out: grey TIFFs of more than 8 bits whose tags state another range, and pictures in LAB.
+What is rare is refused: grey TIFFs of more than 8 bits whose tags state another range, and pictures in LAB.
 """
 
 import json
@@ -35,6 +35,9 @@ def prepare(image: Image.Image, rules: dict[str, str]) -> np.ndarray:
     resize, crop, longest = (int(rules[name]) for name in ("resize", "crop", "longest"))
     if rules["decode"] == "scaled-1":
         image.draft(None, tuple(-(-side * resize // min(image.size)) for side in image.size))
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    if image.mode == "F" or (image.mode[0] == "I" and tags and (image.mode == "I" or tags[262] == 0 or 341 in tags)):
+        raise ValueError("grey of a range that this example does not know")
     image.load()  # of an animation, the first frame
     turn = json.loads(rules["orientation"]).get(str(image.getexif().get(274)))
     image = image.transpose(Image.Transpose[turn]) if turn else image

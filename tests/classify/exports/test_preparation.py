@@ -139,6 +139,14 @@ def test_the_pixels_are_those_of_fc7(example, size, mode, resize, crop, interpol
         assert np.array_equal(example.prepare(image, rules), expected)
 
 
+@pytest.mark.parametrize("tags", [{262: 0}, {341: 4095}, None])
+def test_the_example_refuses_grey_whose_range_it_does_not_know(example, tmp_path, tags):
+    image = DEEP if tags else Image.fromarray(np.zeros((8, 8), np.int32))
+    image.save(tmp_path / "a.tiff", tiffinfo=tags or {})
+    with Image.open(tmp_path / "a.tiff") as opened, pytest.raises(ValueError, match="of a range"):
+        example.prepare(opened, preparation.as_data(Recipe("made-up", "gap", 8, "0" * 64)))
+
+
 def test_some_images_are_below_the_threshold_and_some_are_not(answers):
     assert {found.sure for found in answers[0].values()} == {True, False}
 
