@@ -102,7 +102,7 @@ class ExportModule:
 
     def _answer(self) -> str:
         least = self.least_probability
-        answer = "The answer is the class, of `classes` in their order, with the largest probability"
+        answer = "The answer is the class, of `classes` in their order, with the largest probability, softmax of logits"
         return answer + (f"; if that is less than {least}, the answer is `{NOT_SURE}`." if least else ".")
 
 

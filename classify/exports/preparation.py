@@ -55,7 +55,7 @@ def in_words(recipe: Recipe, *, with_normalise: bool) -> str:
     )
     return (
         "Read the first frame of the file, with Pillow or as Pillow does. "
-        f"{_DECODED.get(recipe.decode, '')}"
+        f"{_DECODED[recipe.decode]}"
         "If its EXIF has an orientation (tag 274) of 2 to 8, turn it as `orientation` names it, in the words of "
         "Pillow's Image.Transpose. Make it RGB with 8 bits: grey of more than 8 bits is scaled, not clipped, the value "
         "v to floor((2 * 255 * v + 65535) / (2 * 65535)), and its transparent value, if there is one, is white; in a "

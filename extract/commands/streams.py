@@ -72,6 +72,7 @@ def answer(text: str, *, data: str = "") -> None:
     flush(f"{shown}\n")
 
 
+# A line feed in a name stays one on Windows, too.
 _FILE: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
 
 
