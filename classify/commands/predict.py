@@ -12,6 +12,7 @@ from ...extract.commands import options
 from ...extract.commands.options import Arguments, given, whole_number
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.text import plain
 from .options import MAX_ERROR, WEIGHTS, share
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         "threshold": threshold and threshold.to_dict(),
         "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }
-    return Answer(payload, predictions_csv(predictions, arguments.top or 0), 0 if labelled else 1, data=True)
+    top = arguments.top or 0
+    shown, data = predictions_csv(predictions, top, harmless=plain), predictions_csv(predictions, top)
+    return Answer(payload, shown, 0 if labelled else 1, data=data)
 
 
 def _listed() -> list[str]:

@@ -167,6 +167,8 @@ def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:
         notes.append(f"fc7 predict computes in {recipe.precision}, the network in float32")
     if recipe.dtype == "float16" and not rounds:
         notes.append("embeddings are rounded to float16, which a state dict cannot do: fit --dtype float32")
+    if bundle.threshold:
+        notes.append("the network answers always; below the threshold in its metadata, fc7 predict says `not sure`")
     if bundle.views:
         notes.append(f"fc7 predict averages over {bundle.views} random views as well, the network sees one")
     return tuple(notes)

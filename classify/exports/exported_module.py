@@ -10,7 +10,11 @@ from ... import __version__
 from ...cache.recipe import Recipe
 from ...extract.backbones.network import Normalised
 from ..bundles.bundle import Bundle
+from ..bundles.prediction import NOT_SURE
 from ..heads.classifier_stack import ClassifierStack
+from . import preparation
+
+NO_ANSWER = 2.0  # a threshold that no probability reaches
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,9 @@ class ExportModule:
         return torch.zeros((2, *self.shape), dtype=torch.uint8 if self.with_normalise else torch.float32)
 
     def about(self) -> dict[str, str]:
-        """Return the metadata of the file: classes, and how an image is prepared."""
-        recipe, transform = self.recipe, self.recipe.transform
+        """Return the metadata of the file: classes, threshold, and how an image is prepared and answered."""
+        recipe = self.recipe
+        words = preparation.in_words(recipe, with_normalise=self.with_normalise)
         return {
             "fc7": __version__,
             "recipe_id": recipe.id,
@@ -82,14 +87,23 @@ class ExportModule:
             "weights_sha256": recipe.weights,
             "head": str(self.bundle.run.get("head", "")),
             "classes": json.dumps(self.bundle.classes),
+            "max_error": json.dumps(self.bundle.max_error),
+            "threshold": json.dumps(self.least_probability),
             "input": self.input,
-            "resize": str(transform.resize),
-            "crop": str(transform.crop),
-            "interpolation": transform.interpolation,
-            "mean": json.dumps(transform.mean),
-            "std": json.dumps(transform.std),
-            "decode": recipe.decode,
+            **preparation.as_data(recipe),
+            "preparation": f"{words} {self._answer()}",
         }
+
+    @property
+    def least_probability(self) -> float:
+        """The least probability of an answer: 0 if every image gets one, :data:`NO_ANSWER` if none does."""
+        threshold = self.bundle.threshold
+        return min(threshold.probability, NO_ANSWER) if threshold else 0.0
+
+    def _answer(self) -> str:
+        least = self.least_probability
+        answer = "The answer is the class, of `classes` in their order, with the largest probability, softmax of logits"
+        return answer + (f"; if that is less than {least}, the answer is `{NOT_SURE}`." if least else ".")
 
 
 def embedding(tapped: torch.nn.Module, images: torch.Tensor, *, mirror: bool) -> torch.Tensor:

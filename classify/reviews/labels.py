@@ -219,7 +219,7 @@ class Labels:
     def _line(self, image: ImageEntry, name: str, number: int | None = None) -> str:
         split = [image.split] if self._has_splits else []
         cells = [name, image.label, *split, image.group, "yes" if image.bad else ""]
-        return csv_row([*cells, "" if number is None else number], exact=True) + "\n"
+        return csv_row([*cells, "" if number is None else number]) + "\n"
 
     def _text(self, decided: Mapping[str, tuple[Decision, int]]) -> str:
         lines = [",".join(self._columns) + "\n"]

@@ -51,13 +51,13 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 _said: list[str] = []  # errors
 
 
-def answer(text: str, *, data: bool) -> None:
+def answer(text: str, *, data: str = "") -> None:
     """Print text on stdout, made harmless for a terminal.
 
     Parameters
     ----------
     data
-        It is for a program: where stdout is no terminal, it stays as it is.
+        Text for a program, printed instead where stdout is no terminal, as it is.
 
     Raises
     ------
@@ -68,11 +68,12 @@ def answer(text: str, *, data: bool) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         # In a file there are names as they are: in UTF-8, and those that are no Unicode as their bytes.
         sys.stdout.reconfigure(**{"errors": "backslashreplace"} if terminal else _FILE)
-    shown = text if data and not terminal else "\n".join(map(plain, text.split("\n")))
+    shown = data if data and not terminal else "\n".join(map(plain, text.split("\n")))
     flush(f"{shown}\n")
 
 
-_FILE: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
+# A line feed in a name stays one on Windows, too.
+_FILE: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
 
 
 def flush(text: str = "") -> None:

@@ -8,12 +8,15 @@ from ..text import plain
 
 
 class Answer(NamedTuple):
-    """What a verb answers: to programs, to people, and as an exit code; `data` is text for programs."""
+    """What a verb answers: to programs with --json, to people, as an exit code, and to what reads its stdout.
+
+    `data` is printed instead of `text` where stdout is no terminal.
+    """
 
     payload: dict[str, Any]
     text: str
     code: int = 0
-    data: bool = False
+    data: str = ""
 
 
 WIDE = 10_000  # columns of a file or a pipe: nothing is cut short there

@@ -60,7 +60,7 @@ _OPENING = {"WEBP": WEBP_PIXELS * 16}  # bytes that are taken before the size of
 
 LARGE_FILE = 32 * 2**20
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -260,7 +260,7 @@ def _require_whole_directory(image: Image.Image, warned: list[str]) -> None:
 
 def _turn(image: "PIL.Image.Image") -> Image.Transpose | None:
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:
         if not fact(error):
             raise

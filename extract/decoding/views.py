@@ -22,7 +22,7 @@ ATTEMPTS = 10
 COLOUR = (0.6, 1.4)  # factors of brightness, contrast and saturation
 
 # Longer images are cut first: resizing all of a long strip to a given width could take any amount of memory.
-_LONGEST = 32
+LONGEST = 32
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -132,7 +132,7 @@ def _coloured(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def _middle(image: Image.Image) -> Image.Image:
     """Cut the ends off a very long image; the crop takes its centre anyway."""
-    longest = _LONGEST * min(image.size)
+    longest = LONGEST * min(image.size)
     if max(image.size) <= longest:
         return image
     width, height = min(image.width, longest), min(image.height, longest)

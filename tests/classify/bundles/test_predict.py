@@ -2,15 +2,19 @@
 
 import csv
 import io
+import json
 import os
 import re
 import threading
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import COLOURS, coloured, noisy
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from fc7.classify import Bundle, fit
@@ -18,7 +22,7 @@ from fc7.classify.bundles.predict import predict
 from fc7.classify.bundles.prediction import Prediction, predictions_csv
 from fc7.errors import BundleError, DataError, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
-from fc7.extract.text import unguarded
+from fc7.extract.text import plain, unguarded
 
 
 @pytest.fixture(scope="module")
@@ -295,26 +299,93 @@ def test_one_picture_or_path_belongs_into_a_list(bundle, options, home):
     assert [one.label for one in bundle.predict((name for name in [path]), **options)] == ["red"]
 
 
-def test_a_csv_has_harmless_paths_as_they_are_and_no_formulas_or_control_characters():
-    names = [
-        "Screenshot\u202f1.png",
-        "\U0001f468\u200d\U0001f469.png",
-        'a,b "c".png',
-        "=1+1.png",
-        "-x.png",
-        "'=y.png",
-        "+",
-        "@",
-    ]
-    predictions = [Prediction(name, "=ants", 0.5, {"=ants": 0.5}, sure=True) for name in names]
-    rows = list(csv.DictReader(io.StringIO(predictions_csv(predictions, 1), newline="")))
+# Names that a reader, a terminal or a spreadsheet might take for something else; each is one that a file may have.
+NAMES = [
+    "Screenshot\u202f1.png",
+    "\U0001f468\u200d\U0001f469.png",
+    "\ufeffmark.png",
+    "wide\u3000space .png ",
+    " \t.png",
+    "line\nfeed.png",
+    "line\\nfeed.png",
+    "return\r.png",
+    "both\r\n.png",
+    "red\x1b[31m\u202e.png",
+    'a,b "c".png',
+    '"',
+    "'quoted'",
+    "NA",
+    "007",
+    "caf\u00e9.png",
+    os.fsdecode(b"no unicode \xff\xe9.png"),
+]
+FORMULAS = ["=1+1.png", "-1", "+x", "-x.png", "@", "'=y.png", "''=z", "\t=1", "\uff1d1+1"]
+MANUAL = Path(__file__).resolve().parents[3] / "docs" / "predict.md"
+GUARD = re.search(r'table.replace\(r"(.+)", "", regex=True\)', MANUAL.read_text(encoding="utf-8"))[1]
+name_texts = (
+    st.text(st.sampled_from("a\n\r\t\\,;\"'=+-@#0. \ufeff\u3000\u200d\u2028\x1b\x85"), min_size=1)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+    | st.binary(min_size=1).filter(lambda name: b"\0" not in name).map(os.fsdecode)
+)
+
+
+def written(names):
+    """Return the bytes of a csv of predictions, in which images and classes have the names."""
+    predictions = [Prediction(name, name, 0.5, {name: 0.5}, sure=True) for name in names]
+    return predictions_csv(predictions, 1).encode("utf-8", "surrogateescape")
+
+
+@example(NAMES)
+@example(FORMULAS)
+@given(st.lists(name_texts))
+def test_a_csv_has_every_name_exactly_and_no_formula(names):
+    rows = list(csv.DictReader(io.StringIO(written(names).decode("utf-8", "surrogateescape"), newline="")))
     for column in ("path", "label", "label_1"):
-        assert not any(re.match(r"[=+@-]", row[column]) for row in rows)
-    assert [unguarded(row["path"]) for row in rows] == names
-    assert {unguarded(row["label"]) for row in rows} == {unguarded(row["label_1"]) for row in rows} == {"=ants"}
-    strange = [Prediction("a\nb\x1b[31m\u202e\udcff\ud800", "\udfff", 0.5, {}, sure=True)]
-    lines = os.fsencode(predictions_csv(strange)).split(b"\n")
-    assert lines[1:] == [rb"a\nb\x1b[31m\u202e" + b"\xff" + rb"\ud800,\udfff,0.5000,,"]
+        assert [unguarded(row[column]) for row in rows] == names
+        assert not any(re.match(r"[=+@\-]", row[column]) for row in rows)
+
+
+@example(NAMES)
+@example(FORMULAS)
+@settings(max_examples=25)
+@given(st.lists(name_texts, min_size=1))
+def test_pandas_reads_a_csv_as_the_manual_says(names):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.read_csv(
+        io.BytesIO(written(names)), dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+    )
+    assert names != NAMES or table["path"].tolist() == names, "only formulas are changed"
+    table = table.replace(GUARD, "", regex=True)
+    assert table["path"].tolist() == table["label"].tolist() == table["label_1"].tolist() == names
+
+
+def test_pandas_reads_json_exactly():
+    pandas = pytest.importorskip("pandas")
+    predictions = [Prediction(name, name, 0.5, {name: 0.5}, sure=True).to_dict() for name in NAMES + FORMULAS]
+    table = pandas.DataFrame(json.loads(json.dumps(predictions)))
+    assert table["path"].tolist() == table["answer"].tolist() == NAMES + FORMULAS
+
+
+@given(st.lists(name_texts))
+def test_on_a_terminal_a_prediction_is_one_line_that_commands_nothing(names):
+    predictions = [Prediction(name, name, 0.5, {name: 0.5}, sure=True) for name in names]
+    lines = predictions_csv(predictions, 1, harmless=plain).split("\n")
+    assert len(lines) == 1 + len(names)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_half_a_character_is_escaped_where_a_file_cannot_hold_it():
+    (_, line) = os.fsencode(predictions_csv([Prediction("a\ud800", "\udfff", 0.5, {}, sure=True)])).split(b"\n")
+    assert line == rb"a\ud800,\udfff,0.5000,,"
+
+
+def test_a_class_that_is_called_not_sure_cannot_have_a_threshold(bundle):
+    odd = replace(bundle, classes=("blue", "not sure"))
+    for refused in (lambda: odd.abstaining(0.1), lambda: odd.predict(["x.png"], max_error=0.1)):
+        with pytest.raises(UsageError, match=r"'not sure'.*and a class has that name") as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+    assert odd.threshold is None
 
 
 def test_a_prediction_is_plain(bundle, options, home):

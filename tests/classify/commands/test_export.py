@@ -37,6 +37,7 @@ def test_export_for_a_person_and_as_json(fc7, fc7_json, home, tmp_path):
     assert "ONNX, opset 18, of images float32 normalised (batch, 3, 64, 64)" in out
     assert f"on 8 images ({images})" in out
     assert path.is_file()
+    path = tmp_path / "net.pt2"
     answer = fc7_json("export", home / "logreg.fc7", "-o", path, "--with-normalise")
     assert answer.keys() == {"file", "bytes", "format", "input", "parity", "notes"}
     assert (answer["file"], answer["bytes"]) == (str(path), path.stat().st_size)
@@ -49,7 +50,7 @@ def test_export_for_a_person_and_as_json(fc7, fc7_json, home, tmp_path):
     [
         ("knn", ["net.onnx"], 1, "Heads that can be exported: logreg, linear-svm, ridge"),
         ("logreg", ["net.safetensors"], 1, "fc7 fit DATA --preparation scale --dtype float32"),
-        ("logreg", ["net.onnx", "--tolerance", "1e-12"], 1, "more than --tolerance 1e-12. Nothing was written."),
+        ("logreg", ["net.pt2", "--tolerance", "1e-12"], 1, "more than --tolerance 1e-12. Nothing was written."),
         ("logreg", ["net.onnx", "--tolerance", "0"], 2, "--tolerance: 0"),
         ("logreg", ["net.onnx", "--tolerance", "much"], 2, "much"),
         ("logreg", ["net.pth"], 2, "FILE.onnx, FILE.pt2, FILE.safetensors"),

@@ -44,11 +44,16 @@ def predicted(home, fc7):
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\0"])
 def test_a_list_on_standard_input(home, ends):
     folder = home / "data" / "val" / "red"
-    odd = noisy(folder.parent / os.fsdecode(b"odd \xff.png"), COLOURS["red"], 3)
+    odd = noisy(folder.parent / os.fsdecode("café".encode() + b" \xff.png"), COLOURS["red"], 3)
     names = [os.fsencode(path) for path in (folder / "5.png", odd, folder / "6.png")]
     command = [sys.executable, "-m", "fc7", "predict", home / "a.fc7", "-", home / "data" / "val" / "blue" / "5.png"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}  # the terminal's encoding is not the file's
     done = subprocess.run(
-        [*command, "--cache", home / "cache"], input=ends.join([*names, b""]), capture_output=True, check=True
+        [*command, "--cache", home / "cache"],
+        input=ends.join([*names, b""]),
+        capture_output=True,
+        check=True,
+        env=environment,
     )
     rows = list(csv.DictReader(io.StringIO(os.fsdecode(done.stdout))))
     assert [row["path"].rpartition("/")[2] for row in rows] == ["5.png", odd.name, "6.png", "5.png"]
@@ -133,6 +138,47 @@ def test_fit_says_what_the_threshold_does(home, fc7_json, fc7):
     assert code == 0
     assert "It answers from probability" in out
     assert fc7_json(*made, "--quiet")["threshold"] is None
+
+
+def test_files_are_found_again_by_the_names_in_the_answer(home, fc7, fc7_json, tmp_path, monkeypatch):
+    picture = (home / "data" / "val" / "red" / "5.png").read_bytes()
+    for name in ("a\nb.png", "a\\nb.png", "\ufeff.png", "c\r.png", "d\u3000.png", "=1.png", "café.png", "\udcff.png"):
+        (tmp_path / name).write_bytes(picture)
+    there = {str(path) for path in tmp_path.iterdir()}
+    words = ["predict", home / "a.fc7", tmp_path, "--cache", home / "cache", "--batch-size", "4", "--quiet"]
+    assert {answer["path"] for answer in fc7_json(*words)["predictions"]} == there
+    file = io.BytesIO()
+    # As Windows opens it: another encoding, and two characters for the end of a line.
+    stdout = io.TextIOWrapper(file, encoding="ascii", newline="\r\n")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main([str(word) for word in words]) == 0
+    monkeypatch.undo()
+    text = file.getvalue().decode("utf-8", "surrogateescape")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert {row["path"] for row in rows} == there
+    assert {row["label"] for row in rows} == {"red"}
+
+
+def test_a_class_that_is_called_not_sure_is_refused_with_a_threshold(home, fc7, tmp_path):
+    lines = [
+        f"{home / 'data' / split / label / f'{number}.png'},{'not sure' if label == 'red' else label},{split}"
+        for label in COLOURS
+        for number in range(8)
+        for split in ["train" if number < 5 else "val"]
+    ]
+    (tmp_path / "odd.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    made = ["fit", tmp_path / "odd.csv", "-o", tmp_path / "odd.fc7", "--head", "ridge", *BACKBONE]
+    made += ["--cache", home / "cache", "--quiet"]
+    code, out, err = fc7(*made, "--max-error", "0.1")
+    assert (code, out) == (2, "")
+    assert "not sure" in one_line(err)
+    assert fc7(*made)[0] == 0
+    picture = home / "data" / "val" / "red" / "5.png"
+    asked = ["predict", tmp_path / "odd.fc7", picture, "--cache", home / "cache", "--batch-size", "4", "--quiet"]
+    code, out, err = fc7(*asked, "--max-error", "0.1")
+    assert (code, out) == (2, "")
+    assert "not sure" in one_line(err)
+    assert fc7(*asked)[1].splitlines()[1].startswith(f"{picture},not sure,")
 
 
 @pytest.mark.parametrize("share", ["1", "-0.1", "nan", "x"])

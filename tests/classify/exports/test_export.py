@@ -1,9 +1,6 @@
 """Export: one network that answers as the bundle does, or nothing is written and the reason is said."""
 
-import io
-
 import numpy as np
-import onnx
 import pytest
 import torch
 from exported import LINEAR, SQUEEZENET, run_onnx, run_pt2
@@ -19,12 +16,12 @@ from fc7.extract import Backbone, extract, load_backbone, read_manifest
 # The promise: as fc7 predict answers
 
 
-@pytest.mark.parametrize(("head", "classes"), [("logreg", 2), ("linear-svm", 3)])
-def test_onnx_and_pt2_answer_as_predict(home, cache, tmp_path, head, classes):
-    bundle = home.bundle(head, classes)
+@pytest.mark.parametrize(("head", "classes", "max_error"), [("logreg", 2, 0.1), ("linear-svm", 3, None)])
+def test_onnx_and_pt2_answer_as_predict(home, head, classes, max_error):
+    bundle = home.bundle(head, classes, max_error=max_error)
     expected, images = home.predicted(bundle), home.prepared(bundle)
     for suffix, run in ((".onnx", run_onnx), (".pt2", run_pt2)):
-        written = export(bundle, tmp_path / f"net{suffix}", images=[home.pictures(classes)], **cache)
+        written = home.exported(suffix, bundle)
         logits, probability = run(written.path, images)
         assert probability == pytest.approx(expected, abs=1e-4)
         assert softmax(logits, axis=1) == pytest.approx(probability, abs=1e-6)
@@ -35,19 +32,19 @@ def test_onnx_and_pt2_answer_as_predict(home, cache, tmp_path, head, classes):
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_pixels_are_normalised_inside(home, cache, tmp_path, suffix):
-    bundle = home.bundle()
-    written = export(bundle, tmp_path / f"net{suffix}", with_normalise=True, **cache)
+    backbone, bundle = home.small()
+    written = export(bundle, tmp_path / f"net{suffix}", backbone=backbone, with_normalise=True, **cache)
     pixels = home.pixels(bundle)
     assert pixels.dtype == np.uint8
     run = run_onnx if suffix == ".onnx" else run_pt2
-    assert run(written.path, pixels)[1] == pytest.approx(home.predicted(bundle), abs=1e-4)
-    assert written.input == "pixels uint8 RGB (batch, 64, 64, 3)"
+    assert run(written.path, pixels)[1] == pytest.approx(home.predicted(bundle, backbone=backbone), abs=1e-4)
+    assert written.input == "pixels uint8 RGB (batch, 32, 32, 3)"
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_any_number_of_images_in_a_batch(home, cache, tmp_path, suffix):
-    bundle = home.bundle()
-    path = export(bundle, tmp_path / f"net{suffix}", **cache).path
+def test_any_number_of_images_in_a_batch(home, suffix):
+    bundle = home.bundle("logreg", max_error=0.1)
+    path = home.exported(suffix, bundle).path
     images, run = home.prepared(bundle), run_onnx if suffix == ".onnx" else run_pt2
     whole = run(path, images)[1]
     for count in (1, 2, 5):
@@ -55,11 +52,7 @@ def test_any_number_of_images_in_a_batch(home, cache, tmp_path, suffix):
 
 
 def test_a_module_of_ones_own(home, cache, tmp_path):
-    torch.manual_seed(0)
-    layers = [torch.nn.Conv2d(3, 8, 5, stride=3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
-    backbone = Backbone(torch.nn.Sequential(*layers), Transform(32, 32), name="mine", batch_size=4)
-    rows = extract(read_manifest(home.pictures(2)), backbone, cache=home.cache)
-    bundle = Bundle.of(fit(rows, "logreg", folds=2))
+    backbone, bundle = home.small()
     path = export(bundle, tmp_path / "net.onnx", backbone=backbone, **cache).path
     found = run_onnx(path, home.prepared(bundle))[1]
     assert found == pytest.approx(home.predicted(bundle, backbone=backbone), abs=1e-4)
@@ -72,24 +65,30 @@ def test_a_module_of_ones_own(home, cache, tmp_path):
 # What differs, and why
 
 
-def test_the_mean_with_the_mirror_image_is_inside(home, cache, tmp_path):
-    bundles = [home.bundle("logreg", mirror=mirror, **SQUEEZENET) for mirror in (True, False)]
+def test_the_mean_with_the_mirror_image_is_inside(home):
+    bundles = [home.bundle("logreg", mirror=True, **SQUEEZENET), home.bundle("logreg", max_error=0.1)]
     images = home.prepared(bundles[0])
     mirrored = np.ascontiguousarray(images[..., ::-1])
     differs = []
-    for number, bundle in enumerate(bundles):
-        path = export(bundle, tmp_path / f"{number}.onnx", **cache).path
-        assert run_onnx(path, images)[1] == pytest.approx(home.predicted(bundle), abs=1e-4)
-        differs.append(np.abs(run_onnx(path, images)[1] - run_onnx(path, mirrored)[1]).max())
+    for bundle in bundles:
+        path = home.exported(".pt2", bundle).path
+        assert run_pt2(path, images)[1] == pytest.approx(home.predicted(bundle), abs=1e-4)
+        differs.append(np.abs(run_pt2(path, images)[1] - run_pt2(path, mirrored)[1]).max())
     assert differs[0] < 1e-5 < 1e-3 < differs[1]
 
 
 def test_a_bundle_that_averages_over_views_says_that_the_network_sees_one(home, cache, tmp_path):
-    net = load_backbone(**SQUEEZENET, views=2, batch_size=4, cache=home.cache)
+    net = load_backbone(**SQUEEZENET, views=2, batch_size=4, cache=home.cache, dtype="float32")
     rows = extract(read_manifest(home.pictures(2)), net, cache=home.cache)
-    bundle = Bundle.of(fit(rows, "ridge", folds=2, average_views=True))
-    written = export(bundle, tmp_path / "net.onnx", **cache)
+    bundle = Bundle.of(fit(rows, "ridge", folds=2, average_views=True, preparation="scale"))
+    written = export(bundle, tmp_path / "net.safetensors", **cache)
     assert written.notes == ("fc7 predict averages over 2 random views as well, the network sees one",)
+
+
+def test_a_threshold_is_noted(home):
+    (note,) = home.exported(".onnx", home.bundle("logreg", max_error=0.1)).notes
+    assert "below the threshold in its metadata, fc7 predict says `not sure`" in note
+    assert home.exported(".onnx", home.bundle("linear-svm", 3)).notes == ()
 
 
 # Refusals: nothing is written
@@ -151,13 +150,13 @@ def test_other_weights_are_refused(home, cache, nothing):
 
 def test_the_file_is_what_was_checked(home, cache, tmp_path, monkeypatch):
     """The bytes that are written are those that ran."""
-    seen, opened = [], formats.Onnx.open
+    seen, opened = [], formats.StateDict.open
 
     def watched(self, data):
         seen.append(data)
         return opened(self, data)
 
-    monkeypatch.setattr(formats.Onnx, "open", watched)
-    path = export(home.bundle(), tmp_path / "new" / "net.onnx", **cache).path
+    monkeypatch.setattr(formats.StateDict, "open", watched)
+    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET)
+    path = export(bundle, tmp_path / "new" / "net.safetensors", **cache).path
     assert [path.read_bytes()] == seen
-    assert onnx.load(io.BytesIO(seen[0])).producer_name == "fc7"

@@ -13,9 +13,10 @@ from exported import SQUEEZENET, run_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from fc7.classify import export
+from fc7.classify import Bundle, export, fit
 from fc7.classify.exports import formats
 from fc7.errors import ExportError, MissingExtra, UsageError
+from fc7.extract import extract, load_backbone, read_manifest
 
 
 @pytest.mark.parametrize(("head", "classes"), [("logreg", 2), ("lda", 3)])
@@ -37,43 +38,61 @@ def test_the_relu_after_squeezenets_last_convolution_changes_nothing(home, cache
     assert state["classifier.1.weight"].shape == (3, 512, 1, 1)
 
 
-@pytest.mark.timeout(600)
+def fitted(home, head, classes=2, **backbone):
+    """Return a backbone, loaded once for all that a test does with it, and the bundle of a head on it."""
+    net = load_backbone(**backbone, dtype="float32", image_size=(64, 64), batch_size=4, cache=home.cache)
+    rows = extract(read_manifest(home.pictures(classes)), net, cache=home.cache)
+    return net, Bundle.of(fit(rows, head, folds=2, epochs=1, preparation="scale"))
+
+
 @pytest.mark.parametrize(("layer", "head"), [("fc7", "logreg"), ("pool5", "classifier")])
 def test_alexnet(home, cache, tmp_path, layer, head):
-    bundle = home.bundle(head, 3, "scale", 1, name="alexnet", layer=layer, weights="random:0", dtype="float32")
+    net, bundle = fitted(home, head, 3, name="alexnet", layer=layer, weights="random:0")
     bundle.estimator["head"].temperature = 0.05  # of seeded weights all answers are much the same otherwise
-    expected, images = home.predicted(bundle), home.prepared(bundle)
+    expected, images = home.predicted(bundle, backbone=net), home.prepared(bundle)
     assert np.ptp(expected, axis=0).max() > 0.01
-    path = export(bundle, tmp_path / "net.safetensors", **cache).path
+    path = export(bundle, tmp_path / "net.safetensors", backbone=net, **cache).path
     assert run_state_dict(path, images, "alexnet", 3)[1] == pytest.approx(expected, abs=1e-4)
 
 
 def test_another_network_of_torchvision_with_its_normalisation_layers(home, cache, tmp_path):
-    resnet = {"name": "resnet18", "layer": "penultimate", "weights": "random:0", "image_size": (64, 64)}
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **resnet)
-    written = export(bundle, tmp_path / "net.safetensors", **cache)
+    net, bundle = fitted(home, "ridge", name="resnet18", layer="penultimate", weights="random:0")
+    written = export(bundle, tmp_path / "net.safetensors", backbone=net, **cache)
     found = run_state_dict(written.path, home.prepared(bundle), "resnet18", 2)[1]
-    assert found == pytest.approx(home.predicted(bundle), abs=1e-4)
+    assert found == pytest.approx(home.predicted(bundle, backbone=net), abs=1e-4)
 
 
 def test_a_vision_transformer_of_another_size_is_made_for_it(home, cache, tmp_path):
-    path = tmp_path / "vit.pth"
-    torch.save(torchvision.models.vit_b_32(image_size=64).state_dict(), path)
-    vit = {"name": "vit_b_32", "layer": "penultimate", "weights": f"file:{path}", "image_size": (64, 64)}
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **vit)
-    written = export(bundle, tmp_path / "net.safetensors", **cache)
+    path, generator = tmp_path / "vit.pth", torch.Generator().manual_seed(0)
+    with torch.device("meta"):  # torchvision's own initialisation takes seconds
+        shapes = {name: value.shape for name, value in torchvision.models.vit_b_32(image_size=64).state_dict().items()}
+    torch.save({name: torch.randn(shape, generator=generator) / 20 for name, shape in shapes.items()}, path)
+    net, bundle = fitted(home, "ridge", name="vit_b_32", layer="penultimate", weights=f"file:{path}")
+    written = export(bundle, tmp_path / "net.safetensors", backbone=net, **cache)
     assert "torchvision.models.get_model('vit_b_32', num_classes=2, image_size=64)" in written.format
-    net = torchvision.models.get_model("vit_b_32", num_classes=2, image_size=64).eval()
-    net.load_state_dict(load_file(written.path))
+    with torch.device("meta"):
+        module = torchvision.models.get_model("vit_b_32", num_classes=2, image_size=64).eval()
+    module.load_state_dict(load_file(written.path), assign=True)
     with torch.inference_mode():
-        found = net(torch.as_tensor(home.prepared(bundle))).softmax(dim=1).numpy()
-    assert found == pytest.approx(home.predicted(bundle), abs=1e-4)
+        found = module(torch.as_tensor(home.prepared(bundle))).softmax(dim=1).numpy()
+    expected = home.predicted(bundle, backbone=net)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
-def test_onnx_says_how_to_prepare_an_image(home, cache, tmp_path):
-    bundle = home.bundle("logreg", 3)
-    path = export(bundle, tmp_path / "net.onnx", **cache).path
+@pytest.fixture
+def own(home):
+    """A bundle on weights in a file."""
+    path = home.root / "own.pth"
+    if not path.exists():  # once in a session
+        torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    return home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET | {"weights": f"file:{path}"})
+
+
+def test_onnx_says_how_to_prepare_an_image(home, own):
+    bundle, path = own, home.exported(".onnx", own).path
     model = onnx.load(path)
+    assert model.producer_name == "fc7"
     onnx.checker.check_model(model, full_check=True)
     assert [(one.domain, one.version) for one in model.opset_import] == [("", formats.OPSET)]
     (given,) = model.graph.input
@@ -91,32 +110,29 @@ def test_onnx_says_how_to_prepare_an_image(home, cache, tmp_path):
     assert session.get_modelmeta().custom_metadata_map == about
 
 
-def test_the_other_formats_say_the_same(home, cache, tmp_path):
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET)
-    about = {one.key: one.value for one in onnx.load(export(bundle, tmp_path / "a.onnx", **cache).path).metadata_props}
+def test_the_other_formats_say_the_same(home, own):
+    about = {one.key: one.value for one in onnx.load(home.exported(".onnx", own).path).metadata_props}
     extra = {"fc7.json": ""}
-    torch.export.load(export(bundle, tmp_path / "a.pt2", **cache).path, extra_files=extra)
+    torch.export.load(home.exported(".pt2", own).path, extra_files=extra)
     assert json.loads(extra["fc7.json"]) == about
-    with safe_open(export(bundle, tmp_path / "a.safetensors", **cache).path, "pt") as file:
+    with safe_open(home.exported(".safetensors", own).path, "pt") as file:
         metadata = file.metadata()
     assert about.items() <= metadata.items()
     assert metadata["network"] == "torchvision.models.get_model('squeezenet1_1', num_classes=2)"
     assert eval(metadata["network"], {"torchvision": torchvision})
 
 
-def test_no_path_of_this_machine_is_in_a_file(home, cache, tmp_path):
-    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "own.pth")
-    own = SQUEEZENET | {"weights": f"file:{tmp_path / 'own.pth'}"}
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **own)
+def test_no_path_of_this_machine_is_in_a_file(home, own):
     for suffix in formats.FORMATS:
-        data = export(bundle, tmp_path / f"net{suffix}", **cache).path.read_bytes()
-        assert str(tmp_path).encode() not in data, suffix
+        data = home.exported(suffix, own).path.read_bytes()
+        assert str(home.root).encode() not in data, suffix
         assert b"site-packages" not in data, suffix
 
 
 def test_the_same_bundle_gives_the_same_onnx_network(home, cache, tmp_path):
-    one, two = (export(home.bundle(), tmp_path / name, **cache).path.read_bytes() for name in ("a.onnx", "b.onnx"))
-    assert one == two
+    backbone, bundle = home.small()
+    written = [export(bundle, tmp_path / name, backbone=backbone, **cache).path for name in ("a.onnx", "b.onnx")]
+    assert written[0].read_bytes() == written[1].read_bytes()
 
 
 def test_unit_length_is_no_layer_of_a_published_network(home, cache, nothing):
