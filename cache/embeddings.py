@@ -55,6 +55,15 @@ class Rows:
         columns = {field.name: getattr(self, field.name) for field in fields(Rows)}
         return replace(self, **{name: array[rows] for name, array in columns.items() if isinstance(array, np.ndarray)})
 
+    def in_key_order(self) -> Self:
+        """Return the rows sorted by key, then split, label and group; self if they are.
+
+        What is fitted on them does not follow the names or the order of files.
+        """
+        words = np.ascontiguousarray(self.sha256).view(">u8").T
+        order = np.lexsort((self.group, self.labels, self.split, *words[::-1]))
+        return self if (order == np.arange(len(self))).all() else self[order]
+
     def __repr__(self) -> str:
         return f"Rows({', '.join([f'{len(self)} images', *self._counts()])})"
 
