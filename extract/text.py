@@ -9,6 +9,7 @@ from typing import Any
 
 # Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_WIDE = 60  # letters of one of several texts in a message
 # What stands neither for a character nor for a byte of a name that is no Unicode.
 _NOTHING = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # Direction overrides and isolates reorder the text around them; real right-to-left letters need none.
@@ -72,6 +73,16 @@ def storable(text: str) -> str:
 def hides(letter: str) -> bool:
     """Return whether a letter would not be seen as itself: a control character, half a character, a direction."""
     return letter in _REORDER or unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
+
+
+def few(texts: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """Return the first texts, each cut short, and the number of the others: a message has to be read, however many.
+
+    >>> few(["ants", "bees", "wasps"], 2)
+    'ants, bees and 1 more'
+    """
+    first = between.join(text if len(text) <= _WIDE else f"{text[: _WIDE - 3]}..." for text in texts[:most])
+    return f"{first} and {len(texts) - most:,} more" if len(texts) > most else first
 
 
 def first_line(error: BaseException) -> str:
