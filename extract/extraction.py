@@ -151,6 +151,35 @@ def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":
     return rows[files.readable] if files.unreadable else rows
 
 
+def without_rejects(manifest: Manifest, rows: "Rows", suspects: Sequence[int], *, workers: int | None = None) -> "Rows":
+    """Return rows of a manifest without those of the suspects, positions among them, that are no images."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    from ..errors import ImageRejected
+    from .decoding.damage import unreadable_now
+    from .decoding.decode import decode
+    from .decoding.memory_budget import in_turn
+    from .decoding.views import read_hashed
+    from .manifest.paths import located
+
+    first = {rows.keys[row]: str(rows.paths[row]) for row in suspects}
+
+    def is_image(key: bytes) -> bool:
+        try:
+            with unreadable_now(), in_turn():
+                decode(read_hashed(located(manifest.root, first[key]), key))
+        except (ImageRejected, OSError):
+            return False
+        return True
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        rejected = {key for key, sound in zip(first, pool.map(is_image, first), strict=True) if not sound}
+    return rows[np.array([key not in rejected for key in rows.keys], bool)] if rejected else rows
+
+
 @computing(threads=False)
 def fill(
     manifest: Manifest,

@@ -15,6 +15,7 @@ from ...cache.embeddings import Embeddings, Rows
 from ...errors import DataError, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
+from ...extract.text import few
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol
@@ -39,7 +40,7 @@ class Audit:
     Attributes
     ----------
     images
-        What was audited.
+        What was audited, in the order of keys.
     duplicates
         Copies, by their bytes, each paired with the first image of the same bytes.
     groups
@@ -154,6 +155,7 @@ def audit(
         Embeddings that are not finite.
     """
     selected = check_options(head, threshold, neighbours, folds)
+    embeddings = embeddings.in_key_order()
     require_finite(embeddings, np.arange(len(embeddings)))
     near, outliers, rules = _by_embedding(embeddings, threshold, neighbours, progress)
     suspects, judged, notes = _by_head(embeddings, selected, folds, random_state, progress=progress)
@@ -190,6 +192,12 @@ def _image(images: Rows, row: int) -> AuditedImage:
     return AuditedImage(str(images.paths[row]), str(images.labels[row]), str(images.split[row]), key)
 
 
+def _pair(kind: str, images: Rows, one: int, other: int, cosine: float) -> ImagePair:
+    """Return two rows as a pair; of two splits, train comes before val."""
+    first, second = sorted((one, other), key=lambda row: (str(images.split[row]), row))
+    return ImagePair(kind, _image(images, first), _image(images, second), cosine)
+
+
 def _by_key(images: Rows) -> list[list[int]]:
     """Return the rows of each image, in order; an image with copies has several."""
     rows: dict[bytes, list[int]] = defaultdict(list)
@@ -201,20 +209,19 @@ def _by_key(images: Rows) -> list[list[int]]:
 def _copies(images: Rows) -> Iterator[ImagePair]:
     for first, *copies in _by_key(images):
         for copy in copies:
-            yield ImagePair("duplicate", _image(images, first), _image(images, copy), 1.0)
+            yield _pair("duplicate", images, first, copy, 1.0)
 
 
 def _divided_groups(embeddings: Embeddings) -> Iterator[ImagePair]:
-    """Yield pairs of a group in two splits: an image of its first split with one of each other; copies are left out."""
+    """Yield pairs of a group in two splits: an image of one split with one of each other; copies are left out."""
     first: dict[str, dict[str, int]] = defaultdict(dict)
     for row, (group, split) in enumerate(zip(embeddings.group.tolist(), embeddings.split.tolist(), strict=True)):
         if group:
             first[group].setdefault(split, row)
     for row, *others in (list(splits.values()) for splits in first.values()):
         for other in others:
-            images = _image(embeddings, row), _image(embeddings, other)
-            if images[0].key != images[1].key:
-                yield ImagePair("group", *images, _cosine(embeddings, row, other))
+            if embeddings.keys[row] != embeddings.keys[other]:
+                yield _pair("group", embeddings, row, other, _cosine(embeddings, row, other))
 
 
 def _cosine(embeddings: Embeddings, first: int, second: int) -> float:
@@ -250,7 +257,7 @@ def _near_duplicates(images: Rows, rows: Sequence[Sequence[int]], near: Nearest,
     for places, cosine in zip(*near.pairs(threshold), strict=True):
         choices = list(itertools.product(*(_first_of_each_split(images, rows[place]) for place in places)))
         a, b = next(((a, b) for a, b in choices if images.split[a] != images.split[b]), choices[0])
-        pairs.append(ImagePair("near-duplicate", _image(images, a), _image(images, b), min(float(cosine), 1.0)))
+        pairs.append(_pair("near-duplicate", images, a, b, min(float(cosine), 1.0)))
     return sorted(pairs, key=lambda pair: (not pair.across_splits, not pair.labels_differ, -pair.cosine))
 
 
@@ -265,17 +272,20 @@ def _by_head(
     settings: dict[str, Any] = {"head": head.name, "folds": folds, "repeats": REPEATS, "judged": 0}
     counts = Counter(embeddings.labels.tolist())
     small = sorted(name for name, count in counts.items() if count < folds)
-    notes = [f"labels not judged, fewer than {folds} images (--folds): {', '.join(small)}"] if small else []
+    notes = [f"labels not judged, fewer than {folds} images (--folds): {few(small)}"] if small else []
     rows = np.flatnonzero(~np.isin(embeddings.labels, small))
     judged = replace(embeddings[rows], classes=tuple(name for name in embeddings.classes if counts[name] >= folds))
     if len(judged.classes) < 2:
         return [], settings, [*notes, "no label judged: fewer than two classes are large enough"]
     try:
-        results = _out_of_fold(judged, head, folds, random_state, progress=progress)
+        results, done = _out_of_fold(judged, head, folds, random_state, progress=progress)
     except DataError as error:
         return [], settings, [*notes, f"no label judged: {error}"]
     probability = np.mean([result.probability for result in results], axis=0)
+    unconverged = sum(result.unconverged for result in results)
+    notes += [f"did not converge: {unconverged} of {REPEATS * done} fits"] if unconverged else []
     settings |= {
+        "folds": done,
         "judged": len(judged),
         "accuracy": float((probability.argmax(axis=1) == judged.y).mean()),
         "hyperparameters": [result.hyperparameters for result in results],
@@ -285,8 +295,11 @@ def _by_head(
 
 def _out_of_fold(
     embeddings: Embeddings, head: Head, folds: int, random_state: int, *, progress: Progress
-) -> list[SearchResult]:
-    """Choose hyper-parameters on all rows, once per division into folds; the results hold out-of-fold scores."""
+) -> tuple[list[SearchResult], int]:
+    """Choose hyper-parameters on all rows, once per division into folds; return this, with out-of-fold scores.
+
+    And return the number of folds, which copies and groups may lower.
+    """
     everything = np.arange(len(embeddings))
     total = len(ParameterGrid(head.grid)) * folds
     results: list[SearchResult] = []
@@ -301,7 +314,7 @@ def _out_of_fold(
         prepared = search.prepared = prepared or search.prepared  # the rows are the same in every division
         with threads(len(everything)):
             results.append(search.search(head, seed, count_done))
-    return results
+    return results, len(search.folds)
 
 
 def _suspects(images: Rows, probability: npt.NDArray[np.float64]) -> list[Suspect]:

@@ -31,7 +31,8 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
     if settings["judged"]:
         judged = (
             f"taken for another class by {settings['head']} out-of-fold, which agrees with "
-            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {confident} confidently"
+            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {confident} off the diagonal of the "
+            "confident joint"
         )
     return [
         ("leaks", len(audit.leaks), "the same bytes, or one group, in two splits"),
@@ -63,7 +64,7 @@ def audit_text(audit: Audit, top: int) -> str:
         texts.append(table(_title("Outliers", audit.outliers, top), ["distance", "image", "label"], rows))
     if audit.suspects:
         rows = [_suspect(suspect) for suspect in audit.suspects[:top]]
-        heads = ["label is", "looks like", "believed", "confident", "image"]
+        heads = ["label is", "looks like", "believed", "off diagonal", "image"]
         texts.append(table(_title("Suspected labels, the least believed first", audit.suspects, top), heads, rows))
     return "\n\n".join(texts)
 

@@ -87,16 +87,19 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             **protocol_settings(arguments),
         )
     runs += finetune_arms(arguments, arguments.finetune, progress)
+    failures = runs.failures
     payload = {
         "runs": summaries(runs),
         "pairs": [pair.to_dict() for pair in compare_pairs(runs)],
+        "failed": [failure.to_dict() for failure in failures],
         "best": choose(runs).id,
         "data_sets": data_sets(runs),
         "records": str(arguments.output),
     }
     folder = plain(shlex.quote(str(arguments.output)))
     after = f"All pairs, pictures and plots in one page: fc7 report {folder} -o report.html"
-    return Answer(payload, f"{runs_table(runs)}\n{after}")
+    failed = [plain(f"{failure.name} could not be fitted: {failure.reason}") for failure in failures]
+    return Answer(payload, "\n".join([runs_table(runs), *failed, after]))
 
 
 def _arms(text: str) -> list[str]:

@@ -9,12 +9,12 @@ from ...cache.urls import address
 from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
-from ...extract.extraction import fill, hashed, read
+from ...extract.extraction import fill, hashed, read, without_rejects
 from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.progress import Progress
 from ...extract.text import plain
 from ..data.joint import join
-from ..data.splits import protocol
+from ..data.splits import disputed, protocol
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -38,11 +38,14 @@ def embeddings(
         options.refuse_backbone(arguments)
         if arguments.max_ram is not None:
             raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
-        return [Embeddings.from_h5(arguments.data)]
+        return [Embeddings.from_h5(arguments.data).in_key_order()]
     manifest = read_manifest(arguments.data)
     if sound:
         settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
-        protocol(hashed(manifest, cache=arguments.cache), **settings)
+        rows = hashed(manifest, cache=arguments.cache)
+        suspects = disputed(rows).tolist()
+        rows = without_rejects(manifest, rows, suspects, **given(arguments, "workers")) if suspects else rows
+        protocol(rows.in_key_order(), **settings)
     return tables(manifest, arguments, progress, engine, only=only)
 
 
@@ -63,7 +66,7 @@ def tables(
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
     settings = given(arguments, "cache", "max_ram")
     loaded = [
-        read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings)
+        read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings).in_key_order()
         for backbone in backbones
         for recipe in backbone.recipes
     ]

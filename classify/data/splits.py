@@ -5,14 +5,17 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ...cache.embeddings import Rows
 from ...errors import DataError, LeakageError, UsageError
+from ...extract.text import few
 from ..arrays import Positions
 
 logger = logging.getLogger(__name__)
 
-SAID = 5  # pairs of images in a message
+# A message shows this many pairs of images, and so many letters of a name: the first of these that keep it short.
+_SIZES, _MOST = ((5, 120), (2, 120), (2, 60), (1, 60), (1, 30)), 500
 
 Pairs = list[tuple[int, int]]  # of rows
 
@@ -75,6 +78,8 @@ def protocol(
     DataError
         A class has too few images for the folds, one image has two labels, or there is nothing to evaluate on.
     """
+    if len(images.classes) < 2:
+        raise DataError(f"All {len(images)} images are of one class, {few(images.classes)}. Two or more are needed.")
     conflicts = _two_labels(images)
     if folds is not None and folds < 2:
         raise UsageError(f"--folds {folds}: two or more are needed.")
@@ -91,7 +96,7 @@ def protocol(
         # Two of a class are left to choose in when one fold is held out.
         outer = _affordable(images, everything, cross_validate or folds, least=3)
         pairs = tuple(cut(images, everything, outer, random_state))
-        return Protocol(f"{outer}-fold cross-validation", pairs, folds or min(outer, 5), random_state)
+        return Protocol(f"{len(pairs)}-fold cross-validation", pairs, folds or min(outer, 5), random_state)
     on = on or ("val" if "val" in present else "test")
     if on not in present - {"train"} or "train" not in present:
         raise DataError(f"Cannot fit on train and evaluate on {on!r}: the data set has {sorted(present)}.")
@@ -120,7 +125,8 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
     folds = min(folds, *counts.values(), len(set(groups)))
     if folds < 2:
         raise DataError(
-            f"One image of a class cannot be fitted on and held out: {dict(sorted(counts.items()))}. Add images."
+            f"One image of a class cannot be fitted on and held out. {_by_class(counts)}. Copies and groups stay "
+            "together. Add images."
         )
     if len(set(groups)) == len(rows):
         pairs = StratifiedKFold(folds, shuffle=True, random_state=random_state).split(rows, y)
@@ -131,8 +137,8 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
         absent = counts.keys() - {str(label) for label in images.labels[fitted]}
         if absent:
             raise DataError(
-                f"{folds} folds leave one without class {min(absent)!r} to fit on: copies and groups stay together. "
-                f"All classes: {dict(sorted(counts.items()))}. Lower --folds, or add images."
+                f"{folds} folds leave one without class {few([repr(min(absent))])} to fit on: copies and groups stay "
+                f"together. {_by_class(counts)}. Lower --folds, or add images."
             )
     return splits
 
@@ -159,10 +165,35 @@ def _affordable(images: Rows, rows: Positions, folds: int | None, least: int) ->
     needed = max(folds or least, least)
     if smallest < needed:
         raise DataError(
-            f"Class {name!r} has {smallest} images to fit on, {needed} are needed. All classes: "
-            f"{dict(sorted(counts.items()))}. Add images, or lower --folds."
+            f"Class {few([repr(name)])} has {smallest} images to fit on, {needed} are needed. {_by_class(counts)}. "
+            "Add images to fit on, leave the class out, or lower --folds."
         )
     return folds or min(5, smallest)
+
+
+def _by_class(counts: Counter[str]) -> str:
+    """Return the number of images of the smallest classes."""
+    ordered = sorted(counts.items(), key=lambda item: (item[1], item[0]))
+    return f"Images of the smallest classes: {few([f'{count} of {name!r}' for name, count in ordered], 4)}"
+
+
+def disputed(images: Rows) -> Positions:
+    """Return the rows whose bytes have two labels, or whose bytes or group are in two splits.
+
+    Whoever calls :func:`protocol` before the images are decoded looks at these first: what is no image conflicts with
+    nothing.
+    """
+    if not (images.group != "").any() and len(images.keys.unique()) == len(images):
+        return np.empty(0, np.intp)
+    keys = np.unique(images.sha256, axis=0, return_inverse=True)[1].reshape(-1)
+    alike = together(images, np.arange(len(images)))
+    return np.flatnonzero(_several(keys, images.labels) | _several(alike, images.split))
+
+
+def _several(numbers: Positions, names: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """Return for each row whether its number occurs with several names."""
+    pairs = np.unique(np.column_stack([numbers, np.unique(names, return_inverse=True)[1]]), axis=0)
+    return np.asarray(np.bincount(pairs[:, 0])[numbers] > 1)
 
 
 def _two_labels(images: Rows) -> Pairs:
@@ -183,31 +214,54 @@ def _leaks(images: Rows, fitted: Positions, predicted: Positions) -> Pairs:
 
 def _refuse(images: Rows, conflicts: Pairs, leaks: Pairs, *, allowed: bool) -> None:
     """Refuse copies with two labels, and leaks unless they are allowed, in one message."""
-    paths, labels, keys = images.paths, images.labels, images.keys
-    contrary = [f"{paths[one]} is {labels[one]}, its copy {paths[two]} is {labels[two]}" for one, two in conflicts]
-    alike = [
-        f"{paths[one]} = {paths[two]} ({'the same image' if keys[one] == keys[two] else f'group {images.group[one]}'})"
-        for one, two in leaks
-    ]
     beside = "images are" if len(leaks) > 1 else "image is"
     copies = f"{len(conflicts)} copies have" if len(conflicts) > 1 else "One copy has"
-    texts = [f"{copies} another label: {_first(contrary, '; ')}. Remove one of each two."] if conflicts else []
-    leaking = (
-        f"{len(leaks)} {beside} on both sides of the split, by bytes or group: {_first(alike, ', ')}. Remove one side"
-    )
-    if leaks and not allowed:
-        texts.append(f"{leaking}, or accept an optimistic figure with --allow-leakage.")
+    for pairs, letters in _SIZES:
+        contrary, alike = _contrary(images, conflicts, pairs, letters), _alike(images, leaks, pairs, letters)
+        texts = [f"{copies} another label: {contrary}. Remove one of each two."] if conflicts else []
+        leaking = f"{len(leaks)} {beside} on both sides of the split, by bytes or group: {alike}. Remove one side"
+        if leaks and not allowed:
+            texts.append(f"{leaking}, or accept an optimistic figure with --allow-leakage.")
+        if texts and max(len(conflicts), len(leaks)) > pairs:
+            texts.append("All of them: fc7 audit DATA --csv FILE.csv")
+        message = " ".join(texts) or f"{leaking}: the figures below are optimistic."
+        if len(message) <= _MOST:
+            break
     if texts:
-        more = max(len(conflicts), len(leaks)) > SAID
-        texts += ["All of them: fc7 audit DATA --csv FILE.csv"] if more else []
-        raise (DataError if allowed or not leaks else LeakageError)(" ".join(texts))
+        raise (DataError if allowed or not leaks else LeakageError)(message)
     if leaks:
-        logger.warning("%s: the figures below are optimistic.", leaking)
+        logger.warning("%s", message)
 
 
-def _first(texts: list[str], between: str) -> str:
-    more = [f"{len(texts) - SAID} more"] if len(texts) > SAID else []
-    return between.join([*texts[:SAID], *more])
+def _contrary(images: Rows, conflicts: Pairs, pairs: int, letters: int) -> str:
+    """Return the first copies with two labels."""
+    paths, labels = images.paths, images.labels
+    texts = [
+        "{} is {}, its copy {} is {}".format(
+            *(_end(str(text), letters) for text in (paths[one], labels[one], paths[two], labels[two]))
+        )
+        for one, two in conflicts[:pairs]
+    ]
+    return "; ".join([*texts, *_more(conflicts, pairs)])
+
+
+def _alike(images: Rows, leaks: Pairs, pairs: int, letters: int) -> str:
+    """Return the first images on both sides."""
+    texts = []
+    for one, two in leaks[:pairs]:
+        same = images.keys[one] == images.keys[two]
+        why = "the same image" if same else f"group {_end(str(images.group[one]), letters)}"
+        texts.append(f"{_end(str(images.paths[one]), letters)} = {_end(str(images.paths[two]), letters)} ({why})")
+    return ", ".join([*texts, *_more(leaks, pairs)])
+
+
+def _more(all_pairs: Pairs, pairs: int) -> list[str]:
+    return [f"{len(all_pairs) - pairs} more"] if len(all_pairs) > pairs else []
+
+
+def _end(text: str, letters: int) -> str:
+    """Return the end of a long text: in a path it tells files apart."""
+    return text if len(text) <= letters else f"...{text[3 - letters :]}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Compare: many heads on one data set, or several embeddings of it, under one protocol."""
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator
 
 from ...cache.embeddings import Embeddings
-from ...errors import DataError, UsageError
+from ...errors import DataError, FC7Error, Interrupted, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
+from ...extract.text import few
 from ..heads.base import ClassWeight
 from ..heads.table import HEADS, Head, find_heads
 from ..pages.thumbnails import FOLDER, write_thumbnails
 from ..records.external import check_name, read_predictions, read_results
+from ..records.failures import Failure, write_failures
 from ..records.ranking import choose, ranked
 from ..records.runs import Run, finished_run
+from ..records.schema import KEY_DIGITS
 from . import parallel
 from .fit import Experiment
 from .learning_curve import measure_learning_curve
@@ -26,6 +30,20 @@ if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
+
+
+class Comparison(list[Run]):
+    """The records of a comparison, the one to choose first.
+
+    Attributes
+    ----------
+    failures
+        The heads that could not be fitted.
+    """
+
+    def __init__(self, runs: Iterable[Run], failures: Sequence[Failure] = ()) -> None:
+        super().__init__(runs)
+        self.failures = list(failures)
 
 
 @computing()
@@ -49,11 +67,13 @@ def compare(
     n_jobs: int | None = None,
     engine: "RayEngine | None" = None,
     progress: Progress = silent,
-) -> list[Run]:
+) -> Comparison:
     """Fit every head on every embedding and return the records, the one to choose first.
 
-    Runs are sorted by the log loss of out-of-fold predictions of the fitted rows, so the order does not depend on the
-    evaluated split; see :func:`fc7.classify.records.ranking.choose`. Predictions from elsewhere come last.
+    A head that cannot be fitted, such as lda where no class has two different images, is among the ``failures`` of what
+    is returned, and the others are fitted. Runs are sorted by the log loss of out-of-fold predictions of the fitted
+    rows, so the order does not depend on the evaluated split; see :func:`fc7.classify.records.ranking.choose`.
+    Predictions from elsewhere come last.
 
     Parameters
     ----------
@@ -88,7 +108,9 @@ def compare(
         No such head or preparation.
     DataError, LeakageError
         See :func:`fc7.classify.data.splits.protocol`; or the embeddings are not of the same images, or `add` not of
-        theirs.
+        theirs, or no head but the baseline could be fitted.
+    Interrupted
+        Ctrl-C; the records that `folder` has are kept.
     """
     selected = find_heads(heads)
     tables = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
@@ -112,16 +134,24 @@ def compare(
     study = _RecordFolder(Path(folder) if folder else None, epochs, progress)
     _require_layers(heads, selected, experiments)
     pairs = [(experiment, head) for experiment in experiments for head in _able(heads, selected, experiment)]
-    fitted = study.run_all(pairs, n_jobs, engine)
-    runs = ranked(fitted)
-    if learning_curve:
-        chosen = choose(runs)
-        experiment = pairs[fitted.index(chosen)][0]
-        runs = _with_curve(runs, chosen, experiment, study)
-    added = [study.save(read_results(path, name, runs[0])) for name, path in (add or {}).items()]
-    if images is not None and study.folder:
-        write_thumbnails(runs[0].paths, images, study.folder / FOLDER, progress=progress)
-    return runs + ranked(added)
+    for experiment, head in pairs:
+        experiment.require(head, epochs)
+    with study.kept(pairs):
+        if images is not None and study.folder:  # first: a page over an interrupted comparison has pictures, too
+            write_thumbnails(_evaluated_paths(experiments[0]), images, study.folder / FOLDER, progress=progress)
+        outcomes = study.run_all(pairs, n_jobs, engine)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        if study.folder:
+            write_failures(study.folder, failures)
+        experiment_of = {outcome.id: experiment for outcome, (experiment, _) in zip(outcomes, pairs, strict=True)}
+        fitted = [outcome for outcome in outcomes if isinstance(outcome, Run)]
+        _require_some(fitted, failures)
+        runs = ranked(fitted)
+        if learning_curve:
+            chosen = choose(runs)
+            runs = _with_curve(runs, chosen, experiment_of[chosen.id], study)
+        added = [study.save(read_results(path, name, runs[0])) for name, path in (add or {}).items()]
+    return Comparison(runs + ranked(added), failures)
 
 
 class _RecordFolder:
@@ -132,23 +162,47 @@ class _RecordFolder:
 
     def run_all(
         self, pairs: Sequence[tuple[Experiment, Head]], n_jobs: int | None, engine: "RayEngine | None" = None
-    ) -> list[Run]:
-        """Return a record per head; fit the heads that have no readable record."""
+    ) -> "list[Run | Failure]":
+        """Return a record per head, or why there is none; fit the heads that have no readable record."""
         if n_jobs in (None, 1) or any(experiment.streamed for experiment, _ in pairs):
-            return [self._recorded(*pair) or self.save(self._fit(*pair, self.progress)) for pair in pairs]
+            return [self._recorded(*pair) or self._saved(self._fit(*pair, self.progress)) for pair in pairs]
         recorded = [self._recorded(*pair) for pair in pairs]
         todo = [pair for pair, run in zip(pairs, recorded, strict=True) if run is None]
         for experiment in dict.fromkeys(experiment for experiment, _ in todo):
             experiment.prepare()  # once, not in each process
         fresh = []
-        for run in parallel.run(self._fit, [(*pair, silent) for pair in todo], n_jobs, engine):
-            fresh.append(self.save(run))
+        for outcome in parallel.run(self._fit, [(*pair, silent) for pair in todo], n_jobs, engine):
+            fresh.append(self._saved(outcome))
             self.progress("fit heads", len(fresh), len(todo))
         remaining = iter(fresh)
         return [run or next(remaining) for run in recorded]
 
-    def _fit(self, experiment: Experiment, head: Head, progress: Progress) -> Run:
-        return experiment.fit(head, epochs=self.epochs, progress=progress).run
+    @contextlib.contextmanager
+    def kept(self, pairs: Sequence[tuple[Experiment, Head]]) -> Iterator[None]:
+        """Say at Ctrl-C how many records there are."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if self.folder is None:
+                raise
+            names = [f"{experiment.identify(head, self.epochs)[:16]}.json" for experiment, head in pairs]
+            done = sum((self.folder / name).exists() for name in names)
+            kept = f"{done} of {len(pairs)} runs are kept in {self.folder}"
+            raise Interrupted(f"Interrupted: {kept}. The same command goes on from there.") from error
+
+    def _fit(self, experiment: Experiment, head: Head, progress: Progress) -> "Run | Failure":
+        try:
+            return experiment.fit(head, epochs=self.epochs, progress=progress).run
+        except Interrupted:
+            raise
+        except (FC7Error, MemoryError) as error:
+            recipe, identity = experiment.embeddings.recipe, experiment.identify(head, self.epochs)
+            progress(f"fit {head.name}", 1, 1)
+            reason = str(error) if isinstance(error, FC7Error) else "There is not enough memory for it."
+            return Failure(identity, recipe.backbone, recipe.layer, head.name, reason)
+
+    def _saved(self, outcome: "Run | Failure") -> "Run | Failure":
+        return outcome if isinstance(outcome, Failure) else self.save(outcome)
 
     def save(self, run: Run) -> Run:
         """Write a record, where there is a folder for it."""
@@ -160,12 +214,24 @@ class _RecordFolder:
         return finished_run(self.folder, experiment.identify(head, self.epochs)) if self.folder else None
 
 
+def _evaluated_paths(experiment: Experiment) -> dict[str, str]:
+    """Return the path of each evaluated image, by the digits of its key that records have."""
+    images = experiment.embeddings[experiment.protocol.rows]
+    return {key.hex()[:KEY_DIGITS]: str(path) for key, path in zip(images.keys, images.paths, strict=True)}
+
+
+def _require_some(fitted: Sequence[Run], failures: Sequence[Failure]) -> None:
+    """Refuse to compare the baseline with nothing."""
+    if failures and all(run.head == "baseline" for run in fitted):
+        raise DataError(f"No head could be fitted. {failures[0].name}: {failures[0].reason}")
+
+
 def _require_layers(asked: str | Sequence[Any], selected: Sequence[Head], experiments: Sequence[Experiment]) -> None:
     """Refuse a head that was asked for by name if none of the embeddings has its layer."""
     for head in selected:
         if asked != "all" and not any(_takes(head, experiment) for experiment in experiments):
             layers = [experiment.embeddings.recipe.layer for experiment in experiments]
-            raise UsageError(f"The head {head.name} takes --layer {head.layer}, the embeddings are of {layers}.")
+            raise UsageError(f"The head {head.name} takes --layer {head.layer}, the embeddings are of {few(layers)}.")
 
 
 def _able(asked: str | Sequence[Any], selected: Sequence[Head], experiment: Experiment) -> list[Head]:
@@ -201,7 +267,7 @@ def _with_curve(runs: list[Run], chosen: Run, experiment: Experiment, study: _Re
 def _require_same_images(experiments: Sequence[Experiment]) -> None:
     if len({experiment.fingerprint for experiment in experiments}) > 1:
         tables = [experiment.embeddings for experiment in experiments]
-        sizes = {f"{table.recipe.backbone} {table.recipe.layer}": len(table) for table in tables}
+        sizes = few([f"{table.recipe.backbone} {table.recipe.layer} {len(table)}" for table in tables])
         raise DataError(f"The embeddings are not of the same images: {sizes}. Extract them from the same data.")
 
 

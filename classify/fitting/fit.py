@@ -17,6 +17,7 @@ from ...cache.embeddings import Embeddings, chunks
 from ...errors import UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
+from ...extract.text import few
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol, protocol
@@ -46,7 +47,7 @@ class Fitted:
     run
         The record.
     embeddings
-        What it was fitted and evaluated on.
+        What it was fitted and evaluated on, in the order of keys.
     abstention
         Measured on out-of-fold predictions of the fitted images; None for a head that is not fitted in folds.
     """
@@ -60,7 +61,8 @@ class Fitted:
 class Experiment:
     """Embeddings under one protocol, prepared once for any number of heads.
 
-    Rows are scaled to unit length, or all of them by one number. Grid heads share an
+    Rows are put in the order of their keys, so that names and order of files decide nothing, not even a last bit. They
+    are scaled to unit length, or all of them by one number. Grid heads share an
     :class:`fc7.classify.solvers.eigenbasis.Eigenbasis` of them. Neither depends on labels.
 
     Parameters
@@ -72,6 +74,8 @@ class Experiment:
 
     Attributes
     ----------
+    embeddings
+        In the order of keys.
     class_weight
         By class name, as asked for; `weights` has them by position in ``embeddings.classes``.
     """
@@ -89,7 +93,7 @@ class Experiment:
     ) -> None:
         if preparation not in PREPARATIONS:
             raise UsageError(f"preparation {preparation!r} is not one of {', '.join(PREPARATIONS)}.")
-        self.embeddings = embeddings
+        self.embeddings = embeddings.in_key_order()
         if preparation != "unit" and self.streamed:
             raise UsageError(f"--preparation {preparation} measures all rows first: they must fit into --max-ram.")
         self.preparation = preparation
@@ -97,9 +101,9 @@ class Experiment:
         self.average_views = average_views
         self.class_weight = class_weight
         self.weights = _by_position(class_weight, embeddings.classes)
-        self.protocol: Protocol = protocol(embeddings, **options)
-        self.fingerprint = fingerprint(embeddings)
-        require_finite(embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
+        self.protocol: Protocol = protocol(self.embeddings, **options)
+        self.fingerprint = fingerprint(self.embeddings)
+        require_finite(self.embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it must not start processes itself."""
@@ -128,10 +132,29 @@ class Experiment:
                 "grid": grid,
                 "class_weight": self.class_weight,
                 "evaluated": self.protocol.evaluated,
+                "leaked": self.protocol.leaked,
+                "device": "cpu",
                 "folds": self.protocol.folds,
                 "random_state": self.protocol.random_state,
             }
         )
+
+    def require(self, head: Head, epochs: int | None = None) -> None:
+        """Refuse what can be known before anything is fitted.
+
+        Raises
+        ------
+        UsageError
+            No epochs, or the head needs rows in memory that stay on disk.
+        """
+        if epochs is not None and epochs < 1:
+            raise UsageError(f"--epochs {epochs}: one or more are needed.")
+        if self.streamed and not head.streams:
+            able = ", ".join(other.name for other in HEADS.values() if other.streams)
+            raise UsageError(
+                f"The head {head.name} needs all rows in memory, and these are more than --max-ram allows. Raise it, "
+                f"or take one that streams: {able}."
+            )
 
     @computing()
     def fit(
@@ -143,46 +166,43 @@ class Experiment:
         on_epoch: Callable[[str], None] | None = None,
     ) -> Fitted:
         """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
-        if epochs is not None and epochs < 1:
-            raise UsageError(f"--epochs {epochs}: one or more are needed.")
-        if self.streamed and not head.streams:
-            able = ", ".join(other.name for other in HEADS.values() if other.streams)
-            raise UsageError(
-                f"The head {head.name} needs all rows in memory, and these are more than --max-ram allows. Raise it, "
-                f"or take one that streams: {able}."
-            )
+        self.require(head, epochs)
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
             return self._fit_stack(head, epochs, progress, on_epoch)
         identity = self.identify(head, epochs)
         head = head.fixed(epochs, self.weights)
         started = time.perf_counter()
         searches = self._searches
-        grid = list(ParameterGrid(head.grid))
-        total = len(grid) * self.protocol.folds * len(searches)
+        points = len(ParameterGrid(head.grid))
+        steps = [points * len(search.folds) + 1 for search in searches]  # one more for the fit of the chosen point
         y, rows = self.embeddings.y, self.protocol.rows
         probability = np.full((len(y), len(self.embeddings.classes)), np.nan)
         seconds_predict = 0.0
-        folds = []
+        fits: list[FoldFit] = []
+        curves: list[dict[str, float]] = []
+        progress(f"fit {head.name}", 0, sum(steps))
         for number, search in enumerate(searches):
-            base = number * len(grid) * self.protocol.folds
 
-            def count_done(done: int, base: int = base) -> None:
-                progress(f"fit {head.name}", base + done, total)
+            def count_done(done: int, before: int = sum(steps[:number])) -> None:
+                progress(f"fit {head.name}", before + done, sum(steps))
 
             with threads(len(y)):
                 chosen = search.search(head, self.protocol.random_state, count_done, self.n_jobs)
                 estimator, converged = search.finish(head, chosen, self.protocol.random_state, on_epoch)
+            count_done(steps[number])
+            fits.append(_fold_fit(search, chosen, converged=converged))
             if search.predicted is not None:
                 start = time.perf_counter()
                 probability[search.predicted] = self._predict(estimator, search.predicted)
                 seconds_predict += time.perf_counter() - start
-                folds.append(_fold_fit(search, chosen, converged=converged))
+                fold = {"fold": number + 1} if len(searches) > 1 else {}
+                curves += [fold | epoch for epoch in getattr(estimator["head"].estimator, "curves_", [])]
         seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
-        curves = getattr(estimator["head"].estimator, "curves_", [])
-        notes = [] if chosen.converged and converged else ["did not converge"]
+        folds = [fit for fit in fits if fit.evaluated]
+        notes = [*_convergence(fits, folds), *_against_baseline(search, fits[-1], head)]
         notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
         run = self._record(
-            head, chosen, probability[rows], id=identity, folds=folds, curves=curves, seconds=seconds, notes=notes
+            head, fits[-1], probability[rows], id=identity, folds=folds, curves=curves, seconds=seconds, notes=notes
         )
         abstention = Abstention.of(
             self.embeddings, search.fitted, search.folds, chosen.probability, random_state=self.protocol.random_state
@@ -229,7 +249,7 @@ class Experiment:
     def _record(
         self,
         head: Head,
-        chosen: SearchResult,
+        last: FoldFit,
         probability: npt.NDArray[np.float64],
         *,
         seconds: dict[str, float],
@@ -257,12 +277,12 @@ class Experiment:
             },
             selection={
                 "grid": {name: list(values) for name, values in head.grid.items()},
-                "folds": self.protocol.folds,
+                "folds": last.inner_folds,
                 "by": "log loss",
-                "log_loss": chosen.log_loss,
-                "accuracy": chosen.accuracy,
+                "log_loss": last.log_loss,
+                "accuracy": last.accuracy,
             },
-            hyperparameters=chosen.hyperparameters,
+            hyperparameters=last.hyperparameters,
             seconds={"extract": self.embeddings.seconds} | seconds,
             notes=scaled + notes,
             **fields,
@@ -363,8 +383,31 @@ def _fold_fit(search: FoldSearch, chosen: SearchResult, *, converged: bool) -> F
         temperature=chosen.temperature,
         hyperparameters=chosen.hyperparameters,
         inner_folds=len(search.folds),
-        unconverged=(not chosen.converged) + (not converged),
+        unconverged=chosen.unconverged + (not converged),
     )
+
+
+def _convergence(fits: Sequence[FoldFit], folds: Sequence[FoldFit]) -> list[str]:
+    """Return a note on the fits with the chosen hyper-parameters that did not converge, where there are any."""
+    number = sum(fit.unconverged for fit in fits)
+    where = f", in {sum(fold.unconverged > 0 for fold in folds)} of {len(folds)} folds" if len(folds) > 1 else ""
+    of = sum((fit.inner_folds or 0) + 1 for fit in fits)
+    return [f"did not converge: {number} of {of} fits{where}"] if number else []
+
+
+def _against_baseline(search: FoldSearch, last: FoldFit, head: Head) -> list[str]:
+    """Return a note on a head that does worse than the shares of the classes, out-of-fold in the fitted images."""
+    share, right = np.empty(len(search.y)), np.empty(len(search.y), bool)
+    for fold in search.folds:
+        shares = np.bincount(search.y_views[fold.fitted]) / len(fold.fitted)
+        share[fold.held] = shares[search.y[fold.held]]
+        right[fold.held] = search.y[fold.held] == shares.argmax()
+    log_loss, accuracy = -float(np.log(share).mean()), float(right.mean())
+    worse = [f"log loss {last.log_loss:.3g}, not {log_loss:.3g}"] if last.log_loss > 1.01 * log_loss else []
+    worse += [f"accuracy {last.accuracy:.3f}, not {accuracy:.3f}"] if last.accuracy < accuracy else []
+    if not worse or head.name == "baseline":
+        return []
+    return [f"worse than the baseline inside the fitted images: {'; '.join(worse)}"]
 
 
 def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeight:
@@ -375,8 +418,10 @@ def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeig
         raise UsageError(f"class_weight={class_weight!r}: balanced, or a dict of weights by class name.")
     unknown = class_weight.keys() - set(classes)
     if unknown:
-        raise UsageError(f"class_weight names {min(unknown, key=str)!r}, which is none of the classes {list(classes)}.")
+        name = few([repr(min(unknown, key=str))])
+        raise UsageError(f"class_weight names {name}, which is none of the classes {few(classes)}.")
     wrong = {name: weight for name, weight in class_weight.items() if not 0 < weight < np.inf}
     if wrong:
-        raise UsageError(f"class_weight={wrong}: must be more than 0, and finite.")
+        texts = [f"{name!r} {weight}" for name, weight in wrong.items()]
+        raise UsageError(f"class_weight of {few(texts)}: must be more than 0, and finite.")
     return {classes.index(name): float(weight) for name, weight in class_weight.items()}

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings
-from ...errors import DataError
+from ...errors import DataError, FC7Error
 from ..arrays import Positions
 from ..data.splits import Fold, Protocol, cut
 from ..heads.base import CountDone, OutOfFold
@@ -38,6 +38,8 @@ class SearchResult:
 
     Attributes
     ----------
+    unconverged
+        In how many folds the chosen point did not converge.
     scores
         The out-of-fold predictions, ``(fitted rows, classes)``, before they are divided by the temperature.
     """
@@ -46,7 +48,7 @@ class SearchResult:
     temperature: float
     log_loss: float
     accuracy: float
-    converged: bool
+    unconverged: int
     scores: npt.NDArray[np.float64]
 
     @property
@@ -146,13 +148,11 @@ class FoldSearch:
         else:
             results = self._one_by_one(head, seed, points, count_done, n_jobs=n_jobs)
         best: SearchResult | None = None
-        for point, margins, converged in zip(points, results.scores, results.converged, strict=True):
+        for point, margins, unconverged in zip(points, results.scores, results.unconverged, strict=True):
             temperature, log_loss = find_temperature(margins, self.y)
             if best is None or log_loss < best.log_loss:
                 accuracy = float((margins.argmax(axis=1) == self.y).mean())
-                best = SearchResult(
-                    _plain(point), temperature, log_loss, accuracy, converged=bool(converged), scores=margins
-                )
+                best = SearchResult(_plain(point), temperature, log_loss, accuracy, int(unconverged), margins)
         if best is None:
             raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return best
@@ -167,7 +167,7 @@ class FoldSearch:
         for number, (margins, converged) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
             point, fold = pairs[number]
             results.scores[point, fold.held] = margins
-            results.converged[point] &= converged
+            results.unconverged[point] += not converged
             count_done(number + 1)
         return results
 
@@ -211,7 +211,9 @@ def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, 
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # two images a class are few
         try:
             fitted = fit()
-        except (ValueError, np.linalg.LinAlgError) as error:
+        except (FC7Error, MemoryError):
+            raise
+        except Exception as error:  # an estimator of the user's may raise anything
             raise DataError(f"{estimator} cannot be fitted on {images} images: {error}") from error
     return fitted, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 

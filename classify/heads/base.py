@@ -38,16 +38,16 @@ def exported(estimator: type[T]) -> type[T]:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Out-of-fold scores ``(points, images, classes)``, and which points converged in all folds."""
+    """Out-of-fold scores ``(points, images, classes)``, and in how many folds each point did not converge."""
 
     scores: Floats
-    converged: npt.NDArray[np.bool_]
+    unconverged: Positions
 
     @classmethod
     def empty(cls, points: Grid, folds: Folds, classes: int) -> "OutOfFold":
         """Return arrays to fill with the scores of a grid; the held rows of the folds are ``range(images)``."""
         images = sum(len(fold.held) for fold in folds)
-        return cls(np.empty((len(points), images, classes)), np.ones(len(points), bool))
+        return cls(np.empty((len(points), images, classes)), np.zeros(len(points), np.intp))
 
 
 class GridHead(ClassifierMixin, BaseEstimator, ABC):

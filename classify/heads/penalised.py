@@ -107,7 +107,7 @@ class Penalised(LinearHead):
             for (place, number), latest[number], margin, converged in answers:
                 held = folds[number].held
                 predictions.scores[place, held] = from_margins(margin[:, held].T)
-                predictions.converged[place] &= converged
+                predictions.unconverged[place] += not converged
             count_done(first + len(batch))
         return predictions
 

@@ -118,15 +118,11 @@ def chosen(run: Run) -> dict[str, Any]:
 
 
 def notes(run: Run) -> list[str]:
-    """Return what a reader must know, with the number of folds in which something did not converge."""
-    folds = fold_fits(run)
-    bad = sum(fold.unconverged > 0 for fold in folds)
+    """Return what a reader must know."""
     texts = ["record of an earlier fc7: what was done and predicted is unknown"] if run.old else []
     if leaked([run]):
         texts.append(f"optimistic: {leaked([run])} evaluated images are fitted on, too")
-    if len(folds) > 1 and bad:
-        texts.append(f"did not converge in {bad} of {len(folds)} folds")
-    return texts + [note for note in run.notes if len(folds) < 2 or not bad or not note.startswith("did not converge")]
+    return texts + run.notes
 
 
 def fold_fits(run: Run) -> list[FoldFit]:

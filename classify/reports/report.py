@@ -10,13 +10,20 @@ from ..pages.page import render, write
 from ..pages.text import csv_lines, duration, pairs, shown, without_folders
 from ..pages.thumbnails import BYTES
 from ..records import description
+from ..records.failures import Failure, read_failures
 from ..records.ranking import fit_seconds
 from ..records.runs import PROBABILITIES, Run, by_images, load_runs
 from . import gallery, sections
 from .verdict import contest, findings, verdict
 
 
-def report(runs: Sequence[Run] | Path, path: Path | str | OutputFile, *, thumbnails: Path | None = None) -> Path:
+def report(
+    runs: Sequence[Run] | Path,
+    path: Path | str | OutputFile,
+    *,
+    thumbnails: Path | None = None,
+    failures: Sequence[Failure] = (),
+) -> Path:
     """Write the page and return its path.
 
     Parameters
@@ -28,6 +35,8 @@ def report(runs: Sequence[Run] | Path, path: Path | str | OutputFile, *, thumbna
     thumbnails
         A folder of ``<key>.jpg``; ``thumbnails`` beside the records where `runs` is a folder that has one. Images
         without one are shown by their file name.
+    failures
+        Heads that could not be fitted; those of the folder where `runs` is one.
 
     Raises
     ------
@@ -40,8 +49,9 @@ def report(runs: Sequence[Run] | Path, path: Path | str | OutputFile, *, thumbna
     if isinstance(runs, Path):
         beside = runs / "thumbnails"
         thumbnails = beside if thumbnails is None and beside.is_dir() else thumbnails
+        failures = failures or read_failures(runs)
         runs = load_runs(runs)
-    return write(output, render("reports/report.html.jinja", _context(runs, thumbnails)))
+    return write(output, render("reports/report.html.jinja", _context(runs, thumbnails) | {"failures": failures}))
 
 
 def write_reports(
@@ -59,7 +69,8 @@ def write_reports(
     require_apart(page, table, lines, read=[*folder.glob("*.json"), *folder.glob(f"*{PROBABILITIES}")])
     runs = load_runs(folder)
     beside = folder / "thumbnails"
-    written = [report(runs, page, thumbnails=beside if beside.is_dir() else None)] if page else []
+    pictures, failures = beside if beside.is_dir() else None, read_failures(folder)
+    written = [report(runs, page, thumbnails=pictures, failures=failures)] if page else []
     written += [write(table, markdown(runs))] if table else []
     written += [write(lines, csv_table(runs))] if lines else []
     return runs, written

@@ -31,7 +31,7 @@ class Manifest:
     images
         In a fixed order; packed, whatever they are given as.
     classes
-        Sorted class names of ``train`` (of everything where there is no split).
+        Sorted class names; some may have no image in ``train``.
     rejects
         What is no image where images belong: files, links in a circle, folders that cannot be listed.
     name
@@ -134,7 +134,7 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
     ------
     DataError
         Nothing usable: no such folder, no images, an empty class, fewer than two classes, files of a csv that do not
-        exist, a class outside train, a class folder that cannot be listed, an archive; folders that are splits and not
+        exist, a class folder that cannot be listed, an archive; folders that are splits and not
         called so; a csv with cells in the wrong columns, or in another encoding. The message has the counts.
     """
     url, data = address(data), Path(data)
@@ -205,11 +205,7 @@ def _classes(data: Path, images: Images, rejects: list[Reject]) -> tuple[str, ..
         raise DataError(f"{source} has one class only, {counts}. A classifier needs two or more.")
     labels = {label for label, _ in pairs}
     _require_distinct(source, labels)
-    if strangers := sorted(labels - counts.keys()):
-        raise DataError(
-            f"{source}: classes {strangers} are in val or test but not in train, which has {sorted(counts)}."
-        )
-    return tuple(sorted(counts))
+    return tuple(sorted(labels))
 
 
 def _require_distinct(source: Path | str, labels: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from command_line import FAST, SQUEEZENET
+from command_line import FAST, SQUEEZENET, draw_split
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -32,3 +32,22 @@ def test_compare_json_and_the_second_time_nothing_is_fitted(fc7_json, data, tmp_
 
     monkeypatch.setattr(Experiment, "fit", lambda *given, **options: pytest.fail("fitted again"))
     assert fc7_json(*words) == answer
+
+
+def test_a_head_that_cannot_be_fitted_is_said_with_its_reason(fc7, fc7_json, tmp_path):
+    words = [
+        "compare",
+        draw_split(tmp_path / "few", 2, 2),
+        "-o",
+        tmp_path / "runs",
+        "--heads",
+        "ridge,lda",
+        *SQUEEZENET,
+    ]
+    code, out, _ = fc7(*words)
+    assert code == 0
+    assert "squeezenet1_1 gap lda could not be fitted: Lda() cannot be fitted on 2 images: " in out
+    answer = fc7_json(*words)
+    assert {run["head"] for run in answer["runs"]} == {"ridge", "baseline"}
+    assert [(one["head"], one["name"]) for one in answer["failed"]] == [("lda", "squeezenet1_1 gap lda")]
+    assert "no class has two rows that differ" in answer["failed"][0]["reason"]

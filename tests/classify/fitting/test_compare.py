@@ -1,16 +1,21 @@
 """Compare: one protocol for all heads, records as they are made, and nothing done twice."""
 
+import hashlib
 import json
 import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.tree import DecisionTreeClassifier
 
 from fc7.classify import Run, choose, compare, load_runs
 from fc7.classify import compare as compare_function
 from fc7.classify.fitting.fit import Experiment
-from fc7.errors import DataError, LeakageError, UsageError
+from fc7.classify.heads.table import Head
+from fc7.classify.records.failures import FILE, read_failures
+from fc7.errors import DataError, Interrupted, LeakageError, UsageError
 
 FAST = ("ridge", "centroid")
 
@@ -107,12 +112,69 @@ def test_what_was_finished_before_an_interrupt_stays(table, tmp_path, fits, monk
         return fit(self, head, **options)
 
     monkeypatch.setattr(Experiment, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match=f"1 of 3 runs are kept in {tmp_path}. The same command goes on"):
         compare(table((40, 40), val=5), ["ridge", "knn"], folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        compare(table((40, 40), val=5), ["ridge", "knn"])
     monkeypatch.setattr(Experiment, "fit", fit)
     fits.clear()
     compare(table((40, 40), val=5), ["ridge", "knn"], folder=tmp_path)
     assert fits == [("gap", "knn"), ("gap", "baseline")]
+
+
+def test_what_was_interrupted_has_its_pictures(table, tmp_path, monkeypatch):
+    embeddings = table(val=5)
+    for place, path in enumerate(embeddings.paths):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (place, 0, 0)).save(tmp_path / path)
+    data = [(tmp_path / path).read_bytes() for path in embeddings.paths]
+    keys = np.array([list(hashlib.sha256(text).digest()) for text in data], np.uint8)
+    monkeypatch.setattr(Experiment, "fit", interrupt)
+    with pytest.raises(Interrupted, match="0 of 2"):
+        compare(replace(embeddings, sha256=keys), "ridge", folder=tmp_path / "runs", images=tmp_path)
+    assert len(list((tmp_path / "runs" / "thumbnails").glob("*.jpg"))) == 10
+
+
+def interrupt(*words, **options):
+    raise KeyboardInterrupt
+
+
+# Heads that cannot
+
+
+def test_a_head_that_cannot_be_fitted_is_a_line_with_its_reason(table, tmp_path):
+    runs = compare(table((4, 4), val=2), ["ridge", "lda", "knn"], folder=tmp_path)
+    assert sorted(run.head for run in runs) == ["baseline", "knn", "ridge"]
+    (failure,) = runs.failures
+    assert (failure.name, failure.head) == ("made-up gap lda", "lda")
+    assert "no class has two rows that differ" in failure.reason
+    assert read_failures(tmp_path) == [failure]
+    assert failure.id not in {run.id for run in load_runs(tmp_path)}
+    assert compare(table((4, 4), val=2), "ridge", folder=tmp_path).failures == []
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), TypeError("no"), MemoryError()])
+def test_whatever_an_estimator_raises_the_others_are_fitted(table, error):
+    class Broken(DecisionTreeClassifier):
+        def fit(self, X, y):
+            raise error
+
+    runs = compare(table(val=5), [Head("broken", lambda seed: Broken()), "ridge"])
+    assert {run.head for run in runs} == {"ridge", "baseline"}
+    assert runs.failures[0].reason
+
+
+def test_where_no_head_can_be_fitted_the_first_reason_is_said(table, tmp_path):
+    with pytest.raises(DataError, match=r"No head could be fitted\. made-up gap lda: .* there is no spread"):
+        compare(table((4, 4), val=2), "lda", folder=tmp_path)
+
+
+def test_a_damaged_file_of_failures_is_left_out_with_a_warning(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("fc7"), "propagate", True)
+    (tmp_path / FILE).write_text('{"id": 1}\n[')
+    assert read_failures(tmp_path) == []
+    assert "left out" in caplog.text
 
 
 def test_a_damaged_record_is_said_and_made_again(table, tmp_path, fits, caplog, monkeypatch):
@@ -143,7 +205,7 @@ def test_the_order_of_rows_may_differ_between_embeddings(table):
 
 @pytest.mark.parametrize("rows", [np.arange(39), np.arange(1, 40)])
 def test_embeddings_of_other_images_are_refused_with_the_sizes(table, tmp_path, rows):
-    with pytest.raises(DataError, match=r"not of the same images.*'made-up gap': 40.*'made-up fc7': 39"):
+    with pytest.raises(DataError, match=r"not of the same images: made-up gap 40, made-up fc7 39\."):
         compare([table(val=5), table(val=5, layer="fc7")[rows]], "centroid", folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -3,11 +3,17 @@
 import contextlib
 import json
 import re
+import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from fakes import FakeBackbone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.preprocessing import normalize
@@ -20,6 +26,7 @@ from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.heads.table import HEADS, Head
 from fc7.errors import DataError, FC7Error, LeakageError, UsageError
+from fc7.extract import extract, read_manifest
 
 QUICK = ("logreg", "linear-svm", "rbf-svm", "ridge", "lda", "knn", "centroid")
 NAMES = (*QUICK, "gaussian-nb", "torch-linear", "mlp", "baseline")  # fit any embedding
@@ -58,7 +65,7 @@ def answer(fitted, embeddings):
 def test_every_head_is_fitted_measured_and_recorded(table, name):
     embeddings = table((40, 40, 40), val=12)
     fitted = fit(embeddings, name, folds=3, epochs=4)
-    run, held = fitted.run, embeddings[embeddings.split == "val"]
+    run, held = fitted.run, fitted.embeddings[fitted.embeddings.split == "val"]
     assert (run.head, run.trainable, run.data["evaluated"]) == (name, "", "val")
     assert (run.folds[0]["fitted"], run.data["n_eval"], run.metrics["n"]) == (84, 36, 36)
     assert run.predictions["path"] == held.paths.tolist()
@@ -84,6 +91,67 @@ def test_the_same_seed_gives_the_same_bits(table, name):
     assert one.run.id == two.run.id
     assert one.run.predictions == two.run.predictions
     assert one.run.probabilities == two.run.probabilities
+
+
+def renamed(embeddings, seed):
+    """Return the same images in another order, under other names."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(embeddings))
+    names = generator.permutation(len(embeddings)).astype(str)
+    return replace(embeddings[order], paths=np.char.add(names, ".jpg"), name="other")
+
+
+def outcome(fitted):
+    """Return everything that a fit decides, by the keys of images instead of their names."""
+    run, rows = fitted.run, fitted.embeddings
+    answers = fitted.estimator.predict_proba(rows.vectors)
+    sample = (fitted.abstention.reference.tobytes(), fitted.abstention.probability.tobytes())
+    by_key = [rows.sha256.tobytes(), rows.labels.tolist(), answers.tobytes(), run.predictions["key"]]
+    decided = run.id, run.folds, run.hyperparameters, run.selection, run.metrics, run.notes, run.curves
+    return by_key, sample, run.probabilities, decided
+
+
+SPLIT = [(name, 3) for name in (*NAMES, "hist-gb", "random-forest")]
+CROSS_VALIDATED = [(name, 0) for name in QUICK if name != "rbf-svm"]
+
+
+@pytest.mark.parametrize(("name", "val"), [*SPLIT, *CROSS_VALIDATED])
+def test_names_and_order_of_images_decide_nothing(table, name, val):
+    """Bit for bit, with copies and groups, whose names are others, too."""
+    keys = list(range(26))
+    keys[5], keys[18] = keys[1], keys[14]
+    group = np.array(["a", "", "a", "", "", "", "b", "b"] + [""] * 18)
+    embeddings = table((13, 13), dim=5, val=val, keys=keys, group=group, spread=3.0)
+    vectors = embeddings.vectors.copy()
+    vectors[[5, 18]] = vectors[[1, 14]]
+    embeddings = replace(embeddings, vectors=vectors, views=(vectors[:, ::-1].copy(),))
+    first = outcome(fit(embeddings, name, folds=2, epochs=2))
+    assert outcome(fit(renamed(embeddings, 0), name, folds=2, epochs=2)) == first
+
+
+def test_names_of_files_in_a_folder_or_a_csv_decide_nothing(pictures, tmp_path):
+    files = sorted(pictures.rglob("*.png"))
+    for number, file in enumerate(files[::-1]):
+        where = tmp_path / "other" / file.parent.relative_to(pictures)
+        where.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, where / f"{number:02d}.png")
+    lines = [f"{file.relative_to(tmp_path)},{file.parent.name},{file.parent.parent.name}" for file in files[::-1]]
+    (tmp_path / "data.csv").write_text("\n".join(["path,label,split", *lines]))
+    sources = (pictures, tmp_path / "other", tmp_path / "data.csv")
+    tables = [extract(read_manifest(data), FakeBackbone()) for data in sources]
+    assert len({table.sha256.tobytes() for table in tables}) == 3, "three orders"
+    one, other, third = (outcome(fit(table, "logreg")) for table in tables)
+    assert one == other == third
+
+
+@settings(max_examples=6)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_no_permutation_decides_anything(table, seed, random_state):
+    embeddings = table((9, 11, 10), spread=3.0)
+    one, other = (
+        fit(data, "ridge", folds=3, random_state=random_state) for data in (embeddings, renamed(embeddings, seed))
+    )
+    assert outcome(one) == outcome(other)
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -119,7 +187,8 @@ def test_the_choice_is_that_of_scikit_learns_cross_validation(table):
     split[[1, 3, 48, 50]] = "train"
     embeddings = table((45, 45), dim=60, spread=5.0, keys=keys, split=split)
     run = fit(embeddings, "linear-svm", folds=4).run
-    rows = np.flatnonzero(split == "train")
+    embeddings = embeddings.in_key_order()
+    rows = np.flatnonzero(embeddings.split == "train")
     X, y = normalize(embeddings.vectors[rows].astype(np.float64)), embeddings.y[rows]
     fold = np.empty(len(rows), int)
     for number, (_, held) in enumerate(cut(embeddings, rows, 4, 0)):
@@ -168,7 +237,7 @@ def test_without_splits_every_image_is_predicted_once(table):
     run = fit(embeddings, "ridge").run
     assert run.data["evaluated"] == "5-fold cross-validation"
     assert run.metrics["n"] == run.data["n_eval"] == 54
-    assert run.predictions["path"] == embeddings.paths.tolist()
+    assert run.predictions["path"] == embeddings.in_key_order().paths.tolist()
     assert np.isfinite(run.probabilities.matrix()).all()
 
 
@@ -236,9 +305,91 @@ def test_no_epochs_are_refused_not_replaced(table, epochs):
 
 def test_a_head_that_did_not_converge_says_so(table):
     hasty = Head("hasty", lambda seed: LogisticRegression(C=1e6, max_iter=1))
-    assert Experiment(table(val=5, spread=3.0)).fit(hasty).run.notes == ["did not converge"]
+    assert Experiment(table(val=5, spread=3.0)).fit(hasty).run.notes == ["did not converge: 6 of 6 fits"]
     patient = Head("patient", lambda seed: LogisticRegression(max_iter=1000))
     assert Experiment(table(val=5, spread=3.0)).fit(patient).run.notes == []
+
+
+class WarnsInside(LogisticRegression):
+    """Warns where the inner folds of five outer ones are fitted, 32 of 50 images, and nowhere else."""
+
+    def fit(self, X, y):
+        if len(X) == 32:
+            warnings.warn("no", ConvergenceWarning, stacklevel=1)
+        return super().fit(X, y)
+
+
+def test_every_fit_in_every_fold_that_did_not_converge_is_counted(table):
+    run = fit(table((25, 25)), WarnsInside()).run
+    assert run.notes == ["did not converge: 25 of 36 fits, in 5 of 5 folds"]
+    assert [fold["unconverged"] for fold in run.folds] == [5] * 5
+    hasty = Head("hasty", lambda seed: HEADS["logreg"].build(seed).set_params(max_iter=1), {"C": [1e4]})
+    run = Experiment(table((25, 25))).fit(hasty).run
+    assert run.notes == ["did not converge: 36 of 36 fits, in 5 of 5 folds"], (
+        "a head that answers its grid at once, too"
+    )
+
+
+def test_every_fold_says_what_it_chose(table):
+    """Each entry is what the fold's own images choose; the run's are those of the fit that is kept."""
+    embeddings = table((30, 30), spread=4.0)
+    fitted = fit(embeddings, "knn")
+    run, rows = fitted.run, fitted.embeddings
+    pairs = Experiment(embeddings).protocol.pairs
+    assert [(fold["fitted"], fold["evaluated"]) for fold in run.folds] == [(len(a), len(b)) for a, b in pairs]
+    assert len({json.dumps(fold["hyperparameters"]) for fold in run.folds}) > 1, "or this shows nothing"
+    for fold, (inside, held) in zip(run.folds, pairs, strict=True):
+        part = np.concatenate([inside, held])
+        split = np.where(np.isin(np.arange(len(rows)), inside), "train", "val")
+        alone = fit(replace(rows, split=split)[np.sort(part)], "knn", folds=5).run
+        assert alone.folds[0] == fold
+        assert alone.hyperparameters == fold["hyperparameters"]
+    whole = replace(rows, split=np.full(len(rows), "train"))
+    extra = replace(table((1, 1), keys="xy"), split=np.array(["val", "val"]))  # any, so that there is a split
+    both = {name: np.concatenate([getattr(whole, name), getattr(extra, name)]) for name in COLUMNS}
+    assert fit(replace(whole, **both), "knn").run.hyperparameters == run.hyperparameters
+
+
+COLUMNS = ("labels", "paths", "split", "group", "sha256", "vectors")
+
+
+def test_the_folds_that_are_said_are_the_folds_done(table):
+    """Groups allow three folds outside and two inside, whatever was asked for."""
+    rows = table((30, 30), group=[f"g{row // 10}" for row in range(30)] * 2)
+    run = fit(rows, "ridge", cross_validate=10).run
+    assert run.data["evaluated"] == run.protocol["evaluated"] == "3-fold cross-validation"
+    assert [fold["inner_folds"] for fold in run.folds] == [2, 2, 2]
+    assert run.selection["folds"] == 3, "those of the fit that is kept"
+
+
+def test_curves_are_those_of_every_fold(table):
+    run = fit(table((20, 20)), "torch-linear", folds=2, epochs=3).run
+    assert [(epoch["fold"], epoch["epoch"]) for epoch in run.curves] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert all("val_loss" in epoch for epoch in run.curves)
+
+
+class Contrary(LogisticRegression):
+    """Takes every image for the other class."""
+
+    def decision_function(self, X):
+        return -super().decision_function(X)
+
+    predict_proba = property()
+
+
+def test_a_head_worse_than_the_baseline_says_so(table):
+    run = fit(table((30, 20), val=5), Contrary()).run
+    assert re.search(r"^worse than the baseline inside the fitted images: .*accuracy 0\.\d+, not 0\.6", run.notes[0])
+    assert fit(table((30, 20), val=5), "ridge").run.notes == []
+    assert fit(table((30, 20), val=5), "baseline").run.notes == []
+
+
+def test_leaked_images_are_in_the_record(table):
+    keys = list(range(40))
+    keys[19] = keys[0]
+    leaky = table(val=5, keys=keys)
+    run = fit(leaky, "ridge", allow_leakage=True).run
+    assert (run.protocol["leaked"], fit(table(val=5), "ridge").run.protocol["leaked"]) == (1, 0)
 
 
 def test_random_weights_are_said(table):
@@ -250,7 +401,8 @@ def test_progress_rises_to_the_total(table):
     fit(table((20, 20)), "ridge", folds=3, progress=lambda *step: seen.append(step))
     stages, done, totals = zip(*seen, strict=True)
     assert set(stages) == {"fit ridge"}
-    assert set(totals) == {len(HEADS["ridge"].grid["alpha"]) * 3 * 4}  # three folds, and the head that is kept
+    # Three folds, and the head that is kept; in each the grid in three folds, and one fit of the chosen point.
+    assert set(totals) == {(len(HEADS["ridge"].grid["alpha"]) * 3 + 1) * 4}
     assert list(done) == sorted(set(done))
     assert done[-1] == totals[0]
 
@@ -302,6 +454,9 @@ def test_the_id_changes_with_what_decides_the_outcome(table):
         identify(base, epochs=3),
         identify(base, random_state=1),
         identify(base, folds=3),
+        identify(base, class_weight="balanced"),
+        identify(base, preparation="scale"),
+        identify(base, cross_validate=4),
     ]
     assert len({first, *other}) == len(other) + 1
     assert first == identify(table((20, 20), val=6, seed=0))

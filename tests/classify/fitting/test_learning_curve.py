@@ -64,6 +64,13 @@ def test_it_is_seeded(table):
     assert curve_of(embeddings, "ridge")[0] != curve_of(embeddings, "ridge", random_state=1)[0]
 
 
+def test_order_and_names_of_images_decide_nothing(table):
+    embeddings = table((30, 30), val=8, spread=3.0)
+    order = np.random.default_rng(0).permutation(60)
+    other = replace(embeddings, paths=embeddings.paths[::-1])[order]
+    assert curve_of(embeddings, "logreg")[0] == curve_of(other, "logreg")[0]
+
+
 def test_the_evaluated_images_are_never_drawn(table):
     embeddings = table((20, 20), val=8)
     poisoned = embeddings.vectors.copy()

@@ -9,6 +9,7 @@ import pytest
 from html_page import Page
 
 from fc7.classify.commands.tables import data_sets, runs_table
+from fc7.classify.records.failures import Failure, write_failures
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.sections import folds, training
@@ -139,8 +140,17 @@ def test_every_fold_is_in_the_page(made_up, fold, tmp_path):
         ["1", "244", "C = 1", "2", "0"],
         ["2", "244", "C = 0.1", "3", "1"],
     ]
-    assert "did not converge in 1 of 2 folds" in page.text
     assert "C = 0.1 to 1" in page.text
+
+
+def test_heads_that_could_not_be_fitted_are_in_the_page(made_up, tmp_path):
+    reason = "lda cannot be fitted on 4 images: <b>too few</b>"
+    made_up([True] * 10).save(tmp_path)
+    write_failures(tmp_path, [Failure("0" * 64, "vgg16", "fc7", "lda", reason)])
+    page = Page(report(tmp_path, tmp_path / "report.html").read_text())
+    assert f"vgg16 fc7 lda: {reason}" in " ".join(page.text.split())
+    write_failures(tmp_path, [])
+    assert "could not be fitted" not in Page(report(tmp_path, tmp_path / "report.html").read_text()).text.lower()
 
 
 def test_curves_of_all_folds_are_drawn_and_summed_up(made_up, fold):

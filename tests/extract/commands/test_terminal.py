@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from command_line import FAST, SQUEEZENET, process
-from waiting import LONG
+from waiting import LONG, until
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -105,6 +105,37 @@ def test_no_color_is_respected(monkeypatch):
     plain = draw_a_bar()
     assert "extract" in plain
     assert not COLOUR_CODES.search(plain)
+
+
+def test_a_bar_is_drawn_between_two_calls(monkeypatch):
+    """A fit that takes minutes calls nobody: its bar is there a second after it began."""
+    from fc7.extract import progress
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with progress.bars() as show:
+        show("fit forest", 0, 6)
+        until(lambda: "fit forest" in screen.getvalue())
+
+
+def test_where_no_bar_can_be_drawn_long_work_logs_lines(monkeypatch, log):
+    from fc7.extract import progress
+
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.bars() as show:
+        for done in range(5):
+            show("fit forest", done, 5)
+    assert log.messages == ["fit forest: 2 of 5", "fit forest: 4 of 5"]
+    with progress.bars(quiet=True) as show:
+        for done in range(5):
+            show("fit forest", done, 5)
+    assert len(log.messages) == 2
 
 
 def test_progress_is_silent_where_stderr_is_no_terminal(fc7, data, tmp_path):
