@@ -102,10 +102,11 @@ def test_every_fold_speaks(made_up, fold):
         fold(5, hyperparameters={"C": 0.01, "penalty": "l2"}, unconverged=2),
         fold(5, hyperparameters={"C": 1.0, "penalty": "l1"}, best_epoch=4, epochs=12),
     ]
-    run = in_folds(made_up, choices, hyperparameters={"C": 0.1, "penalty": "l2"}, notes=["did not converge: 2 of 12 fits, in 1 of 2 folds"])
+    said = ["did not converge: 2 of 12 fits, in 1 of 2 folds"]
+    run = in_folds(made_up, choices, hyperparameters={"C": 0.1, "penalty": "l2"}, notes=said)
     assert hyperparameters(run) == "C 0.01 to 1, penalty l2, l1, epochs 12, best_epoch 4"
     assert chosen(run)["C"] == "0.01 to 1"
-    assert notes(run) == run.notes
+    assert notes(run) == said
     assert "C = 0.01 to 1" in csv_table([run])
 
 
