@@ -96,7 +96,7 @@ _ROWS = (
     Head("lda", lambda seed: _new(".lda:Lda"), {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]}, class_weight="class_weight"),
     Head(
         "knn",
-        lambda seed: _new(".neighbours:Neighbours", algorithm="brute"),
+        lambda seed: _new(".neighbours:Neighbours"),
         {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
         possible=lambda point, rows: point["n_neighbors"] <= rows,
     ),

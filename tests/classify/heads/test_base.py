@@ -50,7 +50,7 @@ PAIRS = {
         1e-6,
     ),
     "knn": (
-        lambda **point: Neighbours(algorithm="brute", **point),
+        lambda **point: Neighbours(**point),
         lambda **point: KNeighborsClassifier(algorithm="brute", **point),
         {"n_neighbors": [5, 1], "weights": ["uniform", "distance"]},
         1e-6,
