@@ -27,6 +27,7 @@ from ..heads.table import HEADS, Head, find_head
 from ..records.fold_fit import FoldFit
 from ..records.runs import Run, build_run, fingerprint, run_id
 from ..solvers.lapack import threads
+from .costs import foresee
 from .search import FoldSearch, SearchResult
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class Experiment:
                 f"The head {head.name} needs all rows in memory, and these are more than --max-ram allows. Raise it, "
                 f"or take one that streams: {able}."
             )
+        foresee(head, self.embeddings, self.protocol)
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
             return self._fit_stack(head, epochs, progress, on_epoch)
         identity = self.identify(head, epochs)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,10 +23,21 @@ def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return the margins ``(n, classes)``, or the logarithms of probabilities of an estimator that has no margins.
 
     Margins come first: those of a linear head are linear in its rows and have no floor.
+
+    Raises
+    ------
+    ValueError
+        The estimator was fitted on a single class, and does not answer as one that has one.
     """
+    if hasattr(estimator, "worst_margins"):  # votes of pairs cannot be calibrated by a temperature
+        return np.asarray(estimator.worst_margins(X))
     if hasattr(estimator, "decision_function"):
-        return from_margins(estimator.decision_function(X))
-    return from_probability(estimator.predict_proba(X))
+        columns = from_margins(estimator.decision_function(X))
+    else:
+        columns = from_probability(estimator.predict_proba(X))
+    if columns.shape[1] != len(estimator.classes_):
+        raise ValueError(f"{estimator} needs two classes, the labels have one class: {estimator.classes_}.")
+    return columns
 
 
 def from_probability(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -54,9 +65,14 @@ class Calibrated(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     estimator
-        Fitted, with ``predict_proba`` or ``decision_function``.
+        Has ``predict_proba`` or ``decision_function``. One that is fitted already is taken as it is.
     temperature
         Above 1 for an overconfident estimator.
+
+    Attributes
+    ----------
+    estimator_
+        The copy that :meth:`fit` has fitted.
     """
 
     def __init__(self, estimator: Any, temperature: float = 1.0) -> None:
@@ -64,32 +80,36 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         self.temperature = temperature
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> "Calibrated":
-        """Fit the estimator again; the temperature stays."""
-        self.estimator.fit(X, y)
+        """Fit a copy of the estimator; the temperature stays."""
+        self.estimator_ = clone(self.estimator).fit(X, y)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
         """Say whether the wrapped estimator is fitted."""
         try:
-            check_is_fitted(self.estimator)
+            check_is_fitted(self._fitted)
         except NotFittedError:
             return False
         return True
 
     @property
+    def _fitted(self) -> Any:
+        return getattr(self, "estimator_", self.estimator)
+
+    @property
     def classes_(self) -> npt.NDArray[Any]:
         """The estimator's classes, in the order of the columns."""
-        return np.asarray(self.estimator.classes_)
+        return np.asarray(self._fitted.classes_)
 
     @property
     def n_features_in_(self) -> int:
         """Length of the rows that it takes."""
-        return int(self.estimator.n_features_in_)
+        return int(self._fitted.n_features_in_)
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)``."""
         check_is_fitted(self)
-        return np.asarray(softmax(scores(self.estimator, X) / self.temperature, axis=1))
+        return np.asarray(softmax(scores(self._fitted, X) / self.temperature, axis=1))
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n,)`` labels: the largest probability."""

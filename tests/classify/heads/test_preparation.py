@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from problems import rows
 from sklearn.preprocessing import normalize
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify.heads.preparation import OneScale, UnitRows
 
@@ -35,8 +34,3 @@ def test_the_largest_float16_does_not_overflow(shape):
     X[0, :] = 6e-8  # and the smallest does not vanish
     found = UnitRows().fit(X).transform(X)
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(X)), abs=1e-5)
-
-
-@parametrize_with_checks([UnitRows(), OneScale()])
-def test_they_are_scikit_learn_transformers(estimator, check):
-    check(estimator)
