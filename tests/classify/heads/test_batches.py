@@ -67,19 +67,19 @@ def test_folds_score_close_rows_as_a_fit_does(name):
 
 
 @pytest.mark.parametrize("shape", [(60, 100), (120, 40)])
-@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize(("dtype", "distance"), [("f4", 1e-2), ("f4", 1e-4), ("f8", 1e-4), ("f8", 1e-6)])
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
-def test_neighbours_that_nearly_coincide_are_told_apart(shape, distance, weights):
+def test_neighbours_that_nearly_coincide_are_told_apart(shape, dtype, distance, weights):
     """Pairs of rows much nearer to each other than float32, or a product of float64, can tell."""
     generator = np.random.default_rng(0)
     count, dim = shape
     X = generator.standard_normal((count // 2, dim)).repeat(2, axis=0)
-    X += distance * generator.standard_normal(X.shape) + 30
+    X = (X + distance * generator.standard_normal(X.shape) + 30).astype(dtype)
     y = (np.arange(count) // 2) % 3
     basis, head, folds = Eigenbasis(X), HEADS["knn"].build(0).set_params(n_neighbors=1, weights=weights), folds_of(y)
     found = head.out_of_fold(basis, y, folds, [{"n_neighbors": 3}]).scores[0]
     for fold in folds:
-        square = np.square(X[fold.held][:, None] - X[fold.fitted]).sum(axis=2)
+        square = np.square(X[fold.held][:, None] - X[fold.fitted].astype("f8")).sum(axis=2)
         theirs = KNeighborsClassifier(3, metric="precomputed", weights=weights)
         theirs.fit(np.zeros((len(fold.fitted),) * 2), y[fold.fitted])
         expected = from_probability(theirs.predict_proba(np.sqrt(square)))
