@@ -1,9 +1,12 @@
 """Array types and conversions that several folders share."""
 
+import sys
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+MANY = 2**20  # numbers in a block for which torch is worth loading
 
 Positions = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
@@ -24,7 +27,13 @@ def unit(rows: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDA
 
 
 def single(rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return rows as float32. Torch converts float16 by processor instructions, NumPy number by number."""
+    """Return rows as float32.
+
+    Torch converts float16 by processor instructions, NumPy number by number. Torch itself takes more memory than small
+    blocks are meant to take, and seconds to load.
+    """
+    if rows.size < MANY and "torch" not in sys.modules:
+        return rows.astype(np.float32)
     import torch
 
     return np.asarray(torch.from_numpy(rows).float().numpy())

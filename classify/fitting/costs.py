@@ -32,12 +32,13 @@ def foresee(head: Head, embeddings: "Embeddings", protocol: "Protocol") -> None:
     images = max(len(fitted) for fitted, _ in protocol.pairs)
     rows, classes = images * (1 + len(embeddings.views)), len(embeddings.classes)
     size = rows, embeddings.vectors.shape[1], classes
-    points = len(ParameterGrid(head.grid))
-    need = 8 * points * images * classes + head.memory(*size)
+    need = _memory(head, images, size)
     if embeddings.max_ram is not None and need > embeddings.max_ram:
+        less = [name for name in QUICK if _memory(HEADS[name], images, size) <= embeddings.max_ram]
+        advice = f", or take one of: {', '.join(less)}" if less else ""
         raise DataError(
             f"The head {head.name} takes about {need / 2**20:.0f} MB for {rows} rows of {classes} classes, --max-ram "
-            f"allows {embeddings.max_ram // 2**20}. Raise it, or take one of: {', '.join(QUICK)}."
+            f"allows {embeddings.max_ram // 2**20}. Raise it{advice}."
         )
     seconds = _seconds(head, size, protocol)
     if seconds > LONG:
@@ -45,6 +46,11 @@ def foresee(head: Head, embeddings: "Embeddings", protocol: "Protocol") -> None:
         advice = f" Quicker: {', '.join(quicker)}." if quicker else ""
         logger.warning("%s will take about %.0f minutes on %d rows of %d classes.%s",
                        head.name, seconds / 60, rows, classes, advice)  # fmt: skip
+
+
+def _memory(head: Head, images: int, size: tuple[int, int, int]) -> float:
+    """Return about how many bytes it takes beside rows."""
+    return 8 * len(ParameterGrid(head.grid)) * images * size[2] + head.memory(*size)
 
 
 def _seconds(head: Head, size: tuple[int, int, int], protocol: "Protocol") -> float:

@@ -54,7 +54,7 @@ class OneScale(TransformerMixin, BaseEstimator):
         """Return ``(n, d)``."""
         check_is_fitted(self, "scale_")
         rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return np.divide(rows, np.float64(self.scale_), out=np.empty_like(rows), casting="same_kind")
+        return np.asarray(np.divide(rows, np.float64(self.scale_), out=np.empty_like(rows), casting="same_kind"))
 
 
 PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}
