@@ -44,8 +44,9 @@ from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_limits
 
 from fc7.classify.data.splits import Fold
-from fc7.classify.heads.calibration import scores
+from fc7.classify.heads.calibration import from_margins, scores
 from fc7.classify.heads.preparation import UnitRows
+from fc7.classify.heads.rbf_svm import RbfSVM
 from fc7.classify.heads.table import HEADS
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.solvers.lapack import threads
@@ -147,6 +148,8 @@ def margins(estimator, rows):
     """Return probabilities, or the softmax of margins, of rows."""
     if isinstance(estimator, NearestCentroid):  # its own probabilities do not follow from the distances
         return softmax(rows @ estimator.centroids_.T - (estimator.centroids_**2).sum(axis=1) / 2, axis=1)
+    if isinstance(estimator, RbfSVM | SVC):  # probabilities of fc7's come from other margins than the votes of pairs
+        return softmax(from_margins(estimator.decision_function(rows)), axis=1)
     return softmax(scores(estimator, rows), axis=1)
 
 

@@ -99,6 +99,8 @@ class Embeddings(Rows):
         Computing time of the vectors, whenever they were computed.
     views
         Vectors of augmented views of the same images, each ``(n, dim)``; ``vectors`` is view 0, the centre crop.
+    max_ram
+        Bytes that fitting may take; None for any.
     """
 
     vectors: Vectors
@@ -106,6 +108,7 @@ class Embeddings(Rows):
     weights_source: str = ""
     seconds: float = 0.0
     views: tuple[Vectors, ...] = ()
+    max_ram: int | None = None
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
         """Return the rows of a mask or of positions, with all their views."""

@@ -93,7 +93,8 @@ def read(
     views
         How many random views to read beside it.
     max_ram
-        Bytes that fitting may take. Vectors that would take more stay on disk, and heads that can stream them.
+        Bytes that fitting may take. Vectors that would take more stay on disk, and heads that can stream them; a head
+        that would take more is refused.
 
     Raises
     ------
@@ -119,6 +120,7 @@ def read(
         weights_source=weights_source,
         seconds=sum(store.seconds(keys) for store in stores),
         views=tuple(vectors[1:]),
+        max_ram=max_ram,
     )
 
 

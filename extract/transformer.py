@@ -61,6 +61,12 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.cache = cache
         self.workers = workers
 
+    def __sklearn_tags__(self) -> Any:
+        """Say that it takes paths and learns nothing, as scikit-learn's vectorisers of text do."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.string, tags.requires_fit = False, True, False
+        return tags
+
     def fit(self, X: Iterable[Path | str], y: Any = None) -> "EmbeddingTransformer":
         """Learn nothing but the name of the column, where `X` is a table."""
         self.n_features_in_ = 1

@@ -14,7 +14,10 @@ WEIGHTS = "where the backbone's weights are, as for fc7 fit (default: where they
 
 _CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"
 _N_JOBS = "processes that fit; -1: one per core, with --engine ray of the cluster (default: 1)"
-_MAX_RAM = "such as 2G: embeddings that would take more stay on disk and are streamed (default: all in memory)"
+_MAX_RAM = (
+    "such as 2G: embeddings that would take more stay on disk and are streamed, heads that would take more are refused "
+    "(default: all in memory)"
+)
 _BALANCED = "each class counts as much as the others, in heads that know weights (default: each image does)"
 _PREPARATION = (
     "unit: each row before a head has unit length; scale: all are on one scale, which a plain last layer can take in, "

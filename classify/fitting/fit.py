@@ -28,6 +28,7 @@ from ..heads.table import HEADS, Head, find_head
 from ..records.fold_fit import FoldFit
 from ..records.runs import Run, build_run, fingerprint, run_id
 from ..solvers.lapack import threads
+from .costs import foresee
 from .search import FoldSearch, SearchResult
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class Experiment:
     ) -> Fitted:
         """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
         self.require(head, epochs)
+        foresee(head, self.embeddings, self.protocol)
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
             return self._fit_stack(head, epochs, progress, on_epoch)
         identity = self.identify(head, epochs)

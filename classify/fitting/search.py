@@ -150,7 +150,7 @@ class FoldSearch:
         best: SearchResult | None = None
         for point, margins, unconverged in zip(points, results.scores, results.unconverged, strict=True):
             temperature, log_loss = find_temperature(margins, self.y)
-            if best is None or log_loss < best.log_loss:
+            if np.isfinite(log_loss) and (best is None or log_loss < best.log_loss):
                 accuracy = float((margins.argmax(axis=1) == self.y).mean())
                 best = SearchResult(_plain(point), temperature, log_loss, accuracy, int(unconverged), margins)
         if best is None:

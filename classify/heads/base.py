@@ -110,7 +110,7 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
 
 
 class LinearHead(GridHead):
-    """A grid head with linear margins.
+    """A grid head with linear margins, computed in float64: a row has the same ones alone and among others.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class LinearHead(GridHead):
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` margins, for two classes one ``(n,)``."""
         rows = self._rows(X)
-        margins = np.asarray(rows @ self.coef_.T.astype(rows.dtype), np.float64) + self.intercept_
+        margins = Eigenbasis(rows).margins(np.arange(len(rows)), self.coef_.T, self.intercept_)
         return margins[:, 0] if margins.shape[1] == 1 else margins
 
 

@@ -14,7 +14,7 @@ class Centroid(LinearHead):
 
     scikit-learn's ``NearestCentroid`` predicts by distance, but its probabilities include priors and the spread of each
     column, so that the two can disagree. Here the score of a class is minus half the squared distance to its mean, plus
-    half the squared length of the row, which is the same for all classes: that is linear.
+    half the squared distance to the mean of these means, which is the same for all classes: that is linear.
     """
 
     def out_of_fold(
@@ -35,5 +35,7 @@ class Centroid(LinearHead):
 
 
 def _coefficients(means: Floats) -> tuple[Floats, Floats]:
-    intercept = -np.square(means).sum(axis=1) / 2
-    return (means[1:] - means[:1], intercept[1:] - intercept[:1]) if len(means) == 2 else (means, intercept)
+    centre = means.mean(axis=0)
+    coef = means - centre
+    intercept = -np.einsum("kd,kd->k", coef, centre + coef / 2)
+    return (coef[1:] - coef[:1], intercept[1:] - intercept[:1]) if len(means) == 2 else (coef, intercept)

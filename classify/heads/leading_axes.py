@@ -41,4 +41,5 @@ class LeadingAxes(TransformerMixin, BaseEstimator):
         """Return ``(n, axes)``."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return np.asarray(rows @ self.components_.astype(rows.dtype).T)
+        axes = self.components_.astype(np.float64).T
+        return Eigenbasis(rows).margins(np.arange(len(rows)), axes, np.zeros(axes.shape[1])).astype(rows.dtype)

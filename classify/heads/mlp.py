@@ -44,7 +44,15 @@ class Mlp(MLPClassifier):
         self.class_weight = class_weight
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
-        """Fit on ``X`` ``(n, d)`` and labels ``(n,)``."""
+        """Fit on ``X`` ``(n, d)`` and labels ``(n,)``.
+
+        Raises
+        ------
+        ValueError
+            There is a single class.
+        """
         weights = {} if self.class_weight is None else {"sample_weight": compute_sample_weight(self.class_weight, y)}
         super().fit(X, y, **weights)
+        if len(self.classes_) < 2:
+            raise ValueError(f"Mlp needs two classes, the labels have one class: {self.classes_}.")
         return self

@@ -1,46 +1,89 @@
-"""The nearest-neighbours head: scikit-learn's, with a grid of neighbour counts and weights answered by one sort."""
+"""The nearest-neighbours head: brute force in float64, with a grid of neighbour counts and weights from one search."""
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
+from ..solvers.class_sums import Block
 from ..solvers.eigenbasis import Eigenbasis
 from .base import CountDone, Folds, Grid, OutOfFold, exported, silent
 from .calibration import from_probability
 
-SAME = {np.dtype("f8"): 1e-13, np.dtype("f4"): 1e-6}  # squared distances between unit rows that are rounding errors
 ASKED = 4096  # rows whose neighbours are searched at once
+CLOSE = 1e-8  # squared distances below this share of the squared lengths are computed from differences
+SPARE = 8  # more near rows than are asked for: which are nearest is decided among them
+PAIRS = 2**20  # numbers in the differences that are computed at once
 
 
 @exported
-class Neighbours(KNeighborsClassifier):
-    """``KNeighborsClassifier`` with the methods of a grid head.
+class Neighbours(ClassifierMixin, BaseEstimator):
+    """The classes of the nearest rows, by Euclidean distance: as scikit-learn's ``KNeighborsClassifier``.
 
-    Rows have unit length here, so that Euclidean and cosine distance give the same neighbours.
+    Rows of heads have unit length, so that Euclidean and cosine distance give the same neighbours. Distances are those
+    of float64. Of rows that nearly coincide they are computed again from the differences, as inner products would lose
+    them; rows at the same distance are taken in their order.
+
+    Parameters
+    ----------
+    n_neighbors
+        How many.
+    weights
+        ``uniform``, or ``distance``: a neighbour counts as the reciprocal of its distance, and where some are at
+        distance 0, only these count.
+
+    Attributes
+    ----------
+    classes_
+        Sorted labels.
     """
 
+    def __init__(self, n_neighbors: int = 5, weights: str = "uniform") -> None:
+        self.n_neighbors = n_neighbors
+        self.weights = weights
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Keep ``X`` ``(n, d)`` and labels ``(n,)``.
+
+        Raises
+        ------
+        ValueError
+            There are fewer rows than neighbours, or an invalid parameter.
+        """
+        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(labels)
+        return self.fit_prepared(Eigenbasis(rows), labels)
+
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
-        """Store the rows and labels; of streamed rows, store the stream."""
-        if not basis.streamed:
-            self.fit(basis.inputs, y)
-            return self
+        """Keep prepared rows and labels ``(n,)``; of streamed rows, keep the stream."""
+        self._require(self.n_neighbors, self.weights, len(basis))
         self.classes_, self._y = np.unique(y, return_inverse=True)
-        self.n_features_in_, self.streamed_ = basis.dim, basis
+        self.n_features_in_ = basis.dim
+        self._rows = basis if basis.streamed else basis.inputs
         return self
 
-    def predict_proba(self, X: npt.ArrayLike) -> Any:
+    def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` in the order of ``classes_``."""
-        basis = getattr(self, "streamed_", None)
-        if basis is None:
-            return super().predict_proba(X)
-        rows = np.asarray(X, np.float32)
-        most = min(int(self.n_neighbors), len(basis))
-        square, codes = _search(basis, self._y, rows, among=np.arange(len(basis)), most=most)
-        return _shares(np.sqrt(square, dtype=np.float64), codes, self.weights, len(self.classes_))
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        basis = self._rows if isinstance(self._rows, Eigenbasis) else Eigenbasis(self._rows)
+        everything, shares = np.arange(len(basis)), np.empty((len(rows), len(self.classes_)))
+        for first in range(0, len(rows), ASKED):
+            asked = slice(first, first + ASKED)
+            distance, near = _search(rows[asked], basis.blocks(everything), self.n_neighbors)
+            shares[asked] = _shares(distance, self._y[near], self.weights, len(self.classes_))
+        return shares
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return ``(n,)`` labels, of equal shares the first."""
+        shares = self.predict_proba(X)
+        return np.asarray(self.classes_[shares.argmax(axis=1)])
 
     def out_of_fold(
         self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
@@ -49,33 +92,43 @@ class Neighbours(KNeighborsClassifier):
         asked = [
             (int(point.get("n_neighbors", self.n_neighbors)), point.get("weights", self.weights)) for point in points
         ]
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        most, classes = max(count for count, _ in asked), int(y.max()) + 1
+        predictions = OutOfFold.empty(points, folds, classes)
         for number, fold in enumerate(folds):
-            distance, codes = _nearest(basis, y, fold, max(count for count, _ in asked))
-            for place, (count, weights) in enumerate(asked):
-                shares = _shares(distance[:, :count], codes[:, :count], weights, int(y.max()) + 1)
-                predictions.scores[place, fold.held] = from_probability(shares)
+            for count, weights in asked:
+                self._require(count, weights, len(fold.fitted))
+            for first in range(0, len(fold.held), ASKED):
+                held = fold.held[first : first + ASKED]
+                distance, near = _nearest(basis, Fold(fold.fitted, held), most)
+                for place, (count, weights) in enumerate(asked):
+                    shares = _shares(distance[:, :count], y[near[:, :count]], weights, classes)
+                    predictions.scores[place, held] = from_probability(shares)
             count_done((number + 1) * len(points))
         return predictions
 
-
-def _nearest(basis: Eigenbasis, y: Positions, fold: Fold, most: int) -> tuple[Floats, Positions]:
-    """Return distances and codes of the nearest fitted rows, ``(held, most)`` each, the nearest first."""
-    most = min(most, len(fold.fitted))
-    if basis.wide:
-        square = basis.squares[fold.held][:, None] + basis.squares[fold.fitted]
-        square -= 2 * basis.inner(fold.held, fold.fitted)
-        near = _first(square, np.broadcast_to(y[fold.fitted], square.shape), most)
-    else:
-        blocks = []
-        for first in range(0, len(fold.held), ASKED):
-            asked = fold.held[first : first + ASKED]
-            blocks.append(_search(basis, y, _rows_in_order(basis, asked), among=fold.fitted, most=most))
-        near = np.concatenate([block[0] for block in blocks]), np.concatenate([block[1] for block in blocks])
-    return np.sqrt(near[0], dtype=np.float64), near[1]
+    @staticmethod
+    def _require(count: int, weights: str, rows: int) -> None:
+        if not 1 <= count <= rows:
+            raise ValueError(f"n_neighbors={count}: must be 1 up to the number of rows, n_samples={rows}.")
+        if weights not in ("uniform", "distance"):
+            raise ValueError(f"weights={weights!r}: must be uniform or distance.")
 
 
-def _rows_in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
+def _nearest(basis: Eigenbasis, fold: Fold, most: int) -> tuple[Floats, Positions]:
+    """Return distances and positions of the fitted rows nearest to held ones, ``(held, most)``, the nearest first."""
+    if not basis.wide:
+        return _search(_in_order(basis, fold.held), basis.blocks(fold.fitted), most)
+    lengths, fitted = basis.squares[fold.held][:, None], basis.squares[fold.fitted]
+    all_square = lengths + fitted - 2 * basis.inner(fold.held, fold.fitted)
+    columns = _candidates(all_square, most)
+    near = fold.fitted[columns]
+    square = np.take_along_axis(all_square, columns, axis=1)
+    _recompute(square, near, basis.inputs[fold.held], basis.inputs, lengths + basis.squares[near])
+    square, near = _nearest_first(square, near, most)
+    return np.sqrt(square), near
+
+
+def _in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
     """Return some rows in the order asked for."""
     if not basis.streamed:
         return np.asarray(basis.inputs[asked])
@@ -85,28 +138,45 @@ def _rows_in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
     return rows
 
 
-def _search(
-    basis: Eigenbasis, y: Positions, rows: npt.NDArray[Any], *, among: Positions, most: int
-) -> tuple[npt.NDArray[Any], Positions]:
-    """Return squared distances and codes of the rows `among` that are nearest to some rows, searched in blocks."""
-    length = np.square(rows).sum(axis=1)[:, None]
-    square, codes = np.empty((len(rows), 0), rows.dtype), np.empty((len(rows), 0), np.intp)
-    for places, block in basis.blocks(among):
-        block_square = length + np.square(block).sum(axis=1) - 2 * rows @ block.T
-        all_codes = np.hstack([codes, np.broadcast_to(y[places], block_square.shape)])
-        square, codes = _first(np.hstack([square, block_square]), all_codes, most)
-    return square, codes
+def _search(rows: npt.NDArray[Any], blocks: Iterable[Block], most: int) -> tuple[Floats, Positions]:
+    """Return distances and positions of the nearest among blocks of rows, ``(len(rows), most)``, the nearest first."""
+    asked = rows.astype(np.float64, copy=False)
+    lengths = np.square(asked).sum(axis=1)[:, None]
+    square, near = np.empty((len(asked), 0)), np.empty((len(asked), 0), np.intp)
+    for places, block in blocks:
+        wide = block.astype(np.float64, copy=False)
+        block_lengths = np.square(wide).sum(axis=1)
+        block_square = lengths + block_lengths - 2 * asked @ wide.T
+        columns = _candidates(block_square, most)
+        found = np.take_along_axis(block_square, columns, axis=1)
+        _recompute(found, columns, asked, wide, lengths + block_lengths[columns])
+        square, near = _nearest_first(np.hstack([square, found]), np.hstack([near, places[columns]]), most)
+    return np.sqrt(square), near
 
 
-def _first(square: npt.NDArray[Any], codes: Positions, most: int) -> tuple[npt.NDArray[Any], Positions]:
-    """Return the smallest squared distances with their codes, ``(asked, most)`` each, in ascending order."""
-    square[square < SAME[square.dtype]] = 0
-    near = np.arange(square.shape[1])[None].repeat(len(square), axis=0)
-    if most < square.shape[1]:
-        near = np.argpartition(square, most - 1, axis=1)[:, :most]
-    order = np.argsort(np.take_along_axis(square, near, axis=1), axis=1, kind="stable")
-    near = np.take_along_axis(near, order, axis=1)
-    return np.take_along_axis(square, near, axis=1), np.take_along_axis(codes, near, axis=1)
+def _nearest_first(square: Floats, near: Positions, most: int) -> tuple[Floats, Positions]:
+    order = np.lexsort((near, square))[:, :most]
+    return np.take_along_axis(square, order, axis=1), np.take_along_axis(near, order, axis=1)
+
+
+def _candidates(square: Floats, most: int) -> Positions:
+    """Return the columns of the smallest squared distances and a few more, in any order."""
+    count = most + SPARE
+    if count < square.shape[1]:
+        return np.asarray(np.argpartition(square, count - 1, axis=1)[:, :count])
+    return np.broadcast_to(np.arange(square.shape[1]), square.shape)
+
+
+def _recompute(
+    square: Floats, near: Positions, asked: npt.NDArray[Any], rows: npt.NDArray[Any], lengths: Floats
+) -> None:
+    """Compute the squared distances of pairs that nearly coincide from their differences, in place."""
+    pairs = np.argwhere(square <= CLOSE * lengths)
+    size = max(PAIRS // rows.shape[1], 1)
+    for first in range(0, len(pairs), size):
+        row, rank = pairs[first : first + size].T
+        difference = asked[row].astype(np.float64) - rows[near[row, rank]]
+        square[row, rank] = np.square(difference).sum(axis=1)
 
 
 def _by_distance(distance: Floats) -> Floats:

@@ -43,15 +43,18 @@ class OneScale(TransformerMixin, BaseEstimator):
     def fit(self, X: npt.ArrayLike, y: Any = None) -> "OneScale":
         """Measure the rows."""
         rows = validate_data(self, X, dtype=[np.float32, np.float64])
-        square = float(np.einsum("nd,nd->", rows, rows, dtype=np.float64)) / len(rows)
-        self.scale_ = square**0.5 or 1.0
+        largest = float(np.abs(rows).max()) or 1.0  # float64 has no square of the longest rows that it has
+        shares = rows / rows.dtype.type(largest)
+        self.scale_ = (
+            largest * (float(np.einsum("nd,nd->", shares, shares, dtype=np.float64)) / len(rows)) ** 0.5 or 1.0
+        )
         return self
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n, d)``."""
         check_is_fitted(self, "scale_")
         rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return np.asarray(rows / rows.dtype.type(self.scale_))
+        return np.asarray(np.divide(rows, np.float64(self.scale_), out=np.empty_like(rows), casting="same_kind"))
 
 
 PREPARATIONS: dict[str, Callable[[], Any]] = {"unit": UnitRows, "scale": OneScale}

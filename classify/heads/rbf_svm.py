@@ -1,5 +1,8 @@
 """The RBF support vector machine: one Gram matrix serves every fold, penalty and width."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.svm import SVC
@@ -10,10 +13,16 @@ from ..solvers.eigenbasis import Eigenbasis
 from .base import ClassWeight, CountDone, Folds, Grid, GridHead, OutOfFold, exported, silent
 from .calibration import from_margins
 
+PAIRS = 2**22  # margins, or numbers of the kernel, that are computed at once
+
 
 @exported
 class RbfSVM(GridHead):
-    """scikit-learn's ``SVC`` on a precomputed kernel; it predicts the class of the largest margin.
+    """scikit-learn's ``SVC`` on a precomputed kernel.
+
+    It predicts as ``SVC(break_ties=True)``: the class that wins the most pairs of classes, and of equal ones the class
+    with the larger sum of margins. ``SVC`` breaks ties by the order of the classes by default. Votes say little about
+    how sure an answer is: probabilities come from :meth:`worst_margins`.
 
     Parameters
     ----------
@@ -56,19 +65,39 @@ class RbfSVM(GridHead):
                     kind = points[place].get("class_weight", self.class_weight)
                     weights = compute_sample_weight(kind, y[fold.fitted])
                     machine = self._machine(points[place].get("C", self.C)).fit(fitted_kernel, y[fold.fitted], weights)
-                    predictions.scores[place, fold.held] = from_margins(machine.decision_function(held_kernel))
+                    for rows in _blocks(len(fold.held), machine):
+                        margins = _worst(machine.decision_function(held_kernel[rows]), predictions.scores.shape[2])
+                        predictions.scores[place, fold.held[rows]] = margins
                     done += 1
                     count_done(done)
         return predictions
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return ``(n, classes)`` margins, for two classes one ``(n,)``."""
-        rows = self._rows(X).astype(np.float64)
-        vectors = self.support_vectors_.astype(np.float64)
-        square = np.square(rows).sum(axis=1)[:, None] + np.square(vectors).sum(axis=1) - 2 * rows @ vectors.T
-        kernel = np.zeros((len(rows), self.svc_.shape_fit_[0]))  # SVC reads the columns of its support vectors only
-        kernel[:, self.svc_.support_] = np.exp(-self.gamma * np.maximum(square, 0))
-        return np.asarray(self.svc_.decision_function(kernel))
+        """Return ``(n, classes)`` votes and margins, those of ``SVC``; for two classes one margin ``(n,)``."""
+        blocks = self._pairs(self._rows(X))
+        classes = len(self.classes_)
+        return np.concatenate([pairs if classes == 2 else _votes(pairs, classes) for pairs in blocks])
+
+    def worst_margins(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return ``(n, classes)``: of each class the margin over the class that beats it most clearly.
+
+        Unlike votes they say how sure an answer is. A class that wins all its pairs has the largest. Where there is
+        none, the class that is predicted trades its value for the largest, so that the answer is the same.
+        """
+        blocks = self._pairs(self._rows(X))
+        return np.concatenate([_worst(pairs, len(self.classes_)) for pairs in blocks])
+
+    def _pairs(self, rows: npt.NDArray[Any]) -> Iterator[Floats]:
+        """Yield the margins of rows in each pair of classes, block by block."""
+        centre = self.support_vectors_.mean(axis=0, dtype=np.float64)  # inner products lose what rows have in common
+        vectors = self.support_vectors_ - centre
+        lengths = np.square(vectors).sum(axis=1)
+        for places in _blocks(len(rows), self.svc_):
+            block = rows[places] - centre
+            square = np.square(block).sum(axis=1)[:, None] + lengths - 2 * block @ vectors.T
+            kernel = np.zeros((len(block), self.svc_.shape_fit_[0]))  # SVC reads the columns of support vectors only
+            kernel[:, self.svc_.support_] = np.exp(-self.gamma * np.maximum(square, 0))
+            yield np.asarray(self.svc_.decision_function(kernel))
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         everything = np.arange(len(basis))
@@ -79,9 +108,55 @@ class RbfSVM(GridHead):
         self.n_iter_ = self.svc_.n_iter_
 
     def _machine(self, C: float) -> SVC:
-        return SVC(C=C, kernel="precomputed", tol=self.tol)
+        return SVC(C=C, kernel="precomputed", tol=self.tol, decision_function_shape="ovo")
 
 
 def _kernel(basis: Eigenbasis, rows: Positions, columns: Positions, gamma: float) -> Floats:
-    square = basis.squares[rows][:, None] + basis.squares[columns] - 2 * basis.inner(rows, columns)
-    return np.asarray(np.exp(-gamma * np.maximum(square, 0)))
+    """Return the kernel between two selections of rows, in place: it may be most of the memory."""
+    kernel = basis.inner(rows, columns)
+    kernel *= -2
+    kernel += basis.squares[rows][:, None]
+    kernel += basis.squares[columns]
+    np.maximum(kernel, 0, out=kernel)
+    kernel *= -gamma
+    return np.exp(kernel, out=kernel)
+
+
+def _blocks(count: int, machine: SVC) -> Iterator[slice]:
+    """Yield slices of so many rows, as many at once as there is room for margins in all pairs of classes."""
+    classes = len(machine.classes_)
+    size = max(PAIRS // max(classes * (classes - 1) // 2, machine.shape_fit_[0]), 1)
+    return (slice(first, first + size) for first in range(0, count, size))
+
+
+def _votes(pairs: Floats, classes: int) -> Floats:
+    """Return ``(n, classes)``: how many pairs a class wins, plus less than 1/3 that grows with its sum of margins."""
+    votes, sums = np.zeros((2, len(pairs), classes))
+    for first, margins in _by_class(pairs, classes):
+        won = margins >= 0
+        votes[:, first] += won.sum(axis=1)
+        votes[:, first + 1 :] += ~won
+        sums[:, first] += margins.sum(axis=1)
+        sums[:, first + 1 :] -= margins
+    return np.asarray(votes + sums / (3 * (np.abs(sums) + 1)))
+
+
+def _worst(pairs: Floats, classes: int) -> Floats:
+    """Return ``(n, classes)``; see :meth:`RbfSVM.worst_margins`."""
+    if classes == 2:
+        return from_margins(pairs)
+    worst = np.full((len(pairs), classes), np.inf)
+    for first, margins in _by_class(pairs, classes):
+        worst[:, first] = np.minimum(worst[:, first], margins.min(axis=1))
+        np.minimum(worst[:, first + 1 :], -margins, out=worst[:, first + 1 :])
+    n, predicted, largest = np.arange(len(pairs)), _votes(pairs, classes).argmax(axis=1), worst.argmax(axis=1)
+    worst[n, predicted], worst[n, largest] = worst[n, largest], worst[n, predicted]
+    return worst
+
+
+def _by_class(pairs: Floats, classes: int) -> Iterator[tuple[int, Floats]]:
+    """Yield each class but the last, with its margins over those after it: that is the order of the pairs."""
+    end = 0
+    for first in range(classes - 1):
+        start, end = end, end + classes - 1 - first
+        yield first, pairs[:, start:end]

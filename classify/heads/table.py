@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
+from math import log2
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
     from .base import ClassWeight
+
+
+Size = Callable[[int, int, int], float]  # from rows, columns and classes
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Head:
         The only layer whose embeddings it takes; empty for any.
     estimator
         Of a head that is not in the table: its class and all parameters.
+    seconds
+        About how long one fit takes on one core.
+    memory
+        About how many bytes one fit takes that cannot be given less: beside rows, and scores of held rows.
     """
 
     name: str
@@ -44,6 +52,8 @@ class Head:
     layer: str = ""
     estimator: str = ""
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
+    seconds: Size = lambda rows, columns, classes: 0
+    memory: Size = lambda rows, columns, classes: 0
 
     @property
     def identity(self) -> str:
@@ -84,21 +94,48 @@ def _on_axes(estimator: str, **options: Any) -> "BaseEstimator":
 
 # Rows have unit length, at least on average (see preparation.py): one grid suits every backbone.
 _ROWS = (
-    Head("logreg", lambda seed: _new(".penalised:Logistic"), {"C": _powers(-2, 4)}, class_weight="class_weight"),
-    Head("linear-svm", lambda seed: _new(".penalised:LinearSVM"), {"C": _powers(-3, 2)}, class_weight="class_weight"),
+    Head(
+        "logreg",
+        lambda seed: _new(".penalised:Logistic"),
+        {"C": _powers(-2, 4)},
+        class_weight="class_weight",
+        seconds=lambda n, d, k: 3e-9 * n * min(n, d) * k,
+    ),
+    Head(
+        "linear-svm",
+        lambda seed: _new(".penalised:LinearSVM"),
+        {"C": _powers(-3, 2)},
+        class_weight="class_weight",
+        seconds=lambda n, d, k: 3e-9 * n * min(n, d) * k,
+    ),
     Head(
         "rbf-svm",
         lambda seed: _new(".rbf_svm:RbfSVM"),
         {"C": _powers(-1, 2), "gamma": [0.3, 1.0, 3.0]},
         class_weight="class_weight",
+        seconds=lambda n, d, k: n**2 * (1e-8 + 3e-10 * k),
+        memory=lambda n, d, k: 8 * n**2 * (2 if n < d else 1),
     ),
-    Head("ridge", lambda seed: _new(".ridge:Ridge"), {"alpha": _powers(-4, 2)[::-1]}, class_weight="class_weight"),
-    Head("lda", lambda seed: _new(".lda:Lda"), {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]}, class_weight="class_weight"),
+    Head(
+        "ridge",
+        lambda seed: _new(".ridge:Ridge"),
+        {"alpha": _powers(-4, 2)[::-1]},
+        class_weight="class_weight",
+        seconds=lambda n, d, k: 1e-11 * min(n, d) ** 3 + 3e-11 * n * min(n, d) * k,
+    ),
+    Head(
+        "lda",
+        lambda seed: _new(".lda:Lda"),
+        {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]},
+        class_weight="class_weight",
+        seconds=lambda n, d, k: 1e-11 * min(n, d) ** 3 + 3e-11 * n * min(n, d) * k,
+    ),
     Head(
         "knn",
-        lambda seed: _new(".neighbours:Neighbours", algorithm="brute"),
+        lambda seed: _new(".neighbours:Neighbours"),
         {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
         possible=lambda point, rows: point["n_neighbors"] <= rows,
+        seconds=lambda n, d, k: 1e-12 * n**2 * d,
     ),
     Head("centroid", lambda seed: _new(".centroid:Centroid")),
     Head(
@@ -106,26 +143,38 @@ _ROWS = (
         lambda seed: _new(".naive_bayes:NaiveBayes"),
         {"var_smoothing": _powers(-4, 0)[::-1]},
         class_weight="class_weight",
+        seconds=lambda n, d, k: 1e-9 * n * d * k,
     ),
     Head(
         "random-forest",
         lambda seed: _new("sklearn.ensemble:RandomForestClassifier", min_samples_leaf=3, random_state=seed),
         class_weight="class_weight",
+        seconds=lambda n, d, k: 100 * n * log2(n) * d**0.5 * (2e-8 + 5e-10 * k),
+        memory=lambda n, d, k: 100 * 0.7 * n * (64 + 8 * k),
     ),
-    # Thousands of columns cost these two ten times as much, and bring nothing.
+    # Thousands of columns cost these two ten times as much, and bring nothing. Trees that split as soon as there are
+    # two rows do so in folds, too, and not in the last fit alone; without l2_regularization many classes diverge.
     Head(
         "hist-gb",
         lambda seed: _on_axes(
-            "sklearn.ensemble:HistGradientBoostingClassifier", max_iter=50, early_stopping=False, random_state=seed
+            "sklearn.ensemble:HistGradientBoostingClassifier",
+            max_iter=50,
+            min_samples_leaf=1,
+            l2_regularization=3.0,
+            max_features=0.2,
+            early_stopping=False,
+            random_state=seed,
         ),
         {"head__max_leaf_nodes": [4, 15]},
         class_weight="head__class_weight",
+        seconds=lambda n, d, k: 50 * k * (2e-3 + 1e-7 * n),
     ),
     Head(
         "mlp",
         lambda seed: _on_axes(".mlp:Mlp", random_state=seed),
         {"head__alpha": [1e-1, 1e-3]},
         class_weight="head__class_weight",
+        seconds=lambda n, d, k: 0.2 + 2e-4 * n,
     ),
     Head(
         "torch-linear",
@@ -133,6 +182,7 @@ _ROWS = (
         {"epochs": [1, 2, 4, 8, 16, 32], "learning_rate": [0.3, 1.0, 3.0]},
         epochs=True,
         class_weight="class_weight",
+        seconds=lambda n, d, k: 3e-10 * n * d * k,
     ),
     Head(
         "classifier",

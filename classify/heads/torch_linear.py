@@ -311,7 +311,7 @@ class TorchLinear(LogLinear):
 
 
 def _margins(rows: Rows, coef: Rows) -> Floats:
-    return np.asarray(rows @ coef[:, :-1].T + coef[:, -1], np.float64)
+    return np.asarray(rows.astype(np.float64) @ coef[:, :-1].T + coef[:, -1])
 
 
 def _measure(name: str, margins: Floats, y: Positions) -> dict[str, float]:

@@ -201,11 +201,12 @@ class Eigenbasis:
         return self._eigen[1] if self.wide else np.asarray(self.rows / np.sqrt(self.values))
 
     def margins(self, rows: Positions, coefficients: Floats, intercepts: Floats) -> Floats:
-        """Return some of the rows times coefficients ``(d, k)``, plus intercepts: ``(len(rows), k)``."""
-        margins = np.empty((len(self), coefficients.shape[1]))
+        """Return some of the rows times coefficients ``(d, k)``, plus intercepts: ``(len(rows), k)``, in float64."""
+        margins, order = np.empty((len(rows), coefficients.shape[1])), np.argsort(rows)
         for places, block in self.blocks(rows):
-            margins[places] = block.astype(np.float64) @ coefficients + intercepts
-        return np.asarray(margins[rows])
+            asked = order[np.searchsorted(rows, places, sorter=order)]
+            margins[asked] = block.astype(np.float64, copy=False) @ coefficients + intercepts
+        return margins
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return coefficients ``(k, r)`` of the rotated rows as coefficients ``(k, d)`` of the inputs."""

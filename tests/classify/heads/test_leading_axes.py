@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from problems import rows
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify.heads.leading_axes import LeadingAxes
 
@@ -14,8 +13,3 @@ def test_leading_axes_hold_the_most_that_so_many_can(shape):
     axes = LeadingAxes(5).fit(X)
     assert axes.components_ @ axes.components_.T == pytest.approx(np.eye(5), abs=1e-9)
     assert np.square(axes.transform(X)).sum() == pytest.approx((np.linalg.svd(X, compute_uv=False)[:5] ** 2).sum())
-
-
-@parametrize_with_checks([LeadingAxes(3)])
-def test_it_is_a_scikit_learn_transformer(estimator, check):
-    check(estimator)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from problems import rows
 from sklearn.preprocessing import normalize
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fc7.classify.arrays import unit
 from fc7.classify.heads.preparation import OneScale, UnitRows
 
 
@@ -37,6 +37,21 @@ def test_the_largest_float16_does_not_overflow(shape):
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(X)), abs=1e-5)
 
 
-@parametrize_with_checks([UnitRows(), OneScale()])
-def test_they_are_scikit_learn_transformers(estimator, check):
-    check(estimator)
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [("f4", 1e19), ("f4", 3e38), ("f4", 1e-25), ("f8", 1e200), ("f8", 1e-200)]
+)
+def test_rows_whose_squares_overflow_or_vanish_have_unit_length(dtype, largest):
+    """They became zeros, beside which the others must stay what they are."""
+    X = rows(8, 30, 0, dtype)
+    expected = UnitRows().fit(X).transform(X)
+    mixed = X.copy()
+    mixed[1] = X[1] / np.abs(X[1]).max() * np.dtype(dtype).type(largest)
+    mixed[2] = 0
+    found = UnitRows().fit(mixed).transform(mixed)
+    assert found[1] == pytest.approx(expected[1], abs=1e-6)
+    assert not found[2].any()
+    assert np.array_equal(found[3:], expected[3:])
+    assert np.array_equal(unit(mixed, out=mixed), found)
+    mixed[1] = np.dtype(dtype).type(largest)
+    scaled = OneScale().fit(mixed).transform(mixed)
+    assert np.isfinite(scaled).all()

@@ -12,7 +12,6 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, ParameterGrid, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fc7.classify import fit
 from fc7.classify.heads import torch_linear
@@ -154,16 +153,6 @@ def test_rows_that_overflow_are_refused():
     X, y = blobs()
     with pytest.raises(ValueError, match="Scale the rows"):
         TorchLinear().fit(X * np.float32(1e30), y)
-
-
-@parametrize_with_checks(
-    [
-        TorchLinear(epochs=200),  # one of them has 50 rows, which is two batches, and 1,000 iterations in mind
-        TorchLinear(epochs=200, optimiser="adamw", learning_rate=0.1),
-    ]
-)
-def test_it_is_a_scikit_learn_classifier(estimator, check):
-    check(estimator)
 
 
 def test_it_is_tuned_in_a_pipeline_by_grid_search():

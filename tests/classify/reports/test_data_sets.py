@@ -148,7 +148,7 @@ def test_heads_that_could_not_be_fitted_are_in_the_page(made_up, tmp_path):
     made_up([True] * 10).save(tmp_path)
     write_failures(tmp_path, [Failure("0" * 64, "vgg16", "fc7", "lda", reason)])
     page = Page(report(tmp_path, tmp_path / "report.html").read_text())
-    assert f"vgg16 fc7 lda: {reason}" in " ".join(page.text.split())
+    assert f"vgg16 fc7 lda : {reason}" in " ".join(page.text.split())
     write_failures(tmp_path, [])
     assert "could not be fitted" not in Page(report(tmp_path, tmp_path / "report.html").read_text()).text.lower()
 
