@@ -7,8 +7,10 @@
 
 import io
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
 
@@ -91,16 +93,17 @@ class Onnx(Format):
 
     def encode(self, tapped: Tapped) -> bytes:
         """See :meth:`Format.encode`."""
-        program: Any = torch.onnx.export(
-            self._traced(tapped),
-            (),
-            input_names=[self.network.input.partition(" ")[0]],
-            output_names=list(OUTPUTS),
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        with redirect_stdout(sys.stderr):  # onnxscript 0.6 prints how many rules it has applied
+            program: Any = torch.onnx.export(
+                self._traced(tapped),
+                (),
+                input_names=[self.network.input.partition(" ")[0]],
+                output_names=list(OUTPUTS),
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
         model = program.model_proto
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"  # instead of torch's symbol name

@@ -38,7 +38,7 @@ def test_mcnemar_by_hand():
 def test_bootstrap_is_the_limit_of_scipys(counts):
     first, second = answers(*counts)
     differences = first.astype(float) - second.astype(float)
-    drawn = bootstrap((differences,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(0))
+    drawn = bootstrap((differences,), np.mean, n_resamples=4000, method="percentile", random_state=0)
     found = interval_of(first, second)
     # Two steps of the lattice 1/n: the noise of 4,000 draws.
     assert found == pytest.approx(tuple(drawn.confidence_interval), abs=2.5 / len(first))
