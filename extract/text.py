@@ -9,7 +9,7 @@ from typing import Any
 
 # Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_WIDE = 60  # letters of one of several texts in a message
+_WIDE = 300  # letters of all texts that a message shows
 # What stands neither for a character nor for a byte of a name that is no Unicode.
 _NOTHING = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # Direction overrides and isolates reorder the text around them; real right-to-left letters need none.
@@ -76,7 +76,9 @@ def few(texts: Sequence[str], most: int = 5, between: str = ", ") -> str:
     >>> few(["ants", "bees", "wasps"], 2)
     'ants, bees and 1 more'
     """
-    first = between.join(text if len(text) <= _WIDE else f"{text[: _WIDE - 3]}..." for text in texts[:most])
+    shown = texts[:most]
+    wide = _WIDE // max(len(shown), 1)
+    first = between.join(text if len(text) <= wide else f"{text[: wide - 3]}..." for text in shown)
     return f"{first} and {len(texts) - most:,} more" if len(texts) > most else first
 
 

@@ -28,6 +28,14 @@ settings.load_profile("fc7")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def fresh_log():
+    """Let no command line that another test or a fixture has run decide where fc7 logs."""
+    logger = logging.getLogger("fc7")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
+
+
 @pytest.fixture
 def fake():
     return FakeBackbone()
@@ -71,7 +79,7 @@ def vgg16_conv_stack():
 
 @pytest.fixture
 def fc7(capsys):
-    """Run the command line in this process: exit code, stdout, stderr. The log is afterwards as it was."""
+    """Run the command line in this process: exit code, stdout, stderr."""
 
     def run(*words):
         try:
@@ -81,16 +89,12 @@ def fc7(capsys):
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    logger = logging.getLogger("fc7")
-    before = logger.handlers, logger.propagate, logger.level
-    yield run
-    logger.handlers, logger.propagate, logger.level = before
+    return run
 
 
 @pytest.fixture
-def log(caplog, monkeypatch):
-    """What fc7 logs, whatever a command line in this process has set up before."""
-    monkeypatch.setattr(logging.getLogger("fc7"), "propagate", True)
+def log(caplog):
+    """What fc7 logs."""
     caplog.set_level(logging.INFO, "fc7")
     return caplog
 

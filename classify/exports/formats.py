@@ -7,7 +7,6 @@
 
 import io
 import json
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -93,7 +92,7 @@ class Onnx(Format):
 
     def encode(self, tapped: Tapped) -> bytes:
         """See :meth:`Format.encode`."""
-        with redirect_stdout(sys.stderr):  # onnxscript 0.6 prints how many rules it has applied
+        with redirect_stdout(io.StringIO()):  # onnxscript 0.6 prints how many rules it has applied
             program: Any = torch.onnx.export(
                 self._traced(tapped),
                 (),

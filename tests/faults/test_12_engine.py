@@ -27,6 +27,9 @@ try:
 except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
+# Ray 2.52 leaves files open.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 UNIT = 4  # images, in two batches
 STALL = 4.0  # seconds, at least: as many as all units together take without Ray, on a busy machine
 PATIENCE = 90.0  # seconds after which a test calls a run hung; the watchdog must come first

@@ -118,12 +118,12 @@ CROSS_VALIDATED = [(name, 0) for name in QUICK if name != "rbf-svm"]
 @pytest.mark.parametrize(("name", "val"), [*SPLIT, *CROSS_VALIDATED])
 def test_names_and_order_of_images_decide_nothing(table, name, val):
     """Bit for bit, with copies and groups, whose names are others, too."""
-    keys = list(range(26))
-    keys[5], keys[18] = keys[1], keys[14]
-    group = np.array(["a", "", "a", "", "", "", "b", "b"] + [""] * 18)
-    embeddings = table((13, 13), dim=5, val=val, keys=keys, group=group, spread=3.0)
+    keys = list(range(34))
+    keys[5], keys[22] = keys[1], keys[18]
+    group = np.array(["a", "", "a", "", "", "", "b", "b"] + [""] * 26)
+    embeddings = table((17, 17), dim=5, val=val, keys=keys, group=group, spread=3.0)
     vectors = embeddings.vectors.copy()
-    vectors[[5, 18]] = vectors[[1, 14]]
+    vectors[[5, 22]] = vectors[[1, 18]]
     embeddings = replace(embeddings, vectors=vectors, views=(vectors[:, ::-1].copy(),))
     first = outcome(fit(embeddings, name, folds=2, epochs=2))
     assert outcome(fit(renamed(embeddings, 0), name, folds=2, epochs=2)) == first

@@ -24,6 +24,9 @@ try:
 except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
+# Ray 2.52 leaves files open.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 DIM, ROWS, RAM = 24, 16, 2**18
 SUMS = ("ridge", "lda", "gaussian-nb", "centroid")
 

@@ -32,6 +32,9 @@ try:
 except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
+# Ray 2.52 leaves files open.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 SETTINGS = dict(weights="random:0", image_size=(64, 72), batch_size=4, device="cpu")
 
 
