@@ -89,6 +89,10 @@ class MissingExtra(FC7Error, ImportError):
             f"{package} is not installed. Install it with: pip install 'fc7[{extra}]' (in a checkout: '.[{extra}]')"
         )
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Be the same in another process."""
+        return type(self), (self.package, self.extra)
+
 
 class Interrupted(FC7Error):
     """Stopped by the user; finished work is kept."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # numpy comes with the first key, not with the first word of 
     from ..cache.keys import Keys
     from ..cache.store import Store
     from .engines.ray_engine import RayEngine
+    from .engines.unit_loop import UnitLoop
 
 logger = logging.getLogger(__name__)
 
@@ -229,15 +230,16 @@ def fill(
     if keys:
         _point_out_relatives(stores, before)
         files = Files(manifest, hashed).of
-        if engine is not None:
-            unreadable = engine.run(
-                backbones, stores, files, clock, missing=keys, unit_rows=unit_rows, workers=workers, progress=progress
-            )
-        else:
+        pipeline: UnitLoop
+        if engine is None:
             from .engines.local import Pipeline
 
             pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
-            unreadable = pipeline.run(keys, unit_rows or min(backbone.unit_rows for backbone in backbones))
+        else:
+            from .engines.ray_pipeline import RayPipeline
+
+            pipeline = RayPipeline(engine, backbones, stores, files, clock, workers=workers, progress=progress)
+        unreadable = pipeline.run(keys, unit_rows)
     clock.stop()
     return [
         account(manifest, hashed, store, lacked=lacked, unreadable=unreadable, retried=number, clock=clock)

@@ -84,8 +84,8 @@ class Pipeline(UnitLoop):
         self._begun: dict[int, Unit] = {}  # units that are not committed, by their address
         self._open: Batch | None = None  # the batch that is being decoded
 
-    def run(self, missing: Sequence[bytes], unit_rows: int) -> dict[bytes, str]:
-        """Compute the missing keys and return those whose files could not be read, with the reason.
+    def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:
+        """See :class:`fc7.extract.engines.unit_loop.UnitLoop`.
 
         Units that another process is computing are left to it, and taken up if it does not finish them.
         """
@@ -93,6 +93,7 @@ class Pipeline(UnitLoop):
             for backbone in self.backbones:
                 backbone.load()
         self.total = len(missing)
+        unit_rows = unit_rows or min(backbone.unit_rows for backbone in self.backbones)
         units = [missing[start : start + unit_rows] for start in range(0, len(missing), unit_rows)]
         with self._decoders() as decoders:
             self.compute_all(units, partial(self._pass, decoders=decoders), self.workers)

@@ -19,7 +19,6 @@ from typing import Any
 
 from ...errors import EngineError, MissingExtra, UsageError
 from .local import cores
-from .ray_reaper import descendants, reaper
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +52,13 @@ def require_ray(address: str | None = None) -> Any:
 
 @contextlib.contextmanager
 def own_cluster() -> Iterator[Any]:
-    """Start Ray on this machine alone, reachable from this machine alone; none of its processes outlives the block."""
+    """Start Ray on this machine alone, reachable from this machine alone, until the end of the block.
+
+    If this process is killed, Ray's processes end by themselves within a minute.
+    """
     ray = require_ray()
     _require_free(ray)
-    folder, before = _folder(), descendants()
+    folder = _folder()
     try:
         with contextlib.chdir(folder):  # Ray has its workers import from the working directory first
             _init(
@@ -72,11 +74,7 @@ def own_cluster() -> Iterator[Any]:
         node_address = ray.util.get_node_ip_address()
         if node_address != "127.0.0.1":  # Ray was imported before us, with other settings
             logger.warning("Ray listens on %s, not on this machine's loopback only.", node_address)
-        with reaper(folder, descendants() - before):
-            try:
-                yield ray
-            finally:
-                ray.shutdown()
+        yield ray
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,7 @@
 """The worker: an actor on a Ray cluster that loads the backbones once and computes one unit after another.
 
 It runs the same pipeline as ``--engine local``, with the same batches and threads, so that a row has the same bits.
-The worker commits finished shards if it reaches the cache, and returns them otherwise. It returns errors as values: Ray
-would raise them in the driver as exceptions of another class.
+The worker commits finished shards if it reaches the cache, and returns them otherwise.
 """
 
 import contextlib
@@ -10,9 +9,9 @@ import logging
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ... import __version__
 from ...cache.commit import deliver
@@ -59,7 +58,6 @@ class WorkerSpec(NamedTuple):
 class Ready(NamedTuple):
     """A worker that has loaded: where it is, what it reaches, and how long loading took."""
 
-    pid: int
     host: str
     torch: str
     devices: tuple[str, ...]
@@ -70,8 +68,9 @@ class Ready(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """How far a worker is: the first key of its unit, images of it that are done, and what changes with progress."""
+    """How far a process is: the first key of its unit, images of it that are done, and what changes with progress."""
 
+    pid: int
     unit: bytes
     images: int
     sign: tuple[float, ...]
@@ -103,24 +102,8 @@ class UnitResult(NamedTuple):
     warnings: tuple[str, ...]
 
 
-Outcome = TypeVar("Outcome", Ready, UnitResult)
-
-
-class Failure(NamedTuple):
-    """An error: its class, its message, and whether it is one of fc7's own, which another try will not change."""
-
-    kind: str
-    message: str
-    final: bool
-
-    @classmethod
-    def of(cls, error: Exception) -> "Failure":
-        """Put an error into words."""
-        return cls(type(error).__name__, str(error) or repr(error), isinstance(error, FC7Error))
-
-
 class Worker:
-    """The actor. Its methods return what happened, errors included."""
+    """The actor. What it raises, Ray raises in the driver."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
@@ -132,15 +115,17 @@ class Worker:
 
     def heartbeat(self) -> Heartbeat:
         """Return how far it is; called while another method runs."""
-        return Heartbeat(*self._done, (self._steps, self._clock.busy))
+        return Heartbeat(os.getpid(), *self._done, (self._steps, self._clock.busy))
 
-    def prepare(self) -> Ready | Failure:
+    def prepare(self) -> Ready:
         """Load the backbones, and check that they are the driver's."""
-        return _outcome(self._prepare)
+        with _warnings() as warned:
+            return self._prepare()._replace(warnings=tuple(warned))
 
-    def run(self, task: UnitTask) -> UnitResult | Failure:
+    def run(self, task: UnitTask) -> UnitResult:
         """Compute a unit."""
-        return _outcome(self._run, task)
+        with _warnings() as warned:
+            return self._run(task)._replace(warnings=tuple(warned))
 
     def _prepare(self) -> Ready:
         clock = Clock()
@@ -151,6 +136,7 @@ class Worker:
             )
         import torch
 
+        self._backbones = []
         self._commits = _holds(self.spec.probe, self.spec.nonce)
         torch.set_num_threads(self.spec.loading)
         with _cache(self.spec.cache if self._commits else None) as cache:
@@ -163,7 +149,6 @@ class Worker:
         keep_freed_memory().__enter__()  # for as long as this process lives
         clock.stop()
         return Ready(
-            pid=os.getpid(),
             host=platform.node(),
             torch=str(torch.__version__),
             devices=tuple(str(backbone.device) for backbone in self._backbones),
@@ -203,16 +188,6 @@ class Worker:
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self._done = self._done[0], done
-
-
-def _outcome(method: Callable[..., Outcome], *arguments: Any) -> Outcome | Failure:
-    """Return what a method returns, with the warnings meanwhile; or its error as a Failure."""
-    try:
-        with _warnings() as warned:
-            answer = method(*arguments)
-        return answer._replace(warnings=tuple(warned))
-    except Exception as error:
-        return Failure.of(error)
 
 
 @contextlib.contextmanager

@@ -46,6 +46,20 @@ class UnitLoop(ABC):
         self._progress = progress
         self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
 
+    @abstractmethod
+    def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:
+        """Compute the missing keys and return those whose files could not be read, with the reason.
+
+        `unit_rows` are committed together; by default about 20 seconds of work.
+
+        Raises
+        ------
+        EngineError
+            A cluster cannot be used, or units failed three times.
+        Interrupted
+            Ctrl-C; finished units are kept.
+        """
+
     def compute_all(self, units: Units, compute: ComputeUnits, workers: int) -> None:
         """Compute units until none is missing; those that another process has claimed are left to it for the moment."""
         try:

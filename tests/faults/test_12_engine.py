@@ -19,7 +19,8 @@ from fc7.cache import Store
 from fc7.cache.verify import verify
 from fc7.errors import EngineError, MissingExtra
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
-from fc7.extract.engines import ray_cluster, ray_engine
+from fc7.extract.engines import ray_cluster
+from fc7.extract.engines.ray_pipeline import RayPipeline
 from fc7.extract.engines.ray_worker import Worker
 
 try:
@@ -239,18 +240,18 @@ def campaign(root, images, rounds):
 @contextlib.contextmanager
 def doubled(really):
     """Let each unit be given out a second time while the first one is at work."""
-    given, real = [], ray_engine._Job._round
+    given, real = [], RayPipeline._round
 
-    def twice(self, crew, units, left):
+    def twice(self, units, skipped):
         given.extend(units)
-        real(self, crew, [unit for one in units for unit in (one, one)], left)
+        real(self, [unit for one in units for unit in (one, one)], skipped)
 
     if really:
-        ray_engine._Job._round = twice
+        RayPipeline._round = twice
     try:
         yield given
     finally:
-        ray_engine._Job._round = real
+        RayPipeline._round = real
 
 
 def drivers(root, scene, engine, rounds):

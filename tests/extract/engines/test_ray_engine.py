@@ -22,9 +22,9 @@ from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, FC7Error, Interrupted, MissingExtra, UsageError, WeightsError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
 from fc7.extract.backbones.spec import BackboneSpec
-from fc7.extract.engines import ray_cluster, ray_supervisor
+from fc7.extract.engines import ray_cluster, remote_worker
 from fc7.extract.engines.accounting import Clock
-from fc7.extract.engines.ray_engine import _Job
+from fc7.extract.engines.ray_pipeline import RayPipeline
 from fc7.extract.engines.ray_worker import Worker, WorkerSpec
 
 try:
@@ -146,7 +146,7 @@ class Late(Worker):
 
 
 def test_a_late_heartbeat_is_not_counted_twice(folder, tmp_path, hired, monkeypatch):
-    monkeypatch.setattr(ray_supervisor, "LOOK", 0)
+    monkeypatch.setattr(remote_worker, "LOOK", 0)
     seen = []
     options = {"engine": hired(Late), "progress": lambda *one: seen.append(one)}
     fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=8, **options)
@@ -221,6 +221,11 @@ class WithoutWeights(Worker):
         raise WeightsError("The weights are not here.")
 
 
+class WithoutExtra(Worker):
+    def _prepare(self):
+        raise MissingExtra("timm", "timm")
+
+
 class Broken(Worker):
     def _prepare(self):
         raise RuntimeError("no room on the device")
@@ -232,6 +237,7 @@ class Broken(Worker):
         (Broken, EngineError, r"5 workers were lost one after the other, .* RuntimeError: no room on the device\."),
         (Older, EngineError, r"has fc7 .*, this machine 0.0.1"),
         (WithoutWeights, WeightsError, r"The weights are not here\."),
+        (WithoutExtra, MissingExtra, r"timm is not installed\. Install it with: pip install 'fc7\[timm\]'"),
     ],
 )
 def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, error, said):
@@ -272,10 +278,9 @@ def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
     import torch
 
     threads = torch.get_num_threads()
-    said = Worker(post).prepare()
+    with pytest.raises(EngineError, match=r"another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there"):
+        Worker(post).prepare()
     torch.set_num_threads(threads)
-    assert said.kind == "EngineError"
-    assert re.search(r"makes another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there", said.message)
 
 
 class Clumsy(Worker):
@@ -311,18 +316,21 @@ def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(fold
 )
 def test_what_workers_take_of_a_cluster(tmp_path, monkeypatch, resources, options, takes, workers, units):
     """A machine without a GPU may send work to those that have some; beside one a thread only decodes, on one core."""
-    monkeypatch.setattr("fc7.extract.engines.ray_engine.cores_each", lambda: 2 if takes[1] else 1)
+    monkeypatch.setattr("fc7.extract.engines.ray_pipeline.cores_each", lambda: 2 if takes[1] else 1)
     device, batch = options.pop("device", "cpu"), options.pop("batch_size", None)
     backbone = load_backbone("squeezenet1_1", weights="random:0", device=device, batch_size=batch)
     cluster = types.SimpleNamespace(cluster_resources=lambda: resources)
     engine = types.SimpleNamespace(ray=cluster, actors=options.pop("actors", None), stall=None, patience=300.0)
     keys = [bytes([number // 256, number % 256]) * 16 for number in range(1000)]
     stores = [Store(backbone.recipes[0], tmp_path / "cache")]
-    rows, threads = options.pop("unit_rows", None), options.pop("workers", None)
-    job = _Job(engine, [backbone], stores, {}, Clock(), keys, rows, threads, lambda *said: None)
+    job = RayPipeline(engine, [backbone], stores, {}, Clock(), workers=options.pop("workers", None))
+    given, job.total = [], len(keys)
+    monkeypatch.setattr(job, "_start_workers", lambda number, *others: given.append(number))
+    monkeypatch.setattr(job, "remote", [types.SimpleNamespace(idle=True, close=lambda: None)])
+    monkeypatch.setattr(job, "compute_all", lambda units, compute, number: given.append([len(unit) for unit in units]))
+    job.run(keys, options.pop("unit_rows", None))
     assert (job._takes["num_cpus"], job._takes["num_gpus"]) == takes
-    assert job._size == workers
-    assert [len(unit) for unit in job.units] == units
+    assert given == [workers, units]
     assert job._patience() == 300
 
 
