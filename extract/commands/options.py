@@ -2,8 +2,9 @@
 
 import argparse
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,15 +115,19 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--actors", type=threads_number, metavar="N", help=_ACTORS)
 
 
-def engine(arguments: Arguments) -> AbstractContextManager["RayEngine | None"]:
-    """Return the engine asked for, for a ``with`` block; None is this process."""
+@contextmanager
+def engine(arguments: Arguments) -> Iterator["RayEngine | None"]:
+    """Yield the engine asked for until the end of the block; None is this process."""
     if arguments.engine == "local":
         for name in given(arguments, "address", "actors"):
             raise UsageError(f"--{name} is for --engine ray.")
-        return nullcontext()
+        yield None
+        return
     from ..engines.ray_engine import RayEngine
 
-    return RayEngine(**given(arguments, "address", "actors"))
+    # Ray writes to stdout that a worker has died; there the answer goes, and nothing else.
+    with redirect_stdout(sys.stderr), RayEngine(**given(arguments, "address", "actors")) as started:
+        yield started
 
 
 def add_cache(parser: argparse._ActionsContainer) -> None:

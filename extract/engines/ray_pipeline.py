@@ -126,10 +126,9 @@ class RayPipeline(UnitLoop):
         )
         sent = ray.put(worker_spec)  # once, though there are many
         worker_class = ray.remote(concurrency_groups={"heartbeat": 1})(self.engine.worker)
-        # Ray starts workers again. Their units are given out again by us, who count how often.
-        actor = worker_class.options(max_restarts=-1, max_task_retries=0, **self._takes)
+        actor = worker_class.options(max_restarts=0, max_task_retries=0, **self._takes)
         patience, here = self._patience(), self.engine.address is None
-        self.remote = [RemoteWorker(ray, actor.remote(sent), patience, here=here) for _ in range(number)]
+        self.remote = [RemoteWorker(ray, actor.remote, sent, patience, here=here) for _ in range(number)]
 
     def _patience(self) -> float:
         """Return the seconds without progress after which a worker is ended."""

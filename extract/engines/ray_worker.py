@@ -105,10 +105,11 @@ class UnitResult(NamedTuple):
 class Worker:
     """The actor. What it raises, Ray raises in the driver."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
-        self.spec = spec
+    spec: WorkerSpec
+
+    def __init__(self) -> None:
         self._backbones: list[Backbone] = []
-        self._decoders = [DecodeProcess() for _ in range(spec.workers)]  # started if needed; they end with us
+        self._decoders: list[DecodeProcess] = []
         self._commits = False
         self._clock = Clock()
         self._done, self._steps = (b"", 0), 0  # images of the unit with this first key
@@ -117,8 +118,10 @@ class Worker:
         """Return how far it is; called while another method runs."""
         return Heartbeat(os.getpid(), *self._done, (self._steps, self._clock.busy))
 
-    def prepare(self) -> Ready:
+    def prepare(self, spec: WorkerSpec) -> Ready:
         """Load the backbones, and check that they are the driver's."""
+        self.spec, self._backbones = spec, []
+        self._decoders = [DecodeProcess() for _ in range(spec.workers)]  # started if needed; they end with us
         with _warnings() as warned:
             return self._prepare()._replace(warnings=tuple(warned))
 
@@ -136,7 +139,6 @@ class Worker:
             )
         import torch
 
-        self._backbones = []
         self._commits = _holds(self.spec.probe, self.spec.nonce)
         torch.set_num_threads(self.spec.loading)
         with _cache(self.spec.cache if self._commits else None) as cache:

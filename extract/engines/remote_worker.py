@@ -1,6 +1,7 @@
 """One worker on Ray as the driver sees it: what it computes, how far it is, and whether it still moves.
 
-Ray starts a worker again that has died. It does not see one that hangs: that one is ended here.
+Ray sees that a worker has died, not that one hangs: that one is ended here. Another takes the place of either. Ray's own
+restarts do not do: they fail what is asked of a worker meanwhile, or ask it again without end (Ray 2.60).
 """
 
 import contextlib
@@ -8,6 +9,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import EngineError, FC7Error
@@ -30,8 +32,8 @@ class RemoteWorker:
     ----------
     ray
         The module, connected.
-    actor
-        Of :class:`fc7.extract.engines.ray_worker.Worker`.
+    start, spec
+        Makes an actor of :class:`fc7.extract.engines.ray_worker.Worker`; and a reference to what it is made for.
     patience
         Seconds without any progress after which it is ended.
     here
@@ -49,8 +51,8 @@ class RemoteWorker:
         Whether it has shown any sign of life; before, it may be waiting for a place on the cluster.
     """
 
-    def __init__(self, ray: Any, actor: Any, patience: float, *, here: bool) -> None:
-        self._ray, self._actor, self._patience, self._here = ray, actor, patience, here
+    def __init__(self, ray: Any, start: Callable[[], Any], spec: Any, patience: float, *, here: bool) -> None:
+        self._ray, self._start, self._spec, self._patience, self._here = ray, start, spec, patience, here
         self.ready: Ready | None = None
         self.task: UnitTask | None = None
         self._heartbeat: Heartbeat | None = None
@@ -89,7 +91,7 @@ class RemoteWorker:
         FC7Error
             One of fc7's own, which another try will not change.
         WorkerLost
-            Any other error, or the worker is gone. It loads again.
+            Any other error, or the worker is gone. Another is loading in its place.
         """
         try:
             answer: Ready | UnitResult = self._ray.get(self.answer)
@@ -99,13 +101,15 @@ class RemoteWorker:
                 raise cause from None
             reason = f"{type(cause).__name__}: {cause}"
         except self._ray.exceptions.RayError as error:
-            reason = self._ended or _first_line(error)
+            reason = self._ended or _reason(error)
+            self._heartbeat = None  # its process may be another one by now
         else:
             self.ready = answer if isinstance(answer, Ready) else self.ready
             self.answer = self.task = None
             return answer
         host = f" on {self.ready.host}" if self.ready else ""
         logger.warning("fc7: a worker%s is lost: %s", host, reason)
+        self.close()
         self._load()
         raise WorkerLost(reason)
 
@@ -120,17 +124,22 @@ class RemoteWorker:
         patience = self._patience if self.task else max(self._patience, LOADING)
         if self.started and not self.idle and not self._ended and now - self._since > patience:
             self._ended = f"no progress in {patience:.0f} s"
-            self._end(no_restart=False)
+            self.close()
 
     def close(self) -> None:
-        """End it for good."""
-        self._end(no_restart=True)
+        """End its process."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._actor)
+        if self._here and self._heartbeat and not self.idle:  # a stopped process does not obey Ray
+            with contextlib.suppress(OSError):
+                os.kill(self._heartbeat.pid, signal.SIGKILL)
 
     def _load(self) -> None:
-        """Have it load its networks, after its process has started, or started again."""
+        """Start a process and have it load its networks."""
+        self._actor, self.ready = self._start(), None
         self.task = self._heartbeat = self._asked = None
         self._ended, self._since = "", time.monotonic()
-        self.answer = self._actor.prepare.remote()
+        self.answer = self._actor.prepare.remote(self._spec)
 
     def _receive(self, now: float) -> None:
         ready, _ = self._ray.wait([self._asked], timeout=0)
@@ -143,13 +152,9 @@ class RemoteWorker:
                 self._heartbeat, self._since = heartbeat, now
         self._asked = None
 
-    def _end(self, *, no_restart: bool) -> None:
-        with contextlib.suppress(self._ray.exceptions.RayError):
-            self._ray.kill(self._actor, no_restart=no_restart)
-        if self._here and self._heartbeat and not self.idle:  # a stopped process does not obey Ray
-            with contextlib.suppress(OSError):
-                os.kill(self._heartbeat.pid, signal.SIGKILL)
 
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0].strip()[:300]
+def _reason(error: Exception) -> str:
+    """Return the first line of an error of Ray, and the last if that names an error."""
+    lines = str(error).strip().splitlines() or [repr(error)]
+    last = lines[-1].strip()
+    return f"{lines[0].strip()} {last}"[:300] if "Error: " in last and last != lines[0] else lines[0].strip()[:300]

@@ -1,5 +1,6 @@
 """Ray: same keys and same bits as in this process, wherever the workers are and whatever they can reach."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -127,8 +128,8 @@ def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
 class Late(Worker):
     """A worker whose heartbeats come late: they tell of the unit before, and each unit waits until two have come."""
 
-    def __init__(self, spec):
-        super().__init__(spec)
+    def __init__(self):
+        super().__init__()
         self.asked, self.before = threading.Semaphore(0), super().heartbeat()
 
     def heartbeat(self):
@@ -158,8 +159,8 @@ def test_a_late_heartbeat_is_not_counted_twice(folder, tmp_path, hired, monkeypa
 class Distant(Worker):
     """A worker that reaches neither the cache nor the images."""
 
-    def __init__(self, post):
-        super().__init__(post._replace(cache="/nowhere", probe="/nowhere/probe", sample="/nowhere/image"))
+    def prepare(self, spec):
+        return super().prepare(spec._replace(cache="/nowhere", probe="/nowhere/probe", sample="/nowhere/image"))
 
 
 class Far(Distant):
@@ -212,8 +213,8 @@ def test_an_interrupt_keeps_the_finished_units(folder, tmp_path, hired):
 
 
 class Older(Worker):
-    def __init__(self, post):
-        super().__init__(post._replace(version="0.0.1"))
+    def prepare(self, spec):
+        return super().prepare(spec._replace(version="0.0.1"))
 
 
 class WithoutWeights(Worker):
@@ -278,8 +279,10 @@ def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
     import torch
 
     threads = torch.get_num_threads()
-    with pytest.raises(EngineError, match=r"another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there"):
-        Worker(post).prepare()
+    with pytest.raises(
+        EngineError, match=r"another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there"
+    ):
+        Worker().prepare(post)
     torch.set_num_threads(threads)
 
 
@@ -462,6 +465,17 @@ def test_options_of_ray_are_for_ray(fc7, pictures):
     code, out, err = fc7("extract", pictures, "--address", "auto")
     assert (code, out) == (2, "")
     assert "--address is for --engine ray" in one_line(err)
+
+
+def test_what_ray_says_of_its_workers_is_not_in_the_answer(fc7_json, pictures, monkeypatch):
+    @contextlib.contextmanager
+    def talking():
+        sys.stdout.write("(raylet) A worker died or was killed\n")
+        yield None
+
+    monkeypatch.setattr("fc7.extract.engines.ray_engine.RayEngine", talking)
+    options = "--backbone squeezenet1_1 --weights random:0 --image-size 32:36 --device cpu --engine ray"
+    assert fc7_json("extract", pictures, *options.split())
 
 
 def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):
