@@ -1,7 +1,7 @@
 """One worker on Ray as the driver sees it: what it computes, how far it is, and whether it still moves.
 
-Ray sees that a worker has died, not that one hangs: that one is ended here. Another takes the place of either. Ray's own
-restarts do not do: they fail what is asked of a worker meanwhile, or ask it again without end (Ray 2.60).
+Ray sees that a worker has died, not that one hangs: that one is ended here. Another takes the place of either. Ray
+could restart a worker itself, but fails what is asked of it meanwhile, or asks it again without end (Ray 2.60).
 """
 
 import contextlib
