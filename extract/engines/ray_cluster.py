@@ -35,6 +35,7 @@ _UNSAFE = (
 def require_ray(address: str | None = None) -> Any:
     """Import Ray, for a cluster at an address or for one of its own; some settings it reads only then."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as in later versions; Ray 2.52 warns of it
     if address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray's name for: loopback only
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the user's home
