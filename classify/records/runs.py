@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -228,15 +228,23 @@ class Run:
         return cls(**values, probabilities=Probabilities(beside["sha256"], file, *size) if beside else None)
 
 
-def finished_run(folder: Path, identity: str) -> Run | None:
-    """Return the run of this id that a folder holds, if its record can be read."""
+def finished_run(folder: Path, identity: str, paths: Sequence[str]) -> Run | None:
+    """Return the run of this id that a folder holds, if its record can be read.
+
+    Names of files are not part of the id. Where they have changed since, the record is written with the `paths` of now.
+    """
     path = folder / f"{identity[:16]}.json"
     try:
         run = Run.load(path) if path.exists() else None
     except DataError as error:
         logger.warning("%s It is done again.", error)
         return None
-    return run if run and run.id == identity and not run.old else None
+    if run is None or run.id != identity or run.old:
+        return None
+    if run.predictions["path"] != list(paths):
+        run = replace(run, predictions=run.predictions | {"path": list(paths)})
+        run.save(folder)
+    return run
 
 
 def load_runs(folder: Path) -> list[Run]:
