@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 RECORD = 2
 OLD = (1,)
 PROBABILITIES = ".npz"  # the suffix of their file, which is called like the record
+LARGEST = 1e100  # number in a record
 ELSEWHERE = "elsewhere"  # the backbone of predictions that other tools made
 
 
@@ -210,7 +211,8 @@ class Run:
             Not a run record of this version; the message names the field and what is wrong with it.
         """
         try:
-            values = json.loads(read_regular(path), parse_constant=_refuse)
+            hooks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _bounded, "parse_int": _whole}
+            values = json.loads(read_regular(path), **hooks)
             if not isinstance(values, dict):
                 raise ValueError(f"a JSON {type(values).__name__} where an object was expected")
             number = values.get("record")
@@ -280,6 +282,19 @@ def _or_infinite(log_loss: float | None) -> float:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _bounded(text: str) -> float:
+    """Return a number; JSON has larger ones than can be added and divided."""
+    number = float(text)
+    if abs(number) > LARGEST:
+        raise ValueError(f"{text if len(text) < 20 else f'{text[:20]}...'} is beyond the numbers of a record")
+    return number
+
+
+def _whole(text: str) -> int:
+    _bounded(text)
+    return int(text)
 
 
 def run_id(decides: Mapping[str, Any]) -> str:
