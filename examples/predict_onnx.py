@@ -3,7 +3,8 @@
     python examples/predict_onnx.py ants.onnx picture.jpg
 
 The file says how an image becomes its input, as data and, under `preparation`, in words. This is that as a program.
-What is rare is refused: grey TIFFs of more than 8 bits whose tags state another range, and pictures in LAB.
+What is rare is refused: grey TIFFs of more than 8 bits whose tags state another range, pictures in LAB, and PNGs of 16
+bits a colour with a transparent one.
 """
 
 import json
@@ -38,6 +39,11 @@ def prepare(image: Image.Image, rules: dict[str, str]) -> np.ndarray:
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     if image.mode == "F" or (image.mode[0] == "I" and tags and (image.mode == "I" or tags[262] == 0 or 341 in tags)):
         raise ValueError("grey of a range that this example does not know")
+    layouts, clear = [tile[3] for tile in getattr(image, "tile", ())], image.info.get("transparency")
+    if "RGB;16B" in layouts and clear:
+        raise ValueError("a transparent colour of which Pillow keeps 8 of 16 bits")
+    if isinstance(clear, int):  # Pillow scales the pixels of grey PNGs of 2 and 4 bits, and not this number
+        image.info["transparency"] = clear * (85 if "L;2" in layouts else 17 if "L;4" in layouts else 1)
     image.load()  # of an animation, the first frame
     turn = json.loads(rules["orientation"]).get(str(image.getexif().get(274)))
     image = image.transpose(Image.Transpose[turn]) if turn else image

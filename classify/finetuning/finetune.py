@@ -129,9 +129,10 @@ def finetune(
     plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
     decides = {"recipe": recipe.id, "trainable": trainable, "augment": augment, "evaluated": plan.evaluated}
-    identity = run_id(decides | {"data": fingerprint(images), "training": vars(options)})
+    decides |= {"data": fingerprint(images), "training": vars(options), "device": net.device.type}
+    identity = run_id(decides)
     target = Path(folder) if folder else None
-    finished = finished_run(target, identity) if target else None
+    finished = finished_run(target, identity, [str(path) for path in images.paths[plan.rows]]) if target else None
     if finished:
         return Tuned(finished, {})
     pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)

@@ -211,7 +211,9 @@ class _RecordFolder:
         return run
 
     def _recorded(self, experiment: Experiment, head: Head) -> Run | None:
-        return finished_run(self.folder, experiment.identify(head, self.epochs)) if self.folder else None
+        if self.folder is None:
+            return None
+        return finished_run(self.folder, experiment.identify(head, self.epochs), experiment.evaluated_paths)
 
 
 def _evaluated_paths(experiment: Experiment) -> dict[str, str]:
@@ -273,7 +275,6 @@ def _require_same_images(experiments: Sequence[Experiment]) -> None:
 
 def _check_added(add: Mapping[str, Path | str], experiment: Experiment) -> None:
     """Refuse a wrong file before anything is fitted."""
-    paths = [str(path) for path in experiment.embeddings.paths[experiment.protocol.rows]]
     for name, path in add.items():
         check_name(name)
-        read_predictions(path, experiment.embeddings.classes, paths)
+        read_predictions(path, experiment.embeddings.classes, experiment.evaluated_paths)

@@ -120,6 +120,11 @@ class Experiment:
         """Whether the rows stay on disk."""
         return isinstance(self.embeddings.vectors, StoredVectors)
 
+    @property
+    def evaluated_paths(self) -> list[str]:
+        """The path of each evaluated image."""
+        return [str(path) for path in self.embeddings.paths[self.protocol.rows]]
+
     def identify(self, head: Head, epochs: int | None = None) -> str:
         """Return the id that this head's run will have."""
         grid = head.fixed(epochs, None).grid

@@ -86,10 +86,16 @@ def protocol(runs: Sequence[Run]) -> str:
     places = dict.fromkeys(on(run) for run in runs)
     elsewhere = {"record", "evaluated", "weights", "data"} | (set() if leaked(runs) else {"leaked"})
     shared = {name: text for name, text in _agreed(runs).items() if name not in elsewhere}
+    kinds = {"heads": [run for run in runs if not run.trainable], "fine-tuning": [run for run in runs if run.trainable]}
+    said = {kind: {name for run in members for name in settings(run)} for kind, members in kinds.items() if members}
+    texts = [text for name, text in shared.items() if all(name in names for names in said.values())]
+    for kind, names in said.items():  # what only one kind has
+        own = [text for name, text in shared.items() if text and name in names and text not in texts]
+        texts += [f"{kind}: {', '.join(own)}"] if own else []
     n = runs[0].metrics["n"]
     unknown = ["what else was done is unknown"] if all(run.old for run in runs) else []
     where = f"Evaluated {' and '.join(places)}: {n} images"
-    return "; ".join(filter(None, [where, *shared.values(), *unknown])) + "."
+    return "; ".join(filter(None, [where, *texts, *unknown])) + "."
 
 
 def titles(groups: Sequence[Sequence[Run]]) -> list[str]:

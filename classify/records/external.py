@@ -19,7 +19,8 @@ from .runs import ELSEWHERE, Run, run_id
 logger = logging.getLogger(__name__)
 
 NO_PROBABILITIES = "predictions without probabilities"
-ANSWERS = ("predicted", "label")  # columns of class names, where there is no column per class
+PREDICTED = "predicted"
+ANSWERS = (PREDICTED, "label")  # columns of class names, where there is no column per class
 SUM_TOLERANCE = 0.01  # by which an image's probabilities may miss a sum of 1; files keep few decimals
 
 Rows = list[tuple[int, dict[str, str]]]  # with their lines
@@ -32,7 +33,8 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
     ----------
     path
         A csv with ``path`` (file names will do if they are unique) and one column of probabilities per class, named
-        like the class; or, instead of those, ``predicted`` or ``label`` with the predicted class.
+        like the class; or, instead of those, ``predicted`` or ``label`` with the predicted class. Where there are both,
+        ``predicted`` says which of several equally probable classes was predicted.
     name
         The name of the run.
     like
@@ -78,8 +80,10 @@ def read_predictions(
     present = [name for name in classes if name in columns]
     answer = next((name for name in ANSWERS if name in columns), "")
     if len(present) == len(classes):
-        probability = _probabilities(path, rows, classes)[order]
-        return probability.argmax(axis=1), probability
+        probability = _probabilities(path, rows, classes)
+        stated = PREDICTED in columns and PREDICTED not in classes
+        predicted = _most_probable(path, rows, classes, probability) if stated else probability.argmax(axis=1)
+        return predicted[order], probability[order]
     if answer:
         return _answers(path, rows, answer, classes)[order], None
     absent = [name for name in classes if name not in columns]
@@ -161,6 +165,20 @@ def _probabilities(path: Path, rows: Rows, classes: Sequence[str]) -> Floats:
             f"probabilities, their sum is {sums[place]:g}. Bring scores to sum 1 by a softmax first."
         )
     return np.asarray(matrix / sums[:, None])
+
+
+def _most_probable(path: Path, rows: Rows, classes: Sequence[str], probability: Floats) -> Positions:
+    """Return the predicted classes of a file that has probabilities, too; each must be one of the most probable."""
+    predicted = _answers(path, rows, PREDICTED, classes)
+    less = np.flatnonzero(probability[np.arange(len(rows)), predicted] < probability.max(axis=1))
+    if len(less):
+        place = int(less[0])
+        likely = few([classes[probability[place].argmax()], classes[predicted[place]]])
+        raise DataError(
+            f"{path}, line {rows[place][0]}{f' and {len(less) - 1} more' if len(less) > 1 else ''}: of {likely} the "
+            f"first is more probable, {PREDICTED} says the second. Leave out that column, or the probabilities."
+        )
+    return predicted
 
 
 def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Positions:

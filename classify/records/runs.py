@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 RECORD = 2
 OLD = (1,)
 PROBABILITIES = ".npz"  # the suffix of their file, which is called like the record
+LARGEST = 1e100  # number in a record
 ELSEWHERE = "elsewhere"  # the backbone of predictions that other tools made
 
 
@@ -210,7 +211,8 @@ class Run:
             Not a run record of this version; the message names the field and what is wrong with it.
         """
         try:
-            values = json.loads(read_regular(path), parse_constant=_refuse)
+            hooks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _bounded, "parse_int": _whole}
+            values = json.loads(read_regular(path), **hooks)
             if not isinstance(values, dict):
                 raise ValueError(f"a JSON {type(values).__name__} where an object was expected")
             number = values.get("record")
@@ -228,15 +230,23 @@ class Run:
         return cls(**values, probabilities=Probabilities(beside["sha256"], file, *size) if beside else None)
 
 
-def finished_run(folder: Path, identity: str) -> Run | None:
-    """Return the run of this id that a folder holds, if its record can be read."""
+def finished_run(folder: Path, identity: str, paths: Sequence[str]) -> Run | None:
+    """Return the run of this id that a folder holds, if its record can be read.
+
+    Names of files are not part of the id. Where they have changed since, the record is written with the `paths` of now.
+    """
     path = folder / f"{identity[:16]}.json"
     try:
         run = Run.load(path) if path.exists() else None
     except DataError as error:
         logger.warning("%s It is done again.", error)
         return None
-    return run if run and run.id == identity and not run.old else None
+    if run is None or run.id != identity or run.old:
+        return None
+    if run.predictions["path"] != list(paths):
+        run = replace(run, predictions=run.predictions | {"path": list(paths)})
+        run.save(folder)
+    return run
 
 
 def load_runs(folder: Path) -> list[Run]:
@@ -272,6 +282,19 @@ def _or_infinite(log_loss: float | None) -> float:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _bounded(text: str) -> float:
+    """Return a number; JSON has larger ones than can be added and divided."""
+    number = float(text)
+    if abs(number) > LARGEST:
+        raise ValueError(f"{text if len(text) < 20 else f'{text[:20]}...'} is beyond the numbers of a record")
+    return number
+
+
+def _whole(text: str) -> int:
+    _bounded(text)
+    return int(text)
 
 
 def run_id(decides: Mapping[str, Any]) -> str:

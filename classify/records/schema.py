@@ -29,6 +29,11 @@ def check(values: dict[str, Any]) -> None:
     if error:
         raise ValueError(error)
     predictions = values["predictions"]
+    broken = [
+        name for name in ("n", "correct") if type(values["metrics"][name]) is not int
+    ]  # 20.0 is an integer of JSON
+    if broken:
+        raise ValueError(f"metrics.{broken[0]}: {values['metrics'][broken[0]]} is not a whole number")
     _check_columns(predictions, len(values["data"]["classes"]), values["metrics"]["n"])
     if "predicted" in predictions:
         _check_correct(values["metrics"], predictions["label"], predictions["predicted"])

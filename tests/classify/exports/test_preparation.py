@@ -4,8 +4,10 @@ import importlib.util
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from fc7.classify.bundles.predict import predict
 from fc7.classify.exports import preparation
 from fc7.classify.exports.exported_module import NO_ANSWER, ExportModule
 from fc7.classify.exports.head_layers import last_layers
+from fc7.errors import ImageRejected
 from fc7.extract.decoding.decode import decode
 from fc7.extract.decoding.views import centre_crop
 
@@ -217,3 +220,29 @@ def test_a_threshold_without_answers_is_one_that_no_probability_reaches(home, ma
     assert json.loads(about["max_error"]) == max_error
     assert json.loads(about["threshold"]) == (bundle.threshold.probability if least is None else least)
     assert ("not sure" in about["preparation"]) == (max_error is not None)
+
+
+def png(bits, colour, *, transparent):
+    """Return a PNG of 24 x 16 random pixels with a transparent colour, in a layout that Pillow does not write."""
+    lines = np.random.default_rng(0).integers(0, 256, (16, 24 * bits // 8), dtype=np.uint8)
+    header = struct.pack(">IIBBBBB", 24, 16, bits if colour == 0 else bits // 3, colour, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+    chunks = [(b"IHDR", header), (b"tRNS", transparent), (b"IDAT", data), (b"IEND", b"")]
+    parts = [(len(body).to_bytes(4), name, body, zlib.crc32(name + body).to_bytes(4)) for name, body in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(map(b"".join, parts))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_few_bits_is_that_of_the_pixels(example, bits):
+    transform, data = Transform(16, 16), png(bits, 0, transparent=b"\0\1")
+    rules = preparation.as_data(Recipe("made-up", "gap", 8, "0" * 64, transform))
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(example.prepare(image, rules), centre_crop(decode(data), transform))
+
+
+def test_a_transparent_colour_of_16_bits_is_refused_as_fc7_does(example):
+    data = png(48, 2, transparent=b"\0\1\0\1\0\1")
+    with pytest.raises(ImageRejected, match="16 bits"):
+        decode(data)
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(ValueError, match="8 of 16 bits"):
+        example.prepare(image, preparation.as_data(Recipe("made-up", "gap", 8, "0" * 64, Transform(16, 16))))

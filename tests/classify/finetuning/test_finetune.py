@@ -54,6 +54,12 @@ def test_the_record_is_complete_and_honest(photos):
     assert tune(photos, augment=True).run.id != run.id
 
 
+def test_the_device_tells_runs_apart(photos, monkeypatch):
+    decided, run_id = [], finetune_module.run_id
+    monkeypatch.setattr(finetune_module, "run_id", lambda decides: decided.append(decides) or run_id(decides))
+    assert tune(photos).run.protocol["device"] == decided[0]["device"] == "cpu"
+
+
 def test_the_evaluated_labels_decide_nothing(photos, tmp_path):
     """The best epoch is chosen on a part of train: exchanging the labels of val leaves the network as it is."""
     tuned = tune(photos)

@@ -81,6 +81,25 @@ def test_records_are_written_and_read_back_instead_of_fitted_again(table, tmp_pa
     assert len(more) == 4
 
 
+def test_a_record_follows_the_names_of_its_files_and_so_do_predictions_from_elsewhere(table, tmp_path, fits):
+    before = table((14, 14), val=4)
+    compare(before, ["centroid"], folder=tmp_path, learning_curve=False)
+    evaluated = np.flatnonzero(before.split == "val")
+    paths = before.paths.copy()
+    paths[evaluated] = paths[evaluated[::-1]]  # the same names, each of another image
+    renamed = replace(before, paths=paths)
+    done, theirs = len(fits), tmp_path / "theirs.csv"
+    theirs.write_text("path,predicted\n" + "".join(f"{paths[row]},{before.labels[row]}\n" for row in evaluated))
+    runs = compare(renamed, ["centroid"], folder=tmp_path, learning_curve=False, add={"theirs": theirs})
+    assert len(fits) == done  # it is the same run
+    assert runs[-1].metrics["correct"] == len(evaluated)
+    written = {run.id: run for run in load_runs(tmp_path)}
+    named = {key.hex()[:16]: str(path) for key, path in zip(renamed.keys, renamed.paths, strict=True)}
+    for run in runs:
+        assert all(named[key] == path for key, path in run.paths.items())
+        assert written[run.id].paths == run.paths
+
+
 def test_without_a_folder_nothing_is_remembered(table, fits):
     embeddings = table(val=5)
     assert compare(embeddings, "centroid")[0].metrics == compare(embeddings, "centroid")[0].metrics

@@ -88,6 +88,17 @@ def test_a_split_in_a_sentence(made_up):
     )
 
 
+def test_what_only_heads_or_only_fine_tuning_have_is_said_of_them_alone(made_up, fold):
+    tuned = fold(2, inner_folds=None, held_out=4)
+    done = {"preparation": None, "augment": True}
+    runs = [made_up([True, False]), made_up([True, True], trainable="all", done=done, folds=[tuned])]
+    assert protocol(runs) == (
+        "Evaluated on val: 2 images; fitted on 244 images; no class weights; device cpu; seed 0; "
+        "heads: rows of unit length, choices in 5 folds; fine-tuning: random crops and mirror images."
+    )
+    assert "heads:" not in protocol(runs[:1]) and "fine-tuning:" not in protocol(runs[1:])
+
+
 def test_leaked_images_are_in_the_first_sentence_the_table_and_the_notes(made_up):
     runs = [made_up(RIGHT, head=head, done={"leaked": 4}) for head in ("logreg", "knn")]
     assert "(4 of them fitted on, too, which is optimistic)" in findings(runs)[0]

@@ -78,6 +78,21 @@ def test_predicted_is_taken_where_label_is_the_truth(like, tmp_path):
     assert np.array_equal(read_results(write(tmp_path / "a.csv", rows), "x", like).right, RIGHT)
 
 
+def test_of_equal_probabilities_the_file_says_which_class_was_predicted(like, tmp_path):
+    said = answers(like, RIGHT)
+    rows = [["path", *like.data["classes"], "predicted"], *([path, 0.5, 0.5, name] for path, name in said[1:])]
+    run = read_results(write(tmp_path / "ties.csv", rows), "ties", like)
+    assert (run.metrics["correct"], run.right.sum()) == (RIGHT.sum(), RIGHT.sum())
+
+
+def test_a_predicted_class_that_is_not_the_most_probable_is_refused(like, tmp_path):
+    rows = [[*row, said] for row, (_, said) in zip(probabilities(like, RIGHT), answers(like, RIGHT), strict=True)]
+    read_results(write(tmp_path / "same.csv", rows), "same", like)
+    rows[3][-1] = next(name for name in like.data["classes"] if name != rows[3][-1])
+    with pytest.raises(DataError, match="line 4: of"):
+        read_results(write(tmp_path / "other.csv", rows), "other", like)
+
+
 def test_other_columns_and_any_order_of_rows_and_columns(like, tmp_path):
     head, *rows = probabilities(like, RIGHT)
     mixed = [[row[2], "?", row[0], row[1]] for row in rows[::-1]]

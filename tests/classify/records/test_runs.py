@@ -120,9 +120,9 @@ def test_a_record_of_before_is_shown_with_what_it_lacks_unknown(made_up, old, wr
 def test_a_record_of_before_is_never_finished(made_up, write_old, tmp_path):
     run = made_up([True])
     path = write_old(run, tmp_path)
-    assert finished_run(tmp_path, Run.load(path).id) is None
+    assert finished_run(tmp_path, Run.load(path).id, []) is None
     run.save(tmp_path)
-    assert finished_run(tmp_path, run.id) == run
+    assert finished_run(tmp_path, run.id, run.predictions["path"]) == run
 
 
 def test_every_run_id_has_the_number_of_the_format(monkeypatch):

@@ -92,6 +92,10 @@ def put(values, where, item):
         ("metrics.accuracy", 1.5, "metrics.accuracy: 1.5 is greater than the maximum of 1"),
         ("metrics.accuracy", "0.5", "metrics.accuracy: '0.5' is not of type"),
         ("metrics.interval", [0.1], r"metrics.interval: \[0.1\] is too short"),
+        ("metrics.n", 5.0, "metrics.n: 5.0 is not a whole number"),
+        ("metrics.log_loss", 10**400, r"10000000000000000000\.\.\. is beyond the numbers of a record"),
+        ("hyperparameters", {"C": -(10**400)}, "is beyond the numbers of a record"),
+        ("seconds.fit", 1e308, r"1e\+308 is beyond the numbers of a record"),
         ("metrics.n", 5, "columns of .* rows where metrics.n is 5"),
         ("seconds.fit", -1, "seconds.fit: -1 is less than the minimum of 0"),
         ("seconds", {}, "seconds: 'fit' is a required property"),
@@ -138,7 +142,7 @@ def test_a_field_that_is_absent_is_named(made_up, tmp_path):
         Run.load(tmp_path / "x.json")
 
 
-@pytest.mark.parametrize("text", ["NaN", "[" * 100_000, '{"record": 1, "id": Infinity}'])
+@pytest.mark.parametrize("text", ["NaN", "[" * 100_000, '{"record": 1e999}', '{"record": 1, "id": Infinity}'])
 def test_what_json_should_not_hold(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(DataError, match=r"x\.json is not a run record"):
