@@ -233,11 +233,14 @@ class Run:
 def finished_run(folder: Path, identity: str, paths: Sequence[str]) -> Run | None:
     """Return the run of this id that a folder holds, if its record can be read.
 
+    A head whose probabilities are missing or altered is not finished, as it is fitted again in seconds; fine-tuning is.
     Names of files are not part of the id. Where they have changed since, the record is written with the `paths` of now.
     """
     path = folder / f"{identity[:16]}.json"
     try:
         run = Run.load(path) if path.exists() else None
+        if run and run.probabilities and not run.trainable:
+            _ = run.probabilities.arrays
     except DataError as error:
         logger.warning("%s It is done again.", error)
         return None

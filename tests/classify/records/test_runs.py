@@ -125,6 +125,16 @@ def test_a_record_of_before_is_never_finished(made_up, write_old, tmp_path):
     assert finished_run(tmp_path, run.id, run.predictions["path"]) == run
 
 
+@pytest.mark.parametrize("trainable", ["", "head"])
+def test_a_head_without_its_probabilities_is_fitted_again_and_fine_tuning_is_not(made_up, tmp_path, log, trainable):
+    run = made_up([True, False], **({"head": "", "trainable": trainable} if trainable else {}))
+    path = run.save(tmp_path)
+    path.with_suffix(".npz").unlink()
+    found = finished_run(tmp_path, run.id, run.predictions["path"])
+    assert (found is None) == (not trainable)
+    assert ("It is done again." in log.text) == (not trainable)
+
+
 def test_every_run_id_has_the_number_of_the_format(monkeypatch):
     before = run_id({"a": 1})
     monkeypatch.setattr("fc7.classify.records.runs.RECORD", RECORD + 1)
