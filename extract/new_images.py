@@ -89,7 +89,8 @@ class NewImages:
                 self._pictures[len(self)] = image
                 self.names[len(self)] = f"image {len(self)}"
         if not self.names:
-            raise DataError(f"There are no images in {few([str(path) for path in given]) or 'an empty list'}.")
+            where = str(given[0]) if len(given) == 1 else few([str(path) for path in given]) or "an empty list"
+            raise DataError(f"There are no images in {where}.")
 
     def _add_file(self, path: str) -> None:
         if isinstance(path, RejectedPath):

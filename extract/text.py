@@ -9,7 +9,7 @@ from typing import Any
 
 # Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_WIDE = 300  # letters of all texts that a message shows
+_WIDE = 150  # letters of all texts that a message shows
 # What stands neither for a character nor for a byte of a name that is no Unicode.
 _NOTHING = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # Direction overrides and isolates reorder the text around them; real right-to-left letters need none.

@@ -223,7 +223,7 @@ def test_the_number_of_threads_decides_nothing(optimiser):
 
 def test_few_epochs_are_chosen_where_many_overfit(table):
     """Noise in many dimensions: the loss of a fold turns, and the folds see it."""
-    embeddings = table((60, 60), dim=400, spread=12.0)
+    embeddings = table((60, 60), dim=400, spread=20.0)
     run = fit(embeddings, "torch-linear", folds=3).run
     assert run.hyperparameters["epochs"] < max(HEADS["torch-linear"].grid["epochs"])
     fixed = fit(embeddings, "torch-linear", folds=3, epochs=256).run
