@@ -57,6 +57,7 @@ ENVIRONMENT = {
     "of one of others without it",
     "RAY_AUTH_TOKEN": "that token; for a cluster of its own fc7 draws one that nobody else learns",
     "RAY_USAGE_STATS_ENABLED": "fc7 sets it to 0, so that Ray reports nothing to its makers; a value of yours stays",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "fc7 sets it to 0, as later versions of Ray do; a value of yours stays",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "fc7 sets it to 0 for a cluster of its own, so that Ray listens on this "
     "machine alone; a value of yours stays",
     "NO_COLOR": "no colours, whatever its value",
