@@ -162,18 +162,14 @@ def without_rejects(manifest: Manifest, rows: "Rows", suspects: Sequence[int], *
     import numpy as np
 
     from ..errors import ImageRejected
-    from .decoding.damage import unreadable_now
-    from .decoding.decode import decode
-    from .decoding.memory_budget import in_turn
-    from .decoding.views import read_hashed
+    from .decoding.views import read_image
     from .manifest.paths import located
 
     first = {rows.keys[row]: str(rows.paths[row]) for row in suspects}
 
     def is_image(key: bytes) -> bool:
         try:
-            with unreadable_now(), in_turn():
-                decode(read_hashed(located(manifest.root, first[key]), key))
+            read_image(located(manifest.root, first[key]), key)
         except (ImageRejected, OSError):
             return False
         return True

@@ -15,11 +15,7 @@ import torch
 from ...cache.embeddings import Rows
 from ...cache.recipe import Recipe
 from ...errors import DataError, ImageRejected
-from ...extract.decoding.damage import unreadable_now
-from ...extract.decoding.decode import decode
-from ...extract.decoding.memory_budget import in_turn
-from ...extract.decoding.pillow import Image
-from ...extract.decoding.views import augmented, centre_crop, read_hashed
+from ...extract.decoding.views import augmented, centre_crop, read_image
 from ...extract.extraction import hashed
 from ...extract.manifest.manifest import Manifest
 from ...extract.manifest.paths import located
@@ -71,7 +67,7 @@ class Pixels:
 
     def _pixels(self, row: int, epoch: int | None) -> npt.NDArray[np.uint8]:
         try:
-            image = _decoded(self.files[row], self.keys[row])
+            image = read_image(self.files[row], self.keys[row])
         except (ImageRejected, OSError) as error:
             raise DataError(
                 f"{self.files[row]}: {_reason(error)}. It was there, and an image, when fine-tuning began. "
@@ -88,7 +84,7 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
 
     def reason(path: str, key: bytes) -> str:
         try:
-            _decoded(located(manifest.root, path), key)
+            read_image(located(manifest.root, path), key)
         except (ImageRejected, OSError) as error:
             return _reason(error)
         return ""
@@ -102,12 +98,6 @@ def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) ->
     if not len(decodable):
         raise DataError(f"None of {len(manifest)} images of {manifest.root} could be decoded.")
     return decodable.in_key_order()
-
-
-def _decoded(file: str, key: bytes) -> Image.Image:
-    """Decode a file whose bytes have the key."""
-    with unreadable_now(), in_turn():
-        return decode(read_hashed(file, key))
 
 
 def _reason(error: ImageRejected | OSError) -> str:

@@ -218,8 +218,8 @@ class _RecordFolder:
 
 def _evaluated_paths(experiment: Experiment) -> dict[str, str]:
     """Return the path of each evaluated image, by the digits of its key that records have."""
-    images = experiment.embeddings[experiment.protocol.rows]
-    return {key.hex()[:KEY_DIGITS]: str(path) for key, path in zip(images.keys, images.paths, strict=True)}
+    keys = (key.tobytes().hex()[:KEY_DIGITS] for key in experiment.embeddings.sha256[experiment.protocol.rows])
+    return dict(zip(keys, experiment.evaluated_paths, strict=True))
 
 
 def _require_some(fitted: Sequence[Run], failures: Sequence[Failure]) -> None:

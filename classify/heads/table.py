@@ -92,6 +92,11 @@ def _on_axes(estimator: str, **options: Any) -> "BaseEstimator":
     return _new("sklearn.pipeline:Pipeline", steps=[("axes", _new(".leading_axes:LeadingAxes")), ("head", head)])
 
 
+def _iterated(n: int, d: int, k: int) -> float:
+    """Return the seconds of a solver that passes over the rows for each class."""
+    return 3e-9 * n * min(n, d) * k
+
+
 # Rows have unit length, at least on average (see preparation.py): one grid suits every backbone.
 _ROWS = (
     Head(
@@ -99,14 +104,14 @@ _ROWS = (
         lambda seed: _new(".penalised:Logistic"),
         {"C": _powers(-2, 4)},
         class_weight="class_weight",
-        seconds=lambda n, d, k: 3e-9 * n * min(n, d) * k,
+        seconds=_iterated,
     ),
     Head(
         "linear-svm",
         lambda seed: _new(".penalised:LinearSVM"),
         {"C": _powers(-3, 2)},
         class_weight="class_weight",
-        seconds=lambda n, d, k: 3e-9 * n * min(n, d) * k,
+        seconds=_iterated,
     ),
     Head(
         "rbf-svm",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.recipe import DECODES, Input, Transform
+from .damage import unreadable_now
 from .decode import decode, read_image_bytes
 from .memory_budget import in_turn
 from .pillow import Image, ImageEnhance, ours
@@ -39,6 +40,12 @@ def read_views(path: str, key: bytes, inputs: Collection[Input]) -> dict[Input, 
     """
     with in_turn():
         return views_of(read_hashed(path, key), key, inputs)
+
+
+def read_image(path: str, key: bytes) -> Image.Image:
+    """Read and decode a file whole; raises as :func:`read_views`, and OSError for what it lacks for the moment only."""
+    with unreadable_now(), in_turn():
+        return decode(read_hashed(path, key))
 
 
 def read_hashed(path: str, key: bytes) -> bytes:
