@@ -15,6 +15,7 @@ from ...extract.progress import Progress
 from ...extract.text import plain
 from ..data.joint import join
 from ..data.splits import disputed, protocol
+from ..settings import ProtocolSettings
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -41,11 +42,11 @@ def embeddings(
         return [Embeddings.from_h5(arguments.data).in_key_order()]
     manifest = read_manifest(arguments.data)
     if sound:
-        settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
+        settings = ProtocolSettings(**options.given_settings(arguments, ProtocolSettings))
         rows = hashed(manifest, cache=arguments.cache)
         suspects = disputed(rows).tolist()
         rows = without_rejects(manifest, rows, suspects, **given(arguments, "workers")) if suspects else rows
-        protocol(rows.in_key_order(), **settings)
+        protocol(rows.in_key_order(), settings)
     return tables(manifest, arguments, progress, engine, only=only)
 
 

@@ -7,8 +7,8 @@ from sklearn.model_selection import cross_val_score
 from tuning import fitted_stack, tune, with_small_stack
 
 from fc7.classify.bundles.bundle import Bundle
-from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.fitting.fit import fit
+from fc7.classify.settings import Training
 from fc7.errors import UsageError
 from fc7.extract import extract, load_backbone, read_manifest
 from fc7.extract.backbones.architectures import KNOWN
@@ -109,4 +109,4 @@ def test_scikit_learn_cannot_score_it_on_rows_that_it_was_trained_on(table, monk
 def test_the_stack_needs_pool5(photos):
     table = extract(read_manifest(photos), load_backbone("squeezenet1_1", weights="random:0"))
     with pytest.raises(UsageError, match="--layer pool5"):
-        fitted_stack(table, Training())
+        fit(table, "classifier")
