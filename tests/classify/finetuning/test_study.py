@@ -89,7 +89,7 @@ def test_every_fold_is_in_the_record(table, trained, tmp_path):
 def test_how_it_was_done_is_in_the_record(table):
     rows = table((20, 20), val=5)
     protocol_of = train(rows, training=replace(QUICK, epochs=1), class_weight={"c0": 1.0, "c1": 5.0})[1].protocol
-    assert protocol_of | {"evaluated": "val", "class_weight": {"c0": 1.0, "c1": 5.0}} == protocol_of
+    assert protocol_of | {"class_weight": {"c0": 1.0, "c1": 5.0}} == protocol_of
     assert protocol_of | {"preparation": None, "views": 0, "average_views": False} == protocol_of
     assert protocol_of | {"device": "cpu", "augment": False} == protocol_of
 
