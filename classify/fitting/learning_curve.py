@@ -63,10 +63,11 @@ def _scorer(
     count = itertools.count(1)
 
     def score(subset: Positions) -> float:
-        drawn = FoldSearch(centre, experiment.protocol, fitted[subset], held, experiment.settings.preparation)
-        estimator, _ = drawn.fit(head, run.hyperparameters)
+        drawn, every = centre[fitted[subset]], np.arange(len(subset))
+        search = FoldSearch(drawn, experiment.protocol, every, None, experiment.settings.preparation)
+        estimator, _ = search.fit(head, run.hyperparameters)
         count_done(next(count))
-        margins = scores(estimator, drawn.preparation.transform(rows))
+        margins = scores(estimator, search.preparation.transform(rows))
         return float((margins.argmax(axis=1) == y).mean())
 
     return score
