@@ -93,7 +93,7 @@ class FoldSearch:
         return vars(self) | {"engine": None}
 
     def prepare(self) -> None:
-        """Compute what heads share."""
+        """Compute what heads share, so that no process that they are sent to computes it again."""
         _ = self.folds
         self.basis.prepare()
 

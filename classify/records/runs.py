@@ -190,7 +190,7 @@ class Run:
         path = folder / f"{self.id[:16]}.json"
         beside = path.with_suffix(PROBABILITIES)
         if self.probabilities and self.probabilities.source != beside:
-            OutputFile(beside).write(self.probabilities.data)
+            OutputFile(beside).write(self.probabilities.data)  # first: a record that is there promises them
         OutputFile(path).write(text.encode())
         if not self.probabilities:
             beside.unlink(missing_ok=True)  # of the record that this one has replaced
