@@ -11,20 +11,20 @@ PRECISIONS = ("fp32", "bf16")
 MAX_VIEWS = 100
 
 
-def setting(default: Any, help_text: str = "", *, option: str = "", **reading: Any) -> Any:
-    """Return a field of settings.
+def setting(default: Any, help_text: str, *, option: str = "", **reading: Any) -> Any:
+    """Return a field of settings that is an option, too; other fields have a plain default.
 
     Parameters
     ----------
     help_text
-        Of the option, to which a default that is a value is added; a field without it has no option.
+        Of the option; a default that is a value is added to it.
     option
         What the option is called, without dashes, if not like the field.
     reading
         How the option is read: ``type``, ``choices`` and ``metavar`` of argparse. A bool is a flag.
     """
     text = help_text if default is None or default is False else f"{help_text} (default: {default})"
-    return field(default=default, metadata={"help": help_text and text, "option": option, **reading})
+    return field(default=default, metadata={"help": text, "option": option, **reading})
 
 
 def require_choice(settings: Any, *names: str) -> None:

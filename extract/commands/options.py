@@ -46,7 +46,7 @@ Arguments = argparse.Namespace
 def add_settings(parser: argparse._ActionsContainer, settings: type[Any], *names: str) -> None:
     """Add the options of some fields of settings, by default of all that have any."""
     for item in fields(settings):
-        if item.metadata.get("help") and (not names or item.name in names):
+        if item.metadata and (not names or item.name in names):
             reading = dict(item.metadata)
             option = reading.pop("option") or item.name
             flag: dict[str, Any] = {"action": "store_const", "const": True} if isinstance(item.default, bool) else {}
