@@ -18,7 +18,7 @@ from .ranking import is_random
 from .runs import Run, fingerprint, versions
 from .schema import KEY_DIGITS
 
-PACKAGES = ("numpy", "scikit-learn", "torch", "torchvision")  # that decide the last bits of a run
+PACKAGES = ("numpy", "scikit-learn", "torch", "torchvision")  # whose versions a record names
 
 
 @dataclass(frozen=True)
