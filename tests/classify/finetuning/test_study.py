@@ -124,14 +124,14 @@ def test_probabilities_are_averaged_over_views(table):
     rows = table((20, 20), val=5)
     views = [Vectors(rows.vectors + shift) for shift in (0.5, -1.0)]
     plain, averaged = (train(rows, averaged=given)[0] for given in ([], views))
-    assert not np.allclose(plain.probability, averaged.probability, atol=1e-3)
+    assert not np.allclose(plain.run.probabilities.matrix(), averaged.run.probabilities.matrix(), atol=1e-3)
     network = trainable_layers(8, 2).module.eval()
     network.load_state_dict(plain.state_dict)
     with torch.inference_mode():
         shifted = [rows.vectors[rows.split == "val"] + shift for shift in (0, 0.5, -1.0)]
         outputs = [network(torch.from_numpy(view.astype(np.float32))).double().numpy() for view in shifted]
     right = np.mean([softmax(output / plain.temperature, axis=1) for output in outputs], axis=0)
-    np.testing.assert_allclose(averaged.probability, right, atol=1e-6)
+    np.testing.assert_allclose(averaged.run.probabilities.matrix(), right, atol=1e-6)
 
 
 # Time
