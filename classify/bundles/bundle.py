@@ -194,8 +194,9 @@ class Bundle:
         backbones = self.backbones(backbone, weights, **machine)
         threshold = bundle.threshold.probability if bundle.threshold else 0.0
         predictions = {}
-        for places, views in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
-            joint = [side_by_side(vectors) for vectors in views]
+        views = [[replace(part, view=view) for part in self.recipe.parts] for view in range(1 + backbones[0].views)]
+        for places, vectors in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
+            joint = [side_by_side([vectors[recipe] for recipe in recipes]) for recipes in views]
             rows = np.mean([self.predict_proba(view) for view in joint], axis=0)
             distances = self.abstention.distances(joint[0]) if self.abstention else [None] * len(places)
             for place, row, distance in zip(places, rows, distances, strict=True):

@@ -14,7 +14,7 @@ from ...errors import DataError, ImageRejected
 from ...extract.backbones.backbone import Backbone
 from ...extract.decoding.decode import decode, read_image_bytes
 from ...extract.decoding.views import centre_crop
-from ...extract.new_images import RejectedPath, expand
+from ...extract.new_images import expand
 from ...extract.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> tuple[list[Pixe
     """
     side = recipe.transform.resize if recipe.decode == DECODES["scaled"] else None
     pixels, rejected = [], {}
-    for path in expand(images):
-        if isinstance(path, RejectedPath):
-            rejected[str(path)] = path.reason
+    for path, reason in expand(images):
+        if reason:
+            rejected[path] = reason
             continue
         try:
             pixels.append(centre_crop(decode(read_image_bytes(path), side), recipe.transform))

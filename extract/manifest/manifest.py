@@ -107,10 +107,21 @@ class Manifest:
 
 
 def _why_not(file: str, known: Mapping[str, str]) -> str:
-    """Return why a file or URL is not taken for an image; `known` are the URLs where there is something."""
-    if not address(file):
-        return refusal(file)
-    return refusal_by_name(file) or ("" if file in known else ABSENT)
+    """Return why a file or URL is not taken for an image; `known` are the URLs where there is something.
+
+    A file is not looked at: whoever hashes it does.
+    """
+    if address(file):
+        return refusal_by_name(file) or ("" if file in known else ABSENT)
+    return refusal_by_name(file) if _can_be(file) else refusal(file)
+
+
+def _can_be(file: str) -> bool:
+    """Return whether a file can have this name."""
+    try:
+        return b"\0" not in os.fsencode(file)
+    except UnicodeEncodeError:
+        return False
 
 
 def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
