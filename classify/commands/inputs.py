@@ -54,8 +54,7 @@ def _require_sound(hashed: Hashed, arguments: Arguments) -> None:
     suspects = disputed(rows)
     if len(suspects):
         reasons = why_not_decoded(hashed.manifest.root, rows[suspects], arguments.workers)
-        no_images = suspects[np.array([bool(reason) for reason in reasons])]
-        rows = rows[~np.isin(np.arange(len(rows)), no_images)]
+        rows = rows[np.delete(np.arange(len(rows)), suspects[np.array(reasons) != ""])]
     settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
     protocol(rows.in_key_order(), **settings)
 

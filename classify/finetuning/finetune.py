@@ -15,6 +15,7 @@ from ...extract.backbones.architectures import architecture
 from ...extract.backbones.backbone import Backbone, load_backbone
 from ...extract.backbones.network import with_classes
 from ...extract.computing import computing
+from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest
 from ...extract.progress import Progress, silent
 from ..data.splits import protocol
@@ -65,7 +66,7 @@ class Tuned:
 
 @computing()
 def finetune(
-    manifest: Manifest,
+    manifest: Manifest | Hashed,
     backbone: str,
     trainable: str = "head",
     *,
@@ -124,7 +125,8 @@ def finetune(
     options = training or Training()
     machine: dict[str, Any] = {"device": device, "cache": cache, "progress": progress}
     net = load_backbone(backbone, weights=weights, transform=transform, precision=precision, **machine)
-    images = usable(manifest, cache, workers)
+    hashed = Hashed.of(manifest, cache, progress=progress)
+    images = usable(hashed, workers)
     seed = options.random_state
     plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
@@ -135,7 +137,7 @@ def finetune(
     finished = finished_run(target, identity, [str(path) for path in images.paths[plan.rows]]) if target else None
     if finished:
         return Tuned(finished, {})
-    pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
+    pixels = Pixels(hashed.manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
     study = TrainingStudy(
         images, plan, options, recipe, weights_source=net.weights_source, identity=identity, folder=target
     )

@@ -18,7 +18,6 @@ from ...errors import DataError, ImageRejected
 from ...extract.decoding.views import augmented, centre_crop, read_image
 from ...extract.extraction import why_not_decoded
 from ...extract.manifest.hashing import Hashed
-from ...extract.manifest.manifest import Manifest
 from ...extract.manifest.paths import located
 from ..arrays import Positions
 
@@ -80,9 +79,8 @@ class Pixels:
         return augmented(image, self.transform, np.random.default_rng([self.seed, epoch, row]))
 
 
-def usable(manifest: Manifest | Hashed, cache: Path | str | None, workers: int | None) -> Rows:
+def usable(hashed: Hashed, workers: int | None) -> Rows:
     """Return the images that can be decoded, in the order of their keys; warn about the others."""
-    hashed = Hashed.of(manifest, cache)
     root, rows = hashed.manifest.root, hashed.rows
     reasons = why_not_decoded(root, rows, workers)
     for path, why in [*hashed.rejects(), *zip(rows.paths, reasons, strict=True)]:
