@@ -102,6 +102,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         backbone = self._backbone()
         rejects, blocks = cached_vectors(hashed, [backbone], workers=self.workers)
         _require_none(rejects, len(paths))
+        # float16 overflows where the next step squares it, as Normalizer does.
         return np.concatenate([vectors[backbone.recipes[0]].astype(np.float32) for _, vectors in blocks])
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:

@@ -240,6 +240,7 @@ class Bundle:
             self.classes[top],
             round(float(row[top]), 6),
             {self.classes[place]: round(float(row[place]), 6) for place in order},
+            # As the out-of-fold probabilities are stored: in float64 one that equals the threshold can lie below it.
             sure=bool(np.float32(row[top]) >= np.float32(threshold)),
             distance=None if distance is None else round(float(distance), 6),
             unlike=distance is not None and self.abstention is not None and bool(distance > self.abstention.limit),

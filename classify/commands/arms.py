@@ -50,21 +50,20 @@ def finetune_arms(
     if not arms:
         return []
     from ...cache.output_file import require_folder
-    from ...extract.manifest.hashing import Hashed
     from ...extract.manifest.manifest import read_manifest
     from ..finetuning.finetune import finetune
 
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     require_folder(arguments.output, arguments.data)
-    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
+    manifest = read_manifest(arguments.data)
     settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     runs = []
     for name, source in sources(arguments).items():
         for arm in arms:
             logger.info("finetune %s %s", name, arm)
             tuned = finetune(
-                hashed,
+                manifest,
                 name,
                 arm,
                 training=_training(arguments),

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ class Hashed:
             progress("hash", len(keys) // KEY_BYTES, len(manifest))
         packed = Keys.from_bytes(keys)
         first = packed.first()
-        if errors:
+        if errors:  # whose zeros are no image
             first = first[~np.isin(first, list(errors))]
         unreadable = dict(zip(errors, map(_reason, manifest.each_file(errors), errors.values()), strict=True))
         images, seconds = packed[first], time.perf_counter() - begun
@@ -118,9 +117,9 @@ class Hashed:
         )
         return rows[np.delete(np.arange(len(rows)), [*self.unreadable])] if self.unreadable else rows
 
-    def rejects(self, further: Mapping[int, str] = MappingProxyType({})) -> list[Reject]:
+    def rejects(self, further: Mapping[int, str] | None = None) -> list[Reject]:
         """Return what is no image by its name, what could not be read, and what is refused further on, by row."""
-        paths, reasons = self.manifest.images.paths, {**self.unreadable, **further}
+        paths, reasons = self.manifest.images.paths, {**self.unreadable, **(further or {})}
         return [*self.manifest.rejects, *(Reject(paths[row], reasons[row]) for row in sorted(reasons))]
 
     def rows_of(self, images: Keys) -> list[int]:
