@@ -24,7 +24,7 @@ from .engines.precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
 from .manifest.given import many
 
 Picture = Image.Image | npt.NDArray[Any] | bytes | bytearray | memoryview | io.BytesIO
-Vectors = dict[Recipe, npt.NDArray[Any]]  # (images, dim) in the stored dtype, of every layer and view
+VectorsByRecipe = dict[Recipe, npt.NDArray[Any]]  # (images, dim) in the stored dtype, of every layer and view
 
 _NEEDED = (
     "an image of Pillow, the bytes of an image file, or an array of uint8 (height, width), (height, width, 3) or "
@@ -33,7 +33,7 @@ _NEEDED = (
 
 
 @computing()
-def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[Vectors, dict[int, str]]:
+def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[VectorsByRecipe, dict[int, str]]:
     """Return the vectors of images in memory.
 
     Parameters
@@ -74,7 +74,7 @@ def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[V
     return vectors, rejected
 
 
-def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[Vectors, dict[int, str]]:
+def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[VectorsByRecipe, dict[int, str]]:
     """Return the vectors of a few pictures, decoded once for all backbones and views."""
     inputs = [backbone.recipes_of(number)[0].input for backbone in backbones for number in range(1 + backbone.views)]
     crops, rejected = {}, {}
@@ -83,7 +83,7 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
             crops[row] = _views(picture, set(inputs))
         except Exception as error:  # whatever is wrong with one picture costs that picture
             rejected[row] = str(error) if isinstance(error, FC7Error) else f"not readable: {one_line(error)}"
-    vectors: Vectors = {}
+    vectors: VectorsByRecipe = {}
     for backbone in backbones:
         for number in range(1 + backbone.views):
             recipes = backbone.recipes_of(number)
@@ -106,21 +106,16 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
 
 def _views(picture: Any, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
     """Return all views of a picture, each ``(crop, crop, 3)`` uint8."""
-    data = _file(picture)
-    if data is not None:
+    if isinstance(picture, io.BytesIO):
+        picture = picture.getvalue()
+    if isinstance(picture, bytes | bytearray) or (isinstance(picture, memoryview) and picture.ndim == 1):
+        data = bytes(picture)
         return views_of(data, hashlib.sha256(data).digest(), inputs)
     if isinstance(picture, ImageFile.ImageFile) and ImageFile.LOAD_TRUNCATED_IMAGES:
         _require_whole(picture)
     image = upright_rgb(picture if isinstance(picture, Image.Image) else _of_array(picture))
     key = hashlib.sha256(picture.tobytes()).digest()
     return {wanted: view(image, wanted, key) for wanted in inputs}
-
-
-def _file(picture: Any) -> bytes | None:
-    """Return the bytes of an image file; None if the picture is none."""
-    if isinstance(picture, bytes | bytearray) or (isinstance(picture, memoryview) and picture.ndim == 1):
-        return bytes(picture)
-    return picture.getvalue() if isinstance(picture, io.BytesIO) else None
 
 
 def _require_whole(picture: ImageFile.ImageFile) -> None:

@@ -11,7 +11,7 @@ from ..cache.urls import address
 from ..errors import DataError
 from .backbones.backbone import Backbone
 from .extraction import fill
-from .in_memory import Picture, Vectors, embed
+from .in_memory import Picture, VectorsByRecipe, embed
 from .manifest.given import many
 from .manifest.hashing import Hashed
 from .manifest.left_out import LeftOut
@@ -81,7 +81,7 @@ class NewImages:
         cache: Path | str | None = None,
         workers: int | None = None,
         progress: Progress = silent,
-    ) -> Iterator[tuple[list[int], Vectors]]:
+    ) -> Iterator[tuple[list[int], VectorsByRecipe]]:
         """Yield the places of some images and their vectors, until all are done; computing what the cache lacks."""
         if self._files:
             hashed = Hashed.of(Manifest.of_files(self._files.values()), cache, progress=progress)
@@ -102,7 +102,7 @@ class NewImages:
 
 def cached_vectors(
     hashed: Hashed, backbones: Sequence[Backbone], *, workers: int | None = None, progress: Progress = silent
-) -> tuple[list[Reject], Iterator[tuple[slice, Vectors]]]:
+) -> tuple[list[Reject], Iterator[tuple[slice, VectorsByRecipe]]]:
     """Return what has no vectors, and the vectors of all other images in order, some at a time, each with its slice.
 
     What the cache lacks is computed before this returns.
@@ -112,7 +112,7 @@ def cached_vectors(
     rejected = {reject.path for reject in rejects}
     keys = hashed.keys[np.array([path not in rejected for path in hashed.manifest.images.paths], bool)]
 
-    def read(start: int) -> tuple[slice, Vectors]:
+    def read(start: int) -> tuple[slice, VectorsByRecipe]:
         block = slice(start, start + CHUNK)
         return block, {each.recipe: hashed.store(each.recipe).rows(keys[block]) for each in extractions}
 

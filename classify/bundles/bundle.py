@@ -30,7 +30,7 @@ from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ..data.joint import side_by_side
 from ..evaluation.abstention import Abstention, Threshold, require
-from ..records.runs import Run, versions
+from ..records.runs import versions
 from .backbones import find_backbones, require_same
 from .prediction import Prediction, require_distinct
 from .tree_checks import check_trees, columns
@@ -116,7 +116,8 @@ class Bundle:
         UsageError
             `max_error` is not a share, or a class is called ``not sure``.
         """
-        embeddings, run, abstention = fitted.embeddings, _summary(fitted.run), fitted.abstention
+        embeddings, abstention = fitted.embeddings, fitted.abstention
+        run = {name: getattr(fitted.run, name) for name in _KEPT}
         head, classes, recipe = fitted.estimator, embeddings.classes, embeddings.recipe
         source = embeddings.weights_source
         views = len(embeddings.views) if fitted.run.protocol["average_views"] else 0
@@ -386,8 +387,7 @@ def _require_version(path: Path, written: str) -> None:
 
 
 # Of a run record, without what is said of single images.
-_KEPT = ("id", "head", "data", "protocol", "folds", "selection", "hyperparameters", "metrics", "seconds", "notes")
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in (*_KEPT, "versions")}
+_KEPT = (
+    "id", "head", "data", "protocol", "folds", "selection", "hyperparameters", "metrics", "seconds", "notes",
+    "versions",
+)  # fmt: skip
