@@ -58,14 +58,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Label new images with a bundle."""
     from ..bundles.bundle import Bundle
-    from ..bundles.predict import predict
     from ..bundles.prediction import predictions_csv
     from ..evaluation.abstention import RARE
 
     bundle = Bundle.load(arguments.bundle)
     images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
-    predictions = predict(bundle, images, progress=progress, **settings)
+    predictions = bundle.predict(images, progress=progress, **settings)
     labelled = [prediction for prediction in predictions if prediction.label]
     threshold = bundle.threshold if arguments.max_error is None else bundle.abstaining(arguments.max_error).threshold
     if threshold and labelled:
