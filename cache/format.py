@@ -67,12 +67,17 @@ def open_local(directory: Path) -> Path:
         raise CacheError(
             f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
         ) from error
+    require_version(directory, line)
+    return directory
+
+
+def require_version(location: Path | str, line: str) -> None:
+    """Raise a CacheError if the line in FORMAT is another than this version's."""
     if line != FORMAT_LINE:
         raise CacheError(
-            f"The cache {directory} says {line[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
-            "Name another folder with --cache DIR, or use the fc7 that wrote it."
+            f"The cache {location} says {line[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
+            "Name another one with --cache, or use the fc7 that wrote it."
         )
-    return directory
 
 
 def fingerprint(directory: Path) -> tuple[int, int]:
@@ -113,6 +118,11 @@ def recipe_folders(directory: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return [directory / "recipes" / name for name in sorted(names)]
+
+
+def shard_path(folder: Path, name: str) -> Path:
+    """Return the path of a shard in its recipe's folder; of 256 folders, none gets too many files."""
+    return folder / "shards" / name[:2] / name
 
 
 def shard_names(folder: Path) -> list[str]:

@@ -16,14 +16,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 from ..errors import CacheError
-from .file_blocks import blocks, regular
+from .file_blocks import blocks, open_regular
 from .format import KEY_BYTES
+from .urls import is_url
 
 if TYPE_CHECKING:
     from .keys import Keys
@@ -137,9 +137,8 @@ class Index:
         prefix = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
         identities = [remote.identity(file) for file in files] if remote else []
-        names = [(file if file.startswith(os.sep) else prefix + file).encode(encoding, errors) for file in files]
-        for number, identity in enumerate(identities):
-            names[number] = names[number] if identity is None else files[number].encode(encoding, errors)
+        wholes = (file if file.startswith(os.sep) or is_url(file) else prefix + file for file in files)
+        names = [whole.encode(encoding, errors) for whole in wholes]
         known: dict[bytes, FileRow] = {} if rehash else self._use(lambda db: _look_up(db, names), {})
         results = list(map(_recall, files, map(known.get, names), identities or itertools.repeat(None)))
         todo = [number for number, result in enumerate(results) if isinstance(result, str)]
@@ -353,7 +352,7 @@ def _recall(file: str, known: FileRow | None, identity: str | OSError | None) ->
 def _hash_file(path: str) -> bytes | OSError:
     sha = hashlib.sha256()
     try:
-        with FileIO(path, opener=regular) as file:
+        with open_regular(path, buffering=0) as file:
             for block in blocks(file):
                 sha.update(block)
         return sha.digest()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ..cache.directory import open_directory
 from ..cache.index import Index
 from ..cache.recipe import Recipe
-from ..cache.urls import address
 from ..errors import DataError
 from .backbones.backbone import Backbone
 from .computing import computing
@@ -69,8 +68,7 @@ def extract(
         raise ValueError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
     done = fill(manifest, [backbone], cache=cache, workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
-        source = address(manifest.root) or manifest.root
-        raise DataError(f"None of {done.seen} images of {source} could be embedded: {done.rejects[0].reason}")
+        raise DataError(f"None of {done.seen} images of {manifest.root} could be embedded: {done.rejects[0].reason}")
     return read(
         manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source, views=backbone.views
     )

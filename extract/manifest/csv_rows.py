@@ -35,7 +35,7 @@ def read_rows(path: Path, needed: Sequence[str], form: str) -> tuple[list[str], 
     return columns, list(rows)
 
 
-def each_row(path: Path, needed: Sequence[str], form: str) -> Iterator[Row]:
+def each_row(path: Path | str, needed: Sequence[str], form: str) -> Iterator[Row]:
     """Yield what :func:`rows_of` yields, of a file."""
     try:
         with open_regular(path, streams=True) as file:

@@ -179,18 +179,15 @@ async def _ask_all(urls: list[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     places = iter(urls)
 
-    async def ask(session: _Session) -> None:
-        for url in places:
-            try:
-                found[url] = await _headers(session, url)
-            except FileNotFoundError:
-                continue
-            except OSError:  # the same may be said when it is read; if not, it is as good as any
-                found[url] = {}
-
     async def work() -> None:
         async with _Session() as session:
-            await ask(session)
+            for url in places:
+                try:
+                    found[url] = await _headers(session, url)
+                except FileNotFoundError:
+                    continue
+                except OSError:  # the same may be said when it is read; if not, it is as good as any
+                    found[url] = {}
 
     await asyncio.gather(*(work() for _ in range(min(AT_ONCE, len(urls)))))
     return found

@@ -137,7 +137,7 @@ def test_what_cannot_be_read_now_is_not_damaged(store, directory, monkeypatch, c
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr(commit.shards, "check_file", refuse)
+        patch.setattr(commit.shards, "open_regular", refuse)
         for look in (lambda: admit(path), store.refresh, lambda: Store(RECIPE, directory)):
             with pytest.raises(CacheError, match=rf"{path.name} cannot be read: {os.strerror(code)}\. .*un again"):
                 look()
