@@ -124,7 +124,7 @@ def _write(path: Path, data: bytes) -> None:
 def link(temporary_file: Path, final: Path) -> None:
     """Give a file its name; a file of that name is left as it is.
 
-    Why not rename: it would put a file that may be lost in a power loss in the place of one that was acknowledged.
+    Why not rename: it would replace a shard that others have listed, and their next read would have to list anew.
     """
     try:
         os.link(temporary_file, final)

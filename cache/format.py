@@ -32,7 +32,7 @@ VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
 
 KEY_BYTES = 32  # a key is the sha256 of an image file's bytes
-HEADER_BYTES = 512  # HDF5 user block in front of every shard, one JSON line padded with spaces
+HEADER_BYTES = 512  # in front of every shard, one JSON line padded with spaces: HDF5's smallest user block
 UNIT_ROWS = 1024  # rows in one shard at most
 
 _RECIPE = re.compile("[0-9a-f]{64}")

@@ -223,18 +223,15 @@ class Index:
             start += count
         return entries
 
-    def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry]) -> None:
-        """Remember shards whose bytes were just checked."""
+    def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry], gone: Iterable[str] = ()) -> None:
+        """Remember shards whose bytes were just checked, and forget those that are gone."""
         rows = []
         for name, entry in entries.items():
             rejected = json.dumps({key.hex(): reason for key, reason in entry.rejected.items()})
             row = (name, entry.stat, entry.offset, entry.seconds, entry.keys.tobytes(), rejected)
             rows.append((recipe_id, *row, _digest(recipe_id, *row)))
         self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def forget_shards(self, recipe_id: str, names: Iterable[str]) -> None:
-        """Forget shards that no longer exist."""
-        self._write("DELETE FROM shards WHERE recipe = ? AND name = ?", [(recipe_id, name) for name in names])
+        self._write("DELETE FROM shards WHERE recipe = ? AND name = ?", [(recipe_id, name) for name in gone])
 
     def forget_all(self) -> None:
         """Delete the index.
@@ -261,6 +258,7 @@ class Index:
         try:
             with contextlib.suppress(OSError):  # it exists, or sqlite says what is wrong
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # sqlite would make it 0644
+            # Why not a write-ahead log: it takes memory that all processes share, which network mounts do not have.
             connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)
             with contextlib.closing(connection) as db, db:
                 db.text_factory = bytes  # a flipped bit can make text of bytes, and text that cannot be decoded

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from .verify import described_folders, is_sound, leave, restore
 
 logger = logging.getLogger(__name__)
 
+# What gc would remove, why, and what does it: it returns False if something is needed by then.
+Garbage: TypeAlias = tuple[Path, str, Callable[[Path], bool]]
 
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # what a folder answers that is to be removed and is not empty
 
@@ -137,14 +139,6 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
     return len(missing)
 
 
-class _Garbage(NamedTuple):
-    """What gc would remove, why, and what does it: it returns False if something is needed by then."""
-
-    path: Path
-    reason: str
-    remove: Callable[[Path], bool]
-
-
 @contextlib.contextmanager
 def _tidying(directory: Path | str | None) -> Iterator[Path]:
     """Hold the maintenance lock; what was taken away and not removed is put back, before and after."""
@@ -161,7 +155,7 @@ def _stores(directory: Path) -> Iterator[Store]:
         yield Store(recipe, directory)
 
 
-def _garbage(directory: Path) -> Iterator[_Garbage]:
+def _garbage(directory: Path) -> Iterator[Garbage]:
     folders = recipe_folders(directory)
     for path in sorted({*directory.glob("recipes/*")}.difference(folders)):
         leave(path)
@@ -171,10 +165,10 @@ def _garbage(directory: Path) -> Iterator[_Garbage]:
             if not is_ours(path):
                 leave(path)
             elif is_garbage(path):
-                yield _Garbage(path, reason, partial(_remove, directory, is_garbage))
+                yield path, reason, partial(_remove, directory, is_garbage)
     for folder in folders:
         if not shard_names(folder) and is_old(folder) and not any(folder.glob("tmp/*")):
-            yield _Garbage(folder, "a recipe without rows", _remove_unused)
+            yield folder, "a recipe without rows", _remove_unused
 
 
 def _is_left(owner: Callable[[Path], Process | None], path: Path) -> bool:
@@ -205,11 +199,11 @@ _OF_RECIPE = (
 )
 
 
-def _of_recipe(directory: Path, beginning: str) -> _Garbage:
+def _of_recipe(directory: Path, beginning: str) -> Garbage:
     folders = [folder for folder in recipe_folders(directory) if beginning and folder.name.startswith(beginning)]
     if len(folders) != 1:
         raise CacheError(f"{len(folders)} recipes begin with {beginning!r}. See them with: fc7 cache info")
-    return _Garbage(folders[0], "asked for", partial(_remove, directory, Path.exists))
+    return folders[0], "asked for", partial(_remove, directory, Path.exists)
 
 
 def _size(path: Path) -> int:

@@ -202,8 +202,7 @@ class Store:
         entries = {name: found for name, found in looked.items() if isinstance(found, ShardEntry)}
         new = {name: entry for name, entry in entries.items() if entry is not known.get(name)}
         self._settle(new)
-        self.index.remember_shards(self.recipe.id, new)
-        self.index.forget_shards(self.recipe.id, known.keys() - entries.keys())
+        self.index.remember_shards(self.recipe.id, new, gone=known.keys() - entries.keys())
         listing = _Listing.of(entries)
         listing.left_out = looked.keys() - entries.keys()
         return listing

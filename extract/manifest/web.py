@@ -97,9 +97,9 @@ class _Session:
         self.refused = ""  # the last private address that a connection was wanted to
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(socket_factory=self._socket, limit=AT_ONCE, use_dns_cache=False),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=aiohttp.DummyCookieJar(),  # none: what one host sets is not for the next
             timeout=aiohttp.ClientTimeout(),  # none: _in_time is for a request as a whole
-            auto_decompress=False,
+            auto_decompress=False,  # a bomb is unpacked to the limit, and not as a whole
             headers={"Accept-Encoding": "identity"},
         )
 

@@ -30,7 +30,7 @@ BAD = ("signals", "hangs", "tracebacks", "wordless", "undocumented", "unfinished
 def test_each_call_fails(tmp_path, size, figure):
     def every_other(half):
         (tmp_path / str(half)).mkdir()
-        return alone(__file__, "campaign", root=tmp_path / str(half), step=size(29, 1), half=half)
+        return alone(__file__, "campaign", root=tmp_path / str(half), step=size(73, 1), half=half)
 
     with ThreadPoolExecutor(2) as pool:
         found = merged(*pool.map(every_other, range(2)))
@@ -47,11 +47,11 @@ def test_each_call_fails(tmp_path, size, figure):
     assert set(found["codes"]) == {"0", "1"}
 
 
-def test_a_full_disk(tmp_path, figure):
+def test_a_full_disk(tmp_path, size, figure):
     if not mounted(tmp_path / "disk", "size=1m"):
         pytest.skip("no small file system can be mounted here (that takes root)")
     try:
-        found = alone(__file__, "full_disk", root=tmp_path, disk=tmp_path / "disk")
+        found = alone(__file__, "full_disk", root=tmp_path, disk=tmp_path / "disk", step=size(32_768, 8192))
     finally:
         subprocess.run(["umount", tmp_path / "disk"], check=True)
     figure(
@@ -68,7 +68,7 @@ def test_a_full_disk(tmp_path, figure):
 
 
 def test_few_files_may_be_open(tmp_path, size, figure):
-    found = alone(__file__, "few_files", root=tmp_path, step=size(3, 1))
+    found = alone(__file__, "few_files", root=tmp_path, step=size(5, 1))
     figure(
         "Few files may be open",
         f"`fc7 extract` with RLIMIT_NOFILE such that {found['fewest']} to {found['most']} more files can be opened",
@@ -215,11 +215,11 @@ def mounted(folder, options):
     return done.returncode == 0
 
 
-def full_disk(root, disk):
+def full_disk(root, disk, step):
     root, disk = Path(root), Path(disk)
     pictures, keys, expected, _ = reference(root)
     found = dict.fromkeys((*BAD, "tries", "refused", "fitted", "lost", "acknowledged"), 0) | {"said": []}
-    for free in range(0, 200_000, 8192):
+    for free in range(0, 200_000, step):
         cache = disk / "cache"
         cache.mkdir()
         ballast(disk / "ballast", free)
