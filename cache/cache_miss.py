@@ -28,10 +28,7 @@ _SIZES = {"transform.crop", "transform.resize"}
 def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
     """Say which other recipe of this backbone and layer has these images, where it differs, and how to ask for it.
 
-    Returns
-    -------
-    str
-        Sentences with a space at the end; empty if no other recipe has any of the images.
+    These are sentences with a space at the end; the text is empty if no other recipe has any of the images.
     """
     index = Index(directory)
     wanted = Table(Keys.of(keys).unique())

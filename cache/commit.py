@@ -27,13 +27,6 @@ def deliver(data: bytes, recipe: Recipe, directory: Path) -> Path:
 
     When this returns, its rows survive a crash and a power loss. Open stores see them after a refresh.
 
-    Parameters
-    ----------
-    data
-        From :func:`fc7.cache.shard.encode`.
-    directory
-        The cache.
-
     Raises
     ------
     CorruptShard
@@ -126,19 +119,12 @@ def described(folder: Path) -> Recipe:
 
 
 def admit(path: Path, *, deep: bool = False) -> ShardEntry | None:
-    """Check a shard; None if it was damaged and is set aside.
-
-    Parameters
-    ----------
-    deep
-        As for :func:`fc7.cache.shard.check_file`.
+    """Check a shard by :func:`fc7.cache.shard.check_file`; None if it was damaged and is set aside.
 
     Raises
     ------
-    CacheError
-        It cannot be read now. That is not damage, and nothing is set aside.
-    FileNotFoundError
-        There is no such shard.
+    CacheError, FileNotFoundError
+        It cannot be read now, or is not there.
     OSError
         It is damaged and cannot be set aside.
     """

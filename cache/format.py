@@ -149,13 +149,7 @@ def shard_names(folder: Path) -> list[str]:
 
 @contextmanager
 def in_one_line(directory: Path) -> Iterator[None]:
-    """Turn what the system refuses into a CacheError. It may pass, so it is never taken for damage.
-
-    Raises
-    ------
-    CacheError
-        Names the file and the reason.
-    """
+    """Turn what the system refuses into a CacheError with file and reason. It may pass, so it is never damage."""
     try:
         yield
     except OSError as error:

@@ -91,13 +91,7 @@ class RemoteFiles(Protocol):
 
 
 class Index:
-    """A sqlite file that only saves time: if it is absent, locked or damaged, all files are read again.
-
-    Parameters
-    ----------
-    directory
-        The cache the index belongs to.
-    """
+    """The sqlite file of a cache; it only saves time: if it is absent, locked or damaged, all files are read again."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "index.sqlite"
@@ -159,14 +153,9 @@ class Index:
         return results  # type: ignore[return-value]
 
     def remember_files(self, files: Iterable[tuple[bytes, str, bytes]], beside: Iterable[bytes] = ()) -> None:
-        """Remember files that were just read.
+        """Remember path, identity and sha256 of files that were just read.
 
-        Parameters
-        ----------
-        files
-            Path, identity, sha256 of each.
-        beside
-            Paths that the index knows and must still find afterwards.
+        All of them must be found then, and the known ones `beside`: what is hidden is read again in every run.
         """
         rows = [
             (path, stat, sha256 + crc32(path + stat.encode() + sha256).to_bytes(4, "little"))

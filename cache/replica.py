@@ -26,7 +26,7 @@ from .file_blocks import read_regular
 from .format import FORMAT_LINE, fingerprint, open_local, require_version, shard_names, shard_path
 from .recipe import Recipe
 from .shard import check
-from .urls import asking, require_open, store_of
+from .urls import URL, asking, require_open, store_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,15 +65,8 @@ class Replica:
         self._described: set[str] = set()
 
     @classmethod
-    def open(cls, url: str, *, new: bool) -> Self:
-        """Return the replica of a cache, its FORMAT checked.
-
-        Parameters
-        ----------
-        url
-            Of :class:`~fc7.cache.urls.URL`.
-        new
-            Create the cache if there is none.
+    def open(cls, url: URL, *, new: bool) -> Self:
+        """Return the replica of a cache, its FORMAT checked; a `new` one is created if there is none.
 
         Raises
         ------
@@ -120,20 +113,7 @@ class Replica:
         return cls(directory, url)
 
     def fetch(self, folder: Path, held: Collection[str]) -> Set[str]:
-        """Fetch the shards of a recipe that the replica lacks.
-
-        Parameters
-        ----------
-        folder
-            The recipe's, in the replica.
-        held
-            File names of the shards that the replica has.
-
-        Returns
-        -------
-        set of str
-            File names of the shards that the store lists.
-        """
+        """Fetch the shards of a recipe but those held here, and return the file names of all that the store lists."""
         listed = self._listed(folder)
         lacking = sorted(listed.keys() - set(held))
         if lacking:
@@ -202,10 +182,7 @@ class Replica:
     def fetch_all(self, *, again: bool = False) -> Collection[str]:
         """Fetch every recipe's description and shards, and return the file names of all shards that the store lists.
 
-        Parameters
-        ----------
-        again
-            Read every object, even if the replica has it, so that `damaged` lists all damage in the store.
+        `again`: also those that are here, so that `damaged` has all damage in the store.
         """
         recipes = self.directory / "recipes"
         with self._use(recipes):

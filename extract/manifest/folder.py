@@ -40,14 +40,12 @@ def read_classes(
 
     Parameters
     ----------
-    where
-        The data set, for messages.
-    contents
-        Of a folder, by its path.
+    where, contents
+        As for :func:`class_folders`.
     below
-        Each path below a folder, and why it is no image; empty if it is one.
+        Yields each path below a folder and why it is no image; empty if it is one.
     outline
-        Contents of a folder that was gone through, if it has folders.
+        Contents of a folder that `below` has gone through; empty if it has no folders.
     """
     images, rejects = Images(), list[Reject]()
     labels = class_folders(where, contents)

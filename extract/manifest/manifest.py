@@ -127,24 +127,32 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
         exist, a class folder that cannot be listed, an archive; folders that are splits and not
         called so; a csv with cells in the wrong columns, or in another encoding. The message has the counts.
     """
-    data = locate(data)
-    if isinstance(data, URL):
-        return _read_remote(data, with_bad=with_bad)
+    location = locate(data)
+    if isinstance(location, URL):
+        images, rejects, root, remote = _read_remote(location, with_bad=with_bad)
+        name = location.name
+    else:
+        images, rejects, root, remote = _read_local(location, with_bad=with_bad)
+        name = location.resolve().name  # of "." too
+    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
+    classes = set(_classes(location, sound, rejects)) | {image.label for image in images if image.bad}
+    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
+
+
+def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
+    """Return images and rejects, what their paths are relative to, and the identities of those that are URLs."""
     mode = _mode(data)
     if stat.S_ISDIR(mode):
-        images, rejects = read_folder(data)
-        root, remote = data, dict[str, str]()
-    elif stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
+        return *read_folder(data), data, {}
+    if stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
         images, rejects, remote = read_csv(data, with_bad=with_bad)
-        root = data.parent
-    elif data.suffix.lower() in ARCHIVES:
+        return images, rejects, data.parent, remote
+    if data.suffix.lower() in ARCHIVES:
         raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
-    else:
-        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
-    return _manifest(data, images, rejects, root=root, name=data.resolve().name, remote=remote)  # of "." too
+    raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
 
 
-def _read_remote(url: URL, *, with_bad: bool) -> Manifest:
+def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
     from .object_store import listing, read_file, read_objects
     from .paths import MAX_BYTES
 
@@ -155,19 +163,9 @@ def _read_remote(url: URL, *, with_bad: bool) -> Manifest:
     if url.suffix.lower() == ".csv":
         lines = io.BytesIO(read_file(url, MAX_BYTES))
         images, rejects, known = read_csv(url, lines, with_bad=with_bad)
-        return _manifest(url, images, rejects, root=url.parent, name=url.name, remote=known)
+        return images, rejects, url.parent, known
     known = listing(url)
-    images, rejects = read_objects(url, known)
-    remote = {f"{url}/{path}": identity for path, identity in known.items()}
-    return _manifest(url, images, rejects, root=url, name=url.name, remote=remote)
-
-
-def _manifest(
-    data: Location, images: Images, rejects: list[Reject], *, root: Location, name: str, remote: Mapping[str, str]
-) -> Manifest:
-    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
-    classes = set(_classes(data, sound, rejects)) | {image.label for image in images if image.bad}
-    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
+    return *read_objects(url, known), url, {f"{url}/{path}": identity for path, identity in known.items()}
 
 
 def _mode(data: Path) -> int:
