@@ -328,6 +328,7 @@ def read_rows(path: Path, entry: ShardEntry, rows: Positions, numbers: Positions
         descriptor = opened.fileno()
         if stat_line(os.fstat(descriptor)) != entry.stat:
             raise CorruptShard("it is not the file that was checked")
+        # One read for each run of rows on disk, into as many buffers as it is torn into in memory.
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
             places = numbers[run] * width
             cuts = np.flatnonzero(np.diff(places) != width) + 1

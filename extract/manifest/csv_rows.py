@@ -75,6 +75,7 @@ def rows_of(file: Iterable[bytes], where: Path | str, needed: Sequence[str], for
     else:
         raise DataError(f"{where} is empty; {form}.")
     _require_commas(first, where, needed)
+    # Strict: otherwise the module makes something of each quotation mark, and rows are lost in a cell.
     reader = csv.reader(itertools.chain([first], lines), strict=True, skipinitialspace=True)
     line = blank + 1
     try:

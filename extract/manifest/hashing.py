@@ -80,9 +80,8 @@ def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
         return {}
     from .object_store import THREADS, ListedObjects
-    from .paths import MAX_BYTES
 
-    return {"looked": ListedObjects(manifest.remote, MAX_BYTES), "threads": THREADS}
+    return {"looked": ListedObjects(manifest.remote), "threads": THREADS}
 
 
 class Files:

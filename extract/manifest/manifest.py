@@ -154,15 +154,13 @@ def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Lo
 
 def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
     from .object_store import listing, read_file, read_objects
-    from .paths import MAX_BYTES
 
     if url.suffix.lower() in ARCHIVES:
         raise DataError(
             f"{without_secrets(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix."
         )
     if url.suffix.lower() == ".csv":
-        lines = io.BytesIO(read_file(url, MAX_BYTES))
-        images, rejects, known = read_csv(url, lines, with_bad=with_bad)
+        images, rejects, known = read_csv(url, io.BytesIO(read_file(url)), with_bad=with_bad)
         return images, rejects, url.parent, known
     known = listing(url)
     return *read_objects(url, known), url, {f"{url}/{path}": identity for path, identity in known.items()}

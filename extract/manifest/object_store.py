@@ -17,7 +17,7 @@ from .columns import Images
 from .folder import read_classes
 from .layout import Contents
 from .left_out import LeftOut, is_left_out
-from .paths import Reject, refusal_by_name
+from .paths import MAX_BYTES, Reject, refusal_by_name
 from .web import headers_of, read_web
 
 THREADS = 16  # that read objects at once; they wait for the network, not for a core
@@ -102,11 +102,11 @@ def read_remote(url: str, limit: int) -> bytes:
     return data
 
 
-def read_file(url: str, limit: int) -> bytes:
+def read_file(url: str) -> bytes:
     """Return the bytes of an object that is no image, such as a csv."""
     require_open(url)
     try:
-        return read_remote(url, limit)
+        return read_remote(url, MAX_BYTES)
     except OSError as error:
         raise DataError(f"{without_secrets(url)} cannot be read: {error.strerror or error}.") from error
 
@@ -118,12 +118,10 @@ class ListedObjects:
     ----------
     known
         Identity by URL; other names are files of this machine.
-    limit
-        Bytes beyond which an object is not read.
     """
 
-    def __init__(self, known: Mapping[str, str], limit: int) -> None:
-        self.known, self.limit = known, limit
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self.known = known
 
     def identity(self, file: str) -> str | OSError | None:
         """Return what stands for the content of a URL, None for a file of this machine."""
@@ -133,8 +131,8 @@ class ListedObjects:
         if known is None:
             return FileNotFoundError(errno.ENOENT, "there is no such object")
         size = known.partition(" ")[0]
-        if size.isdecimal() and int(size) > self.limit:
-            return OSError(errno.EFBIG, f"{size} bytes, more than {self.limit}")
+        if size.isdecimal() and int(size) > MAX_BYTES:
+            return OSError(errno.EFBIG, f"{size} bytes, more than {MAX_BYTES}")
         return known
 
     def sha256(self, file: str) -> bytes | OSError:
@@ -142,9 +140,9 @@ class ListedObjects:
         hashed = hashlib.sha256()
         try:
             if file.startswith(_WEB):
-                read_web(file, self.limit, hashed.update)  # which keeps none of them
+                read_web(file, MAX_BYTES, hashed.update)  # which keeps none of them
             else:
-                hashed.update(read_remote(file, self.limit))
+                hashed.update(read_remote(file, MAX_BYTES))
         except OSError as error:
             return error
         return hashed.digest()

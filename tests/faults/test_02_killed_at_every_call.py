@@ -27,7 +27,7 @@ OPERATIONS = {
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_killed_at_every_call(tmp_path, size, figure, operation):
     names = size([*CHANGING, "open"], [*CHANGING, *LOOKING])
-    step = size(3 if operation.endswith("commit") else 8, 1)
+    step = size(3 if operation.endswith("commit") else 5, 1)
     found = alone(__file__, "campaign", root=tmp_path, operation=operation, names=names, step=step)
     figure(
         f"{OPERATIONS[operation]} killed at every call",

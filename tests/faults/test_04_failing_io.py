@@ -28,12 +28,15 @@ BAD = ("signals", "hangs", "tracebacks", "wordless", "undocumented", "unfinished
 
 
 def test_each_call_fails(tmp_path, size, figure):
-    def every_other(half):
-        (tmp_path / str(half)).mkdir()
-        return alone(__file__, "campaign", root=tmp_path / str(half), step=size(73, 1), half=half)
+    processes = size(1, 2)  # each takes seconds to begin
 
-    with ThreadPoolExecutor(2) as pool:
-        found = merged(*pool.map(every_other, range(2)))
+    def share(number):
+        root = tmp_path / str(number)
+        root.mkdir()
+        return alone(__file__, "campaign", root=root, step=size(73, 1), share=number, of=processes)
+
+    with ThreadPoolExecutor(processes) as pool:
+        found = merged([*pool.map(share, range(processes))])
     told = ", ".join(f"{count} x exit {code}" for code, count in sorted(found["codes"].items()))
     figure(
         "Failing calls",
@@ -109,22 +112,20 @@ def reference(root):
     return pictures, keys, store.rows(keys), int(said[0])
 
 
-def merged(one, two):
-    """Add up what two processes found."""
-    assert one["calls"] == two["calls"]
-    sums = {name: one[name] + two[name] for name in (*BAD, "runs", "said")}
-    return sums | {
-        "calls": one["calls"],
-        "codes": collections.Counter(one["codes"]) + collections.Counter(two["codes"]),
-    }
+def merged(shares):
+    """Add up what several processes found."""
+    (calls,) = {found["calls"] for found in shares}
+    sums = {name: sum(found[name] for found in shares) for name in (*BAD, "runs")}
+    codes = sum((collections.Counter(found["codes"]) for found in shares), collections.Counter())
+    return sums | {"calls": calls, "codes": codes, "said": [said for found in shares for said in found["said"]]}
 
 
-def campaign(root, step, half):
+def campaign(root, step, share, of):
     root = Path(root)
     pictures, keys, expected, calls = reference(root)
     found = dict.fromkeys((*BAD, "runs"), 0) | {"calls": calls, "said": []}
     codes = collections.Counter()
-    for number, (act, persistent) in list(enumerate(plans()))[half::2]:
+    for number, (act, persistent) in list(enumerate(plans()))[share::of]:
         for at in range(1 + 5 * number % step, calls + 1, step):  # each plan begins elsewhere: together they meet most
             cache = root / "cache"
             hook = Failing(act, at, persistent=persistent)
