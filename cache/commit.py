@@ -129,8 +129,9 @@ def admit(path: Path, *, deep: bool = False) -> ShardEntry | None:
         It is damaged and cannot be set aside.
     """
     while True:
-        try:
+        with shards.readable(path):
             found = path.stat()
+        try:
             return shards.check_file(path, path.parents[2].name, deep=deep)
         except CorruptShard as error:
             if _set_aside(path, found, str(error)):

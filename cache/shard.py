@@ -261,7 +261,7 @@ def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
     CacheError
         It cannot be read now. That is not damage.
     """
-    with _now(path):
+    with readable(path):
         with open_regular(path, buffering=0) as opened:
             stat = stat_line(os.fstat(opened.fileno()))
             header, keys = _checked(opened)
@@ -283,7 +283,7 @@ def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
 
 
 @contextlib.contextmanager
-def _now(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn what hinders a shard's reader now, but for its absence, into a CacheError."""
     try:
         yield

@@ -405,7 +405,7 @@ class Store:
             entry = admit(path)
             if entry is None and self.replica:
                 self.replica.fetch_one(path)
-                entry = admit(path)
+                return admit(path) or "it is damaged in the store"
         except FileNotFoundError:
             return None
         except OSError as error:
