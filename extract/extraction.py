@@ -15,7 +15,7 @@ from ..cache.embeddings import Embeddings, Rows
 from ..cache.keys import Keys, Table
 from ..cache.recipe import Recipe
 from ..cache.store import Store
-from ..cache.urls import address
+from ..cache.urls import Location
 from ..errors import DataError
 from .backbones.backbone import Backbone
 from .computing import computing
@@ -71,8 +71,8 @@ def extract(
     hashed = Hashed.of(manifest, cache, progress=progress)
     done = fill(hashed, [backbone], workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
-        source = address(hashed.manifest.root) or hashed.manifest.root
-        raise DataError(f"None of {done.seen} images of {source} could be embedded: {done.rejects[0].reason}")
+        root, reason = hashed.manifest.root, done.rejects[0].reason
+        raise DataError(f"None of {done.seen} images of {root} could be embedded: {reason}")
     return read(hashed, backbone.recipes[0], weights_source=backbone.weights_source, views=backbone.views)
 
 
@@ -128,7 +128,7 @@ def _in_memory(rows: int, recipe: Recipe) -> int:
     return rows * recipe.dim * (8 + (2 if recipe.dtype == "float16" else 4)) + 24 * min(rows, recipe.dim) ** 2
 
 
-def why_not_decoded(root: Path, rows: Rows, workers: int | None = None) -> list[str]:
+def why_not_decoded(root: Location, rows: Rows, workers: int | None = None) -> list[str]:
     """Return for each row of a data set why its file is no image, or cannot be read now; empty if it is one."""
     import os
     from concurrent.futures import ThreadPoolExecutor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache.urls import address
+from ..cache.urls import URL, is_url
 from ..errors import DataError
 from .backbones.backbone import Backbone
 from .extraction import fill
@@ -131,8 +131,8 @@ def expand(images: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[str, str]
 
 
 def _expanded(image: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
-    if url := address(image):
-        yield from _objects(url)
+    if is_url(image):
+        yield from _objects(URL(image))
         return
     path = str(Path(image)) if image else ""
     if os.path.isdir(path):  # noqa: PTH112 - False for any error

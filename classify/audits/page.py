@@ -21,7 +21,7 @@ from .tables import describe, headline, marks, pairs_of, summary
 def write_audit(
     audit: Audit,
     path: Path | str | OutputFile,
-    images: Path | None = None,
+    images: Path | str | None = None,
     *,
     top: int = 20,
     progress: Progress = silent,

@@ -50,10 +50,11 @@ def finetune_arms(
     if not arms:
         return []
     from ...cache.output_file import require_folder
+    from ...cache.urls import is_h5
     from ...extract.manifest.manifest import read_manifest
     from ..finetuning.finetune import finetune
 
-    if arguments.data.suffix == ".h5":
+    if is_h5(arguments.data):
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     require_folder(arguments.output, arguments.data)
     manifest = read_manifest(arguments.data)

@@ -1,13 +1,12 @@
 """Inputs: what a verb is given as DATA, as embeddings and as the folder of the images."""
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...cache.embeddings import Embeddings
-from ...cache.urls import address
+from ...cache.urls import URL, Location, is_h5
 from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
@@ -37,7 +36,7 @@ def embeddings(
 
     What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
     """
-    if arguments.data.suffix == ".h5" and arguments.data.is_file():
+    if is_h5(arguments.data):
         options.refuse_backbone(arguments)
         if arguments.max_ram is not None:
             raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
@@ -82,10 +81,10 @@ def tables(
     return [join(loaded)] if arguments.concatenate else loaded
 
 
-def images_folder(data: Path) -> Path | None:
+def images_folder(data: Location) -> Location | None:
     """Return the folder that the paths of a data set are relative to; an exported file has no images."""
-    if data.suffix == ".h5" and data.is_file():
+    if is_h5(data):
         return None
-    if address(data):
+    if isinstance(data, URL):
         return data.parent if data.suffix.lower() == ".csv" else data
     return data if data.is_dir() else data.parent

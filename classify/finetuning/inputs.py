@@ -14,6 +14,7 @@ import torch
 
 from ...cache.embeddings import Rows
 from ...cache.recipe import Recipe
+from ...cache.urls import Location
 from ...errors import DataError, ImageRejected
 from ...extract.decoding.views import augmented, centre_crop, read_image
 from ...extract.extraction import why_not_decoded
@@ -39,7 +40,7 @@ class Pixels:
     """
 
     def __init__(
-        self, root: Path, images: Rows, recipe: Recipe, *, augment: bool, seed: int, workers: int | None
+        self, root: Location, images: Rows, recipe: Recipe, *, augment: bool, seed: int, workers: int | None
     ) -> None:
         self.files = [located(root, str(path)) for path in images.paths]
         self.keys = images.keys

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...cache.file_blocks import open_regular
+from ...cache.urls import locate
 from ...errors import ImageRejected
 from ...extract.decoding.decode import decode, read_image_bytes
 from ...extract.manifest.paths import located
@@ -43,7 +44,7 @@ def write_thumbnails(
     folder
         Where the thumbnails go.
     """
-    folder, root = Path(folder), Path(images)
+    folder, root = Path(folder), locate(images)
     missing = {key: path for key, path in paths.items() if not (folder / f"{key}.jpg").exists()}
     if not missing:
         return 0

@@ -210,7 +210,7 @@ class Labels:
 
     def _relative(self) -> Iterator[str]:
         """Yield the path of each image relative to the csv."""
-        root, folder = self.manifest.root.resolve(), self.path.parent.resolve()
+        root, folder = Path(self.manifest.root).resolve(), self.path.parent.resolve()
         above = os.path.relpath(root, folder)
         for image in self.manifest.images:
             inside = image.path if above == os.curdir else f"{above}/{image.path}"

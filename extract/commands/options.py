@@ -5,11 +5,10 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.recipe import DECODES
-from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow
+from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow, locate
 from ...errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ Arguments = argparse.Namespace
 
 def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
     """Add the data set."""
-    parser.add_argument("data", type=Path, metavar="DATA", help=text)
+    parser.add_argument("data", type=locate, metavar="DATA", help=text)
     add_web(parser)
 
 
@@ -132,7 +131,7 @@ def engine(arguments: Arguments) -> Iterator["RayEngine | None"]:
 
 def add_cache(parser: argparse._ActionsContainer) -> None:
     """Add the cache directory."""
-    parser.add_argument("--cache", type=Path, metavar="DIR", help=_CACHE)
+    parser.add_argument("--cache", type=locate, metavar="DIR", help=_CACHE)
 
 
 def add_evaluation(parser: argparse.ArgumentParser) -> None:

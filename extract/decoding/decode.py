@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...cache.urls import address
+from ...cache.urls import is_url
 from ...errors import ImageRejected
 from ..manifest.paths import MAX_BYTES
 from .damage import fact, require_compression, require_memory, unreadable_now, without_codec
@@ -86,8 +86,8 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
     DataError
         It is a URL, and the store does not answer.
     """
-    url = address(path)
-    if url:
+    url = os.fspath(path)
+    if is_url(url):
         from ..manifest.object_store import read_remote
 
         try:

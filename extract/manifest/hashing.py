@@ -21,7 +21,7 @@ from ...cache.index import Index
 from ...cache.keys import Keys, Table
 from ...cache.recipe import Recipe
 from ...cache.store import Store
-from ...cache.urls import address
+from ...cache.urls import is_url
 from ..progress import Progress, silent
 from .manifest import Manifest
 from .paths import Reject, refusal
@@ -142,11 +142,10 @@ def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
         return {}
     from .object_store import THREADS, ListedObjects
-    from .paths import MAX_BYTES
 
-    return {"looked": ListedObjects(manifest.remote, MAX_BYTES), "threads": THREADS}
+    return {"looked": ListedObjects(manifest.remote), "threads": THREADS}
 
 
 def _reason(file: str, error: OSError) -> str:
     """Return why a file has no hash; what is no regular file was not opened."""
-    return ("" if address(file) else refusal(file)) or f"not readable: {error.strerror}"
+    return ("" if is_url(file) else refusal(file)) or f"not readable: {error.strerror}"
