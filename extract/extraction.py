@@ -226,15 +226,18 @@ def fill(
     if keys:
         _point_out_relatives(stores, before)
         files = Files(manifest, hashed).of
+        from .engines.unit_loop import Plan
+
+        plan = Plan(backbones, stores, files, clock, progress)
         pipeline: UnitLoop
         if engine is None:
             from .engines.local import Pipeline
 
-            pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
+            pipeline = Pipeline(plan, workers=workers)
         else:
             from .engines.ray_pipeline import RayPipeline
 
-            pipeline = RayPipeline(engine, backbones, stores, files, clock, workers=workers, progress=progress)
+            pipeline = RayPipeline(engine, plan, workers=workers)
         unreadable = pipeline.run(keys, unit_rows)
     clock.stop()
     return [

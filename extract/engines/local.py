@@ -18,15 +18,12 @@ from functools import partial
 from typing import Any
 
 from ... import __version__
-from ..backbones.backbone import Backbone
 from ..decoding.worker_process import DecodeProcess
-from ..progress import Progress, silent
-from .accounting import Clock
-from .batch import Batch, Job, Unit
+from .batch import Batch, Draft, Job, Unit
 from .malloc import keep_freed_memory
 from .precision import too_imprecise
 from .sinks import ShardSink
-from .unit_loop import POLL, LocateFiles, UnitLoop, Units
+from .unit_loop import POLL, Plan, UnitLoop, Units
 
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
 # the number of workers asked for: a sum over two cores has other last digits than one over one.
@@ -37,7 +34,7 @@ STARTING = 32  # images per decoding process that make its start worthwhile
 
 
 class Pipeline(UnitLoop):
-    """Threads that decode, compute and commit; the first parameters are those of :class:`UnitLoop`.
+    """Threads that decode, compute and commit.
 
     Parameters
     ----------
@@ -54,28 +51,26 @@ class Pipeline(UnitLoop):
 
     def __init__(
         self,
-        backbones: Sequence[Backbone],
-        stores: Sequence[ShardSink],
-        files: LocateFiles,
-        clock: Clock,
+        plan: Plan,
         *,
         workers: int | None = None,
         threads: int | None = None,
         beside: int | None = None,
         decoders: Sequence[DecodeProcess] = (),
-        progress: Progress = silent,
     ) -> None:
-        super().__init__(backbones, stores, files, clock, progress=progress)
-        self._accelerated = all(backbone.device.type != "cpu" for backbone in backbones)
+        super().__init__(plan)
+        self._accelerated = all(backbone.device.type != "cpu" for backbone in self.backbones)
         self.workers = workers or min(cores(), MOST_BESIDE_DEVICE if self._accelerated else MOST_THREADS)
         self.threads, self.beside = threads or cores_each(), beside or self.workers
         self.decoders = decoders
         self._jobs: list[Job] = []
-        for backbone in backbones:
-            for number in range(1 + backbone.views):
-                first = sum(len(job.stores) for job in self._jobs)
-                self._jobs.append(Job(backbone, backbone.recipes_of(number)[0].input, first))
-        sizes = [backbone.batch_size for backbone in backbones]
+        first = 0
+        for backbone in self.backbones:
+            for view in range(1 + backbone.views):
+                recipes = backbone.recipes_of(view)
+                self._jobs.append(Job(backbone, recipes[0].input, range(first, first + len(recipes))))
+                first += len(recipes)
+        sizes = [backbone.batch_size for backbone in self.backbones]
         self._batch_rows = max(sizes)
         # Zeros after them fill the last forward pass of a backbone with another batch size.
         self._capacity = max(-(-self._batch_rows // size) * size for size in sizes)
@@ -178,7 +173,7 @@ class Pipeline(UnitLoop):
                 skipped.append(keys)
                 continue
             starts, paths = range(0, len(keys), size), self.files(keys)
-            unit = Unit.of(keys, len(starts), len(self.stores))
+            unit = Unit(keys, [Draft(store) for store in self.stores], batches_left=len(starts))
             self._begun[id(unit)] = unit
             for start in starts:
                 chunk = keys[start : start + size]
@@ -194,7 +189,7 @@ class Pipeline(UnitLoop):
         for job in batch.jobs:
             start = time.perf_counter()
             for number, matrix in zip(job.stores, batch.embed(job), strict=True):
-                error = batch.unit.take(number, self.stores[number], batch, matrix)
+                error = batch.unit.drafts[number].take(batch, matrix)
                 if error:
                     self._require_rows(self.stores[number], error)
             self._spent("forward", time.perf_counter() - start, batch, job)
@@ -213,7 +208,7 @@ class Pipeline(UnitLoop):
             self.clock.seconds[stage] += seconds
             jobs = batch.jobs if job is None else [job]
             for number in (number for job in jobs for number in job.stores):
-                batch.unit.seconds[number] += seconds / self.beside
+                batch.unit.drafts[number].seconds += seconds / self.beside
 
     def _finish(self, batch: Batch) -> None:
         """Count a batch as done, and commit the unit if it was the last of it."""
@@ -230,10 +225,8 @@ class Pipeline(UnitLoop):
             if self._failed:
                 return
             start = time.perf_counter()
-            for number, store in enumerate(self.stores):
-                shard = unit.shard(number, store.recipe, self._provenance())
-                if shard.keys or shard.rejected:
-                    store.append(shard)
+            for draft in unit.drafts:
+                draft.commit(unit.keys, self._provenance())
             self.release(unit.keys)
             del self._begun[id(unit)]
             self.clock.seconds["commit"] += time.perf_counter() - start

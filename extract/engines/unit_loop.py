@@ -3,12 +3,13 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ...cache.leases import Claims
 from ...cache.shard import unit_id
 from ...errors import Interrupted
 from ..backbones.backbone import Backbone
-from ..progress import Progress
+from ..progress import Progress, silent
 from .accounting import Clock
 from .sinks import ShardSink
 
@@ -20,10 +21,10 @@ Units = Sequence[Sequence[bytes]]
 ComputeUnits = Callable[[Units, list[Sequence[bytes]]], None]
 
 
-class UnitLoop(ABC):
-    """One extraction: which units are missing, which are claimed, and how far it is.
+class Plan(NamedTuple):
+    """What an engine is to compute, and whom it tells.
 
-    Parameters
+    Attributes
     ----------
     stores
         One per recipe, in the order of backbones, views and layers.
@@ -31,20 +32,22 @@ class UnitLoop(ABC):
         Returns where the bytes of each key are.
     """
 
-    def __init__(
-        self,
-        backbones: Sequence[Backbone],
-        stores: Sequence[ShardSink],
-        files: LocateFiles,
-        clock: Clock,
-        progress: Progress,
-    ) -> None:
-        self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
-        self.claims = Claims(stores[0].directory / "claims")
+    backbones: Sequence[Backbone]
+    stores: Sequence[ShardSink]
+    files: LocateFiles
+    clock: Clock
+    progress: Progress = silent
+
+
+class UnitLoop(ABC):
+    """One extraction: which units are missing, which are claimed, and how far it is."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.backbones, self.stores, self.files, self.clock, self._progress = plan
+        self.claims = Claims(self.stores[0].directory / "claims")
         self.unreadable: dict[bytes, str] = {}
         self.total = self.done = 0  # images
-        self._progress = progress
-        self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
+        self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in self.backbones))
 
     @abstractmethod
     def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:

@@ -19,12 +19,12 @@ from fc7.cache import Store
 from fc7.cache.verify import verify
 from fc7.errors import EngineError, MissingExtra
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
-from fc7.extract.engines import ray_cluster
+from fc7.extract.engines.ray_engine import require_ray
 from fc7.extract.engines.ray_pipeline import RayPipeline
 from fc7.extract.engines.ray_worker import Worker
 
 try:
-    ray_cluster.require_ray()
+    require_ray()
 except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
@@ -106,13 +106,13 @@ class Faulty(Worker):
         backbone.forward = forward_or_not
         return hello
 
-    def _run(self, task):
-        self.task, self.batches = task, 0
-        return super()._run(task)
+    def _run(self, keys, *others):
+        self.first, self.batches = keys[0], 0
+        return super()._run(keys, *others)
 
     def perhaps(self):
-        fault = self.fault(self.task.keys[0])
-        mark = Path(self.marks) / self.task.keys[0].hex()
+        fault = self.fault(self.first)
+        mark = Path(self.marks) / self.first.hex()
         if fault and (self.always or not mark.exists()):
             mark.touch()
             fault()
@@ -126,10 +126,10 @@ class Waiting(Worker):
 
     units = None
 
-    def _run(self, task):
+    def _run(self, *unit):
         if len(committed(Path(self.spec.cache))) >= self.units:
             hang()
-        return super()._run(task)
+        return super()._run(*unit)
 
 
 def die():
