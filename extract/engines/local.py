@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from typing import Any
 
 from ... import __version__
@@ -79,33 +78,23 @@ class Pipeline(UnitLoop):
         self._begun: dict[int, Unit] = {}  # units that are not committed, by their address
         self._open: Batch | None = None  # the batch that is being decoded
 
-    def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:
-        """See :class:`fc7.extract.engines.unit_loop.UnitLoop`.
+    def unit_rows(self) -> int:
+        """See :class:`UnitLoop`."""
+        return min(backbone.unit_rows for backbone in self.backbones)
 
-        Units that another process is computing are left to it, and taken up if it does not finish them.
-        """
+    @contextlib.contextmanager
+    def started(self, units: Units) -> Iterator[int]:
+        """See :class:`UnitLoop`; loads the networks."""
         with self.clock("load"):
             for backbone in self.backbones:
                 backbone.load()
-        self.total = len(missing)
-        unit_rows = unit_rows or min(backbone.unit_rows for backbone in self.backbones)
-        units = [missing[start : start + unit_rows] for start in range(0, len(missing), unit_rows)]
-        with self._decoders() as decoders:
-            self.compute_all(units, partial(self._pass, decoders=decoders), self.workers)
-        return self.unreadable
-
-    @contextlib.contextmanager
-    def _decoders(self) -> Iterator[Sequence[DecodeProcess | None]]:
-        """Yield what each thread decodes in: a process, or None for the thread itself."""
-        if not self._accelerated or any(job.on_device for job in self._jobs):
-            yield [None] * self.workers
-        elif self.decoders:
-            yield self.decoders
-        elif self.total >= STARTING * self.workers:
-            with contextlib.ExitStack() as started:
-                yield [started.enter_context(DecodeProcess()) for _ in range(self.workers)]
-        else:
-            yield [None] * self.workers
+        with contextlib.ExitStack() as stack:
+            # In processes, but not if the device decodes; for fewer images their start takes longer than they save.
+            if not self._accelerated or any(job.on_device for job in self._jobs):
+                self.decoders = ()
+            elif not self.decoders and self.total >= STARTING * self.workers:
+                self.decoders = [stack.enter_context(DecodeProcess()) for _ in range(self.workers)]
+            yield self.workers
 
     def still_missing(self, units: Units, skipped: Units) -> Units:
         """Return the units that were skipped and are not committed by now."""
@@ -114,8 +103,8 @@ class Pipeline(UnitLoop):
                 store.refresh()
         return [unit for unit in skipped if any(store.missing(unit) for store in self.stores)]
 
-    def _pass(self, units: Units, skipped: list[Sequence[bytes]], decoders: Sequence[DecodeProcess | None]) -> None:
-        """Compute the units that nobody else has claimed and put the others into ``skipped``."""
+    def compute(self, units: Units, skipped: list[Sequence[bytes]]) -> None:
+        """See :class:`UnitLoop`."""
         from ..backbones.torch_runtime import each_with
 
         self.done = self.total - sum(len(unit) for unit in units)
@@ -125,6 +114,7 @@ class Pipeline(UnitLoop):
             each_with(self.threads) as ready,
             ThreadPoolExecutor(self.workers, initializer=ready) as pool,
         ):
+            decoders: Sequence[DecodeProcess | None] = self.decoders or [None] * self.workers
             futures = [pool.submit(self._work, batches, decoder) for decoder in decoders]
             try:
                 self._watch(futures)
@@ -133,7 +123,7 @@ class Pipeline(UnitLoop):
                 wait(futures)
                 for unit in tuple(self._begun.values()):
                     self._commit(unit)
-                raise self.interrupted() from None
+                raise
             finally:
                 self._stop.set()  # where one thread failed, the others end after their image or batch
         self._stop.clear()

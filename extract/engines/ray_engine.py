@@ -5,7 +5,6 @@ stay, and workers that import from the working directory.
 """
 
 import contextlib
-import importlib
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from ...cache.leases import owner_of
 from ...cache.owner import Process
 from ...errors import EngineError, MissingExtra, UsageError
 from .local import cores
-from .ray_worker import Worker
+from .ray_worker import Worker, reason
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +29,6 @@ STALL = 300.0  # seconds without progress, if a batch takes less than a tenth of
 MOST_SHARED, LEAST_SHARED = 2**30, 100 * 2**20  # bytes of memory that processes share: keys, paths, moments
 _FOLDER = "fc7-ray-"
 _LONGEST = 24  # characters of a folder's path; longer names of Ray's sockets are refused by the system
-
-_UNSAFE = (
-    "The Ray cluster at %s is used without token authentication: whoever reaches its ports can run programs on it. "
-    "Start it with RAY_AUTH_MODE=token and set that here, too, or see to it that nobody else reaches it."
-)
 
 
 class RayEngine:
@@ -97,7 +91,8 @@ def require_ray(address: str | None = None) -> Any:
         if "ray" not in sys.modules:  # an imported Ray has read its settings already
             os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
-        ray = importlib.import_module("ray")
+        import ray
+
         version = tuple(int(digits) for digits in re.findall(r"\d+", ray.__version__)[:2])
     except (ImportError, AttributeError):
         raise MissingExtra("ray", "ray") from None
@@ -121,14 +116,21 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         raise EngineError("Ray is in use in this process already; call ray.shutdown() first.")
     with contextlib.ExitStack() as stack:
-        folder = None if address else stack.enter_context(_folder())
-        stack.callback(ray.shutdown)
-        if folder:
+        if address is None:
+            folder = _folder()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.callback(ray.shutdown)
             _start(ray, folder)
         else:
+            stack.callback(ray.shutdown)
             _init(ray, address=address)
             if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-                logger.warning(_UNSAFE, address)
+                logger.warning(
+                    "The Ray cluster at %s is used without token authentication: whoever reaches its ports can run "
+                    "programs on it. Start it with RAY_AUTH_MODE=token and set that here, too, or see to it that "
+                    "nobody else reaches it.",
+                    address,
+                )
         yield ray
 
 
@@ -153,12 +155,11 @@ def _init(ray: Any, **options: Any) -> None:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, namespace="fc7", **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().split("\n", 1)[0][:300]
-        address = options["address"]
+        address, why = options["address"], reason(error)
         if address == "local":
-            raise EngineError(f"Ray does not start on this machine: {reason}. Without it: --engine local") from error
+            raise EngineError(f"Ray does not start on this machine: {why}. Without it: --engine local") from error
         raise EngineError(
-            f"The Ray cluster at {address} cannot be used: {reason}. Is it running, does it have Ray "
+            f"The Ray cluster at {address} cannot be used: {why}. Is it running, does it have Ray "
             f"{ray.__version__}, and are RAY_AUTH_MODE and RAY_AUTH_TOKEN its own?"
         ) from error
 
@@ -170,9 +171,8 @@ def _shared() -> int:
     return max(min(free // 3, MOST_SHARED), LEAST_SHARED)
 
 
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """Make a folder for Ray's sockets and logs until the end of the block; remove those that killed processes left."""
+def _folder() -> Path:
+    """Make a folder for Ray's sockets and logs, and remove those that killed processes have left."""
     above = Path(tempfile.gettempdir())
     if len(str(above)) > _LONGEST:
         above = Path("/tmp")
@@ -182,9 +182,6 @@ def _folder() -> Iterator[Path]:
             if owner and owner.gone:
                 shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=above))
-    try:
-        # Why not in the folder's name: it is too long for Ray's sockets.
-        (folder / "owner").symlink_to(Process.mine().token)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    # Why not in the folder's name: it would be too long for Ray's sockets.
+    (folder / "owner").symlink_to(Process.mine().token)
+    return folder

@@ -9,9 +9,9 @@ sees only that a worker has died, not that it hangs. So another one takes its pl
 
 import logging
 import secrets
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ... import __version__
 from ...cache.format import UNIT_ROWS
@@ -24,8 +24,7 @@ from .accounting import WORK
 from .batch import noting_failure
 from .local import MOST_BESIDE_DEVICE, cores_each
 from .ray_engine import RayEngine
-from .ray_worker import Ready, UnitResult, WorkerSpec
-from .remote_worker import LOADING, RemoteWorker, WorkerLost
+from .ray_worker import LOADING, Ready, RemoteWorker, UnitResult, WorkerLost, WorkerSpec
 from .sinks import BufferSink
 from .unit_loop import POLL, Plan, UnitLoop, Units
 
@@ -37,13 +36,7 @@ SLOW = 30.0  # billions of multiply-adds a second of a slow core
 
 
 class RayPipeline(UnitLoop):
-    """One extraction: gives units to workers, commits their results, and retries the units that fail.
-
-    Parameters
-    ----------
-    workers
-        Threads of each worker; default 1, with a GPU its share of the cores.
-    """
+    """One extraction: gives units to workers, commits their results, and retries the units that fail."""
 
     stores: Sequence[Store]
 
@@ -55,7 +48,6 @@ class RayPipeline(UnitLoop):
         self._failures: Counter[bytes] = Counter()  # of units, by first key
         self._losses = 0  # of workers, since a unit was done
         self._warnings: set[str] = set()  # that were logged: workers have many in common
-        self._moved = time.monotonic()  # when a worker last said something
         with self.clock("load"):
             resources = engine.ray.cluster_resources()
         may_use_cuda = all(str(backbone.machine["device"]).startswith(("auto", "cuda")) for backbone in self.backbones)
@@ -66,43 +58,37 @@ class RayPipeline(UnitLoop):
         ]
         processors = max(int(resources.get("CPU", 1)), 1)
         self._threads = 1 if self._gpus else cores_each()
-        share = min(max(processors // self._gpus, 1), MOST_BESIDE_DEVICE) if self._gpus else 1
-        self._workers = workers or share
+        beside_gpu = min(max(processors // self._gpus, 1), MOST_BESIDE_DEVICE) if self._gpus else 1
+        self._workers = workers or beside_gpu  # threads of each
         taken = min(self._threads * self._workers, processors)
         self._takes = {"num_cpus": taken, "num_gpus": 1 if self._gpus else 0}
         self._most = engine.actors or self._gpus or processors // taken
         self.patience = engine.patience  # seconds without progress after which a worker is ended
         if engine.stall is None:
-            gmacs = (float(backbone.work["gmacs"]) for backbone in self.backbones)
-            work = max(image * size for image, size in zip(gmacs, self._batch_sizes, strict=True))
+            of_batches = zip(self.backbones, self._batch_sizes, strict=True)
+            work = max(float(backbone.work["gmacs"]) * size for backbone, size in of_batches)
             self.patience = max(self.patience, 10 * work / SLOW)
 
-    def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:
-        """See :class:`fc7.extract.engines.unit_loop.UnitLoop`."""
-        self.total = len(missing)
-        rows = unit_rows or self._unit_rows()
-        units = [missing[start : start + rows] for start in range(0, self.total, rows)]
-        try:
-            with self.clock("load"):
-                self._start = self._starter(missing[0])
-                self.remote = [self._start() for _ in range(min(self._most, len(units)))]
-                while not any(worker.idle for worker in self.remote):
-                    self.report(0)
-                    self._wait()
-            self.compute_all(units, self._round, len(self.remote))
-        except KeyboardInterrupt:
-            raise self.interrupted() from None
-        finally:
-            self.claims.release_all()
-            for worker in self.remote:
-                worker.close()
-        return self.unreadable
-
-    def _unit_rows(self) -> int:
+    def unit_rows(self) -> int:
         """Return the rows of a unit: as locally, but fewer if some workers would get none."""
         usual = UNIT_ROWS if self._gpus else min(backbone.unit_rows for backbone in self.backbones)
         batch = max(self._batch_sizes)
         return min(usual, -(-self.total // self._most // batch) * batch)
+
+    @contextmanager
+    def started(self, units: Units) -> Iterator[int]:
+        """See :class:`UnitLoop`; waits until a worker has loaded."""
+        try:
+            with self.clock("load"):
+                self._start = self._starter(units[0][0])
+                self.remote = [self._start() for _ in range(min(self._most, len(units)))]
+                while not any(worker.idle for worker in self.remote):
+                    self.report(0)
+                    self._wait()
+            yield len(self.remote)
+        finally:
+            for worker in self.remote:
+                worker.close()
 
     def _starter(self, key: bytes) -> Callable[[], RemoteWorker]:
         """Return a function that starts a worker, which tries the file of a key to find out whether it sees images."""
@@ -128,14 +114,14 @@ class RayPipeline(UnitLoop):
         sent = ray.put(worker_spec)  # once, though there are many
         return lambda: RemoteWorker(ray, actor.remote(sent), here=self.engine.address is None)
 
-    def _round(self, units: Units, skipped: list[Sequence[bytes]]) -> None:
-        """Give out the units that nobody else has claimed, and put the others into ``skipped``."""
+    def compute(self, units: Units, skipped: list[Sequence[bytes]]) -> None:
+        """See :class:`UnitLoop`."""
         self._queue.extend(units)
         while True:
             for worker in self.remote:
                 if worker.idle:
                     self._assign_next(worker, skipped)
-            self.report(self.done + sum(worker.images for worker in self.remote))
+            self.report(self.done + sum(worker.status.images for worker in self.remote if worker.status))
             if not self._queue and not any(worker.unit for worker in self.remote):
                 break
             self._wait()
@@ -171,15 +157,11 @@ class RayPipeline(UnitLoop):
         for number, worker in enumerate(self.remote):
             try:
                 if worker.answer in said:
-                    self._moved = time.monotonic()
                     self._collect(worker)
                 worker.watch(self.patience)
             except WorkerLost as lost:
-                logger.warning("fc7: a worker%s is lost: %s", f" on {worker.ready.host}" if worker.ready else "", lost)
-                worker.close()
-                self.remote[number] = self._start()
-                self._count_loss(worker, str(lost))
-        waited = time.monotonic() - self._moved
+                self._replace(number, str(lost))
+        waited = min(worker.waited for worker in self.remote)
         if waited > max(self.patience, LOADING) and not any(worker.status for worker in self.remote):
             available = self.engine.ray.available_resources()
             free = {name: value for name, value in available.items() if name in ("CPU", "GPU")}
@@ -189,7 +171,7 @@ class RayPipeline(UnitLoop):
             )
 
     def _collect(self, worker: RemoteWorker) -> None:
-        """Handle what a worker has said."""
+        """Handle what a worker has said; if it has computed its unit, that is done."""
         keys, status = worker.unit, worker.collect()
         for line in status.warnings:
             if line not in self._warnings:
@@ -208,7 +190,8 @@ class RayPipeline(UnitLoop):
                 for sink in result.sinks:
                     sink.deliver(self.stores[0].directory)
         except CorruptShard as error:  # damaged on its way here
-            self._retry(keys, str(error))
+            self._count_failure(keys, str(error))
+            self._queue.append(keys)
             return
         for stage in WORK:
             self.clock.seconds[stage] += result.seconds[stage]
@@ -219,29 +202,28 @@ class RayPipeline(UnitLoop):
         self.done += len(keys)
         self.release(keys)
 
-    def _count_loss(self, worker: RemoteWorker, reason: str) -> None:
-        """Count a loss and give the worker's unit out again; raise an EngineError if there are too many."""
+    def _replace(self, number: int, reason: str) -> None:
+        """Let another worker take the place of one that is lost, and give out its unit again."""
+        lost = self.remote[number]
+        lost.close()
+        self.remote[number] = self._start()
+        logger.warning("fc7: a worker%s is lost: %s", f" on {lost.ready.host}" if lost.ready else "", reason)
+        if lost.unit:
+            self._count_failure(lost.unit, reason)
+            self._queue.append(lost.unit)
         self._losses += 1
-        if worker.unit:
-            self._retry(worker.unit, reason)
         if self._losses > LOSSES + len(self.remote):
             raise EngineError(
                 f"{self._losses} workers were lost one after the other, the last because: {reason}. Finished units "
                 "are kept; the same command goes on from there."
             )
 
-    def _retry(self, keys: Sequence[bytes], reason: str) -> None:
-        """Give a unit out again."""
-        self._count_failure(keys, reason)
-        self._queue.append(keys)
-
     def _count_failure(self, keys: Sequence[bytes], reason: str) -> None:
         """Count a failure of a unit; the last one that is allowed raises an EngineError."""
         self._failures[keys[0]] += 1
         if self._failures[keys[0]] >= ROUNDS:
-            first = self.files(keys[:1])[0]
             raise EngineError(
-                f"A unit of {len(keys)} images, the first {first}, failed {ROUNDS} times: {reason}. "
+                f"A unit of {len(keys)} images, the first {self.files(keys[:1])[0]}, failed {ROUNDS} times: {reason}. "
                 f"{self.done} of {self.total} images are computed and kept; the same command goes on from there."
             )
 

@@ -1,13 +1,16 @@
 """The worker: an actor on a Ray cluster that loads the backbones once and computes one unit after another.
 
 It runs the same pipeline as ``--engine local``, with the same batches and threads, so that a row has the same bits.
-The worker commits finished shards if it reaches the cache, and returns them otherwise.
+The worker commits finished shards if it reaches the cache, and returns them otherwise. The driver sees it as a
+:class:`RemoteWorker`.
 """
 
 import contextlib
 import logging
 import os
 import platform
+import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from logging.handlers import QueueHandler
@@ -31,6 +34,7 @@ from .unit_loop import Plan
 logger = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds after which a worker that is still at work says how far it is
+LOADING = 600.0  # seconds that a worker may load without progress: weights may come over a network
 
 
 class WorkerSpec(NamedTuple):
@@ -52,7 +56,6 @@ class Ready(NamedTuple):
     """A worker that has loaded: where it is, and what it reaches."""
 
     host: str
-    devices: tuple[str, ...]
     commits: bool
     sees_images: bool
 
@@ -69,8 +72,8 @@ class Status(NamedTuple):
     """How far a worker is."""
 
     pid: int
-    images: int  # of its unit that are done
-    progress: tuple[float, ...]  # changes when anything is done
+    images: int  # of its unit that are done; 0 when it is complete
+    progress: float  # seconds of work; they change when anything is done
     warnings: tuple[str, ...]  # of fc7, since the last status: nobody reads the stderr of a worker
     result: Ready | UnitResult | None  # of what it was to do, once that is done
 
@@ -83,7 +86,7 @@ class Worker:
         self._backbones: list[Backbone] = []
         self._decoders = [DecodeProcess() for _ in range(spec.workers)]  # started if needed; they end with us
         self._commits = False
-        self._clock, self._steps = Clock(), 0
+        self._clock = Clock()
         self._warnings: SimpleQueue[logging.LogRecord] = SimpleQueue()
         handler = QueueHandler(self._warnings)
         handler.setLevel(logging.WARNING)
@@ -95,7 +98,8 @@ class Worker:
         wait([self._work], LOOK)
         result = self._work.result() if self._work.done() else None
         warnings = tuple(self._warnings.get().getMessage() for _ in range(self._warnings.qsize()))
-        return Status(os.getpid(), self._images, (self._steps, self._clock.busy), warnings, result)
+        progress = sum(self._clock.seconds.values())
+        return Status(os.getpid(), 0 if result else self._images, progress, warnings, result)
 
     def run(self, keys: Sequence[bytes], files: Sequence[str | bytes], sinks: Sequence[BufferSink]) -> Status:
         """Begin to compute a unit: its keys, where the bytes of each are or themselves, and what takes the shards."""
@@ -104,7 +108,7 @@ class Worker:
 
     def _begin(self, work: Callable[..., Any], *given: Any) -> None:
         self._images, self._work = 0, Future[Any]()
-        # Why not an executor: Python waits for its threads at the end of a process, and this one may hang.
+        # Why not an executor: at the end of a process Python waits for its threads, and this one may hang.
         Thread(target=_do, args=(self._work, work, *given), daemon=True).start()
 
     def _prepare(self) -> Ready:
@@ -120,18 +124,16 @@ class Worker:
         if torch.__version__ != spec.torch:
             versions = host, torch.__version__, spec.torch
             logger.warning("fc7: %s has torch %s, this machine %s: last digits may differ.", *versions)
-        with contextlib.suppress(OSError):  # a folder that may not be looked into is not the cache
-            self._commits = Path(spec.probe).is_symlink()
+        self._commits = os.path.islink(spec.probe)  # noqa: PTH114 - False for any error
         torch.set_num_threads(spec.loading)
         with contextlib.nullcontext(spec.cache) if self._commits else TemporaryDirectory(prefix="fc7-") as cache:
             for backbone_spec in spec.backbones:
-                backbone = backbone_spec.load(Path(cache))
-                _require_same(backbone_spec, backbone)
-                backbone.load()
+                with self._clock("load"):
+                    backbone = backbone_spec.load(Path(cache))
+                    _require_same(backbone_spec, backbone)
+                    backbone.load()
                 self._backbones.append(backbone)
-                self._steps += 1
-        devices = tuple(str(backbone.device) for backbone in self._backbones)
-        return Ready(host, devices, self._commits, sees_images=_has(spec.sample, spec.key))
+        return Ready(host, self._commits, sees_images=_has(spec.sample, spec.key))
 
     def _run(self, keys: Sequence[bytes], files: Sequence[str | bytes], sinks: Sequence[BufferSink]) -> UnitResult:
         clock = self._clock = Clock()
@@ -150,10 +152,9 @@ class Worker:
             )
             unreadable = pipeline.run(keys, len(keys))
         if self._commits:
-            with clock("commit"):
-                for sink in sinks:
+            for sink in sinks:
+                with clock("commit"):
                     sink.deliver(Path(self.spec.cache))
-                    self._steps += 1
         return UnitResult(unreadable, clock.seconds, sinks)
 
     def _progress(self, stage: str, done: int, total: int) -> None:
@@ -170,8 +171,9 @@ def _do(outcome: Future[Any], work: Callable[..., Any], *given: Any) -> None:
 def _require_same(spec: BackboneSpec, backbone: Backbone) -> None:
     for theirs, mine in zip(spec.recipes, backbone.recipes, strict=True):
         if theirs.id != mine.id:
-            pairs = mine.differences(theirs).items()
-            differences = ", ".join(f"{name} {here} here and {there} there" for name, (there, here) in pairs)
+            differences = ", ".join(
+                f"{name} {here} here and {there} there" for name, (there, here) in mine.differences(theirs).items()
+            )
             raise EngineError(
                 f"The worker on {platform.node()} makes another {theirs.backbone} {theirs.layer} than this machine: "
                 f"{differences[:300]}. The same weights and, for random ones, the same torch are needed on all of them."
@@ -185,3 +187,85 @@ def _has(path: str, key: bytes) -> bool:
     except (OSError, FC7Error):
         return False
     return True
+
+
+class WorkerLost(EngineError):
+    """A worker died, hangs, or failed in a way that another try may change."""
+
+
+class RemoteWorker:
+    """An actor of :class:`Worker`, in a process of this machine or not, that is asked for one thing at a time."""
+
+    def __init__(self, ray: Any, actor: Any, *, here: bool) -> None:
+        self._ray, self._actor, self._here = ray, actor, here
+        self.answer = actor.status.remote()  # its next status, on Ray; None between units
+        self.status: Status | None = None  # the last one; before the first it may be waiting for a place on the cluster
+        self.ready: Ready | None = None  # what it said when it had loaded
+        self.unit: Sequence[bytes] = ()  # the keys that it computes; none while it loads and between units
+        self._since = time.monotonic()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a unit."""
+        return self.answer is None
+
+    @property
+    def waited(self) -> float:
+        """Seconds since it was started or asked, or has made progress."""
+        return time.monotonic() - self._since
+
+    def assign(self, keys: Sequence[bytes], files: Sequence[str | bytes], sinks: Sequence[BufferSink]) -> None:
+        """Have it compute a unit."""
+        self.unit, self.answer = keys, self._actor.run.remote(keys, files, sinks)
+        self._since = time.monotonic()
+
+    def collect(self) -> Status:
+        """Return what it has said; ask again if it is not done.
+
+        Raises
+        ------
+        FC7Error
+            One of fc7's own, which another try will not change.
+        WorkerLost
+            Any other error, or it is gone.
+        """
+        try:
+            status: Status = self._ray.get(self.answer)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, FC7Error):
+                raise error.cause from None
+            raise WorkerLost(f"{type(error.cause).__name__}: {error.cause}") from error
+        except self._ray.exceptions.RayError as error:
+            self.status = None  # its process may be another one by now
+            raise WorkerLost(reason(error)) from error
+        if self.status is None or status.progress != self.status.progress:
+            self._since = time.monotonic()
+        self.status = status
+        if status.result is None:
+            self.answer = self._actor.status.remote()
+        else:
+            self.answer, self.unit = None, ()
+        if isinstance(status.result, Ready):
+            self.ready = status.result
+        return status
+
+    def watch(self, patience: float) -> None:
+        """Raise WorkerLost if it has made no progress for so many seconds, or for longer while it loads."""
+        patience = patience if self.unit else max(patience, LOADING)
+        if self.status and not self.idle and self.waited > patience:
+            raise WorkerLost(f"no progress in {patience:.0f} s")
+
+    def close(self) -> None:
+        """End its process."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._actor)
+        if self._here and self.status and not self.idle:  # a stopped process does not obey Ray
+            with contextlib.suppress(OSError):
+                os.kill(self.status.pid, signal.SIGKILL)
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error of Ray, and the last if that names an error."""
+    lines = str(error).strip().splitlines() or [repr(error)]
+    last = lines[-1].strip()
+    return f"{lines[0].strip()} {last}"[:300] if "Error: " in last and last != lines[0] else lines[0].strip()[:300]

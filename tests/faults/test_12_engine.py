@@ -240,18 +240,18 @@ def campaign(root, images, rounds):
 @contextlib.contextmanager
 def doubled(really):
     """Let each unit be given out a second time while the first one is at work."""
-    given, real = [], RayPipeline._round
+    given, real = [], RayPipeline.compute
 
     def twice(self, units, skipped):
         given.extend(units)
         real(self, [unit for one in units for unit in (one, one)], skipped)
 
     if really:
-        RayPipeline._round = twice
+        RayPipeline.compute = twice
     try:
         yield given
     finally:
-        RayPipeline._round = real
+        RayPipeline.compute = real
 
 
 def drivers(root, scene, engine, rounds):
