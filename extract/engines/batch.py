@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,11 +36,11 @@ def noting_failure(key: bytes, unreadable: dict[bytes, str], rejected: dict[byte
 
 
 class Job(NamedTuple):
-    """One backbone on one input, to be computed for a batch; and the numbers of its stores, one per layer."""
+    """One backbone on one input, to be computed for a batch; and which of the stores are its, one per layer."""
 
     backbone: Backbone
     input: Input
-    stores: range
+    stores: slice
 
     @property
     def on_device(self) -> bool:
@@ -84,16 +84,13 @@ class Draft:
         """Append the shard, if there is anything in it, in the order of the unit's keys, whichever batch was first."""
         if not self.rows and not self.rejected:
             return
-        keys = [key for key in unit if key in self.rows]
-        # Why not np.stack: it fails without any row.
-        matrix = np.empty((len(keys), self.store.recipe.dim), self.store.recipe.dtype)
-        for row, key in enumerate(keys):
-            matrix[row] = self.rows[key]
+        keys, recipe = [key for key in unit if key in self.rows], self.store.recipe
+        matrix = np.array([self.rows[key] for key in keys], recipe.dtype).reshape(len(keys), recipe.dim)
         rejected = {key: self.rejected[key] for key in unit if key in self.rejected}
         self.store.append(Shard(keys, matrix, rejected, {**provenance, "seconds": f"{self.seconds:.3f}"}))
 
 
-@dataclass
+@dataclass(eq=False)
 class Unit:
     """Keys that are committed together, one draft per store, and how many of its batches are not finished."""
 
@@ -102,51 +99,38 @@ class Unit:
     batches_left: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Batch:
-    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason.
-
-    Attributes
-    ----------
-    pixels
-        ``(rows, crop, crop, 3)`` uint8; zeros after the keys fill the last forward pass of each backbone.
-    encoded
-        Files that the device is to decode, by their row.
-    taken, decoded
-        How many keys threads have taken, and have decoded.
-    rejected, unreadable
-        Why a file is no image, and why it cannot be decoded now.
-    imprecise
-        Why the row of an image is in none of the stores, or not in all.
-    """
+    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
 
     unit: Unit
     keys: Sequence[bytes]
     paths: Sequence[str]
     jobs: Sequence[Job]
-    pixels: dict[Input, npt.NDArray[np.uint8]]
-    encoded: dict[int, bytes] = field(default_factory=dict)
-    taken: int = 0
+    rows: InitVar[int]  # of pixels; zeros after the keys fill the last forward pass of each backbone
+    pixels: dict[Input, npt.NDArray[np.uint8]] = field(init=False)  # (rows, crop, crop, 3)
+    encoded: dict[int, bytes] = field(default_factory=dict)  # files that the device is to decode, by their row
+    taken: int = 0  # keys that a thread decodes or has decoded
     decoded: int = 0
-    rejected: dict[bytes, str] = field(default_factory=dict)
-    unreadable: dict[bytes, str] = field(default_factory=dict)
-    imprecise: dict[bytes, str] = field(default_factory=dict)
+    rejected: dict[bytes, str] = field(default_factory=dict)  # why a file is no image
+    unreadable: dict[bytes, str] = field(default_factory=dict)  # why it cannot be decoded now
+    imprecise: dict[bytes, str] = field(default_factory=dict)  # why its row is in none of the stores, or not in all
 
-    @classmethod
-    def of(cls, unit: Unit, keys: Sequence[bytes], paths: Sequence[str], jobs: Sequence[Job], rows: int) -> "Batch":
-        """Return an empty one."""
-        sides = {job.input: job.input.transform.crop for job in jobs}
-        pixels = {wanted: np.zeros((rows, side, side, 3), np.uint8) for wanted, side in sides.items()}
-        return cls(unit, keys, paths, jobs, pixels=pixels)
+    def __post_init__(self, rows: int) -> None:
+        sides = {job.input: job.input.transform.crop for job in self.jobs}
+        self.pixels = {wanted: np.zeros((rows, side, side, 3), np.uint8) for wanted, side in sides.items()}
 
     def decode(self, row: int, decoder: DecodeProcess | None = None) -> None:
         """Put one image's pixels in its row; they are decoded here or in a process."""
         path, key = self.paths[row], self.keys[row]
         with noting_failure(key, self.unreadable, self.rejected):
-            if decoder is None:
-                self._decode(row, path)
-            else:
+            if decoder is not None:
                 decoder.decode(path, key, {job.input: self.pixels[job.input][row] for job in self.jobs})
+                return
+            with in_turn():
+                data = read_hashed(path, key)
+                here = {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))}
+                self._fill(row, data, here)
 
     def embed(self, job: Job) -> list[npt.NDArray[np.float32]]:
         """Return ``(len(keys), dim)`` float32 for each layer of a backbone, computed in its own batch size."""
@@ -155,11 +139,6 @@ class Batch:
         starts = range(0, len(self.keys), size)
         outputs = [job.backbone.embed(pixels[start : start + size]) for start in starts]
         return [np.concatenate(layer)[: len(self.keys)] for layer in zip(*outputs, strict=True)]
-
-    def _decode(self, row: int, path: str) -> None:
-        with in_turn():
-            data = read_hashed(path, self.keys[row])
-            self._fill(row, data, {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))})
 
     def _fill(self, row: int, data: bytes, inputs: set[Input]) -> None:
         for wanted, pixels in views_of(data, self.keys[row], inputs).items():

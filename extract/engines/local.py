@@ -67,7 +67,7 @@ class Pipeline(UnitLoop):
         for backbone in self.backbones:
             for view in range(1 + backbone.views):
                 recipes = backbone.recipes_of(view)
-                self._jobs.append(Job(backbone, recipes[0].input, range(first, first + len(recipes))))
+                self._jobs.append(Job(backbone, recipes[0].input, slice(first, first + len(recipes))))
                 first += len(recipes)
         sizes = [backbone.batch_size for backbone in self.backbones]
         self._batch_rows = max(sizes)
@@ -75,7 +75,7 @@ class Pipeline(UnitLoop):
         self._capacity = max(-(-self._batch_rows // size) * size for size in sizes)
         self._taking, self._committing = threading.Lock(), threading.Lock()
         self._stop, self._failed = threading.Event(), False
-        self._begun: dict[int, Unit] = {}  # units that are not committed, by their address
+        self._begun: set[Unit] = set()  # units that are not committed
         self._open: Batch | None = None  # the batch that is being decoded
 
     def unit_rows(self) -> int:
@@ -121,7 +121,7 @@ class Pipeline(UnitLoop):
             except KeyboardInterrupt:
                 self._stop.set()
                 wait(futures)
-                for unit in tuple(self._begun.values()):
+                for unit in tuple(self._begun):
                     self._commit(unit)
                 raise
             finally:
@@ -147,7 +147,8 @@ class Pipeline(UnitLoop):
                 if batch is None:
                     return
                 row, batch.taken = batch.taken, batch.taken + 1
-            self._decode(batch, row, decoder)
+            with self._spent("decode", batch, batch.jobs):
+                batch.decode(row, decoder)
             with self._taking:
                 batch.decoded += 1
                 complete = batch.decoded == len(batch.keys)
@@ -164,25 +165,19 @@ class Pipeline(UnitLoop):
                 continue
             starts, paths = range(0, len(keys), size), self.files(keys)
             unit = Unit(keys, [Draft(store) for store in self.stores], batches_left=len(starts))
-            self._begun[id(unit)] = unit
+            self._begun.add(unit)
             for start in starts:
                 chunk = keys[start : start + size]
-                jobs = [job for job in self._jobs if any(self.stores[number].missing(chunk) for number in job.stores)]
-                yield Batch.of(unit, chunk, paths[start : start + size], jobs, rows=self._capacity)
-
-    def _decode(self, batch: Batch, row: int, decoder: DecodeProcess | None) -> None:
-        start = time.perf_counter()
-        batch.decode(row, decoder)
-        self._spent("decode", time.perf_counter() - start, batch)
+                jobs = [job for job in self._jobs if any(store.missing(chunk) for store in self.stores[job.stores])]
+                yield Batch(unit, chunk, paths[start : start + size], jobs, rows=self._capacity)
 
     def _embed(self, batch: Batch) -> None:
         for job in batch.jobs:
-            start = time.perf_counter()
-            for number, matrix in zip(job.stores, batch.embed(job), strict=True):
-                error = batch.unit.drafts[number].take(batch, matrix)
-                if error:
-                    self._require_rows(self.stores[number], error)
-            self._spent("forward", time.perf_counter() - start, batch, job)
+            with self._spent("forward", batch, [job]):
+                for draft, matrix in zip(batch.unit.drafts[job.stores], batch.embed(job), strict=True):
+                    error = draft.take(batch, matrix)
+                    if error:
+                        self._require_rows(draft.store, error)
 
     def _require_rows(self, store: ShardSink, error: float) -> None:
         """End the run, before it commits anything, if a store has no row and its type cannot hold the first ones."""
@@ -192,13 +187,17 @@ class Pipeline(UnitLoop):
                 self._stop.set()
                 raise too_imprecise(store.recipe, error)
 
-    def _spent(self, stage: str, seconds: float, batch: Batch, job: Job | None = None) -> None:
-        """Count seconds of a thread, and put them on what they were spent for."""
+    @contextlib.contextmanager
+    def _spent(self, stage: str, batch: Batch, jobs: Sequence[Job]) -> Iterator[None]:
+        """Count the seconds of a thread in a block, and put them on the drafts that they were spent for."""
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
         with self._taking:
             self.clock.seconds[stage] += seconds
-            jobs = batch.jobs if job is None else [job]
-            for number in (number for job in jobs for number in job.stores):
-                batch.unit.drafts[number].seconds += seconds / self.beside
+            for job in jobs:
+                for draft in batch.unit.drafts[job.stores]:
+                    draft.seconds += seconds / self.beside
 
     def _finish(self, batch: Batch) -> None:
         """Count a batch as done, and commit the unit if it was the last of it."""
@@ -211,15 +210,13 @@ class Pipeline(UnitLoop):
             self._commit(batch.unit)
 
     def _commit(self, unit: Unit) -> None:
-        with self._committing:
+        with self._committing, self.clock("commit"):
             if self._failed:
                 return
-            start = time.perf_counter()
             for draft in unit.drafts:
                 draft.commit(unit.keys, self._provenance())
             self.release(unit.keys)
-            del self._begun[id(unit)]
-            self.clock.seconds["commit"] += time.perf_counter() - start
+            self._begun.remove(unit)
 
     def _provenance(self) -> dict[str, str]:
         import torch

@@ -206,7 +206,6 @@ class RayPipeline(UnitLoop):
         """Let another worker take the place of one that is lost, and give out its unit again."""
         lost = self.remote[number]
         lost.close()
-        self.remote[number] = self._start()
         logger.warning("fc7: a worker%s is lost: %s", f" on {lost.ready.host}" if lost.ready else "", reason)
         if lost.unit:
             self._count_failure(lost.unit, reason)
@@ -217,6 +216,7 @@ class RayPipeline(UnitLoop):
                 f"{self._losses} workers were lost one after the other, the last because: {reason}. Finished units "
                 "are kept; the same command goes on from there."
             )
+        self.remote[number] = self._start()
 
     def _count_failure(self, keys: Sequence[bytes], reason: str) -> None:
         """Count a failure of a unit; the last one that is allowed raises an EngineError."""

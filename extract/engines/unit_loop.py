@@ -21,18 +21,10 @@ Units = Sequence[Sequence[bytes]]
 
 
 class Plan(NamedTuple):
-    """What an engine is to compute, and whom it tells.
-
-    Attributes
-    ----------
-    stores
-        One per recipe, in the order of backbones, views and layers.
-    files
-        Returns where the bytes of each key are.
-    """
+    """What an engine is to compute, and whom it tells."""
 
     backbones: Sequence[Backbone]
-    stores: Sequence[ShardSink]
+    stores: Sequence[ShardSink]  # one per recipe, in the order of backbones, views and layers
     files: LocateFiles
     clock: Clock
     progress: Progress = silent

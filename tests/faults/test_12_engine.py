@@ -46,7 +46,7 @@ KINDS = {
 def found(tmp_path_factory, size):
     """What happened to all of them, on one cluster."""
     root = tmp_path_factory.mktemp("engine")
-    return alone(__file__, "campaign", root=root, images=size(40, 600), rounds=size(1, 10))
+    return alone(__file__, "campaign", root=root, images=size(20, 600), rounds=size(1, 10))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -216,6 +216,7 @@ def campaign(root, images, rounds):
         for kind, those in faults.items():
             engine.worker, marks = scene.worker(those, always=kind == "hopeless")
             engine.stall = scene.stall if kind == "stopped" else None  # elsewhere none stalls
+            engine.actors = 1 if kind == "hopeless" else 2
             one = found[kind] = {"units": len(firsts), "runs": 0, "hung": 0, "said": ""}
             while one["runs"] < (1 if kind == "hopeless" else 2):
                 one["runs"] += 1
