@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -33,7 +34,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 UNIT = 4  # images, in two batches
 STALL = 4.0  # seconds, at least: as many as all units together take without Ray, on a busy machine
-PATIENCE = 90.0  # seconds after which a test calls a run hung; the watchdog must come first
 
 KINDS = {
     "killed": "one of five units kills its worker",
@@ -217,25 +217,36 @@ def campaign(root, images, rounds):
             engine.worker, marks = scene.worker(those, always=kind == "hopeless")
             engine.stall = scene.stall if kind == "stopped" else None  # elsewhere none stalls
             engine.actors = 1 if kind == "hopeless" else 2
-            one = found[kind] = {"units": len(firsts), "runs": 0, "hung": 0, "said": ""}
+            one = found[kind] = {"units": len(firsts), "runs": 0, "said": ""}
             while one["runs"] < (1 if kind == "hopeless" else 2):
                 one["runs"] += 1
-                start = time.monotonic()
-                with doubled(kind == "twice") as given:
+                with doubled(kind == "twice") as given, stalls() as stalled:
                     try:
                         fill(scene.manifest, [backbone()], cache=root / kind, unit_rows=UNIT, engine=engine)
                     except EngineError as error:
                         one["said"] = str(error)
                     else:
                         break
-                    finally:
-                        one["hung"] += time.monotonic() - start > PATIENCE + 10 * len(those)
             one["faults"] = len(list(marks.iterdir())) + len(given)
+            one["hung"] = 0 if kind == "stopped" else len(stalled)
             one |= scene.judge(root / kind)
         engine.worker = Worker
         found["driver"] = drivers(root, scene, engine, rounds)
     found["processes"] = len(ours(os.getpid()))
     return found
+
+
+@contextlib.contextmanager
+def stalls():
+    """Collect what is said of workers that make no progress for five minutes: where none was stopped, a run hung."""
+    said, handler, logger = [], logging.Handler(), logging.getLogger("fc7")
+    handler.emit = lambda record: said.append(record.getMessage())
+    handler.addFilter(lambda record: "no progress" in record.getMessage())
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextlib.contextmanager
