@@ -150,10 +150,10 @@ class RayPipeline(UnitLoop):
 
     def _wait(self) -> None:
         """Handle what workers have said by now, waiting for something if they have not, and replace those lost."""
-        wait = self.engine.ray.wait
+        ray = self.engine.ray
         answers = [worker.answer for worker in self.remote if not worker.idle]
-        wait(answers, num_returns=1, timeout=POLL)
-        said = set(wait(answers, num_returns=len(answers), timeout=0)[0])
+        ray.wait(answers, num_returns=1, timeout=POLL)
+        said = set(ray.wait(answers, num_returns=len(answers), timeout=0)[0])
         for number, worker in enumerate(self.remote):
             try:
                 if worker.answer in said:
@@ -163,8 +163,7 @@ class RayPipeline(UnitLoop):
                 self._replace(number, str(lost))
         waited = min(worker.waited for worker in self.remote)
         if waited > max(self.patience, LOADING) and not any(worker.status for worker in self.remote):
-            available = self.engine.ray.available_resources()
-            free = {name: value for name, value in available.items() if name in ("CPU", "GPU")}
+            free = {name: value for name, value in ray.available_resources().items() if name in ("CPU", "GPU")}
             raise EngineError(
                 f"No worker has started in {waited:.0f} s; free on the cluster: {free or 'nothing'}. Wait until there "
                 "is room, or ask for fewer or smaller ones with --actors and --workers. Finished units are kept."

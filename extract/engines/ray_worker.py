@@ -95,6 +95,7 @@ class Worker:
 
     def status(self) -> Status:
         """Return how far it is: when it is done, or after a second. If its work has failed, raise the error."""
+        # Why not beside run(), as Ray can call two methods at once: an answer could come late, from the unit before.
         wait([self._work], LOOK)
         result = self._work.result() if self._work.done() else None
         warnings = tuple(self._warnings.get().getMessage() for _ in range(self._warnings.qsize()))
@@ -171,9 +172,8 @@ def _do(outcome: Future[Any], work: Callable[..., Any], *given: Any) -> None:
 def _require_same(spec: BackboneSpec, backbone: Backbone) -> None:
     for theirs, mine in zip(spec.recipes, backbone.recipes, strict=True):
         if theirs.id != mine.id:
-            differences = ", ".join(
-                f"{name} {here} here and {there} there" for name, (there, here) in mine.differences(theirs).items()
-            )
+            pairs = mine.differences(theirs).items()
+            differences = ", ".join(f"{name} {here} here and {there} there" for name, (there, here) in pairs)
             raise EngineError(
                 f"The worker on {platform.node()} makes another {theirs.backbone} {theirs.layer} than this machine: "
                 f"{differences[:300]}. The same weights and, for random ones, the same torch are needed on all of them."

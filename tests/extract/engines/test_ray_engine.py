@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from fc7.extract.backbones.spec import BackboneSpec
 from fc7.extract.engines import ray_engine, ray_pipeline
 from fc7.extract.engines.accounting import Clock
 from fc7.extract.engines.ray_pipeline import RayPipeline
-from fc7.extract.engines.ray_worker import Worker, WorkerSpec
+from fc7.extract.engines.ray_worker import Ready, Worker, WorkerSpec
 from fc7.extract.engines.unit_loop import Plan
 
 try:
@@ -239,18 +240,46 @@ def test_rejected_images_are_looked_at_again(folder, tmp_path, hired, worker):
     np.testing.assert_array_equal(*(held(tmp_path / cache, backbone)[1] for cache in ("cache", "local")))
 
 
-def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
-    described = BackboneSpec.of(squeezenet())._replace(source="random:1")
+@pytest.fixture
+def spec(tmp_path):
+    """Make a worker's spec; what the worker changes in this process is put back."""
     import torch
 
-    spec = WorkerSpec(__version__, torch.__version__, (described,), str(tmp_path), "", "", b"", 1, 1, 1)
     threads = torch.get_num_threads()
-    worker = Worker(spec)
+    yield WorkerSpec(
+        version=__version__,
+        torch=torch.__version__,
+        backbones=(BackboneSpec.of(squeezenet()),),
+        cache=str(tmp_path),
+        probe="",
+        sample="",
+        key=b"",
+        loading=1,
+        threads=1,
+        workers=1,
+    )
+    torch.set_num_threads(threads)
+
+
+def test_another_torch_that_makes_other_random_weights_is_found_out(spec):
+    worker = Worker(spec._replace(backbones=(spec.backbones[0]._replace(source="random:1"),)))
     with pytest.raises(
         EngineError, match=r"another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there"
     ):
         until(lambda: worker.status().result)
-    torch.set_num_threads(threads)
+
+
+def test_another_torch_is_warned_of(spec):
+    worker, warnings = Worker(spec._replace(torch="1.0")), []
+
+    def ready():
+        status = worker.status()
+        warnings.extend(status.warnings)
+        return status.result
+
+    assert until(ready) == Ready(platform.node(), commits=False, sees_images=False)
+    (said,) = warnings
+    assert said.endswith(f"has torch {spec.torch}, this machine 1.0: last digits may differ.")
 
 
 class Clumsy(Worker):
