@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -102,7 +103,8 @@ def assert_same(one, other, backbone):
     np.testing.assert_array_equal(rows, rows2)
 
 
-def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
+def test_same_units_same_keys_same_bits(folder, tmp_path, engine, caplog):
+    caplog.set_level(logging.DEBUG, "fc7")
     backbones = [squeezenet(["gap", "logits"]), squeezenet("gmp", views=1, dtype="float32"), ones_own()]
     local = fill(folder, backbones, cache=tmp_path / "local", unit_rows=8)
     seen = []
@@ -124,6 +126,7 @@ def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
     spent = done[0].seconds
     assert min(spent["load"], spent["decode"], spent["forward"], spent["commit"]) > 0
     assert sum(spent[stage] for stage in ("load", "hash")) < spent["total"]
+    assert "commits=True, sees_images=True" in caplog.text
     left = [path for path in tmp_path.glob("ray/**/*") if path.parent.name in ("claims", "tmp")]
     assert left == [], "no claim and no probe stays"
 
