@@ -73,6 +73,7 @@ class Pipeline(UnitLoop):
         self._batch_rows = max(sizes)
         # Zeros after them fill the last forward pass of a backbone with another batch size.
         self._capacity = max(-(-self._batch_rows // size) * size for size in sizes)
+        # One commit at a time: none may begin once a store cannot hold its first rows.
         self._taking, self._committing = threading.Lock(), threading.Lock()
         self._stop, self._failed = threading.Event(), False
         self._begun: set[Unit] = set()  # units that are not committed
