@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.recipe import DECODES, Input
+from ...cache.recipe import DECODES, Input, Recipe
 from ...cache.shard import Shard
 from ...errors import ImageRejected
 from ..backbones.backbone import Backbone
@@ -36,11 +36,15 @@ def noting_failure(key: bytes, unreadable: dict[bytes, str], rejected: dict[byte
 
 
 class Job(NamedTuple):
-    """One backbone on one input, to be computed for a batch; and which of the stores are its, one per layer."""
+    """One backbone on one input, to be computed for a batch; its recipes differ in their layers only."""
 
     backbone: Backbone
-    input: Input
-    stores: slice
+    recipes: Sequence[Recipe]
+
+    @property
+    def input(self) -> Input:
+        """What it sees of an image."""
+        return self.recipes[0].input
 
     @property
     def on_device(self) -> bool:
@@ -92,10 +96,10 @@ class Draft:
 
 @dataclass(eq=False)
 class Unit:
-    """Keys that are committed together, one draft per store, and how many of its batches are not finished."""
+    """Keys that are committed together, one draft per recipe, and how many of its batches are not finished."""
 
     keys: Sequence[bytes]
-    drafts: Sequence[Draft]
+    drafts: Mapping[Recipe, Draft]
     batches_left: int
 
 

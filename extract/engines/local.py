@@ -62,13 +62,11 @@ class Pipeline(UnitLoop):
         self.workers = workers or min(cores(), MOST_BESIDE_DEVICE if self._accelerated else MOST_THREADS)
         self.threads, self.beside = threads or cores_each(), beside or self.workers
         self.decoders = decoders
-        self._jobs: list[Job] = []
-        first = 0
-        for backbone in self.backbones:
-            for view in range(1 + backbone.views):
-                recipes = backbone.recipes_of(view)
-                self._jobs.append(Job(backbone, recipes[0].input, slice(first, first + len(recipes))))
-                first += len(recipes)
+        self._jobs = [
+            Job(backbone, backbone.recipes_of(view))
+            for backbone in self.backbones
+            for view in range(1 + backbone.views)
+        ]
         sizes = [backbone.batch_size for backbone in self.backbones]
         self._batch_rows = max(sizes)
         # Zeros after them fill the last forward pass of a backbone with another batch size.
@@ -165,17 +163,20 @@ class Pipeline(UnitLoop):
                 skipped.append(keys)
                 continue
             starts, paths = range(0, len(keys), size), self.files(keys)
-            unit = Unit(keys, [Draft(store) for store in self.stores], batches_left=len(starts))
+            drafts = {store.recipe: Draft(store) for store in self.stores}
+            unit = Unit(keys, drafts, batches_left=len(starts))
             self._begun.add(unit)
             for start in starts:
                 chunk = keys[start : start + size]
-                jobs = [job for job in self._jobs if any(store.missing(chunk) for store in self.stores[job.stores])]
+                lacking = {recipe for recipe, draft in drafts.items() if draft.store.missing(chunk)}
+                jobs = [job for job in self._jobs if not lacking.isdisjoint(job.recipes)]
                 yield Batch(unit, chunk, paths[start : start + size], jobs, rows=self._capacity)
 
     def _embed(self, batch: Batch) -> None:
         for job in batch.jobs:
             with self._spent("forward", batch, [job]):
-                for draft, matrix in zip(batch.unit.drafts[job.stores], batch.embed(job), strict=True):
+                for recipe, matrix in zip(job.recipes, batch.embed(job), strict=True):
+                    draft = batch.unit.drafts[recipe]
                     error = draft.take(batch, matrix)
                     if error:
                         self._require_rows(draft.store, error)
@@ -196,9 +197,8 @@ class Pipeline(UnitLoop):
         seconds = time.perf_counter() - start
         with self._taking:
             self.clock.seconds[stage] += seconds
-            for job in jobs:
-                for draft in batch.unit.drafts[job.stores]:
-                    draft.seconds += seconds / self.beside
+            for recipe in (recipe for job in jobs for recipe in job.recipes):
+                batch.unit.drafts[recipe].seconds += seconds / self.beside
 
     def _finish(self, batch: Batch) -> None:
         """Count a batch as done, and commit the unit if it was the last of it."""
@@ -214,7 +214,7 @@ class Pipeline(UnitLoop):
         with self._committing, self.clock("commit"):
             if self._failed:
                 return
-            for draft in unit.drafts:
+            for draft in unit.drafts.values():
                 draft.commit(unit.keys, self._provenance())
             self.release(unit.keys)
             self._begun.remove(unit)

@@ -24,7 +24,7 @@ class Plan(NamedTuple):
     """What an engine is to compute, and whom it tells."""
 
     backbones: Sequence[Backbone]
-    stores: Sequence[ShardSink]  # one per recipe, in the order of backbones, views and layers
+    stores: Sequence[ShardSink]  # one per recipe
     files: LocateFiles
     clock: Clock
     progress: Progress = silent
