@@ -195,16 +195,18 @@ def fill(
     if keys:
         for recipe, store in stores.items():
             _point_out_relatives(store, lacked[recipe])
-        given = backbones, [stores[recipe] for recipe in recipes], hashed.files, clock
+        from .engines.unit_loop import Plan
+
+        plan = Plan(backbones, [stores[recipe] for recipe in recipes], hashed.files, clock, progress)
         pipeline: UnitLoop
         if engine is None:
             from .engines.local import Pipeline
 
-            pipeline = Pipeline(*given, workers=workers, progress=progress)
+            pipeline = Pipeline(plan, workers=workers)
         else:
             from .engines.ray_pipeline import RayPipeline
 
-            pipeline = RayPipeline(engine, *given, workers=workers, progress=progress)
+            pipeline = RayPipeline(engine, plan, workers=workers)
         unreadable = pipeline.run(keys, unit_rows)
     clock.stop()
     return [
