@@ -303,17 +303,16 @@ def _out_of_fold(
     everything = np.arange(len(embeddings))
     total = len(ParameterGrid(head.grid)) * folds
     results: list[SearchResult] = []
-    prepared = None
+    search = FoldSearch(embeddings, Protocol("out-of-fold", (), folds, random_state), everything, None)
     for repeat in range(REPEATS):
 
         def count_done(done: int, base: int = repeat * total) -> None:
             progress(f"judge labels by {head.name}", base + done, REPEATS * total)
 
         seed = (random_state + repeat) % 2**32
-        search = FoldSearch(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
-        prepared = search.prepared = prepared or search.prepared  # the rows are the same in every division
+        search.divide(seed)  # the prepared rows stay the same
         with threads(len(everything)):
-            results.append(search.search(head, seed, count_done))
+            results.append(search.search(head, count_done))
     return results, len(search.folds)
 
 

@@ -9,8 +9,9 @@ from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.text import plain
-from .arms import ARMS, ARMS_HELP, add_training, finetune_arms
-from .options import HEADS_AND_LAYERS, add_protocol, protocol_settings
+from ..settings import ARMS, FitSettings
+from .finetune import ARMS_HELP, add_training, finetune_arms
+from .options import HEADS_AND_LAYERS, add_protocol
 
 TEXT = """
 Fit many heads, on one or several backbones and layers, under one protocol: the same split, the same folds for every
@@ -84,7 +85,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             learning_curve=not arguments.no_learning_curve,
             engine=engine,
             progress=progress,
-            **protocol_settings(arguments),
+            **options.given_settings(arguments, FitSettings),
         )
     runs += finetune_arms(arguments, arguments.finetune, progress)
     failures = runs.failures

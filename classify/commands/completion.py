@@ -11,7 +11,7 @@ from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ..heads.table import HEADS
-from .arms import ARMS
+from ..settings import ARMS
 
 TEXT = """
 Print a script that lets a shell complete verbs, options, their values and files. The script is static: completing

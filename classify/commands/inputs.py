@@ -17,6 +17,7 @@ from ...extract.progress import Progress
 from ...extract.text import plain
 from ..data.joint import join
 from ..data.splits import disputed, protocol
+from ..settings import ProtocolSettings
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -54,8 +55,7 @@ def _require_sound(hashed: Hashed, arguments: Arguments) -> None:
     if len(suspects):
         reasons = why_not_decoded(hashed.manifest.root, rows[suspects], arguments.workers)
         rows = rows[np.delete(np.arange(len(rows)), suspects[np.array(reasons) != ""])]
-    settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
-    protocol(rows.in_key_order(), **settings)
+    protocol(rows.in_key_order(), ProtocolSettings(**options.given_settings(arguments, ProtocolSettings)))
 
 
 def tables(

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, given, whole_number
+from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import share, whole_number
 from ...extract.text import plain
-from .options import MAX_ERROR, WEIGHTS, share
+from .options import MAX_ERROR, WEIGHTS
 
 logger = logging.getLogger(__name__)
 

