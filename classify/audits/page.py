@@ -1,6 +1,5 @@
 """The page of an audit: the findings with thumbnails, in the style of a report."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +10,7 @@ from ...extract.progress import Progress, silent
 from ..pages.page import render, write
 from ..pages.text import pairs as named
 from ..pages.text import relative, without_folders
-from ..pages.thumbnails import BYTES, thumbnail, write_thumbnails
+from ..pages.thumbnails import embedded, write_thumbnails
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
 from .findings import AuditedImage, ImagePair
@@ -42,11 +41,10 @@ def write_audit(
     """
     output = path if isinstance(path, OutputFile) else OutputFile(path)
     with TemporaryDirectory() as folder:
-        pictured = _shown(audit, top)
+        paths = {image.key[:KEY_DIGITS]: image.path for image in _shown(audit, top)}
         if images is not None:
-            paths = {image.key[:KEY_DIGITS]: image.path for image in pictured}
             write_thumbnails(paths, images, folder, progress=progress)
-        sources = _sources(pictured, Path(folder))
+        sources = embedded(Path(folder), list(paths))
     return write(output, render("audits/audit.html.jinja", _context(audit, top, sources)))
 
 
@@ -56,23 +54,16 @@ def _shown(audit: Audit, top: int) -> list[AuditedImage]:
     return [image for pair in pairs for image in (pair.first, pair.second)] + single
 
 
-def _sources(images: Sequence[AuditedImage], folder: Path) -> dict[str, str]:
-    """Return ``data:`` URIs by key, up to the bytes that a page may have."""
-    sources: dict[str, str] = {}
-    spent = 0
-    for image in images:
-        if image.key not in sources:
-            sources[image.key] = thumbnail(folder, image.key[:KEY_DIGITS]) if spent < BYTES else ""
-            spent += len(sources[image.key])
-    return sources
-
-
 def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
     """Return the values of the template."""
 
     def picture(image: AuditedImage) -> dict[str, str]:
-        source = sources.get(image.key, "")
-        return {"source": source, "path": relative(image.path), "label": image.label, "split": image.split}
+        return {
+            "source": sources[image.key[:KEY_DIGITS]],
+            "path": relative(image.path),
+            "label": image.label,
+            "split": image.split,
+        }
 
     def row(pair: ImagePair) -> dict[str, Any]:
         bad = pair.across_splits or pair.labels_differ
