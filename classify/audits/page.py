@@ -9,11 +9,11 @@ from ...cache.recipe import Recipe
 from ...extract.progress import Progress, silent
 from ..pages.page import render, write
 from ..pages.text import pairs as named
-from ..pages.text import relative, without_folders
+from ..pages.text import without_folders
 from ..pages.thumbnails import embedded, write_thumbnails
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
-from .findings import AuditedImage, ImagePair
+from .findings import AuditedImage
 from .tables import describe, headline, marks, pairs_of, summary
 
 
@@ -55,34 +55,20 @@ def _shown(audit: Audit, top: int) -> list[AuditedImage]:
 
 
 def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
-    """Return the values of the template."""
-
-    def picture(image: AuditedImage) -> dict[str, str]:
-        return {
-            "source": sources[image.key[:KEY_DIGITS]],
-            "path": relative(image.path),
-            "label": image.label,
-            "split": image.split,
-        }
-
-    def row(pair: ImagePair) -> dict[str, Any]:
-        bad = pair.across_splits or pair.labels_differ
-        alike = "the same bytes" if pair.kind == "duplicate" else f"cosine {pair.cosine:.3f}"
-        images = [picture(pair.first), picture(pair.second)]
-        return {"images": images, "alike": alike, "marks": marks(pair), "bad": bad}
-
+    """Return the values of the template; `sources` are pictures by the first digits of their keys."""
     recipe = audit.images.recipe
     return {
         "audit": audit,
+        "top": top,
         "headline": headline(audit),
         "size": describe(audit),
         "summary": summary(audit),
         "recipe": recipe,
         "parts": [recipe] if isinstance(recipe, Recipe) else recipe.parts,
         "source": without_folders(audit.images.weights_source),
-        "pairs": [(name, title, len(pairs), list(map(row, pairs[:top]))) for name, title, pairs in pairs_of(audit)],
-        "suspects": [(picture(suspect.image), suspect) for suspect in audit.suspects[:top]],
-        "outliers": [(picture(outlier.image), outlier) for outlier in audit.outliers[:top]],
+        "pairs": pairs_of(audit),
+        "marks": marks,
+        "picture_of": lambda image: sources[image.key[:KEY_DIGITS]],
         "hyperparameters": [named(point) for point in audit.settings.get("hyperparameters", [])],
         "records": {"settings": audit.settings, "notes": audit.notes, "counts": audit.counts},
     }
