@@ -64,7 +64,7 @@ def test_another_network_of_torchvision_with_its_normalisation_layers(home, cach
 
 @pytest.fixture
 def vit(monkeypatch):
-    """A vision transformer of torchvision's that is as small as one can be: the published ones have 86 million numbers."""
+    """A vision transformer of torchvision's that is small: the published ones have 86 million numbers."""
 
     def vit_small_32(*, weights: torchvision.models.ViT_B_32_Weights | None = None, image_size=224, **options):
         return torchvision.models.VisionTransformer(image_size, 32, 2, 2, 32, 64, **options)
