@@ -1,12 +1,14 @@
 """Logistic regression and the linear support vector machine: L2-penalised, exact, all penalties at once."""
 
+import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
@@ -14,21 +16,7 @@ from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lbfgs import Problems, Solution, minimise
 from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
 from ..solvers.products import Products
-from .base import (
-    ClassWeight,
-    CountDone,
-    Folds,
-    Grid,
-    GridPoint,
-    LinearHead,
-    LogLinear,
-    OutOfFold,
-    exported,
-    positive,
-    silent,
-    warn_unless,
-)
-from .calibration import from_margins
+from .base import ClassWeight, Folds, HeldScores, LinearHead, LogLinear, exported, positive
 
 SEARCH = 1e-4  # tolerance in float32: of the search over a grid, and of the start of a fit in float64
 TOGETHER = 2**22  # numbers in one array of the solver; more problems are solved in batches
@@ -78,18 +66,14 @@ class Penalised(LinearHead):
         """Return weights of rows ``(sets, n)``, and the set of each target of each problem."""
         return weights, member.repeat(targets)
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Solve all points in all folds; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
-
-        In batches as large as memory allows, the strongest penalties first: later batches start from the coefficients
-        of their folds so far. Streamed rows take all the memory allowed, as each batch reads them many times.
-        """
+    def _held_scores(
+        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
+    ) -> Iterator[HeldScores]:
+        # In batches as large as memory allows, the strongest penalties first: later batches start from the coefficients
+        # of their folds so far. Streamed rows take all the memory allowed, as each batch reads them many times.
         classes = int(y.max()) + 1
-        predictions = OutOfFold.empty(points, folds, classes)
-        strongest = sorted(range(len(points)), key=lambda place: points[place].get("C", self.C))
-        problems = [(place, number) for place in strongest for number in range(len(folds))]
+        strongest = sorted(range(len(heads)), key=lambda point: heads[point].C)
+        problems = [(point, number) for point in strongest for number in range(len(folds))]
         rows = basis.products(np.float32)
         loss, targets = self._loss(y, classes, 1)
         numbers = TOGETHER if basis.max_ram is None else basis.max_ram // SHARE
@@ -97,34 +81,15 @@ class Penalised(LinearHead):
         latest: dict[int, npt.NDArray[Any]] = {}
         for first in range(0, len(problems), batch_size):
             batch = problems[first : first + batch_size]
-            C = np.array([points[place].get("C", self.C) for place, _ in batch])
-            weights, member = self._weights(y, folds, [(points[place], number) for place, number in batch])
+            C = np.array([heads[point].C for point, _ in batch])
+            weights, member = _weights(y, folds, [(heads[point].class_weight, number) for point, number in batch])
             start = np.stack([latest[number] for _, number in batch]) if len(latest) == len(folds) else None
             solution = self._solve(rows, basis=basis, y=y, weights=weights, member=member, C=C, tol=SEARCH, start=start)
             flat = solution.coefficients.reshape(-1, rows.shape[1] + 1)
             margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(len(batch), -1, len(basis))
             answers = zip(batch, solution.coefficients, margins, solution.converged, strict=True)
-            for (place, number), latest[number], margin, converged in answers:
-                held = folds[number].held
-                predictions.scores[place, held] = from_margins(margin[:, held].T)
-                predictions.unconverged[place] += not converged
-            count_done(first + len(batch))
-        return predictions
-
-    def _weights(
-        self, y: Positions, folds: Folds, problems: Sequence[tuple[GridPoint, int]]
-    ) -> tuple[npt.NDArray[np.float32], Positions]:
-        """Return the weights of all rows ``(sets, n)``, and the set of each problem, which is a point in a fold."""
-        sets: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
-        keys = []
-        for point, number in problems:
-            kind, fitted = point.get("class_weight", self.class_weight), folds[number].fitted
-            keys.append((repr(kind), number))
-            if keys[-1] not in sets:
-                sets[keys[-1]] = np.zeros(len(y), np.float32)
-                sets[keys[-1]][fitted] = compute_sample_weight(kind, y[fitted])
-        order = {key: place for place, key in enumerate(sets)}
-        return np.stack(list(sets.values())), np.array([order[key] for key in keys])
+            for (point, number), latest[number], margin, converged in answers:
+                yield HeldScores(point, folds[number], margin[:, folds[number].held].T, bool(converged))
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         C, member = np.array([positive(C=self.C)]), np.zeros(1, np.intp)
@@ -133,7 +98,9 @@ class Penalised(LinearHead):
         rough = solve(basis.products(np.float32), tol=max(SEARCH, self.tol))
         exact = solve(basis.products(np.float64), tol=self.tol, start=rough.coefficients)
         self.n_iter_, self.converged_ = max(int(exact.steps[0] + rough.steps[0]), 1), bool(exact.converged[0])
-        warn_unless(self.converged_, self, self.n_iter_)
+        if not self.converged_:  # said as scikit-learn says it
+            message = f"{self} did not converge in {self.n_iter_} steps. Raise max_iter, or lower C."
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
         self.coef_ = basis.restore(exact.coefficients[0, :, :-1])
         self.intercept_ = exact.coefficients[0, :, -1].copy()
 
@@ -197,3 +164,17 @@ class LinearSVM(Penalised):
         positive = y == np.arange(targets)[:, None]
         sets = np.where(positive, weights[:, None], weights[:, None] > 0)
         return sets.reshape(-1, len(y)), (member[:, None] * targets + np.arange(targets)).ravel()
+
+
+def _weights(
+    y: Positions, folds: Folds, problems: Sequence[tuple[ClassWeight, int]]
+) -> tuple[npt.NDArray[np.float32], Positions]:
+    """Return the weights of all rows ``(sets, n)``, and the set of each problem, by its class weights and its fold."""
+    sets: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
+    keys = [(repr(kind), number) for kind, number in problems]
+    for key, (kind, number) in zip(keys, problems, strict=True):
+        if key not in sets:
+            sets[key] = np.zeros(len(y), np.float32)
+            sets[key][folds[number].fitted] = compute_sample_weight(kind, y[folds[number].fitted])
+    order = {key: place for place, key in enumerate(sets)}
+    return np.stack(list(sets.values())), np.array([order[key] for key in keys])

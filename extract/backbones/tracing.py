@@ -79,7 +79,7 @@ class Trace:
 
     def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
         self._kind = type(network).__name__
-        self._network, self._options, self._functions = network, options, ends
+        self.network, self._options, self._functions = network, options, ends
         tracer = _PathTracer(**options)
         self._root, self._graph = _trace(network, tracer, _forward)
         if any(map(_is_constant, self._graph.nodes)):
@@ -95,14 +95,14 @@ class Trace:
         self.returned = _returned(self._graph)
 
     @once
-    def ends(self) -> dict[str, Node | str]:
+    def end_nodes(self) -> dict[str, Node | str]:
         """Return the node that each function returns, or why there is none; their nodes are added to the graph."""
         ends: dict[str, Node | str] = {}
         for name, function in self._functions.items():
             tracer = _LeafTracer(**self._options)
             tracer.proxy_buffer_attributes = self._proxies_buffers
             try:
-                ends[name] = self._add(name, *_trace(self._network, tracer, function))
+                ends[name] = self._add(name, *_trace(self.network, tracer, function))
             except Exception as error:  # a network may lack an end, and an unknown function can raise anything
                 ends[name] = first_line(error)
         return ends
@@ -112,8 +112,8 @@ class Trace:
         return next(name for name, other in (*self.names.items(), *self._further.items()) if other is node)
 
     def whole(self) -> GraphModule:
-        """Return the network with all of its nodes, the very ones of :attr:`names` and :attr:`ends`."""
-        _ = self.ends
+        """Return the network with all of its nodes, the very ones of :attr:`names` and :attr:`end_nodes`."""
+        _ = self.end_nodes
         return GraphModule(self._root, self._graph, self._kind).eval()
 
     def cut(self, names: Iterable[str] | None = None) -> GraphModule:
@@ -155,7 +155,7 @@ class Trace:
         inside = [node for path, node in self.names.items() if f"{path}.".startswith(f"{name}.")]
         if inside:
             return inside[-1]
-        _ = self.ends
+        _ = self.end_nodes
         return self._further[name]
 
     def _add(self, name: str, root: torch.nn.Module, graph: Graph) -> Node:

@@ -177,7 +177,7 @@ def test_out_of_fold_is_what_fitting_each_point_on_each_fold_gives(classes, shap
     rates = (0.1, 1.0, 3.0) if optimiser == "sgd" else (0.003, 0.1)
     points = list(ParameterGrid({"epochs": [1, 2, 7], "learning_rate": rates}))
     found = head.out_of_fold(Eigenbasis(X), y, folds, points, told.append)
-    assert told == [len(folds) * (number + 1) for number in range(len(points))]
+    assert told == list(range(1, len(points) * len(folds) + 1))
     for point, out in zip(points, found.scores, strict=True):
         for fold in folds:
             alone = clone(head).set_params(**point).fit(X[fold.fitted], y[fold.fitted])
