@@ -186,6 +186,12 @@ def held_margins(
     return np.split(margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts)), len(intercepts), axis=1)
 
 
+def one_against_rest(y: Positions) -> Floats:
+    """Return -1 and 1, ``(n, classes)``, for two classes one column."""
+    classes = np.arange(int(y.max()) + 1)
+    return np.where(y[:, None] == (classes[1:] if len(classes) == 2 else classes), 1.0, -1.0)
+
+
 def grouped(heads: Sequence[BaseEstimator], *parameters: str) -> list[list[int]]:
     """Group heads that share the values of some parameters: return the positions of each group."""
     groups: dict[str, list[int]] = {}

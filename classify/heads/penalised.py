@@ -3,7 +3,6 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lbfgs import Problems, Solution, minimise
 from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
 from ..solvers.products import Products
-from .base import ClassWeight, Folds, HeldScores, LinearHead, LogLinear, exported, positive
+from .base import ClassWeight, Folds, HeldScores, LinearHead, LogLinear, exported, one_against_rest, positive
 
 SEARCH = 1e-4  # tolerance in float32: of the search over a grid, and of the start of a fit in float64
 TOGETHER = 2**22  # numbers in one array of the solver; more problems are solved in batches
@@ -57,7 +56,7 @@ class Penalised(LinearHead):
         self.class_weight = class_weight
 
     @abstractmethod
-    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
+    def _loss(self, y: Positions, problems: int) -> tuple[Loss, int]:
         """Return the loss of `problems` problems, and the number of independent targets in each."""
 
     def _target_weights(
@@ -71,11 +70,10 @@ class Penalised(LinearHead):
     ) -> Iterator[HeldScores]:
         # In batches as large as memory allows, the strongest penalties first: later batches start from the coefficients
         # of their folds so far. Streamed rows take all the memory allowed, as each batch reads them many times.
-        classes = int(y.max()) + 1
         strongest = sorted(range(len(heads)), key=lambda point: heads[point].C)
         problems = [(point, number) for point in strongest for number in range(len(folds))]
         rows = basis.products(np.float32)
-        loss, targets = self._loss(y, classes, 1)
+        loss, targets = self._loss(y, 1)
         numbers = TOGETHER if basis.max_ram is None else basis.max_ram // SHARE
         batch_size = max(numbers // (loss.outputs * targets * max(rows.shape)), 1)
         latest: dict[int, npt.NDArray[Any]] = {}
@@ -84,7 +82,7 @@ class Penalised(LinearHead):
             C = np.array([heads[point].C for point, _ in batch])
             weights, member = _weights(y, folds, [(heads[point].class_weight, number) for point, number in batch])
             start = np.stack([latest[number] for _, number in batch]) if len(latest) == len(folds) else None
-            solution = self._solve(rows, basis=basis, y=y, weights=weights, member=member, C=C, tol=SEARCH, start=start)
+            solution = self._solve(rows, y, weights, member, C, tol=SEARCH, start=start)
             flat = solution.coefficients.reshape(-1, rows.shape[1] + 1)
             margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(len(batch), -1, len(basis))
             answers = zip(batch, solution.coefficients, margins, solution.converged, strict=True)
@@ -94,9 +92,8 @@ class Penalised(LinearHead):
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         C, member = np.array([positive(C=self.C)]), np.zeros(1, np.intp)
         weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
-        solve = partial(self._solve, basis=basis, y=y, weights=weights, member=member, C=C)
-        rough = solve(basis.products(np.float32), tol=max(SEARCH, self.tol))
-        exact = solve(basis.products(np.float64), tol=self.tol, start=rough.coefficients)
+        rough = self._solve(basis.products(np.float32), y, weights, member, C, tol=max(SEARCH, self.tol))
+        exact = self._solve(basis.products(np.float64), y, weights, member, C, tol=self.tol, start=rough.coefficients)
         self.n_iter_, self.converged_ = max(int(exact.steps[0] + rough.steps[0]), 1), bool(exact.converged[0])
         if not self.converged_:  # said as scikit-learn says it
             message = f"{self} did not converge in {self.n_iter_} steps. Raise max_iter, or lower C."
@@ -107,21 +104,19 @@ class Penalised(LinearHead):
     def _solve(
         self,
         rows: Products,
-        *,
-        basis: Eigenbasis,
         y: Positions,
         weights: npt.NDArray[Any],
         member: Positions,
         C: Floats,
+        *,
         tol: float,
         start: npt.NDArray[Any] | None = None,
     ) -> Solution:
         """Return coefficients ``(problems, outputs, r + 1)``."""
-        loss, targets = self._loss(y, int(y.max()) + 1, len(C))
+        loss, targets = self._loss(y, len(C))
         weights, member = self._target_weights(weights, member, y, targets)
         initial = None if start is None else start.reshape(len(C) * targets, loss.outputs, -1)
-        problems = Problems(rows=rows, values=basis.values, loss=loss, weights=weights, member=member, start=initial,
-                            C=C.repeat(targets), intercept_penalised=self._intercept_penalised)  # fmt: skip
+        problems = Problems(rows, loss, weights, member, C.repeat(targets), self._intercept_penalised, initial)
         solution = minimise(problems, tol=tol, max_iter=self.max_iter)
         return Solution(
             solution.coefficients.reshape(len(C), -1, solution.coefficients.shape[2]),
@@ -137,7 +132,8 @@ class Logistic(Penalised, LogLinear):
     The optimum that scikit-learn's ``LogisticRegression`` approaches.
     """
 
-    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
+    def _loss(self, y: Positions, problems: int) -> tuple[Loss, int]:
+        classes = int(y.max()) + 1
         return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
 
 
@@ -150,9 +146,8 @@ class LinearSVM(Penalised):
 
     _intercept_penalised = True
 
-    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
-        positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
-        signs = np.where(y == positive[:, None], np.float32(1), np.float32(-1))
+    def _loss(self, y: Positions, problems: int) -> tuple[Loss, int]:
+        signs = np.ascontiguousarray(one_against_rest(y).T, np.float32)
         return SquaredHinge(signs, np.tile(np.arange(len(signs)), problems)), len(signs)
 
     def _target_weights(

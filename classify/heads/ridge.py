@@ -10,7 +10,18 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, Folds, HeldScores, LinearHead, class_weights, exported, grouped, held_margins, positive
+from .base import (
+    ClassWeight,
+    Folds,
+    HeldScores,
+    LinearHead,
+    class_weights,
+    exported,
+    grouped,
+    held_margins,
+    one_against_rest,
+    positive,
+)
 
 
 @exported
@@ -43,7 +54,7 @@ class Ridge(LinearHead):
             kind = heads[points[0]].class_weight
             alphas = [positive(alpha=float(heads[point].alpha)) for point in points]
             closed = basis.wide and kind is None
-            inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if closed else []
+            inverses = [_Inverse(basis, alpha, one_against_rest(y)) for alpha in alphas] if closed else []
             total = None if closed else basis.narrow.class_sums(y)
             for fold in folds:
                 if total is None:
@@ -67,7 +78,7 @@ class Ridge(LinearHead):
             coefficients, self.intercept_ = next(_solutions(sums, second, [positive(alpha=float(self.alpha))]))
             self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
             return
-        targets = _targets(y)
+        targets = one_against_rest(y)
         inverse = _Inverse(basis, positive(alpha=float(self.alpha)), targets)
         self.intercept_ = inverse.intercept
         coordinates = basis.left.T @ (targets - inverse.intercept)
@@ -124,10 +135,3 @@ def _solutions(sums: ClassSums, second: Floats, alphas: Sequence[float]) -> Iter
         coefficients = solve(centred, right)
         del centred  # frees its memory before the next one
         yield coefficients, level - mean @ coefficients
-
-
-def _targets(y: Positions) -> Floats:
-    """Return -1 and 1, ``(n, classes)``, for two classes one column."""
-    classes = int(y.max()) + 1
-    positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
-    return np.where(y[:, None] == positive, 1.0, -1.0)

@@ -186,8 +186,8 @@ class Eigenbasis:
     def products(self, dtype: npt.DTypeLike) -> Products:
         """Return the products that a solver needs of the rotated rows, in float32 or float64."""
         if isinstance(self._source, Stream):
-            return Streamed(self._source, self._eigen[1], dtype)
-        return InMemory(self.finest if np.dtype(dtype) == np.float64 else self.rows32, dtype)
+            return Streamed(self._source, self._eigen[1], self.values, dtype)
+        return InMemory(self.finest if np.dtype(dtype) == np.float64 else self.rows32, self.values, dtype)
 
     @cached_property
     def left(self) -> Floats:
