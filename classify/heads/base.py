@@ -1,5 +1,6 @@
 """Grid heads: they answer a grid of hyper-parameters in all folds at once, from rows that are prepared once."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -84,7 +85,8 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         The held rows of the folds are ``range(images)``; `count_done` is called with the points times folds done.
         """
         predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        heads = [clone(self).set_params(**point) for point in points]
+        shared = self.get_params(deep=False)  # looked up once: clone() takes a hundred times as long
+        heads = [type(self)(**copy.deepcopy(shared | dict(point))) for point in points]
         for done, held in enumerate(self._held_scores(basis, y, folds, heads), 1):
             predictions.scores[held.point, held.fold.held] = from_margins(held.scores)
             predictions.unconverged[held.point] += not held.converged
