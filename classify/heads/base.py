@@ -59,6 +59,9 @@ class HeldScores(NamedTuple):
     converged: bool = True
 
 
+FoldScores = Iterator[HeldScores]
+
+
 class GridHead(ClassifierMixin, BaseEstimator, ABC):
     """A classifier that answers a grid in all folds at once, on rows that are prepared once for many fits.
 
@@ -94,9 +97,7 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         return predictions
 
     @abstractmethod
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         """Yield the scores of each fold under each point, in any order; `heads` have the parameters of the points."""
 
     def _labelled(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -1,6 +1,6 @@
 """The baseline: predicts the share of each class, whatever the image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +9,7 @@ from sklearn.dummy import DummyClassifier
 
 from ..arrays import Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import Folds, GridHead, HeldScores, exported
+from .base import Folds, FoldScores, GridHead, HeldScores, exported
 from .calibration import from_probability
 
 
@@ -26,9 +26,7 @@ class Baseline(DummyClassifier, GridHead):
         self.n_features_in_ = basis.dim
         return self
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         for fold in folds:
             scores = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))
             yield from (HeldScores(point, fold, scores[None]) for point in range(len(heads)))

@@ -1,13 +1,13 @@
 """The nearest-centroid head: as scikit-learn's, with scores that agree with its predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import Folds, HeldScores, LinearHead, exported
+from .base import Folds, FoldScores, HeldScores, LinearHead, exported
 
 
 @exported
@@ -19,9 +19,7 @@ class Centroid(LinearHead):
     half the squared distance to the mean of these means, which is the same for all classes: that is linear.
     """
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         total = basis.class_sums(y)
         for fold in folds:
             coef, intercept = _coefficients((total - basis.class_sums(y, fold.absent(len(basis)))).means)

@@ -10,7 +10,7 @@ from ..arrays import Floats, Positions
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, Folds, HeldScores, LogLinear, class_weights, exported, grouped, held_margins
+from .base import ClassWeight, Folds, FoldScores, HeldScores, LogLinear, class_weights, exported, grouped, held_margins
 
 ROUNDING = 1e-12  # of the squared lengths of rows: the most that rounding makes of the spread of equal rows
 
@@ -35,9 +35,7 @@ class Lda(LogLinear):
         self.shrinkage = shrinkage
         self.class_weight = class_weight
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         for points in grouped(heads, "class_weight"):
             shrinkages = [_share(heads[point].shrinkage) for point in points]
             solver_of = _solver_of(basis, y)

@@ -1,6 +1,6 @@
 """The naive Bayes head: scikit-learn's, with a grid of smoothings answered from sums by class."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from ..arrays import Floats, Positions
 from ..solvers.class_sums import ClassSums
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, Folds, GridHead, HeldScores, class_weights, exported
+from .base import ClassWeight, Folds, FoldScores, GridHead, HeldScores, class_weights, exported
 from .calibration import from_probability
 
 ROUNDING = 1e-12  # of squared numbers: the most that rounding makes of the spread of equal ones
@@ -50,9 +50,7 @@ class NaiveBayes(GaussianNB, GridHead):
         self.n_features_in_ = basis.dim
         return self._take(basis.class_sums(codes, squares=True), class_weights(self.class_weight, y))
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         total = basis.class_sums(y, squares=True)
         for fold in folds:
             sums = total - basis.class_sums(y, fold.absent(len(basis)), squares=True)

@@ -1,6 +1,6 @@
 """The nearest-neighbours head: brute force in float64, with a grid of neighbour counts and weights from one search."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +10,7 @@ from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.class_sums import Block
 from ..solvers.eigenbasis import Eigenbasis
-from .base import Folds, GridHead, HeldScores, exported
+from .base import Folds, FoldScores, GridHead, HeldScores, exported
 from .calibration import from_probability
 
 ASKED = 4096  # rows whose neighbours are searched at once
@@ -75,9 +75,7 @@ class Neighbours(GridHead):
         shares = self.predict_proba(X)
         return np.asarray(self.classes_[shares.argmax(axis=1)])
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         most, classes = max(head.n_neighbors for head in heads), int(y.max()) + 1  # one search serves all points
         for fold in folds:
             for head in heads:
@@ -162,16 +160,13 @@ def _recompute(
         square[row, rank] = np.square(difference).sum(axis=1)
 
 
-def _by_distance(distance: Floats) -> Floats:
-    """Return reciprocals; where a neighbour is at distance 0, only such neighbours count."""
-    same = distance == 0
-    with np.errstate(divide="ignore"):
-        return np.where(same.any(axis=1, keepdims=True), same, 1 / distance)
-
-
 def _shares(distance: Floats, codes: Positions, weights: str, classes: int) -> Floats:
     """Return the share of each class among neighbours, ``(n, classes)``."""
-    weight = np.ones_like(distance) if weights == "uniform" else _by_distance(distance)
+    weight = np.ones_like(distance)
+    if weights == "distance":
+        same = distance == 0
+        with np.errstate(divide="ignore"):
+            weight = np.where(same.any(axis=1, keepdims=True), same, 1 / distance)
     shares = np.zeros((len(codes), classes))
     np.add.at(shares, (np.arange(len(codes))[:, None], codes), weight)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,17 @@ from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lbfgs import Problems, Solution, minimise
 from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
 from ..solvers.products import Products
-from .base import ClassWeight, Folds, HeldScores, LinearHead, LogLinear, exported, one_against_rest, positive
+from .base import (
+    ClassWeight,
+    Folds,
+    FoldScores,
+    HeldScores,
+    LinearHead,
+    LogLinear,
+    exported,
+    one_against_rest,
+    positive,
+)
 
 SEARCH = 1e-4  # tolerance in float32: of the search over a grid, and of the start of a fit in float64
 TOGETHER = 2**22  # numbers in one array of the solver; more problems are solved in batches
@@ -65,9 +75,7 @@ class Penalised(LinearHead):
         """Return weights of rows ``(sets, n)``, and the set of each target of each problem."""
         return weights, member.repeat(targets)
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         # In batches as large as memory allows, the strongest penalties first: later batches start from the coefficients
         # of their folds so far. Streamed rows take all the memory allowed, as each batch reads them many times.
         strongest = sorted(range(len(heads)), key=lambda point: heads[point].C)

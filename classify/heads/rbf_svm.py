@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, Folds, HeldScores, MarginHead, exported, from_margins, grouped
+from .base import ClassWeight, Folds, FoldScores, HeldScores, MarginHead, exported, from_margins, grouped
 
 PAIRS = 2**22  # margins, or numbers of the kernel, that are computed at once
 
@@ -49,9 +49,7 @@ class RbfSVM(MarginHead):
         self.tol = tol
         self.class_weight = class_weight
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         for points in grouped(heads, "gamma"):
             for fold in folds:
                 fitted_kernel = _kernel(basis, fold.fitted, fold.fitted, heads[points[0]].gamma)

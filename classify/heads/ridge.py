@@ -13,6 +13,7 @@ from ..solvers.lapack import solve
 from .base import (
     ClassWeight,
     Folds,
+    FoldScores,
     HeldScores,
     LinearHead,
     class_weights,
@@ -46,9 +47,7 @@ class Ridge(LinearHead):
         self.alpha = alpha
         self.class_weight = class_weight
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         # Each fold is left out in closed form, or solved where there are more rows than dimensions, or weights.
         for points in grouped(heads, "class_weight"):
             kind = heads[points[0]].class_weight

@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, Folds, HeldScores, LogLinear, exported, grouped, positive, probabilities
+from .base import ClassWeight, Folds, FoldScores, HeldScores, LogLinear, exported, grouped, positive, probabilities
 
 if TYPE_CHECKING:
     from ..solvers.sgd import Descent
@@ -162,9 +162,7 @@ class TorchLinear(LogLinear):
         self.n_iter_ = descent.epochs
         return self
 
-    def _held_scores(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]
-    ) -> Iterator[HeldScores]:
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         # All learning rates and folds are one batch, scored after each number of epochs that is asked for. SGD from
         # zero stays in the span of the rows and does not depend on a rotation: it runs in the eigenbasis where that
         # has fewer dimensions. AdamW depends on it.
@@ -178,7 +176,7 @@ class TorchLinear(LogLinear):
 
     def _descend(
         self, basis: Eigenbasis, y: Positions, folds: Folds, asked: Mapping[int, tuple[float, int]]
-    ) -> Iterator[HeldScores]:
+    ) -> FoldScores:
         """Yield the scores under points by learning rate and epochs; fewest epochs first."""
         rates = list(dict.fromkeys(rate for rate, _ in asked.values()))
         rotated = self.optimiser == "sgd" and basis.wide
@@ -226,7 +224,10 @@ class TorchLinear(LogLinear):
     def _fit(self, basis: Eigenbasis, y: Positions, validation: Validation = None, on_epoch: OnEpoch = None) -> None:
         fitted, watched = np.arange(len(y)), {"train": np.arange(len(y))}
         if self.early_stopping:
-            fitted, held = self._hold_out(y)
+            parts = train_test_split(
+                fitted, test_size=self.validation_fraction, stratify=y, random_state=self.random_state
+            )
+            fitted, held = map(np.sort, parts)
             watched = {"train": fitted, "held": held}
         if validation is not None:
             new_rows = validate_data(self, validation[0], dtype=np.float32, reset=False)
@@ -251,11 +252,6 @@ class TorchLinear(LogLinear):
         self._keep(best_coef)
         self.n_iter_ = len(self.curves_)
         self._state = {}
-
-    def _hold_out(self, y: Positions) -> tuple[Positions, Positions]:
-        places, seed = np.arange(len(y)), self.random_state
-        fitted, held = train_test_split(places, test_size=self.validation_fraction, stratify=y, random_state=seed)
-        return np.sort(fitted), np.sort(held)
 
     def _descent(self, rows: Rows, y: Positions, classes: int, *, groups: Sequence[Positions],
                  weights: Sequence[Floats], rates: Sequence[float]) -> "Descent":  # fmt: skip

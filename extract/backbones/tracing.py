@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node, Tracer
 from torch.fx.node import map_arg
 from torch.utils.module_tracker import ModuleTracker
-from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
+from torchvision.models.feature_extraction import NodePathTracer
 
 from ...cache.forks import Lock, once
 from ...errors import UsageError
@@ -26,14 +26,18 @@ _tracing = Lock()
 _CONSTANT = "_tensor_constant"  # torch.fx's name for a tensor that a forward pass makes
 
 
-class _OneThread(Tracer):
-    """Traces what its own thread calls. torch.fx patches modules for the whole process, and other threads compute."""
+class _PathTracer(NodePathTracer):
+    """Names its nodes as torchvision's feature extractor does, and traces what its own thread calls.
+
+    torch.fx patches modules for the whole process, and other threads compute.
+    """
 
     def trace(self, root: Any, concrete_args: Any = None) -> Graph:
         """Trace, one thread at a time."""
         with _tracing:
             self._thread = get_ident()
-            return super().trace(root, concrete_args)
+            graph: Graph = super().trace(root, concrete_args)
+            return graph
 
     def call_module(self, m: torch.nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Record a call; in another thread, just make it."""
@@ -46,14 +50,6 @@ class _OneThread(Tracer):
         if get_ident() != self._thread:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
-
-
-class _PathTracer(_OneThread, NodePathTracer):
-    """Names its nodes as torchvision's feature extractor does."""
-
-
-class _LeafTracer(_OneThread, LeafModuleAwareTracer):
-    """Has the same leaves, and no names."""
 
 
 class Trace:
@@ -99,7 +95,7 @@ class Trace:
         """Return the node that each function returns, or why there is none; their nodes are added to the graph."""
         ends: dict[str, Node | str] = {}
         for name, function in self._functions.items():
-            tracer = _LeafTracer(**self._options)
+            tracer = _PathTracer(**self._options)
             tracer.proxy_buffer_attributes = self._proxies_buffers
             try:
                 ends[name] = self._add(name, *_trace(self.network, tracer, function))
