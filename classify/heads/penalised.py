@@ -27,7 +27,9 @@ from .base import (
     positive,
 )
 
-SEARCH = 1e-4  # tolerance in float32: of the search over a grid, and of the start of a fit in float64
+# Tolerance in float32: of the search over a grid, which only compares points, and of the start of a fit, which float64
+# then finishes.
+SEARCH = 1e-4
 TOGETHER = 2**22  # numbers in one array of the solver; more problems are solved in batches
 SHARE = 48  # bytes for each number of such an array with streamed rows: three arrays in float32, and intermediate ones
 

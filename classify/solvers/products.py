@@ -25,8 +25,8 @@ MANY = 2**25  # numbers in the rows; with fewer, loading torch takes longer than
 class Multiply:
     """Products with rows ``(n, d)``, whole or in blocks.
 
-    NumPy computes them. Large float32 rows go to oneDNN instead, as convolutions: on processors with AVX-512 it is
-    faster than OpenBLAS. `numbers` is the size of all rows together.
+    NumPy computes them. Large float32 rows go to oneDNN instead, as convolutions: with AVX-512 NumPy's OpenBLAS reaches
+    two thirds of its speed, on Zen 5 half (docs/heads.md). `numbers` is the size of all rows together.
     """
 
     def __init__(self, numbers: int, dtype: npt.DTypeLike) -> None:

@@ -208,6 +208,7 @@ def run_and_record(network: GraphModule, images: torch.Tensor) -> tuple[Any, dic
 def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: int) -> Any:
     """Run on one image that has a shape and no numbers: nothing is computed."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    # Why not an image on the device "meta": parameters and constants may have storage, and devices do not mix.
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
         return run(torch.empty(1, 3, crop, crop, device=device))
 
