@@ -26,10 +26,6 @@ ClassWeight = str | dict[Any, float] | None  # as in scikit-learn
 CountDone = Callable[[int], None]  # how many points times folds are done
 
 
-def silent(done: int) -> None:
-    """Ignore progress."""
-
-
 def exported(estimator: type[T]) -> type[T]:
     """Set the module of an estimator to ``fc7.classify.heads``: bundles trust that name, whatever file it is in."""
     estimator.__module__ = __package__
@@ -81,7 +77,7 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         """Fit on prepared rows and labels ``(n,)``; the fitted head takes rows that are not prepared."""
 
     def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = lambda done: None
     ) -> OutOfFold:
         """Score every held row under every point of a grid; `y` are codes, and every fold is fitted on all classes.
 

@@ -17,9 +17,6 @@ from .calibration import from_probability
 class Baseline(DummyClassifier, GridHead):
     """``DummyClassifier`` with the methods of a grid head: it ignores the rows."""
 
-    def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
-        super().__init__(strategy=strategy, random_state=random_state, constant=constant)
-
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
         """Count the labels ``(n,)``."""
         self.fit(np.zeros((len(basis), 1)), y)
