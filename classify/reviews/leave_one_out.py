@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ...extract.progress import Progress, silent
 from ..arrays import Floats, Positions, unit
-from ..heads.calibration import find_temperature, from_margins
+from ..heads.base import from_margins
+from ..heads.calibration import find_temperature
 from ..solvers.eigenbasis import BLOCK, Eigenbasis
 from ..solvers.lapack import solve
 
