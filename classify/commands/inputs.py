@@ -9,7 +9,7 @@ from ...cache.embeddings import Embeddings
 from ...cache.urls import URL, Location, is_h5
 from ...errors import UsageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, given
+from ...extract.commands.options import Arguments
 from ...extract.extraction import fill, read, why_not_decoded
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
