@@ -149,7 +149,7 @@ class Embeddings(Rows):
     def _write(self, path: Path, vectors: npt.NDArray[Any], texts: Mapping[str, list[bytes]]) -> None:
         from .hdf5 import h5py
 
-        with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        with h5py.File(path, "w", libver=("v110", "v110")) as file:  # from there on, metadata have checksums
             file["embeddings"] = vectors
             file["sha256"] = self.sha256
             for name, text in texts.items():

@@ -99,8 +99,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     }
     folder = plain(shlex.quote(str(arguments.output)))
     after = f"All pairs, pictures and plots in one page: fc7 report {folder} -o report.html"
-    failed = [plain(f"{failure.name} could not be fitted: {failure.reason}") for failure in failures]
-    return Answer(payload, "\n".join([runs_table(runs), *failed, after]))
+    return Answer(payload, "\n".join([runs_table(runs), *(plain(str(failure)) for failure in failures), after]))
 
 
 def _arms(text: str) -> list[str]:

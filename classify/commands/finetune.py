@@ -76,13 +76,14 @@ def finetune_arms(
     if not arms:
         return []
     from ...cache.output_file import require_folder
+    from ...extract.manifest.hashing import Hashed
     from ...extract.manifest.manifest import read_manifest
     from ..finetuning.finetune import finetune
 
     if arguments.data.suffix == ".h5":
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     require_folder(arguments.output, arguments.data)
-    manifest = read_manifest(arguments.data)
+    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
     settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     training = Training(**given_settings(arguments, Training))
     runs = []
@@ -90,7 +91,7 @@ def finetune_arms(
         for arm in arms:
             logger.info("finetune %s %s", name, arm)
             tuned = finetune(
-                manifest,
+                hashed,
                 name,
                 arm,
                 training=training,

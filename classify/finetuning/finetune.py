@@ -15,6 +15,7 @@ from ...extract.backbones.architectures import architecture
 from ...extract.backbones.backbone import Backbone, load_backbone
 from ...extract.backbones.network import with_classes
 from ...extract.computing import computing
+from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest
 from ...extract.progress import Progress, silent
 from ..data.splits import protocol
@@ -64,7 +65,7 @@ class Tuned:
 
 @computing()
 def finetune(
-    manifest: Manifest,
+    manifest: Manifest | Hashed,
     backbone: str,
     trainable: str = "head",
     *,
@@ -125,7 +126,8 @@ def finetune(
     settings = FitSettings(on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     machine: dict[str, Any] = {"device": device, "cache": cache, "progress": progress}
     net = load_backbone(backbone, weights=weights, transform=transform, precision=precision, **machine)
-    images = usable(manifest, cache, workers)
+    hashed = Hashed.of(manifest, cache, progress=progress)
+    images = usable(hashed, workers)
     plan = protocol(images, settings)
     evaluated = Evaluated.of(images, plan)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
@@ -139,7 +141,7 @@ def finetune(
     finished = finished_run(target, study.identity, evaluated.paths) if target else None
     if finished:
         return Tuned(finished, {})
-    pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
+    pixels = Pixels(hashed.manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
     build = partial(_pixel_module, net, recipe, trainable, seed=seed, classes=len(images.classes))
     stage = f"finetune {backbone} {trainable}"
     trained = study.run(build, pixels, net.device, refit=refit, progress=progress, stage=stage, on_epoch=on_epoch)

@@ -274,5 +274,4 @@ def _traced(name: str, crop: int) -> "TracedNetwork":
 def _trace(name: str, network: "torch.nn.Module", crop: int) -> "TracedNetwork":
     from .graph import TracedNetwork
 
-    library = _library(name)
-    return TracedNetwork(network, crop, library.tracer(), library.ends(), has_classes=True)
+    return TracedNetwork(network, crop, **_library(name).tracing(), has_classes=True)

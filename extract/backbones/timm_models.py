@@ -1,7 +1,7 @@
 """timm's networks, by ``timm:NAME`` (the extra ``fc7[timm]``); the functions are those for torchvision."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -76,18 +76,15 @@ def _entry(published: Mapping[str, Any]) -> Entry:
     return Entry(file, 0.0, 0.0, transform, digits_in(str(published.get("url") or "")))
 
 
-def tracer() -> Mapping[str, Any]:
-    """Return what torch.fx needs to know to follow the forward passes."""
+def tracing() -> Mapping[str, Any]:
+    """Return how torch.fx follows the forward passes, and what timm calls features and the vector before classes."""
     layers = _timm("timm.layers")
-    return {"leaf_modules": layers.get_notrace_modules(), "autowrap_functions": tuple(layers.get_notrace_functions())}
-
-
-def ends() -> Mapping[str, Callable[[Any, Any], Any]]:
-    """Return what timm calls a network's features, and the vector before its classes."""
-    return {
+    leaves = {"leaf_modules": layers.get_notrace_modules(), "autowrap_functions": tuple(layers.get_notrace_functions())}
+    ends = {
         "features": lambda network, images: network.forward_features(images),
         "penultimate": lambda network, images: network.forward_head(network.forward_features(images), pre_logits=True),
     }
+    return {"tracer": leaves, "ends": ends}
 
 
 def _timm(module: str = "timm") -> Any:

@@ -67,11 +67,6 @@ def entries(name: str) -> dict[str, Entry]:
     return {weights.name: _entry(weights) for weights in sorted(enum, key=lambda weights: weights is not enum.DEFAULT)}
 
 
-def tracer() -> Mapping[str, Any]:
-    """Return what torch.fx needs to know to follow the forward passes."""
-    return {}
-
-
 def _entry(weights: Any) -> Entry:
     preset, meta = weights.transforms(), weights.meta
     mean, std = tuple(preset.mean), tuple(preset.std)
@@ -80,8 +75,8 @@ def _entry(weights: Any) -> Entry:
     return entry_of(weights.url, meta["_file_size"], meta["_ops"], transform)
 
 
-def ends() -> Mapping[str, Any]:
-    """Return nothing: torchvision has no functions for a network's ends."""
+def tracing() -> Mapping[str, Any]:
+    """Return nothing: torch.fx follows the forward passes, and torchvision has no functions for a network's ends."""
     return {}
 
 

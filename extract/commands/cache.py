@@ -46,10 +46,10 @@ fc7 cache info --cache /data/fc7 --json
 def run_info(arguments: Arguments, progress: Progress) -> Answer:
     """Say what the cache holds."""
     from ...cache import verify
-    from ...cache.directory import existing_directory
+    from ...cache.directory import open_directory
     from ...cache.replica import Replica
 
-    directory = existing_directory(arguments.cache)
+    directory = open_directory(arguments.cache, new=False)
     replica = Replica.of(directory)
     where = replica.url if replica else str(directory)
     recipes = verify.info(directory)
@@ -85,13 +85,13 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
 def run_verify(arguments: Arguments, progress: Progress) -> Answer:
     """Check the cache and change nothing."""
     from ...cache.directory import default_directory
-    from ...cache.urls import address
+    from ...cache.urls import URL
     from ...cache.verify import verify
 
     check = verify(arguments.cache, deep=arguments.deep)
     lines = [f"damaged  {damage.file}: {damage.reason}" for damage in check.damaged]
     remedy = "Put it right with: fc7 cache repair"
-    if address(arguments.cache or default_directory()):
+    if isinstance(arguments.cache or default_directory(), URL):
         remedy = "Delete those objects, then compute their rows again with: fc7 extract"
     unchanged = check.shards - check.read - sum(damage.file.endswith(".h5") for damage in check.damaged)
     lines.append(
@@ -275,11 +275,7 @@ class Verb(NamedTuple):
 VERBS = {
     "info": Verb("what the cache holds", INFO_TEXT, INFO_EXAMPLES, run_info),
     "verify": Verb(
-        "check that every shard is as it was committed",
-        VERIFY_TEXT,
-        VERIFY_EXAMPLES,
-        run_verify,
-        add_options=add_verify_options,
+        "check that every shard is as it was committed", VERIFY_TEXT, VERIFY_EXAMPLES, run_verify, add_verify_options
     ),
     "repair": Verb(
         "set damaged shards aside, so that the next extract computes their rows",
@@ -292,17 +288,11 @@ VERBS = {
         GC_TEXT,
         GC_EXAMPLES,
         run_gc,
-        add_options=add_gc_options,
+        add_gc_options,
     ),
     "compact": Verb("merge small shards into full ones", COMPACT_TEXT, COMPACT_EXAMPLES, run_compact),
-    "export": Verb(
-        "write one flat .h5 for other tools", EXPORT_TEXT, EXPORT_EXAMPLES, run_export, add_options=add_export_options
-    ),
+    "export": Verb("write one flat .h5 for other tools", EXPORT_TEXT, EXPORT_EXAMPLES, run_export, add_export_options),
     "import": Verb(
-        "take the rows of such a file into the cache",
-        IMPORT_TEXT,
-        IMPORT_EXAMPLES,
-        run_import,
-        add_options=add_import_options,
+        "take the rows of such a file into the cache", IMPORT_TEXT, IMPORT_EXAMPLES, run_import, add_import_options
     ),
 }

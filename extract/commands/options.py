@@ -5,10 +5,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow
+from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow, locate
 from ...errors import UsageError
 from ..readers import threads_number
 from ..settings import BackboneSettings
@@ -68,7 +67,7 @@ def given(arguments: Arguments, *names: str) -> dict[str, Any]:
 
 def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
     """Add the data set."""
-    parser.add_argument("data", type=Path, metavar="DATA", help=text)
+    parser.add_argument("data", type=locate, metavar="DATA", help=text)
     add_web(parser)
 
 
@@ -130,7 +129,7 @@ def engine(arguments: Arguments) -> Iterator["RayEngine | None"]:
 
 def add_cache(parser: argparse._ActionsContainer) -> None:
     """Add the cache directory."""
-    parser.add_argument("--cache", type=Path, metavar="DIR", help=_CACHE)
+    parser.add_argument("--cache", type=locate, metavar="DIR", help=_CACHE)
 
 
 def backbone_names(arguments: Arguments) -> list[str]:

@@ -92,7 +92,7 @@ def test_a_dataset_that_changes(tmp_path, size, figure):
     assert computed(pictures.root, cache) == 20
     known = set(pictures.holds.values())
     done, images = Counter(), 0
-    for step in range(size(40, 400)):
+    for step in range(size(28, 400)):
         kind = pictures.chance.choice(["grow", "rename", "move", "copy", "delete", "touch", "edit", "turn_back"])
         pictures.change(kind, step)
         new = set(pictures.holds.values()) - known

@@ -31,7 +31,7 @@ def unshare():
 
 
 def test_neither_gc_nor_the_other_takes_a_live_process_for_a_dead_one(tmp_path, unshare, size, figure):
-    units = size(12, 200)
+    units = size(6, 200)
     gallery(tmp_path / "pictures", ROWS * units)
     Store(Fake().recipes[0], tmp_path / "cache")
     # So many numbers are used up in each that no process has in another namespace the one that it has in its own.
