@@ -70,7 +70,6 @@ DOORS = {
     "classify.heads.torch_linear.TorchLinear.__init__",
     "extract.backbones.backbone.Backbone.__init__",
     "extract.backbones.backbone.load_backbone",
-    "extract.engines.local.Pipeline.__init__",
     "extract.extraction.fill",
     "extract.transformer.EmbeddingTransformer.__init__",
 }
