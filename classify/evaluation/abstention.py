@@ -108,6 +108,7 @@ class Abstention:
         for number, fold in enumerate(folds):
             fold_numbers[fold.held] = number
         sample = _sample(y, min(MOST_ROWS, MOST_BYTES // (2 * embeddings.recipe.dim)), random_state)
+        # Rounded first: a new image's distance will be to the rounded rows, which are all that a bundle holds.
         rows = unit(np.asarray(embeddings.vectors[fitted[sample]], np.float32)).astype(np.float16)
         cosine = rows.astype(np.float32) @ rows.astype(np.float32).T
         cosine[fold_numbers[sample][:, None] == fold_numbers[sample]] = -np.inf

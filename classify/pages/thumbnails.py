@@ -103,6 +103,7 @@ def _jpeg(image: "Image.Image", edge: int, quality: int) -> bytes:
 
 def _write(key: str, source: str, target: Path) -> str:
     """Write one thumbnail whole or not at all; return the reason of a failure, or nothing."""
+    # Without the fsync that results get: a thumbnail that a power loss takes is made anew from its image.
     temporary = target.with_suffix(f".{os.getpid()}")
     try:
         temporary.write_bytes(smaller(source, key, EDGE))

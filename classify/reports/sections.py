@@ -151,21 +151,21 @@ def confusion(run: Run) -> Values:
     """
     if run.old:
         return {}
-    classes = run.data["classes"]
-    truth, predicted = np.asarray(run.predictions["label"]), np.asarray(run.predictions["predicted"])
-    sizes = np.bincount(truth, minlength=len(classes))
-    counts = Counter((int(t), int(p)) for t, p in zip(truth, predicted, strict=True))
+    classes, labels = run.data["classes"], run.predictions["label"]
+    counts, sizes = Counter(zip(labels, run.predictions["predicted"], strict=True)), Counter(labels)
     mistakes = sorted(((count, t, p) for (t, p), count in counts.items() if t != p), reverse=True)
-    confused = [
-        {"true": classes[t], "predicted": classes[p], "count": count, "of": int(sizes[t])}
-        for count, t, p in mistakes[:CONFUSED]
-    ]
-    matrix = []
-    if len(classes) <= MATRIX_CLASSES:
-        for t, name in enumerate(classes):
-            cells = [(counts[t, p], counts[t, p] / max(int(sizes[t]), 1), t == p) for p in range(len(classes))]
-            matrix.append({"name": name, "size": int(sizes[t]), "cells": cells})
-    return {"classes": classes, "matrix": matrix, "confused": confused, "kinds_of_mistakes": len(mistakes)}
+    places = range(len(classes)) if len(classes) <= MATRIX_CLASSES else range(0)
+    return {
+        "classes": classes,
+        "matrix": [
+            {"name": classes[t], "size": sizes[t], "cells": [(counts[t, p], t == p) for p in places]} for t in places
+        ],
+        "confused": [
+            {"true": classes[t], "predicted": classes[p], "count": count, "of": sizes[t]}
+            for count, t, p in mistakes[:CONFUSED]
+        ],
+        "kinds_of_mistakes": len(mistakes),
+    }
 
 
 def calibrations(compared: Contest) -> list[Values]:

@@ -65,6 +65,7 @@ class Labels:
         splits = ["split"] if any(image.split for image in manifest.images) else []
         self._columns = (*COLUMNS[:2], *splits, *COLUMNS[2:])
         self._names = list(self._relative())
+        # Kept, because a decision changes one line of maybe 20,000, and is written within the time of a click.
         self._plain = [self._line(image, name) for image, name in zip(manifest.images, self._names, strict=True)]
         self._seen: bytes | None = None
         self._require_round_trip()

@@ -21,6 +21,7 @@ NONE = -1  # the code of an image that takes no part in the fit
 
 def prepare(vectors: npt.NDArray[np.floating]) -> Eigenbasis:
     """Return embeddings ``(n, d)`` scaled to unit length, as for heads, and centred."""
+    # Not float64: on 20,000 images no probability is further than 3e-7 from it (docs/review.md).
     rows = vectors.astype(np.float32)
     return Eigenbasis(unit(rows, out=rows)).centred
 

@@ -92,7 +92,7 @@ def test_all_counts_of_all_outputs_are_equal(table, tmp_path_factory, drawn):
     assert f"{pair.only_first} are right only with the first, {pair.only_second} only with the second" in said
 
     counted = confusion(runs[0])
-    assert sum(count for row in counted["matrix"] for count, _, same in row["cells"] if same) in {first, 0}
+    assert sum(count for row in counted["matrix"] for count, same in row["cells"] if same) in {first, 0}
     assert counted["kinds_of_mistakes"] > 15 or sum(row["count"] for row in counted["confused"]) == n - first
     shown = [tile.right for tile in tiles(runs[0], None)]
     assert (shown.count(False), shown.count(True)) == (n - first, first)
