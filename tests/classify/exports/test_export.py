@@ -16,9 +16,11 @@ from fc7.extract import Backbone, extract, load_backbone, read_manifest
 # The promise: as fc7 predict answers
 
 
-@pytest.mark.parametrize(("head", "classes", "max_error"), [("logreg", 2, 0.1), ("linear-svm", 3, None)])
-def test_onnx_and_pt2_answer_as_predict(home, head, classes, max_error):
-    bundle = home.bundle(head, classes, max_error=max_error)
+@pytest.mark.parametrize(
+    ("head", "classes", "max_error", "backbone"), [("logreg", 2, 0.1, SQUEEZENET), ("linear-svm", 3, None, {})]
+)
+def test_onnx_and_pt2_answer_as_predict(home, head, classes, max_error, backbone):
+    bundle = home.bundle(head, classes, max_error=max_error, **backbone)
     expected, images = home.predicted(bundle), home.prepared(bundle)
     for suffix, run in ((".onnx", run_onnx), (".pt2", run_pt2)):
         written = home.exported(suffix, bundle)
@@ -43,7 +45,7 @@ def test_pixels_are_normalised_inside(home, cache, tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_any_number_of_images_in_a_batch(home, suffix):
-    bundle = home.bundle("logreg", max_error=0.1)
+    bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
     path = home.exported(suffix, bundle).path
     images, run = home.prepared(bundle), run_onnx if suffix == ".onnx" else run_pt2
     whole = run(path, images)[1]
@@ -66,7 +68,7 @@ def test_a_module_of_ones_own(home, cache, tmp_path):
 
 
 def test_the_mean_with_the_mirror_image_is_inside(home):
-    bundles = [home.bundle("logreg", mirror=True, **SQUEEZENET), home.bundle("logreg", max_error=0.1)]
+    bundles = [home.bundle("logreg", mirror=mirror) for mirror in (True, False)]
     images = home.prepared(bundles[0])
     mirrored = np.ascontiguousarray(images[..., ::-1])
     differs = []
@@ -86,7 +88,7 @@ def test_a_bundle_that_averages_over_views_says_that_the_network_sees_one(home, 
 
 
 def test_a_threshold_is_noted(home):
-    (note,) = home.exported(".onnx", home.bundle("logreg", max_error=0.1)).notes
+    (note,) = home.exported(".onnx", home.bundle("logreg", max_error=0.1, **SQUEEZENET)).notes
     assert "below the threshold in its metadata, fc7 predict says `not sure`" in note
     assert home.exported(".onnx", home.bundle("linear-svm", 3)).notes == ()
 

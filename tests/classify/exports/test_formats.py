@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 import torchvision
-from exported import SQUEEZENET, run_state_dict
+from exported import SMALL, SMALL_VIT, SQUEEZENET, run_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -62,26 +63,14 @@ def test_another_network_of_torchvision_with_its_normalisation_layers(home, cach
     assert found == pytest.approx(home.predicted(bundle, backbone=net), abs=1e-4)
 
 
-@pytest.fixture
-def vit(monkeypatch):
-    """A vision transformer of torchvision's that is small: the published ones have 86 million numbers."""
-
-    def vit_small_32(*, weights: torchvision.models.ViT_B_32_Weights | None = None, image_size=224, **options):
-        return torchvision.models.VisionTransformer(image_size, 32, 2, 2, 32, 64, **options)
-
-    vit_small_32.__module__ = torchvision.models.vision_transformer.__name__
-    monkeypatch.setitem(torchvision.models._api.BUILTIN_MODELS, "vit_small_32", vit_small_32)
-    return "vit_small_32"
-
-
-def test_a_vision_transformer_of_another_size_is_made_for_it(home, cache, tmp_path, vit):
+def test_a_vision_transformer_of_another_size_is_made_for_it(home, cache, tmp_path):
     path, generator = tmp_path / "vit.pth", torch.Generator().manual_seed(0)
-    shapes = torchvision.models.get_model(vit, image_size=64).state_dict()
+    shapes = torchvision.models.get_model(SMALL_VIT, image_size=64).state_dict()
     torch.save({name: torch.randn(value.shape, generator=generator) for name, value in shapes.items()}, path)
-    net, bundle = fitted(home, "ridge", name=vit, layer="penultimate", weights=f"file:{path}")
+    net, bundle = fitted(home, "ridge", name=SMALL_VIT, layer="penultimate", weights=f"file:{path}")
     written = export(bundle, tmp_path / "net.safetensors", backbone=net, **cache)
-    assert f"torchvision.models.get_model('{vit}', num_classes=2, image_size=64)" in written.format
-    module = torchvision.models.get_model(vit, num_classes=2, image_size=64).eval()
+    assert f"torchvision.models.get_model('{SMALL_VIT}', num_classes=2, image_size=64)" in written.format
+    module = torchvision.models.get_model(SMALL_VIT, num_classes=2, image_size=64).eval()
     module.load_state_dict(load_file(written.path))
     with torch.inference_mode():
         found = module(torch.as_tensor(home.prepared(bundle))).softmax(dim=1).numpy()
@@ -95,8 +84,8 @@ def own(home):
     """A bundle on weights in a file."""
     path = home.root / "own.pth"
     if not path.exists():  # once in a session
-        torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
-    return home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET | {"weights": f"file:{path}"})
+        torch.save(torchvision.models.get_model(SMALL["name"]).state_dict(), path)
+    return home.bundle("ridge", 2, "scale", dtype="float32", **SMALL | {"weights": f"file:{path}"})
 
 
 def test_onnx_says_how_to_prepare_an_image(home, own):
@@ -128,7 +117,7 @@ def test_the_other_formats_say_the_same(home, own):
     with safe_open(home.exported(".safetensors", own).path, "pt") as file:
         metadata = file.metadata()
     assert about.items() <= metadata.items()
-    assert metadata["network"] == "torchvision.models.get_model('squeezenet1_1', num_classes=2)"
+    assert metadata["network"] == "torchvision.models.get_model('small', num_classes=2)"
     assert eval(metadata["network"], {"torchvision": torchvision})
 
 
@@ -160,7 +149,9 @@ def test_unit_length_is_no_layer_of_a_published_network(home, cache, nothing):
     ],
 )
 def test_a_layer_that_no_published_network_ends_in_is_refused(home, cache, nothing, name, layer, said):
-    bundle = home.bundle("ridge", 2, "scale", name=name, layer=layer, weights="random:0", image_size=(64, 64))
+    rows = extract(read_manifest(home.pictures(2)), load_backbone(**SMALL, dtype="float32", **cache), **cache)
+    renamed = replace(rows, recipe=replace(rows.recipe, backbone=name, layer=layer))
+    bundle = Bundle.of(fit(renamed, "ridge", folds=2, preparation="scale"))
     with pytest.raises(ExportError, match=said):
         export(bundle, nothing / "net.safetensors", **cache)
 

@@ -109,7 +109,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answers(home, pictures):
     """What fc7 predict answers, by name, and the ONNX file of its bundle."""
-    bundle = home.bundle("logreg", max_error=0.1)
+    bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
     found = predict(bundle, [pictures / name for name in KINDS], batch_size=4, cache=home.cache)
     return dict(zip(KINDS, found, strict=True)), home.exported(".onnx", bundle).path
 
@@ -187,7 +187,7 @@ def test_the_example_runs_without_fc7(answers, pictures):
 
 def test_rules_and_threshold_are_data(answers, home):
     about = {one.key: one.value for one in onnx.load(answers[1]).metadata_props}
-    bundle = home.bundle("logreg", max_error=0.1)
+    bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
     assert json.loads(about["max_error"]) == 0.1
     assert json.loads(about["threshold"]) == pytest.approx(bundle.threshold.probability)
     assert json.loads(about["alpha"]) == [255, 255, 255]
@@ -213,7 +213,7 @@ def test_the_paragraph_names_every_rule_and_this_network():
 
 @pytest.mark.parametrize(("max_error", "least"), [(None, 0.0), (0.1, None), (0.0, NO_ANSWER)])
 def test_a_threshold_without_answers_is_one_that_no_probability_reaches(home, max_error, least):
-    bundle = home.bundle("logreg", **SQUEEZENET)
+    bundle = home.bundle("logreg")
     hopeless = replace(bundle.abstention, right=np.zeros_like(bundle.abstention.right))
     bundle = replace(bundle, max_error=max_error, abstention=bundle.abstention if max_error else hopeless)
     about = ExportModule(bundle, last_layers(bundle)).about()
