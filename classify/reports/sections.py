@@ -40,24 +40,20 @@ def kind(run: Run) -> str:
 def table(compared: Contest) -> list[Values]:
     """Return the rows of the table of runs."""
     unsaid = description.unsaid(compared.runs)
-    floor = max(0.0, min(run.metrics["interval"][0] for run in compared.runs) - 0.03)
-    rows = []
-    for run in compared.runs:
-        low, high = run.metrics["interval"]
-        row = {
+    return [
+        {
             "run": run,
             "name": compared.name(run),
             "kind": kind(run),
             "chosen": run is compared.chosen,
-            "bar": plots.interval_bar(low, run.metrics["accuracy"], high, floor, kind=kind(run)),
             "selection": run.selection.get("accuracy"),
             "seconds": _seconds(run),
             "hyperparameters": named(description.chosen(run)),
             "notes": [*map(without_folders, description.notes(run)), *unsaid[run.id]],
             "random": is_random(run),
         }
-        rows.append(row)
-    return rows
+        for run in compared.runs
+    ]
 
 
 def _seconds(run: Run) -> float | None:
