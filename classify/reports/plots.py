@@ -262,16 +262,6 @@ def learning(curves: Sequence[tuple[str, str, Sequence[dict[str, float]]]], widt
     return str(plot)
 
 
-def interval_bar(low: float, value: float, high: float, floor: float, kind: str) -> str:
-    """Draw a small bar of an interval from `floor` to 1; screen readers skip it and read the figures beside it."""
-    svg = ElementTree.Element("svg", {"class": "interval", "viewBox": "0 0 120 14", "aria-hidden": "true"})
-    low_x, x, high_x = (2 + 116 * (max(end, floor) - floor) / (1 - floor) for end in (low, value, high))
-    _line(svg, "track", (2, 7), (118, 7))
-    _line(svg, f"whisker {kind}", (low_x, 7), (high_x, 7))
-    _add(svg, "circle", f"dot {kind}", cx=x, cy=7, r=3.5)
-    return ElementTree.tostring(svg, encoding="unicode", short_empty_elements=False)
-
-
 def _add(
     parent: ElementTree.Element, tag: str, kind: str = "", text: str = "", **attributes: float | str
 ) -> ElementTree.Element:

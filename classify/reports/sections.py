@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -39,24 +40,20 @@ def kind(run: Run) -> str:
 def table(compared: Contest) -> list[Values]:
     """Return the rows of the table of runs."""
     unsaid = description.unsaid(compared.runs)
-    floor = max(0.0, min(run.metrics["interval"][0] for run in compared.runs) - 0.03)
-    rows = []
-    for run in compared.runs:
-        low, high = run.metrics["interval"]
-        row = {
+    return [
+        {
             "run": run,
             "name": compared.name(run),
             "kind": kind(run),
             "chosen": run is compared.chosen,
-            "bar": plots.interval_bar(low, run.metrics["accuracy"], high, floor, kind=kind(run)),
             "selection": run.selection.get("accuracy"),
             "seconds": _seconds(run),
             "hyperparameters": named(description.chosen(run)),
             "notes": [*map(without_folders, description.notes(run)), *unsaid[run.id]],
             "random": is_random(run),
         }
-        rows.append(row)
-    return rows
+        for run in compared.runs
+    ]
 
 
 def _seconds(run: Run) -> float | None:
@@ -70,7 +67,6 @@ def tests(compared: Contest) -> Values:
     pairs = sorted(compare_pairs(first, compared.names), key=lambda pair: pair.p)
     others = [pair for pair in pairs if pair.first != chosen.id]
     return {
-        "chosen": compared.name(chosen),
         "own": [pair for pair in pairs if pair.first == chosen.id],
         "others": others[:PAIRS],
         "left_out": max(0, len(others) - PAIRS),
@@ -116,13 +112,10 @@ def training(compared: Contest) -> Values:
         quantities = [q for q in ("loss", "accuracy") if recorded & {f"train_{q}", f"val_{q}"}]
         drawn = [(q, plots.curve(run.curves, q, kind(run), name)) for q in quantities]
         folds = plots.by_fold([row for row in run.curves if row.get("val_accuracy") is not None])
-        last, best = _epochs([rows[-1] for rows in folds]), _epochs([_best(rows) for rows in folds])
+        last = _epochs([epochs[-1] for epochs in folds])
+        best = _epochs([max(epochs, key=itemgetter("val_accuracy")) for epochs in folds])
         rows.append({"name": name, "plots": drawn, "last": last, "best": best})
     return {"runs": rows, "left_out": max(0, len(curved) - CURVES)}
-
-
-def _best(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    return max(rows, key=lambda row: row["val_accuracy"])
 
 
 def _epochs(rows: Sequence[dict[str, float]]) -> Values | None:

@@ -32,7 +32,7 @@ class Guard:
     def __init__(self, application: ASGIApp, token: str, port: int) -> None:
         self._application, self._token = application, token.encode()
         ends = [f":{port}", ""] if port == HTTP else [f":{port}"]
-        self._hosts = {f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in ends}
+        self._hosts = {f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in ends}  # this machine
         self._origins = {f"http://{host}" for host in self._hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

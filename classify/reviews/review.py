@@ -134,7 +134,7 @@ class Review:
         self.name, self.labels = embeddings.name, labels
         self._lock = threading.RLock()
         self._images = _images(embeddings, labels.manifest)
-        self._history, self._aside = self._sorted(labels.read())
+        self._history, self._aside = self._by_image(labels.read())
         decided = dict(self._history)
         known = {decision.label for decision in [*(image.given for image in self._images), *decided.values()]}
         self.classes = tuple(sorted(known - {UNDECIDED} | set(embeddings.classes)))
@@ -331,7 +331,7 @@ class Review:
         if len(fitted) < 2:
             raise DataError(f"Images of one class only would be left to fit on without {path}: two classes are needed.")
 
-    def _sorted(
+    def _by_image(
         self, decisions: Mapping[str, Decision]
     ) -> tuple[list[tuple[int, Decision]], list[tuple[list[str], Decision]]]:
         """Return decisions by image, the latest last; and by path those on images that could not be read.

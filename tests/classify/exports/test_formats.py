@@ -41,7 +41,7 @@ def test_the_relu_after_squeezenets_last_convolution_changes_nothing(home, cache
 
 def fitted(home, head, classes=2, **backbone):
     """Return a backbone, loaded once for all that a test does with it, and the bundle of a head on it."""
-    net = load_backbone(**backbone, dtype="float32", image_size=(64, 64), batch_size=4, cache=home.cache)
+    net = load_backbone(**{"image_size": (64, 64)} | backbone, dtype="float32", batch_size=4, cache=home.cache)
     rows = extract(read_manifest(home.pictures(classes)), net, cache=home.cache)
     return net, Bundle.of(fit(rows, head, folds=2, epochs=1, preparation="scale"))
 
@@ -57,9 +57,9 @@ def test_alexnet(home, cache, tmp_path, layer, head):
 
 
 def test_another_network_of_torchvision_with_its_normalisation_layers(home, cache, tmp_path):
-    net, bundle = fitted(home, "ridge", name="resnet18", layer="penultimate", weights="random:0")
+    net, bundle = fitted(home, "ridge", **SMALL)
     written = export(bundle, tmp_path / "net.safetensors", backbone=net, **cache)
-    found = run_state_dict(written.path, home.prepared(bundle), "resnet18", 2)[1]
+    found = run_state_dict(written.path, home.prepared(bundle), SMALL["name"], 2)[1]
     assert found == pytest.approx(home.predicted(bundle, backbone=net), abs=1e-4)
 
 
@@ -129,9 +129,9 @@ def test_no_path_of_this_machine_is_in_a_file(home, own):
 
 
 def test_the_same_bundle_gives_the_same_onnx_network(home, cache, tmp_path):
-    backbone, bundle = home.small()
-    written = [export(bundle, tmp_path / name, backbone=backbone, **cache).path for name in ("a.onnx", "b.onnx")]
-    assert written[0].read_bytes() == written[1].read_bytes()
+    bundle = home.bundle("linear-svm", 3)
+    again = export(bundle, tmp_path / "again.onnx", **cache).path
+    assert again.read_bytes() == home.exported(".onnx", bundle).path.read_bytes()
 
 
 def test_unit_length_is_no_layer_of_a_published_network(home, cache, nothing):

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fc7.cache.recipe import DECODES, Recipe, Transform
-from fc7.classify import export
 from fc7.classify.bundles.predict import predict
 from fc7.classify.exports import preparation
 from fc7.classify.exports.exported_module import NO_ANSWER, ExportModule
@@ -168,10 +167,10 @@ def test_twin_a_rule_that_is_not_applied_is_seen(answers, pictures, example, mon
     assert probabilities != pytest.approx(expected.probabilities, abs=1e-3)
 
 
-def test_the_example_takes_a_network_that_normalises(home, pictures, example, tmp_path):
-    backbone, bundle = home.small()
-    network = export(bundle, tmp_path / "net.onnx", backbone=backbone, with_normalise=True, cache=home.cache).path
-    (expected,) = predict(bundle, [pictures / "rgba.png"], backbone=backbone, cache=home.cache)
+def test_the_example_takes_a_network_that_normalises(home, pictures, example):
+    bundle = home.bundle("logreg")
+    network = home.exported(".onnx", bundle, with_normalise=True).path
+    (expected,) = predict(bundle, [pictures / "rgba.png"], cache=home.cache)
     answer, probabilities = example.predict(str(network), str(pictures / "rgba.png"))
     assert (answer, probabilities) == (expected.answer, pytest.approx(expected.probabilities, abs=1e-3))
 
