@@ -75,15 +75,17 @@ def extract(root):
         return link(*names, **options)
 
     os.link = linked
-    wait_for_rounds(root, 1)
+    until(lambda: rounds_of(root) >= 1)
     fill(read_manifest(root / "pictures"), [backbone], cache=root / "cache", workers=1)
     return {"units": len(units), "namespaces": Process.mine().namespaces}
 
 
 def collect(root):
-    """Collect garbage until the extractions have ended."""
+    """Collect garbage until the extractions have ended, whenever there is something of them to look at."""
     root, removed, rounds, seen = Path(root), [], 0, 0
-    while not (root / "done").exists():
+    done = root / "done"
+    while not done.exists():
+        until(lambda: rounds == 0 or done.exists() or leftovers(root / "cache"))
         seen += len(leftovers(root / "cache"))
         removed += [one.file for one in gc(root / "cache")]
         rounds += 1
