@@ -81,16 +81,15 @@ def extract(root):
 
 
 def collect(root):
-    """Collect garbage until the extractions have ended, whenever there is something of them to look at."""
+    """Collect garbage whenever there is something of the extractions to look at, until they have ended."""
     root, removed, rounds, seen = Path(root), [], 0, 0
-    done = root / "done"
-    while not done.exists():
-        until(lambda: rounds == 0 or done.exists() or leftovers(root / "cache"))
+    while not (root / "done").exists():
         seen += len(leftovers(root / "cache"))
         removed += [one.file for one in gc(root / "cache")]
         rounds += 1
         (root / "rounds.new").write_text(str(rounds))
         (root / "rounds.new").replace(root / "rounds")
+        until(lambda: leftovers(root / "cache") or (root / "done").exists())
     return {"removed": removed, "rounds": rounds, "seen": seen}
 
 
