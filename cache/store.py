@@ -55,21 +55,22 @@ def survey(
         Whether shards may be merged meanwhile.
     """
     looked: dict[str, ShardEntry | str] = {}
-    shards_folder = f"{folder}{os.sep}shards{os.sep}"  # of each shard, and a Path is slow
+    shards_folder = f"{folder}{os.sep}shards{os.sep}"
 
-    def look(name: str) -> ShardEntry | str | None:
+    def is_same(name: str) -> bool:
         path = f"{shards_folder}{name[:2]}{os.sep}{name}"
         with contextlib.suppress(FileNotFoundError):
-            if name in known and known[name].stat == stat_line(os.stat(path)):  # noqa: PTH116 - as above
-                return known[name]
-        return check(Path(path))
+            return known[name].stat == stat_line(os.stat(path))  # noqa: PTH116 - of each shard, and a Path is slow
+        return False
 
     before: Collection[str] | None = None if merging else ()
     while True:
         listed = names()
+        looked |= {name: known[name] for name in listed if name not in looked and name in known and is_same(name)}
         new = [name for name in listed if name not in looked]
         with ThreadPoolExecutor(READERS) as pool:
-            looked |= {name: found for name, found in zip(new, pool.map(look, new), strict=True) if found is not None}
+            found = list(pool.map(check, [shard_path(folder, name) for name in new]))
+        looked |= {name: entry for name, entry in zip(new, found, strict=True) if entry is not None}
         if before is not None and looked.keys() >= {*listed} >= {*before}:
             return {name: looked[name] for name in listed}
         before = [name for name in listed if name in looked]

@@ -1,4 +1,4 @@
-"""Locations, which are paths or URLs; the file system of a URL, and errors of stores, whose fsspec is imported late."""
+"""Locations, which are paths of this machine or URLs; and the stores of URLs. fsspec is imported with the first one."""
 
 import errno
 import functools

@@ -175,7 +175,7 @@ def test_what_cannot_be_read_now_ends_the_verb_and_is_left_as_it_is(store, direc
                 with pytest.raises(CacheError, match=r"Too many open files.*run again"):
                     look()
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_regular", refuse)
+        patch.setattr("fc7.cache.commit.read_regular", refuse)
         with pytest.raises(CacheError, match="Too many open files"):
             verify(directory)
     assert sorted(store.folder.rglob("*")) == there
