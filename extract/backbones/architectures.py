@@ -235,9 +235,7 @@ def architecture(name: str) -> Architecture:
 
 def names() -> list[str]:
     """Return torchvision's names: the known ones, then the others. Imports torchvision."""
-    from .torchvision_models import names as published
-
-    return list(dict.fromkeys([*KNOWN, *published()]))
+    return list(dict.fromkeys([*KNOWN, *_library("").names()]))
 
 
 def listed(name: str) -> tuple[Mapping[str, Entry], list[str]]:
