@@ -68,8 +68,8 @@ class Penalised(LinearHead):
         self.class_weight = class_weight
 
     @abstractmethod
-    def _loss(self, y: Positions, problems: int) -> tuple[Loss, int]:
-        """Return the loss of `problems` problems, and the number of independent targets in each."""
+    def _loss(self, y: Positions) -> Loss:
+        """Return the loss; each point in each fold is as many problems as it has targets."""
 
     def _target_weights(
         self, weights: npt.NDArray[Any], member: Positions, y: Positions, targets: int
@@ -83,9 +83,9 @@ class Penalised(LinearHead):
         strongest = sorted(range(len(heads)), key=lambda point: heads[point].C)
         problems = [(point, number) for point in strongest for number in range(len(folds))]
         rows = basis.products(np.float32)
-        loss, targets = self._loss(y, 1)
+        loss = self._loss(y)
         numbers = TOGETHER if basis.max_ram is None else basis.max_ram // SHARE
-        batch_size = max(numbers // (loss.outputs * targets * max(rows.shape)), 1)
+        batch_size = max(numbers // (loss.outputs * loss.targets * max(rows.shape)), 1)
         latest: dict[int, npt.NDArray[Any]] = {}
         for first in range(0, len(problems), batch_size):
             batch = problems[first : first + batch_size]
@@ -123,7 +123,8 @@ class Penalised(LinearHead):
         start: npt.NDArray[Any] | None = None,
     ) -> Solution:
         """Return coefficients ``(problems, outputs, r + 1)``."""
-        loss, targets = self._loss(y, len(C))
+        loss = self._loss(y)
+        targets = loss.targets
         weights, member = self._target_weights(weights, member, y, targets)
         initial = None if start is None else start.reshape(len(C) * targets, loss.outputs, -1)
         problems = Problems(rows, loss, weights, member, C.repeat(targets), self._intercept_penalised, initial)
@@ -142,9 +143,9 @@ class Logistic(Penalised, LogLinear):
     The optimum that scikit-learn's ``LogisticRegression`` approaches.
     """
 
-    def _loss(self, y: Positions, problems: int) -> tuple[Loss, int]:
+    def _loss(self, y: Positions) -> Loss:
         classes = int(y.max()) + 1
-        return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
+        return Binary(y) if classes == 2 else Multinomial(y, classes)
 
 
 @exported
@@ -156,9 +157,8 @@ class LinearSVM(Penalised):
 
     _intercept_penalised = True
 
-    def _loss(self, y: Positions, problems: int) -> tuple[Loss, int]:
-        signs = np.ascontiguousarray(one_against_rest(y).T, np.float32)
-        return SquaredHinge(signs, np.tile(np.arange(len(signs)), problems)), len(signs)
+    def _loss(self, y: Positions) -> Loss:
+        return SquaredHinge(np.ascontiguousarray(one_against_rest(y).T, np.float32))
 
     def _target_weights(
         self, weights: npt.NDArray[Any], member: Positions, y: Positions, targets: int

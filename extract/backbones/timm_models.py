@@ -11,27 +11,20 @@ from .architectures import DEFAULT, Entry, digits_in
 
 logger = logging.getLogger(__name__)
 
-PREFIX = SOURCE = "timm"
+PREFIX = "timm:"
 FILE = "model.safetensors"  # of a repository on the Hugging Face hub
-
-
-def names() -> list[str]:
-    """Return the names of all of them, without the tags of their weights."""
-    return [f"{PREFIX}:{name}" for name in _timm().list_models()]
 
 
 def construct(name: str, **options: Any) -> Any:
     """Return the network with initialised parameters, in eval mode; `options` are its constructor's."""
     timm = _timm()
     try:
-        return timm.create_model(name.removeprefix(f"{PREFIX}:"), pretrained=False, **options).eval()
+        return timm.create_model(name.removeprefix(PREFIX), pretrained=False, **options).eval()
     except RuntimeError as error:  # an unknown name, or an unknown tag of one
         raise UsageError(f"There is no backbone {name!r} in timm {timm.__version__}: {error}") from error
 
 
-def skeleton(name: str, **options: Any) -> Any:
-    """Return the network, with storage: many compute constants that no weights file has."""
-    return construct(name, **options)
+skeleton = construct  # with storage for parameters: many compute constants that no weights file has
 
 
 def sized(name: str, crop: int) -> dict[str, int]:

@@ -8,8 +8,6 @@ from ...errors import UsageError
 from ..text import first_line
 from .architectures import KNOWN, Entry, entry_of
 
-SOURCE = "torchvision"
-
 # Options that torchvision sets with pretrained weights; without them the parameters get another input.
 _CONSTRUCTED = {
     "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": False},
