@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from exported import run_pt2
+from exported import SQUEEZENET, run_pt2
 
 from fc7.cache.recipe import Transform
 from fc7.classify import export
@@ -25,7 +25,7 @@ def test_what_a_state_dict_cannot_round_is_measured_and_told(home, cache, tmp_pa
 
 
 def test_a_bundle_that_computes_in_bfloat16_is_exported_in_float32(home):
-    bundle = home.bundle("ridge", 2, precision="bf16")
+    bundle = home.bundle("ridge", 2, precision="bf16", **SQUEEZENET)
     written = home.exported(".pt2", bundle)
     assert written.parity.probability < 1e-4 < written.parity.predicted
     assert written.notes == ("fc7 predict computes in bf16, the network in float32",)
