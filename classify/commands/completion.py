@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...cache.urls import locate
 from ...errors import MissingExtra
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
@@ -64,7 +65,9 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         for action in command._actions:
             if isinstance(action.choices, dict):
                 continue
-            if action.type is Path or action.metavar == "IMAGE":  # no Path, which takes an empty word for this folder
+            if (
+                action.type in (Path, locate) or action.metavar == "IMAGE"
+            ):  # no Path, which takes an empty word for a folder
                 action.complete = _files(str(action.metavar), shtab)  # type: ignore[attr-defined]
             elif action.dest in values:
                 action.choices = values[action.dest]
