@@ -37,3 +37,10 @@ def single(rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     import torch
 
     return np.asarray(torch.from_numpy(rows).float().numpy())
+
+
+def plain_numbers(item: Any) -> Any:
+    """Return NumPy's numbers, also those in a dict, as Python's, which JSON can hold."""
+    if isinstance(item, dict):
+        return {name: plain_numbers(value) for name, value in item.items()}
+    return item.item() if isinstance(item, np.generic) else item

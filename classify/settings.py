@@ -104,34 +104,34 @@ class Training:
         Of new layers; ``backbone_rate`` times it for pretrained ones.
     optimiser
         ``sgd`` (with ``momentum``) or ``adam``.
+    clip
+        Largest norm of a step's gradient: a stack that starts from a seed meets activations in the hundreds.
     schedule
         ``cosine`` to zero, ``step`` (a tenth after every third of the epochs) or ``constant``.
     patience
         Stop after this many epochs without a smaller held-out loss; None runs all epochs. The result is always the
         epoch with the least held-out loss, never the best on val.
+    held_out
+        One in this many of the fitted images is held out to measure that loss.
     limit_seconds
         Of all trainings of a run together; each of those to come gets an equal share. No epoch starts if it would end
         later, and one that runs out of time ends after the batch, early enough to measure what it reached.
-    clip
-        Largest norm of a step's gradient: a stack that starts from a seed meets activations in the hundreds.
-    held_out
-        One in this many of the fitted images is held out to measure that loss.
     """
 
     epochs: int = 12
+    batch_size: int = setting(32, "images in one step", option="train-batch", type=readers.whole_number, metavar="N")
     learning_rate: float = setting(0.003, "of new layers", type=readers.positive_number, metavar="X")
     backbone_rate: float = setting(
         0.1, "of pretrained layers, as a share of that", type=readers.positive_number, metavar="X"
     )
     optimiser: str = setting("sgd", "how steps are taken", choices=OPTIMISERS)
-    schedule: str = setting("cosine", "of the learning rates", choices=SCHEDULES)
-    batch_size: int = setting(32, "images in one step", option="train-batch", type=readers.whole_number, metavar="N")
-    patience: int | None = setting(None, _PATIENCE, type=readers.whole_number, metavar="N")
-    limit_seconds: float | None = setting(None, _LIMIT, type=readers.positive_number, metavar="S")
     momentum: float = 0.9
     weight_decay: float = 1e-4
     clip: float = 10.0
+    schedule: str = setting("cosine", "of the learning rates", choices=SCHEDULES)
+    patience: int | None = setting(None, _PATIENCE, type=readers.whole_number, metavar="N")
     held_out: int = 7
+    limit_seconds: float | None = setting(None, _LIMIT, type=readers.positive_number, metavar="S")
     random_state: int = 0
 
     def __post_init__(self) -> None:

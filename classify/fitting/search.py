@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, FC7Error
-from ..arrays import Positions
+from ..arrays import Positions, plain_numbers
 from ..data.splits import Fold, Protocol, cut
 from ..heads.base import CountDone, OutOfFold
 from ..heads.calibration import Calibrated, find_temperature, scores
@@ -149,7 +149,7 @@ class FoldSearch:
             temperature, log_loss = find_temperature(margins, self.y)
             if np.isfinite(log_loss) and (best is None or log_loss < best.log_loss):
                 accuracy = float((margins.argmax(axis=1) == self.y).mean())
-                best = SearchResult(_plain(point), temperature, log_loss, accuracy, int(unconverged), margins)
+                best = SearchResult(plain_numbers(point), temperature, log_loss, accuracy, int(unconverged), margins)
         if best is None:
             raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return best
@@ -237,7 +237,3 @@ def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, 
         except Exception as error:  # an estimator of the user's may raise anything
             raise DataError(f"{estimator} cannot be fitted on {images} images: {error}") from error
     return fitted, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-
-
-def _plain(point: Any) -> dict[str, Any]:
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in point.items()}

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from ...cache.embeddings import Rows
-from ..arrays import Floats, Positions
+from ..arrays import Floats, Positions, plain_numbers
 from ..data.splits import Protocol
 from ..evaluation.metrics import measure
 from .fold_fit import FoldFit
@@ -111,12 +111,12 @@ class Outcome:
             weights_source=self.weights_source,
             data=evaluated.data,
             selection=self.selection,
-            hyperparameters=self.hyperparameters,
+            hyperparameters=plain_numbers(self.hyperparameters),
             metrics=measure(y, self.probability, self.predicted).to_dict(),
             seconds=self.seconds,
             predictions=evaluated.columns | {"predicted": self.predicted.tolist()},
             probabilities=None if self.probability is None else Probabilities.of(self.probability, y),
-            protocol=evaluated.protocol | self.protocol,
+            protocol=plain_numbers(evaluated.protocol | self.protocol),
             folds=[fold.to_dict() for fold in self.folds],
             curves=list(self.curves),
             notes=list(self.notes),

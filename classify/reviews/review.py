@@ -210,7 +210,7 @@ class Review:
         """Return the present states of images."""
         with self._lock:
             decided, subjects = self.decided, []
-            for number in images:
+            for number in map(int, images):
                 image, probability = self._images[number], self._judged.probability[number]
                 best = np.argsort(-probability, kind="stable")[:3].tolist()
                 subject = Subject(
@@ -361,19 +361,21 @@ class _Image(NamedTuple):
 
 
 def _images(embeddings: Embeddings, manifest: Manifest) -> list[_Image]:
-    by_path, rows = defaultdict(list), defaultdict(list)
-    for entry in manifest.images:
-        by_path[entry.path].append(entry)
+    keys = dict(zip(embeddings.paths.tolist(), embeddings.keys, strict=True))
+    rows: dict[bytes, int] = {}
     for row, key in enumerate(embeddings.keys):
-        rows[key].append(row)
+        rows.setdefault(key, row)
+    copies = defaultdict(list)
+    for entry in manifest.images:  # in this order copies are named
+        if entry.path in keys:
+            copies[keys[entry.path]].append(entry)
     images = []
-    for key, copies in rows.items():
-        paths = list(dict.fromkeys(embeddings.paths[copies].tolist()))
-        entries = [entry for path in paths for entry in by_path[path]]
-        splits = {entry.split for entry in entries}
-        given = _agreed([Decision(entry.label, entry.bad) for entry in entries])
+    for key, row in rows.items():
+        paths = list(dict.fromkeys(entry.path for entry in copies[key]))
+        splits = {entry.split for entry in copies[key]}
+        given = _agreed([Decision(entry.label, entry.bad) for entry in copies[key]])
         fitted = bool(splits & {"train", ""})
-        images.append(_Image(key.hex(), copies[0], paths, sorted(splits - {""}), given, fitted))
+        images.append(_Image(key.hex(), row, paths, sorted(splits - {""}), given, fitted))
     return images
 
 

@@ -66,6 +66,10 @@ def test_the_id_of_a_training_stays_what_it_is():
     assert identity == "7a23b96aaf2e942860d37efdbc4fd1c732e6bf6cf2a1df068188908be43af75f"
 
 
+def test_a_training_of_before_that_named_no_settings_stays_what_it_is():
+    assert Training(3, 8, 0.1) == Training(epochs=3, batch_size=8, learning_rate=0.1)
+
+
 def test_preparations_are_those_that_there_are():
     (choices,) = (field.metadata["choices"] for field in fields(FitSettings) if field.name == "preparation")
     assert set(choices) == set(PREPARATIONS)

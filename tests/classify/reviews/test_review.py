@@ -137,6 +137,17 @@ def test_copies_are_one_image_and_follow_each_other(table, folder, file):
     assert labels == ["c1", "c1"]
 
 
+def test_copies_are_named_in_the_order_of_the_data_set(table, folder, file):
+    keys = list(range(40))
+    keys[21] = keys[3]
+    rows, manifest = reviewed(table, folder, keys=keys)
+    manifest = replace(manifest, images=manifest.images[::-1])
+    review = Review(rows.in_key_order(), Labels(manifest, file))
+    (image,) = [image for image in range(len(review)) if len(review.subject(image).paths) > 1]
+    assert review.subject(image).paths == ["c1/021.png", "c0/003.png"]
+    assert type(review.subjects(np.array([image]))[0].image) is int, "so that it can be sent as JSON"
+
+
 def test_bad_images_of_a_csv_are_shown_and_can_come_back(table, folder, tmp_path, file):
     rows, manifest = reviewed(table, folder)
     bad = [image._replace(bad=place in (2, 25)) for place, image in enumerate(manifest.images)]
