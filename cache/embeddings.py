@@ -1,9 +1,7 @@
 """Rows of a data set: path, label, split and key of each image, its vectors, and all of it as one flat file."""
 
-import json
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,15 +9,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
 from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
 from .recipe import AND, JointRecipe, Recipe
+from .vector_table import VectorTable
 
 Vectors = npt.NDArray[Any] | StoredVectors
-
-_COLUMNS = ("labels", "paths", "split", "group")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,33 +133,20 @@ class Embeddings(Rows):
         DataError
             It cannot be written, or the disk has no room for it. (HDF5 crashes on a disk that fills up.)
         """
+        from .h5_writer import write_h5
+
         output = path if isinstance(path, OutputFile) else OutputFile(path)
-        vectors = self.vectors[:]
-        texts = {name: [_text(value).encode() for value in getattr(self, name).tolist()] for name in _COLUMNS}
-        # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
-        strings = sum(len(value) + 40 for text in texts.values() for value in text)
         with output.temporary() as temporary_file:
-            try:
-                _require_room(temporary_file, vectors.nbytes + self.sha256.nbytes + strings)
-                self._write(temporary_file, vectors, texts)
-            except (OSError, RuntimeError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or error
-                raise DataError(f"{output.path} cannot be written: {reason}.") from error
+            write_h5(self.table, temporary_file)
         return output.path
 
-    def _write(self, path: Path, vectors: npt.NDArray[Any], texts: Mapping[str, list[bytes]]) -> None:
-        from .hdf5 import h5py
-
-        with h5py.File(path, "w", libver=("v110", "v110")) as file:
-            file["embeddings"] = vectors
-            file["sha256"] = self.sha256
-            for name, text in texts.items():
-                file.create_dataset(name, data=text, dtype=h5py.string_dtype())
-            file.attrs["recipe"] = self.recipe.to_json()
-            file.attrs["classes"] = json.dumps([_text(name) for name in self.classes])
-            file.attrs["name"] = _text(self.name)
-            file.attrs["weights_source"] = self.weights_source
-            file.attrs["seconds"] = self.seconds
+    @property
+    def table(self) -> VectorTable:
+        """All of it but the views other than 0, as files of vectors hold it."""
+        columns = {"path": self.paths, "label": self.labels, "split": self.split, "group": self.group}
+        return VectorTable(
+            columns, self.keys, self.vectors, self.recipe, self.classes, self.weights_source, self.seconds, self.name
+        )
 
     @classmethod
     def from_h5(cls, path: Path | str) -> "Embeddings":
@@ -187,17 +170,3 @@ def select(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
 def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
     """Split positions into chunks whose rows fit into memory; vectors in memory are one chunk."""
     return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
-
-
-def _text(name: str) -> str:
-    """Return a name as HDF5 can hold it: bytes that are no Unicode are escaped."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _require_room(path: Path, size: int) -> None:
-    size += size // 100 + 2**20
-    free = shutil.disk_usage(path.parent).free
-    if size > free:
-        raise DataError(
-            f"The file would take {size} bytes, the disk of {path.parent} has {free} free. Make room, or name another."
-        )
