@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
-from .recipe import AND, JointRecipe, Recipe
+from .recipe import AND, AnyRecipe
 from .vector_table import VectorTable
 
 Vectors = npt.NDArray[Any] | StoredVectors
@@ -100,7 +100,7 @@ class Embeddings(Rows):
     """
 
     vectors: Vectors
-    recipe: Recipe | JointRecipe
+    recipe: AnyRecipe
     weights_source: str = ""
     seconds: float = 0.0
     views: tuple[Vectors, ...] = ()

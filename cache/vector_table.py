@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import __version__
 from .keys import Keys
-from .recipe import JointRecipe, Recipe
+from .recipe import AnyRecipe
 
 # Names of the columns of texts in tables, and in files of arrays.
 COLUMNS = {"path": "paths", "label": "labels", "split": "split", "group": "group"}
@@ -55,7 +55,7 @@ class VectorTable:
     columns: Mapping[str, Column]
     keys: Keys
     vectors: SlicedRows
-    recipe: Recipe | JointRecipe
+    recipe: AnyRecipe
     classes: tuple[str, ...] = ()
     weights_source: str = ""
     seconds: float = 0.0

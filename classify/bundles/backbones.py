@@ -5,13 +5,13 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from ...cache.recipe import AND, JointRecipe, Recipe
+from ...cache.recipe import AND, AnyRecipe, ForeignRecipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
 from ...extract.backbones.spec import find_backbone
 
 
-def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
+def find_backbones(recipe: AnyRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
     """Load the backbones of a recipe by their names.
 
     Neighbouring layers of one network share a forward pass.
@@ -30,6 +30,11 @@ def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **mac
     BundleError
         A backbone cannot be found by its name.
     """
+    if isinstance(recipe, ForeignRecipe):
+        raise BundleError(
+            f"The head was fitted on vectors of {recipe.name}, made elsewhere: fc7 cannot make them of new images. "
+            "In Python: Bundle.load(FILE).predict_proba(vectors)"
+        )
     if OWN in weights.split(AND):
         raise BundleError(
             f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
@@ -45,7 +50,7 @@ def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **mac
     ]
 
 
-def require_same(backbones: Sequence[Backbone], recipe: Recipe | JointRecipe) -> None:
+def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:
     """Refuse backbones whose recipes differ from the one given.
 
     Raises

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from sklearn.pipeline import Pipeline
 
 from ...cache.embeddings import Embeddings
-from ...cache.recipe import JointRecipe, Recipe
+from ...cache.recipe import Recipe
 from ...errors import UsageError
 from ...extract.backbones.architectures import architecture
 from ...extract.backbones.network import with_classes
@@ -71,7 +71,7 @@ def fit_stack(
         The embeddings are not of pool5.
     """
     recipe = embeddings.recipe
-    if isinstance(recipe, JointRecipe) or recipe.layer != classifier_stack.LAYER:
+    if not isinstance(recipe, Recipe) or recipe.layer != classifier_stack.LAYER:
         layer = classifier_stack.LAYER
         raise UsageError(f"The head classifier takes {layer}, not {recipe.layer}: --layer {layer}")
     source, seed = embeddings.weights_source, training.random_state
