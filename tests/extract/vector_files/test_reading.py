@@ -8,8 +8,9 @@ import pytest
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.recipe import ForeignRecipe, read_recipe
 from fc7.errors import DataError, UsageError
-from fc7.extract.vector_files.elsewhere import READ, from_columns, read_vectors
+from fc7.extract.vector_files.columns import from_columns, from_memory
 from fc7.extract.vector_files.formats import VectorFile
+from fc7.extract.vector_files.reading import READ, read_vectors
 
 X = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
 LABELS = ["ants", "bees"] * 3
@@ -137,3 +138,34 @@ def test_pickles_are_not_opened(tmp_path):
     np.savez(tmp_path / "v.npz", embedding=np.array([{"a": 1}], object))
     with pytest.raises(DataError, match="not a readable file"):
         read_vectors(tmp_path / "v.npz")
+
+
+def test_a_matrix_with_labels():
+    read = from_memory((X.tolist(), np.array(LABELS)))
+    assert np.array_equal(read.vectors, X)
+    assert read.labels.tolist() == LABELS
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_tables(library):
+    """With a column of vectors, and with a column for each of their numbers."""
+    make = {"pandas": lambda: __import__("pandas").DataFrame, "pyarrow": lambda: __import__("pyarrow").table}
+    pytest.importorskip(library)
+    table = make[library]()
+    for columns in ({"embedding": list(X)}, {f"e{number}": X[:, number] for number in range(3)}):
+        read = from_memory(table({"class": LABELS, "path": list("abcdef")} | columns))
+        assert np.array_equal(read.vectors, X)
+        assert (read.labels.tolist(), read.paths.tolist()) == (LABELS, list("abcdef"))
+
+
+def test_tables_without_vectors_are_refused():
+    frame = pytest.importorskip("pandas").DataFrame
+    for columns in ({"label": LABELS}, {"label": LABELS, "x": LABELS}, {"embedding": [[1.0], [1.0, 2.0]]}, {}):
+        with pytest.raises(DataError, match="vectors"):
+            from_memory(frame(columns))
+
+
+def test_other_things_are_refused():
+    for data in ("x.npz", 3, X, (X, LABELS, LABELS)):
+        with pytest.raises(UsageError, match="is no vectors"):
+            from_memory(data)
