@@ -44,7 +44,8 @@ from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_limits
 
 from fc7.classify.data.splits import Fold
-from fc7.classify.heads.calibration import from_margins, scores
+from fc7.classify.heads.base import from_margins
+from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.preparation import UnitRows
 from fc7.classify.heads.rbf_svm import RbfSVM
 from fc7.classify.heads.table import HEADS

@@ -29,7 +29,7 @@ from scipy.special import softmax
 
 from fc7.cache import Embeddings, Recipe
 from fc7.classify.audits.audit import audit
-from fc7.classify.heads.calibration import from_margins
+from fc7.classify.heads.base import from_margins
 from fc7.classify.reviews.labels import Labels
 from fc7.classify.reviews.leave_one_out import prepare
 from fc7.classify.reviews.review import Review

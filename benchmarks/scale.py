@@ -117,23 +117,20 @@ def build(folder, count):
 def plan(folder, count):
     """Plan a first extraction: everything is missing."""
     recipe = recipe_of(folder)
-    from fc7.cache import Store
     from fc7.cache.shard import unit_id
-    from fc7.extract.manifest.hashing import Files, hash_files
+    from fc7.extract.manifest.hashing import Hashed
     from fc7.extract.manifest.manifest import read_manifest
 
     before, begun, timer = peak(), time.process_time(), Timer()
     manifest = read_manifest(folder / "data")
     timer("manifest")
-    store = Store(recipe, folder / "cache")
-    hashed = hash_files(manifest, store.index)
+    hashed = Hashed.of(manifest, folder / "cache")
     timer("stat and index")
-    missing = store.missing(hashed.images)
+    missing = hashed.store(recipe).missing(hashed.images)
     timer("missing")
     names = {unit_id(recipe.id, missing[start : start + ROWS]) for start in range(0, len(missing), ROWS)}
     timer("unit names")
-    files = Files(manifest, hashed)
-    assert (len(missing), len(names), len(files.of(missing[:ROWS]))) == (count, -(-count // ROWS), min(count, ROWS))
+    assert (len(missing), len(names), len(hashed.files(missing[:ROWS]))) == (count, -(-count // ROWS), min(count, ROWS))
     return timer.seconds | {"cpu": time.process_time() - begun, "peak": peak(), "interpreter": before}
 
 

@@ -7,21 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .embeddings import Embeddings
-    from .recipe import Recipe
-    from .store import Store
-
-__all__ = [
-    "Embeddings",
-    "Recipe",
-    "Store",
-]
+    from .embeddings import Embeddings as Embeddings
+    from .recipe import Recipe as Recipe
+    from .store import Store as Store
 
 _MODULES = {
     "Embeddings": "embeddings",
     "Recipe": "recipe",
     "Store": "store",
 }
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

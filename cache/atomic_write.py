@@ -24,8 +24,8 @@ _RANDOM = 8  # digits at the end of a temporary file's name
 _synced: set[Path] = set()  # folders whose names this process has made durable
 
 
-def publish(data: bytes, final: Path, temporary: Path, root: Path | None = None) -> bool:
-    """Make ``data`` appear at ``final``, whole and durable, or not at all.
+def publish(data: bytes, final: Path, temporary: Path, root: Path | None = None) -> None:
+    """Make ``data`` appear at ``final``, whole and durable, or not at all; a file of that name is left as it is.
 
     The content counts as saved only after this returns. A failed fsync is final: the temporary file is removed, not
     synced again, because the system may have dropped the pages that it could not write.
@@ -36,42 +36,28 @@ def publish(data: bytes, final: Path, temporary: Path, root: Path | None = None)
         Folder on the same file system for the file while it is being written.
     root
         A folder above both that is not created if it is gone.
-
-    Returns
-    -------
-    bool
-        False if the name already existed; its file is left as it is.
     """
     make_folder(temporary, root)
     make_folder(final.parent, root)
-    temporary_file = temporary / f"{final.stem}.{_mark()}"
-    try:
-        _write(temporary_file, data)
-        created = link(temporary_file, final)
-    finally:
-        with contextlib.suppress(OSError):  # a leftover is never read, and gc removes it
-            temporary_file.unlink(missing_ok=True)
-    sync_folder(final.parent)
-    return created
+    _put(final, data, link, temporary / f"{final.stem}.{_mark()}")
 
 
 def replace(path: Path, data: bytes) -> None:
     """Replace the content of ``path``, whole and durable: a reader sees the old or the new content, never a part."""
-    _put(path, data, Path.replace)
+    _put(path, data, Path.replace, temporary_name(path))
 
 
 def create(path: Path, data: bytes) -> None:
     """Create a file, whole and durable; one of that name is left as it is."""
-    _put(path, data, link)
+    _put(path, data, link, temporary_name(path))
 
 
-def _put(path: Path, data: bytes, give_name: Callable[[Path, Path], object]) -> None:
-    temporary_file = temporary_name(path)
+def _put(path: Path, data: bytes, give_name: Callable[[Path, Path], object], temporary_file: Path) -> None:
     try:
         _write(temporary_file, data)
         give_name(temporary_file, path)
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a leftover is never read, and gc removes it
             temporary_file.unlink(missing_ok=True)
     sync_folder(path.parent)
 
@@ -125,7 +111,7 @@ def _mark() -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask: users may share a cache
     try:
         view = memoryview(data)
         while view:
@@ -135,14 +121,16 @@ def _write(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def link(temporary_file: Path, final: Path) -> bool:
-    """Give a file its name; False if there is a file of that name, which is left as it is."""
+def link(temporary_file: Path, final: Path) -> None:
+    """Give a file its name; a file of that name is left as it is.
+
+    Why not rename: it would replace a shard that others have listed, and their next read would have to list anew.
+    """
     try:
         os.link(temporary_file, final)
     except FileExistsError:
-        return False
+        return
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         temporary_file.replace(final)  # atomic too; another writer's file of this name holds the same rows
-    return True

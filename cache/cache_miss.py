@@ -1,12 +1,14 @@
 """Explain a cache miss: which similar recipe has the rows, and in which fields it differs."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import CacheError
-from .file_blocks import read_regular
+from ..errors import CorruptRecipe
+from .commit import described
+from .format import recipe_folders
 from .index import Index
 from .keys import Keys, Table
 from .recipe import Recipe
@@ -26,10 +28,7 @@ _SIZES = {"transform.crop", "transform.resize"}
 def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
     """Say which other recipe of this backbone and layer has these images, where it differs, and how to ask for it.
 
-    Returns
-    -------
-    str
-        Sentences with a space at the end; empty if no other recipe has any of the images.
+    These are sentences with a space at the end; the text is empty if no other recipe has any of the images.
     """
     index = Index(directory)
     wanted = Table(Keys.of(keys).unique())
@@ -60,17 +59,12 @@ def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
 
 
 def _other_recipes(directory: Path, recipe: Recipe) -> Iterator[Recipe]:
-    try:
-        paths = sorted(directory.glob("recipes/*/recipe.json"))
-    except OSError:
-        return  # a missing explanation must not hide the miss itself
-    for path in paths:
-        try:
-            other = Recipe.from_json(read_regular(path).decode())
-        except (OSError, CacheError, UnicodeDecodeError):
-            continue  # fc7 cache verify reports it
-        if other.id != recipe.id and (other.backbone, other.layer) == (recipe.backbone, recipe.layer):
-            yield other
+    with contextlib.suppress(OSError):  # a missing explanation must not hide the miss itself
+        for folder in recipe_folders(directory):
+            with contextlib.suppress(CorruptRecipe, OSError):  # fc7 cache verify reports it
+                other = described(folder)
+                if other != recipe and (other.backbone, other.layer) == (recipe.backbone, recipe.layer):
+                    yield other
 
 
 def _short(value: object) -> str:

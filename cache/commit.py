@@ -5,16 +5,19 @@ import logging
 import os
 from pathlib import Path
 
-from ..errors import CacheError, CorruptShard
+from ..errors import CacheError, CorruptRecipe, CorruptShard
 from . import shard as shards
 from .atomic_write import link, make_folder, publish, replace
-from .format import fingerprint, require_same
+from .file_blocks import read_regular
+from .format import HEADER_BYTES, fingerprint, require_same, shard_path
 from .index import ShardEntry
 from .recipe import Recipe
 from .replica import Replica
 from .shard import unit_id
 
 logger = logging.getLogger(__name__)
+
+_NO_FILE = {errno.ENOENT, errno.EISDIR, errno.EINVAL}  # of a description that is none, or no regular file
 
 TRIES = 10  # a commit may meet another writer's damaged shard, and gc, which removes empty folders
 
@@ -23,13 +26,6 @@ def deliver(data: bytes, recipe: Recipe, directory: Path) -> Path:
     """Commit a shard's bytes under the name that follows from its keys; a second delivery changes nothing.
 
     When this returns, its rows survive a crash and a power loss. Open stores see them after a refresh.
-
-    Parameters
-    ----------
-    data
-        From :func:`fc7.cache.shard.encode`.
-    directory
-        The cache.
 
     Raises
     ------
@@ -41,19 +37,12 @@ def deliver(data: bytes, recipe: Recipe, directory: Path) -> Path:
     shard, recipe_id = shards.decode(data), shards.check(data).recipe
     if recipe_id != recipe.id:
         raise CorruptShard(f"A shard of recipe {recipe_id[:12]} came for {recipe.id[:12]}.")
-    name = unit_id(recipe.id, [*shard.keys, *shard.rejected])
-    path = directory / "recipes" / recipe.id / "shards" / name[:2] / f"{name}.h5"
-    replica = Replica.of(directory)
-    opened = fingerprint(directory)
-    try:
-        commit(data, path, recipe, replica)
-    except OSError as error:
-        raise refusal(replica.url if replica else directory, len(shard.keys), error) from error
-    require_same(directory, opened)
+    path = shard_path(directory / "recipes" / recipe.id, f"{unit_id(recipe.id, [*shard.keys, *shard.rejected])}.h5")
+    commit(data, path, recipe, Replica.of(directory), fingerprint(directory))
     return path
 
 
-def commit(data: bytes, path: Path, recipe: Recipe, replica: Replica | None = None) -> ShardEntry:
+def commit(data: bytes, path: Path, recipe: Recipe, replica: Replica | None, opened: tuple[int, int]) -> ShardEntry:
     """Commit a shard's bytes; when this returns, its rows survive a crash and a power loss.
 
     If another writer's sound shard has that name, the commit succeeds. The folders in the cache that it needs are
@@ -65,26 +54,38 @@ def commit(data: bytes, path: Path, recipe: Recipe, replica: Replica | None = No
         Where it belongs in the cache directory.
     replica
         Given if the directory is the replica of a cache in an object store: the shard is put there first.
+    opened
+        The fingerprint of the cache when it was opened.
 
     Raises
     ------
-    OSError
-        The disk or the store refuses.
     CacheError
-        The store does not answer, or the cache is gone.
+        The disk or the store refuses, the store does not answer, or the cache is gone.
     """
     folder, directory = path.parents[2], path.parents[4]
-    for _ in range(TRIES):
-        try:
-            publish(replica.put(data, path) if replica else data, path, folder / "tmp", directory)
-            describe(recipe, directory)
-            entry = admit(path)
-        except FileNotFoundError:  # gc has removed a folder that was empty until now, or a shard kept twice
-            fingerprint(directory)
-            continue
-        if entry is not None:
-            return entry
-    raise OSError(errno.EIO, f"what was written to {path} is not what is read from it")
+    try:
+        require_same(directory, opened)
+        if replica:
+            replica.describe(recipe)
+        for _ in range(TRIES):
+            try:
+                describe(recipe, directory)  # first: nobody finds the shards of a folder that nothing describes
+                publish(replica.put(data, path) if replica else data, path, folder / "tmp", directory)
+                describe(recipe, directory)  # again: until there was a shard, gc could remove it
+                entry = admit(path)
+            except FileNotFoundError:  # gc has removed a folder that was empty until now, or a shard kept twice
+                require_same(directory, opened)
+                continue
+            if entry is not None:
+                require_same(directory, opened)
+                return entry
+        raise OSError(errno.EIO, f"what was written to {path} is not what is read from it")
+    except OSError as error:
+        rows = shards.Header.decode(data[:HEADER_BYTES]).rows
+        raise CacheError(
+            f"The cache {replica.url if replica else directory} refused {rows} rows: {error.strerror or error}. "
+            "What was committed before is kept; free some space or name another cache with --cache, then run again."
+        ) from error
 
 
 def describe(recipe: Recipe, directory: Path) -> None:
@@ -95,50 +96,46 @@ def describe(recipe: Recipe, directory: Path) -> None:
         replace(path, f"{recipe.to_json()}\n".encode())
 
 
-def refusal(location: str | Path, rows: int, error: OSError) -> CacheError:
-    """Return the error of a cache that took no rows: how many, why, and what to do."""
-    return CacheError(
-        f"The cache {location} refused {rows} rows: {error.strerror or error}. "
-        "What was committed before is kept; free some space or name another cache with --cache, then run again."
-    )
-
-
-def admit(path: Path, *, deep: bool = False) -> ShardEntry | None:
-    """Check a shard; None if it was damaged and is set aside.
-
-    Parameters
-    ----------
-    deep
-        As for :func:`fc7.cache.shard.check_file`.
+def described(folder: Path) -> Recipe:
+    """Return the recipe that describes a folder.
 
     Raises
     ------
-    CacheError
-        It cannot be read now. That is not damage, and nothing is set aside.
-    FileNotFoundError
-        There is no such shard.
+    CorruptRecipe
+        The description is lost, damaged, or another recipe's.
+    OSError
+        It cannot be read now.
+    """
+    path = folder / "recipe.json"
+    try:
+        recipe = Recipe.from_json(read_regular(path).decode())
+    except (OSError, UnicodeDecodeError, CacheError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_FILE:
+            raise
+        raise CorruptRecipe(f"{path} is damaged ({error}). Put it right with: fc7 cache repair") from error
+    if recipe.id != folder.name:
+        raise CorruptRecipe(f"{path} describes recipe {recipe.id[:12]}, not its folder. Put it right: fc7 cache repair")
+    return recipe
+
+
+def admit(path: Path, *, deep: bool = False) -> ShardEntry | None:
+    """Check a shard by :func:`fc7.cache.shard.check_file`; None if it was damaged and is set aside.
+
+    Raises
+    ------
+    CacheError, FileNotFoundError
+        It cannot be read now, or is not there.
     OSError
         It is damaged and cannot be set aside.
     """
     while True:
-        try:
+        with shards.readable(path):
             found = path.stat()
+        try:
             return shards.check_file(path, path.parents[2].name, deep=deep)
         except CorruptShard as error:
             if _set_aside(path, found, str(error)):
                 return None
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: OSError) -> CacheError:
-    """Return the error of a shard that cannot be read now, which is not damage."""
-    advice = "Put that right, then run again."
-    if error.errno == errno.EIO:
-        advice = "Run again. If that goes on, delete the file, and compute its rows again with: fc7 extract"
-    return CacheError(f"The shard {path} cannot be read: {error.strerror or error}. {advice}")
 
 
 def _set_aside(path: Path, found: os.stat_result, reason: str) -> bool:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from ..errors import CacheError
 from .format import open_local
-from .urls import address
+from .urls import URL, Location, locate
 
 
-def default_directory() -> Path:
+def default_directory() -> Location:
     """Return ``$FC7_CACHE``, else the user's cache folder of this platform.
 
     Raises
@@ -19,7 +19,7 @@ def default_directory() -> Path:
     import platformdirs
 
     if named := os.environ.get("FC7_CACHE"):
-        return Path(named)
+        return locate(named)
     try:
         return Path(platformdirs.user_cache_dir("fc7", appauthor=False))
     except RuntimeError as error:  # no HOME, and a user without a name
@@ -28,45 +28,31 @@ def default_directory() -> Path:
         ) from error
 
 
-def open_directory(directory: Path | str | None = None) -> Path:
-    """Return a cache directory, created if absent, its FORMAT checked; by default :func:`default_directory`.
+def open_directory(directory: Path | str | None = None, *, new: bool = True) -> Path:
+    """Return a cache directory, its FORMAT checked; by default :func:`default_directory`.
 
     For a URL, this is the local replica through which the cache there is read and written.
 
-    Raises
-    ------
-    CacheError
-        The folder holds something else or another version, or cannot be written.
-    """
-    return _opened(directory, new=True)
-
-
-def existing_directory(directory: Path | str | None = None) -> Path:
-    """Return an existing cache directory.
+    Parameters
+    ----------
+    new
+        Create it if it is absent.
 
     Raises
     ------
     CacheError
-        There is none, or its version is another.
+        There is none, the folder holds something else or another version, or it cannot be written.
     """
-    return _opened(directory, new=False)
-
-
-def _opened(directory: Path | str | None, *, new: bool) -> Path:
-    directory = default_directory() if directory is None else Path(directory)
-    if directory.parts[:1] == ("~",):  # shells leave it in --cache=~/folder
-        directory = _home(directory)
-    if url := address(directory):
+    location = default_directory() if directory is None else locate(directory)
+    if isinstance(location, URL):
         from .replica import Replica  # lazy: only a URL needs it
 
-        return Replica.open(url, new=new).directory
-    if not new and not (directory / "FORMAT").exists():
-        raise CacheError(f"There is no fc7 cache in {directory}. Fill one with: fc7 extract DATA --cache {directory}")
-    return open_local(directory)
-
-
-def _home(directory: Path) -> Path:
-    try:
-        return directory.expanduser()
-    except RuntimeError as error:
-        raise CacheError(f"There is no home folder for {directory}. Name the cache by its whole path.") from error
+        return Replica.open(location, new=new).directory
+    if location.parts[:1] == ("~",):  # shells leave it in --cache=~/folder
+        try:
+            location = location.expanduser()
+        except RuntimeError as error:
+            raise CacheError(f"There is no home folder for {location}. Name the cache by its whole path.") from error
+    if not new and not (location / "FORMAT").exists():
+        raise CacheError(f"There is no fc7 cache in {location}. Fill one with: fc7 extract DATA --cache {location}")
+    return open_local(location)

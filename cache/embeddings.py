@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
-from .recipe import AND, AnyRecipe
+from .recipe import AnyRecipe
 from .vector_table import VectorTable
 
 Vectors = npt.NDArray[Any] | StoredVectors
@@ -110,11 +110,6 @@ class Embeddings(Rows):
         """Return the rows of a mask or of positions, with all their views."""
         vectors, *views = (select(view, rows) for view in (self.vectors, *self.views))
         return replace(super().__getitem__(rows), vectors=vectors, views=tuple(views))
-
-    @property
-    def random(self) -> bool:
-        """Whether weights are random, which gives a lower bound and not a result."""
-        return any(source.startswith("random:") for source in self.weights_source.split(AND))
 
     def all_views(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the vectors of the given rows in every view, view after view, ``((1 + views) * len(rows), dim)``."""

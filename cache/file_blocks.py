@@ -9,7 +9,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,41 +23,28 @@ class _ThreadBuffer(threading.local):
 _buffer = _ThreadBuffer()
 
 
-def blocks(file: FileIO) -> Iterator[memoryview]:
-    """Yield an unbuffered file's bytes block by block; each block is valid until the next is requested."""
+def blocks(file: BinaryIO) -> Iterator[memoryview]:
+    """Yield the rest of an unbuffered file block by block; each block is valid until the next is requested."""
     block = _buffer.block
-    while count := file.readinto(block):
+    while count := file.readinto(block):  # type: ignore[attr-defined]
         yield block[:count]
 
 
-def open_regular(path: Path | str, *, streams: bool = False) -> BinaryIO:
+def open_regular(path: Path | str, *, streams: bool = False, buffering: int = -1) -> BinaryIO:
     """Open a file to read.
 
     Parameters
     ----------
     streams
         Take a FIFO, too, such as a shell's ``<(command)``; one that nobody writes to is empty.
+    buffering
+        As of :func:`open`.
 
     Raises
     ------
     OSError
         There is none, or it is no regular file: a FIFO would block, and a device never end.
     """
-    return os.fdopen(_descriptor(path, streams=streams), "rb")
-
-
-def read_regular(path: Path | str) -> bytes:
-    """Return what is in a file; raises as :func:`open_regular`."""
-    with open_regular(path) as file:
-        return file.read()
-
-
-def regular(path: str, flags: int) -> int:
-    """Return a descriptor, for the argument `opener` of :func:`open`; raises as :func:`open_regular`."""
-    return _descriptor(path)
-
-
-def _descriptor(path: Path | str, *, streams: bool = False) -> int:
     try:
         # What is no regular file is not opened at all: opening alone rewinds a tape.
         _require_regular(os.stat(path).st_mode, streams)  # noqa: PTH116
@@ -71,7 +57,13 @@ def _descriptor(path: Path | str, *, streams: bool = False) -> int:
     except OSError:
         os.close(descriptor)
         raise
-    return descriptor
+    return os.fdopen(descriptor, "rb", buffering)
+
+
+def read_regular(path: Path | str) -> bytes:
+    """Return what is in a file; raises as :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def _require_regular(mode: int, streams: bool) -> None:

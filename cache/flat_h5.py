@@ -67,7 +67,7 @@ def read_flat(path: Path | str) -> dict[str, Any]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block
             raise DataError(f"{path} is not a regular file.")
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(path, "r", locking=False) as file:  # HDF5 would refuse a file on a mount without locks
             if file.userblock_size:
                 raise DataError(f"{path} begins with {file.userblock_size} bytes that are not HDF5's.")
             _check_members(path, file)

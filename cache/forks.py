@@ -37,7 +37,6 @@ class once(Generic[T]):
         self._compute, self.__doc__ = compute, compute.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Remember under which name objects keep the value."""
         self._name = name
 
     @overload

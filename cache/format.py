@@ -32,7 +32,7 @@ VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
 
 KEY_BYTES = 32  # a key is the sha256 of an image file's bytes
-HEADER_BYTES = 512  # HDF5 user block in front of every shard, one JSON line padded with spaces
+HEADER_BYTES = 512  # in front of every shard, one JSON line padded with spaces: HDF5's smallest user block
 UNIT_ROWS = 1024  # rows in one shard at most
 
 _RECIPE = re.compile("[0-9a-f]{64}")
@@ -67,12 +67,17 @@ def open_local(directory: Path) -> Path:
         raise CacheError(
             f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
         ) from error
+    require_version(directory, line)
+    return directory
+
+
+def require_version(location: Path | str, line: str) -> None:
+    """Raise a CacheError if the line in FORMAT is another than this version's."""
     if line != FORMAT_LINE:
         raise CacheError(
-            f"The cache {directory} says {line[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
-            "Name another folder with --cache DIR, or use the fc7 that wrote it."
+            f"The cache {location} says {line[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
+            "Name another one with --cache, or use the fc7 that wrote it."
         )
-    return directory
 
 
 def fingerprint(directory: Path) -> tuple[int, int]:
@@ -115,6 +120,11 @@ def recipe_folders(directory: Path) -> list[Path]:
     return [directory / "recipes" / name for name in sorted(names)]
 
 
+def shard_path(folder: Path, name: str) -> Path:
+    """Return the path of a shard in its recipe's folder; of 256 folders, none gets too many files."""
+    return folder / "shards" / name[:2] / name
+
+
 def shard_names(folder: Path) -> list[str]:
     """Return the file names of a recipe's shards on disk, sorted. What else lies among them is not fc7's.
 
@@ -139,13 +149,7 @@ def shard_names(folder: Path) -> list[str]:
 
 @contextmanager
 def in_one_line(directory: Path) -> Iterator[None]:
-    """Turn what the system refuses into a CacheError. It may pass, so it is never taken for damage.
-
-    Raises
-    ------
-    CacheError
-        Names the file and the reason.
-    """
+    """Turn what the system refuses into a CacheError with file and reason. It may pass, so it is never damage."""
     try:
         yield
     except OSError as error:

@@ -16,14 +16,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 from ..errors import CacheError
-from .file_blocks import blocks, regular
+from .file_blocks import blocks, open_regular
 from .format import KEY_BYTES
+from .urls import is_url
 
 if TYPE_CHECKING:
     from .keys import Keys
@@ -91,13 +91,7 @@ class RemoteFiles(Protocol):
 
 
 class Index:
-    """A sqlite file that only saves time: if it is absent, locked or damaged, all files are read again.
-
-    Parameters
-    ----------
-    directory
-        The cache the index belongs to.
-    """
+    """The sqlite file of a cache; it only saves time: if it is absent, locked or damaged, all files are read again."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "index.sqlite"
@@ -137,9 +131,8 @@ class Index:
         prefix = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
         identities = [remote.identity(file) for file in files] if remote else []
-        names = [(file if file.startswith(os.sep) else prefix + file).encode(encoding, errors) for file in files]
-        for number, identity in enumerate(identities):
-            names[number] = names[number] if identity is None else files[number].encode(encoding, errors)
+        wholes = (file if file.startswith(os.sep) or is_url(file) else prefix + file for file in files)
+        names = [whole.encode(encoding, errors) for whole in wholes]
         known: dict[bytes, FileRow] = {} if rehash else self._use(lambda db: _look_up(db, names), {})
         results = list(map(_recall, files, map(known.get, names), identities or itertools.repeat(None)))
         todo = [number for number, result in enumerate(results) if isinstance(result, str)]
@@ -160,14 +153,9 @@ class Index:
         return results  # type: ignore[return-value]
 
     def remember_files(self, files: Iterable[tuple[bytes, str, bytes]], beside: Iterable[bytes] = ()) -> None:
-        """Remember files that were just read.
+        """Remember path, identity and sha256 of files that were just read.
 
-        Parameters
-        ----------
-        files
-            Path, identity, sha256 of each.
-        beside
-            Paths that the index knows and must still find afterwards.
+        All of them must be found then, and the known ones `beside`: what is hidden is read again in every run.
         """
         rows = [
             (path, stat, sha256 + crc32(path + stat.encode() + sha256).to_bytes(4, "little"))
@@ -224,18 +212,15 @@ class Index:
             start += count
         return entries
 
-    def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry]) -> None:
-        """Remember shards whose bytes were just checked."""
+    def remember_shards(self, recipe_id: str, entries: Mapping[str, ShardEntry], gone: Iterable[str] = ()) -> None:
+        """Remember shards whose bytes were just checked, and forget those that are gone."""
         rows = []
         for name, entry in entries.items():
             rejected = json.dumps({key.hex(): reason for key, reason in entry.rejected.items()})
             row = (name, entry.stat, entry.offset, entry.seconds, entry.keys.tobytes(), rejected)
             rows.append((recipe_id, *row, _digest(recipe_id, *row)))
         self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def forget_shards(self, recipe_id: str, names: Iterable[str]) -> None:
-        """Forget shards that no longer exist."""
-        self._write("DELETE FROM shards WHERE recipe = ? AND name = ?", [(recipe_id, name) for name in names])
+        self._write("DELETE FROM shards WHERE recipe = ? AND name = ?", [(recipe_id, name) for name in gone])
 
     def forget_all(self) -> None:
         """Delete the index.
@@ -262,6 +247,7 @@ class Index:
         try:
             with contextlib.suppress(OSError):  # it exists, or sqlite says what is wrong
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # sqlite would make it 0644
+            # Why not a write-ahead log: it takes memory that all processes share, which network mounts do not have.
             connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)
             with contextlib.closing(connection) as db, db:
                 db.text_factory = bytes  # a flipped bit can make text of bytes, and text that cannot be decoded
@@ -353,7 +339,7 @@ def _recall(file: str, known: FileRow | None, identity: str | OSError | None) ->
 def _hash_file(path: str) -> bytes | OSError:
     sha = hashlib.sha256()
     try:
-        with FileIO(path, opener=regular) as file:
+        with open_regular(path, buffering=0) as file:
             for block in blocks(file):
                 sha.update(block)
         return sha.digest()

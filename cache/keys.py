@@ -69,7 +69,6 @@ class Keys(Sequence[bytes]):
                 yield blob[place : place + KEY_BYTES]
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the keys are the same and in the same order, packed or not."""
         return isinstance(other, Sequence) and len(self) == len(other) and self.tobytes() == b"".join(other)
 
     def __repr__(self) -> str:

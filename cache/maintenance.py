@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from ..errors import CacheError, CorruptShard, DataError
 from .atomic_write import make_folder, replace, writer_of
-from .commit import put_back, unreadable
+from .commit import put_back
 from .embeddings import Embeddings
 from .file_blocks import read_regular
 from .format import UNIT_ROWS, in_one_line, recipe_folders, shard_names
@@ -22,7 +22,7 @@ from .index import Index, ShardEntry
 from .keys import Keys, Table
 from .leases import owner_of
 from .maintenance_lock import alone
-from .owner import is_abandoned, is_old
+from .owner import Process, is_abandoned, is_old
 from .recipe import ForeignRecipe, JointRecipe, Recipe
 from .shard import Shard, check_file, decode, unit_id
 from .store import Store
@@ -30,6 +30,8 @@ from .verify import described_folders, is_sound, leave, restore
 
 logger = logging.getLogger(__name__)
 
+# What gc would remove, why, and what does it: it returns False if something is needed by then.
+Garbage: TypeAlias = tuple[Path, str, Callable[[Path], bool]]
 
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # what a folder answers that is to be removed and is not empty
 
@@ -139,14 +141,6 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
     return len(missing)
 
 
-class _Garbage(NamedTuple):
-    """What gc would remove, why, and what does it: it returns False if something is needed by then."""
-
-    path: Path
-    reason: str
-    remove: Callable[[Path], bool]
-
-
 @contextlib.contextmanager
 def _tidying(directory: Path | str | None) -> Iterator[Path]:
     """Hold the maintenance lock; what was taken away and not removed is put back, before and after."""
@@ -163,66 +157,55 @@ def _stores(directory: Path) -> Iterator[Store]:
         yield Store(recipe, directory)
 
 
-def _garbage(directory: Path) -> Iterator[_Garbage]:
-    yield from _claims(directory)
-    yield from _temporary_files(directory)
+def _garbage(directory: Path) -> Iterator[Garbage]:
     folders = recipe_folders(directory)
     for path in sorted({*directory.glob("recipes/*")}.difference(folders)):
         leave(path)
-    for folder in folders:
-        yield from _set_aside(folder, directory)
-        if not shard_names(folder) and is_old(folder) and not any(folder.glob("tmp/*")):
-            yield _Garbage(folder, "a recipe without rows", _remove_unused)
-
-
-def _claims(directory: Path) -> Iterator[_Garbage]:
-    for path in sorted(directory.glob("claims/*")):
-        if not path.is_symlink():
-            leave(path)
-        elif _is_void(path):
-            yield _Garbage(path, "a claim of a process that is gone", partial(_remove, directory, _is_void))
-
-
-def _temporary_files(directory: Path) -> Iterator[_Garbage]:
-    for pattern in (".FORMAT.*", "recipes/*/.recipe.json.*", "recipes/*/tmp/*"):
-        for path in sorted(directory.glob(pattern)):
-            if path.name.count(".") < 2 or path.is_dir():
+    kinds = [(directory, *kind) for kind in _OF_CACHE] + [(folder, *kind) for kind in _OF_RECIPE for folder in folders]
+    for folder, pattern, is_ours, is_garbage, reason in kinds:
+        for path in sorted(folder.glob(pattern)):
+            if not is_ours(path):
                 leave(path)
-            elif _is_leftover(path):
-                reason = "a temporary file of a process that is gone"
-                yield _Garbage(path, reason, partial(_remove, directory, _is_leftover))
+            elif is_garbage(path):
+                yield path, reason, partial(_remove, directory, is_garbage)
+    for folder in folders:
+        if not shard_names(folder) and is_old(folder) and not any(folder.glob("tmp/*")):
+            yield folder, "a recipe without rows", _remove_unused
 
 
-def _set_aside(folder: Path, directory: Path) -> Iterator[_Garbage]:
-    for path in sorted(folder.glob("quarantine/*")):
-        if path.suffix != ".h5" or not path.is_file():
-            leave(path)
-        else:
-            is_damaged = partial(_is_damaged, folder.name)
-            yield _Garbage(path, "a damaged shard, set aside", partial(_remove, directory, is_damaged))
-
-
-def _is_void(claim: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):  # given up meanwhile
-        return is_abandoned(claim, owner_of(claim))
+def _is_left(owner: Callable[[Path], Process | None], path: Path) -> bool:
+    """Return whether a claim or temporary file is of a process that is gone."""
+    with contextlib.suppress(FileNotFoundError):  # given up or finished meanwhile
+        return is_abandoned(path, owner(path))
     return False
 
 
-def _is_leftover(path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):  # finished meanwhile
-        return is_abandoned(path, writer_of(path))
-    return False
+def _is_shard(path: Path) -> bool:
+    return path.suffix == ".h5" and path.is_file()
 
 
-def _is_damaged(recipe_id: str, path: Path) -> bool:
-    return not is_sound(path, recipe_id)
+def _is_temporary(path: Path) -> bool:
+    return path.name.count(".") >= 2 and not path.is_dir()
 
 
-def _of_recipe(directory: Path, beginning: str) -> _Garbage:
+# What gc may remove in a cache, and in a recipe's folder: its pattern, which of it is fc7's and which garbage, and why.
+_TEMPORARY = _is_temporary, partial(_is_left, writer_of), "a temporary file of a process that is gone"
+_OF_CACHE = (
+    ("claims/*", Path.is_symlink, partial(_is_left, owner_of), "a claim of a process that is gone"),
+    (".FORMAT.*", *_TEMPORARY),
+)
+_OF_RECIPE = (
+    (".recipe.json.*", *_TEMPORARY),
+    ("tmp/*", *_TEMPORARY),
+    ("quarantine/*", _is_shard, lambda path: not is_sound(path), "a damaged shard, set aside"),
+)
+
+
+def _of_recipe(directory: Path, beginning: str) -> Garbage:
     folders = [folder for folder in recipe_folders(directory) if beginning and folder.name.startswith(beginning)]
     if len(folders) != 1:
         raise CacheError(f"{len(folders)} recipes begin with {beginning!r}. See them with: fc7 cache info")
-    return _Garbage(folders[0], "asked for", partial(_remove, directory, Path.exists))
+    return folders[0], "asked for", partial(_remove, directory, Path.exists)
 
 
 def _size(path: Path) -> int:
@@ -319,8 +302,6 @@ def _is_copy(store: Store, path: Path) -> bool:
         entry = check_file(path, store.recipe.id)
     except CorruptShard:
         return False  # for its next reader to find
-    except OSError as error:
-        raise unreadable(path, error) from error
     return bool((store.places(entry.keys) >= 0).all()) and not store.missing(Keys.of(entry.rejected))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CacheError
-from .directory import existing_directory
+from .directory import open_directory
 from .replica import Replica
 
 
@@ -14,7 +14,7 @@ from .replica import Replica
 def alone(directory: Path | str | None) -> Iterator[Path]:
     """Hold an existing cache's maintenance lock; the system releases it when the process ends, even by a crash.
 
-    Yields the directory, as :func:`~fc7.cache.directory.existing_directory` returns it.
+    Yields the directory, as :func:`~fc7.cache.directory.open_directory` returns it.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def alone(directory: Path | str | None) -> Iterator[Path]:
     """
     import fcntl
 
-    directory = existing_directory(directory)
+    directory = open_directory(directory, new=False)
     if replica := Replica.of(directory):
         raise CacheError(
             f"{replica.url} is not a folder: repair, gc and compact need one that nobody else changes. Copy it to this "

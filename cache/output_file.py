@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import stat
@@ -37,7 +38,8 @@ class OutputFile:
     """
 
     def __init__(self, path: Path | str, error: type[FC7Error] = DataError) -> None:
-        self.path, self._error = Path(path), error
+        self.path = Path(path)
+        self._refusing = functools.partial(_refusing, str(self.path), error)
         with self._refusing():
             self._stream = _stream(self.path)  # held from now on: a reader would take its end for the end of the file
             self._target = Path(os.path.realpath(self.path))
@@ -99,9 +101,6 @@ class OutputFile:
         finally:
             with contextlib.suppress(OSError):
                 temporary_file.unlink(missing_ok=True)
-
-    def _refusing(self) -> contextlib.AbstractContextManager[None]:
-        return _refusing(str(self.path), self._error)
 
 
 def require_apart(*outputs: OutputFile | None, read: Iterable[Path | str] = ()) -> None:

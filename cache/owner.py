@@ -37,9 +37,16 @@ class Process(NamedTuple):
     start: str = ""
 
     @classmethod
+    @cache
     def mine(cls) -> "Process":
         """Return this process."""
-        return _this()
+        boot = namespaces = ""
+        with contextlib.suppress(OSError):
+            boot = _short(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        with contextlib.suppress(OSError):
+            namespaces = str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - nothing but a number
+            namespaces += f"+{os.stat('/proc/self/ns/time').st_ino}"  # noqa: PTH116 - as above
+        return cls(_short(os.uname().nodename), boot, os.getpid(), namespaces, _start(os.getpid()))
 
     @classmethod
     def parse(cls, token: str) -> Self | None:
@@ -81,17 +88,6 @@ def is_old(path: Path) -> bool:
     return time.time() - path.lstat().st_mtime > ABANDONED
 
 
-@cache
-def _this() -> Process:
-    boot = namespaces = ""
-    with contextlib.suppress(OSError):
-        boot = _short(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
-    with contextlib.suppress(OSError):
-        namespaces = str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - nothing but a number
-        namespaces += f"+{os.stat('/proc/self/ns/time').st_ino}"  # noqa: PTH116 - as above
-    return Process(_short(os.uname().nodename), boot, os.getpid(), namespaces, _start(os.getpid()))
-
-
 def _start(pid: int) -> str:
     """Return when a process began; empty if the system does not tell, or /proc is that of another namespace."""
     try:
@@ -107,4 +103,4 @@ def _short(text: str) -> str:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_this.cache_clear)
+    os.register_at_fork(after_in_child=Process.mine.cache_clear)

@@ -23,10 +23,10 @@ from typing import Self
 from ..errors import CacheError, CorruptShard
 from .atomic_write import make_folder, publish, replace
 from .file_blocks import read_regular
-from .format import FORMAT_LINE, fingerprint, open_local, shard_names
+from .format import FORMAT_LINE, fingerprint, open_local, require_version, shard_names, shard_path
 from .recipe import Recipe
 from .shard import check
-from .urls import address, asking, require_open, store_of
+from .urls import URL, asking, require_open, store_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,17 +62,11 @@ class Replica:
         self.directory, self.url = directory, url
         self._store = store_of(url)
         self.damaged: dict[Path, str] = {}
+        self._described: set[str] = set()
 
     @classmethod
-    def open(cls, url: str, *, new: bool) -> Self:
-        """Return the replica of a cache, its FORMAT checked.
-
-        Parameters
-        ----------
-        url
-            As :func:`~fc7.cache.urls.address` returns it.
-        new
-            Create the cache if there is none.
+    def open(cls, url: URL, *, new: bool) -> Self:
+        """Return the replica of a cache, its FORMAT checked; a `new` one is created if there is none.
 
         Raises
         ------
@@ -90,12 +84,7 @@ class Replica:
                 "Name a folder, or s3://, gs:// or az://, with --cache."
             )
         replica = cls(replicas() / _folder(url), url)
-        line = replica._format(new=new)
-        if line != FORMAT_LINE:
-            raise CacheError(
-                f"The cache {url} says {line[:60]!r}, this version of fc7 reads {FORMAT_LINE!r}. "
-                "Name another one with --cache, or use the fc7 that wrote it."
-            )
+        require_version(url, replica._format(new=new))
         open_local(replica.directory)
         if cls.of(replica.directory) is None:
             replace(replica.directory / MARK, f"{url}\n".encode())
@@ -119,32 +108,19 @@ class Replica:
             raise CacheError(
                 f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
             ) from error
-        if not address(url).startswith(KEEPING) or directory.name != _folder(url):
+        if not url.startswith(KEEPING) or directory.name != _folder(url):
             raise CacheError(f"{mark} is damaged. Delete {directory}: it is a copy, and fetched anew.")
         return cls(directory, url)
 
     def fetch(self, folder: Path, held: Collection[str]) -> Set[str]:
-        """Fetch the shards of a recipe that the replica lacks.
-
-        Parameters
-        ----------
-        folder
-            The recipe's, in the replica.
-        held
-            File names of the shards that the replica has.
-
-        Returns
-        -------
-        set of str
-            File names of the shards that the store lists.
-        """
+        """Fetch the shards of a recipe but those held here, and return the file names of all that the store lists."""
         listed = self._listed(folder)
         lacking = sorted(listed.keys() - set(held))
         if lacking:
             size = sum(listed[name] for name in lacking) / 1e6
             logger.info("fc7: fetching %.1f MB from %s to %s", size, self.url, self.directory)
             with ThreadPoolExecutor(FETCHERS) as pool:
-                list(pool.map(self.fetch_one, [folder / "shards" / name[:2] / name for name in lacking]))
+                list(pool.map(self.fetch_one, [shard_path(folder, name) for name in lacking]))
         return listed.keys()
 
     def fetch_one(self, path: Path) -> None:
@@ -180,15 +156,14 @@ class Replica:
         """
         url = self._url(path)
         with asking(url, CacheError):
-            self._create(url, data)
-            stored = self._read(path)
-            if not _is_sound(stored):
-                self._store.pipe_file(url, data, mode="overwrite")
+            for put in (self._create, self._store.pipe_file):  # a damaged object of that name is replaced
+                put(url, data)
                 stored = self._read(path)
-        if not _is_sound(stored):
-            raise OSError(errno.EIO, f"what was put to {url} is not what is read from it")
-        self.damaged.pop(path, None)
-        return stored
+                with contextlib.suppress(CorruptShard):
+                    check(stored)
+                    self.damaged.pop(path, None)
+                    return stored
+        raise OSError(errno.EIO, f"what was put to {url} is not what is read from it")
 
     def has(self, path: Path) -> bool:
         """Return whether the store has a shard now; a shard known to be damaged does not count."""
@@ -197,18 +172,17 @@ class Replica:
             return path not in self.damaged and bool(self._store.exists(self._url(path)))
 
     def describe(self, recipe: Recipe) -> None:
-        """Put the description of a recipe, for people who browse the store; raises what :meth:`put` raises."""
+        """Put the description of a recipe, once; raises what :meth:`put` raises."""
         url = f"{self.url}/recipes/{recipe.id}/recipe.json"
-        with asking(url, CacheError):
-            self._create(url, f"{recipe.to_json()}\n".encode())
+        if url not in self._described:
+            with asking(url, CacheError):
+                self._create(url, f"{recipe.to_json()}\n".encode())
+            self._described.add(url)
 
     def fetch_all(self, *, again: bool = False) -> Collection[str]:
         """Fetch every recipe's description and shards, and return the file names of all shards that the store lists.
 
-        Parameters
-        ----------
-        again
-            Read every object, even if the replica has it, so that `damaged` lists all damage in the store.
+        `again`: also those that are here, so that `damaged` has all damage in the store.
         """
         recipes = self.directory / "recipes"
         with self._use(recipes):
@@ -298,11 +272,3 @@ def replicas() -> Path:
 def _folder(url: str) -> str:
     """Return the name of a replica: a readable part, and a hash that makes it unique."""
     return f"{re.sub('[^a-zA-Z0-9.-]+', '-', url)[:80]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
-
-
-def _is_sound(data: bytes) -> bool:
-    try:
-        check(data)
-    except CorruptShard:
-        return False
-    return True

@@ -8,21 +8,21 @@ not mmap: a truncated file or a bad sector is then a signal that ends the proces
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
-from .file_blocks import blocks, regular
+from .file_blocks import blocks, open_regular
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, stat_line
 from .keys import Keys, Positions
@@ -202,12 +202,10 @@ def check(data: bytes) -> Header:
     CorruptShard
         The bytes are not as committed.
     """
-    header = Header.decode(data[:HEADER_BYTES])
-    _compare(header, len(data), hashlib.sha256(memoryview(data)[HEADER_BYTES:]))
-    return header
+    return _checked(io.BytesIO(data))[0]
 
 
-def _checked(opened: FileIO) -> tuple[Header, Keys]:
+def _checked(opened: BinaryIO) -> tuple[Header, Keys]:
     """Check a shard's bytes and return its header and keys; rows are hashed, not kept."""
     user_block = opened.read(HEADER_BYTES)
     header = Header.decode(user_block)
@@ -219,16 +217,11 @@ def _checked(opened: FileIO) -> tuple[Header, Keys]:
         if start < end:
             keys[start - header.keys : end - header.keys] = block[start - place : end - place]
         place += len(block)
-    _compare(header, place, sha)
+    if header.size != place:
+        raise CorruptShard(f"it has {place} bytes, its header says {header.size}")
+    if header.sha256 != sha.hexdigest():
+        raise CorruptShard(f"its sha256 is {sha.hexdigest()[:12]}.., its header says {header.sha256[:12]}..")
     return header, Keys.from_bytes(keys)
-
-
-def _compare(header: Header, size: int, sha: Any) -> None:
-    if header.size != size:
-        raise CorruptShard(f"it has {size} bytes, its header says {header.size}")
-    digest = sha.hexdigest()
-    if digest != header.sha256:
-        raise CorruptShard(f"its sha256 is {digest[:12]}.., its header says {header.sha256[:12]}..")
 
 
 def decode(data: bytes) -> Shard:
@@ -263,27 +256,44 @@ def check_file(path: Path, recipe_id: str, *, deep: bool = False) -> ShardEntry:
     ------
     CorruptShard
         The bytes are not as committed, or the shard has another recipe or name.
-    OSError
-        The file cannot be read.
+    FileNotFoundError
+        There is no such file.
+    CacheError
+        It cannot be read now. That is not damage.
     """
-    with FileIO(os.fspath(path), opener=regular) as opened:
-        stat = stat_line(os.fstat(opened.fileno()))
-        header, keys = _checked(opened)
-    if header.recipe != recipe_id:
-        raise CorruptShard(f"it is of recipe {header.recipe[:12]}, not of this folder's")
-    rejected: dict[bytes, str] = {}
-    if header.rejected:
-        with _opened(path.read_bytes()) as (_, file):
-            rejected = _rejected(file)
-    if path.stem != unit_id(recipe_id, [*keys, *rejected]):
-        raise CorruptShard("its name is not the one of the keys in it")
-    if deep:
-        shard = decode(path.read_bytes())
-        if shard.keys != keys:
-            raise CorruptShard("HDF5 reads other keys than are where its header says")
-        if not np.isfinite(shard.embeddings).all():
-            raise CorruptShard("it has rows that are not finite")
+    with readable(path):
+        with open_regular(path, buffering=0) as opened:
+            stat = stat_line(os.fstat(opened.fileno()))
+            header, keys = _checked(opened)
+        if header.recipe != recipe_id:
+            raise CorruptShard(f"it is of recipe {header.recipe[:12]}, not of this folder's")
+        rejected: dict[bytes, str] = {}
+        if header.rejected:
+            with _opened(path.read_bytes()) as (_, file):
+                rejected = _rejected(file)
+        if path.stem != unit_id(recipe_id, [*keys, *rejected]):
+            raise CorruptShard("its name is not the one of the keys in it")
+        if deep:
+            shard = decode(path.read_bytes())
+            if shard.keys != keys:
+                raise CorruptShard("HDF5 reads other keys than are where its header says")
+            if not np.isfinite(shard.embeddings).all():
+                raise CorruptShard("it has rows that are not finite")
     return ShardEntry(stat, header.embeddings, header.seconds, keys=keys, rejected=rejected)
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what hinders a shard's reader now, but for its absence, into a CacheError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        advice = "Put that right, then run again."
+        if error.errno == errno.EIO:
+            advice = "Run again. If that goes on, delete the file, and compute its rows again with: fc7 extract"
+        raise CacheError(f"The shard {path} cannot be read: {error.strerror or error}. {advice}") from error
 
 
 def recipe_of(path: Path) -> Recipe:
@@ -318,6 +328,7 @@ def read_rows(path: Path, entry: ShardEntry, rows: Positions, numbers: Positions
         descriptor = opened.fileno()
         if stat_line(os.fstat(descriptor)) != entry.stat:
             raise CorruptShard("it is not the file that was checked")
+        # One read for each run of rows on disk, into as many buffers as it is torn into in memory.
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
             places = numbers[run] * width
             cuts = np.flatnonzero(np.diff(places) != width) + 1

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from ..errors import CacheError, CorruptShard
 from . import shard as shards
 from .atomic_write import sync_folder
 from .cache_miss import explain
-from .commit import admit, commit, describe, refusal
+from .commit import admit, commit, describe
 from .directory import open_directory
 from .forks import Lock
-from .format import KEY_BYTES, fingerprint, in_one_line, require_same, shard_names
+from .format import fingerprint, in_one_line, require_same, shard_names, shard_path
 from .index import Index, ShardEntry, stat_line
 from .keys import Keys, Places, Positions
 from .recipe import Recipe
@@ -31,7 +31,49 @@ logger = logging.getLogger(__name__)
 READERS = min(os.cpu_count() or 1, 8)  # threads that read or check shards; more wait for memory
 
 _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS}  # what a folder answers in which nothing may be changed
-_VANISHED = object()
+
+
+def survey(
+    folder: Path,
+    names: Callable[[], Collection[str]],
+    known: Mapping[str, ShardEntry],
+    check: Callable[[Path], ShardEntry | str | None],
+    *,
+    merging: bool = True,
+) -> dict[str, ShardEntry | str]:
+    """Look at the shards of a recipe until none was removed meanwhile: its rows may have moved to where the look was.
+
+    Parameters
+    ----------
+    names
+        Lists their file names.
+    known
+        Entries that need no check where the file is still the same.
+    check
+        Returns the entry of a shard, why it is damaged, or None if it is not there any more.
+    merging
+        Whether shards may be merged meanwhile.
+    """
+    looked: dict[str, ShardEntry | str] = {}
+    shards_folder = f"{folder}{os.sep}shards{os.sep}"
+
+    def is_same(name: str) -> bool:
+        path = f"{shards_folder}{name[:2]}{os.sep}{name}"
+        with contextlib.suppress(FileNotFoundError):
+            return known[name].stat == stat_line(os.stat(path))  # noqa: PTH116 - of each shard, and a Path is slow
+        return False
+
+    before: Collection[str] | None = None if merging else ()
+    while True:
+        listed = names()
+        looked |= {name: known[name] for name in listed if name not in looked and name in known and is_same(name)}
+        new = [name for name in listed if name not in looked]
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(check, [shard_path(folder, name) for name in new]))
+        looked |= {name: entry for name, entry in zip(new, found, strict=True) if entry is not None}
+        if before is not None and looked.keys() >= {*listed} >= {*before}:
+            return {name: looked[name] for name in listed}
+        before = [name for name in listed if name in looked]
 
 
 class _Listing:
@@ -42,30 +84,27 @@ class _Listing:
     """
 
     def __init__(self) -> None:
-        self.entries: dict[str, ShardEntry] = {}
-        self.names: list[str] = []
-        self.starts: list[int] = []  # first place of each shard's rows, so that a row's place is one number
-        self.end = 0  # number of rows in all shards
-        self.rows, self.refused = Places(), Places()
+        self.entries: dict[str, ShardEntry] = {}  # in the order of their rows
+        self.starts = [0]  # first place of each shard's rows, and the end: a row's place is one number
+        self.rows = Places()
         self.rejected: dict[bytes, str] = {}
         self.left_out: set[str] = set()  # damaged shards that cannot be set aside here
 
     @classmethod
-    def of(cls, entries: dict[str, ShardEntry], names: Iterable[str]) -> "_Listing":
-        """Return the listing of some shards; their entries are popped, so that no key is in memory twice.
+    def of(cls, entries: Mapping[str, ShardEntry]) -> "_Listing":
+        """Return the listing of some shards.
 
         Of a row that several shards hold, the largest one's is read: the small ones may be about to be removed.
         """
         listing = cls()
-        names = sorted(names, key=lambda name: (-len(entries[name].keys), name))
-        keys = Keys(np.empty((sum(len(entries[name].keys) for name in names), KEY_BYTES), np.uint8))
+        names = sorted(entries, key=lambda name: (-len(entries[name].keys), name))
+        keys = Keys.joined(entries[name].keys for name in names)
         rejected: dict[bytes, str] = {}
         for name in names:
-            entry = entries.pop(name)
-            shard_keys = keys[listing.end : listing.end + len(entry.keys)]
-            shard_keys.matrix[:] = entry.keys.matrix
-            listing._list(name, entry._replace(keys=shard_keys))
-            rejected |= entry.rejected
+            start = listing.starts[-1]
+            own = keys[start : start + len(entries[name].keys)]  # of the joined ones: no key is in memory twice
+            listing._list(name, entries[name]._replace(keys=own))
+            rejected |= entries[name].rejected
         listing.rows.add(keys)
         listing.reject(rejected)
         return listing
@@ -84,17 +123,13 @@ class _Listing:
         """Add the rejections of images that have no row."""
         refused = Keys.of(reasons)
         refused = refused.where(self.rows.find(refused) < 0)
-        if refused:
-            self.refused.add(refused)
-            # Not in place: other threads go through it.
-            self.rejected = {**self.rejected, **{key: reasons[key] for key in refused}}
+        # Not in place: other threads go through it.
+        self.rejected = {**self.rejected, **{key: reasons[key] for key in refused}}
 
     def reopen(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """Forget the rejections of some images, and return them."""
         reopened = {key: self.rejected[key] for key in keys if key in self.rejected}
         self.rejected = {key: reason for key, reason in self.rejected.items() if key not in reopened}
-        self.refused = Places()
-        self.refused.add(Keys.of(self.rejected))
         return reopened
 
     def is_same(self, other: "_Listing") -> bool:
@@ -105,9 +140,7 @@ class _Listing:
 
     def _list(self, name: str, entry: ShardEntry) -> None:
         self.entries[name] = entry
-        self.names.append(name)
-        self.starts.append(self.end)
-        self.end += len(entry.keys)
+        self.starts.append(self.starts[-1] + len(entry.keys))
 
 
 class Store:
@@ -139,7 +172,7 @@ class Store:
         self.index = Index(self.directory)
         self._changing = Lock()
         self.reopened: dict[bytes, str] = {}
-        self._rejected_again: dict[bytes, str] = {}
+        self._looked_again: set[bytes] = set()  # those of them that are rejected again
         try:
             describe(recipe, self.directory)
         except OSError as error:
@@ -159,33 +192,20 @@ class Store:
         with self._changing, in_one_line(self.directory):
             listing = self._look()
             if self.reopened:
-                listing.reopen(self.reopened.keys() - self._rejected_again.keys())
+                listing.reopen(self.reopened.keys() - self._looked_again)
             require_same(self.directory, self._opened)
             self._listing = listing
 
     def _look(self) -> _Listing:
-        """Look until no shard was removed meanwhile: its rows may have moved to where the look had passed already."""
         known = self.index.shards(self.recipe.id)
-        sound: dict[str, ShardEntry] = {}
-        damaged: set[str] = set()
-        before = set() if self.replica else set(shard_names(self.folder))  # an object store's shards are not merged
-        while True:
-            listed = self._listed()
-            looked_at = sound.keys() | damaged
-            new = [name for name, stat in listed.items() if not (name in looked_at or _is_known(known, name, stat))]
-            with ThreadPoolExecutor(READERS) as pool:
-                checked = dict(zip(new, pool.map(self._admit, new), strict=True))
-            damaged |= {name for name in new if checked[name] is None}
-            sound |= {name: entry for name, entry in checked.items() if isinstance(entry, ShardEntry)}
-            vanished = {name for name in new if checked[name] is _VANISHED}
-            if not vanished and before <= listed.keys() | damaged:
-                break
-            before = listed.keys() - vanished
-        self._settle(sound)
-        self.index.remember_shards(self.recipe.id, sound)
-        self.index.forget_shards(self.recipe.id, known.keys() - (listed.keys() - damaged))
-        listing = _Listing.of(known | sound, listed.keys() - damaged)
-        listing.left_out = damaged & set(shard_names(self.folder)) if damaged else damaged
+        # An object store's shards are not merged, and to list them takes a request.
+        looked = survey(self.folder, self._names, known, self._admit, merging=not self.replica)
+        entries = {name: found for name, found in looked.items() if isinstance(found, ShardEntry)}
+        new = {name: entry for name, entry in entries.items() if entry is not known.get(name)}
+        self._settle(new)
+        self.index.remember_shards(self.recipe.id, new, gone=known.keys() - entries.keys())
+        listing = _Listing.of(entries)
+        listing.left_out = looked.keys() - entries.keys()
         return listing
 
     @property
@@ -202,7 +222,6 @@ class Store:
         return key in self._listing.rows
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self._listing.rows.keys.first())
 
     def __repr__(self) -> str:
@@ -215,13 +234,13 @@ class Store:
 
     def path(self, name: str) -> Path:
         """Return the path of the shard with that file name."""
-        return self.folder / "shards" / name[:2] / name
+        return shard_path(self.folder, name)
 
     def missing(self, keys: Iterable[bytes]) -> Keys:
         """Return the keys with neither a row nor a recorded rejection, sorted, each once."""
         wanted, listing = Keys.of(keys).unique(), self._listing
         lacking = wanted.where(listing.rows.find(wanted) < 0)
-        return lacking.where(listing.refused.find(lacking) < 0)
+        return lacking.where(np.fromiter((key not in listing.rejected for key in lacking), bool, len(lacking)))
 
     def reopen(self, keys: Keys) -> int:
         """Count the rejections of these images as missing from now on, so that they are looked at again.
@@ -239,11 +258,9 @@ class Store:
     def leave_rejected(self, keys: Iterable[bytes]) -> None:
         """Count the rejections of reopened images as they are recorded again: they were looked at, and have no row."""
         with self._changing:
-            self._reject_again({key: self.reopened[key] for key in keys if key in self.reopened})
-
-    def _reject_again(self, reasons: Mapping[bytes, str]) -> None:
-        self._rejected_again |= reasons
-        self._listing.reject(reasons)
+            again = {key: self.reopened[key] for key in keys if key in self.reopened}
+            self._looked_again |= again.keys()
+            self._listing.reject(again)
 
     def places(self, keys: Keys) -> Positions:
         """Return each key's place among the rows of all shards, ``(len(keys),)``; -1 without a row."""
@@ -273,22 +290,12 @@ class Store:
                 f"Embeddings are {shard.embeddings.dtype} {shard.embeddings.shape}, "
                 f"the recipe says {self.recipe.dtype} {expected}."
             )
-        again = {key: reason for key, reason in shard.rejected.items() if key in self.reopened}
-        with self._changing:
-            self._reject_again(again)
+        self.leave_rejected(shard.rejected)
         shard = shards.answering(shard, self.reopened)
         path = self.path(f"{unit_id(self.recipe.id, [*shard.keys, *shard.rejected])}.h5")
         if not shard.keys and not shard.rejected:
             return path
-        try:
-            require_same(self.directory, self._opened)
-            describe(self.recipe, self.directory)
-            if self.replica and not self.entries:
-                self.replica.describe(self.recipe)
-            entry = commit(shards.encode(shard, self.recipe), path, self.recipe, self.replica)
-            require_same(self.directory, self._opened)
-        except OSError as error:
-            raise refusal(self.location, len(shard.keys), error) from error
+        entry = commit(shards.encode(shard, self.recipe), path, self.recipe, self.replica, self._opened)
         self.index.remember_shards(self.recipe.id, {path.name: entry})
         with self._changing:
             self._listing.add(path.name, entry)
@@ -330,11 +337,10 @@ class Store:
         """Return the computing time of these rows, from the provenance of their shards."""
         listing = self._listing
         wanted = self._require(Keys.of(keys).unique(), listing)
-        starts = np.array(listing.starts)
+        starts, names = np.array(listing.starts[:-1]), list(listing.entries)
         counts = np.bincount(np.searchsorted(starts, wanted, side="right") - 1, minlength=len(starts))
-        entries = [listing.entries[name] for name in listing.names[: len(starts)]]
-        costs = [entry.seconds / max(len(entry.keys), 1) for entry in entries]
-        return float(counts @ np.array(costs))
+        entries = [listing.entries[name] for name in names[: len(starts)]]
+        return float(counts @ np.array([entry.seconds / max(len(entry.keys), 1) for entry in entries]))
 
     def _require(self, keys: Keys, listing: _Listing) -> Positions:
         """Return each key's place among all rows; every key must have a row."""
@@ -360,29 +366,26 @@ class Store:
 
     def _read(self, listing: _Listing, places: Positions, numbers: Positions, result: npt.NDArray[Any]) -> None:
         """Read the rows at ascending places into the rows ``numbers`` of the result, shard by shard."""
-        starts = np.array(listing.starts, np.intp)
-        cuts = [*np.searchsorted(places, starts), len(places)]
+        starts, names = np.array(listing.starts, np.intp), list(listing.entries)
+        cuts = np.searchsorted(places, starts)
 
         def read(shard: int) -> None:
-            name, span = listing.names[shard], slice(cuts[shard], cuts[shard + 1])
+            name, span = names[shard], slice(cuts[shard], cuts[shard + 1])
             rows = places[span] - starts[shard]
             shards.read_rows(self.path(name), listing.entries[name], rows, numbers=numbers[span], target=result)
 
-        wanted = [shard for shard in range(len(starts)) if cuts[shard] < cuts[shard + 1]]
+        wanted = np.flatnonzero(np.diff(cuts)).tolist()
         with ThreadPoolExecutor(READERS) as pool:
             for future in [pool.submit(read, shard) for shard in wanted]:
                 future.result()
 
-    def _listed(self) -> dict[str, str]:
-        """Return name and stat of the shards on disk, of a replica those that its store has."""
-        names: Collection[str] = shard_names(self.folder)
-        if self.replica:
-            names = sorted(self.replica.fetch(self.folder, names))
-        listed, shards_folder = {}, f"{self.folder}{os.sep}shards{os.sep}"
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # removed between the two calls, or damaged in the store
-                listed[name] = stat_line(os.stat(f"{shards_folder}{name[:2]}{os.sep}{name}"))  # noqa: PTH116 - as above
-        return listed
+    def _names(self) -> Collection[str]:
+        """Return the file names of the shards on disk, of a replica those that its store has."""
+        names = shard_names(self.folder)
+        if not self.replica:
+            return names
+        stored = self.replica.fetch(self.folder, names)
+        return [name for name in sorted(stored) if self.path(name).exists()]  # not if it is damaged in the store
 
     def _settle(self, names: Iterable[str]) -> None:
         """Make the names of new shards durable: their writer may have been killed before it synced them."""
@@ -394,28 +397,22 @@ class Store:
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(settle, {self.path(name).parent for name in names}))
 
-    def _admit(self, name: str) -> ShardEntry | object | None:
+    def _admit(self, path: Path) -> ShardEntry | str | None:
         """Check a shard; a replica fetches a damaged one once more.
 
-        None if it is damaged, :data:`_VANISHED` if it is not there any more.
+        None if it is not there any more, or was set aside; the reason if it is damaged and cannot be set aside.
         """
-        path = self.path(name)
         try:
             entry = admit(path)
             if entry is None and self.replica:
                 self.replica.fetch_one(path)
-                entry = admit(path)
+                return admit(path) or "it is damaged in the store"
         except FileNotFoundError:
-            return _VANISHED
+            return None
         except OSError as error:
             if error.errno not in _NOT_OURS:
                 raise
-            logger.warning(
-                "fc7: %s is damaged and cannot be set aside (%s). Its rows count as missing.", path, error.strerror
-            )
-            return None
+            reason = str(error.strerror)
+            logger.warning("fc7: %s is damaged and cannot be set aside (%s). Its rows count as missing.", path, reason)
+            return reason
         return entry
-
-
-def _is_known(known: Mapping[str, ShardEntry], name: str, stat: str) -> bool:
-    return name in known and known[name].stat == stat

@@ -1,7 +1,4 @@
-"""URLs: which paths are URLs, the file system of each, and errors of stores. fsspec is imported with the first URL.
-
-A URL survives being a :class:`pathlib.Path`, which makes ``s3:/bucket`` of ``s3://bucket``: :func:`address` reads both.
-"""
+"""Locations, which are paths of this machine or URLs; and the stores of URLs. fsspec is imported with the first one."""
 
 import errno
 import functools
@@ -9,7 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Self, TypeAlias
 
 from ..errors import DataError, FC7Error, MissingExtra
 
@@ -28,17 +26,58 @@ _QUERY = re.compile(r"\?[^\s\"']*")
 _USER = re.compile(r"//[^/@\s]*@")
 
 
-def address(path: str | os.PathLike[str]) -> str:
-    """Return a path as URL, without a slash at its end; empty if it is a local path.
+class URL(str):
+    """A location in a store or on the web, without a slash at its end.
 
-    >>> address("s3://bucket/pictures/"), address("s3:/bucket/a.jpg"), address("s3.csv")
-    ('s3://bucket/pictures', 's3://bucket/a.jpg', '')
+    Why text, and no class of its own: whatever takes ``Path | str`` takes it, and so do stores and messages.
+
+    >>> URL("s3://bucket/pictures/"), URL("s3:/bucket/a.jpg")
+    ('s3://bucket/pictures', 's3://bucket/a.jpg')
     """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Return a URL of its text, also of one that was a Path, which makes one slash of two."""
+        scheme, _, rest = text.partition(":")
+        return super().__new__(cls, f"{scheme}://{rest.strip('/')}")
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return PurePosixPath(self).name
+
+    @property
+    def suffix(self) -> str:
+        """What its name ends with, from the last dot on."""
+        return PurePosixPath(self).suffix
+
+    @property
+    def parent(self) -> "URL":
+        """What it lies in."""
+        return URL(self.rpartition("/")[0])
+
+
+Location: TypeAlias = Path | URL
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL, and not a path of this machine."""
+    return text.startswith(_BEGINNINGS)
+
+
+def locate(path: Path | str) -> Location:
+    """Return where something lies, as a person has named it."""
     text = os.fspath(path)
-    if not text.startswith(_BEGINNINGS):
-        return ""
-    scheme, _, rest = text.partition(":")
-    return f"{scheme}://{rest.lstrip('/').rstrip('/')}"
+    return URL(text) if is_url(text) else Path(path)
+
+
+VECTOR_FILES = (".h5", ".parquet", ".npz", ".npy", ".safetensors")
+
+
+def is_vectors(data: Location) -> bool:
+    """Return whether a data set is a file of embeddings, such as ``fc7 cache export`` writes, and no images."""
+    return isinstance(data, Path) and data.suffix.lower() in VECTOR_FILES and data.is_file()
 
 
 def without_secrets(text: str) -> str:

@@ -6,30 +6,27 @@ import logging
 import os
 import shlex
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import CacheError, CorruptRecipe, CorruptShard
+from ..errors import CorruptRecipe, CorruptShard
 from .atomic_write import replace, sync_folder
-from .commit import admit, put_back, unreadable
-from .directory import existing_directory
-from .file_blocks import read_regular
-from .format import in_one_line, recipe_folders, shard_names
-from .index import Index, ShardEntry, stat_line
+from .commit import admit, described, put_back
+from .directory import open_directory
+from .format import in_one_line, recipe_folders, shard_names, shard_path
+from .index import Index, ShardEntry
 from .maintenance_lock import alone
 from .recipe import Recipe
 from .replica import Replica
 from .shard import check_file, recipe_of
-from .store import READERS, Store
+from .store import Store, survey
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("backbone", "layer", "dim", "precision", "dtype", "rows", "rejected", "shards", "MB", "set aside", "recipe")
 
 
-_NO_FILE = {errno.ENOENT, errno.EISDIR, errno.EINVAL}  # of a description that is none, or no regular file
 _LEFT = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # of a folder that is gone, or is in use
 
 
@@ -109,7 +106,7 @@ def info(directory: Path | str | None = None) -> list[Contents]:
     CacheError
         There is no cache, or it cannot be read now.
     """
-    directory = existing_directory(directory)
+    directory = open_directory(directory, new=False)
     if replica := Replica.of(directory):
         replica.fetch_all()
     with in_one_line(directory):
@@ -138,7 +135,7 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
     CacheError
         There is no cache, or it cannot be read now, which is not damage.
     """
-    directory = existing_directory(directory)
+    directory = open_directory(directory, new=False)
     replica = Replica.of(directory)
     stored = replica.fetch_all(again=deep) if replica else None
     index = Index(directory)
@@ -161,7 +158,7 @@ def verify(directory: Path | str | None = None, *, deep: bool = False) -> Verdic
                     rows += len(entry.keys)
                     read += entry is not known.get(name)
                 else:
-                    damaged.append(_damage(folder / "shards" / name[:2] / name, entry, directory))
+                    damaged.append(_damage(shard_path(folder, name), entry, directory))
     return Verdict(recipes=recipes, shards=shards, rows=rows, read=read, damaged=damaged)
 
 
@@ -202,9 +199,9 @@ def restore(directory: Path) -> None:
     _restore_taken(directory)
     for folder in recipe_folders(directory):
         for path in sorted(folder.glob("quarantine/*.h5")):
-            if path.is_file() and is_sound(path, folder.name):
+            if path.is_file() and is_sound(path):
                 logger.warning("fc7: shard %s was set aside, but is sound. It is put back.", path.name[:12])
-                put_back(path, folder / "shards" / path.name[:2] / path.name, directory)
+                put_back(path, shard_path(folder, path.name), directory)
 
 
 def _restore_taken(directory: Path) -> None:
@@ -232,14 +229,12 @@ def leave(path: Path) -> None:
     logger.warning("fc7: %s is not fc7's and is left. If nothing needs it: rm -r %s", path, shlex.quote(str(path)))
 
 
-def is_sound(path: Path, recipe_id: str) -> bool:
-    """Return whether every byte and number of a shard is as it was committed."""
+def is_sound(path: Path) -> bool:
+    """Return whether every byte and number of a shard that was set aside is as it was committed."""
     try:
-        check_file(path, recipe_id, deep=True)
+        check_file(path, path.parents[1].name, deep=True)
     except CorruptShard:
         return False
-    except OSError as error:
-        raise unreadable(path, error) from error
     return True
 
 
@@ -257,28 +252,6 @@ def _contents(folder: Path, recipe: Recipe) -> Contents:
         bytes=sum(int(entry.stat.split()[0]) for entry in store.entries.values()),
         quarantined=len(list(folder.glob("quarantine/*"))),
     )
-
-
-def described(folder: Path) -> Recipe:
-    """Return the recipe that describes a folder.
-
-    Raises
-    ------
-    CorruptRecipe
-        The description is lost, damaged, or another recipe's.
-    OSError
-        It cannot be read now.
-    """
-    path = folder / "recipe.json"
-    try:
-        recipe = Recipe.from_json(read_regular(path).decode())
-    except (OSError, UnicodeDecodeError, CacheError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_FILE:
-            raise
-        raise CorruptRecipe(f"{path} is damaged ({error}). Put it right with: fc7 cache repair") from error
-    if recipe.id != folder.name:
-        raise CorruptRecipe(f"{path} describes recipe {recipe.id[:12]}, not its folder. Put it right: fc7 cache repair")
-    return recipe
 
 
 def described_folders(directory: Path) -> Iterator[tuple[Path, Recipe]]:
@@ -303,7 +276,7 @@ def _describe_anew(path: Path) -> bool:
     for _ in range(2):  # a shard may be committed before the damaged description is removed
         for name in shard_names(folder):
             with contextlib.suppress(FileNotFoundError, CorruptShard):
-                recipe = recipe_of(folder / "shards" / name[:2] / name)
+                recipe = recipe_of(shard_path(folder, name))
                 if recipe.id == folder.name:
                     replace(path, f"{recipe.to_json()}\n".encode())
                     return True
@@ -314,35 +287,20 @@ def _describe_anew(path: Path) -> bool:
 def _looked_at(
     folder: Path, known: Mapping[str, ShardEntry], stored: Collection[str] | None, *, deep: bool
 ) -> dict[str, ShardEntry | str]:
-    """Return the file name of each of a recipe's shards with its entry, or with the reason why it is damaged.
+    """Return the file name of each of a recipe's shards with its entry, or with the reason why it is damaged."""
 
-    Shards are listed until no new one is there. What was damaged is looked at twice: it may have been set aside and
-    computed again.
-    """
-    looks: dict[str, ShardEntry | str | None] = {}
-    shards_folder = f"{folder}{os.sep}shards{os.sep}"
-
-    def look(name: str) -> ShardEntry | str | None:
-        path = f"{shards_folder}{name[:2]}{os.sep}{name}"
+    def check(path: Path) -> ShardEntry | str | None:
         try:
-            entry = known.get(name)
-            if entry and stat_line(os.stat(path)) == entry.stat:  # noqa: PTH116 - of each shard, and a Path is slow
-                return entry
-            return check_file(Path(path), folder.name, deep=deep)
+            return check_file(path, folder.name, deep=deep)
         except CorruptShard as error:
             return str(error)
         except FileNotFoundError:
             return None  # removed meanwhile
-        except OSError as error:
-            raise unreadable(Path(path), error) from error
 
-    with ThreadPoolExecutor(READERS) as pool:
-        while True:
-            names = [name for name in shard_names(folder) if stored is None or name in stored]
-            new = [name for name in names if looks.get(name) is None]
-            if not new:
-                break
-            looks.update(zip(new, pool.map(look, new), strict=True))
-    damaged = {name: look(name) for name in names if isinstance(looks[name], str)}
-    looks.update(damaged)
-    return {name: entry for name in names if (entry := looks[name]) is not None}
+    def names() -> list[str]:
+        return [name for name in shard_names(folder) if stored is None or name in stored]
+
+    looked: dict[str, ShardEntry | str | None] = {**survey(folder, names, known, check)}
+    # What is damaged is looked at twice: it may have been set aside and computed again.
+    looked |= {name: check(shard_path(folder, name)) for name, found in looked.items() if isinstance(found, str)}
+    return {name: found for name, found in looked.items() if found is not None}

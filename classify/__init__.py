@@ -7,35 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..extract.transformer import EmbeddingTransformer
-    from .audits.audit import Audit, audit
-    from .bundles.bundle import Bundle
-    from .bundles.predict import predict
-    from .bundles.prediction import Prediction
-    from .exports.export import Exported, export
-    from .fitting.compare import compare
-    from .fitting.fit import Fitted, fit
-    from .records.ranking import choose
-    from .records.runs import Run, load_runs
-    from .reports.report import report
-
-__all__ = [
-    "Audit",
-    "Bundle",
-    "EmbeddingTransformer",
-    "Exported",
-    "Fitted",
-    "Prediction",
-    "Run",
-    "audit",
-    "choose",
-    "compare",
-    "export",
-    "fit",
-    "load_runs",
-    "predict",
-    "report",
-]
+    from ..extract.transformer import EmbeddingTransformer as EmbeddingTransformer
+    from .audits.audit import Audit as Audit
+    from .audits.audit import audit as audit
+    from .bundles.bundle import Bundle as Bundle
+    from .bundles.predict import predict as predict
+    from .bundles.prediction import Prediction as Prediction
+    from .exports.export import Exported as Exported
+    from .exports.export import export as export
+    from .fitting.compare import compare as compare
+    from .fitting.fit import Fitted as Fitted
+    from .fitting.fit import fit as fit
+    from .records.ranking import choose as choose
+    from .records.runs import Run as Run
+    from .records.runs import load_runs as load_runs
+    from .reports.report import report as report
 
 _MODULES = {
     "Audit": "audits.audit",
@@ -54,6 +40,7 @@ _MODULES = {
     "predict": "bundles.predict",
     "report": "reports.report",
 }
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fc7.classify import Run, compare, load_runs, report
 from fc7.classify.finetuning.finetune import finetune
-from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.reports.report import markdown
+from fc7.classify.settings import Training
 from fc7.errors import FC7Error
 from fc7.extract import extract, load_backbone, read_manifest
 from fc7.extract.progress import bars

@@ -7,22 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backbones.backbone import Backbone, load_backbone
-    from .engines.accounting import Extraction
-    from .engines.ray_engine import RayEngine
-    from .extraction import extract, fill
-    from .manifest.manifest import Manifest, read_manifest
-
-__all__ = [
-    "Backbone",
-    "Extraction",
-    "Manifest",
-    "RayEngine",
-    "extract",
-    "fill",
-    "load_backbone",
-    "read_manifest",
-]
+    from .backbones.backbone import Backbone as Backbone
+    from .backbones.backbone import load_backbone as load_backbone
+    from .engines.accounting import Extraction as Extraction
+    from .engines.ray_engine import RayEngine as RayEngine
+    from .extraction import extract as extract
+    from .extraction import fill as fill
+    from .manifest.manifest import Manifest as Manifest
+    from .manifest.manifest import read_manifest as read_manifest
 
 _MODULES = {
     "Backbone": "backbones.backbone",
@@ -34,6 +26,7 @@ _MODULES = {
     "load_backbone": "backbones.backbone",
     "read_manifest": "manifest.manifest",
 }
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

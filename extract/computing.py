@@ -34,7 +34,7 @@ class Counted:
 
     def __init__(self, change: Callable[[], Callable[[], object]]) -> None:
         self._change, self._users, self._lock = change, 0, Lock()
-        self._undo: Callable[[], object] = _nothing
+        self._undo: Callable[[], object] = lambda: None
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
@@ -199,10 +199,6 @@ def _backend(name: str) -> Any:
 
     library, operation = name.split(".")
     return getattr(getattr(torch.backends, library), operation)
-
-
-def _nothing() -> None:
-    pass
 
 
 _full_precision = Counted(_set_full_precision)

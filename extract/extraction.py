@@ -1,4 +1,4 @@
-"""Extraction: finds the keys of a manifest, computes those that the cache lacks, and reads the rows of all.
+"""Extraction: computes what the cache lacks of hashed images, and reads the rows of all.
 
 :mod:`fc7.extract.engines.local` computes them; it is imported only if some are missing.
 """
@@ -9,21 +9,22 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cache.directory import open_directory
-from ..cache.index import Index
+from ..cache.cache_miss import explain
+from ..cache.disk_vectors import StoredVectors
+from ..cache.embeddings import Embeddings, Rows
+from ..cache.keys import Keys, Table
 from ..cache.recipe import Recipe
-from ..cache.urls import address
+from ..cache.store import Store
+from ..cache.urls import Location
 from ..errors import DataError
 from .backbones.backbone import Backbone
 from .computing import computing
 from .engines.accounting import Clock, Extraction, account
+from .manifest.hashing import Hashed
 from .manifest.manifest import Manifest
 from .progress import Progress, silent
 
-if TYPE_CHECKING:  # numpy comes with the first key, not with the first word of help
-    from ..cache.embeddings import Embeddings, Rows
-    from ..cache.keys import Keys
-    from ..cache.store import Store
+if TYPE_CHECKING:
     from .engines.ray_engine import RayEngine
     from .engines.unit_loop import UnitLoop
 
@@ -31,14 +32,14 @@ logger = logging.getLogger(__name__)
 
 
 def extract(
-    manifest: Manifest,
+    manifest: Manifest | Hashed,
     backbone: Backbone,
     *,
     cache: Path | str | None = None,
     workers: int | None = None,
     engine: "RayEngine | None" = None,
     progress: Progress = silent,
-) -> "Embeddings":
+) -> Embeddings:
     """Return the embeddings of all images of a manifest, computing only those that the cache does not have.
 
     Parameters
@@ -67,28 +68,29 @@ def extract(
     """
     if len(backbone.recipes) != 1:
         raise ValueError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
-    done = fill(manifest, [backbone], cache=cache, workers=workers, engine=engine, progress=progress)[0]
+    hashed = Hashed.of(manifest, cache, progress=progress)
+    done = fill(hashed, [backbone], workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
-        source = address(manifest.root) or manifest.root
-        raise DataError(f"None of {done.seen} images of {source} could be embedded: {done.rejects[0].reason}")
-    return read(
-        manifest, backbone.recipes[0], cache=cache, weights_source=backbone.weights_source, views=backbone.views
-    )
+        root, reason = hashed.manifest.root, done.rejects[0].reason
+        raise DataError(f"None of {done.seen} images of {root} could be embedded: {reason}")
+    return read(hashed, backbone.recipes[0], weights_source=backbone.weights_source, views=backbone.views)
 
 
 def read(
-    manifest: Manifest,
+    manifest: Manifest | Hashed,
     recipe: Recipe,
     *,
     cache: Path | str | None = None,
     weights_source: str = "",
     views: int = 0,
     max_ram: int | None = None,
-) -> "Embeddings":
+) -> Embeddings:
     """Return the embeddings of all images of a manifest from the cache alone; rejected images are left out.
 
     Parameters
     ----------
+    manifest
+        If it is hashed, `cache` is not asked for: it has its own.
     recipe
         Of view 0.
     views
@@ -102,15 +104,11 @@ def read(
     CacheError
         Some images have neither a row nor a recorded rejection.
     """
-    from ..cache.disk_vectors import StoredVectors
-    from ..cache.embeddings import Embeddings, Rows
-    from ..cache.keys import Keys, Table
-    from ..cache.store import Store
-
-    stores = [Store(replace(recipe, view=view), cache) for view in range(1 + views)]
-    rows = hashed(manifest, cache=cache)
+    hashed = Hashed.of(manifest, cache)
+    rows, stores = hashed.rows, [hashed.store(replace(recipe, view=view)) for view in range(1 + views)]
     for store in stores:
-        rows = rows[Table(Keys.of(store.rejected)).find(rows.keys) < 0]
+        if store.rejected:
+            rows = rows[Table(Keys.of(store.rejected)).find(rows.keys) < 0]
     keys = rows.keys
     stays = max_ram is not None and _in_memory(len(keys) * len(stores), recipe) > max_ram
     vectors = [StoredVectors(store, keys, max_ram or 0) if stays else store.rows(keys) for store in stores]
@@ -130,58 +128,31 @@ def _in_memory(rows: int, recipe: Recipe) -> int:
     return rows * recipe.dim * (8 + (2 if recipe.dtype == "float16" else 4)) + 24 * min(rows, recipe.dim) ** 2
 
 
-def hashed(manifest: Manifest, *, cache: Path | str | None = None) -> "Rows":
-    """Return the readable images of a manifest with the sha256 of their bytes, without vectors.
-
-    Only files that the cache's index has not seen are read.
-    """
-    import numpy as np
-
-    from ..cache.embeddings import Rows
-    from .manifest.hashing import hash_files
-
-    files = hash_files(manifest, Index(open_directory(cache)))
-    images = manifest.images
-    rows = Rows(
-        labels=np.array(list(images.labels), np.str_),
-        paths=np.array(list(images.paths), np.str_),
-        split=np.array(list(images.splits), np.str_),
-        group=np.array(list(images.groups), np.str_),
-        sha256=files.keys.matrix,
-        classes=manifest.classes,
-        name=manifest.name,
-    )
-    return rows[files.readable] if files.unreadable else rows
-
-
-def without_rejects(manifest: Manifest, rows: "Rows", suspects: Sequence[int], *, workers: int | None = None) -> "Rows":
-    """Return rows of a manifest without those of the suspects, positions among them, that are no images."""
+def why_not_decoded(root: Location, rows: Rows, workers: int | None = None) -> list[str]:
+    """Return for each row of a data set why its file is no image, or cannot be read now; empty if it is one."""
     import os
     from concurrent.futures import ThreadPoolExecutor
-
-    import numpy as np
 
     from ..errors import ImageRejected
     from .decoding.views import read_image
     from .manifest.paths import located
 
-    first = {rows.keys[row]: str(rows.paths[row]) for row in suspects}
-
-    def is_image(key: bytes) -> bool:
+    def reason(path: str, key: bytes) -> str:
         try:
-            read_image(located(manifest.root, first[key]), key)
-        except (ImageRejected, OSError):
-            return False
-        return True
+            read_image(located(root, path), key)
+        except ImageRejected as error:
+            return str(error)
+        except OSError as error:
+            return f"not readable: {error.strerror or error}"
+        return ""
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        rejected = {key for key, sound in zip(first, pool.map(is_image, first), strict=True) if not sound}
-    return rows[np.array([key not in rejected for key in rows.keys], bool)] if rejected else rows
+        return list(pool.map(reason, map(str, rows.paths), rows.keys))
 
 
 @computing(threads=False)
 def fill(
-    manifest: Manifest,
+    manifest: Manifest | Hashed,
     backbones: Sequence[Backbone],
     *,
     cache: Path | str | None = None,
@@ -196,6 +167,8 @@ def fill(
 
     Parameters
     ----------
+    manifest
+        If it is hashed, `cache` and `rehash` are not asked for.
     unit_rows
         Rows committed together; by default about 20 seconds of work.
     rehash
@@ -209,46 +182,41 @@ def fill(
     Returns
     -------
     list of Extraction
-        One per recipe, in the order of backbones, views and layers. Raises what :func:`extract` raises.
+        One per recipe. Raises what :func:`extract` raises.
     """
-    from ..cache.keys import Keys
-    from ..cache.store import Store
-    from .manifest.hashing import Files, hash_files
-
-    clock = Clock()
-    stores = [Store(recipe, cache) for backbone in backbones for recipe in backbone.recipes_of_views]
-    with clock("hash"):
-        hashed = hash_files(manifest, stores[0].index, rehash=rehash, progress=progress)
-    retried = [store.reopen(hashed.images) if retry_rejected else 0 for store in stores]
-    before = [store.missing(hashed.images) for store in stores]
+    hashed = Hashed.of(manifest, cache, rehash=rehash, progress=progress)
+    clock = Clock(hashing=hashed.seconds)
+    recipes = [recipe for backbone in backbones for recipe in backbone.recipes_of_views]
+    stores = {recipe: hashed.store(recipe) for recipe in recipes}
+    retried = {recipe: store.reopen(hashed.images) if retry_rejected else 0 for recipe, store in stores.items()}
+    lacked = {recipe: store.missing(hashed.images) for recipe, store in stores.items()}
     unreadable: dict[bytes, str] = {}
-    keys = Keys.joined(before).unique() if len(before) > 1 else before[0]
+    keys = Keys.joined(lacked.values()).unique() if len(lacked) > 1 else lacked[recipes[0]]
     if keys:
-        _point_out_relatives(stores, before)
-        files = Files(manifest, hashed).of
+        for recipe, store in stores.items():
+            _point_out_relatives(store, lacked[recipe])
+        from .engines.unit_loop import Plan
+
+        plan = Plan(backbones, [stores[recipe] for recipe in recipes], hashed.files, clock, progress)
         pipeline: UnitLoop
         if engine is None:
             from .engines.local import Pipeline
 
-            pipeline = Pipeline(backbones, stores, files, clock, workers=workers, progress=progress)
+            pipeline = Pipeline(plan, workers=workers)
         else:
             from .engines.ray_pipeline import RayPipeline
 
-            pipeline = RayPipeline(engine, backbones, stores, files, clock, workers=workers, progress=progress)
+            pipeline = RayPipeline(engine, plan, workers=workers)
         unreadable = pipeline.run(keys, unit_rows)
     clock.stop()
     return [
-        account(manifest, hashed, store, lacked=lacked, unreadable=unreadable, retried=number, clock=clock)
-        for store, lacked, number in zip(stores, before, retried, strict=True)
+        account(hashed, stores[recipe], lacked[recipe], unreadable, retried=retried[recipe], clock=clock)
+        for recipe in recipes
     ]
 
 
-def _point_out_relatives(stores: Sequence["Store"], missing: Sequence["Keys"]) -> None:
+def _point_out_relatives(store: Store, lacked: Keys) -> None:
     """Log how a recipe without rows differs from a similar one that has rows of the same images."""
-    from ..cache.cache_miss import explain
-
-    for store, lacked in zip(stores, missing, strict=True):
-        if lacked and not len(store):
-            explanation = explain(store.directory, store.recipe, lacked)
-            if explanation:
-                logger.info("fc7: %d images to compute. %s", len(lacked), explanation.strip())
+    explanation = explain(store.directory, store.recipe, lacked) if lacked and not len(store) else ""
+    if explanation:
+        logger.info("fc7: %d images to compute. %s", len(lacked), explanation.strip())

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from ..cache.recipe import Input
+from ..cache.recipe import Input, Recipe
 from ..errors import FC7Error, ImageRejected
 from .backbones.backbone import Backbone
 from .computing import computing
@@ -24,6 +24,7 @@ from .engines.precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
 from .manifest.given import many
 
 Picture = Image.Image | npt.NDArray[Any] | bytes | bytearray | memoryview | io.BytesIO
+VectorsByRecipe = dict[Recipe, npt.NDArray[Any]]  # (images, dim) in the stored dtype, of every layer and view
 
 _NEEDED = (
     "an image of Pillow, the bytes of an image file, or an array of uint8 (height, width), (height, width, 3) or "
@@ -32,7 +33,7 @@ _NEEDED = (
 
 
 @computing()
-def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
+def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[VectorsByRecipe, dict[int, str]]:
     """Return the vectors of images in memory.
 
     Parameters
@@ -47,8 +48,7 @@ def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[l
     Returns
     -------
     vectors, rejected
-        ``(n, dim)`` in the stored dtype for each recipe, in the order of backbones, views and layers, with zeros for
-        rejected pictures; and the reasons, by place.
+        ``(n, dim)`` in the stored dtype by recipe, with zeros for rejected pictures; and the reasons, by place.
 
     Raises
     ------
@@ -68,12 +68,13 @@ def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[l
         ThreadPoolExecutor(min(cores(), MOST_THREADS), initializer=ready) as pool,
     ):
         results = list(pool.map(partial(_embed, backbones=backbones), batches))
-    vectors = [np.concatenate(blocks) for blocks in zip(*(matrices for matrices, _ in results), strict=True)]
+    recipes = [recipe for backbone in backbones for recipe in backbone.recipes_of_views]
+    vectors = {recipe: np.concatenate([block[recipe] for block, _ in results]) for recipe in recipes}
     rejected = {number * size + row: why for number, (_, failed) in enumerate(results) for row, why in failed.items()}
     return vectors, rejected
 
 
-def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[list[npt.NDArray[Any]], dict[int, str]]:
+def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[VectorsByRecipe, dict[int, str]]:
     """Return the vectors of a few pictures, decoded once for all backbones and views."""
     inputs = [backbone.recipes_of(number)[0].input for backbone in backbones for number in range(1 + backbone.views)]
     crops, rejected = {}, {}
@@ -82,7 +83,7 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
             crops[row] = _views(picture, set(inputs))
         except Exception as error:  # whatever is wrong with one picture costs that picture
             rejected[row] = str(error) if isinstance(error, FC7Error) else f"not readable: {one_line(error)}"
-    vectors = []
+    vectors: VectorsByRecipe = {}
     for backbone in backbones:
         for number in range(1 + backbone.views):
             recipes = backbone.recipes_of(number)
@@ -97,29 +98,24 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
                 for row in np.flatnonzero(~(errors <= MAX_ERROR)).tolist():
                     reason = NOT_FINITE if np.isnan(errors[row]) else imprecise(errors[row], recipe.dtype)
                     rejected.setdefault(row, reason)
-                vectors.append(stored)
-    for matrix in vectors:
+                vectors[recipe] = stored
+    for matrix in vectors.values():
         matrix[list(rejected)] = 0
     return vectors, rejected
 
 
 def _views(picture: Any, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
     """Return all views of a picture, each ``(crop, crop, 3)`` uint8."""
-    data = _file(picture)
-    if data is not None:
+    if isinstance(picture, io.BytesIO):
+        picture = picture.getvalue()
+    if isinstance(picture, bytes | bytearray) or (isinstance(picture, memoryview) and picture.ndim == 1):
+        data = bytes(picture)
         return views_of(data, hashlib.sha256(data).digest(), inputs)
     if isinstance(picture, ImageFile.ImageFile) and ImageFile.LOAD_TRUNCATED_IMAGES:
         _require_whole(picture)
     image = upright_rgb(picture if isinstance(picture, Image.Image) else _of_array(picture))
     key = hashlib.sha256(picture.tobytes()).digest()
     return {wanted: view(image, wanted, key) for wanted in inputs}
-
-
-def _file(picture: Any) -> bytes | None:
-    """Return the bytes of an image file; None if the picture is none."""
-    if isinstance(picture, bytes | bytearray) or (isinstance(picture, memoryview) and picture.ndim == 1):
-        return bytes(picture)
-    return picture.getvalue() if isinstance(picture, io.BytesIO) else None
 
 
 def _require_whole(picture: ImageFile.ImageFile) -> None:

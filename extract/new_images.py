@@ -4,50 +4,24 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from ..cache.store import Store
-from ..cache.urls import address
+from ..cache.urls import URL, is_url
 from ..errors import DataError
 from .backbones.backbone import Backbone
 from .extraction import fill
-from .in_memory import Picture, embed
+from .in_memory import Picture, VectorsByRecipe, embed
 from .manifest.given import many
-from .manifest.hashing import hash_files
+from .manifest.hashing import Hashed
 from .manifest.left_out import LeftOut
 from .manifest.manifest import Manifest
-from .manifest.paths import refusal_by_name
+from .manifest.paths import Reject, refusal_by_name
 from .manifest.patterns import images_below, is_pattern, matching
 from .progress import Progress, silent
 from .text import few
 
-T = TypeVar("T")
-Views = list[list[npt.NDArray[Any]]]  # for each view, for each recipe: vectors (images, dim) in the stored dtype
-
 CHUNK = 4096  # images whose embeddings are in memory at once
-
-
-class RejectedPath(str):
-    """A path at which there is no image.
-
-    Parameters
-    ----------
-    path
-        As text.
-    reason
-        Why not.
-    """
-
-    reason: str
-
-    def __new__(cls, path: str, reason: str) -> "RejectedPath":
-        """Return the path with its reason."""
-        rejected = super().__new__(cls, path)
-        rejected.reason = reason
-        return rejected
 
 
 class NewImages:
@@ -78,26 +52,23 @@ class NewImages:
     def __init__(self, images: Iterable[Path | str | Picture]) -> None:
         self._files: dict[int, str] = {}
         self._pictures: dict[int, Picture] = {}
-        self.names: dict[int, str] = {}
+        self.names: list[str] = []
         self.rejected: dict[int, str] = {}
         given = many(images)
         for image in given:
-            if isinstance(image, str | os.PathLike):
-                for path in expand([image]):
-                    self._add_file(path)
-            else:
-                self._pictures[len(self)] = image
-                self.names[len(self)] = f"image {len(self)}"
+            if not isinstance(image, str | os.PathLike):
+                self._pictures[len(self.names)] = image
+                self.names.append(f"image {len(self.names)}")
+                continue
+            for path, reason in expand([image]):
+                if reason:
+                    self.rejected[len(self.names)] = reason
+                else:
+                    self._files[len(self.names)] = path
+                self.names.append(path)
         if not self.names:
             where = str(given[0]) if len(given) == 1 else few([str(path) for path in given]) or "an empty list"
             raise DataError(f"There are no images in {where}.")
-
-    def _add_file(self, path: str) -> None:
-        if isinstance(path, RejectedPath):
-            self.rejected[len(self)] = path.reason
-        else:
-            self._files[len(self)] = path
-        self.names[len(self)] = str(path)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -110,84 +81,58 @@ class NewImages:
         cache: Path | str | None = None,
         workers: int | None = None,
         progress: Progress = silent,
-    ) -> Iterator[tuple[list[int], Views]]:
+    ) -> Iterator[tuple[list[int], VectorsByRecipe]]:
         """Yield the places of some images and their vectors, until all are done; computing what the cache lacks."""
-        yield from self._of_files(backbones, cache, workers, progress)
-        yield from self._of_pictures(backbones)
-
-    def _of_files(
-        self, backbones: Sequence[Backbone], cache: Path | str | None, workers: int | None, progress: Progress
-    ) -> Iterator[tuple[list[int], Views]]:
-        if not self._files:
-            return
-        manifest = Manifest.of_files(self._files.values())
-        reasons, blocks = cached_vectors(manifest, backbones, cache=cache, workers=workers, progress=progress)
-        self.rejected |= {place: reasons[path] for place, path in self._files.items() if path in reasons}
-        places = iter([place for place, path in self._files.items() if path not in reasons])
-        for views in blocks:
-            yield list(itertools.islice(places, len(views[0][0]))), views
-
-    def _of_pictures(self, backbones: Sequence[Backbone]) -> Iterator[tuple[list[int], Views]]:
+        if self._files:
+            hashed = Hashed.of(Manifest.of_files(self._files.values()), cache, progress=progress)
+            rejects, blocks = cached_vectors(hashed, backbones, workers=workers, progress=progress)
+            reasons = dict(rejects)
+            self.rejected |= {place: reasons[path] for place, path in self._files.items() if path in reasons}
+            places = [place for place, path in self._files.items() if path not in reasons]
+            for block, vectors in blocks:
+                yield places[block], vectors
         for start in range(0, len(self._pictures), CHUNK):
             places = [*self._pictures][start : start + CHUNK]
             vectors, rejected = embed([self._pictures[place] for place in places], backbones)
             self.rejected |= {places[row]: reason for row, reason in rejected.items()}
             rows = [row for row in range(len(places)) if row not in rejected]
             if rows:
-                views = by_view(backbones, [matrix[rows] for matrix in vectors])
-                yield [places[row] for row in rows], views
+                yield [places[row] for row in rows], {recipe: matrix[rows] for recipe, matrix in vectors.items()}
 
 
 def cached_vectors(
-    manifest: Manifest,
-    backbones: Sequence[Backbone],
-    *,
-    cache: Path | str | None = None,
-    workers: int | None = None,
-    progress: Progress = silent,
-) -> tuple[dict[str, str], Iterator[Views]]:
-    """Return why some images have no vectors, by path, and the vectors of all others in order, some at a time.
+    hashed: Hashed, backbones: Sequence[Backbone], *, workers: int | None = None, progress: Progress = silent
+) -> tuple[list[Reject], Iterator[tuple[slice, VectorsByRecipe]]]:
+    """Return what has no vectors, and the vectors of all other images in order, some at a time, each with its slice.
 
     What the cache lacks is computed before this returns.
     """
-    extractions = fill(manifest, backbones, cache=cache, workers=workers, progress=progress) if manifest.images else []
-    rejects = itertools.chain(manifest.rejects, *(extraction.rejects for extraction in extractions))
-    reasons = {reject.path: reject.reason for reject in rejects}
-    rows = [row for row, path in enumerate(manifest.images.paths) if path not in reasons]
+    extractions = fill(hashed, backbones, workers=workers, progress=progress)
+    rejects = list(dict.fromkeys(reject for extraction in extractions for reject in extraction.rejects))
+    rejected = {reject.path for reject in rejects}
+    keys = hashed.keys[np.array([path not in rejected for path in hashed.manifest.images.paths], bool)]
 
-    def blocks() -> Iterator[Views]:
-        stores = by_view(backbones, [Store(extraction.recipe, cache) for extraction in extractions])
-        keys = hash_files(manifest, stores[0][0].index).keys[np.array(rows)]
-        for start in range(0, len(keys), CHUNK):
-            yield [[store.rows(keys[start : start + CHUNK]) for store in view] for view in stores]
+    def read(start: int) -> tuple[slice, VectorsByRecipe]:
+        block = slice(start, start + CHUNK)
+        return block, {each.recipe: hashed.store(each.recipe).rows(keys[block]) for each in extractions}
 
-    return reasons, blocks() if rows else iter(())
+    return rejects, map(read, range(0, len(keys), CHUNK))
 
 
-def by_view(backbones: Sequence[Backbone], items: Sequence[T]) -> list[list[T]]:
-    """Group items, one for each recipe in the order of backbones, views and layers, by view."""
-    rest = iter(items)
-    by_backbone = [
-        [[next(rest) for _ in backbone.recipes] for _ in range(1 + backbone.views)] for backbone in backbones
-    ]
-    return [[item for view in views for item in view] for views in zip(*by_backbone, strict=True)]
+def expand(images: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[str, str]]:
+    """Yield the paths and URLs; of folders, patterns and prefixes, those in them; and why each is no image, or nothing.
 
-
-def expand(images: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
-    """Yield the paths and URLs; of folders, patterns and prefixes, those in them.
-
-    What is known to be no image is a :class:`RejectedPath`. Hidden files and a system's own are left out, and said.
+    Hidden files and a system's own are left out, and said.
     """
     for image in many(images):
         left_out = LeftOut()
-        for path, reason in _expanded(os.fsdecode(image), left_out):
-            yield RejectedPath(path, reason) if reason else path
+        yield from _expanded(os.fsdecode(image), left_out)
         left_out.log(image)
 
 
 def _expanded(image: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
-    if url := address(image):
-        yield from _objects(url)
+    if is_url(image):
+        yield from _objects(URL(image))
         return
     path = str(Path(image)) if image else ""
     if os.path.isdir(path):  # noqa: PTH112 - False for any error

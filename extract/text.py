@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 # Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
@@ -27,18 +27,40 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
-def csv_row(cells: Sequence[Any]) -> str:
-    r"""Return a row of csv, without its end, that a program reads exactly and a spreadsheet does not calculate.
+def storable(text: str) -> str:
+    """Return text that a file can hold: in UTF-8, and names that are no Unicode as their bytes."""
+    return _NOTHING.sub(lambda found: _escaped(found[0]), text)
 
-    Text that a spreadsheet would take for a formula gets an apostrophe, which :func:`unguarded` takes away. Nothing
-    else is changed, so that a cell may have line feeds: on a terminal, :func:`plain` shows the row as one line.
+
+def csv_text(
+    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, harmless: Callable[[str], str] = storable
+) -> str:
+    r"""Return a csv that a program reads exactly and a spreadsheet does not calculate; a missing value is empty.
+
+    Parameters
+    ----------
+    harmless
+        What makes a row harmless for where it goes: :func:`storable` for a file, where a name with a line feed has it
+        inside of quotation marks; :func:`plain` for a terminal, where each row is one line.
+
+    >>> csv_text(["path", "score"], [{"path": "=1+1", "score": -1}, {"path": "a\nb, c"}])
+    'path,score\n\'=1+1,-1\n"a\nb, c",\n'
+    """
+    cells = [columns, *([row.get(name, "") for name in columns] for row in rows)]
+    return "".join(f"{harmless(csv_row(row))}\n" for row in cells)
+
+
+def csv_row(cells: Sequence[Any]) -> str:
+    r"""Return a row of a csv, without its end; text that is a formula gets an apostrophe, see :func:`unguarded`.
 
     >>> csv_row(["=1+1", "a\nb", "ants, red", -1])
     '\'=1+1,"a\nb","ants, red",-1'
     """
     buffer = io.StringIO()
     texts = [guarded(cell) if isinstance(cell, str) else cell for cell in cells]
-    csv.writer(buffer, lineterminator="\r\n").writerow(texts)  # cells with parts of it are quoted
+    # Written one by one with this end, so that a cell with either half of it is quoted, and the row itself can end with
+    # a line feed alone.
+    csv.writer(buffer, lineterminator="\r\n").writerow(texts)
     return buffer.getvalue()[:-2]
 
 
@@ -58,11 +80,6 @@ def unguarded(cell: str) -> str:
     ('=1+1', '=1+1', "'ants'")
     """
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
-
-
-def storable(text: str) -> str:
-    """Return text that a file can hold: in UTF-8, and names that are no Unicode as their bytes."""
-    return _NOTHING.sub(lambda found: _escaped(found[0]), text)
 
 
 def hides(letter: str) -> bool:

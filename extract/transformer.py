@@ -12,7 +12,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from ..errors import DataError, UsageError
 from .backbones.backbone import Backbone, load_backbone
 from .manifest.given import column_name, many
+from .manifest.hashing import Hashed
 from .manifest.manifest import Manifest
+from .manifest.paths import Reject
 from .new_images import cached_vectors
 
 
@@ -95,12 +97,13 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
             `X` is one path, or something else than paths.
         """
         paths = _paths(X)
-        manifest = Manifest.of_files(paths)
-        _require_none(manifest.rejects, len(paths))
+        hashed = Hashed.of(Manifest.of_files(paths), self.cache)
+        _require_none(hashed.rejects(), len(paths))
         backbone = self._backbone()
-        reasons, blocks = cached_vectors(manifest, [backbone], cache=self.cache, workers=self.workers)
-        _require_none([*reasons.items()], len(paths))
-        return np.concatenate([views[0][0].astype(np.float32) for views in blocks])
+        rejects, blocks = cached_vectors(hashed, [backbone], workers=self.workers)
+        _require_none(rejects, len(paths))
+        # float16 overflows where the next step squares it, as Normalizer does.
+        return np.concatenate([vectors[backbone.recipes[0]].astype(np.float32) for _, vectors in blocks])
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``(dim,)`` names of columns, such as ``alexnet_fc7_0``; the weights are hashed to know `dim`."""
@@ -122,9 +125,9 @@ def _paths(X: Any) -> list[str]:
     return [os.fsdecode(path) for path in paths]
 
 
-def _require_none(rejects: Sequence[tuple[str, str]], asked: int) -> None:
-    for path, reason in rejects:
+def _require_none(rejects: Sequence[Reject], asked: int) -> None:
+    if rejects:
         raise DataError(
-            f"{len(rejects)} of {asked} files are no images that can be read; the first is {path}: {reason}. "
-            "Leave them out."
+            f"{len(rejects)} of {asked} files are no images that can be read; the first is {rejects[0].path}: "
+            f"{rejects[0].reason}. Leave them out."
         )

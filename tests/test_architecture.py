@@ -36,6 +36,7 @@ WINGS = {
         "data",
         "pages",
         "arrays",
+        "settings",
     ),
     "extract": (
         "commands",
@@ -49,11 +50,29 @@ WINGS = {
         "manifest",
         "computing",
         "progress",
+        "settings",
+        "readers",
         "text",
     ),
 }
 MOST_FILES = {"cache": 25}  # cache stays flat
 MOST = 20
+
+# No function takes more parameters, but these: what users call, who see each of them, and estimators, whose every
+# hyper-parameter scikit-learn wants to have a name.
+MOST_PARAMETERS = 8
+DOORS = {
+    "classify.bundles.bundle.Bundle.predict",
+    "classify.exports.export.export",
+    "classify.finetuning.finetune.finetune",
+    "classify.fitting.compare.compare",
+    "classify.fitting.fit.fit",
+    "classify.heads.torch_linear.TorchLinear.__init__",
+    "extract.backbones.backbone.Backbone.__init__",
+    "extract.backbones.backbone.load_backbone",
+    "extract.extraction.fill",
+    "extract.transformer.EmbeddingTransformer.__init__",
+}
 
 
 class House:
@@ -121,6 +140,25 @@ def circle(house):
     except graphlib.CycleError as error:
         return error.args[1]
     return []
+
+
+def wide_functions(house):
+    """Return the functions and methods that take many parameters; `self` and `cls` are none, ``**options`` are one."""
+    found = set()
+    for name, path in house.files.items():
+        scopes = [(name, ast.parse(path.read_text()))]
+        while scopes:
+            where, scope = scopes.pop()
+            for node in ast.iter_child_nodes(scope):
+                inside = f"{where}.{node.name}" if hasattr(node, "name") else where
+                scopes.append((inside, node))
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    every = node.args
+                    taken = [*every.posonlyargs, *every.args, *every.kwonlyargs, every.vararg, every.kwarg]
+                    names = [one.arg for one in taken if one is not None]
+                    if len(names) - (names[:1] in (["self"], ["cls"])) > MOST_PARAMETERS:
+                        found.add(inside)
+    return found
 
 
 def doors_used_inside(house):
@@ -285,6 +323,26 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_twin_a_circle_is_seen(tmp_path, back):
     house = house_of(tmp_path, {"cache/a": "from .b import y", "cache/b": "from .c import z", "cache/c": back})
     assert set(circle(house)) == {"cache.a", "cache.b", "cache.c"}
+
+
+def test_only_doors_take_many_parameters():
+    assert wide_functions(HOUSE) == DOORS
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("def f(a, b, c, d, e, f, g, h, i): ...", "f"),
+        ("def f(a, b, c, d, /, e, f, *, g, h, **i): ...", "f"),
+        ("async def f(a, b, c, d, e, f, g, h, *i): ...", "f"),
+        ("class A:\n    def f(self, a, b, c, d, e, f, g, h, i): ...", "A.f"),
+        ("def f():\n    if f:\n        def g(a, b, c, d, e, f, g, h, i): ...", "f.g"),
+        ("class A:\n    def f(self, a, b, c, d, e, f, g, h): ...\ndef g(a, b, c, d, e, f, g, h): ...", ""),
+    ],
+)
+def test_twin_a_function_of_many_parameters_is_seen(tmp_path, line, where):
+    house = house_of(tmp_path, {"cache/x": line})
+    assert wide_functions(house) == ({f"cache.x.{where}"} if where else set())
 
 
 def test_no_door_is_used_from_inside():

@@ -1,5 +1,6 @@
 """Documents that fail when they lie: docstring examples, the README's commands and its Python example."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -87,3 +88,29 @@ def test_the_tests_that_documents_name_are_there():
     }
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+# The way of one image in CONTRIBUTING.md
+
+WAYS = re.findall(r"^`fc7 (\w+)`: .*\n\n((?:\d+\. .*\n)+)", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+
+
+def functions_of(path):
+    """Return the functions of a module and the methods of its classes, by their names in it."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        yield from [node.name] if isinstance(node, ast.FunctionDef) else []
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{method.name}" for method in node.body if isinstance(method, ast.FunctionDef))
+
+
+def test_the_ways_of_one_image_have_ten_stations_at_most():
+    assert [verb for verb, _ in WAYS] == ["extract", "fit", "predict"]
+    assert all(5 < len(way.splitlines()) <= 10 for _, way in WAYS)
+
+
+@pytest.mark.parametrize(("verb", "way"), WAYS, ids=[verb for verb, _ in WAYS])
+def test_the_stations_of_an_image_are_there(verb, way):
+    stations = re.findall(r"^\d+\. `(\S+)` `(\S+)`: ", way, re.MULTILINE)
+    assert len(stations) == len(way.splitlines())
+    assert [(module, name) for module, name in stations if name not in functions_of(ROOT / module)] == []
+    assert stations[0][0].endswith(f"commands/{verb}.py")

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from fc7.classify.data.splits import protocol
 from fc7.classify.finetuning import stack
 from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.finetuning.stack import fit_stack
-from fc7.classify.finetuning.study import TrainableModule
-from fc7.classify.finetuning.training_loop import Training
-from fc7.classify.fitting.fit import Experiment
+from fc7.classify.finetuning.study import TrainableModule, TrainingStudy
+from fc7.classify.records.outcome import Evaluated
+from fc7.classify.settings import FitSettings, Training
 from fc7.extract import read_manifest
 from fc7.extract.backbones import architectures
 from fc7.extract.backbones.architectures import KNOWN
@@ -30,9 +31,13 @@ def tune(photos, trainable="head", training=QUICK, **options):
 
 def fitted_stack(table, training, class_weight=None):
     """Return the pipeline and the record of the stack on cached rows."""
-    experiment = Experiment(table.in_key_order(), class_weight=class_weight)
-    options = {"training": training, "class_weight": experiment.weights}
-    return fit_stack(experiment.embeddings, experiment.protocol, "0" * 64, **options)[:2]
+    rows, settings = table.in_key_order(), FitSettings(class_weight=class_weight)
+    plan = protocol(rows, settings)
+    evaluated = Evaluated.of(rows, plan)
+    study = TrainingStudy(
+        rows, plan, evaluated, settings, training, rows.recipe, rows.weights_source, "0" * 64, head="classifier"
+    )
+    return fit_stack(rows, study)[:2]
 
 
 def layers(inputs, classes):

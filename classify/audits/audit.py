@@ -157,11 +157,12 @@ def audit(
     selected = check_options(head, threshold, neighbours, folds)
     embeddings = embeddings.in_key_order()
     require_finite(embeddings, np.arange(len(embeddings)))
-    near, outliers, rules = _by_embedding(embeddings, threshold, neighbours, progress)
+    rows = _by_key(embeddings)
+    near, outliers, rules = _by_embedding(embeddings, rows, threshold, neighbours, progress)
     suspects, judged, notes = _by_head(embeddings, selected, folds, random_state, progress=progress)
     return Audit(
         images=embeddings,
-        duplicates=list(_copies(embeddings)),
+        duplicates=[_pair("duplicate", embeddings, first, copy, 1.0) for first, *copies in rows for copy in copies],
         groups=list(_divided_groups(embeddings)),
         near_duplicates=near,
         outliers=outliers,
@@ -206,12 +207,6 @@ def _by_key(images: Rows) -> list[list[int]]:
     return list(rows.values())
 
 
-def _copies(images: Rows) -> Iterator[ImagePair]:
-    for first, *copies in _by_key(images):
-        for copy in copies:
-            yield _pair("duplicate", images, first, copy, 1.0)
-
-
 def _divided_groups(embeddings: Embeddings) -> Iterator[ImagePair]:
     """Yield pairs of a group in two splits: an image of one split with one of each other; copies are left out."""
     first: dict[str, dict[str, int]] = defaultdict(dict)
@@ -231,10 +226,13 @@ def _cosine(embeddings: Embeddings, first: int, second: int) -> float:
 
 
 def _by_embedding(
-    embeddings: Embeddings, threshold: float | None, neighbours: int, progress: Progress
+    embeddings: Embeddings,
+    rows: Sequence[Sequence[int]],
+    threshold: float | None,
+    neighbours: int,
+    progress: Progress,
 ) -> tuple[list[ImagePair], list[Outlier], dict[str, Any]]:
-    """Compare each image with all others but its copies."""
-    rows = _by_key(embeddings)
+    """Compare each image, given by its rows, with all others."""
     first = np.array([copies[0] for copies in rows], dtype=np.intp)
     with threads(len(first)):
         near = nearest(embeddings.vectors[first], max(NEAREST, neighbours), progress=progress)
@@ -303,17 +301,16 @@ def _out_of_fold(
     everything = np.arange(len(embeddings))
     total = len(ParameterGrid(head.grid)) * folds
     results: list[SearchResult] = []
-    prepared = None
+    search = FoldSearch(embeddings, Protocol("out-of-fold", (), folds, random_state), everything, None)
     for repeat in range(REPEATS):
 
         def count_done(done: int, base: int = repeat * total) -> None:
             progress(f"judge labels by {head.name}", base + done, REPEATS * total)
 
         seed = (random_state + repeat) % 2**32
-        search = FoldSearch(embeddings, Protocol("out-of-fold", (), folds, seed), everything, None)
-        prepared = search.prepared = prepared or search.prepared  # the rows are the same in every division
+        search.divide(seed)  # the prepared rows stay the same
         with threads(len(everything)):
-            results.append(search.search(head, seed, count_done))
+            results.append(search.search(head, count_done))
     return results, len(search.folds)
 
 

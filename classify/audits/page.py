@@ -1,6 +1,5 @@
 """The page of an audit: the findings with thumbnails, in the style of a report."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,18 +9,18 @@ from ...cache.recipe import Recipe
 from ...extract.progress import Progress, silent
 from ..pages.page import render, write
 from ..pages.text import pairs as named
-from ..pages.text import relative, without_folders
-from ..pages.thumbnails import BYTES, thumbnail, write_thumbnails
+from ..pages.text import without_folders
+from ..pages.thumbnails import embedded, write_thumbnails
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
-from .findings import AuditedImage, ImagePair
+from .findings import AuditedImage
 from .tables import describe, headline, marks, pairs_of, summary
 
 
 def write_audit(
     audit: Audit,
     path: Path | str | OutputFile,
-    images: Path | None = None,
+    images: Path | str | None = None,
     *,
     top: int = 20,
     progress: Progress = silent,
@@ -42,11 +41,10 @@ def write_audit(
     """
     output = path if isinstance(path, OutputFile) else OutputFile(path)
     with TemporaryDirectory() as folder:
-        pictured = _shown(audit, top)
+        paths = {image.key[:KEY_DIGITS]: image.path for image in _shown(audit, top)}
         if images is not None:
-            paths = {image.key[:KEY_DIGITS]: image.path for image in pictured}
             write_thumbnails(paths, images, folder, progress=progress)
-        sources = _sources(pictured, Path(folder))
+        sources = embedded(Path(folder), list(paths))
     return write(output, render("audits/audit.html.jinja", _context(audit, top, sources)))
 
 
@@ -56,42 +54,21 @@ def _shown(audit: Audit, top: int) -> list[AuditedImage]:
     return [image for pair in pairs for image in (pair.first, pair.second)] + single
 
 
-def _sources(images: Sequence[AuditedImage], folder: Path) -> dict[str, str]:
-    """Return ``data:`` URIs by key, up to the bytes that a page may have."""
-    sources: dict[str, str] = {}
-    spent = 0
-    for image in images:
-        if image.key not in sources:
-            sources[image.key] = thumbnail(folder, image.key[:KEY_DIGITS]) if spent < BYTES else ""
-            spent += len(sources[image.key])
-    return sources
-
-
 def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
-    """Return the values of the template."""
-
-    def picture(image: AuditedImage) -> dict[str, str]:
-        source = sources.get(image.key, "")
-        return {"source": source, "path": relative(image.path), "label": image.label, "split": image.split}
-
-    def row(pair: ImagePair) -> dict[str, Any]:
-        bad = pair.across_splits or pair.labels_differ
-        alike = "the same bytes" if pair.kind == "duplicate" else f"cosine {pair.cosine:.3f}"
-        images = [picture(pair.first), picture(pair.second)]
-        return {"images": images, "alike": alike, "marks": marks(pair), "bad": bad}
-
+    """Return the values of the template; `sources` are pictures by the first digits of their keys."""
     recipe = audit.images.recipe
     return {
         "audit": audit,
+        "top": top,
         "headline": headline(audit),
         "size": describe(audit),
         "summary": summary(audit),
         "recipe": recipe,
         "parts": [recipe] if isinstance(recipe, Recipe) else recipe.parts,
         "source": without_folders(audit.images.weights_source),
-        "pairs": [(name, title, len(pairs), list(map(row, pairs[:top]))) for name, title, pairs in pairs_of(audit)],
-        "suspects": [(picture(suspect.image), suspect) for suspect in audit.suspects[:top]],
-        "outliers": [(picture(outlier.image), outlier) for outlier in audit.outliers[:top]],
+        "pairs": pairs_of(audit),
+        "marks": marks,
+        "picture_of": lambda image: sources[image.key[:KEY_DIGITS]],
         "hyperparameters": [named(point) for point in audit.settings.get("hyperparameters", [])],
         "records": {"settings": audit.settings, "notes": audit.notes, "counts": audit.counts},
     }

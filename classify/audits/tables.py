@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...extract.commands.terminal import table
-from ...extract.text import plain
-from ..pages.text import csv_lines, figure
+from ...extract.text import csv_text, plain
+from ..pages.text import figure
 from .audit import Audit
 from .findings import ImagePair, Suspect
 
@@ -17,7 +17,7 @@ COLUMNS = (
 
 def audit_csv(audit: Audit) -> str:
     """Return a row per finding with the columns :data:`COLUMNS`; a cell that does not apply is empty."""
-    return csv_lines(COLUMNS, [finding.to_dict() for finding in audit.findings])
+    return csv_text(COLUMNS, [finding.to_dict() for finding in audit.findings])
 
 
 def summary(audit: Audit) -> list[tuple[str, int, str]]:

@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
-from ...cache.recipe import AND, AnyRecipe, ForeignRecipe
+from ...cache.recipe import AND, AnyRecipe, ForeignRecipe, Recipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
 from ...extract.backbones.spec import find_backbone
 
 
 def find_backbones(recipe: AnyRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
-    """Load the backbones of a recipe by their names.
-
-    Neighbouring layers of one network share a forward pass.
+    """Load the backbones of a recipe by their names; the layers of one network share a forward pass.
 
     Parameters
     ----------
@@ -35,39 +32,43 @@ def find_backbones(recipe: AnyRecipe, weights: str, views: int, **machine: Any) 
             f"The head was fitted on vectors of {recipe.name}, made elsewhere: fc7 cannot make them of new images. "
             "In Python: Bundle.load(FILE).predict_proba(vectors)"
         )
-    if OWN in weights.split(AND):
+    sources = weights.split(AND)
+    if OWN in sources:
         raise BundleError(
             f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
             "it: backbone=Backbone(module, transform, layer)"
         )
-    sources = weights.split(AND)
     sources = sources * len(recipe.parts) if len(sources) == 1 else sources
-    networks = [replace(part, layer="", dim=0) for part in recipe.parts]
-    rows = zip(networks, sources, recipe.parts, strict=True)
-    return [
-        find_backbone([part for *_, part in group], source, views=views, **machine)
-        for (_, source), group in groupby(rows, key=lambda row: row[:2])
-    ]
+    networks: dict[tuple[Recipe, str], list[Recipe]] = {}
+    for part, source in zip(recipe.parts, sources, strict=True):
+        networks.setdefault((replace(part, layer="", dim=0), source), []).append(part)
+    return [find_backbone(parts, source, views=views, **machine) for (_, source), parts in networks.items()]
 
 
 def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:
-    """Refuse backbones whose recipes differ from the one given.
+    """Refuse backbones that make other vectors than the recipe says.
 
     Raises
     ------
     BundleError
         The message lists the differences.
     """
-    recipes = [actual for backbone in backbones for actual in backbone.recipes]
+    here = {actual for backbone in backbones for actual in backbone.recipes}
+    there = set(recipe.parts)
+    if here == there:
+        return
     differences = [
-        f"{name}: here {here}, in the bundle {there}"
-        for ours, theirs in zip(recipes, recipe.parts, strict=False)
-        for name, (here, there) in ours.differences(theirs).items()
+        f"{name}: here {ours}, in the bundle {theirs}"
+        for mine, other in zip(sorted(here - there, key=_name), sorted(there - here, key=_name), strict=False)
+        for name, (ours, theirs) in mine.differences(other).items()
     ]
-    if len(recipes) != len(recipe.parts):
-        differences.append(f"layers: here {len(recipes)}, in the bundle {len(recipe.parts)}")
-    if differences:
-        raise BundleError(
-            f"The backbone found here is not the one the head was fitted on: {'; '.join(differences)}. "
-            "Name the same weights with --weights."
-        )
+    if len(here) != len(there):
+        differences.append(f"layers: here {len(here)}, in the bundle {len(there)}")
+    raise BundleError(
+        f"The backbone found here is not the one the head was fitted on: {'; '.join(differences)}. "
+        "Name the same weights with --weights."
+    )
+
+
+def _name(recipe: Recipe) -> tuple[str, str]:
+    return recipe.backbone, recipe.layer

@@ -21,7 +21,7 @@ from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
 from ...cache.recipe import AnyRecipe, read_recipe
-from ...errors import BundleError, FC7Error
+from ...errors import BundleError, DataError, FC7Error
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.in_memory import Picture
@@ -29,8 +29,8 @@ from ...extract.new_images import NewImages
 from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ..data.joint import side_by_side
-from ..evaluation.abstention import Abstention, Threshold, require
-from ..records.runs import Run, versions
+from ..evaluation.abstention import Abstention, Threshold
+from ..records.runs import versions
 from .backbones import find_backbones, require_same
 from .prediction import Prediction, require_distinct
 from .tree_checks import check_trees, columns
@@ -103,7 +103,12 @@ class Bundle:
         """Refuse a share of errors for which there is no threshold, or none that could be told from an answer."""
         if self.max_error is not None:
             require_distinct(self.classes)
-            require(self.abstention).threshold(self.max_error)
+            if self.abstention is None:
+                raise DataError(
+                    "This head has no out-of-fold predictions, which --max-error needs. Fit it again: fc7 fit DATA -o "
+                    "FILE.fc7"
+                )
+            self.abstention.threshold(self.max_error)
 
     @classmethod
     def of(cls, fitted: "Fitted", max_error: float | None = None) -> "Bundle":
@@ -116,7 +121,8 @@ class Bundle:
         UsageError
             `max_error` is not a share, or a class is called ``not sure``.
         """
-        embeddings, run, abstention = fitted.embeddings, _summary(fitted.run), fitted.abstention
+        embeddings, abstention = fitted.embeddings, fitted.abstention
+        run = {name: getattr(fitted.run, name) for name in _KEPT}
         head, classes, recipe = fitted.estimator, embeddings.classes, embeddings.recipe
         source = embeddings.weights_source
         views = len(embeddings.views) if fitted.run.protocol["average_views"] else 0
@@ -125,7 +131,7 @@ class Bundle:
     @property
     def threshold(self) -> Threshold | None:
         """The least probability of an answer; None if every image gets one."""
-        return None if self.max_error is None else require(self.abstention).threshold(self.max_error)
+        return self.abstention.threshold(self.max_error) if self.abstention and self.max_error is not None else None
 
     def abstaining(self, max_error: float) -> "Bundle":
         """Return a copy with another threshold; raises what :meth:`of` raises."""
@@ -194,8 +200,9 @@ class Bundle:
         backbones = self.backbones(backbone, weights, **machine)
         threshold = bundle.threshold.probability if bundle.threshold else 0.0
         predictions = {}
-        for places, views in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
-            joint = [side_by_side(vectors) for vectors in views]
+        views = [[replace(part, view=view) for part in self.recipe.parts] for view in range(1 + backbones[0].views)]
+        for places, vectors in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
+            joint = [side_by_side([vectors[recipe] for recipe in recipes]) for recipes in views]
             rows = np.mean([self.predict_proba(view) for view in joint], axis=0)
             distances = self.abstention.distances(joint[0]) if self.abstention else [None] * len(places)
             for place, row, distance in zip(places, rows, distances, strict=True):
@@ -239,6 +246,7 @@ class Bundle:
             self.classes[top],
             round(float(row[top]), 6),
             {self.classes[place]: round(float(row[place]), 6) for place in order},
+            # As the out-of-fold probabilities are stored: in float64 one that equals the threshold can lie below it.
             sure=bool(np.float32(row[top]) >= np.float32(threshold)),
             distance=None if distance is None else round(float(distance), 6),
             unlike=distance is not None and self.abstention is not None and bool(distance > self.abstention.limit),
@@ -384,8 +392,7 @@ def _require_version(path: Path, written: str) -> None:
 
 
 # Of a run record, without what is said of single images.
-_KEPT = ("id", "head", "data", "protocol", "folds", "selection", "hyperparameters", "metrics", "seconds", "notes")
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in (*_KEPT, "versions")}
+_KEPT = (
+    "id", "head", "data", "protocol", "folds", "selection", "hyperparameters", "metrics", "seconds", "notes",
+    "versions",
+)  # fmt: skip

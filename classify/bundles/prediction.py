@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import UsageError
-from ...extract.text import csv_row, storable
+from ...extract.text import csv_text, storable
 
 NOT_SURE = "not sure"
 
@@ -70,20 +70,16 @@ def require_distinct(classes: Sequence[str]) -> None:
 def predictions_csv(
     predictions: Sequence[Prediction], top: int = 0, *, harmless: Callable[[str], str] = storable
 ) -> str:
-    """Return csv with one row per image, and columns for its ``top`` most probable classes.
+    """Return csv with one row per image, and columns for its ``top`` most probable classes; the last row has no end.
 
-    Parameters
-    ----------
-    harmless
-        What makes a row harmless: :func:`fc7.extract.text.storable` for a file, where a name with a line feed has it
-        inside of quotation marks; :func:`fc7.extract.text.plain` for a terminal, where each row is one line.
+    `harmless` is that of :func:`fc7.extract.text.csv_text`.
     """
-    further = [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
-    lines = [csv_row(["path", "label", "probability", "unlike", "rejected", *further])]
+    columns = ["path", "label", "probability", "unlike", "rejected"]
+    columns += [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
+    rows = []
     for entry in predictions:
-        top_classes = [*entry.probabilities.items()][:top]
-        ranked = [cell for name, value in top_classes for cell in (name, f"{value:.4f}")]
-        cells = [f"{entry.probability:.4f}" if entry.label else "", "unlike" if entry.unlike else "", entry.rejected]
-        row = [entry.path, entry.answer, *cells, *ranked, *[""] * (len(further) - len(ranked))]
-        lines.append(harmless(csv_row(row)))
-    return "\n".join(lines)
+        probability = f"{entry.probability:.4f}" if entry.label else ""
+        cells = [entry.path, entry.answer, probability, "unlike" if entry.unlike else "", entry.rejected]
+        cells += [cell for name, value in [*entry.probabilities.items()][:top] for cell in (name, f"{value:.4f}")]
+        rows.append(dict(zip(columns, cells, strict=False)))  # a rejected image has no classes
+    return csv_text(columns, rows, harmless=harmless).removesuffix("\n")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from ...errors import LeakageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, folds_number, given, positive_number, whole_number
+from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import folds_number, positive_number, whole_number
 from ...extract.text import plain
 from ..heads.table import HEADS
+from ..settings import ProtocolSettings
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=positive_number, metavar="X", help=_THRESHOLD)
     parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
     parser.add_argument("--folds", type=folds_number, metavar="N", help="folds to judge labels in (default: 5)")
-    options.add_seed(parser)
+    options.add_settings(parser, ProtocolSettings, "random_state", "allow_leakage")
     options.add_backbone(parser)
     options.add_engine(parser)
     parser.set_defaults(max_ram=None, concatenate=False)  # every image is compared with all others, in memory
@@ -67,7 +69,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     require_apart(page, lines, read=[arguments.data])
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=True, sound=False)[0]
-    findings = audit(rows, random_state=arguments.random_state, progress=progress, **settings)
+    findings = audit(rows, progress=progress, **settings, **given(arguments, "random_state"))
     images = images_folder(arguments.data)
     written = []
     if page:

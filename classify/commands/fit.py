@@ -10,9 +10,11 @@ from ...extract.commands import options
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import share
 from ...extract.text import plain
 from ..heads.table import HEADS
-from .options import HEADS_AND_LAYERS, MAX_ERROR, add_protocol, protocol_settings, share
+from ..settings import FitSettings
+from .options import HEADS_AND_LAYERS, MAX_ERROR, add_protocol
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         rows = embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
         if arguments.max_error is not None:
             require_distinct(rows.classes)
-        settings = protocol_settings(arguments)
+        settings = options.given_settings(arguments, FitSettings)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     bundle = Bundle.of(fitted, arguments.max_error)
     path, threshold = bundle.save(output), bundle.threshold

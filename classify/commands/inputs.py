@@ -1,20 +1,24 @@
 """Inputs: what a verb is given as DATA, as embeddings and as the folder of the images."""
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...cache.embeddings import Embeddings
-from ...cache.urls import address
+from ...cache.urls import URL, Location, is_vectors
 from ...errors import UsageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, given
-from ...extract.extraction import fill, hashed, read, without_rejects
+from ...extract.commands.options import Arguments
+from ...extract.extraction import fill, read, why_not_decoded
+from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.progress import Progress
 from ...extract.text import plain
+from ...extract.vector_files.reading import read_vectors
 from ..data.joint import join
 from ..data.splits import disputed, protocol
+from ..settings import ProtocolSettings
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -34,23 +38,29 @@ def embeddings(
 
     What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
     """
-    if arguments.data.suffix == ".h5" and arguments.data.is_file():
+    if is_vectors(arguments.data):
         options.refuse_backbone(arguments)
         if arguments.max_ram is not None:
-            raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
-        return [Embeddings.from_h5(arguments.data).in_key_order()]
-    manifest = read_manifest(arguments.data)
+            raise UsageError(f"{arguments.data} is read whole. To stream an .h5: fc7 cache import {arguments.data}")
+        return [read_vectors(arguments.data).in_key_order()]
+    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
     if sound:
-        settings = given(arguments, "on", "cross_validate", "folds", "random_state", "allow_leakage")
-        rows = hashed(manifest, cache=arguments.cache)
-        suspects = disputed(rows).tolist()
-        rows = without_rejects(manifest, rows, suspects, **given(arguments, "workers")) if suspects else rows
-        protocol(rows.in_key_order(), **settings)
-    return tables(manifest, arguments, progress, engine, only=only)
+        _require_sound(hashed, arguments)
+    return tables(hashed, arguments, progress, engine, only=only)
+
+
+def _require_sound(hashed: Hashed, arguments: Arguments) -> None:
+    """Refuse a data set that no head can be fitted on; what is no image conflicts with nothing."""
+    rows = hashed.rows
+    suspects = disputed(rows)
+    if len(suspects):
+        reasons = why_not_decoded(hashed.manifest.root, rows[suspects], arguments.workers)
+        rows = rows[np.delete(np.arange(len(rows)), suspects[np.array(reasons) != ""])]
+    protocol(rows.in_key_order(), ProtocolSettings(**options.given_settings(arguments, ProtocolSettings)))
 
 
 def tables(
-    manifest: Manifest,
+    hashed: Manifest | Hashed,
     arguments: Arguments,
     progress: Progress,
     engine: "RayEngine | None" = None,
@@ -58,25 +68,24 @@ def tables(
     only: bool = False,
 ) -> list[Embeddings]:
     """Return one table per backbone and layer, computing what the cache lacks; of `only` one there must be no more."""
+    hashed = Hashed.of(hashed, arguments.cache, progress=progress)
     backbones = options.backbones(arguments, progress)
     if only:
         options.require_single(backbones)
-    extractions = fill(manifest, backbones, engine=engine, progress=progress, **given(arguments, "cache", "workers"))
+    extractions = fill(hashed, backbones, workers=arguments.workers, engine=engine, progress=progress)
     for reject in extractions[0].rejects:
         logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
-    settings = given(arguments, "cache", "max_ram")
-    loaded = [
-        read(manifest, recipe, weights_source=backbone.weights_source, views=backbone.views, **settings).in_key_order()
-        for backbone in backbones
-        for recipe in backbone.recipes
-    ]
+    loaded = []
+    for backbone in backbones:
+        settings = {"weights_source": backbone.weights_source, "views": backbone.views, "max_ram": arguments.max_ram}
+        loaded += [read(hashed, recipe, **settings).in_key_order() for recipe in backbone.recipes]
     return [join(loaded)] if arguments.concatenate else loaded
 
 
-def images_folder(data: Path) -> Path | None:
+def images_folder(data: Location) -> Location | None:
     """Return the folder that the paths of a data set are relative to; an exported file has no images."""
-    if data.suffix == ".h5" and data.is_file():
+    if is_vectors(data):
         return None
-    if address(data):
+    if isinstance(data, URL):
         return data.parent if data.suffix.lower() == ".csv" else data
     return data if data.is_dir() else data.parent

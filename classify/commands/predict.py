@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, given, whole_number
+from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.text import plain
-from .options import MAX_ERROR, WEIGHTS, share
+from ...extract.readers import share, whole_number
+from ...extract.text import plain, storable
+from .options import MAX_ERROR, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +59,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Label new images with a bundle."""
     from ..bundles.bundle import Bundle
-    from ..bundles.predict import predict
     from ..bundles.prediction import predictions_csv
     from ..evaluation.abstention import RARE
 
     bundle = Bundle.load(arguments.bundle)
     images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
-    predictions = predict(bundle, images, progress=progress, **settings)
+    predictions = bundle.predict(images, progress=progress, **settings)
     labelled = [prediction for prediction in predictions if prediction.label]
     threshold = bundle.threshold if arguments.max_error is None else bundle.abstaining(arguments.max_error).threshold
     if threshold and labelled:
@@ -79,9 +79,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         "threshold": threshold and threshold.to_dict(),
         "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }
-    top = arguments.top or 0
-    shown, data = predictions_csv(predictions, top, harmless=plain), predictions_csv(predictions, top)
-    return Answer(payload, shown, 0 if labelled else 1, data=data)
+    harmless = plain if sys.stdout.isatty() else storable
+    shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)
+    return Answer(payload, shown, 0 if labelled else 1, data=shown)
 
 
 def _listed() -> list[str]:

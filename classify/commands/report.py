@@ -38,8 +38,15 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from .tables import data_sets, written_files
 
     files = {"html": arguments.output, "markdown_file": arguments.markdown, "csv_file": arguments.csv}
-    runs, written = write_reports(arguments.records, **files)
+    runs, failures, written = write_reports(arguments.records, **files)
     sets = data_sets(runs)
-    payload = {"runs": len(runs), "verdict": findings(runs), "data_sets": sets, "written": written_files(written)}
+    payload = {
+        "runs": len(runs),
+        "verdict": findings(runs),
+        "data_sets": sets,
+        "failed": [failure.to_dict() for failure in failures],
+        "written": written_files(written),
+    }
     answers = [f"{one['title']}: {one['verdict'][0]}" if len(sets) > 1 else one["verdict"][0] for one in sets]
+    answers += [str(failure) for failure in failures]
     return Answer(payload, "\n".join(map(plain, [*answers, *sizes(written)])))

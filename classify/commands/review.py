@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.urls import address
+from ...cache.urls import URL, is_vectors
 from ...errors import UsageError
 from ...extract.commands import options
-from ...extract.commands.options import Arguments, whole_number
+from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import whole_number
 from ...extract.text import plain
 from ..reviews.defaults import TOP
 
@@ -64,12 +65,13 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from .inputs import tables
 
     require_extra()
-    data, path = arguments.data, arguments.output or default_path(arguments.data)
-    if data.suffix == ".h5" and data.is_file():
+    data = arguments.data
+    if is_vectors(data):
         raise UsageError(f"{data} has no pictures to look at. Name the folder or csv of its images.")
     elsewhere = UsageError("fc7 review shows pictures that are files: copy them to this machine, and name those.")
-    if address(data):
+    if isinstance(data, URL):
         raise elsewhere
+    path = arguments.output or default_path(data)
     require_apart(data, path)
     output = OutputFile(path)
     manifest = read_manifest(data, with_bad=True)
@@ -78,7 +80,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     labels = Labels(manifest, output)
     labels.read()  # what is wrong with it is said before anything is computed
     review = Review(tables(manifest, arguments, progress, only=True)[0], labels, progress=progress)
-    server = Server(review, manifest.root, port=arguments.port, top=arguments.top)
+    server = Server(review, Path(manifest.root), port=arguments.port, top=arguments.top)
     # With --quiet, too: nobody can guess the address.
     logger.warning("Review of %s: %s (Ctrl-C ends it)", plain(review.name), server.address)
     server.run()

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.embeddings import Rows
-from ...errors import DataError, LeakageError, UsageError
+from ...errors import DataError, LeakageError
 from ...extract.text import few
 from ..arrays import Positions
+from ..settings import DEFAULTS, ProtocolSettings
 
 logger = logging.getLogger(__name__)
 
@@ -49,27 +50,11 @@ class Protocol:
         return np.sort(np.concatenate([predicted for _, predicted in self.pairs]))
 
 
-def protocol(
-    images: Rows,
-    *,
-    on: str | None = None,
-    cross_validate: int | None = None,
-    folds: int | None = None,
-    random_state: int = 0,
-    allow_leakage: bool = False,
-) -> Protocol:
+def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
     """Decide which rows are fitted on and which are predicted.
 
-    Parameters
-    ----------
-    on
-        The split to evaluate on; default ``val``, else ``test``. A data set without splits is cross-validated.
-    cross_validate
-        Folds in which every image is predicted once, whatever its split: nested cross-validation, as hyper-parameters
-        are chosen within the fitted rows of each fold.
-    folds
-        To choose hyper-parameters in; default 5, fewer where the smallest class has fewer images. A data set without
-        splits is cross-validated in as many.
+    Cross-validation is nested: hyper-parameters are chosen within the fitted rows of each fold. A data set without
+    splits is cross-validated in as many folds as there are to choose in.
 
     Raises
     ------
@@ -78,33 +63,31 @@ def protocol(
     DataError
         A class has too few images for the folds, one image has two labels, or there is nothing to evaluate on.
     """
+    on, folds, seed = settings.on, settings.folds, settings.random_state
+    unlabelled = int((images.labels == "").sum())
+    if unlabelled:
+        raise DataError(f"{unlabelled} of {len(images)} rows have no label. Label them, or leave them out.")
     if len(images.classes) < 2:
         raise DataError(f"All {len(images)} images are of one class, {few(images.classes)}. Two or more are needed.")
     conflicts = _two_labels(images)
-    if folds is not None and folds < 2:
-        raise UsageError(f"--folds {folds}: two or more are needed.")
-    if cross_validate is not None and cross_validate < 2:
-        raise UsageError(f"--cross-validate {cross_validate}: two or more are needed.")
     present = {str(split) for split in images.split} - {""}
-    if on and cross_validate:
-        raise UsageError(f"--on {on} evaluates on a split, --cross-validate {cross_validate} on all images: give one.")
-    if cross_validate or not present:
+    if settings.cross_validate or not present:
         if on:
             raise DataError(f"There is no split {on!r}: the data set has no splits, so it is cross-validated.")
         _refuse(images, conflicts, [], allowed=True)
         everything = np.arange(len(images))
         # Two of a class are left to choose in when one fold is held out.
-        outer = _affordable(images, everything, cross_validate or folds, least=3)
-        pairs = tuple(cut(images, everything, outer, random_state))
-        return Protocol(f"{len(pairs)}-fold cross-validation", pairs, folds or min(outer, 5), random_state)
+        outer = _affordable(images, everything, settings.cross_validate or folds, least=3)
+        pairs = tuple(cut(images, everything, outer, seed))
+        return Protocol(f"{len(pairs)}-fold cross-validation", pairs, folds or min(outer, 5), seed)
     on = on or ("val" if "val" in present else "test")
     if on not in present - {"train"} or "train" not in present:
         raise DataError(f"Cannot fit on train and evaluate on {on!r}: the data set has {sorted(present)}.")
     fitted, predicted = np.flatnonzero(images.split == "train"), np.flatnonzero(images.split == on)
     leaks = _leaks(images, fitted, predicted)
-    _refuse(images, conflicts, leaks, allowed=allow_leakage)
+    _refuse(images, conflicts, leaks, allowed=settings.allow_leakage)
     inner = _affordable(images, fitted, folds, least=2)
-    return Protocol(on, ((fitted, predicted),), inner, random_state, len(leaks))
+    return Protocol(on, ((fitted, predicted),), inner, seed, len(leaks))
 
 
 def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tuple[Positions, Positions]]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.embeddings import Embeddings
-from ...errors import DataError, UsageError
+from ...errors import UsageError
 from ..arrays import Positions, unit
 from ..data.splits import Fold
 from .metrics import wilson
@@ -24,8 +24,6 @@ from .metrics import wilson
 NEIGHBOURS = 5
 RARE = 0.01  # share of the fitted images that is called unlike the others
 MOST_ROWS, MOST_BYTES = 1000, 2**23  # of the sample of fitted images to measure distances from
-
-NONE = "This head has no out-of-fold predictions, which --max-error needs. Fit it again: fc7 fit DATA -o FILE.fc7"
 
 _ARRAYS = {"probability": "float32", "right": "bool", "reference": "float16", "distance": "float32"}
 
@@ -110,6 +108,7 @@ class Abstention:
         for number, fold in enumerate(folds):
             fold_numbers[fold.held] = number
         sample = _sample(y, min(MOST_ROWS, MOST_BYTES // (2 * embeddings.recipe.dim)), random_state)
+        # Rounded first: a new image's distance will be to the rounded rows, which are all that a bundle holds.
         rows = unit(np.asarray(embeddings.vectors[fitted[sample]], np.float32)).astype(np.float16)
         cosine = rows.astype(np.float32) @ rows.astype(np.float32).T
         cosine[fold_numbers[sample][:, None] == fold_numbers[sample]] = -np.inf
@@ -178,19 +177,6 @@ class Abstention:
         end = good[-1]
         answers, errors = int(answered[end]), int(wrong[end])
         return Threshold(max_error, float(surest[end]), images=len(order), answered=answers, wrong=errors)
-
-
-def require(abstention: Abstention | None) -> Abstention:
-    """Return the abstention that a threshold needs.
-
-    Raises
-    ------
-    DataError
-        There is none.
-    """
-    if abstention is None:
-        raise DataError(NONE)
-    return abstention
 
 
 def _sample(y: Positions, most: int, random_state: int) -> Positions:

@@ -94,9 +94,9 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def calibration_error(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], bins: int = 10) -> float:
-    """Return the mean distance between confidence and accuracy over bins, weighted by their images."""
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+def calibration_error(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64]) -> float:
+    """Return the mean distance between confidence and accuracy over 10 bins, weighted by their images."""
+    bin_of = np.minimum((confidence * 10).astype(int), 9)
     gaps = [
         (bin_of == number).mean() * abs(right[bin_of == number].mean() - confidence[bin_of == number].mean())
         for number in np.unique(bin_of)

@@ -27,7 +27,7 @@ def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> npt.NDArra
     return p
 
 
-def bootstrap_interval(only_first: int, only_second: int, n: int, confidence: float = 1 - ALPHA) -> tuple[float, float]:
+def bootstrap_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
     """Return the paired percentile bootstrap interval of the difference ``(only_first - only_second) / n``.
 
     Resampling images with replacement draws, per image, +1, -1 or 0 with the observed shares of "only the first right",
@@ -44,13 +44,12 @@ def bootstrap_interval(only_first: int, only_second: int, n: int, confidence: fl
     turn = np.exp(2j * np.pi * np.arange(half + 1) / size)
     spectrum = ((b * turn + c / turn + (n - b - c)) / n) ** n * turn ** (half - (b - c))
     cumulative = np.cumsum(np.fft.irfft(spectrum.conj(), size))
-    tail = (1 - confidence) / 2
     # The smallest difference with at least that much of the distribution at or below it.
-    low, high = np.searchsorted(cumulative, [tail, 1 - tail]) - half + (b - c)
+    low, high = np.searchsorted(cumulative, [ALPHA / 2, 1 - ALPHA / 2]) - half + (b - c)
     return float(low / n), float(high / n)
 
 
-def smallest_detectable(n: int, discordant: float | None = None, *, alpha: float = ALPHA) -> float:
+def smallest_detectable(n: int, discordant: float | None = None) -> float:
     """Return the smallest accuracy difference that n paired images can show.
 
     Parameters
@@ -59,7 +58,7 @@ def smallest_detectable(n: int, discordant: float | None = None, *, alpha: float
         Images.
     discordant
         None for the best case: every discordant image favours the same run. The exact test then needs k images with
-        ``2 * 0.5**k <= alpha`` (6 at 0.05), and no difference below ``k / n`` can ever be significant.
+        ``2 * 0.5**k <= ALPHA``, which are 6, and no difference below ``k / n`` can ever be significant.
         Else the share of images that only one of the two gets right: the difference that would be found with
         probability :data:`POWER` (Connor 1987, normal approximation).
 
@@ -69,13 +68,13 @@ def smallest_detectable(n: int, discordant: float | None = None, *, alpha: float
         A difference of accuracies, ``inf`` where all n images are not enough.
     """
     if discordant is None:
-        k = math.ceil(math.log2(2 / alpha) - 1e-9)
+        k = math.ceil(math.log2(2 / ALPHA) - 1e-9)
         return k / n if k <= n else math.inf
-    z, w = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(POWER)
+    z, w = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)
     # Connor: sqrt(n) d = z sqrt(share) + w sqrt(share - d^2), solved for d; a difference cannot exceed the share.
     inner = z * z * n - (n + w * w) * (z * z - w * w)
     difference = math.sqrt(discordant) * (z * math.sqrt(n) + math.sqrt(max(inner, 0.0))) / (n + w * w)
-    return max(difference, smallest_detectable(n, alpha=alpha)) if 0 < difference <= discordant else math.inf
+    return max(difference, smallest_detectable(n)) if 0 < difference <= discordant else math.inf
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

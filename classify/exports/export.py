@@ -1,7 +1,6 @@
 """Export a backbone and a head as one network, which is written only if it answers as the bundle does."""
 
 import contextlib
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from ...extract.text import first_line
 from ..bundles.bundle import Bundle
 from .defaults import TOLERANCE
 from .parity import Parity, measure, read_pixels, synthetic_pixels
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,9 +127,7 @@ def export(
         network = ExportModule(bundle, last_layers(bundle), with_normalise)
     form = FORMATS[path.suffix](network)
     form.require()
-    pixels, rejected = read_pixels(images, recipe) if images else (synthetic_pixels(recipe.transform), {})
-    for file, reason in rejected.items():
-        logger.warning("rejected %s: %s", file, reason)
+    pixels = read_pixels(images, recipe) if images else synthetic_pixels(recipe.transform)
     origin = ", ".join(map(str, images)) if images else "made up by fc7"
     (backbone,) = bundle.backbones(backbone, weights, device="cpu", cache=cache, progress=progress)
     with _or_refuse(f"{recipe.backbone} {recipe.layer} cannot be written as {form.name}"):

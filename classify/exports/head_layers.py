@@ -17,11 +17,13 @@ LINEAR = (LinearHead, TorchLinear)
 
 
 class UnitLength(torch.nn.Module):
-    """Scale rows to unit length; a row of zeros stays zero."""
+    """Scale rows to unit length, whatever their length is; a row of zeros stays zero."""
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Map ``(B, dim)`` to ``(B, dim)``."""
-        return torch.nn.functional.normalize(rows)
+        # By the largest number first: from 1e19 on, squares are no numbers of float32 any more.
+        largest = rows.abs().amax(dim=1, keepdim=True)
+        return torch.nn.functional.normalize(rows / largest.clamp_min(torch.finfo(rows.dtype).tiny))
 
 
 def last_layers(bundle: Bundle) -> torch.nn.Sequential:

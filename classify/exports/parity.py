@@ -1,5 +1,6 @@
 """Parity: how far an exported network's answers are from its bundle's, on the same pixels."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from ...errors import DataError, ImageRejected
 from ...extract.backbones.backbone import Backbone
 from ...extract.decoding.decode import decode, read_image_bytes
 from ...extract.decoding.views import centre_crop
-from ...extract.new_images import RejectedPath, expand
+from ...extract.new_images import expand
 from ...extract.progress import Progress, silent
 
 if TYPE_CHECKING:
     from .formats import Format
+
+logger = logging.getLogger(__name__)
 
 SYNTHETIC = 16  # pictures made up if none are given
 
@@ -89,8 +92,8 @@ def measure(
     return Parity(len(pixels), origin, *map(float, worst))
 
 
-def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> tuple[list[Pixels], dict[str, str]]:
-    """Return the crops of image files, and the reasons of rejected files.
+def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> list[Pixels]:
+    """Return the crops of image files; a rejected file is left out with a warning.
 
     Raises
     ------
@@ -98,21 +101,22 @@ def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> tuple[list[Pixe
         No file is an image.
     """
     side = recipe.transform.resize if recipe.decode == DECODES["scaled"] else None
-    pixels, rejected = [], {}
-    for path in expand(images):
-        if isinstance(path, RejectedPath):
-            rejected[str(path)] = path.reason
-            continue
+    pixels, rejected = [], []
+    for path, reason in expand(images):
         try:
+            if reason:
+                raise ImageRejected(reason)
             pixels.append(centre_crop(decode(read_image_bytes(path), side), recipe.transform))
         except ImageRejected as error:
-            rejected[path] = str(error)
+            rejected.append(f"{path}: {error}")
         except OSError as error:
-            rejected[path] = f"not readable: {error.strerror}"
+            rejected.append(f"{path}: not readable: {error.strerror}")
     if not pixels:
-        first = next((f"; the first is {path}: {reason}" for path, reason in rejected.items()), "")
+        first = f"; the first is {rejected[0]}" if rejected else ""
         raise DataError(f"There are no images in {', '.join(map(str, images))} to check the network on{first}.")
-    return pixels, rejected
+    for file in rejected:
+        logger.warning("rejected %s", file)
+    return pixels
 
 
 def synthetic_pixels(transform: Transform) -> list[Pixels]:
@@ -131,6 +135,7 @@ def _normalised(pixels: Pixels, transform: Transform) -> npt.NDArray[np.float32]
 
 def _embedded(backbone: Backbone, pixels: Pixels, recipe: Recipe) -> npt.NDArray[Any]:
     """Return the vectors that the cache would hold."""
+    # As extraction does it: sums depend on the size of a batch, so the last one is filled up.
     full = np.zeros((backbone.batch_size, *pixels.shape[1:]), np.uint8)
     full[: len(pixels)] = pixels
     return backbone.embed(full)[0][: len(pixels)].astype(recipe.dtype)

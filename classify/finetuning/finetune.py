@@ -15,15 +15,15 @@ from ...extract.backbones.architectures import architecture
 from ...extract.backbones.backbone import Backbone, load_backbone
 from ...extract.backbones.network import with_classes
 from ...extract.computing import computing
+from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest
 from ...extract.progress import Progress, silent
 from ..data.splits import protocol
-from ..records.runs import Run, fingerprint, finished_run, run_id
+from ..records.outcome import Evaluated
+from ..records.runs import Run, finished_run, run_id
+from ..settings import ARMS, FitSettings, Training
 from .inputs import Pixels, usable
 from .study import TrainableModule, TrainingStudy, seeded_layers
-from .training_loop import Training
-
-ARMS = ("head", "classifier", "all")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Tuned:
 
 @computing()
 def finetune(
-    manifest: Manifest,
+    manifest: Manifest | Hashed,
     backbone: str,
     trainable: str = "head",
     *,
@@ -94,7 +94,7 @@ def finetune(
     trainable
         ``head`` (the last layer), ``classifier`` (fc6 to fc8 with their dropout, the published recipe) or ``all``.
     training
-        See :class:`fc7.classify.finetuning.training_loop.Training`. The epoch is chosen on a held-out part of train,
+        See :class:`fc7.classify.settings.Training`. The epoch is chosen on a held-out part of train,
         never on the evaluated images.
     augment
         Train on random resized crops and mirror images; otherwise on the centre crop, like cached embeddings.
@@ -121,32 +121,34 @@ def finetune(
     """
     if trainable not in ARMS:
         raise UsageError(f"There is no fine-tuning arm {trainable!r}. Arms: {', '.join(ARMS)}.")
-    options = training or Training()
+    training = training or Training()
+    seed = training.random_state
+    settings = FitSettings(on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     machine: dict[str, Any] = {"device": device, "cache": cache, "progress": progress}
     net = load_backbone(backbone, weights=weights, transform=transform, precision=precision, **machine)
-    images = usable(manifest, cache, workers)
-    seed = options.random_state
-    plan = protocol(images, on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
+    hashed = Hashed.of(manifest, cache, progress=progress)
+    images = usable(hashed, workers)
+    plan = protocol(images, settings)
+    evaluated = Evaluated.of(images, plan)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")
     decides = {"recipe": recipe.id, "trainable": trainable, "augment": augment, "evaluated": plan.evaluated}
-    decides |= {"data": fingerprint(images), "training": vars(options), "device": net.device.type}
-    identity = run_id(decides)
+    decides |= {"data": evaluated.fingerprint, "training": vars(training), "device": net.device.type}
     target = Path(folder) if folder else None
-    finished = finished_run(target, identity, [str(path) for path in images.paths[plan.rows]]) if target else None
+    study = TrainingStudy(
+        images, plan, evaluated, settings, training, recipe, net.weights_source, run_id(decides),
+        trainable=trainable, augment=augment, folder=target,
+    )  # fmt: skip
+    finished = finished_run(target, study.identity, evaluated.paths) if target else None
     if finished:
         return Tuned(finished, {})
-    pixels = Pixels(manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
-    study = TrainingStudy(
-        images, plan, options, recipe, weights_source=net.weights_source, identity=identity, folder=target
-    )
+    pixels = Pixels(hashed.manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
     build = partial(_pixel_module, net, recipe, trainable, seed=seed, classes=len(images.classes))
     stage = f"finetune {backbone} {trainable}"
-    outcome = study.run(build, pixels, net.device, refit=refit, progress=progress, stage=stage, on_epoch=on_epoch)
-    run = study.record(outcome, head="", trainable=trainable, augment=augment)
+    trained = study.run(build, pixels, net.device, refit=refit, progress=progress, stage=stage, on_epoch=on_epoch)
     if target:
-        run.save(target)
+        trained.run.save(target)
         study.forget_checkpoints()
-    return Tuned(run, outcome.state_dict)
+    return Tuned(trained.run, trained.state_dict)
 
 
 def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> TrainableModule:

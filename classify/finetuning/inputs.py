@@ -5,7 +5,6 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ import torch
 
 from ...cache.embeddings import Rows
 from ...cache.recipe import Recipe
+from ...cache.urls import Location
 from ...errors import DataError, ImageRejected
 from ...extract.decoding.views import augmented, centre_crop, read_image
-from ...extract.extraction import hashed
-from ...extract.manifest.manifest import Manifest
+from ...extract.extraction import why_not_decoded
+from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.paths import located
 from ..arrays import Positions
 
@@ -39,7 +39,7 @@ class Pixels:
     """
 
     def __init__(
-        self, root: Path, images: Rows, recipe: Recipe, *, augment: bool, seed: int, workers: int | None
+        self, root: Location, images: Rows, recipe: Recipe, *, augment: bool, seed: int, workers: int | None
     ) -> None:
         self.files = [located(root, str(path)) for path in images.paths]
         self.keys = images.keys
@@ -69,8 +69,9 @@ class Pixels:
         try:
             image = read_image(self.files[row], self.keys[row])
         except (ImageRejected, OSError) as error:
+            reason = f"not readable: {error.strerror or error}" if isinstance(error, OSError) else error
             raise DataError(
-                f"{self.files[row]}: {_reason(error)}. It was there, and an image, when fine-tuning began. "
+                f"{self.files[row]}: {reason}. It was there, and an image, when fine-tuning began. "
                 "Put it back, or start again without it."
             ) from error
         if epoch is None or not self.augment:
@@ -78,30 +79,17 @@ class Pixels:
         return augmented(image, self.transform, np.random.default_rng([self.seed, epoch, row]))
 
 
-def usable(manifest: Manifest, cache: Path | str | None, workers: int | None) -> Rows:
+def usable(hashed: Hashed, workers: int | None) -> Rows:
     """Return the images that can be decoded, in the order of their keys; warn about the others."""
-    images = hashed(manifest, cache=cache)
-
-    def reason(path: str, key: bytes) -> str:
-        try:
-            read_image(located(manifest.root, path), key)
-        except (ImageRejected, OSError) as error:
-            return _reason(error)
-        return ""
-
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        reasons = list(pool.map(reason, [str(path) for path in images.paths], images.keys))
-    for path, why in [*manifest.rejects, *zip(images.paths, reasons, strict=True)]:
+    root, rows = hashed.manifest.root, hashed.rows
+    reasons = why_not_decoded(root, rows, workers)
+    for path, why in [*hashed.rejects(), *zip(rows.paths, reasons, strict=True)]:
         if why:
             logger.warning("rejected %s: %s", path, why)
-    decodable = images[np.array([not why for why in reasons], dtype=bool)]
+    decodable = rows[np.array([not why for why in reasons], dtype=bool)]
     if not len(decodable):
-        raise DataError(f"None of {len(manifest)} images of {manifest.root} could be decoded.")
+        raise DataError(f"None of {len(hashed.manifest)} images of {root} could be decoded.")
     return decodable.in_key_order()
-
-
-def _reason(error: ImageRejected | OSError) -> str:
-    return f"not readable: {error.strerror or error}" if isinstance(error, OSError) else str(error)
 
 
 class CachedRows:

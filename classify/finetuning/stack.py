@@ -10,30 +10,23 @@ from sklearn.pipeline import Pipeline
 
 from ...cache.embeddings import Embeddings
 from ...cache.recipe import Recipe
-from ...errors import UsageError
 from ...extract.backbones.architectures import architecture
 from ...extract.backbones.network import with_classes
 from ...extract.backbones.weights import find_weights
 from ...extract.progress import Progress, silent
-from ..data.splits import Fold, Protocol
+from ..data.splits import Fold
 from ..evaluation.abstention import Abstention
 from ..heads import classifier_stack
-from ..heads.base import ClassWeight
 from ..heads.calibration import Calibrated
 from ..records.runs import Run
 from .inputs import CachedRows
-from .study import TrainableModule, TrainingOutcome, TrainingStudy, seeded_layers
-from .training_loop import Training
+from .study import TrainableModule, Trained, TrainingStudy, seeded_layers
 
 
 def fit_stack(
     embeddings: Embeddings,
-    plan: Protocol,
-    identity: str,
+    study: TrainingStudy,
     *,
-    training: Training,
-    average_views: bool = False,
-    class_weight: ClassWeight = None,
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
 ) -> tuple[Pipeline, Run, Abstention]:
@@ -46,17 +39,6 @@ def fit_stack(
     temperature of the held-out part. After cross-validation the stack is trained once more, on all images for the
     median of the folds' best epochs, with the temperature of the folds' out-of-fold scores.
 
-    Parameters
-    ----------
-    embeddings, plan
-        What is fitted and evaluated, and how.
-    identity
-        The id of the record.
-    average_views
-        Average the probabilities of an evaluated image over its views.
-    class_weight
-        By position of the class.
-
     Returns
     -------
     pipeline, run
@@ -64,47 +46,38 @@ def fit_stack(
     abstention
         Of predictions by networks that were not trained on the images: those of the folds for all images, with a split
         those of the held-out part only, which the epoch was chosen on, too.
-
-    Raises
-    ------
-    UsageError
-        The embeddings are not of pool5.
     """
-    recipe = embeddings.recipe
-    if not isinstance(recipe, Recipe) or recipe.layer != classifier_stack.LAYER:
-        layer = classifier_stack.LAYER
-        raise UsageError(f"The head classifier takes {layer}, not {recipe.layer}: --layer {layer}")
-    source, seed = embeddings.weights_source, training.random_state
-    study = TrainingStudy(
-        embeddings, plan, training, recipe, weights_source=source, identity=identity, class_weight=class_weight
-    )
+    recipe, seed = study.recipe, study.training.random_state
     vectors, views = embeddings.vectors[:], [view[:] for view in embeddings.views]
-    outcome = study.run(
+    trained = study.run(
         lambda: _stack_module(embeddings, recipe, seed),
         CachedRows((vectors, *views), seed),
         torch.device("cpu"),
-        averaged=[CachedRows([view], seed) for view in views] if average_views else [],
+        averaged=[CachedRows([view], seed) for view in views] if study.settings.average_views else [],
         refit=True,
         progress=progress,
         stage="fit classifier",
         on_epoch=on_epoch,
     )
-    run = study.record(outcome, head="classifier", trainable="", average_views=average_views)
-    arrays = {name: value.numpy() for name, value in outcome.state_dict.items()}
+    run = trained.run
+    if study.settings.preparation != "unit":
+        note = f"fitted without --preparation {study.settings.preparation}: it takes rows as they are"
+        run = replace(run, notes=[*run.notes, note])
+    arrays = {name: value.numpy() for name, value in trained.state_dict.items()}
     stack = classifier_stack.ClassifierStack.trained(recipe.backbone, arrays, len(embeddings.classes))
-    pipeline = Pipeline([("head", Calibrated(stack, outcome.temperature))])
-    return pipeline, run, _abstention(embeddings, study, outcome)
+    pipeline = Pipeline([("head", Calibrated(stack, trained.temperature))])
+    return pipeline, run, _abstention(embeddings, study, trained)
 
 
-def _abstention(embeddings: Embeddings, study: TrainingStudy, outcome: TrainingOutcome) -> Abstention:
+def _abstention(embeddings: Embeddings, study: TrainingStudy, trained: Trained) -> Abstention:
     """Return what out-of-fold predictions say; distances are measured between all fitted images, in folds."""
     pairs, fitted = list(study.plan.pairs), np.arange(len(embeddings))
     if len(pairs) == 1:
         fitted = pairs[0][0]
         pairs = study.held_out(fitted)
     folds = [Fold(np.searchsorted(fitted, inner), np.searchsorted(fitted, held)) for inner, held in pairs]
-    probability = softmax(outcome.scores[fitted] / outcome.temperature, axis=1)
-    abstention = Abstention.of(embeddings, fitted, folds, probability, random_state=study.options.random_state)
+    probability = softmax(trained.scores[fitted] / trained.temperature, axis=1)
+    abstention = Abstention.of(embeddings, fitted, folds, probability, random_state=study.training.random_state)
     known = np.isfinite(probability[:, 0])
     return replace(abstention, probability=abstention.probability[known], right=abstention.right[known])
 

@@ -17,11 +17,12 @@ from ...cache.embeddings import Embeddings, Rows
 from ...cache.recipe import Recipe
 from ..arrays import Positions
 from ..data.splits import Protocol, cut
-from ..heads.base import ClassWeight
 from ..heads.calibration import find_temperature
 from ..records.fold_fit import FoldFit, ranges
-from ..records.runs import Run, build_run, fingerprint
-from .training_loop import Inputs, State, Training, TrainingTask, logits, train
+from ..records.outcome import Evaluated, Outcome
+from ..records.runs import Run
+from ..settings import FitSettings, Training
+from .training_loop import Inputs, State, TrainingTask, logits, train
 
 
 @dataclass(frozen=True)
@@ -35,53 +36,52 @@ class TrainableModule:
 
 
 @dataclass(frozen=True)
-class TrainingOutcome:
+class Trained:
     """The result of training on all pairs of the protocol.
 
     Attributes
     ----------
-    probability
-        Of the evaluated rows, ``(evaluated, classes)``.
+    run
+        The record.
     scores
         ``(n, classes)``: logits of rows that were not trained on by the network that made them. Of every row after
         cross-validation, otherwise of the held-out part of train; NaN elsewhere.
-    folds, curves
-        Of every fold; the dicts of `curves` have the number of their ``fold``, from 1, where there are several.
-    seconds
-        ``fit`` and ``predict``, those before the run was resumed included.
     temperature
         Of `scores`.
     state_dict
         Of the network that was trained last: on all rows after cross-validation, empty where that was not asked for.
-    notes
-        For the record.
-    device
-        What it was trained on.
     """
 
-    probability: npt.NDArray[np.float64]
+    run: Run
     scores: npt.NDArray[np.float64]
-    folds: list[FoldFit]
-    curves: list[dict[str, float]]
-    seconds: dict[str, float]
     temperature: float
     state_dict: dict[str, torch.Tensor]
-    notes: list[str]
-    device: str
 
 
 @dataclass(frozen=True)
 class TrainingStudy:
-    """Training under a protocol: once per pair of fitted and evaluated rows, then one record."""
+    """Training under a protocol: once per pair of fitted and evaluated rows, then one record.
+
+    Attributes
+    ----------
+    augment
+        Whether images are augmented; None where there are none.
+    folder
+        Of the records; checkpoints are in a folder in it.
+    """
 
     images: Rows
     plan: Protocol
-    options: Training
+    evaluated: Evaluated
+    settings: FitSettings
+    training: Training
     recipe: Recipe
     weights_source: str
     identity: str
+    head: str = ""
+    trainable: str = ""
+    augment: bool | None = None
     folder: Path | None = None
-    class_weight: ClassWeight = None  # by position of the class
 
     def run(
         self,
@@ -92,7 +92,7 @@ class TrainingStudy:
         averaged: Sequence[Inputs] = (),
         refit: bool = False,
         **reporting: Any,
-    ) -> TrainingOutcome:
+    ) -> Trained:
         """Train once per pair of the protocol, and predict every evaluated row once.
 
         Parameters
@@ -126,7 +126,7 @@ class TrainingStudy:
             accuracy = float((log_probability.argmax(axis=1) == y[held]).mean())
             folds.append(
                 FoldFit(
-                    len(inner), len(predicted), log_loss, accuracy, temperature, {"best_epoch": state.best_epoch},
+                    len(inner), len(predicted), log_loss, accuracy, temperature,
                     held_out=len(held), epochs=state.epoch, best_epoch=state.best_epoch,
                 )
             )  # fmt: skip
@@ -135,7 +135,7 @@ class TrainingStudy:
             for number, state in enumerate(session.states)
             for line in state.curves
         ]
-        notes = _stops(session.states, self.options)
+        notes = _stops(session.states, self.training)
         if several:
             temperature, _ = find_temperature(scores, y)
         if several and refit:
@@ -144,61 +144,42 @@ class TrainingStudy:
             task, state = session.train(every, held=none, watched=none, name="all images", until=epochs)
             notes.append(f"refitted on all {len(y)} images: {state.epochs:.3g} of {epochs} epochs, the folds' median")
         state_dict = _plain_names(task.module) if refit or not several else {}
-        return TrainingOutcome(
-            probability[self.plan.rows], scores, folds, curves, session.seconds, temperature, state_dict,
-            notes=session.notes + notes, device=device.type,
-        )  # fmt: skip
-
-    def held_out(self, fitted: Positions) -> list[tuple[Positions, Positions]]:
-        """Return parts of the fitted rows; the first one is held out to choose the epoch on."""
-        return cut(self.images, fitted, self.options.held_out, self.options.random_state)
-
-    def record(
-        self,
-        outcome: TrainingOutcome,
-        *,
-        head: str,
-        trainable: str,
-        augment: bool | None = None,
-        average_views: bool = False,
-    ) -> Run:
-        """Return the run record; `augment` is None where there is nothing to augment."""
-        options = {name: getattr(self.options, name) for name in ("learning_rate", "epochs", "batch_size", "optimiser")}
         embeddings = self.images if isinstance(self.images, Embeddings) else None
-        folds = outcome.folds
-        best = ranges(folds)["best_epoch"] if len(folds) > 1 else folds[0].best_epoch
-        weights, classes = self.class_weight, self.images.classes
-        return build_run(
-            self.images,
-            self.plan,
-            outcome.probability,
-            fingerprint=fingerprint(self.images),
-            packages=("numpy", "scikit-learn", "torch", "torchvision"),
-            random=self.weights_source.startswith("random:"),
+        names = ("learning_rate", "epochs", "batch_size", "optimiser")
+        options = {name: getattr(self.training, name) for name in names}
+        best = ranges(folds)["best_epoch"] if several else folds[0].best_epoch
+        outcome = Outcome(
             id=self.identity,
-            head=head,
-            trainable=trainable,
+            head=self.head,
+            trainable=self.trainable,
             recipe=self.recipe.to_dict(),
             weights_source=self.weights_source,
+            probability=probability[self.plan.rows],
+            predicted=probability[self.plan.rows].argmax(axis=1),
             selection={
                 "by": "log loss of a held-out part of train",
                 "log_loss": float(np.mean([fold.log_loss for fold in folds])),
                 "accuracy": float(np.mean([fold.accuracy for fold in folds])),
             },
             hyperparameters=options | {"best_epoch": best},
-            seconds=outcome.seconds | {"extract": embeddings.seconds if embeddings else 0.0},
-            curves=outcome.curves,
-            notes=outcome.notes,
-            folds=folds,
-            settings={
-                "class_weight": {classes[k]: v for k, v in weights.items()} if isinstance(weights, dict) else weights,
+            protocol={
+                "class_weight": self.settings.class_weight,
                 "preparation": None,
                 "views": len(embeddings.views) if embeddings else 0,
-                "average_views": average_views,
-                "device": outcome.device,
-            }
-            | ({} if augment is None else {"augment": augment}),
+                "average_views": self.settings.average_views,
+                "device": device.type,
+                **({} if self.augment is None else {"augment": self.augment}),
+            },
+            folds=folds,
+            seconds=session.seconds | {"extract": embeddings.seconds if embeddings else 0.0},
+            curves=curves,
+            notes=session.notes + notes,
         )
+        return Trained(outcome.run(self.evaluated), scores, temperature, state_dict)
+
+    def held_out(self, fitted: Positions) -> list[tuple[Positions, Positions]]:
+        """Return parts of the fitted rows; the first one is held out to choose the epoch on."""
+        return cut(self.images, fitted, self.training.held_out, self.training.random_state)
 
     def forget_checkpoints(self) -> None:
         """Delete the checkpoints from which a killed run would have resumed."""
@@ -209,11 +190,10 @@ class TrainingStudy:
 
     def weights(self, fitted: Positions) -> npt.NDArray[np.float32] | None:
         """Return the weights of the classes in rows that are trained on."""
-        if self.class_weight is None:
+        weights, classes = self.settings.weights(self.images.classes), np.arange(len(self.images.classes))
+        if weights is None:
             return None
-        classes = np.arange(len(self.images.classes))
-        weights = compute_class_weight(self.class_weight, classes=classes, y=self.images.y[fitted])
-        return np.asarray(weights, np.float32)
+        return np.asarray(compute_class_weight(weights, classes=classes, y=self.images.y[fitted]), np.float32)
 
     def checkpoint(self, number: int) -> Path | None:
         """Return the checkpoint of a training, counted from 0."""
@@ -241,13 +221,13 @@ class _Session:
         study, number, begun = self.study, len(self.states), time.perf_counter()
         trainable = self.build()
         self.notes = trainable.notes
-        limit, left = study.options.limit_seconds, self.trainings - number
+        limit, left = study.training.limit_seconds, self.trainings - number
         if limit is not None:
             limit = max(0.0, (limit - sum(self.seconds.values())) / left)
         task = TrainingTask(
             module=trainable.module.to(self.device), parts=trainable.parts, new=trainable.new, inputs=self.inputs,
             y=study.images.y, fitted=rows, held=held, watched=watched, device=self.device,
-            options=replace(study.options, limit_seconds=limit), bf16=study.recipe.precision == "bf16",
+            options=replace(study.training, limit_seconds=limit), bf16=study.recipe.precision == "bf16",
             weights=study.weights(rows), until=until, name=name, trainings=left if not number else 0,
         )  # fmt: skip
         loading = time.perf_counter() - begun

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from ...cache.output_file import OutputFile
-from ...errors import DataError, FC7Error, Interrupted, UsageError
+from ...errors import DataError, FC7Error, Interrupted
 from ...extract.backbones.network import restore
 from ...extract.backbones.torch_runtime import global_generator, memory_of
 from ...extract.progress import Progress, silent
@@ -22,64 +22,13 @@ from ...extract.text import first_line
 from ..arrays import Positions
 from ..heads.torch_linear import epoch_line
 from ..pages.text import duration
+from ..settings import Training
 
 logger = logging.getLogger(__name__)
 
-OPTIMISERS = ("sgd", "adam")
-SCHEDULES = ("cosine", "step", "constant")
 CHECKPOINT_SECONDS = 20.0  # a kill loses at most about this, or one epoch
 PACE_STEPS = 4  # after so many steps of an epoch its pace is known
 LONG_SECONDS = 120.0  # what will take longer says so
-
-
-@dataclass(frozen=True)
-class Training:
-    """How parameters are trained. The same object is the argument, the line in the record and part of the run's id.
-
-    Attributes
-    ----------
-    learning_rate
-        Of new layers; ``backbone_rate`` times it for pretrained ones.
-    optimiser
-        ``sgd`` (with ``momentum``) or ``adam``.
-    clip
-        Largest norm of a step's gradient: a stack that starts from a seed meets activations in the hundreds.
-    schedule
-        ``cosine`` to zero, ``step`` (a tenth after every third of the epochs) or ``constant``.
-    patience
-        Stop after this many epochs without a smaller held-out loss; None runs all epochs. The result is always the
-        epoch with the least held-out loss, never the best on val.
-    held_out
-        One in this many of the fitted images is held out to measure that loss.
-    limit_seconds
-        Of all trainings of a run together; each of those to come gets an equal share. No epoch starts if it would end
-        later, and one that runs out of time ends after the batch, early enough to measure what it reached.
-    """
-
-    epochs: int = 12
-    batch_size: int = 32
-    learning_rate: float = 0.003
-    backbone_rate: float = 0.1
-    optimiser: str = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip: float = 10.0
-    schedule: str = "cosine"
-    patience: int | None = None
-    held_out: int = 7
-    limit_seconds: float | None = None
-    random_state: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse values that training cannot use."""
-        if self.optimiser not in OPTIMISERS or self.schedule not in SCHEDULES:
-            raise UsageError(
-                f"optimiser {self.optimiser!r}: one of {OPTIMISERS}; schedule {self.schedule!r}: one of {SCHEDULES}."
-            )
-        if self.epochs < 1 or self.batch_size < 1 or self.held_out < 2:
-            raise UsageError(
-                f"epochs {self.epochs}, batch size {self.batch_size}, held out 1 in {self.held_out}: too small."
-            )
 
 
 class Inputs(Protocol):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
-from ...cache.embeddings import Embeddings
 from ...errors import DataError, FC7Error, Interrupted, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ...extract.text import few
+from ...extract.vector_files.columns import as_tables
 from ..heads.base import ClassWeight
 from ..heads.table import HEADS, Head, find_heads
 from ..pages.thumbnails import FOLDER, write_thumbnails
@@ -21,7 +21,7 @@ from ..records.external import check_name, read_predictions, read_results
 from ..records.failures import Failure, write_failures
 from ..records.ranking import choose, ranked
 from ..records.runs import Run, finished_run
-from ..records.schema import KEY_DIGITS
+from ..settings import FitSettings
 from . import parallel
 from .fit import Experiment
 from .learning_curve import measure_learning_curve
@@ -48,7 +48,7 @@ class Comparison(list[Run]):
 
 @computing()
 def compare(
-    embeddings: Embeddings | Sequence[Embeddings],
+    embeddings: Any,
     heads: str | Sequence[str | Head | BaseEstimator] = "all",
     *,
     folder: Path | str | None = None,
@@ -78,7 +78,7 @@ def compare(
     Parameters
     ----------
     embeddings
-        One, or several of the same images (backbones, layers).
+        One, or several of the same images (backbones, layers); or what else :func:`fc7.classify.fit` takes.
     heads
         Names, heads or scikit-learn classifiers as in :func:`fc7.classify.fit`; or ``all`` of the table. The baseline
         is always among them.
@@ -112,33 +112,25 @@ def compare(
     Interrupted
         Ctrl-C; the records that `folder` has are kept.
     """
+    # Without n_jobs: its processes fit a head each.
+    settings = FitSettings(
+        on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
+        epochs=epochs, average_views=average_views, class_weight=class_weight, preparation=preparation,
+    )  # fmt: skip
     selected = find_heads(heads)
-    tables = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
-    experiments = [
-        Experiment(
-            table,
-            average_views=average_views,
-            class_weight=class_weight,
-            preparation=preparation,
-            on=on,
-            cross_validate=cross_validate,
-            folds=folds,
-            random_state=random_state,
-            allow_leakage=allow_leakage,
-            engine=engine,
-        )
-        for table in tables
-    ]
+    experiments = [Experiment(table, settings, engine) for table in as_tables(embeddings)]
     _require_same_images(experiments)
     _check_added(add or {}, experiments[0])
-    study = _RecordFolder(Path(folder) if folder else None, epochs, progress)
+    study = _RecordFolder(Path(folder) if folder else None, progress)
     _require_layers(heads, selected, experiments)
     pairs = [(experiment, head) for experiment in experiments for head in _able(heads, selected, experiment)]
     for experiment, head in pairs:
-        experiment.require(head, epochs)
+        experiment.require(head)
     with study.kept(pairs):
         if images is not None and study.folder:  # first: a page over an interrupted comparison has pictures, too
-            write_thumbnails(_evaluated_paths(experiments[0]), images, study.folder / FOLDER, progress=progress)
+            shown = experiments[0].evaluated.columns
+            paths = dict(zip(shown["key"], shown["path"], strict=True))
+            write_thumbnails(paths, images, study.folder / FOLDER, progress=progress)
         outcomes = study.run_all(pairs, n_jobs, engine)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         if study.folder:
@@ -157,8 +149,8 @@ def compare(
 class _RecordFolder:
     """The folder of records: a run is looked up there before it is fitted, and saved there afterwards."""
 
-    def __init__(self, folder: Path | None, epochs: int | None, progress: Progress) -> None:
-        self.folder, self.epochs, self.progress = folder, epochs, progress
+    def __init__(self, folder: Path | None, progress: Progress) -> None:
+        self.folder, self.progress = folder, progress
 
     def run_all(
         self, pairs: Sequence[tuple[Experiment, Head]], n_jobs: int | None, engine: "RayEngine | None" = None
@@ -185,18 +177,18 @@ class _RecordFolder:
         except KeyboardInterrupt as error:
             if self.folder is None:
                 raise
-            names = [f"{experiment.identify(head, self.epochs)[:16]}.json" for experiment, head in pairs]
+            names = [f"{experiment.identify(head)[:16]}.json" for experiment, head in pairs]
             done = sum((self.folder / name).exists() for name in names)
             kept = f"{done} of {len(pairs)} runs are kept in {self.folder}"
             raise Interrupted(f"Interrupted: {kept}. The same command goes on from there.") from error
 
     def _fit(self, experiment: Experiment, head: Head, progress: Progress) -> "Run | Failure":
         try:
-            return experiment.fit(head, epochs=self.epochs, progress=progress).run
+            return experiment.fit(head, progress=progress).run
         except Interrupted:
             raise
         except (FC7Error, MemoryError) as error:
-            recipe, identity = experiment.embeddings.recipe, experiment.identify(head, self.epochs)
+            recipe, identity = experiment.embeddings.recipe, experiment.identify(head)
             progress(f"fit {head.name}", 1, 1)
             reason = str(error) if isinstance(error, FC7Error) else "There is not enough memory for it."
             return Failure(identity, recipe.backbone, recipe.layer, head.name, reason)
@@ -213,13 +205,7 @@ class _RecordFolder:
     def _recorded(self, experiment: Experiment, head: Head) -> Run | None:
         if self.folder is None:
             return None
-        return finished_run(self.folder, experiment.identify(head, self.epochs), experiment.evaluated_paths)
-
-
-def _evaluated_paths(experiment: Experiment) -> dict[str, str]:
-    """Return the path of each evaluated image, by the digits of its key that records have."""
-    keys = (key.tobytes().hex()[:KEY_DIGITS] for key in experiment.embeddings.sha256[experiment.protocol.rows])
-    return dict(zip(keys, experiment.evaluated_paths, strict=True))
+        return finished_run(self.folder, experiment.identify(head), experiment.evaluated.paths)
 
 
 def _require_some(fitted: Sequence[Run], failures: Sequence[Failure]) -> None:
@@ -267,7 +253,7 @@ def _with_curve(runs: list[Run], chosen: Run, experiment: Experiment, study: _Re
 
 
 def _require_same_images(experiments: Sequence[Experiment]) -> None:
-    if len({experiment.fingerprint for experiment in experiments}) > 1:
+    if len({experiment.evaluated.fingerprint for experiment in experiments}) > 1:
         tables = [experiment.embeddings for experiment in experiments]
         sizes = few([f"{table.recipe.backbone} {table.recipe.layer} {len(table)}" for table in tables])
         raise DataError(f"The embeddings are not of the same images: {sizes}. Extract them from the same data.")
@@ -277,4 +263,4 @@ def _check_added(add: Mapping[str, Path | str], experiment: Experiment) -> None:
     """Refuse a wrong file before anything is fitted."""
     for name, path in add.items():
         check_name(name)
-        read_predictions(path, experiment.embeddings.classes, experiment.evaluated_paths)
+        read_predictions(path, experiment.embeddings.classes, experiment.evaluated.paths)

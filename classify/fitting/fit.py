@@ -1,6 +1,5 @@
 """Fit: one head on cached embeddings; its hyper-parameters are chosen on folds of the fitted rows."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,27 +13,29 @@ from sklearn.model_selection import ParameterGrid
 
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings, chunks
+from ...cache.recipe import Recipe
 from ...errors import UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
-from ...extract.text import few
+from ...extract.vector_files.columns import as_tables
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol, protocol
 from ..evaluation.abstention import Abstention
 from ..heads.base import ClassWeight
-from ..heads.preparation import PREPARATIONS
 from ..heads.table import HEADS, Head, find_head
 from ..records.fold_fit import FoldFit
-from ..records.runs import Run, build_run, fingerprint, run_id
+from ..records.outcome import Evaluated, Outcome
+from ..records.runs import Run, run_id
+from ..settings import DEFAULTS, FitSettings, Training
 from ..solvers.lapack import threads
 from .costs import foresee
-from .search import FoldSearch, SearchResult
+from .search import FoldSearch
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
 
-logger = logging.getLogger(__name__)
+DEVICE = "cpu"  # heads are fitted on the processor
 
 
 @dataclass(frozen=True)
@@ -66,44 +67,27 @@ class Experiment:
     are scaled to unit length, or all of them by one number. Grid heads share an
     :class:`fc7.classify.solvers.eigenbasis.Eigenbasis` of them. Neither depends on labels.
 
-    Parameters
-    ----------
-    embeddings, average_views, class_weight, preparation, on, cross_validate, folds, random_state, allow_leakage
-        See :func:`fit`.
-    n_jobs, engine
-        See :func:`fit`.
-
     Attributes
     ----------
     embeddings
         In the order of keys.
-    class_weight
-        By class name, as asked for; `weights` has them by position in ``embeddings.classes``.
+    weights
+        Of the classes, by position in ``embeddings.classes``.
+    evaluated
+        The evaluated images, as records have them.
     """
 
     def __init__(
-        self,
-        embeddings: Embeddings,
-        *,
-        average_views: bool = False,
-        class_weight: ClassWeight = None,
-        preparation: str = "unit",
-        n_jobs: int | None = None,
-        engine: "RayEngine | None" = None,
-        **options: Any,
+        self, embeddings: Embeddings, settings: FitSettings = DEFAULTS, engine: "RayEngine | None" = None
     ) -> None:
-        if preparation not in PREPARATIONS:
-            raise UsageError(f"preparation {preparation!r} is not one of {', '.join(PREPARATIONS)}.")
-        self.embeddings = embeddings.in_key_order()
-        if preparation != "unit" and self.streamed:
-            raise UsageError(f"--preparation {preparation} measures all rows first: they must fit into --max-ram.")
-        self.preparation = preparation
-        self.n_jobs, self.engine = n_jobs, engine
-        self.average_views = average_views
-        self.class_weight = class_weight
-        self.weights = _by_position(class_weight, embeddings.classes)
-        self.protocol: Protocol = protocol(self.embeddings, **options)
-        self.fingerprint = fingerprint(self.embeddings)
+        self.embeddings, self.settings, self.engine = embeddings.in_key_order(), settings, engine
+        if settings.preparation != "unit" and self.streamed:
+            raise UsageError(
+                f"--preparation {settings.preparation} measures all rows first: they must fit into --max-ram."
+            )
+        self.weights = settings.weights(embeddings.classes)
+        self.protocol: Protocol = protocol(self.embeddings, settings)
+        self.evaluated = Evaluated.of(self.embeddings, self.protocol)
         require_finite(self.embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -111,50 +95,43 @@ class Experiment:
         return vars(self) | {"engine": None}
 
     def prepare(self) -> None:
-        """Compute what grid heads share, before the experiment is sent to several processes."""
+        """Compute what heads share, before the experiment is sent to several processes."""
         for search in self._searches:
-            search.prepared.basis.prepare()
+            search.prepare()
 
     @property
     def streamed(self) -> bool:
         """Whether the rows stay on disk."""
         return isinstance(self.embeddings.vectors, StoredVectors)
 
-    @property
-    def evaluated_paths(self) -> list[str]:
-        """The path of each evaluated image."""
-        return [str(path) for path in self.embeddings.paths[self.protocol.rows]]
-
-    def identify(self, head: Head, epochs: int | None = None) -> str:
+    def identify(self, head: Head) -> str:
         """Return the id that this head's run will have."""
-        grid = head.fixed(epochs, None).grid
+        settings = self.settings
         return run_id(
             {
-                "data": self.fingerprint,
+                "data": self.evaluated.fingerprint,
                 "recipe": self.embeddings.recipe.id,
-                "views": [len(self.embeddings.views), self.average_views],
-                "preparation": self.preparation,
+                "views": [len(self.embeddings.views), settings.average_views],
+                "preparation": settings.preparation,
                 "head": head.identity,
-                "grid": grid,
-                "class_weight": self.class_weight,
+                "grid": head.fixed(settings.epochs, None).grid,
+                "class_weight": settings.class_weight,
                 "evaluated": self.protocol.evaluated,
                 "leaked": self.protocol.leaked,
-                "device": "cpu",
+                "device": DEVICE,
                 "folds": self.protocol.folds,
                 "random_state": self.protocol.random_state,
             }
         )
 
-    def require(self, head: Head, epochs: int | None = None) -> None:
-        """Refuse what can be known before anything is fitted.
+    def require(self, head: Head) -> None:
+        """Refuse a head that needs rows in memory which stay on disk.
 
         Raises
         ------
         UsageError
-            No epochs, or the head needs rows in memory that stay on disk.
+            It is one.
         """
-        if epochs is not None and epochs < 1:
-            raise UsageError(f"--epochs {epochs}: one or more are needed.")
         if self.streamed and not head.streams:
             able = ", ".join(other.name for other in HEADS.values() if other.streams)
             raise UsageError(
@@ -163,21 +140,14 @@ class Experiment:
             )
 
     @computing()
-    def fit(
-        self,
-        head: Head,
-        *,
-        epochs: int | None = None,
-        progress: Progress = silent,
-        on_epoch: Callable[[str], None] | None = None,
-    ) -> Fitted:
+    def fit(self, head: Head, *, progress: Progress = silent, on_epoch: Callable[[str], None] | None = None) -> Fitted:
         """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
-        self.require(head, epochs)
+        self.require(head)
         foresee(head, self.embeddings, self.protocol)
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
-            return self._fit_stack(head, epochs, progress, on_epoch)
-        identity = self.identify(head, epochs)
-        head = head.fixed(epochs, self.weights)
+            return self._fit_stack(head, progress, on_epoch)
+        identity = self.identify(head)
+        head = head.fixed(self.settings.epochs, self.weights)
         started = time.perf_counter()
         searches = self._searches
         points = len(ParameterGrid(head.grid))
@@ -194,53 +164,85 @@ class Experiment:
                 progress(f"fit {head.name}", before + done, sum(steps))
 
             with threads(len(y)):
-                chosen = search.search(head, self.protocol.random_state, count_done, self.n_jobs)
-                estimator, converged = search.finish(head, chosen, self.protocol.random_state, on_epoch)
+                chosen = search.search(head, count_done, self.settings.n_jobs)
+                estimator, fold_fit = search.finish(head, chosen, on_epoch)
             count_done(steps[number])
-            fits.append(_fold_fit(search, chosen, converged=converged))
+            fits.append(fold_fit)
             if search.predicted is not None:
                 start = time.perf_counter()
                 probability[search.predicted] = self._predict(estimator, search.predicted)
                 seconds_predict += time.perf_counter() - start
                 fold = {"fold": number + 1} if len(searches) > 1 else {}
                 curves += [fold | epoch for epoch in getattr(estimator["head"].estimator, "curves_", [])]
-        seconds = {"fit": time.perf_counter() - started - seconds_predict, "predict": seconds_predict}
-        folds = [fit for fit in fits if fit.evaluated]
-        notes = [*_convergence(fits, folds), *_against_baseline(search, fits[-1], head)]
-        notes += ["fitted without class weights: it has none"] if self.weights and not head.class_weight else []
-        run = self._record(
-            head, fits[-1], probability[rows], id=identity, folds=folds, curves=curves, seconds=seconds, notes=notes
+        last, folds = fits[-1], [fit for fit in fits if fit.evaluated]
+        scaled = self.settings.preparation == "scale"
+        unweighted = self.weights and not head.class_weight
+        outcome = Outcome(
+            id=identity,
+            head=head.name,
+            recipe=self.embeddings.recipe.to_dict(),
+            weights_source=self.embeddings.weights_source,
+            probability=probability[rows],
+            predicted=probability[rows].argmax(axis=1),
+            selection={
+                "grid": {name: list(values) for name, values in head.grid.items()},
+                "folds": last.inner_folds,
+                "by": "log loss",
+                "log_loss": last.log_loss,
+                "accuracy": last.accuracy,
+            },
+            hyperparameters=last.hyperparameters,
+            protocol={
+                "views": len(self.embeddings.views),
+                "average_views": self.settings.average_views,
+                "class_weight": self.settings.class_weight if head.class_weight else None,
+                "preparation": self.settings.preparation,
+                "device": DEVICE,
+            },
+            folds=folds,
+            seconds={
+                "extract": self.embeddings.seconds,
+                "fit": time.perf_counter() - started - seconds_predict,
+                "predict": seconds_predict,
+            },
+            curves=curves,
+            notes=[
+                *(["rows on one scale"] if scaled else []),
+                *_convergence(fits, folds),
+                *(search.below_baseline(last) if head.name != "baseline" else []),
+                *(["fitted without class weights: it has none"] if unweighted else []),
+            ],
         )
         abstention = Abstention.of(
-            self.embeddings, search.fitted, search.folds, chosen.probability, random_state=self.protocol.random_state
+            self.embeddings, search.fitted, search.folds, chosen.probability, random_state=search.seed
         )
-        return Fitted(estimator, run, self.embeddings, abstention)
+        return Fitted(estimator, outcome.run(self.evaluated), self.embeddings, abstention)
 
-    def _fit_stack(
-        self, head: Head, epochs: int | None, progress: Progress, on_epoch: Callable[[str], None] | None
-    ) -> Fitted:
+    def _fit_stack(self, head: Head, progress: Progress, on_epoch: Callable[[str], None] | None) -> Fitted:
         from ..finetuning.stack import fit_stack
-        from ..finetuning.training_loop import Training
+        from ..finetuning.study import TrainingStudy
 
-        training = Training(random_state=self.protocol.random_state)
-        training = replace(training, epochs=epochs) if epochs else training
-        pipeline, run, abstention = fit_stack(
+        recipe = self.embeddings.recipe
+        if not isinstance(recipe, Recipe) or recipe.layer != head.layer:
+            raise UsageError(f"The head {head.name} takes {head.layer}, not {recipe.layer}: --layer {head.layer}")
+        training = Training(random_state=self.settings.random_state)
+        training = replace(training, epochs=self.settings.epochs) if self.settings.epochs else training
+        study = TrainingStudy(
             self.embeddings,
             self.protocol,
-            self.identify(head, epochs),
-            training=training,
-            average_views=self.average_views,
-            class_weight=self.weights,
-            progress=progress,
-            on_epoch=on_epoch,
+            self.evaluated,
+            self.settings,
+            training,
+            recipe,
+            self.embeddings.weights_source,
+            self.identify(head),
+            head=head.name,
         )
-        if self.preparation != "unit":
-            note = f"fitted without --preparation {self.preparation}: it takes rows as they are"
-            run = replace(run, notes=[*run.notes, note])
+        pipeline, run, abstention = fit_stack(self.embeddings, study, progress=progress, on_epoch=on_epoch)
         return Fitted(pipeline, run, self.embeddings, abstention)
 
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
-        views = (self.embeddings.vectors, *(self.embeddings.views if self.average_views else ()))
+        views = (self.embeddings.vectors, *(self.embeddings.views if self.settings.average_views else ()))
         batches = [[estimator.predict_proba(view[chunk]) for view in views] for chunk in chunks(views[0], rows)]
         return np.concatenate([np.mean(batch, axis=0) for batch in batches])
 
@@ -250,55 +252,14 @@ class Experiment:
         pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
-        options: dict[str, Any] = {"preparation": self.preparation, "engine": self.engine}
-        return [FoldSearch(self.embeddings, self.protocol, *pair, **options) for pair in pairs]
-
-    def _record(
-        self,
-        head: Head,
-        last: FoldFit,
-        probability: npt.NDArray[np.float64],
-        *,
-        seconds: dict[str, float],
-        notes: list[str],
-        **fields: Any,
-    ) -> Run:
-        scaled = ["rows on one scale"] if self.preparation == "scale" else []
-        return build_run(
-            self.embeddings,
-            self.protocol,
-            probability,
-            fingerprint=self.fingerprint,
-            packages=("numpy", "scikit-learn", "torch"),
-            random=self.embeddings.random,
-            head=head.name,
-            trainable="",
-            recipe=self.embeddings.recipe.to_dict(),
-            weights_source=self.embeddings.weights_source,
-            settings={
-                "views": len(self.embeddings.views),
-                "average_views": self.average_views,
-                "class_weight": self.class_weight if head.class_weight else None,
-                "preparation": self.preparation,
-                "device": "cpu",
-            },
-            selection={
-                "grid": {name: list(values) for name, values in head.grid.items()},
-                "folds": last.inner_folds,
-                "by": "log loss",
-                "log_loss": last.log_loss,
-                "accuracy": last.accuracy,
-            },
-            hyperparameters=last.hyperparameters,
-            seconds={"extract": self.embeddings.seconds} | seconds,
-            notes=scaled + notes,
-            **fields,
-        )
+        return [
+            FoldSearch(self.embeddings, self.protocol, *pair, self.settings.preparation, self.engine) for pair in pairs
+        ]
 
 
 @computing()
 def fit(
-    embeddings: Embeddings,
+    embeddings: Any,
     head: str | Head | BaseEstimator = "logreg",
     *,
     on: str | None = None,
@@ -320,7 +281,8 @@ def fit(
     Parameters
     ----------
     embeddings
-        From :func:`fc7.extract.extract` or :meth:`fc7.cache.Embeddings.from_h5`.
+        From :func:`fc7.extract.extract` or :func:`fc7.extract.vector_files.reading.read_vectors`; or vectors that other
+        programs made: ``(X, y)``, or a table, see :func:`fc7.extract.vector_files.columns.from_memory`.
     head
         A name of :data:`fc7.classify.heads.table.HEADS`; or a :class:`fc7.classify.heads.table.Head` of your own; or
         any scikit-learn classifier, which is fitted without a grid. Bundles hold heads of the table only.
@@ -364,34 +326,14 @@ def fit(
         See :func:`fc7.classify.data.splits.protocol`.
     """
     selected = find_head(head, weighted=class_weight is not None)
-    experiment = Experiment(
-        embeddings,
-        average_views=average_views,
-        class_weight=class_weight,
-        preparation=preparation,
-        on=on,
-        cross_validate=cross_validate,
-        folds=folds,
-        random_state=random_state,
-        allow_leakage=allow_leakage,
-        n_jobs=n_jobs,
-        engine=engine,
-    )
-    return experiment.fit(selected, epochs=epochs, progress=progress, on_epoch=on_epoch)
-
-
-def _fold_fit(search: FoldSearch, chosen: SearchResult, *, converged: bool) -> FoldFit:
-    """Return what one fit of the protocol chose."""
-    return FoldFit(
-        fitted=len(search.fitted),
-        evaluated=0 if search.predicted is None else len(search.predicted),
-        log_loss=chosen.log_loss,
-        accuracy=chosen.accuracy,
-        temperature=chosen.temperature,
-        hyperparameters=chosen.hyperparameters,
-        inner_folds=len(search.folds),
-        unconverged=chosen.unconverged + (not converged),
-    )
+    settings = FitSettings(
+        on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
+        epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
+    )  # fmt: skip
+    tables = as_tables(embeddings)
+    if len(tables) != 1:
+        raise UsageError(f"fit takes one table of embeddings, got {len(tables)}; compare takes many.")
+    return Experiment(tables[0], settings, engine).fit(selected, progress=progress, on_epoch=on_epoch)
 
 
 def _convergence(fits: Sequence[FoldFit], folds: Sequence[FoldFit]) -> list[str]:
@@ -400,35 +342,3 @@ def _convergence(fits: Sequence[FoldFit], folds: Sequence[FoldFit]) -> list[str]
     where = f", in {sum(fold.unconverged > 0 for fold in folds)} of {len(folds)} folds" if len(folds) > 1 else ""
     of = sum((fit.inner_folds or 0) + 1 for fit in fits)
     return [f"did not converge: {number} of {of} fits{where}"] if number else []
-
-
-def _against_baseline(search: FoldSearch, last: FoldFit, head: Head) -> list[str]:
-    """Return a note on a head that does worse than the shares of the classes, out-of-fold in the fitted images."""
-    share, right = np.empty(len(search.y)), np.empty(len(search.y), bool)
-    for fold in search.folds:
-        shares = np.bincount(search.y_views[fold.fitted]) / len(fold.fitted)
-        share[fold.held] = shares[search.y[fold.held]]
-        right[fold.held] = search.y[fold.held] == shares.argmax()
-    log_loss, accuracy = -float(np.log(share).mean()), float(right.mean())
-    worse = [f"log loss {last.log_loss:.3g}, not {log_loss:.3g}"] if last.log_loss > 1.01 * log_loss else []
-    worse += [f"accuracy {last.accuracy:.3f}, not {accuracy:.3f}"] if last.accuracy < accuracy else []
-    if not worse or head.name == "baseline":
-        return []
-    return [f"worse than the baseline inside the fitted images: {'; '.join(worse)}"]
-
-
-def _by_position(class_weight: ClassWeight, classes: Sequence[str]) -> ClassWeight:
-    """Return class weights by the position of the class instead of its name."""
-    if class_weight is None or class_weight == "balanced":
-        return class_weight
-    if isinstance(class_weight, str):
-        raise UsageError(f"class_weight={class_weight!r}: balanced, or a dict of weights by class name.")
-    unknown = class_weight.keys() - set(classes)
-    if unknown:
-        name = few([repr(min(unknown, key=str))])
-        raise UsageError(f"class_weight names {name}, which is none of the classes {few(classes)}.")
-    wrong = {name: weight for name, weight in class_weight.items() if not 0 < weight < np.inf}
-    if wrong:
-        texts = [f"{name!r} {weight}" for name, weight in wrong.items()]
-        raise UsageError(f"class_weight of {few(texts)}: must be more than 0, and finite.")
-    return {classes.index(name): float(weight) for name, weight in class_weight.items()}

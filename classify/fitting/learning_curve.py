@@ -3,6 +3,7 @@
 import itertools
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..heads.table import Head
 from ..records.runs import Run
 from ..solvers.lapack import FEW_ROWS, threads
 from .fit import Experiment
-from .search import PreparedRows, build
+from .search import FoldSearch
 
 logger = logging.getLogger(__name__)
 
@@ -57,18 +58,17 @@ def _scorer(
 ) -> Callable[[Positions], float]:
     """Return a function that fits on a subset of the fitted rows and returns the accuracy on the evaluated rows."""
     fitted, held = experiment.protocol.pairs[0]
-    y, vectors = experiment.embeddings.y, experiment.embeddings.vectors
-    rows = vectors[held].astype(np.float32)
+    centre = replace(experiment.embeddings, views=())
+    rows, y = centre.vectors[held].astype(np.float32), centre.y[held]
     count = itertools.count(1)
 
     def score(subset: Positions) -> float:
-        drawn = fitted[subset]
-        prepared = PreparedRows(vectors[drawn].astype(np.float32), experiment.preparation)
-        unfitted = build(head, experiment.protocol.random_state, run.hyperparameters)
-        estimator, _ = prepared.fit(head, unfitted, y[drawn])
+        drawn, every = centre[fitted[subset]], np.arange(len(subset))
+        search = FoldSearch(drawn, experiment.protocol, every, None, experiment.settings.preparation)
+        estimator, _ = search.fit(head, run.hyperparameters)
         count_done(next(count))
-        margins = scores(estimator, prepared.preparation.transform(rows))
-        return float((margins.argmax(axis=1) == y[held]).mean())
+        margins = scores(estimator, search.preparation.transform(rows))
+        return float((margins.argmax(axis=1) == y).mean())
 
     return score
 

@@ -23,6 +23,7 @@ from ..heads.base import CountDone, OutOfFold
 from ..heads.calibration import Calibrated, find_temperature, scores
 from ..heads.preparation import PREPARATIONS
 from ..heads.table import Head
+from ..records.fold_fit import FoldFit
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.row_stream import Stream
 from .parallel import run
@@ -57,44 +58,19 @@ class SearchResult:
         return np.asarray(softmax(self.scores / self.temperature, axis=1))
 
 
-class PreparedRows:
-    """Rows to fit on, prepared once for every head.
-
-    Parameters
-    ----------
-    inputs
-        ``(n, d)`` embeddings as extracted; or a stream, whose rows have unit length.
-    preparation
-        One of :data:`fc7.classify.heads.preparation.PREPARATIONS`.
-    """
-
-    def __init__(self, inputs: npt.NDArray[np.float32] | Stream, preparation: str) -> None:
-        streamed = isinstance(inputs, Stream)
-        self.preparation = PREPARATIONS[preparation]()
-        self.preparation.fit(np.zeros((1, inputs.shape[1]), np.float32) if streamed else inputs)
-        self._rows = inputs if streamed else self.preparation.transform(inputs)
-
-    @property
-    def rows(self) -> npt.NDArray[np.float32]:
-        """All rows, in memory."""
-        return self.basis.inputs
-
-    @cached_property
-    def basis(self) -> Eigenbasis:
-        """The decomposition that grid heads share."""
-        return Eigenbasis(self._rows)
-
-    def fit(self, head: Head, estimator: Any, y: Positions, **options: Any) -> tuple[Any, bool]:
-        """Fit on all rows; return the estimator, and whether it converged."""
-        if head.answers_grid:
-            return _quietly(lambda: estimator.fit_prepared(self.basis, y, **options), estimator, len(y))
-        return _quietly(lambda: estimator.fit(self.rows, y, **options), estimator, len(y))
-
-
 class FoldSearch:
     """The search for hyper-parameters of heads on folds of the fitted images, and their fits on all of these images.
 
-    Prepared rows are ordered by view: the first ``len(fitted)`` are the centre crops.
+    Rows are prepared once for every head. They are ordered by view: the first ``len(fitted)`` are the centre crops.
+
+    Parameters
+    ----------
+    fitted, predicted
+        Rows of the embeddings; `predicted` is None where nothing is evaluated.
+    preparation
+        One of :data:`fc7.classify.heads.preparation.PREPARATIONS`.
+    engine
+        Where rows that stay on disk are summed, and where folds are fitted; None is this machine.
     """
 
     def __init__(
@@ -107,29 +83,50 @@ class FoldSearch:
         engine: "RayEngine | None" = None,
     ) -> None:
         self.embeddings, self.fitted, self.predicted, self.engine = embeddings, fitted, predicted, engine
-        self.preparation = preparation
+        self.seed, self._folds = protocol.random_state, protocol.folds
+        self.preparation = PREPARATIONS[preparation]()
         self.y = embeddings.y[fitted]
         self.y_views = np.tile(self.y, 1 + len(embeddings.views))
-        self.folds = [
-            Fold(self._every_view(np.searchsorted(fitted, inner)), np.searchsorted(fitted, held))
-            for inner, held in cut(embeddings, fitted, protocol.folds, protocol.random_state)
-        ]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it must not start processes itself."""
         return vars(self) | {"engine": None}
 
+    def prepare(self) -> None:
+        """Compute what heads share, so that no process that they are sent to computes it again."""
+        _ = self.folds
+        self.basis.prepare()
+
     @cached_property
-    def prepared(self) -> PreparedRows:
-        """The prepared rows of all views."""
+    def folds(self) -> list[Fold]:
+        """Folds of the fitted images; all views of an image are in one."""
+        return [
+            Fold(self._every_view(np.searchsorted(self.fitted, inner)), np.searchsorted(self.fitted, held))
+            for inner, held in cut(self.embeddings, self.fitted, self._folds, self.seed)
+        ]
+
+    def divide(self, random_state: int) -> None:
+        """Divide the same prepared rows into other folds, by another seed."""
+        self.seed = random_state
+        self.__dict__.pop("folds", None)
+
+    @property
+    def rows(self) -> npt.NDArray[np.float32]:
+        """All prepared rows, in memory."""
+        return self.basis.inputs
+
+    @cached_property
+    def basis(self) -> Eigenbasis:
+        """The prepared rows of all views, and the decomposition of them that grid heads share."""
         tables = (self.embeddings.vectors, *self.embeddings.views)
         stored = [table for table in tables if isinstance(table, StoredVectors)]
         if stored:
-            map_parts = ray_map(self.engine) if self.engine else None
-            return PreparedRows(Stream(stored, self.fitted, map_parts), self.preparation)
-        return PreparedRows(self.embeddings.all_views(self.fitted).astype(np.float32), self.preparation)
+            self.preparation.fit(np.zeros((1, stored[0].shape[1]), np.float32))  # a stream's rows have unit length
+            return Eigenbasis(Stream(stored, self.fitted, ray_map(self.engine) if self.engine else None))
+        rows = self.embeddings.all_views(self.fitted).astype(np.float32)
+        return Eigenbasis(self.preparation.fit(rows).transform(rows))
 
-    def search(self, head: Head, seed: int, count_done: CountDone, n_jobs: int | None = None) -> SearchResult:
+    def search(self, head: Head, count_done: CountDone, n_jobs: int | None = None) -> SearchResult:
         """Return the grid point with the least log loss of out-of-fold predictions of centre crops; ties to the first.
 
         Class weights affect how heads are fitted, not which point is chosen: every image counts once in the log loss.
@@ -139,14 +136,14 @@ class FoldSearch:
         if not points:
             raise ValueError(f"the grid of {head.name} is empty")
         if head.answers_grid:
-            grid_head = build(head, seed, {})
+            grid_head = self._build(head, {})
             results, _ = _quietly(
-                lambda: grid_head.out_of_fold(self.prepared.basis, self.y_views, self.folds, points, count_done),
+                lambda: grid_head.out_of_fold(self.basis, self.y_views, self.folds, points, count_done),
                 grid_head,
                 rows,
             )
         else:
-            results = self._one_by_one(head, seed, points, count_done, n_jobs=n_jobs)
+            results = self._one_by_one(head, points, count_done, n_jobs=n_jobs)
         best: SearchResult | None = None
         for point, margins, unconverged in zip(points, results.scores, results.unconverged, strict=True):
             temperature, log_loss = find_temperature(margins, self.y)
@@ -158,12 +155,12 @@ class FoldSearch:
         return best
 
     def _one_by_one(
-        self, head: Head, seed: int, points: list[dict[str, Any]], count_done: CountDone, *, n_jobs: int | None
+        self, head: Head, points: list[dict[str, Any]], count_done: CountDone, *, n_jobs: int | None
     ) -> OutOfFold:
         """Fit every point on every fold, each with an estimator of its own."""
         results = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
         pairs = list(itertools.product(range(len(points)), self.folds))
-        tasks = [(build(head, seed, points[p]), self.prepared.rows, self.y_views, fold) for p, fold in pairs]
+        tasks = [(self._build(head, points[p]), self.rows, self.y_views, fold) for p, fold in pairs]
         for number, (margins, converged) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
             point, fold = pairs[number]
             results.scores[point, fold.held] = margins
@@ -172,27 +169,51 @@ class FoldSearch:
         return results
 
     def finish(
-        self, head: Head, chosen: SearchResult, seed: int, on_epoch: Callable[[str], None] | None
-    ) -> tuple[Pipeline, bool]:
-        """Fit the chosen point on all rows; return it with its preparation, and whether it converged."""
-        estimator = build(head, seed, chosen.hyperparameters)
+        self, head: Head, chosen: SearchResult, on_epoch: Callable[[str], None] | None
+    ) -> tuple[Pipeline, FoldFit]:
+        """Fit the chosen point on all rows; return it with its preparation, and how it was chosen."""
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
-        preparation = self.prepared.preparation
-        if head.epochs and self.predicted is not None and not self.prepared.basis.streamed:
-            held = preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
+        if head.epochs and self.predicted is not None and not self.basis.streamed:
+            held = self.preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
             options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
-        estimator, converged = self.prepared.fit(head, estimator, self.y_views, **options)
-        calibrated = Calibrated(estimator, chosen.temperature)
-        return Pipeline([("prepare", preparation), ("head", calibrated)]), converged
+        estimator, converged = self.fit(head, chosen.hyperparameters, **options)
+        pipeline = Pipeline([("prepare", self.preparation), ("head", Calibrated(estimator, chosen.temperature))])
+        return pipeline, FoldFit(
+            fitted=len(self.fitted),
+            evaluated=0 if self.predicted is None else len(self.predicted),
+            log_loss=chosen.log_loss,
+            accuracy=chosen.accuracy,
+            temperature=chosen.temperature,
+            hyperparameters=chosen.hyperparameters,
+            inner_folds=len(self.folds),
+            unconverged=chosen.unconverged + (not converged),
+        )
+
+    def below_baseline(self, fit: FoldFit) -> list[str]:
+        """Return a note on a fit that does worse than the shares of the classes, out-of-fold in the fitted images."""
+        share, right = np.empty(len(self.y)), np.empty(len(self.y), bool)
+        for fold in self.folds:
+            shares = np.bincount(self.y_views[fold.fitted]) / len(fold.fitted)
+            share[fold.held] = shares[self.y[fold.held]]
+            right[fold.held] = self.y[fold.held] == shares.argmax()
+        log_loss, accuracy = -float(np.log(share).mean()), float(right.mean())
+        worse = [f"log loss {fit.log_loss:.3g}, not {log_loss:.3g}"] if fit.log_loss > 1.01 * log_loss else []
+        worse += [f"accuracy {fit.accuracy:.3f}, not {accuracy:.3f}"] if fit.accuracy < accuracy else []
+        return [f"worse than the baseline inside the fitted images: {'; '.join(worse)}"] if worse else []
+
+    def fit(self, head: Head, point: dict[str, Any], **options: Any) -> tuple[Any, bool]:
+        """Fit a point of a head's grid on all rows; return the estimator, and whether it converged."""
+        estimator = self._build(head, point)
+        fit, rows = (estimator.fit_prepared, self.basis) if head.answers_grid else (estimator.fit, self.rows)
+        return _quietly(partial(fit, rows, self.y_views, **options), estimator, len(self.y_views))
+
+    def _build(self, head: Head, point: dict[str, Any]) -> Any:
+        """Return a head's unfitted estimator at a point of its grid."""
+        return head.build(self.seed).set_params(**point)
 
     def _every_view(self, places: Positions) -> Positions:
         """Return the places of these fitted images in every view, so that all views of an image are in one fold."""
         return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
-
-
-def build(head: Head, seed: int, point: Any) -> Any:
-    """Return a head's unfitted estimator at a point of its grid."""
-    return head.build(seed).set_params(**point)
 
 
 def _fit_fold(unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold) -> tuple[Any, bool]:

@@ -7,42 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .baseline import Baseline
-    from .calibration import Calibrated
-    from .centroid import Centroid
-    from .classifier_stack import ClassifierStack
-    from .lda import Lda
-    from .leading_axes import LeadingAxes
-    from .mlp import Mlp
-    from .naive_bayes import NaiveBayes
-    from .neighbours import Neighbours
-    from .penalised import LinearSVM, Logistic
-    from .preparation import OneScale, UnitRows
-    from .rbf_svm import RbfSVM
-    from .ridge import Ridge
-    from .table import HEADS, Head
-    from .torch_linear import TorchLinear
-
-__all__ = [
-    "HEADS",
-    "Baseline",
-    "Calibrated",
-    "Centroid",
-    "ClassifierStack",
-    "Head",
-    "Lda",
-    "LeadingAxes",
-    "LinearSVM",
-    "Logistic",
-    "Mlp",
-    "NaiveBayes",
-    "Neighbours",
-    "OneScale",
-    "RbfSVM",
-    "Ridge",
-    "TorchLinear",
-    "UnitRows",
-]
+    from .baseline import Baseline as Baseline
+    from .calibration import Calibrated as Calibrated
+    from .centroid import Centroid as Centroid
+    from .classifier_stack import ClassifierStack as ClassifierStack
+    from .lda import Lda as Lda
+    from .leading_axes import LeadingAxes as LeadingAxes
+    from .mlp import Mlp as Mlp
+    from .naive_bayes import NaiveBayes as NaiveBayes
+    from .neighbours import Neighbours as Neighbours
+    from .penalised import LinearSVM as LinearSVM
+    from .penalised import Logistic as Logistic
+    from .preparation import OneScale as OneScale
+    from .preparation import UnitRows as UnitRows
+    from .rbf_svm import RbfSVM as RbfSVM
+    from .ridge import Ridge as Ridge
+    from .table import HEADS as HEADS
+    from .table import Head as Head
+    from .torch_linear import TorchLinear as TorchLinear
 
 _MODULES = {
     "Baseline": "baseline",
@@ -64,6 +46,7 @@ _MODULES = {
     "TorchLinear": "torch_linear",
     "UnitRows": "preparation",
 }
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

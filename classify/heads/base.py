@@ -1,16 +1,16 @@
 """Grid heads: they answer a grid of hyper-parameters in all folds at once, from rows that are prepared once."""
 
-import warnings
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -24,10 +24,6 @@ Folds = Sequence[Fold]
 T = TypeVar("T")
 ClassWeight = str | dict[Any, float] | None  # as in scikit-learn
 CountDone = Callable[[int], None]  # how many points times folds are done
-
-
-def silent(done: int) -> None:
-    """Ignore progress."""
 
 
 def exported(estimator: type[T]) -> type[T]:
@@ -50,6 +46,18 @@ class OutOfFold:
         return cls(np.empty((len(points), images, classes)), np.zeros(len(points), np.intp))
 
 
+class HeldScores(NamedTuple):
+    """Scores of the rows that a fold holds out, as :func:`from_margins` takes them, under one point of a grid."""
+
+    point: int
+    fold: Fold
+    scores: Floats
+    converged: bool = True
+
+
+FoldScores = Iterator[HeldScores]
+
+
 class GridHead(ClassifierMixin, BaseEstimator, ABC):
     """A classifier that answers a grid in all folds at once, on rows that are prepared once for many fits.
 
@@ -64,23 +72,51 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         rows, labels = self._labelled(X, y)
         return self.fit_prepared(Eigenbasis(rows), labels)
 
+    @abstractmethod
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
         """Fit on prepared rows and labels ``(n,)``; the fitted head takes rows that are not prepared."""
+
+    def out_of_fold(
+        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = lambda done: None
+    ) -> OutOfFold:
+        """Score every held row under every point of a grid; `y` are codes, and every fold is fitted on all classes.
+
+        The held rows of the folds are ``range(images)``; `count_done` is called with the points times folds done.
+        """
+        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
+        shared = self.get_params(deep=False)  # looked up once: clone() takes a hundred times as long
+        heads = [type(self)(**copy.deepcopy(shared | dict(point))) for point in points]
+        for done, held in enumerate(self._held_scores(basis, y, folds, heads), 1):
+            predictions.scores[held.point, held.fold.held] = from_margins(held.scores)
+            predictions.unconverged[held.point] += not held.converged
+            count_done(done)
+        return predictions
+
+    @abstractmethod
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        """Yield the scores of each fold under each point, in any order; `heads` have the parameters of the points."""
+
+    def _labelled(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(labels)
+        return rows, labels
+
+    def _checked(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+
+
+class MarginHead(GridHead):
+    """A grid head that predicts the class of the largest margin."""
+
+    def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
+        """See :meth:`GridHead.fit_prepared`."""
         self._fit(basis, self._codes(basis, y))
         return self
 
     @abstractmethod
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         """Fit on prepared rows and codes ``(n,)`` of ``classes_``."""
-
-    @abstractmethod
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Score every held row under every point of a grid; `y` are codes, and every fold is fitted on all classes.
-
-        The held rows of the folds are ``range(images)``; `count_done` is called with the points times folds done.
-        """
 
     @abstractmethod
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -91,11 +127,6 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         margins = self.decision_function(X)
         return np.asarray(self.classes_[(margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)])
 
-    def _labelled(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(labels)
-        return rows, labels
-
     def _codes(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Positions:
         """Learn the classes, and return labels as positions in them."""
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -104,12 +135,8 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         self.n_features_in_ = basis.dim
         return codes
 
-    def _rows(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        check_is_fitted(self)
-        return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
 
-
-class LinearHead(GridHead):
+class LinearHead(MarginHead):
     """A grid head with linear margins, computed in float64: a row has the same ones alone and among others.
 
     Attributes
@@ -123,8 +150,7 @@ class LinearHead(GridHead):
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` margins, for two classes one ``(n,)``."""
-        rows = self._rows(X)
-        margins = Eigenbasis(rows).margins(np.arange(len(rows)), self.coef_.T, self.intercept_)
+        margins = Eigenbasis(self._checked(X)).margins(None, self.coef_.T, self.intercept_)
         return margins[:, 0] if margins.shape[1] == 1 else margins
 
 
@@ -144,14 +170,38 @@ def probabilities(margins: Floats) -> Floats:
     return np.column_stack([expit(-margins[:, 0]), expit(margins[:, 0])])
 
 
-def warn_unless(converged: bool, estimator: Any, steps: int) -> None:
-    """Warn as scikit-learn does."""
-    if not converged:
-        warnings.warn(
-            f"{estimator} did not converge in {steps} steps. Raise max_iter, or lower C.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
+def from_margins(margins: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return margins ``(n, classes)`` as they are; those of two classes, ``(n,)`` or ``(n, 1)``, as two columns."""
+    columns = np.asarray(margins, np.float64)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    return np.column_stack([-columns / 2, columns / 2]) if columns.shape[1] == 1 else columns
+
+
+def held_margins(
+    margins: Callable[[Positions, Floats, Floats], Floats], fold: Fold, solutions: Iterable[tuple[Floats, Floats]]
+) -> list[Floats]:
+    """Return the margins of held rows for each solution, which is coefficients and intercepts, by one product."""
+    coefficients, intercepts = zip(*solutions, strict=True)
+    return np.split(margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts)), len(intercepts), axis=1)
+
+
+def one_against_rest(y: Positions) -> Floats:
+    """Return -1 and 1, ``(n, classes)``, for two classes one column."""
+    classes = np.arange(int(y.max()) + 1)
+    return np.where(y[:, None] == (classes[1:] if len(classes) == 2 else classes), 1.0, -1.0)
+
+
+def grouped(heads: Sequence[BaseEstimator], *parameters: str) -> list[list[int]]:
+    """Group heads that share the values of some parameters: return the positions of each group."""
+    groups: dict[str, list[int]] = {}
+    for place, head in enumerate(heads):
+        groups.setdefault(repr([getattr(head, name) for name in parameters]), []).append(place)
+    return list(groups.values())
+
+
+def class_weights(kind: ClassWeight, labels: npt.NDArray[Any]) -> Floats | None:
+    """Return the weights of the sorted classes, ``(classes,)``; None where all are equal."""
+    return None if kind is None else np.asarray(compute_class_weight(kind, classes=np.unique(labels), y=labels))
 
 
 def positive(**named: float) -> Any:

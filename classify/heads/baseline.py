@@ -1,5 +1,6 @@
 """The baseline: predicts the share of each class, whatever the image."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,16 +9,13 @@ from sklearn.dummy import DummyClassifier
 
 from ..arrays import Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, Folds, Grid, OutOfFold, exported, silent
+from .base import Folds, FoldScores, GridHead, HeldScores, exported
 from .calibration import from_probability
 
 
 @exported
-class Baseline(DummyClassifier):
+class Baseline(DummyClassifier, GridHead):
     """``DummyClassifier`` with the methods of a grid head: it ignores the rows."""
-
-    def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
-        super().__init__(strategy=strategy, random_state=random_state, constant=constant)
 
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
         """Count the labels ``(n,)``."""
@@ -25,12 +23,7 @@ class Baseline(DummyClassifier):
         self.n_features_in_ = basis.dim
         return self
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        for number, fold in enumerate(folds):
-            predictions.scores[:, fold.held] = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))
-            count_done((number + 1) * len(points))
-        return predictions
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        for fold in folds:
+            scores = from_probability(np.bincount(y[fold.fitted]) / len(fold.fitted))
+            yield from (HeldScores(point, fold, scores[None]) for point in range(len(heads)))

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from .base import exported
+from .base import exported, from_margins
 
 PROBABILITY_FLOOR = 1e-3  # of the largest: neighbours and forests answer 0; its logarithm must stay finite
 CHANCE = 1e6  # times the scores' spread: a temperature that makes all probabilities equal
@@ -47,13 +47,6 @@ def from_probability(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     values = np.asarray(probability, np.float64)
     return np.asarray(np.log(np.maximum(values, PROBABILITY_FLOOR * values.max(axis=-1, keepdims=True))))
-
-
-def from_margins(margins: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return margins ``(n, classes)`` as they are; those of two classes, ``(n,)`` or ``(n, 1)``, as two columns."""
-    columns = np.asarray(margins, np.float64)
-    columns = columns[:, None] if columns.ndim == 1 else columns
-    return np.column_stack([-columns / 2, columns / 2]) if columns.shape[1] == 1 else columns
 
 
 @exported

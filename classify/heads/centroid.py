@@ -1,11 +1,13 @@
 """The nearest-centroid head: as scikit-learn's, with scores that agree with its predictions."""
 
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, Folds, Grid, LinearHead, OutOfFold, exported, silent
-from .calibration import from_margins
+from .base import Folds, FoldScores, HeldScores, LinearHead, exported
 
 
 @exported
@@ -17,18 +19,12 @@ class Centroid(LinearHead):
     half the squared distance to the mean of these means, which is the same for all classes: that is linear.
     """
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         total = basis.class_sums(y)
-        for number, fold in enumerate(folds):
-            means = (total - basis.class_sums(y, fold.absent(len(basis)))).means
-            coef, intercept = _coefficients(means)
-            predictions.scores[:, fold.held] = from_margins(basis.margins(fold.held, coef.T, intercept))
-            count_done((number + 1) * len(points))
-        return predictions
+        for fold in folds:
+            coef, intercept = _coefficients((total - basis.class_sums(y, fold.absent(len(basis)))).means)
+            margins = basis.margins(fold.held, coef.T, intercept)
+            yield from (HeldScores(point, fold, margins) for point in range(len(heads)))
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         self.coef_, self.intercept_ = _coefficients(basis.class_sums(y).means)

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ..arrays import Floats, Positions
-from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, CountDone, Folds, Grid, LogLinear, OutOfFold, exported, silent
-from .calibration import from_margins
-from .class_weights import by_class_weight, class_weights
+from .base import ClassWeight, Folds, FoldScores, HeldScores, LogLinear, class_weights, exported, grouped, held_margins
 
 ROUNDING = 1e-12  # of the squared lengths of rows: the most that rounding makes of the spread of equal rows
 
@@ -38,23 +35,15 @@ class Lda(LogLinear):
         self.shrinkage = shrinkage
         self.class_weight = class_weight
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Solve each fold once per shrinkage; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        binary, done = predictions.scores.shape[2] == 2, 0
-        for kind, places in by_class_weight(points, self.class_weight):
-            shrinkages = [_share(points[place].get("shrinkage", self.shrinkage)) for place in places]
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        for points in grouped(heads, "class_weight"):
+            shrinkages = [_share(heads[point].shrinkage) for point in points]
             solver_of = _solver_of(basis, y)
             for fold in folds:
-                weights = class_weights(kind, y[fold.fitted])
-                held_margins = _held_margins(solver_of(fold.fitted, weights), fold, shrinkages)
-                for place, margins in zip(places, held_margins, strict=True):
-                    predictions.scores[place, fold.held] = from_margins(np.diff(margins) if binary else margins)
-                done += len(places)
-                count_done(done)
-        return predictions
+                solver = solver_of(fold.fitted, class_weights(heads[points[0]].class_weight, y[fold.fitted]))
+                fold_margins = held_margins(solver.margins, fold, solver.solutions(shrinkages))
+                for point, margins in zip(points, fold_margins, strict=True):
+                    yield HeldScores(point, fold, np.diff(margins) if margins.shape[1] == 2 else margins)
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         solver = _solver_of(basis, y)(np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
@@ -68,13 +57,6 @@ class Lda(LogLinear):
 def _solver_of(basis: Eigenbasis, y: Positions) -> "SolverOf":
     """Return a function that makes the solver for fitted rows and class weights."""
     return partial(_Dual, basis, y) if basis.wide else partial(_Primal, basis, y, basis.class_sums(y))
-
-
-def _held_margins(solver: "_Dual | _Primal", fold: Fold, shrinkages: Sequence[float]) -> list[Floats]:
-    """Return the margins of held rows for each shrinkage."""
-    coefficients, intercepts = zip(*solver.solutions(shrinkages), strict=True)
-    margins = solver.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
-    return np.split(margins, len(shrinkages), axis=1)
 
 
 class _Dual:

@@ -42,4 +42,4 @@ class LeadingAxes(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         axes = self.components_.astype(np.float64).T
-        return Eigenbasis(rows).margins(np.arange(len(rows)), axes, np.zeros(axes.shape[1])).astype(rows.dtype)
+        return Eigenbasis(rows).margins(None, axes, np.zeros(axes.shape[1])).astype(rows.dtype)

@@ -1,5 +1,6 @@
 """The naive Bayes head: scikit-learn's, with a grid of smoothings answered from sums by class."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,15 +11,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 from ..arrays import Floats, Positions
 from ..solvers.class_sums import ClassSums
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, Folds, Grid, OutOfFold, exported, silent
+from .base import ClassWeight, Folds, FoldScores, GridHead, HeldScores, class_weights, exported
 from .calibration import from_probability
-from .class_weights import class_weights
 
 ROUNDING = 1e-12  # of squared numbers: the most that rounding makes of the spread of equal ones
 
 
 @exported
-class NaiveBayes(GaussianNB):
+class NaiveBayes(GaussianNB, GridHead):
     """``GaussianNB`` with the methods of a grid head and class weights.
 
     Parameters
@@ -41,7 +41,7 @@ class NaiveBayes(GaussianNB):
         if self.class_weight is not None:
             class_weight = compute_sample_weight(self.class_weight, y)
             sample_weight = class_weight if sample_weight is None else class_weight * np.asarray(sample_weight)
-        super().fit(X, y, sample_weight)
+        GaussianNB.fit(self, X, y, sample_weight)
         return self
 
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
@@ -50,24 +50,18 @@ class NaiveBayes(GaussianNB):
         self.n_features_in_ = basis.dim
         return self._take(basis.class_sums(codes, squares=True), class_weights(self.class_weight, y))
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Sum each fold once; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
         total = basis.class_sums(y, squares=True)
-        for number, fold in enumerate(folds):
+        for fold in folds:
             sums = total - basis.class_sums(y, fold.absent(len(basis)), squares=True)
-            fitted = []
-            for point in points:
-                head = type(self)(**(self.get_params() | dict(point)))
+            for head in heads:
                 head.classes_, head.n_features_in_ = np.arange(len(sums.counts)), basis.dim
-                fitted.append(head._take(sums, class_weights(head.class_weight, y[fold.fitted])))
-            for places, rows in basis.blocks(fold.held):
-                for place, head in enumerate(fitted):
-                    predictions.scores[place, places] = from_probability(head.predict_proba(rows))
-            count_done((number + 1) * len(points))
-        return predictions
+                head._take(sums, class_weights(head.class_weight, y[fold.fitted]))
+            scores = np.empty((len(heads), len(fold.held), len(sums.counts)))
+            for places, rows in basis.selected(fold.held):  # read once for all points
+                for point, head in enumerate(heads):
+                    scores[point, places] = from_probability(head.predict_proba(rows))
+            yield from (HeldScores(point, fold, held) for point, held in enumerate(scores))
 
     def _take(self, sums: ClassSums, weights: Floats | None) -> Self:
         """Set the attributes that scikit-learn's ``fit`` sets."""

@@ -1,19 +1,16 @@
 """The nearest-neighbours head: brute force in float64, with a grid of neighbour counts and weights from one search."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.class_sums import Block
 from ..solvers.eigenbasis import Eigenbasis
-from .base import CountDone, Folds, Grid, OutOfFold, exported, silent
+from .base import Folds, FoldScores, GridHead, HeldScores, exported
 from .calibration import from_probability
 
 ASKED = 4096  # rows whose neighbours are searched at once
@@ -23,7 +20,7 @@ PAIRS = 2**20  # numbers in the differences that are computed at once
 
 
 @exported
-class Neighbours(ClassifierMixin, BaseEstimator):
+class Neighbours(GridHead):
     """The classes of the nearest rows, by Euclidean distance: as scikit-learn's ``KNeighborsClassifier``.
 
     Rows of heads have unit length, so that Euclidean and cosine distance give the same neighbours. Distances are those
@@ -48,21 +45,15 @@ class Neighbours(ClassifierMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.weights = weights
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
-        """Keep ``X`` ``(n, d)`` and labels ``(n,)``.
+    def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
+        """Keep prepared rows and labels ``(n,)``; of streamed rows, keep the stream.
 
         Raises
         ------
         ValueError
             There are fewer rows than neighbours, or an invalid parameter.
         """
-        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(labels)
-        return self.fit_prepared(Eigenbasis(rows), labels)
-
-    def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
-        """Keep prepared rows and labels ``(n,)``; of streamed rows, keep the stream."""
-        self._require(self.n_neighbors, self.weights, len(basis))
+        self._require(len(basis))
         self.classes_, self._y = np.unique(y, return_inverse=True)
         self.n_features_in_ = basis.dim
         self._rows = basis if basis.streamed else basis.inputs
@@ -70,8 +61,7 @@ class Neighbours(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` in the order of ``classes_``."""
-        check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        rows = self._checked(X)
         basis = self._rows if isinstance(self._rows, Eigenbasis) else Eigenbasis(self._rows)
         everything, shares = np.arange(len(basis)), np.empty((len(rows), len(self.classes_)))
         for first in range(0, len(rows), ASKED):
@@ -85,33 +75,24 @@ class Neighbours(ClassifierMixin, BaseEstimator):
         shares = self.predict_proba(X)
         return np.asarray(self.classes_[shares.argmax(axis=1)])
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Search once, for the most neighbours of any point; see :class:`fc7.classify.heads.base.GridHead`."""
-        asked = [
-            (int(point.get("n_neighbors", self.n_neighbors)), point.get("weights", self.weights)) for point in points
-        ]
-        most, classes = max(count for count, _ in asked), int(y.max()) + 1
-        predictions = OutOfFold.empty(points, folds, classes)
-        for number, fold in enumerate(folds):
-            for count, weights in asked:
-                self._require(count, weights, len(fold.fitted))
-            for first in range(0, len(fold.held), ASKED):
-                held = fold.held[first : first + ASKED]
-                distance, near = _nearest(basis, Fold(fold.fitted, held), most)
-                for place, (count, weights) in enumerate(asked):
-                    shares = _shares(distance[:, :count], y[near[:, :count]], weights, classes)
-                    predictions.scores[place, held] = from_probability(shares)
-            count_done((number + 1) * len(points))
-        return predictions
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        most, classes = max(head.n_neighbors for head in heads), int(y.max()) + 1  # one search serves all points
+        for fold in folds:
+            for head in heads:
+                head._require(len(fold.fitted))
+            parts = (fold.held[first : first + ASKED] for first in range(0, len(fold.held), ASKED))
+            found = [_nearest(basis, Fold(fold.fitted, held), most) for held in parts]
+            distance, near = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+            for point, head in enumerate(heads):
+                count = head.n_neighbors
+                shares = _shares(distance[:, :count], y[near[:, :count]], head.weights, classes)
+                yield HeldScores(point, fold, from_probability(shares))
 
-    @staticmethod
-    def _require(count: int, weights: str, rows: int) -> None:
-        if not 1 <= count <= rows:
-            raise ValueError(f"n_neighbors={count}: must be 1 up to the number of rows, n_samples={rows}.")
-        if weights not in ("uniform", "distance"):
-            raise ValueError(f"weights={weights!r}: must be uniform or distance.")
+    def _require(self, rows: int) -> None:
+        if not 1 <= self.n_neighbors <= rows:
+            raise ValueError(f"n_neighbors={self.n_neighbors}: must be 1 up to the number of rows, n_samples={rows}.")
+        if self.weights not in ("uniform", "distance"):
+            raise ValueError(f"weights={self.weights!r}: must be uniform or distance.")
 
 
 def _nearest(basis: Eigenbasis, fold: Fold, most: int) -> tuple[Floats, Positions]:
@@ -132,9 +113,9 @@ def _in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
     """Return some rows in the order asked for."""
     if not basis.streamed:
         return np.asarray(basis.inputs[asked])
-    rows, order = np.empty((len(asked), basis.dim), np.float32), np.argsort(asked)
-    for places, block in basis.blocks(asked):
-        rows[order[np.searchsorted(asked, places, sorter=order)]] = block
+    rows = np.empty((len(asked), basis.dim), np.float32)
+    for places, block in basis.selected(asked):
+        rows[places] = block
     return rows
 
 
@@ -179,16 +160,13 @@ def _recompute(
         square[row, rank] = np.square(difference).sum(axis=1)
 
 
-def _by_distance(distance: Floats) -> Floats:
-    """Return reciprocals; where a neighbour is at distance 0, only such neighbours count."""
-    same = distance == 0
-    with np.errstate(divide="ignore"):
-        return np.where(same.any(axis=1, keepdims=True), same, 1 / distance)
-
-
 def _shares(distance: Floats, codes: Positions, weights: str, classes: int) -> Floats:
     """Return the share of each class among neighbours, ``(n, classes)``."""
-    weight = np.ones_like(distance) if weights == "uniform" else _by_distance(distance)
+    weight = np.ones_like(distance)
+    if weights == "distance":
+        same = distance == 0
+        with np.errstate(divide="ignore"):
+            weight = np.where(same.any(axis=1, keepdims=True), same, 1 / distance)
     shares = np.zeros((len(codes), classes))
     np.add.at(shares, (np.arange(len(codes))[:, None], codes), weight)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))

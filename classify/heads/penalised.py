@@ -1,12 +1,13 @@
 """Logistic regression and the linear support vector machine: L2-penalised, exact, all penalties at once."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
@@ -16,21 +17,19 @@ from ..solvers.losses import Binary, Loss, Multinomial, SquaredHinge
 from ..solvers.products import Products
 from .base import (
     ClassWeight,
-    CountDone,
     Folds,
-    Grid,
-    GridPoint,
+    FoldScores,
+    HeldScores,
     LinearHead,
     LogLinear,
-    OutOfFold,
     exported,
+    one_against_rest,
     positive,
-    silent,
-    warn_unless,
 )
-from .calibration import from_margins
 
-SEARCH = 1e-4  # tolerance in float32: of the search over a grid, and of the start of a fit in float64
+# Tolerance in float32: of the search over a grid, which only compares points, and of the start of a fit, which float64
+# then finishes.
+SEARCH = 1e-4
 TOGETHER = 2**22  # numbers in one array of the solver; more problems are solved in batches
 SHARE = 48  # bytes for each number of such an array with streamed rows: three arrays in float32, and intermediate ones
 
@@ -69,8 +68,8 @@ class Penalised(LinearHead):
         self.class_weight = class_weight
 
     @abstractmethod
-    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
-        """Return the loss of `problems` problems, and the number of independent targets in each."""
+    def _loss(self, y: Positions) -> Loss:
+        """Return the loss; each point in each fold is as many problems as it has targets."""
 
     def _target_weights(
         self, weights: npt.NDArray[Any], member: Positions, y: Positions, targets: int
@@ -78,83 +77,57 @@ class Penalised(LinearHead):
         """Return weights of rows ``(sets, n)``, and the set of each target of each problem."""
         return weights, member.repeat(targets)
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Solve all points in all folds; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
-
-        In batches as large as memory allows, the strongest penalties first: later batches start from the coefficients
-        of their folds so far. Streamed rows take all the memory allowed, as each batch reads them many times.
-        """
-        classes = int(y.max()) + 1
-        predictions = OutOfFold.empty(points, folds, classes)
-        strongest = sorted(range(len(points)), key=lambda place: points[place].get("C", self.C))
-        problems = [(place, number) for place in strongest for number in range(len(folds))]
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        # In batches as large as memory allows, the strongest penalties first: later batches start from the coefficients
+        # of their folds so far. Streamed rows take all the memory allowed, as each batch reads them many times.
+        strongest = sorted(range(len(heads)), key=lambda point: heads[point].C)
+        problems = [(point, number) for point in strongest for number in range(len(folds))]
         rows = basis.products(np.float32)
-        loss, targets = self._loss(y, classes, 1)
+        loss = self._loss(y)
         numbers = TOGETHER if basis.max_ram is None else basis.max_ram // SHARE
-        batch_size = max(numbers // (loss.outputs * targets * max(rows.shape)), 1)
+        batch_size = max(numbers // (loss.outputs * loss.targets * max(rows.shape)), 1)
         latest: dict[int, npt.NDArray[Any]] = {}
         for first in range(0, len(problems), batch_size):
             batch = problems[first : first + batch_size]
-            C = np.array([points[place].get("C", self.C) for place, _ in batch])
-            weights, member = self._weights(y, folds, [(points[place], number) for place, number in batch])
+            C = np.array([heads[point].C for point, _ in batch])
+            weights, member = _weights(y, folds, [(heads[point].class_weight, number) for point, number in batch])
             start = np.stack([latest[number] for _, number in batch]) if len(latest) == len(folds) else None
-            solution = self._solve(rows, basis=basis, y=y, weights=weights, member=member, C=C, tol=SEARCH, start=start)
+            solution = self._solve(rows, y, weights, member, C, tol=SEARCH, start=start)
             flat = solution.coefficients.reshape(-1, rows.shape[1] + 1)
             margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(len(batch), -1, len(basis))
             answers = zip(batch, solution.coefficients, margins, solution.converged, strict=True)
-            for (place, number), latest[number], margin, converged in answers:
-                held = folds[number].held
-                predictions.scores[place, held] = from_margins(margin[:, held].T)
-                predictions.unconverged[place] += not converged
-            count_done(first + len(batch))
-        return predictions
-
-    def _weights(
-        self, y: Positions, folds: Folds, problems: Sequence[tuple[GridPoint, int]]
-    ) -> tuple[npt.NDArray[np.float32], Positions]:
-        """Return the weights of all rows ``(sets, n)``, and the set of each problem, which is a point in a fold."""
-        sets: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
-        keys = []
-        for point, number in problems:
-            kind, fitted = point.get("class_weight", self.class_weight), folds[number].fitted
-            keys.append((repr(kind), number))
-            if keys[-1] not in sets:
-                sets[keys[-1]] = np.zeros(len(y), np.float32)
-                sets[keys[-1]][fitted] = compute_sample_weight(kind, y[fitted])
-        order = {key: place for place, key in enumerate(sets)}
-        return np.stack(list(sets.values())), np.array([order[key] for key in keys])
+            for (point, number), latest[number], margin, converged in answers:
+                yield HeldScores(point, folds[number], margin[:, folds[number].held].T, bool(converged))
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         C, member = np.array([positive(C=self.C)]), np.zeros(1, np.intp)
         weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
-        solve = partial(self._solve, basis=basis, y=y, weights=weights, member=member, C=C)
-        rough = solve(basis.products(np.float32), tol=max(SEARCH, self.tol))
-        exact = solve(basis.products(np.float64), tol=self.tol, start=rough.coefficients)
+        rough = self._solve(basis.products(np.float32), y, weights, member, C, tol=max(SEARCH, self.tol))
+        exact = self._solve(basis.products(np.float64), y, weights, member, C, tol=self.tol, start=rough.coefficients)
         self.n_iter_, self.converged_ = max(int(exact.steps[0] + rough.steps[0]), 1), bool(exact.converged[0])
-        warn_unless(self.converged_, self, self.n_iter_)
+        if not self.converged_:  # said as scikit-learn says it
+            message = f"{self} did not converge in {self.n_iter_} steps. Raise max_iter, or lower C."
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
         self.coef_ = basis.restore(exact.coefficients[0, :, :-1])
         self.intercept_ = exact.coefficients[0, :, -1].copy()
 
     def _solve(
         self,
         rows: Products,
-        *,
-        basis: Eigenbasis,
         y: Positions,
         weights: npt.NDArray[Any],
         member: Positions,
         C: Floats,
+        *,
         tol: float,
         start: npt.NDArray[Any] | None = None,
     ) -> Solution:
         """Return coefficients ``(problems, outputs, r + 1)``."""
-        loss, targets = self._loss(y, int(y.max()) + 1, len(C))
+        loss = self._loss(y)
+        targets = loss.targets
         weights, member = self._target_weights(weights, member, y, targets)
         initial = None if start is None else start.reshape(len(C) * targets, loss.outputs, -1)
-        problems = Problems(rows=rows, values=basis.values, loss=loss, weights=weights, member=member, start=initial,
-                            C=C.repeat(targets), intercept_penalised=self._intercept_penalised)  # fmt: skip
+        problems = Problems(rows, loss, weights, member, C.repeat(targets), self._intercept_penalised, initial)
         solution = minimise(problems, tol=tol, max_iter=self.max_iter)
         return Solution(
             solution.coefficients.reshape(len(C), -1, solution.coefficients.shape[2]),
@@ -170,8 +143,9 @@ class Logistic(Penalised, LogLinear):
     The optimum that scikit-learn's ``LogisticRegression`` approaches.
     """
 
-    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
-        return (Binary(y) if classes == 2 else Multinomial(y, classes)), 1
+    def _loss(self, y: Positions) -> Loss:
+        classes = int(y.max()) + 1
+        return Binary(y) if classes == 2 else Multinomial(y, classes)
 
 
 @exported
@@ -183,10 +157,8 @@ class LinearSVM(Penalised):
 
     _intercept_penalised = True
 
-    def _loss(self, y: Positions, classes: int, problems: int) -> tuple[Loss, int]:
-        positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
-        signs = np.where(y == positive[:, None], np.float32(1), np.float32(-1))
-        return SquaredHinge(signs, np.tile(np.arange(len(signs)), problems)), len(signs)
+    def _loss(self, y: Positions) -> Loss:
+        return SquaredHinge(np.ascontiguousarray(one_against_rest(y).T, np.float32))
 
     def _target_weights(
         self, weights: npt.NDArray[Any], member: Positions, y: Positions, targets: int
@@ -197,3 +169,17 @@ class LinearSVM(Penalised):
         positive = y == np.arange(targets)[:, None]
         sets = np.where(positive, weights[:, None], weights[:, None] > 0)
         return sets.reshape(-1, len(y)), (member[:, None] * targets + np.arange(targets)).ravel()
+
+
+def _weights(
+    y: Positions, folds: Folds, problems: Sequence[tuple[ClassWeight, int]]
+) -> tuple[npt.NDArray[np.float32], Positions]:
+    """Return the weights of all rows ``(sets, n)``, and the set of each problem, by its class weights and its fold."""
+    sets: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
+    keys = [(repr(kind), number) for kind, number in problems]
+    for key, (kind, number) in zip(keys, problems, strict=True):
+        if key not in sets:
+            sets[key] = np.zeros(len(y), np.float32)
+            sets[key][folds[number].fitted] = compute_sample_weight(kind, y[folds[number].fitted])
+    order = {key: place for place, key in enumerate(sets)}
+    return np.stack(list(sets.values())), np.array([order[key] for key in keys])

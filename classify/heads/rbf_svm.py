@@ -1,7 +1,7 @@
 """The RBF support vector machine: one Gram matrix serves every fold, penalty and width."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, Folds, Grid, GridHead, OutOfFold, exported, silent
-from .calibration import from_margins
+from .base import ClassWeight, Folds, FoldScores, HeldScores, MarginHead, exported, from_margins, grouped
 
 PAIRS = 2**22  # margins, or numbers of the kernel, that are computed at once
 
 
 @exported
-class RbfSVM(GridHead):
+class RbfSVM(MarginHead):
     """scikit-learn's ``SVC`` on a precomputed kernel.
 
     It predicts as ``SVC(break_ties=True)``: the class that wins the most pairs of classes, and of equal ones the class
@@ -50,31 +49,21 @@ class RbfSVM(GridHead):
         self.tol = tol
         self.class_weight = class_weight
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Slice one kernel per width; see :meth:`fc7.classify.heads.base.GridHead.out_of_fold`."""
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        done = 0
-        for gamma in dict.fromkeys(point.get("gamma", self.gamma) for point in points):
-            places = [place for place, point in enumerate(points) if point.get("gamma", self.gamma) == gamma]
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        for points in grouped(heads, "gamma"):
             for fold in folds:
-                fitted_kernel = _kernel(basis, fold.fitted, fold.fitted, gamma)
-                held_kernel = _kernel(basis, fold.held, fold.fitted, gamma)
-                for place in places:
-                    kind = points[place].get("class_weight", self.class_weight)
-                    weights = compute_sample_weight(kind, y[fold.fitted])
-                    machine = self._machine(points[place].get("C", self.C)).fit(fitted_kernel, y[fold.fitted], weights)
-                    for rows in _blocks(len(fold.held), machine):
-                        margins = _worst(machine.decision_function(held_kernel[rows]), predictions.scores.shape[2])
-                        predictions.scores[place, fold.held[rows]] = margins
-                    done += 1
-                    count_done(done)
-        return predictions
+                fitted_kernel = _kernel(basis, fold.fitted, fold.fitted, heads[points[0]].gamma)
+                held_kernel = _kernel(basis, fold.held, fold.fitted, heads[points[0]].gamma)
+                for point in points:
+                    weights = compute_sample_weight(heads[point].class_weight, y[fold.fitted])
+                    machine = heads[point]._machine().fit(fitted_kernel, y[fold.fitted], weights)
+                    blocks = (machine.decision_function(held_kernel[rows]) for rows in _blocks(len(fold.held), machine))
+                    margins = [_worst(pairs, len(machine.classes_)) for pairs in blocks]
+                    yield HeldScores(point, fold, np.concatenate(margins))
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` votes and margins, those of ``SVC``; for two classes one margin ``(n,)``."""
-        blocks = self._pairs(self._rows(X))
+        blocks = self._pairs(self._checked(X))
         classes = len(self.classes_)
         return np.concatenate([pairs if classes == 2 else _votes(pairs, classes) for pairs in blocks])
 
@@ -84,7 +73,7 @@ class RbfSVM(GridHead):
         Unlike votes they say how sure an answer is. A class that wins all its pairs has the largest. Where there is
         none, the class that is predicted trades its value for the largest, so that the answer is the same.
         """
-        blocks = self._pairs(self._rows(X))
+        blocks = self._pairs(self._checked(X))
         return np.concatenate([_worst(pairs, len(self.classes_)) for pairs in blocks])
 
     def _pairs(self, rows: npt.NDArray[Any]) -> Iterator[Floats]:
@@ -103,12 +92,12 @@ class RbfSVM(GridHead):
         everything = np.arange(len(basis))
         kernel = _kernel(basis, everything, everything, self.gamma)
         weights = compute_sample_weight(self.class_weight, self.classes_[y])
-        self.svc_ = self._machine(self.C).fit(kernel, y, weights)
+        self.svc_ = self._machine().fit(kernel, y, weights)
         self.support_vectors_ = basis.inputs[self.svc_.support_]
         self.n_iter_ = self.svc_.n_iter_
 
-    def _machine(self, C: float) -> SVC:
-        return SVC(C=C, kernel="precomputed", tol=self.tol, decision_function_shape="ovo")
+    def _machine(self) -> SVC:
+        return SVC(C=self.C, kernel="precomputed", tol=self.tol, decision_function_shape="ovo")
 
 
 def _kernel(basis: Eigenbasis, rows: Positions, columns: Positions, gamma: float) -> Floats:

@@ -1,6 +1,7 @@
 """Ridge classification: least squares on targets of -1 and 1, all penalties and folds from one eigendecomposition."""
 
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -9,9 +10,19 @@ from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve
-from .base import ClassWeight, CountDone, Folds, Grid, LinearHead, OutOfFold, exported, positive, silent
-from .calibration import from_margins
-from .class_weights import by_class_weight, class_weights
+from .base import (
+    ClassWeight,
+    Folds,
+    FoldScores,
+    HeldScores,
+    LinearHead,
+    class_weights,
+    exported,
+    grouped,
+    held_margins,
+    one_against_rest,
+    positive,
+)
 
 
 @exported
@@ -36,28 +47,23 @@ class Ridge(LinearHead):
         self.alpha = alpha
         self.class_weight = class_weight
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Leave each fold out in closed form, or solve it where there are more rows than dimensions, or weights."""
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        done = 0
-        for kind, places in by_class_weight(points, self.class_weight):
-            alphas = [positive(alpha=float(points[place].get("alpha", self.alpha))) for place in places]
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        # Each fold is left out in closed form, or solved where there are more rows than dimensions, or weights.
+        for points in grouped(heads, "class_weight"):
+            kind = heads[points[0]].class_weight
+            alphas = [positive(alpha=float(heads[point].alpha)) for point in points]
             closed = basis.wide and kind is None
-            inverses = [_Inverse(basis, alpha, _targets(y)) for alpha in alphas] if closed else []
+            inverses = [_Inverse(basis, alpha, one_against_rest(y)) for alpha in alphas] if closed else []
             total = None if closed else basis.narrow.class_sums(y)
             for fold in folds:
                 if total is None:
                     fold_margins = _left_out(inverses, fold, len(basis))
                 else:
                     narrow, weights = basis.narrow, class_weights(kind, y[fold.fitted])
-                    fold_margins = _refits(narrow, fold, narrow.moments(y, total, fold.fitted, weights), alphas)
-                for place, margins in zip(places, fold_margins, strict=True):
-                    predictions.scores[place, fold.held] = from_margins(margins)
-                done += len(places)
-                count_done(done)
-        return predictions
+                    moments = narrow.moments(y, total, fold.fitted, weights)
+                    fold_margins = held_margins(narrow.margins, fold, _solutions(*moments, alphas))
+                for point, margins in zip(points, fold_margins, strict=True):
+                    yield HeldScores(point, fold, margins)
 
     def _fit(self, basis: Eigenbasis, y: Positions) -> None:
         weights = class_weights(self.class_weight, self.classes_[y])
@@ -71,7 +77,7 @@ class Ridge(LinearHead):
             coefficients, self.intercept_ = next(_solutions(sums, second, [positive(alpha=float(self.alpha))]))
             self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
             return
-        targets = _targets(y)
+        targets = one_against_rest(y)
         inverse = _Inverse(basis, positive(alpha=float(self.alpha)), targets)
         self.intercept_ = inverse.intercept
         coordinates = basis.left.T @ (targets - inverse.intercept)
@@ -116,13 +122,6 @@ def _left_out(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
     return fold_margins
 
 
-def _refits(basis: Eigenbasis, fold: Fold, moments: tuple[ClassSums, Floats], alphas: Sequence[float]) -> list[Floats]:
-    """Return the margins of held rows for each penalty, from the moments of the fitted rows."""
-    coefficients, intercepts = zip(*_solutions(*moments, alphas), strict=True)
-    margins = basis.margins(fold.held, np.hstack(coefficients), np.concatenate(intercepts))
-    return np.split(margins, len(alphas), axis=1)
-
-
 def _solutions(sums: ClassSums, second: Floats, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
     """Yield coefficients ``(d, outputs)`` and intercepts for each penalty, from the normal equations."""
     total, mean = sums.sums.sum(axis=0), sums.mean
@@ -135,10 +134,3 @@ def _solutions(sums: ClassSums, second: Floats, alphas: Sequence[float]) -> Iter
         coefficients = solve(centred, right)
         del centred  # frees its memory before the next one
         yield coefficients, level - mean @ coefficients
-
-
-def _targets(y: Positions) -> Floats:
-    """Return -1 and 1, ``(n, classes)``, for two classes one column."""
-    classes = int(y.max()) + 1
-    positive = np.arange(classes)[1:] if classes == 2 else np.arange(classes)
-    return np.where(y[:, None] == positive, 1.0, -1.0)

@@ -62,7 +62,7 @@ class Head:
 
     @property
     def streams(self) -> bool:
-        """Whether it can be fitted on rows that are read from disk block by block."""
+        """Whether it can be fitted on rows that are read from disk block by block: all but a kernel of all pairs."""
         return self.answers_grid and self.name != "rbf-svm"
 
     @cached_property

@@ -1,11 +1,10 @@
 """The torch linear head: softmax regression by mini-batches, a whole grid at once, with training curves."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
@@ -14,8 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, CountDone, Folds, Grid, LogLinear, OutOfFold, exported, positive, probabilities, silent
-from .calibration import from_margins
+from .base import ClassWeight, Folds, FoldScores, HeldScores, LogLinear, exported, grouped, positive, probabilities
 
 if TYPE_CHECKING:
     from ..solvers.sgd import Descent
@@ -164,55 +162,33 @@ class TorchLinear(LogLinear):
         self.n_iter_ = descent.epochs
         return self
 
-    def out_of_fold(
-        self, basis: Eigenbasis, y: Positions, folds: Folds, points: Grid, count_done: CountDone = silent
-    ) -> OutOfFold:
-        """Train all learning rates on all folds as one batch, and score them after each number of epochs in the grid.
-
-        SGD from zero stays in the span of the rows and does not depend on a rotation: it runs in the eigenbasis where
-        that has fewer dimensions. AdamW depends on it. See :meth:`fc7.classify.heads.base.GridHead.out_of_fold`.
-        """
-        predictions = OutOfFold.empty(points, folds, int(y.max()) + 1)
-        done = 0
-        for head, asked in self._alike(points):
+    def _held_scores(self, basis: Eigenbasis, y: Positions, folds: Folds, heads: Sequence[Self]) -> FoldScores:
+        # All learning rates and folds are one batch, scored after each number of epochs that is asked for. SGD from
+        # zero stays in the span of the rows and does not depend on a rotation: it runs in the eigenbasis where that
+        # has fewer dimensions. AdamW depends on it.
+        shared = [name for name in self.get_params() if name not in ("learning_rate", "epochs")]
+        for points in grouped(heads, *shared):
+            asked = {point: (heads[point].learning_rate, positive(epochs=heads[point].epochs)) for point in points}
             rates = len({rate for rate, _ in asked.values()})
-            batch_size = max(TOGETHER // (rates * predictions.scores.shape[2] * basis.dim), 1)
+            batch_size = max(TOGETHER // (rates * (int(y.max()) + 1) * basis.dim), 1)
             for first in range(0, len(folds), batch_size):
-                batch = folds[first : first + batch_size]
-                for place, coef, score in head._descend(basis, y, batch, asked):
-                    for fold, fold_coef in zip(batch, coef, strict=True):
-                        predictions.scores[place, fold.held] = from_margins(score(fold.held, fold_coef))
-                    done += len(batch)
-                    count_done(done)
-        return predictions
-
-    def _alike(self, points: Grid) -> "Iterable[tuple[TorchLinear, dict[int, tuple[float, int]]]]":
-        """Group points that share other parameters: a head, and learning rate and epochs by position in the grid."""
-        groups: dict[str, tuple[TorchLinear, dict[int, tuple[float, int]]]] = {}
-        for place, point in enumerate(points):
-            head = clone(self).set_params(**point)
-            shared = {key: value for key, value in head.get_params().items() if key not in ("learning_rate", "epochs")}
-            groups.setdefault(repr(shared), (head, {}))[1][place] = (head.learning_rate, positive(epochs=head.epochs))
-        return groups.values()
+                yield from heads[points[0]]._descend(basis, y, folds[first : first + batch_size], asked)
 
     def _descend(
         self, basis: Eigenbasis, y: Positions, folds: Folds, asked: Mapping[int, tuple[float, int]]
-    ) -> Iterator[tuple[int, Rows, Callable[[Positions, Rows], Floats]]]:
-        """Yield positions in the grid, coefficients ``(folds, classes, d + 1)`` and a scorer; fewest epochs first."""
+    ) -> FoldScores:
+        """Yield the scores under points by learning rate and epochs; fewest epochs first."""
         rates = list(dict.fromkeys(rate for rate, _ in asked.values()))
         rotated = self.optimiser == "sgd" and basis.wide
         epochs = self._epochs(basis, y, [fold.fitted for fold in folds], rates, rotated=rotated)
-
-        def score(held: Positions, coef: Rows) -> Floats:
-            if rotated:
-                return _margins(basis.rows32[held], coef)
-            return basis.margins(held, coef[:, :-1].T.astype(np.float64), coef[:, -1].astype(np.float64))
-
         for done in range(1, max(count for _, count in asked.values()) + 1):
             coef = next(epochs)
-            for place, (rate, count) in asked.items():
-                if count == done:
-                    yield place, coef[:, rates.index(rate)], score
+            for point, rate in [(point, rate) for point, (rate, count) in asked.items() if count == done]:
+                for fold, fold_coef in zip(folds, coef[:, rates.index(rate)], strict=True):
+                    if rotated:
+                        yield HeldScores(point, fold, _margins(basis.rows32[fold.held], fold_coef))
+                    else:
+                        yield HeldScores(point, fold, basis.margins(fold.held, *_wide(fold_coef)))
 
     def _epochs(
         self, basis: Eigenbasis, y: Positions, groups: Sequence[Positions], rates: Sequence[float], *, rotated: bool
@@ -248,7 +224,10 @@ class TorchLinear(LogLinear):
     def _fit(self, basis: Eigenbasis, y: Positions, validation: Validation = None, on_epoch: OnEpoch = None) -> None:
         fitted, watched = np.arange(len(y)), {"train": np.arange(len(y))}
         if self.early_stopping:
-            fitted, held = self._hold_out(y)
+            parts = train_test_split(
+                fitted, test_size=self.validation_fraction, stratify=y, random_state=self.random_state
+            )
+            fitted, held = map(np.sort, parts)
             watched = {"train": fitted, "held": held}
         if validation is not None:
             new_rows = validate_data(self, validation[0], dtype=np.float32, reset=False)
@@ -258,10 +237,9 @@ class TorchLinear(LogLinear):
         least, waited = np.inf, 0
         while len(self.curves_) < positive(epochs=self.epochs) and waited < patience:
             coef = next(epochs)[0, 0]
-            coef64 = coef.astype(np.float64)
             epoch = {"epoch": float(len(self.curves_) + 1)}
             for name, rows in watched.items():
-                epoch |= _measure(name, basis.margins(rows, coef64[:, :-1].T, coef64[:, -1]), y[rows])
+                epoch |= _measure(name, basis.margins(rows, *_wide(coef)), y[rows])
             if validation is not None:
                 epoch |= _measure("val", _margins(new_rows, coef), np.searchsorted(self.classes_, validation[1]))
             self.curves_.append(epoch)
@@ -274,11 +252,6 @@ class TorchLinear(LogLinear):
         self._keep(best_coef)
         self.n_iter_ = len(self.curves_)
         self._state = {}
-
-    def _hold_out(self, y: Positions) -> tuple[Positions, Positions]:
-        places, seed = np.arange(len(y)), self.random_state
-        fitted, held = train_test_split(places, test_size=self.validation_fraction, stratify=y, random_state=seed)
-        return np.sort(fitted), np.sort(held)
 
     def _descent(self, rows: Rows, y: Positions, classes: int, *, groups: Sequence[Positions],
                  weights: Sequence[Floats], rates: Sequence[float]) -> "Descent":  # fmt: skip
@@ -308,6 +281,11 @@ class TorchLinear(LogLinear):
             raise ValueError(f"learning_rate={self.learning_rate}: the coefficients overflow. Scale the rows.")
         coef = coef[1:] - coef[:1] if len(coef) == 2 else coef
         self.coef_, self.intercept_ = coef[:, :-1].astype(np.float64), coef[:, -1].astype(np.float64)
+
+
+def _wide(coef: Rows) -> tuple[Floats, Floats]:
+    """Return coefficients ``(d, classes)`` and intercepts in float64."""
+    return coef[:, :-1].T.astype(np.float64), coef[:, -1].astype(np.float64)
 
 
 def _margins(rows: Rows, coef: Rows) -> Floats:

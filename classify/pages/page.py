@@ -15,7 +15,7 @@ from typing import Any
 from ...cache.output_file import OutputFile
 from ...errors import MissingExtra
 from ...extract.text import storable
-from .text import shown
+from .text import duration, points, probability, relative, shown
 
 _ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
 
@@ -80,5 +80,6 @@ def environment() -> Any:
     # Only for markup that this package wrote: its style, its script, its plots.
     templates.filters["ours"] = Markup
     templates.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
-    templates.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
+    templates.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    templates.filters |= {"duration": duration, "points": points, "probability": probability, "relative": relative}
     return templates

@@ -1,11 +1,10 @@
 """Text for pages: names of files and classes become one harmless line, numbers become words."""
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ...extract.text import csv_row, hides
+from ...extract.text import hides
 
 # An absolute path inside other words: after the start, a space, a quote or "file:", but not the // of a URL.
 _FOLDERS = re.compile(r"""(?:(?<=^)|(?<=[\s"'(=,:]))(?:[A-Za-z]:[\\/]|/(?!/)|\\\\|~/)(?:[^\\/\s"'<>|:]+[\\/])*""")
@@ -58,17 +57,6 @@ def value(item: Any) -> str:
 def pairs(items: dict[str, Any]) -> str:
     """Return ``C = 1, solver = lbfgs``."""
     return ", ".join(f"{without_folders(str(name))} = {value(item)}" for name, item in items.items())
-
-
-def csv_lines(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return csv that a spreadsheet will not execute: a header, then a line per row; a missing value is empty.
-
-    >>> print(csv_lines(["path", "score"], [{"path": "=1+1", "score": -1}]), end="")
-    path,score
-    '=1+1,-1
-    """
-    lines = [csv_row(names), *(csv_row([row.get(name, "") for name in names]) for row in rows)]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def ratio(seconds: float, reference: float) -> str:

@@ -7,15 +7,20 @@ import io
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...cache.file_blocks import open_regular
+from ...cache.urls import locate
 from ...errors import ImageRejected
 from ...extract.decoding.decode import decode, read_image_bytes
 from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +48,7 @@ def write_thumbnails(
     folder
         Where the thumbnails go.
     """
-    folder, root = Path(folder), Path(images)
+    folder, root = Path(folder), locate(images)
     missing = {key: path for key, path in paths.items() if not (folder / f"{key}.jpg").exists()}
     if not missing:
         return 0
@@ -52,16 +57,18 @@ def write_thumbnails(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         failed = [f"{folder.name}: {error.strerror}"] * len(missing)
-        missing = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        tasks = [pool.submit(_write, key, located(root, path), folder / f"{key}.jpg") for key, path in missing.items()]
-        for done, (task, path) in enumerate(zip(tasks, missing.values(), strict=True), start=1):
-            reason = task.result()
-            failed += [f"{path}: {reason}"] if reason else []
-            progress("thumbnails", done, len(tasks))
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            tasks = [
+                pool.submit(_write, key, located(root, path), folder / f"{key}.jpg") for key, path in missing.items()
+            ]
+            for done, (task, path) in enumerate(zip(tasks, missing.values(), strict=True), start=1):
+                reason = task.result()
+                failed += [f"{path}: {reason}"] if reason else []
+                progress("thumbnails", done, len(tasks))
     if failed:
         logger.warning("%d images have no thumbnail; the first: %s", len(failed), failed[0])
-    return len(missing) - len(failed) if missing else 0
+    return len(missing) - len(failed)
 
 
 def smaller(source: Path | str, key: str, edge: int, *, scaled: bool = False) -> bytes:
@@ -84,16 +91,20 @@ def smaller(source: Path | str, key: str, edge: int, *, scaled: bool = False) ->
     data = read_image_bytes(source)
     if not hashlib.sha256(data).hexdigest().startswith(key):
         raise ImageRejected("no longer the image that was embedded")
-    image = decode(data, edge if scaled else None)
+    return _jpeg(decode(data, edge if scaled else None), edge, quality=85)
+
+
+def _jpeg(image: "Image.Image", edge: int, quality: int) -> bytes:
     image.thumbnail((edge, edge))
     image.info.clear()  # Pillow would write the comment and the colour profile again
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85, optimize=True)
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()
 
 
 def _write(key: str, source: str, target: Path) -> str:
     """Write one thumbnail whole or not at all; return the reason of a failure, or nothing."""
+    # Without the fsync that results get: a thumbnail that a power loss takes is made anew from its image.
     temporary = target.with_suffix(f".{os.getpid()}")
     try:
         temporary.write_bytes(smaller(source, key, EDGE))
@@ -105,8 +116,18 @@ def _write(key: str, source: str, target: Path) -> str:
     return ""
 
 
-def thumbnail(folder: Path, key: str) -> str:
-    """Return the thumbnail of `key` as a ``data:`` URI of at most 96 px; empty if there is none.
+def embedded(folder: Path | None, keys: Sequence[str], most: int = BYTES) -> dict[str, str]:
+    """Return thumbnails as ``data:`` URIs by key; empty where there is none, or `most` bytes are reached."""
+    sources: dict[str, str] = {}
+    spent = 0
+    for key in dict.fromkeys(keys):
+        sources[key] = _thumbnail(folder, key) if folder and spent < most else ""
+        spent += len(sources[key])
+    return sources
+
+
+def _thumbnail(folder: Path, key: str) -> str:
+    """Return a thumbnail as a ``data:`` URI of at most 96 px; empty if there is none.
 
     It is decoded and encoded again, so that the page gets only pixels: no EXIF, and no file that is no JPEG.
     """
@@ -122,8 +143,4 @@ def thumbnail(folder: Path, key: str) -> str:
             small = image.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError):
         return ""
-    small.thumbnail((EDGE, EDGE))
-    buffer = io.BytesIO()
-    small.info.clear()  # the comment and ICC profile would be written again
-    small.save(buffer, "JPEG", quality=72, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(small, EDGE, quality=72)).decode("ascii")

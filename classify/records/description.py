@@ -41,16 +41,12 @@ def unsaid(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 def settings(run: Run) -> dict[str, str]:
     """Return how a run was made, in words by name; what the record does not say is left out."""
-    return {name: text for name, text in _said(run).items() if text is not None}
-
-
-def _said(run: Run) -> dict[str, str | None]:
     done, folds = run.protocol, fold_fits(run)
     leaks, views = done.get("leaked"), done.get("views")
     inner = [fold.inner_folds for fold in folds if fold.inner_folds]
     kind = {"unit": "rows of unit length", "scale": "rows on one scale"}
     source, data = without_folders(run.weights_source), str(run.data.get("fingerprint", ""))
-    return {
+    texts = {
         "record": "of an earlier fc7" if run.old else "",
         "evaluated": f"evaluated {on(run)}",
         "fitted": _fitted(folds) if folds else None,
@@ -65,6 +61,7 @@ def _said(run: Run) -> dict[str, str | None]:
         "weights": f"weights {source}" if source else None,
         "data": f"data {data[:6]}" if data else None,
     }
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def on(run: Run) -> str:

@@ -11,9 +11,8 @@ from ...errors import DataError, UsageError
 from ...extract.manifest.csv_rows import listed, read_rows
 from ...extract.text import few, unguarded
 from ..arrays import Floats, Positions
-from ..evaluation.metrics import measure
 from ..heads.table import HEADS
-from .probabilities import Probabilities
+from .outcome import Evaluated, Outcome
 from .runs import ELSEWHERE, Run, run_id
 
 logger = logging.getLogger(__name__)
@@ -49,24 +48,18 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
     """
     check_name(name)
     predicted, probability = read_predictions(path, like.data["classes"], like.predictions["path"])
-    y = np.asarray(like.predictions["label"])
-    notes = [f"from {Path(path).name}"]
-    return Run(
+    notes = [f"from {Path(path).name}", *([NO_PROBABILITIES] if probability is None else [])]
+    outcome = Outcome(
         # The content is not part of the id: a corrected file replaces the record of the one before.
         id=run_id({ELSEWHERE: name, "data": like.data.get("fingerprint"), "evaluated": like.data["evaluated"]}),
         head=name,
-        trainable="",
         recipe={"backbone": ELSEWHERE, "layer": ""},
-        weights_source="",
-        data=dict(like.data),
-        selection={},
-        hyperparameters={},
-        metrics=measure(y, probability, predicted).to_dict(),
+        probability=probability,
+        predicted=predicted,
         seconds={"extract": 0.0, "fit": 0.0, "predict": 0.0},
-        predictions=like.predictions | {"predicted": predicted.tolist()},
-        probabilities=None if probability is None else Probabilities.of(probability, y),
-        notes=[*notes, NO_PROBABILITIES] if probability is None else notes,
+        notes=notes,
     )
+    return outcome.run(Evaluated.of_run(like))
 
 
 def read_predictions(

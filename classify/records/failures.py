@@ -30,6 +30,10 @@ class Failure:
     head: str
     reason: str
 
+    def __str__(self) -> str:
+        """Return what happened, in one line for a table."""
+        return f"{self.name} could not be fitted: {self.reason}"
+
     @property
     def name(self) -> str:
         """What its run would be called in a table."""

@@ -44,7 +44,7 @@ class FoldFit:
     @property
     def trained(self) -> dict[str, int]:
         """The epochs that ran and the best one, where there are epochs."""
-        values = {"epochs": self.epochs, "best_epoch": self.best_epoch}
+        values = {"best_epoch": self.best_epoch, "epochs": self.epochs}
         return {name: value for name, value in values.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:

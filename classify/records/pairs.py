@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -106,7 +106,7 @@ def compare_planned(chosen: Run, others: Sequence[Run], names: Mapping[str, str]
     names = names or labels([chosen, *others])
     pairs = [pair for run in others for pair in compare_pairs([chosen, run], names)]
     corrected = holm([pair.p for pair in pairs])
-    return [RunPair(**{**vars(pair), "p_corrected": p}) for pair, p in zip(pairs, corrected, strict=True)]
+    return [replace(pair, p_corrected=p) for pair, p in zip(pairs, corrected, strict=True)]
 
 
 def _aligned(run: Run) -> Bools:

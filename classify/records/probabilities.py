@@ -89,7 +89,8 @@ class Probabilities:
             if not all(((array >= 0) & (array <= 1)).all() for array in numbers):
                 raise ValueError("numbers that are not from 0 to 1")
         except (ValueError, KeyError, RuntimeError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"{self._name} does not hold the probabilities of its record: {error}.") from error
+            name = self.source if isinstance(self.source, Path) else "The record"
+            raise DataError(f"{name} does not hold the probabilities of its record: {error}.") from error
         return arrays
 
     @property
@@ -122,10 +123,6 @@ class Probabilities:
         matrix = np.zeros((self.images, self.labels), np.float32)
         np.put_along_axis(matrix, self.arrays["classes"].astype(np.intp), self.arrays["probability"], axis=1)
         return matrix
-
-    @property
-    def _name(self) -> str:
-        return str(self.source) if isinstance(self.source, Path) else "The record"
 
     @property
     def _kept(self) -> int:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -20,10 +19,6 @@ from ...cache.embeddings import Rows
 from ...cache.file_blocks import read_regular
 from ...cache.output_file import OutputFile
 from ...errors import DataError
-from ..arrays import Floats
-from ..data.splits import Protocol
-from ..evaluation.metrics import measure
-from .fold_fit import FoldFit
 from .probabilities import Probabilities
 from .schema import check
 
@@ -61,7 +56,7 @@ class Run:
     hyperparameters
         The chosen ones, in cross-validation those of a last fit on all images; `folds` has those of each fold.
     protocol
-        What was done besides the search: ``evaluated``, ``random_state``, ``leaked`` (evaluated images that are fitted
+        What was done besides the search: ``random_state``, ``leaked`` (evaluated images that are fitted
         on, too), ``class_weight``, ``preparation``, ``views``, ``average_views``, ``device``.
     folds
         One :class:`fc7.classify.records.fold_fit.FoldFit` as a dict for each fold; a single one for a split; none in
@@ -179,7 +174,7 @@ class Run:
             "seconds_fit": self.seconds["fit"],
             "seconds": self.seconds,
             "hyperparameters": self.hyperparameters,
-            "protocol": self.protocol,
+            "protocol": {"evaluated": self.data["evaluated"]} | self.protocol,
             "folds": self.folds,
             "notes": self.notes,
         }
@@ -195,7 +190,7 @@ class Run:
         path = folder / f"{self.id[:16]}.json"
         beside = path.with_suffix(PROBABILITIES)
         if self.probabilities and self.probabilities.source != beside:
-            OutputFile(beside).write(self.probabilities.data)
+            OutputFile(beside).write(self.probabilities.data)  # first: a record that is there promises them
         OutputFile(path).write(text.encode())
         if not self.probabilities:
             beside.unlink(missing_ok=True)  # of the record that this one has replaced
@@ -311,54 +306,6 @@ def fingerprint(embeddings: Rows) -> str:
     rows = zip(embeddings.sha256, embeddings.labels, embeddings.split, embeddings.group, strict=True)
     lines = sorted(f"{key.tobytes().hex()} {label!s} {split!s} {group!s}" for key, label, split, group in rows)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def build_run(
-    images: Rows,
-    plan: Protocol,
-    probability: Floats,
-    *,
-    fingerprint: str,
-    packages: Sequence[str],
-    random: bool,
-    notes: list[str],
-    folds: Sequence[FoldFit],
-    settings: Mapping[str, Any],
-    **fields: Any,
-) -> Run:
-    """Return the record of a fit under a protocol.
-
-    `probability` is of the evaluated rows, `random` of the weights, `settings` are what the record's ``protocol`` says
-    besides the plan.
-    """
-    evaluated = images[plan.rows]
-    data = {
-        "name": images.name,
-        "fingerprint": fingerprint,
-        "classes": list(images.classes),
-        "evaluated": plan.evaluated,
-        "n_eval": len(plan.rows),
-    }
-    predicted = probability.argmax(axis=1)
-    columns = {
-        "path": [str(path) for path in evaluated.paths],
-        "key": [key.tobytes().hex()[:16] for key in evaluated.sha256],
-        "label": evaluated.y.tolist(),
-        "predicted": predicted.tolist(),
-    }
-    return Run(
-        data=data,
-        protocol={"evaluated": plan.evaluated, "random_state": plan.random_state, "leaked": plan.leaked, **settings},
-        folds=[fold.to_dict() for fold in folds],
-        metrics=measure(evaluated.y, probability, predicted).to_dict(),
-        predictions=columns,
-        probabilities=Probabilities.of(probability, evaluated.y),
-        notes=(["random weights: a lower bound, not a result"] if random else []) + notes,
-        versions=versions(*packages),
-        # Without host or user name.
-        machine={"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()},
-        **fields,
-    )
 
 
 def versions(*packages: str) -> dict[str, str]:

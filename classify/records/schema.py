@@ -23,24 +23,19 @@ def check(values: dict[str, Any]) -> None:
     ValueError
         The message names the field and what is wrong with it.
     """
-    columns = values.get("predictions")
-    short = {name: column[:1] if isinstance(column, list) else column for name, column in _items(columns)}
-    error = _first_error(values | ({"predictions": short} if isinstance(columns, dict) else {}))
-    if error:
+    columns, short = values.get("predictions"), values
+    if isinstance(columns, dict):
+        first = {name: column[:1] if isinstance(column, list) else column for name, column in columns.items()}
+        short = values | {"predictions": first}
+    if error := _first_error(short):
         raise ValueError(error)
     predictions = values["predictions"]
-    broken = [
-        name for name in ("n", "correct") if type(values["metrics"][name]) is not int
-    ]  # 20.0 is an integer of JSON
-    if broken:
-        raise ValueError(f"metrics.{broken[0]}: {values['metrics'][broken[0]]} is not a whole number")
+    for name in ("n", "correct"):
+        if type(values["metrics"][name]) is not int:  # 20.0 is an integer of JSON
+            raise ValueError(f"metrics.{name}: {values['metrics'][name]} is not a whole number")
     _check_columns(predictions, len(values["data"]["classes"]), values["metrics"]["n"])
     if "predicted" in predictions:
         _check_correct(values["metrics"], predictions["label"], predictions["predicted"])
-
-
-def _items(columns: Any) -> list[tuple[str, Any]]:
-    return list(columns.items()) if isinstance(columns, dict) else []
 
 
 @cache

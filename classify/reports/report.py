@@ -6,15 +6,17 @@ from typing import Any
 
 from ...cache.output_file import OutputFile, require_apart
 from ...errors import UsageError
+from ...extract.text import csv_text
+from ..evaluation.paired_tests import ALPHA
 from ..pages.page import render, write
-from ..pages.text import csv_lines, duration, pairs, shown, without_folders
-from ..pages.thumbnails import BYTES
+from ..pages.text import duration, figure, pairs, shown, without_folders
+from ..pages.thumbnails import BYTES, FOLDER
 from ..records import description
 from ..records.failures import Failure, read_failures
 from ..records.ranking import fit_seconds
 from ..records.runs import PROBABILITIES, Run, by_images, load_runs
 from . import gallery, sections
-from .verdict import contest, findings, verdict
+from .verdict import Contest, break_even, by_title, contest, findings, verdict
 
 
 def report(
@@ -47,11 +49,9 @@ def report(
     """
     output = path if isinstance(path, OutputFile) else OutputFile(path)
     if isinstance(runs, Path):
-        beside = runs / "thumbnails"
-        thumbnails = beside if thumbnails is None and beside.is_dir() else thumbnails
-        failures = failures or read_failures(runs)
+        thumbnails, failures = thumbnails or _thumbnails(runs), failures or read_failures(runs)
         runs = load_runs(runs)
-    return write(output, render("reports/report.html.jinja", _context(runs, thumbnails) | {"failures": failures}))
+    return write(output, render("reports/report.html.jinja", _context(runs, thumbnails, failures)))
 
 
 def write_reports(
@@ -60,69 +60,75 @@ def write_reports(
     html: Path | None = None,
     markdown_file: Path | None = None,
     csv_file: Path | None = None,
-) -> tuple[list[Run], list[Path]]:
-    """Write the requested files from a folder of records, and return the records and the files."""
+) -> tuple[list[Run], list[Failure], list[Path]]:
+    """Write the requested files from a folder of records; return the records, the failures, and the files."""
     if not (html or markdown_file or csv_file):
         raise UsageError("Nothing to write: name a file with -o FILE.html, --markdown FILE.md or --csv FILE.csv.")
     page, table, lines = (OutputFile(path) if path else None for path in (html, markdown_file, csv_file))
     folder = Path(folder)
     require_apart(page, table, lines, read=[*folder.glob("*.json"), *folder.glob(f"*{PROBABILITIES}")])
-    runs = load_runs(folder)
-    beside = folder / "thumbnails"
-    pictures, failures = beside if beside.is_dir() else None, read_failures(folder)
-    written = [report(runs, page, thumbnails=pictures, failures=failures)] if page else []
-    written += [write(table, markdown(runs))] if table else []
-    written += [write(lines, csv_table(runs))] if lines else []
-    return runs, written
+    runs, failures = load_runs(folder), read_failures(folder)
+    written = [report(runs, page, thumbnails=_thumbnails(folder), failures=failures)] if page else []
+    written += [write(table, markdown(runs, failures))] if table else []
+    written += [write(lines, csv_table(runs, failures))] if lines else []
+    return runs, failures, written
 
 
-def markdown(runs: Sequence[Run]) -> str:
-    """Return the verdict and the table of runs as Markdown; of several sets of images one after the other."""
-    groups = by_images(runs)
-    if not groups:
-        findings(runs)
-    if len(groups) == 1:
-        return _markdown(runs)
-    titles = description.titles(groups)
-    return "\n".join(f"## {_words(title)}\n\n{_markdown(group)}" for title, group in zip(titles, groups, strict=True))
+def _thumbnails(records: Path) -> Path | None:
+    """Return the folder of thumbnails beside records, if there is one."""
+    folder = records / FOLDER
+    return folder if folder.is_dir() else None
+
+
+def markdown(runs: Sequence[Run], failures: Sequence[Failure] = ()) -> str:
+    """Return the verdict and the table of runs as Markdown; of several sets of images one after the other.
+
+    Last come the heads that could not be fitted.
+    """
+    sets = by_title(runs)
+    parts = [
+        f"## {_words(title)}\n\n{_markdown(members)}" if len(sets) > 1 else _markdown(members)
+        for title, members in sets.items()
+    ]
+    parts += ["".join(f"- {_words(without_folders(str(failure)))}\n" for failure in failures)] if failures else []
+    return "\n".join(parts)
 
 
 def _markdown(runs: Sequence[Run]) -> str:
     columns = ["run", "accuracy", "95 % interval", "n", "log loss", "inside train", "fit + predict"]
     columns += ["hyper-parameters", "notes"]
     answer, *evidence = (_words(sentence) for sentence in findings(runs))
-    rows = []
-    for row in sections.table(runs, contest(runs).chosen):
-        notes = "; ".join([*row["notes"], *row["settings"]])
-        inside = "" if row["selection"] is None else f"{row['selection']:.3f}"
-        figures = [
-            f"{row['accuracy']:.3f}",
-            f"{row['low']:.3f} to {row['high']:.3f}",
-            str(row["n"]),
-            "" if row["log_loss"] is None else f"{row['log_loss']:.3f}",
-        ]
-        rows.append([row["name"], *figures, inside, row["duration"], row["hyperparameters"], notes])
-    cells = [columns, ["---"] * len(columns), *([_words(cell) for cell in row] for row in rows)]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
+    rows = [columns, ["---"] * len(columns)]
+    for row in sections.table(contest(runs)):
+        metrics, (low, high) = row["run"].metrics, row["run"].metrics["interval"]
+        figures = [f"{metrics['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", str(metrics["n"])]
+        figures += [figure(metrics["log_loss"]), figure(row["selection"])]
+        took = "" if row["seconds"] is None else duration(row["seconds"])
+        cells = [row["name"], *figures, took, row["hyperparameters"], "; ".join(row["notes"])]
+        rows.append([_words(cell) for cell in cells])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n\n".join([f"**{answer}**", " ".join(evidence), "\n".join(lines)]) + "\n"
 
 
-def csv_table(runs: Sequence[Run]) -> str:
+def csv_table(runs: Sequence[Run], failures: Sequence[Failure] = ()) -> str:
     """Return one line per run with every metric, as csv that a spreadsheet will not execute.
 
-    The column ``images`` is the same in runs that can be compared.
+    The column ``images`` is the same in runs that can be compared. A head that could not be fitted has a line without
+    figures, and the reason as its note.
     """
-    rows = _rows(runs)
-    return csv_lines(list(dict.fromkeys(name for row in rows for name in row)), rows)
+    rows = _rows(runs, failures)
+    return csv_text(list(dict.fromkeys(name for row in rows for name in row)), rows)
 
 
-def _rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [
-        _record(run, names[run.id])
-        for group in by_images(runs)
-        for names in [description.labels(group)]
-        for run in group
-    ]
+def _rows(runs: Sequence[Run], failures: Sequence[Failure]) -> list[dict[str, Any]]:
+    rows = []
+    for group in by_images(runs):
+        names = description.labels(group)
+        rows += [_record(run, names[run.id]) for run in group]
+    for failure in failures:
+        about = {"head": failure.head, "backbone": failure.backbone, "layer": failure.layer}
+        rows.append({"id": failure.id, "name": failure.name, **about, "notes": without_folders(str(failure))})
+    return rows
 
 
 def _record(run: Run, name: str) -> dict[str, Any]:
@@ -139,7 +145,7 @@ def _record(run: Run, name: str) -> dict[str, Any]:
         "backbone": run.recipe["backbone"],
         "layer": run.recipe["layer"],
         "weights": without_folders(run.weights_source),
-        "data": without_folders(str(run.data.get("name") or "")),
+        "data": sections.data_name(run),
         "images": run.images[:16],
         "evaluated": description.on(run).removeprefix("on ").removeprefix("in "),
         "folds": len(folds) or "",
@@ -166,46 +172,40 @@ def _words(text: str) -> str:
     return escaped
 
 
-def _context(runs: Sequence[Run], thumbnails: Path | None) -> dict[str, Any]:
+def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Failure]) -> dict[str, Any]:
     """Return the values of the template."""
-    groups = by_images(runs)
-    if not groups:
-        findings(runs)
-    names = dict.fromkeys(without_folders(str(run.data.get("name") or "")) for run in runs)
-    most = BYTES // len(groups)
-    titled = zip(description.titles(groups), groups, strict=True)
+    sets, names = by_title(runs), {sections.data_name(run) for run in runs}
     return {
-        "title": next(iter(names)) if len(names) == 1 else "",
-        "groups": [_group(title, group, thumbnails, most) for title, group in titled],
+        "title": names.pop() if len(names) == 1 else "",
+        "groups": [_group(title, contest(members), thumbnails, BYTES // len(sets)) for title, members in sets.items()],
+        "alpha": ALPHA,
+        "failures": [(failure.name, without_folders(failure.reason)) for failure in failures],
         "provenance": sections.provenance(runs),
-        "records": _rows(runs),
-        "took": duration(sum(fit_seconds(run) for run in runs)),
+        "records": _rows(runs, failures),
+        "seconds": sum(fit_seconds(run) for run in runs),
     }
 
 
-def _group(title: str, runs: Sequence[Run], thumbnails: Path | None, most: int) -> dict[str, Any]:
+def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) -> dict[str, Any]:
     """Return what the page says of runs on the same images."""
-    compared = contest(runs)
     chosen, rival = compared.chosen, compared.rival
-    wrong, right, pictures = gallery.tiles(chosen, thumbnails, most)
     return {
         "title": title,
         "chosen": chosen,
         "name": compared.name(chosen),
-        "sentences": verdict(runs),
-        "protocol": description.protocol(runs),
-        "sides": sections.tiles_of(compared),
-        "difference": sections.difference(compared),
-        "table": sections.table(runs, chosen),
-        "folds": sections.folds(runs),
-        "tests": sections.tests(runs, chosen),
-        "speed": sections.speed(runs, compared),
-        "training": sections.training(runs),
+        "sentences": verdict(compared.runs),
+        "protocol": description.protocol(compared.runs),
+        "sides": sections.sides(compared),
+        "difference": compared.pairs[rival.id] if rival else None,
+        "planned": len(compared.pairs),
+        "table": sections.table(compared),
+        "folds": sections.folds(compared),
+        "tests": sections.tests(compared),
+        "speed": sections.speed(compared),
+        "training": sections.training(compared),
         "confusion": sections.confusion(chosen),
-        "calibrations": sections.calibrations([chosen, rival] if rival else [chosen], sections.labels(runs)),
-        "wrong": wrong,
-        "right": right,
-        "pictures": pictures,
-        "learning": sections.learning(runs),
-        "payments": sections.payments(runs),
+        "calibrations": sections.calibrations(compared),
+        "tiles": gallery.tiles(chosen, thumbnails, most),
+        "learning": sections.learning(compared),
+        "payments": break_even(compared.runs),
     }

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from ..evaluation.paired_tests import ALPHA, smallest_detectable
 from ..pages.text import duration, points, probability, ratio
@@ -40,22 +39,40 @@ class BreakEven:
     unit: str
     extract: float
     each: float
-    cached: float
-    once: float
-    after: int | None
+    cached: float = 0.0
+    once: float = 0.0
+
+    @property
+    def after(self) -> int | None:
+        """The number of uses after which the cache has paid for itself."""
+        # The slack keeps (x + f) - f from making one use into two by a rounding error.
+        gain = self.each - self.cached
+        return math.ceil((self.extract + self.once) / gain - 1e-9) if gain > 0 else None
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What the verdict compares: `chosen` against each id in `pairs`, of which `rival` is the best.
+    """What the verdict compares of runs on the same images.
 
-    `names` are the labels of all runs on the same images, by id.
+    Attributes
+    ----------
+    runs
+        All of them.
+    chosen
+        The run that the verdict is about.
+    pairs
+        Its planned tests, by the id of the other run.
+    rival, baseline
+        The best of the rivals in `pairs`, and the baseline there.
+    names
+        The labels of all runs, by id.
     """
 
+    runs: Sequence[Run]
     chosen: Run
+    pairs: dict[str, RunPair]
     rival: Run | None
     baseline: Run | None
-    pairs: dict[str, RunPair]
     names: dict[str, str]
 
     def name(self, run: Run) -> str:
@@ -68,14 +85,18 @@ def findings(runs: Sequence[Run]) -> list[str]:
 
     Runs on several sets of images have a verdict for each, which begins with the title of the set.
     """
-    groups = by_images(runs)
-    if not groups:
-        choose(runs)  # says what is missing
-    sentences = []
-    for title, members in zip(titles(groups), groups, strict=True):
+    sentences, sets = [], by_title(runs)
+    for title, members in sets.items():
         answer, *evidence = verdict(members)
-        sentences += [f"{title}: {answer}" if len(groups) > 1 else answer, *evidence, protocol(members)]
+        sentences += [f"{title}: {answer}" if len(sets) > 1 else answer, *evidence, protocol(members)]
     return sentences
+
+
+def by_title(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return the runs on each set of images, by the title of the set; raises as :func:`choose` if there are none."""
+    choose(runs)
+    groups = by_images(runs)
+    return dict(zip(titles(groups), groups, strict=True))
 
 
 def verdict(runs: Sequence[Run]) -> list[str]:
@@ -91,36 +112,29 @@ def verdict(runs: Sequence[Run]) -> list[str]:
     """
     compared = contest(runs)
     arms, heads, _ = _sorts(eligible(runs))
-    sentences = _against(compared) if compared.rival else [_alone(compared, runs)]
+    sentences = _against(compared, compared.rival) if compared.rival else [_alone(compared)]
     sentences += [_above(compared, compared.baseline)] if compared.baseline else []
     return [*sentences, _how_chosen(compared, heads or arms), *_picked(compared, arms), *_random(runs)]
 
 
 def contest(runs: Sequence[Run]) -> Contest:
-    """Return which of the runs on the same images the verdict compares, and the tests between them.
-
-    Of runs on several sets of images, these are those on the most images.
-    """
-    chosen, runs = choose(runs), by_images(runs)[0]
-    names = labels(runs)
+    """Return which of the runs on the same images the verdict compares, and the tests between them."""
+    chosen, names = choose(runs), labels(runs)
     arms, heads, baselines = _sorts(eligible(runs))
     others = [run for run in heads or arms if run is not chosen]
     rivals = arms if arms and not _is_arm(chosen) else ranked(others)[:1]
     baselines = [run for run in baselines if run is not chosen][:1]  # baselines are the same for every cache
     pairs = {pair.second: pair for pair in compare_planned(chosen, [*rivals, *baselines], names)}
-    paired = [run for run in ranked(rivals) if run.id in pairs]
+    rival = next((run for run in ranked(rivals) if run.id in pairs), None)
     baseline = next((run for run in baselines if run.id in pairs), None)
-    return Contest(chosen, paired[0] if paired else None, baseline, pairs, names)
+    return Contest(runs, chosen, pairs, rival, baseline, names)
 
 
 def break_even(runs: Sequence[Run]) -> list[BreakEven]:
-    """Return, per cache whose extraction was timed, when it has paid for itself. See :class:`BreakEven`.
+    """Return, per cache whose extraction was timed, when it has paid for itself, of runs on the same images.
 
-    The extractions of several sets of images are counted each for itself.
+    See :class:`BreakEven`.
     """
-    groups = by_images(runs)
-    if len(groups) > 1:
-        return [row for group in groups for row in break_even(group)]
     arms, heads, _ = _sorts(runs)
     caches: dict[str, list[Run]] = {}
     for head in heads:
@@ -140,38 +154,35 @@ def _called(run: Run) -> str:
     return "fine-tuning" if run.trainable else "the cached head"
 
 
-def _sides(compared: Contest, chosen: Run, rival: Run) -> tuple[str, str]:
+def _sides(compared: Contest, rival: Run) -> tuple[str, str]:
     """Return what the answer calls the two runs; a name is in quotes, so a sentence can begin with it unchanged."""
+    chosen = compared.chosen
     if not _is_arm(chosen) and not _is_arm(rival):
         return _called(chosen), "the next best head"
-    same = _called(chosen) == _called(rival)
-    named = f'"{compared.name(chosen)}"', f'"{compared.name(rival)}"'
-    return named if same else (_called(chosen), _called(rival))
+    if _called(chosen) == _called(rival):
+        return f'"{compared.name(chosen)}"', f'"{compared.name(rival)}"'
+    return _called(chosen), _called(rival)
 
 
-def _against(compared: Contest) -> list[str]:
+def _against(compared: Contest, rival: Run) -> list[str]:
     """Return the answer and the evidence."""
-    chosen, rival = compared.chosen, compared.rival
-    if rival is None:
-        return []
-    pair = compared.pairs[rival.id]
-    ours, theirs = _sides(compared, chosen, rival)
-    seen = _seen([chosen, rival])
+    chosen, pair = compared.chosen, compared.pairs[rival.id]
+    ours, theirs = _sides(compared, rival)
+    images = f"{pair.n} images{_seen([chosen, rival])}"
     if pair.p_corrected <= ALPHA:
         winner, loser = (ours, theirs) if pair.difference > 0 else (theirs, ours)
-        answer = f"{winner} beats {loser} on {pair.n} images{seen}"
+        answer = f"{winner} beats {loser} on {images}"
     elif pair.smallest_detectable > FEW:
-        answer = f"{pair.n} images{seen} are too few to say whether {ours} or {theirs} is better"
+        answer = f"{images} are too few to say whether {ours} or {theirs} is better"
     else:
-        answer = f"{ours} and {theirs} cannot be told apart on {pair.n} images{seen}"
-    times = fit_seconds(chosen), fit_seconds(rival)
+        answer = f"{ours} and {theirs} cannot be told apart on {images}"
     if rival.trainable and not _is_arm(chosen):
-        answer += f"; once cached, the head took {ratio(*times)} the time"
+        answer += f"; once cached, the head took {ratio(fit_seconds(chosen), fit_seconds(rival))} the time"
     return [
         f"{answer[0].upper()}{answer[1:]}.",
-        _rests_on(compared, chosen, rival, pair),
+        _rests_on(compared, rival, pair),
         _limit(pair),
-        _times(compared, chosen, rival),
+        _times(compared, rival),
     ]
 
 
@@ -180,12 +191,11 @@ def _seen(runs: Sequence[Run]) -> str:
     return f" ({leaked(runs)} of them fitted on, too, which is optimistic)" if leaked(runs) else ""
 
 
-def _rests_on(compared: Contest, chosen: Run, rival: Run, pair: RunPair) -> str:
-    planned = len(compared.pairs)
+def _rests_on(compared: Contest, rival: Run, pair: RunPair) -> str:
+    planned, (first, second), (low, high) = len(compared.pairs), pair.names, pair.interval
     corrected = f", {probability(pair.p_corrected)} after Holm's correction for {planned} planned comparisons"
-    low, high = pair.interval
     return (
-        f"{compared.name(chosen)} gets {_right(chosen)} right, {compared.name(rival)} {_right(rival)}; "
+        f"{first} gets {_right(compared.chosen)} right, {second} {_right(rival)}; "
         f"{pair.only_first} are right only with the first, {pair.only_second} only with the second: "
         f"{points(pair.difference)} points (95 % interval {points(low)} to {points(high)}), exact McNemar "
         f"{probability(pair.p)}{corrected if planned > 1 else ''}."
@@ -203,7 +213,8 @@ def _limit(pair: RunPair) -> str:
     return f"{text}."
 
 
-def _times(compared: Contest, chosen: Run, rival: Run) -> str:
+def _times(compared: Contest, rival: Run) -> str:
+    chosen = compared.chosen
     untimed = [compared.name(run) for run in (chosen, rival) if run.elsewhere]
     if untimed:
         return f"What {' and '.join(untimed)} cost is not known."
@@ -227,8 +238,8 @@ def _above(compared: Contest, baseline: Run) -> str:
     return f"{subject}; {name} is {better} ({probability(pair.p_corrected)})."
 
 
-def _alone(compared: Contest, runs: Sequence[Run]) -> str:
-    chosen = compared.chosen
+def _alone(compared: Contest) -> str:
+    chosen, runs = compared.chosen, compared.runs
     low, high = chosen.metrics["interval"]
     missing = "there is no other run on the same images to compare it with"
     if chosen.old:
@@ -275,20 +286,10 @@ def _right(run: Run) -> str:
 
 def _payments(head: Run, extract: float, arms: Sequence[Run]) -> list[BreakEven]:
     cache, fit = f"{head.recipe['backbone']} {head.recipe['layer']}", fit_seconds(head)
-    payment = partial(_payment, cache, extract)
-    rows = [payment("extracting again", "heads or folds", each=extract + fit, cached=fit)]
+    rows = [BreakEven(cache, "extracting again", "heads or folds", extract, each=extract + fit, cached=fit)]
     for arm in arms:
-        rows.append(payment(arm.name, "heads or folds", each=fit_seconds(arm), cached=fit))
+        rows.append(BreakEven(cache, arm.name, "heads or folds", extract, each=fit_seconds(arm), cached=fit))
         if arm.curves:
             epochs = sum(row.get("share", 1.0) for row in arm.curves)  # of all folds
-            rows.append(payment(arm.name, "epochs", each=arm.seconds["fit"] / epochs, once=fit))
+            rows.append(BreakEven(cache, arm.name, "epochs", extract, each=arm.seconds["fit"] / epochs, once=fit))
     return rows
-
-
-def _payment(
-    cache: str, extract: float, instead_of: str, unit: str, *, each: float, cached: float = 0.0, once: float = 0.0
-) -> BreakEven:
-    # The slack keeps (x + f) - f from making one use into two by a rounding error.
-    after = math.ceil((extract + once) / (each - cached) - 1e-9) if each > cached else None
-    costs = {"extract": extract, "each": each, "cached": cached, "once": once}
-    return BreakEven(cache=cache, instead_of=instead_of, unit=unit, **costs, after=after)

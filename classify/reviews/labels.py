@@ -62,8 +62,10 @@ class Labels:
             raise DataError(f"{self._output.path} is no regular file. Name another file with -o.")
         self.manifest, self.path = manifest, self._output.path
         self._target = Path(os.path.realpath(self.path))
-        self._has_splits = any(image.split for image in manifest.images)
+        splits = ["split"] if any(image.split for image in manifest.images) else []
+        self._columns = (*COLUMNS[:2], *splits, *COLUMNS[2:])
         self._names = list(self._relative())
+        # Kept, because a decision changes one line of maybe 20,000, and is written within the time of a click.
         self._plain = [self._line(image, name) for image, name in zip(manifest.images, self._names, strict=True)]
         self._seen: bytes | None = None
         self._require_round_trip()
@@ -196,10 +198,6 @@ class Labels:
         finally:
             os.close(descriptor)
 
-    @property
-    def _columns(self) -> tuple[str, ...]:
-        return (*COLUMNS[:2], *(["split"] if self._has_splits else []), *COLUMNS[2:])
-
     def _bytes(self) -> bytes | None:
         try:
             return read_regular(self._target)
@@ -210,19 +208,19 @@ class Labels:
 
     def _relative(self) -> Iterator[str]:
         """Yield the path of each image relative to the csv."""
-        root, folder = self.manifest.root.resolve(), self.path.parent.resolve()
+        root, folder = Path(self.manifest.root).resolve(), self.path.parent.resolve()
         above = os.path.relpath(root, folder)
         for image in self.manifest.images:
             inside = image.path if above == os.curdir else f"{above}/{image.path}"
             yield image.path if image.path.startswith(os.sep) else inside
 
     def _line(self, image: ImageEntry, name: str, number: int | None = None) -> str:
-        split = [image.split] if self._has_splits else []
-        cells = [name, image.label, *split, image.group, "yes" if image.bad else ""]
-        return csv_row([*cells, "" if number is None else number]) + "\n"
+        bad, reviewed = "yes" if image.bad else "", "" if number is None else number
+        cells = image._asdict() | {"path": name, "bad": bad, REVIEWED: reviewed}
+        return csv_row([cells[column] for column in self._columns]) + "\n"
 
     def _text(self, decided: Mapping[str, tuple[Decision, int]]) -> str:
-        lines = [",".join(self._columns) + "\n"]
+        lines = [csv_row(self._columns) + "\n"]
         for image, name, line in zip(self.manifest.images, self._names, self._plain, strict=True):
             if image.path in decided:
                 decision, number = decided[image.path]
@@ -232,8 +230,8 @@ class Labels:
 
     def _require_round_trip(self) -> None:
         """Refuse names that change when the csv is written and read: bytes that are no text, spaces at the ends."""
-        text = "".join([",".join(self._columns) + "\n", *self._plain])
-        rows = rows_of(io.BytesIO(text.encode("utf-8", "replace")), self.path, NEEDED, FORM)
+        text = self._text({}).encode("utf-8", "replace")
+        rows = rows_of(io.BytesIO(text), self.path, NEEDED, FORM)
         _, columns = next(rows)
         for (_, reread), image, name in zip(
             images_of(self.path, columns, rows), self.manifest.images, self._names, strict=True

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ...extract.progress import Progress, silent
 from ..arrays import Floats, Positions, unit
-from ..heads.calibration import find_temperature, from_margins
+from ..heads.base import from_margins
+from ..heads.calibration import find_temperature
 from ..solvers.eigenbasis import BLOCK, Eigenbasis
 from ..solvers.lapack import solve
 
@@ -21,6 +22,7 @@ NONE = -1  # the code of an image that takes no part in the fit
 
 def prepare(vectors: npt.NDArray[np.floating]) -> Eigenbasis:
     """Return embeddings ``(n, d)`` scaled to unit length, as for heads, and centred."""
+    # Not float64: on 20,000 images no probability is further than 3e-7 from it (docs/review.md).
     rows = vectors.astype(np.float32)
     return Eigenbasis(unit(rows, out=rows)).centred
 

@@ -6,8 +6,10 @@ temperature are chosen when the review begins, so that later changes come from d
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from scipy.special import softmax
 
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
-from ...extract.manifest.columns import ImageEntry
+from ...extract.manifest.manifest import Manifest
 from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ..arrays import Positions
@@ -131,17 +133,17 @@ class Review:
         require_finite(embeddings, np.arange(len(embeddings)))
         self.name, self.labels = embeddings.name, labels
         self._lock = threading.RLock()
-        self._images = _Images(embeddings, labels)
-        decisions, given = labels.read(), self._images.given
-        decided, self._aside = self._images.by_image(decisions), self._images.aside(decisions)
-        known = {decision.label for decision in [*given, *decided.values()]} - {UNDECIDED}
-        self.classes = tuple(sorted(known | set(embeddings.classes)))
+        self._images = _images(embeddings, labels.manifest)
+        self._history, self._aside = self._by_image(labels.read())
+        decided = dict(self._history)
+        known = {decision.label for decision in [*(image.given for image in self._images), *decided.values()]}
+        self.classes = tuple(sorted(known - {UNDECIDED} | set(embeddings.classes)))
         self._codes = {name: code for code, name in enumerate(self.classes)} | {UNDECIDED: NONE}
-        self._history: list[tuple[int, Decision]] = list(decided.items())
-        y = np.array([self._code(decided.get(image, decision)) for image, decision in enumerate(given)], np.intp)
+        now = [decided.get(number, image.given) for number, image in enumerate(self._images)]
+        y = np.array([self._code(decision) for decision in now], np.intp)
         if len(set(y.tolist()) - {NONE}) < 2:
             raise DataError(f"{self.name} has images of fewer than two classes that are not bad: nothing to judge by.")
-        rows = np.array(self._images.first)
+        rows = np.array([image.row for image in self._images])
         alphas = HEADS["ridge"].grid["alpha"]
         with threads(len(rows)):
             basis = prepare(np.asarray(embeddings.vectors[rows]))
@@ -153,7 +155,7 @@ class Review:
 
     def __len__(self) -> int:
         """Return the number of images; copies count once."""
-        return len(self._images.given)
+        return len(self._images)
 
     @property
     def judged(self) -> Judged:
@@ -172,7 +174,7 @@ class Review:
         decided = self.decided
         return [
             *reversed(decided),
-            *(image for image, given in enumerate(self._images.given) if given.bad and image not in decided),
+            *(number for number, image in enumerate(self._images) if image.given.bad and number not in decided),
         ]
 
     @property
@@ -184,13 +186,13 @@ class Review:
     def counts(self) -> dict[str, int]:
         """The numbers of images that are suspects, were decided on, have a new label, are bad."""
         with self._lock:
-            decided, given = self.decided, self._images.given
-            now = [decided.get(image, before) for image, before in enumerate(given)]
+            decided = self.decided
+            both = [(image.given, decided.get(number, image.given)) for number, image in enumerate(self._images)]
             return {
                 "suspects": len(self._judged.suspects),
                 "reviewed": len(decided),
-                "relabelled": sum(after.label != before.label for after, before in zip(now, given, strict=True)),
-                "bad": sum(after.bad for after in now),
+                "relabelled": sum(before.label != after.label for before, after in both),
+                "bad": sum(after.bad for _, after in both),
             }
 
     def subject(self, image: int) -> Subject:
@@ -201,20 +203,32 @@ class Review:
         UsageError
             There is no image with this number.
         """
-        with self._lock:
-            self._require(image)
-            return self._subject(image, self.decided)
+        self._require(image)
+        return self.subjects([image])[0]
 
     def subjects(self, images: Sequence[int]) -> list[Subject]:
         """Return the present states of images."""
         with self._lock:
-            decided = self.decided
-            return [self._subject(int(image), decided) for image in images]
+            decided, subjects = self.decided, []
+            for number in images:
+                image, probability = self._images[number], self._judged.probability[number]
+                best = np.argsort(-probability, kind="stable")[:3].tolist()
+                subject = Subject(
+                    image=number,
+                    paths=image.paths,
+                    decision=decided.get(number, image.given),
+                    given=image.given,
+                    splits=image.splits,
+                    reviewed=number in decided,
+                    likely=[(self.classes[code], float(probability[code])) for code in best],
+                )
+                subjects.append(subject)
+            return subjects
 
     def key(self, image: int) -> str:
         """Return the sha256 of an image's bytes in hex; raises as :meth:`subject`."""
         self._require(image)
-        return self._images.keys[image]
+        return self._images[image].key
 
     def decide(self, image: int, label: str | None = None, *, bad: bool = False) -> Change:
         """Label an image and its copies, with the same label to confirm it, or mark them as bad.
@@ -256,8 +270,7 @@ class Review:
 
     def _go_to(self, history: list[tuple[int, Decision]], image: int, before: Decision, *, undone: bool) -> Change:
         """Replace the history; write the csv first, so that a decision counts only once it is stored."""
-        paths = self._images.paths
-        latest = [(paths[number], decision) for number, decision in _latest(history).items()]
+        latest = [(self._images[number].paths, decision) for number, decision in _latest(history).items()]
         warning = self.labels.write(numbered([*self._aside, *latest]))
         start = time.perf_counter()
         self._history = history
@@ -284,8 +297,7 @@ class Review:
         fitted = y != NONE
         own = np.where(fitted, self_confidence(probability, y), -1.0)
         open_ = np.ones(len(y), bool)
-        open_[[image for image, given in enumerate(self._images.given) if given.bad]] = False
-        open_[list(self.decided)] = False
+        open_[self.closed] = False
         doubted = open_ & (likeliest != y)
         first, second = np.partition(probability, -2, axis=1)[:, [-1, -2]].T
         order, closest = np.argsort(own, kind="stable"), np.argsort(first - second, kind="stable")
@@ -300,7 +312,7 @@ class Review:
         return NONE if decision.bad else self._codes[decision.label]
 
     def _now(self, image: int) -> Decision:
-        return _latest(self._history).get(image, self._images.given[image])
+        return self.decided.get(image, self._images[image].given)
 
     def _require(self, image: int) -> None:
         if not 0 <= image < len(self):
@@ -310,73 +322,59 @@ class Review:
         """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits."""
         y = self._fit.y.copy()
         y[image] = self._code(after)
-        fitted = set(y[self._images.fitted].tolist()) - {NONE}
+        fitted = set(y[[image.fitted for image in self._images]].tolist()) - {NONE}
         lost = sorted(set(y.tolist()) - {NONE} - fitted)
-        path = self._images.paths[image][0]
+        path = self._images[image].paths[0]
         if lost:
             name = self.classes[lost[0]]
             raise DataError(f"No image of {name!r} would be left to fit on without {path}, but some in other splits.")
         if len(fitted) < 2:
             raise DataError(f"Images of one class only would be left to fit on without {path}: two classes are needed.")
 
-    def _subject(self, image: int, decided: dict[int, Decision]) -> Subject:
-        row = self._judged.probability[image]
-        images = self._images
-        likely = [(self.classes[code], float(row[code])) for code in np.argsort(-row, kind="stable")[:3]]
-        given = images.given[image]
-        return Subject(
-            image=image,
-            paths=images.paths[image],
-            decision=decided.get(image, given),
-            given=given,
-            splits=images.splits[image],
-            reviewed=image in decided,
-            likely=likely,
-        )
+    def _by_image(
+        self, decisions: Mapping[str, Decision]
+    ) -> tuple[list[tuple[int, Decision]], list[tuple[list[str], Decision]]]:
+        """Return decisions by image, the latest last; and by path those on images that could not be read.
 
-
-class _Images:
-    """The images of a data set; copies are one image.
-
-    Attributes
-    ----------
-    keys, first, paths, splits, given
-        Of each image: its sha256 in hex, its first row, and attributes of :class:`Subject`.
-    fitted
-        ``(n,)`` whether heads are fitted on the image: it is in train, or the data set has no splits.
-    """
-
-    def __init__(self, embeddings: Embeddings, labels: Labels) -> None:
-        self.keys: list[str] = []
-        self.first: list[int] = []
-        self._by_path: dict[str, int] = {}
-        numbers: dict[bytes, int] = {}
-        for row, (path, key) in enumerate(zip(embeddings.paths.tolist(), embeddings.keys, strict=True)):
-            number = self._by_path[path] = numbers.setdefault(key, len(numbers))
-            if number == len(self.keys):
-                self.keys.append(key.hex())
-                self.first.append(row)
-        entries: list[list[ImageEntry]] = [[] for _ in self.keys]
-        for entry in labels.manifest.images:
-            if entry.path in self._by_path:
-                entries[self._by_path[entry.path]].append(entry)
-        self.paths = [list(dict.fromkeys(entry.path for entry in copies)) for copies in entries]
-        self.splits = [sorted({entry.split for entry in copies} - {""}) for copies in entries]
-        self.given = [_agreed([Decision(entry.label, entry.bad) for entry in copies]) for copies in entries]
-        self.fitted = np.array([any(entry.split in ("train", "") for entry in copies) for copies in entries])
-
-    def by_image(self, decided: Mapping[str, Decision]) -> dict[int, Decision]:
-        """Return decisions by image, the latest last, without those on images that could not be read."""
+        The latter stay in the csv.
+        """
+        numbers = {path: number for number, image in enumerate(self._images) for path in image.paths}
         by_image: dict[int, list[Decision]] = {}
-        for path, decision in decided.items():
-            if path in self._by_path:
-                image = self._by_path[path]
-                by_image[image] = [*by_image.pop(image, []), decision]
-        return {image: _agreed(decisions) for image, decisions in by_image.items()}
+        aside = []
+        for path, decision in decisions.items():
+            if path in numbers:
+                by_image[numbers[path]] = [*by_image.pop(numbers[path], []), decision]
+            else:
+                aside.append(([path], decision))
+        return [(number, _agreed(copies)) for number, copies in by_image.items()], aside
 
-    def aside(self, decided: Mapping[str, Decision]) -> list[tuple[list[str], Decision]]:
-        """Return the decisions on images that could not be read, so that they stay in the csv."""
-        return [([path], decision) for path, decision in decided.items() if path not in self._by_path]
+
+class _Image(NamedTuple):
+    """An image and its copies; paths, splits and given are those of :class:`Subject`."""
+
+    key: str  # sha256 in hex
+    row: int  # the first one
+    paths: list[str]
+    splits: list[str]
+    given: Decision
+    fitted: bool  # whether heads are fitted on it: it is in train, or the data set has no splits
+
+
+def _images(embeddings: Embeddings, manifest: Manifest) -> list[_Image]:
+    by_path, rows = defaultdict(list), defaultdict(list)
+    for entry in manifest.images:
+        by_path[entry.path].append(entry)
+    for row, key in enumerate(embeddings.keys):
+        rows[key].append(row)
+    images = []
+    for key, copies in rows.items():
+        paths = list(dict.fromkeys(embeddings.paths[copies].tolist()))
+        entries = [entry for path in paths for entry in by_path[path]]
+        splits = {entry.split for entry in entries}
+        given = _agreed([Decision(entry.label, entry.bad) for entry in entries])
+        fitted = bool(splits & {"train", ""})
+        images.append(_Image(key.hex(), copies[0], paths, sorted(splits - {""}), given, fitted))
+    return images
 
 
 def _agreed(copies: Sequence[Decision]) -> Decision:

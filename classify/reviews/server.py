@@ -5,12 +5,9 @@ requests with another host name (DNS rebinding) or from another page (``Origin``
 servers. It requests images by number, never by path, and they are decoded and encoded again.
 """
 
-import hmac
-import json
 import logging
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +18,7 @@ from .review import Review
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-HTTP = 80  # the port that browsers leave out of Host and Origin
 BACKLOG = 64  # connections that wait to be accepted
-
-HEADERS = {
-    "content-security-policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-}
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Server:
@@ -65,6 +46,7 @@ class Server:
         import uvicorn
 
         from .connections import Connection
+        from .guard import Guard
         from .routes import application
 
         self.review = review
@@ -94,57 +76,6 @@ class Server:
     def stop(self) -> None:
         """End :meth:`run`, which is in another thread."""
         self._server.should_exit = True
-
-
-class Guard:
-    """Refuse requests without the address, and add strict security headers to every answer.
-
-    Parameters
-    ----------
-    application
-        The ASGI application that answers all other requests.
-    """
-
-    def __init__(self, application: Application, token: str, port: int) -> None:
-        self._application, self._token = application, token.encode()
-        ports = [f":{port}", ""] if port == HTTP else [f":{port}"]
-        self._hosts = {f"{name}{end}".encode() for name in (HOST, "localhost") for end in ports}
-        self._origins = {b"http://" + host for host in self._hosts}
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-
-        async def sealed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                more = {**HEADERS, "cache-control": "no-store"}
-                message["headers"] = [
-                    *message["headers"],
-                    *((name.encode(), value.encode()) for name, value in more.items() if name.encode() not in present),
-                ]
-            await send(message)
-
-        reason = self._refusal(scope)
-        if reason:
-            body = json.dumps({"error": reason}).encode()
-            kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-            await sealed({"type": "http.response.start", "status": 403, "headers": kind})
-            await sealed({"type": "http.response.body", "body": body})
-        else:
-            await self._application(scope, receive, sealed)
-
-    def _refusal(self, scope: Message) -> str:
-        headers = scope["headers"]
-        hosts = [value for name, value in headers if name == b"host"]
-        origins = [value for name, value in headers if name == b"origin"]
-        token = scope["path"].split("/")[1] if "/" in scope["path"] else ""
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return "This is not the host name of the review: open the address that fc7 review printed."
-        if any(origin not in self._origins for origin in origins):
-            return "Another page has no business here."
-        if not hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token):
-            return "The address lacks its token: open the whole address that fc7 review printed."
-        return ""
 
 
 def require_extra() -> None:

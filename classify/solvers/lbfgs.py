@@ -33,9 +33,8 @@ class Problems:
 
     Attributes
     ----------
-    rows, values
-        Of an :class:`fc7.classify.solvers.eigenbasis.Eigenbasis`: its products in the precision to work in, and its
-        eigenvalues ``(r,)``.
+    rows
+        Products of an :class:`fc7.classify.solvers.eigenbasis.Eigenbasis`, in the precision to work in.
     loss
         Of logits ``(g, outputs, n)``.
     weights, member
@@ -49,7 +48,6 @@ class Problems:
     """
 
     rows: Products
-    values: Floats
     loss: Loss
     weights: Array
     member: Positions
@@ -124,7 +122,7 @@ class _Descent:
         self.coefficients = np.zeros((*shape, rank + 1), dtype) if start is None else start.astype(dtype)
         self._centre(self.coefficients)
         self._weights = problems.weights.astype(dtype)
-        self._values = problems.values.astype(dtype)
+        self._values = problems.rows.values.astype(dtype)
         self._sums = problems.rows.sums
         self._past: list[tuple[Array, Array, Array]] = []
         self._select()

@@ -21,11 +21,13 @@ class Loss(ABC):
 
     Attributes
     ----------
+    targets
+        Problems come in runs of so many, each with a target of its own, such as one class against the rest.
     zero_sum
         Whether adding the same to all outputs leaves the loss unchanged; penalised coefficients then sum to zero.
     """
 
-    outputs = 1
+    outputs = targets = 1
     zero_sum = False
 
     @abstractmethod
@@ -78,16 +80,14 @@ class SquaredHinge(Loss):
     ----------
     signs
         ``(targets, n)``, -1 or 1: one row per class against the rest.
-    which
-        ``(problems,)``: the row of `signs` of each problem.
     """
 
-    def __init__(self, signs: Array, which: Positions) -> None:
-        self.signs, self.which = signs, which
+    def __init__(self, signs: Array) -> None:
+        self.signs, self.targets = signs, len(signs)
 
     def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """See :class:`Loss`."""
-        signs = self.signs[:, rows][self.which[problems]][:, None, :]
+        signs = self.signs[:, rows][problems % self.targets][:, None, :]
         logits *= signs
         shortfall = np.maximum(np.subtract(1, logits, out=logits), 0, out=logits)
         curvature = 2 * (shortfall > 0)[:, 0]

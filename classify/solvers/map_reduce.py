@@ -7,13 +7,12 @@ nor on which of them finishes first.
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.directory import existing_directory
+from ...cache.directory import open_directory
 from ...cache.disk_vectors import StoredVectors
 from ...cache.keys import Keys
 from ...cache.recipe import Recipe
@@ -86,4 +85,4 @@ def _moment(part: RowPart) -> npt.NDArray[np.float64]:
 @cache
 def _store(recipe: str, directory: str) -> Store:
     """Open a store once in each worker process."""
-    return Store(Recipe.from_json(recipe), existing_directory(Path(directory)))
+    return Store(Recipe.from_json(recipe), open_directory(directory, new=False))

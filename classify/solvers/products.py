@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Positions
+from ..arrays import Floats, Positions
 from .row_stream import Stream
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ MANY = 2**25  # numbers in the rows; with fewer, loading torch takes longer than
 class Multiply:
     """Products with rows ``(n, d)``, whole or in blocks.
 
-    NumPy computes them. Large float32 rows go to oneDNN instead, as convolutions: on processors with AVX-512 it is
-    faster than OpenBLAS. `numbers` is the size of all rows together.
+    NumPy computes them. Large float32 rows go to oneDNN instead, as convolutions: with AVX-512 NumPy's OpenBLAS reaches
+    two thirds of its speed, on Zen 5 half (docs/heads.md). `numbers` is the size of all rows together.
     """
 
     def __init__(self, numbers: int, dtype: npt.DTypeLike) -> None:
@@ -88,12 +88,14 @@ class Products(ABC):
     ----------
     sums
         Sums of the columns, ``(r,)``.
+    values
+        The squared lengths of the columns, ``(r,)``.
     """
 
     sums: Array
 
-    def __init__(self, n: int, dim: int, rank: int, dtype: npt.DTypeLike) -> None:
-        self.shape, self.dtype, self._dim = (n, rank), np.dtype(dtype), dim
+    def __init__(self, n: int, dim: int, values: Floats, dtype: npt.DTypeLike) -> None:
+        self.shape, self.values, self.dtype, self._dim = (n, len(values)), values, np.dtype(dtype), dim
         self._multiply = Multiply(n * dim, dtype)
 
     @abstractmethod
@@ -133,8 +135,8 @@ class InMemory(Products):
 
     BLOCK = 2048
 
-    def __init__(self, rows: Array, dtype: npt.DTypeLike) -> None:
-        super().__init__(len(rows), rows.shape[1], rows.shape[1], dtype)
+    def __init__(self, rows: Array, values: Floats, dtype: npt.DTypeLike) -> None:
+        super().__init__(len(rows), rows.shape[1], values, dtype)
         self.rows, self._whole = rows, rows.dtype == self.dtype
         self.sums = rows.sum(axis=0, dtype=self.dtype)
 
@@ -163,8 +165,8 @@ class InMemory(Products):
 class Streamed(Products):
     """Rows that are read for each product. The coefficients are rotated instead of the rows by the axes ``(d, r)``."""
 
-    def __init__(self, rows: Stream, axes: Array, dtype: npt.DTypeLike) -> None:
-        super().__init__(len(rows), axes.shape[0], axes.shape[1], dtype)
+    def __init__(self, rows: Stream, axes: Array, values: Floats, dtype: npt.DTypeLike) -> None:
+        super().__init__(len(rows), axes.shape[0], values, dtype)
         self.rows, self.axes = rows, axes
         self.sums = self.gather(np.ones((1, len(rows)), self.dtype))[0]
 

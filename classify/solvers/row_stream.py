@@ -47,7 +47,7 @@ class Stream:
 
     def blocks(self, rows: Positions) -> Iterator[tuple[Positions, npt.NDArray[np.float32]]]:
         """Yield some of the rows in their order on disk: their positions, and ``(block, dim)``."""
-        blocks = self._view_blocks(rows)
+        blocks = ((view, block) for view, places in self._by_view(rows) for block in self.views[view].chunks(places))
         with ThreadPoolExecutor(AHEAD) as pool:
             pending = deque((request, pool.submit(self._read, *request)) for request in islice(blocks, AHEAD))
             while pending:
@@ -64,12 +64,8 @@ class Stream:
                 part = places[first : first + size]
                 yield view * len(self.images) + part, self.views[view].take(self.images[part])
 
-    def _view_blocks(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
-        """Cut rows into blocks of one view each: its number, and places among the images."""
-        for view, places in self._by_view(rows):
-            yield from ((view, block) for block in self.views[view].chunks(places))
-
     def _by_view(self, rows: Positions) -> Iterator[tuple[int, Positions]]:
+        """Cut rows, in their order on disk, by their views: number of the view, and places among the images."""
         ordered = rows[np.argsort(self._disk_place[rows])]
         view = ordered // len(self.images)  # ascending, as places are
         cuts = np.searchsorted(view, range(1, len(self.views)))

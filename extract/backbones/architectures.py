@@ -132,8 +132,8 @@ class Architecture:
 
     @property
     def source(self) -> str:
-        """The default source of its weights."""
-        return str(_library(self.name).SOURCE)
+        """The default source of its weights: its library."""
+        return "timm" if self.name.startswith("timm:") else "torchvision"
 
     @property
     def sized(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def architecture(name: str) -> Architecture:
 
 def names() -> list[str]:
     """Return torchvision's names: the known ones, then the others. Imports torchvision."""
-    return [*KNOWN, *(name for name in _library("").names() if name not in KNOWN)]
+    return list(dict.fromkeys([*KNOWN, *_library("").names()]))
 
 
 def listed(name: str) -> tuple[Mapping[str, Entry], list[str]]:
@@ -251,7 +251,7 @@ def entry_names() -> list[str]:
 
 
 def _library(name: str) -> Any:
-    """Return the module of a network's library; both have the same functions."""
+    """Return the module of a network's library; both have the same functions, but for the names of all networks."""
     library = "timm" if name.startswith("timm:") else "torchvision"
     return import_module(f".{library}_models", __package__)
 
@@ -274,5 +274,4 @@ def _traced(name: str, crop: int) -> "TracedNetwork":
 def _trace(name: str, network: "torch.nn.Module", crop: int) -> "TracedNetwork":
     from .graph import TracedNetwork
 
-    library = _library(name)
-    return TracedNetwork(network, crop, library.tracer(), library.ends(), has_classes=True)
+    return TracedNetwork(network, crop, **_library(name).tracing(), has_classes=True)

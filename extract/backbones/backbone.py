@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,11 @@ from ...cache.directory import open_directory
 from ...cache.forks import once
 from ...cache.format import UNIT_ROWS
 from ...cache.index import Index
-from ...cache.recipe import DECODES, DTYPES, Recipe, Transform
+from ...cache.recipe import DECODES, Recipe, Transform
 from ...errors import UsageError
 from ..computing import computing
 from ..progress import Progress, silent
+from ..settings import BackboneSettings
 from ..text import first_line
 from .architectures import Architecture, architecture
 from .transforms import padded, read_transform, resized
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16")
-MAX_VIEWS = 100
 OWN = "module"  # the weights' source of a network of the user's own
 
 # Of vgg16 in float32 it takes 4 GB; four times as many take twice the memory and no less time (docs/extraction.md).
@@ -93,25 +92,32 @@ class Backbone:
     ) -> None:
         from .custom import custom_network
 
-        settings = _settings(precision, dtype, decode, mirror=mirror, views=views, batch_size=batch_size)
+        settings = BackboneSettings(
+            precision=precision, decode=decode, views=views, mirror=mirror, dtype=dtype, device=device,
+            batch_size=batch_size,
+        )  # fmt: skip
         transform = read_transform(transform)
         layers = [layer] if isinstance(layer, str) else list(layer)
         network = custom_network(module, layers, transform.crop)
         name = name or type(module).__name__
         recipes = [
-            Recipe(name, tapped, dim, network.sha256, transform=padded(transform), **settings)
+            Recipe(name, tapped, dim, network.sha256, transform=padded(transform), **settings.of_recipe)
             for tapped, dim in zip(layers, network.dims, strict=True)
         ]
-        options = {"gmacs": network.gmacs, "views": views, "device": device, "batch_size": batch_size}
-        self._prepare(recipes, lambda: copy.deepcopy(network.tapped), OWN, **options)  # type: ignore[arg-type]
+        self._prepare(recipes, lambda: copy.deepcopy(network.tapped), OWN, settings, gmacs=network.gmacs)
 
     @classmethod
     def published(
-        cls, recipes: Sequence[Recipe], network: "Callable[[], Tapped]", weights_source: str, **options: Any
+        cls,
+        recipes: Sequence[Recipe],
+        network: "Callable[[], Tapped]",
+        weights_source: str,
+        settings: BackboneSettings,
+        **work: Any,
     ) -> Self:
-        """Return a backbone whose parameters are loaded when the first batch comes; for options see below."""
+        """Return a backbone whose parameters are loaded when the first batch comes; for the parameters see below."""
         backbone = cls.__new__(cls)
-        backbone._prepare(recipes, network, weights_source, **options)
+        backbone._prepare(recipes, network, weights_source, settings, **work)
         return backbone
 
     def _prepare(
@@ -119,12 +125,10 @@ class Backbone:
         recipes: Sequence[Recipe],
         network: "Callable[[], Tapped]",
         weights_source: str,
+        settings: BackboneSettings,
         *,
-        device: str = "auto",
-        batch_size: int | None = None,
         usual_batch: int = 16,
         gmacs: float = 1.0,
-        views: int = 0,
     ) -> None:
         """Set what every backbone has.
 
@@ -136,18 +140,16 @@ class Backbone:
             Makes the module: from normalised ``(B, 3, crop, crop)`` float32 to one tensor per recipe.
         weights_source
             How to find the weights again.
-        device, batch_size, views
-            As for :func:`load_backbone`.
         usual_batch
             The default batch size on a processor; on CUDA it is 32.
         gmacs
             Billions of multiply-adds for one image.
         """
         self.recipes = tuple(recipes)
-        self.views = views
+        self.settings = settings
         self.weights_source = weights_source
-        self._network, self._device, self._gmacs = network, device, gmacs
-        self._batch_size, self._usual_batch = batch_size, usual_batch
+        self.work: dict[str, float] = {"usual_batch": usual_batch, "gmacs": gmacs}
+        self._network = network
 
     @property
     def name(self) -> str:
@@ -155,14 +157,14 @@ class Backbone:
         return self.recipes[0].backbone
 
     @property
-    def machine(self) -> dict[str, Any]:
-        """Device and batch size as they were asked for, before this machine decided what was not."""
-        return {"device": self._device, "batch_size": self._batch_size}
+    def views(self) -> int:
+        """Random views of each image, beside its centre crop."""
+        return self.settings.views
 
     @property
-    def work(self) -> dict[str, Any]:
-        """What a batch is on a processor unless it was asked for, and the work for one image."""
-        return {"usual_batch": self._usual_batch, "gmacs": self._gmacs}
+    def machine(self) -> dict[str, Any]:
+        """Device and batch size as they were asked for, before this machine decided what was not."""
+        return {"device": self.settings.device, "batch_size": self.settings.batch_size}
 
     @property
     def recipes_of_views(self) -> list[Recipe]:
@@ -176,18 +178,18 @@ class Backbone:
     @property
     def batch_size(self) -> int:
         """Images in one forward pass."""
-        return self._batch_size or self.batch_on(self.device.type)
+        return self.settings.batch_size or self.batch_on(self.device.type)
 
     def batch_on(self, kind: str) -> int:
         """Return the images in one forward pass on another machine's ``cuda``, ``cpu`` or other device."""
-        return self._batch_size or (CUDA_BATCH if kind == "cuda" else self._usual_batch)
+        return self.settings.batch_size or (CUDA_BATCH if kind == "cuda" else int(self.work["usual_batch"]))
 
     @property
     def unit_rows(self) -> int:
         """Rows committed together: about 20 seconds of work on a processor, 1,024 at most."""
         if self.device.type != "cpu":
             return UNIT_ROWS
-        gmacs = max(self._gmacs, 1e-6) * (1 + self.views)  # a module of one's own may have nothing to multiply
+        gmacs = max(self.work["gmacs"], 1e-6) * (1 + self.views)  # a module of one's own may have nothing to multiply
         batches = math.floor(UNIT_GMACS / gmacs / (1 + self.recipes[0].mirror) / self.batch_size)
         return min(max(batches, 1) * self.batch_size, max(UNIT_ROWS, self.batch_size))
 
@@ -202,7 +204,7 @@ class Backbone:
         """
         import torch
 
-        name = self._device
+        name = self.settings.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         try:
@@ -378,7 +380,10 @@ def load_backbone(
     WeightsError
         The weights are absent or not the ones promised.
     """
-    settings = _settings(precision, dtype, decode, mirror=mirror, views=views, batch_size=batch_size)
+    settings = BackboneSettings(
+        precision=precision, image_size=image_size, decode=decode, views=views, mirror=mirror, dtype=dtype,
+        device=device, batch_size=batch_size,
+    )  # fmt: skip
     published, index = architecture(name), Index(open_directory(cache))
     source = find_weights(weights, published, progress=progress)
     prepared = _transform(transform, source, published, index)
@@ -390,24 +395,16 @@ def load_backbone(
         raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
     taps = {tapped: net.layer(tapped) for tapped in layers}
     sha256 = source.sha256(index)
-    settings["transform"] = padded(prepared)
-    recipes = [Recipe(name, tapped, tap.dim, sha256, **settings) for tapped, tap in taps.items()]
+    of_all = {"transform": padded(prepared)} | settings.of_recipe
+    recipes = [Recipe(name, tapped, tap.dim, sha256, **of_all) for tapped, tap in taps.items()]
 
     def network() -> "Tapped":
         from .network import load
 
         return load(net, layers, source, sha256)
 
-    return Backbone.published(
-        recipes,
-        network,
-        source.source,
-        device=device,
-        batch_size=batch_size,
-        usual_batch=net.batch,
-        gmacs=net.gmacs,
-        views=views,
-    )
+    work = {"usual_batch": net.batch, "gmacs": net.gmacs}
+    return Backbone.published(recipes, network, source.source, settings, **work)
 
 
 def _transform(given: Any, source: Weights, published: Architecture, index: Index) -> Transform:
@@ -415,24 +412,3 @@ def _transform(given: Any, source: Weights, published: Architecture, index: Inde
     if given is None:
         return source.transform(index)
     return published.entry(given).transform if isinstance(given, str) else read_transform(given)
-
-
-def _settings(
-    precision: str, dtype: str, decode: str, *, mirror: bool, views: int, batch_size: int | None
-) -> dict[str, Any]:
-    """Check settings, and return those that belong to a recipe."""
-    _require("precision", precision, PRECISIONS)
-    _require("dtype", dtype, DTYPES)
-    _require("decode", decode, DECODES)
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch size {batch_size}: must be 1 or more.")
-    if not 0 <= views <= MAX_VIEWS:
-        raise UsageError(f"views {views}: must be between 0 and {MAX_VIEWS}.")
-    if views and decode == "nvjpeg":
-        raise UsageError("--decode nvjpeg cuts out the centre only; for --views take exact or scaled.")
-    return {"decode": DECODES[decode], "mirror": mirror, "precision": precision, "dtype": dtype}
-
-
-def _require(setting: str, value: str, known: Collection[str]) -> None:
-    if value not in known:
-        raise UsageError(f"{setting} {value!r} is not one of {', '.join(known)}.")

@@ -137,8 +137,8 @@ def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, r
     only_output = list(layers) == [OUTPUT]
     if only_output and (not isinstance(returned, torch.Tensor) or returned.dim() < 2 or len(returned) != len(images)):
         raise UsageError(f"{type(frozen).__name__} returns a {type(returned).__name__}; one row per image is needed.")
-    traced = TracedNetwork(copy.deepcopy(frozen), images.shape[-1])
     try:
+        traced = TracedNetwork(copy.deepcopy(frozen), images.shape[-1])
         taps = [_layer(traced, name) for name in layers]
         values = traced.values((tap.node for tap in taps), images)
         tapped = Tapped(traced.cut(tap.node for tap in taps), taps)

@@ -1,11 +1,11 @@
 """A network's nodes, the shapes that they return, and cuts at them; nothing is computed."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...cache.forks import once
@@ -16,7 +16,7 @@ from .layers import POOLED, Layer, pooled
 from .tracing import End, Trace, imagine, run_and_record
 
 
-class TracedNetwork:
+class TracedNetwork(Trace):
     """A network taken apart by torch.fx; its nodes have the names of torchvision's feature extractor.
 
     Parameters
@@ -32,6 +32,11 @@ class TracedNetwork:
         the classes; empty where it has no functions for them.
     has_classes
         Whether its last layer is one of classes: maps behind it are no features.
+
+    Raises
+    ------
+    UsageError
+        torch.fx cannot follow it.
     """
 
     def __init__(
@@ -43,27 +48,19 @@ class TracedNetwork:
         *,
         has_classes: bool = False,
     ) -> None:
-        self.network, self.crop, self._has_classes = network, crop, has_classes
-        self._options, self._ends = dict(tracer or {}), dict(ends or {})
+        try:
+            super().__init__(network, tracer or {}, ends or {})
+        except Exception as error:  # an unknown forward pass can raise anything when it is traced
+            raise UsageError(
+                f"torch.fx cannot follow the forward pass of {type(network).__name__} "
+                f"({first_line(error)}): no layer of it can be named, only what it returns."
+            ) from error
+        self.crop, self._has_classes = crop, has_classes
 
     @property
     def nodes(self) -> list[str]:
-        """Names of all nodes, in the order of the forward pass.
-
-        Raises
-        ------
-        UsageError
-            torch.fx cannot follow it.
-        """
-        return list(self._trace.names)
-
-    def cut(self, nodes: Iterable[str] | None = None) -> GraphModule:
-        """Return the network in eval mode up to these nodes, from images to ``{node: tensor}``; default: all of it."""
-        return self._trace.cut(nodes)
-
-    def values(self, nodes: Iterable[str], images: torch.Tensor) -> list[torch.Tensor]:
-        """Return what nodes return when all of the network runs on these images."""
-        return self._trace.values(nodes, images)
+        """Names of all nodes, in the order of the forward pass."""
+        return list(self.names)
 
     @once
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -74,7 +71,7 @@ class TracedNetwork:
         UsageError
             The network cannot take images of this size.
         """
-        return {name: self._shapes[node] for name, node in self._trace.names.items() if node in self._shapes}
+        return {name: self._shapes[node] for name, node in self.names.items() if node in self._shapes}
 
     @property
     def gmacs(self) -> float:
@@ -94,7 +91,7 @@ class TracedNetwork:
         """
         if name in POOLED:
             last = self._feature_map()
-            return pooled(self._trace.name(last.node), last.channels, last.layout)[name]
+            return pooled(self.name(last.node), last.channels, last.layout)[name]
         inside = [node for node in self.shapes if f"{node}.".startswith(f"{name}.")]
         if not inside:
             raise LookupError
@@ -105,31 +102,21 @@ class TracedNetwork:
 
         A network that was made without classes has its embedding at its end.
         """
-        penultimate = self._trace.ends.get("penultimate")
+        penultimate = self.end_nodes.get("penultimate")
         ends = {
-            "penultimate": penultimate if isinstance(penultimate, Node) else self._trace.before_last_linear(),
-            "logits": self._trace.returned,
+            "penultimate": penultimate if isinstance(penultimate, Node) else self.before_last_linear(),
+            "logits": self.returned,
         }
         layers = {}
         for name, node in ends.items():
             shape = self._shapes.get(node, ()) if node else ()
             if node and len(shape) > 1 and (name == "logits" or math.prod(shape[2:]) == 1):
-                layers[name] = Layer(self._trace.name(node), math.prod(shape[1:]))
+                layers[name] = Layer(self.name(node), math.prod(shape[1:]))
         return layers
 
     @once
-    def _trace(self) -> Trace:
-        try:
-            return Trace(self.network, self._options, self._ends)
-        except Exception as error:  # an unknown forward pass can raise anything when it is traced
-            raise UsageError(
-                f"torch.fx cannot follow the forward pass of {type(self.network).__name__} "
-                f"({first_line(error)}): no layer of it can be named, only what it returns."
-            ) from error
-
-    @once
     def _shapes(self) -> dict[Node, tuple[int, ...]]:
-        whole = self._trace.whole()
+        whole = self.whole()
         shapes: dict[Node, tuple[int, ...]] = self._imagine(lambda images: run_and_record(whole, images)[1])
         return shapes
 
@@ -142,10 +129,10 @@ class TracedNetwork:
 
     def _feature_map(self) -> FeatureMap:
         """Return the library's own feature map, or the last one that leads to what the network returns."""
-        if "features" not in self._ends:
-            end = self._trace.before_last_layer() if self._has_classes else self._trace.returned
-            return last_feature_map(self._trace.whole(), end, self._shapes)
-        node = self._trace.ends["features"]
+        if "features" not in self._functions:
+            end = self.before_last_layer() if self._has_classes else self.returned
+            return last_feature_map(self.whole(), end, self._shapes)
+        node = self.end_nodes["features"]
         if not isinstance(node, Node):
             raise LookupError(f"its features cannot be traced ({node})")
         shape = self._shapes.get(node, ())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...cache.recipe import DECODES, Recipe
+from ..settings import BackboneSettings
 from .backbone import OWN, Backbone, load_backbone
 
 if TYPE_CHECKING:
@@ -23,29 +24,30 @@ class BackboneSpec(NamedTuple):
         Of the weights.
     options
         Views, device and batch size as they were given.
-    network
-        The network itself if it is the user's own, which no name leads to.
+    network, work
+        If it is the user's own, which no name leads to: the network, and what its work is.
     """
 
     recipes: tuple[Recipe, ...]
     source: str
     options: dict[str, Any]
     network: "Tapped | None" = None
+    work: dict[str, float] | None = None
 
     @classmethod
     def of(cls, backbone: Backbone) -> "BackboneSpec":
         """Describe a backbone."""
         options = {"views": backbone.views, **backbone.machine}
         if backbone.weights_source == OWN:
-            return cls(backbone.recipes, OWN, options | backbone.work, backbone.plain())
+            return cls(backbone.recipes, OWN, options, backbone.plain(), backbone.work)
         return cls(backbone.recipes, _absolute(backbone.weights_source), options)
 
     def load(self, cache: Path) -> Backbone:
         """Make the backbone; hashes of weights are remembered in the cache."""
         if self.network is None:
             return find_backbone(self.recipes, self.source, cache=cache, **self.options)
-        network = self.network
-        return Backbone.published(self.recipes, lambda: copy.deepcopy(network), OWN, **self.options)
+        network, settings = self.network, BackboneSettings(**self.options)
+        return Backbone.published(self.recipes, lambda: copy.deepcopy(network), OWN, settings, **(self.work or {}))
 
 
 def find_backbone(recipes: Sequence[Recipe], source: str, **options: Any) -> Backbone:

@@ -1,7 +1,7 @@
 """timm's networks, by ``timm:NAME`` (the extra ``fc7[timm]``); the functions are those for torchvision."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,27 +11,20 @@ from .architectures import DEFAULT, Entry, digits_in
 
 logger = logging.getLogger(__name__)
 
-PREFIX = SOURCE = "timm"
+PREFIX = "timm:"
 FILE = "model.safetensors"  # of a repository on the Hugging Face hub
-
-
-def names() -> list[str]:
-    """Return the names of all of them, without the tags of their weights."""
-    return [f"{PREFIX}:{name}" for name in _timm().list_models()]
 
 
 def construct(name: str, **options: Any) -> Any:
     """Return the network with initialised parameters, in eval mode; `options` are its constructor's."""
     timm = _timm()
     try:
-        return timm.create_model(name.removeprefix(f"{PREFIX}:"), pretrained=False, **options).eval()
+        return timm.create_model(name.removeprefix(PREFIX), pretrained=False, **options).eval()
     except RuntimeError as error:  # an unknown name, or an unknown tag of one
         raise UsageError(f"There is no backbone {name!r} in timm {timm.__version__}: {error}") from error
 
 
-def skeleton(name: str, **options: Any) -> Any:
-    """Return the network, with storage: many compute constants that no weights file has."""
-    return construct(name, **options)
+skeleton = construct  # with storage for parameters: many compute constants that no weights file has
 
 
 def sized(name: str, crop: int) -> dict[str, int]:
@@ -76,18 +69,15 @@ def _entry(published: Mapping[str, Any]) -> Entry:
     return Entry(file, 0.0, 0.0, transform, digits_in(str(published.get("url") or "")))
 
 
-def tracer() -> Mapping[str, Any]:
-    """Return what torch.fx needs to know to follow the forward passes."""
+def tracing() -> Mapping[str, Any]:
+    """Return how torch.fx follows the forward passes, and what timm calls features and the vector before classes."""
     layers = _timm("timm.layers")
-    return {"leaf_modules": layers.get_notrace_modules(), "autowrap_functions": tuple(layers.get_notrace_functions())}
-
-
-def ends() -> Mapping[str, Callable[[Any, Any], Any]]:
-    """Return what timm calls a network's features, and the vector before its classes."""
-    return {
+    leaves = {"leaf_modules": layers.get_notrace_modules(), "autowrap_functions": tuple(layers.get_notrace_functions())}
+    ends = {
         "features": lambda network, images: network.forward_features(images),
         "penultimate": lambda network, images: network.forward_head(network.forward_features(images), pre_logits=True),
     }
+    return {"tracer": leaves, "ends": ends}
 
 
 def _timm(module: str = "timm") -> Any:

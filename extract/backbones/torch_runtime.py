@@ -35,12 +35,8 @@ def each_with(threads: int) -> Iterator[Callable[[], None]]:
         yield lambda: torch.set_num_threads(threads)
 
 
-def _keep_number_of_threads() -> Callable[[], object]:
-    """Return what restores the number of threads: part of the setting belongs to all threads of the process."""
-    return partial(torch.set_num_threads, torch.get_num_threads())
-
-
-_number_of_threads = Counted(_keep_number_of_threads)
+# The last one restores it: part of the setting belongs to all threads of the process.
+_number_of_threads = Counted(lambda: partial(torch.set_num_threads, torch.get_num_threads()))
 
 
 @contextlib.contextmanager

@@ -8,8 +8,6 @@ from ...errors import UsageError
 from ..text import first_line
 from .architectures import KNOWN, Entry, entry_of
 
-SOURCE = "torchvision"
-
 # Options that torchvision sets with pretrained weights; without them the parameters get another input.
 _CONSTRUCTED = {
     "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": False},
@@ -67,11 +65,6 @@ def entries(name: str) -> dict[str, Entry]:
     return {weights.name: _entry(weights) for weights in sorted(enum, key=lambda weights: weights is not enum.DEFAULT)}
 
 
-def tracer() -> Mapping[str, Any]:
-    """Return what torch.fx needs to know to follow the forward passes."""
-    return {}
-
-
 def _entry(weights: Any) -> Entry:
     preset, meta = weights.transforms(), weights.meta
     mean, std = tuple(preset.mean), tuple(preset.std)
@@ -80,8 +73,8 @@ def _entry(weights: Any) -> Entry:
     return entry_of(weights.url, meta["_file_size"], meta["_ops"], transform)
 
 
-def ends() -> Mapping[str, Any]:
-    """Return nothing: torchvision has no functions for a network's ends."""
+def tracing() -> Mapping[str, Any]:
+    """Return nothing: torch.fx follows the forward passes, and torchvision has no functions for a network's ends."""
     return {}
 
 

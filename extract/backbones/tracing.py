@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Interpreter, Node, Tracer
 from torch.fx.node import map_arg
 from torch.utils.module_tracker import ModuleTracker
-from torchvision.models.feature_extraction import LeafModuleAwareTracer, NodePathTracer
+from torchvision.models.feature_extraction import NodePathTracer
 
 from ...cache.forks import Lock, once
 from ...errors import UsageError
@@ -26,14 +26,18 @@ _tracing = Lock()
 _CONSTANT = "_tensor_constant"  # torch.fx's name for a tensor that a forward pass makes
 
 
-class _OneThread(Tracer):
-    """Traces what its own thread calls. torch.fx patches modules for the whole process, and other threads compute."""
+class _PathTracer(NodePathTracer):
+    """Names its nodes as torchvision's feature extractor does, and traces what its own thread calls.
+
+    torch.fx patches modules for the whole process, and other threads compute.
+    """
 
     def trace(self, root: Any, concrete_args: Any = None) -> Graph:
         """Trace, one thread at a time."""
         with _tracing:
             self._thread = get_ident()
-            return super().trace(root, concrete_args)
+            graph: Graph = super().trace(root, concrete_args)
+            return graph
 
     def call_module(self, m: torch.nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Record a call; in another thread, just make it."""
@@ -46,14 +50,6 @@ class _OneThread(Tracer):
         if get_ident() != self._thread:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
-
-
-class _PathTracer(_OneThread, NodePathTracer):
-    """Names its nodes as torchvision's feature extractor does."""
-
-
-class _LeafTracer(_OneThread, LeafModuleAwareTracer):
-    """Has the same leaves, and no names."""
 
 
 class Trace:
@@ -79,7 +75,7 @@ class Trace:
 
     def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
         self._kind = type(network).__name__
-        self._network, self._options, self._functions = network, options, ends
+        self.network, self._options, self._functions = network, options, ends
         tracer = _PathTracer(**options)
         self._root, self._graph = _trace(network, tracer, _forward)
         if any(map(_is_constant, self._graph.nodes)):
@@ -95,14 +91,14 @@ class Trace:
         self.returned = _returned(self._graph)
 
     @once
-    def ends(self) -> dict[str, Node | str]:
+    def end_nodes(self) -> dict[str, Node | str]:
         """Return the node that each function returns, or why there is none; their nodes are added to the graph."""
         ends: dict[str, Node | str] = {}
         for name, function in self._functions.items():
-            tracer = _LeafTracer(**self._options)
+            tracer = _PathTracer(**self._options)
             tracer.proxy_buffer_attributes = self._proxies_buffers
             try:
-                ends[name] = self._add(name, *_trace(self._network, tracer, function))
+                ends[name] = self._add(name, *_trace(self.network, tracer, function))
             except Exception as error:  # a network may lack an end, and an unknown function can raise anything
                 ends[name] = first_line(error)
         return ends
@@ -112,8 +108,8 @@ class Trace:
         return next(name for name, other in (*self.names.items(), *self._further.items()) if other is node)
 
     def whole(self) -> GraphModule:
-        """Return the network with all of its nodes, the very ones of :attr:`names` and :attr:`ends`."""
-        _ = self.ends
+        """Return the network with all of its nodes, the very ones of :attr:`names` and :attr:`end_nodes`."""
+        _ = self.end_nodes
         return GraphModule(self._root, self._graph, self._kind).eval()
 
     def cut(self, names: Iterable[str] | None = None) -> GraphModule:
@@ -155,7 +151,7 @@ class Trace:
         inside = [node for path, node in self.names.items() if f"{path}.".startswith(f"{name}.")]
         if inside:
             return inside[-1]
-        _ = self.ends
+        _ = self.end_nodes
         return self._further[name]
 
     def _add(self, name: str, root: torch.nn.Module, graph: Graph) -> Node:
@@ -212,6 +208,7 @@ def run_and_record(network: GraphModule, images: torch.Tensor) -> tuple[Any, dic
 def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: int) -> Any:
     """Run on one image that has a shape and no numbers: nothing is computed."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    # Why not an image on the device "meta": parameters and constants may have storage, and devices do not mix.
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
         return run(torch.empty(1, 3, crop, crop, device=device))
 

@@ -22,6 +22,7 @@ _CONVERSIONS = {
     "ToTensor",
 }
 _ORDER = ["Resize", "CenterCrop", "Normalize"]
+_READABLE = "the shorter side is resized (bilinear or bicubic), a square cut out, three channels normalised"
 
 
 def resized(transform: Transform, crop: int, resize: int | None = None) -> Transform:
@@ -71,7 +72,7 @@ def read_transform(transform: Any) -> Transform:
         return _transform(resize, crop, transform.mean, transform.std, interpolation=transform.interpolation)
     if isinstance(getattr(transform, "transforms", None), Sequence):
         return _from_steps(transform.transforms)
-    raise UsageError(f"A {type(transform).__name__} is no transform that fc7 can read: {_readable()}.")
+    raise UsageError(f"A {type(transform).__name__} is no transform that fc7 can read: {_READABLE}.")
 
 
 def _from_steps(steps: Iterable[Any]) -> Transform:
@@ -81,12 +82,12 @@ def _from_steps(steps: Iterable[Any]) -> Transform:
         if kind in _ORDER:
             by_kind[kind] = step
         elif kind not in _CONVERSIONS or getattr(step, "scale", True) is False:
-            raise UsageError(f"The transform's step {step} is none that fc7 can take over: {_readable()}.")
+            raise UsageError(f"The transform's step {step} is none that fc7 can take over: {_READABLE}.")
     if list(by_kind) != [kind for kind in _ORDER if kind in by_kind] or not {"Resize", "CenterCrop"} <= by_kind.keys():
-        raise UsageError(f"The transform has the steps {', '.join(by_kind) or 'of nothing'}: {_readable()}.")
+        raise UsageError(f"The transform has the steps {', '.join(by_kind) or 'of nothing'}: {_READABLE}.")
     resize, crop, norm = by_kind["Resize"], by_kind["CenterCrop"], by_kind.get("Normalize")
     if getattr(resize, "max_size", None) is not None:
-        raise UsageError(f"The transform's step {resize} has a max_size: {_readable()}.")
+        raise UsageError(f"The transform's step {resize} has a max_size: {_READABLE}.")
     mean, std = (norm.mean, norm.std) if norm else ((0.0,) * 3, (1.0,) * 3)
     sides = _side("Resize", resize.size), _side("CenterCrop", crop.size)
     return _transform(*sides, mean, std, interpolation=resize.interpolation)
@@ -96,7 +97,7 @@ def _transform(resize: int, crop: int, mean: Any, std: Any, *, interpolation: An
     mean, std = _as_written(mean), _as_written(std)
     mode = getattr(interpolation, "value", interpolation)
     if len(mean) != 3 or len(std) != 3 or mode not in ("bilinear", "bicubic"):
-        raise UsageError(f"The transform has mean {mean}, std {std} and interpolation {mode!r}: {_readable()}.")
+        raise UsageError(f"The transform has mean {mean}, std {std} and interpolation {mode!r}: {_READABLE}.")
     return Transform(resize, crop, mean, std, interpolation=mode)
 
 
@@ -113,9 +114,5 @@ def _side(step: str, size: Any) -> int:
     if len(sides) == 2 and step in ("CenterCrop", "crop_size") and sides[0] == sides[1]:
         sides = sides[:1]
     if len(sides) != 1:
-        raise UsageError(f"The transform's {step} has size {size}: {_readable()}.")
+        raise UsageError(f"The transform's {step} has size {size}: {_READABLE}.")
     return int(sides[0])
-
-
-def _readable() -> str:
-    return "the shorter side is resized (bilinear or bicubic), a square cut out, three channels normalised"

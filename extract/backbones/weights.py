@@ -81,7 +81,10 @@ class Weights:
 
     def state_dict(self, sha256: str) -> "StateDict":
         """Return the parameters, float32, on the CPU."""
-        data = self._read()
+        try:
+            data = read_regular(self.path)
+        except OSError as error:
+            raise WeightsError(f"The weights {self.path} cannot be read: {error.strerror}.") from error
         digest = hashlib.sha256(data).hexdigest()
         if digest != sha256:
             if self._index:  # whatever it remembers, the next run reads the file
@@ -91,12 +94,6 @@ class Weights:
                 "The same command again reads what it is now."
             )
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in self._parse(data)}
-
-    def _read(self) -> bytes:
-        try:
-            return read_regular(self.path)
-        except OSError as error:
-            raise WeightsError(f"The weights {self.path} cannot be read: {error.strerror}.") from error
 
     def _parse(self, data: bytes) -> Any:
         return parse(data, self.path).items()

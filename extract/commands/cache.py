@@ -46,10 +46,10 @@ fc7 cache info --cache /data/fc7 --json
 def run_info(arguments: Arguments, progress: Progress) -> Answer:
     """Say what the cache holds."""
     from ...cache import verify
-    from ...cache.directory import existing_directory
+    from ...cache.directory import open_directory
     from ...cache.replica import Replica
 
-    directory = existing_directory(arguments.cache)
+    directory = open_directory(arguments.cache, new=False)
     replica = Replica.of(directory)
     where = replica.url if replica else str(directory)
     recipes = verify.info(directory)
@@ -85,13 +85,13 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
 def run_verify(arguments: Arguments, progress: Progress) -> Answer:
     """Check the cache and change nothing."""
     from ...cache.directory import default_directory
-    from ...cache.urls import address
+    from ...cache.urls import URL
     from ...cache.verify import verify
 
     check = verify(arguments.cache, deep=arguments.deep)
     lines = [f"damaged  {damage.file}: {damage.reason}" for damage in check.damaged]
     remedy = "Put it right with: fc7 cache repair"
-    if address(arguments.cache or default_directory()):
+    if isinstance(arguments.cache or default_directory(), URL):
         remedy = "Delete those objects, then compute their rows again with: fc7 extract"
     unchanged = check.shards - check.read - sum(damage.file.endswith(".h5") for damage in check.damaged)
     lines.append(
@@ -185,10 +185,13 @@ def run_compact(arguments: Arguments, progress: Progress) -> Answer:
     return Answer({"recipes": parts}, "\n".join(lines) or "The cache is empty.")
 
 
+_FILE = "the file to write: .parquet, .csv, .h5, .npz, .safetensors, or .npy with a .csv and a .json beside it"
+_MAX_RAM = 2**28  # vectors that would take more are read from the cache as they are written
+
 EXPORT_TEXT = """
-Write the embeddings of a data set as one flat HDF5 file: embeddings, labels, paths, splits, the sha256 of each
-image, and the recipe. Other tools read it with any HDF5 library; `fc7 fit`, `compare` and `audit` take it in place
-of a folder.
+Write the embeddings of a data set as one file: embeddings, labels, paths, splits, the sha256 of each image, and the
+recipe. The suffix decides what is written; parquet needs the extra fc7[tables]. `fc7 fit`, `compare` and `audit` take
+all of them but the csv in place of a folder.
 """
 EXPORT_EXAMPLES = """
 # the embeddings must be in the cache
@@ -197,32 +200,41 @@ fc7 cache export my.h5 my_pictures --backbone vgg16 --layer fc6
 
 # on a machine without the images
 fc7 compare my.h5 -o h5-runs
+
+# for a notebook: pandas.read_parquet("my.parquet")
+fc7 cache export my.parquet my_pictures --backbone vgg16
 """
 
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache export."""
-    parser.add_argument("output", type=Path, metavar="FILE.h5", help="the file to write")
+    parser.add_argument("output", type=Path, metavar="FILE", help=_FILE)
     options.add_data(parser, f"{options.FOLDER}; its embeddings must be in the cache")
     options.add_backbone(parser)
 
 
 def run_export(arguments: Arguments, progress: Progress) -> Answer:
-    """Write one flat .h5 for other tools."""
-    from ...cache.output_file import OutputFile, require_apart
+    """Write one file of vectors for other tools."""
+    from ...cache.output_file import require_apart
     from ..extraction import read
     from ..manifest.manifest import read_manifest
+    from ..vector_files.formats import VectorFile
 
-    output = OutputFile(arguments.output)
-    require_apart(output, read=[arguments.data])
+    output = VectorFile(arguments.output)
+    require_apart(*output.outputs, read=[arguments.data])
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
-    source = backbone.weights_source
-    rows = read(read_manifest(arguments.data), backbone.recipes[0], cache=arguments.cache, weights_source=source)
-    path = rows.to_h5(output)
-    payload = {"file": str(path), "rows": len(rows), "dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
-    return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(str(path))}")
+    settings: dict[str, Any] = {
+        "cache": arguments.cache,
+        "weights_source": backbone.weights_source,
+        "max_ram": _MAX_RAM,
+    }
+    rows = read(read_manifest(arguments.data), backbone.recipes[0], **settings)
+    files = [str(path) for path in output.write(rows.table)]
+    payload = {"file": files[-1], "files": files, "rows": len(rows)}
+    payload |= {"dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
+    return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(' '.join(files))}")
 
 
 IMPORT_TEXT = """
@@ -275,11 +287,7 @@ class Verb(NamedTuple):
 VERBS = {
     "info": Verb("what the cache holds", INFO_TEXT, INFO_EXAMPLES, run_info),
     "verify": Verb(
-        "check that every shard is as it was committed",
-        VERIFY_TEXT,
-        VERIFY_EXAMPLES,
-        run_verify,
-        add_options=add_verify_options,
+        "check that every shard is as it was committed", VERIFY_TEXT, VERIFY_EXAMPLES, run_verify, add_verify_options
     ),
     "repair": Verb(
         "set damaged shards aside, so that the next extract computes their rows",
@@ -292,17 +300,17 @@ VERBS = {
         GC_TEXT,
         GC_EXAMPLES,
         run_gc,
-        add_options=add_gc_options,
+        add_gc_options,
     ),
     "compact": Verb("merge small shards into full ones", COMPACT_TEXT, COMPACT_EXAMPLES, run_compact),
     "export": Verb(
-        "write one flat .h5 for other tools", EXPORT_TEXT, EXPORT_EXAMPLES, run_export, add_options=add_export_options
+        "write embeddings as parquet, csv, h5, npz, npy or safetensors",
+        EXPORT_TEXT,
+        EXPORT_EXAMPLES,
+        run_export,
+        add_export_options,
     ),
     "import": Verb(
-        "take the rows of such a file into the cache",
-        IMPORT_TEXT,
-        IMPORT_EXAMPLES,
-        run_import,
-        add_options=add_import_options,
+        "take the rows of such a file into the cache", IMPORT_TEXT, IMPORT_EXAMPLES, run_import, add_import_options
     ),
 }

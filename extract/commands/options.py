@@ -1,16 +1,16 @@
 """Options that verbs share, and what is made of them."""
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from ...cache.recipe import DECODES
-from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow
+from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow, locate
 from ...errors import UsageError
+from ..readers import threads_number
+from ..settings import BackboneSettings
 
 if TYPE_CHECKING:
     from ..backbones.backbone import Backbone
@@ -24,19 +24,11 @@ FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
 _BACKBONE = f"of torchvision, or timm:NAME; see fc7 backbones (default: {DEFAULT_BACKBONE})"
 _LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
-_SIZE = "side of the crop, and of the shorter side before it, in pixels (default: the network's own, usually 224:256)"
-_DECODE = (
-    "scaled: by JPEG's own reduction of large photographs; nvjpeg: by the CUDA device; both are faster and give "
-    "slightly other vectors (default: exact)"
-)
-_BATCH = "images in one forward pass (default: 8 or 16 by network, on a CUDA device 32)"
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
-_VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too (default: 0)"
 _CACHE = "of embeddings, a folder or s3://... (default: $FC7_CACHE, else fc7 in the user's cache folder)"
 _ENGINE = "where the backbone runs: in this process, or on Ray, see docs/engines.md (default: local)"
 _ADDRESS = "a Ray cluster, auto or HOST:6379 (default: one of its own, on this machine alone)"
 _ACTORS = "workers on Ray, each with the backbone in memory (default: one per core, or per GPU)"
-_MIRROR = "embed each mirror image, too, and keep the mean of the two vectors"
 _SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision; timm for timm:NAME)"
 _TRANSFORM = (
     "published weights that images are prepared for, such as IMAGENET1K_V1, or a tag of timm's (default: the weights "
@@ -44,26 +36,38 @@ _TRANSFORM = (
 )
 _PRIVATE = "read also from this machine and from private networks, whose addresses http(s)://... else may not lead to"
 _REDIRECTS = "follow redirects of http(s)://... also to other hosts"
-_EPOCHS = "of what is trained in epochs (default: chosen in the folds for torch-linear, else 12)"
-_ON = "the split to evaluate on (default: val, else test; without splits every image is predicted once, in folds)"
 
-_CROSS = (
-    "predict every image once, in N folds, whatever its split; all choices are made inside each (default: by split)"
-)
-
-SETTINGS = ("precision", "dtype", "image_size", "decode", "views", "mirror")  # of load_backbone, as options
-
-_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
-_LEAST_RAM = 2**24  # less than a block of long rows
-_MOST_THREADS = 1024
-_MOST_PIXELS = 2**13  # 64 megapixels, which is more than any image may have
+_OF_RECIPE = ("image_size", "decode", "views", "mirror", "dtype")  # of BackboneSettings, beside the precision
 
 Arguments = argparse.Namespace
 
 
+def add_settings(parser: argparse._ActionsContainer, settings: type[Any], *names: str) -> None:
+    """Add the options of some fields of settings, by default of all that have any."""
+    for item in fields(settings):
+        if item.metadata and (not names or item.name in names):
+            reading = dict(item.metadata)
+            option = reading.pop("option") or item.name
+            flag: dict[str, Any] = {"action": "store_const", "const": True} if isinstance(item.default, bool) else {}
+            # No default here: what was not given is left to the settings, and can be told from what was.
+            parser.add_argument(f"--{option.replace('_', '-')}", **reading, **flag)
+
+
+def given_settings(arguments: Arguments, settings: type[Any]) -> dict[str, Any]:
+    """Return the fields of settings that were given as options."""
+    options = {item.name: item.metadata.get("option") or item.name for item in fields(settings)}
+    values = {name: getattr(arguments, option.replace("-", "_"), None) for name, option in options.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def given(arguments: Arguments, *names: str) -> dict[str, Any]:
+    """Return the options that were given; what was not is left to the library's own default."""
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+
 def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
     """Add the data set."""
-    parser.add_argument("data", type=Path, metavar="DATA", help=text)
+    parser.add_argument("data", type=locate, metavar="DATA", help=text)
     add_web(parser)
 
 
@@ -86,23 +90,16 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
     group.add_argument("--backbone", action="append", metavar="NAME", help=_BACKBONE)
     group.add_argument("--weights", action="append", metavar="[NAME=]SOURCE", help=_SOURCE)
     group.add_argument("--transform", action="append", metavar="[NAME=]ENTRY", help=_TRANSFORM)
-    group.add_argument("--precision", choices=("fp32", "bf16"), help="of the forward pass (default: fp32)")
     if embeddings:
         group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
-        group.add_argument("--image-size", type=image_size, metavar="CROP[:RESIZE]", help=_SIZE)
-        group.add_argument("--decode", choices=tuple(DECODES), help=_DECODE)
-        group.add_argument("--views", type=views_number, metavar="N", help=_VIEWS)
-        group.add_argument("--mirror", action="store_const", const=True, help=_MIRROR)
-        group.add_argument("--dtype", choices=("float16", "float32"), help="of stored numbers (default: float16)")
+    add_settings(group, BackboneSettings, "precision", *(_OF_RECIPE if embeddings else ()))
     add_machine(parser, embeddings=embeddings)
 
 
 def add_machine(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:
     """Add where and how fast."""
     group = parser.add_argument_group("machine")
-    group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: auto)")
-    if embeddings:
-        group.add_argument("--batch-size", type=whole_number, metavar="N", help=_BATCH)
+    add_settings(group, BackboneSettings, "device", *(["batch_size"] if embeddings else []))
     group.add_argument("--workers", type=threads_number, metavar="N", help=_WORKERS)
     add_cache(group)
 
@@ -132,93 +129,7 @@ def engine(arguments: Arguments) -> Iterator["RayEngine | None"]:
 
 def add_cache(parser: argparse._ActionsContainer) -> None:
     """Add the cache directory."""
-    parser.add_argument("--cache", type=Path, metavar="DIR", help=_CACHE)
-
-
-def add_evaluation(parser: argparse.ArgumentParser) -> None:
-    """Add what is evaluated, and the seed."""
-    parser.add_argument("--on", choices=("val", "test"), help=_ON)
-    parser.add_argument("--cross-validate", type=folds_number, metavar="N", help=_CROSS)
-    parser.add_argument("--epochs", type=whole_number, metavar="N", help=_EPOCHS)
-    add_seed(parser)
-
-
-def add_seed(parser: argparse.ArgumentParser) -> None:
-    """Add the seed, and whether an image may be on both sides of a split."""
-    parser.add_argument(
-        "--random-state", type=seed_number, default=0, metavar="N", help="seed of all that is drawn (default: 0)"
-    )
-    parser.add_argument("--allow-leakage", action="store_true", help="go on with an image on both sides of the split")
-
-
-def memory_size(text: str) -> int:
-    """Read bytes, or ``512M`` and ``2G``; argparse shows this name."""
-    unit = text[-1:].upper()
-    size = float(text[:-1]) * _UNITS[unit] if unit in _UNITS else float(text)
-    if not size >= _LEAST_RAM:  # nan is neither more nor less
-        raise argparse.ArgumentTypeError(f"{text} is less than {_LEAST_RAM // 2**20}M")
-    return int(min(size, 2**63))
-
-
-def whole_number(text: str) -> int:
-    """Read a number of 1 or more; argparse shows this name."""
-    return _between(text, 1)
-
-
-def folds_number(text: str) -> int:
-    """Read a number of folds, 2 or more; argparse shows this name."""
-    return _between(text, 2)
-
-
-def views_number(text: str) -> int:
-    """Read a number of views, which may be 0; argparse shows this name."""
-    return _between(text, 0)
-
-
-def threads_number(text: str) -> int:
-    """Read a number of threads that a process can have; argparse shows this name."""
-    return _between(text, 1, _MOST_THREADS)
-
-
-def jobs_number(text: str) -> int:
-    """Read a number of processes: -1, or 1 and more; argparse shows this name."""
-    return -1 if text == "-1" else _between(text, 1, _MOST_THREADS)
-
-
-def positive_number(text: str) -> float:
-    """Read a number above 0; argparse shows this name."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
-    return value
-
-
-def _between(text: str, least: int, most: int = 2**31 - 1) -> int:
-    value = int(text)
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-    if value > most:
-        raise argparse.ArgumentTypeError(f"{text} is more than {most}")
-    return value
-
-
-def image_size(text: str) -> tuple[int, int | None]:
-    """Read ``CROP`` or ``CROP:RESIZE``; argparse shows this name."""
-    crop, colon, resize = text.partition(":")
-    return _between(crop, 1, _MOST_PIXELS), _between(resize, 1, _MOST_PIXELS) if colon else None
-
-
-def seed_number(text: str) -> int:
-    """Read a seed; argparse shows this name."""
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 2**32 - 1")
-    return value
-
-
-def given(arguments: Arguments, *names: str) -> dict[str, Any]:
-    """Return the options that were given; what was not is left to the library's own default."""
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    parser.add_argument("--cache", type=locate, metavar="DIR", help=_CACHE)
 
 
 def backbone_names(arguments: Arguments) -> list[str]:
@@ -243,7 +154,7 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
     from ..backbones.backbone import load_backbone
 
     layers = _by_name(backbone_names(arguments), arguments.layer, "--layer")
-    options = given(arguments, *SETTINGS, "device", "batch_size", "cache")
+    options = given_settings(arguments, BackboneSettings) | given(arguments, "cache")
     return [
         load_backbone(name, layers[name] or None, progress=progress, **options, **source)
         for name, source in sources(arguments).items()
@@ -252,7 +163,7 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
 
 def refuse_backbone(arguments: Arguments) -> None:
     """Refuse options that an exported file has settled."""
-    names = ("backbone", "layer", "weights", "transform", *SETTINGS)
+    names = ("backbone", "layer", "weights", "transform", "precision", *_OF_RECIPE)
     settled = [name.replace("_", "-") for name in given(arguments, *names)]
     if settled:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ...cache.urls import address
+from ...cache.urls import is_url, locate
 from ...errors import UsageError
 from .parser import similar
 
@@ -116,7 +116,7 @@ class ProjectFile:
         if isinstance(value, bool | list | dict):
             raise TypeError("one text or number")
         text = str(value)
-        if action.type is Path:
+        if action.type in (Path, locate):
             text = self._located(text)
         elif action.dest in {"weights", "add"}:
             text = re.sub(r"(?<=file:).+$" if action.dest == "weights" else r"(?<==).+$", self._found, text)
@@ -129,7 +129,7 @@ class ProjectFile:
         return self._located(match[0])
 
     def _located(self, path: str) -> str:
-        return path if address(path) else str(self.path.parent / path)
+        return path if is_url(path) else str(self.path.parent / path)
 
 
 def mark_defaults(parser: argparse.ArgumentParser) -> None:

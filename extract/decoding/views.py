@@ -102,6 +102,7 @@ def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint
     short, long = sorted(image.size)
     stretched = int(transform.resize * long / short)
     size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
+    # Without `reducing_gap`, which saves time on large images: torchvision averages over every pixel.
     resized = image.resize(size, _RESAMPLING[transform.interpolation]) if image.size != size else image
     left, top = (_before(side, transform.crop) for side in size)
     return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop)))

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import pickle
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,10 +24,6 @@ from .views import read_views
 
 logger = logging.getLogger(__name__)
 
-# Kind, errno, and the number of bytes that follow, or that a request for memory asks for.
-_HEAD = struct.Struct("<BiQ")
-_PIXELS, _REJECTED, _UNREADABLE, _FAILED, _MEMORY = range(5)
-_GRANTED = b"\x01"
 _PIPE = 2**18  # bytes; an ordinary view fits in
 _PATIENCE = 5.0  # seconds for a process to end
 
@@ -48,7 +43,7 @@ class DecodeProcess:
     """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Any = None  # a subprocess.Popen, while it runs
         self._possible = bool(sys.executable)
 
     def __enter__(self) -> "DecodeProcess":
@@ -77,13 +72,13 @@ class DecodeProcess:
         if process is None:
             return
         with contextlib.suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr]
+            process.stdin.close()
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
+        process.stdout.close()
 
     def _start(self) -> bool:
         if self._process is not None or not self._possible:
@@ -93,7 +88,7 @@ class DecodeProcess:
         try:
             # In a session of its own Ctrl-C does not reach it: it ends when its input does, that is with us.
             self._process = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
-            self._send(pickle.dumps(sys.path))
+            _send(self._process.stdin, sys.path)
         except OSError as error:
             self._do_without(str(error))
         return self._possible
@@ -103,58 +98,39 @@ class DecodeProcess:
         self._possible = False
         self.close()
 
-    def _send(self, request: bytes) -> None:
-        requests: IO[bytes] = self._process.stdin  # type: ignore[union-attr,assignment]
-        requests.write(request)
-        requests.flush()
-
     def _decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[np.uint8]]) -> bool:
         """Return whether it was decoded; False if the process failed, not the image."""
+        requests, replies = self._process.stdin, self._process.stdout
         with in_turn():
             try:
-                self._send(pickle.dumps((path, key, tuple(rows))))
-                kind, number, size = self._head()
-                while kind == _MEMORY:
-                    take(size)
-                    self._send(_GRANTED)
-                    kind, number, size = self._head()
-                if kind == _PIXELS:
-                    for row in rows.values():
-                        self._read_into(row.data.cast("B"))
+                _send(requests, (path, key, tuple(rows)))
+                while isinstance(reply := pickle.load(replies), int):
+                    take(reply)
+                    _send(requests, None)
+                if reply is None:
+                    for row in rows.values():  # into the batch itself, without the interpreter's lock
+                        if replies.readinto(row.data.cast("B")) < row.nbytes:
+                            raise EOFError
                     return True
-                message = bytearray(size)
-                self._read_into(memoryview(message))
-            except (EOFError, BrokenPipeError):
+            except (EOFError, BrokenPipeError, pickle.UnpicklingError):
                 for row in rows.values():
                     row[:] = 0
-                code = self._ended()
-                if code < 0:
-                    raise OSError(0, f"the process that decoded it ended (signal {-code})") from None
-                self._do_without(f"it ended with exit code {code}")
+                process = self._process
+                self.close()
+                if process.returncode < 0:
+                    raise OSError(0, f"the process that decoded it ended (signal {-process.returncode})") from None
+                self._do_without(f"it ended with exit code {process.returncode}")
                 return False
-        if kind == _REJECTED:
-            raise ImageRejected(message.decode())
-        if kind == _UNREADABLE:
-            raise OSError(number, message.decode())
-        logger.debug("decoded here: %s", message.decode())
-        return False
+        if isinstance(reply, str):
+            logger.debug("decoded here: %s", reply)
+            return False
+        kind, arguments = reply
+        raise kind(*arguments)
 
-    def _head(self) -> tuple[int, int, int]:
-        head = bytearray(_HEAD.size)
-        self._read_into(memoryview(head))
-        kind, number, size = _HEAD.unpack(head)
-        return kind, number, size
 
-    def _read_into(self, memory: memoryview) -> None:
-        replies: Any = self._process.stdout  # type: ignore[union-attr]
-        if replies.readinto(memory) < len(memory):
-            raise EOFError
-
-    def _ended(self) -> int:
-        """Return the code with which it ended."""
-        process = self._process
-        self.close()
-        return process.returncode if process else 0
+def _send(pipe: IO[bytes], message: Any) -> None:
+    pickle.dump(message, pipe)
+    pipe.flush()
 
 
 def serve() -> None:
@@ -166,28 +142,29 @@ def serve() -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             path, key, inputs = pickle.load(requests)
-            _answer(replies, path, key, inputs)
+            reply, views = _answer(path, key, inputs)
+            pickle.dump(reply, replies)
+            for view in views:
+                replies.write(np.ascontiguousarray(view).data)
             replies.flush()
     os._exit(0)  # what is left in the buffer has no reader
 
 
-def _answer(replies: IO[bytes], path: str, key: bytes, inputs: tuple[Input, ...]) -> None:
-    number = 0
+def _answer(path: str, key: bytes, inputs: tuple[Input, ...]) -> tuple[Any, list[npt.NDArray[np.uint8]]]:
+    """Return a reply, and the pixels that follow it.
+
+    None: the pixels follow. An exception's class and arguments: it is the image's. A text: something else went wrong,
+    and decoding in the other process raises it again. (A number asks for so many bytes of memory, before the reply.)
+    """
     try:
         views = read_views(path, key, inputs)
     except ImageRejected as error:
-        kind, message = _REJECTED, str(error)
+        return (ImageRejected, (str(error),)), []
     except OSError as error:
-        kind, number, message = _UNREADABLE, error.errno or 0, error.strerror or str(error)
-    except Exception as error:  # decoding in the other process raises it again
-        kind, message = _FAILED, f"{type(error).__name__}: {error}"
-    else:
-        replies.write(_HEAD.pack(_PIXELS, 0, sum(view.nbytes for view in views.values())))
-        for wanted in inputs:
-            replies.write(np.ascontiguousarray(views[wanted]).data)
-        return
-    data = message.encode(errors="replace")
-    replies.write(_HEAD.pack(kind, number, len(data)) + data)
+        return (OSError, (error.errno or 0, error.strerror or str(error))), []
+    except Exception as error:
+        return f"{type(error).__name__}: {error}", []
+    return None, [views[wanted] for wanted in inputs]
 
 
 class _Asking(Budget):
@@ -198,10 +175,8 @@ class _Asking(Budget):
 
     def take(self, size: int) -> None:
         """Wait until the budget has room."""
-        self._replies.write(_HEAD.pack(_MEMORY, 0, size))
-        self._replies.flush()
-        if self._requests.read(1) != _GRANTED:
-            raise EOFError
+        _send(self._replies, size)
+        pickle.load(self._requests)
 
     def give_back(self, size: int) -> None:
         """Do nothing: the other process gives it back when it has the image."""

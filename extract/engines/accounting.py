@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...cache.recipe import Recipe
-from ..manifest.manifest import Manifest
 from ..manifest.paths import Reject
 
 if TYPE_CHECKING:
@@ -95,11 +94,11 @@ class Extraction:
 
 
 class Clock:
-    """Seconds per stage, and in all."""
+    """Seconds per stage, and in all; `hashing` took place before."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-        self._start = time.perf_counter()
+    def __init__(self, hashing: float = 0.0) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0) | {"hash": hashing}
+        self._start = time.perf_counter() - hashing
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -121,13 +120,7 @@ class Clock:
 
 
 def account(
-    manifest: Manifest,
-    hashed: "Hashed",
-    store: "Store",
-    lacked: "Keys",
-    unreadable: Mapping[bytes, str],
-    retried: int,
-    clock: Clock,
+    hashed: "Hashed", store: "Store", lacked: "Keys", unreadable: Mapping[bytes, str], *, retried: int, clock: Clock
 ) -> Extraction:
     """Count every file once: ok, duplicate or rejected.
 
@@ -145,20 +138,22 @@ def account(
     there = store.places(hashed.images) >= 0
     ok, computed = int(there.sum()), int((store.places(lacked) >= 0).sum())
     refused = Keys.of(key for key in hashed.images[~there] if key in store.rejected)
-    reasons = dict(hashed.unreadable)
-    for row in hashed.rows_of(hashed.images[~there]):
-        key = hashed.keys[row]
-        reasons[row] = unreadable.get(key) or store.rejected.get(key) or "its shard was lost while running"
-    rejects = [Reject(manifest.images.paths[row], reasons[row]) for row in sorted(reasons)]
+    reasons = {
+        row: unreadable.get(key) or store.rejected.get(key) or "its shard was lost while running"
+        for row in hashed.rows_of(hashed.images[~there])
+        for key in [hashed.keys[row]]
+    }
+    rejects = hashed.rejects(reasons)
+    files = len(hashed.manifest) + len(hashed.manifest.rejects)
     return Extraction(
         store.recipe,
-        seen=len(manifest) + len(manifest.rejects),
+        seen=files,
         ok=ok,
-        duplicate=len(manifest) - ok - len(rejects),
-        rejected=len(manifest.rejects) + len(rejects),
+        duplicate=files - ok - len(rejects),
+        rejected=len(rejects),
         computed=computed,
         reused=ok - computed,
-        rejects=[*manifest.rejects, *rejects],
+        rejects=rejects,
         rejected_before=len(refused.without(lacked)),
         retried=retried,
         seconds=clock.seconds,

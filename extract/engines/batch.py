@@ -1,8 +1,9 @@
 """Units and batches: images are decoded and embedded by batches; a unit collects their rows until it is committed."""
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,17 +23,28 @@ from .sinks import ShardSink
 logger = logging.getLogger(__name__)
 
 
+@contextlib.contextmanager
+def noting_failure(key: bytes, unreadable: dict[bytes, str], rejected: dict[bytes, str]) -> Iterator[None]:
+    """Note why a file cannot be read now, or why it is no image, if that ends the block."""
+    try:
+        with unreadable_now():
+            yield
+    except OSError as error:
+        unreadable[key] = f"not readable: {error.strerror}"
+    except ImageRejected as error:
+        rejected[key] = str(error)
+
+
 class Job(NamedTuple):
-    """One backbone on one input, to be computed for a batch. ``first`` is the number of its first store."""
+    """One backbone on one input, to be computed for a batch; its recipes differ in their layers only."""
 
     backbone: Backbone
-    input: Input
-    first: int
+    recipes: Sequence[Recipe]
 
     @property
-    def stores(self) -> range:
-        """The numbers of its stores, one per layer."""
-        return range(self.first, self.first + len(self.backbone.recipes))
+    def input(self) -> Input:
+        """What it sees of an image."""
+        return self.recipes[0].input
 
     @property
     def on_device(self) -> bool:
@@ -41,114 +53,88 @@ class Job(NamedTuple):
 
 
 @dataclass
-class Unit:
-    """Rows on their way to one shard per store.
+class Draft:
+    """Rows and rejections of a unit on their way to one shard of a store, and the thread time that they took."""
 
-    Attributes
-    ----------
-    batches_left
-        Batches that are not finished.
-    rows, rejected
-        By store.
-    seconds
-        By store: thread time that its rows took.
-    """
+    store: ShardSink
+    rows: dict[bytes, npt.NDArray[Any]] = field(default_factory=dict)
+    rejected: dict[bytes, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
-    keys: Sequence[bytes]
-    batches_left: int
-    rows: list[dict[bytes, npt.NDArray[Any]]]
-    rejected: list[dict[bytes, str]]
-    seconds: list[float]
-
-    @classmethod
-    def of(cls, keys: Sequence[bytes], batches: int, stores: int) -> "Unit":
-        """Return an empty one."""
-        numbers = range(stores)
-        return cls(keys, batches, [{} for _ in numbers], rejected=[{} for _ in numbers], seconds=[0.0] * stores)
-
-    def take(self, number: int, store: ShardSink, batch: "Batch", matrix: npt.NDArray[np.float32]) -> float:
-        """Take the rows that a store does not have, and return the largest error of rows that its type cannot hold.
+    def take(self, batch: "Batch", matrix: npt.NDArray[np.float32]) -> float:
+        """Take the rows that the store does not have, and return the largest error of rows that its type cannot hold.
 
         Those are unreadable for now; rows that are not finite are rejected.
         """
-        stored, error = in_stored_type(matrix, store.recipe.dtype)
-        lacking = set(store.missing(batch.keys))
+        dtype = self.store.recipe.dtype
+        stored, error = in_stored_type(matrix, dtype)
+        lacking = set(self.store.missing(batch.keys))
         largest = 0.0
         for row, key in enumerate(batch.keys):
             if key not in lacking or key in batch.unreadable:
                 continue
             if key in batch.rejected:
-                self.rejected[number][key] = batch.rejected[key]
+                self.rejected[key] = batch.rejected[key]
             elif np.isnan(error[row]):
-                self.rejected[number][key] = NOT_FINITE
+                self.rejected[key] = NOT_FINITE
             elif error[row] > MAX_ERROR:
-                batch.imprecise[key] = imprecise(error[row], store.recipe.dtype)
+                batch.imprecise[key] = imprecise(error[row], dtype)
                 largest = max(largest, float(error[row]))
             else:
-                self.rows[number][key] = stored[row]
+                self.rows[key] = stored[row]
         return largest
 
-    def shard(self, number: int, recipe: Recipe, provenance: Mapping[str, str]) -> Shard:
-        """Return the shard for a store. Its rows have the order of the unit's keys, whichever batch was first."""
-        rows = self.rows[number]
-        keys = [key for key in self.keys if key in rows]
-        matrix = np.empty((len(keys), recipe.dim), recipe.dtype)
-        for row, key in enumerate(keys):
-            matrix[row] = rows[key]
-        rejected = {key: self.rejected[number][key] for key in self.keys if key in self.rejected[number]}
-        return Shard(keys, matrix, rejected, {**provenance, "seconds": f"{self.seconds[number]:.3f}"})
+    def commit(self, unit: Sequence[bytes], provenance: Mapping[str, str]) -> None:
+        """Append the shard, if there is anything in it, in the order of the unit's keys, whichever batch was first."""
+        if not self.rows and not self.rejected:
+            return
+        keys, recipe = [key for key in unit if key in self.rows], self.store.recipe
+        matrix = np.array([self.rows[key] for key in keys], recipe.dtype).reshape(len(keys), recipe.dim)
+        rejected = {key: self.rejected[key] for key in unit if key in self.rejected}
+        self.store.append(Shard(keys, matrix, rejected, {**provenance, "seconds": f"{self.seconds:.3f}"}))
 
 
-@dataclass
+@dataclass(eq=False)
+class Unit:
+    """Keys that are committed together, one draft per recipe, and how many of its batches are not finished."""
+
+    keys: Sequence[bytes]
+    drafts: Mapping[Recipe, Draft]
+    batches_left: int
+
+
+@dataclass(eq=False)
 class Batch:
-    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason.
-
-    Attributes
-    ----------
-    pixels
-        ``(rows, crop, crop, 3)`` uint8; zeros after the keys fill the last forward pass of each backbone.
-    encoded
-        Files that the device is to decode, by their row.
-    taken, decoded
-        How many keys threads have taken, and have decoded.
-    rejected, unreadable
-        Why a file is no image, and why it cannot be decoded now.
-    imprecise
-        Why the row of an image is in none of the stores, or not in all.
-    """
+    """Pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
 
     unit: Unit
     keys: Sequence[bytes]
     paths: Sequence[str]
     jobs: Sequence[Job]
-    pixels: dict[Input, npt.NDArray[np.uint8]]
-    encoded: dict[int, bytes] = field(default_factory=dict)
-    taken: int = 0
+    rows: InitVar[int]  # of pixels; zeros after the keys fill the last forward pass of each backbone
+    pixels: dict[Input, npt.NDArray[np.uint8]] = field(init=False)  # (rows, crop, crop, 3)
+    encoded: dict[int, bytes] = field(default_factory=dict)  # files that the device is to decode, by their row
+    taken: int = 0  # keys that a thread decodes or has decoded
     decoded: int = 0
-    rejected: dict[bytes, str] = field(default_factory=dict)
-    unreadable: dict[bytes, str] = field(default_factory=dict)
-    imprecise: dict[bytes, str] = field(default_factory=dict)
+    rejected: dict[bytes, str] = field(default_factory=dict)  # why a file is no image
+    unreadable: dict[bytes, str] = field(default_factory=dict)  # why it cannot be decoded now
+    imprecise: dict[bytes, str] = field(default_factory=dict)  # why its row is in none of the stores, or not in all
 
-    @classmethod
-    def of(cls, unit: Unit, keys: Sequence[bytes], paths: Sequence[str], jobs: Sequence[Job], rows: int) -> "Batch":
-        """Return an empty one."""
-        sides = {job.input: job.input.transform.crop for job in jobs}
-        pixels = {wanted: np.zeros((rows, side, side, 3), np.uint8) for wanted, side in sides.items()}
-        return cls(unit, keys, paths, jobs, pixels=pixels)
+    def __post_init__(self, rows: int) -> None:
+        sides = {job.input: job.input.transform.crop for job in self.jobs}
+        self.pixels = {wanted: np.zeros((rows, side, side, 3), np.uint8) for wanted, side in sides.items()}
 
     def decode(self, row: int, decoder: DecodeProcess | None = None) -> None:
         """Put one image's pixels in its row; they are decoded here or in a process."""
         path, key = self.paths[row], self.keys[row]
-        try:
-            with unreadable_now():
-                if decoder is None:
-                    self._decode(row, path)
-                else:
-                    decoder.decode(path, key, {job.input: self.pixels[job.input][row] for job in self.jobs})
-        except OSError as error:
-            self.unreadable[key] = f"not readable: {error.strerror}"
-        except ImageRejected as error:
-            self.rejected[key] = str(error)
+        with noting_failure(key, self.unreadable, self.rejected):
+            if decoder is not None:
+                decoder.decode(path, key, {job.input: self.pixels[job.input][row] for job in self.jobs})
+                return
+            with in_turn():
+                data = read_hashed(path, key)
+                here = {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))}
+                self._fill(row, data, here)
 
     def embed(self, job: Job) -> list[npt.NDArray[np.float32]]:
         """Return ``(len(keys), dim)`` float32 for each layer of a backbone, computed in its own batch size."""
@@ -157,11 +143,6 @@ class Batch:
         starts = range(0, len(self.keys), size)
         outputs = [job.backbone.embed(pixels[start : start + size]) for start in starts]
         return [np.concatenate(layer)[: len(self.keys)] for layer in zip(*outputs, strict=True)]
-
-    def _decode(self, row: int, path: str) -> None:
-        with in_turn():
-            data = read_hashed(path, self.keys[row])
-            self._fill(row, data, {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))})
 
     def _fill(self, row: int, data: bytes, inputs: set[Input]) -> None:
         for wanted, pixels in views_of(data, self.keys[row], inputs).items():
@@ -188,11 +169,6 @@ class Batch:
         except RuntimeError as error:
             logger.debug("decoded by the processor: %s", error)
         for row, data in self.encoded.items():
-            try:
-                with unreadable_now():
-                    self._fill(row, data, {job.input})
-            except OSError as error:
-                self.unreadable[self.keys[row]] = f"not readable: {error.strerror}"
-            except ImageRejected as error:
-                self.rejected[self.keys[row]] = str(error)
+            with noting_failure(self.keys[row], self.unreadable, self.rejected):
+                self._fill(row, data, {job.input})
         return self.pixels[job.input]

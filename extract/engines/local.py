@@ -14,19 +14,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from typing import Any
 
 from ... import __version__
-from ..backbones.backbone import Backbone
 from ..decoding.worker_process import DecodeProcess
-from ..progress import Progress, silent
-from .accounting import Clock
-from .batch import Batch, Job, Unit
+from .batch import Batch, Draft, Job, Unit
 from .malloc import keep_freed_memory
 from .precision import too_imprecise
 from .sinks import ShardSink
-from .unit_loop import POLL, LocateFiles, UnitLoop, Units
+from .unit_loop import POLL, Plan, UnitLoop, Units
 
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
 # the number of workers asked for: a sum over two cores has other last digits than one over one.
@@ -37,7 +33,7 @@ STARTING = 32  # images per decoding process that make its start worthwhile
 
 
 class Pipeline(UnitLoop):
-    """Threads that decode, compute and commit; the first parameters are those of :class:`UnitLoop`.
+    """Threads that decode, compute and commit.
 
     Parameters
     ----------
@@ -54,63 +50,50 @@ class Pipeline(UnitLoop):
 
     def __init__(
         self,
-        backbones: Sequence[Backbone],
-        stores: Sequence[ShardSink],
-        files: LocateFiles,
-        clock: Clock,
+        plan: Plan,
         *,
         workers: int | None = None,
         threads: int | None = None,
         beside: int | None = None,
         decoders: Sequence[DecodeProcess] = (),
-        progress: Progress = silent,
     ) -> None:
-        super().__init__(backbones, stores, files, clock, progress=progress)
-        self._accelerated = all(backbone.device.type != "cpu" for backbone in backbones)
+        super().__init__(plan)
+        self._accelerated = all(backbone.device.type != "cpu" for backbone in self.backbones)
         self.workers = workers or min(cores(), MOST_BESIDE_DEVICE if self._accelerated else MOST_THREADS)
         self.threads, self.beside = threads or cores_each(), beside or self.workers
         self.decoders = decoders
-        self._jobs: list[Job] = []
-        for backbone in backbones:
-            for number in range(1 + backbone.views):
-                first = sum(len(job.stores) for job in self._jobs)
-                self._jobs.append(Job(backbone, backbone.recipes_of(number)[0].input, first))
-        sizes = [backbone.batch_size for backbone in backbones]
+        self._jobs = [
+            Job(backbone, backbone.recipes_of(view))
+            for backbone in self.backbones
+            for view in range(1 + backbone.views)
+        ]
+        sizes = [backbone.batch_size for backbone in self.backbones]
         self._batch_rows = max(sizes)
         # Zeros after them fill the last forward pass of a backbone with another batch size.
         self._capacity = max(-(-self._batch_rows // size) * size for size in sizes)
+        # One commit at a time: none may begin once a store cannot hold its first rows.
         self._taking, self._committing = threading.Lock(), threading.Lock()
         self._stop, self._failed = threading.Event(), False
-        self._begun: dict[int, Unit] = {}  # units that are not committed, by their address
+        self._begun: set[Unit] = set()  # units that are not committed
         self._open: Batch | None = None  # the batch that is being decoded
 
-    def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:
-        """See :class:`fc7.extract.engines.unit_loop.UnitLoop`.
+    def unit_rows(self) -> int:
+        """See :class:`UnitLoop`."""
+        return min(backbone.unit_rows for backbone in self.backbones)
 
-        Units that another process is computing are left to it, and taken up if it does not finish them.
-        """
+    @contextlib.contextmanager
+    def started(self, units: Units) -> Iterator[int]:
+        """See :class:`UnitLoop`; loads the networks."""
         with self.clock("load"):
             for backbone in self.backbones:
                 backbone.load()
-        self.total = len(missing)
-        unit_rows = unit_rows or min(backbone.unit_rows for backbone in self.backbones)
-        units = [missing[start : start + unit_rows] for start in range(0, len(missing), unit_rows)]
-        with self._decoders() as decoders:
-            self.compute_all(units, partial(self._pass, decoders=decoders), self.workers)
-        return self.unreadable
-
-    @contextlib.contextmanager
-    def _decoders(self) -> Iterator[Sequence[DecodeProcess | None]]:
-        """Yield what each thread decodes in: a process, or None for the thread itself."""
-        if not self._accelerated or any(job.on_device for job in self._jobs):
-            yield [None] * self.workers
-        elif self.decoders:
-            yield self.decoders
-        elif self.total >= STARTING * self.workers:
-            with contextlib.ExitStack() as started:
-                yield [started.enter_context(DecodeProcess()) for _ in range(self.workers)]
-        else:
-            yield [None] * self.workers
+        with contextlib.ExitStack() as stack:
+            # In processes, but not if the device decodes; for fewer images their start takes longer than they save.
+            if not self._accelerated or any(job.on_device for job in self._jobs):
+                self.decoders = ()
+            elif not self.decoders and self.total >= STARTING * self.workers:
+                self.decoders = [stack.enter_context(DecodeProcess()) for _ in range(self.workers)]
+            yield self.workers
 
     def still_missing(self, units: Units, skipped: Units) -> Units:
         """Return the units that were skipped and are not committed by now."""
@@ -119,8 +102,8 @@ class Pipeline(UnitLoop):
                 store.refresh()
         return [unit for unit in skipped if any(store.missing(unit) for store in self.stores)]
 
-    def _pass(self, units: Units, skipped: list[Sequence[bytes]], decoders: Sequence[DecodeProcess | None]) -> None:
-        """Compute the units that nobody else has claimed and put the others into ``skipped``."""
+    def compute(self, units: Units, skipped: list[Sequence[bytes]]) -> None:
+        """See :class:`UnitLoop`."""
         from ..backbones.torch_runtime import each_with
 
         self.done = self.total - sum(len(unit) for unit in units)
@@ -130,15 +113,16 @@ class Pipeline(UnitLoop):
             each_with(self.threads) as ready,
             ThreadPoolExecutor(self.workers, initializer=ready) as pool,
         ):
+            decoders: Sequence[DecodeProcess | None] = self.decoders or [None] * self.workers
             futures = [pool.submit(self._work, batches, decoder) for decoder in decoders]
             try:
                 self._watch(futures)
             except KeyboardInterrupt:
                 self._stop.set()
                 wait(futures)
-                for unit in tuple(self._begun.values()):
+                for unit in tuple(self._begun):
                     self._commit(unit)
-                raise self.interrupted() from None
+                raise
             finally:
                 self._stop.set()  # where one thread failed, the others end after their image or batch
         self._stop.clear()
@@ -162,7 +146,8 @@ class Pipeline(UnitLoop):
                 if batch is None:
                     return
                 row, batch.taken = batch.taken, batch.taken + 1
-            self._decode(batch, row, decoder)
+            with self._spent("decode", batch, batch.jobs):
+                batch.decode(row, decoder)
             with self._taking:
                 batch.decoded += 1
                 complete = batch.decoded == len(batch.keys)
@@ -178,26 +163,23 @@ class Pipeline(UnitLoop):
                 skipped.append(keys)
                 continue
             starts, paths = range(0, len(keys), size), self.files(keys)
-            unit = Unit.of(keys, len(starts), len(self.stores))
-            self._begun[id(unit)] = unit
+            drafts = {store.recipe: Draft(store) for store in self.stores}
+            unit = Unit(keys, drafts, batches_left=len(starts))
+            self._begun.add(unit)
             for start in starts:
                 chunk = keys[start : start + size]
-                jobs = [job for job in self._jobs if any(self.stores[number].missing(chunk) for number in job.stores)]
-                yield Batch.of(unit, chunk, paths[start : start + size], jobs, rows=self._capacity)
-
-    def _decode(self, batch: Batch, row: int, decoder: DecodeProcess | None) -> None:
-        start = time.perf_counter()
-        batch.decode(row, decoder)
-        self._spent("decode", time.perf_counter() - start, batch)
+                lacking = {recipe for recipe, draft in drafts.items() if draft.store.missing(chunk)}
+                jobs = [job for job in self._jobs if not lacking.isdisjoint(job.recipes)]
+                yield Batch(unit, chunk, paths[start : start + size], jobs, rows=self._capacity)
 
     def _embed(self, batch: Batch) -> None:
         for job in batch.jobs:
-            start = time.perf_counter()
-            for number, matrix in zip(job.stores, batch.embed(job), strict=True):
-                error = batch.unit.take(number, self.stores[number], batch, matrix)
-                if error:
-                    self._require_rows(self.stores[number], error)
-            self._spent("forward", time.perf_counter() - start, batch, job)
+            with self._spent("forward", batch, [job]):
+                for recipe, matrix in zip(job.recipes, batch.embed(job), strict=True):
+                    draft = batch.unit.drafts[recipe]
+                    error = draft.take(batch, matrix)
+                    if error:
+                        self._require_rows(draft.store, error)
 
     def _require_rows(self, store: ShardSink, error: float) -> None:
         """End the run, before it commits anything, if a store has no row and its type cannot hold the first ones."""
@@ -207,13 +189,16 @@ class Pipeline(UnitLoop):
                 self._stop.set()
                 raise too_imprecise(store.recipe, error)
 
-    def _spent(self, stage: str, seconds: float, batch: Batch, job: Job | None = None) -> None:
-        """Count seconds of a thread, and put them on what they were spent for."""
+    @contextlib.contextmanager
+    def _spent(self, stage: str, batch: Batch, jobs: Sequence[Job]) -> Iterator[None]:
+        """Count the seconds of a thread in a block, and put them on the drafts that they were spent for."""
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
         with self._taking:
             self.clock.seconds[stage] += seconds
-            jobs = batch.jobs if job is None else [job]
-            for number in (number for job in jobs for number in job.stores):
-                batch.unit.seconds[number] += seconds / self.beside
+            for recipe in (recipe for job in jobs for recipe in job.recipes):
+                batch.unit.drafts[recipe].seconds += seconds / self.beside
 
     def _finish(self, batch: Batch) -> None:
         """Count a batch as done, and commit the unit if it was the last of it."""
@@ -226,17 +211,13 @@ class Pipeline(UnitLoop):
             self._commit(batch.unit)
 
     def _commit(self, unit: Unit) -> None:
-        with self._committing:
+        with self._committing, self.clock("commit"):
             if self._failed:
                 return
-            start = time.perf_counter()
-            for number, store in enumerate(self.stores):
-                shard = unit.shard(number, store.recipe, self._provenance())
-                if shard.keys or shard.rejected:
-                    store.append(shard)
+            for draft in unit.drafts.values():
+                draft.commit(unit.keys, self._provenance())
             self.release(unit.keys)
-            del self._begun[id(unit)]
-            self.clock.seconds["commit"] += time.perf_counter() - start
+            self._begun.remove(unit)
 
     def _provenance(self) -> dict[str, str]:
         import torch

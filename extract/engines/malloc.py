@@ -17,12 +17,14 @@ _ALL = 2**31 - 1
 
 
 def _keep() -> Callable[[], object]:
-    _set(_ALL, 0)
+    _call("mallopt", _MMAP_MAX, 0)
+    _call("mallopt", _TRIM_THRESHOLD, _ALL)
     return _give_back
 
 
 def _give_back() -> None:
-    _set(_TRIM_DEFAULT, _MMAP_DEFAULT)
+    _call("mallopt", _MMAP_MAX, _MMAP_DEFAULT)
+    _call("mallopt", _TRIM_THRESHOLD, _TRIM_DEFAULT)
     trim()
 
 
@@ -30,17 +32,15 @@ def _give_back() -> None:
 keep_freed_memory = Counted(_keep)
 
 
-def _set(trim_threshold: int, mmap_max: int) -> None:
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_MAX, mmap_max)
-        mallopt(_TRIM_THRESHOLD, trim_threshold)
-
-
 def trim() -> None:
     """Give what is free back to the system; without glibc nothing happens.
 
     Each thread that ends leaves up to some tens of megabytes to the next one, which may take another heap.
     """
+    _call("malloc_trim", 0)
+
+
+def _call(function: str, *given: int) -> None:
+    """Call a function of glibc, if this is glibc."""
     with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        getattr(ctypes.CDLL(None), function)(*given)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from ...cache.commit import deliver
 from ...cache.recipe import Recipe
 from ...cache.shard import Shard, answering, encode
 
@@ -14,14 +15,14 @@ _NOWHERE = Path("/dev/null/fc7")  # no claim can be made in this folder: the pro
 
 
 class BufferSink:
-    """The shards of one recipe, finished but not committed.
+    """The shards of one recipe, finished but not committed. It can be sent to another process and back.
 
     Parameters
     ----------
     wanted
         The keys that the committing process lacks.
     rows
-        How many rows it has.
+        How many rows it has, about; 0 if it has none.
     reopened
         Rejections that it has of these images, which are looked at again.
     """
@@ -51,11 +52,14 @@ class BufferSink:
         self._wanted.difference_update(shard.keys, shard.rejected)
         self._rows += len(shard.keys)
 
-    def leave_rejected(self, keys: Iterable[bytes]) -> None:
-        """Do nothing: the committing process counts them."""
-
     def refresh(self) -> None:
         """Do nothing: no other process writes here."""
+
+    def deliver(self, directory: Path) -> None:
+        """Commit the shards to a cache, and keep them no longer; raise what :func:`fc7.cache.commit.deliver` raises."""
+        while self.shards:
+            deliver(self.shards[0], self.recipe, directory)
+            del self.shards[0]
 
 
 ShardSink: TypeAlias = "Store | BufferSink"

@@ -3,12 +3,14 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from ...cache.leases import Claims
 from ...cache.shard import unit_id
 from ...errors import Interrupted
 from ..backbones.backbone import Backbone
-from ..progress import Progress
+from ..progress import Progress, silent
 from .accounting import Clock
 from .sinks import ShardSink
 
@@ -16,41 +18,33 @@ POLL = 0.2  # seconds between two looks at units that another process has claime
 
 LocateFiles = Callable[[Sequence[bytes]], Sequence[str]]  # returns where the bytes of each key are
 Units = Sequence[Sequence[bytes]]
-# Computes the units that nobody else has claimed, and puts the others into the list.
-ComputeUnits = Callable[[Units, list[Sequence[bytes]]], None]
+
+
+class Plan(NamedTuple):
+    """What an engine is to compute, and whom it tells."""
+
+    backbones: Sequence[Backbone]
+    stores: Sequence[ShardSink]  # one per recipe
+    files: LocateFiles
+    clock: Clock
+    progress: Progress = silent
 
 
 class UnitLoop(ABC):
-    """One extraction: which units are missing, which are claimed, and how far it is.
+    """One extraction: which units are missing, which are claimed, and how far it is."""
 
-    Parameters
-    ----------
-    stores
-        One per recipe, in the order of backbones, views and layers.
-    files
-        Returns where the bytes of each key are.
-    """
-
-    def __init__(
-        self,
-        backbones: Sequence[Backbone],
-        stores: Sequence[ShardSink],
-        files: LocateFiles,
-        clock: Clock,
-        progress: Progress,
-    ) -> None:
-        self.backbones, self.stores, self.files, self.clock = backbones, stores, files, clock
-        self.claims = Claims(stores[0].directory / "claims")
+    def __init__(self, plan: Plan) -> None:
+        self.backbones, self.stores, self.files, self.clock, self._progress = plan
+        self.claims = Claims(self.stores[0].directory / "claims")
         self.unreadable: dict[bytes, str] = {}
         self.total = self.done = 0  # images
-        self._progress = progress
-        self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in backbones))
+        self._stage = "extract " + " + ".join(dict.fromkeys(backbone.name for backbone in self.backbones))
 
-    @abstractmethod
     def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:
         """Compute the missing keys and return those whose files could not be read, with the reason.
 
-        `unit_rows` are committed together; by default about 20 seconds of work.
+        Units that another process is computing are left to it, and taken up if it does not finish them. `unit_rows` are
+        committed together; by default about 20 seconds of work.
 
         Raises
         ------
@@ -59,22 +53,41 @@ class UnitLoop(ABC):
         Interrupted
             Ctrl-C; finished units are kept.
         """
-
-    def compute_all(self, units: Units, compute: ComputeUnits, workers: int) -> None:
-        """Compute units until none is missing; those that another process has claimed are left to it for the moment."""
+        self.total = len(missing)
+        rows = unit_rows or self.unit_rows()
+        units: Units = [missing[start : start + rows] for start in range(0, self.total, rows)]
         try:
-            while units:
-                skipped: list[Sequence[bytes]] = []
-                start, before = time.perf_counter(), self.clock.busy
-                compute(units, skipped)
-                idle = workers * (time.perf_counter() - start) - (self.clock.busy - before)
-                self.clock.seconds["wait"] += max(idle, 0.0)
-                if len(skipped) == len(units):
-                    with self.clock("wait"):
-                        time.sleep(POLL)
-                units = self.still_missing(units, skipped)
+            with self.started(units) as workers:
+                while units:
+                    skipped: list[Sequence[bytes]] = []
+                    start, before = time.perf_counter(), self.clock.busy
+                    self.compute(units, skipped)
+                    idle = workers * (time.perf_counter() - start) - (self.clock.busy - before)
+                    self.clock.seconds["wait"] += max(idle, 0.0)
+                    if len(skipped) == len(units):
+                        with self.clock("wait"):
+                            time.sleep(POLL)
+                    units = self.still_missing(units, skipped)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"Interrupted: {self.done} of {self.total} images are computed and kept. "
+                "The same command goes on from there."
+            ) from None
         finally:
             self.claims.release_all()
+        return self.unreadable
+
+    @abstractmethod
+    def unit_rows(self) -> int:
+        """Return how many rows are committed together by default."""
+
+    @abstractmethod
+    def started(self, units: Units) -> AbstractContextManager[int]:
+        """Have workers ready until the end of the block; yield how many."""
+
+    @abstractmethod
+    def compute(self, units: Units, skipped: list[Sequence[bytes]]) -> None:
+        """Compute the units that nobody else has claimed, and put the others into ``skipped``."""
 
     @abstractmethod
     def still_missing(self, units: Units, skipped: Units) -> Units:
@@ -91,13 +104,6 @@ class UnitLoop(ABC):
     def report(self, done: int) -> None:
         """Show the progress."""
         self._progress(self._stage, done, self.total)
-
-    def interrupted(self) -> Interrupted:
-        """Return the error after Ctrl-C."""
-        return Interrupted(
-            f"Interrupted: {self.done} of {self.total} images are computed and kept. "
-            "The same command goes on from there."
-        )
 
     def _claim_name(self, keys: Sequence[bytes]) -> str:
         return unit_id("".join(store.recipe.id for store in self.stores), keys)

@@ -35,15 +35,12 @@ class Names(Sequence[str]):
         self._rows.extend(array("I", [number]) * count)
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self._rows)
 
     def __getitem__(self, row: Any) -> Any:
-        """Return the word of a row."""
         return self._words[self._rows[row]]
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the word of each row."""
         return map(self._words.__getitem__, self._rows)
 
 
@@ -60,16 +57,13 @@ class Texts(Sequence[str]):
         self._ends.append(len(self._text))
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self._ends) - 1
 
     def __getitem__(self, row: Any) -> Any:
-        """Return the text of a row."""
         row = range(len(self))[row]
         return self._text[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the text of each row."""
         for start, end in itertools.pairwise(self._ends):
             yield self._text[start:end].decode("utf-8", "surrogatepass")
 
@@ -121,7 +115,6 @@ class Images(Sequence[ImageEntry]):
         return type(self)(itertools.compress(self, mask))
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.paths)
 
     @overload
@@ -131,24 +124,19 @@ class Images(Sequence[ImageEntry]):
     def __getitem__(self, row: slice) -> Self: ...
 
     def __getitem__(self, row: Any) -> Any:
-        """Return one image; of a slice, images."""
         if isinstance(row, slice):
             return type(self)(self[number] for number in range(len(self))[row])
         bad = bool(self.bad[row])
         return ImageEntry(self.paths[row], self.labels[row], self.splits[row], self.groups[row], bad=bad)
 
     def __iter__(self) -> Iterator[ImageEntry]:
-        """Yield each image."""
         return map(ImageEntry, self.paths, self.labels, self.splits, self.groups, map(bool, self.bad))
 
     def __eq__(self, other: object) -> bool:
-        """Say whether these are the same images in the same order, packed or not."""
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(ImageEntry.__eq__, self, other))
 
     def __hash__(self) -> int:
-        """Return what equal images have in common."""
         return hash(tuple(self))
 
     def __repr__(self) -> str:
-        """Say how many there are."""
         return f"Images({len(self)})"

@@ -35,7 +35,7 @@ def read_rows(path: Path, needed: Sequence[str], form: str) -> tuple[list[str], 
     return columns, list(rows)
 
 
-def each_row(path: Path, needed: Sequence[str], form: str) -> Iterator[Row]:
+def each_row(path: Path | str, needed: Sequence[str], form: str) -> Iterator[Row]:
     """Yield what :func:`rows_of` yields, of a file."""
     try:
         with open_regular(path, streams=True) as file:
@@ -75,6 +75,7 @@ def rows_of(file: Iterable[bytes], where: Path | str, needed: Sequence[str], for
     else:
         raise DataError(f"{where} is empty; {form}.")
     _require_commas(first, where, needed)
+    # Strict: otherwise the module makes something of each quotation mark, and rows are lost in a cell.
     reader = csv.reader(itertools.chain([first], lines), strict=True, skipinitialspace=True)
     line = blank + 1
     try:

@@ -1,22 +1,23 @@
 """A csv of images, path and label, and optionally split, group and bad."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ...cache.urls import address
+from ...cache.urls import Location, is_url
 from ...errors import DataError
 from ..text import unguarded
 from .columns import ImageEntry, Images
-from .csv_rows import each_row, listed, rows_of
-from .paths import ABSENT, SPLITS, Reject, above, is_absent, refusal, refusal_by_name
+from .csv_rows import Row, each_row, listed, rows_of
+from .paths import SPLITS, Reject, is_absent, located, refusal
 
 NEEDED = ("path", "label")
 FORM = "needed: path,label, optional: split,group,bad"
 
 
-class Csv:
-    """A csv of images, whose paths are relative to it, and may be URLs.
+def read_csv(
+    path: Location, lines: Iterable[bytes] | None = None, *, with_bad: bool
+) -> tuple[Images, list[Reject], dict[str, str]]:
+    """Return the images of a csv, the rejects, and the identities of images that are URLs.
 
     Parameters
     ----------
@@ -25,69 +26,59 @@ class Csv:
     lines
         Those of the csv, if it is not on this machine.
     """
+    rows = each_row(path, NEEDED, FORM) if lines is None else rows_of(lines, path, NEEDED, FORM)
+    _, columns = next(rows)
+    _require_plain(path, columns)
+    folder, images, rejects, absent = path.parent, Images(), list[Reject](), list[str]()
+    remote: list[tuple[ImageEntry, str]] = []
 
-    def __init__(self, path: Path, lines: Iterable[bytes] | None = None) -> None:
-        self.path, self.above = path, above(path.parent)
-        self.where = address(path) or path
-        self._rows = each_row(path, NEEDED, FORM) if lines is None else rows_of(lines, self.where, NEEDED, FORM)
-        _, self.columns = next(self._rows)
-        _require_plain(self.where, self.columns)
-        self.images, self.rejects, self.absent = Images(), list[Reject](), list[str]()
+    def sort(image: ImageEntry, reason: str) -> None:
+        if reason:
+            rejects.append(Reject(image.path, reason))
+        else:
+            images.append(image)
 
-    def read(self, *, with_bad: bool) -> tuple[Images, list[Reject], dict[str, str]]:
-        """Return the images, the rejects, and the identities of images that are URLs."""
-        urls: list[tuple[ImageEntry, str]] = []
-        line = 0
-        for line, image in images_of(self.path, self.columns, self._rows):
-            if image.bad:
-                if with_bad:
-                    self.images.append(image)
-                continue
-            self._require(line, image)
-            file = image.path if image.path.startswith(os.sep) else self.above + image.path
-            url = address(image.path) or address(file)
-            if url:
-                urls.append((image, url))
-                continue
+    for image in _each_image(path, columns, rows):
+        file = located(folder, image.path)
+        if image.bad:
+            if with_bad:
+                images.append(image)
+        elif is_url(file):
+            remote.append((image, file))
+        else:
             reason = refusal(file)
-            self._sort(image, reason, absent=bool(reason) and is_absent(file))
-        if not line:
-            raise DataError(f"{self.where} has the columns {listed(self.columns)} and no rows: write one per image.")
-        known = self._remote(urls) if urls else {}
-        if self.absent:
-            named = len(self.images) + len(self.rejects)
-            raise DataError(
-                f"{len(self.absent)} of {named} files named in {self.where} do not exist, "
-                f"the first is {self.absent[0]}.{_cure(self.absent[0])}"
-            )
-        return self.images, self.rejects, known
-
-    def _remote(self, urls: list[tuple[ImageEntry, str]]) -> dict[str, str]:
+            sort(image, reason)
+            absent += [image.path] if reason and is_absent(file) else []
+    known: dict[str, str] = {}
+    if remote:
         from .object_store import identities
 
-        known = identities(url for _, url in urls)
-        for image, url in urls:
-            reason = refusal_by_name(image.path) or ("" if url in known else ABSENT)
-            self._sort(image, reason, absent=url not in known)
-        return known
-
-    def _sort(self, image: ImageEntry, reason: str, *, absent: bool) -> None:
-        if reason:
-            self.rejects.append(Reject(image.path, reason))
-            self.absent += [image.path] if absent else []
-        else:
-            self.images.append(image)
-
-    def _require(self, line: int, image: ImageEntry) -> None:
-        if not image.path or not image.label:
-            raise DataError(f"{self.where}, line {line}: path or label is empty.")
-        if "split" in self.columns and image.split not in SPLITS:
-            raise DataError(f"{self.where}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
+        known = identities(url for _, url in remote)
+        for image, url in remote:
+            sort(image, refusal(url, known))
+        absent += [image.path for image, url in remote if url not in known]
+    if absent:
+        raise DataError(
+            f"{len(absent)} of {len(images) + len(rejects)} files named in {path} do not exist, "
+            f"the first is {absent[0]}.{_cure(absent[0])}"
+        )
+    return images, rejects, known
 
 
-def images_of(
-    path: Path, columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]
-) -> Iterator[tuple[int, ImageEntry]]:
+def _each_image(path: Location, columns: Sequence[str], rows: Iterable[Row]) -> Iterator[ImageEntry]:
+    """Yield the images; what the rows of those that are not left out lack is refused."""
+    line = 0
+    for line, image in images_of(path, columns, rows):
+        if not image.bad and not (image.path and image.label):
+            raise DataError(f"{path}, line {line}: path or label is empty.")
+        if not image.bad and "split" in columns and image.split not in SPLITS:
+            raise DataError(f"{path}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
+        yield image
+    if not line:
+        raise DataError(f"{path} has the columns {listed(columns)} and no rows: write one per image.")
+
+
+def images_of(path: Path | str, columns: Sequence[str], rows: Iterable[Row]) -> Iterator[tuple[int, ImageEntry]]:
     """Yield the images that rows of a csv name, each with its line."""
     place_of = {name: place for place, name in enumerate(columns)}
     places = [place_of.get(name, len(columns)) for name in ImageEntry._fields]

@@ -1,6 +1,6 @@
 """A folder of images: train, val and test with class folders, or class folders alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
@@ -24,26 +24,47 @@ def read_folder(root: Path) -> tuple[Images, list[Reject]]:
         except OSError as error:
             raise DataError(f"The folder {root / folder} cannot be listed: {error.strerror}.") from error
 
+    nothing = Contents((), ())
+    found = read_classes(str(root), contents, walk.below, lambda folder: walk.contents.get(folder, nothing))
+    walk.left_out.log(root)
+    return found
+
+
+def read_classes(
+    where: str,
+    contents: Callable[[str], Contents],
+    below: Callable[[str], Iterable[tuple[str, str]]],
+    outline: Callable[[str], Contents],
+) -> tuple[Images, list[Reject]]:
+    """Return the images in class folders, class by class, and the rejects.
+
+    Parameters
+    ----------
+    where, contents
+        As for :func:`class_folders`.
+    below
+        Yields each path below a folder and why it is no image; empty if it is one.
+    outline
+        Contents of a folder that `below` has gone through; empty if it has no folders.
+    """
     images, rejects = Images(), list[Reject]()
-    labels = class_folders(str(root), contents)
+    labels = class_folders(where, contents)
+
+    def sound(folder: str) -> Iterator[str]:
+        for path, reason in below(folder):
+            if path == folder:
+                raise DataError(f"The class folder {where}/{folder} cannot be used: {reason}.")
+            if reason:
+                rejects.append(Reject(path, reason))
+            else:
+                yield path
+
     for split, label in labels:
         folder = f"{split}/{label}" if split else label
-        if not images.extend(_images_below(walk, folder, rejects), label, split):
+        if not images.extend(sound(folder), label, split):
             raise DataError(
-                f"The class folder {root / folder} has no images. Remove it or put images in it: an empty class would "
+                f"The class folder {where}/{folder} has no images. Remove it or put images in it: an empty class would "
                 "shift the order of the others."
             )
-    require_classes(str(root), labels, lambda folder: walk.contents.get(folder, Contents((), ())))
-    walk.left_out.log(root)
+    require_classes(where, labels, outline)
     return images, rejects
-
-
-def _images_below(walk: Walk, folder: str, rejects: list[Reject]) -> Iterator[str]:
-    """Yield the paths of the images of a class, and append the others to the rejects."""
-    for path, reason in walk.below(folder):
-        if path == folder:
-            raise DataError(f"The class folder {walk.root / folder} cannot be used: {reason}.")
-        if reason:
-            rejects.append(Reject(path, reason))
-        else:
-            yield path

@@ -1,99 +1,151 @@
-"""Hashing: the files of a manifest by their bytes.
+"""Hashing: the images of a data set by their bytes. This is what the steps of a verb hand on to each other.
 
 All of it is packed arrays, about 150 bytes for each image with those of the manifest and the store, so that a million
 images fit in the memory that the interpreter takes anyway.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...cache.directory import open_directory
+from ...cache.embeddings import Rows
 from ...cache.format import KEY_BYTES
 from ...cache.index import Index
 from ...cache.keys import Keys, Table
+from ...cache.recipe import Recipe
+from ...cache.store import Store
+from ...cache.urls import is_url
 from ..progress import Progress, silent
 from .manifest import Manifest
+from .paths import Reject, refusal
 
 
 @dataclass(frozen=True)
 class Hashed:
-    """The files of a manifest by their bytes.
+    """The images of a data set by their bytes, and the cache that has their vectors.
 
     Attributes
     ----------
+    manifest
+        The data set.
+    directory
+        Of the cache.
     keys
         Of each image; zeros where it could not be read.
     unreadable
         Why not, by row.
-    readable
-        Whether it could, ``(n,)``.
     images
         Each different image once, sorted.
     first
         The row where each of them comes first.
+    seconds
+        That it took to look at the files.
     """
 
+    manifest: Manifest
+    directory: Path
     keys: Keys
     unreadable: dict[int, str]
-    readable: npt.NDArray[np.bool_]
     images: Keys
     first: npt.NDArray[np.intp]
+    seconds: float
+    _stores: dict[Recipe, Store] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        manifest: "Manifest | Hashed",
+        cache: Path | str | None = None,
+        *,
+        rehash: bool = False,
+        progress: Progress = silent,
+    ) -> "Hashed":
+        """Return a data set hashed, reading only files that the cache's index has not seen; itself if it is hashed.
+
+        Parameters
+        ----------
+        rehash
+            Read all of them.
+        progress
+            Called with "hash", files done and files to do.
+        """
+        if isinstance(manifest, Hashed):
+            return manifest
+        begun, directory = time.perf_counter(), open_directory(cache)
+        keys = bytearray()
+        errors: dict[int, OSError] = {}
+        for block in Index(directory).hashes(manifest.each_file(), rehash=rehash, **_looked(manifest)):
+            for number, digest in enumerate(block):
+                if isinstance(digest, OSError):
+                    errors[len(keys) // KEY_BYTES + number] = digest
+                    block[number] = bytes(KEY_BYTES)
+            keys += b"".join(block)  # type: ignore[arg-type]  # no error is left
+            progress("hash", len(keys) // KEY_BYTES, len(manifest))
+        packed = Keys.from_bytes(keys)
+        first = packed.first()
+        if errors:  # whose zeros are no image
+            first = first[~np.isin(first, list(errors))]
+        unreadable = dict(zip(errors, map(_reason, manifest.each_file(errors), errors.values()), strict=True))
+        images, seconds = packed[first], time.perf_counter() - begun
+        return cls(manifest, directory, packed, unreadable, images=images, first=first, seconds=seconds)
+
+    def store(self, recipe: Recipe) -> Store:
+        """Return the rows that the cache has under a recipe; they are listed once."""
+        if recipe not in self._stores:
+            self._stores[recipe] = Store(recipe, self.directory)
+        return self._stores[recipe]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The readable images, in the order of the manifest."""
+        images = self.manifest.images
+        rows = Rows(
+            labels=np.array(list(images.labels), np.str_),
+            paths=np.array(list(images.paths), np.str_),
+            split=np.array(list(images.splits), np.str_),
+            group=np.array(list(images.groups), np.str_),
+            sha256=self.keys.matrix,
+            classes=self.manifest.classes,
+            name=self.manifest.name,
+        )
+        return rows[np.delete(np.arange(len(rows)), [*self.unreadable])] if self.unreadable else rows
+
+    def rejects(self, further: Mapping[int, str] | None = None) -> list[Reject]:
+        """Return what is no image by its name, what could not be read, and what is refused further on, by row."""
+        paths, reasons = self.manifest.images.paths, {**self.unreadable, **(further or {})}
+        return [*self.manifest.rejects, *(Reject(paths[row], reasons[row]) for row in sorted(reasons))]
 
     def rows_of(self, images: Keys) -> list[int]:
         """Return all rows of some images, copies included."""
-        wanted = Table(images).find(self.keys) >= 0 if len(images) else np.zeros(len(self.keys), bool)
-        return np.flatnonzero(wanted & self.readable).tolist()
+        return np.flatnonzero(Table(images).find(self.keys) >= 0).tolist() if images else []
 
+    def files(self, images: Sequence[bytes]) -> list[str]:
+        """Return the first file of each image; ask for many at once, because single look-ups are slow."""
+        places = self._table.find(Keys.of(images))
+        if (places < 0).any():
+            raise KeyError(images[int(np.argmin(places))])
+        return list(self.manifest.each_file(self.first[places].tolist()))
 
-def hash_files(manifest: Manifest, index: Index, *, rehash: bool = False, progress: Progress = silent) -> Hashed:
-    """Return the keys of a manifest's files, reading only those that the index has not seen.
-
-    Parameters
-    ----------
-    rehash
-        Read all of them.
-    progress
-        Called with "hash", files done and files to do.
-    """
-    keys = bytearray()
-    unreadable: dict[int, str] = {}
-    nothing = bytes(KEY_BYTES)
-    for block in index.hashes(manifest.each_file(), rehash=rehash, **_looked(manifest)):
-        for number, digest in enumerate(block):
-            if isinstance(digest, OSError):
-                unreadable[len(keys) // KEY_BYTES + number] = f"not readable: {digest.strerror}"
-                block[number] = nothing
-        keys += b"".join(block)  # type: ignore[arg-type]  # no error is left
-        progress("hash", len(keys) // KEY_BYTES, len(manifest))
-    packed = Keys.from_bytes(keys)
-    first = packed.first()
-    readable = np.ones(len(packed), bool)
-    readable[list(unreadable)] = False
-    first = first[readable[first]]
-    return Hashed(packed, unreadable, readable, images=packed[first], first=first)
+    @cached_property
+    def _table(self) -> Table:
+        return Table(self.images)
 
 
 def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
         return {}
     from .object_store import THREADS, ListedObjects
-    from .paths import MAX_BYTES
 
-    return {"looked": ListedObjects(manifest.remote, MAX_BYTES), "threads": THREADS}
+    return {"looked": ListedObjects(manifest.remote), "threads": THREADS}
 
 
-class Files:
-    """Where the bytes of images are."""
-
-    def __init__(self, manifest: Manifest, hashed: Hashed) -> None:
-        self._manifest, self._rows, self._table = manifest, hashed.first, Table(hashed.images)
-
-    def of(self, keys: Sequence[bytes]) -> list[str]:
-        """Return the first file with the bytes of each key; ask for many at once, because single look-ups are slow."""
-        places = self._table.find(Keys.of(keys))
-        if (places < 0).any():
-            raise KeyError(keys[int(np.argmin(places))])
-        return list(self._manifest.each_file(self._rows[places].tolist()))
+def _reason(file: str, error: OSError) -> str:
+    """Return why a file has no hash; what is no regular file was not opened."""
+    return ("" if is_url(file) else refusal(file)) or f"not readable: {error.strerror}"

@@ -78,16 +78,8 @@ def class_folders(where: str, contents: Callable[[str], Contents]) -> list[tuple
 def require_classes(where: str, labels: Sequence[tuple[str, str]], contents: Callable[[str], Contents]) -> None:
     """Refuse class folders that hold the same folders, as splits do: classes have one folder in common at most.
 
-    A single class folder that holds the classes is refused, too.
-
-    Parameters
-    ----------
-    where
-        The data set, for messages.
-    labels
-        As :func:`class_folders` returns them.
-    contents
-        Of a folder, by its path; empty if it has no folders.
+    A single class folder that holds the classes is refused, too. The parameters are what :func:`class_folders` takes
+    and returns; `contents` may be empty of a folder that has no folders.
 
     Raises
     ------

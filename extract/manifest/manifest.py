@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from ...cache.urls import address, without_secrets
+from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError
 from .columns import ImageEntry, Images
-from .csv_table import Csv
+from .csv_table import read_csv
 from .folder import read_folder
 from .given import many
 from .partition import Partition
-from .paths import ABSENT, ARCHIVES, NOT_THERE, Reject, above, located, refusal, refusal_by_name
+from .paths import ARCHIVES, NOT_THERE, Reject, above, located, refusal, refusal_by_name
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Manifest:
         The identity of each image that is a URL: its size and ETag, or time.
     """
 
-    root: Path
+    root: Location
     images: Images
     classes: tuple[str, ...]
     rejects: tuple[Reject, ...] = ()
@@ -61,10 +61,9 @@ class Manifest:
         UsageError
             One file instead of many.
         """
-        files = [address(file) or os.fsdecode(file) for file in many(files)]
-        urls = [file for file in files if address(file)]
+        files = [located(Path(), os.fsdecode(file)) for file in many(files)]
         known: dict[str, str] = {}
-        if urls:
+        if urls := [file for file in files if is_url(file)]:
             from .object_store import identities
 
             known = identities(urls)
@@ -73,11 +72,9 @@ class Manifest:
         return cls(Path(), images, (), tuple(Reject(*reject) for reject in reasons.items()), remote=known)
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.images)
 
     def __repr__(self) -> str:
-        """Return the counts in one line."""
         splits = Counter(split for split in self.images.splits if split)
         counts = [f"{len(self)} images", f"{len(self.classes)} classes"]
         counts += [f"{split} {count}" for split, count in splits.items()]
@@ -107,10 +104,19 @@ class Manifest:
 
 
 def _why_not(file: str, known: Mapping[str, str]) -> str:
-    """Return why a file or URL is not taken for an image; `known` are the URLs where there is something."""
-    if not address(file):
-        return refusal(file)
-    return refusal_by_name(file) or ("" if file in known else ABSENT)
+    """Return why a file or URL is not taken for an image; `known` are the URLs where there is something.
+
+    A file is not looked at: whoever hashes it does.
+    """
+    return refusal_by_name(file) if not is_url(file) and _can_be(file) else refusal(file, known)
+
+
+def _can_be(file: str) -> bool:
+    """Return whether a file can have this name."""
+    try:
+        return b"\0" not in os.fsencode(file)
+    except UnicodeEncodeError:
+        return False
 
 
 def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
@@ -137,46 +143,43 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
         exist, a class folder that cannot be listed, an archive; folders that are splits and not
         called so; a csv with cells in the wrong columns, or in another encoding. The message has the counts.
     """
-    url, data = address(data), Path(data)
-    if url:
-        return _read_remote(url, data, with_bad=with_bad)
+    location = locate(data)
+    if isinstance(location, URL):
+        images, rejects, root, remote = _read_remote(location, with_bad=with_bad)
+        name = location.name
+    else:
+        images, rejects, root, remote = _read_local(location, with_bad=with_bad)
+        name = location.resolve().name  # of "." too
+    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
+    classes = set(_classes(location, sound, rejects)) | {image.label for image in images if image.bad}
+    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
+
+
+def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
+    """Return images and rejects, what their paths are relative to, and the identities of those that are URLs."""
     mode = _mode(data)
     if stat.S_ISDIR(mode):
-        images, rejects = read_folder(data)
-        root, remote = data, dict[str, str]()
-    elif stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
-        images, rejects, remote = Csv(data).read(with_bad=with_bad)
-        root = data.parent
-    elif data.suffix.lower() in ARCHIVES:
-        raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
-    else:
-        raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
-    return _manifest(data, images, rejects, root=root, name=data.resolve().name, remote=remote)  # of "." too
-
-
-def _read_remote(url: str, data: Path, *, with_bad: bool) -> Manifest:
-    from .object_store import listing, read_file, read_objects
-    from .paths import MAX_BYTES
-
+        return *read_folder(data), data, {}
+    if stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
+        images, rejects, remote = read_csv(data, with_bad=with_bad)
+        return images, rejects, data.parent, remote
     if data.suffix.lower() in ARCHIVES:
+        raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
+    raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
+
+
+def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
+    from .object_store import listing, read_file, read_objects
+
+    if url.suffix.lower() in ARCHIVES:
         raise DataError(
             f"{without_secrets(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix."
         )
-    if data.suffix.lower() == ".csv":
-        images, rejects, known = Csv(data, io.BytesIO(read_file(url, MAX_BYTES))).read(with_bad=with_bad)
-        return _manifest(data, images, rejects, root=data.parent, name=data.name, remote=known)
+    if url.suffix.lower() == ".csv":
+        images, rejects, known = read_csv(url, io.BytesIO(read_file(url)), with_bad=with_bad)
+        return images, rejects, url.parent, known
     known = listing(url)
-    images, rejects = read_objects(url, known)
-    remote = {f"{url}/{path}": identity for path, identity in known.items()}
-    return _manifest(data, images, rejects, root=data, name=data.name, remote=remote)
-
-
-def _manifest(
-    data: Path, images: Images, rejects: list[Reject], *, root: Path, name: str, remote: Mapping[str, str]
-) -> Manifest:
-    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
-    classes = set(_classes(data, sound, rejects)) | {image.label for image in images if image.bad}
-    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
+    return *read_objects(url, known), url, {f"{url}/{path}": identity for path, identity in known.items()}
 
 
 def _mode(data: Path) -> int:
@@ -190,29 +193,28 @@ def _mode(data: Path) -> int:
     raise DataError(f"There is no {data}. Name a folder of class folders, or a csv with path,label.")
 
 
-def _classes(data: Path, images: Images, rejects: list[Reject]) -> tuple[str, ...]:
-    source = address(data) or data
+def _classes(data: Location, images: Images, rejects: list[Reject]) -> tuple[str, ...]:
     if not images:
         hint = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
-        raise DataError(f"No images in {source}{hint}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
+        raise DataError(f"No images in {data}{hint}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
     splits = Counter(images.splits)
     fitted = "train" if any(splits.keys() - {""}) else ""
     if not splits[fitted]:
-        raise DataError(f"{source} has no images in train, only {dict(splits)}. A head is fitted on train.")
+        raise DataError(f"{data} has no images in train, only {dict(splits)}. A head is fitted on train.")
     pairs = Counter(zip(images.labels, images.splits, strict=True))
     counts = {label: count for (label, split), count in pairs.items() if split == fitted}
     if len(counts) < 2:
-        raise DataError(f"{source} has one class only, {counts}. A classifier needs two or more.")
+        raise DataError(f"{data} has one class only, {counts}. A classifier needs two or more.")
     labels = {label for label, _ in pairs}
-    _require_distinct(source, labels)
+    _require_distinct(data, labels)
     return tuple(sorted(labels))
 
 
-def _require_distinct(source: Path | str, labels: Iterable[str]) -> None:
+def _require_distinct(data: Location, labels: Iterable[str]) -> None:
     """Refuse two classes that look the same: two forms of Unicode, invisible characters, other spaces."""
     seen: dict[str, str] = {}
     for label in sorted(labels):
         visible = "".join(letter for letter in label if unicodedata.category(letter) != "Cf")
         twin = seen.setdefault(unicodedata.normalize("NFC", " ".join(visible.split())), label)
         if twin != label:
-            raise DataError(f"{source}: the classes {twin!a} and {label!a} look the same: rename one.")
+            raise DataError(f"{data}: the classes {twin!a} and {label!a} look the same: rename one.")

@@ -7,15 +7,17 @@ because they cannot be listed.
 import errno
 import hashlib
 import io
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ...cache.urls import address, asking, identity, require_open, store_of, without_secrets
+from ...cache.urls import asking, identity, is_url, require_open, store_of, without_secrets
 from ...errors import DataError
-from .columns import ImageEntry, Images
-from .layout import Contents, class_folders, require_classes
+from .columns import Images
+from .folder import read_classes
+from .layout import Contents
 from .left_out import LeftOut, is_left_out
-from .paths import SPLITS, Reject, refusal_by_name
+from .paths import MAX_BYTES, Reject, refusal_by_name
 from .web import headers_of, read_web
 
 THREADS = 16  # that read objects at once; they wait for the network, not for a core
@@ -100,11 +102,11 @@ def read_remote(url: str, limit: int) -> bytes:
     return data
 
 
-def read_file(url: str, limit: int) -> bytes:
+def read_file(url: str) -> bytes:
     """Return the bytes of an object that is no image, such as a csv."""
     require_open(url)
     try:
-        return read_remote(url, limit)
+        return read_remote(url, MAX_BYTES)
     except OSError as error:
         raise DataError(f"{without_secrets(url)} cannot be read: {error.strerror or error}.") from error
 
@@ -116,23 +118,21 @@ class ListedObjects:
     ----------
     known
         Identity by URL; other names are files of this machine.
-    limit
-        Bytes beyond which an object is not read.
     """
 
-    def __init__(self, known: Mapping[str, str], limit: int) -> None:
-        self.known, self.limit = known, limit
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self.known = known
 
     def identity(self, file: str) -> str | OSError | None:
         """Return what stands for the content of a URL, None for a file of this machine."""
-        if not address(file):
+        if not is_url(file):
             return None
         known = self.known.get(file)
         if known is None:
             return FileNotFoundError(errno.ENOENT, "there is no such object")
         size = known.partition(" ")[0]
-        if size.isdecimal() and int(size) > self.limit:
-            return OSError(errno.EFBIG, f"{size} bytes, more than {self.limit}")
+        if size.isdecimal() and int(size) > MAX_BYTES:
+            return OSError(errno.EFBIG, f"{size} bytes, more than {MAX_BYTES}")
         return known
 
     def sha256(self, file: str) -> bytes | OSError:
@@ -140,9 +140,9 @@ class ListedObjects:
         hashed = hashlib.sha256()
         try:
             if file.startswith(_WEB):
-                read_web(file, self.limit, hashed.update)  # which keeps none of them
+                read_web(file, MAX_BYTES, hashed.update)  # which keeps none of them
             else:
-                hashed.update(read_remote(file, self.limit))
+                hashed.update(read_remote(file, MAX_BYTES))
         except OSError as error:
             return error
         return hashed.digest()
@@ -180,26 +180,12 @@ def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
     """
     paths = [path for path in visible(url, names) if not path.endswith("/")]  # consoles make objects of empty folders
     contents = _contents(paths)
-    labels = class_folders(url, contents)
-    counts = dict.fromkeys(labels, 0)
-    images, rejects = Images(), list[Reject]()
-    prefix = "" if any(split for split, _ in labels) else "/"
-    for path in paths:
-        split, label, inside = f"{prefix}{path}//".split("/", 2)
-        if not inside.strip("/") or (split, label) not in counts:
-            continue  # in no class folder
-        reason = refusal_by_name(path)
-        if reason:
-            rejects.append(Reject(path, reason))
-        else:
-            images.append(ImageEntry(path, label, split))
-            counts[split, label] += 1
-    for (split, label), count in counts.items():
-        if not count:
-            raise DataError(f"The class folder {url}/{f'{split}/' if split else ''}{label} has no images. Remove it.")
-    require_classes(url, labels, contents)
-    order = {split: place for place, split in enumerate(SPLITS)}
-    return Images(sorted(images, key=lambda image: order.get(image.split, 0))), rejects
+
+    def below(folder: str) -> Iterator[tuple[str, str]]:
+        inside = paths[bisect_left(paths, f"{folder}/") : bisect_left(paths, f"{folder}0")]  # which follows the slash
+        return ((path, refusal_by_name(path)) for path in inside)
+
+    return read_classes(url, contents, below, contents)
 
 
 def _contents(paths: Iterable[str]) -> Callable[[str], Contents]:

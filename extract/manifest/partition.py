@@ -62,7 +62,6 @@ class Partition(NamedTuple):
         return int.from_bytes(digest) % self.of == self.number - 1
 
     def __str__(self) -> str:
-        """Write it as :meth:`parse` reads it."""
         return f"{self.number}/{self.of}"
 
 

@@ -3,10 +3,11 @@
 import errno
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cache.urls import address
+from ...cache.urls import URL, Location, is_url
 
 SPLITS = ("train", "val", "test")
 
@@ -16,8 +17,6 @@ _SUFFIXES = frozenset(SUFFIXES)
 _PICTURES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".nef", ".arw"})
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-
-ABSENT = "there is no such object"  # said of a URL
 
 # Error numbers of the system where nothing has a name, or nothing can have it.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
@@ -32,27 +31,35 @@ class Reject(NamedTuple):
     reason: str
 
 
-def located(root: Path, path: str) -> str:
+def located(root: Location, path: str) -> str:
     """Return where an image of a data set is, given its path in it."""
-    return path if path.startswith(os.sep) or address(path) else above(root) + path
+    if is_url(path):
+        return URL(path)
+    return path if path.startswith(os.sep) else above(root) + path
 
 
 def absolute(path: str) -> str:
     """Return a path that does not depend on the working directory; of a URL, itself."""
-    return path if address(path) else os.path.abspath(path)  # noqa: PTH100 - not Path: as it is, but absolute
+    return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - not Path: as it is, but absolute
 
 
-def above(root: Path) -> str:
+def above(root: Location) -> str:
     """Return what to put before a relative path."""
-    url = address(root)
-    if url:
-        return f"{url}/"
+    if isinstance(root, URL):
+        return f"{root}/"
     return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
 
 
-def refusal(path: Path | str) -> str:
-    """Return why a file is not taken for an image, before it is opened; empty if it is."""
-    path = os.fspath(path)
+def refusal(path: str, known: Collection[str] = ()) -> str:
+    """Return why a file is not taken for an image, before it is opened; empty if it is.
+
+    Parameters
+    ----------
+    known
+        The URLs where there is something.
+    """
+    if is_url(path):
+        return refusal_by_name(path) or ("" if path in known else "there is no such object")
     try:
         return refusal_by_name(path) or refusal_by_mode(os.stat(path).st_mode)  # noqa: PTH116
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .left_out import LeftOut, is_system
-from .paths import above, refusal
+from .paths import above, refusal_by_name
 from .walk import Walk
 
 _ANY = "**"
@@ -59,7 +59,7 @@ def _split(pattern: Path) -> tuple[Path, Sequence[str]]:
 def _under(head: str, tail: Sequence[str], left_out: LeftOut) -> Iterator[tuple[str, str]]:
     if not os.path.isdir(head):  # noqa: PTH112 - False for any error
         if not tail:
-            yield head, refusal(head)
+            yield head, refusal_by_name(head)
         return
     start = len(Path(head).parts) if head != os.curdir else 0
     for path, reason in images_below(head, left_out):

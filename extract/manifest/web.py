@@ -97,9 +97,9 @@ class _Session:
         self.refused = ""  # the last private address that a connection was wanted to
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(socket_factory=self._socket, limit=AT_ONCE, use_dns_cache=False),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=aiohttp.DummyCookieJar(),  # none: what one host sets is not for the next
             timeout=aiohttp.ClientTimeout(),  # none: _in_time is for a request as a whole
-            auto_decompress=False,
+            auto_decompress=False,  # a bomb is unpacked to the limit, and not as a whole
             headers={"Accept-Encoding": "identity"},
         )
 
@@ -179,18 +179,15 @@ async def _ask_all(urls: list[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     places = iter(urls)
 
-    async def ask(session: _Session) -> None:
-        for url in places:
-            try:
-                found[url] = await _headers(session, url)
-            except FileNotFoundError:
-                continue
-            except OSError:  # the same may be said when it is read; if not, it is as good as any
-                found[url] = {}
-
     async def work() -> None:
         async with _Session() as session:
-            await ask(session)
+            for url in places:
+                try:
+                    found[url] = await _headers(session, url)
+                except FileNotFoundError:
+                    continue
+                except OSError:  # the same may be said when it is read; if not, it is as good as any
+                    found[url] = {}
 
     await asyncio.gather(*(work() for _ in range(min(AT_ONCE, len(urls)))))
     return found

@@ -109,6 +109,14 @@ def from_memory(data: Any, columns: Mapping[str, str] | None = None) -> Embeddin
     return from_columns(found, "table")
 
 
+def as_tables(data: Any) -> list[Embeddings]:
+    """Return embeddings, several of them, or what :func:`from_memory` takes, as a list of embeddings."""
+    if isinstance(data, Embeddings):
+        return [data]
+    several = isinstance(data, Sequence) and all(isinstance(table, Embeddings) for table in data)
+    return list(data) if several else [from_memory(data)]
+
+
 def _values(column: Any) -> Any:
     return column.to_pylist() if hasattr(column, "to_pylist") else column.to_numpy()
 

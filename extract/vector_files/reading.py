@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from ...cache.embeddings import Embeddings
 from ...cache.recipe import read_recipe
+from ...cache.urls import VECTOR_FILES
 from ...cache.vector_table import COLUMNS
 from ...errors import DataError, FC7Error, UsageError
 from ..text import unguarded
 from . import parquet
 from .columns import choose, from_columns
-
-READ = (".parquet", ".npz", ".npy", ".safetensors", ".h5")
 
 
 def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> Embeddings:
@@ -44,8 +43,8 @@ def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> 
     suffix = path.suffix.lower()
     if suffix == ".h5":
         return Embeddings.from_h5(path)
-    if suffix not in READ:
-        raise UsageError(f"{path} is no file of vectors: one of {', '.join(READ)}.")
+    if suffix not in VECTOR_FILES:
+        raise UsageError(f"{path} is no file of vectors: one of {', '.join(VECTOR_FILES)}.")
     read = {".parquet": _read_parquet, ".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors}[suffix]
     try:
         found, metadata = read(path, columns or {})

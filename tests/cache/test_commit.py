@@ -128,16 +128,21 @@ def test_a_shard_that_was_computed_again_while_it_was_moved_is_put_back(store, m
     assert list((store.folder / "quarantine").iterdir()) == []
 
 
+@pytest.mark.parametrize("call", ["open", "stat"])
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO, errno.ENOMEM])
-def test_what_cannot_be_read_now_is_not_damaged(store, directory, monkeypatch, code):
+def test_what_cannot_be_read_now_is_not_damaged(store, directory, monkeypatch, code, call):
     path = store.append(shard(1))
     store.index.forget_all()
 
-    def refuse(*arguments, **options):
-        raise OSError(code, os.strerror(code))
+    real = getattr(os, call)
+
+    def refuse(name, *arguments, **options):
+        if os.fspath(name) == str(path):
+            raise OSError(code, os.strerror(code))
+        return real(name, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(commit.shards, "check_file", refuse)
+        patch.setattr(os, call, refuse)
         for look in (lambda: admit(path), store.refresh, lambda: Store(RECIPE, directory)):
             with pytest.raises(CacheError, match=rf"{path.name} cannot be read: {os.strerror(code)}\. .*un again"):
                 look()

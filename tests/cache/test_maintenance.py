@@ -260,6 +260,17 @@ def test_what_is_not_of_fc7_is_said_and_left(store, directory, ended, caplog):
         assert f"{name} is not fc7's and is left. If nothing needs it: rm -r /" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["quarantine/x.h5", "tmp/my.old.notes", ".recipe.json.1-1-1.0123abcd"])
+def test_what_lies_in_a_folder_that_is_no_recipe_is_left(store, directory, caplog, name):
+    path = directory / "recipes" / "notes" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    age(path)
+    assert gc(directory) == []
+    assert path.read_bytes() == b"mine"
+    assert f"{directory / 'recipes' / 'notes'} is not fc7's and is left" in caplog.text
+
+
 def test_a_recipe_with_a_lost_description_blocks_no_other(store, directory, caplog):
     other = Store(replace(RECIPE, weights="0" * 64), directory)
     for number in range(3):

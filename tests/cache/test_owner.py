@@ -96,14 +96,14 @@ def test_what_the_system_does_not_tell_is_empty_and_nobody_is_taken_for_gone(mon
 
         return called
 
-    owner._this.cache_clear()
+    Process.mine.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", refuse(real_stat))
         patch.setattr(os, "readlink", refuse(real_link))
         patch.setattr(owner.Path, "read_text", refuse(real_read))
         mine = Process.mine()
         found = [mine._replace(pid=alive.pid, start="1").gone, mine._replace(pid=ended.pid).gone, mine.gone]
-    owner._this.cache_clear()
+    Process.mine.cache_clear()
     assert Process.parse(mine.token) == mine
     assert "" in mine
     assert found == [False, hidden == "stat", False]
@@ -112,7 +112,7 @@ def test_what_the_system_does_not_tell_is_empty_and_nobody_is_taken_for_gone(mon
 def test_a_machine_that_has_no_namespaces_needs_none(monkeypatch, ended):
     monkeypatch.setattr(sys, "platform", "darwin")
     mine = Process.mine()._replace(boot="", namespaces="", start="")
-    monkeypatch.setattr(owner, "_this", lambda: mine)
+    monkeypatch.setattr(Process, "mine", lambda: mine)
     assert mine._replace(pid=ended.pid).gone
     assert not mine.gone
 

@@ -14,7 +14,7 @@ from waiting import LONG
 
 from fc7.cache import Recipe, Store
 from fc7.cache.commit import deliver
-from fc7.cache.directory import existing_directory, open_directory
+from fc7.cache.directory import open_directory
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CacheError, DataError, FC7Error
 
@@ -324,7 +324,7 @@ def test_killed_while_it_uploads(s3, elsewhere):
 
 def test_what_is_no_cache_is_refused(s3, elsewhere):
     with pytest.raises(CacheError, match=f"There is no fc7 cache in {URL}"):
-        existing_directory(URL)
+        open_directory(URL, new=False)
     s3.store.pipe_file(f"{BUCKET}/cache/holiday.jpg", b"x")
     with pytest.raises(CacheError, match=f"{URL} is not an fc7 cache"):
         open_directory(URL)

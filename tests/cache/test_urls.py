@@ -1,5 +1,36 @@
-from fc7.cache.urls import address
+"""Locations: what is a URL, and what it says of itself."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from fc7.cache.urls import URL, is_h5, locate
 
 
-def test_what_is_no_url():
-    assert [address(path) for path in ("a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b")] == [""] * 6
+@pytest.mark.parametrize("path", ["a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b"])
+def test_what_is_no_url_is_a_path(path):
+    assert locate(path) == Path(path)
+    assert not isinstance(locate(path), URL)
+
+
+@pytest.mark.parametrize("named", ["s3://bucket/a/b.csv", "s3://bucket/a/b.csv/", Path("s3://bucket/a/b.csv")])
+def test_a_url_is_one_however_it_is_named(named):
+    url = locate(named)
+    assert url == "s3://bucket/a/b.csv"
+    assert (url.name, url.suffix, url.parent, url.parent.parent) == ("b.csv", ".csv", "s3://bucket/a", "s3://bucket")
+    for same in (locate(url), pickle.loads(pickle.dumps(url))):
+        assert isinstance(same, URL)
+        assert same == url
+
+
+def test_an_h5_is_a_file_of_this_machine(tmp_path):
+    file, folder = tmp_path / "rows.h5", tmp_path / "folder.h5"
+    file.touch()
+    folder.mkdir()
+    assert [is_h5(locate(path)) for path in (file, folder, tmp_path / "none.h5", "s3://bucket/rows.h5")] == [
+        True,
+        False,
+        False,
+        False,
+    ]

@@ -9,6 +9,7 @@ from fakes import FakeBackbone
 from shards import RECIPE, key, rows
 
 from fc7.cache import Store
+from fc7.cache import store as cache_store
 from fc7.cache import verify as module
 from fc7.cache.maintenance import compact
 from fc7.cache.maintenance_lock import alone
@@ -129,7 +130,7 @@ def test_shards_that_are_merged_meanwhile_are_not_damaged(store, directory, monk
         compact(directory)
         return check(*arguments, **options)
 
-    monkeypatch.setattr(module, "READERS", 1)
+    monkeypatch.setattr(cache_store, "READERS", 1)
     monkeypatch.setattr(module, "check_file", too_late)
     found = verify(directory, **look())
     assert (found.recipes, found.shards, found.rows, found.damaged) == (1, 1, 5, [])
@@ -174,7 +175,7 @@ def test_what_cannot_be_read_now_ends_the_verb_and_is_left_as_it_is(store, direc
                 with pytest.raises(CacheError, match=r"Too many open files.*run again"):
                     look()
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_regular", refuse)
+        patch.setattr("fc7.cache.commit.read_regular", refuse)
         with pytest.raises(CacheError, match="Too many open files"):
             verify(directory)
     assert sorted(store.folder.rglob("*")) == there

@@ -121,7 +121,7 @@ def vectors(seed):
     assert rejected == {}
     assert named.recipes[0].id == NAMED
     batch = np.stack([picture[:64, :64] for picture in pictures])
-    return [*embedded, *named.forward(batch), *own.embed(np.ascontiguousarray(batch[:, :32, :32]))]
+    return [*embedded.values(), *named.forward(batch), *own.embed(np.ascontiguousarray(batch[:, :32, :32]))]
 
 
 OWN = Positions()

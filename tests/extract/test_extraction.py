@@ -324,18 +324,17 @@ def test_batch_size_and_workers_change_nothing(pictures, tmp_path):
         np.testing.assert_array_equal(table.vectors, tables[0].vectors)
 
 
+@pytest.fixture(scope="module")
+def squeezenet(tmp_path_factory):
+    options = {"weights": "random:0", "image_size": (64, 64), "batch_size": 4, "dtype": "float32", "device": "cpu"}
+    return load_backbone("squeezenet1_1", "gap", cache=tmp_path_factory.mktemp("squeezenet"), **options)
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 5, 7])
-def test_a_resumed_run_gives_the_same_bits(pictures, tmp_path, cut):
+def test_a_resumed_run_gives_the_same_bits(pictures, tmp_path, squeezenet, monkeypatch, cut):
     """SqueezeNet for real: padded to the fixed batch size, rows do not depend on where a run stopped."""
-    manifest = read_manifest(pictures)
-
-    def backbone():
-        return load_backbone("squeezenet1_1", weights="random:0", batch_size=4, dtype="float32", device="cpu")
-
-    whole = extract(manifest, backbone(), cache=tmp_path / "whole").vectors
-    calls = []
-    stopped = backbone()
-    forward = stopped.forward
+    manifest, forward, calls = read_manifest(pictures), squeezenet.forward, []
+    whole = extract(manifest, squeezenet, cache=tmp_path / "whole").vectors
 
     def until_the_cut(batch):
         calls.append(1)
@@ -343,13 +342,13 @@ def test_a_resumed_run_gives_the_same_bits(pictures, tmp_path, cut):
             raise KeyboardInterrupt
         return forward(batch)
 
-    stopped.forward = until_the_cut
-    with pytest.raises(Interrupted, match="images are computed and kept"):
-        fill(manifest, [stopped], cache=tmp_path / "cut", unit_rows=cut, workers=1)
-    done = fill(manifest, [backbone()], cache=tmp_path / "cut")[0]
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="images are computed and kept"):
+        patch.setattr(squeezenet, "forward", until_the_cut)
+        fill(manifest, [squeezenet], cache=tmp_path / "cut", unit_rows=cut, workers=1)
+    done = fill(manifest, [squeezenet], cache=tmp_path / "cut")[0]
     assert done.reused == min(cut, 4)
     assert done.computed == 10 - done.reused
-    np.testing.assert_array_equal(extract(manifest, backbone(), cache=tmp_path / "cut").vectors, whole)
+    np.testing.assert_array_equal(extract(manifest, squeezenet, cache=tmp_path / "cut").vectors, whole)
 
 
 def test_a_failing_commit_ends_the_run_and_keeps_what_was_committed(pictures, cache_dir, fake, monkeypatch):

@@ -84,6 +84,14 @@ STRANGE = {
 }
 
 
+def only(embedded):
+    """Return the vectors under the only recipe, none of which was rejected."""
+    vectors, rejected = embedded
+    assert not rejected
+    (matrix,) = vectors.values()
+    return matrix
+
+
 @pytest.mark.parametrize("name", STRANGE)
 @pytest.mark.parametrize("views", [0, 1])
 def test_a_strange_picture_costs_itself(name, views):
@@ -94,8 +102,9 @@ def test_a_strange_picture_costs_itself(name, views):
     assert list(rejected) == [1]
     assert rejected[1]
     assert "\n" not in rejected[1]
-    for matrix, wanted in zip(vectors, expected, strict=True):
-        assert np.array_equal(matrix[[0, 2]], wanted)
+    assert list(vectors) == backbone.recipes_of_views
+    for recipe, matrix in vectors.items():
+        assert np.array_equal(matrix[[0, 2]], expected[recipe])
         assert not matrix[1].any()
 
 
@@ -116,27 +125,26 @@ CERTAIN = {
 
 @pytest.mark.parametrize("name", CERTAIN)
 def test_what_is_certain_has_its_vector(name):
-    expected = embed([DATA], [FakeBackbone()])[0][0][0]
-    (vectors,), rejected = embed((CERTAIN[name],), [FakeBackbone()])
-    assert not rejected
-    assert np.array_equal(vectors[0], expected)
+    expected = only(embed([DATA], [FakeBackbone()]))
+    assert np.array_equal(only(embed((CERTAIN[name],), [FakeBackbone()])), expected)
 
 
 def test_pictures_may_be_any_iterable():
-    (vectors,), rejected = embed((data for data in [DATA, None, DATA]), [FakeBackbone()])
-    assert (len(vectors), list(rejected)) == (3, [1])
+    vectors, rejected = embed((data for data in [DATA, None, DATA]), [FakeBackbone()])
+    assert ([len(matrix) for matrix in vectors.values()], list(rejected)) == ([3], [1])
 
 
 def test_switches_of_pillow_reach_no_vector(monkeypatch):
     noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     half = encoded(Image.fromarray(noise), "JPEG")[:1500]
-    before = embed([DATA, Image.open(io.BytesIO(DATA)), PIXELS], [FakeBackbone(crop=16)])[0][0]
+    before = only(embed([DATA, Image.open(io.BytesIO(DATA)), PIXELS], [FakeBackbone(crop=16)]))
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     opened = Image.open(io.BytesIO(DATA))
     unread = Image.open(io.BytesIO(half))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
-    (vectors,), rejected = embed([DATA, opened, PIXELS, half, unread], [FakeBackbone(crop=16)])
-    assert np.array_equal(vectors[:3], before)
+    backbone = FakeBackbone(crop=16)
+    vectors, rejected = embed([DATA, opened, PIXELS, half, unread], [backbone])
+    assert np.array_equal(vectors[backbone.recipes[0]][:3], before)
     assert list(rejected) == [3, 4]
     assert rejected[3] == rejected[4]
 
@@ -152,13 +160,11 @@ class Scaled(FakeBackbone):
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
 def test_a_type_that_cannot_hold_the_vector_is_the_reason(factor):
-    vectors, rejected = embed([PIXELS], [FakeBackbone(), Scaled(factor)])
+    vectors, rejected = embed([PIXELS], [FakeBackbone("other"), Scaled(factor)])
     assert "float16 cannot hold its embedding" in rejected[0]
     assert "--dtype float32" in rejected[0]
-    assert not any(matrix.any() for matrix in vectors)
-    (vectors,), rejected = embed([PIXELS], [Scaled(factor, dtype="float32")])
-    assert not rejected
-    assert vectors.any()
+    assert not any(matrix.any() for matrix in vectors.values())
+    assert only(embed([PIXELS], [Scaled(factor, dtype="float32")])).any()
 
 
 def test_a_vector_that_is_not_finite_is_the_reason():

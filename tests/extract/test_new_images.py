@@ -13,15 +13,12 @@ from PIL import Image
 
 from fc7.errors import DataError
 from fc7.extract import fill, read_manifest
-from fc7.extract.new_images import NewImages, RejectedPath, expand
+from fc7.extract.new_images import NewImages, expand
 
 
 def rows(folder):
     """Return the reasons of what a folder stands for, by path; empty of an image."""
-    return {
-        os.path.relpath(path, folder): path.reason if isinstance(path, RejectedPath) else ""
-        for path in expand([folder])
-    }
+    return {os.path.relpath(path, folder): reason for path, reason in expand([folder])}
 
 
 def test_the_rows_are_those_of_extract(tmp_path):
@@ -90,24 +87,25 @@ def test_a_folder_may_change_while_it_is_walked(tmp_path, monkeypatch):
     finally:
         stop.set()
         thread.join()
-    assert all(isinstance(path, RejectedPath) and "not readable" in path.reason for walk in walks for path in walk)
+    assert all("not readable" in reason for walk in walks for _, reason in walk)
 
 
 def test_what_vanishes_within_a_walk_is_a_row(tmp_path):
     for name in ("a", "b", "c"):
         noisy(tmp_path / "new" / name / "1.png", (1, 2, 3), 0)
     walk = expand([tmp_path / "new"])
-    assert next(walk) == f"{tmp_path}/new/a/1.png"
+    assert next(walk) == (f"{tmp_path}/new/a/1.png", "")
     shutil.rmtree(tmp_path / "new" / "b")
-    rejected, last = walk
-    assert (str(rejected), rejected.reason) == (f"{tmp_path}/new/b", "not readable: No such file or directory")
-    assert last == f"{tmp_path}/new/c/1.png"
+    assert list(walk) == [
+        (f"{tmp_path}/new/b", "not readable: No such file or directory"),
+        (f"{tmp_path}/new/c/1.png", ""),
+    ]
 
 
 @pytest.mark.parametrize("path", ["/", "//", "/.", "/../"])
 def test_the_whole_disk_is_no_folder_of_images(path):
-    (rejected,) = expand([path])
-    assert rejected.reason == "the whole file system"
+    ((_, reason),) = expand([path])
+    assert reason == "the whole file system"
 
 
 @pytest.mark.parametrize("path", ["", "a\0b.jpg", "x" * 5000 + ".jpg", "\ud800.jpg", "x.jpg/y.jpg"])
@@ -132,8 +130,8 @@ def test_files_that_are_no_images_stop_nothing(tmp_path):
     images = NewImages([tmp_path / "new", str(tmp_path / "absent.png")])
     backbone = FakeBackbone()
     placed = {}
-    for places, views in images.vectors([backbone]):
-        placed |= dict(zip(places, views[0][0], strict=True))
+    for places, vectors in images.vectors([backbone]):
+        placed |= dict(zip(places, vectors[backbone.recipes[0]], strict=True))
     assert {images.names[place].rpartition("/")[2] for place in images.rejected} == {
         "notes.txt",
         "broken.png",

@@ -88,8 +88,10 @@ def test_what_is_no_image_is_refused_by_name(paths, transformer, tmp_path):
 def test_rows_are_float32_so_that_squares_do_not_overflow(paths, transformer, monkeypatch):
     import fc7.extract.transformer as module
 
-    large = [[[np.full((len(paths), 512), 300, np.float16)]]]
-    monkeypatch.setattr(module, "cached_vectors", lambda *given, **options: ({}, iter(large)))
+    def large(hashed, backbones, **options):
+        return [], iter([(range(len(paths)), {backbones[0].recipes[0]: np.full((len(paths), 512), 300, np.float16)})])
+
+    monkeypatch.setattr(module, "cached_vectors", large)
     rows = transformer.transform(paths)
     assert rows.dtype == np.float32
     assert np.allclose(np.linalg.norm(Normalizer().fit_transform(rows), axis=1), 1)

@@ -17,7 +17,7 @@ FIRST_MOMENT = 0.002  # seconds, in which FORMAT and recipe.json are written
 
 
 def test_killed_at_any_time(tmp_path, size, figure):
-    found = alone(__file__, "campaign", root=tmp_path, kills=size(20, 200), images=size(60, 120))
+    found = alone(__file__, "campaign", root=tmp_path, kills=size(20, 200), images=size(40, 120))
     lost = found["lost"] + found["wrong"] + found["unreadable"]
     figure(
         "Killed at any time",

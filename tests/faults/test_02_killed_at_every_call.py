@@ -27,7 +27,7 @@ OPERATIONS = {
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_killed_at_every_call(tmp_path, size, figure, operation):
     names = size([*CHANGING, "open"], [*CHANGING, *LOOKING])
-    step = size(1 if operation.endswith("commit") else 3, 1)
+    step = size(3 if operation.endswith("commit") else 5, 1)
     found = alone(__file__, "campaign", root=tmp_path, operation=operation, names=names, step=step)
     figure(
         f"{OPERATIONS[operation]} killed at every call",
@@ -83,33 +83,24 @@ def campaign(root, operation, names, step=1, in_place=False):
     store.READERS = 1  # the same calls in the same order each time
     root = Path(root)
     held = prepare(root / "template", operation)
-    found = dict.fromkeys(
-        (
-            "kills",
-            "calls",
-            "absent",
-            "complete",
-            "part",
-            "lost",
-            "wrong",
-            "unopenable",
-            "unfinished",
-            "left",
-            "damaged",
-        ),
-        0,
-    )
+    counts = "kills calls absent complete part lost wrong unopenable unfinished left damaged"
+    found = dict.fromkeys(counts.split(), 0)
     encode(unit([0]), RECIPE)  # h5py is imported once, here
-    moments = {"before": (before, names), "half": (half, ["write"]), "after": (after, names)}
-    for moment, (act, at_these) in moments.items():
-        at, calls = 1 - step, 1
+    # The moments begin at other calls, so that together they meet more; of the few writes, each is met.
+    moments = {
+        "before": (before, names, 1, step),
+        "half": (half, ["write"], 1, 1),
+        "after": (after, names, 1 + step // 2, step),
+    }
+    for moment, (act, at_these, first, each) in moments.items():
+        at, calls = first - each, 1
         while at < calls:
-            at += step
+            at += each
             cache = root / f"{moment} {at}"
             if held:
                 shutil.copytree(root / "template", cache)
             survived = killed(cache, operation, at_these, act, at, in_place=in_place)
-            calls = survived if survived is not None else max(calls, at + step)
+            calls = survived if survived is not None else max(calls, at + each)
             found["kills"] += survived is None
             found["calls"] += survived is None and moment == "before"
             look(cache, operation, held, found, said=survived is not None)

@@ -28,12 +28,15 @@ BAD = ("signals", "hangs", "tracebacks", "wordless", "undocumented", "unfinished
 
 
 def test_each_call_fails(tmp_path, size, figure):
-    def every_other(half):
-        (tmp_path / str(half)).mkdir()
-        return alone(__file__, "campaign", root=tmp_path / str(half), step=size(29, 1), half=half)
+    processes = size(1, 2)  # each takes seconds to begin
 
-    with ThreadPoolExecutor(2) as pool:
-        found = merged(*pool.map(every_other, range(2)))
+    def share(number):
+        root = tmp_path / str(number)
+        root.mkdir()
+        return alone(__file__, "campaign", root=root, step=size(73, 1), share=number, of=processes)
+
+    with ThreadPoolExecutor(processes) as pool:
+        found = merged([*pool.map(share, range(processes))])
     told = ", ".join(f"{count} x exit {code}" for code, count in sorted(found["codes"].items()))
     figure(
         "Failing calls",
@@ -47,11 +50,11 @@ def test_each_call_fails(tmp_path, size, figure):
     assert set(found["codes"]) == {"0", "1"}
 
 
-def test_a_full_disk(tmp_path, figure):
+def test_a_full_disk(tmp_path, size, figure):
     if not mounted(tmp_path / "disk", "size=1m"):
         pytest.skip("no small file system can be mounted here (that takes root)")
     try:
-        found = alone(__file__, "full_disk", root=tmp_path, disk=tmp_path / "disk")
+        found = alone(__file__, "full_disk", root=tmp_path, disk=tmp_path / "disk", step=size(32_768, 8192))
     finally:
         subprocess.run(["umount", tmp_path / "disk"], check=True)
     figure(
@@ -68,7 +71,7 @@ def test_a_full_disk(tmp_path, figure):
 
 
 def test_few_files_may_be_open(tmp_path, size, figure):
-    found = alone(__file__, "few_files", root=tmp_path, step=size(3, 1))
+    found = alone(__file__, "few_files", root=tmp_path, step=size(5, 1))
     figure(
         "Few files may be open",
         f"`fc7 extract` with RLIMIT_NOFILE such that {found['fewest']} to {found['most']} more files can be opened",
@@ -109,22 +112,20 @@ def reference(root):
     return pictures, keys, store.rows(keys), int(said[0])
 
 
-def merged(one, two):
-    """Add up what two processes found."""
-    assert one["calls"] == two["calls"]
-    sums = {name: one[name] + two[name] for name in (*BAD, "runs", "said")}
-    return sums | {
-        "calls": one["calls"],
-        "codes": collections.Counter(one["codes"]) + collections.Counter(two["codes"]),
-    }
+def merged(shares):
+    """Add up what several processes found."""
+    (calls,) = {found["calls"] for found in shares}
+    sums = {name: sum(found[name] for found in shares) for name in (*BAD, "runs")}
+    codes = sum((collections.Counter(found["codes"]) for found in shares), collections.Counter())
+    return sums | {"calls": calls, "codes": codes, "said": [said for found in shares for said in found["said"]]}
 
 
-def campaign(root, step, half):
+def campaign(root, step, share, of):
     root = Path(root)
     pictures, keys, expected, calls = reference(root)
     found = dict.fromkeys((*BAD, "runs"), 0) | {"calls": calls, "said": []}
     codes = collections.Counter()
-    for number, (act, persistent) in list(enumerate(plans()))[half::2]:
+    for number, (act, persistent) in list(enumerate(plans()))[share::of]:
         for at in range(1 + 5 * number % step, calls + 1, step):  # each plan begins elsewhere: together they meet most
             cache = root / "cache"
             hook = Failing(act, at, persistent=persistent)
@@ -215,11 +216,11 @@ def mounted(folder, options):
     return done.returncode == 0
 
 
-def full_disk(root, disk):
+def full_disk(root, disk, step):
     root, disk = Path(root), Path(disk)
     pictures, keys, expected, _ = reference(root)
     found = dict.fromkeys((*BAD, "tries", "refused", "fitted", "lost", "acknowledged"), 0) | {"said": []}
-    for free in range(0, 200_000, 8192):
+    for free in range(0, 200_000, step):
         cache = disk / "cache"
         cache.mkdir()
         ballast(disk / "ballast", free)

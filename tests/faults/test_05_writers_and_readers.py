@@ -17,7 +17,7 @@ WRITERS = READERS = 4
 
 
 def test_four_write_the_same_units_and_four_read(tmp_path, size, figure):
-    units = size(40, 200)
+    units = size(24, 200)
     found = alone(__file__, "race", root=tmp_path, units=units)
     figure(
         "Writers and readers at once",
@@ -35,7 +35,7 @@ def test_four_write_the_same_units_and_four_read(tmp_path, size, figure):
 
 def test_extractions_share_the_work_and_take_over_from_the_killed(tmp_path, size, figure):
     images = size(80, 400)
-    found = alone(__file__, "share", root=tmp_path, images=images, rounds=size(2, 10))
+    found = alone(__file__, "share", root=tmp_path, images=images, rounds=size(1, 10))
     figure(
         "Extractions that share a folder",
         f"{found['rounds']} x {WRITERS} processes extract the same {images} images, one of them killed",

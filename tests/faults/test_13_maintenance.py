@@ -30,7 +30,7 @@ AHEAD = 2  # units of each writer for each round
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("verb", VERBS)
 def test_others_write_and_read_meanwhile(tmp_path, size, figure, verb):
-    found = alone(__file__, "campaign", root=tmp_path, verb=verb, rounds=size(4, 200))
+    found = alone(__file__, "campaign", root=tmp_path, verb=verb, rounds=size(3, 200))
     figure(
         f"{verb} beside writers and readers",
         f"{found['rounds']} x {verb} beside {WRITERS} processes that write and {READERS} that read; in "

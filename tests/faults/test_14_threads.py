@@ -19,7 +19,7 @@ READERS = 3
 
 
 def test_threads_beside_compact(tmp_path, size, figure):
-    found = alone(__file__, "campaign", root=tmp_path, rounds=size(3, 100))
+    found = alone(__file__, "campaign", root=tmp_path, rounds=size(2, 100))
     figure(
         "Threads of one process beside compact",
         f"{found['rounds']} x compact; meanwhile {READERS} threads read {found['read']} rows of one store, 2 predict "

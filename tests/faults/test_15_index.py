@@ -47,7 +47,7 @@ def test_flipped_bits_of_any_table_lead_to_no_wrong_answer_and_heal(tmp_path, re
     content = store.index.path.read_bytes()
     chance = random.Random(15)
     found = dict.fromkeys(("wrong", "again", "never"), 0)
-    count = size(100, 5000)
+    count = size(40, 5000)
     for _ in range(count):
         damaged = bytearray(content)
         for _ in range(chance.choice([1, 1, 1, 2, 8, 100])):

@@ -31,7 +31,7 @@ def unshare():
 
 
 def test_neither_gc_nor_the_other_takes_a_live_process_for_a_dead_one(tmp_path, unshare, size, figure):
-    units = size(12, 200)
+    units = size(6, 200)
     gallery(tmp_path / "pictures", ROWS * units)
     Store(Fake().recipes[0], tmp_path / "cache")
     # So many numbers are used up in each that no process has in another namespace the one that it has in its own.
@@ -75,13 +75,13 @@ def extract(root):
         return link(*names, **options)
 
     os.link = linked
-    wait_for_rounds(root, 1)
+    until(lambda: rounds_of(root) >= 1)
     fill(read_manifest(root / "pictures"), [backbone], cache=root / "cache", workers=1)
     return {"units": len(units), "namespaces": Process.mine().namespaces}
 
 
 def collect(root):
-    """Collect garbage until the extractions have ended."""
+    """Collect garbage whenever there is something of the extractions to look at, until they have ended."""
     root, removed, rounds, seen = Path(root), [], 0, 0
     while not (root / "done").exists():
         seen += len(leftovers(root / "cache"))
@@ -89,6 +89,7 @@ def collect(root):
         rounds += 1
         (root / "rounds.new").write_text(str(rounds))
         (root / "rounds.new").replace(root / "rounds")
+        until(lambda: leftovers(root / "cache") or (root / "done").exists())
     return {"removed": removed, "rounds": rounds, "seen": seen}
 
 

@@ -12,7 +12,7 @@ from waiting import LONG
 from fc7.cache import Store
 from fc7.cache.urls import allow
 from fc7.extract import fill, read_manifest
-from fc7.extract.manifest import paths, web
+from fc7.extract.manifest import object_store, web
 
 pytest.importorskip("aiohttp", reason="needs the extra fc7[remote]")
 
@@ -70,7 +70,7 @@ def campaign(root, good, times):
     root = Path(root)
     warm_up(root)
     allow("private-hosts")
-    paths.MAX_BYTES, web.PAUSE, web.SECONDS = LIMIT, 0.01, LONG
+    object_store.MAX_BYTES, web.PAUSE, web.SECONDS = LIMIT, 0.01, LONG
     pictures = gallery(root / "pictures", good + (len(HOSTILE) + len(NEVER_DONE)) * times)
     bodies = [path.read_bytes() for path in sorted(pictures.rglob("*.png"))]
     server = web_server.WebServer()

@@ -161,13 +161,13 @@ def test_what_is_chosen_holds_its_out_of_fold_scores(table):
 
     embeddings = table((20, 20), spread=3.0)
     search = FoldSearch(embeddings, Protocol("out-of-fold", (), 4, 0), np.arange(40), None)
-    chosen = search.search(HEADS["ridge"], 0, lambda done: None)
+    chosen = search.search(HEADS["ridge"], lambda done: None)
     assert chosen.scores.shape == chosen.probability.shape == (40, 2)
     assert chosen.probability.sum(axis=1) == pytest.approx(np.ones(40))
     fold = search.folds[1]
     estimator = HEADS["ridge"].build(0).set_params(**chosen.hyperparameters)
-    estimator.fit(search.prepared.rows[fold.fitted], embeddings.y[fold.fitted])
-    margin = estimator.decision_function(search.prepared.rows[fold.held])
+    estimator.fit(search.rows[fold.fitted], embeddings.y[fold.fitted])
+    margin = estimator.decision_function(search.rows[fold.held])
     assert chosen.scores[fold.held, 1] - chosen.scores[fold.held, 0] == pytest.approx(margin, abs=1e-4)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from fc7.cache.recipe import JointRecipe, Transform
 from fc7.classify.bundles.backbones import find_backbones, require_same
+from fc7.errors import BundleError
 from fc7.extract import load_backbone
 from fc7.extract.backbones import weights
 from fc7.extract.backbones.architectures import KNOWN
@@ -41,3 +42,16 @@ def test_layers_under_two_transforms_are_two_backbones(cache_dir):
     require_same(found, joint)
     transforms = [backbone.recipes[0].transform for backbone in found]
     assert transforms == [KNOWN["vgg16"].entries["IMAGENET1K_FEATURES"].transform, Transform()]
+
+
+def test_layers_of_one_network_share_a_pass_wherever_they_stand(cache_dir):
+    vgg16 = load_backbone("vgg16", ["fc6", "fc7"], weights=OPTIONS[3]["weights"])
+    alexnet = load_backbone("alexnet", "fc7", weights=OPTIONS[3]["weights"])
+    joint = JointRecipe((vgg16.recipes[0], *alexnet.recipes, vgg16.recipes[1]))
+    found = find_backbones(joint, OPTIONS[3]["weights"], 0)
+    require_same(found, joint)
+    assert [backbone.recipes for backbone in found] == [vgg16.recipes, alexnet.recipes]
+    with pytest.raises(BundleError, match="layers: here 1, in the bundle 3"):
+        require_same([alexnet], joint)
+    with pytest.raises(BundleError, match="layer: here fc6, in the bundle fc7"):
+        require_same([load_backbone("alexnet", "fc6", weights=OPTIONS[3]["weights"])], alexnet.recipes[0])

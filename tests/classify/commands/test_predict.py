@@ -41,8 +41,13 @@ def predicted(home, fc7):
     return run
 
 
-@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\0"])
-def test_a_list_on_standard_input(home, ends):
+@pytest.fixture
+def stdin(monkeypatch):
+    """Put bytes on standard input."""
+    return lambda data: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_a_list_on_standard_input(home):
     folder = home / "data" / "val" / "red"
     odd = noisy(folder.parent / os.fsdecode("café".encode() + b" \xff.png"), COLOURS["red"], 3)
     names = [os.fsencode(path) for path in (folder / "5.png", odd, folder / "6.png")]
@@ -50,7 +55,7 @@ def test_a_list_on_standard_input(home, ends):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}  # the terminal's encoding is not the file's
     done = subprocess.run(
         [*command, "--cache", home / "cache"],
-        input=ends.join([*names, b""]),
+        input=b"\n".join([*names, b""]),
         capture_output=True,
         check=True,
         env=environment,
@@ -61,19 +66,19 @@ def test_a_list_on_standard_input(home, ends):
     odd.unlink()
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\0", "\r\n\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lines_end_in_several_ways_and_a_mark_is_no_part_of_the_first(home, predicted, stdin, ends, mark):
+    paths = [str(home / "data" / "val" / "red" / f"{number}.png") for number in (5, 6)]
+    stdin((mark + ends.join([*paths, ""])).encode())
+    assert [(row["path"], row["label"]) for row in predicted("-")[0]] == [(path, "red") for path in paths]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_list_in_another_encoding_is_refused_and_no_disk_walked(home, encoding):
-    path = home / "data" / "val" / "red" / "5.png"
-    done = stdin(home, f"{path}\r\n".encode(encoding))
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert "UTF-16" in one_line(done.stderr.decode())
-
-
-def test_a_mark_at_the_begin_of_a_list_is_no_part_of_the_first_name(home):
-    paths = [home / "data" / "val" / "red" / f"{number}.png" for number in (5, 6)]
-    done = stdin(home, "\ufeff{}\r\n\r\n{}\r\n".format(*paths).encode())
-    rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
-    assert [(row["path"], row["label"]) for row in rows] == [(str(path), "red") for path in paths]
+def test_a_list_in_another_encoding_is_refused_and_no_disk_walked(home, predicted, stdin, encoding):
+    stdin(f"{home / 'data' / 'val' / 'red' / '5.png'}\r\n".encode(encoding))
+    rows, err = predicted("-", code=2)
+    assert (rows, "UTF-16" in one_line(err)) == ([], True)
 
 
 def test_a_closed_standard_input_is_one_line(home):
@@ -92,17 +97,9 @@ def test_an_empty_word_is_not_the_current_folder(home, predicted, monkeypatch):
     ]
 
 
-def stdin(home, data):
-    """Return a run of predict on a list on standard input."""
-    command = [sys.executable, "-m", "fc7", "predict", home / "a.fc7", "-", "--cache", home / "cache", "--quiet"]
-    return subprocess.run(command, input=data, capture_output=True, check=False)
-
-
-def test_an_empty_list_is_an_error(home):
-    command = [sys.executable, "-m", "fc7", "predict", home / "a.fc7", "-"]
-    done = subprocess.run(command, input=b"", capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"fc7: There are no images in an empty list.\n"
+def test_an_empty_list_is_an_error(predicted, stdin):
+    stdin(b"")
+    assert predicted("-", code=1) == ([], "fc7: There are no images in an empty list.\n")
 
 
 def test_columns_for_the_most_probable_classes(predicted, home):

@@ -87,7 +87,7 @@ def run(home):
             review.process.kill()
 
 
-def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7):
+def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7, monkeypatch):
     file = home / "pictures-labels.csv"
     review = run("pictures", "--json")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", review.address)
@@ -98,6 +98,7 @@ def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7):
     review.ask("decide", {"image": image, "label": "blue"})
     (other,) = [subject["image"] for subject in state["subjects"].values() if subject["paths"] == ["red/7.png"]]
     review.ask("decide", {"image": other, "bad": True})
+    assert sum(image.bad for image in read_manifest(file, with_bad=True).images) == 1, "written before the answer"
     code, out, err = review.end()
     assert (code, err) == (0, "")
     ended = json.loads(out)
@@ -107,21 +108,23 @@ def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7):
     assert labels["pictures/red/blue.png"] == "blue"
     assert "pictures/red/7.png" not in labels
     assert "pictures/red/none.png" in labels, "it is rejected anew, with its reason"
-    words = ["fit", file, "-o", home / "x.fc7", "--head", "ridge", *BACKBONE, "--cache", home / "cache", "--quiet"]
-    code, _, err = fc7(*words)
+    machine = [*BACKBONE, "--cache", home / "cache", "--quiet"]
+    code, _, err = fc7("fit", file, "-o", home / "x.fc7", "--head", "ridge", *machine)
     assert code == 0, err
 
     text = file.read_bytes()
-    review = run("pictures", "-o", file, "--quiet")
-    assert review.said.count("\n") == 2, "--quiet: what was rejected, and the address"
-    assert review.ask("state")["lists"]["reviewed"] == [other, image]
-    assert file.read_bytes() == text
-    assert review.ask("undo", {})["change"]["image"] == other
-    assert review.ask("undo", {})["change"]["image"] == image
+
+    def go_on(server):
+        server._socket.close()
+        assert server.review.closed == [other, image]
+        assert file.read_bytes() == text
+        assert [server.review.undo().image for _ in range(2)] == [other, image]
+
+    monkeypatch.setattr(Server, "run", go_on)
+    code, out, err = fc7("review", home / "pictures", "-o", file, *machine)
+    assert (code, out) == (0, "Nothing was decided, nothing written.\n")
+    assert err.count("\n") == 2, "--quiet: what was rejected, and the address"
     assert not file.exists()
-    review.ask("decide", {"image": 3, "bad": True})
-    review.process.kill()
-    assert sum(image.bad for image in read_manifest(file, with_bad=True).images) == 1, "written before the answer"
 
 
 def test_what_is_said_in_the_end(fc7, home, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fc7.classify.data.splits import cut, disputed, protocol
+from fc7.classify.settings import ProtocolSettings
 from fc7.errors import DataError, FC7Error, LeakageError
 
 data_sets = st.tuples(
@@ -99,10 +100,10 @@ def test_enough_images_are_not_refused(table):
 
 def test_folds_are_stratified_and_seeded(table):
     embeddings = table((50, 10))
-    pairs = protocol(embeddings, random_state=3).pairs
+    pairs = protocol(embeddings, ProtocolSettings(random_state=3)).pairs
     assert [np.bincount(embeddings.y[held]).tolist() for _, held in pairs] == [[10, 2]] * 5
-    again = protocol(embeddings, random_state=3).pairs
-    other = protocol(embeddings, random_state=4).pairs
+    again = protocol(embeddings, ProtocolSettings(random_state=3)).pairs
+    other = protocol(embeddings, ProtocolSettings(random_state=4)).pairs
     assert all(np.array_equal(one[1], two[1]) for one, two in zip(pairs, again, strict=True))
     assert not all(np.array_equal(one[1], two[1]) for one, two in zip(pairs, other, strict=True))
 
@@ -170,7 +171,7 @@ def test_the_protocol_is_called_by_the_folds_that_were_done(table):
     """Three groups: three folds, whatever was asked for."""
     rows = table((30, 30), group=[f"g{row // 10}" for row in range(30)] * 2)
     for options in ({}, {"cross_validate": 10}, {"folds": 4}):
-        plan = protocol(rows, **options)
+        plan = protocol(rows, ProtocolSettings(**options))
         assert (plan.evaluated, len(plan.pairs)) == ("3-fold cross-validation", 3)
 
 
@@ -201,20 +202,20 @@ def test_a_class_without_a_fitted_image_is_refused(table):
 
 def test_more_folds_than_images_are_refused(table):
     with pytest.raises(DataError, match=r"'c0' has 6 images to fit on, 7 are needed.*--folds"):
-        protocol(table((6, 9)), folds=7)
+        protocol(table((6, 9)), ProtocolSettings(folds=7))
 
 
 @pytest.mark.parametrize("folds", [1, 0, -3])
 def test_fewer_than_two_folds_are_refused(table, folds):
     with pytest.raises(FC7Error, match=f"{folds}"):
-        protocol(table(), folds=folds)
+        protocol(table(), ProtocolSettings(folds=folds))
 
 
 def test_default_folds_shrink_to_the_smallest_class(table):
     assert protocol(table((4, 20))).evaluated == "4-fold cross-validation"
     assert protocol(table((13, 20), val=10)).folds == 3
     assert protocol(table((30, 30), val=10)).folds == 5
-    assert protocol(table((30, 30), val=10), folds=8).folds == 8
+    assert protocol(table((30, 30), val=10), ProtocolSettings(folds=8)).folds == 8
 
 
 def test_copies_count_once_towards_the_folds(table):
@@ -241,7 +242,7 @@ def test_the_default_is_val_else_test(table):
 
 def test_on_names_the_evaluated_split(table):
     embeddings = table((20, 20), split=(["train"] * 10 + ["val"] * 5 + ["test"] * 5) * 2)
-    plan = protocol(embeddings, on="test")
+    plan = protocol(embeddings, ProtocolSettings(on="test"))
     ((fitted, predicted),) = plan.pairs
     assert set(embeddings.split[fitted]) == {"train"}, "val is not fitted on"
     assert set(embeddings.split[predicted]) == {"test"}
@@ -252,7 +253,7 @@ def test_on_names_the_evaluated_split(table):
 def test_what_cannot_be_evaluated_on_is_refused(table, on, split):
     embeddings = table((8, 8), split=(["train"] * 5 + [split] * 3) * 2)
     with pytest.raises(DataError, match=r"the data set has \['train'") as caught:
-        protocol(embeddings, on=on)
+        protocol(embeddings, ProtocolSettings(on=on))
     assert "np.str_" not in str(caught.value)
 
 
@@ -263,7 +264,7 @@ def test_no_train_is_refused(table):
 
 def test_on_needs_splits(table):
     with pytest.raises(DataError, match="no splits, so it is cross-validated"):
-        protocol(table(), on="val")
+        protocol(table(), ProtocolSettings(on="val"))
 
 
 # Leakage
@@ -298,10 +299,10 @@ def test_all_that_is_wrong_is_said_at_once(table):
     assert len(said) <= 500
     assert said.endswith("All of them: fc7 audit DATA --csv FILE.csv")
     with pytest.raises(DataError, match="4 copies") as refused:
-        protocol(images, allow_leakage=True)
+        protocol(images, ProtocolSettings(allow_leakage=True))
     assert not isinstance(refused.value, LeakageError)
     with pytest.raises(DataError, match="4 copies"):
-        protocol(images, cross_validate=3)
+        protocol(images, ProtocolSettings(cross_validate=3))
 
 
 def test_leakage_has_its_own_exit_code():
@@ -312,7 +313,7 @@ def test_allowed_leakage_is_said(table, caplog, monkeypatch):
     import logging
 
     monkeypatch.setattr(logging.getLogger("fc7"), "propagate", True)
-    plan = protocol(leaky(table), allow_leakage=True)
+    plan = protocol(leaky(table), ProtocolSettings(allow_leakage=True))
     assert len(plan.rows) == 6
     assert "optimistic" in caplog.text
 
@@ -330,7 +331,7 @@ def test_copies_in_a_split_that_is_not_used_are_no_leak(table):
     embeddings = table((12, 12), split=split, keys=keys)
     assert protocol(embeddings).evaluated == "val"
     with pytest.raises(LeakageError):
-        protocol(embeddings, on="test")
+        protocol(embeddings, ProtocolSettings(on="test"))
 
 
 @pytest.mark.parametrize("val", [0, 3])
@@ -338,7 +339,7 @@ def test_one_image_with_two_labels_is_refused(table, val):
     keys = list(range(24))
     keys[13] = keys[1]
     with pytest.raises(DataError, match=r"c0/001\.png is c0, its copy c1/013\.png is c1") as caught:
-        protocol(table((12, 12), val=val, keys=keys), allow_leakage=True)
+        protocol(table((12, 12), val=val, keys=keys), ProtocolSettings(allow_leakage=True))
     assert not isinstance(caught.value, LeakageError)
 
 
@@ -350,4 +351,4 @@ def test_a_named_group_on_both_sides_is_leakage_too(table):
     grouped = replace(embeddings, group=group)
     with pytest.raises(LeakageError, match=r"1 image .*group patient7"):
         protocol(grouped)
-    assert protocol(grouped, allow_leakage=True).evaluated == "val"
+    assert protocol(grouped, ProtocolSettings(allow_leakage=True)).evaluated == "val"

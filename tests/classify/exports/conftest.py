@@ -7,7 +7,8 @@ import pytest
 def home(tmp_path_factory):
     from exported import Home
 
-    return Home(tmp_path_factory.mktemp("export"))
+    with Home.registered():
+        yield Home(tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture

@@ -16,9 +16,11 @@ from fc7.extract import Backbone, extract, load_backbone, read_manifest
 # The promise: as fc7 predict answers
 
 
-@pytest.mark.parametrize(("head", "classes", "max_error"), [("logreg", 2, 0.1), ("linear-svm", 3, None)])
-def test_onnx_and_pt2_answer_as_predict(home, head, classes, max_error):
-    bundle = home.bundle(head, classes, max_error=max_error)
+@pytest.mark.parametrize(
+    ("head", "classes", "max_error", "backbone"), [("logreg", 2, 0.1, SQUEEZENET), ("linear-svm", 3, None, {})]
+)
+def test_onnx_and_pt2_answer_as_predict(home, head, classes, max_error, backbone):
+    bundle = home.bundle(head, classes, max_error=max_error, **backbone)
     expected, images = home.predicted(bundle), home.prepared(bundle)
     for suffix, run in ((".onnx", run_onnx), (".pt2", run_pt2)):
         written = home.exported(suffix, bundle)
@@ -31,19 +33,19 @@ def test_onnx_and_pt2_answer_as_predict(home, head, classes, max_error):
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_pixels_are_normalised_inside(home, cache, tmp_path, suffix):
-    backbone, bundle = home.small()
-    written = export(bundle, tmp_path / f"net{suffix}", backbone=backbone, with_normalise=True, **cache)
+def test_pixels_are_normalised_inside(home, suffix):
+    bundle = home.bundle("logreg")
+    written = home.exported(suffix, bundle, with_normalise=True)
     pixels = home.pixels(bundle)
     assert pixels.dtype == np.uint8
     run = run_onnx if suffix == ".onnx" else run_pt2
-    assert run(written.path, pixels)[1] == pytest.approx(home.predicted(bundle, backbone=backbone), abs=1e-4)
-    assert written.input == "pixels uint8 RGB (batch, 32, 32, 3)"
+    assert run(written.path, pixels)[1] == pytest.approx(home.predicted(bundle), abs=1e-4)
+    assert written.input == "pixels uint8 RGB (batch, 64, 64, 3)"
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_any_number_of_images_in_a_batch(home, suffix):
-    bundle = home.bundle("logreg", max_error=0.1)
+    bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
     path = home.exported(suffix, bundle).path
     images, run = home.prepared(bundle), run_onnx if suffix == ".onnx" else run_pt2
     whole = run(path, images)[1]
@@ -53,8 +55,8 @@ def test_any_number_of_images_in_a_batch(home, suffix):
 
 def test_a_module_of_ones_own(home, cache, tmp_path):
     backbone, bundle = home.small()
-    path = export(bundle, tmp_path / "net.onnx", backbone=backbone, **cache).path
-    found = run_onnx(path, home.prepared(bundle))[1]
+    path = export(bundle, tmp_path / "net.pt2", backbone=backbone, **cache).path
+    found = run_pt2(path, home.prepared(bundle))[1]
     assert found == pytest.approx(home.predicted(bundle, backbone=backbone), abs=1e-4)
     with pytest.raises(BundleError, match="backbone="):
         export(bundle, tmp_path / "other.onnx", **cache)
@@ -66,7 +68,7 @@ def test_a_module_of_ones_own(home, cache, tmp_path):
 
 
 def test_the_mean_with_the_mirror_image_is_inside(home):
-    bundles = [home.bundle("logreg", mirror=True, **SQUEEZENET), home.bundle("logreg", max_error=0.1)]
+    bundles = [home.bundle("logreg", mirror=True, **SQUEEZENET), home.bundle("logreg", max_error=0.1, **SQUEEZENET)]
     images = home.prepared(bundles[0])
     mirrored = np.ascontiguousarray(images[..., ::-1])
     differs = []
@@ -86,7 +88,7 @@ def test_a_bundle_that_averages_over_views_says_that_the_network_sees_one(home, 
 
 
 def test_a_threshold_is_noted(home):
-    (note,) = home.exported(".onnx", home.bundle("logreg", max_error=0.1)).notes
+    (note,) = home.exported(".onnx", home.bundle("logreg", max_error=0.1, **SQUEEZENET)).notes
     assert "below the threshold in its metadata, fc7 predict says `not sure`" in note
     assert home.exported(".onnx", home.bundle("linear-svm", 3)).notes == ()
 

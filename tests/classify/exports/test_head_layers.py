@@ -7,6 +7,7 @@ from exported import LINEAR
 from scipy.special import softmax
 
 from fc7.classify import Bundle, fit
+from fc7.classify.arrays import unit
 from fc7.classify.exports.head_layers import UnitLength, exportable, last_layers
 from fc7.classify.heads.base import LinearHead
 from fc7.classify.heads.table import HEADS
@@ -24,6 +25,13 @@ def test_a_linear_head_is_a_layer(table, head, counts, preparation):
     assert softmax(layers(torch.from_numpy(rows)).numpy(), axis=1) == pytest.approx(
         bundle.predict_proba(rows), abs=1e-5
     )
+
+
+@pytest.mark.parametrize("factor", [1e-42, 1e-30, 1.0, 1e19, 1e38])
+def test_rows_of_any_length_are_brought_to_unit_length_as_fc7_does(table, factor):
+    rows = table(dim=30).vectors.astype(np.float64)
+    rows = np.concatenate([rows / np.abs(rows).max() * factor, np.zeros((1, 30))]).astype(np.float32)
+    assert UnitLength()(torch.from_numpy(rows)).numpy() == pytest.approx(unit(rows), abs=1e-6)
 
 
 def test_every_linear_head_of_the_table_can_be_exported():

@@ -34,7 +34,7 @@ def test_a_bundle_that_computes_in_bfloat16_is_exported_in_float32(home):
 
 
 def test_the_images_compared_on_are_named(home, cache, tmp_path):
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET)
+    bundle = home.bundle("ridge", 2, "scale", dtype="float32")
     made_up = export(bundle, tmp_path / "net.safetensors", **cache).parity
     assert (made_up.images, made_up.origin) == (16, "made up by fc7")
     (tmp_path / "empty.png").write_bytes(b"")
@@ -66,7 +66,7 @@ def test_a_network_that_answers_otherwise_is_not_written(home, cache, nothing, m
     monkeypatch.setattr(form, "encode", wrong)
     backbone, bundle = home.small()
     if suffix == ".safetensors":  # of a published network
-        backbone, bundle = None, home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET)
+        backbone, bundle = None, home.bundle("ridge", 2, "scale", dtype="float32")
     with pytest.raises(ExportError, match=r"differ from the bundle's by up to \d.*on 16 images.*Nothing was written"):
         export(bundle, nothing / f"net{suffix}", backbone=backbone, **cache)
 
@@ -74,6 +74,6 @@ def test_a_network_that_answers_otherwise_is_not_written(home, cache, nothing, m
 def test_a_network_whose_answers_are_no_numbers_is_not_written(home, cache, nothing, monkeypatch):
     nan = np.full((16, 2), np.nan, np.float32)
     monkeypatch.setattr(formats.StateDict, "open", lambda self, data: lambda images: (nan[: len(images)],) * 2)
-    bundle = home.bundle("ridge", 2, "scale", dtype="float32", **SQUEEZENET)
+    bundle = home.bundle("ridge", 2, "scale", dtype="float32")
     with pytest.raises(ExportError, match="inf"):
         export(bundle, nothing / "net.safetensors", **cache)

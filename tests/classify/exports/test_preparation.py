@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fc7.cache.recipe import DECODES, Recipe, Transform
-from fc7.classify import export
 from fc7.classify.bundles.predict import predict
 from fc7.classify.exports import preparation
 from fc7.classify.exports.exported_module import NO_ANSWER, ExportModule
@@ -109,7 +108,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answers(home, pictures):
     """What fc7 predict answers, by name, and the ONNX file of its bundle."""
-    bundle = home.bundle("logreg", max_error=0.1)
+    bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
     found = predict(bundle, [pictures / name for name in KINDS], batch_size=4, cache=home.cache)
     return dict(zip(KINDS, found, strict=True)), home.exported(".onnx", bundle).path
 
@@ -168,10 +167,10 @@ def test_twin_a_rule_that_is_not_applied_is_seen(answers, pictures, example, mon
     assert probabilities != pytest.approx(expected.probabilities, abs=1e-3)
 
 
-def test_the_example_takes_a_network_that_normalises(home, pictures, example, tmp_path):
-    backbone, bundle = home.small()
-    network = export(bundle, tmp_path / "net.onnx", backbone=backbone, with_normalise=True, cache=home.cache).path
-    (expected,) = predict(bundle, [pictures / "rgba.png"], backbone=backbone, cache=home.cache)
+def test_the_example_takes_a_network_that_normalises(home, pictures, example):
+    bundle = home.bundle("logreg")
+    network = home.exported(".onnx", bundle, with_normalise=True).path
+    (expected,) = predict(bundle, [pictures / "rgba.png"], cache=home.cache)
     answer, probabilities = example.predict(str(network), str(pictures / "rgba.png"))
     assert (answer, probabilities) == (expected.answer, pytest.approx(expected.probabilities, abs=1e-3))
 
@@ -187,7 +186,7 @@ def test_the_example_runs_without_fc7(answers, pictures):
 
 def test_rules_and_threshold_are_data(answers, home):
     about = {one.key: one.value for one in onnx.load(answers[1]).metadata_props}
-    bundle = home.bundle("logreg", max_error=0.1)
+    bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
     assert json.loads(about["max_error"]) == 0.1
     assert json.loads(about["threshold"]) == pytest.approx(bundle.threshold.probability)
     assert json.loads(about["alpha"]) == [255, 255, 255]
@@ -213,7 +212,7 @@ def test_the_paragraph_names_every_rule_and_this_network():
 
 @pytest.mark.parametrize(("max_error", "least"), [(None, 0.0), (0.1, None), (0.0, NO_ANSWER)])
 def test_a_threshold_without_answers_is_one_that_no_probability_reaches(home, max_error, least):
-    bundle = home.bundle("logreg", **SQUEEZENET)
+    bundle = home.bundle("logreg")
     hopeless = replace(bundle.abstention, right=np.zeros_like(bundle.abstention.right))
     bundle = replace(bundle, max_error=max_error, abstention=bundle.abstention if max_error else hopeless)
     about = ExportModule(bundle, last_layers(bundle)).about()

@@ -12,11 +12,12 @@ from fc7.classify.finetuning import finetune as finetune_module
 from fc7.classify.finetuning import inputs
 from fc7.classify.finetuning import training_loop as module
 from fc7.classify.finetuning.inputs import Pixels
-from fc7.classify.finetuning.training_loop import Training
 from fc7.classify.records.runs import Run
+from fc7.classify.settings import Training
 from fc7.errors import DataError, Interrupted, UsageError
 from fc7.extract import load_backbone, read_manifest
 from fc7.extract.backbones.architectures import KNOWN
+from fc7.extract.manifest.hashing import Hashed
 
 
 @pytest.mark.parametrize(("trainable", "changed"), [("head", {"classifier.1"}), ("classifier", {"classifier.1"})])
@@ -246,16 +247,10 @@ def test_files_that_change_while_it_runs_are_named_and_never_trained_on(photos, 
     assert not list((tmp_path / "runs").glob("*.json"))
 
 
-def test_a_file_that_changed_since_it_was_hashed_is_left_out_with_the_reason(photos, caplog, monkeypatch):
-    real = inputs.hashed
-
-    def then_changed(*words, **options):
-        rows = real(*words, **options)
-        break_one(photos)
-        return rows
-
-    monkeypatch.setattr(inputs, "hashed", then_changed)
-    left = inputs.usable(read_manifest(photos), None, None)
+def test_a_file_that_changed_since_it_was_hashed_is_left_out_with_the_reason(photos, caplog):
+    hashed = Hashed.of(read_manifest(photos))
+    break_one(photos)
+    left = inputs.usable(hashed, None)
     assert len(left) == 19
     assert "rejected train/dark/0.png: not readable: changed while it was being read" in caplog.text
 

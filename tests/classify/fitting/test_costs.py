@@ -8,13 +8,14 @@ from fc7.classify import compare, fit
 from fc7.classify.data.splits import protocol
 from fc7.classify.fitting.costs import foresee
 from fc7.classify.heads.table import HEADS
+from fc7.classify.settings import ProtocolSettings
 from fc7.errors import DataError
 
 
 @pytest.mark.parametrize(("name", "need"), [("rbf-svm", 8 * 5000**2), ("random-forest", 100 * 0.7 * 5000 * 80)])
 def test_more_memory_than_allowed_is_refused_before_any_work(table, name, need):
     embeddings = table((2500, 2500), dim=4)
-    every = protocol(embeddings, cross_validate=2)
+    every = protocol(embeddings, ProtocolSettings(cross_validate=2))
     points, images = (12, 2500) if name == "rbf-svm" else (1, 2500)
     whole = 8 * points * images * 2 + need / (4 if name == "rbf-svm" else 2)  # half of the images is fitted
     foresee(HEADS[name], replace(embeddings, max_ram=int(1.02 * whole)), every)
@@ -33,7 +34,7 @@ def test_a_limit_holds_where_rows_are_in_memory(table, name):
 
 def test_what_takes_minutes_says_so_and_what_is_quicker(table, caplog):
     many = table((4,) * 100, dim=4, val=1)
-    plan = protocol(many, folds=3)
+    plan = protocol(many, ProtocolSettings(folds=3))
     slow = replace(HEADS["knn"], seconds=lambda n, d, k: 600 / (12 * plan.folds + 1))
     foresee(slow, many, plan)
     assert "knn will take about 10 minutes on 300 rows of 100 classes. Quicker: ridge, lda, centroid." in caplog.text

@@ -25,6 +25,7 @@ from fc7.classify.evaluation.metrics import measure
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.heads.table import HEADS, Head
+from fc7.classify.settings import FitSettings
 from fc7.errors import DataError, FC7Error, LeakageError, UsageError
 from fc7.extract import extract, read_manifest
 
@@ -357,7 +358,7 @@ def test_the_folds_that_are_said_are_the_folds_done(table):
     """Groups allow three folds outside and two inside, whatever was asked for."""
     rows = table((30, 30), group=[f"g{row // 10}" for row in range(30)] * 2)
     run = fit(rows, "ridge", cross_validate=10).run
-    assert run.data["evaluated"] == run.protocol["evaluated"] == "3-fold cross-validation"
+    assert run.data["evaluated"] == run.summary()["protocol"]["evaluated"] == "3-fold cross-validation"
     assert [fold["inner_folds"] for fold in run.folds] == [2, 2, 2]
     assert run.selection["folds"] == 3, "those of the fit that is kept"
 
@@ -435,8 +436,8 @@ def test_leakage_is_refused_unless_allowed(table):
 
 
 def test_the_id_changes_with_what_decides_the_outcome(table):
-    def identify(embeddings, name="torch-linear", epochs=None, **options):
-        return Experiment(embeddings, **options).identify(HEADS[name], epochs)
+    def identify(embeddings, name="torch-linear", **options):
+        return Experiment(embeddings, FitSettings(**options)).identify(HEADS[name])
 
     base = table((20, 20), val=6)
     first = identify(base)
@@ -462,6 +463,28 @@ def test_the_id_changes_with_what_decides_the_outcome(table):
     assert first == identify(table((20, 20), val=6, seed=0))
     assert first == identify(base[np.random.default_rng(0).permutation(40)]), "the order of rows is no part of it"
     assert identify(base, "logreg", epochs=3) == identify(base, "logreg"), "logreg has no epochs"
+
+
+WEIGHTED = {"epochs": 3, "class_weight": {"c0": 2.0, "c1": 1.0}, "preparation": "scale", "average_views": True}
+IDS = [
+    ("logreg", {}, "92c181eded7e109a8d39a8c69a79aa7d0525c46f270a6bb7082f4b239d4e9565"),
+    (
+        "torch-linear",
+        {"folds": 3, "random_state": 1} | WEIGHTED,
+        "9304bbc58069a9df8fc7f6cb39cf3a8393e8f859b348ba9c69a9a667b9039d6c",
+    ),
+    (
+        "ridge",
+        {"cross_validate": 4, "class_weight": "balanced"},
+        "4da60f585206f34e08438dba74e7279496ef28fc177134bc279a495b21f7a7a5",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "identity"), IDS)
+def test_ids_stay_what_they_are(table, name, options, identity):
+    """A run that has a record of this number is not done again."""
+    assert Experiment(table((20, 20), val=6), FitSettings(**options)).identify(HEADS[name]) == identity
 
 
 def test_the_id_in_the_record_is_the_one_foretold(table):

@@ -12,6 +12,7 @@ from fc7.classify.fitting import learning_curve as module
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.fitting.learning_curve import CURVE_REPEATS, accuracy_by_size, measure_learning_curve
 from fc7.classify.heads.table import HEADS
+from fc7.classify.settings import FitSettings
 from fc7.errors import DataError
 
 QUICK = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")
@@ -31,7 +32,7 @@ def curves(monkeypatch):
 
 
 def curve_of(embeddings, name, **options):
-    experiment = Experiment(embeddings, folds=2, **options)
+    experiment = Experiment(embeddings, FitSettings(folds=2, **options))
     run = experiment.fit(HEADS[name]).run
     return measure_learning_curve(experiment, HEADS[name], run), run
 
@@ -52,7 +53,7 @@ def test_it_grows_and_ends_in_the_run_itself(table, name):
 
 def test_every_image_is_what_the_run_had(table, monkeypatch):
     """A subset of everything, prepared and fitted by the curve, answers as the run does."""
-    experiment = Experiment(table((20, 20), val=6, spread=2.0), folds=2)
+    experiment = Experiment(table((20, 20), val=6, spread=2.0), FitSettings(folds=2))
     run = experiment.fit(HEADS["logreg"]).run
     score = module._scorer(experiment, HEADS["logreg"], run, lambda done: None)
     assert score(np.arange(28)) == run.metrics["accuracy"]
@@ -97,7 +98,7 @@ def test_large_subsets_are_left_out(table, monkeypatch):
 
 
 def test_what_cannot_be_fitted_loses_the_curve_not_the_run(table, monkeypatch, caplog):
-    experiment = Experiment(table(val=5), folds=2)
+    experiment = Experiment(table(val=5), FitSettings(folds=2))
     run = experiment.fit(HEADS["ridge"]).run
 
     def singular(*given, **options):
@@ -110,7 +111,7 @@ def test_what_cannot_be_fitted_loses_the_curve_not_the_run(table, monkeypatch, c
 
 def test_progress_is_told(table):
     told = []
-    experiment = Experiment(table((20, 20), val=8), folds=2)
+    experiment = Experiment(table((20, 20), val=8), FitSettings(folds=2))
     run = experiment.fit(HEADS["centroid"]).run
     measure_learning_curve(experiment, HEADS["centroid"], run, progress=lambda *words: told.append(words))
     assert told[-1] == ("learning curve centroid", len(told), len(told))

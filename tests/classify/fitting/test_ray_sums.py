@@ -17,10 +17,10 @@ from fc7.classify.solvers import map_reduce
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.classify.solvers.row_stream import Stream
 from fc7.errors import DataError, EngineError, MissingExtra
-from fc7.extract.engines import ray_cluster
+from fc7.extract.engines.ray_engine import require_ray
 
 try:
-    ray = ray_cluster.require_ray()
+    ray = require_ray()
 except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 

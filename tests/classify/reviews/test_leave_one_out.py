@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from fc7.classify.heads.calibration import from_margins
+from fc7.classify.heads.base import from_margins
 from fc7.classify.reviews.leave_one_out import NONE, LeftOut, choose_penalty, prepare
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 

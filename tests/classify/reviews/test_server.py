@@ -18,7 +18,7 @@ from fc7.errors import MissingExtra, UsageError
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'fc7[review]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
 
-from fc7.classify.reviews.server import Guard
+from fc7.classify.reviews.guard import Guard
 
 JSON = {"Content-Type": "application/json"}
 
@@ -188,7 +188,7 @@ def test_browsers_leave_out_port_80(port, answered):
                 sent.append(message)
 
             headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
-            asyncio.run(guard({"path": "/token/", "headers": headers}, None, send))
+            asyncio.run(guard({"type": "http", "path": "/token/", "headers": headers}, None, send))
             trusted = host in answered and origin in ("", f"http://{host.lower()}")
             assert sent[0]["status"] == (200 if trusted else 403), (host, origin)
 

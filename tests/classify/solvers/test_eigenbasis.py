@@ -8,6 +8,7 @@ from problems import rows
 from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import normalize
 
+from fc7.classify.solvers import eigenbasis
 from fc7.classify.solvers.eigenbasis import Eigenbasis
 
 shapes = st.tuples(st.integers(3, 40), st.integers(3, 60), st.integers(0, 10_000))
@@ -49,15 +50,16 @@ def test_coefficients_come_back_to_all_dimensions(shape):
     assert across @ outside.T == pytest.approx(np.zeros((9, 2)), abs=1e-6 * shape[1])
 
 
-def test_thousands_of_small_directions_are_all_kept():
-    """In float32, beside a mean whose eigenvalue is hundreds of times theirs; they hold most of the distances."""
-    X = np.maximum(rows(2100, 2001, 0, np.float32) + 1, 0)
+def test_many_small_directions_are_all_kept(monkeypatch):
+    """In float32, beside a mean whose eigenvalue is a hundred times theirs; they hold most of the distances."""
+    monkeypatch.setattr(eigenbasis, "SMALL", 400)
+    X = np.maximum(rows(450, 401, 0, np.float32) + 1, 0)
     X = normalize(X)
     basis = Eigenbasis(X)
-    assert basis.coarse
-    assert basis.values[0] > 500 * basis.values[1000]
+    assert basis._eigen[1].dtype == np.float32
+    assert basis.values[0] > 100 * basis.values[200]
     assert basis.rows32.shape == X.shape
-    some = slice(0, 2100, 50)
+    some = slice(0, 450, 10)
     assert basis.rows32[some] @ basis.rows32[some].T == pytest.approx(X[some] @ X[some].T, abs=1e-5)
 
 

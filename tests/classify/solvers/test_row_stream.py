@@ -84,7 +84,7 @@ def test_a_descent_on_blocks_comes_to_about_the_same(cache_dir, classes):
     assert len(other.curves) == other.hyperparameters["epochs"]
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", ["logreg", "ridge", "knn", "gaussian-nb"])  # one of each way to read rows
 def test_cross_validation_streams_too(cache_dir, name):
     memory, disk = tables(cache_dir, train=60, val=0)
     for table in (memory, disk):

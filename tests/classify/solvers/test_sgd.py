@@ -54,7 +54,7 @@ def test_a_descent_is_that_of_torch(optimiser, rate, decay):
     assert descent.coefficients()[0, 0] == pytest.approx(by_torch(X, y, rule, rate, 4), abs=1e-5)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     st.lists(st.integers(5, 60), min_size=1, max_size=4), st.integers(2, 4), st.integers(1, 70), st.integers(0, 10_000)
 )

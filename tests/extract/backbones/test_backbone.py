@@ -32,17 +32,19 @@ def photos(tmp_path):
     return photographs_of_noise(tmp_path / "photos", 4)
 
 
-def plain_forward(name, path, tap, manifest):
-    """What a script without fc7 computes, in float32, one image after the other."""
-    net = torchvision.models.get_model(name, weights=None).eval()
-    net.load_state_dict(torch.load(path, weights_only=True))
+def plain_forward(name, path, taps, manifest):
+    """What a script without fc7 computes at some layers, in float32, one image after the other."""
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None).eval()
+    net.load_state_dict(torch.load(path, weights_only=True), assign=True)
     preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    found = []
-    tap(net).register_forward_hook(lambda module, inputs, output: found.append(output.flatten(1).clone()))
+    found = {layer: [] for layer in taps}
+    for layer, tap in taps.items():
+        tap(net).register_forward_hook(lambda _, __, output, rows=found[layer]: rows.append(output.flatten(1).clone()))
     with torch.inference_mode():
         for file in manifest.files:
             net(preset(Image.open(file).convert("RGB")).unsqueeze(0))
-    return torch.cat(found).numpy()
+    return {layer: torch.cat(rows).numpy() for layer, rows in found.items()}
 
 
 TAPS = {
@@ -58,9 +60,9 @@ def test_embeddings_equal_a_plain_torchvision_forward_pass(name, checkpoints, ph
     manifest = read_manifest(photos)
     backbone = load_backbone(name, list(TAPS), weights=f"file:{checkpoints[name]}", batch_size=3)
     fill(manifest, [backbone])
+    plain = plain_forward(name, checkpoints[name], {layer: taps[name] for layer, taps in TAPS.items()}, manifest)
     for recipe in backbone.recipes:
-        ours = read(manifest, recipe).vectors.astype(np.float32)
-        theirs = plain_forward(name, checkpoints[name], TAPS[recipe.layer][name], manifest)
+        ours, theirs = read(manifest, recipe).vectors.astype(np.float32), plain[recipe.layer]
         assert ours.shape == theirs.shape == (4, recipe.dim)
         scale = np.abs(theirs).max()
         assert np.abs(ours - theirs).max() <= 1e-3 * scale
@@ -109,12 +111,11 @@ def test_weights_of_another_network_are_refused(checkpoints, cache_dir):
         load_backbone("vgg16", "fc7", weights=f"file:{checkpoints['alexnet']}").load()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "vit_b_16", "regnet_y_400mf"])
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vit_b_32", "regnet_y_400mf"])
 def test_any_torchvision_network_needs_no_row(name, photos, cache_dir):
     backbone = load_backbone(name, ["penultimate", "logits"], weights="random:0", batch_size=4, dtype="float32")
     fill(read_manifest(photos), [backbone])
-    net = torchvision.models.get_model(name, weights=None).eval()
-    net.load_state_dict(architecture(name).initialise(0))
+    net = architecture(name).construct(0)
     linear = [module for module in net.modules() if isinstance(module, torch.nn.Linear)][-1]
     vectors = read(read_manifest(photos), backbone.recipes[0]).vectors
     logits = read(read_manifest(photos), backbone.recipes[1]).vectors

@@ -431,13 +431,13 @@ def test_installed_code_that_was_changed_is_part_of_it(monkeypatch):
 def test_a_users_file_may_have_the_name_of_one_of_pythons(tmp_path):
     source = BODY.replace("Made", "Net") + "return images * {}"
     process = (
-        "import sys; sys.path[:0] = {!r}; import calendar; import test_fingerprint as m; print(m.of(calendar.Net()))"
+        "import sys; sys.path[:0] = {!r}; import tabnanny; import test_fingerprint as m; print(m.of(tabnanny.Net()))"
     )
     made = []
     for by in (2, 3):
         folder = tmp_path / str(by)
         folder.mkdir()
-        (folder / "calendar.py").write_text("import torch\nfrom torch import nn\n" + source.format(by))
+        (folder / "tabnanny.py").write_text("import torch\nfrom torch import nn\n" + source.format(by))
         code = process.format([str(folder), str(Path(__file__).parent)])
         done = subprocess.run([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True, check=True)
         made.append(done.stdout)

@@ -21,7 +21,8 @@ from fc7.extract.decoding.views import read_views
 from fc7.extract.decoding.worker_process import DecodeProcess
 from fc7.extract.engines import local
 from fc7.extract.engines.accounting import Clock
-from fc7.extract.manifest.hashing import Files, hash_files
+from fc7.extract.engines.unit_loop import Plan
+from fc7.extract.manifest.hashing import Hashed
 
 CENTRE = Input(Transform(20, 16), DECODES["exact"], 0)
 VIEWS = (CENTRE, Input(Transform(40, 32), DECODES["scaled"], 0), Input(Transform(20, 16), DECODES["exact"], 3))
@@ -233,8 +234,9 @@ def test_processes_that_are_there_are_used_again_and_left_as_they_are(pictures, 
     with DecodeProcess() as mine:
         for name in ("one", "other"):
             store = Store(fake.recipes[0], tmp_path / name)
-            hashed = hash_files(manifest, store.index)
-            work = local.Pipeline([fake], [store], Files(manifest, hashed).of, Clock(), workers=1, decoders=[mine])
+            hashed = Hashed.of(manifest, tmp_path / name)
+            plan = Plan([fake], [store], hashed.files, Clock())
+            work = local.Pipeline(plan, workers=1, decoders=[mine])
             assert not work.run(list(hashed.images), 4)
             assert not list(store.missing(hashed.images))
             pids.add(mine._process.pid)

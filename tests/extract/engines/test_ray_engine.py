@@ -2,11 +2,12 @@
 
 import contextlib
 import hashlib
+import logging
 import os
+import platform
 import re
 import subprocess
 import sys
-import threading
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -15,21 +16,24 @@ import numpy as np
 import pytest
 from fakes import draw, one_line
 from stores import BUCKET, upload
-from waiting import LONG
+from waiting import until
 
 from fc7 import __version__
 from fc7.cache import Store
+from fc7.cache.leases import owner_of
+from fc7.cache.owner import Process
 from fc7.cache.shard import Shard, encode
-from fc7.errors import CorruptShard, EngineError, FC7Error, Interrupted, MissingExtra, UsageError, WeightsError
+from fc7.errors import CorruptShard, EngineError, FC7Error, Interrupted, MissingExtra, UsageError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
 from fc7.extract.backbones.spec import BackboneSpec
-from fc7.extract.engines import ray_cluster, remote_worker
+from fc7.extract.engines import ray_engine, ray_pipeline
 from fc7.extract.engines.accounting import Clock
 from fc7.extract.engines.ray_pipeline import RayPipeline
-from fc7.extract.engines.ray_worker import Worker, WorkerSpec
+from fc7.extract.engines.ray_worker import Ready, Worker, WorkerSpec
+from fc7.extract.engines.unit_loop import Plan
 
 try:
-    ray = ray_cluster.require_ray()  # first of all: some of its settings Ray reads when it is imported
+    ray = ray_engine.require_ray()  # first of all: some of its settings Ray reads when it is imported
 except MissingExtra as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
@@ -99,7 +103,8 @@ def assert_same(one, other, backbone):
     np.testing.assert_array_equal(rows, rows2)
 
 
-def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
+def test_same_units_same_keys_same_bits(folder, tmp_path, engine, caplog):
+    caplog.set_level(logging.DEBUG, "fc7")
     backbones = [squeezenet(["gap", "logits"]), squeezenet("gmp", views=1, dtype="float32"), ones_own()]
     local = fill(folder, backbones, cache=tmp_path / "local", unit_rows=8)
     seen = []
@@ -121,46 +126,16 @@ def test_same_units_same_keys_same_bits(folder, tmp_path, engine):
     spent = done[0].seconds
     assert min(spent["load"], spent["decode"], spent["forward"], spent["commit"]) > 0
     assert sum(spent[stage] for stage in ("load", "hash")) < spent["total"]
+    assert "commits=True, sees_images=True" in caplog.text
     left = [path for path in tmp_path.glob("ray/**/*") if path.parent.name in ("claims", "tmp")]
     assert left == [], "no claim and no probe stays"
-
-
-class Late(Worker):
-    """A worker whose heartbeats come late: they tell of the unit before, and each unit waits until two have come."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked, self.before = threading.Semaphore(0), super().heartbeat()
-
-    def heartbeat(self):
-        self.asked.release()
-        return self.before
-
-    def _run(self, task):
-        report = super()._run(task)
-        while self.asked.acquire(blocking=False):
-            pass
-        for _ in range(2):
-            self.asked.acquire(timeout=LONG)
-        self.before = super().heartbeat()
-        return report
-
-
-def test_a_late_heartbeat_is_not_counted_twice(folder, tmp_path, hired, monkeypatch):
-    monkeypatch.setattr(remote_worker, "LOOK", 0)
-    seen = []
-    options = {"engine": hired(Late), "progress": lambda *one: seen.append(one)}
-    fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=8, **options)
-    counts = [number for stage, number, _ in seen if stage != "hash"]
-    assert counts == sorted(counts)
-    assert counts[-1] == 22
 
 
 class Distant(Worker):
     """A worker that reaches neither the cache nor the images."""
 
-    def prepare(self, spec):
-        return super().prepare(spec._replace(cache="/nowhere", probe="/nowhere/probe", sample="/nowhere/image"))
+    def __init__(self, spec):
+        super().__init__(spec._replace(cache="/nowhere", probe="/nowhere/probe", sample="/nowhere/image"))
 
 
 class Far(Distant):
@@ -168,11 +143,13 @@ class Far(Distant):
 
     sent = 0
 
-    def _run(self, task):
-        report = super()._run(task)
+    def _run(self, *unit):
+        report = super()._run(*unit)
         self.sent += 1
-        ((shard,),) = report.shards
-        return report if self.sent > 1 else report._replace(shards=[[shard[:-1] + bytes([shard[-1] ^ 1])]])
+        ((shard,),) = [sink.shards for sink in report.sinks]
+        if self.sent == 1:
+            report.sinks[0].shards = [shard[:-1] + bytes([shard[-1] ^ 1])]
+        return report
 
 
 def test_what_is_missing_comes_back_from_where_storage_is_not_shared(folder, tmp_path, hired, monkeypatch):
@@ -195,7 +172,7 @@ def test_what_is_missing_comes_back_from_where_storage_is_not_shared(folder, tmp
     gone.write_bytes(saved)
     assert fill(folder, [backbone], cache=cache)[0].computed == 1
     assert_same(cache, tmp_path / "local", backbone)
-    monkeypatch.setattr("fc7.extract.engines.ray_engine.own_cluster", lambda: pytest.fail("a cluster was started"))
+    monkeypatch.setattr(ray_engine, "connected", lambda address: pytest.fail("a cluster was started"))
     assert fill(folder, [backbone], cache=cache, engine=RayEngine())[0].computed == 0
 
 
@@ -213,13 +190,8 @@ def test_an_interrupt_keeps_the_finished_units(folder, tmp_path, hired):
 
 
 class Older(Worker):
-    def prepare(self, spec):
-        return super().prepare(spec._replace(version="0.0.1"))
-
-
-class WithoutWeights(Worker):
-    def _prepare(self):
-        raise WeightsError("The weights are not here.")
+    def __init__(self, spec):
+        super().__init__(spec._replace(version="0.0.1"))
 
 
 class WithoutExtra(Worker):
@@ -235,23 +207,22 @@ class Broken(Worker):
 @pytest.mark.parametrize(
     ("worker", "error", "said"),
     [
-        (Broken, EngineError, r"5 workers were lost one after the other, .* RuntimeError: no room on the device\."),
+        (Broken, EngineError, r"3 workers were lost one after the other, .* RuntimeError: no room on the device\."),
         (Older, EngineError, r"has fc7 .*, this machine 0.0.1"),
-        (WithoutWeights, WeightsError, r"The weights are not here\."),
         (WithoutExtra, MissingExtra, r"timm is not installed\. Install it with: pip install 'fc7\[timm\]'"),
     ],
 )
-def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, error, said):
+def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, monkeypatch, worker, error, said):
+    monkeypatch.setattr(ray_pipeline, "LOSSES", 1)
     with pytest.raises(error, match=said):
         fill(folder, [squeezenet()], cache=tmp_path / "cache", engine=hired(worker))
     assert shards(tmp_path / "cache") == []
 
 
-@pytest.mark.parametrize("worker", [Worker, Distant])
-def test_a_type_that_cannot_hold_the_rows_ends_the_run_in_one_line(folder, tmp_path, hired, worker, caplog):
+def test_a_type_that_cannot_hold_the_rows_ends_the_run_in_one_line(folder, tmp_path, hired, caplog):
     backbone = load_backbone("mobilenet_v3_small", **SETTINGS)
     with pytest.raises(FC7Error, match=r"^float16 cannot hold mobilenet_v3_small .* Extract with --dtype float32\.$"):
-        fill(folder, [backbone], cache=tmp_path / "cache", engine=hired(worker))
+        fill(folder, [backbone], cache=tmp_path / "cache", engine=hired(Distant))
     assert not shards(tmp_path / "cache")
     assert "is lost" not in caplog.text, "no worker is replaced for it"
 
@@ -264,35 +235,63 @@ def test_rejected_images_are_looked_at_again(folder, tmp_path, hired, worker):
     store = Store(backbone.recipes[0], tmp_path / "cache")
     for rejected in (keys[:1], keys):
         store.append(Shard([], np.empty((0, 512), np.float16), dict.fromkeys(rejected, "damaged: MemoryError")))
-    engine = hired(worker)
-    assert fill(folder, [backbone], cache=tmp_path / "cache", engine=engine)[0].rejected_before == 2
-    done = fill(folder, [backbone], cache=tmp_path / "cache", engine=engine, retry_rejected=True)[0]
+    assert fill(folder, [backbone], cache=tmp_path / "cache")[0].rejected_before == 2
+    done = fill(folder, [backbone], cache=tmp_path / "cache", engine=hired(worker), retry_rejected=True)[0]
     assert (done.retried, done.computed, done.ok, done.rejected) == (2, 1, 21, 1)
     assert fill(folder, [backbone], cache=tmp_path / "cache")[0].ok == 21
     fill(folder, [backbone], cache=tmp_path / "local")
     np.testing.assert_array_equal(*(held(tmp_path / cache, backbone)[1] for cache in ("cache", "local")))
 
 
-def test_another_torch_that_makes_other_random_weights_is_found_out(tmp_path):
-    described = BackboneSpec.of(squeezenet())._replace(source="random:1")
-    post = WorkerSpec(__version__, (described,), str(tmp_path), "", "", "", b"", 1, 1, 1)
+@pytest.fixture
+def spec(tmp_path):
+    """Make a worker's spec; what the worker changes in this process is put back."""
     import torch
 
     threads = torch.get_num_threads()
+    yield WorkerSpec(
+        version=__version__,
+        torch=torch.__version__,
+        backbones=(BackboneSpec.of(squeezenet()),),
+        cache=str(tmp_path),
+        probe="",
+        sample="",
+        key=b"",
+        loading=1,
+        threads=1,
+        workers=1,
+    )
+    torch.set_num_threads(threads)
+
+
+def test_another_torch_that_makes_other_random_weights_is_found_out(spec):
+    worker = Worker(spec._replace(backbones=(spec.backbones[0]._replace(source="random:1"),)))
     with pytest.raises(
         EngineError, match=r"another squeezenet1_1 gap than this machine: weights \w+ here and \w+ there"
     ):
-        Worker().prepare(post)
-    torch.set_num_threads(threads)
+        until(lambda: worker.status().result)
+
+
+def test_another_torch_is_warned_of(spec):
+    worker, warnings = Worker(spec._replace(torch="1.0")), []
+
+    def ready():
+        status = worker.status()
+        warnings.extend(status.warnings)
+        return status.result
+
+    assert until(ready) == Ready(platform.node(), commits=False, sees_images=False)
+    (said,) = warnings
+    assert said.endswith(f"has torch {spec.torch}, this machine 1.0: last digits may differ.")
 
 
 class Clumsy(Worker):
     """Fails at one unit, always."""
 
-    def _run(self, task):
-        if min(task.keys)[0] > 128:
+    def _run(self, keys, *others):
+        if min(keys)[0] > 128:
             raise RuntimeError("out of memory on the device")
-        return super()._run(task)
+        return super()._run(keys, *others)
 
 
 def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(folder, tmp_path, hired):
@@ -326,18 +325,34 @@ def test_what_workers_take_of_a_cluster(tmp_path, monkeypatch, resources, option
     engine = types.SimpleNamespace(ray=cluster, actors=options.pop("actors", None), stall=None, patience=300.0)
     keys = [bytes([number // 256, number % 256]) * 16 for number in range(1000)]
     stores = [Store(backbone.recipes[0], tmp_path / "cache")]
-    job = RayPipeline(engine, [backbone], stores, {}, Clock(), workers=options.pop("workers", None))
-    given, job.total = [], len(keys)
-    monkeypatch.setattr(job, "_start_workers", lambda number, *others: given.append(number))
-    monkeypatch.setattr(job, "remote", [types.SimpleNamespace(idle=True, close=lambda: None)])
-    monkeypatch.setattr(job, "compute_all", lambda units, compute, number: given.append([len(unit) for unit in units]))
+    job = RayPipeline(engine, Plan([backbone], stores, {}, Clock()), workers=options.pop("workers", None))
+    given = []
+    idle = types.SimpleNamespace(idle=True, close=lambda: None)
+    monkeypatch.setattr(job, "_starter", lambda key: lambda: idle)
+    monkeypatch.setattr(job, "compute", lambda units, skipped: given.extend(units))
+    monkeypatch.setattr(job, "still_missing", lambda units, skipped: [])
     job.run(keys, options.pop("unit_rows", None))
     assert (job._takes["num_cpus"], job._takes["num_gpus"]) == takes
-    assert given == [workers, units]
-    assert job._patience() == 300
+    assert [len(unit) for unit in given] == units
+    assert len(job.remote) == workers
+    assert job.patience == 300
 
 
 # The cluster
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_engine, "_LONGEST", len(str(tmp_path)))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name, pid in {"mine": os.getpid(), "ended": ended.pid}.items():
+        (tmp_path / f"fc7-ray-{name}").mkdir()
+        (tmp_path / f"fc7-ray-{name}" / "owner").symlink_to(Process.mine()._replace(pid=pid, start="").token)
+    (tmp_path / "fc7-ray-unknown").mkdir()
+    folder = ray_engine._folder()
+    assert owner_of(folder / "owner") == Process.mine()
+    assert {path.name for path in tmp_path.iterdir()} == {"fc7-ray-mine", "fc7-ray-unknown", folder.name}
 
 
 def descendants():
@@ -389,6 +404,7 @@ def test_a_cluster_that_is_there_is_joined_and_left_as_it_is(engine, folder, tmp
     fill(folder, [squeezenet()], cache=tmp_path / "local")
     address = ray.get_runtime_context().gcs_address
     options = "--backbone squeezenet1_1 --weights random:0 --image-size 64:72 --batch-size 4 --device cpu --engine ray"
+    options += " --actors 1"
     words = [sys.executable, "-m", "fc7", "extract", str(folder.root), *options.split(), "--address", address]
 
     def run(**environment):
@@ -434,9 +450,9 @@ class Stub:
 @pytest.mark.parametrize(("mode", "warned"), [("", True), ("disabled", True), ("token", False)])
 def test_a_cluster_without_token_authentication_is_warned_of(monkeypatch, caplog, mode, warned):
     stub = Stub()
-    monkeypatch.setattr(ray_cluster, "require_ray", lambda address: stub)
+    monkeypatch.setattr(ray_engine, "require_ray", lambda address: stub)
     monkeypatch.setenv("RAY_AUTH_MODE", mode)
-    with ray_cluster.joined_cluster("head:6379"):
+    with ray_engine.connected("head:6379"):
         assert stub.given["address"] == "head:6379"
         assert "num_cpus" not in stub.given
     assert not stub.open
@@ -446,7 +462,7 @@ def test_a_cluster_without_token_authentication_is_warned_of(monkeypatch, caplog
 def test_addresses_and_versions_that_do_not_do(monkeypatch):
     with (
         pytest.raises(UsageError, match=r"ray://head:10001: .* --address auto"),
-        ray_cluster.joined_cluster("ray://head:10001"),
+        ray_engine.connected("ray://head:10001"),
     ):
         pass
     with pytest.raises(UsageError, match="actors 0"):

@@ -1,15 +1,34 @@
+import numpy as np
 import pytest
 
-from fc7.cache.index import Index
-from fc7.extract import read_manifest
-from fc7.extract.manifest.hashing import Files, hash_files
+from fc7.extract import fill, read_manifest
+from fc7.extract.extraction import read
+from fc7.extract.manifest.hashing import Hashed
+from fc7.extract.manifest.manifest import Manifest
 
 
 def test_where_images_are_is_known_of_those_that_are_there(pictures, cache_dir):
     manifest = read_manifest(pictures)
-    hashed = hash_files(manifest, Index(cache_dir))
-    files = Files(manifest, hashed)
-    found = files.of(list(hashed.keys))
-    assert found == manifest.files
+    hashed = Hashed.of(manifest)
+    assert hashed.files(list(hashed.keys)) == manifest.files
     with pytest.raises(KeyError):
-        files.of([hashed.keys[0], bytes(32)])
+        hashed.files([hashed.keys[0], bytes(32)])
+
+
+def test_what_is_hashed_is_handed_on(pictures, tmp_path, fake):
+    hashed = Hashed.of(read_manifest(pictures), tmp_path / "here")
+    assert Hashed.of(hashed, tmp_path / "elsewhere") is hashed
+    assert fill(hashed, [fake])[0].computed == 10
+    assert len(hashed.store(fake.recipes[0])) == 10, "the rows that were computed are listed"
+    assert np.array_equal(read(hashed, fake.recipes[0]).sha256, hashed.keys.matrix)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_cannot_be_hashed_has_its_reason(tmp_path, cache_dir):
+    (tmp_path / "folder.png").mkdir()
+    files = [str(tmp_path / name) for name in ("folder.png", "absent.png", "notes.txt", "a\0b.png")]
+    reasons = dict(Hashed.of(Manifest.of_files(files)).rejects())
+    assert reasons[files[0]] == "not a regular file"
+    assert reasons[files[1]] == "not readable: No such file or directory"
+    assert "suffix" in reasons[files[2]]
+    assert "null" in reasons[files[3]]

@@ -43,7 +43,7 @@ def test_it_is_left_out_at_every_depth(tmp_path, name, log):
     if name in FOLDERS or name[0] == ".":
         (said,) = log.messages
         assert "3 " in said.partition(": left out")[2]
-    assert list(expand([tmp_path])) == [f"{tmp_path}/{image}" for image in images]
+    assert list(expand([tmp_path])) == [(f"{tmp_path}/{image}", "") for image in images]
     split = touch(tmp_path / "split", *(f"{split}/{image}" for split in ("train", "val") for image in images))
     touch(split, f"train/{within}", f"val/a/{within}")
     assert read_manifest(split).classes == ("a", "b")
@@ -57,9 +57,9 @@ def test_names_that_only_resemble_are_classes(tmp_path):
 
 def test_a_folder_that_is_asked_for_by_its_name_is_walked(tmp_path):
     touch(tmp_path, "@eaDir/1.jpg", "@eaDir/@eaDir/2.jpg", ".hidden/3.jpg")
-    assert list(expand([tmp_path / "@eaDir"])) == [f"{tmp_path}/@eaDir/1.jpg"]
-    assert list(expand([tmp_path / ".hidden"])) == [f"{tmp_path}/.hidden/3.jpg"]
-    assert list(expand([tmp_path / "@eaDir" / "@eaDir" / "2.jpg"])) == [f"{tmp_path}/@eaDir/@eaDir/2.jpg"]
+    assert list(expand([tmp_path / "@eaDir"])) == [(f"{tmp_path}/@eaDir/1.jpg", "")]
+    assert list(expand([tmp_path / ".hidden"])) == [(f"{tmp_path}/.hidden/3.jpg", "")]
+    assert list(expand([tmp_path / "@eaDir" / "@eaDir" / "2.jpg"])) == [(f"{tmp_path}/@eaDir/@eaDir/2.jpg", "")]
 
 
 def test_a_cache_of_fc7_is_no_class(tmp_path, log):

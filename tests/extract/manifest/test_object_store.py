@@ -73,7 +73,7 @@ def test_what_is_no_image_is_rejected_with_its_reason(s3, pictures, monkeypatch)
         s3.store.pipe_file(f"{url}/train/red/{name}", data)
     s3.store.pipe_file(f"{url}/train/red/huge.png", whole + bytes(5000))
     s3.store.pipe_file(f"{url}/train/red/.hidden.png", b"")
-    monkeypatch.setattr("fc7.extract.manifest.paths.MAX_BYTES", 4000)
+    monkeypatch.setattr("fc7.extract.manifest.object_store.MAX_BYTES", 4000)
     manifest = read_manifest(url)
     s3.store.rm_file(f"{url}/train/blue/0.png")
     s3.answer = lambda method, path: "403 FORBIDDEN" if path.endswith("blue/2.png") else None

@@ -1,0 +1,133 @@
+"""Outcome: what came of a fit, a training or another tool, from which its record is built."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from ...cache.embeddings import Rows
+from ..arrays import Floats, Positions
+from ..data.splits import Protocol
+from ..evaluation.metrics import measure
+from .fold_fit import FoldFit
+from .probabilities import Probabilities
+from .ranking import is_random
+from .runs import Run, fingerprint, versions
+from .schema import KEY_DIGITS
+
+PACKAGES = ("numpy", "scikit-learn", "torch", "torchvision")  # whose versions a record names
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluated images, as all records of runs on them have them.
+
+    Attributes
+    ----------
+    data, protocol
+        See :class:`fc7.classify.records.runs.Run`; of the protocol, what the plan says.
+    columns
+        ``path``, ``key`` and ``label`` of each image.
+    """
+
+    data: dict[str, Any]
+    columns: dict[str, list[Any]]
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, images: Rows, plan: Protocol) -> Self:
+        """Describe the images that a protocol evaluates, of all images of a data set."""
+        data = {
+            "name": images.name,
+            "fingerprint": fingerprint(images),
+            "classes": list(images.classes),
+            "evaluated": plan.evaluated,
+            "n_eval": len(plan.rows),
+        }
+        columns = {
+            "path": images.paths[plan.rows].tolist(),
+            "key": [key.tobytes().hex()[:KEY_DIGITS] for key in images.sha256[plan.rows]],
+            "label": images.y[plan.rows].tolist(),
+        }
+        return cls(data, columns, {"random_state": plan.random_state, "leaked": plan.leaked})
+
+    @classmethod
+    def of_run(cls, run: Run) -> Self:
+        """Describe the images that a run evaluated; how it was made is not told."""
+        return cls(dict(run.data), {name: run.predictions[name] for name in ("path", "key", "label")})
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 over keys, labels, splits and groups of the whole data set."""
+        return str(self.data["fingerprint"])
+
+    @property
+    def paths(self) -> list[str]:
+        """The path of each image."""
+        return self.columns["path"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a record says besides the images and their metrics; see :class:`fc7.classify.records.runs.Run`.
+
+    Attributes
+    ----------
+    probability
+        ``(evaluated, classes)``; None if another tool gave none.
+    predicted
+        Positions of the predicted classes, ``(evaluated,)``.
+    protocol
+        What the plan does not say.
+    """
+
+    id: str
+    head: str = ""
+    trainable: str = ""
+    recipe: dict[str, Any]
+    weights_source: str = ""
+    probability: Floats | None
+    predicted: Positions
+    selection: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    folds: Sequence[FoldFit] = ()
+    seconds: dict[str, float]
+    curves: Sequence[dict[str, float]] = ()
+    notes: Sequence[str] = ()
+
+    def run(self, evaluated: Evaluated) -> Run:
+        """Return the record."""
+        y = np.asarray(evaluated.columns["label"], np.intp)
+        own = bool(self.folds)  # of the predictions of another tool, neither software nor machine is known
+        run = Run(
+            id=self.id,
+            head=self.head,
+            trainable=self.trainable,
+            recipe=self.recipe,
+            weights_source=self.weights_source,
+            data=evaluated.data,
+            selection=self.selection,
+            hyperparameters=self.hyperparameters,
+            metrics=measure(y, self.probability, self.predicted).to_dict(),
+            seconds=self.seconds,
+            predictions=evaluated.columns | {"predicted": self.predicted.tolist()},
+            probabilities=None if self.probability is None else Probabilities.of(self.probability, y),
+            protocol=evaluated.protocol | self.protocol,
+            folds=[fold.to_dict() for fold in self.folds],
+            curves=list(self.curves),
+            notes=list(self.notes),
+            versions=versions(*PACKAGES) if own else {},
+            machine=_machine() if own else {},
+        )
+        if is_random(run):
+            run.notes.insert(0, "random weights: a lower bound, not a result")
+        return run
+
+
+def _machine() -> dict[str, Any]:
+    """Return where it was made, without host or user name."""
+    return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}

@@ -1,0 +1,82 @@
+"""Readers of options, from text to values; argparse shows their names."""
+
+import math
+from argparse import ArgumentTypeError
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+_LEAST_RAM = 2**24  # less than a block of long rows
+_MOST_THREADS = 1024
+_MOST_PIXELS = 2**13  # 64 megapixels, which is more than any image may have
+
+
+def memory_size(text: str) -> int:
+    """Read bytes, or ``512M`` and ``2G``."""
+    unit = text[-1:].upper()
+    size = float(text[:-1]) * _UNITS[unit] if unit in _UNITS else float(text)
+    if not size >= _LEAST_RAM:  # nan is neither more nor less
+        raise ArgumentTypeError(f"{text} is less than {_LEAST_RAM // 2**20}M")
+    return int(min(size, 2**63))
+
+
+def whole_number(text: str) -> int:
+    """Read a number of 1 or more."""
+    return _between(text, 1)
+
+
+def folds_number(text: str) -> int:
+    """Read a number of folds, 2 or more."""
+    return _between(text, 2)
+
+
+def views_number(text: str) -> int:
+    """Read a number of views, which may be 0."""
+    return _between(text, 0)
+
+
+def threads_number(text: str) -> int:
+    """Read a number of threads that a process can have."""
+    return _between(text, 1, _MOST_THREADS)
+
+
+def jobs_number(text: str) -> int:
+    """Read a number of processes: -1, or 1 and more."""
+    return -1 if text == "-1" else _between(text, 1, _MOST_THREADS)
+
+
+def positive_number(text: str) -> float:
+    """Read a number above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"{text} is not more than 0")
+    return value
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to below 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise ArgumentTypeError(f"{text} is not at least 0 and less than 1")
+    return value
+
+
+def image_size(text: str) -> tuple[int, int | None]:
+    """Read ``CROP`` or ``CROP:RESIZE``."""
+    crop, colon, resize = text.partition(":")
+    return _between(crop, 1, _MOST_PIXELS), _between(resize, 1, _MOST_PIXELS) if colon else None
+
+
+def seed_number(text: str) -> int:
+    """Read a seed."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise ArgumentTypeError(f"{value} is not between 0 and 2**32 - 1")
+    return value
+
+
+def _between(text: str, least: int, most: int = 2**31 - 1) -> int:
+    value = int(text)
+    if value < least:
+        raise ArgumentTypeError(f"{value} is less than {least}")
+    if value > most:
+        raise ArgumentTypeError(f"{text} is more than {most}")
+    return value
