@@ -225,12 +225,8 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
-    settings: dict[str, Any] = {
-        "cache": arguments.cache,
-        "weights_source": backbone.weights_source,
-        "max_ram": _MAX_RAM,
-    }
-    rows = read(read_manifest(arguments.data), backbone.recipes[0], **settings)
+    manifest, source = read_manifest(arguments.data), backbone.weights_source
+    rows = read(manifest, backbone.recipes[0], cache=arguments.cache, weights_source=source, max_ram=_MAX_RAM)
     files = [str(path) for path in output.write(rows.table)]
     payload = {"file": files[-1], "files": files, "rows": len(rows)}
     payload |= {"dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
