@@ -1,5 +1,7 @@
 """Rows of a data set: path, label, split and key of each image, its vectors, and all of it as one flat file."""
 
+import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -9,13 +11,19 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from .. import __version__
+from ..errors import DataError
 from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
 from .recipe import AnyRecipe
-from .vector_table import VectorTable
 
 Vectors = npt.NDArray[Any] | StoredVectors
+
+# Columns of texts in tables, and what the same are called in files of arrays.
+COLUMNS = {"path": "paths", "label": "labels", "split": "split", "group": "group"}
+
+_BLOCK_BYTES = 2**25  # of vectors in float32: larger blocks are not faster, and several of them are in use at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,20 +136,69 @@ class Embeddings(Rows):
         DataError
             It cannot be written, or the disk has no room for it. (HDF5 crashes on a disk that fills up.)
         """
-        from .h5_writer import write_h5
-
         output = path if isinstance(path, OutputFile) else OutputFile(path)
         with output.temporary() as temporary_file:
-            write_h5(self.table, temporary_file)
+            self.write_h5(temporary_file)
         return output.path
 
+    def write_h5(self, path: Path) -> None:
+        """Write the content of :meth:`to_h5` at a path.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        DataError
+            The disk has no room for it.
+        """
+        from .hdf5 import h5py
+
+        _require_room(path, self._file_bytes)
+        try:
+            with h5py.File(path, "w", libver=("v110", "v110")) as file:  # from there on, metadata have checksums
+                vectors = file.create_dataset("embeddings", self.vectors.shape, self.vectors.dtype)
+                texts = {name: file.create_dataset(name, len(self), h5py.string_dtype()) for name in COLUMNS.values()}
+                file["sha256"] = self.sha256
+                for span in self.spans():
+                    vectors[span] = self.vectors[span]
+                    for column, name in COLUMNS.items():
+                        texts[name][span] = self.texts(column, span)
+                for name, text in self.metadata.items():
+                    file.attrs[name] = float(text) if name == "seconds" else text
+        except RuntimeError as error:  # HDF5 has no other name for most failures
+            raise OSError(str(error)) from error
+
     @property
-    def table(self) -> VectorTable:
-        """All of it but the views other than 0, as files of vectors hold it."""
-        columns = {"path": self.paths, "label": self.labels, "split": self.split, "group": self.group}
-        return VectorTable(
-            columns, self.keys, self.vectors, self.recipe, self.classes, self.weights_source, self.seconds, self.name
-        )
+    def metadata(self) -> dict[str, str]:
+        """Everything that is no row, as text that a file can hold."""
+        return {
+            "recipe": self.recipe.to_json(),
+            "classes": json.dumps([_valid(name) for name in self.classes]),
+            "weights_source": self.weights_source,
+            "seconds": repr(float(self.seconds)),
+            "name": _valid(self.name),
+            "fc7": __version__,
+        }
+
+    def texts(self, column: str, rows: slice) -> list[str]:
+        """Return some rows of a column of :data:`COLUMNS` as text that a file can hold."""
+        return [_valid(text) for text in getattr(self, COLUMNS[column])[rows].tolist()]
+
+    def digests(self, rows: slice) -> list[str]:
+        """Return some keys as 64 hexadecimal digits each."""
+        return [key.hex() for key in self.keys[rows]]
+
+    def spans(self) -> Iterator[slice]:
+        """Yield the rows to write together, so that memory does not grow with vectors that are on disk."""
+        size = max(_BLOCK_BYTES // (4 * self.vectors.shape[1]), 1)
+        return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
+
+    @property
+    def _file_bytes(self) -> int:
+        texts = sum(len(text.encode()) for span in self.spans() for name in COLUMNS for text in self.texts(name, span))
+        # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
+        row = self.vectors.shape[1] * self.vectors.dtype.itemsize + self.sha256.shape[1] + 40 * len(COLUMNS)
+        return int(len(self) * row + texts)
 
     @classmethod
     def from_h5(cls, path: Path | str) -> "Embeddings":
@@ -165,3 +222,17 @@ def select(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
 def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
     """Split positions into chunks whose rows fit into memory; vectors in memory are one chunk."""
     return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
+
+
+def _valid(name: str) -> str:
+    """Return a name as UTF-8 can hold it: bytes that are no Unicode are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _require_room(path: Path, size: int) -> None:
+    size += size // 100 + 2**20
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise DataError(
+            f"The file would take {size} bytes, the disk of {path.parent} has {free} free. Make room, or name another."
+        )

@@ -227,7 +227,7 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
     manifest, source = read_manifest(arguments.data), backbone.weights_source
     rows = read(manifest, backbone.recipes[0], cache=arguments.cache, weights_source=source, max_ram=_MAX_RAM)
-    files = [str(path) for path in output.write(rows.table)]
+    files = [str(path) for path in output.write(rows)]
     payload = {"file": files[-1], "files": files, "rows": len(rows)}
     payload |= {"dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
     return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(' '.join(files))}")

@@ -143,12 +143,17 @@ def mark_defaults(parser: argparse.ArgumentParser) -> None:
 
 
 def settle(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Put values in the place of marked ones; return each option's value and where it came from."""
-    origins = {}
+    """Put values in the place of marked ones; return each option's value and where it came from.
+
+    What the file gave is in ``arguments.of_file``: a verb that cannot use it does not refuse it.
+    """
+    origins, arguments.of_file = {}, set()
     for name, variable in arguments.options:
         value = getattr(arguments, variable)
         marked = value if isinstance(value, _Value) else _Value(value, _COMMAND_LINE)
         setattr(arguments, variable, marked.value)
+        if marked.origin == NAME:
+            arguments.of_file.add(variable)
         if marked.value is not None:
             origins[name] = {"value": _plain(marked.value), "from": marked.origin}
     return origins

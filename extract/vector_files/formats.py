@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cache.h5_writer import write_h5
+from ...cache.embeddings import Embeddings
 from ...cache.output_file import OutputFile
-from ...cache.vector_table import VectorTable
 from ...errors import UsageError
 from . import csv_file, numpy_files, parquet, safetensors_file
 
-Write = Callable[[VectorTable, Path], None]
+Write = Callable[[Embeddings, Path], None]
 
 
 class Format(NamedTuple):
@@ -19,7 +18,7 @@ class Format(NamedTuple):
     Attributes
     ----------
     write
-        Write a table at a path.
+        Write embeddings at a path.
     require
         Refuse where a library for it is not installed.
     beside
@@ -34,7 +33,7 @@ class Format(NamedTuple):
 FORMATS = {
     ".parquet": Format(parquet.write, parquet.require),
     ".csv": Format(csv_file.write),
-    ".h5": Format(write_h5),
+    ".h5": Format(Embeddings.write_h5),
     ".npz": Format(numpy_files.write_npz),
     ".safetensors": Format(safetensors_file.write),
     ".npy": Format(numpy_files.write_npy, beside={".csv": csv_file.write_texts, ".json": numpy_files.write_metadata}),
@@ -79,8 +78,8 @@ class VectorFile:
         """The files that are written."""
         return list(self._writers)
 
-    def write(self, table: VectorTable) -> list[Path]:
-        """Write a table, each file whole or not at all, and return the paths.
+    def write(self, rows: Embeddings) -> list[Path]:
+        """Write embeddings, each file whole or not at all, and return the paths.
 
         Raises
         ------
@@ -89,5 +88,5 @@ class VectorFile:
         """
         for output, write in self._writers.items():
             with output.temporary() as path:
-                write(table, path)
+                write(rows, path)
         return [output.path for output in self._writers]

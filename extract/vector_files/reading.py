@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.embeddings import Embeddings
+from ...cache.embeddings import COLUMNS, Embeddings
 from ...cache.recipe import read_recipe
 from ...cache.urls import VECTOR_FILES
-from ...cache.vector_table import COLUMNS
 from ...errors import DataError, FC7Error, UsageError
 from ..text import unguarded
 from . import parquet

@@ -9,29 +9,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache.vector_table import COLUMNS, VectorTable
+from ...cache.embeddings import COLUMNS, Embeddings
 
 _NAMES = {"float16": "F16", "float32": "F32"}
 _ALIGNED = 8  # bytes: where data may begin
 
 
-def write(table: VectorTable, path: Path) -> None:
+def write(rows: Embeddings, path: Path) -> None:
     """Write the tensors embeddings and sha256; columns of texts are lists in JSON."""
-    texts = {plural: json.dumps(table.texts(name)) for name, plural in COLUMNS.items()}
-    numbers = table.dim * len(table) * table.vectors.dtype.itemsize
-    keys = table.keys.matrix
+    texts = {plural: json.dumps(rows.texts(name, slice(None))) for name, plural in COLUMNS.items()}
+    numbers = rows.recipe.dim * len(rows) * rows.vectors.dtype.itemsize
+    keys = rows.sha256
     tensors = {
         "embeddings": {
-            "dtype": _NAMES[table.vectors.dtype.name],
-            "shape": [len(table), table.dim],
+            "dtype": _NAMES[rows.vectors.dtype.name],
+            "shape": [len(rows), rows.recipe.dim],
             "data_offsets": [0, numbers],
         },
         "sha256": {"dtype": "U8", "shape": list(keys.shape), "data_offsets": [numbers, numbers + keys.nbytes]},
     }
-    header = json.dumps({"__metadata__": table.metadata | texts} | tensors).encode()
+    header = json.dumps({"__metadata__": rows.metadata | texts} | tensors).encode()
     header += b" " * (-len(header) % _ALIGNED)
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for span in table.spans():
-            file.write(np.ascontiguousarray(table.vectors[span]).data)
+        for span in rows.spans():
+            file.write(np.ascontiguousarray(rows.vectors[span]).data)
         file.write(np.ascontiguousarray(keys).data)

@@ -113,7 +113,7 @@ READERS = {
 def check(written, suffix, folder):
     """Write embeddings, read them back, and compare every bit."""
     path = folder / f"vectors{suffix}"
-    assert path in VectorFile(path).write(written.table)
+    assert path in VectorFile(path).write(written)
     columns, vectors, metadata = READERS[suffix](path)
     assert columns == {
         "path": written.paths.tolist(),
@@ -150,14 +150,14 @@ def test_every_kind_is_read_back_bit_for_bit(tmp_path, suffix, data):
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_rows_are_written_in_blocks(tmp_path, suffix, monkeypatch):
     """The blocks are of three rows, the last one of one."""
-    monkeypatch.setattr("fc7.cache.vector_table._BLOCK_BYTES", 3 * 4 * 5)
+    monkeypatch.setattr("fc7.cache.embeddings._BLOCK_BYTES", 3 * 4 * 5)
     check(embeddings(np.random.default_rng(1).standard_normal((10, 5)).astype(np.float16)), suffix, tmp_path)
 
 
 def test_pandas_reads_paths_and_vectors(tmp_path):
     pandas = pytest.importorskip("pandas")
     written = embeddings(np.arange(12, dtype=np.float32).reshape(4, 3))
-    VectorFile(tmp_path / "v.parquet").write(written.table)
+    VectorFile(tmp_path / "v.parquet").write(written)
     frame = pandas.read_parquet(tmp_path / "v.parquet")
     assert frame["path"].tolist() == written.paths.tolist()
     assert np.array_equal(np.stack(frame["embedding"]), written.vectors)
@@ -183,12 +183,12 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path, suffix):
             raise OSError(5, "Input/output error")
 
     path = tmp_path / f"v{suffix}"
-    VectorFile(path).write(embeddings(np.ones((2, 3), np.float32)).table)
+    VectorFile(path).write(embeddings(np.ones((2, 3), np.float32)))
     before = path.read_bytes()
-    table = embeddings(np.zeros((2, 3), np.float32)).table
-    object.__setattr__(table, "vectors", Broken())
+    written = embeddings(np.zeros((2, 3), np.float32))
+    object.__setattr__(written, "vectors", Broken())
     with pytest.raises(DataError, match="Input/output error"):
-        VectorFile(path).write(table)
+        VectorFile(path).write(written)
     assert path.read_bytes() == before
     assert [file.suffix for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
@@ -196,6 +196,6 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path, suffix):
 def test_names_that_are_no_unicode_are_escaped(tmp_path):
     written = embeddings(np.ones((1, 2), np.float32), ["a\udcff.jpg"])
     for suffix in FORMATS:
-        VectorFile(tmp_path / f"v{suffix}").write(written.table)
+        VectorFile(tmp_path / f"v{suffix}").write(written)
         columns, *_ = READERS[suffix](tmp_path / f"v{suffix}")
         assert columns["path"] == ["a\\udcff.jpg"]

@@ -7,16 +7,17 @@ import pytest
 
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.recipe import ForeignRecipe, read_recipe
+from fc7.cache.urls import VECTOR_FILES
 from fc7.errors import DataError, UsageError
 from fc7.extract.vector_files.columns import from_columns, from_memory
 from fc7.extract.vector_files.formats import VectorFile
-from fc7.extract.vector_files.reading import READ, read_vectors
+from fc7.extract.vector_files.reading import read_vectors
 
 X = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
 LABELS = ["ants", "bees"] * 3
 
 
-@pytest.mark.parametrize("suffix", READ)
+@pytest.mark.parametrize("suffix", VECTOR_FILES)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_what_fc7_wrote_is_read_back(tmp_path, suffix, dtype):
     written = Embeddings(
@@ -32,7 +33,7 @@ def test_what_fc7_wrote_is_read_back(tmp_path, suffix, dtype):
         seconds=2.5,
         name="insects",
     )
-    VectorFile(tmp_path / f"v{suffix}").write(written.table)
+    VectorFile(tmp_path / f"v{suffix}").write(written)
     read = read_vectors(tmp_path / f"v{suffix}")
     for name in ("labels", "paths", "split", "group", "sha256", "vectors"):
         assert np.array_equal(getattr(read, name), getattr(written, name)), name
@@ -122,11 +123,11 @@ def test_what_is_wrong_is_said(columns, message):
         from_columns(columns, "x")
 
 
-@pytest.mark.parametrize("suffix", sorted({*READ} - {".h5"}))
+@pytest.mark.parametrize("suffix", sorted({*VECTOR_FILES} - {".h5"}))
 def test_damaged_files_are_refused(tmp_path, suffix):
     """Every cut of a file, and pickles in one."""
     path = tmp_path / f"v{suffix}"
-    VectorFile(path).write(from_columns({"embedding": X, "label": LABELS}, "x").table)
+    VectorFile(path).write(from_columns({"embedding": X, "label": LABELS}, "x"))
     data = path.read_bytes()
     for size in {0, 1, 7, 20, len(data) // 2, len(data) - 1}:
         path.write_bytes(data[:size])
