@@ -19,7 +19,7 @@ from typing import Any
 
 from . import __version__
 from .errors import FC7Error, Interrupted
-from .extract.commands import overview, streams
+from .extract.commands import overview, project_file, streams
 from .extract.commands.parser import Parser
 
 # verb: what it does, its module
@@ -107,10 +107,18 @@ def _add_options(verb: Parser, add_options: Callable[[Parser], None], run: Calla
 
 
 def _run(words: Sequence[str]) -> int:
+    top = parser(words)
+    if not {"-h", "--help"}.intersection(words) and _is_somewhere():
+        project = project_file.ProjectFile.find(Path.cwd())
+        if project:
+            top = parser()
+            project.fill(top, words)
+    project_file.mark_defaults(top)
     try:
-        arguments = parser(words).parse_args(words)
+        arguments = top.parse_args(words)
     except SystemExit as stopped:  # after help
         return int(stopped.code or 0)
+    origins = project_file.settle(arguments)
     _log_to_stderr(arguments)
     if not _is_somewhere():
         raise FC7Error("The working directory is not there any more. Change to another one.")
@@ -119,7 +127,7 @@ def _run(words: Sequence[str]) -> int:
     with bars(quiet=arguments.quiet) as progress:
         answer = arguments.run(arguments, progress)
     if arguments.json:
-        _answer_json(answer.payload)
+        _answer_json(answer.payload | {"options": origins})
     else:
         streams.answer(answer.text, data=answer.data)
     return int(answer.code)

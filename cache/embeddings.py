@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,15 +11,19 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from .. import __version__
 from ..errors import DataError
 from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
-from .recipe import JointRecipe, Recipe
+from .recipe import AnyRecipe
 
 Vectors = npt.NDArray[Any] | StoredVectors
 
-_COLUMNS = ("labels", "paths", "split", "group")
+# Columns of texts in tables, and what the same are called in files of arrays.
+COLUMNS = {"path": "paths", "label": "labels", "split": "split", "group": "group"}
+
+_BLOCK_BYTES = 2**25  # of vectors in float32: larger blocks are not faster, and several of them are in use at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ class Embeddings(Rows):
     """
 
     vectors: Vectors
-    recipe: Recipe | JointRecipe
+    recipe: AnyRecipe
     weights_source: str = ""
     seconds: float = 0.0
     views: tuple[Vectors, ...] = ()
@@ -133,32 +137,68 @@ class Embeddings(Rows):
             It cannot be written, or the disk has no room for it. (HDF5 crashes on a disk that fills up.)
         """
         output = path if isinstance(path, OutputFile) else OutputFile(path)
-        vectors = self.vectors[:]
-        texts = {name: [_text(value).encode() for value in getattr(self, name).tolist()] for name in _COLUMNS}
-        # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
-        strings = sum(len(value) + 40 for text in texts.values() for value in text)
         with output.temporary() as temporary_file:
-            try:
-                _require_room(temporary_file, vectors.nbytes + self.sha256.nbytes + strings)
-                self._write(temporary_file, vectors, texts)
-            except (OSError, RuntimeError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or error
-                raise DataError(f"{output.path} cannot be written: {reason}.") from error
+            self.write_h5(temporary_file)
         return output.path
 
-    def _write(self, path: Path, vectors: npt.NDArray[Any], texts: Mapping[str, list[bytes]]) -> None:
+    def write_h5(self, path: Path) -> None:
+        """Write the content of :meth:`to_h5` at a path.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        DataError
+            The disk has no room for it.
+        """
         from .hdf5 import h5py
 
-        with h5py.File(path, "w", libver=("v110", "v110")) as file:  # from there on, metadata have checksums
-            file["embeddings"] = vectors
-            file["sha256"] = self.sha256
-            for name, text in texts.items():
-                file.create_dataset(name, data=text, dtype=h5py.string_dtype())
-            file.attrs["recipe"] = self.recipe.to_json()
-            file.attrs["classes"] = json.dumps([_text(name) for name in self.classes])
-            file.attrs["name"] = _text(self.name)
-            file.attrs["weights_source"] = self.weights_source
-            file.attrs["seconds"] = self.seconds
+        _require_room(path, self._file_bytes)
+        try:
+            with h5py.File(path, "w", libver=("v110", "v110")) as file:  # from there on, metadata have checksums
+                vectors = file.create_dataset("embeddings", self.vectors.shape, self.vectors.dtype)
+                texts = {name: file.create_dataset(name, len(self), h5py.string_dtype()) for name in COLUMNS.values()}
+                file["sha256"] = self.sha256
+                for span in self.spans():
+                    vectors[span] = self.vectors[span]
+                    for column, name in COLUMNS.items():
+                        texts[name][span] = self.texts(column, span)
+                for name, text in self.metadata.items():
+                    file.attrs[name] = float(text) if name == "seconds" else text
+        except RuntimeError as error:  # HDF5 has no other name for most failures
+            raise OSError(str(error)) from error
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Everything that is no row, as text that a file can hold."""
+        return {
+            "recipe": self.recipe.to_json(),
+            "classes": json.dumps([_valid(name) for name in self.classes]),
+            "weights_source": self.weights_source,
+            "seconds": repr(float(self.seconds)),
+            "name": _valid(self.name),
+            "fc7": __version__,
+        }
+
+    def texts(self, column: str, rows: slice) -> list[str]:
+        """Return some rows of a column of :data:`COLUMNS` as text that a file can hold."""
+        return [_valid(text) for text in getattr(self, COLUMNS[column])[rows].tolist()]
+
+    def digests(self, rows: slice) -> list[str]:
+        """Return some keys as 64 hexadecimal digits each."""
+        return [key.hex() for key in self.keys[rows]]
+
+    def spans(self) -> Iterator[slice]:
+        """Yield the rows to write together, so that memory does not grow with vectors that are on disk."""
+        size = max(_BLOCK_BYTES // (4 * self.vectors.shape[1]), 1)
+        return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
+
+    @property
+    def _file_bytes(self) -> int:
+        texts = sum(len(text.encode()) for span in self.spans() for name in COLUMNS for text in self.texts(name, span))
+        # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
+        row = self.vectors.shape[1] * self.vectors.dtype.itemsize + self.sha256.shape[1] + 40 * len(COLUMNS)
+        return int(len(self) * row + texts)
 
     @classmethod
     def from_h5(cls, path: Path | str) -> "Embeddings":
@@ -184,8 +224,8 @@ def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray
     return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
 
 
-def _text(name: str) -> str:
-    """Return a name as HDF5 can hold it: bytes that are no Unicode are escaped."""
+def _valid(name: str) -> str:
+    """Return a name as UTF-8 can hold it: bytes that are no Unicode are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

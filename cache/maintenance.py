@@ -23,7 +23,7 @@ from .keys import Keys, Table
 from .leases import owner_of
 from .maintenance_lock import alone
 from .owner import Process, is_abandoned, is_old
-from .recipe import JointRecipe, Recipe
+from .recipe import ForeignRecipe, JointRecipe, Recipe
 from .shard import Shard, check_file, decode, unit_id
 from .store import Store
 from .verify import described_folders, is_sound, leave, restore
@@ -117,10 +117,12 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
     CacheError
         The cache refuses the rows.
     DataError
-        Rows of the same image differ, or the recipe joins several backbones or layers.
+        Rows of the same image differ, or the recipe joins several backbones or layers, or is not known.
     """
     if isinstance(embeddings.recipe, JointRecipe):
         raise DataError(f"The file has {embeddings.recipe.backbone} side by side, the cache keeps each alone.")
+    if isinstance(embeddings.recipe, ForeignRecipe):
+        raise DataError("The cache keeps vectors of known recipes only, and these were made elsewhere.")
     store = Store(embeddings.recipe, directory)
     images = Table(embeddings.keys)
     first = images.find(embeddings.keys)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import CacheError
 
@@ -176,12 +176,61 @@ class JointRecipe:
         return values | {"parts": [part.to_dict() for part in self.parts]}
 
 
-def read_recipe(text: str) -> Recipe | JointRecipe:
-    """Read the JSON of a :class:`Recipe` or a :class:`JointRecipe`; a text that is neither is a CacheError."""
+@dataclass(frozen=True)
+class ForeignRecipe:
+    """The place of a recipe for vectors that another program made: how is not known, so their bytes identify them.
+
+    Attributes
+    ----------
+    name
+        What the file is called, or where else they come from.
+    dim
+        Length of the vector.
+    vectors
+        The sha256 (hex) of all of them.
+    """
+
+    name: str
+    dim: int
+    vectors: str
+
+    layer: ClassVar[str] = "made elsewhere"
+    parts: ClassVar[tuple[Recipe, ...]] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """The sha256 (hex) of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def backbone(self) -> str:
+        """The name."""
+        return self.name
+
+    def to_json(self) -> str:
+        """Return canonical JSON."""
+        return json.dumps({"elsewhere": asdict(self)}, sort_keys=True, separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        values = {name: getattr(self, name) for name in ("id", "backbone", "layer", "dim")}
+        return values | {"elsewhere": asdict(self)}
+
+
+AnyRecipe = Recipe | JointRecipe | ForeignRecipe
+
+
+def read_recipe(text: str) -> AnyRecipe:
+    """Read the JSON of a recipe of any kind; a text that is none is a CacheError."""
     try:
         values = json.loads(text)
     except ValueError as error:
         raise CacheError(f"Not a recipe: {error}") from error
+    if isinstance(values, dict) and list(values) == ["elsewhere"]:
+        try:
+            return ForeignRecipe(**values["elsewhere"])
+        except TypeError as error:
+            raise CacheError(f"Not a recipe: {error}") from error
     if isinstance(values, dict) and list(values) == ["parts"] and isinstance(values["parts"], list):
         return JointRecipe(tuple(Recipe.from_json(json.dumps(part)) for part in values["parts"]))
     return Recipe.from_json(text)

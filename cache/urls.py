@@ -72,9 +72,12 @@ def locate(path: Path | str) -> Location:
     return URL(text) if is_url(text) else Path(path)
 
 
-def is_h5(data: Location) -> bool:
+VECTOR_FILES = (".h5", ".parquet", ".npz", ".npy", ".safetensors")
+
+
+def is_vectors(data: Location) -> bool:
     """Return whether a data set is a file of embeddings, such as ``fc7 cache export`` writes, and no images."""
-    return isinstance(data, Path) and data.suffix == ".h5" and data.is_file()
+    return isinstance(data, Path) and data.suffix.lower() in VECTOR_FILES and data.is_file()
 
 
 def without_secrets(text: str) -> str:

@@ -48,6 +48,7 @@ WINGS = {
         "decoding",
         "backbones",
         "manifest",
+        "vector_files",
         "computing",
         "progress",
         "settings",

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...cache.recipe import AND, JointRecipe, Recipe
+from ...cache.recipe import AND, AnyRecipe, ForeignRecipe, Recipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
 from ...extract.backbones.spec import find_backbone
 
 
-def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
+def find_backbones(recipe: AnyRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
     """Load the backbones of a recipe by their names; the layers of one network share a forward pass.
 
     Parameters
@@ -27,6 +27,11 @@ def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **mac
     BundleError
         A backbone cannot be found by its name.
     """
+    if isinstance(recipe, ForeignRecipe):
+        raise BundleError(
+            f"The head was fitted on vectors of {recipe.name}, made elsewhere: fc7 cannot make them of new images. "
+            "In Python: Bundle.load(FILE).predict_proba(vectors)"
+        )
     sources = weights.split(AND)
     if OWN in sources:
         raise BundleError(
@@ -40,7 +45,7 @@ def find_backbones(recipe: Recipe | JointRecipe, weights: str, views: int, **mac
     return [find_backbone(parts, source, views=views, **machine) for (_, source), parts in networks.items()]
 
 
-def require_same(backbones: Sequence[Backbone], recipe: Recipe | JointRecipe) -> None:
+def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:
     """Refuse backbones that make other vectors than the recipe says.
 
     Raises

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
-from ...cache.recipe import JointRecipe, Recipe, read_recipe
+from ...cache.recipe import AnyRecipe, read_recipe
 from ...errors import BundleError, DataError, FC7Error
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
@@ -90,7 +90,7 @@ class Bundle:
 
     estimator: Any
     classes: tuple[str, ...]
-    recipe: Recipe | JointRecipe
+    recipe: AnyRecipe
     weights_source: str
     run: Mapping[str, Any] = field(default_factory=dict)
     views: int = 0
@@ -371,7 +371,7 @@ def _load_head(path: Path, data: bytes) -> Any:
         raise BundleError(f"{path}: its head cannot be read: {error}") from error
 
 
-def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: Recipe | JointRecipe) -> None:
+def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: AnyRecipe) -> None:
     outputs, dim = len(getattr(head, "classes_", ())), getattr(head, "n_features_in_", None)
     if not hasattr(head, "predict_proba") or dim != recipe.dim:
         raise BundleError(f"{path}: its head is a {type(head).__name__} of {dim}-d, its recipe gives {recipe.dim}-d.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...cache.urls import is_vectors
 from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, add_settings, given, given_settings
@@ -80,7 +81,7 @@ def finetune_arms(
     from ...extract.manifest.manifest import read_manifest
     from ..finetuning.finetune import finetune
 
-    if arguments.data.suffix == ".h5":
+    if is_vectors(arguments.data):
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     require_folder(arguments.output, arguments.data)
     hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)

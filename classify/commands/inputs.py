@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...cache.embeddings import Embeddings
-from ...cache.urls import URL, Location, is_h5
+from ...cache.urls import URL, Location, is_vectors
 from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments
@@ -15,6 +15,7 @@ from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.progress import Progress
 from ...extract.text import plain
+from ...extract.vector_files.reading import read_vectors
 from ..data.joint import join
 from ..data.splits import disputed, protocol
 from ..settings import ProtocolSettings
@@ -37,11 +38,11 @@ def embeddings(
 
     What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
     """
-    if is_h5(arguments.data):
+    if is_vectors(arguments.data):
         options.refuse_backbone(arguments)
         if arguments.max_ram is not None:
-            raise UsageError(f"{arguments.data} is read whole. To stream it: fc7 cache import {arguments.data}")
-        return [Embeddings.from_h5(arguments.data).in_key_order()]
+            raise UsageError(f"{arguments.data} is read whole. To stream an .h5: fc7 cache import {arguments.data}")
+        return [read_vectors(arguments.data).in_key_order()]
     hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
     if sound:
         _require_sound(hashed, arguments)
@@ -83,7 +84,7 @@ def tables(
 
 def images_folder(data: Location) -> Location | None:
     """Return the folder that the paths of a data set are relative to; an exported file has no images."""
-    if is_h5(data):
+    if is_vectors(data):
         return None
     if isinstance(data, URL):
         return data.parent if data.suffix.lower() == ".csv" else data

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.urls import URL, is_h5
+from ...cache.urls import URL, is_vectors
 from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments
@@ -66,7 +66,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
     require_extra()
     data = arguments.data
-    if is_h5(data):
+    if is_vectors(data):
         raise UsageError(f"{data} has no pictures to look at. Name the folder or csv of its images.")
     elsewhere = UsageError("fc7 review shows pictures that are files: copy them to this machine, and name those.")
     if isinstance(data, URL):

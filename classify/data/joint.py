@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings
-from ...cache.recipe import AND, JointRecipe
+from ...cache.recipe import AND, ForeignRecipe, JointRecipe
 from ...errors import DataError, UsageError
 from ..arrays import unit
 
@@ -24,7 +24,7 @@ def join(tables: Sequence[Embeddings]) -> Embeddings:
     DataError
         The tables are not of the same images in the same order, or differ in their number of views.
     UsageError
-        Some tables stay on disk.
+        Some tables stay on disk, or were made elsewhere.
     """
     first = tables[0]
     for table in tables[1:]:
@@ -36,6 +36,8 @@ def join(tables: Sequence[Embeddings]) -> Embeddings:
             )
     if any(isinstance(table.vectors, StoredVectors) for table in tables):
         raise UsageError("Embeddings that stay on disk cannot be put side by side. Raise --max-ram.")
+    if any(isinstance(table.recipe, ForeignRecipe) for table in tables):
+        raise UsageError("Vectors that were made elsewhere cannot be put side by side. Write them as one matrix.")
     for source in (table.weights_source for table in tables):
         if AND in source:
             raise UsageError(f"The weights {source} have {AND!r} in their name; rename the file.")

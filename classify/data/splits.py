@@ -64,6 +64,9 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
         A class has too few images for the folds, one image has two labels, or there is nothing to evaluate on.
     """
     on, folds, seed = settings.on, settings.folds, settings.random_state
+    unlabelled = int((images.labels == "").sum())
+    if unlabelled:
+        raise DataError(f"{unlabelled} of {len(images)} rows have no label. Label them, or leave them out.")
     if len(images.classes) < 2:
         raise DataError(f"All {len(images)} images are of one class, {few(images.classes)}. Two or more are needed.")
     conflicts = _two_labels(images)

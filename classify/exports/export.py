@@ -110,17 +110,19 @@ def export(
     from .formats import FORMATS
     from .head_layers import last_layers
 
-    path, recipe = Path(path), bundle.recipe.parts[0]
+    path, parts = Path(path), bundle.recipe.parts
     if path.suffix not in FORMATS:
         raise UsageError(f"{path} is not a format that fc7 exports: {', '.join(f'FILE{end}' for end in FORMATS)}.")
     if not 0 < tolerance < math.inf:
         raise UsageError(f"--tolerance {tolerance}: must be more than 0.")
-    if len(bundle.recipe.parts) > 1:
+    if not parts:
+        raise ExportError(f"The head was fitted on vectors that were made elsewhere ({bundle.recipe.backbone}).")
+    if len(parts) > 1:
         raise ExportError(
-            f"The head takes {len(bundle.recipe.parts)} embeddings side by side ({bundle.recipe.backbone}: "
+            f"The head takes {len(parts)} embeddings side by side ({bundle.recipe.backbone}: "
             f"{bundle.recipe.layer}); an exported network has one. Fit the head on one of them."
         )
-    output = OutputFile(path, ExportError)
+    output, recipe = OutputFile(path, ExportError), parts[0]
     with _or_refuse(f"The head of {recipe.backbone} {recipe.layer} cannot be read"):
         network = ExportModule(bundle, last_layers(bundle), with_normalise)
     form = FORMATS[path.suffix](network)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
-from ...cache.embeddings import Embeddings
 from ...errors import DataError, FC7Error, Interrupted, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ...extract.text import few
+from ...extract.vector_files.columns import as_tables
 from ..heads.base import ClassWeight
 from ..heads.table import HEADS, Head, find_heads
 from ..pages.thumbnails import FOLDER, write_thumbnails
@@ -48,7 +48,7 @@ class Comparison(list[Run]):
 
 @computing()
 def compare(
-    embeddings: Embeddings | Sequence[Embeddings],
+    embeddings: Any,
     heads: str | Sequence[str | Head | BaseEstimator] = "all",
     *,
     folder: Path | str | None = None,
@@ -78,7 +78,7 @@ def compare(
     Parameters
     ----------
     embeddings
-        One, or several of the same images (backbones, layers).
+        One, or several of the same images (backbones, layers); or what else :func:`fc7.classify.fit` takes.
     heads
         Names, heads or scikit-learn classifiers as in :func:`fc7.classify.fit`; or ``all`` of the table. The baseline
         is always among them.
@@ -118,8 +118,7 @@ def compare(
         epochs=epochs, average_views=average_views, class_weight=class_weight, preparation=preparation,
     )  # fmt: skip
     selected = find_heads(heads)
-    tables = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
-    experiments = [Experiment(table, settings, engine) for table in tables]
+    experiments = [Experiment(table, settings, engine) for table in as_tables(embeddings)]
     _require_same_images(experiments)
     _check_added(add or {}, experiments[0])
     study = _RecordFolder(Path(folder) if folder else None, progress)

@@ -13,10 +13,11 @@ from sklearn.model_selection import ParameterGrid
 
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings, chunks
-from ...cache.recipe import JointRecipe
+from ...cache.recipe import Recipe
 from ...errors import UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
+from ...extract.vector_files.columns import as_tables
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol, protocol
@@ -222,7 +223,7 @@ class Experiment:
         from ..finetuning.study import TrainingStudy
 
         recipe = self.embeddings.recipe
-        if isinstance(recipe, JointRecipe) or recipe.layer != head.layer:
+        if not isinstance(recipe, Recipe) or recipe.layer != head.layer:
             raise UsageError(f"The head {head.name} takes {head.layer}, not {recipe.layer}: --layer {head.layer}")
         training = Training(random_state=self.settings.random_state)
         training = replace(training, epochs=self.settings.epochs) if self.settings.epochs else training
@@ -258,7 +259,7 @@ class Experiment:
 
 @computing()
 def fit(
-    embeddings: Embeddings,
+    embeddings: Any,
     head: str | Head | BaseEstimator = "logreg",
     *,
     on: str | None = None,
@@ -280,7 +281,8 @@ def fit(
     Parameters
     ----------
     embeddings
-        From :func:`fc7.extract.extract` or :meth:`fc7.cache.Embeddings.from_h5`.
+        From :func:`fc7.extract.extract` or :func:`fc7.extract.vector_files.reading.read_vectors`; or vectors that other
+        programs made: ``(X, y)``, or a table, see :func:`fc7.extract.vector_files.columns.from_memory`.
     head
         A name of :data:`fc7.classify.heads.table.HEADS`; or a :class:`fc7.classify.heads.table.Head` of your own; or
         any scikit-learn classifier, which is fitted without a grid. Bundles hold heads of the table only.
@@ -328,7 +330,10 @@ def fit(
         on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
         epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
     )  # fmt: skip
-    return Experiment(embeddings, settings, engine).fit(selected, progress=progress, on_epoch=on_epoch)
+    tables = as_tables(embeddings)
+    if len(tables) != 1:
+        raise UsageError(f"fit takes one table of embeddings, got {len(tables)}; compare takes many.")
+    return Experiment(tables[0], settings, engine).fit(selected, progress=progress, on_epoch=on_epoch)
 
 
 def _convergence(fits: Sequence[FoldFit], folds: Sequence[FoldFit]) -> list[str]:

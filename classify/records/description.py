@@ -123,6 +123,7 @@ def chosen(run: Run) -> dict[str, Any]:
 def notes(run: Run) -> list[str]:
     """Return what a reader must know."""
     texts = ["record of an earlier fc7: what was done and predicted is unknown"] if run.old else []
+    texts += ["vectors made elsewhere, recipe unknown"] if "elsewhere" in run.recipe else []
     if leaked([run]):
         texts.append(f"optimistic: {leaked([run])} evaluated images are fitted on, too")
     return texts + run.notes

@@ -185,10 +185,13 @@ def run_compact(arguments: Arguments, progress: Progress) -> Answer:
     return Answer({"recipes": parts}, "\n".join(lines) or "The cache is empty.")
 
 
+_FILE = "the file to write: .parquet, .csv, .h5, .npz, .safetensors, or .npy with a .csv and a .json beside it"
+_MAX_RAM = 2**28  # vectors that would take more are read from the cache as they are written
+
 EXPORT_TEXT = """
-Write the embeddings of a data set as one flat HDF5 file: embeddings, labels, paths, splits, the sha256 of each
-image, and the recipe. Other tools read it with any HDF5 library; `fc7 fit`, `compare` and `audit` take it in place
-of a folder.
+Write the embeddings of a data set as one file: embeddings, labels, paths, splits, the sha256 of each image, and the
+recipe. The suffix decides what is written; parquet needs the extra fc7[tables]. `fc7 fit`, `compare` and `audit` take
+all of them but the csv in place of a folder.
 """
 EXPORT_EXAMPLES = """
 # the embeddings must be in the cache
@@ -197,32 +200,37 @@ fc7 cache export my.h5 my_pictures --backbone vgg16 --layer fc6
 
 # on a machine without the images
 fc7 compare my.h5 -o h5-runs
+
+# for a notebook: pandas.read_parquet("my.parquet")
+fc7 cache export my.parquet my_pictures --backbone vgg16
 """
 
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache export."""
-    parser.add_argument("output", type=Path, metavar="FILE.h5", help="the file to write")
+    parser.add_argument("output", type=Path, metavar="FILE", help=_FILE)
     options.add_data(parser, f"{options.FOLDER}; its embeddings must be in the cache")
     options.add_backbone(parser)
 
 
 def run_export(arguments: Arguments, progress: Progress) -> Answer:
-    """Write one flat .h5 for other tools."""
-    from ...cache.output_file import OutputFile, require_apart
+    """Write one file of vectors for other tools."""
+    from ...cache.output_file import require_apart
     from ..extraction import read
     from ..manifest.manifest import read_manifest
+    from ..vector_files.formats import VectorFile
 
-    output = OutputFile(arguments.output)
-    require_apart(output, read=[arguments.data])
+    output = VectorFile(arguments.output)
+    require_apart(*output.outputs, read=[arguments.data])
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
-    source = backbone.weights_source
-    rows = read(read_manifest(arguments.data), backbone.recipes[0], cache=arguments.cache, weights_source=source)
-    path = rows.to_h5(output)
-    payload = {"file": str(path), "rows": len(rows), "dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
-    return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(str(path))}")
+    manifest, source = read_manifest(arguments.data), backbone.weights_source
+    rows = read(manifest, backbone.recipes[0], cache=arguments.cache, weights_source=source, max_ram=_MAX_RAM)
+    files = [str(path) for path in output.write(rows)]
+    payload = {"file": files[-1], "files": files, "rows": len(rows)}
+    payload |= {"dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
+    return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(' '.join(files))}")
 
 
 IMPORT_TEXT = """
@@ -291,7 +299,13 @@ VERBS = {
         add_gc_options,
     ),
     "compact": Verb("merge small shards into full ones", COMPACT_TEXT, COMPACT_EXAMPLES, run_compact),
-    "export": Verb("write one flat .h5 for other tools", EXPORT_TEXT, EXPORT_EXAMPLES, run_export, add_export_options),
+    "export": Verb(
+        "write embeddings as parquet, csv, h5, npz, npy or safetensors",
+        EXPORT_TEXT,
+        EXPORT_EXAMPLES,
+        run_export,
+        add_export_options,
+    ),
     "import": Verb(
         "take the rows of such a file into the cache", IMPORT_TEXT, IMPORT_EXAMPLES, run_import, add_import_options
     ),

@@ -162,9 +162,9 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
 
 
 def refuse_backbone(arguments: Arguments) -> None:
-    """Refuse options that an exported file has settled."""
-    names = ("backbone", "layer", "weights", "transform", "precision", *_OF_RECIPE)
-    settled = [name.replace("_", "-") for name in given(arguments, *names)]
+    """Refuse options that an exported file has settled; a project file has them for other verbs, too."""
+    names = {"backbone", "layer", "weights", "transform", "precision", *_OF_RECIPE} - arguments.of_file
+    settled = sorted(name.replace("_", "-") for name in given(arguments, *names))
     if settled:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
 

@@ -49,13 +49,13 @@ class Parser(argparse.ArgumentParser):
         namespace, unknown = super().parse_known_args(words, namespace)
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
-            self.error(f"unknown: {' '.join(unknown)}{_suggestion(unknown[0].partition('=')[0], options)}")
+            self.error(f"unknown: {' '.join(unknown)}{similar(unknown[0].partition('=')[0], options)}")
         return namespace, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             names = [str(choice) for choice in action.choices]
-            message = f"{value!r} is not one of {', '.join(names)}{_suggestion(str(value), names)}"
+            message = f"{value!r} is not one of {', '.join(names)}{similar(str(value), names)}"
             raise argparse.ArgumentError(action, message)
 
     def error(self, message: str) -> NoReturn:
@@ -80,11 +80,12 @@ def _argument(action: argparse.Action) -> str:
     return name + ("..." if action.nargs == "+" else " ..." if action.nargs == argparse.PARSER else "")
 
 
-def _suggestion(word: str, names: Iterable[str]) -> str:
+def similar(word: str, names: Iterable[str]) -> str:
+    """Return a question with the name that is most like a word, if there is one."""
     import difflib
 
-    similar = difflib.get_close_matches(word, list(names), 1)
-    return f" (did you mean {similar[0]}?)" if similar else ""
+    close = difflib.get_close_matches(word, list(names), 1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _indented(title: str, text: str) -> str:

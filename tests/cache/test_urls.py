@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fc7.cache.urls import URL, is_h5, locate
+from fc7.cache.urls import URL, is_vectors, locate
 
 
 @pytest.mark.parametrize("path", ["a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b"])
@@ -28,7 +28,7 @@ def test_an_h5_is_a_file_of_this_machine(tmp_path):
     file, folder = tmp_path / "rows.h5", tmp_path / "folder.h5"
     file.touch()
     folder.mkdir()
-    assert [is_h5(locate(path)) for path in (file, folder, tmp_path / "none.h5", "s3://bucket/rows.h5")] == [
+    assert [is_vectors(locate(path)) for path in (file, folder, tmp_path / "none.h5", "s3://bucket/rows.h5")] == [
         True,
         False,
         False,

@@ -1,0 +1,182 @@
+"""The project file ``fc7.toml``: options that would be repeated on every call, and where each value came from."""
+
+import argparse
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ...cache.urls import is_url, locate
+from ...errors import UsageError
+from .parser import similar
+
+NAME = "fc7.toml"
+
+# A folder from elsewhere must not decide whom this machine talks to.
+REFUSED = {"address", "allow-private-hosts", "allow-redirects"}
+
+_COMMAND_LINE, _DEFAULT = "command line", "default"
+_SAID_ELSEWHERE = {"help", "version", "json", "quiet", "verbose"}
+
+
+@dataclass
+class _Value:
+    """A value that no command line gave, as a parser's default."""
+
+    value: Any
+    origin: str
+
+    def __copy__(self) -> list[Any]:
+        """Return where argparse collects repeated options: those of the command line replace those of the file."""
+        return []
+
+
+class ProjectFile:
+    """A file of options: at the top for every verb, in a table for one, as ``[fit]`` or ``["cache export"]``.
+
+    Keys are the long options, and ``data``. Paths are relative to the file.
+
+    Raises
+    ------
+    UsageError
+        It is no TOML, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._values = tomllib.load(file)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+    @classmethod
+    def find(cls, folder: Path) -> Self | None:
+        """Return the file of a folder, else that of the nearest one above that has one."""
+        for above in (folder, *folder.parents):
+            if (above / NAME).is_file():
+                return cls(above / NAME)
+        return None
+
+    def fill(self, parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+        """Make the values the defaults of the verb that is called.
+
+        Parameters
+        ----------
+        parser
+            With the options of all verbs.
+        words
+            Of the call.
+
+        Raises
+        ------
+        UsageError
+            No verb has an option of that name, or it does not take the value, or it is only for the command line.
+        """
+        verbs = dict(_verbs(parser))
+        tables = {name: values for name, values in self._values.items() if name in verbs and isinstance(values, dict)}
+        common = {key: value for key, value in self._values.items() if key not in tables}
+        self._require_known(common, {key for verb in verbs.values() for key in _options(verb)}, "")
+        for name, verb in verbs.items():
+            own, options = tables.get(name, {}), _options(verb)
+            self._require_known(own, options, f"[{name}] ")
+            if name.split() == list(words[: len(name.split())]):
+                for key, value in (common | own).items():
+                    if key in options:
+                        self._give(options[key], key, value)
+
+    def _require_known(self, values: Mapping[str, Any], known: Collection[str], table: str) -> None:
+        for key in values:
+            if key in REFUSED:
+                raise UsageError(f"{self.path}: {table}{key} is for the command line alone.")
+            if key not in known:
+                raise UsageError(f"{self.path}: {table}{key} is no option{similar(key, known)}.")
+
+    def _give(self, action: argparse.Action, key: str, value: Any) -> None:
+        try:
+            converted = self._converted(action, value)
+        except (argparse.ArgumentTypeError, ValueError, TypeError) as error:
+            raise UsageError(f"{self.path}: {key} = {value!r}: {error}.") from error
+        action.default, action.required = _Value(converted, NAME), False
+        if not action.option_strings:
+            action.nargs = argparse.OPTIONAL
+
+    def _converted(self, action: argparse.Action, value: Any) -> Any:
+        if action.nargs == 0:
+            if not isinstance(value, bool):
+                raise TypeError("true or false")
+            return action.const if value else action.default
+        if isinstance(action, argparse._AppendAction):
+            return [self._one(action, item) for item in (value if isinstance(value, list) else [value])]
+        return self._one(action, value)
+
+    def _one(self, action: argparse.Action, value: Any) -> Any:
+        if isinstance(value, bool | list | dict):
+            raise TypeError("one text or number")
+        text = str(value)
+        if action.type in (Path, locate):
+            text = self._located(text)
+        elif action.dest in {"weights", "add"}:
+            text = re.sub(r"(?<=file:).+$" if action.dest == "weights" else r"(?<==).+$", self._found, text)
+        converted = action.type(text) if callable(action.type) else text
+        if action.choices is not None and converted not in action.choices:
+            raise ValueError(f"not one of {', '.join(map(str, action.choices))}")
+        return converted
+
+    def _found(self, match: re.Match[str]) -> str:
+        return self._located(match[0])
+
+    def _located(self, path: str) -> str:
+        return path if is_url(path) else str(self.path.parent / path)
+
+
+def mark_defaults(parser: argparse.ArgumentParser) -> None:
+    """Mark the defaults that no file has given, so that :func:`settle` knows them."""
+    for _, verb in _verbs(parser):
+        options = _options(verb)
+        verb.set_defaults(options=tuple((name, action.dest) for name, action in options.items()))
+        for action in options.values():
+            if not isinstance(action.default, _Value):
+                action.default = _Value(action.default, _DEFAULT)
+
+
+def settle(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Put values in the place of marked ones; return each option's value and where it came from.
+
+    What the file gave is in ``arguments.of_file``: a verb that cannot use it does not refuse it.
+    """
+    origins, arguments.of_file = {}, set()
+    for name, variable in arguments.options:
+        value = getattr(arguments, variable)
+        marked = value if isinstance(value, _Value) else _Value(value, _COMMAND_LINE)
+        setattr(arguments, variable, marked.value)
+        if marked.origin == NAME:
+            arguments.of_file.add(variable)
+        if marked.value is not None:
+            origins[name] = {"value": _plain(marked.value), "from": marked.origin}
+    return origins
+
+
+def _verbs(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield the verbs that have options of their own, by name, ``cache export`` included."""
+    inner = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    if not inner and name:
+        yield name, parser
+    for choices in inner:
+        for verb, command in choices.items():
+            yield from _verbs(command, f"{name} {verb}".strip())
+
+
+def _options(verb: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Return what a verb takes, by long option; and ``data``."""
+    options = {text[2:]: action for action in verb._actions for text in action.option_strings if text[:2] == "--"}
+    options |= {action.dest: action for action in verb._actions if action.dest == "data"}
+    return {name: action for name, action in options.items() if name not in _SAID_ELSEWHERE}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str) else str(value)

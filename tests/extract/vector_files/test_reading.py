@@ -1,0 +1,172 @@
+"""Vectors that another program made."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from fc7.cache import Embeddings, Recipe
+from fc7.cache.recipe import ForeignRecipe, read_recipe
+from fc7.cache.urls import VECTOR_FILES
+from fc7.errors import DataError, UsageError
+from fc7.extract.vector_files.columns import from_columns, from_memory
+from fc7.extract.vector_files.formats import VectorFile
+from fc7.extract.vector_files.reading import read_vectors
+
+X = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+LABELS = ["ants", "bees"] * 3
+
+
+@pytest.mark.parametrize("suffix", VECTOR_FILES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_what_fc7_wrote_is_read_back(tmp_path, suffix, dtype):
+    written = Embeddings(
+        labels=np.array(LABELS),
+        paths=np.array([f"{row}.jpg" for row in range(6)]),
+        split=np.array(["train", "val"] * 3),
+        group=np.array(["", "g"] * 3),
+        sha256=np.random.default_rng(1).integers(0, 256, (6, 32), np.uint8),
+        classes=("ants", "bees"),
+        vectors=X.astype(dtype),
+        recipe=Recipe("vgg16", "fc7", 3, "0" * 64, dtype=np.dtype(dtype).name),
+        weights_source="random:0",
+        seconds=2.5,
+        name="insects",
+    )
+    VectorFile(tmp_path / f"v{suffix}").write(written)
+    read = read_vectors(tmp_path / f"v{suffix}")
+    for name in ("labels", "paths", "split", "group", "sha256", "vectors"):
+        assert np.array_equal(getattr(read, name), getattr(written, name)), name
+    for name in ("classes", "recipe", "weights_source", "seconds", "name"):
+        assert getattr(read, name) == getattr(written, name), name
+    assert read.vectors.dtype == (np.float32 if suffix == ".parquet" else dtype)
+
+
+def test_usual_names_of_columns_are_found(tmp_path):
+    np.savez(tmp_path / "v.npz", features=X, y=np.array([0, 1] * 3), filename=[f"{row}.jpg" for row in range(6)])
+    read = read_vectors(tmp_path / "v.npz")
+    assert (read.classes, read.paths[1], read.name) == (("0", "1"), "1.jpg", "v.npz")
+    assert np.array_equal(read.vectors, X)
+    assert isinstance(read.recipe, ForeignRecipe)
+    assert (read.recipe.dim, read.recipe.backbone, read.recipe.layer) == (3, "v.npz", "made elsewhere")
+
+
+def test_columns_are_named(tmp_path):
+    np.savez(tmp_path / "v.npz", a=X, species=LABELS, set=["validation", "train"] * 3)
+    read = read_vectors(tmp_path / "v.npz", {"label": "species"})
+    assert read.labels.tolist() == LABELS
+    assert read.split.tolist() == ["val", "train"] * 3
+    with pytest.raises(DataError, match=r"no column 'kind'\. It has a, species, set"):
+        read_vectors(tmp_path / "v.npz", {"label": "kind"})
+    with pytest.raises(UsageError, match="no column lable"):
+        read_vectors(tmp_path / "v.npz", {"lable": "species"})
+
+
+def test_a_matrix_with_a_csv_beside_it(tmp_path):
+    np.save(tmp_path / "v.npy", X)
+    with pytest.raises(DataError, match=r"v\.csv"):
+        read_vectors(tmp_path / "v.npy")
+    with (tmp_path / "v.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["filename", "class"], *zip("abcdef", LABELS, strict=True)])
+    read = read_vectors(tmp_path / "v.npy")
+    assert (read.paths.tolist(), read.labels.tolist()) == (list("abcdef"), LABELS)
+    np.save(tmp_path / "v.npy", X[:5])
+    with pytest.raises(DataError, match="5 vectors and 6 in the column label"):
+        read_vectors(tmp_path / "v.npy")
+
+
+def test_lists_of_a_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(
+        pa.table({"vector": X.astype(float).tolist(), "label": [*LABELS[:5], None]}), tmp_path / "v.parquet"
+    )
+    read = read_vectors(tmp_path / "v.parquet")
+    assert np.array_equal(read.vectors, X)
+    assert read.labels.tolist() == [*LABELS[:5], ""]
+    parquet.write_table(pa.table({"vector": [[1.0], [1.0, 2.0]]}), tmp_path / "v.parquet")
+    with pytest.raises(DataError, match="not all of one length"):
+        read_vectors(tmp_path / "v.parquet")
+    parquet.write_table(pa.table({"vector": [[1.0], None]}), tmp_path / "v.parquet")
+    with pytest.raises(DataError, match="not all of one length"):
+        read_vectors(tmp_path / "v.parquet")
+
+
+def test_equal_vectors_are_one_image():
+    read = from_columns({"embedding": np.concatenate([X, X[:1]])}, "x")
+    assert len(read.keys.unique()) == 6
+    assert read.keys[0] == read.keys[6]
+
+
+def test_the_recipe_follows_from_the_bytes():
+    one, same, other = (from_columns({"embedding": matrix}, "x").recipe for matrix in (X, X.copy(), X + 1))
+    assert one.id == same.id != other.id
+    assert read_recipe(one.to_json()) == one
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"embedding": X[0]}, "are a matrix"),
+        ({"embedding": X.astype(str)}, "are a matrix"),
+        ({"embedding": X[:0]}, "are a matrix"),
+        ({"embedding": np.where(X > 1, np.nan, X)}, "rows are not finite"),
+        ({"embedding": X.astype(float) * 1e300}, "rows are not finite"),
+        ({"embedding": X, "split": ["train", "holdout"] * 3}, "splits holdout"),
+        ({"embedding": X, "label": LABELS[:2]}, "6 vectors and 2"),
+        ({"embedding": X, "sha256": ["zz"] * 6}, "64 hexadecimal digits"),
+    ],
+)
+def test_what_is_wrong_is_said(columns, message):
+    with pytest.raises(DataError, match=message):
+        from_columns(columns, "x")
+
+
+@pytest.mark.parametrize("suffix", sorted({*VECTOR_FILES} - {".h5"}))
+def test_damaged_files_are_refused(tmp_path, suffix):
+    """Every cut of a file, and pickles in one."""
+    path = tmp_path / f"v{suffix}"
+    VectorFile(path).write(from_columns({"embedding": X, "label": LABELS}, "x"))
+    data = path.read_bytes()
+    for size in {0, 1, 7, 20, len(data) // 2, len(data) - 1}:
+        path.write_bytes(data[:size])
+        with pytest.raises(DataError):
+            read_vectors(path)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    np.savez(tmp_path / "v.npz", embedding=np.array([{"a": 1}], object))
+    with pytest.raises(DataError, match="not a readable file"):
+        read_vectors(tmp_path / "v.npz")
+
+
+def test_a_matrix_with_labels():
+    read = from_memory((X.tolist(), np.array(LABELS)))
+    assert np.array_equal(read.vectors, X)
+    assert read.labels.tolist() == LABELS
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_tables(library):
+    """With a column of vectors, and with a column for each of their numbers."""
+    make = {"pandas": lambda: __import__("pandas").DataFrame, "pyarrow": lambda: __import__("pyarrow").table}
+    pytest.importorskip(library)
+    table = make[library]()
+    for columns in ({"embedding": list(X)}, {f"e{number}": X[:, number] for number in range(3)}):
+        read = from_memory(table({"class": LABELS, "path": list("abcdef")} | columns))
+        assert np.array_equal(read.vectors, X)
+        assert (read.labels.tolist(), read.paths.tolist()) == (LABELS, list("abcdef"))
+
+
+def test_tables_without_vectors_are_refused():
+    frame = pytest.importorskip("pandas").DataFrame
+    for columns in ({"label": LABELS}, {"label": LABELS, "x": LABELS}, {"embedding": [[1.0], [1.0, 2.0]]}, {}):
+        with pytest.raises(DataError, match="vectors"):
+            from_memory(frame(columns))
+
+
+def test_other_things_are_refused():
+    for data in ("x.npz", 3, X, (X, LABELS, LABELS)):
+        with pytest.raises(UsageError, match="is no vectors"):
+            from_memory(data)
