@@ -406,7 +406,7 @@ class Store:
             entry = admit(path)
             if entry is None and self.replica:
                 self.replica.fetch_one(path)
-                return admit(path) or "it is damaged in the store"
+                return admit(path) or "what was fetched is damaged, too"
         except FileNotFoundError:
             return None
         except OSError as error:

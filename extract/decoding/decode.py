@@ -86,18 +86,18 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
     DataError
         It is a URL, and the store does not answer.
     """
-    url = os.fspath(path)
-    if is_url(url):
+    path = os.fspath(path)
+    if is_url(path):
         from ..manifest.object_store import read_remote
 
         try:
-            return read_remote(url, LARGE_FILE)
+            return read_remote(path, LARGE_FILE)
         except OSError as error:
             if error.errno != errno.EFBIG:
                 raise
         take(BUDGET)
-        return read_remote(url, MAX_BYTES)
-    with open_regular(os.fspath(path)) as file:
+        return read_remote(path, MAX_BYTES)
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         _require_bytes(size)
         if size > LARGE_FILE:

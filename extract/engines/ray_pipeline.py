@@ -136,7 +136,10 @@ class RayPipeline(UnitLoop):
             sinks = []
             for store in self.stores:
                 reopened = {key: store.reopened[key] for key in keys if key in store.reopened}
-                sinks.append(BufferSink(store.recipe, list(store.missing(keys)), len(store) + self.done, reopened))
+                rows = self.done + sum(
+                    len(entry.keys) for entry in store.entries.values()
+                )  # not len(), which sorts keys
+                sinks.append(BufferSink(store.recipe, list(store.missing(keys)), rows, reopened))
             within_reach = worker.ready and worker.ready.sees_images
             files = list(map(absolute, self.files(keys))) if within_reach else list(map(self._bytes, keys))
             worker.assign(list(keys), files, sinks)

@@ -1,6 +1,7 @@
 """Paths of images, and why some are rejected by name or kind of file, before they are opened."""
 
 import errno
+import functools
 import os
 import stat
 from collections.abc import Collection
@@ -43,6 +44,7 @@ def absolute(path: str) -> str:
     return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - not Path: as it is, but absolute
 
 
+@functools.cache  # a csv asks for each of its rows, and to compare a Path takes longer than to look at a file
 def above(root: Location) -> str:
     """Return what to put before a relative path."""
     if isinstance(root, URL):

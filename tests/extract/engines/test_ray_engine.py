@@ -26,10 +26,10 @@ from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, FC7Error, Interrupted, MissingExtra, UsageError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
 from fc7.extract.backbones.spec import BackboneSpec
-from fc7.extract.engines import ray_engine, ray_pipeline
+from fc7.extract.engines import ray_engine, ray_pipeline, ray_worker
 from fc7.extract.engines.accounting import Clock
 from fc7.extract.engines.ray_pipeline import RayPipeline
-from fc7.extract.engines.ray_worker import Ready, Worker, WorkerSpec
+from fc7.extract.engines.ray_worker import Ready, RemoteWorker, Status, Worker, WorkerLost, WorkerSpec
 from fc7.extract.engines.unit_loop import Plan
 
 try:
@@ -248,7 +248,8 @@ def spec(tmp_path):
     """Make a worker's spec; what the worker changes in this process is put back."""
     import torch
 
-    threads = torch.get_num_threads()
+    threads, logger = torch.get_num_threads(), logging.getLogger("fc7")
+    handlers = list(logger.handlers)
     yield WorkerSpec(
         version=__version__,
         torch=torch.__version__,
@@ -262,6 +263,7 @@ def spec(tmp_path):
         workers=1,
     )
     torch.set_num_threads(threads)
+    logger.handlers[:] = handlers
 
 
 def test_another_torch_that_makes_other_random_weights_is_found_out(spec):
@@ -336,6 +338,51 @@ def test_what_workers_take_of_a_cluster(tmp_path, monkeypatch, resources, option
     assert [len(unit) for unit in given] == units
     assert len(job.remote) == workers
     assert job.patience == 300
+
+
+def test_a_cluster_without_room_ends_the_run(tmp_path, monkeypatch):
+    cluster = types.SimpleNamespace(
+        cluster_resources=lambda: {"CPU": 2.0},
+        available_resources=lambda: {"CPU": 1.0, "memory": 5.0},
+        wait=lambda answers, **options: ([], answers),
+    )
+    engine = types.SimpleNamespace(ray=cluster, actors=1, stall=None, patience=300.0)
+    backbone = squeezenet()
+    job = RayPipeline(engine, Plan([backbone], [Store(backbone.recipes[0], tmp_path / "cache")], {}, Clock()))
+    absent = types.SimpleNamespace(idle=False, answer="none", status=None, waited=601.0)
+    absent.watch, absent.close = lambda patience: None, lambda: None
+    monkeypatch.setattr(job, "_starter", lambda key: lambda: absent)
+    with pytest.raises(EngineError, match=r"^No worker has started in 601 s; free on the cluster: {'CPU': 1\.0}"):
+        job.run([bytes(32)])
+
+
+def test_a_worker_without_progress_is_lost(monkeypatch):
+    said, now = [], [0.0]
+    monkeypatch.setattr(ray_worker, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    cluster = types.SimpleNamespace(get=lambda answer: said.pop(), exceptions=ray.exceptions)
+    remote = types.SimpleNamespace(remote=lambda *unit: "an answer")
+    worker = RemoteWorker(cluster, types.SimpleNamespace(status=remote, run=remote), here=False)
+
+    def later(seconds, progress=None, result=None):
+        now[0] += seconds
+        if progress is not None:
+            said.append(Status(1, 0, progress, (), result))
+            worker.collect()
+        worker.watch(300)
+
+    later(10**6)  # it waits for a place on the cluster
+    later(0, progress=0.0)
+    later(599)  # it loads
+    with pytest.raises(WorkerLost, match=r"^no progress in 600 s$"):
+        later(2, progress=0.0)
+    later(0, progress=1.0, result=Ready("here", commits=True, sees_images=True))
+    later(10**6)  # there is nothing for it to do
+    worker.assign([bytes(32)], ["a.png"], [])
+    later(299, progress=2.0)
+    later(299, progress=3.0)
+    later(299, progress=3.0)
+    with pytest.raises(WorkerLost, match=r"^no progress in 300 s$"):
+        later(2)
 
 
 # The cluster
