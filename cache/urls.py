@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeAlias
 
-from ..errors import DataError, FC7Error, MissingExtra
+from ..errors import DataError, FC7Error, MissingExtra, UsageError
 
 EXTRA = "remote"
 
@@ -67,9 +67,20 @@ def is_url(text: str) -> bool:
 
 
 def locate(path: Path | str) -> Location:
-    """Return where something lies, as a person has named it."""
+    """Return where something lies, as a person has named it.
+
+    Raises
+    ------
+    UsageError
+        A URL without a bucket or host.
+    """
     text = os.fspath(path)
-    return URL(text) if is_url(text) else Path(path)
+    if not is_url(text):
+        return Path(path)
+    url = URL(text)
+    if url.endswith("://"):
+        raise UsageError(f"{url} names no bucket or host: {url}NAME/...")
+    return url
 
 
 VECTOR_FILES = (".h5", ".parquet", ".npz", ".npy", ".safetensors")

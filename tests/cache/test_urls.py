@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fc7.cache.urls import URL, is_vectors, locate
+from fc7.errors import UsageError
 
 
 @pytest.mark.parametrize("path", ["a/b", "/s3:/b", "c:/x", "data:/x", "s3", "zip://a::s3://b"])
@@ -22,6 +23,11 @@ def test_a_url_is_one_however_it_is_named(named):
     for same in (locate(url), pickle.loads(pickle.dumps(url))):
         assert isinstance(same, URL)
         assert same == url
+
+
+def test_a_url_without_a_bucket_is_a_usage_error():
+    with pytest.raises(UsageError, match="s3:// names no bucket or host"):
+        locate("s3://")
 
 
 def test_an_h5_is_a_file_of_this_machine(tmp_path):
