@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...cache.urls import is_url, locate
-from ...errors import UsageError
+from ...errors import FC7Error, UsageError
 from .parser import similar
 
 NAME = "fc7.toml"
@@ -54,10 +54,21 @@ class ProjectFile:
 
     @classmethod
     def find(cls, folder: Path) -> Self | None:
-        """Return the file of a folder, else that of the nearest one above that has one."""
-        for above in (folder, *folder.parents):
-            if (above / NAME).is_file():
-                return cls(above / NAME)
+        """Return the file of a folder, else that of the nearest one above that has one.
+
+        Raises
+        ------
+        FC7Error
+            A folder cannot be looked into now.
+        """
+        for path in (above / NAME for above in (folder, *folder.parents)):
+            try:
+                if path.is_file():
+                    return cls(path)
+            except PermissionError:  # what may not be looked into is not this user's project
+                continue
+            except OSError as error:
+                raise FC7Error(f"{path} cannot be looked for: {error.strerror}.") from error
         return None
 
     def fill(self, parser: argparse.ArgumentParser, words: Sequence[str]) -> None:

@@ -352,7 +352,7 @@ def test_a_csv_has_every_name_exactly_and_no_formula(names):
 def test_pandas_reads_a_csv_as_the_manual_says(names):
     pandas = pytest.importorskip("pandas")
     table = pandas.read_csv(
-        io.BytesIO(written(names)), dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+        io.BytesIO(written(names)), dtype=object, keep_default_na=False, encoding_errors="surrogateescape"
     )
     assert names != NAMES or table["path"].tolist() == names, "only formulas are changed"
     table = table.replace(GUARD, "", regex=True)
@@ -362,7 +362,7 @@ def test_pandas_reads_a_csv_as_the_manual_says(names):
 def test_pandas_reads_json_exactly():
     pandas = pytest.importorskip("pandas")
     predictions = [Prediction(name, name, 0.5, {name: 0.5}, sure=True).to_dict() for name in NAMES + FORMULAS]
-    table = pandas.DataFrame(json.loads(json.dumps(predictions)))
+    table = pandas.DataFrame(json.loads(json.dumps(predictions)), dtype=object)  # its own texts are Unicode
     assert table["path"].tolist() == table["answer"].tolist() == NAMES + FORMULAS
 
 

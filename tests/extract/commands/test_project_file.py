@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fc7 import cli
-from fc7.errors import UsageError
+from fc7.errors import FC7Error, UsageError
 from fc7.extract.commands.project_file import ProjectFile, mark_defaults, settle
 
 
@@ -79,6 +79,17 @@ def test_paths_are_relative_to_the_file(parsed, tmp_path):
 def test_what_is_wrong_is_a_usage_error(parsed, text, message):
     with pytest.raises(UsageError, match=message):
         parsed(text, "extract", "x")
+
+
+def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch):
+    def fail(error):
+        monkeypatch.setattr(Path, "is_file", lambda path: (_ for _ in ()).throw(error))
+
+    fail(PermissionError(13, "Permission denied"))
+    assert ProjectFile.find(tmp_path) is None
+    fail(OSError(5, "Input/output error"))
+    with pytest.raises(FC7Error, match=r"fc7\.toml cannot be looked for: Input/output error"):
+        ProjectFile.find(tmp_path)
 
 
 def test_an_answer_says_where_options_came_from(tmp_path, monkeypatch, capsys):
