@@ -24,6 +24,7 @@ from fc7.extract.backbones import backbone
 IMAGES = 10  # three units
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "EACCES")
 SHORT = ("one byte", "half")
+NAMED = ("cache", "pictures", "fc7.toml", "ulimit -n")  # by a line: what failed, or what to do
 BAD = ("signals", "hangs", "tracebacks", "wordless", "undocumented", "unfinished", "wrong", "damaged", "left")
 
 
@@ -181,8 +182,7 @@ def judge(code, said, what, found):
         "signals": code is not None and code < 0,
         "tracebacks": "Traceback" in said,
         "undocumented": code not in (0, 1),
-        "wordless": code == 1
-        and not (lines and any(word in lines[-1] for word in ("cache", "pictures", "fc7.toml", "ulimit -n"))),
+        "wordless": code == 1 and not (lines and any(word in lines[-1] for word in NAMED)),
     }
     for name, is_so in bad.items():
         found[name] += is_so
