@@ -65,9 +65,8 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         for action in command._actions:
             if isinstance(action.choices, dict):
                 continue
-            if (
-                action.type in (Path, locate) or action.metavar == "IMAGE"
-            ):  # no Path, which takes an empty word for a folder
+            # IMAGE is read as text: a Path takes an empty word for this folder.
+            if action.type in (Path, locate) or action.metavar == "IMAGE":
                 action.complete = _files(str(action.metavar), shtab)  # type: ignore[attr-defined]
             elif action.dest in values:
                 action.choices = values[action.dest]

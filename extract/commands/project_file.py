@@ -2,11 +2,9 @@
 
 import argparse
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ...cache.urls import is_url, locate
 from ...errors import FC7Error, UsageError
@@ -21,8 +19,7 @@ _COMMAND_LINE, _DEFAULT = "command line", "default"
 _SAID_ELSEWHERE = {"help", "version", "json", "quiet", "verbose"}
 
 
-@dataclass
-class _Value:
+class _Value(NamedTuple):
     """A value that no command line gave, as a parser's default."""
 
     value: Any
@@ -45,6 +42,8 @@ class ProjectFile:
     """
 
     def __init__(self, path: Path) -> None:
+        import tomllib  # most folders have no such file
+
         self.path = path
         try:
             with path.open("rb") as file:

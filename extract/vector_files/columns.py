@@ -12,6 +12,7 @@ from ...cache.embeddings import Embeddings
 from ...cache.format import KEY_BYTES
 from ...cache.recipe import AnyRecipe, ForeignRecipe
 from ...errors import DataError, UsageError
+from ..manifest.paths import SPLITS
 from ..text import few
 
 # What a column or an array is usually called, by what it holds.
@@ -23,7 +24,7 @@ USUAL = {
     "group": ("group", "groups"),
     "sha256": ("sha256",),
 }
-SPLITS = {"validation": "val", "valid": "val", "dev": "val", "training": "train", "testing": "test"}
+SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val", "training": "train", "testing": "test"}
 
 
 def from_columns(
@@ -53,8 +54,8 @@ def from_columns(
     texts = {column: _texts(columns.get(column), column, rows, name) for column in ("label", "path", "split", "group")}
     if "path" not in columns:
         texts["path"] = np.array([f"row {row}" for row in range(rows)], np.str_)
-    split = np.array([SPLITS.get(text, text) for text in texts["split"].tolist()], np.str_)
-    unknown = sorted(set(split.tolist()) - {"", "train", "val", "test"})
+    split = np.array([SPLIT_NAMES.get(text, text) for text in texts["split"].tolist()], np.str_)
+    unknown = sorted(set(split.tolist()) - {"", *SPLITS})
     if unknown:
         raise DataError(f"{name} has the splits {few(unknown)}; allowed are train, val, test or none.")
     keys = _keys(columns.get("sha256"), vectors, name)
@@ -72,7 +73,7 @@ def from_columns(
     )
 
 
-def from_memory(data: Any, columns: Mapping[str, str] | None = None) -> Embeddings:
+def from_memory(data: Any) -> Embeddings:
     """Return ``(X, y)``, or a table of pandas, polars or pyarrow, as embeddings.
 
     Parameters
@@ -80,8 +81,6 @@ def from_memory(data: Any, columns: Mapping[str, str] | None = None) -> Embeddin
     data
         A matrix ``(n, dim)`` and ``n`` labels; or a table with a column of vectors, else with numbers in all columns
         that have none of the usual names.
-    columns
-        What columns of a table are called; see :func:`choose`.
 
     Raises
     ------
@@ -98,7 +97,7 @@ def from_memory(data: Any, columns: Mapping[str, str] | None = None) -> Embeddin
             f"A {type(data).__name__} is no vectors: give embeddings, (X, y), or a table with a column of them."
         )
     names = [str(name) for name in names]
-    chosen = choose(names, columns or {}, "The table")
+    chosen = choose(names, {}, "The table")
     found = {what: _values(data[name]) for what, name in chosen.items()}
     numbers = [] if "embedding" in found else [name for name in names if name not in chosen.values()]
     try:
@@ -148,7 +147,7 @@ def choose(names: Sequence[str], columns: Mapping[str, str], where: Any) -> dict
             continue
         there = [name for name in names if name in usual]
         if len(there) > 1:
-            raise DataError(f"{where} has the columns {few(there)}: name one with --columns {what}={there[0]}")
+            raise DataError(f"{where} has the columns {few(there)}, and one can be the {what}. Rename the others.")
         if there:
             chosen[what] = there[0]
     return chosen

@@ -41,7 +41,8 @@ def write_npy(rows: Embeddings, path: Path) -> None:
 
 def write_metadata(rows: Embeddings, path: Path) -> None:
     """Write as JSON what holds for all rows."""
-    path.write_text(json.dumps(rows.metadata | {"recipe": json.loads(rows.metadata["recipe"])}, indent=1) + "\n")
+    metadata = rows.metadata
+    path.write_text(json.dumps(metadata | {"recipe": json.loads(metadata["recipe"])}, indent=1) + "\n")
 
 
 def _vectors(rows: Embeddings) -> Iterable[npt.NDArray[Any]]:

@@ -47,24 +47,32 @@ def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> 
     read = {".parquet": _read_parquet, ".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors}[suffix]
     try:
         found, metadata = read(path, columns or {})
+        details = _details(metadata) if "recipe" in metadata else {"name": path.name}
     except FC7Error:
         raise
     except Exception as error:  # zip, zlib, numpy, pyarrow and safetensors each have their own errors
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:300]
         raise DataError(f"{path} is not a readable file of vectors: {reason}") from error
     if "embedding" not in found:
-        raise DataError(f"{path} has no column of vectors. Name it: --columns embedding=NAME")
-    known = "recipe" in metadata
-    details = {"weights_source": metadata.get("weights_source", ""), "seconds": float(metadata.get("seconds", 0))}
-    recipe = read_recipe(metadata["recipe"]) if known else None
-    embeddings = from_columns(found, metadata.get("name", path.name), recipe=recipe, **details if known else {})
-    if recipe and recipe.dim != embeddings.vectors.shape[1]:
-        dim = embeddings.vectors.shape[1]
-        raise DataError(f"{path} contradicts itself: {dim} numbers a row, {recipe.dim} by its recipe.")
+        raise DataError(f"{path} has no column of vectors. Call it embedding.")
+    embeddings = from_columns(found, **details)
+    dim = embeddings.vectors.shape[1]
+    if embeddings.recipe.dim != dim:
+        raise DataError(f"{path} contradicts itself: {dim} numbers a row, {embeddings.recipe.dim} by its recipe.")
     return embeddings
 
 
 Contents = tuple[dict[str, Any], dict[str, str]]  # columns by what they hold, and metadata
+
+
+def _details(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fc7 wrote beside the rows."""
+    return {
+        "recipe": read_recipe(metadata["recipe"]),
+        "name": Path(str(metadata.get("name", ""))).name,  # only the last part, if another tool wrote a path
+        "weights_source": str(metadata.get("weights_source", "")),
+        "seconds": float(metadata.get("seconds", 0)),
+    }
 
 
 def _read_parquet(path: Path, columns: Mapping[str, str]) -> Contents:

@@ -8,7 +8,7 @@ import pytest
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.recipe import ForeignRecipe, read_recipe
 from fc7.cache.urls import VECTOR_FILES
-from fc7.errors import DataError, UsageError
+from fc7.errors import DataError, FC7Error, UsageError
 from fc7.extract.vector_files.columns import from_columns, from_memory
 from fc7.extract.vector_files.formats import VectorFile
 from fc7.extract.vector_files.reading import read_vectors
@@ -133,6 +133,20 @@ def test_damaged_files_are_refused(tmp_path, suffix):
         path.write_bytes(data[:size])
         with pytest.raises(DataError):
             read_vectors(path)
+
+
+@pytest.mark.parametrize(("name", "text"), [("seconds", "soon"), ("recipe", "none")])
+def test_metadata_that_say_nothing_are_refused(tmp_path, name, text):
+    recipe = Recipe("vgg16", "fc7", 3, "0" * 64, dtype="float32").to_json()
+    np.savez(tmp_path / "v.npz", embedding=X, **({"recipe": recipe} | {name: text}))
+    with pytest.raises(FC7Error):
+        read_vectors(tmp_path / "v.npz")
+
+
+def test_a_name_is_never_a_path(tmp_path):
+    recipe = Recipe("vgg16", "fc7", 3, "0" * 64, dtype="float32").to_json()
+    np.savez(tmp_path / "v.npz", embedding=X, recipe=recipe, name="/home/me/insects")
+    assert read_vectors(tmp_path / "v.npz").name == "insects"
 
 
 def test_pickles_are_not_opened(tmp_path):
