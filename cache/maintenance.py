@@ -88,7 +88,7 @@ def gc(directory: Path | str | None = None, *, recipe: str | None = None, dry_ru
                 file = store.path(name).relative_to(directory).as_posix()
                 removed.append(Removed(file, sizes[name], "a shard whose rows are all in others"))
         if not dry_run:
-            Index(directory).forget_files(lambda file: not os.path.lexists(file))
+            Index(directory).forget_files(lambda file: not os.path.lexists(file.rsplit("!/", 1)[0]))
     return removed
 
 

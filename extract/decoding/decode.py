@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ...cache.file_blocks import open_regular
 from ...cache.urls import is_url
 from ...errors import ImageRejected
+from ..manifest.members import is_member, read_member
 from ..manifest.paths import MAX_BYTES
 from .damage import fact, require_compression, require_memory, unreadable_now, without_codec
 from .memory_budget import BUDGET, in_turn, take
@@ -90,19 +91,26 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
     if is_url(path):
         from ..manifest.object_store import read_remote
 
-        try:
-            return read_remote(path, LARGE_FILE)
-        except OSError as error:
-            if error.errno != errno.EFBIG:
-                raise
-        take(BUDGET)
-        return read_remote(path, MAX_BYTES)
+        return _read_twice(read_remote, path)
+    if is_member(path):
+        return _read_twice(read_member, path)
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         _require_bytes(size)
         if size > LARGE_FILE:
             take(BUDGET)
         return file.read(size)
+
+
+def _read_twice(read: Callable[[str, int], bytes], path: str) -> bytes:
+    """Read what may be large: only then in turn."""
+    try:
+        return read(path, LARGE_FILE)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+    take(BUDGET)
+    return read(path, MAX_BYTES)
 
 
 def decode(data: bytes, side: int | None = None) -> Image.Image:

@@ -24,7 +24,8 @@ from ...cache.store import Store
 from ...cache.urls import is_url
 from ..progress import Progress, silent
 from .manifest import Manifest
-from .paths import Reject, refusal
+from .members import Members
+from .paths import MAX_BYTES, Reject, refusal
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Hashed:
 
 def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
-        return {}
+        return {"looked": Members(MAX_BYTES)}
     from .object_store import THREADS, ListedObjects
 
     return {"looked": ListedObjects(manifest.remote), "threads": THREADS}

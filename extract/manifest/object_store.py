@@ -17,6 +17,7 @@ from .columns import Images
 from .folder import read_classes
 from .layout import Contents
 from .left_out import LeftOut, is_left_out
+from .members import Members
 from .paths import MAX_BYTES, Reject, refusal_by_name
 from .web import headers_of, read_web
 
@@ -111,7 +112,7 @@ def read_file(url: str) -> bytes:
         raise DataError(f"{without_secrets(url)} cannot be read: {error.strerror or error}.") from error
 
 
-class ListedObjects:
+class ListedObjects(Members):
     """Identities and hashes of a manifest's objects, which the index asks for in place of the file system.
 
     Parameters
@@ -121,12 +122,13 @@ class ListedObjects:
     """
 
     def __init__(self, known: Mapping[str, str]) -> None:
+        super().__init__(MAX_BYTES)
         self.known = known
 
     def identity(self, file: str) -> str | OSError | None:
-        """Return what stands for the content of a URL, None for a file of this machine."""
+        """Return what stands for the content of a URL, or as of :class:`Members`."""
         if not is_url(file):
-            return None
+            return super().identity(file)
         known = self.known.get(file)
         if known is None:
             return FileNotFoundError(errno.ENOENT, "there is no such object")
@@ -137,6 +139,8 @@ class ListedObjects:
 
     def sha256(self, file: str) -> bytes | OSError:
         """Return the hash of an object, or why it has none."""
+        if not is_url(file):
+            return super().sha256(file)
         hashed = hashlib.sha256()
         try:
             if file.startswith(_WEB):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...cache.urls import URL, Location, is_url
+from .members import is_in_table, is_member, split
 
 SPLITS = ("train", "val", "test")
 
@@ -62,6 +63,8 @@ def refusal(path: str, known: Collection[str] = ()) -> str:
     """
     if is_url(path):
         return refusal_by_name(path) or ("" if path in known else "there is no such object")
+    if is_member(path):  # who hashes it looks into the file around it
+        return "" if is_in_table(path) else refusal_by_name(path)
     try:
         return refusal_by_name(path) or refusal_by_mode(os.stat(path).st_mode)  # noqa: PTH116
     except OSError as error:
@@ -89,7 +92,7 @@ def refusal_by_mode(mode: int) -> str:
 def is_absent(path: str) -> bool:
     """Say whether there is nothing at a path."""
     try:
-        os.stat(path)  # noqa: PTH116
+        os.stat(split(path)[0] or path)  # noqa: PTH116
     except OSError as error:
         return error.errno in NOT_THERE
     except ValueError:

@@ -1,0 +1,235 @@
+"""What is in a tar or zip, and the bytes of one member: nothing is unpacked, so no name can lead out of a folder.
+
+An archive is listed once in each process. What is kept of it is packed: about 100 bytes for each member.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from ...cache.file_blocks import open_regular
+from ...cache.forks import Lock
+from ...cache.index import stat_line
+from ...errors import DataError
+from .columns import Texts
+
+TAR, ZIP = ".tar", ".zip"
+MOST_MEMBERS = 5_000_000
+_MOST_KEPT = 2 * MOST_MEMBERS  # members of all archives that a process remembers
+
+_ZIP_DIRECTORY = 2**28  # bytes; zipfile takes 15 times as much
+_ZIP_HEADER = struct.Struct("<26xHH")  # lengths of the name and of what follows it, before a member's bytes
+_OVERHEAD = 2**16  # bytes by which what is stored may exceed what it holds
+
+
+class Place(NamedTuple):
+    """Where a member's bytes are in its archive. Of a tar, ``stored`` is ``size``, and there is no checksum."""
+
+    start: int
+    stored: int
+    size: int
+    method: int = zipfile.ZIP_STORED
+    checksum: int = 0
+
+
+class Directory:
+    """The members of an archive, sorted by name.
+
+    Attributes
+    ----------
+    identity
+        Of the file when it was listed.
+    names
+        Of the members that can be read: relative, without ``.`` and ``..``.
+    refused
+        Why others cannot, by the name that the archive has for them.
+    """
+
+    def __init__(self, identity: str, members: Iterator[tuple[str, Place | str]]) -> None:
+        self.identity, self.names, self.refused = identity, Texts(), dict[str, str]()
+        numbers: dict[str, int] = {}  # of two members with one name the last counts, as everywhere
+        self._places = array("Q")
+        for count, (name, place) in enumerate(members, start=1):
+            if count > MOST_MEMBERS:
+                raise DataError(f"more than {MOST_MEMBERS} members. Write several archives")
+            relative, reason = _relative(name)
+            if reason or isinstance(place, str):
+                self.refused[name] = reason or str(place)
+                continue
+            numbers[relative] = len(self._places) // len(place)
+            self._places.extend(place)
+        self._numbers = array("I")
+        for name, number in sorted(numbers.items()):
+            self.names.append(name)
+            self._numbers.append(number)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, name: str) -> Place:
+        """Return where a member's bytes are; raises KeyError."""
+        row = bisect_left(self.names, name)
+        if row == len(self.names) or self.names[row] != name:
+            raise KeyError(name)
+        width = len(Place._fields)
+        first = self._numbers[row] * width
+        return Place(*self._places[first : first + width])
+
+
+def directory(archive: str) -> Directory:
+    """Return what is in an archive.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, is damaged, or is no archive of this kind.
+    """
+    try:
+        with open_regular(archive) as file:
+            return _directory(archive, file)
+    except OSError as error:
+        raise DataError(f"{archive} cannot be read: {error.strerror or error}.") from error
+
+
+def read(archive: str, member: str, most: int) -> bytes:
+    """Return the bytes of a member.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, is damaged, or has more than `most` bytes, of which none is read.
+    """
+    with open_regular(archive) as file:
+        try:
+            place = _directory(archive, file)[member]
+        except KeyError as error:
+            raise FileNotFoundError(errno.ENOENT, "there is no such member in the archive") from error
+        except DataError as error:
+            raise OSError(errno.EIO, str(error)) from error
+        if place.size > most:
+            raise OSError(errno.EFBIG, f"{place.size} bytes, more than {most}")
+        return _unzipped(file.fileno(), place) if _is_zip(archive) else _read(file.fileno(), place.start, place.size)
+
+
+_kept: OrderedDict[str, Directory] = OrderedDict()
+_listing = Lock()
+
+
+def _directory(archive: str, file: BinaryIO) -> Directory:
+    """Return what is in an open archive, listing it if it is not known as it is now."""
+    identity = stat_line(os.fstat(file.fileno()))
+    with _listing:  # one thread lists, and the others wait for what it finds
+        known = _kept.get(archive)
+        if known is None or known.identity != identity:
+            try:
+                known = Directory(identity, _zip_members(file) if _is_zip(archive) else _tar_members(file))
+            except DataError as error:
+                raise DataError(f"{archive} cannot be read: {error}.") from error
+            _kept[archive] = known
+        _kept.move_to_end(archive)
+        while len(_kept) > 1 and sum(map(len, _kept.values())) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    return known
+
+
+def _is_zip(archive: str) -> bool:
+    return archive.lower().endswith(ZIP)
+
+
+def _relative(name: str) -> tuple[str, str]:
+    """Return the plain form of a member's name, and why it has none."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts:
+        return "", "its name leads out of the archive"
+    return "/".join(parts), "" if parts else "it has no name"
+
+
+def _tar_members(file: BinaryIO) -> Iterator[tuple[str, Place | str]]:
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            while member := archive.next():
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep a kilobyte of each
+                if member.isdir():
+                    continue
+                if member.issparse() or not member.isreg():
+                    yield member.name, "a link, which is not followed" if member.islnk() or member.issym() else _NO_FILE
+                else:
+                    yield member.name, Place(member.offset_data, member.size, member.size)
+            end = archive.offset
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
+        raise DataError(f"no tar, or damaged: {error}") from error
+    file.seek(end)
+    if any(file.read(tarfile.BLOCKSIZE)):  # the module takes a damaged header for the end
+        raise DataError(f"it is damaged at byte {end}")
+
+
+_NO_FILE = "not a regular file"
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which zipfile, which reads a directory at once, reads no more than can be."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _ZIP_DIRECTORY:
+            raise DataError("its directory is too large. Write several archives")
+        return super().read(_ZIP_DIRECTORY if size is None or size < 0 else size)
+
+
+def _zip_members(file: BinaryIO) -> Iterator[tuple[str, Place | str]]:
+    try:
+        with (
+            open(file.fileno(), "rb", buffering=0, closefd=False) as raw,
+            _Bounded(raw) as bounded,
+            zipfile.ZipFile(bounded) as archive,
+        ):
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error, EOFError) as error:
+        raise DataError(f"no zip, or damaged: {error}") from error
+    for member in members:
+        if member.is_dir():
+            continue
+        kind = stat.S_IFMT(member.external_attr >> 16)  # zero where systems without kinds of files wrote it
+        if kind == stat.S_IFLNK:
+            yield member.filename, "a link, which is not followed"
+        elif kind not in (0, stat.S_IFREG):
+            yield member.filename, _NO_FILE
+        elif member.flag_bits & 1:
+            yield member.filename, "encrypted"
+        elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            yield member.filename, f"compressed by method {member.compress_type}; zip it with deflate"
+        else:
+            sizes = member.compress_size, member.file_size
+            yield member.filename, Place(member.header_offset, *sizes, member.compress_type, member.CRC)
+
+
+def _unzipped(descriptor: int, place: Place) -> bytes:
+    """Return the bytes of a zip's member. Not zipfile: it would list the archive for each, or lock it for all."""
+    if place.stored > place.size + _OVERHEAD:
+        raise OSError(errno.EIO, f"damaged: {place.stored} bytes hold {place.size}")
+    header = _read(descriptor, place.start, _ZIP_HEADER.size)
+    stored = _read(descriptor, place.start + len(header) + sum(_ZIP_HEADER.unpack(header)), place.stored)
+    data = stored
+    if place.method == zipfile.ZIP_DEFLATED:
+        with contextlib.suppress(zlib.error):  # the checksum says it, too
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, place.size + 1)
+    if len(data) != place.size or zlib.crc32(data) != place.checksum:
+        raise OSError(errno.EIO, "damaged in the archive: its checksum is another")
+    return data
+
+
+def _read(descriptor: int, start: int, size: int) -> bytes:
+    data = os.pread(descriptor, size, start)
+    if len(data) < size:
+        raise OSError(errno.EIO, "the archive ends before it does")
+    return data
