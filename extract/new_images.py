@@ -16,8 +16,10 @@ from .manifest.given import many
 from .manifest.hashing import Hashed
 from .manifest.left_out import LeftOut
 from .manifest.manifest import Manifest
+from .manifest.members import is_member
 from .manifest.paths import Reject, refusal_by_name
 from .manifest.patterns import images_below, is_pattern, matching
+from .manifest.shards import archives_of, each_member
 from .progress import Progress, silent
 from .text import few
 
@@ -135,7 +137,9 @@ def _expanded(image: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
         yield from _objects(URL(image))
         return
     path = str(Path(image)) if image else ""
-    if os.path.isdir(path):  # noqa: PTH112 - False for any error
+    if path and (archives := archives_of(Path(path))) and not is_member(path):
+        yield from each_member(archives)
+    elif os.path.isdir(path):  # noqa: PTH112 - False for any error
         everything = os.path.realpath(path) == os.sep
         yield from [(path, "the whole file system")] if everything else images_below(path, left_out)
     elif is_pattern(path):

@@ -49,6 +49,7 @@ WINGS = {
         "backbones",
         "vector_files",
         "manifest",
+        "archives",
         "computing",
         "progress",
         "settings",

@@ -175,6 +175,11 @@ def _require_no_strays(
             )
 
 
+def split_of(name: str) -> str:
+    """Return the split that a name means, empty if none."""
+    return _role(name)[0]
+
+
 def _role(name: str) -> tuple[str, str]:
     """Return the split that a name means, empty if none, and the rest of the name.
 

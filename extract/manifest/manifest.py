@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import stat
 import unicodedata
 from collections import Counter
@@ -17,7 +18,8 @@ from .csv_table import read_csv
 from .folder import read_folder
 from .given import many
 from .partition import Partition
-from .paths import ARCHIVES, NOT_THERE, Reject, above, located, refusal, refusal_by_name
+from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
+from .shards import archives_of, read_archives
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,9 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
 
 def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
     """Return images and rejects, what their paths are relative to, and the identities of those that are URLs."""
+    if archives := archives_of(data):
+        images, rejects, root = read_archives(data, archives)
+        return images, rejects, root, {}
     mode = _mode(data)
     if stat.S_ISDIR(mode):
         return *read_folder(data), data, {}
@@ -164,7 +169,7 @@ def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Lo
         images, rejects, remote = read_csv(data, with_bad=with_bad)
         return images, rejects, data.parent, remote
     if data.suffix.lower() in ARCHIVES:
-        raise DataError(f"{data} is an archive, which fc7 does not unpack: unpack it, then name the folder.")
+        raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
     raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
 
 
@@ -173,13 +178,18 @@ def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Loc
 
     if url.suffix.lower() in ARCHIVES:
         raise DataError(
-            f"{without_secrets(url)} is an archive, which fc7 does not unpack: unpack it, then name the prefix."
+            f"{without_secrets(url)} is an archive that is not on this machine: download it, then name the file."
         )
     if url.suffix.lower() == ".csv":
         images, rejects, known = read_csv(url, io.BytesIO(read_file(url)), with_bad=with_bad)
         return images, rejects, url.parent, known
     known = listing(url)
     return *read_objects(url, known), url, {f"{url}/{path}": identity for path, identity in known.items()}
+
+
+def _cure(data: Path) -> str:
+    command = UNPACK.get(data.suffix.lower())
+    return f"Type: {command} {shlex.quote(str(data))}" if command else "Unpack it, then name the folder."
 
 
 def _mode(data: Path) -> int:

@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...cache.index import stat_line
-from . import archives
-from .parquet_cells import read_cell
+from ...errors import DataError
+from ..archives.directory import TAR, ZIP, Archive
+from ..archives.parquet_cells import read_cell
 
 TABLE = ".parquet"
 _MARK = "!/"
-_ADDRESS = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, (archives.TAR, archives.ZIP, TABLE)))}))!/(.+)", re.I | re.S)
+_ADDRESS = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, (TAR, ZIP, TABLE)))}))!/(.+)", re.I | re.S)
 _NEVER = 2**63  # a time in the far future: what has it is read again in every run
 
 
@@ -59,7 +60,11 @@ def read_member(file: str, most: int) -> bytes:
     """
     outer, member = split(file)
     if not outer.lower().endswith(TABLE):
-        return archives.read(outer, member, most)
+        try:
+            with Archive(outer) as archive:
+                return archive.read(member, most)
+        except DataError as error:  # it changed since it was listed
+            raise OSError(errno.EIO, str(error)) from error
     column, _, row = member.rpartition("/")
     if not row.isdecimal():
         raise FileNotFoundError(errno.ENOENT, "the address has no number of a row")
@@ -131,6 +136,6 @@ def spool(images: Iterable[tuple[str, bytes]]) -> Path:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-            archive.members.clear()  # type: ignore[attr-defined]  # as in archives.py
+            archive.members.clear()  # type: ignore[attr-defined]  # as in directory.py
     _spools.add(str(path))
     return path

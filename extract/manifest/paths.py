@@ -18,7 +18,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 _SUFFIXES = frozenset(SUFFIXES)
 _PICTURES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".nef", ".arw"})
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+# What undoes a compression and leaves a tar, beside the file where the tool can.
+_GUNZIP, _BUNZIP2, _UNXZ, _UNZSTD = "gunzip -k", "bunzip2 -k", "unxz -k", "unzstd"
+UNPACK = {
+    **dict.fromkeys((".gz", ".tgz"), _GUNZIP),
+    **dict.fromkeys((".bz2", ".tbz", ".tbz2"), _BUNZIP2),
+    **dict.fromkeys((".xz", ".txz"), _UNXZ),
+    **dict.fromkeys((".zst", ".tzst"), _UNZSTD),
+}
+ARCHIVES = (".zip", ".tar", *UNPACK, ".7z", ".rar")
 
 # Error numbers of the system where nothing has a name, or nothing can have it.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}

@@ -131,7 +131,7 @@ def test_cells_of_a_table(tmp_path, nested):
 
 
 def test_a_table_keeps_few_of_its_rows(tmp_path, monkeypatch):
-    from fc7.extract.manifest import parquet_cells
+    from fc7.extract.archives import parquet_cells
 
     monkeypatch.setattr(parquet_cells, "_KEPT", 1000)
     images = [bytes([row]) * 100 for row in range(200)]

@@ -1,6 +1,6 @@
 """What is in a tar or zip, and the bytes of one member: nothing is unpacked, so no name can lead out of a folder.
 
-An archive is listed once in each process. What is kept of it is packed: about 100 bytes for each member.
+An archive is listed once in each process. That takes about 150 bytes for each member.
 """
 
 import contextlib
@@ -15,18 +15,17 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple, Self
 
 from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
 from ...cache.index import stat_line
 from ...errors import DataError
-from .columns import Texts
 
 TAR, ZIP = ".tar", ".zip"
 MOST_MEMBERS = 5_000_000
-_MOST_KEPT = 2 * MOST_MEMBERS  # members of all archives that a process remembers
+_MOST_KEPT = 2_000_000  # members of all archives that a process remembers, or those of the last one
 
 _ZIP_DIRECTORY = 2**28  # bytes; zipfile takes 15 times as much
 _ZIP_HEADER = struct.Struct("<26xHH")  # lengths of the name and of what follows it, before a member's bytes
@@ -43,6 +42,9 @@ class Place(NamedTuple):
     checksum: int = 0
 
 
+_Members = Iterator[tuple[str, Place | str]]  # the name that the archive has, and where it is, or why it is not read
+
+
 class Directory:
     """The members of an archive, sorted by name.
 
@@ -56,8 +58,8 @@ class Directory:
         Why others cannot, by the name that the archive has for them.
     """
 
-    def __init__(self, identity: str, members: Iterator[tuple[str, Place | str]]) -> None:
-        self.identity, self.names, self.refused = identity, Texts(), dict[str, str]()
+    def __init__(self, identity: str, members: _Members) -> None:
+        self.identity, self.refused = identity, dict[str, str]()
         numbers: dict[str, int] = {}  # of two members with one name the last counts, as everywhere
         self._places = array("Q")
         for count, (name, place) in enumerate(members, start=1):
@@ -69,10 +71,8 @@ class Directory:
                 continue
             numbers[relative] = len(self._places) // len(place)
             self._places.extend(place)
-        self._numbers = array("I")
-        for name, number in sorted(numbers.items()):
-            self.names.append(name)
-            self._numbers.append(number)
+        self.names = sorted(numbers)
+        self._numbers = array("I", map(numbers.__getitem__, self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -87,64 +87,79 @@ class Directory:
         return Place(*self._places[first : first + width])
 
 
-def directory(archive: str) -> Directory:
-    """Return what is in an archive.
+class Archive:
+    """An open archive, until the end of the block.
+
+    Attributes
+    ----------
+    path
+        Of its file.
+    directory
+        What is in it.
 
     Raises
     ------
     DataError
-        It cannot be read, is damaged, or is no archive of this kind.
-    """
-    try:
-        with open_regular(archive) as file:
-            return _directory(archive, file)
-    except OSError as error:
-        raise DataError(f"{archive} cannot be read: {error.strerror or error}.") from error
-
-
-def read(archive: str, member: str, most: int) -> bytes:
-    """Return the bytes of a member.
-
-    Raises
-    ------
+        It is damaged, or no archive of this kind.
     OSError
-        It cannot be read, is damaged, or has more than `most` bytes, of which none is read.
+        It cannot be opened.
     """
-    with open_regular(archive) as file:
+
+    def __init__(self, path: str) -> None:
+        self.path, self._zip = path, path.lower().endswith(ZIP)
+        self._file = open_regular(path)
         try:
-            place = _directory(archive, file)[member]
+            self.directory = _directory(path, self._file, _zip_members if self._zip else _tar_members)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, member: str, most: int) -> bytes:
+        """Return the bytes of a member.
+
+        Raises
+        ------
+        OSError
+            It is absent or damaged, or has more than `most` bytes, of which none is read.
+        """
+        try:
+            place = self.directory[member]
         except KeyError as error:
             raise FileNotFoundError(errno.ENOENT, "there is no such member in the archive") from error
-        except DataError as error:
-            raise OSError(errno.EIO, str(error)) from error
         if place.size > most:
             raise OSError(errno.EFBIG, f"{place.size} bytes, more than {most}")
-        return _unzipped(file.fileno(), place) if _is_zip(archive) else _read(file.fileno(), place.start, place.size)
+        descriptor = self._file.fileno()
+        return _unzipped(descriptor, place) if self._zip else _read(descriptor, place.start, place.size)
 
 
 _kept: OrderedDict[str, Directory] = OrderedDict()
 _listing = Lock()
 
 
-def _directory(archive: str, file: BinaryIO) -> Directory:
+def _directory(
+    path: str, file: BinaryIO, members: Callable[[BinaryIO], Iterator[tuple[str, Place | str]]]
+) -> Directory:
     """Return what is in an open archive, listing it if it is not known as it is now."""
     identity = stat_line(os.fstat(file.fileno()))
     with _listing:  # one thread lists, and the others wait for what it finds
-        known = _kept.get(archive)
+        known = _kept.get(path)
         if known is None or known.identity != identity:
             try:
-                known = Directory(identity, _zip_members(file) if _is_zip(archive) else _tar_members(file))
+                known = Directory(identity, members(file))
             except DataError as error:
-                raise DataError(f"{archive} cannot be read: {error}.") from error
-            _kept[archive] = known
-        _kept.move_to_end(archive)
-        while len(_kept) > 1 and sum(map(len, _kept.values())) > _MOST_KEPT:
-            _kept.popitem(last=False)
+                raise DataError(f"{path} cannot be read: {error}.") from error
+            _kept[path] = known
+            _kept.move_to_end(path)
+            while len(_kept) > 1 and sum(map(len, _kept.values())) > _MOST_KEPT:
+                _kept.popitem(last=False)
+        _kept.move_to_end(path)
     return known
-
-
-def _is_zip(archive: str) -> bool:
-    return archive.lower().endswith(ZIP)
 
 
 def _relative(name: str) -> tuple[str, str]:
@@ -155,7 +170,10 @@ def _relative(name: str) -> tuple[str, str]:
     return "/".join(parts), "" if parts else "it has no name"
 
 
-def _tar_members(file: BinaryIO) -> Iterator[tuple[str, Place | str]]:
+_NO_FILE = "not a regular file"
+
+
+def _tar_members(file: BinaryIO) -> _Members:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while member := archive.next():
@@ -174,9 +192,6 @@ def _tar_members(file: BinaryIO) -> Iterator[tuple[str, Place | str]]:
         raise DataError(f"it is damaged at byte {end}")
 
 
-_NO_FILE = "not a regular file"
-
-
 class _Bounded(io.BufferedReader):
     """A file of which zipfile, which reads a directory at once, reads no more than can be."""
 
@@ -186,7 +201,7 @@ class _Bounded(io.BufferedReader):
         return super().read(_ZIP_DIRECTORY if size is None or size < 0 else size)
 
 
-def _zip_members(file: BinaryIO) -> Iterator[tuple[str, Place | str]]:
+def _zip_members(file: BinaryIO) -> _Members:
     try:
         with (
             open(file.fileno(), "rb", buffering=0, closefd=False) as raw,

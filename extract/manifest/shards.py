@@ -1,0 +1,279 @@
+"""A data set in a tar or zip, or in several: folders as they were packed, or WebDataset shards with labels beside."""
+
+import glob
+import itertools
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ...errors import DataError
+from ..archives.directory import TAR, ZIP, Archive
+from .columns import ImageEntry, Images
+from .layout import split_of
+from .left_out import is_left_out
+from .members import split as split_address
+from .object_store import read_objects, visible
+from .paths import SPLITS, Reject, refusal_by_name
+
+logger = logging.getLogger(__name__)
+
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
+_MOST_SHARDS = 100_000
+_MOST_LABEL = 2**20  # bytes of a file that holds a label
+_LABELS = (".cls", ".json", ".txt")  # whose names are those of images, up to the first dot
+_FIELDS = ("label", "class", "cls")  # of a .json
+
+
+def archives_of(data: Path) -> list[str]:
+    """Return the archives that a data set consists of, sorted; none if it is something else.
+
+    That is a tar or zip; a part of one, ``photos.tar!/photos``; a pattern, ``shards-{000..009}.tar`` or
+    ``shards-*.tar``; a folder with nothing but shards.
+
+    Raises
+    ------
+    DataError
+        Some of those that a pattern names do not exist.
+    """
+    text = str(data)
+    if inside := split_address(text)[0]:
+        return [inside]
+    if not _is_archive(text) or data.is_dir():
+        return _inside(data)
+    if os.path.lexists(data) or not (_BRACES.search(text) or glob.has_magic(text)):
+        return [text]
+    names = list(itertools.islice(_expanded(text), _MOST_SHARDS + 1))
+    if len(names) > _MOST_SHARDS:
+        raise DataError(f"{data} stands for more than {_MOST_SHARDS} files.")
+    found = {name: sorted(glob.glob(name)) if glob.has_magic(name) else [name] for name in names}  # noqa: PTH207
+    absent = [name for name, files in found.items() if not files or not os.path.lexists(files[0])]
+    if absent:
+        raise DataError(f"{data}: {len(absent)} of {len(names)} files do not exist, the first is {absent[0]}.")
+    return sorted(set(itertools.chain.from_iterable(found.values())))
+
+
+def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], Path]:
+    """Return the images in archives, the rejects, and what their paths are relative to.
+
+    Labels are those beside the images, as WebDataset has them (``a.jpg``, ``a.cls``), else those of class folders. An
+    archive that holds one folder stands for that folder. Shards are splits if all of them are called so.
+
+    Raises
+    ------
+    DataError
+        One cannot be read, or has a label that cannot be.
+    """
+    found = _Found(data, archives)
+    if any(found.labels.values()):
+        return *found.labelled(), found.root
+    return *found.in_folders(), found.root
+
+
+def each_member(archives: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the address of each image in archives, and why it cannot be one; nothing, if it can."""
+    for path in archives:
+        try:
+            with _opened(path) as archive:
+                names, _ = _sorted(visible(path, archive.directory.names))
+                refused = archive.directory.refused.items()
+        except DataError as error:
+            yield path, str(error)
+            continue
+        yield from ((f"{path}!/{name}", refusal_by_name(name)) for name in names)
+        yield from ((f"{path}!/{name}", reason) for name, reason in refused)
+
+
+class _Found:
+    """What is in archives.
+
+    Attributes
+    ----------
+    root
+        What paths are relative to: the folder of the archives, or the one archive and perhaps a folder in it.
+    names
+        Of the images and of what is no image, sorted, by archive. What belongs to an image is not among them.
+    labels
+        Of images that have one beside them, by archive and name.
+    rejects
+        What is not read, whatever it is called.
+    """
+
+    def __init__(self, data: Path, archives: Sequence[str]) -> None:
+        self.names: dict[str, list[str]] = {}
+        self.labels: dict[str, dict[str, str]] = {}
+        self.rejects: list[Reject] = []
+        captions: dict[str, dict[str, str]] = {}
+        refused = []
+        inside = split_address(f"{data}/")[1].rstrip("/")
+        for path in archives:
+            with _opened(path) as archive:
+                names = [name for name in archive.directory.names if name.startswith(f"{inside}/" if inside else "")]
+                self.names[path], beside = _sorted(visible(path, names))
+                self.labels[path], captions[path] = _labels(archive, beside)
+                refused += [(path, *reject) for reject in archive.directory.refused.items()]
+        if not any(self.labels.values()):
+            self.labels = _if_classes(captions)
+        self._only = len(archives) == 1
+        self.top = inside or self._one_folder() if self._only else ""
+        self.root = Path(f"{archives[0]}!", self.top)
+        if not self._only:
+            self.root = Path(os.path.commonpath([Path(path).parent for path in archives]))
+        self.rejects = [Reject(self.path(path, name), reason) for path, name, reason in refused]
+        self._splits = _splits(archives)
+
+    def path(self, archive: str, name: str) -> str:
+        """Return the path of a member, relative to the root."""
+        if self._only:
+            return name.removeprefix(f"{self.top}/") if self.top else name
+        return f"{os.path.relpath(archive, self.root)}!/{name}"
+
+    def labelled(self) -> tuple[Images, list[Reject]]:
+        """Return the images with the labels beside them, and the rejects."""
+        images, rejects = Images(), list(self.rejects)
+        for archive, names in self.names.items():
+            for name in names:
+                if reason := refusal_by_name(name):
+                    rejects.append(Reject(self.path(archive, name), reason))
+                else:
+                    label = self.labels[archive].get(name, "")
+                    images.append(ImageEntry(self.path(archive, name), label, self._splits.get(archive, "")))
+        return images, rejects
+
+    def in_folders(self) -> tuple[Images, list[Reject]]:
+        """Return the images with the labels of class folders, and the rejects; archives share their folders."""
+        if self._only:
+            archive, names = next(iter(self.names.items()))
+            images, rejects = read_objects(str(self.root), [self.path(archive, name) for name in names])
+            return images, [*self.rejects, *rejects]
+        archives = list(self.names)
+
+        def apart(number: int, name: str) -> str:
+            """Return a name that no other archive has, in the same folder."""
+            folder, _, rest = name.rpartition("/")
+            return "/".join(filter(None, (self._splits.get(archives[number]), folder, f"{number}!{rest}")))
+
+        def back(path: str) -> str:
+            folder, _, rest = path.rpartition("/")
+            number, _, rest = rest.partition("!")
+            archive = archives[int(number)]
+            folder = f"{folder}/".removeprefix(f"{self._splits.get(archive)}/") if folder else ""
+            return self.path(archive, folder + rest)
+
+        names = [apart(number, name) for number, archive in enumerate(archives) for name in self.names[archive]]
+        images, rejects = read_objects(str(self.root), sorted(names))
+        return Images(image._replace(path=back(image.path)) for image in images), [
+            *self.rejects,
+            *(Reject(back(reject.path), reject.reason) for reject in rejects),
+        ]
+
+    def _one_folder(self) -> str:
+        """Return the folder that holds all of the one archive, if it is no split."""
+        (names,) = self.names.values()
+        tops = {name.partition("/")[0] for name in names}
+        return tops.pop() if len(tops) == 1 and all("/" in name for name in names) and not tops & {*SPLITS} else ""
+
+
+def _opened(path: str) -> Archive:
+    try:
+        return Archive(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _sorted(names: Iterable[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Return the names without those that belong to images; and these by suffix, by image."""
+    names = list(names)
+    possible = {name for name in names if name.lower().endswith(_LABELS)}
+    beside: dict[str, dict[str, str]] = {}
+    if possible:
+        for name in names:
+            if not refusal_by_name(name):
+                start = name.rfind("/") + 1
+                key = name[:start] + name[start:].partition(".")[0]
+                if mine := {suffix: key + suffix for suffix in _LABELS if key + suffix in possible}:
+                    beside[name] = mine
+        possible = {name for mine in beside.values() for name in mine.values()}
+    return [name for name in names if name not in possible], beside
+
+
+def _labels(archive: Archive, beside: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the labels of images, and the texts of those that have nothing else, which may be captions."""
+    labels, captions = {}, {}
+    for image, files in beside.items():
+        if ".cls" in files:
+            labels[image] = _text(archive, files[".cls"])
+        elif ".json" in files and (label := _field(archive, files[".json"])):
+            labels[image] = label
+        elif ".txt" in files:
+            captions[image] = _text(archive, files[".txt"])
+    return labels, captions
+
+
+def _if_classes(captions: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return texts if they are classes: captions differ from image to image."""
+    count = sum(map(len, captions.values()))
+    different = len({text for texts in captions.values() for text in texts.values()})
+    if 2 * different <= count:
+        return captions
+    logger.info("fc7: %d different texts beside %d images are taken for captions, not for labels.", different, count)
+    return {archive: {} for archive in captions}
+
+
+def _text(archive: Archive, name: str) -> str:
+    try:
+        return " ".join(archive.read(name, _MOST_LABEL).decode().split())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"The label {name} in {archive.path} cannot be read: {reason}.") from error
+
+
+def _field(archive: Archive, name: str) -> str:
+    try:
+        value = json.loads(_text(archive, name))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} in {archive.path} is no JSON: {error}.") from error
+    values = [value.get(field) for field in _FIELDS] if isinstance(value, dict) else [value]
+    return next((str(value).strip() for value in values if isinstance(value, str | int)), "")
+
+
+def _splits(archives: Sequence[str]) -> dict[str, str]:
+    """Return the split of each archive, if all are called like one, and not all like the same."""
+    splits = {path: split_of(Path(path).stem) for path in archives}
+    return splits if "" not in splits.values() and len(set(splits.values())) > 1 else {}
+
+
+def _inside(folder: Path) -> list[str]:
+    """Return the archives in a folder, if no images and no folders are in it."""
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_left_out(entry.name):
+                    continue
+                if entry.is_dir() or not refusal_by_name(entry.name):
+                    return []
+                if _is_archive(entry.name):
+                    found.append(entry.path)
+    except (OSError, ValueError):  # whoever reads the folder says why
+        return []
+    return sorted(found)
+
+
+def _expanded(text: str) -> Iterator[str]:
+    """Yield what a shell makes of braces."""
+    braces = _BRACES.search(text)
+    if not braces:
+        yield text
+        return
+    first, last, words = braces.groups()
+    width = len(first or "")
+    within = words.split(",") if words else (f"{number:0{width}}" for number in range(int(first), int(last) + 1))
+    for word in within:
+        yield from (text[: braces.start()] + word + rest for rest in _expanded(text[braces.end() :]))
+
+
+def _is_archive(path: str) -> bool:
+    return path.lower().endswith((TAR, ZIP))
