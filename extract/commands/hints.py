@@ -9,7 +9,7 @@ from .options import Arguments
 from .project_file import verbs_of
 
 # A command that a message names stands after a colon; elsewhere "fc7 review" is the name of a program in a sentence.
-_NAMED = re.compile(r"(?<=: )fc7 ((?:cache )?[a-z]+)( DATA)?\b")
+_NAMED = re.compile(r"(?<=: )fc7 (cache [a-z]+|[a-z]+ DATA)\b")
 
 
 def command(arguments: Arguments, verb: str, **changed: Any) -> str:
@@ -37,15 +37,14 @@ def command(arguments: Arguments, verb: str, **changed: Any) -> str:
 
 
 def complete(message: str, arguments: Arguments) -> str:
-    """Return a message whose commands have the options that were given; ``DATA`` stands for the data set.
+    """Return a message whose commands, ``fc7 VERB DATA`` and ``fc7 cache VERB``, have the options that were given.
 
-    A verb that has no data set leaves ``DATA`` as it is.
+    ``DATA`` stands for the data set; of a verb that has none it stays.
     """
-    has_data = hasattr(arguments, "data")
 
     def completed(match: re.Match[str]) -> str:
-        verb, data = match.groups()
-        if verb not in verbs_of(arguments.parser()) or (data and not has_data):
+        verb, data = match[1].removesuffix(" DATA"), match[1].endswith(" DATA")
+        if verb not in verbs_of(arguments.parser()) or (data and not hasattr(arguments, "data")):
             return match[0]
         return command(arguments, verb) if data else command(arguments, verb, data=None)
 
