@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,91 @@ Vectors = npt.NDArray[Any] | StoredVectors
 COLUMNS = {"path": "paths", "label": "labels", "split": "split", "group": "group"}
 
 _BLOCK_BYTES = 2**25  # of vectors in float32: larger blocks are not faster, and several of them are in use at once
+_BLOCK_ROWS = 2**14  # of short vectors: their texts take more memory than they do
+
+
+class VectorTable:
+    """Rows with vectors, from which a file is written: some rows at a time, whatever holds them.
+
+    Attributes
+    ----------
+    vectors, recipe, weights_source, seconds, sha256, classes, name
+        As those of :class:`Embeddings`.
+    """
+
+    vectors: Vectors
+    recipe: AnyRecipe
+    weights_source: str
+    seconds: float
+    sha256: npt.NDArray[np.uint8]
+    classes: tuple[str, ...]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.sha256)
+
+    def column(self, column: str, rows: slice) -> Iterable[str]:
+        """Return some rows of a column of :data:`COLUMNS`."""
+        raise NotImplementedError
+
+    def write_h5(self, path: Path) -> None:
+        """Write the content of :meth:`to_h5` at a path.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        DataError
+            The disk has no room for it.
+        """
+        from .hdf5 import h5py
+
+        _require_room(path, self._file_bytes)
+        try:
+            with h5py.File(path, "w", libver=("v110", "v110")) as file:  # from there on, metadata have checksums
+                vectors = file.create_dataset("embeddings", self.vectors.shape, self.vectors.dtype)
+                texts = {name: file.create_dataset(name, len(self), h5py.string_dtype()) for name in COLUMNS.values()}
+                file["sha256"] = self.sha256
+                for span in self.spans():
+                    vectors[span] = self.vectors[span]
+                    for column, name in COLUMNS.items():
+                        texts[name][span] = self.texts(column, span)
+                for name, text in self.metadata.items():
+                    file.attrs[name] = float(text) if name == "seconds" else text
+        except RuntimeError as error:  # HDF5 has no other name for most failures
+            raise OSError(str(error)) from error
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Everything that is no row, as text that a file can hold."""
+        return {
+            "recipe": self.recipe.to_json(),
+            "classes": json.dumps([_valid(name) for name in self.classes]),
+            "weights_source": self.weights_source,
+            "seconds": repr(float(self.seconds)),
+            "name": _valid(self.name),
+            "fc7": __version__,
+        }
+
+    def texts(self, column: str, rows: slice) -> list[str]:
+        """Return some rows of a column of :data:`COLUMNS` as text that a file can hold."""
+        return [_valid(text) for text in self.column(column, rows)]
+
+    def digests(self, rows: slice) -> list[str]:
+        """Return some keys as 64 hexadecimal digits each."""
+        return [key.hex() for key in Keys(self.sha256[rows])]
+
+    def spans(self) -> Iterator[slice]:
+        """Yield the rows to write together, so that memory does not grow with their number."""
+        size = max(min(_BLOCK_BYTES // (4 * self.vectors.shape[1]), _BLOCK_ROWS), 1)
+        return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
+
+    @property
+    def _file_bytes(self) -> int:
+        texts = sum(len(text.encode()) for span in self.spans() for name in COLUMNS for text in self.texts(name, span))
+        # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
+        row = self.vectors.shape[1] * self.vectors.dtype.itemsize + self.sha256.shape[1] + 40 * len(COLUMNS)
+        return int(len(self) * row + texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +173,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embeddings(Rows):
+class Embeddings(Rows, VectorTable):
     """The images of a data set with their vectors under one recipe.
 
     Attributes
@@ -141,64 +226,9 @@ class Embeddings(Rows):
             self.write_h5(temporary_file)
         return output.path
 
-    def write_h5(self, path: Path) -> None:
-        """Write the content of :meth:`to_h5` at a path.
-
-        Raises
-        ------
-        OSError
-            It cannot be written.
-        DataError
-            The disk has no room for it.
-        """
-        from .hdf5 import h5py
-
-        _require_room(path, self._file_bytes)
-        try:
-            with h5py.File(path, "w", libver=("v110", "v110")) as file:  # from there on, metadata have checksums
-                vectors = file.create_dataset("embeddings", self.vectors.shape, self.vectors.dtype)
-                texts = {name: file.create_dataset(name, len(self), h5py.string_dtype()) for name in COLUMNS.values()}
-                file["sha256"] = self.sha256
-                for span in self.spans():
-                    vectors[span] = self.vectors[span]
-                    for column, name in COLUMNS.items():
-                        texts[name][span] = self.texts(column, span)
-                for name, text in self.metadata.items():
-                    file.attrs[name] = float(text) if name == "seconds" else text
-        except RuntimeError as error:  # HDF5 has no other name for most failures
-            raise OSError(str(error)) from error
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """Everything that is no row, as text that a file can hold."""
-        return {
-            "recipe": self.recipe.to_json(),
-            "classes": json.dumps([_valid(name) for name in self.classes]),
-            "weights_source": self.weights_source,
-            "seconds": repr(float(self.seconds)),
-            "name": _valid(self.name),
-            "fc7": __version__,
-        }
-
-    def texts(self, column: str, rows: slice) -> list[str]:
-        """Return some rows of a column of :data:`COLUMNS` as text that a file can hold."""
-        return [_valid(text) for text in getattr(self, COLUMNS[column])[rows].tolist()]
-
-    def digests(self, rows: slice) -> list[str]:
-        """Return some keys as 64 hexadecimal digits each."""
-        return [key.hex() for key in self.keys[rows]]
-
-    def spans(self) -> Iterator[slice]:
-        """Yield the rows to write together, so that memory does not grow with vectors that are on disk."""
-        size = max(_BLOCK_BYTES // (4 * self.vectors.shape[1]), 1)
-        return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
-
-    @property
-    def _file_bytes(self) -> int:
-        texts = sum(len(text.encode()) for span in self.spans() for name in COLUMNS for text in self.texts(name, span))
-        # HDF5 needs about 40 bytes more for each string: a reference, a header and padding.
-        row = self.vectors.shape[1] * self.vectors.dtype.itemsize + self.sha256.shape[1] + 40 * len(COLUMNS)
-        return int(len(self) * row + texts)
+    def column(self, column: str, rows: slice) -> Iterable[str]:
+        """Return some rows of a column of :data:`COLUMNS`."""
+        return list(getattr(self, COLUMNS[column])[rows].tolist())
 
     @classmethod
     def from_h5(cls, path: Path | str) -> "Embeddings":

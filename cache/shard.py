@@ -292,7 +292,7 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         advice = "Put that right, then run again."
         if error.errno == errno.EIO:
-            advice = "Run again. If that goes on, delete the file, and compute its rows again with: fc7 extract"
+            advice = "Run again. If that goes on, delete the file, and compute its rows again with: fc7 extract DATA"
         raise CacheError(f"The shard {path} cannot be read: {error.strerror or error}. {advice}") from error
 
 

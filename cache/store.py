@@ -349,7 +349,7 @@ class Store:
             absent = keys[places < 0]
             raise CacheError(
                 f"{len(absent)} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
-                f"{self.location}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract"
+                f"{self.location}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract DATA"
             )
         return places
 

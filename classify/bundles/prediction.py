@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ...errors import UsageError
@@ -67,19 +68,52 @@ def require_distinct(classes: Sequence[str]) -> None:
         )
 
 
+def predictions_table(predictions: Sequence[Prediction], top: int | None = None) -> dict[str, list[Any]]:
+    """Return columns by name: what is said of each image, and the probabilities of classes.
+
+    Parameters
+    ----------
+    top
+        ``label_1, probability_1, ...`` of so many most probable classes; None for a column ``probability_CLASS`` of
+        each class.
+
+    Returns
+    -------
+    dict of lists
+        Texts, numbers and, in ``unlike``, bools; what a rejected image has not is None.
+    """
+    labelled = [entry for entry in predictions if not entry.rejected]
+    table: dict[str, list[Any]] = {
+        "path": [entry.path for entry in predictions],
+        "label": [entry.answer or None for entry in predictions],
+        "probability": [entry.probability if entry.label else None for entry in predictions],
+        "unlike": [entry.unlike for entry in predictions],
+        "rejected": [entry.rejected for entry in predictions],
+    }
+    if top is None:
+        for name in sorted(labelled[0].probabilities) if labelled else []:
+            table[f"probability_{name}"] = [entry.probabilities.get(name) for entry in predictions]
+        return table
+    for place in range(top):
+        best = [next(islice(entry.probabilities.items(), place, None), (None, None)) for entry in predictions]
+        table[f"label_{place + 1}"] = [label for label, _ in best]
+        table[f"probability_{place + 1}"] = [probability for _, probability in best]
+    return table
+
+
 def predictions_csv(
-    predictions: Sequence[Prediction], top: int = 0, *, harmless: Callable[[str], str] = storable
+    predictions: Sequence[Prediction], top: int | None = 0, *, harmless: Callable[[str], str] = storable
 ) -> str:
-    """Return csv with one row per image, and columns for its ``top`` most probable classes; the last row has no end.
+    """Return csv with one row per image, the columns of :func:`predictions_table`; the last row has no end.
 
     `harmless` is that of :func:`fc7.extract.text.csv_text`.
     """
-    columns = ["path", "label", "probability", "unlike", "rejected"]
-    columns += [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
-    rows = []
-    for entry in predictions:
-        probability = f"{entry.probability:.4f}" if entry.label else ""
-        cells = [entry.path, entry.answer, probability, "unlike" if entry.unlike else "", entry.rejected]
-        cells += [cell for name, value in [*entry.probabilities.items()][:top] for cell in (name, f"{value:.4f}")]
-        rows.append(dict(zip(columns, cells, strict=False)))  # a rejected image has no classes
-    return csv_text(columns, rows, harmless=harmless).removesuffix("\n")
+    table = predictions_table(predictions, top)
+    rows = (dict(zip(table, map(_cell, row), strict=True)) for row in zip(*table.values(), strict=True))
+    return csv_text([*table], rows, harmless=harmless).removesuffix("\n")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "unlike" if value else ""
+    return f"{value:.4f}" if isinstance(value, float) else value or ""

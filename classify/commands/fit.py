@@ -2,11 +2,11 @@
 
 import argparse
 import logging
-import shlex
 from pathlib import Path
 
 from ...errors import BundleError
 from ...extract.commands import options
+from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
@@ -73,7 +73,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     bundle = Bundle.of(fitted, arguments.max_error)
     path, threshold = bundle.save(output), bundle.threshold
-    after = f"Wrote {plain(str(path))}. Predict with: fc7 predict {plain(shlex.quote(str(path)))} IMAGE..."
+    then = command(arguments, "predict", bundle=path, images="IMAGE...")
+    after = f"Wrote {plain(str(path))}. Predict with: {plain(then)}"
     payload = {"bundle": str(path), "run": fitted.run.summary(), "threshold": threshold and threshold.to_dict()}
     lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after]
     return Answer(payload, "\n".join(filter(None, lines)))

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 TEXT = """
 Label new images with a bundle that `fc7 fit` saved. It prints a csv, or with --json one object: path, label or
 `not sure`, calibrated probability, whether the image is unlike those that the head was fitted on, and the reason where
-there is no label. A folder stands for all files below it that are not hidden and not a system's own.
+there is no label. A folder stands for all files below it that are not hidden and not a system's own. With -o all this
+goes into a file, with a column for the probability of each class.
 
 Exits 1 if no image could be labelled.
 """
@@ -30,7 +31,7 @@ EXAMPLES = """
 fc7 predict my.fc7 one.jpg another.png
 
 # a folder, to a csv file
-fc7 predict my.fc7 new_pictures/ --quiet > labels.csv
+fc7 predict my.fc7 new_pictures/ -o labels.csv
 
 # all pictures below a folder, with three classes each, or `not sure`
 fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02
@@ -40,6 +41,7 @@ fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
 """
 
 _IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, or - for a list on standard input"
+_FILE = "the file to write instead of stdout: .csv, .json, or .parquet (extra fc7[tables])"
 _UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are %s of those themselves)."
 
 
@@ -47,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of predict."""
     parser.add_argument("bundle", type=Path, metavar="FILE.fc7", help="what fit -o wrote")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=_IMAGES)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=_FILE)
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: as the bundle)")
     parser.add_argument(
         "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
@@ -58,10 +61,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Label new images with a bundle."""
+    from ...cache.output_file import require_apart
     from ..bundles.bundle import Bundle
     from ..bundles.prediction import predictions_csv
+    from ..bundles.predictions_file import PredictionsFile
     from ..evaluation.abstention import RARE
 
+    file = PredictionsFile(arguments.output) if arguments.output else None
+    require_apart(file.output if file else None, read=[arguments.bundle, *arguments.images])
     bundle = Bundle.load(arguments.bundle)
     images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
@@ -79,9 +86,15 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         "threshold": threshold and threshold.to_dict(),
         "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }
+    code = 0 if labelled else 1
+    if file:
+        path = file.write(predictions, payload, arguments.top)
+        return Answer(
+            payload | {"file": str(path)}, f"Wrote {_count(predictions, labelled)} to {plain(str(path))}", code
+        )
     harmless = plain if sys.stdout.isatty() else storable
     shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)
-    return Answer(payload, shown, 0 if labelled else 1, data=shown)
+    return Answer(payload, shown, code, data=shown)
 
 
 def _listed() -> list[str]:

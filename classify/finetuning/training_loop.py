@@ -170,7 +170,7 @@ class _Pace:
             ends = "" if limit is None else f" It ends at --limit-seconds {limit * task.trainings:g}."
             logger.warning(
                 "%s: about %s for %d epochs of %d images%s.%s Fewer --epochs take less, and a head on cached "
-                "embeddings takes seconds: fc7 compare DATA --heads ridge",
+                "embeddings takes seconds: fc7 compare DATA --heads ridge -o RUNS",
                 stage, duration(seconds), options.epochs, len(task.fitted), times, ends,
             )  # fmt: skip
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ...errors import UsageError
 from ..progress import Progress
 from ..text import plain
-from . import options
+from . import options, vectors
+from .hints import command
 from .options import Arguments
 from .terminal import Answer, table
 
@@ -90,9 +91,10 @@ def run_verify(arguments: Arguments, progress: Progress) -> Answer:
 
     check = verify(arguments.cache, deep=arguments.deep)
     lines = [f"damaged  {damage.file}: {damage.reason}" for damage in check.damaged]
-    remedy = "Put it right with: fc7 cache repair"
     if isinstance(arguments.cache or default_directory(), URL):
-        remedy = "Delete those objects, then compute their rows again with: fc7 extract"
+        remedy = "Delete those objects; the next extract computes their rows again."
+    else:
+        remedy = f"Put it right with: {command(arguments, 'cache repair')}" if check.damaged else ""
     unchanged = check.shards - check.read - sum(damage.file.endswith(".h5") for damage in check.damaged)
     lines.append(
         f"{_count(check.recipes, 'recipe')}, {_count(check.shards, 'shard')}, {_count(check.rows, 'row')}: "
@@ -121,7 +123,7 @@ def run_repair(arguments: Arguments, progress: Progress) -> Answer:
 
     repairs = repair(arguments.cache)
     lines = [f"put right  {each.file}: {each.reason}" for each in repairs]
-    lines += ["Rows that were set aside are computed by the next: fc7 extract" if repairs else "Nothing to repair."]
+    lines += ["The next extract computes the rows that were set aside." if repairs else "Nothing to repair."]
     return Answer({"repaired": [each._asdict() for each in repairs]}, "\n".join(map(plain, lines)))
 
 
@@ -185,13 +187,11 @@ def run_compact(arguments: Arguments, progress: Progress) -> Answer:
     return Answer({"recipes": parts}, "\n".join(lines) or "The cache is empty.")
 
 
-_FILE = "the file to write: .parquet, .csv, .h5, .npz, .safetensors, or .npy with a .csv and a .json beside it"
-_MAX_RAM = 2**28  # vectors that would take more are read from the cache as they are written
-
 EXPORT_TEXT = """
 Write the embeddings of a data set as one file: embeddings, labels, paths, splits, the sha256 of each image, and the
-recipe. The suffix decides what is written; parquet needs the extra fc7[tables]. `fc7 fit`, `compare` and `audit` take
-all of them but the csv in place of a folder.
+recipe. They must be in the cache; `fc7 extract DATA -o FILE` computes them and writes the same file. The suffix decides
+what is written; parquet needs the extra fc7[tables]. `fc7 fit`, `compare` and `audit` take all of them but the csv in
+place of a folder.
 """
 EXPORT_EXAMPLES = """
 # the embeddings must be in the cache
@@ -208,29 +208,26 @@ fc7 cache export my.parquet my_pictures --backbone vgg16
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache export."""
-    parser.add_argument("output", type=Path, metavar="FILE", help=_FILE)
+    parser.add_argument("output", type=Path, metavar="FILE", help=vectors.FILE)
     options.add_data(parser, f"{options.FOLDER}; its embeddings must be in the cache")
     options.add_backbone(parser)
 
 
 def run_export(arguments: Arguments, progress: Progress) -> Answer:
     """Write one file of vectors for other tools."""
-    from ...cache.output_file import require_apart
-    from ..extraction import read
+    from ..manifest.hashing import Hashed
     from ..manifest.manifest import read_manifest
-    from ..vector_files.formats import VectorFile
+    from ..vector_files.cached import CachedRows
 
-    output = VectorFile(arguments.output)
-    require_apart(*output.outputs, read=[arguments.data])
+    output = vectors.opened(arguments.output, arguments.data)
     backbone = options.require_single(options.backbones(arguments, progress))
-    if backbone.views:
+    if backbone.views and "views" not in arguments.of_file:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
-    manifest, source = read_manifest(arguments.data), backbone.weights_source
-    rows = read(manifest, backbone.recipes[0], cache=arguments.cache, weights_source=source, max_ram=_MAX_RAM)
-    files = [str(path) for path in output.write(rows)]
-    payload = {"file": files[-1], "files": files, "rows": len(rows)}
-    payload |= {"dim": rows.recipe.dim, "recipe_id": rows.recipe.id}
-    return Answer(payload, f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(' '.join(files))}")
+    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
+    payload, text = vectors.write(
+        output, CachedRows(hashed, backbone.recipes[0], weights_source=backbone.weights_source)
+    )
+    return Answer(payload | {"dim": backbone.recipes[0].dim, "recipe_id": backbone.recipes[0].id}, text)
 
 
 IMPORT_TEXT = """

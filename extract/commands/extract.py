@@ -2,12 +2,16 @@
 
 import argparse
 import logging
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import UsageError
 from ..progress import Progress
 from ..text import plain
-from . import options
+from . import options, vectors
+from .hints import command
 from .options import Arguments, given
 from .terminal import Answer
 
@@ -30,11 +34,17 @@ part without files is no error.
 DATA may be a URL such as `s3://bucket/prefix`, or a csv whose paths are URLs: a run that finds nothing new lists them
 and reads none.
 
+With -o, the embeddings of all images go into one file, too, whose suffix decides what it is; parquet needs the extra
+fc7[tables]. A file has the vectors of one backbone and layer, of centre crops.
+
 Exits 1 if no image could be embedded, and 3 if one was rejected and --strict is given.
 """
 EXAMPLES = """
 # VGG16's fc7, 4,096 numbers per image; the weights are downloaded once
 fc7 extract my_pictures --backbone vgg16
+
+# and all of them in one file, for pandas.read_parquet("vectors.parquet")
+fc7 extract my_pictures --backbone vgg16 -o vectors.parquet
 
 # two layers from one pass, and a second backbone from the same decoding
 fc7 extract my_pictures --backbone vgg16 --layer fc6 --layer fc7
@@ -68,6 +78,7 @@ _RETRY = "look again at images that were rejected in an earlier run, perhaps for
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of extract."""
     options.add_data(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=vectors.FILE)
     options.add_backbone(parser)
     options.add_engine(parser)
     parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
@@ -79,16 +90,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Compute the embeddings that the cache lacks."""
     from ..extraction import fill
+    from ..manifest.hashing import Hashed
     from ..manifest.manifest import read_manifest
 
+    if arguments.output:
+        output = vectors.opened(arguments.output, arguments.data)
+        _require_one_recipe(arguments)
     part = _part(arguments.shard)
     with options.engine(arguments) as engine:
         manifest = read_manifest(arguments.data)
         if part:
             manifest = manifest.part(part)
         backbones = options.backbones(arguments, progress)
-        settings = given(arguments, "cache", "workers", "rehash", "retry_rejected")
-        extractions = fill(manifest, backbones, engine=engine, progress=progress, **settings)
+        hashed = Hashed.of(manifest, progress=progress, **given(arguments, "cache", "rehash"))
+        settings = given(arguments, "workers", "retry_rejected")
+        extractions = fill(hashed, backbones, engine=engine, progress=progress, **settings)
     payloads = [extraction.to_dict() | ({"shard": str(part)} if part else {}) for extraction in extractions]
     code = REJECTED if arguments.strict and any(extraction.rejected for extraction in extractions) else 0
     if any(extraction.seen and not extraction.ok for extraction in extractions):
@@ -97,8 +113,33 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         )
         code = 1
     lines = [f"part {part.number} of {part.of}, counting its own files:"] if part else []
-    text = "\n".join([*lines, describe(extractions)])
-    return Answer(payloads[0] if len(payloads) == 1 else {"backbones": payloads}, text, code)
+    lines.append(describe(extractions))
+    payload = payloads[0] if len(payloads) == 1 else {"backbones": payloads}
+    if arguments.output and extractions[0].ok:
+        from ..vector_files.cached import CachedRows
+
+        recipe, source = backbones[0].recipes[0], backbones[0].weights_source
+        written, line = vectors.write(output, CachedRows(hashed, recipe, weights_source=source, partly=True))
+        payload |= written
+        lines.append(line)
+    return Answer(payload, "\n".join(lines), code)
+
+
+def _require_one_recipe(arguments: Arguments) -> None:
+    """Refuse several recipes for one file, with the commands that write a file for each."""
+    sources, layers = options.sources(arguments), options.layers(arguments)
+    recipes = [(name, layer) for name in sources for layer in layers[name] or [""]]
+    if len(recipes) == 1 and not (arguments.views and "views" not in arguments.of_file):
+        return
+    commands = []
+    for name, layer in recipes:
+        names = [arguments.output.stem, name if len(sources) > 1 else "", layer if len(layers[name]) > 1 else ""]
+        file = re.sub(r"[^\w.+-]+", "-", "-".join(filter(None, names))) + arguments.output.suffix
+        changed = {"backbone": name, "layer": layer or None, "output": arguments.output.with_name(file)}
+        changed |= {"weights": None, "transform": None, "views": None} | sources[name]
+        commands.append(command(arguments, "extract", **changed))
+    what = f"{len(recipes)} of them" if len(recipes) > 1 else "random views"
+    raise UsageError(f"A file has the centre crops of one backbone and layer, not {what}: {' && '.join(commands)}")
 
 
 def describe(extractions: "Sequence[Extraction]") -> str:

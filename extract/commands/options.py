@@ -79,7 +79,8 @@ def add_web(parser: argparse.ArgumentParser) -> None:
 
 
 class _Allow(argparse.Action):
-    def __call__(self, *_: Any) -> None:
+    def __call__(self, parser: Any, arguments: Arguments, *_: Any) -> None:
+        setattr(arguments, self.dest, True)
         allow(self.const)
 
 
@@ -149,14 +150,19 @@ def sources(arguments: Arguments) -> dict[str, dict[str, Any]]:
     return chosen
 
 
+def layers(arguments: Arguments) -> dict[str, list[str]]:
+    """Return the layers by backbone; none is the backbone's own."""
+    return _by_name(backbone_names(arguments), arguments.layer, "--layer")
+
+
 def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
     """Return the backbones asked for, each tapped at its layers."""
     from ..backbones.backbone import load_backbone
 
-    layers = _by_name(backbone_names(arguments), arguments.layer, "--layer")
+    tapped = layers(arguments)
     options = given_settings(arguments, BackboneSettings) | given(arguments, "cache")
     return [
-        load_backbone(name, layers[name] or None, progress=progress, **options, **source)
+        load_backbone(name, tapped[name] or None, progress=progress, **options, **source)
         for name, source in sources(arguments).items()
     ]
 

@@ -4,21 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache.embeddings import COLUMNS, Embeddings
+from ...cache.embeddings import COLUMNS, VectorTable
 from ..text import csv_row
 
 
-def write(rows: Embeddings, path: Path) -> None:
+def write(rows: VectorTable, path: Path) -> None:
     """Write a line per image: what is known of it, and its vector."""
     _write(rows, path, [f"e{column}" for column in range(rows.recipe.dim)])
 
 
-def write_texts(rows: Embeddings, path: Path) -> None:
+def write_texts(rows: VectorTable, path: Path) -> None:
     """Write a line per image without its vector."""
     _write(rows, path, [])
 
 
-def _write(rows: Embeddings, path: Path, numbers: list[str]) -> None:
+def _write(rows: VectorTable, path: Path, numbers: list[str]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(f"{csv_row([*COLUMNS, 'sha256', *numbers])}\n")
         for span in rows.spans():

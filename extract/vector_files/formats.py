@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cache.embeddings import Embeddings
+from ...cache.embeddings import VectorTable
 from ...cache.output_file import OutputFile
 from ...errors import UsageError
 from . import csv_file, numpy_files, parquet, safetensors_file
 
-Write = Callable[[Embeddings, Path], None]
+Write = Callable[[VectorTable, Path], None]
 
 
 class Format(NamedTuple):
@@ -33,7 +33,7 @@ class Format(NamedTuple):
 FORMATS = {
     ".parquet": Format(parquet.write, parquet.require),
     ".csv": Format(csv_file.write),
-    ".h5": Format(Embeddings.write_h5),
+    ".h5": Format(VectorTable.write_h5),
     ".npz": Format(numpy_files.write_npz),
     ".safetensors": Format(safetensors_file.write),
     ".npy": Format(numpy_files.write_npy, beside={".csv": csv_file.write_texts, ".json": numpy_files.write_metadata}),
@@ -78,8 +78,8 @@ class VectorFile:
         """The files that are written."""
         return list(self._writers)
 
-    def write(self, rows: Embeddings) -> list[Path]:
-        """Write embeddings, each file whole or not at all, and return the paths.
+    def write(self, rows: VectorTable) -> list[Path]:
+        """Write rows, each file whole or not at all, and return the paths.
 
         Raises
         ------

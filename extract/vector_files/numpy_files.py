@@ -9,18 +9,22 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.embeddings import COLUMNS, Embeddings
+from ...cache.embeddings import COLUMNS, VectorTable
+
+_PORTION = 2**22  # bytes of texts that are in memory at once, each as wide as the longest
 
 
-def write_npz(rows: Embeddings, path: Path) -> None:
+def write_npz(rows: VectorTable, path: Path) -> None:
     """Write the arrays of an .h5 under the same names, and what its attributes are as arrays of one text.
 
-    Nothing is packed: vectors hardly get smaller.
+    Texts are packed: each takes as much room as the longest. Vectors would hardly get smaller.
     """
     with zipfile.ZipFile(path, "w") as archive:
 
         def write(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[Any]) -> None:
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = zipfile.ZIP_DEFLATED if dtype.kind == "U" else zipfile.ZIP_STORED
+            with archive.open(member, "w", force_zip64=True) as file:
                 _write_array(file, dtype, shape, blocks)
 
         write("embeddings", rows.vectors.dtype, rows.vectors.shape, _vectors(rows))
@@ -33,19 +37,19 @@ def write_npz(rows: Embeddings, path: Path) -> None:
             write(name, np.dtype((np.str_, max(len(text), 1))), (), [text])
 
 
-def write_npy(rows: Embeddings, path: Path) -> None:
+def write_npy(rows: VectorTable, path: Path) -> None:
     """Write the matrix ``(n, dim)`` in the stored dtype."""
     with path.open("wb") as file:
         _write_array(file, rows.vectors.dtype, rows.vectors.shape, _vectors(rows))
 
 
-def write_metadata(rows: Embeddings, path: Path) -> None:
+def write_metadata(rows: VectorTable, path: Path) -> None:
     """Write as JSON what holds for all rows."""
     metadata = rows.metadata
     path.write_text(json.dumps(metadata | {"recipe": json.loads(metadata["recipe"])}, indent=1) + "\n")
 
 
-def _vectors(rows: Embeddings) -> Iterable[npt.NDArray[Any]]:
+def _vectors(rows: VectorTable) -> Iterable[npt.NDArray[Any]]:
     return (rows.vectors[span] for span in rows.spans())
 
 
@@ -53,5 +57,7 @@ def _write_array(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], 
     """Write an array of which there is a block at a time."""
     header: dict[str, Any] = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_2_0(file, header)
+    together = max(_PORTION // dtype.itemsize, 1)
     for block in blocks:
-        file.write(np.asarray(block, dtype).tobytes())
+        for start in range(0, len(block), together):
+            file.write(np.asarray(block[start : start + together], dtype).tobytes())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache.embeddings import COLUMNS, Embeddings
+from ...cache.embeddings import COLUMNS, VectorTable
 from ...errors import MissingExtra
 
 
@@ -16,7 +16,7 @@ def require() -> None:
         raise MissingExtra("pyarrow", "tables") from error
 
 
-def write(rows: Embeddings, path: Path) -> None:
+def write(rows: VectorTable, path: Path) -> None:
     """Write the columns path, label, split, group, sha256 (hex) and embedding; float16 is widened, which loses nothing.
 
     Many readers of parquet lack float16.

@@ -1,0 +1,78 @@
+"""Predictions as a file of their own: csv, JSON or parquet, by its suffix."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...cache.output_file import OutputFile
+from ...errors import UsageError
+from ...extract.vector_files import parquet
+from .prediction import Prediction, predictions_csv, predictions_table
+
+SUFFIXES = (".csv", ".json", ".parquet")
+
+
+class PredictionsFile:
+    """A file for predictions, checked before anything is computed.
+
+    Parameters
+    ----------
+    path
+        Its suffix names the kind of file, one of :data:`SUFFIXES`.
+
+    Raises
+    ------
+    UsageError
+        There is no such kind of file.
+    MissingExtra
+        pyarrow, which writes parquet, is not installed.
+    DataError
+        It cannot be written; see :class:`fc7.cache.output_file.OutputFile`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._suffix = path.suffix.lower()
+        if self._suffix not in SUFFIXES:
+            raise UsageError(f"{path}: the suffix decides what is written, and is one of {', '.join(SUFFIXES)}.")
+        if self._suffix == ".parquet":
+            parquet.require()
+        self.output = OutputFile(path)
+
+    def write(self, predictions: Sequence[Prediction], answer: Mapping[str, Any], top: int | None = None) -> Path:
+        """Write predictions, whole or not at all, and return the path.
+
+        Parameters
+        ----------
+        answer
+            What a JSON holds.
+        top
+            Columns of a table for the most probable classes; by default one for each class.
+
+        Raises
+        ------
+        DataError
+            It cannot be written.
+        """
+        if self._suffix == ".parquet":
+            with self.output.temporary() as path:
+                _write_parquet(predictions_table(predictions, top), path)
+            return self.output.path
+        text = json.dumps(answer, indent=1) if self._suffix == ".json" else predictions_csv(predictions, top)
+        return self.output.write(f"{text}\n".encode("utf-8", "surrogateescape"))
+
+
+def _write_parquet(table: Mapping[str, list[Any]], path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet as files
+
+    arrays = {}
+    for name, values in table.items():
+        if name == "unlike":
+            arrays[name] = pa.array(values, pa.bool_())
+        elif name.startswith("probability"):
+            arrays[name] = pa.array(values, pa.float64())
+        else:
+            texts = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
+            arrays[name] = pa.array(texts, pa.string())
+    files.write_table(pa.table(arrays), path)
