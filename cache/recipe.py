@@ -12,6 +12,9 @@ AND = " + "  # between the names of vectors that are side by side
 
 DTYPES = ("float16", "float32")
 
+# What happens to what does not fit the square: it is cut off, squashed in, or all of it stands on a background.
+RESIZE_MODES = ("crop", "squash", "pad")
+
 # From bytes to RGB, with their version: every pixel, JPEG's own reduction of large ones, or as a CUDA device decodes.
 DECODES = {"exact": "exact-1", "scaled": "scaled-1", "nvjpeg": "nvjpeg-1"}
 
@@ -23,7 +26,7 @@ class Transform:
     Attributes
     ----------
     resize
-        Length of the shorter side after resizing, in pixels.
+        Length of the shorter side after resizing, in pixels; in other modes of both sides, or of the longer one.
     crop
         Side of the square centre crop, in pixels.
     mean, std
@@ -33,6 +36,10 @@ class Transform:
     padding
         Where an image that is smaller than the crop is put on black: ``torchvision``, as there. Empty where none is
         smaller, and in recipes of 0.1.0, which put some one pixel beside that.
+    resize_mode
+        ``crop`` keeps the proportions and cuts off what is too long; ``squash`` resizes both sides to `resize`,
+        whatever the proportions; ``pad`` resizes the longer side to `resize` and puts the picture on the colour of
+        `mean`, as timm's crop mode ``border`` does.
     """
 
     resize: int = 256
@@ -41,6 +48,24 @@ class Transform:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
     padding: str = ""
+    resize_mode: str = "crop"
+
+    @property
+    def background(self) -> tuple[int, int, int]:
+        """The colour around a picture that does not fill the square.
+
+        It is black as torchvision's, or of mode ``pad`` the mean: after normalisation that is 0, which convolutions put
+        around feature maps, too.
+        """
+        if self.resize_mode != "pad":
+            return 0, 0, 0
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return red, green, blue
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; what came after 0.1.0 is absent at its default."""
+        later = {"padding": "", "resize_mode": "crop"}
+        return {name: value for name, value in asdict(self).items() if later.get(name) != value}
 
 
 class Input(NamedTuple):
@@ -104,10 +129,8 @@ class Recipe:
         return Input(self.transform, self.decode, self.view)
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces; `padding` is absent where it is empty."""
-        values = asdict(self)
-        if not self.transform.padding:
-            del values["transform"]["padding"]
+        """Return canonical JSON: sorted keys, no spaces; see :meth:`Transform.to_dict`."""
+        values = asdict(self) | {"transform": self.transform.to_dict()}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ..progress import Progress, silent
 from ..settings import BackboneSettings
 from ..text import first_line
 from .architectures import Architecture, architecture
-from .transforms import padded, read_transform, resized
+from .transforms import in_mode, padded, read_transform, resized
 from .weights import Weights, find_weights
 
 if TYPE_CHECKING:
@@ -170,6 +170,11 @@ class Backbone:
     def recipes_of_views(self) -> list[Recipe]:
         """The recipes of all views, in the order of views and layers."""
         return [recipe for view in range(1 + self.views) for recipe in self.recipes_of(view)]
+
+    def on(self, **machine: Any) -> Self:
+        """Return it on another `device` or with another `batch_size`; its network must not be loaded yet."""
+        self.settings = replace(self.settings, **machine)
+        return self
 
     def recipes_of(self, view: int) -> tuple[Recipe, ...]:
         """Return the recipes of one view; view 0, the centre crop, is :attr:`recipes`."""
@@ -323,6 +328,7 @@ def load_backbone(
     decode: str = "exact",
     transform: Any = None,
     image_size: tuple[int, int | None] | None = None,
+    resize: str | None = None,
     views: int = 0,
     mirror: bool = False,
     device: str = "auto",
@@ -358,7 +364,11 @@ def load_backbone(
         ``file:`` with other bytes than all published ones takes that of the default weights, and a warning says so.
     image_size
         ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size; ``resize`` may be
-        ``None``, which is 256/224 of the crop.
+        ``None``, which is 256/224 of the crop, and the crop itself where nothing is cut off.
+    resize
+        What happens to what does not fit the square. ``crop``: the shorter side is resized, the ends are cut off.
+        ``squash``: both sides are resized to the crop, whatever the proportions. ``pad``: the longer side is, and the
+        picture stands on the mean colour of the transform. Default: as the transform, usually ``crop``.
     views
         Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
     mirror
@@ -381,12 +391,14 @@ def load_backbone(
         The weights are absent or not the ones promised.
     """
     settings = BackboneSettings(
-        precision=precision, image_size=image_size, decode=decode, views=views, mirror=mirror, dtype=dtype,
-        device=device, batch_size=batch_size,
+        precision=precision, image_size=image_size, resize=resize, decode=decode, views=views, mirror=mirror,
+        dtype=dtype, device=device, batch_size=batch_size,
     )  # fmt: skip
     published, index = architecture(name), Index(open_directory(cache))
     source = find_weights(weights, published, progress=progress)
     prepared = _transform(transform, source, published, index)
+    if resize:
+        prepared = in_mode(prepared, resize)
     if image_size:
         prepared = resized(prepared, *image_size)
     net = published.at(prepared.crop)
