@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...cache.recipe import AND, DECODES, AnyRecipe, ForeignRecipe, Recipe
+from ...cache.recipe import AND, DECODES, AnyRecipe, ForeignRecipe, FunctionTransform, Recipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
 from ...extract.backbones.spec import find_backbone
@@ -53,10 +53,19 @@ def own_backbone(module: "torch.nn.Module", recipe: AnyRecipe, views: int, **mac
 
     Raises
     ------
+    BundleError
+        It has no such part, or a function of the user's own prepared the images.
     UsageError
         The module cannot take the recipe's images, or lacks its layer.
     """
+    if not recipe.parts:
+        raise BundleError(f"The head was fitted on vectors of {recipe.backbone}, made elsewhere, not on a module.")
     first = recipe.parts[0]
+    if isinstance(first.transform, FunctionTransform):
+        raise BundleError(
+            f"Your function {first.transform.name} prepared the images: give it again, with the module, as "
+            f"Backbone(module, function, layer, transform_name={first.transform.name!r})."
+        )
     return Backbone(
         module,
         first.transform,

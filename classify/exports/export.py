@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.output_file import OutputFile
+from ...cache.recipe import FunctionTransform
 from ...errors import ExportError, FC7Error, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
@@ -127,6 +128,10 @@ def export(
             f"{bundle.recipe.layer}); an exported network has one. Fit the head on one of them."
         )
     output, recipe = OutputFile(path, ExportError), parts[0]
+    if isinstance(recipe.transform, FunctionTransform):
+        raise ExportError(
+            f"Your function {recipe.transform.name} prepares the images, and an exported network could not say how."
+        )
     with _or_refuse(f"The head of {recipe.backbone} {recipe.layer} cannot be read"):
         network = ExportModule(bundle, last_layers(bundle), with_normalise)
     form = FORMATS[path.suffix](network)

@@ -57,13 +57,17 @@ class Backbone:
         From normalised ``(B, 3, crop, crop)`` float32 to what its layers return.
     transform
         A :class:`fc7.cache.recipe.Transform`, or what
-        :func:`fc7.extract.backbones.transforms.read_transform` reads.
+        :func:`fc7.extract.backbones.transforms.read_transform` reads; or with `transform_name` any function from an
+        RGB image of Pillow to normalised floats ``(3, side, side)``.
     layer
         ``output``: what the module returns, flattened. Or nodes of torchvision's feature extractor, or ``gap``,
         ``gmp``, ``gap+gmp`` of the last feature maps, where it is certain which of their axes are height and width.
         Several come from one pass.
     name
         In recipes and tables; default the name of the module's class.
+    transform_name
+        What you call a `transform` that is a function. It is part of the recipe, beside the hash of the function's
+        code; where that cannot be known, a warning says so, and the name alone tells what it does.
     precision, dtype, decode, views, mirror, device, batch_size
         As for :func:`load_backbone`.
 
@@ -82,6 +86,7 @@ class Backbone:
         layer: str | Sequence[str] = "output",
         *,
         name: str = "",
+        transform_name: str = "",
         precision: str = "fp32",
         dtype: str = "float16",
         decode: str = "exact",
@@ -91,17 +96,23 @@ class Backbone:
         batch_size: int | None = None,
     ) -> None:
         from .custom import custom_network
+        from .own_transform import own_transform
 
         settings = BackboneSettings(
             precision=precision, decode=decode, views=views, mirror=mirror, dtype=dtype, device=device,
             batch_size=batch_size,
         )  # fmt: skip
-        transform = read_transform(transform)
+        if transform_name:
+            if views or decode != "exact":
+                raise UsageError(f"{transform_name} gets whole images: leave out views={views} and decode={decode!r}.")
+            transform = own_transform(transform, transform_name)
+        else:
+            transform = padded(read_transform(transform))
         layers = [layer] if isinstance(layer, str) else list(layer)
         network = custom_network(module, layers, transform.crop)
         name = name or type(module).__name__
         recipes = [
-            Recipe(name, tapped, dim, network.sha256, transform=padded(transform), **settings.of_recipe)
+            Recipe(name, tapped, dim, network.sha256, transform=transform, **settings.of_recipe)
             for tapped, dim in zip(layers, network.dims, strict=True)
         ]
         self._prepare(recipes, lambda: copy.deepcopy(network.tapped), OWN, settings, gmacs=network.gmacs)

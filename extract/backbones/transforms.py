@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...cache.recipe import RESIZE_MODES, Transform
+from ...cache.recipe import RESIZE_MODES, FunctionTransform, Transform
 from ...errors import UsageError
 
 SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
@@ -27,6 +27,7 @@ _READABLE = (
     "the image is resized (bilinear or bicubic) and cut to a square, squashed to one, or padded with the mean colour, "
     "and three channels are normalised"
 )
+_NAMED = "For a module of your own, name it: Backbone(module, transform, transform_name=NAME)."
 
 
 def resized(transform: Transform, crop: int, resize: int | None = None) -> Transform:
@@ -80,7 +81,7 @@ def read_transform(transform: Any) -> Transform:
     UsageError
         It does something else; the message names the step.
     """
-    if isinstance(transform, Transform):
+    if isinstance(transform, Transform) and not isinstance(transform, FunctionTransform):
         if transform.resize_mode not in RESIZE_MODES:
             raise UsageError(f"resize_mode {transform.resize_mode!r} is not one of {', '.join(RESIZE_MODES)}.")
         return transform
@@ -89,7 +90,7 @@ def read_transform(transform: Any) -> Transform:
         return _transform(resize, crop, transform, interpolation=transform.interpolation)
     if isinstance(getattr(transform, "transforms", None), Sequence):
         return _from_steps(transform.transforms)
-    raise UsageError(f"A {type(transform).__name__} is no transform that fc7 can read: {_READABLE}.")
+    raise UsageError(f"A {type(transform).__name__} is no transform that fc7 can read: {_READABLE}. {_NAMED}")
 
 
 def _from_steps(steps: Iterable[Any]) -> Transform:
@@ -99,7 +100,7 @@ def _from_steps(steps: Iterable[Any]) -> Transform:
         if kind in (*_RESIZES, *_CROPS, "Normalize"):
             deciding.append(step)
         elif kind not in _CONVERSIONS or getattr(step, "scale", True) is False:
-            raise UsageError(f"The transform's step {step} is none that fc7 can take over: {_READABLE}.")
+            raise UsageError(f"The transform's step {step} is none that fc7 can take over: {_READABLE}. {_NAMED}")
     kinds = [type(step).__name__ for step in deciding]
     norm = deciding.pop() if kinds[-1:] == ["Normalize"] else None
     match [type(step).__name__ for step in deciding]:

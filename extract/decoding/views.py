@@ -7,11 +7,14 @@ whatever else is computed beside it.
 import hashlib
 import math
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
-from ...cache.recipe import DECODES, Input, Transform
+from ...cache.recipe import DECODES, FunctionTransform, Input, Transform
+from ..text import first_line
 from .damage import unreadable_now
 from .decode import decode, read_image_bytes
 from .memory_budget import in_turn
@@ -29,7 +32,7 @@ LONGEST = 32
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def read_views(path: str, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+def read_views(path: str, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[Any]]:
     """Read a file and return views of it; see :func:`views_of`.
 
     Raises
@@ -57,13 +60,13 @@ def read_hashed(path: str, key: bytes) -> bytes:
     return data
 
 
-def views_of(data: bytes, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+def views_of(data: bytes, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[Any]]:
     """Decode a file's bytes, once for all views that need as much of it.
 
     Returns
     -------
     dict
-        For each input, ``(crop, crop, 3)`` uint8.
+        For each input, ``(crop, crop, 3)`` uint8, or float32 from a function of the user's own.
     """
     images = {side: decode(data, side) for side in {needed(wanted) for wanted in inputs}}
     return {wanted: view(images[needed(wanted)], wanted, key) for wanted in inputs}
@@ -74,7 +77,7 @@ def needed(wanted: Input) -> int | None:
     return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None
 
 
-def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]:
+def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[Any]:
     """Return a view of an image.
 
     Parameters
@@ -89,8 +92,10 @@ def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]
     Returns
     -------
     numpy.ndarray
-        ``(crop, crop, 3)`` uint8.
+        ``(crop, crop, 3)`` uint8, or float32 from a function of the user's own.
     """
+    if isinstance(wanted.transform, FunctionTransform):
+        return prepared(image, wanted.transform)
     if not wanted.view:
         return centre_crop(image, wanted.transform)
     rng = np.random.default_rng([int.from_bytes(key), wanted.view])
@@ -110,6 +115,25 @@ def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint
     square = Image.new("RGB", (transform.crop, transform.crop), transform.background)
     square.paste(resized, (-left, -top))
     return np.asarray(square)
+
+
+def prepared(image: Image.Image, transform: FunctionTransform) -> npt.NDArray[np.float32]:
+    """Return what a function of the user's own makes of an image, ``(crop, crop, 3)`` float32.
+
+    Raises
+    ------
+    OSError
+        It fails, or makes something else: its code may be mended, so that this is no fact about the image.
+    """
+    picture = PIL.Image.fromarray(np.asarray(image))  # of Pillow's own class, which other libraries ask for
+    try:
+        made = np.asarray(transform.function(picture))  # type: ignore[misc]
+    except Exception as error:  # the user's code can raise anything
+        raise OSError(0, f"{transform.name} failed: {type(error).__name__}: {first_line(error)}") from error
+    shape = (3, transform.crop, transform.crop)
+    if made.shape != shape or made.dtype.kind != "f":
+        raise OSError(0, f"{transform.name} returned {made.dtype} {made.shape} instead of float32 {shape}")
+    return made.transpose(1, 2, 0).astype(np.float32)
 
 
 def resized_size(width: int, height: int, transform: Transform) -> tuple[int, int]:

@@ -49,7 +49,8 @@ def test_pixels_are_nearly_those_of_the_processor(device, interpolation, mode, r
         # Of 40 real photographs the device's pixels differed by a grey level at most; these few pixels have a small
         # picture's colours, which it enlarges in another way.
         assert difference.max() <= (1 if device == "cpu" else 24)
-        assert difference.mean() < (0.05 if device == "cpu" else 2)
+        # Pillow may change the height of a tall picture first, and rounds between.
+        assert difference.mean() < (2 if device != "cpu" else 0.25 if mode == "squash" else 0.05)
 
 
 @pytest.mark.parametrize(
