@@ -21,8 +21,10 @@ _OPTIONS = {
     "layer": "--layer",
     "transform.crop": "--image-size",
     "transform.resize": "--image-size",
+    "transform.resize_mode": "--resize",
 }
 _SIZES = {"transform.crop", "transform.resize"}
+_RESIZE = {"transform.resize_mode", "transform.resize"}  # --resize may change both
 
 
 def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
@@ -49,12 +51,14 @@ def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
         f"{name} is {_short(theirs)} there, {_short(mine)} here" for name, (mine, theirs) in fields.items()
     )
     options = dict.fromkeys(_OPTIONS[name] for name in fields if name in _OPTIONS)
-    ask = f" To use those, change {' and '.join(options)}." if options else ""
     where = f"cached under recipe {nearest.id[:12]}"
-    if all(name.startswith("transform.") for name in fields) and not {"transform.crop"} <= fields.keys() <= _SIZES:
+    if "transform.resize_mode" in fields and fields.keys() <= _RESIZE:
+        options = {"--resize": None}
+    elif all(name.startswith("transform.") for name in fields) and not {"transform.crop"} <= fields.keys() <= _SIZES:
         # --image-size may have done it where the size before the crop alone differs
-        ask = f" To use those, change --transform{' or --image-size' if fields.keys() <= _SIZES else ''}."
+        options = {f"--transform{' or --image-size' if fields.keys() <= _SIZES else ''}": None}
         where = f"cached with the transform of other weights, under recipe {nearest.id[:12]}"
+    ask = f" To use those, change {' and '.join(options)}." if options else ""
     return f"{count} of them are {where}, which makes other vectors: {differing}.{ask} "
 
 

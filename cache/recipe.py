@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,6 +12,9 @@ from ..errors import CacheError
 AND = " + "  # between the names of vectors that are side by side
 
 DTYPES = ("float16", "float32")
+
+# What happens to what does not fit the square: it is cut off, squashed in, or all of it stands on a background.
+RESIZE_MODES = ("crop", "squash", "pad")
 
 # From bytes to RGB, with their version: every pixel, JPEG's own reduction of large ones, or as a CUDA device decodes.
 DECODES = {"exact": "exact-1", "scaled": "scaled-1", "nvjpeg": "nvjpeg-1"}
@@ -23,7 +27,7 @@ class Transform:
     Attributes
     ----------
     resize
-        Length of the shorter side after resizing, in pixels.
+        Length of the shorter side after resizing, in pixels; in other modes of both sides, or of the longer one.
     crop
         Side of the square centre crop, in pixels.
     mean, std
@@ -33,6 +37,10 @@ class Transform:
     padding
         Where an image that is smaller than the crop is put on black: ``torchvision``, as there. Empty where none is
         smaller, and in recipes of 0.1.0, which put some one pixel beside that.
+    resize_mode
+        ``crop`` keeps the proportions and cuts off what is too long; ``squash`` resizes both sides to `resize`,
+        whatever the proportions; ``pad`` resizes the longer side to `resize` and puts the picture on the colour of
+        `mean`, as timm's crop mode ``border`` does.
     """
 
     resize: int = 256
@@ -41,6 +49,56 @@ class Transform:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
     padding: str = ""
+    resize_mode: str = "crop"
+
+    dtype: ClassVar[str] = "uint8"  # of the pixels that it makes
+
+    @property
+    def background(self) -> tuple[int, int, int]:
+        """The colour around a picture that does not fill the square.
+
+        It is black as torchvision's, or of mode ``pad`` the mean: after normalisation that is 0, which convolutions put
+        around feature maps, too.
+        """
+        if self.resize_mode != "pad":
+            return 0, 0, 0
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return red, green, blue
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; what came after 0.1.0 is absent at its default."""
+        later = {"padding": "", "resize_mode": "crop"}
+        return {name: value for name, value in asdict(self).items() if later.get(name) != value}
+
+
+@dataclass(frozen=True)
+class FunctionTransform(Transform):
+    """A function of the user's own, from an upright RGB image of Pillow to the input of a network of their own.
+
+    What it returns is normalised already. See :func:`fc7.extract.backbones.own_transform.own_transform`.
+
+    Attributes
+    ----------
+    crop
+        Side of the squares that it returns.
+    name
+        What its user calls it: another name makes another recipe.
+    code
+        The sha256 (hex) of what the function does, as far as fc7 knows it: its bytecode with what that names. Empty
+        where nothing of it can be known; then the name alone tells recipes apart.
+    function
+        Not part of the recipe, and absent in recipes that were read from a file.
+    """
+
+    name: str = ""
+    code: str = ""
+    function: Callable[[Any], Any] | None = field(default=None, compare=False, repr=False)
+
+    dtype: ClassVar[str] = "float32"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"function": self.name, "code": self.code, "crop": self.crop}
 
 
 class Input(NamedTuple):
@@ -104,10 +162,9 @@ class Recipe:
         return Input(self.transform, self.decode, self.view)
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces; `padding` is absent where it is empty."""
-        values = asdict(self)
-        if not self.transform.padding:
-            del values["transform"]["padding"]
+        """Return canonical JSON: sorted keys, no spaces; see :meth:`Transform.to_dict`."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["transform"] = self.transform.to_dict()
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,16 +185,15 @@ class Recipe:
             unknown = set(values) ^ {field.name for field in fields(cls)}
             if unknown:
                 raise CacheError(f"Not a recipe of this version of fc7: fields {sorted(unknown)} missing or unknown.")
-            transform = values.pop("transform")
-            lists = {name: tuple(value) for name, value in transform.items() if isinstance(value, list)}
-            return cls(transform=Transform(**(transform | lists)), **values)
+            return cls(transform=_transform(values.pop("transform")), **values)
         except (TypeError, ValueError, AttributeError) as error:
             raise CacheError(f"Not a recipe: {error}") from error
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Return ``{field: (mine, theirs)}`` for the fields that differ; nested ones as ``transform.crop``."""
-        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
-        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+        mine, theirs = _flat(self), _flat(other)
+        names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+        return {name: (mine.get(name), theirs.get(name)) for name in names}
 
 
 @dataclass(frozen=True)
@@ -236,8 +292,19 @@ def read_recipe(text: str) -> AnyRecipe:
     return Recipe.from_json(text)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _transform(values: dict[str, Any]) -> Transform:
+    """Return the transform of :meth:`Transform.to_dict`."""
+    if "function" in values:
+        name, code, crop = (values[key] for key in ("function", "code", "crop"))
+        return FunctionTransform(resize=crop, crop=crop, name=name, code=code)
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Transform(**(values | lists))
+
+
+def _flat(recipe: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    for item in fields(recipe):
+        value = getattr(recipe, item.name)
+        if item.compare:
+            flat |= _flat(value, f"{item.name}.") if is_dataclass(value) else {prefix + item.name: value}
     return flat

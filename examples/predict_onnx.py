@@ -56,13 +56,22 @@ def prepare(image: Image.Image, rules: dict[str, str]) -> np.ndarray:
         background = Image.new("RGBA", image.size, tuple(json.loads(rules["alpha"])))
         image = Image.alpha_composite(background, image.convert("RGBA"))
     image = image.convert("RGB")
-    keep = longest * min(image.size)
-    left, top = (max(side - keep, 0) // 2 for side in image.size)
-    image = image.crop((left, top, left + min(image.width, keep), top + min(image.height, keep)))
-    size = [int(resize * side / min(image.size)) for side in image.size]
-    image = image.resize(size, Image.Resampling[rules["interpolation"].upper()])
+    resample = Image.Resampling[rules["interpolation"].upper()]
+    if rules["resize_mode"] == "squash":
+        image = image.resize((image.width, min(image.height, longest * max(image.width, resize))), resample)
+        size = [resize, resize]
+    elif rules["resize_mode"] == "pad":
+        size = [max(round(side / (max(image.size) / resize)), 1) for side in image.size]
+    else:
+        keep = longest * min(image.size)
+        left, top = (max(side - keep, 0) // 2 for side in image.size)
+        image = image.crop((left, top, left + min(image.width, keep), top + min(image.height, keep)))
+        size = [int(resize * side / min(image.size)) for side in image.size]
+    image = image.resize(size, resample)
     left, top = (round((side - crop) / 2) if side >= crop else -((crop - side) // 2) for side in image.size)
-    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+    square = Image.new("RGB", (crop, crop), tuple(json.loads(rules["padding"])))
+    square.paste(image, (-left, -top))
+    return np.asarray(square)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,8 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
             recipes = backbone.recipes_of(number)
             wanted, batch = recipes[0].input, backbone.batch_size
             # Padded with zeros, because the size of a batch decides the last digits.
-            pixels = np.zeros((-(-len(pictures) // batch) * batch, *[wanted.transform.crop] * 2, 3), np.uint8)
+            shape = (-(-len(pictures) // batch) * batch, *[wanted.transform.crop] * 2, 3)
+            pixels = np.zeros(shape, wanted.transform.dtype)
             for row, views in crops.items():
                 pixels[row] = views[wanted]
             layers = zip(*(backbone.embed(pixels[i : i + batch]) for i in range(0, len(pixels), batch)), strict=True)
@@ -104,8 +105,8 @@ def _embed(pictures: Sequence[Picture], backbones: Sequence[Backbone]) -> tuple[
     return vectors, rejected
 
 
-def _views(picture: Any, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
-    """Return all views of a picture, each ``(crop, crop, 3)`` uint8."""
+def _views(picture: Any, inputs: Collection[Input]) -> dict[Input, npt.NDArray[Any]]:
+    """Return all views of a picture, each ``(crop, crop, 3)``."""
     if isinstance(picture, io.BytesIO):
         picture = picture.getvalue()
     if isinstance(picture, bytes | bytearray) or (isinstance(picture, memoryview) and picture.ndim == 1):

@@ -65,6 +65,18 @@ def image_size(text: str) -> tuple[int, int | None]:
     return _between(crop, 1, _MOST_PIXELS), _between(resize, 1, _MOST_PIXELS) if colon else None
 
 
+def python_function(text: str) -> str:
+    """Read ``FILE.py:FUNCTION``, which no project file may name: a folder from elsewhere must run no code."""
+    if not is_python_function(text):
+        raise ArgumentTypeError(f"{text} is not FILE.py:FUNCTION")
+    return text
+
+
+def is_python_function(name: str) -> bool:
+    """Return whether a backbone is one's own, ``FILE.py:FUNCTION``."""
+    return ".py:" in name
+
+
 def seed_number(text: str) -> int:
     """Read a seed."""
     value = int(text)

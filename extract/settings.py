@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..cache.recipe import DECODES, DTYPES
+from ..cache.recipe import DECODES, DTYPES, RESIZE_MODES
 from ..errors import UsageError
 from . import readers
 
@@ -36,6 +36,10 @@ def require_choice(settings: Any, *names: str) -> None:
 
 
 _SIZE = "side of the crop, and of the shorter side before it, in pixels (default: the network's own, usually 224:256)"
+_RESIZE = (
+    "what does not fit the square is cut off (crop) or squashed, or the whole picture stands on the mean colour (pad) "
+    "(default: the network's own, usually crop)"
+)
 _DECODE = (
     "scaled: by JPEG's own reduction of large photographs; nvjpeg: by the CUDA device; both are faster and give "
     "slightly other vectors"
@@ -50,6 +54,7 @@ class BackboneSettings:
 
     precision: str = setting("fp32", "of the forward pass", choices=PRECISIONS)
     image_size: tuple[int, int | None] | None = setting(None, _SIZE, type=readers.image_size, metavar="CROP[:RESIZE]")
+    resize: str | None = setting(None, _RESIZE, choices=RESIZE_MODES)
     decode: str = setting("exact", _DECODE, choices=tuple(DECODES))
     views: int = setting(0, _VIEWS, type=readers.views_number, metavar="N")
     mirror: bool = setting(False, "embed each mirror image, too, and keep the mean of the two vectors")
@@ -59,7 +64,7 @@ class BackboneSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no backbone can do."""
-        require_choice(self, "precision", "dtype", "decode")
+        require_choice(self, "precision", "dtype", "decode", *(["resize"] if self.resize is not None else []))
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch size {self.batch_size}: must be 1 or more.")
         if not 0 <= self.views <= MAX_VIEWS:

@@ -28,7 +28,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
     ----------
     image_transform
         `transform` of :func:`fc7.extract.load_backbone`; here this is the name of a method.
-    backbone, layer, weights, precision, dtype, image_size, mirror, device, batch_size, cache
+    backbone, layer, weights, precision, dtype, image_size, resize, mirror, device, batch_size, cache
         As in :func:`fc7.extract.load_backbone`.
     workers
         As in :func:`fc7.extract.fill`.
@@ -44,6 +44,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         dtype: str = "float16",
         image_transform: Any = None,
         image_size: tuple[int, int | None] | None = None,
+        resize: str | None = None,
         mirror: bool = False,
         device: str = "auto",
         batch_size: int | None = None,
@@ -57,6 +58,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.dtype = dtype
         self.image_transform = image_transform
         self.image_size = image_size
+        self.resize = resize
         self.mirror = mirror
         self.device = device
         self.batch_size = batch_size

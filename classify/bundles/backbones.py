@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...cache.recipe import AND, AnyRecipe, ForeignRecipe, Recipe
+from ...cache.recipe import AND, DECODES, AnyRecipe, ForeignRecipe, FunctionTransform, Recipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
 from ...extract.backbones.spec import find_backbone
+
+if TYPE_CHECKING:
+    import torch
 
 
 def find_backbones(recipe: AnyRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
@@ -35,14 +38,46 @@ def find_backbones(recipe: AnyRecipe, weights: str, views: int, **machine: Any) 
     sources = weights.split(AND)
     if OWN in sources:
         raise BundleError(
-            f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. In Python, name "
-            "it: backbone=Backbone(module, transform, layer)"
+            f"The head was fitted on {recipe.backbone}, a module that fc7 cannot find by name. Name the function that "
+            "makes it: --backbone FILE.py:FUNCTION; in Python: backbone=module"
         )
     sources = sources * len(recipe.parts) if len(sources) == 1 else sources
     networks: dict[tuple[Recipe, str], list[Recipe]] = {}
     for part, source in zip(recipe.parts, sources, strict=True):
         networks.setdefault((replace(part, layer="", dim=0), source), []).append(part)
     return [find_backbone(parts, source, views=views, **machine) for (_, source), parts in networks.items()]
+
+
+def own_backbone(module: "torch.nn.Module", recipe: AnyRecipe, views: int, **machine: Any) -> Backbone:
+    """Return a module of one's own as the backbone of a recipe.
+
+    Raises
+    ------
+    BundleError
+        It has no such part, or a function of the user's own prepared the images.
+    UsageError
+        The module cannot take the recipe's images, or lacks its layer.
+    """
+    if not recipe.parts:
+        raise BundleError(f"The head was fitted on vectors of {recipe.backbone}, made elsewhere, not on a module.")
+    first = recipe.parts[0]
+    if isinstance(first.transform, FunctionTransform):
+        raise BundleError(
+            f"Your function {first.transform.name} prepared the images: give it again, with the module, as "
+            f"Backbone(module, function, layer, transform_name={first.transform.name!r})."
+        )
+    return Backbone(
+        module,
+        first.transform,
+        [part.layer for part in recipe.parts],
+        name=first.backbone,
+        precision=first.precision,
+        dtype=first.dtype,
+        decode=next((name for name, rules in DECODES.items() if rules == first.decode), "exact"),
+        views=views,
+        mirror=first.mirror,
+        **machine,
+    )
 
 
 def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:

@@ -31,11 +31,13 @@ from ...extract.text import few
 from ..data.joint import side_by_side
 from ..evaluation.abstention import Abstention, Threshold
 from ..records.runs import versions
-from .backbones import find_backbones, require_same
+from .backbones import find_backbones, own_backbone, require_same
 from .prediction import Prediction, require_distinct
 from .tree_checks import check_trees, columns
 
 if TYPE_CHECKING:
+    import torch
+
     from ..fitting.fit import Fitted
 
 FORMAT = 4  # raise it when a member or key changes its meaning; other formats are refused
@@ -153,7 +155,7 @@ class Bundle:
         images: Iterable[Path | str | Picture],
         *,
         max_error: float | None = None,
-        backbone: Backbone | None = None,
+        backbone: "Backbone | torch.nn.Module | None" = None,
         weights: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -173,7 +175,7 @@ class Bundle:
             reach it. By default the bundle's own, if it has one. See
             :meth:`fc7.classify.evaluation.abstention.Abstention.threshold`.
         backbone
-            The backbone the head was fitted on, if it is your own module; others are loaded by name.
+            The backbone the head was fitted on, or its module, if that is your own; others are loaded by name.
         weights
             Source of the backbone's weights, if it has changed; the bytes must be the same.
         device, batch_size, cache, workers, progress
@@ -211,7 +213,9 @@ class Bundle:
             predictions[place] = Prediction(new_images.names[place], rejected=reason)
         return [predictions[place] for place in sorted(predictions)]
 
-    def backbones(self, backbone: Backbone | None = None, weights: str | None = None, **machine: Any) -> list[Backbone]:
+    def backbones(
+        self, backbone: "Backbone | torch.nn.Module | None" = None, weights: str | None = None, **machine: Any
+    ) -> list[Backbone]:
         """Return the backbones its head was fitted on: the given one if it is the same, else loaded by name, once.
 
         Parameters
@@ -224,7 +228,10 @@ class Bundle:
         BundleError
             They cannot be found, or differ.
         """
-        if backbone:
+        if backbone is not None:
+            if not isinstance(backbone, Backbone):
+                own = {name: value for name, value in machine.items() if name in ("device", "batch_size")}
+                backbone = own_backbone(backbone, self.recipe, self.views, **own)
             require_same([backbone], self.recipe)
             return [backbone]
         source = weights or self.weights_source

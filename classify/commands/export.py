@@ -42,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", nargs="+", type=Path, metavar="IMAGE", help=_IMAGES)
     parser.add_argument("--tolerance", type=positive_number, metavar="X", help=_TOLERANCE)
     parser.add_argument("--weights", metavar="SOURCE", help=WEIGHTS)
+    options.add_own_backbone(parser)
     options.add_cache(parser)
 
 
@@ -51,6 +52,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..exports.export import export
 
     settings = given(arguments, "images", "with_normalise", "tolerance", "weights", "cache")
+    settings |= options.own_backbone(arguments)
     exported = export(Bundle.load(arguments.bundle), arguments.output, progress=progress, **settings)
     return Answer(exported.to_dict(), _lines(exported))
 

@@ -85,7 +85,8 @@ def finetune_arms(
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     require_folder(arguments.output, arguments.data)
     hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
-    settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
+    names = ("on", "cross_validate", "allow_leakage", "precision", "resize", "device", "cache", "workers")
+    settings = given(arguments, *names)
     training = Training(**given_settings(arguments, Training))
     runs = []
     for name, source in options.sources(arguments).items():

@@ -38,6 +38,9 @@ fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02
 
 # where the weights are elsewhere than on the machine that fitted
 fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
+
+# a head on a module of your own, which the function make() in net.py returns
+fc7 predict my.fc7 new_pictures/ --backbone net.py:make
 """
 
 _IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, or - for a list on standard input"
@@ -55,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
     )
     parser.add_argument("--weights", metavar="SOURCE", help=WEIGHTS)
+    options.add_own_backbone(parser)
     options.add_machine(parser)
     options.add_web(parser)
 
@@ -72,7 +76,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     bundle = Bundle.load(arguments.bundle)
     images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
-    predictions = bundle.predict(images, progress=progress, **settings)
+    predictions = bundle.predict(images, progress=progress, **settings, **options.own_backbone(arguments))
     labelled = [prediction for prediction in predictions if prediction.label]
     threshold = bundle.threshold if arguments.max_error is None else bundle.abstaining(arguments.max_error).threshold
     if threshold and labelled:

@@ -5,17 +5,22 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...cache.output_file import OutputFile
+from ...cache.recipe import FunctionTransform
 from ...errors import ExportError, FC7Error, UsageError
-from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ...extract.text import first_line
 from ..bundles.bundle import Bundle
 from .defaults import TOLERANCE
 from .parity import Parity, measure, read_pixels, synthetic_pixels
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...extract.backbones.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def export(
     images: Sequence[Path | str] = (),
     with_normalise: bool = False,
     tolerance: float = TOLERANCE,
-    backbone: Backbone | None = None,
+    backbone: "Backbone | torch.nn.Module | None" = None,
     weights: str | None = None,
     cache: Path | str | None = None,
     progress: Progress = silent,
@@ -88,7 +93,7 @@ def export(
         The largest difference of a probability from the bundle's, see :class:`fc7.classify.exports.parity.Parity`. The
         difference from ``fc7 predict`` is only reported: it is larger if that computes in bfloat16.
     backbone
-        The backbone the head was fitted on, if it is your own module.
+        The backbone the head was fitted on, or its module, if that is your own.
     weights, cache, progress
         As in :meth:`fc7.classify.Bundle.predict`.
 
@@ -123,16 +128,20 @@ def export(
             f"{bundle.recipe.layer}); an exported network has one. Fit the head on one of them."
         )
     output, recipe = OutputFile(path, ExportError), parts[0]
+    if isinstance(recipe.transform, FunctionTransform):
+        raise ExportError(
+            f"Your function {recipe.transform.name} prepares the images, and an exported network could not say how."
+        )
     with _or_refuse(f"The head of {recipe.backbone} {recipe.layer} cannot be read"):
         network = ExportModule(bundle, last_layers(bundle), with_normalise)
     form = FORMATS[path.suffix](network)
     form.require()
     pixels = read_pixels(images, recipe) if images else synthetic_pixels(recipe.transform)
     origin = ", ".join(map(str, images)) if images else "made up by fc7"
-    (backbone,) = bundle.backbones(backbone, weights, device="cpu", cache=cache, progress=progress)
+    (made,) = bundle.backbones(backbone, weights, device="cpu", cache=cache, progress=progress)
     with _or_refuse(f"{recipe.backbone} {recipe.layer} cannot be written as {form.name}"):
-        data = form.encode(backbone.plain())
-        parity = measure(form, data, backbone, pixels, origin=origin, progress=progress)
+        data = form.encode(made.plain())
+        parity = measure(form, data, made, pixels, origin=origin, progress=progress)
     notes = _notes(bundle, rounds=form.rounds)
     if parity.probability > tolerance:
         if recipe.dtype == "float16" and form.rounds:

@@ -15,6 +15,22 @@ _DECODED = {
     DECODES["nvjpeg"]: "Upright JPEGs in RGB or grey were decoded by nvJPEG: other decoders differ by a grey level. ",
 }
 
+_RESIZED = {
+    "crop": (
+        "If the longer side is more than {longest} times the shorter one, keep the middle {longest} times of it, from "
+        "floor((long - {longest} * short) / 2). Resize the shorter side to {resize} and the longer one to "
+        "floor({resize} * long / short)"
+    ),
+    "squash": (
+        "If the height is more than {longest} times the larger of the width and {resize}, resize it to that first, and "
+        "keep the width. Resize both sides to {resize}, whatever the proportions"
+    ),
+    "pad": (
+        "Resize the longer side to {resize} and the shorter one to short / (long / {resize}), where halves are rounded "
+        "to the even number, to 1 at the least"
+    ),
+}
+
 
 def as_data(recipe: Recipe) -> dict[str, str]:
     """Return the rules by name. Values are JSON, but for names and formulas."""
@@ -28,11 +44,12 @@ def as_data(recipe: Recipe) -> dict[str, str]:
         "cmyk": "(255 - C) * (255 - K) / 255, (255 - M) * (255 - K) / 255, (255 - Y) * (255 - K) / 255",
         "profiles": "ignored",
         "longest": str(LONGEST),
+        "resize_mode": transform.resize_mode,
         "resize": str(transform.resize),
         "crop": str(transform.crop),
         "interpolation": transform.interpolation,
         "antialias": "true",
-        "padding": json.dumps([0, 0, 0]),
+        "padding": json.dumps(transform.background),
         "mean": json.dumps(transform.mean),
         "std": json.dumps(transform.std),
     }
@@ -65,10 +82,9 @@ def in_words(recipe: Recipe, *, with_normalise: bool) -> str:
         "255; of grey with 2 or 4 bits Pillow scales the pixels, not the transparent value: multiply it by 85 or 17. "
         "CMYK becomes R, G, B as `cmyk` says, after an inversion by Adobe is undone. Other grey is repeated for R, G "
         "and B, and palettes are looked up. Colour profiles are ignored. "
-        f"If the longer side is more than {LONGEST} times the shorter one, keep the middle {LONGEST} times of it, from "
-        f"floor((long - {LONGEST} * short) / 2). Resize the shorter side to {resize} and the longer one to "
-        f"floor({resize} * long / short), {recipe.transform.interpolation} with antialiasing, as Pillow's Image.resize "
-        f"does. Cut out the middle, {crop} x {crop}, from round((side - {crop}) / 2) on the left and at the top, where "
-        f"halves are rounded to the even number; a side that is smaller than {crop} begins at "
-        f"floor(({crop} - side) / 2) on black. {normalise}"
+        f"{_RESIZED[recipe.transform.resize_mode].format(longest=LONGEST, resize=resize)}, "
+        f"{recipe.transform.interpolation} with antialiasing, as Pillow's Image.resize does. Cut out the middle, "
+        f"{crop} x {crop}, from round((side - {crop}) / 2) on the left and at the top, where halves are rounded to the "
+        f"even number; a side that is smaller than {crop} begins at "
+        f"floor(({crop} - side) / 2) on the colour `padding`. {normalise}"
     )

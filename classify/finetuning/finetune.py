@@ -71,6 +71,7 @@ def finetune(
     *,
     weights: str | None = None,
     transform: Any = None,
+    resize: str | None = None,
     training: Training | None = None,
     augment: bool = True,
     precision: str = "fp32",
@@ -89,7 +90,7 @@ def finetune(
 
     Parameters
     ----------
-    manifest, backbone, weights, transform, precision, device, cache, workers
+    manifest, backbone, weights, transform, resize, precision, device, cache, workers
         As in :func:`fc7.extract.load_backbone` and :func:`fc7.extract.extract`.
     trainable
         ``head`` (the last layer), ``classifier`` (fc6 to fc8 with their dropout, the published recipe) or ``all``.
@@ -125,7 +126,8 @@ def finetune(
     seed = training.random_state
     settings = FitSettings(on=on, cross_validate=cross_validate, random_state=seed, allow_leakage=allow_leakage)
     machine: dict[str, Any] = {"device": device, "cache": cache, "progress": progress}
-    net = load_backbone(backbone, weights=weights, transform=transform, precision=precision, **machine)
+    machine |= {"resize": resize, "precision": precision}
+    net = load_backbone(backbone, weights=weights, transform=transform, **machine)
     hashed = Hashed.of(manifest, cache, progress=progress)
     images = usable(hashed, workers)
     plan = protocol(images, settings)

@@ -20,7 +20,7 @@ from ..progress import Progress, silent
 from ..settings import BackboneSettings
 from ..text import first_line
 from .architectures import Architecture, architecture
-from .transforms import padded, read_transform, resized
+from .transforms import in_mode, padded, read_transform, resized
 from .weights import Weights, find_weights
 
 if TYPE_CHECKING:
@@ -57,13 +57,17 @@ class Backbone:
         From normalised ``(B, 3, crop, crop)`` float32 to what its layers return.
     transform
         A :class:`fc7.cache.recipe.Transform`, or what
-        :func:`fc7.extract.backbones.transforms.read_transform` reads.
+        :func:`fc7.extract.backbones.transforms.read_transform` reads; or with `transform_name` any function from an
+        RGB image of Pillow to normalised floats ``(3, side, side)``.
     layer
         ``output``: what the module returns, flattened. Or nodes of torchvision's feature extractor, or ``gap``,
         ``gmp``, ``gap+gmp`` of the last feature maps, where it is certain which of their axes are height and width.
         Several come from one pass.
     name
         In recipes and tables; default the name of the module's class.
+    transform_name
+        What you call a `transform` that is a function. It is part of the recipe, beside the hash of the function's
+        code; where that cannot be known, a warning says so, and the name alone tells what it does.
     precision, dtype, decode, views, mirror, device, batch_size
         As for :func:`load_backbone`.
 
@@ -82,6 +86,7 @@ class Backbone:
         layer: str | Sequence[str] = "output",
         *,
         name: str = "",
+        transform_name: str = "",
         precision: str = "fp32",
         dtype: str = "float16",
         decode: str = "exact",
@@ -91,17 +96,23 @@ class Backbone:
         batch_size: int | None = None,
     ) -> None:
         from .custom import custom_network
+        from .own_transform import own_transform
 
         settings = BackboneSettings(
             precision=precision, decode=decode, views=views, mirror=mirror, dtype=dtype, device=device,
             batch_size=batch_size,
         )  # fmt: skip
-        transform = read_transform(transform)
+        if transform_name:
+            if views or decode != "exact":
+                raise UsageError(f"{transform_name} gets whole images: leave out views={views} and decode={decode!r}.")
+            transform = own_transform(transform, transform_name)
+        else:
+            transform = padded(read_transform(transform))
         layers = [layer] if isinstance(layer, str) else list(layer)
         network = custom_network(module, layers, transform.crop)
         name = name or type(module).__name__
         recipes = [
-            Recipe(name, tapped, dim, network.sha256, transform=padded(transform), **settings.of_recipe)
+            Recipe(name, tapped, dim, network.sha256, transform=transform, **settings.of_recipe)
             for tapped, dim in zip(layers, network.dims, strict=True)
         ]
         self._prepare(recipes, lambda: copy.deepcopy(network.tapped), OWN, settings, gmacs=network.gmacs)
@@ -170,6 +181,11 @@ class Backbone:
     def recipes_of_views(self) -> list[Recipe]:
         """The recipes of all views, in the order of views and layers."""
         return [recipe for view in range(1 + self.views) for recipe in self.recipes_of(view)]
+
+    def on(self, **machine: Any) -> Self:
+        """Return it on another `device` or with another `batch_size`; its network must not be loaded yet."""
+        self.settings = replace(self.settings, **machine)
+        return self
 
     def recipes_of(self, view: int) -> tuple[Recipe, ...]:
         """Return the recipes of one view; view 0, the centre crop, is :attr:`recipes`."""
@@ -323,6 +339,7 @@ def load_backbone(
     decode: str = "exact",
     transform: Any = None,
     image_size: tuple[int, int | None] | None = None,
+    resize: str | None = None,
     views: int = 0,
     mirror: bool = False,
     device: str = "auto",
@@ -358,7 +375,11 @@ def load_backbone(
         ``file:`` with other bytes than all published ones takes that of the default weights, and a warning says so.
     image_size
         ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size; ``resize`` may be
-        ``None``, which is 256/224 of the crop.
+        ``None``, which is 256/224 of the crop, and the crop itself where nothing is cut off.
+    resize
+        What happens to what does not fit the square. ``crop``: the shorter side is resized, the ends are cut off.
+        ``squash``: both sides are resized to the crop, whatever the proportions. ``pad``: the longer side is, and the
+        picture stands on the mean colour of the transform. Default: as the transform, usually ``crop``.
     views
         Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
     mirror
@@ -381,12 +402,14 @@ def load_backbone(
         The weights are absent or not the ones promised.
     """
     settings = BackboneSettings(
-        precision=precision, image_size=image_size, decode=decode, views=views, mirror=mirror, dtype=dtype,
-        device=device, batch_size=batch_size,
+        precision=precision, image_size=image_size, resize=resize, decode=decode, views=views, mirror=mirror,
+        dtype=dtype, device=device, batch_size=batch_size,
     )  # fmt: skip
     published, index = architecture(name), Index(open_directory(cache))
     source = find_weights(weights, published, progress=progress)
     prepared = _transform(transform, source, published, index)
+    if resize:
+        prepared = in_mode(prepared, resize)
     if image_size:
         prepared = resized(prepared, *image_size)
     net = published.at(prepared.crop)

@@ -39,8 +39,8 @@ _BESIDE = {
 _MAKING = {"__init__", "__new__"}
 
 
-def fingerprint(module: torch.nn.Module) -> str:
-    """Return the sha256 (hex) of a module in eval mode, on the processor.
+def fingerprint(module: Any) -> str:
+    """Return the sha256 (hex) of a module in eval mode, on the processor; or of another object with code, a function.
 
     It holds parameters, buffers, persistent or not, all attributes of all submodules, and the code of their classes
     with the functions, constants and classes that this code names. Installed packages are known by the bytes of their

@@ -9,7 +9,7 @@ import torch
 from torch.fx import GraphModule
 from torchvision.models import VisionTransformer
 
-from ...cache.recipe import Transform
+from ...cache.recipe import FunctionTransform, Transform
 from ...errors import UsageError, WeightsError
 from ..text import first_line
 from .architectures import Architecture
@@ -104,6 +104,8 @@ def _parameters(cut: torch.nn.Module) -> set[str]:
 class Normalised(torch.nn.Module):
     """A network that takes pixels: ``(B, H, W, 3)`` uint8 RGB, normalised on the device as the transform says.
 
+    What a function of the user's own has made, float32, is normalised already.
+
     Parameters
     ----------
     dtype
@@ -115,6 +117,7 @@ class Normalised(torch.nn.Module):
         super().__init__()
         self.network = network.to(dtype)
         self.dtype, self.crop = dtype, transform.crop
+        self.own = isinstance(transform, FunctionTransform)
         mean, std = torch.tensor(transform.mean), torch.tensor(transform.std)
         # Why a row of pixels, and not three numbers: processors are fast with elements that lie side by side.
         self.register_buffer("scale", (1 / (255 * std)).repeat(self.crop), persistent=False)
@@ -130,7 +133,10 @@ class Normalised(torch.nn.Module):
         if not (isinstance(self.network, Tapped) and isinstance(self.network.cut, GraphModule) and is_available()):
             return True
         noise = torch.Generator().manual_seed(0)
-        pixels = torch.randint(256, (1, self.crop, self.crop, 3), dtype=torch.uint8, generator=noise)
+        shape = (1, self.crop, self.crop, 3)
+        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=noise)
+        if self.own:
+            pixels = torch.randn(shape, generator=noise)
         return pack(self.network.cut, self._images(pixels), batch)
 
     def forward(self, pixels: torch.Tensor) -> Any:
@@ -138,7 +144,9 @@ class Normalised(torch.nn.Module):
         return self.network(self._images(pixels))
 
     def _images(self, pixels: torch.Tensor) -> torch.Tensor:
-        rows = pixels.flatten(2).float().mul_(self.scale).add_(self.shift)
+        rows = pixels.flatten(2)
+        if not self.own:
+            rows = rows.float().mul_(self.scale).add_(self.shift)
         images = rows.view(pixels.shape).permute(0, 3, 1, 2)  # NHWC seen as NCHW is channels_last: no copy
         return images.to(self.dtype)
 

@@ -1,6 +1,5 @@
 """timm's networks, by ``timm:NAME`` (the extra ``fc7[timm]``); the functions are those for torchvision."""
 
-import logging
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -9,10 +8,9 @@ from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError
 from .architectures import DEFAULT, Entry, digits_in
 
-logger = logging.getLogger(__name__)
-
 PREFIX = "timm:"
 FILE = "model.safetensors"  # of a repository on the Hugging Face hub
+_MODES = {"squash": "squash", "border": "pad"}  # of resizing, by what timm calls crop modes; all others cut the centre
 
 
 def construct(name: str, **options: Any) -> Any:
@@ -44,12 +42,10 @@ def entries(name: str) -> dict[str, Entry]:
     _, height, crop = _data_config(own)["input_size"]
     if height != crop:
         raise UsageError(f"{name} takes images of {crop} x {height} pixels; fc7 cuts out squares.")
-    if (mode := _data_config(own)["crop_mode"]) != "center":
-        logger.warning("timm prepares images for %s by %r; fc7 cuts out the centre.", name, mode)
     found = {own.get("tag") or DEFAULT: _entry(own)}
     for config in _timm("timm.models").get_arch_pretrained_cfgs(own.get("architecture", "")).values():
         data = _data_config(config.to_dict())
-        if data["crop_mode"] == "center" and data["input_size"][1] == data["input_size"][2]:
+        if data["input_size"][1] == data["input_size"][2]:
             found.setdefault(config.tag or DEFAULT, _entry(config.to_dict()))
     return found
 
@@ -63,7 +59,8 @@ def _entry(published: Mapping[str, Any]) -> Entry:
     config = _data_config(published)
     crop = config["input_size"][2]
     sizes, mean, std = (int(crop / config["crop_pct"]), crop), tuple(config["mean"]), tuple(config["std"])
-    transform = Transform(*sizes, mean, std, interpolation=config["interpolation"])
+    mode = _MODES.get(config["crop_mode"], "crop")
+    transform = Transform(*sizes, mean, std, interpolation=config["interpolation"], resize_mode=mode)
     hub = published.get("hf_hub_id")
     file = f"{hub}/{published.get('hf_hub_filename') or FILE}" if hub else ""
     return Entry(file, 0.0, 0.0, transform, digits_in(str(published.get("url") or "")))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow, locate
 from ...errors import UsageError
-from ..readers import threads_number
+from ..readers import is_python_function, python_function, threads_number
 from ..settings import BackboneSettings
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ FOLDER = (
 )
 FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
-_BACKBONE = f"of torchvision, or timm:NAME; see fc7 backbones (default: {DEFAULT_BACKBONE})"
+_BACKBONE = (
+    f"of torchvision, or timm:NAME; see fc7 backbones; or your own, FILE.py:FUNCTION (default: {DEFAULT_BACKBONE})"
+)
 _LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _CACHE = "of embeddings, a folder or s3://... (default: $FC7_CACHE, else fc7 in the user's cache folder)"
@@ -34,10 +36,16 @@ _TRANSFORM = (
     "published weights that images are prepared for, such as IMAGENET1K_V1, or a tag of timm's (default: the weights "
     "that are loaded)"
 )
+_OWN = (
+    "a function that makes your own module, which the head was fitted on; its code runs, and its contents must be "
+    "those of then"
+)
 _PRIVATE = "read also from this machine and from private networks, whose addresses http(s)://... else may not lead to"
 _REDIRECTS = "follow redirects of http(s)://... also to other hosts"
 
-_OF_RECIPE = ("image_size", "decode", "views", "mirror", "dtype")  # of BackboneSettings, beside the precision
+_OF_RECIPE = ("image_size", "resize", "decode", "views", "mirror", "dtype")  # of BackboneSettings, beside the precision
+
+_MACHINE = ("device", "batch_size")
 
 Arguments = argparse.Namespace
 
@@ -93,7 +101,7 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
     group.add_argument("--transform", action="append", metavar="[NAME=]ENTRY", help=_TRANSFORM)
     if embeddings:
         group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
-    add_settings(group, BackboneSettings, "precision", *(_OF_RECIPE if embeddings else ()))
+    add_settings(group, BackboneSettings, "precision", *(_OF_RECIPE if embeddings else ["resize"]))
     add_machine(parser, embeddings=embeddings)
 
 
@@ -103,6 +111,24 @@ def add_machine(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> 
     add_settings(group, BackboneSettings, "device", *(["batch_size"] if embeddings else []))
     group.add_argument("--workers", type=threads_number, metavar="N", help=_WORKERS)
     add_cache(group)
+
+
+def add_own_backbone(parser: argparse.ArgumentParser) -> None:
+    """Add the backbone of a bundle that no name leads to."""
+    parser.add_argument("--backbone", type=python_function, metavar="FILE.py:FUNCTION", help=_OWN)
+
+
+def own_backbone(arguments: Arguments) -> dict[str, Any]:
+    """Return the backbone made by the function that was named, or the module; as an option, if one was."""
+    if arguments.backbone is None:
+        return {}
+    from ..backbones.backbone import Backbone
+    from ..backbones.python_file import make
+
+    made = make(arguments.backbone)
+    if isinstance(made, Backbone):
+        made.on(**{name: value for name, value in vars(arguments).items() if name in _MACHINE and value is not None})
+    return {"backbone": made}
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -162,17 +188,34 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
     tapped = layers(arguments)
     options = given_settings(arguments, BackboneSettings) | given(arguments, "cache")
     return [
-        load_backbone(name, tapped[name] or None, progress=progress, **options, **source)
+        _made(name, arguments)
+        if is_python_function(name)
+        else load_backbone(name, tapped[name] or None, progress=progress, **options, **source)
         for name, source in sources(arguments).items()
     ]
 
 
+def _made(name: str, arguments: Arguments) -> "Backbone":
+    """Return a backbone of one's own; its code has settled all that a recipe holds."""
+    settled = _settled(arguments)
+    if settled:
+        raise UsageError(f"--backbone {name} says in its code what it computes; leave out --{', --'.join(settled)}.")
+    from ..backbones.python_file import make_backbone
+
+    return make_backbone(name).on(**given(arguments, *_MACHINE))
+
+
 def refuse_backbone(arguments: Arguments) -> None:
     """Refuse options that an exported file has settled; a project file has them for other verbs, too."""
-    names = {"backbone", "layer", "weights", "transform", "precision", *_OF_RECIPE} - arguments.of_file
-    settled = sorted(name.replace("_", "-") for name in given(arguments, *names))
+    settled = _settled(arguments, "backbone")
     if settled:
         raise UsageError(f"{arguments.data} has its embeddings already; leave out --{', --'.join(settled)}.")
+
+
+def _settled(arguments: Arguments, *more: str) -> list[str]:
+    """Return the options of the command line that decide a recipe."""
+    names = {*more, "layer", "weights", "transform", "precision", *_OF_RECIPE} - arguments.of_file
+    return sorted(name.replace("_", "-") for name in given(arguments, *names))
 
 
 def require_single(backbones: "Sequence[Backbone]") -> "Backbone":

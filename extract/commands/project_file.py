@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from ...cache.urls import is_url, locate
 from ...errors import FC7Error, UsageError
+from ..readers import is_python_function, python_function
 from .parser import Parser, similar
 
 NAME = "fc7.toml"
@@ -123,6 +124,8 @@ class ProjectFile:
         if isinstance(value, bool | list | dict):
             raise TypeError("one text or number")
         text = str(value)
+        if action.dest == "backbone" and is_python_function(text):
+            raise ValueError("a Python file is named on the command line alone")
         if action.type in (Path, locate):
             return self._located(text)
         if action.dest in {"weights", "add"}:
@@ -198,7 +201,8 @@ def _options(verb: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     """Return what a verb takes, by long option; and ``data``."""
     options = {text[2:]: action for action in verb._actions for text in action.option_strings if text[:2] == "--"}
     options |= {action.dest: action for action in verb._actions if action.dest == "data"}
-    return {name: action for name, action in options.items() if name not in _SAID_ELSEWHERE}
+    own = {name for name, action in options.items() if action.type is python_function}  # the command line's alone
+    return {name: action for name, action in options.items() if name not in _SAID_ELSEWHERE | own}
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from ...cache.recipe import Transform
 from ..manifest.paths import MAX_BYTES
 from .decode import MAX_PIXELS
 from .pillow import ExifTags, Image
+from .views import resized_size
 
 _MODES = ("RGB", "L")
 _END = b"\xff\xd9"  # of every JPEG that is whole
@@ -51,5 +52,8 @@ def fill_rows(pixels: torch.Tensor, files: Mapping[int, bytes], transform: Trans
     images = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=pixels.device)
     mode = functional.InterpolationMode(transform.interpolation)
     for row, image in zip(files, images, strict=True):
-        resized = functional.resize(image, [transform.resize], interpolation=mode, antialias=True)
-        pixels[row] = functional.center_crop(resized, [transform.crop]).permute(1, 2, 0)
+        width, height = resized_size(image.shape[2], image.shape[1], transform)
+        resized = functional.resize(image, [height, width], interpolation=mode, antialias=True)
+        x, y = (max(transform.crop - side, 0) for side in (width, height))
+        padded = functional.pad(resized, [x // 2, y // 2, x - x // 2, y - y // 2], fill=list(transform.background))
+        pixels[row] = functional.center_crop(padded, [transform.crop]).permute(1, 2, 0)

@@ -7,11 +7,14 @@ whatever else is computed beside it.
 import hashlib
 import math
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
-from ...cache.recipe import DECODES, Input, Transform
+from ...cache.recipe import DECODES, FunctionTransform, Input, Transform
+from ..text import first_line
 from .damage import unreadable_now
 from .decode import decode, read_image_bytes
 from .memory_budget import in_turn
@@ -22,13 +25,14 @@ RATIO = (3 / 4, 4 / 3)  # width over height
 ATTEMPTS = 10
 COLOUR = (0.6, 1.4)  # factors of brightness, contrast and saturation
 
-# Longer images are cut first: resizing all of a long strip to a given width could take any amount of memory.
+# Longer images are cut first, or before they are squashed made shorter: Pillow may change the width before the height,
+# and resizing all of a long strip to a given width could take any amount of memory.
 LONGEST = 32
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def read_views(path: str, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+def read_views(path: str, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[Any]]:
     """Read a file and return views of it; see :func:`views_of`.
 
     Raises
@@ -56,13 +60,13 @@ def read_hashed(path: str, key: bytes) -> bytes:
     return data
 
 
-def views_of(data: bytes, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[np.uint8]]:
+def views_of(data: bytes, key: bytes, inputs: Collection[Input]) -> dict[Input, npt.NDArray[Any]]:
     """Decode a file's bytes, once for all views that need as much of it.
 
     Returns
     -------
     dict
-        For each input, ``(crop, crop, 3)`` uint8.
+        For each input, ``(crop, crop, 3)`` uint8, or float32 from a function of the user's own.
     """
     images = {side: decode(data, side) for side in {needed(wanted) for wanted in inputs}}
     return {wanted: view(images[needed(wanted)], wanted, key) for wanted in inputs}
@@ -73,7 +77,7 @@ def needed(wanted: Input) -> int | None:
     return wanted.transform.resize if wanted.decode == DECODES["scaled"] else None
 
 
-def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]:
+def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[Any]:
     """Return a view of an image.
 
     Parameters
@@ -88,8 +92,10 @@ def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]
     Returns
     -------
     numpy.ndarray
-        ``(crop, crop, 3)`` uint8.
+        ``(crop, crop, 3)`` uint8, or float32 from a function of the user's own.
     """
+    if isinstance(wanted.transform, FunctionTransform):
+        return prepared(image, wanted.transform)
     if not wanted.view:
         return centre_crop(image, wanted.transform)
     rng = np.random.default_rng([int.from_bytes(key), wanted.view])
@@ -97,19 +103,52 @@ def view(image: Image.Image, wanted: Input, key: bytes) -> npt.NDArray[np.uint8]
 
 
 def centre_crop(image: Image.Image, transform: Transform) -> npt.NDArray[np.uint8]:
-    """Resize the shorter side and return the centre, ``(crop, crop, 3)`` uint8, as torchvision does with Pillow."""
-    image = _middle(ours(image))
-    short, long = sorted(image.size)
-    stretched = int(transform.resize * long / short)
-    size = (transform.resize, stretched) if image.width <= image.height else (stretched, transform.resize)
+    """Resize as the mode says and return the centre, ``(crop, crop, 3)`` uint8, as torchvision and timm do with Pillow.
+
+    What the picture does not cover has the background of the transform.
+    """
+    image = _manageable(ours(image), transform)
+    size = resized_size(*image.size, transform)
     # Without `reducing_gap`, which saves time on large images: torchvision averages over every pixel.
     resized = image.resize(size, _RESAMPLING[transform.interpolation]) if image.size != size else image
     left, top = (_before(side, transform.crop) for side in size)
-    return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop)))
+    square = Image.new("RGB", (transform.crop, transform.crop), transform.background)
+    square.paste(resized, (-left, -top))
+    return np.asarray(square)
+
+
+def prepared(image: Image.Image, transform: FunctionTransform) -> npt.NDArray[np.float32]:
+    """Return what a function of the user's own makes of an image, ``(crop, crop, 3)`` float32.
+
+    Raises
+    ------
+    OSError
+        It fails, or makes something else: its code may be mended, so that this is no fact about the image.
+    """
+    picture = PIL.Image.fromarray(np.asarray(image))  # of Pillow's own class, which other libraries ask for
+    try:
+        made = np.asarray(transform.function(picture))  # type: ignore[misc]
+    except Exception as error:  # the user's code can raise anything
+        raise OSError(0, f"{transform.name} failed: {type(error).__name__}: {first_line(error)}") from error
+    shape = (3, transform.crop, transform.crop)
+    if made.shape != shape or made.dtype.kind != "f":
+        raise OSError(0, f"{transform.name} returned {made.dtype} {made.shape} instead of float32 {shape}")
+    return made.transpose(1, 2, 0).astype(np.float32)
+
+
+def resized_size(width: int, height: int, transform: Transform) -> tuple[int, int]:
+    """Return width and height of an image that is resized for a centre crop."""
+    if transform.resize_mode == "squash":
+        return transform.resize, transform.resize
+    if transform.resize_mode == "pad":
+        ratio = max(width, height) / transform.resize
+        return max(round(width / ratio), 1), max(round(height / ratio), 1)
+    short = min(width, height)
+    return int(transform.resize * width / short), int(transform.resize * height / short)
 
 
 def _before(side: int, crop: int) -> int:
-    """Return where a centre crop begins; before the image if that is smaller, on black, with torchvision's rounding."""
+    """Return where a centre crop begins; before the image if that is smaller, with torchvision's rounding."""
     return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
 
 
@@ -118,12 +157,17 @@ def augmented(
 ) -> npt.NDArray[np.uint8]:
     """Return a random crop, resized to ``(crop, crop, 3)`` uint8, mirrored half of the time.
 
+    Of mode ``squash`` it is a part of the squashed picture. Of mode ``pad`` it is a part of the picture, without a
+    background, because it fills the square.
+
     The distribution is that of torchvision's ``RandomResizedCrop`` (Szegedy et al. 2015) and ``RandomHorizontalFlip``,
     with ``ColorJitter(0.4, 0.4, 0.4)`` where colour is asked for (as ResNets are trained in fb.resnet.torch). The
     generator is numpy's, so that nothing depends on the order in which threads decode.
     """
-    box = _box(image.width, image.height, rng)
-    cut = ours(image).resize((transform.crop, transform.crop), _RESAMPLING[transform.interpolation], box=box)
+    squash = transform.resize_mode == "squash"
+    image = _manageable(ours(image), transform) if squash else ours(image)
+    box = (_squashed_box if squash else _box)(*image.size, rng)
+    cut = image.resize((transform.crop, transform.crop), _RESAMPLING[transform.interpolation], box=box)
     if colour:
         cut = _coloured(cut, rng)
     pixels = np.asarray(cut)
@@ -138,6 +182,16 @@ def _coloured(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image
 
 
+def _manageable(image: Image.Image, transform: Transform) -> Image.Image:
+    """Return an image of which no step of resizing takes much memory, whatever its proportions."""
+    if transform.resize_mode == "crop":
+        return _middle(image)
+    tallest = LONGEST * max(image.width, transform.resize)
+    if transform.resize_mode == "pad" or image.height <= tallest:
+        return image
+    return image.resize((image.width, tallest), _RESAMPLING[transform.interpolation])
+
+
 def _middle(image: Image.Image) -> Image.Image:
     """Cut the ends off a very long image; the crop takes its centre anyway."""
     longest = LONGEST * min(image.size)
@@ -146,6 +200,13 @@ def _middle(image: Image.Image) -> Image.Image:
     width, height = min(image.width, longest), min(image.height, longest)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
+
+
+def _squashed_box(width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """Return what a box in the squashed picture, a square, is in the picture itself."""
+    side = max(width, height)
+    left, top, right, bottom = _box(side, side, rng)
+    return left * width / side, top * height / side, right * width / side, bottom * height / side
 
 
 def _box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:

@@ -112,7 +112,7 @@ class Batch:
     paths: Sequence[str]
     jobs: Sequence[Job]
     rows: InitVar[int]  # of pixels; zeros after the keys fill the last forward pass of each backbone
-    pixels: dict[Input, npt.NDArray[np.uint8]] = field(init=False)  # (rows, crop, crop, 3)
+    pixels: dict[Input, npt.NDArray[Any]] = field(init=False)  # (rows, crop, crop, 3)
     encoded: dict[int, bytes] = field(default_factory=dict)  # files that the device is to decode, by their row
     taken: int = 0  # keys that a thread decodes or has decoded
     decoded: int = 0
@@ -121,8 +121,10 @@ class Batch:
     imprecise: dict[bytes, str] = field(default_factory=dict)  # why its row is in none of the stores, or not in all
 
     def __post_init__(self, rows: int) -> None:
-        sides = {job.input: job.input.transform.crop for job in self.jobs}
-        self.pixels = {wanted: np.zeros((rows, side, side, 3), np.uint8) for wanted, side in sides.items()}
+        self.pixels = {
+            wanted: np.zeros((rows, wanted.transform.crop, wanted.transform.crop, 3), wanted.transform.dtype)
+            for wanted in {job.input for job in self.jobs}
+        }
 
     def decode(self, row: int, decoder: DecodeProcess | None = None) -> None:
         """Put one image's pixels in its row; they are decoded here or in a process."""

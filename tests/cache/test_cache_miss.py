@@ -29,6 +29,11 @@ def fill(recipe, keys, directory):
             "To use those, change --image-size.",
         ),
         ({"decode": "exact-0"}, "decode is exact-0 there, exact-1 here."),
+        (
+            {"transform": Transform(resize=224, resize_mode="squash")},
+            "transform.resize is 224 there, 256 here; transform.resize_mode is squash there, crop here. "
+            "To use those, change --resize.",
+        ),
     ],
 )
 def test_the_field_both_values_and_what_to_do(tmp_path, change, said):

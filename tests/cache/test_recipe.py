@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fc7.cache import Recipe
-from fc7.cache.recipe import Transform
+from fc7.cache.recipe import RESIZE_MODES, Transform
 from fc7.errors import CacheError
 
 RECIPE = Recipe("vgg16", "fc7", 4096, "a" * 64)
 
 texts = st.text(max_size=8)
-transforms = st.builds(Transform, st.integers(1, 999), st.integers(1, 999))
+transforms = st.builds(Transform, st.integers(1, 999), st.integers(1, 999), resize_mode=st.sampled_from(RESIZE_MODES))
 recipes = st.builds(
     Recipe, texts, texts, st.integers(1, 9999), texts, transforms, texts, st.integers(0, 9), st.booleans(), texts, texts
 )
@@ -46,6 +46,13 @@ def test_each_field_of_the_transform_decides_the_id(field):
     value = getattr(RECIPE.transform, field)
     changed = value + 1 if isinstance(value, int) else "bicubic" if isinstance(value, str) else (0.5, 0.5, 0.5)
     assert replace(RECIPE, transform=replace(RECIPE.transform, **{field: changed})).id != RECIPE.id
+
+
+def test_what_came_after_0_1_0_is_absent_at_its_default():
+    assert not {"padding", "resize_mode"} & json.loads(RECIPE.to_json())["transform"].keys()
+    squashed = replace(RECIPE, transform=Transform(resize_mode="squash"))
+    assert json.loads(squashed.to_json())["transform"]["resize_mode"] == "squash"
+    assert RECIPE.differences(squashed) == {"transform.resize_mode": ("crop", "squash")}
 
 
 def test_no_difference_from_itself():

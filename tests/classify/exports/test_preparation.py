@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fc7.cache.recipe import DECODES, Recipe, Transform
+from fc7.cache.recipe import DECODES, RESIZE_MODES, Recipe, Transform
 from fc7.classify.bundles.predict import predict
 from fc7.classify.exports import preparation
 from fc7.classify.exports.exported_module import NO_ANSWER, ExportModule
@@ -128,9 +128,10 @@ def test_the_example_answers_as_fc7_predict(answers, pictures, example, name):
     st.integers(32, 64),
     st.sampled_from(["bilinear", "bicubic"]),
     st.sampled_from(["exact", "scaled"]),
+    st.sampled_from(RESIZE_MODES),
 )
-def test_the_pixels_are_those_of_fc7(example, size, mode, resize, crop, interpolation, decoded):
-    transform = Transform(resize, crop, interpolation=interpolation)
+def test_the_pixels_are_those_of_fc7(example, size, mode, resize, crop, interpolation, decoded, resize_mode):
+    transform = Transform(resize, crop, interpolation=interpolation, resize_mode=resize_mode)
     rules = preparation.as_data(Recipe("made-up", "gap", 8, "0" * 64, transform, DECODES[decoded]))
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
     deep = pixels.view(np.uint16)[..., 0]
@@ -206,6 +207,10 @@ def test_the_paragraph_names_every_rule_and_this_network():
     assert "(batch, 260, 260, 3): it normalises them itself" in preparation.in_words(recipe, with_normalise=True)
     scaled = preparation.in_words(replace(recipe, decode=DECODES["scaled"]), with_normalise=False)
     assert "1/8, 1/4 or 1/2" in scaled
+    for mode, said in ("squash", "both sides to 300, whatever"), ("pad", "the longer side to 300"):
+        resized = replace(recipe, transform=replace(recipe.transform, resize_mode=mode))
+        assert said in preparation.in_words(resized, with_normalise=False)
+        assert preparation.as_data(resized)["resize_mode"] == mode
     for rule in DECODES.values():
         assert preparation.as_data(replace(recipe, decode=rule))["decode"] == rule
 

@@ -158,6 +158,12 @@ def test_ids_of_wrong_transforms_are_not_used_again(name, layer, entry, recipe_i
     assert load_backbone(name, layer, weights=f"torchvision:{entry}", transform="DEFAULT").recipes[0].id == recipe_id
 
 
+def test_resizing_as_before_has_the_id_of_before_and_other_modes_have_others(cache_dir):
+    ids = {mode: load_backbone("alexnet", resize=mode).recipes[0].id for mode in (None, "crop", "squash", "pad")}
+    assert ids[None] == ids["crop"]
+    assert len(set(ids.values())) == 3
+
+
 def test_crops_of_smaller_images_have_another_id_than_in_0_1_0(cache_dir):
     """0.1.0 put some of them one pixel beside where torchvision does."""
     transform = Transform(resize=39, crop=64)

@@ -7,7 +7,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from fc7.cache.recipe import Transform
 from fc7.errors import UsageError
-from fc7.extract.backbones.transforms import read_transform, resized
+from fc7.extract.backbones.transforms import in_mode, padded, read_transform, resized
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -56,6 +56,47 @@ def test_sizes_are_replaced_and_nothing_else():
             resized(transform, *sizes)
 
 
+def test_a_size_of_two_equal_numbers_squashes():
+    assert read_transform(v1.Compose([v1.Resize((224, 224)), v1.ToTensor(), v1.Normalize(MEAN, STD)])) == Transform(
+        224, 224, resize_mode="squash"
+    )
+    cut = v2.Compose([v2.Resize([248, 248]), v2.CenterCrop(224), v2.ToImage(), v2.Normalize(MEAN, STD)])
+    assert read_transform(cut) == Transform(248, 224, resize_mode="squash")
+
+
+def test_a_mode_shows_the_whole_picture_unless_a_size_says_otherwise():
+    for mode in ("squash", "pad"):
+        whole = in_mode(Transform(), mode)
+        assert whole == Transform(224, 224, resize_mode=mode)
+        assert in_mode(whole, mode) == whole
+        assert in_mode(Transform(248, 224, resize_mode=mode), mode).resize == 248
+        assert resized(whole, 320) == Transform(320, 320, resize_mode=mode)
+        assert resized(whole, 320, 352) == Transform(352, 320, resize_mode=mode)
+    assert in_mode(Transform(248, 224, resize_mode="squash"), "crop") == Transform(248, 224)
+
+
+def test_only_what_is_put_on_black_says_so():
+    assert padded(Transform(200, 224, resize_mode="squash")).padding == "torchvision"
+    assert padded(Transform(200, 224, resize_mode="pad")).padding == ""
+
+
+@pytest.mark.parametrize(("crop_mode", "mode"), [("squash", "squash"), ("border", "pad")])
+def test_timms_other_crop_modes_are_read(crop_mode, mode):
+    timm_data = pytest.importorskip("timm.data")
+    given = timm_data.create_transform((3, 224, 224), crop_mode=crop_mode, crop_pct=0.9, interpolation="bicubic")
+    assert read_transform(given) == Transform(248, 224, MEAN, STD, "bicubic", resize_mode=mode)
+
+
+def test_padding_with_another_colour_or_at_random_is_refused():
+    timm = pytest.importorskip("timm.data.transforms")
+    black = [timm.ResizeKeepRatio(224, longest=1.0), timm.CenterCropOrPad(224), v1.ToTensor(), v1.Normalize(MEAN, STD)]
+    with pytest.raises(UsageError, match=r"pads with 0; fc7 pads with the mean colour \(124, 116, 104\)"):
+        read_transform(v1.Compose(black))
+    for step in (timm.ResizeKeepRatio(224), timm.ResizeKeepRatio(224, longest=1.0, random_scale_prob=0.5)):
+        with pytest.raises(UsageError, match="does not resize the longer side"):
+            read_transform(v1.Compose([step, *black[1:]]))
+
+
 def test_timms_pipelines_are_read():
     timm_data = pytest.importorskip("timm.data")
     given = timm_data.create_transform((3, 224, 224), mean=MEAN, std=STD, crop_pct=0.95, interpolation="bicubic")
@@ -67,7 +108,9 @@ def test_timms_pipelines_are_read():
     [
         (lambda image: image, "A function is no transform"),
         (v1.Compose([v1.Resize(256), v1.RandomCrop(224), v1.ToTensor()]), "RandomCrop"),
-        (v1.Compose([v1.Resize((224, 224)), v1.CenterCrop(224)]), r"Resize has size \(224, 224\)"),
+        (v1.Compose([v1.Resize((224, 200)), v1.CenterCrop(200)]), r"Resize has size \(224, 200\)"),
+        (v1.Compose([v1.Resize((224, 200)), v1.ToTensor()]), r"Resize has size \(224, 200\)"),
+        (Transform(resize_mode="stretch"), "'stretch' is not one of crop, squash, pad"),
         (v1.Compose([v1.CenterCrop(224), v1.Resize(256)]), "steps CenterCrop, Resize"),
         (v1.Compose([v1.Resize(256), v1.ToTensor()]), "steps Resize"),
         (v1.Compose([v1.Resize(256, max_size=300), v1.CenterCrop(224)]), "max_size"),

@@ -36,6 +36,24 @@ def test_values_stand_for_options(parsed, tmp_path):
     assert origins["engine"] == {"value": "local", "from": "default"}
 
 
+@pytest.mark.parametrize("table", ["", "[fit]\n"])
+@pytest.mark.parametrize("value", ['"net.py:make"', '["vgg16", "/tmp/net.py:make"]'])
+def test_it_cannot_name_a_python_file(parsed, table, value):
+    with pytest.raises(UsageError, match="a Python file is named on the command line alone"):
+        parsed(f'data = "d"\n{table}backbone = {value}', "fit", "-o", "x")
+
+
+def test_the_backbone_of_a_bundle_is_for_the_command_line_alone(parsed):
+    """One that is named for other verbs is none of a bundle's."""
+    for value in ("vgg16", "net.py:make"):
+        assert parsed(f'backbone = "{value}"', "predict", "a.fc7", "x.jpg")[0].backbone is None
+    assert parsed("", "predict", "a.fc7", "x.jpg", "--backbone", "net.py:make")[0].backbone == "net.py:make"
+    with pytest.raises(UsageError, match=r"\[predict\] backbone is no option"):
+        parsed('[predict]\nbackbone = "net.py:make"', "predict", "a.fc7", "x.jpg")
+    with pytest.raises(UsageError, match=r"vgg16 is not FILE\.py:FUNCTION"):
+        parsed("", "predict", "a.fc7", "x.jpg", "--backbone", "vgg16")
+
+
 def test_a_table_is_for_its_verb_alone(parsed):
     text = 'data = "d"\nfolds = 3\n[compare]\nfolds = 4\n["cache export"]\nlayer = "fc6"'
     assert parsed(text, "fit", "-o", "x")[0].folds == 3

@@ -36,8 +36,9 @@ def turned():
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_pixels_are_nearly_those_of_the_processor(device, interpolation):
-    transform = Transform(36, 32, interpolation=interpolation)
+@pytest.mark.parametrize(("mode", "resize"), [("crop", 36), ("crop", 20), ("squash", 36), ("pad", 32), ("pad", 44)])
+def test_pixels_are_nearly_those_of_the_processor(device, interpolation, mode, resize):
+    transform = Transform(resize, 32, interpolation=interpolation, resize_mode=mode)
     files = {0: jpeg(photo()), 2: jpeg(photo(50, 90, 1)), 3: jpeg(photo(mode="L"))}
     pixels = torch.zeros(4, 32, 32, 3, dtype=torch.uint8, device=device)
     fill_rows(pixels, files, transform)
@@ -48,7 +49,8 @@ def test_pixels_are_nearly_those_of_the_processor(device, interpolation):
         # Of 40 real photographs the device's pixels differed by a grey level at most; these few pixels have a small
         # picture's colours, which it enlarges in another way.
         assert difference.max() <= (1 if device == "cpu" else 24)
-        assert difference.mean() < (0.05 if device == "cpu" else 2)
+        # Pillow may change the height of a tall picture first, and rounds between.
+        assert difference.mean() < (2 if device != "cpu" else 0.25 if mode == "squash" else 0.05)
 
 
 @pytest.mark.parametrize(

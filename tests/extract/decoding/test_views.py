@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 from fakes import FakeBackbone, draw, noisy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from shards import key
 from torchvision import transforms
 
 from fc7.cache import Store
-from fc7.cache.recipe import DECODES, Input, Transform
+from fc7.cache.recipe import DECODES, RESIZE_MODES, Input, Transform
 from fc7.extract import extract, fill, read_manifest
+from fc7.extract.decoding import views
 from fc7.extract.decoding.views import AREA, RATIO, _box, augmented, view
 from fc7.extract.extraction import read
 
@@ -18,6 +19,10 @@ TRANSFORM = Transform(resize=40, crop=32)
 
 def random_view(image, number, of=0, transform=TRANSFORM):
     return view(image, Input(transform, DECODES["exact"], number), key(of))
+
+
+def view_0(image, transform):
+    return random_view(image, 0, transform=transform)
 
 
 @pytest.fixture
@@ -30,6 +35,63 @@ def test_view_0_is_the_centre_crop_whatever_the_key(image):
     expected = transforms.Compose([transforms.Resize(40), transforms.CenterCrop(32)])(image)
     np.testing.assert_array_equal(random_view(image, 0, of=1), np.asarray(expected))
     np.testing.assert_array_equal(random_view(image, 0, of=2), np.asarray(expected))
+
+
+@given(
+    st.tuples(st.integers(3, 90), st.integers(3, 90)),
+    st.integers(16, 40),
+    st.sampled_from([1.0, 0.9]),
+    st.sampled_from(["bilinear", "bicubic"]),
+    st.sampled_from([("crop", "center"), ("squash", "squash"), ("pad", "border")]),
+)
+@settings(max_examples=60)
+def test_view_0_is_timms_in_every_mode(size, crop, share, interpolation, modes):
+    """And torchvision's, of which timm's pipelines are made."""
+    data = pytest.importorskip("timm.data")
+    image = Image.fromarray(np.random.default_rng(size).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    options = {"crop_pct": share, "crop_mode": modes[1], "interpolation": interpolation, "use_prefetcher": True}
+    expected = data.create_transform((3, crop, crop), **options)(image)
+    found = view_0(image, Transform(int(crop / share), crop, interpolation=interpolation, resize_mode=modes[0]))
+    np.testing.assert_array_equal(found.transpose(2, 0, 1), expected)
+
+
+def test_the_whole_picture_stands_on_the_mean_colour():
+    found = view_0(Image.new("RGB", (200, 40), "red"), Transform(32, 32, resize_mode="pad"))
+    assert (found[13:19] == (255, 0, 0)).all()
+    assert (found[[*range(13), *range(19, 32)]] == (124, 116, 104)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 40_000), (40_000, 1), (3, 20_000)])
+@pytest.mark.parametrize("mode", ["squash", "pad"])
+def test_strips_lose_nothing_and_take_little_memory(size, mode, monkeypatch):
+    """No image between the steps has more pixels than the strip or a few crops; both ends are seen."""
+    image = Image.new("RGB", size, "white")
+    image.paste((255, 0, 0), (0, 0, *(side // 4 if side > 3 else side for side in size)))
+    made, resize = [], views.Image.Image.resize
+
+    def watched(image, to, *arguments, **options):
+        made.append(to[0] * max(image.height, to[1]))  # after the width, if that is first
+        return resize(image, to, *arguments, **options)
+
+    monkeypatch.setattr(views.Image.Image, "resize", watched)
+    found = view_0(image, Transform(32, 32, resize_mode=mode)).astype(int)
+    assert max(made) <= max(image.width * image.height, views.LONGEST * 32 * 32)
+    seen = found[found[..., 0] > 200]
+    assert seen[:, 1].min() < 60
+    assert seen[:, 1].max() > 200
+
+
+def test_a_random_part_of_a_squashed_picture_is_squashed():
+    """Of stripes that are as wide as high after squashing, a part has as many across as down, on average."""
+    rows, columns = np.mgrid[:40, :400]
+    pixels = np.stack([(rows // 4 % 2) * 255, (columns // 40 % 2) * 255, rows * 0], axis=2).astype(np.uint8)
+    image, transform = Image.fromarray(pixels), Transform(64, 64, resize_mode="squash")
+    parts = [augmented(image, transform, np.random.default_rng(seed)).astype(int) for seed in range(60)]
+    across = np.mean([(np.abs(np.diff(part[..., 1], axis=1)) > 40).any(axis=0).sum() for part in parts])
+    down = np.mean([(np.abs(np.diff(part[..., 0], axis=0)) > 40).any(axis=1).sum() for part in parts])
+    assert 0.75 < across / down < 1.33
+    plain = [augmented(image, Transform(64, 64), np.random.default_rng(seed)).astype(int) for seed in range(60)]
+    assert np.mean([(np.abs(np.diff(part[..., 1], axis=1)) > 40).any(axis=0).sum() for part in plain]) < across / 2
 
 
 def test_a_view_follows_from_the_key_and_its_number_alone(image):
@@ -116,10 +178,10 @@ def test_a_mirrored_vector_is_the_mean_of_the_image_and_its_mirror_image(tmp_pat
         np.testing.assert_allclose(both.vectors[[one, other]], [mean, mean], atol=1e-6)
 
 
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32))
-def test_crops_stay_inside_the_picture(width, height, seed):
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32), st.sampled_from(RESIZE_MODES))
+def test_crops_stay_inside_the_picture(width, height, seed, mode):
     image = Image.new("RGB", (width, height), "red")
-    found = augmented(image, Transform(resize=18, crop=16), np.random.default_rng(seed))
+    found = augmented(image, Transform(resize=18, crop=16, resize_mode=mode), np.random.default_rng(seed))
     assert found.shape == (16, 16, 3)
     assert (found == (255, 0, 0)).all()
 
