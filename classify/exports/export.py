@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...cache.arguments import checked
 from ...cache.output_file import OutputFile
 from ...errors import ExportError, FC7Error, UsageError
 from ...extract.backbones.backbone import Backbone
@@ -53,6 +54,7 @@ class Exported:
         }
 
 
+@checked
 @computing()
 def export(
     bundle: Bundle,
