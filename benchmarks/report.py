@@ -17,7 +17,8 @@ import numpy as np
 from fc7.classify.evaluation.metrics import measure
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.probabilities import Probabilities
-from fc7.classify.records.runs import Run, load_runs
+from fc7.classify.records.runs import Run
+from fc7.classify.records.table import load_runs
 from fc7.classify.reports.report import report
 
 RUNS, IMAGES, CLASSES = 50, 5000, 10

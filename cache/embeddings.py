@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..errors import DataError
+from .arguments import checked
 from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
 from .recipe import AnyRecipe
+from .tables import MOST, cell, data_frame, html_table
 
 Vectors = npt.NDArray[Any] | StoredVectors
 
@@ -139,10 +141,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
-        """Return the rows of a mask or of positions."""
+    def __getitem__(self, rows: Any) -> Self:
+        """Return the rows of a mask, of positions or of a slice; of one position a table with one row."""
+        rows = self._positions(rows)
         columns = {field.name: getattr(self, field.name) for field in fields(Rows)}
         return replace(self, **{name: array[rows] for name, array in columns.items() if isinstance(array, np.ndarray)})
+
+    def _positions(self, rows: Any) -> npt.NDArray[np.intp]:
+        return np.atleast_1d(np.arange(len(self))[rows])
 
     def in_key_order(self) -> Self:
         """Return the rows sorted by key, then split, label and group; self if they are.
@@ -199,8 +205,9 @@ class Embeddings(Rows, VectorTable):
     views: tuple[Vectors, ...] = ()
     max_ram: int | None = None
 
-    def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
-        """Return the rows of a mask or of positions, with all their views."""
+    def __getitem__(self, rows: Any) -> Self:
+        """Return the rows of a mask, of positions or of a slice, with all their views; of one position a single row."""
+        rows = self._positions(rows)
         vectors, *views = (select(view, rows) for view in (self.vectors, *self.views))
         return replace(super().__getitem__(rows), vectors=vectors, views=tuple(views))
 
@@ -213,6 +220,35 @@ class Embeddings(Rows, VectorTable):
         shape = f"{rows} x {dim} {self.vectors.dtype}, {self.recipe.backbone} {self.recipe.layer}"
         return f"Embeddings({', '.join([shape, *self._counts()])})"
 
+    def _repr_html_(self) -> str:
+        columns = [name for name in COLUMNS if (getattr(self, COLUMNS[name]) != "").any()]
+        first = [[cell(getattr(self, COLUMNS[name])[row]) for name in columns] for row in range(min(len(self), MOST))]
+        return html_table(repr(self), columns, first, len(self))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return the vectors ``(n, dim)`` of view 0, as :func:`numpy.asarray` asks for them."""
+        if isinstance(self.vectors, StoredVectors):
+            if copy is False:
+                raise ValueError("The vectors are on disk: to have them in memory is a copy.")
+            return np.asarray(self.vectors[:], dtype)
+        return np.array(self.vectors, dtype, copy=copy)
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame: path, label, split, group, sha256 (hex) and embedding, a vector of float32 in each row.
+
+        It is the table that :func:`pandas.read_parquet` reads from the file of the same embeddings.
+
+        Raises
+        ------
+        MissingExtra
+            pandas is not installed.
+        """
+        everything = slice(None)
+        columns: dict[str, Any] = {name: self.texts(name, everything) for name in COLUMNS}
+        vectors = [*np.asarray(self, np.float32)]
+        return data_frame(columns | {"sha256": self.digests(everything), "embedding": vectors})
+
+    @checked
     def to_h5(self, path: Path | str | OutputFile) -> Path:
         """Write one flat HDF5 file for other tools, whole or not at all, and return its path. It holds view 0 only.
 
@@ -231,6 +267,7 @@ class Embeddings(Rows, VectorTable):
         return list(getattr(self, COLUMNS[column])[rows].tolist())
 
     @classmethod
+    @checked
     def from_h5(cls, path: Path | str) -> "Embeddings":
         """Read a flat file that :meth:`to_h5` or another tool wrote, after checking all of it.
 

@@ -146,6 +146,10 @@ class Recipe:
     precision: str = "fp32"
     dtype: str = "float16"
 
+    def __repr__(self) -> str:
+        view = f", view {self.view}" if self.view else ""
+        return f"Recipe({self.backbone!r}, {self.layer!r}, {self.dim}-d{view}, {self.id[:12]})"
+
     @cached_property
     def id(self) -> str:
         """The sha256 (hex) of the canonical JSON."""

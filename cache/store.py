@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
+from .arguments import checked
 from .atomic_write import sync_folder
 from .cache_miss import explain
 from .commit import admit, commit, describe
@@ -162,6 +163,7 @@ class Store:
         The directory is not a cache, has another version, or is not writable.
     """
 
+    @checked
     def __init__(self, recipe: Recipe, directory: Path | str | None = None) -> None:
         self.recipe = recipe
         self.directory = open_directory(directory)

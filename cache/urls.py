@@ -72,8 +72,10 @@ def locate(path: Path | str) -> Location:
     Raises
     ------
     UsageError
-        A URL without a bucket or host.
+        A URL without a bucket or host, or no path.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"{path!r:.60} is of type {type(path).__name__}, not a path.")
     text = os.fspath(path)
     if not is_url(text):
         return Path(path)

@@ -13,30 +13,36 @@ if TYPE_CHECKING:
     from .bundles.bundle import Bundle as Bundle
     from .bundles.predict import predict as predict
     from .bundles.prediction import Prediction as Prediction
+    from .bundles.prediction import Predictions as Predictions
     from .exports.export import Exported as Exported
     from .exports.export import export as export
+    from .fitting.compare import Comparison as Comparison
     from .fitting.compare import compare as compare
     from .fitting.fit import Fitted as Fitted
     from .fitting.fit import fit as fit
     from .records.ranking import choose as choose
     from .records.runs import Run as Run
-    from .records.runs import load_runs as load_runs
+    from .records.table import Runs as Runs
+    from .records.table import load_runs as load_runs
     from .reports.report import report as report
 
 _MODULES = {
     "Audit": "audits.audit",
     "Bundle": "bundles.bundle",
+    "Comparison": "fitting.compare",
     "EmbeddingTransformer": ".extract.transformer",
     "Exported": "exports.export",
     "Fitted": "fitting.fit",
     "Prediction": "bundles.prediction",
+    "Predictions": "bundles.prediction",
     "Run": "records.runs",
+    "Runs": "records.table",
     "audit": "audits.audit",
     "choose": "records.ranking",
     "compare": "fitting.compare",
     "export": "exports.export",
     "fit": "fitting.fit",
-    "load_runs": "records.runs",
+    "load_runs": "records.table",
     "predict": "bundles.predict",
     "report": "reports.report",
 }

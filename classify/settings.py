@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
+from ..cache.arguments import check_fields
 from ..errors import UsageError
 from ..extract import readers
 from ..extract.settings import require_choice, setting
@@ -43,9 +45,12 @@ class ProtocolSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no data set can be divided by."""
+        check_fields(self)
         for option, folds in ("folds", self.folds), ("cross-validate", self.cross_validate):
             if folds is not None and folds < 2:
                 raise UsageError(f"--{option} {folds}: two or more are needed.")
+        if not 0 <= self.random_state < 2**32:
+            raise UsageError(f"random_state {self.random_state}: must be between 0 and 2**32 - 1.")
         if self.on and self.cross_validate:
             raise UsageError(
                 f"--on {self.on} evaluates on a split, --cross-validate {self.cross_validate} on all images: give one."
@@ -68,6 +73,8 @@ class FitSettings(ProtocolSettings):
         require_choice(self, "preparation")
         if self.epochs is not None and self.epochs < 1:
             raise UsageError(f"--epochs {self.epochs}: one or more are needed.")
+        if self.n_jobs == 0:
+            raise UsageError("--n-jobs 0: 1 or more processes are needed; -1 is one per core.")
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
             raise UsageError(f"class_weight={self.class_weight!r}: balanced, or a dict of weights by class name.")
 
@@ -85,10 +92,14 @@ class FitSettings(ProtocolSettings):
         if unknown:
             name = few([repr(min(unknown, key=str))])
             raise UsageError(f"class_weight names {name}, which is none of the classes {few(classes)}.")
-        wrong = [f"{name!r} {weight}" for name, weight in self.class_weight.items() if not 0 < weight < math.inf]
+        wrong = [f"{name!r} {weight!r}" for name, weight in self.class_weight.items() if not _is_weight(weight)]
         if wrong:
             raise UsageError(f"class_weight of {few(wrong)}: must be more than 0, and finite.")
         return {classes.index(name): float(weight) for name, weight in self.class_weight.items()}
+
+
+def _is_weight(weight: Any) -> bool:
+    return isinstance(weight, Real) and 0 < float(weight) < math.inf
 
 
 DEFAULTS = FitSettings()
@@ -136,6 +147,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """Refuse values that training cannot use."""
+        check_fields(self)
         require_choice(self, "optimiser", "schedule")
         if self.epochs < 1 or self.batch_size < 1 or self.held_out < 2:
             raise UsageError(

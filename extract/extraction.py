@@ -7,8 +7,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..cache.arguments import checked
 from ..cache.cache_miss import explain
 from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings, Rows
@@ -16,12 +17,11 @@ from ..cache.keys import Keys, Table
 from ..cache.recipe import Recipe
 from ..cache.store import Store
 from ..cache.urls import Location
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from .backbones.backbone import Backbone
 from .computing import computing
 from .engines.accounting import Clock, Extraction, account
 from .manifest.hashing import Hashed
-from .manifest.manifest import Manifest
 from .progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked
 def extract(
-    manifest: Manifest | Hashed,
+    manifest: Any,
     backbone: Backbone,
     *,
     cache: Path | str | None = None,
@@ -45,7 +46,7 @@ def extract(
     Parameters
     ----------
     manifest
-        From :func:`fc7.extract.read_manifest`.
+        From :func:`fc7.extract.read_manifest`, or what that takes: a folder, a csv, a URL.
     backbone
         Tapped at one layer.
     cache
@@ -67,7 +68,7 @@ def extract(
         Ctrl-C; what was computed is kept.
     """
     if len(backbone.recipes) != 1:
-        raise ValueError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
+        raise UsageError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
     hashed = Hashed.of(manifest, cache, progress=progress)
     done = fill(hashed, [backbone], workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
@@ -76,8 +77,9 @@ def extract(
     return read(hashed, backbone.recipes[0], weights_source=backbone.weights_source, views=backbone.views)
 
 
+@checked
 def read(
-    manifest: Manifest | Hashed,
+    manifest: Any,
     recipe: Recipe,
     *,
     cache: Path | str | None = None,
@@ -90,7 +92,7 @@ def read(
     Parameters
     ----------
     manifest
-        If it is hashed, `cache` is not asked for: it has its own.
+        As for :func:`extract`. If it is hashed, `cache` is not asked for: it has its own.
     recipe
         Of view 0.
     views
@@ -150,9 +152,10 @@ def why_not_decoded(root: Location, rows: Rows, workers: int | None = None) -> l
         return list(pool.map(reason, map(str, rows.paths), rows.keys))
 
 
+@checked
 @computing(threads=False)
 def fill(
-    manifest: Manifest | Hashed,
+    manifest: Any,
     backbones: Sequence[Backbone],
     *,
     cache: Path | str | None = None,
@@ -168,7 +171,7 @@ def fill(
     Parameters
     ----------
     manifest
-        If it is hashed, `cache` and `rehash` are not asked for.
+        As for :func:`extract`. If it is hashed, `cache` and `rehash` are not asked for.
     unit_rows
         Rows committed together; by default about 20 seconds of work.
     rehash
@@ -184,6 +187,8 @@ def fill(
     list of Extraction
         One per recipe. Raises what :func:`extract` raises.
     """
+    if not backbones:
+        raise UsageError("There is no backbone to compute with: the list is empty.")
     hashed = Hashed.of(manifest, cache, rehash=rehash, progress=progress)
     clock = Clock(hashing=hashed.seconds)
     recipes = [recipe for backbone in backbones for recipe in backbone.recipes_of_views]

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
+from ..cache.arguments import checked
 from ..cache.recipe import Input, Recipe
-from ..errors import FC7Error, ImageRejected
+from ..errors import FC7Error, ImageRejected, UsageError
 from .backbones.backbone import Backbone
 from .computing import computing
 from .decoding.damage import one_line
@@ -32,6 +33,7 @@ _NEEDED = (
 )
 
 
+@checked
 @computing()
 def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[VectorsByRecipe, dict[int, str]]:
     """Return the vectors of images in memory.
@@ -53,14 +55,16 @@ def embed(pictures: Iterable[Picture], backbones: Sequence[Backbone]) -> tuple[V
     Raises
     ------
     UsageError
-        One picture instead of many, see :func:`fc7.extract.manifest.given.many`.
+        One picture instead of many, see :func:`fc7.extract.manifest.given.many`; or no pictures, or no backbones.
     """
     from .backbones.torch_runtime import each_with
 
+    pictures = many(pictures)
+    if not pictures or not backbones:
+        raise UsageError(f"There are no {'pictures' if backbones else 'backbones'}: the list is empty.")
     for backbone in backbones:
         backbone.load()
     size = max(backbone.batch_size for backbone in backbones)
-    pictures = many(pictures)
     batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     with (
         keep_freed_memory(),

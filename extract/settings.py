@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..cache.arguments import check_fields
 from ..cache.recipe import DECODES, DTYPES, RESIZE_MODES
 from ..errors import UsageError
 from . import readers
@@ -64,6 +65,7 @@ class BackboneSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no backbone can do."""
+        check_fields(self)
         require_choice(self, "precision", "dtype", "decode", *(["resize"] if self.resize is not None else []))
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch size {self.batch_size}: must be 1 or more.")

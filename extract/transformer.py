@@ -1,5 +1,7 @@
 """Embeddings inside a scikit-learn pipeline: image paths in, rows from the cache out."""
 
+import inspect
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,13 +11,23 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from ..cache.directory import open_directory
 from ..errors import DataError, UsageError
 from .backbones.backbone import Backbone, load_backbone
+from .backbones.spec import BackboneSpec
 from .manifest.given import column_name, many
 from .manifest.hashing import Hashed
 from .manifest.manifest import Manifest
-from .manifest.paths import Reject
+from .manifest.paths import Reject, located
 from .new_images import cached_vectors
+
+logger = logging.getLogger(__name__)
+
+# What a backbone that was made before has decided already.
+_OF_BACKBONE = (
+    "layer", "weights", "precision", "dtype", "image_transform", "image_size", "mirror", "device", "batch_size",
+)  # fmt: skip
+_OTHERS = ("backbone", "workers", "on_reject")  # parameters that are none of load_backbone
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):
@@ -26,17 +38,23 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
+    backbone
+        A name for :func:`fc7.extract.load_backbone`; or a :class:`fc7.extract.Backbone` with one layer and no further
+        views, which leaves nothing to say of layer, weights, precision, dtype, image, mirror, device and batch size.
     image_transform
         `transform` of :func:`fc7.extract.load_backbone`; here this is the name of a method.
-    backbone, layer, weights, precision, dtype, image_size, resize, mirror, device, batch_size, cache
+    layer, weights, precision, dtype, image_size, resize, mirror, device, batch_size, cache
         As in :func:`fc7.extract.load_backbone`.
     workers
         As in :func:`fc7.extract.fill`.
+    on_reject
+        ``raise``: what is no image that can be read is an error, as a pipeline cannot leave rows out. ``nan``: its row
+        is NaN, and a line of the log says how many there are.
     """
 
     def __init__(
         self,
-        backbone: str = "vgg16",
+        backbone: str | Backbone = "vgg16",
         layer: str | None = None,
         *,
         weights: str | None = None,
@@ -50,6 +68,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         batch_size: int | None = None,
         cache: Path | str | None = None,
         workers: int | None = None,
+        on_reject: str = "raise",
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -64,6 +83,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
         self.cache = cache
         self.workers = workers
+        self.on_reject = on_reject
 
     def __sklearn_tags__(self) -> Any:
         """Say that it takes paths and learns nothing, as scikit-learn's vectorisers of text do."""
@@ -84,7 +104,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         return True
 
     def transform(self, X: Iterable[Path | str]) -> npt.NDArray[np.float32]:
-        """Return ``(n, dim)`` for ``n`` paths or URLs of image files.
+        """Return ``(n, dim)`` float32 for ``n`` paths or URLs of image files.
 
         Parameters
         ----------
@@ -94,27 +114,69 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         Raises
         ------
         DataError
-            There are none, or some are no acceptable images: a pipeline cannot leave rows out.
+            There are none, or some are no acceptable images and `on_reject` is ``raise``.
         UsageError
-            `X` is one path, or something else than paths.
+            `X` is one path, or something else than paths; or a parameter makes no sense.
         """
+        if self.on_reject not in ("raise", "nan"):
+            raise UsageError(f"on_reject={self.on_reject!r}: 'raise' or 'nan'.")
         paths = _paths(X)
         hashed = Hashed.of(Manifest.of_files(paths), self.cache)
-        _require_none(hashed.rejects(), len(paths))
+        self._account(hashed.rejects(), len(paths), quiet=True)
         backbone = self._backbone()
+        (recipe,) = backbone.recipes
         rejects, blocks = cached_vectors(hashed, [backbone], workers=self.workers)
-        _require_none(rejects, len(paths))
+        self._account(rejects, len(paths))
+        refused = {reject.path for reject in rejects}
+        accepted = np.flatnonzero([path not in refused for path in paths])
         # float16 overflows where the next step squares it, as Normalizer does.
-        return np.concatenate([vectors[backbone.recipes[0]].astype(np.float32) for _, vectors in blocks])
+        rows = np.full((len(paths), recipe.dim), np.nan, np.float32)
+        for block, vectors in blocks:
+            rows[accepted[block]] = vectors[recipe]
+        return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``(dim,)`` names of columns, such as ``alexnet_fc7_0``; the weights are hashed to know `dim`."""
         (recipe,) = self._backbone().recipes
         return np.array([f"{recipe.backbone}_{recipe.layer}_{place}" for place in range(recipe.dim)], object)
 
+    def __getstate__(self) -> Any:
+        """Return what another process needs; a backbone as what it can be made of again."""
+        state, backbone = super().__getstate__(), self.backbone
+        return state | {"backbone": BackboneSpec.of(backbone)} if isinstance(backbone, Backbone) else state
+
+    def __setstate__(self, state: Any) -> None:
+        """Make the backbone again."""
+        if isinstance(state["backbone"], BackboneSpec):
+            state = state | {"backbone": state["backbone"].load(open_directory(state["cache"]))}
+        super().__setstate__(state)
+
+    def _account(self, rejects: Sequence[Reject], asked: int, *, quiet: bool = False) -> None:
+        """Raise where files were rejected, or log how many."""
+        if not rejects:
+            return
+        first = f"the first is {rejects[0].path}: {rejects[0].reason}"
+        said = f"{len(rejects)} of {asked} files are no images that can be read; {first}."
+        if self.on_reject == "raise":
+            raise DataError(f"{said} Leave them out, or take rows of NaN for them: on_reject='nan'")
+        if not quiet:
+            logger.warning("%s Their rows are NaN.", said)
+
     def _backbone(self) -> Backbone:
-        settings = {name: value for name, value in self.get_params().items() if name not in ("backbone", "workers")}
+        if isinstance(self.backbone, Backbone):
+            self._require_alone(self.backbone)
+            return self.backbone
+        settings = {name: value for name, value in self.get_params().items() if name not in _OTHERS}
         return load_backbone(self.backbone, transform=settings.pop("image_transform"), **settings)
+
+    def _require_alone(self, backbone: Backbone) -> None:
+        """Refuse a backbone that gives several vectors, and what would have to be decided before it was made."""
+        if len(backbone.recipes_of_views) != 1:
+            raise UsageError(f"{backbone!r} gives several vectors for an image: a transformer takes one layer.")
+        defaults = inspect.signature(type(self).__init__).parameters
+        given = [name for name in _OF_BACKBONE if getattr(self, name) != defaults[name].default]
+        if given:
+            raise UsageError(f"{given[0]} is what {backbone!r} has decided already: give it to load_backbone.")
 
 
 def _paths(X: Any) -> list[str]:
@@ -124,12 +186,4 @@ def _paths(X: Any) -> list[str]:
     for row, path in enumerate(paths):
         if not isinstance(path, str | os.PathLike):
             raise UsageError(f"Row {row} is of type {type(path).__name__}, {path!r:.80}, not the path of an image.")
-    return [os.fsdecode(path) for path in paths]
-
-
-def _require_none(rejects: Sequence[Reject], asked: int) -> None:
-    if rejects:
-        raise DataError(
-            f"{len(rejects)} of {asked} files are no images that can be read; the first is {rejects[0].path}: "
-            f"{rejects[0].reason}. Leave them out."
-        )
+    return [located(Path(), os.fsdecode(path)) for path in paths]

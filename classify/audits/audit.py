@@ -11,7 +11,9 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
+from ...cache.arguments import checked
 from ...cache.embeddings import Embeddings, Rows
+from ...cache.tables import MOST, cell, data_frame, html_table
 from ...errors import DataError, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
@@ -23,7 +25,7 @@ from ..evaluation.confident_learning import off_diagonal, self_confidence
 from ..fitting.search import FoldSearch, SearchResult
 from ..heads.table import Head, find_head
 from ..solvers.lapack import threads
-from .findings import AuditedImage, ImagePair, Outlier, Suspect
+from .findings import COLUMNS, AuditedImage, ImagePair, Outlier, Suspect
 from .nearest import Nearest, nearest
 
 NEAREST = 20  # images compared per image, so that the cost does not grow with the number of similar images
@@ -100,6 +102,26 @@ class Audit:
         """The number of findings of each kind."""
         return {name: len(findings) for name, findings in self.lists.items()}
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name.replace('_', '-')}" for name, count in self.counts.items())
+        return f"Audit({self.images.name!r}, {len(self.images)} images: {counts})"
+
+    def _repr_html_(self) -> str:
+        shown = ("finding", "path", "label", "split", "other_path", "predicted")
+        rows = [[cell(row.get(name)) for name in shown] for row in (found.to_dict() for found in self.findings[:MOST])]
+        return html_table(repr(self), shown, rows, len(self.findings))
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame with a row for each finding, and the columns of ``fc7 audit --csv``.
+
+        Raises
+        ------
+        MissingExtra
+            pandas is not installed.
+        """
+        rows = [finding.to_dict() for finding in self.findings]
+        return data_frame({name: [row.get(name) for row in rows] for name in COLUMNS})
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {
@@ -116,6 +138,7 @@ class Audit:
         }
 
 
+@checked
 @computing()
 def audit(
     embeddings: Embeddings,

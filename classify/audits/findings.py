@@ -1,7 +1,13 @@
 """Findings of an audit, on one image or on two."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+# Of a table of findings; a cell that does not apply to a finding is empty.
+COLUMNS = (
+    "finding", "path", "label", "split", "other_path", "other_label", "other_split", "across_splits", "labels_differ",
+    "cosine", "distance", "predicted", "probability", "self_confidence", "confident",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -11,7 +17,7 @@ class AuditedImage:
     path: str
     label: str
     split: str
-    key: str
+    key: str = field(repr=False)
 
     def to_dict(self, prefix: str = "") -> dict[str, Any]:
         """Return plain values, without the key."""
@@ -35,6 +41,9 @@ class ImagePair:
     first: AuditedImage
     second: AuditedImage
     cosine: float
+
+    def __repr__(self) -> str:
+        return f"ImagePair({self.kind}, {self.first.path!r}, {self.second.path!r}, cosine {self.cosine:.3f})"
 
     @property
     def across_splits(self) -> bool:
@@ -65,6 +74,9 @@ class Outlier:
     image: AuditedImage
     distance: float
 
+    def __repr__(self) -> str:
+        return f"Outlier({self.image.path!r}, distance {self.distance:.3f})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"finding": "outlier", **self.image.to_dict(), "distance": round(self.distance, 6)}
@@ -90,6 +102,10 @@ class Suspect:
     predicted: str
     probability: float
     confident: bool
+
+    def __repr__(self) -> str:
+        likelier = f"{self.predicted!r} {self.probability:.3f}"
+        return f"Suspect({self.image.path!r}, {self.image.label!r} {self.self_confidence:.3f}, {likelier})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -7,12 +7,7 @@ from ...extract.commands.terminal import table
 from ...extract.text import csv_text, plain
 from ..pages.text import figure
 from .audit import Audit
-from .findings import ImagePair, Suspect
-
-COLUMNS = (
-    "finding", "path", "label", "split", "other_path", "other_label", "other_split", "across_splits", "labels_differ",
-    "cosine", "distance", "predicted", "probability", "self_confidence", "confident",
-)  # fmt: skip
+from .findings import COLUMNS, ImagePair, Suspect
 
 
 def audit_csv(audit: Audit) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...cache.arguments import checked
 from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
@@ -32,7 +33,7 @@ from ..data.joint import side_by_side
 from ..evaluation.abstention import Abstention, Threshold
 from ..records.runs import versions
 from .backbones import find_backbones, own_backbone, require_same
-from .prediction import Prediction, require_distinct
+from .prediction import Prediction, Predictions, require_distinct
 from .tree_checks import check_trees, columns
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ class Bundle:
     _loaded: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        head = f"{self.run['head']} on " if "head" in self.run else ""
+        classes = few([repr(name) for name in self.classes], 3)
+        return f"Bundle({head}{self.recipe.backbone} {self.recipe.layer}, {len(self.classes)} classes: {classes})"
+
     def __post_init__(self) -> None:
         """Refuse a share of errors for which there is no threshold, or none that could be told from an answer."""
         if self.max_error is not None:
@@ -113,6 +119,7 @@ class Bundle:
             self.abstention.threshold(self.max_error)
 
     @classmethod
+    @checked
     def of(cls, fitted: "Fitted", max_error: float | None = None) -> "Bundle":
         """Return the bundle of a fitted head.
 
@@ -135,10 +142,12 @@ class Bundle:
         """The least probability of an answer; None if every image gets one."""
         return self.abstention.threshold(self.max_error) if self.abstention and self.max_error is not None else None
 
+    @checked
     def abstaining(self, max_error: float) -> "Bundle":
         """Return a copy with another threshold; raises what :meth:`of` raises."""
         return replace(self, max_error=max_error)
 
+    @checked
     @computing()
     def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``(n, classes)`` for embeddings ``(n, dim)`` of this bundle's recipe."""
@@ -149,6 +158,7 @@ class Bundle:
             )
         return np.asarray(self.estimator.predict_proba(vectors.astype(np.float32)))
 
+    @checked
     @computing()
     def predict(
         self,
@@ -162,7 +172,7 @@ class Bundle:
         cache: Path | str | None = None,
         workers: int | None = None,
         progress: Progress = silent,
-    ) -> list[Prediction]:
+    ) -> Predictions:
         """Predict images.
 
         Parameters
@@ -183,8 +193,9 @@ class Bundle:
 
         Returns
         -------
-        list of Prediction
-            In the order of the images; those of a folder or a pattern are sorted.
+        Predictions
+            A list of :class:`fc7.classify.Prediction` in the order of the images; those of a folder or a pattern are
+            sorted.
 
         Raises
         ------
@@ -211,7 +222,7 @@ class Bundle:
                 predictions[place] = self._prediction(new_images.names[place], row, threshold, distance)
         for place, reason in new_images.rejected.items():
             predictions[place] = Prediction(new_images.names[place], rejected=reason)
-        return [predictions[place] for place in sorted(predictions)]
+        return Predictions(predictions[place] for place in sorted(predictions))
 
     def backbones(
         self, backbone: "Backbone | torch.nn.Module | None" = None, weights: str | None = None, **machine: Any
@@ -259,6 +270,7 @@ class Bundle:
             unlike=distance is not None and self.abstention is not None and bool(distance > self.abstention.limit),
         )
 
+    @checked
     def save(self, path: Path | str | OutputFile) -> Path:
         """Write the bundle, whole or not at all, and return its path.
 
@@ -299,6 +311,7 @@ class Bundle:
         return output.write(buffer.getvalue())
 
     @classmethod
+    @checked
     def load(cls, path: Path | str) -> "Bundle":
         """Read a bundle without executing code from it.
 

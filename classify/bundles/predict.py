@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ...cache.arguments import checked
 from ...extract.in_memory import Picture
 from .bundle import Bundle
-from .prediction import Prediction
+from .prediction import Predictions
 
 
-def predict(bundle: Bundle, images: Iterable[Path | str | Picture], **options: Any) -> list[Prediction]:
+@checked
+def predict(bundle: Bundle, images: Iterable[Path | str | Picture], **options: Any) -> Predictions:
     """Predict images with a bundle; see :meth:`fc7.classify.Bundle.predict`."""
     return bundle.predict(images, **options)

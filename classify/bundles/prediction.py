@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from ...cache.tables import Table
 from ...errors import UsageError
 from ...extract.text import csv_text, storable
 
@@ -43,6 +44,12 @@ class Prediction:
     unlike: bool = False
     rejected: str = ""
 
+    def __repr__(self) -> str:
+        if self.rejected:
+            return f"Prediction({self.path!r}, rejected={self.rejected!r})"
+        marks = "".join([", not sure" if not self.sure else "", ", unlike" if self.unlike else ""])
+        return f"Prediction({self.path!r}, {self.label!r}, {self.probability:.3f}{marks})"
+
     @property
     def answer(self) -> str:
         """The label, or ``not sure``; empty where the image was rejected."""
@@ -51,6 +58,24 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"path": self.path, "answer": self.answer, **vars(self)}
+
+
+class Predictions(Table[Prediction]):
+    """Predictions of many images. :meth:`to_pandas` has a column ``probability_CLASS`` for each class, too."""
+
+    shown = ("path", "answer", "probability", "unlike", "rejected")
+
+    def to_dicts(self, first: int | None = None) -> list[dict[str, Any]]:
+        """Return plain values of the first predictions, by default of all; what a rejected image has not is None."""
+        return [_row(prediction) for prediction in self[:first]]
+
+
+def _row(prediction: Prediction) -> dict[str, Any]:
+    values = prediction.to_dict()
+    probabilities = values.pop("probabilities")
+    if prediction.rejected:
+        values |= {"probability": None}
+    return values | {f"probability_{name}": probabilities[name] for name in sorted(probabilities)}
 
 
 def require_distinct(classes: Sequence[str]) -> None:

@@ -90,6 +90,9 @@ class Abstention:
     reference: npt.NDArray[np.float16]
     distance: Distances
 
+    def __repr__(self) -> str:
+        return f"Abstention({int(self.right.sum())} of {len(self.right)} out-of-fold predictions are right)"
+
     @classmethod
     def of(
         cls,

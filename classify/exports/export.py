@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache.arguments import checked
 from ...cache.output_file import OutputFile
 from ...cache.recipe import FunctionTransform
 from ...errors import ExportError, FC7Error, UsageError
@@ -58,6 +59,7 @@ class Exported:
         }
 
 
+@checked
 @computing()
 def export(
     bundle: Bundle,

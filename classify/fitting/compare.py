@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
+from ...cache.arguments import checked
 from ...errors import DataError, FC7Error, Interrupted, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
@@ -21,6 +22,7 @@ from ..records.external import check_name, read_predictions, read_results
 from ..records.failures import Failure, write_failures
 from ..records.ranking import choose, ranked
 from ..records.runs import Run, finished_run
+from ..records.table import Runs
 from ..settings import FitSettings
 from . import parallel
 from .fit import Experiment
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Comparison(list[Run]):
+class Comparison(Runs):
     """The records of a comparison, the one to choose first.
 
     Attributes
@@ -45,7 +47,12 @@ class Comparison(list[Run]):
         super().__init__(runs)
         self.failures = list(failures)
 
+    @property
+    def _title(self) -> str:
+        return f"{super()._title}{f', {len(self.failures)} heads could not be fitted' if self.failures else ''}"
 
+
+@checked
 @computing()
 def compare(
     embeddings: Any,
@@ -112,12 +119,12 @@ def compare(
     Interrupted
         Ctrl-C; the records that `folder` has are kept.
     """
-    # Without n_jobs: its processes fit a head each.
     settings = FitSettings(
         on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
-        epochs=epochs, average_views=average_views, class_weight=class_weight, preparation=preparation,
+        epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
     )  # fmt: skip
     selected = find_heads(heads)
+    settings = replace(settings, n_jobs=None)  # its processes fit a head each
     experiments = [Experiment(table, settings, engine) for table in as_tables(embeddings)]
     _require_same_images(experiments)
     _check_added(add or {}, experiments[0])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 
+from ...cache.arguments import checked
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings, chunks
 from ...cache.recipe import Recipe
@@ -58,6 +59,9 @@ class Fitted:
     run: Run
     embeddings: Embeddings
     abstention: Abstention | None = None
+
+    def __repr__(self) -> str:
+        return f"Fitted({self.run.name!r}, {self.run.figures})"
 
 
 class Experiment:
@@ -257,6 +261,7 @@ class Experiment:
         ]
 
 
+@checked
 @computing()
 def fit(
     embeddings: Any,

@@ -55,6 +55,10 @@ class Head:
     seconds: Size = lambda rows, columns, classes: 0
     memory: Size = lambda rows, columns, classes: 0
 
+    def __repr__(self) -> str:
+        grid = ", ".join(f"{len(values)} {name}" for name, values in self.grid.items())
+        return f"Head({self.name!r}{f', {grid}' if grid else ''})"
+
     @property
     def identity(self) -> str:
         """What distinguishes it from other heads: its name, or class and parameters of the user's estimator."""

@@ -64,6 +64,11 @@ def settings(run: Run) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text is not None}
 
 
+def data_name(run: Run) -> str:
+    """Return what the data set of a run is called; empty if its record does not say."""
+    return without_folders(str(run.data.get("name") or ""))
+
+
 def on(run: Run) -> str:
     """Return what a run was evaluated on, as it was done: ``on val``, or ``in 5-fold cross-validation``."""
     planned = str(run.data["evaluated"])
@@ -99,7 +104,7 @@ def titles(groups: Sequence[Sequence[Run]]) -> list[str]:
     """Return what groups of runs on the same images are called: ``ants_bees on val, 153 images``."""
     texts = []
     for runs in groups:
-        names = dict.fromkeys(without_folders(str(run.data.get("name") or "")) for run in runs)
+        names = dict.fromkeys(data_name(run) for run in runs)
         places = dict.fromkeys(on(run) for run in _own(runs))
         what = " ".join(filter(None, [few([name for name in names if name]), " and ".join(places)]))
         texts.append(f"{what}, {runs[0].metrics['n']} images")

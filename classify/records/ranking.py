@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ...cache.arguments import checked
 from ...cache.recipe import AND
 from ...errors import DataError
 from .description import leaked
@@ -9,6 +10,7 @@ from .pairs import BASELINES
 from .runs import Run, by_images
 
 
+@checked
 def choose(runs: Sequence[Run]) -> Run:
     """Return the run that the verdict is about: the cached head with the least log loss on the fitted images.
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
+from ...cache.arguments import checked
 from ...cache.embeddings import Rows
 from ...cache.file_blocks import read_regular
 from ...cache.output_file import OutputFile
@@ -104,6 +104,15 @@ class Run:
     machine: dict[str, Any] = field(default_factory=dict)
     record: int = RECORD
 
+    def __repr__(self) -> str:
+        return f"Run({self.name!r}, {self.figures})"
+
+    @property
+    def figures(self) -> str:
+        """The accuracy, with its interval and the number of images, as a reader has it."""
+        (low, high), metrics = self.metrics["interval"], self.metrics
+        return f"accuracy {metrics['accuracy']:.3f}, {low:.3f} to {high:.3f}, of {metrics['n']} images"
+
     @property
     def name(self) -> str:
         """What the run is called in a table: ``vgg16 gap logreg``, ``vgg16 finetune all``, ``elsewhere NAME``."""
@@ -184,8 +193,10 @@ class Run:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return values | {"probabilities": {"sha256": self.probabilities.sha256} if self.probabilities else None}
 
-    def save(self, folder: Path) -> Path:
+    @checked
+    def save(self, folder: Path | str) -> Path:
         """Write the record as JSON, whole or not at all, and return its path; its probabilities are written before."""
+        folder = Path(folder)
         text = json.dumps(self.to_dict(), allow_nan=False)
         path = folder / f"{self.id[:16]}.json"
         beside = path.with_suffix(PROBABILITIES)
@@ -197,7 +208,8 @@ class Run:
         return path
 
     @classmethod
-    def load(cls, path: Path) -> "Run":
+    @checked
+    def load(cls, path: Path | str) -> "Run":
         """Read a record.
 
         Raises
@@ -205,6 +217,7 @@ class Run:
         DataError
             Not a run record of this version; the message names the field and what is wrong with it.
         """
+        path = Path(path)
         try:
             hooks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _bounded, "parse_int": _whole}
             values = json.loads(read_regular(path), **hooks)
@@ -247,35 +260,12 @@ def finished_run(folder: Path, identity: str, paths: Sequence[str]) -> Run | Non
     return run
 
 
-def load_runs(folder: Path) -> list[Run]:
-    """Return all records of a folder, best accuracy first; files that are no records are left out with a warning.
-
-    Raises
-    ------
-    DataError
-        No readable one is there.
-    """
-    runs = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            runs.append(Run.load(path))
-        except DataError as error:  # one damaged record must not lose the others
-            logger.warning("left out: %s", error)
-    if not runs:
-        raise DataError(f"No run records in {folder}. Make some with: fc7 compare DATA -o {folder}")
-    return sorted(runs, key=lambda run: (-run.metrics["accuracy"], _or_infinite(run.metrics["log_loss"]), run.name))
-
-
 def by_images(runs: Sequence[Run]) -> list[list[Run]]:
     """Return the runs in groups that evaluated the same images, in their order; the group of the most images first."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.images, []).append(run)
     return sorted(groups.values(), key=lambda members: -members[0].metrics["n"])
-
-
-def _or_infinite(log_loss: float | None) -> float:
-    return math.inf if log_loss is None else log_loss
 
 
 def _refuse(constant: str) -> float:

@@ -4,26 +4,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...cache.arguments import checked
 from ...cache.output_file import OutputFile, require_apart
 from ...errors import UsageError
 from ...extract.text import csv_text
 from ..evaluation.paired_tests import ALPHA
 from ..pages.page import render, write
-from ..pages.text import duration, figure, pairs, shown, without_folders
+from ..pages.text import duration, figure, shown, without_folders
 from ..pages.thumbnails import BYTES, FOLDER
 from ..records import description
 from ..records.failures import Failure, read_failures
 from ..records.ranking import fit_seconds
-from ..records.runs import PROBABILITIES, Run, by_images, load_runs
+from ..records.runs import PROBABILITIES, Run, by_images
+from ..records.table import Runs, load_runs
 from . import gallery, sections
 from .verdict import Contest, break_even, by_title, contest, findings, verdict
 
 
+@checked
 def report(
-    runs: Sequence[Run] | Path,
+    runs: Sequence[Run] | Path | str,
     path: Path | str | OutputFile,
     *,
-    thumbnails: Path | None = None,
+    thumbnails: Path | str | None = None,
     failures: Sequence[Failure] = (),
 ) -> Path:
     """Write the page and return its path.
@@ -48,10 +51,13 @@ def report(
         Jinja2 is not installed.
     """
     output = path if isinstance(path, OutputFile) else OutputFile(path)
-    if isinstance(runs, Path):
+    if isinstance(runs, str | Path):
+        runs = Path(runs)
         thumbnails, failures = thumbnails or _thumbnails(runs), failures or read_failures(runs)
         runs = load_runs(runs)
-    return write(output, render("reports/report.html.jinja", _context(runs, thumbnails, failures)))
+    return write(
+        output, render("reports/report.html.jinja", _context(runs, Path(thumbnails) if thumbnails else None, failures))
+    )
 
 
 def write_reports(
@@ -121,47 +127,11 @@ def csv_table(runs: Sequence[Run], failures: Sequence[Failure] = ()) -> str:
 
 
 def _rows(runs: Sequence[Run], failures: Sequence[Failure]) -> list[dict[str, Any]]:
-    rows = []
-    for group in by_images(runs):
-        names = description.labels(group)
-        rows += [_record(run, names[run.id]) for run in group]
+    rows = Runs(run for group in by_images(runs) for run in group).to_dicts()
     for failure in failures:
         about = {"head": failure.head, "backbone": failure.backbone, "layer": failure.layer}
         rows.append({"id": failure.id, "name": failure.name, **about, "notes": without_folders(str(failure))})
     return rows
-
-
-def _record(run: Run, name: str) -> dict[str, Any]:
-    folds = description.fold_fits(run)
-    done = {item: run.protocol.get(item, "") for item in ("leaked", "preparation", "device", "random_state")}
-    low, high = run.metrics["interval"]
-    metrics = {name: item for name, item in run.metrics.items() if name != "interval"}
-    return {
-        "id": run.id,
-        "name": name,
-        "record": run.record,
-        "head": run.head,
-        "trainable": run.trainable,
-        "backbone": run.recipe["backbone"],
-        "layer": run.recipe["layer"],
-        "weights": without_folders(run.weights_source),
-        "data": sections.data_name(run),
-        "images": run.images[:16],
-        "evaluated": description.on(run).removeprefix("on ").removeprefix("in "),
-        "folds": len(folds) or "",
-        "fitted_least": min((fold.fitted for fold in folds), default=""),
-        "fitted_most": max((fold.fitted for fold in folds), default=""),
-        "folds_not_converged": sum(fold.unconverged > 0 for fold in folds) if folds else "",
-        "class_weight": description.settings(run).get("class_weight", ""),
-        **done,
-        **metrics,
-        "interval_low": low,
-        "interval_high": high,
-        "selection_accuracy": run.selection.get("accuracy", ""),
-        **{f"seconds_{stage}": seconds for stage, seconds in run.seconds.items() if not run.elsewhere},
-        "hyperparameters": pairs(description.chosen(run)),
-        "notes": "; ".join(without_folders(note) for note in description.notes(run)),
-    }
 
 
 def _words(text: str) -> str:
@@ -174,7 +144,7 @@ def _words(text: str) -> str:
 
 def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Failure]) -> dict[str, Any]:
     """Return the values of the template."""
-    sets, names = by_title(runs), {sections.data_name(run) for run in runs}
+    sets, names = by_title(runs), {description.data_name(run) for run in runs}
     return {
         "title": names.pop() if len(names) == 1 else "",
         "groups": [_group(title, contest(members), thumbnails, BYTES // len(sets)) for title, members in sets.items()],

@@ -189,7 +189,7 @@ def provenance(runs: Sequence[Run]) -> Values:
     own = [run for run in runs if not run.elsewhere]
     data = [
         {
-            "name": data_name(run),
+            "name": description.data_name(run),
             "fingerprint": run.data.get("fingerprint", ""),
             "classes": len(run.data["classes"]),
             "n": run.metrics["n"],
@@ -210,11 +210,6 @@ def provenance(runs: Sequence[Run]) -> Values:
         "versions": _once([{name: without_folders(item) for name, item in run.versions.items()} for run in runs]),
         "machines": _once([{name: value(item) for name, item in run.machine.items()} for run in runs]),
     }
-
-
-def data_name(run: Run) -> str:
-    """Return what the data set of a run is called; empty if its record does not say."""
-    return without_folders(str(run.data.get("name") or ""))
 
 
 def sides(compared: Contest) -> list[Values]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from ...cache.arguments import checked
 from ...cache.directory import open_directory
 from ...cache.forks import once
 from ...cache.format import UNIT_ROWS
@@ -78,6 +79,7 @@ class Backbone:
         attribute without a lasting description, or whose rows depend on more than their image.
     """
 
+    @checked
     @computing()
     def __init__(
         self,
@@ -161,6 +163,15 @@ class Backbone:
         self.weights_source = weights_source
         self.work: dict[str, float] = {"usual_batch": usual_batch, "gmacs": gmacs}
         self._network = network
+
+    def __repr__(self) -> str:
+        taps = ", ".join(f"{recipe.layer} {recipe.dim}-d" for recipe in self.recipes)
+        views = f", {self.views} more views" if self.views else ""
+        return f"Backbone({self.name!r}, {taps}{views}, weights {self.weights_source!r})"
+
+    def __deepcopy__(self, _: Any) -> Self:
+        """Return itself: it is frozen, and scikit-learn's ``clone`` must not copy a network."""
+        return self
 
     @property
     def name(self) -> str:
@@ -328,6 +339,7 @@ class Backbone:
         return f"{self.name} computes {images} images at a time: take {smaller}. What was committed is kept."
 
 
+@checked
 @computing(threads=False)
 def load_backbone(
     name: str,

@@ -49,6 +49,10 @@ class Extraction:
     retried: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        counts = f"{self.ok} ok, {self.duplicate} duplicate, {self.rejected} rejected; {self.computed} computed"
+        return f"Extraction({self.recipe.backbone} {self.recipe.layer}: {self.seen} files = {counts})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return what ``extract --json`` prints."""
         total = self.seconds["total"]

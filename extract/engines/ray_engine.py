@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from ...cache.arguments import checked
 from ...cache.leases import owner_of
 from ...cache.owner import Process
 from ...errors import EngineError, MissingExtra, UsageError
@@ -52,6 +53,7 @@ class RayEngine:
 
     worker = Worker
 
+    @checked
     def __init__(self, address: str | None = None, *, actors: int | None = None, stall: float | None = None) -> None:
         if actors is not None and actors < 1:
             raise UsageError(f"actors {actors}: must be 1 or more.")

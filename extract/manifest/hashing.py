@@ -23,7 +23,7 @@ from ...cache.recipe import Recipe
 from ...cache.store import Store
 from ...cache.urls import is_url
 from ..progress import Progress, silent
-from .manifest import Manifest
+from .manifest import Manifest, read_manifest
 from .members import Members
 from .paths import MAX_BYTES, Reject, refusal
 
@@ -59,10 +59,14 @@ class Hashed:
     seconds: float
     _stores: dict[Recipe, Store] = field(default_factory=dict, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        unreadable = f", {len(self.unreadable)} unreadable" if self.unreadable else ""
+        return f"Hashed({self.manifest!r}, {len(self.images)} different images{unreadable})"
+
     @classmethod
     def of(
         cls,
-        manifest: "Manifest | Hashed",
+        manifest: Any,
         cache: Path | str | None = None,
         *,
         rehash: bool = False,
@@ -72,6 +76,8 @@ class Hashed:
 
         Parameters
         ----------
+        manifest
+            Or what :func:`fc7.extract.read_manifest` takes.
         rehash
             Read all of them.
         progress
@@ -79,6 +85,8 @@ class Hashed:
         """
         if isinstance(manifest, Hashed):
             return manifest
+        if not isinstance(manifest, Manifest):
+            manifest = read_manifest(manifest)
         begun, directory = time.perf_counter(), open_directory(cache)
         keys = bytearray()
         errors: dict[int, OSError] = {}

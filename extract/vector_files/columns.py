@@ -112,7 +112,7 @@ def as_tables(data: Any) -> list[Embeddings]:
     """Return embeddings, several of them, or what :func:`from_memory` takes, as a list of embeddings."""
     if isinstance(data, Embeddings):
         return [data]
-    several = isinstance(data, Sequence) and all(isinstance(table, Embeddings) for table in data)
+    several = isinstance(data, Sequence) and bool(data) and all(isinstance(table, Embeddings) for table in data)
     return list(data) if several else [from_memory(data)]
 
 

@@ -3,10 +3,13 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shards import key, rows, shard
 
 from fc7.cache import Embeddings, Recipe
+from fc7.cache.disk_vectors import StoredVectors
 
 
 def test_round_trip(table, file):
@@ -71,3 +74,69 @@ def test_group_may_be_absent(file):
     with h5py.File(file, "a") as flat:
         del flat["group"]
     assert Embeddings.from_h5(file).group.tolist() == ["", "", ""]
+
+
+# In Python: an array, a table, a few rows
+
+
+def test_numpy_takes_the_vectors(table):
+    assert np.asarray(table) is table.vectors
+    assert np.asarray(table, copy=False) is table.vectors
+    assert not np.shares_memory(np.array(table), table.vectors)
+    assert np.asarray(table, np.float64).dtype == np.float64
+    np.testing.assert_array_equal(np.asarray(table, np.float64), table.vectors)
+    np.testing.assert_array_equal(np.stack([table, table])[1], table.vectors)
+    with pytest.raises(ValueError, match="copy"):
+        np.asarray(table, np.float64, copy=False)
+
+
+def test_numpy_takes_vectors_that_are_on_disk(table, store):
+    store.append(shard(1, 2, 3))
+    stored = replace(table, vectors=StoredVectors(store, [key(3), key(2), key(1)], 2**20), recipe=store.recipe)
+    np.testing.assert_array_equal(np.asarray(stored), rows(3, 2, 1))
+    assert np.asarray(stored, np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match="on disk"):
+        np.asarray(stored, copy=False)
+    assert isinstance(stored[1:].vectors, StoredVectors)
+    np.testing.assert_array_equal(np.asarray(stored[2]), rows(1))
+
+
+def test_a_position_a_slice_a_mask_and_positions_give_tables(table):
+    for wanted, expected in (
+        (0, [0]),
+        (-1, [2]),
+        (np.int64(1), [1]),
+        (slice(1, None), [1, 2]),
+        (slice(None, None, -1), [2, 1, 0]),
+        ([2, 0], [2, 0]),
+        ([False, True, True], [1, 2]),
+        ([], []),
+    ):
+        part = table[wanted]
+        assert isinstance(part, Embeddings)
+        assert part.paths.tolist() == table.paths[expected].tolist()
+        np.testing.assert_array_equal(part.vectors, table.vectors[expected])
+        assert part.sha256.shape == (len(expected), 32)
+        assert len(repr(part)) < 100
+    assert [row.paths.tolist() for row in table] == [[path] for path in table.paths.tolist()]
+    for wrong in (3, "path", [True]):
+        with pytest.raises(IndexError):
+            table[wrong]
+
+
+def test_pandas_has_a_row_for_each_image(table):
+    pytest.importorskip("pandas")
+    found = table.to_pandas()
+    assert found.columns.tolist() == ["path", "label", "split", "group", "sha256", "embedding"]
+    assert found["path"].tolist() == table.paths.tolist()
+    assert found["sha256"][1] == bytes(range(32, 64)).hex()
+    assert {row.dtype for row in found["embedding"]} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(np.stack(found["embedding"]), table.vectors)
+
+
+def test_a_notebook_shows_the_first_rows_and_the_columns_that_there_are(table):
+    page = replace(table, paths=np.array(["<b>", "b\nc", "ü"]), group=np.array(["", "", ""]))._repr_html_()
+    assert "<td>&lt;b&gt;</td><td>bee</td><td>train</td>" in page
+    assert "<td>b\\nc</td>" in page
+    assert "group" not in page
+    assert "Embeddings(3 x 4 float16, fake tiles, 2 classes, train 2, val 1)" in page

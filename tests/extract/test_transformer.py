@@ -164,3 +164,71 @@ def test_the_name_of_the_column_is_kept_as_scikit_learn_keeps_it(paths, transfor
     assert transformer.n_features_in_ == 1
     assert not hasattr(transformer.fit(paths), "feature_names_in_")
     assert pickle.loads(pickle.dumps(transformer)).get_params() == transformer.get_params()
+
+
+# A backbone that is made already
+
+
+@pytest.fixture
+def made(home):
+    return load_backbone("squeezenet1_1", "gap", weights="random:0", batch_size=4, cache=home / "cache", device="cpu")
+
+
+def test_a_backbone_that_is_made_already_gives_the_same_rows(home, paths, transformer, made):
+    taking = EmbeddingTransformer(made, cache=home / "cache")
+    expected = transformer.transform(paths)
+    twin = clone(taking)
+    assert twin.backbone is made
+    assert np.array_equal(twin.fit_transform(paths), expected)
+    assert twin.get_feature_names_out().tolist() == transformer.get_feature_names_out().tolist()
+    again = pickle.loads(pickle.dumps(taking))
+    assert again.backbone.recipes == made.recipes
+    assert np.array_equal(again.transform(paths), expected)
+
+
+def test_a_search_chooses_among_backbones(home, paths, made):
+    other = load_backbone("squeezenet1_1", "gmp", weights="random:0", batch_size=4, cache=home / "cache", device="cpu")
+    pipeline = Pipeline([("embed", EmbeddingTransformer(made, cache=home / "cache")), ("head", Logistic())])
+    labels = [path.parent.name for path in paths]
+    search = GridSearchCV(pipeline, {"embed__backbone": [made, other]}, cv=2).fit(paths, labels)
+    assert search.best_params_["embed__backbone"] in (made, other)
+
+
+def test_what_a_backbone_has_decided_is_not_said_again(home, paths, made):
+    views = load_backbone("squeezenet1_1", "gap", weights="random:0", views=1, cache=home / "cache")
+    layers = load_backbone("squeezenet1_1", ["gap", "gmp"], weights="random:0", cache=home / "cache")
+    for wrong, said in (
+        (EmbeddingTransformer(made, "gmp"), "layer is what .* has decided already"),
+        (EmbeddingTransformer(made, batch_size=2), "batch_size"),
+        (EmbeddingTransformer(views), "several vectors"),
+        (EmbeddingTransformer(layers), "several vectors"),
+        (EmbeddingTransformer(5), "name=5 is of type int"),
+    ):
+        with pytest.raises(UsageError, match=said) as raised:
+            wrong.set_params(cache=home / "cache").transform(paths)
+        assert len(str(raised.value).splitlines()) == 1
+
+
+# What cannot be read
+
+
+def test_what_is_no_image_can_be_a_row_of_nan(paths, transformer, tmp_path, log):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG but no more")
+    (tmp_path / "folder").mkdir()
+    wrong = [tmp_path / "broken.png", tmp_path / "absent.png", tmp_path / "notes.txt", tmp_path / "folder"]
+    taking = clone(transformer).set_params(on_reject="nan")
+    found = taking.transform([wrong[0], paths[3], *wrong[1:], paths[3], paths[0]])
+    kept = [1, 5, 6]
+    assert found.dtype == np.float32
+    assert np.array_equal(found[kept], transformer.transform([paths[3], paths[3], paths[0]]))
+    assert np.isnan(np.delete(found, kept, axis=0)).all()
+    (warning,) = [record.getMessage() for record in log.records if "NaN" in record.getMessage()]
+    assert warning.startswith("4 of 7 files are no images that can be read; the first is ")
+    alone = taking.transform(wrong)
+    assert alone.shape == (4, 512)
+    assert np.isnan(alone).all()
+
+
+def test_on_reject_has_two_values(paths, transformer):
+    with pytest.raises(UsageError, match="on_reject='drop'"):
+        clone(transformer).set_params(on_reject="drop").transform(paths)

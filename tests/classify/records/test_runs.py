@@ -8,7 +8,8 @@ import pytest
 
 from fc7.cache.output_file import OutputFile
 from fc7.classify import fit
-from fc7.classify.records.runs import RECORD, Run, by_images, fingerprint, finished_run, load_runs, run_id
+from fc7.classify.records.runs import RECORD, Run, by_images, fingerprint, finished_run, run_id
+from fc7.classify.records.table import load_runs
 from fc7.classify.reports.report import report
 from fc7.errors import DataError
 
