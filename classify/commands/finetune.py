@@ -81,10 +81,12 @@ def finetune_arms(
     from ...extract.manifest.manifest import read_manifest
     from ..finetuning.finetune import finetune
 
-    if is_vectors(arguments.data):
+    if is_vectors(arguments.data, arguments.columns):
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     require_folder(arguments.output, arguments.data)
-    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
+    hashed = Hashed.of(
+        read_manifest(arguments.data, columns=options.columns(arguments)), arguments.cache, progress=progress
+    )
     settings = given(arguments, "on", "cross_validate", "allow_leakage", "precision", "device", "cache", "workers")
     training = Training(**given_settings(arguments, Training))
     runs = []

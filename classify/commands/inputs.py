@@ -38,12 +38,14 @@ def embeddings(
 
     What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
     """
-    if is_vectors(arguments.data):
+    if is_vectors(arguments.data, arguments.columns):
         options.refuse_backbone(arguments)
         if arguments.max_ram is not None:
             raise UsageError(f"{arguments.data} is read whole. To stream an .h5: fc7 cache import {arguments.data}")
-        return [read_vectors(arguments.data).in_key_order()]
-    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
+        return [read_vectors(arguments.data, arguments.columns).in_key_order()]
+    hashed = Hashed.of(
+        read_manifest(arguments.data, columns=options.columns(arguments)), arguments.cache, progress=progress
+    )
     if sound:
         _require_sound(hashed, arguments)
     return tables(hashed, arguments, progress, engine, only=only)

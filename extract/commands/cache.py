@@ -225,7 +225,7 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
-    manifest, source = read_manifest(arguments.data), backbone.weights_source
+    manifest, source = read_manifest(arguments.data, columns=options.columns(arguments)), backbone.weights_source
     rows = read(manifest, backbone.recipes[0], cache=arguments.cache, weights_source=source, max_ram=_MAX_RAM)
     files = [str(path) for path in output.write(rows)]
     payload = {"file": files[-1], "files": files, "rows": len(rows)}

@@ -83,7 +83,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
     part = _part(arguments.shard)
     with options.engine(arguments) as engine:
-        manifest = read_manifest(arguments.data)
+        manifest = read_manifest(arguments.data, columns=options.columns(arguments))
         if part:
             manifest = manifest.part(part)
         backbones = options.backbones(arguments, progress)

@@ -10,23 +10,11 @@ from typing import NamedTuple
 from ...errors import DataError
 from ..text import plain
 from .paths import SPLITS
+from .table import SPLIT_NAMES
 
 logger = logging.getLogger(__name__)
 
-# Words that name a split, and the split that they name.
-_ROLES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "eval": "val",
-    "evaluation": "val",
-    "test": "test",
-    "testing": "test",
-}
-_ROLE = re.compile(rf"({'|'.join(_ROLES)})(set|data|images|imgs)?")
+_ROLE = re.compile(rf"({'|'.join(SPLIT_NAMES)})(set|data|images|imgs)?")
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
 _CSV = "name them in a csv, path,label[,split]"
 
@@ -190,7 +178,7 @@ def _role(name: str) -> tuple[str, str]:
     for word in _WORD.findall(name):
         found = _ROLE.fullmatch(word.lower())
         if found and not role:
-            role = _ROLES[found[1]]
+            role = SPLIT_NAMES[found[1]]
             rest += [found[2]] if found[2] else []
         else:
             rest.append(word.lower())

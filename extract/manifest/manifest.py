@@ -9,17 +9,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from .columns import ImageEntry, Images
 from .csv_table import read_csv
 from .folder import read_folder
-from .given import many
+from .given import LISTED, many, read_paths
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
 from .shards import archives_of, read_archives
+from .table import PARQUET, TABLES, TEXTS
+from .tables import is_table, read_parquet, read_table
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _can_be(file: str) -> bool:
         return False
 
 
-def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
+def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, str] | None = None) -> Manifest:
     """Find or read the images of a data set.
 
     Everything found in a class folder and below it is an image or a reject with a reason. Left out and logged is what
@@ -134,54 +136,78 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a csv with the columns
         ``path,label[,split][,group][,bad]`` whose paths are relative to the csv. An apostrophe before ``=``, ``+``,
         ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell. Folder and csv may be URLs
-        (``s3://bucket/pictures``), and so may paths in a csv.
+        (``s3://bucket/pictures``), and so may paths in a csv. Also a parquet of paths or images, see
+        :func:`fc7.extract.manifest.tables.read_parquet`; a table of pandas, pyarrow, polars or ``datasets``, whose
+        paths are relative to the working directory, see :func:`fc7.extract.manifest.tables.read_table`; and ``-``,
+        paths on standard input.
     with_bad
-        Keep the rows of a csv whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
+        Keep the rows of a table whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
+    columns
+        What columns of a table are called that have none of the usual names, such as ``{"label": "species"}``.
 
     Raises
     ------
     DataError
-        Nothing usable: no such folder, no images, an empty class, fewer than two classes, files of a csv that do not
-        exist, a class folder that cannot be listed, an archive; folders that are splits and not
+        Nothing usable: no such folder, no images, an empty class, fewer than two classes, a table of files none of
+        which exists, a class folder that cannot be listed, an archive; folders that are splits and not
         called so; a csv with cells in the wrong columns, or in another encoding. The message has the counts.
     """
-    location = locate(data)
-    if isinstance(location, URL):
-        images, rejects, root, remote = _read_remote(location, with_bad=with_bad)
+    location = Path("table") if is_table(data) else locate(data)
+    if columns and not is_table(data) and location.suffix.lower() not in TABLES:
+        raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
+    remote: Mapping[str, str]
+    if is_table(data):
+        (images, rejects, remote), root = read_table(data, with_bad=with_bad, columns=columns)
         name = location.name
+    elif isinstance(location, URL):
+        images, rejects, root, remote = _read_remote(location, with_bad=with_bad, columns=columns)
+        name = location.name
+    elif location == LISTED:
+        return replace(Manifest.of_files(read_paths()), name="paths")
     else:
-        images, rejects, root, remote = _read_local(location, with_bad=with_bad)
+        images, rejects, root, remote = _read_local(location, with_bad=with_bad, columns=columns)
         name = location.resolve().name  # of "." too
     sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
     classes = set(_classes(location, sound, rejects)) | {image.label for image in images if image.bad}
     return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
 
 
-def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
+def _read_local(
+    data: Path, *, with_bad: bool, columns: Mapping[str, str] | None
+) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
     """Return images and rejects, what their paths are relative to, and the identities of those that are URLs."""
+    root: Location
     if archives := archives_of(data):
         images, rejects, root = read_archives(data, archives)
         return images, rejects, root, {}
-    mode = _mode(data)
+    mode, suffix = _mode(data), data.suffix.lower()
     if stat.S_ISDIR(mode):
         return *read_folder(data), data, {}
-    if stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
-        images, rejects, remote = read_csv(data, with_bad=with_bad)
+    if stat.S_ISREG(mode) and suffix in TEXTS:
+        images, rejects, remote = read_csv(data, with_bad=with_bad, columns=columns)
         return images, rejects, data.parent, remote
-    if data.suffix.lower() in ARCHIVES:
+    if stat.S_ISREG(mode) and suffix == PARQUET:
+        (images, rejects, remote), root = read_parquet(data, with_bad=with_bad, columns=columns)
+        return images, rejects, root, remote
+    if suffix in ARCHIVES:
         raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
-    raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
+    raise DataError(f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)}).")
 
 
-def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
+def _read_remote(
+    url: URL, *, with_bad: bool, columns: Mapping[str, str] | None
+) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
     from .object_store import listing, read_file, read_objects
 
     if url.suffix.lower() in ARCHIVES:
         raise DataError(
             f"{without_secrets(url)} is an archive that is not on this machine: download it, then name the file."
         )
-    if url.suffix.lower() == ".csv":
-        images, rejects, known = read_csv(url, io.BytesIO(read_file(url)), with_bad=with_bad)
+    if url.suffix.lower() == PARQUET:
+        raise DataError(f"{without_secrets(url)} is a parquet elsewhere: copy it to this machine.")
+    if url.suffix.lower() in TEXTS:
+        data = io.BytesIO(read_file(url))
+        images, rejects, known = read_csv(url, data, with_bad=with_bad, columns=columns)
         return images, rejects, url.parent, known
     known = listing(url)
     return *read_objects(url, known), url, {f"{url}/{path}": identity for path, identity in known.items()}

@@ -31,6 +31,8 @@ ARCHIVES = (".zip", ".tar", *UNPACK, ".7z", ".rar")
 # Error numbers of the system where nothing has a name, or nothing can have it.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
+NO_OBJECT = "there is no such object"
+
 MAX_BYTES = 256 * 2**20
 
 
@@ -70,7 +72,7 @@ def refusal(path: str, known: Collection[str] = ()) -> str:
         The URLs where there is something.
     """
     if is_url(path):
-        return refusal_by_name(path) or ("" if path in known else "there is no such object")
+        return refusal_by_name(path) or ("" if path in known else NO_OBJECT)
     if is_member(path):  # who hashes it looks into the file around it
         return "" if is_in_table(path) else refusal_by_name(path)
     try:

@@ -104,12 +104,12 @@ def test_a_class_may_be_outside_of_train(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "needed: path,label"),
-        ("file,class\n1.jpg,ant\n", "needed: path,label"),
-        ("path,label\n", "and no rows"),
-        ("path,label\n1.jpg,ant\nno.jpg,bee\n", "1 of 2 files named .* do not exist, the first is no.jpg"),
-        ("path,label\n1.jpg,\n", "line 2: path or label is empty"),
-        ("path,label,split\n1.jpg,ant,dev\n", "line 2: split is 'dev'"),
+        ("", "is empty"),
+        ("where,class\n1.jpg,ant\n", "Which one has the paths?"),
+        ("path,label\n", "has no rows"),
+        ("path,label\nno.jpg,bee\nx.jpg,bee\n", "Not one of the 2 .*is there, the first is no.jpg.*looked for in /"),
+        ("path,label\n,ant\n", "line 2: the path is empty"),
+        ("path,label,split\n1.jpg,ant,later\n", "line 2: the split is 'later'"),
     ],
 )
 def test_unusable_csvs(tmp_path, text, message):

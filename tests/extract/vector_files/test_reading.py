@@ -58,7 +58,7 @@ def test_columns_are_named(tmp_path):
     assert read.split.tolist() == ["val", "train"] * 3
     with pytest.raises(DataError, match=r"no column 'kind'\. It has a, species, set"):
         read_vectors(tmp_path / "v.npz", {"label": "kind"})
-    with pytest.raises(UsageError, match="no column lable"):
+    with pytest.raises(UsageError, match="no use for a column lable"):
         read_vectors(tmp_path / "v.npz", {"lable": "species"})
 
 
