@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from ...errors import DataError
 from ..text import plain
-from .paths import SPLITS
-from .table import SPLIT_NAMES
+from .paths import SPLIT_NAMES, SPLITS
 
 logger = logging.getLogger(__name__)
 

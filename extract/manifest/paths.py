@@ -12,6 +12,19 @@ from ...cache.urls import URL, Location, is_url
 from .members import is_in_table, is_member, split
 
 SPLITS = ("train", "val", "test")
+# Words that name a split, and the split that they name.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 # torchvision.datasets.folder.IMG_EXTENSIONS; here case does not matter.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -41,6 +54,11 @@ class Reject(NamedTuple):
 
     path: str
     reason: str
+
+
+def named_split(word: str) -> str:
+    """Return the split that a word names; what names none, as it is."""
+    return SPLIT_NAMES.get(word.lower(), word)
 
 
 def located(root: Location, path: str) -> str:

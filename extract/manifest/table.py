@@ -10,7 +10,7 @@ from ...cache.urls import VECTOR_COLUMNS, Location, is_url
 from ...errors import DataError, UsageError
 from ..text import few
 from .columns import ImageEntry, Images
-from .paths import NO_OBJECT, SPLITS, Reject, is_absent, located, refusal
+from .paths import NO_OBJECT, SPLITS, Reject, is_absent, located, named_split, refusal
 
 TEXTS, PARQUET = (".csv", ".tsv"), ".parquet"
 TABLES = (*TEXTS, PARQUET)
@@ -33,25 +33,6 @@ OF_VECTORS = ("embedding", "label", "path", "split", "group", "sha256")
 OF_IMAGES = ImageEntry._fields
 
 _GONE = "no such file"
-
-# Words that name a split, and the split that they name.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "eval": "val",
-    "evaluation": "val",
-    "test": "test",
-    "testing": "test",
-}
-
-
-def named_split(word: str) -> str:
-    """Return the split that a word names; what names none, as it is."""
-    return SPLIT_NAMES.get(word.lower(), word)
 
 
 def text_of(cell: Any) -> str:

@@ -12,7 +12,8 @@ from ...cache.flat_h5 import check_content
 from ...cache.format import KEY_BYTES
 from ...cache.recipe import AnyRecipe, ForeignRecipe
 from ...errors import DataError, UsageError
-from ..manifest.table import OF_VECTORS, choose, named_split, text_of
+from ..manifest.paths import named_split
+from ..manifest.table import OF_VECTORS, choose, text_of
 
 
 def from_columns(

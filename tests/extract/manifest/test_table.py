@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fc7.errors import DataError, UsageError
 from fc7.extract import read_manifest
 from fc7.extract.manifest.csv_table import read_csv
-from fc7.extract.manifest.table import OF_IMAGES, OF_VECTORS, Columns, choose, named_split
+from fc7.extract.manifest.paths import named_split
+from fc7.extract.manifest.table import OF_IMAGES, OF_VECTORS, Columns, choose
 from fc7.extract.text import unguarded
 
 
