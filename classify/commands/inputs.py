@@ -13,6 +13,7 @@ from ...extract.commands.options import Arguments
 from ...extract.extraction import fill, read, why_not_decoded
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
+from ...extract.manifest.shards import archives_of, root_of
 from ...extract.progress import Progress
 from ...extract.text import plain
 from ...extract.vector_files.reading import read_vectors
@@ -90,4 +91,6 @@ def images_folder(data: Location) -> Location | None:
         return None
     if isinstance(data, URL):
         return data.parent if data.suffix.lower() == ".csv" else data
+    if archives := archives_of(data):
+        return root_of(data, archives)
     return data if data.is_dir() else data.parent

@@ -42,6 +42,7 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _NO_CODEC = re.compile("decoder (.+) not available")
+_CODE = (f"{pillow.__name__}.", "pillow_heif.")
 _FAX = ("tiff_ccitt", "group3", "group4")
 
 
@@ -125,10 +126,10 @@ def one_line(error: Exception) -> str:
 
 
 def _in_pillow(error: Exception) -> bool:
-    """Return whether an error was raised while code of Pillow ran."""
+    """Return whether an error was raised while code of Pillow ran, or of pillow-heif."""
     traceback = error.__traceback__
     while traceback is not None:
-        if str(traceback.tb_frame.f_globals.get("__name__")).startswith(f"{pillow.__name__}."):
+        if str(traceback.tb_frame.f_globals.get("__name__")).startswith(_CODE):
             return True
         traceback = traceback.tb_next
     return False

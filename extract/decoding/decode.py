@@ -22,6 +22,7 @@ from ...errors import ImageRejected
 from ..manifest.members import is_member, read_member
 from ..manifest.paths import MAX_BYTES
 from .damage import fact, require_compression, require_memory, unreadable_now, without_codec
+from .heif import AVIF, HEIF, kind_of, read_heif
 from .memory_budget import BUDGET, in_turn, take
 from .pillow import (
     ExifTags,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Pillow registers some 40 plugins, Ghostscript among them; these are the formats of the accepted suffixes.
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", AVIF, HEIF)
 MAX_PIXELS = 64_000_000
 
 TILE = 1024  # side of what is converted at once
@@ -54,10 +55,10 @@ WEBP_PIXELS = 48_000_000
 _SLOW = {"ppm", "ppm_plain", "bmp_rle"}
 
 # Bytes per pixel that decoding takes, with the result and without the file; for TIFF, if it is one strip.
-_BYTES_PER_PIXEL = {"WEBP": 16, "TIFF": 16}
+_BYTES_PER_PIXEL = {"WEBP": 16, "TIFF": 16, AVIF: 20, HEIF: 20}
 _PROGRESSIVE = 12  # coefficients of all pixels of up to four channels
 _ORDINARY = 8
-_OPENING = {"WEBP": WEBP_PIXELS * 16}  # bytes that are taken before the size of an image is known
+_OPENING = dict.fromkeys(("WEBP", HEIF), WEBP_PIXELS * 16)  # bytes that are taken before the size is known
 
 LARGE_FILE = 32 * 2**20
 
@@ -71,6 +72,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _NO_IMAGE = f"not an image in one of the formats {', '.join(FORMATS)}"
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _TILE_SIDES = (322, 323)  # TIFF tags TileWidth and TileLength
 
@@ -160,7 +162,11 @@ class _Damaged(ImageRejected):
 
 def _kind(data: bytes) -> str:
     """Return the format of a file, by its first bytes."""
-    for kind in FORMATS:
+    if kind_of(data) == HEIF:
+        return HEIF
+    if data.startswith(_POINTER):
+        raise ImageRejected("a pointer of Git LFS, and not the image. Fetch it: git lfs pull")
+    for kind in FORMATS[:-1]:
         accept = Image.OPEN[kind][1]
         accepted = accept is None or accept(data[:16].ljust(16, b"\0"))
         if isinstance(accepted, str):
@@ -174,7 +180,7 @@ def _decoded(data: bytes, kind: str, side: int | None) -> Image.Image:
     image = None
     try:
         with warnings_of_pillow() as warned:
-            image = Image.open(io.BytesIO(data), formats=(kind,))
+            image = read_heif(data, _admit) if kind == HEIF else Image.open(io.BytesIO(data), formats=(kind,))
             return _finish(image, side, warned)
     except ImageRejected:
         raise
@@ -190,6 +196,11 @@ def _decoded(data: bytes, kind: str, side: int | None) -> Image.Image:
         raise _Damaged(_NO_IMAGE if image is None and isinstance(error, UnidentifiedImageError) else reason) from error
 
 
+def _admit(width: int, height: int) -> None:
+    _require_few(width, height, MAX_PIXELS, HEIF)
+    take(width * height * _BYTES_PER_PIXEL[HEIF])
+
+
 def _require_bytes(size: int) -> None:
     if size > MAX_BYTES:
         raise ImageRejected(f"{size} bytes, more than {MAX_BYTES}")
@@ -201,7 +212,7 @@ def _finish(image: "PIL.Image.Image", side: int | None = None, warned: Sequence[
     _require_whole_directory(image, warned)
     levels, key = levels_of(image), colour_key(image)
     take(_cost(image))
-    if side is not None:
+    if side is not None and image.format == "JPEG":
         _reduce(image, side)
     image.load()
     turn, upright = _turn(image), ours(image)
@@ -225,12 +236,15 @@ def _require_pixels(image: "PIL.Image.Image") -> None:
         cap = min(cap, SLOW_PIXELS)
     if image.format == "WEBP":
         cap = min(cap, WEBP_PIXELS)
-    width, height = _largest(image)
     if not image.width * image.height:
         raise ImageRejected(f"{image.width} x {image.height} pixels: nothing to see")
+    _require_few(*_largest(image), cap, image.format or "")
+
+
+def _require_few(width: int, height: int, cap: int, kind: str) -> None:
     if width * height > cap:
-        kind = "" if cap == MAX_PIXELS else f" in this kind of {image.format}"
-        raise ImageRejected(f"{width} x {height} pixels{kind}, more than {cap}")
+        of_kind = "" if cap == MAX_PIXELS else f" in this kind of {kind}"
+        raise ImageRejected(f"{width} x {height} pixels{of_kind}, more than {cap}")
 
 
 def _cost(image: "PIL.Image.Image") -> int:

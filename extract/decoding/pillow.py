@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 __path__ = PIL.__path__  # makes this module a package, whose modules are Pillow's files
 
-_COMPILED = ("_imaging", "_imagingcms", "_webp")
+_COMPILED = ("_avif", "_imaging", "_imagingcms", "_webp")
 ONE_BLOCK = 2**30  # bytes
-_PLUGINS = ("Bmp", "Jpeg", "Png", "Ppm", "Tiff", "WebP")
+_PLUGINS = ("Avif", "Bmp", "Jpeg", "Png", "Ppm", "Tiff", "WebP")
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ def _import() -> None:
         sys.modules[f"{__name__}.{name}"] = compiled  # type: ignore[assignment]
     for name in _PLUGINS:
         importlib.import_module(f"{__name__}.{name}ImagePlugin")
+    # One for each image, as all codecs have: images are decoded side by side.
+    vars(sys.modules[f"{__name__}.AvifImagePlugin"])["DEFAULT_MAX_THREADS"] = 1
     for name, module in tuple(sys.modules.items()):
         if name.startswith(f"{__name__}.") and "warnings" in dir(module):
             vars(module)["warnings"] = _Warnings("warnings")

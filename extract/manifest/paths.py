@@ -26,10 +26,13 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 
-# torchvision.datasets.folder.IMG_EXTENSIONS; here case does not matter.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# torchvision.datasets.folder.IMG_EXTENSIONS, other names of JPEG, and what telephones write; here case does not matter.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"),
+    *(".jpe", ".jfif", ".heic", ".heif", ".avif"),
+)
 _SUFFIXES = frozenset(SUFFIXES)
-_PICTURES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".nef", ".arw"})
+_PICTURES = frozenset({".jxl", ".jp2", ".psd", ".dng", ".cr2", ".nef", ".arw"})
 
 # What undoes a compression and leaves a tar, beside the file where the tool can.
 _GUNZIP, _BUNZIP2, _UNXZ, _UNZSTD = "gunzip -k", "bunzip2 -k", "unxz -k", "unzstd"

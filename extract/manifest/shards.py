@@ -72,15 +72,24 @@ def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Rej
     return *found.in_folders(), found.root
 
 
+def root_of(data: Path, archives: Sequence[str]) -> Path:
+    """Return what paths are relative to: the folder of archives, or the one archive and the one folder in it."""
+    if len(archives) > 1:
+        return Path(os.path.commonpath([Path(path).parent for path in archives]))
+    with _opened(archives[0]) as archive:
+        inside = split_address(f"{data}/")[1].rstrip("/") or _one_folder(archive.directory.names)
+    return Path(f"{archives[0]}!", inside)
+
+
 def each_member(archives: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the address of each image in archives, and why it cannot be one; nothing, if it can."""
     for path in archives:
         try:
-            with _opened(path) as archive:
+            with Archive(path) as archive:
                 names, _ = _sorted(visible(path, archive.directory.names))
                 refused = archive.directory.refused.items()
-        except DataError as error:
-            yield path, str(error)
+        except (DataError, OSError) as error:
+            yield path, str(error) if isinstance(error, DataError) else f"not readable: {error.strerror}"
             continue
         yield from ((f"{path}!/{name}", refusal_by_name(name)) for name in names)
         yield from ((f"{path}!/{name}", reason) for name, reason in refused)
@@ -107,28 +116,25 @@ class _Found:
         self.rejects: list[Reject] = []
         captions: dict[str, dict[str, str]] = {}
         refused = []
-        inside = split_address(f"{data}/")[1].rstrip("/")
+        self.root, self._only = root_of(data, archives), len(archives) == 1
+        self._start = split_address(f"{self.root}/")[1] if self._only else ""
+        self._short = {} if self._only else {path: os.path.relpath(path, self.root) for path in archives}
         for path in archives:
             with _opened(path) as archive:
-                names = [name for name in archive.directory.names if name.startswith(f"{inside}/" if inside else "")]
+                names = [name for name in archive.directory.names if name.startswith(self._start)]
                 self.names[path], beside = _sorted(visible(path, names))
                 self.labels[path], captions[path] = _labels(archive, beside)
                 refused += [(path, *reject) for reject in archive.directory.refused.items()]
         if not any(self.labels.values()):
             self.labels = _if_classes(captions)
-        self._only = len(archives) == 1
-        self.top = inside or self._one_folder() if self._only else ""
-        self.root = Path(f"{archives[0]}!", self.top)
-        if not self._only:
-            self.root = Path(os.path.commonpath([Path(path).parent for path in archives]))
         self.rejects = [Reject(self.path(path, name), reason) for path, name, reason in refused]
         self._splits = _splits(archives)
 
     def path(self, archive: str, name: str) -> str:
         """Return the path of a member, relative to the root."""
         if self._only:
-            return name.removeprefix(f"{self.top}/") if self.top else name
-        return f"{os.path.relpath(archive, self.root)}!/{name}"
+            return name.removeprefix(self._start)
+        return f"{self._short[archive]}!/{name}"
 
     def labelled(self) -> tuple[Images, list[Reject]]:
         """Return the images with the labels beside them, and the rejects."""
@@ -169,11 +175,12 @@ class _Found:
             *(Reject(back(reject.path), reject.reason) for reject in rejects),
         ]
 
-    def _one_folder(self) -> str:
-        """Return the folder that holds all of the one archive, if it is no split."""
-        (names,) = self.names.values()
-        tops = {name.partition("/")[0] for name in names}
-        return tops.pop() if len(tops) == 1 and all("/" in name for name in names) and not tops & {*SPLITS} else ""
+
+def _one_folder(names: Sequence[str]) -> str:
+    """Return the folder that holds all of an archive, if it is no split."""
+    tops = {name.partition("/")[:2] for name in names}
+    (top, slash), *others = [(top, slash) for top, slash in tops if not is_left_out(top)] or [("", "")]
+    return top if slash and not others and top not in SPLITS else ""
 
 
 def _opened(path: str) -> Archive:

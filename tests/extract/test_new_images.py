@@ -23,7 +23,7 @@ def rows(folder):
 
 def test_the_rows_are_those_of_extract(tmp_path):
     root = tmp_path / "data"
-    for name in ("a/1.jpg", "a/2.heic", "a/3.gif", "a/notes.txt", "a/noext", "a/.hidden.jpg", "b/deep/4.PNG"):
+    for name in ("a/1.jpg", "a/2.jxl", "a/3.gif", "a/notes.txt", "a/noext", "a/.hidden.jpg", "b/deep/4.PNG"):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
@@ -41,7 +41,7 @@ def test_the_rows_are_those_of_extract(tmp_path):
     assert found.pop("b/again") == "a link to the same folder as a/link"
     assert found == expected
     assert found["a/link/5.jpg"] == ""
-    assert "convert it" in found["a/2.heic"]
+    assert "convert it" in found["a/2.jxl"]
     assert list(found) == sorted(found)
 
 

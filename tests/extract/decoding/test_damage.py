@@ -34,6 +34,7 @@ FILES = [
     encoded(FAX, "TIFF", compression="group4"),
     encoded(PICTURE, exif=(lambda exif: exif.update({0x0112: 6}) or exif)(Image.Exif())),
     b"P2 2 2 255\n1 2 3 4",
+    encoded(PICTURE, "AVIF"),
 ]
 
 

@@ -56,7 +56,7 @@ def test_equal_to_the_preset_after_normalisation(interpolation):
     assert torch.allclose(ours, preset(image), atol=1e-6)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF"])
 def test_accepted_formats_equal_pillow(format):
     data = encoded(noise(30, 20), format)
     assert np.array_equal(np.asarray(decode(data)), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
