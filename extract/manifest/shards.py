@@ -55,8 +55,8 @@ def archives_of(data: Path) -> list[str]:
     return sorted(set(itertools.chain.from_iterable(found.values())))
 
 
-def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], Path]:
-    """Return the images in archives, the rejects, and what their paths are relative to.
+def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], Path, str]:
+    """Return the images in archives, the rejects, what their paths are relative to, and why folders are no classes.
 
     Labels are those beside the images, as WebDataset has them (``a.jpg``, ``a.cls``), else those of class folders. An
     archive that holds one folder stands for that folder. Shards are splits if all of them are called so.
@@ -68,8 +68,9 @@ def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Rej
     """
     found = _Found(data, archives)
     if any(found.labels.values()):
-        return *found.labelled(), found.root
-    return *found.in_folders(), found.root
+        return *found.labelled(), found.root, ""
+    images, rejects, unclear = found.in_folders()
+    return images, rejects, found.root, unclear
 
 
 def root_of(data: Path, archives: Sequence[str]) -> Path:
@@ -148,12 +149,12 @@ class _Found:
                     images.append(ImageEntry(self.path(archive, name), label, self._splits.get(archive, "")))
         return images, rejects
 
-    def in_folders(self) -> tuple[Images, list[Reject]]:
+    def in_folders(self) -> tuple[Images, list[Reject], str]:
         """Return the images with the labels of class folders, and the rejects; archives share their folders."""
         if self._only:
             archive, names = next(iter(self.names.items()))
-            images, rejects = read_objects(str(self.root), [self.path(archive, name) for name in names])
-            return images, [*self.rejects, *rejects]
+            images, rejects, unclear = read_objects(str(self.root), [self.path(archive, name) for name in names])
+            return images, [*self.rejects, *rejects], unclear
         archives = list(self.names)
 
         def apart(number: int, name: str) -> str:
@@ -169,11 +170,9 @@ class _Found:
             return self.path(archive, folder + rest)
 
         names = [apart(number, name) for number, archive in enumerate(archives) for name in self.names[archive]]
-        images, rejects = read_objects(str(self.root), sorted(names))
-        return Images(image._replace(path=back(image.path)) for image in images), [
-            *self.rejects,
-            *(Reject(back(reject.path), reject.reason) for reject in rejects),
-        ]
+        images, rejects, unclear = read_objects(str(self.root), sorted(names))
+        rejects = [*self.rejects, *(Reject(back(reject.path), reject.reason) for reject in rejects)]
+        return Images(image._replace(path=back(image.path)) for image in images), rejects, unclear
 
 
 def _one_folder(names: Sequence[str]) -> str:
