@@ -19,7 +19,7 @@ from typing import Any
 
 from . import __version__
 from .errors import FC7Error, Interrupted
-from .extract.commands import overview, project_file, streams
+from .extract.commands import hints, overview, project_file, streams
 from .extract.commands.parser import Parser
 
 # verb: what it does, its module
@@ -124,8 +124,13 @@ def _run(words: Sequence[str]) -> int:
         raise FC7Error("The working directory is not there any more. Change to another one.")
     from .extract.progress import bars
 
-    with bars(quiet=arguments.quiet) as progress:
-        answer = arguments.run(arguments, progress)
+    try:
+        with bars(quiet=arguments.quiet) as progress:
+            answer = arguments.run(arguments, progress)
+    except streams.OutputClosed:
+        raise
+    except FC7Error as error:
+        return _fail(hints.complete(str(error), arguments), error.exit_code, as_json=arguments.json)
     if arguments.json:
         _answer_json(answer.payload | {"options": origins})
     else:
@@ -166,6 +171,6 @@ def _answer_json(payload: dict[str, Any]) -> None:
 
 def _log_to_stderr(arguments: argparse.Namespace) -> None:
     logger = logging.getLogger(__package__)
-    logger.handlers = [streams.Stderr()]
+    logger.handlers = [streams.Stderr(lambda message: hints.complete(message, arguments))]
     logger.propagate = False
     logger.setLevel(logging.WARNING if arguments.quiet else logging.DEBUG if arguments.verbose else logging.INFO)

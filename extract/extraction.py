@@ -23,6 +23,7 @@ from .engines.accounting import Clock, Extraction, account
 from .manifest.hashing import Hashed
 from .manifest.manifest import Manifest
 from .progress import Progress, silent
+from .text import plain
 
 if TYPE_CHECKING:
     from .engines.ray_engine import RayEngine
@@ -185,6 +186,8 @@ def fill(
         One per recipe. Raises what :func:`extract` raises.
     """
     hashed = Hashed.of(manifest, cache, rehash=rehash, progress=progress)
+    if hashed.manifest.unclear:
+        logger.warning("fc7: %s", plain(hashed.manifest.unclear))
     clock = Clock(hashing=hashed.seconds)
     recipes = [recipe for backbone in backbones for recipe in backbone.recipes_of_views]
     stores = {recipe: hashed.store(recipe) for recipe in recipes}

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...cache.embeddings import Embeddings
 from ...cache.urls import URL, Location, is_vectors
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments
 from ...extract.extraction import fill, read, why_not_decoded
@@ -17,6 +17,7 @@ from ...extract.manifest.shards import archives_of, root_of
 from ...extract.progress import Progress
 from ...extract.text import plain
 from ...extract.vector_files.reading import read_vectors
+from ..data.checks import labelled, require_classes, say_unlabelled
 from ..data.joint import join
 from ..data.splits import disputed, protocol
 from ..settings import ProtocolSettings
@@ -33,21 +34,44 @@ def embeddings(
     engine: "RayEngine | None" = None,
     *,
     only: bool = False,
-    sound: bool = True,
 ) -> list[Embeddings]:
-    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
-
-    What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
-    """
+    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file."""
     if is_vectors(arguments.data):
         options.refuse_backbone(arguments)
         if arguments.max_ram is not None:
             raise UsageError(f"{arguments.data} is read whole. To stream an .h5: fc7 cache import {arguments.data}")
         return [read_vectors(arguments.data).in_key_order()]
-    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
-    if sound:
-        _require_sound(hashed, arguments)
-    return tables(hashed, arguments, progress, engine, only=only)
+    return tables(read_manifest(arguments.data), arguments, progress, engine, only=only)
+
+
+def fitted_embeddings(
+    arguments: Arguments, progress: Progress, engine: "RayEngine | None" = None, *, only: bool = False
+) -> tuple[list[Embeddings], int]:
+    """Return what :func:`embeddings` returns, of the images that have a label, and the number of those that have none.
+
+    What is wrong with the data set is said before anything is computed.
+    """
+    if is_vectors(arguments.data):
+        rows = embeddings(arguments, progress, engine)[0]
+        with_label = labelled(rows)
+        require_classes(rows.labels.tolist())
+        return [with_label], len(rows) - len(with_label)
+    manifest, unlabelled = labelled_manifest(arguments)
+    hashed = Hashed.of(manifest, arguments.cache, progress=progress)
+    _require_sound(hashed, arguments)
+    return tables(hashed, arguments, progress, engine, only=only), unlabelled
+
+
+def labelled_manifest(arguments: Arguments) -> tuple[Manifest, int]:
+    """Return the images that have a label, and the number of those that have none; refuse fewer than two classes."""
+    manifest = read_manifest(arguments.data)
+    if manifest.unclear:
+        raise DataError(manifest.unclear)
+    require_classes(manifest.images.labels)
+    with_label = manifest.labelled()
+    unlabelled = len(manifest) - len(with_label)
+    say_unlabelled(unlabelled, len(manifest))
+    return with_label, unlabelled
 
 
 def _require_sound(hashed: Hashed, arguments: Arguments) -> None:

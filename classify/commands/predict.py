@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
@@ -39,7 +39,8 @@ fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02
 fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
 """
 
-_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, or - for a list on standard input"
+_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, csvs of paths, or - for a list on standard input"
+_UNLABELLED = "of each data set, named as for fc7 fit, only the images that have no label"
 _UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are %s of those themselves)."
 
 
@@ -52,6 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
     )
     parser.add_argument("--weights", metavar="SOURCE", help=WEIGHTS)
+    parser.add_argument("--unlabelled", action="store_true", help=_UNLABELLED)
     options.add_machine(parser)
     options.add_web(parser)
 
@@ -63,7 +65,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..evaluation.abstention import RARE
 
     bundle = Bundle.load(arguments.bundle)
-    images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
+    named = _without_label if arguments.unlabelled else _named
+    images = [path for word in arguments.images for path in named(word)]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
     predictions = bundle.predict(images, progress=progress, **settings)
     labelled = [prediction for prediction in predictions if prediction.label]
@@ -82,6 +85,26 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     harmless = plain if sys.stdout.isatty() else storable
     shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)
     return Answer(payload, shown, 0 if labelled else 1, data=shown)
+
+
+def _named(word: str) -> list[str]:
+    """Return the images, folders and patterns that a word stands for: a csv for those in it."""
+    from ...extract.manifest.manifest import read_manifest
+
+    if word.lower().endswith(".csv"):
+        return read_manifest(word).files
+    return _listed() if word == "-" else [word]
+
+
+def _without_label(data: str) -> list[str]:
+    """Return the images of a data set that have no label."""
+    from ...extract.manifest.manifest import read_manifest
+
+    manifest = read_manifest(data)
+    rows = [row for row, label in enumerate(manifest.images.labels) if not label]
+    if not rows:
+        raise DataError(f"All {len(manifest)} images of {data} have a label. To predict them, leave out --unlabelled.")
+    return list(manifest.each_file(rows))
 
 
 def _listed() -> list[str]:

@@ -79,7 +79,8 @@ def add_web(parser: argparse.ArgumentParser) -> None:
 
 
 class _Allow(argparse.Action):
-    def __call__(self, *_: Any) -> None:
+    def __call__(self, parser: Any, arguments: Arguments, *_: Any) -> None:
+        setattr(arguments, self.dest, True)
         allow(self.const)
 
 

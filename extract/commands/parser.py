@@ -26,12 +26,15 @@ class Parser(argparse.ArgumentParser):
         A few of its uses, in the order in which a user meets them.
     lists
         What follows the examples: titles, and under each a text by name.
+    typed
+        The words that were given for an option or argument, by its variable.
     """
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, formatter_class=_Formatter, **options)
         self.text, self.examples = "", ""
         self.lists: dict[str, Mapping[str, str]] = {}
+        self.typed: dict[str, list[str]] = {}
 
     def format_help(self) -> str:
         """Return usage, text and options, then examples and lists."""
@@ -51,6 +54,10 @@ class Parser(argparse.ArgumentParser):
             options = [option for action in self._actions for option in action.option_strings]
             self.error(f"unknown: {' '.join(unknown)}{similar(unknown[0].partition('=')[0], options)}")
         return namespace, unknown
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        self.typed.setdefault(action.dest, []).extend(arg_strings)
+        return super()._get_values(action, arg_strings)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from ...cache.urls import is_url, locate
 from ...errors import FC7Error, UsageError
-from .parser import similar
+from .parser import Parser, similar
 
 NAME = "fc7.toml"
 
@@ -20,10 +20,11 @@ _SAID_ELSEWHERE = {"help", "version", "json", "quiet", "verbose"}
 
 
 class _Value(NamedTuple):
-    """A value that no command line gave, as a parser's default."""
+    """A value that no command line gave, as a parser's default; and the words that would have given it there."""
 
     value: Any
     origin: str
+    words: Sequence[str] = ()
 
     def __copy__(self) -> list[Any]:
         """Return where argparse collects repeated options: those of the command line replace those of the file."""
@@ -85,7 +86,7 @@ class ProjectFile:
         UsageError
             No verb has an option of that name, or it does not take the value, or it is only for the command line.
         """
-        verbs = dict(_verbs(parser))
+        verbs = verbs_of(parser)
         tables = {name: values for name, values in self._values.items() if name in verbs and isinstance(values, dict)}
         common = {key: value for key, value in self._values.items() if key not in tables}
         self._require_known(common, {key for verb in verbs.values() for key in _options(verb)}, "")
@@ -95,7 +96,7 @@ class ProjectFile:
             if name.split() == list(words[: len(name.split())]):
                 for key, value in (common | own).items():
                     if key in options:
-                        self._give(options[key], key, value)
+                        self._give(options[key], key, value, f"{NAME} [{name}]" if key in own else NAME)
 
     def _require_known(self, values: Mapping[str, Any], known: Collection[str], table: str) -> None:
         for key in values:
@@ -104,36 +105,29 @@ class ProjectFile:
             if key not in known:
                 raise UsageError(f"{self.path}: {table}{key} is no option{similar(key, known)}.")
 
-    def _give(self, action: argparse.Action, key: str, value: Any) -> None:
+    def _give(self, action: argparse.Action, key: str, value: Any, origin: str) -> None:
+        several = value if isinstance(value, list) and isinstance(action, argparse._AppendAction) else [value]
         try:
-            converted = self._converted(action, value)
+            texts = [] if action.nargs == 0 else [self._text(action, item) for item in several]
+            converted = _switched(action, value) if action.nargs == 0 else [_converted(action, text) for text in texts]
         except (argparse.ArgumentTypeError, ValueError, TypeError) as error:
             raise UsageError(f"{self.path}: {key} = {value!r}: {error}.") from error
-        action.default, action.required = _Value(converted, NAME), False
+        if action.nargs != 0 and not isinstance(action, argparse._AppendAction):
+            converted = converted[0]
+        action.default, action.required = _Value(converted, origin, texts), False
         if not action.option_strings:
             action.nargs = argparse.OPTIONAL
 
-    def _converted(self, action: argparse.Action, value: Any) -> Any:
-        if action.nargs == 0:
-            if not isinstance(value, bool):
-                raise TypeError("true or false")
-            return action.const if value else action.default
-        if isinstance(action, argparse._AppendAction):
-            return [self._one(action, item) for item in (value if isinstance(value, list) else [value])]
-        return self._one(action, value)
-
-    def _one(self, action: argparse.Action, value: Any) -> Any:
+    def _text(self, action: argparse.Action, value: Any) -> str:
+        """Return what would be typed: paths are relative to the file."""
         if isinstance(value, bool | list | dict):
             raise TypeError("one text or number")
         text = str(value)
         if action.type in (Path, locate):
-            text = self._located(text)
-        elif action.dest in {"weights", "add"}:
-            text = re.sub(r"(?<=file:).+$" if action.dest == "weights" else r"(?<==).+$", self._found, text)
-        converted = action.type(text) if callable(action.type) else text
-        if action.choices is not None and converted not in action.choices:
-            raise ValueError(f"not one of {', '.join(map(str, action.choices))}")
-        return converted
+            return self._located(text)
+        if action.dest in {"weights", "add"}:
+            return re.sub(r"(?<=file:).+$" if action.dest == "weights" else r"(?<==).+$", self._found, text)
+        return text
 
     def _found(self, match: re.Match[str]) -> str:
         return self._located(match[0])
@@ -142,11 +136,24 @@ class ProjectFile:
         return path if is_url(path) else str(self.path.parent / path)
 
 
-def mark_defaults(parser: argparse.ArgumentParser) -> None:
+def _switched(action: argparse.Action, value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise TypeError("true or false")
+    return action.const if value else action.default
+
+
+def _converted(action: argparse.Action, text: str) -> Any:
+    converted = action.type(text) if callable(action.type) else text
+    if action.choices is not None and converted not in action.choices:
+        raise ValueError(f"not one of {', '.join(map(str, action.choices))}")
+    return converted
+
+
+def mark_defaults(parser: Parser) -> None:
     """Mark the defaults that no file has given, so that :func:`settle` knows them."""
-    for _, verb in _verbs(parser):
+    for verb in verbs_of(parser).values():
         options = _options(verb)
-        verb.set_defaults(options=tuple((name, action.dest) for name, action in options.items()))
+        verb.set_defaults(options=options, typed=verb.typed)
         for action in options.values():
             if not isinstance(action.default, _Value):
                 action.default = _Value(action.default, _DEFAULT)
@@ -155,22 +162,30 @@ def mark_defaults(parser: argparse.ArgumentParser) -> None:
 def settle(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Put values in the place of marked ones; return each option's value and where it came from.
 
-    What the file gave is in ``arguments.of_file``: a verb that cannot use it does not refuse it.
+    What the file gave is in ``arguments.of_file``: a verb that cannot use it does not refuse it. The words that another
+    verb would have to be given, too, are in ``arguments.given`` by variable: those of the command line and of the
+    verb's own table.
     """
-    origins, arguments.of_file = {}, set()
-    for name, variable in arguments.options:
-        value = getattr(arguments, variable)
-        marked = value if isinstance(value, _Value) else _Value(value, _COMMAND_LINE)
+    origins, arguments.of_file, arguments.given = {}, set(), {}
+    for name, action in arguments.options.items():
+        variable, value = action.dest, getattr(arguments, action.dest)
+        marked = value if isinstance(value, _Value) else _Value(value, _COMMAND_LINE, arguments.typed.get(variable, ()))
         setattr(arguments, variable, marked.value)
-        if marked.origin == NAME:
+        if marked.origin.startswith(NAME):
             arguments.of_file.add(variable)
+        if marked.origin not in (NAME, _DEFAULT) and marked.value not in (None, False):
+            arguments.given[variable] = marked.words
         if marked.value is not None:
             origins[name] = {"value": _plain(marked.value), "from": marked.origin}
     return origins
 
 
-def _verbs(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield the verbs that have options of their own, by name, ``cache export`` included."""
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, Parser]:
+    """Return the verbs that have options of their own, by name, ``cache export`` included."""
+    return dict(_verbs(parser))
+
+
+def _verbs(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, Any]]:
     inner = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
     if not inner and name:
         yield name, parser

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -110,8 +111,18 @@ def _discard(stream: Any) -> None:
 
 
 class Stderr(logging.Handler):
-    """Write to whatever ``sys.stderr`` is now: a progress bar redirects it while it is drawn."""
+    """Write to whatever ``sys.stderr`` is now: a progress bar redirects it while it is drawn.
+
+    Parameters
+    ----------
+    complete
+        Returns a message as it is said here.
+    """
+
+    def __init__(self, complete: Callable[[str], str]) -> None:
+        super().__init__()
+        self._complete = complete
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record in one line."""
-        say(record.getMessage())
+        say(self._complete(record.getMessage()))

@@ -69,8 +69,8 @@ def _each_image(path: Location, columns: Sequence[str], rows: Iterable[Row]) -> 
     """Yield the images; what the rows of those that are not left out lack is refused."""
     line = 0
     for line, image in images_of(path, columns, rows):
-        if not image.bad and not (image.path and image.label):
-            raise DataError(f"{path}, line {line}: path or label is empty.")
+        if not image.bad and not image.path:
+            raise DataError(f"{path}, line {line}: path is empty.")
         if not image.bad and "split" in columns and image.split not in SPLITS:
             raise DataError(f"{path}, line {line}: split is {image.split!r}, not one of {', '.join(SPLITS)}.")
         yield image

@@ -19,7 +19,7 @@ from .folder import read_folder
 from .given import many
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
-from .shards import archives_of, read_archives
+from .shards import archives_of, read_archives, root_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Manifest:
         Folder that the paths are relative to.
     images
         In a fixed order; packed, whatever they are given as.
+        The label of an image without one is empty.
     classes
         Sorted class names; some may have no image in ``train``.
     rejects
@@ -40,6 +41,8 @@ class Manifest:
         What the folder or csv is called, without where it lies.
     remote
         The identity of each image that is a URL: its size and ETag, or time.
+    unclear
+        Why its folders are no classes as they are, with the cure; empty if they are. No head is fitted then.
     """
 
     root: Location
@@ -48,6 +51,7 @@ class Manifest:
     rejects: tuple[Reject, ...] = ()
     name: str = ""
     remote: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unclear: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", Images.of(self.images))
@@ -96,6 +100,12 @@ class Manifest:
             return (located(self.root, path) for path in chosen)
         return (path if path.startswith(os.sep) else start + path for path in chosen)
 
+    def labelled(self) -> Self:
+        """Return the images that have a label, and the rejects; itself if all have one."""
+        if "" not in set(self.images.labels):
+            return self
+        return replace(self, images=self.images.where([label != "" for label in self.images.labels]))
+
     def part(self, part: Partition) -> Self:
         """Return the files of one part, images and rejects; it may have none. Classes stay those of all."""
         return replace(
@@ -122,58 +132,62 @@ def _can_be(file: str) -> bool:
 
 
 def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
-    """Find or read the images of a data set.
+    """Find or read the images of a data set, with labels or without.
 
-    Everything found in a class folder and below it is an image or a reject with a reason. Left out and logged is what
-    is hidden (``.DS_Store``, ``.git``), a system's own (``@eaDir``, ``Thumbs.db``), a cache of fc7, or in no class.
-    Links are followed, those that lead back to a folder above are rejects. No file is opened.
+    Everything found in a class folder and below it is an image or a reject with a reason, and so is everything in a
+    folder of images without class folders. Left out and logged is what is hidden (``.DS_Store``, ``.git``), a system's
+    own (``@eaDir``, ``Thumbs.db``), a cache of fc7, or in a folder beside ``train``. Links are followed, those that
+    lead back to a folder above are rejects. No file is opened.
 
     Parameters
     ----------
     data
-        A folder ``train|val|test/<class>/...``, a folder of class folders, or a csv with the columns
-        ``path,label[,split][,group][,bad]`` whose paths are relative to the csv. An apostrophe before ``=``, ``+``,
-        ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell. Folder and csv may be URLs
-        (``s3://bucket/pictures``), and so may paths in a csv.
+        A folder ``train|val|test/<class>/...``, a folder of class folders, or a folder of images, whose labels are
+        empty; or a csv with the columns ``path[,label][,split][,group][,bad]`` whose paths are relative to the csv. An
+        apostrophe before ``=``, ``+``, ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell.
+        Folder and csv may be URLs (``s3://bucket/pictures``), and so may paths in a csv.
     with_bad
         Keep the rows of a csv whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
 
     Raises
     ------
     DataError
-        Nothing usable: no such folder, no images, an empty class, fewer than two classes, files of a csv that do not
-        exist, a class folder that cannot be listed, an archive; folders that are splits and not
-        called so; a csv with cells in the wrong columns, or in another encoding. The message has the counts.
+        Nothing usable: no such folder, no images, files of a csv that do not exist, a folder that cannot be listed, an
+        archive; classes that look the same; a csv with cells in the wrong columns, or in another encoding. The message
+        has the counts.
     """
     location = locate(data)
-    if isinstance(location, URL):
-        images, rejects, root, remote = _read_remote(location, with_bad=with_bad)
-        name = location.name
-    else:
-        images, rejects, root, remote = _read_local(location, with_bad=with_bad)
-        name = location.resolve().name  # of "." too
-    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
-    classes = set(_classes(location, sound, rejects)) | {image.label for image in images if image.bad}
-    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
+    manifest = (
+        _remote(location, with_bad=with_bad) if isinstance(location, URL) else _local(location, with_bad=with_bad)
+    )
+    if not any(not bad for bad in manifest.images.bad):
+        rejects = manifest.rejects
+        hint = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
+        raise DataError(
+            f"No images in {data}{hint}. Expected images, {location.name}/<class>/*.jpg, or a csv of paths."
+        )
+    classes = sorted(set(manifest.images.labels) - {""})
+    require_distinct(location, classes)
+    return replace(manifest, classes=tuple(classes))
 
 
-def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
-    """Return images and rejects, what their paths are relative to, and the identities of those that are URLs."""
+def _local(data: Path, *, with_bad: bool) -> Manifest:
     if archives := archives_of(data):
-        images, rejects, root = read_archives(data, archives)
-        return images, rejects, root, {}
-    mode = _mode(data)
+        images, rejects, unclear = read_archives(data, archives)
+        return Manifest(root_of(data, archives), images, (), tuple(rejects), data.name, unclear=unclear)
+    mode, name = _mode(data), data.resolve().name  # of "." too
     if stat.S_ISDIR(mode):
-        return *read_folder(data), data, {}
+        images, rejects, unclear = read_folder(data)
+        return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
     if stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
         images, rejects, remote = read_csv(data, with_bad=with_bad)
-        return images, rejects, data.parent, remote
+        return Manifest(data.parent, images, (), tuple(rejects), name, remote)
     if data.suffix.lower() in ARCHIVES:
         raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
-    raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
+    raise DataError(f"{data} is neither a folder of images nor a .csv (path[,label][,split][,group][,bad]).")
 
 
-def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
+def _remote(url: URL, *, with_bad: bool) -> Manifest:
     from .object_store import listing, read_file, read_objects
 
     if url.suffix.lower() in ARCHIVES:
@@ -182,9 +196,11 @@ def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Loc
         )
     if url.suffix.lower() == ".csv":
         images, rejects, known = read_csv(url, io.BytesIO(read_file(url)), with_bad=with_bad)
-        return images, rejects, url.parent, known
+        return Manifest(url.parent, images, (), tuple(rejects), url.name, known)
     known = listing(url)
-    return *read_objects(url, known), url, {f"{url}/{path}": identity for path, identity in known.items()}
+    images, rejects, unclear = read_objects(url, known)
+    identities = {f"{url}/{path}": identity for path, identity in known.items()}
+    return Manifest(url, images, (), tuple(rejects), url.name, identities, unclear)
 
 
 def _cure(data: Path) -> str:
@@ -200,27 +216,10 @@ def _mode(data: Path) -> int:
             raise DataError(f"{data} cannot be read: {error.strerror}.") from error
     except ValueError:  # a null byte in the name
         pass
-    raise DataError(f"There is no {data}. Name a folder of class folders, or a csv with path,label.")
+    raise DataError(f"There is no {data}. Name a folder of images, or a csv with their paths.")
 
 
-def _classes(data: Location, images: Images, rejects: list[Reject]) -> tuple[str, ...]:
-    if not images:
-        hint = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
-        raise DataError(f"No images in {data}{hint}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
-    splits = Counter(images.splits)
-    fitted = "train" if any(splits.keys() - {""}) else ""
-    if not splits[fitted]:
-        raise DataError(f"{data} has no images in train, only {dict(splits)}. A head is fitted on train.")
-    pairs = Counter(zip(images.labels, images.splits, strict=True))
-    counts = {label: count for (label, split), count in pairs.items() if split == fitted}
-    if len(counts) < 2:
-        raise DataError(f"{data} has one class only, {counts}. A classifier needs two or more.")
-    labels = {label for label, _ in pairs}
-    _require_distinct(data, labels)
-    return tuple(sorted(labels))
-
-
-def _require_distinct(data: Location, labels: Iterable[str]) -> None:
+def require_distinct(data: Location, labels: Iterable[str]) -> None:
     """Refuse two classes that look the same: two forms of Unicode, invisible characters, other spaces."""
     seen: dict[str, str] = {}
     for label in sorted(labels):
