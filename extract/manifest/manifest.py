@@ -19,7 +19,7 @@ from .folder import read_folder
 from .given import LISTED, many, read_paths
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
-from .shards import archives_of, read_archives
+from .shards import archives_of, read_archives, root_of
 from .table import PARQUET, TABLES, TEXTS
 from .tables import is_table, read_parquet, read_table
 
@@ -190,11 +190,10 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
 
 
 def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
-    name = data.resolve().name  # of "." too
     if archives := archives_of(data):
-        images, rejects, root, unclear = read_archives(data, archives)
-        return Manifest(root, images, (), tuple(rejects), name, unclear=unclear)
-    mode, suffix = _mode(data), data.suffix.lower()
+        images, rejects, unclear = read_archives(data, archives)
+        return Manifest(root_of(data, archives), images, (), tuple(rejects), data.name, unclear=unclear)
+    mode, name, suffix = _mode(data), data.resolve().name, data.suffix.lower()  # the name of "." too
     if stat.S_ISDIR(mode):
         images, rejects, unclear = read_folder(data)
         return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)

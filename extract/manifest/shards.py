@@ -55,8 +55,8 @@ def archives_of(data: Path) -> list[str]:
     return sorted(set(itertools.chain.from_iterable(found.values())))
 
 
-def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], Path, str]:
-    """Return the images in archives, the rejects, what their paths are relative to, and why folders are no classes.
+def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], str]:
+    """Return what :func:`fc7.extract.manifest.folder.sorted_images` returns, of archives.
 
     Labels are those beside the images, as WebDataset has them (``a.jpg``, ``a.cls``), else those of class folders. An
     archive that holds one folder stands for that folder. Shards are splits if all of them are called so.
@@ -67,10 +67,7 @@ def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Rej
         One cannot be read, or has a label that cannot be.
     """
     found = _Found(data, archives)
-    if any(found.labels.values()):
-        return *found.labelled(), found.root, ""
-    images, rejects, unclear = found.in_folders()
-    return images, rejects, found.root, unclear
+    return found.labelled() if any(found.labels.values()) else found.in_folders()
 
 
 def root_of(data: Path, archives: Sequence[str]) -> Path:
@@ -137,7 +134,7 @@ class _Found:
             return name.removeprefix(self._start)
         return f"{self._short[archive]}!/{name}"
 
-    def labelled(self) -> tuple[Images, list[Reject]]:
+    def labelled(self) -> tuple[Images, list[Reject], str]:
         """Return the images with the labels beside them, and the rejects."""
         images, rejects = Images(), list(self.rejects)
         for archive, names in self.names.items():
@@ -147,7 +144,7 @@ class _Found:
                 else:
                     label = self.labels[archive].get(name, "")
                     images.append(ImageEntry(self.path(archive, name), label, self._splits.get(archive, "")))
-        return images, rejects
+        return images, rejects, ""
 
     def in_folders(self) -> tuple[Images, list[Reject], str]:
         """Return the images with the labels of class folders, and the rejects; archives share their folders."""
@@ -171,8 +168,8 @@ class _Found:
 
         names = [apart(number, name) for number, archive in enumerate(archives) for name in self.names[archive]]
         images, rejects, unclear = read_objects(str(self.root), sorted(names))
-        rejects = [*self.rejects, *(Reject(back(reject.path), reject.reason) for reject in rejects)]
-        return Images(image._replace(path=back(image.path)) for image in images), rejects, unclear
+        images = Images(image._replace(path=back(image.path)) for image in images)
+        return images, [*self.rejects, *(Reject(back(path), reason) for path, reason in rejects)], unclear
 
 
 def _one_folder(names: Sequence[str]) -> str:
