@@ -120,8 +120,8 @@ class Rows:
     Attributes
     ----------
     labels, paths, split, group
-        ``(n,)`` str. ``split`` is ``train``, ``val``, ``test`` or empty; ``group`` is empty where there is none.
-        ``paths`` are relative to the data set.
+        ``(n,)`` str. ``split`` is ``train``, ``val``, ``test`` or empty; labels and groups are empty where there is
+        none; ``paths`` are relative to the data set.
     sha256
         ``(n, 32)`` uint8: the keys.
     classes
@@ -168,8 +168,8 @@ class Rows:
 
     @property
     def y(self) -> npt.NDArray[np.intp]:
-        """The labels as positions in ``classes``, ``(n,)``."""
-        order = {name: number for number, name in enumerate(self.classes)}
+        """The labels as positions in ``classes``, ``(n,)``; -1 where there is none."""
+        order = {"": -1} | {name: number for number, name in enumerate(self.classes)}
         return np.array([order[label] for label in self.labels], dtype=np.intp)
 
     @property

@@ -78,7 +78,7 @@ def read_flat(path: Path | str) -> dict[str, Any]:
     except (*_FAILURES, CacheError) as error:
         line = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(f"{path} is not a readable embeddings file: {line}") from error
-    _check_content(path, contents)
+    check_content(path, contents)
     return contents
 
 
@@ -254,12 +254,9 @@ def _read_attributes(path: Path, file: Any) -> dict[str, Any]:
     values = {name: _read_attribute(path, file, name) for name in ("recipe", "classes")}
     for name, default in (("weights_source", ""), ("name", ""), ("seconds", 0.0)):
         values[name] = _read_attribute(path, file, name) if name in file.attrs else default
-    classes = json.loads(str(values["classes"]))
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise DataError(f"{path}: classes is not a JSON list of names.")
     return {
         "recipe": read_recipe(str(values["recipe"])),
-        "classes": tuple(classes),
+        "classes": read_classes(path, str(values["classes"])),
         "weights_source": str(values["weights_source"]),
         "name": Path(str(values["name"])).name,  # only the last part, if another tool wrote a path
         "seconds": float(values["seconds"]),
@@ -281,21 +278,43 @@ def _read_attribute(path: Path, file: Any, name: str) -> Any:
     return value
 
 
-def _check_content(path: Path, contents: Mapping[str, Any]) -> None:
-    """Refuse content that can be read but is inconsistent."""
+def read_classes(where: Path | str, text: str) -> tuple[str, ...]:
+    """Return the names of classes from a JSON list of them; raises DataError if it is none."""
+    try:
+        classes = json.loads(text)
+    except ValueError:
+        classes = None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"{where}: classes is not a JSON list of names.")
+    return tuple(classes)
+
+
+def check_content(where: Path | str, contents: Mapping[str, Any]) -> None:
+    """Refuse content that can be read but is inconsistent.
+
+    Parameters
+    ----------
+    contents
+        The arguments of :class:`fc7.cache.Embeddings`.
+
+    Raises
+    ------
+    DataError
+        Labels, classes, splits, vectors and recipe cannot belong together.
+    """
     vectors, classes = contents["vectors"], contents["classes"]
-    unknown = sorted(set(contents["labels"].tolist()) - set(classes))
+    unknown = sorted(set(contents["labels"].tolist()) - {"", *classes})
     if unknown or vectors.shape[1] != contents["recipe"].dim:
         raise DataError(
-            f"{path} contradicts itself: labels {unknown[:5]} are not among its classes, or its vectors "
+            f"{where} contradicts itself: labels {unknown[:5]} are not among its classes, or its vectors "
             f"have {vectors.shape[1]} dimensions where its recipe says {contents['recipe'].dim}."
         )
     if len(set(classes)) < len(classes):
-        raise DataError(f"{path} names a class twice.")
+        raise DataError(f"{where} names a class twice.")
     unknown_splits = sorted(set(contents["split"].tolist()) - SPLITS)
     if unknown_splits:
-        raise DataError(f"{path} has the splits {unknown_splits[:5]}; allowed are train, val, test or none.")
+        raise DataError(f"{where} has the splits {unknown_splits[:5]}; allowed are train, val, test or none.")
     starts = range(0, len(vectors), _BLOCK)
     bad = sum(int((~np.isfinite(vectors[start : start + _BLOCK]).all(axis=1)).sum()) for start in starts)
     if bad:
-        raise DataError(f"{path}: {bad} of {len(vectors)} rows are not finite. Leave them out when you write the file.")
+        raise DataError(f"{where}: {bad} of {len(vectors)} rows are not finite. Leave them out of the file.")

@@ -4,7 +4,7 @@ import errno
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeAlias
@@ -88,9 +88,34 @@ def locate(path: Path | str) -> Location:
 VECTOR_FILES = (".h5", ".parquet", ".npz", ".npy", ".safetensors")
 
 
-def is_vectors(data: Location) -> bool:
-    """Return whether a data set is a file of embeddings, such as ``fc7 cache export`` writes, and no images."""
-    return isinstance(data, Path) and data.suffix.lower() in VECTOR_FILES and data.is_file()
+# What a column or an array of vectors is usually called.
+VECTOR_COLUMNS = ("embedding", "embeddings", "vector", "vectors", "features", "X")
+
+
+def is_vectors(data: Location, columns: Mapping[str, str] | None = None) -> bool:
+    """Return whether a data set is a file of embeddings, such as ``fc7 cache export`` writes, and no images.
+
+    A ``.parquet`` is one if it has a column of vectors; `columns` may say what it is called, see
+    :func:`fc7.extract.manifest.table.choose`.
+
+    Raises
+    ------
+    MissingExtra
+        It is a ``.parquet``, and pyarrow is not installed.
+    """
+    if not (isinstance(data, Path) and data.suffix.lower() in VECTOR_FILES and data.is_file()):
+        return False
+    if data.suffix.lower() != ".parquet" or "embedding" in (columns or {}):
+        return True
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables") from error
+    try:
+        names = parquet.read_schema(data).names
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{data} is not a readable parquet file: {' '.join(str(error).split())[:300]}") from error
+    return any(name in VECTOR_COLUMNS or name.lower() in VECTOR_COLUMNS for name in names)
 
 
 def without_secrets(text: str) -> str:

@@ -23,6 +23,7 @@ from .computing import computing
 from .engines.accounting import Clock, Extraction, account
 from .manifest.hashing import Hashed
 from .progress import Progress, silent
+from .text import plain
 
 if TYPE_CHECKING:
     from .engines.ray_engine import RayEngine
@@ -190,6 +191,8 @@ def fill(
     if not backbones:
         raise UsageError("There is no backbone to compute with: the list is empty.")
     hashed = Hashed.of(manifest, cache, rehash=rehash, progress=progress)
+    if hashed.manifest.unclear:
+        logger.warning("fc7: %s", plain(hashed.manifest.unclear))
     clock = Clock(hashing=hashed.seconds)
     recipes = [recipe for backbone in backbones for recipe in backbone.recipes_of_views]
     stores = {recipe: hashed.store(recipe) for recipe in recipes}

@@ -68,7 +68,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     page, lines = (OutputFile(path) if path else None for path in (arguments.output, arguments.csv))
     require_apart(page, lines, read=[arguments.data])
     with options.engine(arguments) as engine:
-        rows = embeddings(arguments, progress, engine, only=True, sound=False)[0]
+        rows = embeddings(arguments, progress, engine, only=True)[0]
     findings = audit(rows, progress=progress, **settings, **given(arguments, "random_state"))
     images = images_folder(arguments.data)
     written = []

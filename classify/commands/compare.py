@@ -69,15 +69,16 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..records.external import sources
     from ..records.pairs import compare_pairs
     from ..records.ranking import choose
-    from .inputs import embeddings, images_folder
+    from .inputs import fitted_embeddings, images_folder
     from .tables import data_sets, runs_table, summaries
 
     find_heads(arguments.heads)
     added = sources(arguments.add)
     require_folder(arguments.output, arguments.data)
     with options.engine(arguments) as engine:
+        tables, unlabelled = fitted_embeddings(arguments, progress, engine)
         runs = compare(
-            embeddings(arguments, progress, engine),
+            tables,
             arguments.heads,
             folder=arguments.output,
             images=images_folder(arguments.data),
@@ -96,6 +97,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         "best": choose(runs).id,
         "data_sets": data_sets(runs),
         "records": str(arguments.output),
+        "unlabelled": unlabelled,
     }
     folder = plain(shlex.quote(str(arguments.output)))
     after = f"All pairs, pictures and plots in one page: fc7 report {folder} -o report.html"

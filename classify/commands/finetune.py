@@ -78,13 +78,13 @@ def finetune_arms(
         return []
     from ...cache.output_file import require_folder
     from ...extract.manifest.hashing import Hashed
-    from ...extract.manifest.manifest import read_manifest
     from ..finetuning.finetune import finetune
+    from .inputs import labelled_manifest
 
-    if is_vectors(arguments.data):
+    if is_vectors(arguments.data, arguments.columns):
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
     require_folder(arguments.output, arguments.data)
-    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
+    hashed = Hashed.of(labelled_manifest(arguments)[0], arguments.cache, progress=progress)
     names = ("on", "cross_validate", "allow_leakage", "precision", "resize", "device", "cache", "workers")
     settings = given(arguments, *names)
     training = Training(**given_settings(arguments, Training))

@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from ...cache.urls import is_vectors
 from ...errors import BundleError
 from ...extract.commands import options
 from ...extract.commands.hints import command
@@ -59,14 +60,14 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit
     from ..heads.table import find_head
-    from .inputs import embeddings
+    from .inputs import fitted_embeddings
     from .tables import run_lines
 
     find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError)
     require_apart(output, read=[arguments.data])
     with options.engine(arguments) as engine:
-        rows = embeddings(arguments, progress, engine, only=not arguments.concatenate)[0]
+        (rows,), unlabelled = fitted_embeddings(arguments, progress, engine, only=not arguments.concatenate)
         if arguments.max_error is not None:
             require_distinct(rows.classes)
         settings = options.given_settings(arguments, FitSettings)
@@ -75,6 +76,11 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     path, threshold = bundle.save(output), bundle.threshold
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
     after = f"Wrote {plain(str(path))}. Predict with: {plain(then)}"
+    rest = ""
+    if unlabelled and not is_vectors(arguments.data):
+        words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)
+        rest = f"Predict the {unlabelled} without a label with: {plain(words)}"
     payload = {"bundle": str(path), "run": fitted.run.summary(), "threshold": threshold and threshold.to_dict()}
-    lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after]
+    payload["unlabelled"] = unlabelled
+    lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after, rest]
     return Answer(payload, "\n".join(filter(None, lines)))

@@ -7,15 +7,17 @@ import numpy as np
 
 from ...cache.embeddings import Embeddings
 from ...cache.urls import URL, Location, is_vectors
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments
 from ...extract.extraction import fill, read, why_not_decoded
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
+from ...extract.manifest.shards import archives_of, root_of
 from ...extract.progress import Progress
 from ...extract.text import plain
 from ...extract.vector_files.reading import read_vectors
+from ..data.checks import labelled, require_classes, say_unlabelled
 from ..data.joint import join
 from ..data.splits import disputed, protocol
 from ..settings import ProtocolSettings
@@ -32,21 +34,45 @@ def embeddings(
     engine: "RayEngine | None" = None,
     *,
     only: bool = False,
-    sound: bool = True,
 ) -> list[Embeddings]:
-    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file.
-
-    What is wrong with the data set is said before anything is computed, unless it need not be `sound`.
-    """
-    if is_vectors(arguments.data):
+    """Return one table per backbone and layer, computing what the cache lacks; or the one of an exported file."""
+    if is_vectors(arguments.data, arguments.columns):
         options.refuse_backbone(arguments)
         if arguments.max_ram is not None:
             raise UsageError(f"{arguments.data} is read whole. To stream an .h5: fc7 cache import {arguments.data}")
-        return [read_vectors(arguments.data).in_key_order()]
-    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
-    if sound:
-        _require_sound(hashed, arguments)
-    return tables(hashed, arguments, progress, engine, only=only)
+        return [read_vectors(arguments.data, arguments.columns).in_key_order()]
+    manifest = read_manifest(arguments.data, columns=options.columns(arguments))
+    return tables(manifest, arguments, progress, engine, only=only)
+
+
+def fitted_embeddings(
+    arguments: Arguments, progress: Progress, engine: "RayEngine | None" = None, *, only: bool = False
+) -> tuple[list[Embeddings], int]:
+    """Return what :func:`embeddings` returns, of the images that have a label, and the number of those that have none.
+
+    What is wrong with the data set is said before anything is computed.
+    """
+    if is_vectors(arguments.data, arguments.columns):
+        rows = embeddings(arguments, progress, engine)[0]
+        with_label = labelled(rows)
+        require_classes(rows.labels.tolist())
+        return [with_label], len(rows) - len(with_label)
+    manifest, unlabelled = labelled_manifest(arguments)
+    hashed = Hashed.of(manifest, arguments.cache, progress=progress)
+    _require_sound(hashed, arguments)
+    return tables(hashed, arguments, progress, engine, only=only), unlabelled
+
+
+def labelled_manifest(arguments: Arguments) -> tuple[Manifest, int]:
+    """Return the images that have a label, and the number of those that have none; refuse fewer than two classes."""
+    manifest = read_manifest(arguments.data, columns=options.columns(arguments))
+    if manifest.unclear:
+        raise DataError(manifest.unclear)
+    require_classes(manifest.images.labels)
+    with_label = manifest.labelled()
+    unlabelled = len(manifest) - len(with_label)
+    say_unlabelled(unlabelled, len(manifest))
+    return with_label, unlabelled
 
 
 def _require_sound(hashed: Hashed, arguments: Arguments) -> None:
@@ -88,4 +114,6 @@ def images_folder(data: Location) -> Location | None:
         return None
     if isinstance(data, URL):
         return data.parent if data.suffix.lower() == ".csv" else data
+    if archives := archives_of(data):
+        return root_of(data, archives)
     return data if data.is_dir() else data.parent

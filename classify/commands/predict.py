@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
@@ -43,8 +43,9 @@ fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
 fc7 predict my.fc7 new_pictures/ --backbone net.py:make
 """
 
-_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, or - for a list on standard input"
+_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, csvs of paths, or - for a list on standard input"
 _FILE = "the file to write instead of stdout: .csv, .json, or .parquet (extra fc7[tables])"
+_UNLABELLED = "of each data set, named as for fc7 fit, only the images that have no label"
 _UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are %s of those themselves)."
 
 
@@ -59,6 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", metavar="SOURCE", help=WEIGHTS)
     options.add_own_backbone(parser)
+    parser.add_argument("--unlabelled", action="store_true", help=_UNLABELLED)
     options.add_machine(parser)
     options.add_web(parser)
 
@@ -74,7 +76,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     file = PredictionsFile(arguments.output) if arguments.output else None
     require_apart(file.output if file else None, read=[arguments.bundle, *arguments.images])
     bundle = Bundle.load(arguments.bundle)
-    images = [path for word in arguments.images for path in (_listed() if word == "-" else [word])]
+    named = _without_label if arguments.unlabelled else _named
+    images = [path for word in arguments.images for path in named(word)]
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
     predictions = bundle.predict(images, progress=progress, **settings, **options.own_backbone(arguments))
     labelled = [prediction for prediction in predictions if prediction.label]
@@ -93,12 +96,30 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     code = 0 if labelled else 1
     if file:
         path = file.write(predictions, payload, arguments.top)
-        return Answer(
-            payload | {"file": str(path)}, f"Wrote {_count(predictions, labelled)} to {plain(str(path))}", code
-        )
+        return Answer(payload | {"file": str(path)}, f"Wrote {len(predictions)} rows to {plain(str(path))}", code)
     harmless = plain if sys.stdout.isatty() else storable
     shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)
     return Answer(payload, shown, code, data=shown)
+
+
+def _named(word: str) -> list[str]:
+    """Return the images, folders and patterns that a word stands for: a csv for those in it."""
+    from ...extract.manifest.manifest import read_manifest
+
+    if word.lower().endswith(".csv"):
+        return read_manifest(word).files
+    return _listed() if word == "-" else [word]
+
+
+def _without_label(data: str) -> list[str]:
+    """Return the images of a data set that have no label."""
+    from ...extract.manifest.manifest import read_manifest
+
+    manifest = read_manifest(data)
+    rows = [row for row, label in enumerate(manifest.images.labels) if not label]
+    if not rows:
+        raise DataError(f"All {len(manifest)} images of {data} have a label. To predict them, leave out --unlabelled.")
+    return list(manifest.each_file(rows))
 
 
 def _listed() -> list[str]:

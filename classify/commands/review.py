@@ -66,7 +66,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
     require_extra()
     data = arguments.data
-    if is_vectors(data):
+    if is_vectors(data, arguments.columns):
         raise UsageError(f"{data} has no pictures to look at. Name the folder or csv of its images.")
     elsewhere = UsageError("fc7 review shows pictures that are files: copy them to this machine, and name those.")
     if isinstance(data, URL):
@@ -74,7 +74,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     path = arguments.output or default_path(data)
     require_apart(data, path)
     output = OutputFile(path)
-    manifest = read_manifest(data, with_bad=True)
+    manifest = read_manifest(data, with_bad=True, columns=options.columns(arguments))
     if manifest.remote:
         raise elsewhere
     labels = Labels(manifest, output)

@@ -1,10 +1,43 @@
 """Checks of embeddings before anything is fitted on them."""
 
+import logging
+from collections.abc import Iterable
+from typing import TypeVar
+
 import numpy as np
 
-from ...cache.embeddings import Embeddings, chunks
+from ...cache.embeddings import Embeddings, Rows, chunks
 from ...errors import DataError
 from ..arrays import Positions
+
+logger = logging.getLogger(__name__)
+
+AnyRows = TypeVar("AnyRows", bound=Rows)
+
+
+def labelled(rows: AnyRows) -> AnyRows:
+    """Return the rows that have a label; what is left out is said."""
+    present = np.flatnonzero(rows.labels != "")
+    if len(present) == len(rows):
+        return rows
+    say_unlabelled(len(rows) - len(present), len(rows))
+    return rows[present]
+
+
+def say_unlabelled(number: int, images: int) -> None:
+    """Say how many images have no label, if any."""
+    if number:
+        logger.info("fc7: %d of %d images have no label: they are neither fitted nor evaluated.", number, images)
+
+
+def require_classes(labels: Iterable[str]) -> None:
+    """Refuse labels of fewer than two classes; raises DataError with the command that gives labels."""
+    every = list(labels)
+    classes = set(every) - {""}
+    if len(classes) < 2:
+        having = "all that have a label are" if "" in every else "all are"
+        lack = f"{having} of one class, {min(classes)!r}" if classes else "none has a label"
+        raise DataError(f"A head is fitted on two classes; of {len(every)} images {lack}. Label them: fc7 review DATA")
 
 
 def require_finite(embeddings: Embeddings, rows: Positions) -> None:

@@ -12,6 +12,7 @@ from ...errors import DataError, LeakageError
 from ...extract.text import few
 from ..arrays import Positions
 from ..settings import DEFAULTS, ProtocolSettings
+from .checks import require_classes
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Protocol:
 
 
 def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
-    """Decide which rows are fitted on and which are predicted.
+    """Decide which rows are fitted on and which are predicted; all have a label.
 
     Cross-validation is nested: hyper-parameters are chosen within the fitted rows of each fold. A data set without
     splits is cross-validated in as many folds as there are to choose in.
@@ -61,14 +62,11 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
     LeakageError
         An image is on both sides of the split.
     DataError
-        A class has too few images for the folds, one image has two labels, or there is nothing to evaluate on.
+        There are fewer than two classes, a class has too few images for the folds, one image has two labels, or there
+        is nothing to evaluate on.
     """
     on, folds, seed = settings.on, settings.folds, settings.random_state
-    unlabelled = int((images.labels == "").sum())
-    if unlabelled:
-        raise DataError(f"{unlabelled} of {len(images)} rows have no label. Label them, or leave them out.")
-    if len(images.classes) < 2:
-        raise DataError(f"All {len(images)} images are of one class, {few(images.classes)}. Two or more are needed.")
+    require_classes(images.labels.tolist())
     conflicts = _two_labels(images)
     present = {str(split) for split in images.split} - {""}
     if settings.cross_validate or not present:

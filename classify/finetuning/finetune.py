@@ -18,6 +18,7 @@ from ...extract.computing import computing
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest
 from ...extract.progress import Progress, silent
+from ..data.checks import labelled
 from ..data.splits import protocol
 from ..records.outcome import Evaluated
 from ..records.runs import Run, finished_run, run_id
@@ -129,7 +130,7 @@ def finetune(
     machine |= {"resize": resize, "precision": precision}
     net = load_backbone(backbone, weights=weights, transform=transform, **machine)
     hashed = Hashed.of(manifest, cache, progress=progress)
-    images = usable(hashed, workers)
+    images = labelled(usable(hashed, workers))
     plan = protocol(images, settings)
     evaluated = Evaluated.of(images, plan)
     recipe = replace(net.recipes[0], layer="logits", dim=len(images.classes), dtype="float32")

@@ -20,7 +20,7 @@ from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ...extract.vector_files.columns import as_tables
 from ..arrays import Positions
-from ..data.checks import require_finite
+from ..data.checks import labelled, require_finite
 from ..data.splits import Protocol, protocol
 from ..evaluation.abstention import Abstention
 from ..heads.base import ClassWeight
@@ -65,7 +65,7 @@ class Fitted:
 
 
 class Experiment:
-    """Embeddings under one protocol, prepared once for any number of heads.
+    """Embeddings under one protocol, prepared once for any number of heads; those without a label are left out.
 
     Rows are put in the order of their keys, so that names and order of files decide nothing, not even a last bit. They
     are scaled to unit length, or all of them by one number. Grid heads share an
@@ -84,7 +84,7 @@ class Experiment:
     def __init__(
         self, embeddings: Embeddings, settings: FitSettings = DEFAULTS, engine: "RayEngine | None" = None
     ) -> None:
-        self.embeddings, self.settings, self.engine = embeddings.in_key_order(), settings, engine
+        self.embeddings, self.settings, self.engine = labelled(embeddings).in_key_order(), settings, engine
         if settings.preparation != "unit" and self.streamed:
             raise UsageError(
                 f"--preparation {settings.preparation} measures all rows first: they must fit into --max-ram."

@@ -223,7 +223,8 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views and "views" not in arguments.of_file:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
-    hashed = Hashed.of(read_manifest(arguments.data), arguments.cache, progress=progress)
+    manifest = read_manifest(arguments.data, columns=options.columns(arguments))
+    hashed = Hashed.of(manifest, arguments.cache, progress=progress)
     payload, text = vectors.write(
         output, CachedRows(hashed, backbone.recipes[0], weights_source=backbone.weights_source)
     )

@@ -98,7 +98,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         _require_one_recipe(arguments)
     part = _part(arguments.shard)
     with options.engine(arguments) as engine:
-        manifest = read_manifest(arguments.data)
+        manifest = read_manifest(arguments.data, columns=options.columns(arguments))
         if part:
             manifest = manifest.part(part)
         backbones = options.backbones(arguments, progress)

@@ -15,10 +15,11 @@ from ..settings import BackboneSettings
 if TYPE_CHECKING:
     from ..backbones.backbone import Backbone
     from ..engines.ray_engine import RayEngine
+    from ..manifest.table import Columns
 
 FOLDER = (
-    "a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad]; or one of "
-    "these as s3://..., see docs/remote.md"
+    "a folder train|val|test/<class>/, a folder of class folders; a csv, tsv or parquet with a column of paths and "
+    "perhaps label, split, group and bad; - for paths on standard input; or s3://..., see docs/data.md"
 )
 FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
@@ -40,6 +41,7 @@ _OWN = (
     "a function that makes your own module, which the head was fitted on; its code runs, and its contents must be "
     "those of then"
 )
+_COLUMNS = "what columns of a table are called: path=NAME,label=NAME,... (default: found by usual names)"
 _PRIVATE = "read also from this machine and from private networks, whose addresses http(s)://... else may not lead to"
 _REDIRECTS = "follow redirects of http(s)://... also to other hosts"
 
@@ -76,7 +78,25 @@ def given(arguments: Arguments, *names: str) -> dict[str, Any]:
 def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
     """Add the data set."""
     parser.add_argument("data", type=locate, metavar="DATA", help=text)
+    parser.add_argument("--columns", type=_columns, metavar="PAIRS", help=_COLUMNS)
     add_web(parser)
+
+
+def columns(arguments: Arguments) -> "Columns | None":
+    """Return what columns of a table of images are called; those of a project file are for tables only."""
+    from ..manifest.table import TABLES
+
+    is_table = arguments.data.suffix.lower() in TABLES
+    return arguments.columns if is_table or "columns" not in arguments.of_file else None
+
+
+def _columns(text: str) -> "Columns":
+    from ..manifest.table import Columns
+
+    try:
+        return Columns.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like path=filename,label=class") from error
 
 
 def add_web(parser: argparse.ArgumentParser) -> None:

@@ -1,20 +1,20 @@
-"""A folder of images: train, val and test with class folders, or class folders alone."""
+"""A folder of images: train, val and test with class folders, class folders alone, or images without labels."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
 from .columns import Images
-from .layout import Contents, class_folders, require_classes
+from .layout import Contents, Layout, Undecided, layout, require_classes
 from .left_out import LeftOut
 from .paths import Reject
 from .walk import Walk
 
 
-def read_folder(root: Path) -> tuple[Images, list[Reject]]:
-    """Return the images of a folder, in a fixed order, and the rejects.
+def read_folder(root: Path) -> tuple[Images, list[Reject], str]:
+    """Return what :func:`sorted_images` returns, of a folder.
 
-    What is left out, because it is hidden, a system's own or in no class folder, is logged.
+    What is left out, because it is hidden, a system's own or beside splits, is logged.
     """
     walk = Walk(root, LeftOut())
 
@@ -25,46 +25,65 @@ def read_folder(root: Path) -> tuple[Images, list[Reject]]:
             raise DataError(f"The folder {root / folder} cannot be listed: {error.strerror}.") from error
 
     nothing = Contents((), ())
-    found = read_classes(str(root), contents, walk.below, lambda folder: walk.contents.get(folder, nothing))
+    found = sorted_images(str(root), contents, walk.below, lambda folder: walk.contents.get(folder, nothing))
     walk.left_out.log(root)
     return found
 
 
-def read_classes(
+def sorted_images(
     where: str,
     contents: Callable[[str], Contents],
     below: Callable[[str], Iterable[tuple[str, str]]],
     outline: Callable[[str], Contents],
-) -> tuple[Images, list[Reject]]:
-    """Return the images in class folders, class by class, and the rejects.
+) -> tuple[Images, list[Reject], str]:
+    """Return the images of a folder, class by class and then those without a label; the rejects; what is no data set.
+
+    The last is why no head can be fitted on it, if folders are no classes as they are: where nothing tells classes from
+    splits, no image has a label. It is empty if there is nothing to say.
 
     Parameters
     ----------
     where, contents
-        As for :func:`class_folders`.
+        As for :func:`layout`.
     below
         Yields each path below a folder and why it is no image; empty if it is one.
     outline
         Contents of a folder that `below` has gone through; empty if it has no folders.
     """
     images, rejects = Images(), list[Reject]()
-    labels = class_folders(where, contents)
 
     def sound(folder: str) -> Iterator[str]:
         for path, reason in below(folder):
             if path == folder:
-                raise DataError(f"The class folder {where}/{folder} cannot be used: {reason}.")
+                raise DataError(f"The folder {where}/{folder} cannot be used: {reason}.")
             if reason:
                 rejects.append(Reject(path, reason))
             else:
                 yield path
 
-    for split, label in labels:
+    unclear, empty = "", []
+    try:
+        found = layout(where, contents)
+    except Undecided as error:
+        found, unclear = Layout([], [("", "")], []), str(error)
+    for split, label in found.classes:
         folder = f"{split}/{label}" if split else label
         if not images.extend(sound(folder), label, split):
-            raise DataError(
-                f"The class folder {where}/{folder} has no images. Remove it or put images in it: an empty class would "
-                "shift the order of the others."
-            )
-    require_classes(where, labels, outline)
-    return images, rejects
+            empty.append(folder)
+    try:
+        require_classes(where, found.classes, outline)
+    except Undecided as error:
+        images, rest, unclear = Images(), images, str(error)
+        images.extend(rest.paths, "", "")
+    labelled = 0 if unclear else len(images)
+    unclear += " Until then the images have no label." if unclear else ""
+    for split, folder in found.unlabelled:
+        images.extend(sound(folder), "", split)
+    for split, path in found.loose:
+        images.extend([path], "", split)
+    if empty and labelled:
+        unclear = (
+            f"The class folder {where}/{empty[0]} has no images. Remove it or put images in it: an empty class would "
+            "shift the order of the others."
+        )
+    return images, rejects, unclear

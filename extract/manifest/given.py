@@ -2,11 +2,15 @@
 
 import io
 import os
+import sys
 from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ..text import few
+
+LISTED = Path("-")  # paths on standard input
 
 _ONE = "Put one image into a list: [image]."
 
@@ -63,3 +67,19 @@ def _elements(array: Any, shape: tuple[int, ...]) -> list[Any]:
     if axes == 1 or axes > 3 or (axes == 3 and shape[-1] > 4):
         return list(array)
     raise UsageError(f"One array of shape {shape} where a list of images belongs. {_ONE}")
+
+
+def read_paths() -> list[str]:
+    """Return the paths on standard input: one a line, or with a null byte after each, as ``find -print0`` writes them.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    data = sys.stdin.buffer.read()
+    names = data.split(b"\0") if b"\0" in data else data.splitlines()
+    paths = [os.fsdecode(name) for name in names if name.strip()]
+    if not paths:
+        raise DataError("There are no paths on standard input: write one a line, as in find pictures | fc7 extract -")
+    return paths

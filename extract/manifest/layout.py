@@ -7,26 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from ...errors import DataError
 from ..text import plain
-from .paths import SPLITS
+from .paths import SPLIT_NAMES, SPLITS
 
 logger = logging.getLogger(__name__)
 
-# Words that name a split, and the split that they name.
-_ROLES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "eval": "val",
-    "evaluation": "val",
-    "test": "test",
-    "testing": "test",
-}
-_ROLE = re.compile(rf"({'|'.join(_ROLES)})(set|data|images|imgs)?")
+_ROLE = re.compile(rf"({'|'.join(SPLIT_NAMES)})(set|data|images|imgs)?")
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
 _CSV = "name them in a csv, path,label[,split]"
 
@@ -38,10 +24,32 @@ class Contents(NamedTuple):
     images: Sequence[str]
 
 
-def class_folders(where: str, contents: Callable[[str], Contents]) -> list[tuple[str, str]]:
-    """Return the split, empty where there are none, and the name of each class folder, in a fixed order.
+class Undecided(Exception):
+    """Folders may be classes or splits, and nothing tells which: the images in them have no label."""
 
-    Images and folders that are in no class are said.
+
+class Layout(NamedTuple):
+    """Where the images of a data set lie; a split is empty where there are none.
+
+    Attributes
+    ----------
+    classes
+        The split and the name of each class folder, in a fixed order.
+    unlabelled
+        The split and the path of each folder of images that has no class folders.
+    loose
+        The split and the path of each image that lies beside class folders, or beside splits.
+    """
+
+    classes: list[tuple[str, str]]
+    unlabelled: list[tuple[str, str]]
+    loose: list[tuple[str, str]]
+
+
+def layout(where: str, contents: Callable[[str], Contents]) -> Layout:
+    """Return which folders are splits and which are classes.
+
+    Images beside class folders, and folders beside splits, which are left out, are said.
 
     Parameters
     ----------
@@ -52,38 +60,46 @@ def class_folders(where: str, contents: Callable[[str], Contents]) -> list[tuple
 
     Raises
     ------
-    DataError
-        Folders look like splits and are not called so, or all images lie outside of class folders.
+    Undecided
+        Folders look like splits and are not called so, or a folder called like a split may be a class.
     """
     top = contents("")
     splits = [split for split in SPLITS if split in top.folders]
     _require_no_strays(where, top.folders, splits, contents)
     inside = {split: contents(split) for split in splits} or {"": top}
-    labels = [(split, label) for split, found in inside.items() for label in found.folders]
-    loose = list(top.images) + [f"{split}/{image}" for split in splits for image in inside[split].images]
+    classes = [(split, label) for split, found in inside.items() for label in found.folders]
+    unlabelled = [(split, split) for split, found in inside.items() if not found.folders]
+    loose = [("", image) for image in top.images] if splits or classes else []
+    loose += [
+        (split, f"{split}/{image}") for split in splits if inside[split].folders for image in inside[split].images
+    ]
     others = [name for name in top.folders if name not in splits] if splits else []
-    if loose and not labels:
-        beside = f", also if {splits[0]} is a class like {_few(others)}" if others else ""
-        raise DataError(
-            f"No images in class folders of {where}: {len(loose)} lie outside of them, the first is {loose[0]}. Move "
-            f"them to {where}/{f'{splits[0]}/' if splits else ''}<class>/, or {_CSV}{beside}."
+    if not classes and any(any(contents(name)) for name in others):
+        raise Undecided(
+            f"{where}: {_few(splits)} holds images and no class folders, beside {_few(others)}. If {splits[0]} is a "
+            f"class like these, {_CSV}; if it is a split, move its images to {where}/{splits[0]}/<class>/."
         )
-    said = [f"{len(loose)} images that are in no class folder, the first is {plain(loose[0])}"] if loose else []
-    said += [f"folders beside {' and '.join(splits)}: {plain(_few(others))}"] if others else []
-    if said:
-        logger.warning("fc7: left out of %s: %s.", plain(where), "; ".join(said))
-    return labels
+    if loose:
+        logger.warning(
+            "fc7: %s: images in no class folder have no label: %d, the first is %s.",
+            *(plain(where), len(loose), plain(loose[0][1])),
+        )
+    if others:
+        logger.warning(
+            "fc7: left out of %s: folders beside %s: %s.", plain(where), " and ".join(splits), plain(_few(others))
+        )
+    return Layout(classes, unlabelled, loose)
 
 
 def require_classes(where: str, labels: Sequence[tuple[str, str]], contents: Callable[[str], Contents]) -> None:
     """Refuse class folders that hold the same folders, as splits do: classes have one folder in common at most.
 
-    A single class folder that holds the classes is refused, too. The parameters are what :func:`class_folders` takes
-    and returns; `contents` may be empty of a folder that has no folders.
+    A single class folder that holds the classes is refused, too. `contents` may be empty of a folder that has no
+    folders.
 
     Raises
     ------
-    DataError
+    Undecided
         The message has the commands that rename them, where their names say what they are.
     """
     for split in dict.fromkeys(split for split, _ in labels):
@@ -132,7 +148,7 @@ def _alike(one: _Outline, other: _Outline, shared: int) -> bool:
 def _refuse_the_only(where: str, split: str, outline: _Outline) -> None:
     inside = f"{where}/{outline.path}"
     cure = f"move them: {shlex.join(['mv', inside])}/* {shlex.quote(f'{where}/{split}')}" if split else f"name {inside}"
-    raise DataError(
+    raise Undecided(
         f"{where} has one class only, {outline.top}, with the folders {_few(outline.folders)}. If these are splits or "
         f"classes, {cure}."
     )
@@ -143,12 +159,12 @@ def _refuse(where: str, first: _Outline, outlines: Sequence[_Outline]) -> None:
     shared = [name for name in first.folders if all(name in one.folders for one in alike)] or first.folders
     names = [one.top.rpartition("/")[2] for one in alike]
     if all(_role(name)[0] for name in shared):
-        raise DataError(
+        raise Undecided(
             f"{where}: {_few(names)} hold {_few(shared)}, but splits come before classes: {shared[0]}/{names[0]}, "
             f"not {names[0]}/{shared[0]}. Move them, or {_CSV}."
         )
     renames = _renames(where, alike, ())
-    raise DataError(
+    raise Undecided(
         f"{where}: {_few(names)} hold the same folders ({_few(shared)}), as splits do, not classes. Splits are called "
         f"train, val and test: rename them{renames}. If they are classes, {_CSV}."
     )
@@ -169,7 +185,7 @@ def _require_no_strays(
         strays = sorted(name for name in names if name not in splits and any(contents(name)))
         if strays:
             renames = _renames(where, [_outline(name, contents) for name in strays], splits)
-            raise DataError(
+            raise Undecided(
                 f"{where} has folders that look like splits, {_few(strays)}. Splits are called train, val and test: "
                 f"rename them{renames}. If they are classes, {_CSV}."
             )
@@ -190,7 +206,7 @@ def _role(name: str) -> tuple[str, str]:
     for word in _WORD.findall(name):
         found = _ROLE.fullmatch(word.lower())
         if found and not role:
-            role = _ROLES[found[1]]
+            role = SPLIT_NAMES[found[1]]
             rest += [found[2]] if found[2] else []
         else:
             rest.append(word.lower())

@@ -9,17 +9,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from .columns import ImageEntry, Images
 from .csv_table import read_csv
 from .folder import read_folder
-from .given import many
+from .given import LISTED, many, read_paths
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
-from .shards import archives_of, read_archives
+from .shards import archives_of, read_archives, root_of
+from .table import PARQUET, TABLES, TEXTS
+from .tables import is_table, read_parquet, read_table
+
+_TABLE = Path("table")  # what one in memory is called
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Manifest:
         Folder that the paths are relative to.
     images
         In a fixed order; packed, whatever they are given as.
+        The label of an image without one is empty.
     classes
         Sorted class names; some may have no image in ``train``.
     rejects
@@ -40,6 +45,8 @@ class Manifest:
         What the folder or csv is called, without where it lies.
     remote
         The identity of each image that is a URL: its size and ETag, or time.
+    unclear
+        Why its folders are no classes as they are, with the cure; empty if they are. No head is fitted then.
     """
 
     root: Location
@@ -48,6 +55,7 @@ class Manifest:
     rejects: tuple[Reject, ...] = ()
     name: str = ""
     remote: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unclear: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", Images.of(self.images))
@@ -96,6 +104,12 @@ class Manifest:
             return (located(self.root, path) for path in chosen)
         return (path if path.startswith(os.sep) else start + path for path in chosen)
 
+    def labelled(self) -> Self:
+        """Return the images that have a label, and the rejects; itself if all have one."""
+        if "" not in set(self.images.labels):
+            return self
+        return replace(self, images=self.images.where([label != "" for label in self.images.labels]))
+
     def part(self, part: Partition) -> Self:
         """Return the files of one part, images and rejects; it may have none. Classes stay those of all."""
         return replace(
@@ -121,70 +135,96 @@ def _can_be(file: str) -> bool:
         return False
 
 
-def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
-    """Find or read the images of a data set.
+def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, str] | None = None) -> Manifest:
+    """Find or read the images of a data set, with labels or without.
 
-    Everything found in a class folder and below it is an image or a reject with a reason. Left out and logged is what
-    is hidden (``.DS_Store``, ``.git``), a system's own (``@eaDir``, ``Thumbs.db``), a cache of fc7, or in no class.
-    Links are followed, those that lead back to a folder above are rejects. No file is opened.
+    Everything found in a class folder and below it is an image or a reject with a reason, and so is everything in a
+    folder of images without class folders. Left out and logged is what is hidden (``.DS_Store``, ``.git``), a system's
+    own (``@eaDir``, ``Thumbs.db``), a cache of fc7, or in a folder beside ``train``. Links are followed, those that
+    lead back to a folder above are rejects. No file is opened.
 
     Parameters
     ----------
     data
-        A folder ``train|val|test/<class>/...``, a folder of class folders, or a csv with the columns
-        ``path,label[,split][,group][,bad]`` whose paths are relative to the csv. An apostrophe before ``=``, ``+``,
-        ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell. Folder and csv may be URLs
-        (``s3://bucket/pictures``), and so may paths in a csv.
+        A folder ``train|val|test/<class>/...``, a folder of class folders, or a folder of images, whose labels are
+        empty; a tar, a zip or shards of them; or a csv, tsv or parquet of paths, and perhaps labels, splits, groups and
+        what is bad, whose paths are relative to it: see :func:`fc7.extract.manifest.csv_table.read_csv` and
+        :func:`fc7.extract.manifest.tables.read_parquet`. Folder and csv may be URLs (``s3://bucket/pictures``), and so
+        may paths in a table. Also a table of pandas, pyarrow, polars or ``datasets``, whose paths are relative to the
+        working directory: see :func:`fc7.extract.manifest.tables.read_table`; and ``-``, paths on standard input.
     with_bad
-        Keep the rows of a csv whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
+        Keep the rows of a table whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
+    columns
+        What columns of a table are called that have none of the usual names, such as ``{"label": "species"}``.
 
     Raises
     ------
     DataError
-        Nothing usable: no such folder, no images, an empty class, fewer than two classes, files of a csv that do not
-        exist, a class folder that cannot be listed, an archive; folders that are splits and not
-        called so; a csv with cells in the wrong columns, or in another encoding. The message has the counts.
+        Nothing usable: no such folder, no images, a table of files none of which exists, a folder that cannot be
+        listed; classes that look the same; a csv with cells in the wrong columns, or in another encoding. The message
+        has the counts.
+    UsageError
+        There are no columns to name.
     """
-    location = locate(data)
-    if isinstance(location, URL):
-        images, rejects, root, remote = _read_remote(location, with_bad=with_bad)
-        name = location.name
+    location = _TABLE if is_table(data) else locate(data)
+    if columns and location != _TABLE and location.suffix.lower() not in TABLES:
+        raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
+    if is_table(data):
+        (images, rejects, remote), root = read_table(data, with_bad=with_bad, columns=columns)
+        manifest = Manifest(root, images, (), tuple(rejects), _TABLE.name, remote)
+    elif isinstance(location, URL):
+        manifest = _remote(location, with_bad=with_bad, columns=columns)
+    elif location == LISTED:
+        manifest = replace(Manifest.of_files(read_paths()), name="paths")
     else:
-        images, rejects, root, remote = _read_local(location, with_bad=with_bad)
-        name = location.resolve().name  # of "." too
-    sound = images.where([not bad for bad in images.bad]) if any(images.bad) else images
-    classes = set(_classes(location, sound, rejects)) | {image.label for image in images if image.bad}
-    return Manifest(root, images, tuple(sorted(classes)), tuple(rejects), name=name, remote=remote)
+        manifest = _local(location, with_bad=with_bad, columns=columns)
+    if not any(not bad for bad in manifest.images.bad):
+        others = manifest.rejects
+        hint = f" ({len(others)} other files, the first {others[0].path}: {others[0].reason})" if others else ""
+        raise DataError(
+            f"No images in {location}{hint}. Expected images, {location.name}/<class>/*.jpg, or a csv of paths."
+        )
+    classes = sorted(set(manifest.images.labels) - {""})
+    require_distinct(location, classes)
+    return replace(manifest, classes=tuple(classes))
 
 
-def _read_local(data: Path, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
-    """Return images and rejects, what their paths are relative to, and the identities of those that are URLs."""
+def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
     if archives := archives_of(data):
-        images, rejects, root = read_archives(data, archives)
-        return images, rejects, root, {}
-    mode = _mode(data)
+        images, rejects, unclear = read_archives(data, archives)
+        return Manifest(root_of(data, archives), images, (), tuple(rejects), data.name, unclear=unclear)
+    mode, name, suffix = _mode(data), data.resolve().name, data.suffix.lower()  # the name of "." too
     if stat.S_ISDIR(mode):
-        return *read_folder(data), data, {}
-    if stat.S_ISREG(mode) and data.suffix.lower() == ".csv":
-        images, rejects, remote = read_csv(data, with_bad=with_bad)
-        return images, rejects, data.parent, remote
-    if data.suffix.lower() in ARCHIVES:
+        images, rejects, unclear = read_folder(data)
+        return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
+    if stat.S_ISREG(mode) and suffix in TEXTS:
+        images, rejects, remote = read_csv(data, with_bad=with_bad, columns=columns)
+        return Manifest(data.parent, images, (), tuple(rejects), name, remote)
+    if stat.S_ISREG(mode) and suffix == PARQUET:
+        (images, rejects, remote), folder = read_parquet(data, with_bad=with_bad, columns=columns)
+        return Manifest(folder, images, (), tuple(rejects), name, remote)
+    if suffix in ARCHIVES:
         raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
-    raise DataError(f"{data} is neither a folder of images nor a .csv (path,label[,split][,group][,bad]).")
+    raise DataError(f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)}).")
 
 
-def _read_remote(url: URL, *, with_bad: bool) -> tuple[Images, list[Reject], Location, Mapping[str, str]]:
+def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
     from .object_store import listing, read_file, read_objects
 
     if url.suffix.lower() in ARCHIVES:
         raise DataError(
             f"{without_secrets(url)} is an archive that is not on this machine: download it, then name the file."
         )
-    if url.suffix.lower() == ".csv":
-        images, rejects, known = read_csv(url, io.BytesIO(read_file(url)), with_bad=with_bad)
-        return images, rejects, url.parent, known
+    if url.suffix.lower() == PARQUET:
+        raise DataError(f"{without_secrets(url)} is a parquet elsewhere: copy it to this machine.")
+    if url.suffix.lower() in TEXTS:
+        data = io.BytesIO(read_file(url))
+        images, rejects, known = read_csv(url, data, with_bad=with_bad, columns=columns)
+        return Manifest(url.parent, images, (), tuple(rejects), url.name, known)
     known = listing(url)
-    return *read_objects(url, known), url, {f"{url}/{path}": identity for path, identity in known.items()}
+    images, rejects, unclear = read_objects(url, known)
+    identities = {f"{url}/{path}": identity for path, identity in known.items()}
+    return Manifest(url, images, (), tuple(rejects), url.name, identities, unclear)
 
 
 def _cure(data: Path) -> str:
@@ -200,27 +240,10 @@ def _mode(data: Path) -> int:
             raise DataError(f"{data} cannot be read: {error.strerror}.") from error
     except ValueError:  # a null byte in the name
         pass
-    raise DataError(f"There is no {data}. Name a folder of class folders, or a csv with path,label.")
+    raise DataError(f"There is no {data}. Name a folder of images, or a csv with their paths.")
 
 
-def _classes(data: Location, images: Images, rejects: list[Reject]) -> tuple[str, ...]:
-    if not images:
-        hint = f" ({len(rejects)} other files, the first {rejects[0].path}: {rejects[0].reason})" if rejects else ""
-        raise DataError(f"No images in {data}{hint}. Expected {data.name}/<class>/*.jpg or train|val|test/<class>/.")
-    splits = Counter(images.splits)
-    fitted = "train" if any(splits.keys() - {""}) else ""
-    if not splits[fitted]:
-        raise DataError(f"{data} has no images in train, only {dict(splits)}. A head is fitted on train.")
-    pairs = Counter(zip(images.labels, images.splits, strict=True))
-    counts = {label: count for (label, split), count in pairs.items() if split == fitted}
-    if len(counts) < 2:
-        raise DataError(f"{data} has one class only, {counts}. A classifier needs two or more.")
-    labels = {label for label, _ in pairs}
-    _require_distinct(data, labels)
-    return tuple(sorted(labels))
-
-
-def _require_distinct(data: Location, labels: Iterable[str]) -> None:
+def require_distinct(data: Location, labels: Iterable[str]) -> None:
     """Refuse two classes that look the same: two forms of Unicode, invisible characters, other spaces."""
     seen: dict[str, str] = {}
     for label in sorted(labels):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ...cache.urls import asking, identity, is_url, require_open, store_of, without_secrets
 from ...errors import DataError
 from .columns import Images
-from .folder import read_classes
+from .folder import sorted_images
 from .layout import Contents
 from .left_out import LeftOut, is_left_out
 from .members import Members
@@ -177,19 +177,21 @@ def visible(url: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in gone]
 
 
-def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject]]:
-    """Sort the objects below a URL into images and rejects, by their names.
+def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject], str]:
+    """Sort the objects below a URL by their names: see :func:`fc7.extract.manifest.folder.sorted_images`.
 
-    What is left out, because it is hidden, a system's own or in no class folder, is logged.
+    What is left out, because it is hidden, a system's own or beside splits, is logged.
     """
     paths = [path for path in visible(url, names) if not path.endswith("/")]  # consoles make objects of empty folders
     contents = _contents(paths)
 
     def below(folder: str) -> Iterator[tuple[str, str]]:
+        if not folder:
+            return ((path, refusal_by_name(path)) for path in paths)
         inside = paths[bisect_left(paths, f"{folder}/") : bisect_left(paths, f"{folder}0")]  # which follows the slash
         return ((path, refusal_by_name(path)) for path in inside)
 
-    return read_classes(url, contents, below, contents)
+    return sorted_images(url, contents, below, contents)
 
 
 def _contents(paths: Iterable[str]) -> Callable[[str], Contents]:

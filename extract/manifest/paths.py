@@ -12,6 +12,19 @@ from ...cache.urls import URL, Location, is_url
 from .members import is_in_table, is_member, split
 
 SPLITS = ("train", "val", "test")
+# Words that name a split, and the split that they name.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 # torchvision.datasets.folder.IMG_EXTENSIONS, other names of JPEG, and what telephones write; here case does not matter.
 SUFFIXES = (
@@ -34,6 +47,8 @@ ARCHIVES = (".zip", ".tar", *UNPACK, ".7z", ".rar")
 # Error numbers of the system where nothing has a name, or nothing can have it.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
+NO_OBJECT = "there is no such object"
+
 MAX_BYTES = 256 * 2**20
 
 
@@ -42,6 +57,11 @@ class Reject(NamedTuple):
 
     path: str
     reason: str
+
+
+def named_split(word: str) -> str:
+    """Return the split that a word names; what names none, as it is."""
+    return SPLIT_NAMES.get(word.lower(), word)
 
 
 def located(root: Location, path: str) -> str:
@@ -73,7 +93,7 @@ def refusal(path: str, known: Collection[str] = ()) -> str:
         The URLs where there is something.
     """
     if is_url(path):
-        return refusal_by_name(path) or ("" if path in known else "there is no such object")
+        return refusal_by_name(path) or ("" if path in known else NO_OBJECT)
     if is_member(path):  # who hashes it looks into the file around it
         return "" if is_in_table(path) else refusal_by_name(path)
     try:

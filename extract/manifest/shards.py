@@ -55,8 +55,8 @@ def archives_of(data: Path) -> list[str]:
     return sorted(set(itertools.chain.from_iterable(found.values())))
 
 
-def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], Path]:
-    """Return the images in archives, the rejects, and what their paths are relative to.
+def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], str]:
+    """Return what :func:`fc7.extract.manifest.folder.sorted_images` returns, of archives.
 
     Labels are those beside the images, as WebDataset has them (``a.jpg``, ``a.cls``), else those of class folders. An
     archive that holds one folder stands for that folder. Shards are splits if all of them are called so.
@@ -67,20 +67,27 @@ def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Rej
         One cannot be read, or has a label that cannot be.
     """
     found = _Found(data, archives)
-    if any(found.labels.values()):
-        return *found.labelled(), found.root
-    return *found.in_folders(), found.root
+    return found.labelled() if any(found.labels.values()) else found.in_folders()
+
+
+def root_of(data: Path, archives: Sequence[str]) -> Path:
+    """Return what paths are relative to: the folder of archives, or the one archive and the one folder in it."""
+    if len(archives) > 1:
+        return Path(os.path.commonpath([Path(path).parent for path in archives]))
+    with _opened(archives[0]) as archive:
+        inside = split_address(f"{data}/")[1].rstrip("/") or _one_folder(archive.directory.names)
+    return Path(f"{archives[0]}!", inside)
 
 
 def each_member(archives: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the address of each image in archives, and why it cannot be one; nothing, if it can."""
     for path in archives:
         try:
-            with _opened(path) as archive:
+            with Archive(path) as archive:
                 names, _ = _sorted(visible(path, archive.directory.names))
                 refused = archive.directory.refused.items()
-        except DataError as error:
-            yield path, str(error)
+        except (DataError, OSError) as error:
+            yield path, str(error) if isinstance(error, DataError) else f"not readable: {error.strerror}"
             continue
         yield from ((f"{path}!/{name}", refusal_by_name(name)) for name in names)
         yield from ((f"{path}!/{name}", reason) for name, reason in refused)
@@ -107,30 +114,27 @@ class _Found:
         self.rejects: list[Reject] = []
         captions: dict[str, dict[str, str]] = {}
         refused = []
-        inside = split_address(f"{data}/")[1].rstrip("/")
+        self.root, self._only = root_of(data, archives), len(archives) == 1
+        self._start = split_address(f"{self.root}/")[1] if self._only else ""
+        self._short = {} if self._only else {path: os.path.relpath(path, self.root) for path in archives}
         for path in archives:
             with _opened(path) as archive:
-                names = [name for name in archive.directory.names if name.startswith(f"{inside}/" if inside else "")]
+                names = [name for name in archive.directory.names if name.startswith(self._start)]
                 self.names[path], beside = _sorted(visible(path, names))
                 self.labels[path], captions[path] = _labels(archive, beside)
                 refused += [(path, *reject) for reject in archive.directory.refused.items()]
         if not any(self.labels.values()):
             self.labels = _if_classes(captions)
-        self._only = len(archives) == 1
-        self.top = inside or self._one_folder() if self._only else ""
-        self.root = Path(f"{archives[0]}!", self.top)
-        if not self._only:
-            self.root = Path(os.path.commonpath([Path(path).parent for path in archives]))
         self.rejects = [Reject(self.path(path, name), reason) for path, name, reason in refused]
         self._splits = _splits(archives)
 
     def path(self, archive: str, name: str) -> str:
         """Return the path of a member, relative to the root."""
         if self._only:
-            return name.removeprefix(f"{self.top}/") if self.top else name
-        return f"{os.path.relpath(archive, self.root)}!/{name}"
+            return name.removeprefix(self._start)
+        return f"{self._short[archive]}!/{name}"
 
-    def labelled(self) -> tuple[Images, list[Reject]]:
+    def labelled(self) -> tuple[Images, list[Reject], str]:
         """Return the images with the labels beside them, and the rejects."""
         images, rejects = Images(), list(self.rejects)
         for archive, names in self.names.items():
@@ -140,14 +144,14 @@ class _Found:
                 else:
                     label = self.labels[archive].get(name, "")
                     images.append(ImageEntry(self.path(archive, name), label, self._splits.get(archive, "")))
-        return images, rejects
+        return images, rejects, ""
 
-    def in_folders(self) -> tuple[Images, list[Reject]]:
+    def in_folders(self) -> tuple[Images, list[Reject], str]:
         """Return the images with the labels of class folders, and the rejects; archives share their folders."""
         if self._only:
             archive, names = next(iter(self.names.items()))
-            images, rejects = read_objects(str(self.root), [self.path(archive, name) for name in names])
-            return images, [*self.rejects, *rejects]
+            images, rejects, unclear = read_objects(str(self.root), [self.path(archive, name) for name in names])
+            return images, [*self.rejects, *rejects], unclear
         archives = list(self.names)
 
         def apart(number: int, name: str) -> str:
@@ -163,17 +167,16 @@ class _Found:
             return self.path(archive, folder + rest)
 
         names = [apart(number, name) for number, archive in enumerate(archives) for name in self.names[archive]]
-        images, rejects = read_objects(str(self.root), sorted(names))
-        return Images(image._replace(path=back(image.path)) for image in images), [
-            *self.rejects,
-            *(Reject(back(reject.path), reject.reason) for reject in rejects),
-        ]
+        images, rejects, unclear = read_objects(str(self.root), sorted(names))
+        images = Images(image._replace(path=back(image.path)) for image in images)
+        return images, [*self.rejects, *(Reject(back(path), reason) for path, reason in rejects)], unclear
 
-    def _one_folder(self) -> str:
-        """Return the folder that holds all of the one archive, if it is no split."""
-        (names,) = self.names.values()
-        tops = {name.partition("/")[0] for name in names}
-        return tops.pop() if len(tops) == 1 and all("/" in name for name in names) and not tops & {*SPLITS} else ""
+
+def _one_folder(names: Sequence[str]) -> str:
+    """Return the folder that holds all of an archive, if it is no split."""
+    tops = {name.partition("/")[:2] for name in names}
+    (top, slash), *others = [(top, slash) for top, slash in tops if not is_left_out(top)] or [("", "")]
+    return top if slash and not others and top not in SPLITS else ""
 
 
 def _opened(path: str) -> Archive:

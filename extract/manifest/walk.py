@@ -54,19 +54,22 @@ class Walk:
         self.root, self.above, self.left_out = root, above(root), left_out
         self.contents: dict[str, Contents] = {}
         self._followed: dict[tuple[int, int], str] = {}
+        self._counted: set[str] = set()
 
     def listing(self, folder: str) -> Listing:
         """Return what is in a folder and not left out; raises OSError."""
         names: list[str] = []
         special: dict[str, os.DirEntry[str]] = {}
+        left_out = LeftOut() if folder in self._counted else self.left_out  # a folder may be looked at again
+        self._counted.add(folder)
         with os.scandir(self.above + folder or os.curdir) as entries:
             for entry in entries:
                 if entry.name[0] == ".":
-                    self.left_out.add(entry.name)
+                    left_out.add(entry.name)
                 elif _is_ordinary(entry):
                     names.append(entry.name)
                 elif _is_folder(entry) and (is_system(entry.name) or is_cache(entry.path)):
-                    self.left_out.add(entry.name)
+                    left_out.add(entry.name)
                 else:
                     names.append(entry.name)
                     special[entry.name] = entry

@@ -1,7 +1,6 @@
 """Vectors that other programs made, in memory: columns, a matrix with labels, or a table, as embeddings."""
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,68 +8,62 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.embeddings import Embeddings
+from ...cache.flat_h5 import check_content
 from ...cache.format import KEY_BYTES
 from ...cache.recipe import AnyRecipe, ForeignRecipe
 from ...errors import DataError, UsageError
-from ..manifest.paths import SPLITS
-from ..text import few
-
-# What a column or an array is usually called, by what it holds.
-USUAL = {
-    "embedding": ("embedding", "embeddings", "vector", "vectors", "features", "X"),
-    "label": ("label", "labels", "class", "class_name", "category", "target", "y"),
-    "path": ("path", "paths", "filename", "file_name", "file", "filepath", "image", "image_path", "id"),
-    "split": ("split", "set", "subset", "partition"),
-    "group": ("group", "groups"),
-    "sha256": ("sha256",),
-}
-SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val", "training": "train", "testing": "test"}
+from ..manifest.paths import named_split
+from ..manifest.table import OF_VECTORS, choose, text_of
 
 
 def from_columns(
-    columns: Mapping[str, Any], name: str, *, recipe: AnyRecipe | None = None, **details: Any
+    columns: Mapping[str, Any],
+    name: str,
+    *,
+    recipe: AnyRecipe | None = None,
+    classes: Sequence[str] | None = None,
+    **details: Any,
 ) -> Embeddings:
     """Return columns as embeddings.
 
     Parameters
     ----------
     columns
-        Those of :data:`USUAL` by name: ``embedding`` ``(n, dim)``, ``label``, ``path``, ``split`` and ``group``
+        By what they hold: ``embedding`` ``(n, dim)``, ``label``, ``path``, ``split`` and ``group``
         ``(n,)``, ``sha256`` ``(n,)`` hexadecimal digits or ``(n, 32)`` uint8. All but the first may be absent.
     name
         What they are called in tables and reports.
     recipe
         If it is known.
+    classes
+        Their names, if there may be some without a vector; by default those of the labels.
     details
         Other fields of :class:`fc7.cache.Embeddings`.
 
     Raises
     ------
     DataError
-        They are no matrix of finite numbers, or columns differ in length, or a cell cannot be what it should.
+        They are no matrix of finite numbers, or columns differ in length, or a cell cannot be what it should; see also
+        :func:`fc7.cache.flat_h5.check_content`.
     """
     vectors = _matrix(columns["embedding"], name)
     rows = len(vectors)
     texts = {column: _texts(columns.get(column), column, rows, name) for column in ("label", "path", "split", "group")}
     if "path" not in columns:
         texts["path"] = np.array([f"row {row}" for row in range(rows)], np.str_)
-    split = np.array([SPLIT_NAMES.get(text, text) for text in texts["split"].tolist()], np.str_)
-    unknown = sorted(set(split.tolist()) - {"", *SPLITS})
-    if unknown:
-        raise DataError(f"{name} has the splits {few(unknown)}; allowed are train, val, test or none.")
-    keys = _keys(columns.get("sha256"), vectors, name)
-    return Embeddings(
-        labels=texts["label"],
-        paths=texts["path"],
-        split=split,
-        group=texts["group"],
-        sha256=keys,
-        classes=tuple(sorted(set(texts["label"].tolist()) - {""})),
-        name=name,
-        vectors=vectors,
-        recipe=recipe or ForeignRecipe(name, vectors.shape[1], hashlib.sha256(vectors.tobytes()).hexdigest()),
-        **details,
-    )
+    fields: dict[str, Any] = {
+        "labels": texts["label"],
+        "paths": texts["path"],
+        "split": np.array([named_split(text) for text in texts["split"].tolist()], np.str_),
+        "group": texts["group"],
+        "sha256": _keys(columns.get("sha256"), vectors, name),
+        "classes": tuple(sorted(set(texts["label"].tolist()) - {""}) if classes is None else classes),
+        "name": name,
+        "vectors": vectors,
+        "recipe": recipe or ForeignRecipe(name, vectors.shape[1], hashlib.sha256(vectors.tobytes()).hexdigest()),
+    }
+    check_content(name, fields)
+    return Embeddings(**fields, **details)
 
 
 def from_memory(data: Any) -> Embeddings:
@@ -97,7 +90,7 @@ def from_memory(data: Any) -> Embeddings:
             f"A {type(data).__name__} is no vectors: give embeddings, (X, y), or a table with a column of them."
         )
     names = [str(name) for name in names]
-    chosen = choose(names, {}, "The table")
+    chosen = choose(names, OF_VECTORS, "The table")
     found = {what: _values(data[name]) for what, name in chosen.items()}
     numbers = [] if "embedding" in found else [name for name in names if name not in chosen.values()]
     try:
@@ -120,64 +113,22 @@ def _values(column: Any) -> Any:
     return column.to_pylist() if hasattr(column, "to_pylist") else column.to_numpy()
 
 
-def choose(names: Sequence[str], columns: Mapping[str, str], where: Any) -> dict[str, str]:
-    """Return which name holds what.
-
-    Parameters
-    ----------
-    columns
-        What a column is called that has none of the usual names, by what it holds: see :data:`USUAL`.
-
-    Raises
-    ------
-    UsageError
-        What it holds is not in :data:`USUAL`.
-    DataError
-        There is no such column, or several of the usual names.
-    """
-    unknown = sorted(set(columns) - USUAL.keys())
-    if unknown:
-        raise UsageError(f"There is no column {few(unknown)}: name one of {', '.join(USUAL)}.")
-    chosen = {}
-    for what, usual in USUAL.items():
-        if what in columns:
-            if columns[what] not in names:
-                raise DataError(f"{where} has no column {columns[what]!r}. It has {few(list(names))}.")
-            chosen[what] = columns[what]
-            continue
-        there = [name for name in names if name in usual]
-        if len(there) > 1:
-            raise DataError(f"{where} has the columns {few(there)}, and one can be the {what}. Rename the others.")
-        if there:
-            chosen[what] = there[0]
-    return chosen
-
-
 def _matrix(vectors: Any, name: str) -> npt.NDArray[Any]:
     matrix = np.asarray(vectors)
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
         found = f"{matrix.shape} {matrix.dtype}"
         raise DataError(f"{name}: vectors are a matrix of numbers with a row for each image, not {found}.")
     with np.errstate(over="ignore"):
-        matrix = np.ascontiguousarray(matrix, matrix.dtype if matrix.dtype in (np.float16, np.float32) else np.float32)
-    bad = len(matrix) - int(np.isfinite(matrix).all(axis=1).sum())
-    if bad:
-        raise DataError(f"{name}: {bad} of {len(matrix)} rows are not finite. Leave them out.")
-    return matrix
+        return np.ascontiguousarray(matrix, matrix.dtype if matrix.dtype in (np.float16, np.float32) else np.float32)
 
 
 def _texts(column: Any, what: str, rows: int, name: str) -> npt.NDArray[np.str_]:
     if column is None:
         return np.full(rows, "", np.str_)
-    values = ["" if _is_missing(value) else str(value) for value in np.asarray(column, object).tolist()]
+    values = [text_of(value) for value in np.asarray(column, object).tolist()]
     if len(values) != rows:
         raise DataError(f"{name} has {rows} vectors and {len(values)} in the column {what}.")
     return np.array(values, np.str_)
-
-
-def _is_missing(value: Any) -> bool:
-    nothing = isinstance(value, float) and math.isnan(value)
-    return value is None or nothing or type(value).__name__ in {"NAType", "NaTType"}  # of pandas
 
 
 def _keys(column: Any, vectors: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:

@@ -1,8 +1,7 @@
 """Readers of files of vectors, whichever program wrote them."""
 
-import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.embeddings import COLUMNS, Embeddings
+from ...cache.flat_h5 import read_classes
 from ...cache.recipe import read_recipe
 from ...cache.urls import VECTOR_FILES
 from ...errors import DataError, FC7Error, UsageError
-from ..text import unguarded
+from ..manifest.csv_rows import read_rows
+from ..manifest.table import OF_VECTORS, choose
+from ..text import few, unguarded
 from . import parquet
-from .columns import choose, from_columns
+from .columns import from_columns
 
 
 def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> Embeddings:
@@ -27,7 +29,8 @@ def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> 
         A ``.parquet`` with a column of lists; a ``.npz`` or ``.safetensors`` with a matrix and columns as arrays; a
         ``.npy`` with a matrix, beside a csv of the same name with a row for each of its rows; or an ``.h5``.
     columns
-        What a column or array is called that has none of the usual names, by what it holds: see :func:`choose`.
+        What a column or array is called that has none of the usual names, by what it holds: see
+        :func:`fc7.extract.manifest.table.choose`.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> 
     read = {".parquet": _read_parquet, ".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors}[suffix]
     try:
         found, metadata = read(path, columns or {})
-        details = _details(metadata) if "recipe" in metadata else {"name": path.name}
+        details = _details(metadata, path) if "recipe" in metadata else {"name": path.name}
     except FC7Error:
         raise
     except Exception as error:  # zip, zlib, numpy, pyarrow and safetensors each have their own errors
@@ -55,20 +58,17 @@ def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> 
         raise DataError(f"{path} is not a readable file of vectors: {reason}") from error
     if "embedding" not in found:
         raise DataError(f"{path} has no column of vectors. Call it embedding.")
-    embeddings = from_columns(found, **details)
-    dim = embeddings.vectors.shape[1]
-    if embeddings.recipe.dim != dim:
-        raise DataError(f"{path} contradicts itself: {dim} numbers a row, {embeddings.recipe.dim} by its recipe.")
-    return embeddings
+    return from_columns(found, **details)
 
 
 Contents = tuple[dict[str, Any], dict[str, str]]  # columns by what they hold, and metadata
 
 
-def _details(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _details(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return what fc7 wrote beside the rows."""
     return {
         "recipe": read_recipe(metadata["recipe"]),
+        "classes": read_classes(path, str(metadata["classes"])) if "classes" in metadata else None,
         "name": Path(str(metadata.get("name", ""))).name,  # only the last part, if another tool wrote a path
         "weights_source": str(metadata.get("weights_source", "")),
         "seconds": float(metadata.get("seconds", 0)),
@@ -80,7 +80,7 @@ def _read_parquet(path: Path, columns: Mapping[str, str]) -> Contents:
     from pyarrow import parquet as files
 
     with files.ParquetFile(path) as file:
-        chosen = choose(file.schema_arrow.names, columns, path)
+        chosen = choose(file.schema_arrow.names, OF_VECTORS, path, columns)
         table = file.read(list(chosen.values()))
         metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
     found = {what: table[name].to_pylist() for what, name in chosen.items() if what != "embedding"}
@@ -100,12 +100,16 @@ def _read_npy(path: Path, columns: Mapping[str, str]) -> Contents:
     texts = path.with_suffix(".csv")
     if not texts.is_file():
         raise DataError(f"{path} has vectors only. Put a csv with a row for each of them beside it: {texts.name}")
-    with texts.open(encoding="utf-8-sig", newline="") as file:
-        header, *rows = csv.reader(file)
-    if any(len(row) != len(header) for row in rows):
-        raise DataError(f"{texts} has rows of other lengths than its first line.")
-    cells = {name: [unguarded(row[place]) for row in rows] for place, name in enumerate(header)}
-    chosen = choose(header, columns, texts)
+    chosen = dict[str, str]()
+
+    def pick(names: Sequence[str]) -> list[str]:
+        chosen.update(choose(names, [what for what in OF_VECTORS if what != "embedding"], texts, columns))
+        if not chosen:
+            raise DataError(f"{texts} has the columns {few(list(names))}, and none has a usual name, such as label.")
+        return []
+
+    header, rows = read_rows(texts, pick, exact=True)
+    cells = {name: [unguarded(row[place]) for _, row in rows] for place, name in enumerate(header)}
     details = path.with_suffix(".json")
     metadata = json.loads(details.read_text(encoding="utf-8")) if details.is_file() else {}
     if not isinstance(metadata, dict):
@@ -127,7 +131,7 @@ def _read_safetensors(path: Path, columns: Mapping[str, str]) -> Contents:
 
 def _by_purpose(arrays: Mapping[str, Any], columns: Mapping[str, str], path: Path) -> dict[str, Any]:
     """Return arrays by what they hold; the only matrix holds the vectors, whatever it is called."""
-    chosen = choose(list(arrays), columns, path)
+    chosen = choose(list(arrays), OF_VECTORS, path, columns)
     matrices = [name for name, array in arrays.items() if np.ndim(array) == 2 and name != "sha256"]
     if "embedding" not in chosen and len(matrices) == 1:
         chosen["embedding"] = matrices[0]

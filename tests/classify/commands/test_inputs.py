@@ -1,6 +1,7 @@
 """DATA of the verbs that fit: what cannot be used is said in one line, an exported file stands for a folder."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -34,6 +35,17 @@ def stranger(root):
     noisy(root / "d" / "val" / "green" / "0.png", (0, 255, 0), 0)
 
 
+def flat(root):
+    for number in range(2):
+        noisy(root / "d" / f"{number}.png", (255, 0, 0), number)
+
+
+def unclear(root):
+    for top in "AB":
+        for label, colour in COLOURS.items():
+            noisy(root / "d" / top / label / "0.png", colour, ord(top))
+
+
 def a_file(root):
     (root / "d").write_text("no folder")
 
@@ -46,7 +58,10 @@ BAD_DATA = {
     "no train": (no_train, "train"),
     "stranger": (stranger, "green"),
     "a file": (a_file, "neither a folder"),
+    "flat": (flat, "of 2 images none has a label. Label them: fc7 review "),
+    "unclear": (unclear, "hold the same folders (blue and red), as splits do"),
 }
+TO_FIT = {"one class", "empty class", "no train", "stranger", "flat", "unclear"}  # labels are nothing to extract
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
@@ -54,9 +69,12 @@ BAD_DATA = {
 def test_data_that_cannot_be_used_are_1_in_one_line(fc7, tmp_path, verb, case):
     make, said = BAD_DATA[case]
     make(tmp_path)
-    if (verb, case) == ("extract", "stranger"):
-        pytest.skip("labels are nothing to extract")
     words = [] if verb == "extract" else ["-o", tmp_path / "out"]
+    if verb == "extract" and case in TO_FIT:
+        code, _, err = fc7(verb, tmp_path / "d", *words, *SQUEEZENET)
+        assert code == 0
+        assert ("Splits are called train, val and test" in err) == (case == "unclear")
+        return
     code, out, err = fc7(verb, tmp_path / "d", *words, *SQUEEZENET)
     assert (code, out) == (1, "")
     assert said in one_line(err)
@@ -100,6 +118,44 @@ def test_an_image_conflicts_beside_files_that_are_none(fc7, damaged, tmp_path):
     assert (code, out) == (4, "")
     assert "1 image is on both sides" in one_line(err)
     assert "empty" not in err
+
+
+@pytest.fixture
+def partly(tmp_path):
+    """Data of which three of the images in no class folder have no label."""
+    root = draw_split(tmp_path / "d")
+    for number in range(3):
+        noisy(root / "test" / f"{number}.png", (255, 0, 0), 100 + number)
+    return root
+
+
+def test_what_has_no_label_is_not_fitted_and_the_command_that_predicts_it_is_said(fc7, partly, tmp_path):
+    bundle = tmp_path / "x.fc7"
+    code, out, err = fc7("fit", partly, "-o", bundle, "--head", "ridge", *SQUEEZENET)
+    assert code == 0, err
+    assert "fc7: 3 of 27 images have no label: they are neither fitted nor evaluated." in err
+    command = out.splitlines()[-1].partition("with: ")[2]
+    assert command == f"fc7 predict {bundle} --unlabelled {partly}"
+    code, out, err = fc7(*command.split()[1:], "--quiet")
+    assert code == 0, err
+    assert [line.partition(",")[0] for line in out.splitlines()[1:]] == [f"{partly}/test/{n}.png" for n in range(3)]
+
+
+def test_what_has_no_label_changes_no_run(fc7_json, partly, tmp_path, forwards):
+    words = ["--heads", "ridge", *SQUEEZENET]
+    with_rest = fc7_json("compare", partly, "-o", tmp_path / "a", *words)
+    assert with_rest["unlabelled"] == 3
+    shutil.rmtree(partly / "test")
+    without = fc7_json("compare", partly, "-o", tmp_path / "b", *words)
+    assert without["unlabelled"] == 0
+    assert [run["id"] for run in with_rest["runs"]] == [run["id"] for run in without["runs"]]
+    assert sum(forwards) in (0, 24), "what has no label is not computed"
+
+
+def test_vectors_without_a_label_are_not_fitted(fc7_json, partly, tmp_path):
+    fc7_json("extract", partly, *SQUEEZENET)
+    fc7_json("cache", "export", tmp_path / "x.h5", partly, *SQUEEZENET)
+    assert fc7_json("fit", tmp_path / "x.h5", "-o", tmp_path / "x.fc7", "--head", "ridge")["unlabelled"] == 3
 
 
 def test_audit_judges_data_with_a_class_outside_of_train(fc7_json, tmp_path):

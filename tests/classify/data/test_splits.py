@@ -138,7 +138,9 @@ def test_too_few_images_are_refused_with_all_counts(table):
 
 
 def test_one_class_is_refused(table):
-    with pytest.raises(DataError, match=r"All 8 images are of one class, c0\."):
+    with pytest.raises(
+        DataError, match=r"two classes; of 8 images all are of one class, 'c0'\. Label them: fc7 review DATA$"
+    ):
         protocol(table((8,), val=3))
 
 

@@ -63,18 +63,23 @@ def test_what_a_csv_writer_writes_is_read_back(cells, end, quoting):
         ("path,label,label\n1.jpg,oak,1\n", "'label' twice"),
         ("path,label, label\n1.jpg,oak,1\n", "'label' twice"),
         ("path,path,label,label\n1.jpg,2.jpg,oak,1\n", "'path' and 'label' twice"),
-        ("path,label,Label\n1.jpg,oak,1\n", "column 'Label'"),
-        ("Path,Label\n1.jpg,oak\n", r"columns \['Path', 'Label'\].*small letters"),
-        ("path;label\n1.jpg;oak\n", "separated by semicolons"),
-        ('"path";"label"\n"1.jpg";"oak"\n', "separated by semicolons"),
-        ("\ufeffpath;label\n1.jpg;oak\n", "separated by semicolons"),
-        ("path\tlabel\n1.jpg\toak\n", "separated by tabs"),
-        ("path|label\n1.jpg|oak\n", "separated by bars"),
-        ("sep=;\npath;label\n1.jpg;oak\n", "begins with 'sep=;'"),
+        ("path,label,Label\n1.jpg,oak,1\n", "label, Label, and one can be the label. Say which: --columns label=label"),
+        ("path,filename,image\n", "no rows"),
+        ("filename,image\n1.jpg,1.jpg\n", "filename, image, and one can be the path"),
+        ("where,what\n1.jpg,oak\n", r"columns \['where', 'what'\]\. Which one has the paths.*--columns path=NAME"),
+        ("where;what\n1.jpg;oak\n", r"columns \['where', 'what'\]"),
+        ("path;label\n1.jpg;maple; red\n", "line 2 has 3 cells.*has a semicolon"),
+        ('path;label\n1.jpg;"oak\n2.jpg;ash"\n', "line 2: .*semicolons.*swallowed"),
+        ('path\tlabel\n1.jpg\t"oak\n2.jpg\tash\n', "line 2, .*not closed"),
+        ("sep=;\npath,label\n1.jpg,oak\n", r"columns \['path,label'\]"),
+        ("path,label,split\n1.jpg,oak,train\n2.jpg,oak,\n", "line 3: the split is empty, but not in line 2"),
+        ("path,label,split\n1.jpg,oak,holdout\n", "line 2: the split is 'holdout'"),
+        ("path,label\n1.jpg,oak\n,oak\n", "line 3: the path is empty"),
         ("path,label\n", "no rows"),
         ("path,label\n\n , \n", "no rows"),
-        ("", "is empty; needed: path,label"),
-        ("\n\n", "is empty; needed: path,label"),
+        ("", "is empty; the first line names the columns"),
+        ("\n\n", "is empty"),
+        ("sep=;\n", "is empty"),
         ('path,label\n1.jpg,"oak\n2.jpg,oak\n', "line 2, .*not closed"),
         ('path,label\n1.jpg,oak\n2.jpg,"oak\n3.jpg,ash\n4.jpg,"elm"\n', "line 3, .*not closed"),
         ('path,label\n1.jpg,"oak\n2.jpg,ash\n3.jpg,elm"\n4.jpg,oak\n', "line 2: .*swallowed"),
@@ -82,12 +87,17 @@ def test_what_a_csv_writer_writes_is_read_back(cells, end, quoting):
         ('path,label,notes\n1.jpg,oak,"tall\n2.jpg,ash,thin"\n', "line 2: .*swallowed"),
         ('path,label\n1.jpg,5"" nail"\n2.jpg,"5" nail"\n', "line 3, .*twice"),
         ("path,label\n1.jpg,o\0k\n", "line 2 has a null byte"),
-        ("path,label\n1.jpg,é\n".encode("cp1252"), r"line 2 is not UTF-8 \(byte 0xe9\)"),
-        ("path,label\n1.jpg,oak\n".encode("utf-16"), "its text is UTF-16.*iconv -f UTF-16 -t UTF-8"),
-        ("path,label\n1.jpg,oak\n".encode("utf-32"), "its text is UTF-32"),
+        ("path,label\n1.jpg,łąka\n".encode("cp1250"), r"line 2 is not UTF-8 \(byte 0xb3\)"),
+        ("path,label\n1.jpg,дуб\n".encode("cp1251"), "line 2 is not UTF-8"),
+        ("path,label\n1.jpg,蚂\n".encode("gbk"), "line 2 is not UTF-8"),
+        ("path,label\n1.jpg,été\n".encode("cp850"), "line 2 is not UTF-8"),
+        ("path,label\n1.jpg,été\n".encode("mac_roman"), "line 2 is not UTF-8"),
+        ("path,label\n1.jpg,hêtre\n".encode() + "2.jpg,hêtre\n".encode("cp1252"), "line 3 is not UTF-8.*0xea"),
+        ("path,label\n1.jpg,hêtre\n".encode("cp1252") + "2.jpg,hêtre\n".encode(), "line 3 is not UTF-8.*0xc3"),
+        ("path,label\n1.jpg,oak\n".encode("utf-16")[:-1], "begins as UTF-16, but is damaged"),
         ("path,label\n1.jpg,oak\n".encode("utf-16-le"), "line 1 has a null byte.*UTF-16LE"),
-        ("path,label\nfile:///x/1.jpg,oak\n2.jpg,ash\n", "do not exist.*Leave out file://"),
-        ("path,label\nx\\1.jpg,oak\n2.jpg,ash\n", r"do not exist.*Write / in paths"),
+        ("path,label\nfile:///x/1.jpg,oak\nfile:///x/2.jpg,ash\n", "Not one of the 2.*is there.*Leave out file://"),
+        ("path,label\nx\\1.jpg,oak\nx\\2.jpg,ash\n", r"Not one of the 2.*is there.*Write / in paths"),
     ],
 )
 def test_no_cell_is_lost_without_a_word(table, text, said):
@@ -108,6 +118,16 @@ def test_no_cell_is_lost_without_a_word(table, text, said):
         'path,label\r1.jpg,"maple, red"\r2.jpg,oak\r',
         ',path,label\n0,1.jpg,"maple, red"\n1,2.jpg,oak\n',
         'path,label,notes\n1.jpg,"maple, red","tall,\nthin, too"\n2.jpg,oak,"a ""b"""\n',
+        "path;label\n1.jpg;maple, red\n2.jpg;oak\n",
+        '"path";"label"\n"1.jpg";"maple, red"\n"2.jpg";"oak"\n',
+        "\ufeffpath;label\r\n1.jpg;maple, red\r\n2.jpg;oak\r\n",
+        "path\tlabel\n1.jpg\tmaple, red\n2.jpg\toak\n",
+        "path|label\n1.jpg|maple, red\n2.jpg|oak\n",
+        "sep=;\npath;label\n1.jpg;maple, red\n2.jpg;oak\n",
+        '"sep=\t"\n\npath\tlabel\n1.jpg\tmaple, red\n2.jpg\toak\n',
+        'Label,File Name\n"maple, red",1.jpg\noak,2.jpg\n',
+        "class-name;image;size (a,b,c)\nmaple, red;1.jpg;3\noak;2.jpg;4\n",
+        *('path,label\n1.jpg,"maple, red"\n2.jpg,oak\n'.encode(encoding) for encoding in ("utf-16", "utf-32")),
     ],
 )
 def test_what_is_right_is_read(table, text):
@@ -131,16 +151,25 @@ def test_lines_are_those_of_the_file():
     ]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+@pytest.mark.parametrize("label", ["hêtre", "Größe", "créée", "à la", "Æ"])
+def test_what_can_only_be_windows_1252_is_read_and_said(table, caplog, label):
+    assert table(f"path,label\n1.jpg,oak\n2.jpg,{label}\n3.jpg,é\n".encode("cp1252")).images[1].label == label
+    assert [record.getMessage().partition("labels.csv")[2] for record in caplog.records] == [
+        f" is not UTF-8 and was read as Windows-1252: line 3 has {label.split()[0]}. "
+        "If that is wrong, save it as UTF-8."
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp1252"])
 def test_the_command_in_the_message_cures(tmp_path, monkeypatch, encoding):
     monkeypatch.chdir(tmp_path)
-    for name in ("1.jpg", "é.jpg"):
+    for name in ("1.jpg", "“é”.jpg"):
         (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "my labels.csv").write_bytes("path,label\n1.jpg,a\né.jpg,b\n".encode(encoding))
+    (tmp_path / "my labels.csv").write_bytes("path,label\n1.jpg,a\n“é”.jpg,b\n".encode(encoding))
     with pytest.raises(DataError) as error:
         read_manifest("my labels.csv")
     subprocess.run(str(error.value).partition("or: ")[2], shell=True, check=True)
-    assert list(read_manifest("my labels-utf-8.csv").images.paths) == ["1.jpg", "é.jpg"]
+    assert list(read_manifest("my labels-utf-8.csv").images.paths) == ["1.jpg", "“é”.jpg"]
 
 
 def test_columns_that_nobody_asks_for_may_be_called_alike_by_case():

@@ -12,7 +12,7 @@ import pytest
 from fc7.errors import DataError
 from fc7.extract import fill, read_manifest
 from fc7.extract.manifest.hashing import Hashed
-from fc7.extract.manifest.shards import archives_of, each_member
+from fc7.extract.manifest.shards import archives_of, each_member, root_of
 
 
 def packed(path, files):
@@ -231,9 +231,11 @@ def test_shards_are_splits_if_all_are_called_so(tmp_path, pictures):
 def test_captions_are_no_labels(tmp_path, pictures, caplog):
     number = itertools.count()
     path = packed(tmp_path / "shard.tar", samples(pictures, ".txt", lambda _: f"a photo {next(number)}".encode()))
-    with caplog.at_level(logging.INFO, "fc7"), pytest.raises(DataError):  # without labels
-        read_manifest(path)
+    with caplog.at_level(logging.INFO, "fc7"):
+        manifest = read_manifest(path)
     assert "captions" in caplog.text
+    assert set(manifest.images.labels) == {""}
+    assert not manifest.rejects
 
 
 def test_a_folder_with_images_is_no_set_of_shards(tmp_path, pictures):
@@ -256,3 +258,17 @@ def test_a_second_run_reads_no_member(archive, monkeypatch, fake):
     fill(read_manifest(archive), [fake])
     monkeypatch.setattr("fc7.extract.manifest.members.read_member", None)
     assert fill(read_manifest(archive), [fake])[0].computed == 0
+
+
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+def test_images_need_no_labels(tmp_path, pictures, name):
+    flat = {f"photos/{path.name}": path.read_bytes() for path in sorted(pictures.rglob("*.png"))}
+    manifest = read_manifest(packed(tmp_path / name, flat))
+    assert manifest.images.paths[0] == "0.png"
+    assert (len(manifest), manifest.classes) == (10, ())
+
+
+def test_the_folder_of_an_archive_is_known(archive, pictures, tmp_path):
+    shards = [str(archive), str(packed(tmp_path / "more.tar", {}))]
+    assert root_of(archive, [str(archive)]) == read_manifest(archive).root
+    assert root_of(tmp_path, shards) == tmp_path
