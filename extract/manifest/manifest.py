@@ -145,7 +145,8 @@ def read_manifest(data: Path | str, *, with_bad: bool = False) -> Manifest:
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a folder of images, whose labels are
         empty; or a csv with the columns ``path[,label][,split][,group][,bad]`` whose paths are relative to the csv. An
         apostrophe before ``=``, ``+``, ``-`` or ``@`` keeps a spreadsheet from calculating, and is no part of the cell.
-        Folder and csv may be URLs (``s3://bucket/pictures``), and so may paths in a csv.
+        Folder and csv may be URLs (``s3://bucket/pictures``), and so may paths in a csv. Or a tar or zip, or shards:
+        a folder of them, or a pattern, see :func:`fc7.extract.manifest.shards.archives_of`.
     with_bad
         Keep the rows of a csv whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
 
