@@ -215,7 +215,7 @@ def fill(
             from .engines.ray_pipeline import RayPipeline
 
             pipeline = RayPipeline(engine, plan, workers=workers)
-        unreadable = pipeline.run(keys, unit_rows)
+        unreadable = pipeline.run(hashed.in_reading_order(keys), unit_rows)
     clock.stop()
     return [
         account(hashed, stores[recipe], lacked[recipe], unreadable, retried=retried[recipe], clock=clock)

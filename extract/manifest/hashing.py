@@ -24,7 +24,7 @@ from ...cache.store import Store
 from ...cache.urls import is_url
 from ..progress import Progress, silent
 from .manifest import Manifest, read_manifest
-from .members import Members
+from .members import Members, is_member
 from .paths import MAX_BYTES, Reject, refusal
 
 
@@ -141,6 +141,12 @@ class Hashed:
         if (places < 0).any():
             raise KeyError(images[int(np.argmin(places))])
         return list(self.manifest.each_file(self.first[places].tolist()))
+
+    def in_reading_order(self, images: Keys) -> Keys:
+        """Return some of the images as they are to be read: those inside of files from front to back."""
+        if not is_member(next(self.manifest.each_file([0]))):
+            return images
+        return images[np.argsort(self.first[self._table.find(images)], kind="stable")]
 
     @cached_property
     def _table(self) -> Table:

@@ -3,7 +3,9 @@
 import hashlib
 import subprocess
 import sys
+import tarfile
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,26 @@ def rows(wanted=VIEWS):
 def runs(pid):
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_an_image_in_an_archive_has_the_same_pixels(tmp_path, suffix):
+    path, key = keyed(draw(tmp_path / "a.png", "red", size=(40, 30)))
+    if suffix == ".tar":
+        with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+            archive.add(path, "ants/a.png")
+    else:
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            archive.write(path, "ants/a.png")
+    with DecodeProcess() as process:
+        there = rows()
+        process.decode(f"{tmp_path}/photos{suffix}!/ants/a.png", key, there)
+        here = read_views(path, key, VIEWS)
+        assert all(np.array_equal(there[wanted], here[wanted]) for wanted in VIEWS)
+        with pytest.raises(OSError, match="no such member"):
+            process.decode(f"{tmp_path}/photos{suffix}!/b.png", key, rows())
+        with pytest.raises(OSError, match="changed while"):
+            process.decode(f"{tmp_path}/photos{suffix}!/ants/a.png", bytes(32), rows())
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux's list of processes")

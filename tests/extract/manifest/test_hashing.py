@@ -1,3 +1,5 @@
+import tarfile
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,14 @@ def test_what_cannot_be_hashed_has_its_reason(tmp_path, cache_dir):
     assert reasons[files[1]] == "not readable: No such file or directory"
     assert "suffix" in reasons[files[2]]
     assert "null" in reasons[files[3]]
+
+
+def test_images_inside_of_files_are_read_from_front_to_back(pictures, tmp_path):
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        archive.add(pictures, "")
+    inside = Hashed.of(read_manifest(tmp_path / "photos.tar"))
+    assert inside.files(list(inside.in_reading_order(inside.images))) == inside.manifest.files
+    some = inside.images[np.array([7, 2, 5])]
+    assert sorted(inside.in_reading_order(some)) == sorted(some)
+    outside = Hashed.of(read_manifest(pictures))
+    assert outside.in_reading_order(outside.images) is outside.images
