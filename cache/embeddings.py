@@ -33,8 +33,8 @@ class Rows:
     Attributes
     ----------
     labels, paths, split, group
-        ``(n,)`` str. Labels are empty where there is none; ``split`` is ``train``, ``val``, ``test`` or empty; ``group``
-        is empty where there is none.
+        ``(n,)`` str. ``split`` is ``train``, ``val``, ``test`` or empty; labels and ``group`` are empty where there is
+        none.
         ``paths`` are relative to the data set.
     sha256
         ``(n, 32)`` uint8: the keys.

@@ -4,6 +4,7 @@ import argparse
 import logging
 import shlex
 from pathlib import Path
+from typing import Any
 
 from ...cache.urls import is_vectors
 from ...errors import BundleError
@@ -79,7 +80,11 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if unlabelled and not is_vectors(arguments.data):
         words = shlex.join([str(path), "--unlabelled", str(arguments.data)])
         rest = f"Predict the {unlabelled} without a label with: fc7 predict {plain(words)}"
-    payload = {"bundle": str(path), "run": fitted.run.summary(), "threshold": threshold and threshold.to_dict()}
+    payload: dict[str, Any] = {
+        "bundle": str(path),
+        "run": fitted.run.summary(),
+        "threshold": threshold and threshold.to_dict(),
+    }
     payload["unlabelled"] = unlabelled
     lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after, rest]
     return Answer(payload, "\n".join(filter(None, lines)))
