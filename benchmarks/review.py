@@ -68,7 +68,7 @@ def begin(embeddings, folder):
     """Return a review whose csv is in a folder."""
     columns = zip(embeddings.paths.tolist(), embeddings.labels.tolist(), embeddings.split.tolist(), strict=True)
     manifest = Manifest(Path(folder), tuple(ImageEntry(*row) for row in columns), embeddings.classes, (), "made-up")
-    return Review(embeddings, Labels(manifest, Path(folder) / "labels.csv"))
+    return Review(embeddings, Labels(manifest, embeddings.keys, Path(folder) / "labels.csv"))
 
 
 def decide(address):

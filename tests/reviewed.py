@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from fc7.cache.keys import Keys
+from fc7.classify.reviews.labels import Labels
 from fc7.extract.manifest.columns import ImageEntry
 from fc7.extract.manifest.manifest import Manifest
 
@@ -23,6 +25,14 @@ def reviewed(table, folder, counts=(20, 20), *, flipped=(), labels=None, **optio
         (folder / image.path).parent.mkdir(parents=True, exist_ok=True)
         (folder / image.path).touch()
     return rows, Manifest(folder, images, rows.classes, (), "pictures")
+
+
+def labels_of(rows, manifest, file):
+    """The csv of a review of the images that have these rows; what has no row could not be read."""
+    keys = dict(zip(rows.paths.tolist(), rows.keys, strict=True))
+    return Labels(
+        manifest, Keys.from_bytes(b"".join(keys.get(path, bytes(32)) for path in manifest.images.paths)), file
+    )
 
 
 def state(review):

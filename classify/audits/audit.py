@@ -127,7 +127,8 @@ class Audit:
         return {
             "data": self.images.name,
             "images": len(self.images),
-            "classes": dict(Counter(self.images.labels.tolist())),
+            "classes": dict(Counter(label for label in self.images.labels.tolist() if label)),
+            "unlabelled": int((self.images.labels == "").sum()),
             "splits": dict(Counter(split for split in self.images.split.tolist() if split)),
             "backbone": self.images.recipe.backbone,
             "layer": self.images.recipe.layer,
@@ -155,7 +156,7 @@ def audit(
     Parameters
     ----------
     embeddings
-        Of any data set: copies across splits or with two labels are reported, not refused.
+        Of any data set, with labels or without: copies across splits or with two labels are reported, not refused.
     head
         As for :func:`fc7.classify.fit`. Labels are judged by its out-of-fold predictions, averaged over three divisions
         into folds. Copies and groups stay in one fold; hyper-parameters are chosen by log loss over the folds.
@@ -234,7 +235,7 @@ def _divided_groups(embeddings: Embeddings) -> Iterator[ImagePair]:
     """Yield pairs of a group in two splits: an image of one split with one of each other; copies are left out."""
     first: dict[str, dict[str, int]] = defaultdict(dict)
     for row, (group, split) in enumerate(zip(embeddings.group.tolist(), embeddings.split.tolist(), strict=True)):
-        if group:
+        if group and split:
             first[group].setdefault(split, row)
     for row, *others in (list(splits.values()) for splits in first.values()):
         for other in others:
@@ -292,9 +293,13 @@ def _by_head(
     """Judge the labels of the classes that are large enough, if there are at least two."""
     settings: dict[str, Any] = {"head": head.name, "folds": folds, "repeats": REPEATS, "judged": 0}
     counts = Counter(embeddings.labels.tolist())
+    unlabelled = counts.pop("", 0)
+    if not counts:
+        return [], settings, ["no image has a label to judge"]
     small = sorted(name for name, count in counts.items() if count < folds)
-    notes = [f"labels not judged, fewer than {folds} images (--folds): {few(small)}"] if small else []
-    rows = np.flatnonzero(~np.isin(embeddings.labels, small))
+    notes = [f"{unlabelled} images have no label to judge"] if unlabelled else []
+    notes += [f"labels not judged, fewer than {folds} images (--folds): {few(small)}"] if small else []
+    rows = np.flatnonzero(~np.isin(embeddings.labels, ["", *small]))
     judged = replace(embeddings[rows], classes=tuple(name for name in embeddings.classes if counts[name] >= folds))
     if len(judged.classes) < 2:
         return [], settings, [*notes, "no label judged: fewer than two classes are large enough"]

@@ -12,7 +12,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class AuditedImage:
-    """One image of the data set; ``key`` is the sha256 of its bytes in hex."""
+    """One image of the data set; ``key`` is the sha256 of its bytes in hex, its label may be empty."""
 
     path: str
     label: str
@@ -48,12 +48,12 @@ class ImagePair:
     @property
     def across_splits(self) -> bool:
         """Whether the two are in different splits, so that one may be fitted on and the other evaluated."""
-        return self.first.split != self.second.split
+        return bool(self.first.split and self.second.split) and self.first.split != self.second.split
 
     @property
     def labels_differ(self) -> bool:
-        """Whether the labels differ, so that one of them is wrong if the images are the same."""
-        return self.first.label != self.second.label
+        """Whether both have a label and these differ, so that one of them is wrong if the images are the same."""
+        return bool(self.first.label and self.second.label) and self.first.label != self.second.label
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -44,7 +44,10 @@ def describe(audit: Audit) -> str:
     images = audit.images
     splits = Counter(split for split in images.split.tolist() if split)
     sizes = "".join(f", {name} {count}" for name, count in splits.items())
-    return f"{images.name or 'data'}: {len(images)} images, {len(set(images.labels.tolist()))} classes{sizes}"
+    classes, unlabelled = len(set(images.labels.tolist()) - {""}), int((images.labels == "").sum())
+    said = [f"{classes} classes"] if classes else []
+    said += [f"{unlabelled} without a label"] if unlabelled and classes else ["no labels"] if unlabelled else []
+    return f"{images.name or 'data'}: {len(images)} images, {', '.join(said)}{sizes}"
 
 
 def audit_text(audit: Audit, top: int) -> str:
@@ -115,6 +118,9 @@ def headline(audit: Audit) -> str:
     """Return the result of the audit in one sentence."""
     if audit.leaks:
         return f"{_in_two_splits(audit.leaks)}: figures measured on them are optimistic."
+    if not set(audit.images.labels.tolist()) - {""}:
+        copies, near, outliers = (len(found) for found in (audit.duplicates, audit.near_duplicates, audit.outliers))
+        return f"Of {len(audit.images)} images {copies} are copies and {outliers} outliers; {near} pairs are alike."
     answer = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
     answer += f"; {len(audit.conflicts)} copies contradict another" if audit.conflicts else ""
     return f"{answer}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 from ...cache.urls import is_vectors
 from ...errors import BundleError
@@ -80,7 +81,11 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if unlabelled and not is_vectors(arguments.data):
         words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)
         rest = f"Predict the {unlabelled} without a label with: {plain(words)}"
-    payload = {"bundle": str(path), "run": fitted.run.summary(), "threshold": threshold and threshold.to_dict()}
+    payload: dict[str, Any] = {
+        "bundle": str(path),
+        "run": fitted.run.summary(),
+        "threshold": threshold and threshold.to_dict(),
+    }
     payload["unlabelled"] = unlabelled
     lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after, rest]
     return Answer(payload, "\n".join(filter(None, lines)))

@@ -2,13 +2,13 @@
 
 import argparse
 import logging
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.urls import URL, is_vectors
 from ...errors import UsageError
 from ...extract.commands import options
+from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
@@ -58,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Serve a page to act on doubtful labels, until Ctrl-C."""
     from ...cache.output_file import OutputFile
+    from ...extract.manifest.hashing import Hashed
     from ...extract.manifest.manifest import read_manifest
     from ..reviews.labels import Labels, default_path, require_apart
     from ..reviews.review import Review
@@ -77,14 +78,15 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     manifest = read_manifest(data, with_bad=True, columns=options.columns(arguments))
     if manifest.remote:
         raise elsewhere
-    labels = Labels(manifest, output)
+    hashed = Hashed.of(manifest, arguments.cache, progress=progress)
+    labels = Labels(manifest, hashed.keys, output)
     labels.read()  # what is wrong with it is said before anything is computed
-    review = Review(tables(manifest, arguments, progress, only=True)[0], labels, progress=progress)
+    review = Review(tables(hashed, arguments, progress, only=True)[0], labels, progress=progress)
     server = Server(review, Path(manifest.root), port=arguments.port, top=arguments.top)
     # With --quiet, too: nobody can guess the address.
     logger.warning("Review of %s: %s (Ctrl-C ends it)", plain(review.name), server.address)
     server.run()
-    return Answer(_payload(review, server), _summary(review))
+    return Answer(_payload(review, server), _summary(review, arguments))
 
 
 def _payload(review: "Review", server: "Server") -> dict[str, Any]:
@@ -98,14 +100,16 @@ def _payload(review: "Review", server: "Server") -> dict[str, Any]:
     }
 
 
-def _summary(review: "Review") -> str:
+def _summary(review: "Review", arguments: Arguments) -> str:
     counts, path = review.counts, review.labels.path
     if not path.exists():
         return "Nothing was decided, nothing written."
     images = "image" if counts["reviewed"] == 1 else "images"
     decided = f"{counts['reviewed']} {images} reviewed, {counts['relabelled']} relabelled, {counts['bad']} bad."
-    file = plain(shlex.quote(str(path)))
-    return f"{decided} Wrote {plain(str(path))}. Go on with: fc7 fit {file} -o FILE.fc7, or fc7 review again."
+    bundle = path.with_name(f"{path.stem.removesuffix('-labels')}.fc7").name
+    after = [command(arguments, "fit", data=path, output=bundle), command(arguments, "review")]
+    lines = [f"{decided} Wrote {plain(str(path))}. Fit on it, or go on:", *map(plain, after)]
+    return "\n".join(lines)
 
 
 def _port(text: str) -> int:

@@ -1,8 +1,9 @@
 """Labels that a person decided: a csv manifest beside the images, which are never changed.
 
-The csv has every image of the data set, so that ``fc7 fit LABELS.csv`` reads it like any other. ``bad`` is ``yes`` for
-images that are left out of everything. ``reviewed`` numbers the decisions, the latest last, so that a review resumes
-where the last one ended. The file depends on the decisions only; without any decision there is none.
+The csv has every image of the data set, so that ``fc7 fit LABELS.csv`` reads it like any other. ``sha256`` is that of
+the image's bytes: a decision follows its image wherever that is moved. ``bad`` is ``yes`` for images that are left out
+of everything. ``reviewed`` numbers the decisions, the latest last, so that a review resumes where the last one ended.
+The file depends on the decisions only; without any decision there is none.
 """
 
 import contextlib
@@ -14,21 +15,24 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ...cache.atomic_write import make_folder, sync_folder
 from ...cache.file_blocks import read_regular
+from ...cache.keys import Keys
 from ...cache.output_file import OutputFile, remove_leftovers
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
 from ...extract.manifest.csv_rows import listed, read_rows, rows_of
-from ...extract.manifest.csv_table import FORM, NEEDED, images_of
 from ...extract.manifest.manifest import Manifest
-from ...extract.text import csv_row
+from ...extract.text import csv_row, unguarded
 
 logger = logging.getLogger(__name__)
 
-REVIEWED = "reviewed"
-COLUMNS = ("path", "label", "group", "bad", REVIEWED)
+SHA256, REVIEWED = "sha256", "reviewed"
+COLUMNS = ("path", SHA256, "label", "group", "bad", REVIEWED)
+_NEEDED = ("path", "label")
+_NO_REVIEW = "no review of this data set wrote it. Name another file with -o"
 PATIENCE = 10.0  # seconds for another review to write; it takes a few milliseconds
 
 
@@ -47,8 +51,17 @@ class Labels:
     ----------
     manifest
         The images under review, including bad ones.
+    keys
+        Of each image; zeros where it could not be read.
     path
         The csv. It need not exist.
+
+    Attributes
+    ----------
+    outdated
+        Whether the csv that was read lacks images or hashes, or has other paths.
+    news
+        What has changed since it was written, in a line.
 
     Raises
     ------
@@ -56,24 +69,29 @@ class Labels:
         A csv cannot hold a name of this data set, or cannot be written there.
     """
 
-    def __init__(self, manifest: Manifest, path: Path | str | OutputFile) -> None:
+    def __init__(self, manifest: Manifest, keys: Keys, path: Path | str | OutputFile) -> None:
         self._output = path if isinstance(path, OutputFile) else OutputFile(path)
         if self._output.written_through:  # it could not be read again, and a second decision not be written
             raise DataError(f"{self._output.path} is no regular file. Name another file with -o.")
         self.manifest, self.path = manifest, self._output.path
         self._target = Path(os.path.realpath(self.path))
         splits = ["split"] if any(image.split for image in manifest.images) else []
-        self._columns = (*COLUMNS[:2], *splits, *COLUMNS[2:])
+        self._columns = (*COLUMNS[:3], *splits, *COLUMNS[3:])
         self._names = list(self._relative())
+        self._keys = [key.hex() if any(key) else "" for key in keys]
         # Kept, because a decision changes one line of maybe 20,000, and is written within the time of a click.
-        self._plain = [self._line(image, name) for image, name in zip(manifest.images, self._names, strict=True)]
+        self._plain = [self._line(place, image) for place, image in enumerate(manifest.images)]
+        self._absent: list[str] = []  # lines of decisions on images that are not there now
         self._seen: bytes | None = None
-        self._require_round_trip()
+        self.outdated, self.news = False, ""
+        self._require_round_trip(manifest.images)
 
     def read(self) -> dict[str, Decision]:
         """Return the decisions in the csv by path in the data set, the earliest first.
 
-        A label that somebody has changed by hand is a decision, too; it comes after the numbered ones.
+        A row belongs to the image that has its path and its bytes, else to those that have its bytes, else, if the csv
+        has no bytes for it, to the one that has its path. A label that somebody has changed by hand is a decision, too;
+        it comes after the numbered ones.
 
         Raises
         ------
@@ -84,30 +102,85 @@ class Labels:
         self._seen = self._bytes()
         if self._seen is None:
             return {}
-        columns, rows = read_rows(self.path, NEEDED, "no review of this data set wrote it. Name another file with -o")
-        if set(columns) != set(self._columns):
-            raise DataError(
-                f"{self.path} has the columns {listed(columns)}, not {list(self._columns)}: no review of this data set "
-                "wrote it. Name another file with -o."
+        images = self.manifest.images
+        rows = self._rows()
+        own, others = self._by_path(rows)
+        by_key: dict[str, list[int]] = defaultdict(list)
+        for place, key in enumerate(self._keys):
+            if key and place not in own:
+                by_key[key].append(place)
+        decided = [
+            (row.order, row.line, place, row.decision) for place, row in own.items() if self._is_decision(place, row)
+        ]
+        moved, absent, known = 0, list[_Row](), {self._keys[place] for place in own}
+        for row in others:
+            places = by_key.get(row.key, [])
+            moved += bool(places)
+            known |= {row.key} if places else set()
+            if row.number is None:  # the label was that of its folder
+                continue
+            if places:
+                decided += [(row.order, row.line, place, row.decision) for place in places]
+            elif row.key not in known:
+                absent.append(row)
+        if not own and not moved:
+            raise DataError(f"{self.path}: none of its {len(rows)} images is in {self.manifest.name}: {_NO_REVIEW}.")
+        self._absent = [row.text for row in absent if row.image.path not in self._names]
+        added = sum(place not in own and key not in known for place, key in enumerate(self._keys))
+        self.outdated = bool(moved or added) or not any(row.key for row in rows)
+        self.news = self._news(moved, added, absent)
+        return {images[place].path: decision for *_, place, decision in sorted(decided, key=lambda entry: entry[:2])}
+
+    def _rows(self) -> "list[_Row]":
+        columns, rows = read_rows(self.path, _NEEDED, _NO_REVIEW)
+        if set(columns) | {SHA256} != set(self._columns):  # reviews of before wrote no hashes
+            raise DataError(f"{self.path} has the columns {listed(columns)}, not {list(self._columns)}: {_NO_REVIEW}.")
+        return [
+            self._row(line, dict(zip(columns, map(unguarded, map(str.strip, cells)), strict=True)))
+            for line, cells in rows
+        ]
+
+    def _row(self, line: int, cells: Mapping[str, str]) -> "_Row":
+        bad, number, key = cells["bad"], cells[REVIEWED], cells.get(SHA256, "")
+        if bad not in ("", "yes", "no"):
+            raise DataError(f"{self.path}, line {line}: bad is {bad!r}, not yes, no or empty.")
+        if number and not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise DataError(f"{self.path}, line {line}: reviewed is {number!r}, not a number or empty.")
+        image = ImageEntry(cells["path"], cells["label"], cells.get("split", ""), cells["group"], bad=bad == "yes")
+        text = csv_row([cells.get(column, "") for column in self._columns]) + "\n"
+        return _Row(line, image, key, int(number) if number else None, text)
+
+    def _by_path(self, rows: "Sequence[_Row]") -> "tuple[dict[int, _Row], list[_Row]]":
+        """Return the rows of images that are where they were, by place; and the others."""
+        by_name: dict[str, deque[int]] = defaultdict(deque)  # a csv may name one path twice
+        for place, name in enumerate(self._names):
+            by_name[name].append(place)
+        own, others = {}, []
+        for row in rows:
+            places = by_name.get(row.image.path)
+            if places and (not row.key or self._keys[places[0]] in ("", row.key)):
+                own[places.popleft()] = row
+            else:
+                others.append(row)
+        return own, others
+
+    def _is_decision(self, place: int, row: "_Row") -> bool:
+        original = self.manifest.images[place]
+        if not row.image.label and original.label:
+            raise DataError(f"{self.path}, line {row.line}: the label is empty.")
+        return row.number is not None or row.decision != Decision(original.label, original.bad)
+
+    def _news(self, moved: int, added: int, absent: "Sequence[_Row]") -> str:
+        """Return what has changed since the csv was written."""
+        said = [f"{moved} images have other names or folders now and keep their decisions"] if moved else []
+        said += [f"{added} images were not in it and are taken in"] if added else []
+        if absent:
+            kept = "is" if len(absent) == 1 else "are"
+            said.append(
+                f"{len(absent)} that {kept} decided on {kept} not in {self.manifest.name} as they were, the first is "
+                f"{absent[0].image.path}"
             )
-        by_name: dict[str, deque[ImageEntry]] = defaultdict(deque)  # a csv may name one path twice
-        for name, image in zip(self._names, self.manifest.images, strict=True):
-            by_name[name].append(image)
-        decided: list[tuple[float, int, str, Decision]] = []
-        for (line, image), (_, row) in zip(images_of(self.path, columns, rows), rows, strict=True):
-            if not by_name.get(image.path):
-                raise DataError(
-                    f"{self.path}, line {line}: {image.path} is not in {self.manifest.name}. Put it back, remove the "
-                    "line, or name another file with -o."
-                )
-            original = by_name[image.path].popleft()
-            number = self._number(line, row[columns.index(REVIEWED)])
-            if not image.label:
-                raise DataError(f"{self.path}, line {line}: the label is empty.")
-            if number is not None or (image.label, image.bad) != (original.label, original.bad):
-                order = float("inf") if number is None else number
-                decided.append((order, line, original.path, Decision(image.label, image.bad)))
-        return {path: decision for _, _, path, decision in sorted(decided, key=lambda entry: entry[:2])}
+        return f"{self.path}: {'; '.join(said)}." if said else ""
 
     def write(self, decided: Mapping[str, tuple[Decision, int]]) -> str:
         """Write the decisions to the csv, whole and durably; without decisions, remove it.
@@ -130,7 +203,7 @@ class Labels:
         DataError
             It cannot be written, or another program has changed it. The csv is unchanged then.
         """
-        data = self._text(decided).encode() if decided else None
+        data = self._text(decided).encode() if decided or self._absent else None
         with self._alone():
             if self._bytes() != self._seen:
                 raise DataError(
@@ -214,39 +287,59 @@ class Labels:
             inside = image.path if above == os.curdir else f"{above}/{image.path}"
             yield image.path if image.path.startswith(os.sep) else inside
 
-    def _line(self, image: ImageEntry, name: str, number: int | None = None) -> str:
+    def _line(self, place: int, image: ImageEntry, number: int | None = None) -> str:
         bad, reviewed = "yes" if image.bad else "", "" if number is None else number
-        cells = image._asdict() | {"path": name, "bad": bad, REVIEWED: reviewed}
+        cells = image._asdict() | {
+            "path": self._names[place],
+            SHA256: self._keys[place],
+            "bad": bad,
+            REVIEWED: reviewed,
+        }
         return csv_row([cells[column] for column in self._columns]) + "\n"
 
     def _text(self, decided: Mapping[str, tuple[Decision, int]]) -> str:
         lines = [csv_row(self._columns) + "\n"]
-        for image, name, line in zip(self.manifest.images, self._names, self._plain, strict=True):
+        for place, (image, line) in enumerate(zip(self.manifest.images, self._plain, strict=True)):
             if image.path in decided:
                 decision, number = decided[image.path]
-                line = self._line(image._replace(label=decision.label or image.label, bad=decision.bad), name, number)
+                line = self._line(place, image._replace(label=decision.label or image.label, bad=decision.bad), number)
             lines.append(line)
-        return "".join(lines)
+        return "".join([*lines, *self._absent])
 
-    def _require_round_trip(self) -> None:
+    def require_holdable(self, label: str) -> None:
+        """Refuse a label that changes when the csv is written and read; raises DataError."""
+        self._require_round_trip([self.manifest.images[0]._replace(label=label)])
+
+    def _require_round_trip(self, images: Sequence[ImageEntry]) -> None:
         """Refuse names that change when the csv is written and read: bytes that are no text, spaces at the ends."""
-        text = self._text({}).encode("utf-8", "replace")
-        rows = rows_of(io.BytesIO(text), self.path, NEEDED, FORM)
-        _, columns = next(rows)
-        for (_, reread), image, name in zip(
-            images_of(self.path, columns, rows), self.manifest.images, self._names, strict=True
-        ):
+        lines = [csv_row(self._columns) + "\n", *(self._line(place, image) for place, image in enumerate(images))]
+        rows = rows_of(io.BytesIO("".join(lines).encode("utf-8", "replace")), self.path, _NEEDED, _NO_REVIEW)
+        columns = next(rows)[1]
+        for (line, cells), image, name in zip(rows, images, self._names, strict=False):
+            reread = self._row(line, dict(zip(columns, map(unguarded, map(str.strip, cells)), strict=True))).image
             if reread != image._replace(path=name):
                 raise DataError(
                     f"A csv cannot hold the path {image.path!r} with the label {image.label!r}: spaces at the ends, or "
                     "bytes that are no text. Rename it."
                 )
 
-    def _number(self, line: int, cell: str) -> int | None:
-        cell = cell.strip()
-        if cell and not (cell.isascii() and cell.isdigit() and len(cell) < 10):
-            raise DataError(f"{self.path}, line {line}: reviewed is {cell!r}, not a number or empty.")
-        return int(cell) if cell else None
+
+class _Row(NamedTuple):
+    """A row of the csv."""
+
+    line: int
+    image: ImageEntry
+    key: str  # sha256 in hex, empty if the csv has none
+    number: int | None  # of the decision
+    text: str  # the row as this review would write it
+
+    @property
+    def order(self) -> float:
+        return float("inf") if self.number is None else self.number
+
+    @property
+    def decision(self) -> Decision:
+        return Decision(self.image.label, self.image.bad)
 
 
 def default_path(data: Path) -> Path:

@@ -20,11 +20,16 @@ from ..solvers.lapack import solve
 NONE = -1  # the code of an image that takes no part in the fit
 
 
-def prepare(vectors: npt.NDArray[np.floating]) -> Eigenbasis:
-    """Return embeddings ``(n, d)`` scaled to unit length, as for heads, and centred."""
+def scaled(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Return embeddings ``(n, d)`` scaled to unit length, as for heads."""
     # Not float64: on 20,000 images no probability is further than 3e-7 from it (docs/review.md).
     rows = vectors.astype(np.float32)
-    return Eigenbasis(unit(rows, out=rows)).centred
+    return unit(rows, out=rows)
+
+
+def prepare(vectors: npt.NDArray[np.floating]) -> Eigenbasis:
+    """Return embeddings ``(n, d)`` scaled to unit length and centred."""
+    return Eigenbasis(scaled(vectors)).centred
 
 
 class LeftOut:
@@ -45,7 +50,7 @@ class LeftOut:
     """
 
     def __init__(self, basis: Eigenbasis, y: Positions, classes: int, together: Positions, alpha: float) -> None:
-        self._rows = basis.finest
+        self._rows, self._alpha = basis.finest, alpha
         self._shrink = (1 / (basis.values + alpha)).astype(self._rows.dtype)
         self._outputs = np.arange(classes)[1 if classes == 2 else 0 :]
         self.y = y.copy()
@@ -92,6 +97,22 @@ class LeftOut:
             mates = np.flatnonzero((self._together == self._together[image]) & present)
             margins[image] = shared[place, mates] @ errors[mates] - free[place] if len(mates) < fitted else 0
         return from_margins(margins)
+
+    def scores_of(self, others: npt.NDArray[np.floating], rows: npt.NDArray[np.floating]) -> Floats:
+        """Return ``(m, classes)``: images that take no part, scored by the fit of all that have a label.
+
+        Parameters
+        ----------
+        others
+            ``(m, d)`` of unit length.
+        rows
+            ``(n, d)`` of unit length, of which the basis is.
+        """
+        residuals = self._without(np.array(list(self._columns), np.intp))[0]
+        weights = rows.T @ (residuals / self._alpha).astype(rows.dtype)  # the representer theorem
+        present = self.y != NONE
+        offset = (self._targets - residuals - rows @ weights)[present].mean(axis=0)
+        return from_margins(others @ weights + offset)
 
     def _without(self, absent: Positions) -> tuple[Floats, Floats, Floats, Floats]:
         """Replace ``R`` by its Schur complement, in which the absent images ``Z`` are never fitted."""

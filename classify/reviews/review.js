@@ -4,11 +4,13 @@
 const MANY = 9; // classes that all have a button of their own, and a key
 const ABOUT = {
   suspects: "All other images say that these labels are wrong, the least believed first. Look at the picture: a hard image is no wrong label.",
+  unlabelled: "These images have no label yet. Each decision teaches the rest: as soon as two classes have two images each, the least certain come first.",
   uncertain: "The likeliest class of these images is their label, by the smallest lead over another one.",
   reviewed: "What you have decided, the latest first, and what was bad before. It is in the csv already.",
 };
 const EMPTY = {
   suspects: "No label is doubted that you have not looked at.",
+  unlabelled: "Every image has a label.",
   uncertain: "You have looked at every image.",
   reviewed: "Nothing yet. Every decision is written to the csv at once, and can be undone.",
 };
@@ -23,6 +25,7 @@ let list = "suspects";
 let order = []; // images of the list, in the order in which they are shown
 let fresh = new Set(); // images that joined the list with the latest decision
 let current = null; // the image that the keyboard is at
+const added = []; // classes that a person has typed and that no image has yet
 let queue = Promise.resolve(); // one request after another: decisions have an order
 
 function make(tag, attributes = {}, ...children) {
@@ -74,6 +77,7 @@ function act(path, body) {
 }
 
 function take(state, took) {
+  if (!now && state.counts.unlabelled && !state.counts.suspects) list = "unlabelled";
   now = state;
   for (const [image, subject] of Object.entries(state.subjects)) known.set(Number(image), subject);
   const change = state.change;
@@ -109,17 +113,17 @@ function say(wrong, ...parts) {
 function draw() {
   const { right, judged } = now.agreement;
   const before = now.change ? now.change.agreement_before : now.agreement;
-  const gain = right / judged - before.right / before.judged;
+  const gain = judged && before.judged ? right / judged - before.right / before.judged : 0;
   const mark = !gain ? null : make("span", { class: gain > 0 ? "up" : "down" },
     ` ${gain > 0 ? "\u25b2" : "\u25bc"}\u00a0${Math.abs(100 * gain).toFixed(1)}`);
-  at("agreement").replaceChildren(
+  at("agreement").replaceChildren(...!judged ? ["No label is judged yet: label two images of two classes each."] : [
     ...[make("strong", {}, `${(100 * right / judged).toFixed(1)}\u00a0%`), mark].filter(Boolean),
-    ` of labels agree with the other images (${right} of ${judged})`);
+    ` of labels agree with the other images (${right} of ${judged})`]);
   const { relabelled, bad, reviewed } = now.counts;
   at("sums").replaceChildren(
     `${plural(now.images, "image")}, ${reviewed} reviewed, ${relabelled} relabelled, ${bad} bad \u00b7 `,
     now.changes ? "written to " : "decisions go to ", bdi(now.file));
-  const counts = { suspects: now.counts.suspects, uncertain: now.counts.uncertain, reviewed: now.counts.closed };
+  const counts = { suspects: now.counts.suspects, unlabelled: now.counts.unlabelled, uncertain: now.counts.uncertain, reviewed: now.counts.closed };
   for (const tab of document.querySelectorAll("[role=tab]")) {
     const mine = tab.dataset.list === list;
     tab.setAttribute("aria-selected", String(mine));
@@ -166,28 +170,31 @@ function flags(image, subject) {
 }
 
 function facts(subject) {
-  const [[first, surely]] = subject.likely;
   const held = subject.decision.label;
   const found = [];
   if (subject.reviewed && held !== subject.given.label) {
     found.push(make("p", {}, bdi(subject.given.label || "undecided"), " \u2192 ", make("strong", {}, bdi(held))));
   } else if (!held) {
-    found.push(make("p", { class: "doubt" }, "Copies under different labels"));
+    found.push(subject.contradicted ? make("p", { class: "doubt" }, "Copies under different labels") : make("p", { class: "soft" }, "no label yet"));
   } else {
     const where = subject.splits.length ? make("span", { class: "soft" }, ` in ${subject.splits.join(" and ")}`) : null;
     found.push(make("p", {}, "labelled ", make("strong", {}, bdi(held)), where));
   }
-  found.push(make("p", { class: first !== held && !subject.reviewed ? "doubt" : "soft" }, "looks like ", bdi(first), ` ${percent(surely)}`));
-  const bar = make("div", { class: "track" }, make("i"));
-  bar.firstChild.style.width = `${100 * surely}%`;
-  found.push(bar);
+  for (const [first, surely] of subject.likely.slice(0, 1)) {
+    found.push(make("p", { class: held && first !== held && !subject.reviewed ? "doubt" : "soft" }, "looks like ", bdi(first), ` ${percent(surely)}`));
+    const bar = make("div", { class: "track" }, make("i"));
+    bar.firstChild.style.width = `${100 * surely}%`;
+    found.push(bar);
+  }
   const copies = subject.paths.length > 1 ? ` and ${plural(subject.paths.length - 1, "copy").replace("copys", "copies")}` : "";
   found.push(make("p", { class: "where", title: subject.paths.join("\n") }, bdi(subject.paths[0]), copies));
   return make("div", { class: "facts" }, ...found);
 }
 
+const classes = () => [...now.classes, ...added.filter((name) => !now.classes.includes(name))];
+
 function buttons(subject) {
-  if (now.classes.length <= MANY) return now.classes;
+  if (classes().length <= MANY) return classes();
   const found = subject.likely.map(([name]) => name);
   if (subject.decision.label && !found.includes(subject.decision.label)) found.push(subject.decision.label);
   return found;
@@ -203,8 +210,8 @@ function choices(image, subject) {
     type: "button", tabindex: "-1", class: bad ? "out holds" : "out", "aria-pressed": String(bad), "data-bad": true,
     title: "Leave this image out of everything", onclick: () => leaveOut(image),
   }, make("small", { "aria-hidden": "true" }, "b"), "bad"));
-  if (now.classes.length > MANY) {
-    const options = now.classes.map((name) => make("option", { value: name }, name));
+  if (classes().length > MANY) {
+    const options = classes().map((name) => make("option", { value: name }, name));
     const select = make("select", { "aria-label": "Another class", tabindex: "-1" }, make("option", { value: "" }, "another class\u2026"), ...options);
     select.addEventListener("change", () => select.value && decide(image, select.value));
     found.push(select);
@@ -228,11 +235,12 @@ function picture(image, subject, size, old, act) {
 function tile(image, old, size = "thumbnails", click = () => { go(image); enlarge(image); }) {
   const subject = known.get(image);
   const element = old ?? make("li", { class: "tile", "data-image": image });
-  const doubted = !subject.reviewed && subject.likely[0][0] !== subject.decision.label;
+  const likeliest = subject.likely.length ? subject.likely[0][0] : "";
+  const doubted = !subject.reviewed && subject.decision.label && likeliest && likeliest !== subject.decision.label;
   element.className = ["tile", subject.reviewed && "decided", subject.decision.bad && "out-of-all", doubted && "doubted",
     list === "suspects" && !subject.reviewed && !now.lists.suspects.includes(image) && "gone"].filter(Boolean).join(" ");
   element.tabIndex = image === current ? 0 : -1;
-  element.setAttribute("aria-label", `${subject.paths[0]}: ${words(subject.decision)}, looks like ${subject.likely[0][0]}`);
+  element.setAttribute("aria-label", `${subject.paths[0]}: ${words(subject.decision)}${likeliest && `, looks like ${likeliest}`}`);
   element.replaceChildren(picture(image, subject, size, old, click), facts(subject), choices(image, subject));
   return element;
 }
@@ -248,7 +256,7 @@ function enlarge(image) {
 // What a person does.
 
 function decide(image, label) {
-  return act("decide", { image, label, bad: false });
+  return act("decide", { image, label, bad: false, new: !now.classes.includes(label) });
 }
 
 function leaveOut(image) {
@@ -293,14 +301,14 @@ const KEYS = {
   ArrowRight: () => step(1),
   ArrowUp: () => step(-columns()),
   ArrowDown: () => step(columns()),
-  Enter: () => decideAndGoOn(decide(current, known.get(current).decision.label)),
+  Enter: () => known.get(current).decision.label && decideAndGoOn(decide(current, known.get(current).decision.label)),
   " ": () => (dialog.open ? dialog.close() : enlarge(current)),
   b: () => decideAndGoOn(leaveOut(current)),
 };
 
 document.addEventListener("keydown", (event) => {
   const within = event.target.closest("button, select, input, a");
-  if (!now || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select")) return;
+  if (!now || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, input")) return;
   if (event.key === "u") { event.preventDefault(); if (now.changes) act("undo", {}); return; }
   if (event.key === "r") { event.preventDefault(); show(list); return; }
   if (event.key === "?") { event.preventDefault(); at("keys").click(); return; }
@@ -332,6 +340,14 @@ document.querySelector("[role=tablist]").addEventListener("keydown", (event) => 
   event.preventDefault();
 });
 for (const tab of document.querySelectorAll("[role=tab]")) tab.addEventListener("click", () => now && show(tab.dataset.list));
+at("adding").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = at("class").value.trim();
+  if (!now || !name) return;
+  if (!classes().includes(name)) added.push(name);
+  at("class").value = "";
+  draw();
+});
 at("undo").addEventListener("click", () => act("undo", {}));
 at("rank").addEventListener("click", () => now && show(list));
 at("keys").addEventListener("click", () => {

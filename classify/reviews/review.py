@@ -4,6 +4,7 @@ Each image is judged by ridge fitted on all others; see :mod:`fc7.classify.revie
 temperature are chosen when the review begins, so that later changes come from decisions only.
 """
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -17,9 +18,9 @@ from scipy.special import softmax
 
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
-from ...extract.manifest.manifest import Manifest
+from ...extract.manifest.manifest import Manifest, require_distinct
 from ...extract.progress import Progress, silent
-from ...extract.text import few
+from ...extract.text import few, plain
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import together
@@ -27,9 +28,13 @@ from ..evaluation.confident_learning import self_confidence
 from ..heads.table import HEADS
 from ..solvers.lapack import threads
 from .labels import Decision, Labels, numbered
-from .leave_one_out import NONE, choose_penalty, prepare
+from .leave_one_out import NONE, LeftOut, choose_penalty, prepare, scaled
 
-UNDECIDED = ""  # the label of an image whose copies contradict each other
+logger = logging.getLogger(__name__)
+
+UNDECIDED = ""  # the label of an image whose copies contradict each other, or that has none
+FEW = 2  # images that each of two classes must have before anything is judged
+GROWTH = 0.05  # of the images with a label: so many new ones are judged before they are fitted
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,16 @@ class Subject:
     paths
         Of the image and its copies.
     decision, given
-        The present label, and that of the data set; it is empty if copies contradict each other.
+        The present label, and that of the data set; it is empty if copies contradict each other, or there is none.
     splits
         The splits of the image and its copies.
     reviewed
         Whether a person has decided.
+    contradicted
+        Whether copies have different labels in the data set.
     likely
-        Classes and their probabilities by the fit of all other images, the most probable first.
+        Classes and their probabilities by the fit of all other images, the most probable first; empty while too few
+        images have a label.
     """
 
     image: int
@@ -58,6 +66,7 @@ class Subject:
     given: Decision
     splits: list[str]
     reviewed: bool
+    contradicted: bool
     likely: list[tuple[str, float]]
 
 
@@ -105,11 +114,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Judged:
-    """The present left-out probabilities ``(n, classes)``, and the images they doubt, the most doubtful first."""
+    """The present left-out probabilities ``(n, classes)``, and the images they doubt, the most doubtful first.
 
-    probability: npt.NDArray[np.float64]
+    While too few images have a label there are no probabilities. ``unlabelled`` are the images without a label, the
+    least certain first, or in the order of their bytes.
+    """
+
+    probability: npt.NDArray[np.float64] | None
     suspects: Positions
     uncertain: Positions
+    unlabelled: Positions
     agreement: Agreement
 
 
@@ -126,7 +140,7 @@ class Review:
     Raises
     ------
     DataError
-        Embeddings that are not finite, too few images, or a csv that is not of this data set.
+        Embeddings that are not finite, or a csv that is not of this data set.
     """
 
     def __init__(self, embeddings: Embeddings, labels: Labels, *, progress: Progress = silent) -> None:
@@ -135,23 +149,45 @@ class Review:
         self._lock = threading.RLock()
         self._images = _images(embeddings, labels.manifest)
         self._history, self._aside = self._by_image(labels.read())
-        decided = dict(self._history)
-        known = {decision.label for decision in [*(image.given for image in self._images), *decided.values()]}
-        self.classes = tuple(sorted(known - {UNDECIDED} | set(embeddings.classes)))
-        self._codes = {name: code for code, name in enumerate(self.classes)} | {UNDECIDED: NONE}
-        now = [decided.get(number, image.given) for number, image in enumerate(self._images)]
-        y = np.array([self._code(decision) for decision in now], np.intp)
-        if len(set(y.tolist()) - {NONE}) < 2:
-            raise DataError(f"{self.name} has images of fewer than two classes that are not bad: nothing to judge by.")
+        if labels.news:
+            logger.warning("fc7: %s", plain(labels.news))
+        if labels.outdated and (self._history or self._aside):
+            self._write(self._history)
         rows = np.array([image.row for image in self._images])
-        alphas = HEADS["ridge"].grid["alpha"]
+        self._vectors = np.asarray(embeddings.vectors[rows])
+        self._together = together(embeddings, np.arange(len(embeddings)))[rows]
         with threads(len(rows)):
-            basis = prepare(np.asarray(embeddings.vectors[rows]))
-            alike = together(embeddings, np.arange(len(embeddings)))[rows]
-            self._fit, self.alpha, self.temperature = choose_penalty(
-                basis, y, len(self.classes), alike, alphas=alphas, progress=progress
-            )
+            self._refit(progress)
             self._judged = self._judge()
+
+    def _refit(self, progress: Progress = silent) -> None:
+        """Fit all images that have a label now, and choose penalty and temperature.
+
+        What copies contradict, or is bad, has its place in the fit, so that it can be decided on at once.
+        """
+        decided = self.decided
+        now = [decided.get(number, image.given) for number, image in enumerate(self._images)]
+        given = {image.given.label for image in self._images}
+        self.classes = tuple(sorted(({decision.label for decision in now} | given) - {UNDECIDED}))
+        self._codes = {name: code for code, name in enumerate(self.classes)} | {UNDECIDED: NONE}
+        self._y = np.array([self._code(decision) for decision in now], np.intp)
+        fitted = [
+            decision.label != UNDECIDED or image.contradicted for decision, image in zip(now, self._images, strict=True)
+        ]
+        self._members, self._others = np.flatnonzero(fitted), np.flatnonzero(~np.array(fitted))
+        self._place = {image: place for place, image in enumerate(self._members.tolist())}
+        self._fit: LeftOut | None = None
+        self._scaled = scaled(self._vectors if len(self._others) else self._vectors[:0])
+        if self._too_few():
+            return
+        self._fit, self.alpha, self.temperature = choose_penalty(
+            prepare(self._vectors[self._members]),
+            self._y[self._members],
+            len(self.classes),
+            self._together[self._members],
+            alphas=HEADS["ridge"].grid["alpha"],
+            progress=progress,
+        )
 
     def __len__(self) -> int:
         """Return the number of images; copies count once."""
@@ -190,6 +226,7 @@ class Review:
             both = [(image.given, decided.get(number, image.given)) for number, image in enumerate(self._images)]
             return {
                 "suspects": len(self._judged.suspects),
+                "unlabelled": len(self._judged.unlabelled),
                 "reviewed": len(decided),
                 "relabelled": sum(before.label != after.label for before, after in both),
                 "bad": sum(after.bad for _, after in both),
@@ -211,8 +248,11 @@ class Review:
         with self._lock:
             decided, subjects = self.decided, []
             for number in map(int, images):
-                image, probability = self._images[number], self._judged.probability[number]
-                best = np.argsort(-probability, kind="stable")[:3].tolist()
+                image, likely = self._images[number], list[tuple[str, float]]()
+                if self._judged.probability is not None:
+                    probability = self._judged.probability[number]
+                    best = np.argsort(-probability, kind="stable")[:3].tolist()
+                    likely = [(self.classes[code], float(probability[code])) for code in best]
                 subject = Subject(
                     image=number,
                     paths=image.paths,
@@ -220,7 +260,8 @@ class Review:
                     given=image.given,
                     splits=image.splits,
                     reviewed=number in decided,
-                    likely=[(self.classes[code], float(probability[code])) for code in best],
+                    contradicted=image.contradicted,
+                    likely=likely,
                 )
                 subjects.append(subject)
             return subjects
@@ -230,26 +271,32 @@ class Review:
         self._require(image)
         return self._images[image].key
 
-    def decide(self, image: int, label: str | None = None, *, bad: bool = False) -> Change:
+    def decide(self, image: int, label: str | None = None, *, bad: bool = False, new: bool = False) -> Change:
         """Label an image and its copies, with the same label to confirm it, or mark them as bad.
 
         Parameters
         ----------
         label
             One of ``classes``; by default its present label.
+        new
+            The label may be that of a new class.
 
         Raises
         ------
         UsageError
             No such image or class.
         DataError
-            No head could be fitted on the csv any more, or it cannot be written; nothing changes then.
+            No head could be fitted on the csv any more, or it cannot be written, or it cannot hold the name of a new
+            class, or that looks like another; nothing changes then.
         """
         with self._lock:
             self._require(image)
             before = self._now(image)
             after = Decision(before.label if label is None else label, bad)
-            if after.label not in self._codes or (after.label == UNDECIDED and not bad):
+            if new and after.label and after.label not in self._codes:
+                require_distinct(self.name, [*self.classes, after.label])
+                self.labels.require_holdable(after.label)
+            elif after.label not in self._codes or (after.label == UNDECIDED and not bad):
                 raise UsageError(f"There is no class {after.label!r}. Classes: {few(self.classes)}.")
             self._require_manifest(image, after)
             return self._go_to([*self._history, (image, after)], image, before, undone=False)
@@ -270,13 +317,15 @@ class Review:
 
     def _go_to(self, history: list[tuple[int, Decision]], image: int, before: Decision, *, undone: bool) -> Change:
         """Replace the history; write the csv first, so that a decision counts only once it is stored."""
-        latest = [(self._images[number].paths, decision) for number, decision in _latest(history).items()]
-        warning = self.labels.write(numbered([*self._aside, *latest]))
+        warning = self._write(history)
         start = time.perf_counter()
         self._history = history
         after, old = self._now(image), self._judged
         with threads(len(self)):
-            self._fit.put(image, self._code(after))
+            if self._fit is None or after.label not in self._codes:
+                self._refit()
+            else:
+                self._put(self._fit, image, self._code(after))
             self._judged = new = self._judge()
         return Change(
             image=image,
@@ -291,21 +340,45 @@ class Review:
             warning=warning,
         )
 
+    def _write(self, history: list[tuple[int, Decision]]) -> str:
+        latest = [(self._images[number].paths, decision) for number, decision in _latest(history).items()]
+        return self.labels.write(numbered([*self._aside, *latest]))
+
+    def _put(self, fit: LeftOut, image: int, code: int) -> None:
+        """Change a label; images that had none are judged by the others until there are enough of them to fit anew."""
+        self._y[image] = code
+        if self._too_few() or (self._y[self._others] != NONE).sum() > GROWTH * len(self._members):
+            self._refit()
+        elif image in self._place:
+            fit.put(self._place[image], code)
+
+    def _too_few(self) -> bool:
+        y = self._y[self._members]
+        return int((np.bincount(y[y != NONE]) >= FEW).sum()) < 2
+
     def _judge(self) -> Judged:
-        probability = np.asarray(softmax(self._fit.scores() / self.temperature, axis=1))
-        y, likeliest = self._fit.y, probability.argmax(axis=1)
-        fitted = y != NONE
-        own = np.where(fitted, self_confidence(probability, y), -1.0)
-        open_ = np.ones(len(y), bool)
+        y, open_ = self._y, np.ones(len(self), bool)
         open_[self.closed] = False
-        doubted = open_ & (likeliest != y)
+        without = open_ & (y == NONE) & ~np.array([image.contradicted for image in self._images])
+        if self._fit is None:
+            nothing = np.empty(0, np.intp)
+            return Judged(None, nothing, nothing, np.flatnonzero(without), Agreement(0, 0))
+        scores = np.empty((len(self), len(self.classes)))
+        scores[self._members] = self._fit.scores()
+        if len(self._others):
+            scores[self._others] = self._fit.scores_of(self._scaled[self._others], self._scaled[self._members])
+        probability = np.asarray(softmax(scores / self.temperature, axis=1))
+        likeliest, judged = probability.argmax(axis=1), y != NONE
+        own = np.where(judged, self_confidence(probability, y), -1.0)
+        doubted = open_ & ~without & (likeliest != y)
         first, second = np.partition(probability, -2, axis=1)[:, [-1, -2]].T
         order, closest = np.argsort(own, kind="stable"), np.argsort(first - second, kind="stable")
         return Judged(
             probability=probability,
             suspects=order[doubted[order]],
-            uncertain=closest[(open_ & ~doubted)[closest]],
-            agreement=Agreement(int((fitted & (likeliest == y)).sum()), int(fitted.sum())),
+            uncertain=closest[(open_ & ~doubted & ~without)[closest]],
+            unlabelled=closest[without[closest]],
+            agreement=Agreement(int((judged & (likeliest == y)).sum()), int(judged.sum())),
         )
 
     def _code(self, decision: Decision) -> int:
@@ -319,14 +392,19 @@ class Review:
             raise UsageError(f"There is no image {image}: they are numbered from 0 to {len(self) - 1}.")
 
     def _require_manifest(self, image: int, after: Decision) -> None:
-        """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits."""
-        y = self._fit.y.copy()
-        y[image] = self._code(after)
+        """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits.
+
+        While images without a label are being labelled, nothing is refused: ``fit`` says what is still lacking.
+        """
+        if any(image.given == Decision(UNDECIDED) and not image.contradicted for image in self._images):
+            return
+        y = self._y.copy()
+        y[image] = NONE if after.bad else self._codes.get(after.label, len(self.classes))
         fitted = set(y[[image.fitted for image in self._images]].tolist()) - {NONE}
         lost = sorted(set(y.tolist()) - {NONE} - fitted)
         path = self._images[image].paths[0]
         if lost:
-            name = self.classes[lost[0]]
+            name = [*self.classes, after.label][lost[0]]
             raise DataError(f"No image of {name!r} would be left to fit on without {path}, but some in other splits.")
         if len(fitted) < 2:
             raise DataError(f"Images of one class only would be left to fit on without {path}: two classes are needed.")
@@ -357,6 +435,7 @@ class _Image(NamedTuple):
     paths: list[str]
     splits: list[str]
     given: Decision
+    contradicted: bool  # whether copies have different labels
     fitted: bool  # whether heads are fitted on it: it is in train, or the data set has no splits
 
 
@@ -374,15 +453,16 @@ def _images(embeddings: Embeddings, manifest: Manifest) -> list[_Image]:
         paths = list(dict.fromkeys(entry.path for entry in copies[key]))
         splits = {entry.split for entry in copies[key]}
         given = _agreed([Decision(entry.label, entry.bad) for entry in copies[key]])
+        several = given.label == UNDECIDED and any(entry.label for entry in copies[key])
         fitted = bool(splits & {"train", ""})
-        images.append(_Image(key.hex(), row, paths, sorted(splits - {""}), given, fitted))
+        images.append(_Image(key.hex(), row, paths, sorted(splits - {""}), given, several, fitted))
     return images
 
 
 def _agreed(copies: Sequence[Decision]) -> Decision:
-    """Return the common decision of copies: bad only if all are, without a label if labels differ."""
+    """Return the common decision of copies: bad only if all are, without a label if labels differ or none has one."""
     usable = [copy for copy in copies if not copy.bad] or copies
-    labels = {copy.label for copy in usable}
+    labels = {copy.label for copy in usable if copy.label}
     return Decision(labels.pop() if len(labels) == 1 else UNDECIDED, all(copy.bad for copy in copies))
 
 

@@ -78,8 +78,8 @@ class _Requests:
         return JSONResponse(_state(self._review, self._top))
 
     async def decide(self, request: Request) -> Response:
-        image, label, bad = _decision(await _body(request))
-        return await run_in_threadpool(self._changed, lambda: self._review.decide(image, label, bad=bad))
+        image, label, marks = _decision(await _body(request))
+        return await run_in_threadpool(self._changed, lambda: self._review.decide(image, label, **marks))
 
     async def undo(self, request: Request) -> Response:
         if await _body(request):
@@ -136,12 +136,17 @@ async def _body(request: Request) -> dict[str, Any]:
     return values
 
 
-def _decision(body: dict[str, Any]) -> tuple[int, str | None, bool]:
-    image, label, bad = body.get("image"), body.get("label"), body.get("bad", False)
-    valid = type(image) is int and isinstance(label, str | None) and isinstance(bad, bool)
-    if not valid or body.keys() - {"image", "label", "bad"}:
-        raise HTTPException(400, 'A decision is {"image": number, "label": class or null, "bad": true or false}.')
-    return int(body["image"]), label, bad
+def _decision(body: dict[str, Any]) -> tuple[int, str | None, dict[str, bool]]:
+    image, label = body.get("image"), body.get("label")
+    marks = {name: body.get(name, False) for name in ("bad", "new")}
+    valid = (
+        type(image) is int and isinstance(label, str | None) and all(isinstance(mark, bool) for mark in marks.values())
+    )
+    if not valid or body.keys() - {"image", "label", "bad", "new"}:
+        raise HTTPException(
+            400, 'A decision is {"image": number, "label": class or null, "bad": true or false, "new": true or false}.'
+        )
+    return int(body["image"]), label, marks
 
 
 def _state(review: Review, top: int, *also: int) -> dict[str, Any]:
@@ -149,6 +154,7 @@ def _state(review: Review, top: int, *also: int) -> dict[str, Any]:
     judged, closed = review.judged, review.closed
     lists = {
         "suspects": judged.suspects[:top].tolist(),
+        "unlabelled": judged.unlabelled[:top].tolist(),
         "uncertain": judged.uncertain[:top].tolist(),
         "reviewed": closed[:top],
     }

@@ -53,30 +53,22 @@ def sorted_images(
     images, rejects = Images(), list[Reject]()
 
     def sound(folder: str) -> Iterator[str]:
-        for path, reason in below(folder):
-            if path == folder:
-                raise DataError(f"The folder {where}/{folder} cannot be used: {reason}.")
-            if reason:
-                rejects.append(Reject(path, reason))
-            else:
-                yield path
+        return _sound(where, folder, below(folder), rejects)
 
     unclear, empty = "", []
+    found = Layout([], [("", "")], [])  # where nothing can be decided, everything below has no label
     try:
         found = layout(where, contents)
-    except Undecided as error:
-        found, unclear = Layout([], [("", "")], []), str(error)
-    for split, label in found.classes:
-        folder = f"{split}/{label}" if split else label
-        if not images.extend(sound(folder), label, split):
-            empty.append(folder)
-    try:
+        for split, label in found.classes:
+            folder = f"{split}/{label}" if split else label
+            if not images.extend(sound(folder), label, split):
+                empty.append(folder)
         require_classes(where, found.classes, outline)
     except Undecided as error:
-        images, rest, unclear = Images(), images, str(error)
-        images.extend(rest.paths, "", "")
+        unclear = f"{error} Until then the images have no label."
+        images, without = Images(), images
+        images.extend(without.paths, "", "")
     labelled = 0 if unclear else len(images)
-    unclear += " Until then the images have no label." if unclear else ""
     for split, folder in found.unlabelled:
         images.extend(sound(folder), "", split)
     for split, path in found.loose:
@@ -87,3 +79,14 @@ def sorted_images(
             "shift the order of the others."
         )
     return images, rejects, unclear
+
+
+def _sound(where: str, folder: str, paths: Iterable[tuple[str, str]], rejects: list[Reject]) -> Iterator[str]:
+    """Yield the paths of images, and add all others to the rejects."""
+    for path, reason in paths:
+        if path == folder:
+            raise DataError(f"The folder {where}/{folder} cannot be used: {reason}.")
+        if reason:
+            rejects.append(Reject(path, reason))
+        else:
+            yield path

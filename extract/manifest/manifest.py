@@ -244,7 +244,7 @@ def _mode(data: Path) -> int:
     raise DataError(f"There is no {data}. Name a folder of images, or a csv with their paths.")
 
 
-def require_distinct(data: Location, labels: Iterable[str]) -> None:
+def require_distinct(data: Location | str, labels: Iterable[str]) -> None:
     """Refuse two classes that look the same: two forms of Unicode, invisible characters, other spaces."""
     seen: dict[str, str] = {}
     for label in sorted(labels):

@@ -306,7 +306,8 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Return what serves a review in a thread: the server, the review, and the csv. Pictures are blue and red noise."""
-    from fc7.classify.reviews.labels import Labels
+    from reviewed import labels_of
+
     from fc7.classify.reviews.review import Review
     from fc7.classify.reviews.server import Server
 
@@ -334,7 +335,7 @@ def served(tmp_path_factory):
         manifest = Manifest(
             folder / "pictures", tuple(ImageEntry(*row) for row in columns), rows.classes, (), "pictures"
         )
-        review = Review(rows, Labels(manifest, folder / "labels.csv"))
+        review = Review(rows, labels_of(rows, manifest, folder / "labels.csv"))
         server = Server(review, folder / "pictures", top=top)
         thread = threading.Thread(target=server.run)
         thread.start()

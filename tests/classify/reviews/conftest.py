@@ -1,9 +1,8 @@
 """A review, its pictures and its csv."""
 
 import pytest
-from reviewed import reviewed
+from reviewed import labels_of, reviewed
 
-from fc7.classify.reviews.labels import Labels
 from fc7.classify.reviews.review import Review
 
 
@@ -21,7 +20,7 @@ def file(tmp_path):
 def begin(table, folder, file):
     def make(**options):
         rows, manifest = reviewed(table, folder, **options)
-        return Review(rows, Labels(manifest, file))
+        return Review(rows, labels_of(rows, manifest, file))
 
     return make
 

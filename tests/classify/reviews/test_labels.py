@@ -8,10 +8,10 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from reviewed import reviewed, state
+from reviewed import labels_of, reviewed, state
 
 from fc7.cache.owner import Process
-from fc7.classify.reviews.labels import Decision, Labels, default_path, numbered, require_apart
+from fc7.classify.reviews.labels import Decision, default_path, numbered, require_apart
 from fc7.classify.reviews.review import Review
 from fc7.errors import DataError
 from fc7.extract.manifest.manifest import read_manifest
@@ -28,12 +28,12 @@ def test_two_writers_are_noticed(begin, file):
 
 
 def test_of_two_writers_at_once_one_is_refused_and_nothing_is_lost(table, folder, file):
-    _, manifest = reviewed(table, folder)
+    rows, manifest = reviewed(table, folder)
     decisions = [numbered([(["c0/003.png"], Decision("c1"))]), numbered([(["c0/004.png"], Decision("c1"))])]
     with ThreadPoolExecutor(2) as pool:
         for _ in range(50):
             file.unlink(missing_ok=True)
-            writers, start = [Labels(manifest, file), Labels(manifest, file)], Barrier(2)
+            writers, start = [labels_of(rows, manifest, file), labels_of(rows, manifest, file)], Barrier(2)
 
             def write(number, writers=writers, start=start):
                 writers[number].read()
@@ -48,7 +48,7 @@ def test_of_two_writers_at_once_one_is_refused_and_nothing_is_lost(table, folder
             assert refused.count("") == 1
             assert "second review" in max(refused)
             stored = decisions[refused.index("")]
-            assert Labels(manifest, file).read() == {path: decision for path, (decision, _) in stored.items()}
+            assert labels_of(rows, manifest, file).read() == {path: decision for path, (decision, _) in stored.items()}
 
 
 def test_a_lock_that_is_held_is_said(begin, file, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_csv_that_is_written_but_not_durable_is_said_and_the_review_goes_on(be
         change = review.decide(3, bad=True)
         assert "has this decision" in change.warning
         assert "Input/output error" in change.warning
-    assert "003.png,c0,train,,yes,2" in file.read_text()
+    assert f"003.png,{review.key(3)},c0,train,,yes,2" in file.read_text()
     assert review.decide(4, bad=True).warning == ""
     assert list(begin().decided) == [2, 3, 4]
 
@@ -117,28 +117,30 @@ def test_names_that_a_spreadsheet_would_calculate(table, tmp_path, name, file):
     manifest = replace(manifest, classes=rows.classes, name="=1+1")
     inside = folder / "labels.csv"
     renamed = replace(manifest, images=tuple(one._replace(group=f"={one.path}") for one in manifest.images))
-    Review(rows, Labels(renamed, inside)).decide(3, "z")
+    Review(rows, labels_of(rows, renamed, inside)).decide(3, "z")
     for row in csv.reader(inside.read_text(encoding="utf-8").splitlines()):
         assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row)
     found = {image.path: image for image in read_manifest(inside).images}
     assert found["c0/004.png"].label == name
     assert found["c0/003.png"].label == "z"
     assert found["c0/004.png"].group == "=c0/004.png"
-    assert Review(rows, Labels(renamed, inside)).decided == {3: Decision("z")}
+    assert Review(rows, labels_of(rows, renamed, inside)).decided == {3: Decision("z")}
 
 
 @pytest.mark.parametrize("label", [" ants", "ants\n", "\udce9"])
 def test_names_that_a_csv_cannot_hold_are_refused(table, folder, file, label):
-    _, manifest = reviewed(table, folder)
+    rows, manifest = reviewed(table, folder)
     with pytest.raises(DataError, match="A csv cannot hold"):
-        Labels(replace(manifest, images=(manifest.images[0]._replace(label=label), *manifest.images[1:])), file)
+        labels_of(
+            rows, replace(manifest, images=(manifest.images[0]._replace(label=label), *manifest.images[1:])), file
+        )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("path,label\na.png,c0\n", "has the columns"),
-        ("path,label,split,group,bad,reviewed\nother.png,c0,train,,,1\n", "line 2: other.png is not in pictures"),
+        ("path,label,split,group,bad,reviewed\nother.png,c0,train,,,1\n", "none of its 1 images is in pictures"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,maybe,1\n", "bad is 'maybe'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,,-1\n", "reviewed is '-1'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,,train,,,1\n", "the label is empty"),
@@ -157,7 +159,7 @@ def test_a_file_that_no_review_wrote_is_refused_and_stays(begin, file, text, mes
 def test_what_can_be_written_once_only_takes_no_decisions(table, folder, tmp_path):
     """As ``-o /dev/stdout > labels.csv``: it can be written on, but not replaced."""
     with (tmp_path / "out").open("w") as stream, pytest.raises(DataError, match="no regular file"):
-        Labels(reviewed(table, folder)[1], f"/dev/fd/{stream.fileno()}")
+        labels_of(*reviewed(table, folder), f"/dev/fd/{stream.fileno()}")
 
 
 def test_where_labels_go(tmp_path, monkeypatch):

@@ -88,7 +88,7 @@ def test_suspects_come_first_and_a_decision_is_written(ask, desk):
     assert after["agreement"]["right"] == state["agreement"]["right"] + 1
     assert after["lists"]["reviewed"] == [3]
     assert 3 not in after["lists"]["suspects"]
-    assert "pictures/c0/003.png,c0,train,,,1" in desk.file.read_text()
+    assert f"pictures/c0/003.png,{desk.review.key(3)},c0,train,,,1" in desk.file.read_text()
     status, _, undone = ask("undo", "POST", {})
     assert (status, undone["change"]["undone"], undone["lists"]) == (200, True, state["lists"])
     assert not desk.file.exists()
