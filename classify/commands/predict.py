@@ -95,8 +95,10 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     }
     code = 0 if labelled else 1
     if file:
-        path = file.write(predictions, payload, arguments.top)
-        return Answer(payload | {"file": str(path)}, f"Wrote {len(predictions)} rows to {plain(str(path))}", code)
+        path = str(file.write(predictions, payload, arguments.top))
+        rejected = len(predictions) - len(labelled)
+        counts = f"{len(labelled)} predictions" + (f" and {rejected} rejected images" if rejected else "")
+        return Answer(payload | {"file": path}, f"Wrote {counts} to {plain(path)}", code)
     harmless = plain if sys.stdout.isatty() else storable
     shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)
     return Answer(payload, shown, code, data=shown)

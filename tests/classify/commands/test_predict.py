@@ -129,6 +129,27 @@ def test_it_prints_what_share_is_answered(predicted, home, fc7_json):
     )
 
 
+def test_a_file_has_what_stdout_has_and_every_class(home, fc7, predicted, tmp_path):
+    asked = [home / "data" / "val", home / "absent.png"]
+    rows, _ = predicted(*asked)
+    there = ["--cache", home / "cache", "--batch-size", "4", "--quiet"]
+    code, out, _ = fc7("predict", home / "a.fc7", *asked, *there, "-o", tmp_path / "p.csv")
+    assert (code, out) == (0, f"Wrote 6 predictions and 1 rejected images to {tmp_path / 'p.csv'}\n")
+    with (tmp_path / "p.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [{name: row[name] for name in rows[0]} for row in written] == rows
+    assert [*written[0]][len(rows[0]) :] == ["probability_blue", "probability_red"]
+
+
+def test_what_cannot_be_written_is_said_before_a_bundle_is_read(fc7, tmp_path):
+    code, out, err = fc7("predict", tmp_path / "absent.fc7", "a.png", "-o", tmp_path / "p.xlsx")
+    assert (code, out) == (2, "")
+    assert "one of .csv, .json, .parquet" in one_line(err)
+    code, out, err = fc7("predict", tmp_path / "absent.fc7", tmp_path / "p.csv", "-o", tmp_path / "p.csv")
+    assert (code, out) == (1, "")
+    assert "what is read" in one_line(err)
+
+
 def test_fit_says_what_the_threshold_does(home, fc7_json, fc7):
     made = ["fit", home / "data", "-o", home / "b.fc7", "--head", "centroid", *BACKBONE, "--cache", home / "cache"]
     code, out, _ = fc7(*made, "--max-error", "0.2", "--quiet")

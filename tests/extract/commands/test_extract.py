@@ -1,7 +1,9 @@
 """The verb extract: every file is accounted for, weights come from where they should, Ctrl-C keeps the work."""
 
 import json
+import shlex
 
+import numpy as np
 import pytest
 from command_line import COLOURS, SQUEEZENET, draw_split
 from fakes import noisy, one_line
@@ -200,6 +202,73 @@ def test_a_network_without_a_linear_layer_is_tapped_at_a_named_node(fc7, fc7_jso
     assert (answer["ok"], answer["layer"]) == (4, "classifier.1"), "what the message says to do"
     answer = fc7_json("extract", small, *words, "--layer", "gap")
     assert (answer["ok"], answer["dim"]) == (4, 512), "the map before the classes"
+
+
+# Files of vectors
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Six pictures, and one file that is no image."""
+    root = draw_split(tmp_path / "small", 2, 1)
+    (root / "train" / "red" / "text.png").write_text("no image")
+    return root
+
+
+def test_a_file_has_a_row_for_each_image(fc7, fc7_json, small, tmp_path):
+    path = tmp_path / "v.npz"
+    words = ["extract", small, *SQUEEZENET, "--cache", tmp_path / "cache", "-o", path]
+    first = fc7_json(*words)
+    assert (first["computed"], first["rejected"], first["rows"]) == (6, 1, 6)
+    assert (first["file"], first["files"]) == (str(path), [str(path)])
+    with np.load(path) as arrays:
+        assert arrays["embeddings"].shape == (6, 512)
+        assert arrays["paths"][0] == "train/blue/00.png"
+    before = path.read_bytes()
+    code, out, _ = fc7(*words)
+    assert (code, out.splitlines()[-1]) == (0, f"Wrote 6 x 512 embeddings to {path}")
+    assert "; 0 computed, 6 from the cache" in out
+    assert path.read_bytes() == before
+    exported = tmp_path / "e.npz"
+    assert fc7("cache", "export", exported, small, *SQUEEZENET, "--cache", tmp_path / "cache")[0] == 0
+    assert exported.read_bytes() == before
+
+
+def test_what_is_written_is_checked_before_anything_is_computed(fc7, small, tmp_path):
+    words = ["extract", small, *SQUEEZENET, "--cache", tmp_path / "cache", "-o"]
+    code, out, err = fc7(*words, tmp_path / "v.xlsx")
+    assert (code, out) == (2, "")
+    assert ".parquet" in one_line(err)
+    (tmp_path / "d.csv").mkdir()
+    assert fc7(*words, tmp_path / "d.csv")[0] == 1
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "files"),
+    [
+        (["--layer", "gap", "--layer", "gmp"], ["v-gap.csv", "v-gmp.csv"]),
+        (["--layer", "gap", "--views", "1"], ["v.csv"]),
+    ],
+)
+def test_a_file_for_each_of_several_recipes_is_written_by_the_commands_that_are_named(
+    fc7, small, tmp_path, monkeypatch, more, files
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = fc7("extract", "small", *SQUEEZENET, "--cache", "cache", *more, "-o", "v.csv")
+    assert (code, out, (tmp_path / "cache").exists()) == (2, "", False)
+    commands = one_line(err).split(": ", 2)[2].split(" && ")
+    for command in commands:
+        assert fc7(*shlex.split(command)[1:])[0] == 0
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == files
+
+
+def test_nothing_but_rejects_makes_no_file(fc7, tmp_path):
+    for label in COLOURS:
+        (tmp_path / "d" / label).mkdir(parents=True)
+        (tmp_path / "d" / label / "a.png").write_text(f"no image {label}")
+    code, _, _ = fc7("extract", tmp_path / "d", *SQUEEZENET, "--cache", tmp_path / "cache", "-o", tmp_path / "v.csv")
+    assert (code, (tmp_path / "v.csv").exists()) == (1, False)
 
 
 # Interrupts

@@ -151,6 +151,7 @@ def test_every_kind_is_read_back_bit_for_bit(tmp_path, suffix, data):
 def test_rows_are_written_in_blocks(tmp_path, suffix, monkeypatch):
     """The blocks are of three rows, the last one of one."""
     monkeypatch.setattr("fc7.cache.embeddings._BLOCK_BYTES", 3 * 4 * 5)
+    monkeypatch.setattr("fc7.extract.vector_files.numpy_files._PORTION", 100)
     check(embeddings(np.random.default_rng(1).standard_normal((10, 5)).astype(np.float16)), suffix, tmp_path)
 
 
@@ -199,3 +200,28 @@ def test_names_that_are_no_unicode_are_escaped(tmp_path):
         VectorFile(tmp_path / f"v{suffix}").write(written)
         columns, *_ = READERS[suffix](tmp_path / f"v{suffix}")
         assert columns["path"] == ["a\\udcff.jpg"]
+
+
+def test_texts_that_no_header_holds_are_refused(tmp_path, monkeypatch):
+    written = embeddings(np.ones((3, 2), np.float32))
+    monkeypatch.setattr("fc7.extract.vector_files.safetensors_file._MOST", 1000)
+    with pytest.raises(DataError, match=r"those of 3 images are more. Write a \.parquet"):
+        VectorFile(tmp_path / "v.safetensors").write(written)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_library_reads_a_header_of_that_size_and_no_larger_one(tmp_path):
+    from safetensors import SafetensorError, safe_open
+
+    from fc7.extract.vector_files.safetensors_file import _MOST
+
+    for size, readable in ((_MOST, True), (_MOST + 8, False)):
+        with (tmp_path / "v.safetensors").open("wb") as file:
+            file.write(size.to_bytes(8, "little") + b"{}")
+            file.write(b" " * (size - 2))
+        if readable:
+            with safe_open(tmp_path / "v.safetensors", "numpy") as file:
+                assert list(file.keys()) == []
+        else:
+            with pytest.raises(SafetensorError):
+                safe_open(tmp_path / "v.safetensors", "numpy")
