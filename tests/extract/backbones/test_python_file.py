@@ -84,8 +84,8 @@ def test_a_module_is_the_same_whoever_imports_it(net, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        ("fails", "line 30: ValueError: no such file."),
-        ("leaves", "line 33: SystemExit: 0."),
+        ("fails", "line 31: ValueError: no such file."),
+        ("leaves", "line 34: SystemExit: 0."),
         (
             "wrong",
             "returned an object of class dict; needed: a torch.nn.Module, or Backbone(module, transform, layer).",
