@@ -1,12 +1,11 @@
 """--resize on the command line: it decides vectors, and all that is made of them keeps to it."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from fc7.classify import Bundle, load_runs
+from fc7.classify.exports.parity import read_pixels
 from fc7.classify.finetuning.inputs import Pixels
 from fc7.classify.records.description import protocol
 from fc7.extract import load_backbone, read_manifest
@@ -39,17 +38,17 @@ def test_modes_are_rows_of_their_own(fc7_json, wide, cache_dir):
     assert len({identity for identity, _ in ids}) == 3
 
 
-def test_a_bundle_and_its_export_keep_to_it(fc7, wide, cache_dir, tmp_path):
+def test_a_bundle_keeps_to_it(fc7, wide, cache_dir, tmp_path):
     made = fc7("fit", wide, *BACKBONE, *SMALL, "--resize", "squash", "--head", "ridge", "-o", tmp_path / "a.fc7")
     assert made[0] == 0, made[2]
-    assert Bundle.load(tmp_path / "a.fc7").recipe.transform.resize_mode == "squash"
+    recipe = Bundle.load(tmp_path / "a.fc7").recipe
+    assert recipe.transform.resize_mode == "squash"
     code, out, err = fc7("predict", tmp_path / "a.fc7", wide / "val", "--batch-size", "4")
     assert code == 0, err
     assert [line.split(",")[1] for line in sorted(out.splitlines()[1:])] == ["a", "a", "b", "b"]
-    words = ("-o", tmp_path / "a.pt2", "--images", wide / "val")
-    code, out, err = fc7("export", tmp_path / "a.fc7", *words, "--json")
-    assert code == 0, err
-    assert json.loads(out)["parity"]["images"] == 4
+    with Image.open(wide / "val" / "a" / "8.png") as image:
+        expected = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(read_pixels([wide / "val" / "a" / "8.png"], recipe)[0], expected)
 
 
 def test_fine_tuning_sees_what_embeddings_see(fc7_json, wide, cache_dir, tmp_path):
