@@ -75,6 +75,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     find_heads(arguments.heads)
     added = sources(arguments.add)
     require_folder(arguments.output, arguments.data)
+    if arguments.finetune:
+        options.require_published(arguments)
     with options.engine(arguments) as engine:
         tables, unlabelled = fitted_embeddings(arguments, progress, engine)
         runs = compare(

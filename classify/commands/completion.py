@@ -11,6 +11,7 @@ from ...errors import MissingExtra
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import python_function
 from ..heads.table import HEADS
 from ..settings import ARMS
 
@@ -68,7 +69,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
             # IMAGE is read as text: a Path takes an empty word for this folder.
             if action.type in (Path, locate) or action.metavar == "IMAGE":
                 action.complete = _files(str(action.metavar), shtab)  # type: ignore[attr-defined]
-            elif action.dest in values:
+            elif action.dest in values and action.type is not python_function:
                 action.choices = values[action.dest]
             if shell == "zsh" and action.nargs == "+" and not action.option_strings:
                 action.nargs = argparse.REMAINDER  # shtab 1.13 makes a rule of "+" by which zsh completes one word

@@ -83,6 +83,7 @@ def finetune_arms(
 
     if is_vectors(arguments.data, arguments.columns):
         raise UsageError(f"Fine-tuning needs the images; {arguments.data} has their embeddings only.")
+    options.require_published(arguments)
     require_folder(arguments.output, arguments.data)
     hashed = Hashed.of(labelled_manifest(arguments)[0], arguments.cache, progress=progress)
     names = ("on", "cross_validate", "allow_leakage", "precision", "resize", "device", "cache", "workers")

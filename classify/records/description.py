@@ -1,7 +1,7 @@
 """What a record says of how it was made, in words, and what tells runs of one name apart."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...extract.text import few
@@ -54,6 +54,7 @@ def settings(run: Run) -> dict[str, str]:
         "class_weight": _class_weights(done["class_weight"]) if "class_weight" in done else None,
         "preparation": kind.get(done.get("preparation", "")),
         "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else "",
+        "resize": _resizing(run.recipe),
         "augment": {True: "random crops and mirror images", False: "centre crops only"}.get(done.get("augment", "")),
         "device": f"device {without_folders(str(done['device']))}" if "device" in done else None,
         "inner_folds": f"choices in {_range(inner)} folds" if inner else None,
@@ -165,6 +166,13 @@ def _class_weights(weights: Any) -> str:
     if isinstance(weights, dict):
         return f"class weights {few([f'{name} {value(weight)}' for name, weight in weights.items()])}"
     return f"class weights {weights}"
+
+
+def _resizing(recipe: Mapping[str, Any]) -> str:
+    """Return how images were resized where that is not the usual crop."""
+    parts = recipe.get("parts", [recipe])
+    modes = dict.fromkeys(part["transform"].get("resize_mode", "crop") for part in parts if "transform" in part)
+    return "" if set(modes) <= {"crop"} else f"resize {' + '.join(modes)}"
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -23,9 +23,8 @@ FOLDER = (
 )
 FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
-_BACKBONE = (
-    f"of torchvision, or timm:NAME; see fc7 backbones; or your own, FILE.py:FUNCTION (default: {DEFAULT_BACKBONE})"
-)
+_BACKBONE = f"of torchvision, or timm:NAME; see fc7 backbones{{}} (default: {DEFAULT_BACKBONE})"
+_OWN_ONE = "; or your own, FILE.py:FUNCTION"
 _LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _CACHE = "of embeddings, a folder or s3://... (default: $FC7_CACHE, else fc7 in the user's cache folder)"
@@ -116,7 +115,7 @@ def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) ->
     """Add which networks, what decides their embeddings unless none are made, and the machine."""
     repeated = "name, layer, weights and transform" if embeddings else "name, weights and transform"
     group = parser.add_argument_group("backbone", f"{repeated} can be repeated where many are compared")
-    group.add_argument("--backbone", action="append", metavar="NAME", help=_BACKBONE)
+    group.add_argument("--backbone", action="append", metavar="NAME", help=_BACKBONE.format(_OWN_ONE * embeddings))
     group.add_argument("--weights", action="append", metavar="[NAME=]SOURCE", help=_SOURCE)
     group.add_argument("--transform", action="append", metavar="[NAME=]ENTRY", help=_TRANSFORM)
     if embeddings:
@@ -213,6 +212,12 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
         else load_backbone(name, tapped[name] or None, progress=progress, **options, **source)
         for name, source in sources(arguments).items()
     ]
+
+
+def require_published(arguments: Arguments) -> None:
+    """Refuse a network of one's own where one is trained from pixels."""
+    for name in filter(is_python_function, backbone_names(arguments)):
+        raise UsageError(f"Fine-tuning takes networks by name; --backbone {name} is your own.")
 
 
 def _made(name: str, arguments: Arguments) -> "Backbone":

@@ -75,13 +75,21 @@ def test_extract_takes_it_beside_others_and_refuses_what_its_code_says(home, run
     own = f"{home / 'net.py'}:backbone"
     code, out, err = run("extract", home / "data", "--backbone", own, "--json")
     assert code == 0, err
-    assert (json.loads(out)["computed"], json.loads(out)["recipe"]["backbone"]) == (0, "mine")
+    assert (json.loads(out)["computed"], json.loads(out)["backbone"]) == (0, "mine")
     code, out, err = run("extract", home / "data", "--backbone", own, "--layer", "gap", "--mirror")
     assert (code, out) == (2, "")
     assert "says in its code what it computes; leave out --layer, --mirror" in one_line(err)
     code, out, err = run("extract", home / "data", "--backbone", f"{home / 'net.py'}:make")
     assert (code, out) == (2, "")
     assert "nothing says how images are prepared for it" in one_line(err)
+
+
+@pytest.mark.parametrize("words", [["finetune"], ["compare", "--finetune", "head"]])
+def test_fine_tuning_is_of_published_networks(home, run, tmp_path, words):
+    own = f"{home / 'net.py'}:backbone"
+    code, out, err = run(words[0], home / "data", *words[1:], "--backbone", own, "-o", tmp_path / "runs")
+    assert (code, out) == (2, "")
+    assert "Fine-tuning takes networks by name; --backbone" in one_line(err)
 
 
 def test_an_exported_network_is_of_it(home, run, tmp_path):

@@ -1,14 +1,14 @@
 """--resize on the command line: it decides vectors, and all that is made of them keeps to it."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from fc7.classify import Bundle
+from fc7.classify import Bundle, load_runs
+from fc7.classify.exports.parity import read_pixels
 from fc7.classify.finetuning.inputs import Pixels
-from fc7.extract import read_manifest
+from fc7.classify.records.description import protocol
+from fc7.extract import load_backbone, read_manifest
 from fc7.extract.decoding.views import centre_crop
 from fc7.extract.manifest.hashing import Hashed
 
@@ -32,37 +32,34 @@ def test_modes_are_rows_of_their_own(fc7_json, wide, cache_dir):
     ids = []
     for words in ([], ["--resize", "crop"], ["--resize", "squash"], ["--resize", "pad"]):
         answer = fc7_json("extract", wide, *BACKBONE, *SMALL, *words)
-        ids.append((answer["recipe"]["id"], answer["computed"]))
-        mode = answer["recipe"]["transform"].get("resize_mode", "crop")
-        assert (words or ["", "crop"])[1] == mode
-        assert answer["recipe"]["transform"]["resize"] == (73 if mode == "crop" else 64)
+        ids.append((answer["recipe_id"], answer["computed"]))
     assert ids[0][0] == ids[1][0]
     assert [computed for _, computed in ids] == [12, 0, 12, 12]
     assert len({identity for identity, _ in ids}) == 3
 
 
-def test_a_bundle_and_its_export_keep_to_it(fc7, wide, cache_dir, tmp_path):
+def test_a_bundle_keeps_to_it(fc7, wide, cache_dir, tmp_path):
     made = fc7("fit", wide, *BACKBONE, *SMALL, "--resize", "squash", "--head", "ridge", "-o", tmp_path / "a.fc7")
     assert made[0] == 0, made[2]
-    assert Bundle.load(tmp_path / "a.fc7").recipe.transform.resize_mode == "squash"
+    recipe = Bundle.load(tmp_path / "a.fc7").recipe
+    assert recipe.transform.resize_mode == "squash"
     code, out, err = fc7("predict", tmp_path / "a.fc7", wide / "val", "--batch-size", "4")
     assert code == 0, err
     assert [line.split(",")[1] for line in sorted(out.splitlines()[1:])] == ["a", "a", "b", "b"]
-    words = ("-o", tmp_path / "a.pt2", "--images", wide / "val")
-    code, out, err = fc7("export", tmp_path / "a.fc7", *words, "--json")
-    assert code == 0, err
-    assert json.loads(out)["parity"]["images"] == 4
+    with Image.open(wide / "val" / "a" / "8.png") as image:
+        expected = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(read_pixels([wide / "val" / "a" / "8.png"], recipe)[0], expected)
 
 
 def test_fine_tuning_sees_what_embeddings_see(fc7_json, wide, cache_dir, tmp_path):
-    words = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--epochs", "1", "--no-augment"]
-    runs = [fc7_json("finetune", wide, *words, "--resize", mode, "-o", tmp_path / mode)["runs"] for mode in ("pad",)]
-    assert runs[0][0]["recipe"]["transform"]["resize_mode"] == "pad"
+    words = ["--backbone", "squeezenet1_1", "--weights", "random:0", "--epochs", "1", "--resize", "pad"]
+    fc7_json("finetune", wide, *words, "-o", tmp_path / "runs")
+    (run,) = load_runs(tmp_path / "runs")
+    assert run.recipe["transform"]["resize_mode"] == "pad"
+    assert "resize pad" in protocol([run])
 
 
 def test_pixels_of_training_are_those_of_the_mode(wide, cache_dir):
-    from fc7.extract import load_backbone
-
     recipe = load_backbone("squeezenet1_1", weights="random:0", image_size=(64, None), resize="pad").recipes[0]
     hashed = Hashed.of(read_manifest(wide))
     pixels = Pixels(wide, hashed.rows, recipe, augment=False, seed=0, workers=1)

@@ -1,5 +1,6 @@
 """What records say of how they were made: what was done, what tells two of them apart, and what every fold chose."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -54,6 +55,15 @@ def test_runs_that_differ_in_folds_have_different_names(made_up, fold):
     ]
     inner = [made_up(RIGHT, folds=[fold(10, inner_folds=k)]) for k in (3, 5)]
     assert [text[-20:] for text in labels(inner).values()] == ["(choices in 3 folds)", "(choices in 5 folds)"]
+
+
+def test_a_mode_of_resizing_is_said_where_it_is_not_the_usual_one(made_up):
+    first, second = made_up(RIGHT), made_up(RIGHT, seed=1)
+    squashed = replace(second, recipe=second.recipe | {"transform": {"resize_mode": "squash"}})
+    assert list(labels([first, squashed]).values()) == ["vgg16 fc7 logreg", "vgg16 fc7 logreg (resize squash)"]
+    assert "resize" not in protocol([first])
+    joint = replace(second, recipe={**second.recipe, "parts": [first.recipe, squashed.recipe]})
+    assert "resize crop + squash" in protocol([joint])
 
 
 def test_what_no_setting_tells_apart_gets_its_id(made_up):

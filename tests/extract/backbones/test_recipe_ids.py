@@ -162,6 +162,8 @@ def test_resizing_as_before_has_the_id_of_before_and_other_modes_have_others(cac
     ids = {mode: load_backbone("alexnet", resize=mode).recipes[0].id for mode in (None, "crop", "squash", "pad")}
     assert ids[None] == ids["crop"]
     assert len(set(ids.values())) == 3
+    transform = load_backbone("alexnet", image_size=(320, None), resize="squash").recipes[0].transform
+    assert transform == Transform(320, 320, resize_mode="squash")
 
 
 def test_crops_of_smaller_images_have_another_id_than_in_0_1_0(cache_dir):
