@@ -27,9 +27,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **options: P.kwargs) -> R:
         for name, value in _signature(function).bind(*args, **options).arguments.items():
             hint = function.__annotations__.get(name, Any)
-            kind = _signature(function).parameters[name].kind
-            if kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
-                _require(f"{function.__qualname__.removesuffix('.__init__')}: ", name, value, hint)
+            _require(f"{function.__qualname__.removesuffix('.__init__')}: ", name, value, hint)
         return function(*args, **options)
 
     return wrapper

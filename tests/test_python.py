@@ -17,6 +17,7 @@ from fc7.cache.recipe import ForeignRecipe, JointRecipe
 from fc7.classify import (
     Bundle,
     EmbeddingTransformer,
+    Exported,
     Run,
     audit,
     choose,
@@ -27,6 +28,7 @@ from fc7.classify import (
     predict,
     report,
 )
+from fc7.classify.exports.parity import Parity
 from fc7.classify.heads import HEADS
 from fc7.errors import FC7Error
 from fc7.extract import Backbone, RayEngine, extract, fill, load_backbone, read_manifest
@@ -76,18 +78,26 @@ def made(tmp_path_factory):
         head=HEADS["ridge"],
         heads=HEADS,
         transformer=EmbeddingTransformer(fake),
+        exported=Exported(
+            home / "x.onnx", 2**22, "ONNX", "images", Parity(8, "made up", 1e-6, 1e-7, 2e-7), ("a note",)
+        ),
     )
 
 
 @pytest.mark.parametrize("name", [
     "backbone", "manifest", "hashed", "extraction", "extractions", "embeddings", "rows", "row", "recipe", "joint",
     "foreign", "transform", "store", "fitted", "abstention", "run", "comparison", "runs", "bundle", "predictions",
-    "prediction", "audit", "head", "heads", "transformer",
+    "prediction", "audit", "head", "heads", "transformer", "exported",
 ])  # fmt: skip
 def test_every_object_fits_a_terminal(made, name):
     text = repr(getattr(made, name))
     assert " object at 0x" not in text
     assert sum(-(-len(line) // 80) for line in text.split("\n")) <= 10, text
+
+
+def test_an_engine_shows_where_it_runs():
+    pytest.importorskip("ray")
+    assert repr(RayEngine(actors=2)) == "RayEngine(None, actors=2, stall=None)"
 
 
 def test_every_finding_fits_two_lines(made):

@@ -47,6 +47,10 @@ class Exported:
     parity: Parity
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        parity = f"probabilities within {self.parity.probability:.1e} of the bundle's"
+        return f"Exported({str(self.path)!r}, {self.size:,} bytes, {parity})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {

@@ -62,6 +62,9 @@ class RayEngine:
         self._open = contextlib.ExitStack()
         self._ray: Any = None
 
+    def __repr__(self) -> str:
+        return f"RayEngine({self.address!r}, actors={self.actors}, stall={self.stall})"
+
     def __enter__(self) -> Self:
         return self
 

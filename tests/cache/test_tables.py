@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fc7.cache.tables import MOST, Table, cell
@@ -70,6 +70,7 @@ def test_long_names_give_way_to_figures():
     assert first.split()[-3].endswith("/a.jpg")
 
 
+@settings(max_examples=30)
 @given(ROWS)
 def test_pandas_has_every_row_and_column(rows):
     pytest.importorskip("pandas")
