@@ -148,11 +148,11 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     data
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a folder of images, whose labels are
         empty; a tar, a zip or shards of them, a folder or pattern (see
-        :func:`fc7.extract.manifest.shards.archives_of`); or a csv, tsv or parquet of paths, and perhaps labels, splits, groups and
-        what is bad, whose paths are relative to it: see :func:`fc7.extract.manifest.csv_table.read_csv` and
-        :func:`fc7.extract.manifest.tables.read_parquet`. Folder and csv may be URLs (``s3://bucket/pictures``), and so
+        :func:`fc7.extract.manifest.shards.archives_of`); or a csv, tsv or parquet of paths, and perhaps labels, splits,
+        groups and what is bad, whose paths are relative to it (see :func:`fc7.extract.manifest.csv_table.read_csv` and
+        :func:`fc7.extract.manifest.tables.read_parquet`). Folder and csv may be URLs (``s3://bucket/pictures``), and so
         may paths in a table. Also a table of pandas, pyarrow, polars or ``datasets``, whose paths are relative to the
-        working directory: see :func:`fc7.extract.manifest.tables.read_table`; and ``-``, paths on standard input.
+        working directory (see :func:`fc7.extract.manifest.tables.read_table`); and ``-``, paths on standard input.
     with_bad
         Keep the rows of a table whose ``bad`` is ``yes``, which are left out otherwise, wherever their files are.
     columns
