@@ -70,7 +70,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=True)[0]
     findings = audit(rows, progress=progress, **settings, **given(arguments, "random_state"))
-    images = images_folder(arguments.data)
+    images = images_folder(arguments)
     written = []
     if page:
         written.append(write_audit(findings, page, images, top=arguments.top, progress=progress))

@@ -83,7 +83,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             tables,
             arguments.heads,
             folder=arguments.output,
-            images=images_folder(arguments.data),
+            images=images_folder(arguments),
             add=added,
             learning_curve=not arguments.no_learning_curve,
             engine=engine,

@@ -14,6 +14,8 @@ from ...extract.extraction import fill, read, why_not_decoded
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.manifest.shards import archives_of, root_of
+from ...extract.manifest.table import PARQUET, TEXTS
+from ...extract.manifest.tables import parquet_root
 from ...extract.progress import Progress
 from ...extract.text import plain
 from ...extract.vector_files.reading import read_vectors
@@ -108,12 +110,15 @@ def tables(
     return [join(loaded)] if arguments.concatenate else loaded
 
 
-def images_folder(data: Location) -> Location | None:
+def images_folder(arguments: Arguments) -> Location | None:
     """Return the folder that the paths of a data set are relative to; an exported file has no images."""
-    if is_vectors(data):
+    data: Location = arguments.data
+    if is_vectors(data, arguments.columns):
         return None
     if isinstance(data, URL):
-        return data.parent if data.suffix.lower() == ".csv" else data
+        return data.parent if data.suffix.lower() in TEXTS else data
+    if data.suffix.lower() == PARQUET and data.is_file():
+        return parquet_root(data, options.columns(arguments))
     if archives := archives_of(data):
         return root_of(data, archives)
     return data if data.is_dir() else data.parent

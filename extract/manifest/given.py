@@ -81,5 +81,7 @@ def read_paths() -> list[str]:
     names = data.split(b"\0") if b"\0" in data else data.splitlines()
     paths = [os.fsdecode(name) for name in names if name.strip()]
     if not paths:
-        raise DataError("There are no paths on standard input: write one a line, as in find pictures | fc7 extract -")
+        raise DataError(
+            "There are no paths on standard input: write one a line, as in: find pictures -name '*.jpg' | fc7 extract -"
+        )
     return paths

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,28 +39,49 @@ def read_parquet(path: Path, *, with_bad: bool, columns: Mapping[str, str] | Non
     DataError
         It is no parquet; else see :func:`images_in`.
     """
+    with _opened(path) as file:
+        schema, (chosen, inside) = file.schema_arrow, _places(file, path, columns)
+        say_unlabelled(schema.names, chosen, path)
+        column = chosen["path"]
+        names = [name for name in chosen.values() if name != column or not inside]
+        rows = (row for batch in file.iter_batches(columns=names) for row in batch.to_pylist())
+        entries = _entries(path, rows, chosen, _class_names(schema.metadata).get(chosen.get("label", "")))
+        named = (
+            (f"row {row}", entry._replace(path=f"{column}/{row}" if inside else _path(cell)))
+            for row, (cell, entry) in enumerate(entries)
+        )
+        root = _root(path, inside=inside)
+        return images_in(path, root, named, with_bad=with_bad, inside=inside), root
+
+
+def parquet_root(path: Path, columns: Mapping[str, str] | None) -> Path:
+    """Return what the paths of :func:`read_parquet` are relative to, without reading its rows."""
+    with _opened(path) as file:
+        return _root(path, inside=_places(file, path, columns)[1])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise MissingExtra("pyarrow", "tables") from error
     try:
         with parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            pictures = [field.name for field in schema if _is_binary(field.type)]
-            chosen = _choose(schema.names, pictures, path, columns)
-            column = chosen["path"]
-            inside = column in pictures and not _names_files(file.metadata, column)
-            names = [name for name in chosen.values() if name != column or not inside]
-            rows = (row for batch in file.iter_batches(columns=names) for row in batch.to_pylist())
-            entries = _entries(path, rows, chosen, _class_names(schema.metadata).get(chosen.get("label", "")))
-            named = (
-                (f"row {row}", entry._replace(path=f"{column}/{row}" if inside else _path(cell)))
-                for row, (cell, entry) in enumerate(entries)
-            )
-            root = Path(f"{path}!") if inside else path.parent
-            return images_in(path, root, named, with_bad=with_bad, inside=inside), root
+            yield file
     except (ArrowException, OSError) as error:
         raise DataError(f"{path} is not a readable parquet file: {' '.join(str(error).split())[:300]}") from error
+
+
+def _places(file: Any, path: Path, columns: Mapping[str, str] | None) -> tuple[Columns, bool]:
+    """Return which column holds what, and whether the images themselves are in the file."""
+    pictures = [field.name for field in file.schema_arrow if _is_binary(field.type)]
+    chosen = _choose(file.schema_arrow.names, pictures, path, columns)
+    return chosen, chosen["path"] in pictures and not _names_files(file.metadata, chosen["path"])
+
+
+def _root(path: Path, *, inside: bool) -> Path:
+    return Path(f"{path}!") if inside else path.parent
 
 
 def is_table(data: Any) -> bool:
@@ -123,14 +145,19 @@ class _Part:
 
     def __init__(self, above: str, table: Any, columns: Mapping[str, str] | None) -> None:
         features = getattr(table, "features", None) or {}
+        if hasattr(table, "with_format"):  # of `datasets`: its own types, and neither tensors nor arrays
+            table = table.with_format(None)
         for name, feature in features.items():
             if type(feature).__name__ == "Image" and feature.decode:  # the bytes are wanted, not their pixels
                 table = table.cast_column(name, type(feature)(decode=False))
         keys = getattr(table, "column_names", None) or getattr(table, "columns", None)
-        self._keys = {str(key): key for key in ([] if keys is None else keys)}
+        if keys is None or not hasattr(table, "__getitem__"):
+            raise UsageError(f"A {type(table).__name__} has no columns that can be read by name: give a whole table.")
+        self._keys = {str(key): key for key in keys}
         self._above, self._table = above, table
         pictures = [name for name in self._keys if _is_picture(self._first(name))]
         self._chosen = _choose(list(self._keys), pictures, _TABLE, columns)
+        say_unlabelled(list(self._keys), self._chosen, _TABLE)
         self.has_pictures = self._chosen["path"] in pictures
         schema = getattr(getattr(table, "schema", None), "metadata", None)
         names = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
@@ -160,9 +187,7 @@ def _choose(names: Sequence[str], pictures: Sequence[str], where: Any, columns: 
     given = dict(columns or {})
     if len(pictures) == 1 and pictures[0] not in given.values():
         given.setdefault("path", pictures[0])
-    chosen = choose_images(names, where, given)
-    say_unlabelled(names, chosen, where)
-    return chosen
+    return choose_images(names, where, given)
 
 
 def _entries(

@@ -69,7 +69,8 @@ def _details(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {
         "recipe": read_recipe(metadata["recipe"]),
         "classes": read_classes(path, str(metadata["classes"])) if "classes" in metadata else None,
-        "name": Path(str(metadata.get("name", ""))).name,  # only the last part, if another tool wrote a path
+        # Only the last part, if another tool wrote a path.
+        "name": Path(str(metadata.get("name", ""))).name or path.name,
         "weights_source": str(metadata.get("weights_source", "")),
         "seconds": float(metadata.get("seconds", 0)),
     }

@@ -7,6 +7,7 @@ import pytest
 
 from fc7 import cli
 from fc7.errors import FC7Error, UsageError
+from fc7.extract.commands import options
 from fc7.extract.commands.project_file import ProjectFile, mark_defaults, settle
 
 
@@ -118,3 +119,17 @@ def test_an_answer_says_where_options_came_from(tmp_path, monkeypatch, capsys):
     (tmp_path / "fc7.toml").write_text("nonsense")
     assert cli.main(["backbones", "--json"]) == 2
     assert cli.main(["backbones", "--help"]) == 0, "help comes whatever is wrong"
+
+
+def test_columns_are_those_of_tables(parsed, tmp_path):
+    """A folder that the command line names instead has none, and is taken all the same."""
+    text = 'data = "x.csv"\ncolumns = "path=filename,label=species"'
+    arguments, origins = parsed(text, "extract")
+    assert options.columns(arguments) == {"path": "filename", "label": "species"}
+    assert origins["columns"] == {"value": "path=filename,label=species", "from": "fc7.toml"}
+    arguments, _ = parsed(text, "extract", str(tmp_path))
+    assert options.columns(arguments) is None
+    arguments, _ = parsed(text, "extract", str(tmp_path), "--columns", "label=x")
+    assert options.columns(arguments) == {"label": "x"}
+    with pytest.raises(UsageError, match="columns = 'species': 'species' is not like path=filename,label=class"):
+        parsed('columns = "species"', "extract", "x.csv")

@@ -1,15 +1,17 @@
 """Many images, however they are given; one path or one picture is never taken apart."""
 
 import io
+import os
 import pathlib
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fc7.errors import UsageError
-from fc7.extract.manifest.given import many
-from fc7.extract.manifest.manifest import Manifest
+from fc7.errors import DataError, UsageError
+from fc7.extract.manifest.given import many, read_paths
+from fc7.extract.manifest.manifest import Manifest, read_manifest
 from fc7.extract.new_images import NewImages, expand
 from fc7.extract.transformer import EmbeddingTransformer
 
@@ -92,3 +94,30 @@ def test_stacks_of_pictures():
     stack = np.arange(2 * 6 * 8 * 3, dtype=np.uint8).reshape(2, 6, 8, 3)
     for images in (stack, stack[..., 0]):
         assert all(np.array_equal(one, other) for one, other in zip(many(images), images, strict=True))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
+def test_paths_on_standard_input(tmp_path, monkeypatch, end):
+    names = [b"1.jpg", os.fsencode(tmp_path / "two words.jpg"), b"caf\xe9.jpg", b"s3://bucket/3.jpg"]
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(end.join([*names, b""]))))
+    assert read_paths() == [os.fsdecode(name) for name in names]
+
+
+def test_a_null_byte_after_each_path_keeps_line_feeds(monkeypatch):
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"a\nb.jpg\0c.jpg")))
+    assert read_paths() == ["a\nb.jpg", "c.jpg"]
+
+
+def test_no_paths_on_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"\n\n")))
+    with pytest.raises(DataError, match="no paths on standard input"):
+        read_paths()
+
+
+def test_a_list_is_a_data_set(tmp_path, monkeypatch):
+    (tmp_path / "1.jpg").write_bytes(b"x")
+    lines = f"{tmp_path}/1.jpg\n{tmp_path}/notes.txt\n".encode()
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(lines)))
+    manifest = read_manifest("-")
+    assert (manifest.files, manifest.classes) == ([f"{tmp_path}/1.jpg"], ())
+    assert [reject.path for reject in manifest.rejects] == [f"{tmp_path}/notes.txt"]

@@ -137,6 +137,8 @@ def test_neither_folder_nor_csv(tmp_path):
         read_manifest(touch(tmp_path, "x.txt") / "x.txt")
     with pytest.raises(DataError, match="name the folder"):
         read_manifest(touch(tmp_path, "x.rar") / "x.rar")
+    with pytest.raises(DataError, match="no zip, or damaged"):
+        read_manifest(touch(tmp_path, "x.zip") / "x.zip")
 
 
 def test_ants_and_bees(hymenoptera):

@@ -11,7 +11,6 @@ from fakes import FakeBackbone, draw
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fc7.errors import DataError
 from fc7.extract import fill, read_manifest
 from fc7.extract.manifest import object_store, web
 
@@ -252,8 +251,9 @@ def test_only_what_does_not_exist_is_said_not_to_exist(server, tmp_path):
     gone, busy = server.at("/gone.png", web_server.status(404)), server.at("/busy.png", web_server.status(503))
     assert object_store.identities([gone, busy]).keys() == {busy}
     (tmp_path / "set.csv").write_text(f"path,label\n{gone},a\n{busy},b\n")
-    with pytest.raises(DataError, match=r"1 of 2 files .* do not exist"):
-        read_manifest(tmp_path / "set.csv")
+    manifest = read_manifest(tmp_path / "set.csv")
+    assert manifest.files == [busy]
+    assert [tuple(reject) for reject in manifest.rejects] == [(gone, "there is no such object")]
 
 
 def test_the_options(server, fc7, bundle, tmp_path, monkeypatch):

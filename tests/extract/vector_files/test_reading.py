@@ -184,3 +184,35 @@ def test_other_things_are_refused():
     for data in ("x.npz", 3, X, (X, LABELS, LABELS)):
         with pytest.raises(UsageError, match="is no vectors"):
             from_memory(data)
+
+
+@pytest.mark.parametrize("suffix", VECTOR_FILES)
+def test_classes_without_a_vector_are_kept(tmp_path, suffix):
+    """As those of the images are, and in every kind of file."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    recipe = Recipe("vgg16", "fc7", 3, "0" * 64, dtype="float32")
+    columns = {"embedding": X, "label": ["ants", "", "bees"] * 2}
+    written = from_columns(columns, "x", recipe=recipe, classes=("ants", "bees", "wasps"))
+    VectorFile(tmp_path / f"v{suffix}").write(written)
+    read = read_vectors(tmp_path / f"v{suffix}")
+    assert (read.classes, read.labels.tolist()) == (("ants", "bees", "wasps"), columns["label"])
+
+
+@pytest.mark.parametrize("classes", ['["ants"]', '["ants", "bees", "bees"]', '{"ants": 1}', "ants", "[1, 2]"])
+def test_classes_that_cannot_be_are_refused(tmp_path, classes):
+    recipe = Recipe("vgg16", "fc7", 3, "0" * 64, dtype="float32").to_json()
+    np.savez(tmp_path / "v.npz", embedding=X, labels=LABELS, recipe=recipe, classes=classes)
+    with pytest.raises(DataError, match=r"v\.npz|bees"):
+        read_vectors(tmp_path / "v.npz")
+
+
+def test_a_csv_beside_a_matrix_is_read_as_others_are(tmp_path):
+    np.save(tmp_path / "v.npy", X)
+    rows = [f"{name};{label}" for name, label in zip("abcdef", [" ants", "bees, red"] * 3, strict=True)]
+    (tmp_path / "v.csv").write_text("\n".join(["File Name;Class", *rows, ""]), "utf-16")
+    read = read_vectors(tmp_path / "v.npy")
+    assert (read.paths.tolist(), read.labels.tolist()) == (list("abcdef"), [" ants", "bees, red"] * 3)
+    (tmp_path / "v.csv").write_text("File Name;Class\na;b\nc\n")
+    with pytest.raises(DataError, match="line 3 has 1 cells"):
+        read_vectors(tmp_path / "v.npy")
