@@ -27,7 +27,7 @@ TAR, ZIP = ".tar", ".zip"
 MOST_MEMBERS = 5_000_000
 _MOST_KEPT = 2_000_000  # members of all archives that a process remembers, or those of the last one
 
-_ZIP_DIRECTORY = 2**28  # bytes; zipfile takes 15 times as much
+_MOST_HEADERS = 2**28  # bytes; of a zip all names at once, which take 15 times as much
 _ZIP_HEADER = struct.Struct("<26xHH")  # lengths of the name and of what follows it, before a member's bytes
 _OVERHEAD = 2**16  # bytes by which what is stored may exceed what it holds
 
@@ -70,7 +70,10 @@ class Directory:
                 self.refused[name] = reason or str(place)
                 continue
             numbers[relative] = len(self._places) // len(place)
-            self._places.extend(place)
+            try:
+                self._places.extend(place)
+            except OverflowError as error:
+                raise DataError(f"damaged: {name!a} is at {place.start}, with {place.size} bytes") from error
         self.names = sorted(numbers)
         self._numbers = array("I", map(numbers.__getitem__, self.names))
 
@@ -170,12 +173,24 @@ def _relative(name: str) -> tuple[str, str]:
     return "/".join(parts), "" if parts else "it has no name"
 
 
+class _Headers(io.BufferedReader):
+    """An open archive for the modules that list it: they read names and sizes at once, and no more than can be."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(open(file.fileno(), "rb", buffering=0, closefd=False))  # noqa: SIM115 - an open one
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MOST_HEADERS:
+            raise DataError("it names too much at once. Write several archives")
+        return super().read(_MOST_HEADERS if size is None or size < 0 else size)
+
+
 _NO_FILE = "not a regular file"
 
 
 def _tar_members(file: BinaryIO) -> _Members:
     try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
+        with _Headers(file) as headers, tarfile.open(fileobj=headers, mode="r:") as archive:
             while member := archive.next():
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep a kilobyte of each
                 if member.isdir():
@@ -184,30 +199,16 @@ def _tar_members(file: BinaryIO) -> _Members:
                     yield member.name, "a link, which is not followed" if member.islnk() or member.issym() else _NO_FILE
                 else:
                     yield member.name, Place(member.offset_data, member.size, member.size)
-            end = archive.offset
-    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
+            headers.seek(archive.offset)
+            if any(headers.read(tarfile.BLOCKSIZE)):  # the module takes a damaged header for the end
+                raise DataError(f"it is damaged at byte {archive.offset}")
+    except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"no tar, or damaged: {error}") from error
-    file.seek(end)
-    if any(file.read(tarfile.BLOCKSIZE)):  # the module takes a damaged header for the end
-        raise DataError(f"it is damaged at byte {end}")
-
-
-class _Bounded(io.BufferedReader):
-    """A file of which zipfile, which reads a directory at once, reads no more than can be."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > _ZIP_DIRECTORY:
-            raise DataError("its directory is too large. Write several archives")
-        return super().read(_ZIP_DIRECTORY if size is None or size < 0 else size)
 
 
 def _zip_members(file: BinaryIO) -> _Members:
     try:
-        with (
-            open(file.fileno(), "rb", buffering=0, closefd=False) as raw,
-            _Bounded(raw) as bounded,
-            zipfile.ZipFile(bounded) as archive,
-        ):
+        with _Headers(file) as headers, zipfile.ZipFile(headers) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error, EOFError) as error:
         raise DataError(f"no zip, or damaged: {error}") from error
@@ -244,7 +245,7 @@ def _unzipped(descriptor: int, place: Place) -> bytes:
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:
-    data = os.pread(descriptor, size, start)
+    data = os.pread(descriptor, size, start) if start < 2**62 else b""
     if len(data) < size:
         raise OSError(errno.EIO, "the archive ends before it does")
     return data
