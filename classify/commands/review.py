@@ -24,9 +24,10 @@ logger = logging.getLogger(__name__)
 
 TEXT = """
 Serve a page, on this machine only, with the most doubtful labels, as a head fitted on all other images judges them,
-the images without a label, and the least certain ones. A click gives an image another label, confirms the one that it has, or marks it as bad;
-all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA; the images stay as they
-are. Every decision can be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
+the images without a label, and the least certain ones. A click gives an image another label, confirms the one that it
+has, or marks it as bad; all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA;
+the images stay as they are. Every decision can be undone, and the same command goes on where the last one ended. Needs
+the extra fc7[review].
 
 It prints the address, with a token in it, on stderr. Ctrl-C ends it, exits 0, and prints what was decided on stdout
 (--json: as one object).
