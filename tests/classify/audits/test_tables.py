@@ -38,7 +38,7 @@ def test_what_has_no_label_is_audited_as_an_image(table):
     assert (len(found.duplicates), found.suspects, found.conflicts, found.leaks) == (1, [], [], [])
     assert found.notes == ["no image has a label to judge"]
     assert (found.to_dict()["classes"], found.to_dict()["unlabelled"]) == ({}, 40)
-    assert describe(found).startswith("made-up: 40 images, no labels, ")
+    assert describe(found).startswith("data: 40 images, no labels, ")
     assert headline(found).startswith("Of 40 images 1 are copies")
 
 
