@@ -9,6 +9,7 @@ from ...cache.embeddings import Embeddings
 from ...cache.urls import URL, Location, is_vectors
 from ...errors import DataError, UsageError
 from ...extract.commands import options
+from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments
 from ...extract.extraction import fill, read, why_not_decoded
 from ...extract.manifest.hashing import Hashed
@@ -70,11 +71,27 @@ def labelled_manifest(arguments: Arguments) -> tuple[Manifest, int]:
     manifest = read_manifest(arguments.data, columns=options.columns(arguments))
     if manifest.unclear:
         raise DataError(manifest.unclear)
+    _say_newcomers(arguments)
     require_classes(manifest.images.labels)
     with_label = manifest.labelled()
     unlabelled = len(manifest) - len(with_label)
     say_unlabelled(unlabelled, len(manifest))
     return with_label, unlabelled
+
+
+def _say_newcomers(arguments: Arguments) -> None:
+    """Say what lies among the images of a review's csv and is not in it, with the command that takes it in."""
+    from ..reviews.not_in_table import newcomers
+
+    new = newcomers(arguments.data)
+    if new:
+        logger.warning(
+            "fc7: images beside those of %s that are not in it: %d, the first is %s. Take them in: %s",
+            plain(str(arguments.data)),
+            len(new.paths),
+            plain(new.paths[0]),
+            plain(command(arguments, "review", data=new.folder, output=arguments.data)),
+        )
 
 
 def _require_sound(hashed: Hashed, arguments: Arguments) -> None:

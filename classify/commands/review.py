@@ -24,9 +24,10 @@ logger = logging.getLogger(__name__)
 
 TEXT = """
 Serve a page, on this machine only, with the most doubtful labels, as a head fitted on all other images judges them,
-and the least certain images. A click gives an image another label, confirms the one that it has, or marks it as bad;
-all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA; the images stay as they
-are. Every decision can be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
+the images without a label, and the least certain ones. A click gives an image another label, confirms the one that it
+has, or marks it as bad; all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA;
+the images stay as they are. Every decision can be undone, and the same command goes on where the last one ended. Needs
+the extra fc7[review].
 
 It prints the address, with a token in it, on stderr. Ctrl-C ends it, exits 0, and prints what was decided on stdout
 (--json: as one object).
@@ -35,6 +36,9 @@ EXAMPLES = """
 # decisions go to my_pictures-labels.csv; then fit on what was decided
 fc7 review my_pictures --backbone vgg16
 fc7 fit my_pictures-labels.csv --backbone vgg16 -o my.fc7
+
+# photographs without labels: type the names of classes in the page
+fc7 review photos --backbone vgg16
 
 # to another file, at a port that a tunnel knows
 fc7 review my_pictures --backbone vgg16 -o labels.csv --port 8077
@@ -106,6 +110,7 @@ def _summary(review: "Review", arguments: Arguments) -> str:
         return "Nothing was decided, nothing written."
     images = "image" if counts["reviewed"] == 1 else "images"
     decided = f"{counts['reviewed']} {images} reviewed, {counts['relabelled']} relabelled, {counts['bad']} bad."
+    decided += f" {counts['unlabelled']} have no label." if counts["unlabelled"] else ""
     bundle = path.with_name(f"{path.stem.removesuffix('-labels')}.fc7").name
     after = [command(arguments, "fit", data=path, output=bundle), command(arguments, "review")]
     lines = [f"{decided} Wrote {plain(str(path))}. Fit on it, or go on:", *map(plain, after)]

@@ -220,15 +220,19 @@ class Review:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The numbers of images that are suspects, were decided on, have a new label, are bad."""
+        """The numbers of images that are suspects, have no label, were decided on, have another label, are bad."""
         with self._lock:
             decided = self.decided
-            both = [(image.given, decided.get(number, image.given)) for number, image in enumerate(self._images)]
+            both = [(image, decided.get(number, image.given)) for number, image in enumerate(self._images)]
             return {
                 "suspects": len(self._judged.suspects),
                 "unlabelled": len(self._judged.unlabelled),
                 "reviewed": len(decided),
-                "relabelled": sum(before.label != after.label for before, after in both),
+                "relabelled": sum(
+                    image.given.label != after.label
+                    for image, after in both
+                    if image.contradicted or image.given.label != UNDECIDED
+                ),
                 "bad": sum(after.bad for _, after in both),
             }
 

@@ -4,8 +4,10 @@ import csv
 import io
 from dataclasses import replace
 
+import numpy as np
+
 from fc7.classify import audit
-from fc7.classify.audits.tables import COLUMNS, audit_csv, audit_text
+from fc7.classify.audits.tables import COLUMNS, audit_csv, audit_text, describe, headline
 
 
 def test_csv_has_a_row_per_finding_and_no_formulas(hostile):
@@ -27,3 +29,22 @@ def test_the_terminal_shows_the_first_of_many(hostile):
     text = audit_text(hostile, 2)
     assert "\x1b" not in text
     assert f"2 of {len(hostile.suspects)}" in text
+
+
+def test_what_has_no_label_is_audited_as_an_image(table):
+    rows = table((20, 20), dim=32, val=5, keys=[*range(39), 0])
+    rows = replace(rows, labels=np.full(40, ""), split=np.where(np.arange(40) == 39, "", rows.split), classes=())
+    found = audit(rows)
+    assert (len(found.duplicates), found.suspects, found.conflicts, found.leaks) == (1, [], [], [])
+    assert found.notes == ["no image has a label to judge"]
+    assert (found.to_dict()["classes"], found.to_dict()["unlabelled"]) == ({}, 40)
+    assert describe(found).startswith("data: 40 images, no labels, ")
+    assert headline(found).startswith("Of 40 images 1 are copies")
+
+
+def test_labels_are_judged_where_there_are_some(table):
+    rows = table((20, 20), dim=32, val=5)
+    found = audit(replace(rows, labels=np.where(np.arange(40) < 4, "", rows.labels)))
+    assert found.settings["judged"] == 36
+    assert "4 images have no label to judge" in found.notes
+    assert ", 2 classes, 4 without a label, " in describe(found)

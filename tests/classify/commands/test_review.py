@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,7 +139,11 @@ def test_what_is_said_in_the_end(fc7, home, tmp_path, monkeypatch):
     code, out, _ = fc7(*words)
     assert code == 0
     assert out.startswith(f"1 image reviewed, 0 relabelled, 1 bad. Wrote {tmp_path}/my labels.csv.")
-    assert f"fc7 fit '{tmp_path}/my labels.csv' -o FILE.fc7" in out
+    given = shlex.join([*BACKBONE, "--cache", str(home / "cache")])
+    fit, again = map(shlex.split, out.splitlines()[1:])
+    assert fit[:5] == ["fc7", "fit", f"{tmp_path}/my labels.csv", "--output", "my labels.fc7"]
+    assert sorted(fit[5:]) == sorted(shlex.split(given))
+    assert sorted(again) == sorted("--output" if word == "-o" else str(word) for word in ["fc7", *words])
 
 
 def test_what_cannot_be_reviewed_is_said_before_anything_is_computed(fc7, home, tmp_path):

@@ -1,0 +1,62 @@
+"""Images that came to a data set after its review: the csv of the review does not have them, and would hide them."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ...cache.urls import Location
+from ...errors import DataError
+from ...extract.manifest.csv_rows import read_rows
+from ...extract.manifest.layout import Contents
+from ...extract.manifest.left_out import LeftOut
+from ...extract.manifest.manifest import read_manifest
+from ...extract.manifest.walk import Walk
+from .labels import REVIEWED, SHA256
+
+
+class Newcomers(NamedTuple):
+    """Images that are not in a csv, and the folder that holds all images of it."""
+
+    folder: str
+    paths: list[str]
+
+
+def newcomers(table: Location) -> Newcomers | None:
+    """Return the images that lie among those of a review's csv and are not in it; None if there are none.
+
+    Looked at are the folders that its images lie in, and the folders beside these: a new class. A csv that no review
+    wrote is a choice, of which nobody knows what else belongs to it.
+    """
+    if not (isinstance(table, Path) and table.suffix.lower() == ".csv" and table.is_file() and _is_of_review(table)):
+        return None
+    manifest = read_manifest(table, with_bad=True)
+    named = {os.path.abspath(file) for file in manifest.files}  # noqa: PTH100 - a Path for each takes a second
+    folders = {os.path.dirname(file) for file in named}  # noqa: PTH120
+    common = os.path.commonpath(folders)
+    walk = Walk(Path(), LeftOut())
+    for above in {os.path.dirname(folder) for folder in folders if folder != common}:  # noqa: PTH120
+        folders |= {f"{above}/{folder}" for folder in _listed(walk, above).folders}
+    inside = (f"{folder}/{image}" for folder in folders for image in _listed(walk, folder).images)
+    paths = sorted(path for path in inside if path not in named)
+    return Newcomers(_short(common), [_short(path) for path in paths]) if paths else None
+
+
+def _is_of_review(table: Path) -> bool:
+    try:
+        columns, _ = read_rows(table, (SHA256, REVIEWED), "")
+    except DataError:  # what is wrong with it, whoever reads its images says
+        return False
+    return {SHA256, REVIEWED} <= set(columns)
+
+
+def _listed(walk: Walk, folder: str) -> Contents:
+    try:
+        return walk.listing(folder).contents()
+    except OSError:  # it is gone, and so are its images, which are rejects
+        return Contents((), ())
+
+
+def _short(path: str) -> str:
+    """Return a path relative to the working directory, if it is below that."""
+    inside = os.path.relpath(path)
+    return path if inside.startswith(os.pardir) else inside

@@ -1,0 +1,46 @@
+"""Images that came after a review: found among those of its csv, and only for such a csv."""
+
+import pytest
+from fakes import touch
+
+from fc7.classify.reviews.not_in_table import newcomers
+
+HEADER = "path,sha256,label,group,bad,reviewed"
+ROWS = ["cats/1.jpg,,cat,,,1", "cats/2.jpg,,cat,,yes,2", "dogs/3.jpg,,dog,,,"]
+
+
+def write(folder, header=HEADER, rows=ROWS):
+    table = folder / "labels.csv"
+    table.write_text("\n".join([header, *rows, ""]))
+    return table
+
+
+@pytest.fixture
+def root(tmp_path):
+    return touch(tmp_path / "data", "cats/1.jpg", "cats/2.jpg", "dogs/3.jpg")
+
+
+def test_nothing_is_said_of_a_csv_that_has_all(root):
+    assert newcomers(write(root)) is None
+
+
+def test_new_images_and_new_classes_are_found(root, monkeypatch):
+    monkeypatch.chdir(root.parent)
+    touch(root, "cats/new.jpg", "birds/4.jpg", "cats/notes.txt", "cats/.hidden.jpg", "@eaDir/5.jpg")
+    assert newcomers(write(root)) == ("data", ["data/birds/4.jpg", "data/cats/new.jpg"])
+
+
+def test_a_renamed_image_is_new_and_a_flat_folder_has_no_folders_beside_it(root):
+    (root / "cats" / "1.jpg").rename(root / "cats" / "renamed.jpg")
+    touch(root, "dogs/9.jpg")
+    flat = write(root, rows=["cats/1.jpg,,cat,,,1", "cats/2.jpg,,dog,,,2"])
+    (root / "cats" / "1.jpg").touch()
+    assert newcomers(flat).paths == [str(root / "cats" / "renamed.jpg")]
+
+
+@pytest.mark.parametrize("header", ["path,label", "path,label,group,bad,reviewed"])
+def test_other_csvs_are_choices(root, header):
+    touch(root, "cats/new.jpg")
+    rows = [",".join(["cats/1.jpg", "cat", "", "", ""][: header.count(",") + 1])]
+    assert newcomers(write(root, header, rows)) is None
+    assert newcomers(root) is None
