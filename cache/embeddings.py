@@ -52,7 +52,7 @@ class VectorTable:
         raise NotImplementedError
 
     def write_h5(self, path: Path) -> None:
-        """Write the content of :meth:`to_h5` at a path.
+        """Write the content of :meth:`Embeddings.to_h5` at a path.
 
         Raises
         ------
@@ -228,7 +228,8 @@ class Embeddings(Rows, VectorTable):
 
     def column(self, column: str, rows: slice) -> Iterable[str]:
         """Return some rows of a column of :data:`COLUMNS`."""
-        return list(getattr(self, COLUMNS[column])[rows].tolist())
+        texts: list[str] = getattr(self, COLUMNS[column])[rows].tolist()
+        return texts
 
     @classmethod
     def from_h5(cls, path: Path | str) -> "Embeddings":
