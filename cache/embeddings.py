@@ -54,7 +54,7 @@ class VectorTable:
         raise NotImplementedError
 
     def write_h5(self, path: Path) -> None:
-        """Write the content of :meth:`to_h5` at a path.
+        """Write the content of :meth:`Embeddings.to_h5` at a path.
 
         Raises
         ------
@@ -264,7 +264,8 @@ class Embeddings(Rows, VectorTable):
 
     def column(self, column: str, rows: slice) -> Iterable[str]:
         """Return some rows of a column of :data:`COLUMNS`."""
-        return list(getattr(self, COLUMNS[column])[rows].tolist())
+        texts: list[str] = getattr(self, COLUMNS[column])[rows].tolist()
+        return texts
 
     @classmethod
     @checked

@@ -97,8 +97,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if file:
         path = str(file.write(predictions, payload, arguments.top))
         rejected = len(predictions) - len(labelled)
-        counts = f"{len(labelled)} predictions" + (f" and {rejected} rejected images" if rejected else "")
-        return Answer(payload | {"file": path}, f"Wrote {counts} to {plain(path)}", code)
+        text = f"Wrote {len(labelled)} predictions to {plain(path)}" + (f"; rejected: {rejected}" if rejected else "")
+        return Answer(payload | {"file": path}, text, code)
     harmless = plain if sys.stdout.isatty() else storable
     shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)
     return Answer(payload, shown, code, data=shown)

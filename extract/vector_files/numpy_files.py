@@ -34,7 +34,7 @@ def write_npz(rows: VectorTable, path: Path) -> None:
             texts = (rows.texts(column, span) for span in rows.spans())
             write(plural, np.dtype((np.str_, max(longest, 1))), (len(rows),), texts)
         for name, text in rows.metadata.items():
-            write(name, np.dtype((np.str_, max(len(text), 1))), (), [text])
+            write(name, np.dtype((np.str_, max(len(text), 1))), (), [[text]])
 
 
 def write_npy(rows: VectorTable, path: Path) -> None:

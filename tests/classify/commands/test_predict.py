@@ -134,7 +134,7 @@ def test_a_file_has_what_stdout_has_and_every_class(home, fc7, predicted, tmp_pa
     rows, _ = predicted(*asked)
     there = ["--cache", home / "cache", "--batch-size", "4", "--quiet"]
     code, out, _ = fc7("predict", home / "a.fc7", *asked, *there, "-o", tmp_path / "p.csv")
-    assert (code, out) == (0, f"Wrote 6 predictions and 1 rejected images to {tmp_path / 'p.csv'}\n")
+    assert (code, out) == (0, f"Wrote 6 predictions to {tmp_path / 'p.csv'}; rejected: 1\n")
     with (tmp_path / "p.csv").open(newline="") as file:
         written = list(csv.DictReader(file))
     assert [{name: row[name] for name in rows[0]} for row in written] == rows

@@ -1,6 +1,7 @@
 """Rows of the cache are written as they are read: the same as embeddings in memory, without what has no row."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,6 @@ def test_what_has_no_row_is_an_error_or_left_out(hashed, pictures, fake):
     assert rows.digests(slice(None)) == CachedRows(hashed, recipe).digests(slice(None))
 
 
-def test_what_cannot_be_read_now_is_left_out(hashed, fake, monkeypatch):
-    unreadable = Hashed(**{**vars(hashed), "unreadable": {0: "gone"}})
+def test_what_cannot_be_read_now_is_left_out(hashed, fake):
+    unreadable = replace(hashed, unreadable={hashed.manifest.images.paths.index("train/blue/0.png"): "gone"})
     assert len(CachedRows(unreadable, fake.recipes[0])) == 11

@@ -204,7 +204,7 @@ def test_names_that_are_no_unicode_are_escaped(tmp_path):
 
 def test_texts_that_no_header_holds_are_refused(tmp_path, monkeypatch):
     written = embeddings(np.ones((3, 2), np.float32))
-    monkeypatch.setattr("fc7.extract.vector_files.safetensors_file._MOST", 1000)
+    monkeypatch.setattr("fc7.extract.vector_files.safetensors_file._MOST", 100)
     with pytest.raises(DataError, match=r"those of 3 images are more. Write a \.parquet"):
         VectorFile(tmp_path / "v.safetensors").write(written)
     assert list(tmp_path.iterdir()) == []
