@@ -299,8 +299,10 @@ def read_recipe(text: str) -> AnyRecipe:
 def _transform(values: dict[str, Any]) -> Transform:
     """Return the transform of :meth:`Transform.to_dict`."""
     if "function" in values:
-        name, code, crop = (values[key] for key in ("function", "code", "crop"))
-        return FunctionTransform(resize=crop, crop=crop, name=name, code=code)
+        if values.keys() != {"function", "code", "crop"}:
+            raise ValueError(f"a function's transform has the fields {sorted(values)}")
+        side = values["crop"]
+        return FunctionTransform(resize=side, crop=side, name=values["function"], code=values["code"])
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Transform(**(values | lists))
 

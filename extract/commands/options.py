@@ -142,7 +142,7 @@ def own_backbone(arguments: Arguments) -> dict[str, Any]:
     if arguments.backbone is None:
         return {}
     from ..backbones.backbone import Backbone
-    from ..backbones.python_file import make
+    from .python_file import make
 
     made = make(arguments.backbone)
     if isinstance(made, Backbone):
@@ -225,7 +225,7 @@ def _made(name: str, arguments: Arguments) -> "Backbone":
     settled = _settled(arguments)
     if settled:
         raise UsageError(f"--backbone {name} says in its code what it computes; leave out --{', --'.join(settled)}.")
-    from ..backbones.python_file import make_backbone
+    from .python_file import make_backbone
 
     return make_backbone(name).on(**given(arguments, *_MACHINE))
 

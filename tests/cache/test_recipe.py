@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fc7.cache import Recipe
-from fc7.cache.recipe import RESIZE_MODES, Transform
+from fc7.cache.recipe import RESIZE_MODES, FunctionTransform, Transform
 from fc7.errors import CacheError
 
 RECIPE = Recipe("vgg16", "fc7", 4096, "a" * 64)
+OWN = replace(RECIPE, transform=FunctionTransform(32, 32, name="mine", code="c" * 64)).to_json()
 
 texts = st.text(max_size=8)
 transforms = st.builds(Transform, st.integers(1, 999), st.integers(1, 999), resize_mode=st.sampled_from(RESIZE_MODES))
@@ -55,11 +56,22 @@ def test_what_came_after_0_1_0_is_absent_at_its_default():
     assert RECIPE.differences(squashed) == {"transform.resize_mode": ("crop", "squash")}
 
 
+def test_a_function_is_its_name_and_its_code():
+    recipe = Recipe.from_json(OWN)
+    assert recipe.to_json() == OWN
+    assert json.loads(OWN)["transform"] == {"function": "mine", "code": "c" * 64, "crop": 32}
+    assert recipe == replace(recipe, transform=replace(recipe.transform, function=len))
+    assert recipe != replace(recipe, transform=Transform(32, 32))
+
+
 def test_no_difference_from_itself():
     assert RECIPE.differences(RECIPE) == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"backbone": 1}', RECIPE.to_json()[:-1] + ',"extra":1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", '{"backbone": 1}', RECIPE.to_json()[:-1] + ',"extra":1}', OWN.replace('"code"', '"x"')],
+)
 def test_foreign_json_is_refused(text):
     with pytest.raises(CacheError):
         Recipe.from_json(text)

@@ -62,7 +62,7 @@ def test_a_mode_of_resizing_is_said_where_it_is_not_the_usual_one(made_up):
     squashed = replace(second, recipe=second.recipe | {"transform": {"resize_mode": "squash"}})
     assert list(labels([first, squashed]).values()) == ["vgg16 fc7 logreg", "vgg16 fc7 logreg (resize squash)"]
     assert "resize" not in protocol([first])
-    joint = replace(second, recipe={**second.recipe, "parts": [first.recipe, squashed.recipe]})
+    joint = replace(second, recipe={**second.recipe, "parts": [{"transform": {}}, squashed.recipe]})
     assert "resize crop + squash" in protocol([joint])
 
 

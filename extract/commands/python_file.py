@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ..backbones.backbone import Backbone
 from ..text import few, first_line
-from .backbone import Backbone
 
 if TYPE_CHECKING:
     import torch

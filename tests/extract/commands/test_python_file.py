@@ -8,7 +8,7 @@ import pytest
 from fc7.errors import UsageError
 from fc7.extract import Backbone
 from fc7.extract.backbones.custom import custom_network
-from fc7.extract.backbones.python_file import make, make_backbone
+from fc7.extract.commands.python_file import make, make_backbone
 
 NET = """
 import torch
