@@ -384,7 +384,8 @@ def load_backbone(
         precision=precision, image_size=image_size, decode=decode, views=views, mirror=mirror, dtype=dtype,
         device=device, batch_size=batch_size,
     )  # fmt: skip
-    published, index = architecture(name), Index(open_directory(cache))
+    index = Index(open_directory(cache))
+    published = architecture(name, index)
     source = find_weights(weights, published, progress=progress)
     prepared = _transform(transform, source, published, index)
     if image_size:
