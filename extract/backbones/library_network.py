@@ -168,25 +168,24 @@ class LibraryNetwork:
             node = f"{BLOCK}{self._number(layer.block)}"
         elif FEATURES not in self._parts:
             raise LookupError("it has no tokens")
-        shape = self._shape(node)
+        try:
+            shape = self._shape(node)
+        except LookupError as error:
+            raise LookupError(f"its library gives no tokens of it: {error}") from error
         if len(shape) == 4 and layer.block is None and self._pooled()["gap"].layout == "NHWC":
             found = {"avg": self._pooled()["gap"]}  # tokens in rows and columns, as of Swin
         elif len(shape) != 3:
             raise LookupError(f"its features are a map of {shape[1:]}, not tokens; --layer gap is its mean")
         else:
+            if layer.block is None and shape[2] != self._library.channels(self.network)[0]:
+                raise LookupError(f"which axis of its tokens of {shape[1:]} has its channels is not certain")
             prefix, has_class = self._library.prefix(self.network, node)
             found = tokens(node, shape[2], prefix, has_class=has_class)
-        pool = layer.pool or ("cls" if self._has_class() else "avg")
+        pool = layer.pool or next(iter(found))
         if pool not in found:
             where = "" if layer.block is None else " of a block"
             raise LookupError(f"it has no class token{where}; there is {', '.join(found)}")
         return found[pool]
-
-    def _has_class(self) -> bool:
-        try:
-            return bool(self._library.prefix(self.network, FEATURES)[1])
-        except LookupError:
-            return False
 
     def _number(self, block: int) -> int:
         """Return the number of a block from the start."""
@@ -217,7 +216,7 @@ class LibraryNetwork:
             part = self._imagine(lambda images: self._library.run(self.network, images, [node]))[node]
         except Exception as error:  # an unknown network can raise anything
             self._require_size()
-            return first_line(error)
+            return first_line(error).rstrip(".")
         return tuple(part.shape) if isinstance(part, torch.Tensor) else "it is several tensors"
 
     def _imagine(self, run: Callable[[torch.Tensor], Any]) -> Any:

@@ -124,8 +124,8 @@ def blocks(network: Any) -> int:
 
 
 def channels(network: Any) -> tuple[int, str]:
-    """Return how many channels the features of a Swin transformer have, and the order of their axes."""
-    return network.head.in_features, "NHWC"
+    """Return how many channels the features of a transformer have, and the order of a map's axes."""
+    return (network.hidden_dim, "") if hasattr(network, "encoder") else (network.head.in_features, "NHWC")
 
 
 def prefix(network: Any, node: str) -> tuple[int, bool]:

@@ -21,9 +21,9 @@ def test_layers_of_tokens_are_told_by_their_names(name, block, pool):
     assert TokenLayer.read(name) == (block, pool)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", "map", "gap", "avg+cls", "block", "block:", "block:x", "block:1:", "block:1:gap", "block:1.5", "blocks.1"],
-)
+OTHERS = ["", "map", "gap", "avg+cls", "block", "block:", "block:x", "block:1:", "block:1:gap", "block:1.5", "blocks.1"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_names_are_of_other_layers(name):
     assert TokenLayer.read(name) is None

@@ -120,9 +120,8 @@ class Deciding(nn.Module):
         if images.shape[0] > 5000 or images.abs().sum() < 0:  # what torch.fx cannot know
             raise ValueError
         patches = self.stem(images).flatten(2).transpose(1, 2)
-        return torch.cat(
-            [token.expand(len(images), -1, -1) for token in (self.cls_token, self.register)] + [patches], 1
-        )
+        first = [token.expand(len(images), -1, -1) for token in (self.cls_token, self.register)]
+        return torch.cat([*first, patches], 1)
 
     def forward_features(self, images):
         return self.forward_intermediates(images, [], norm=True, output_fmt="NLC")[0]

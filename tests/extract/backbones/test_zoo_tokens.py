@@ -95,9 +95,8 @@ def test_layers_of_tokens_are_timms(name, seen, cache_dir):
     absent |= {} if has_class else {"cls": "no class token; there is avg", "block:0:cls": "no class token of a block"}
     absent |= {} if "map" in expected else {"map": "no function"}
     for layer, message in absent.items():
-        with pytest.raises(
-            UsageError, match=rf"^timm:{name} has no layer '{layer}': .*{message}.* Layers: pen"
-        ) as caught:
+        line = rf"^timm:{name} has no layer '{layer}': .*{message}.* Layers: pen"
+        with pytest.raises(UsageError, match=line) as caught:
             load_backbone(f"timm:{name}", layer, weights="random:0")
         assert "\n" not in str(caught.value)
 
