@@ -186,7 +186,12 @@ class Architecture:
         By default of a network that others use, too, so that it must not be changed.
         """
         opened = self.opened() if network is None else _open(self.name, network, self.crop)
-        return opened.cut(tap.node for tap in taps)
+        try:
+            return opened.cut(tap.node for tap in taps)
+        except LookupError as error:
+            raise UsageError(
+                f"{self.name} has no such layers in one pass: {error}. Take nodes in another run."
+            ) from error
 
     def fitted(self, state: "Mapping[str, torch.Tensor]") -> "Mapping[str, torch.Tensor]":
         """Return parameters for images of this size, as its library resamples those for images of another one."""
