@@ -1,8 +1,9 @@
 """The index: what fc7 remembers about files it has already read. Derived; delete it at any time.
 
-Two tables: an image or weights file's (path, size, times, inode) -> sha256, and a shard's (size, times, inode) -> what
-it holds, remembered only after its bytes were checked. Each row has a checksum, because sqlite keeps none: a row that a
-flipped bit has changed is ignored, its file is read again, and the row is written anew.
+Three tables: an image or weights file's (path, size, times, inode) -> sha256; a shard's (size, times, inode) -> what it
+holds, remembered only after its bytes were checked; and notes, what took seconds to find out. Each row has a checksum,
+because sqlite keeps none: a row that a flipped bit has changed is ignored, its file is read again, and the row is
+written anew.
 """
 
 import contextlib
@@ -48,6 +49,9 @@ _TABLES = {
     "shards": """CREATE TABLE shards (
   recipe TEXT, name TEXT, stat TEXT NOT NULL, offset INTEGER NOT NULL, seconds REAL NOT NULL, keys BLOB NOT NULL,
   rejected TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (recipe, name)
+) WITHOUT ROWID""",
+    "notes": """CREATE TABLE notes (
+  name TEXT PRIMARY KEY, value TEXT NOT NULL, digest BLOB NOT NULL
 ) WITHOUT ROWID""",
 }
 _PUT_FILE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?)"
@@ -221,6 +225,22 @@ class Index:
             rows.append((recipe_id, *row, _digest(recipe_id, *row)))
         self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self._write("DELETE FROM shards WHERE recipe = ? AND name = ?", [(recipe_id, name) for name in gone])
+
+    def note(self, name: str) -> Any:
+        """Return what is remembered under a name, or None."""
+
+        def read(db: sqlite3.Connection) -> Any:
+            for value, digest in db.execute("SELECT value, digest FROM notes WHERE +name = ?", (name,)):
+                if _digest(name, _text(value)) == digest:
+                    return json.loads(value)
+            return None
+
+        return self._use(read, None)
+
+    def remember_note(self, name: str, value: Any) -> None:
+        """Remember a value that JSON can hold."""
+        text = json.dumps(value)
+        self._write("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", [(name, text, _digest(name, text))])
 
     def forget_all(self) -> None:
         """Delete the index.

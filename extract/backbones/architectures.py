@@ -1,25 +1,27 @@
 """Architectures: the layers and published weights of each network.
 
 Known networks are table rows, from which fc7 names a recipe without importing torch: a run with nothing to compute
-starts at once. All others are traced.
+starts at once. Others are taken apart once, and the index of the cache remembers what was found.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ... import __version__
 from ...cache.recipe import Transform
 from ...errors import UsageError
 from .layers import Layer, pooled
 
 if TYPE_CHECKING:
     import torch
-    from torch.fx import GraphModule
 
-    from .graph import TracedNetwork
+    from ...cache.index import Index
+    from .library_network import LibraryNetwork
 
 DOWNLOADS = "https://download.pytorch.org/models/"
 DEFAULT = "DEFAULT"  # another name of a network's first entry, as in torchvision
@@ -77,6 +79,8 @@ class Architecture:
         each batch, fewer if feature maps are large.
     size
         Side of its images, in pixels; zero is that of the default weights.
+    index
+        Remembers where layers were found.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Architecture:
     entries: Mapping[str, Entry]
     batch: int = 16
     size: int = 0
+    index: "Index | None" = field(default=None, repr=False, compare=False)
 
     @property
     def default(self) -> Entry:
@@ -109,10 +114,16 @@ class Architecture:
     def layer(self, name: str) -> Layer:
         """Return where a layer is tapped."""
         try:
-            return self.layers.get(name) or self.traced().layer(name)
+            return self.layers.get(name) or self._remembered(name)
         except LookupError as error:
             reason = f": {error}" if str(error) else ""
             raise UsageError(f"{self.name} has no layer {name!r}{reason}. Layers: {self.suggestions()}.") from error
+
+    def _remembered(self, name: str) -> Layer:
+        def find() -> dict[str, Any]:
+            return asdict(self.opened().layer(name))
+
+        return Layer(**_recalled(self.index, self.name, f"{self.name} at {self.crop}: {name}", find))
 
     def at(self, crop: int) -> "Architecture":
         """Return the network for images of another size, in pixels."""
@@ -126,14 +137,30 @@ class Architecture:
             raise UsageError(f"{self.name} has no published weights {name!r}: {', '.join(self.entries)}.")
         return self.entries[name]
 
+    def dimensions(self) -> dict[str, int]:
+        """Return the lengths of the vectors of all layers with names; ``block:0..11`` stands for 12 layers.
+
+        Nodes of torchvision's feature extractor are layers as well.
+        """
+        named = {name: layer.dim for name, layer in self.layers.items()}
+        number, pools = self.opened().blocks
+        if not number:
+            return named
+        blocks, usual = f"block:0..{number - 1}", next(iter(pools.values()))
+        return named | {blocks: usual.dim} | {f"{blocks}:{pool}": layer.dim for pool, layer in pools.items()}
+
     def suggestions(self) -> str:
         """Return the named layers and the last nodes, for a message."""
-        return f"{', '.join(self.layers)}, or a node such as {', '.join(self.traced().nodes[-3:])}"
+        opened, named = self.opened(), ", ".join(self.dimensions())
+        try:
+            return f"{named}, or a node such as {', '.join(opened.traced.nodes[-3:])}"
+        except LookupError:
+            return named
 
     @property
     def source(self) -> str:
         """The default source of its weights: its library."""
-        return "timm" if self.name.startswith("timm:") else "torchvision"
+        return _library_name(self.name)
 
     @property
     def sized(self) -> dict[str, Any]:
@@ -149,17 +176,27 @@ class Architecture:
         net: torch.nn.Module = _library(self.name).skeleton(self.name, **self.sized, **options)
         return net
 
-    def traced(self) -> "TracedNetwork":
-        """Return the traced network, for images of this size; it must not be changed."""
-        return _traced(self.name, self.crop)
+    def opened(self) -> "LibraryNetwork":
+        """Return the network taken apart, for images of this size; it must not be changed."""
+        return _opened(self.name, self.crop)
 
-    def cut(self, taps: Iterable[Layer], network: "torch.nn.Module | None" = None) -> "GraphModule":
+    def cut(self, taps: Iterable[Layer], network: "torch.nn.Module | None" = None) -> "torch.nn.Module":
         """Return a network up to these layers: from images to ``{node: tensor}``.
 
-        By default of the traced network, so that it must not be changed.
+        By default of a network that others use, too, so that it must not be changed.
         """
-        traced = self.traced() if network is None else _trace(self.name, network, self.crop)
-        return traced.cut(tap.node for tap in taps)
+        opened = self.opened() if network is None else _open(self.name, network, self.crop)
+        try:
+            return opened.cut(tap.node for tap in taps)
+        except LookupError as error:
+            raise UsageError(
+                f"{self.name} has no such layers in one pass: {error}. Take nodes in another run."
+            ) from error
+
+    def fitted(self, state: "Mapping[str, torch.Tensor]") -> "Mapping[str, torch.Tensor]":
+        """Return parameters for images of this size, as its library resamples those for images of another one."""
+        fitted: Mapping[str, torch.Tensor] = _library(self.name).fitted(self.name, self.sized, state)
+        return fitted
 
     def construct(self, seed: int) -> "torch.nn.Module":
         """Return the network in eval mode with seeded parameters; torch's global generator is left as it was."""
@@ -228,9 +265,17 @@ KNOWN = {
 }
 
 
-def architecture(name: str) -> Architecture:
-    """Return a network by torchvision's name or timm's; imports its library only if it has no row."""
-    return KNOWN[name] if name in KNOWN else _untabled(name)
+def architecture(name: str, index: "Index | None" = None) -> Architecture:
+    """Return a network by torchvision's name or timm's.
+
+    Its library is imported only if it has no row, and the index does not remember it.
+    """
+    if name in KNOWN:
+        return replace(KNOWN[name], index=index)
+    row = _recalled(index, name, name, lambda: _as_values(_untabled(name)))
+    layers = {layer: Layer(**values) for layer, values in row["layers"].items()}
+    entries = {entry: _entry(values) for entry, values in row["entries"].items()}
+    return Architecture(name, layers, "penultimate" if "penultimate" in layers else "", entries, index=index)
 
 
 def names() -> list[str]:
@@ -252,26 +297,56 @@ def entry_names() -> list[str]:
 
 def _library(name: str) -> Any:
     """Return the module of a network's library; both have the same functions, but for the names of all networks."""
-    library = "timm" if name.startswith("timm:") else "torchvision"
-    return import_module(f".{library}_models", __package__)
+    return import_module(f".{_library_name(name)}_models", __package__)
+
+
+def _library_name(name: str) -> str:
+    return "timm" if name.startswith("timm:") else "torchvision"
 
 
 @cache
 def _untabled(name: str) -> Architecture:
     (first, default), *others = _library(name).entries(name).items()
-    traced = _traced(name, default.transform.crop)
-    layers = traced.ends()
-    entries = {first: default._replace(gmacs=default.gmacs or traced.gmacs), **dict(others)}
-    return Architecture(name, layers, "penultimate" if "penultimate" in layers else "", entries)
+    opened = _opened(name, default.transform.crop)
+    entries = {first: default._replace(gmacs=default.gmacs or opened.gmacs), **dict(others)}
+    return Architecture(name, opened.layers, "", entries)
+
+
+def _as_values(row: Architecture) -> dict[str, Any]:
+    entries = {name: entry._asdict() | {"transform": asdict(entry.transform)} for name, entry in row.entries.items()}
+    return {"layers": {name: asdict(layer) for name, layer in row.layers.items()}, "entries": entries}
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    transform: dict[str, Any] = values["transform"]
+    transform = {name: tuple(value) if isinstance(value, list) else value for name, value in transform.items()}
+    return Entry(**values | {"transform": Transform(**transform)})
+
+
+def _recalled(index: "Index | None", name: str, note: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what is known about a network: what the index remembers of this version of its library, or finds now."""
+    if index is None:
+        return find()
+    try:
+        versions = " ".join(f"{package} {version(package)}" for package in (_library_name(name), "torch"))
+    except PackageNotFoundError:  # then finding it says which extra it comes with
+        return find()
+    known: dict[str, Any] | None = index.note(f"{note}, fc7 {__version__} {versions}")
+    if known is None:
+        known = find()
+        if _library(name).is_published(name):  # a program can register networks of its own
+            index.remember_note(f"{note}, fc7 {__version__} {versions}", known)
+    return known
 
 
 @cache
-def _traced(name: str, crop: int) -> "TracedNetwork":
+def _opened(name: str, crop: int) -> "LibraryNetwork":
     library = _library(name)
-    return _trace(name, library.skeleton(name, **library.sized(name, crop)), crop)
+    network = library.skeleton(name, **library.sized(name, crop)).requires_grad_(False)
+    return _open(name, network, crop)  # without gradients: what counts operations would follow them
 
 
-def _trace(name: str, network: "torch.nn.Module", crop: int) -> "TracedNetwork":
-    from .graph import TracedNetwork
+def _open(name: str, network: "torch.nn.Module", crop: int) -> "LibraryNetwork":
+    from .library_network import LibraryNetwork
 
-    return TracedNetwork(network, crop, **_library(name).tracing(), has_classes=True)
+    return LibraryNetwork(network, crop, _library(name))

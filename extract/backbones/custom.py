@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -136,7 +136,10 @@ def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, r
     """Return the module cut by torch.fx; the layer ``output`` needs no torch.fx."""
     only_output = list(layers) == [OUTPUT]
     if only_output and (not isinstance(returned, torch.Tensor) or returned.dim() < 2 or len(returned) != len(images)):
-        raise UsageError(f"{type(frozen).__name__} returns a {type(returned).__name__}; one row per image is needed.")
+        raise UsageError(
+            f"{type(frozen).__name__} returns a {type(returned).__name__}{_inside(returned)}; one row per image is "
+            "needed. Let a module of your own return it."
+        )
     try:
         traced = TracedNetwork(copy.deepcopy(frozen), images.shape[-1])
         taps = [_layer(traced, name) for name in layers]
@@ -153,6 +156,14 @@ def _tap(frozen: torch.nn.Module, layers: Sequence[str], images: torch.Tensor, r
             return Tapped(_Untraced(frozen), [Layer(OUTPUT, 0)])
         raise
     return tapped
+
+
+def _inside(returned: Any) -> str:
+    """Return which tensors a result has by name, as those of Hugging Face do."""
+    if not isinstance(returned, Mapping):
+        return ""
+    shapes = [f"{name} {tuple(value.shape)}" for name, value in returned.items() if isinstance(value, torch.Tensor)]
+    return f" with {', '.join(shapes)}" if shapes else ""
 
 
 def _layer(traced: TracedNetwork, name: str) -> Layer:

@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 from torch.fx import Node
-from torch.utils.flop_counter import FlopCounterMode
 
 from ...cache.forks import once
 from ...errors import UsageError
 from ..text import first_line
 from .feature_map import FeatureMap, last_feature_map
 from .layers import POOLED, Layer, pooled
-from .tracing import End, Trace, imagine, run_and_record
+from .tracing import Parts, Trace, imagine, objection, run_and_record
 
 
 class TracedNetwork(Trace):
@@ -27,9 +26,8 @@ class TracedNetwork(Trace):
         Side of its input, in pixels.
     tracer
         Options of torch.fx's tracer.
-    ends
-        How its library computes ``features``, the last feature map or tokens, and ``penultimate``, the vector before
-        the classes; empty where it has no functions for them.
+    parts
+        How its library computes parts of it, see :class:`Trace`.
     has_classes
         Whether its last layer is one of classes: maps behind it are no features.
 
@@ -44,12 +42,12 @@ class TracedNetwork(Trace):
         network: torch.nn.Module,
         crop: int,
         tracer: Mapping[str, Any] | None = None,
-        ends: Mapping[str, End] | None = None,
+        parts: Parts | None = None,
         *,
         has_classes: bool = False,
     ) -> None:
         try:
-            super().__init__(network, tracer or {}, ends or {})
+            super().__init__(network, tracer, parts)
         except Exception as error:  # an unknown forward pass can raise anything when it is traced
             raise UsageError(
                 f"torch.fx cannot follow the forward pass of {type(network).__name__} "
@@ -73,14 +71,6 @@ class TracedNetwork(Trace):
         """
         return {name: self._shapes[node] for name, node in self.names.items() if node in self._shapes}
 
-    @property
-    def gmacs(self) -> float:
-        """Billions of multiply-adds for one image."""
-        frozen = self.cut().requires_grad_(False)  # the counter would follow gradients
-        with FlopCounterMode(display=False) as counter:
-            self._imagine(frozen)
-        return float(counter.get_total_flops()) / 2e9
-
     def layer(self, name: str) -> Layer:
         """Return where a pooled layer, a node or a module (at its last node) is tapped.
 
@@ -90,7 +80,7 @@ class TracedNetwork(Trace):
             There is no such layer; the message says why if the name is known.
         """
         if name in POOLED:
-            last = self._feature_map()
+            last = self._last_map()
             return pooled(self.name(last.node), last.channels, last.layout)[name]
         inside = [node for node in self.shapes if f"{node}.".startswith(f"{name}.")]
         if not inside:
@@ -102,11 +92,7 @@ class TracedNetwork(Trace):
 
         A network that was made without classes has its embedding at its end.
         """
-        penultimate = self.end_nodes.get("penultimate")
-        ends = {
-            "penultimate": penultimate if isinstance(penultimate, Node) else self.before_last_linear(),
-            "logits": self.returned,
-        }
+        ends = {"penultimate": self.before_last_linear(), "logits": self.returned}
         layers = {}
         for name, node in ends.items():
             shape = self._shapes.get(node, ()) if node else ()
@@ -125,24 +111,10 @@ class TracedNetwork(Trace):
             return imagine(self.network, run, self.crop)
         except Exception as error:  # likewise
             kind, size = type(self.network).__name__, f"{self.crop} x {self.crop}"
-            raise UsageError(f"{kind} cannot take images of {size} pixels: {first_line(error)}") from error
+            reason = objection(self.network, self.crop, error)
+            raise UsageError(f"{kind} cannot take images of {size} pixels: {reason}") from error
 
-    def _feature_map(self) -> FeatureMap:
-        """Return the library's own feature map, or the last one that leads to what the network returns."""
-        if "features" not in self._functions:
-            end = self.before_last_layer() if self._has_classes else self.returned
-            return last_feature_map(self.whole(), end, self._shapes)
-        node = self.end_nodes["features"]
-        if not isinstance(node, Node):
-            raise LookupError(f"its features cannot be traced ({node})")
-        shape = self._shapes.get(node, ())
-        if len(shape) != 4:
-            raise LookupError(f"its features are tokens of {shape[1:]}, not a map with a height and a width")
-        channels, layout = self.network.num_features, getattr(self.network, "output_fmt", "")
-        layouts = {"NCHW": shape[1], "NHWC": shape[3]}
-        fitting = [name for name in layouts if layouts[name] == channels and layout in ("", name)]
-        if len(fitting) != 1:
-            raise LookupError(
-                f"which axis of its feature map of {shape[1:]} has its {channels} channels is not certain"
-            )
-        return FeatureMap(node, fitting[0], shape[fitting[0].index("C")])
+    def _last_map(self) -> FeatureMap:
+        """Return the last map that leads to what the network returns."""
+        end = self.before_last_layer() if self._has_classes else self.returned
+        return last_feature_map(self.whole(), end, self._shapes)

@@ -11,12 +11,11 @@ from torchvision.models import VisionTransformer
 
 from ...cache.recipe import FunctionTransform, Transform
 from ...errors import UsageError, WeightsError
-from ..text import first_line
 from .architectures import Architecture
 from .layers import Layer
 from .state_dicts import adapt
 from .torch_runtime import global_generator
-from .tracing import imagine
+from .tracing import imagine, objection
 from .weights import Weights
 
 
@@ -69,7 +68,7 @@ def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str
     taps = [net.layer(name) for name in layers]
     _require_size(net, layers, taps)
     network = net.skeleton()
-    state = adapt(network, weights.state_dict(sha256))
+    state = _state(net, network, weights, sha256)
     cut = net.cut(taps, network)
     needed = _parameters(cut)
     absent = sorted(needed - state.keys())
@@ -84,6 +83,13 @@ def load(net: Architecture, layers: Sequence[str], weights: Weights, sha256: str
     with _fitting(weights, net):
         cut.load_state_dict({name: state[name] for name in needed}, strict=False, assign=True)
     return Tapped(cut, taps)
+
+
+def _state(net: Architecture, network: torch.nn.Module, weights: Weights, sha256: str) -> Mapping[str, torch.Tensor]:
+    """Return the parameters under the network's names, for images of its size."""
+    state = adapt(network, weights.state_dict(sha256))
+    with _fitting(weights, net):
+        return net.fitted(state)
 
 
 @contextlib.contextmanager
@@ -174,7 +180,7 @@ def with_classes(
     with global_generator():
         torch.manual_seed(seed)
         setattr(parent, last.rpartition(".")[2], _like(old, classes))
-    state = adapt(module, weights.state_dict(sha256))
+    state = _state(net, module, weights, sha256)
     names = module.state_dict().keys()
     present = {name: value for name, value in state.items() if name in names and not name.startswith(f"{last}.")}
     if not present:
@@ -211,12 +217,17 @@ def pool(outputs: torch.Tensor, tap: Layer) -> torch.Tensor:
     """Return ``(B, dim)`` of what a tapped node returns."""
     if not tap.pool:
         return outputs.flatten(1)
-    over = tap.layout.index("H"), tap.layout.index("W")
+    over = tuple(place for place, axis in enumerate(tap.layout) if axis in "HWL")
+    places = outputs[:, tap.prefix :] if tap.prefix else outputs
     if tap.pool == "mean":
-        return outputs.mean(dim=over)
+        return places.mean(dim=over)
     if tap.pool == "max":
-        return outputs.amax(dim=over)
-    halves = (outputs.float().mean(dim=over), outputs.float().amax(dim=over))
+        return places.amax(dim=over)
+    if tap.pool == "first":
+        return outputs[:, 0]
+    if tap.pool == "first+mean":
+        return torch.cat([outputs[:, 0], places.mean(dim=over)], dim=1)
+    halves = (places.float().mean(dim=over), places.float().amax(dim=over))
     return torch.cat([torch.nn.functional.normalize(half) for half in halves], dim=1)
 
 
@@ -234,8 +245,8 @@ def _require_size(net: Architecture, layers: Sequence[str], taps: Sequence[Layer
         cut = net.cut(taps)
         imagine(cut, cut, net.crop)
     except Exception as error:  # an unknown network can raise anything
-        layer = ", ".join(layers)
-        raise UsageError(f"{net.name} {layer} cannot take --image-size {net.crop}: {first_line(error)}") from error
+        layer, reason = ", ".join(layers), objection(net.skeleton(), net.crop, error)
+        raise UsageError(f"{net.name} {layer} cannot take --image-size {net.crop}: {reason}") from error
 
 
 def _require_positions(

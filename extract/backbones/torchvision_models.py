@@ -1,12 +1,13 @@
 """torchvision's classification networks: their names, construction, and published weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...cache.recipe import Transform
 from ...errors import UsageError
 from ..text import first_line
 from .architectures import KNOWN, Entry, entry_of
+from .layers import BLOCK, FEATURES
 
 # Options that torchvision sets with pretrained weights; without them the parameters get another input.
 _CONSTRUCTED = {
@@ -43,6 +44,16 @@ def sized(name: str, crop: int) -> dict[str, Any]:
     return {"input_size": (crop, crop)} if name.startswith("maxvit_") else {}
 
 
+def is_published(name: str) -> bool:
+    """Return whether a network is torchvision's: all of them are."""
+    return True
+
+
+def fitted(name: str, options: Mapping[str, Any], state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return parameters as they are: torchvision resamples none for images of another size."""
+    return state
+
+
 def skeleton(name: str, **options: Any) -> Any:
     """Return the network without storage for its parameters where its constructor allows that."""
     import torch
@@ -73,9 +84,53 @@ def _entry(weights: Any) -> Entry:
     return entry_of(weights.url, meta["_file_size"], meta["_ops"], transform)
 
 
-def tracing() -> Mapping[str, Any]:
-    """Return nothing: torch.fx follows the forward passes, and torchvision has no functions for a network's ends."""
+def tracer() -> Mapping[str, Any]:
+    """Return nothing: torch.fx follows the forward passes."""
     return {}
+
+
+def parts(network: Any) -> frozenset[str]:
+    """Return the parts of a network that are computed here: of transformers, which have tokens."""
+    from torchvision.models import SwinTransformer, VisionTransformer
+
+    if isinstance(network, VisionTransformer):
+        return frozenset({FEATURES, BLOCK})
+    return frozenset({FEATURES} if isinstance(network, SwinTransformer) else ())
+
+
+def run(network: Any, images: Any, nodes: Sequence[str]) -> dict[str, Any]:
+    """Return the parts of a network by their names, in one forward pass."""
+    import torch
+
+    if not hasattr(network, "encoder"):
+        return {FEATURES: network.norm(network.features(images))}
+    # As the forward pass of torchvision's class, which ends with the class token.
+    patches = network._process_input(images)
+    tokens = torch.cat([network.class_token.expand(patches.shape[0], -1, -1), patches], dim=1)
+    tokens = network.encoder.dropout(tokens + network.encoder.pos_embedding)
+    found = {}
+    for number, block in enumerate(network.encoder.layers):
+        tokens = block(tokens)
+        if f"{BLOCK}{number}" in nodes:
+            found[f"{BLOCK}{number}"] = network.encoder.ln(tokens)
+    if FEATURES in nodes:
+        found[FEATURES] = network.encoder.ln(tokens)
+    return found
+
+
+def blocks(network: Any) -> int:
+    """Return how many blocks a network has."""
+    return len(network.encoder.layers)
+
+
+def channels(network: Any) -> tuple[int, str]:
+    """Return how many channels the features of a transformer have, and the order of a map's axes."""
+    return (network.hidden_dim, "") if hasattr(network, "encoder") else (network.head.in_features, "NHWC")
+
+
+def prefix(network: Any, node: str) -> tuple[int, bool]:
+    """Return how many tokens come before those of patches, and whether the first is a class token."""
+    return 1, True
 
 
 def _require(name: str) -> None:

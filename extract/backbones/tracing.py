@@ -1,7 +1,7 @@
 """A network's forward pass as a graph: its nodes by name, what its library calls its ends, and cuts."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from threading import get_ident
 from types import FunctionType
@@ -14,12 +14,12 @@ from torch.fx.node import map_arg
 from torch.utils.module_tracker import ModuleTracker
 from torchvision.models.feature_extraction import NodePathTracer
 
-from ...cache.forks import Lock, once
+from ...cache.forks import Lock
 from ...errors import UsageError
 from ..text import first_line
 
-# From a network and images to one of the network's ends.
-End = Callable[[Any, Any], Any]
+# From a network, images and the names of some of the network's parts to these parts.
+Parts = Callable[[Any, Any, Sequence[str]], Mapping[str, Any]]
 
 _tracing = Lock()
 
@@ -61,9 +61,9 @@ class Trace:
         In eval mode.
     options
         Of the tracer.
-    ends
-        Functions of the network beside its forward pass. What they compute as the forward pass does are its nodes; what
-        else they compute becomes further nodes.
+    parts
+        Computes parts of the network that have names beginning with a colon. What the forward pass computes as well are
+        its nodes; what else belongs to a part becomes further nodes.
 
     Attributes
     ----------
@@ -73,15 +73,17 @@ class Trace:
         The node that the network returns, if it returns one.
     """
 
-    def __init__(self, network: torch.nn.Module, options: Mapping[str, Any], ends: Mapping[str, End]) -> None:
+    def __init__(
+        self, network: torch.nn.Module, options: Mapping[str, Any] | None = None, parts: Parts | None = None
+    ) -> None:
         self._kind = type(network).__name__
-        self.network, self._options, self._functions = network, options, ends
-        tracer = _PathTracer(**options)
+        self.network, self._options, self._parts = network, options or {}, parts or _no_parts
+        tracer = _PathTracer(**self._options)
         self._root, self._graph = _trace(network, tracer, _forward)
         if any(map(_is_constant, self._graph.nodes)):
             # They may be made of buffers, which other weights change; so that they are made of them in the graph, too.
             with contextlib.suppress(Exception):  # a forward pass that asks buffers for values cannot be traced so
-                again = _PathTracer(**options)
+                again = _PathTracer(**self._options)
                 again.proxy_buffer_attributes = True
                 self._root, self._graph = _trace(network, again, _forward)
                 tracer = again
@@ -90,36 +92,28 @@ class Trace:
         self._further: dict[str, Node] = {}
         self.returned = _returned(self._graph)
 
-    @once
-    def end_nodes(self) -> dict[str, Node | str]:
-        """Return the node that each function returns, or why there is none; their nodes are added to the graph."""
-        ends: dict[str, Node | str] = {}
-        for name, function in self._functions.items():
-            tracer = _PathTracer(**self._options)
-            tracer.proxy_buffer_attributes = self._proxies_buffers
-            try:
-                ends[name] = self._add(name, *_trace(self.network, tracer, function))
-            except Exception as error:  # a network may lack an end, and an unknown function can raise anything
-                ends[name] = first_line(error)
-        return ends
-
     def name(self, node: Node) -> str:
         """Return a node's name."""
-        return next(name for name, other in (*self.names.items(), *self._further.items()) if other is node)
+        return next(name for name, other in self.names.items() if other is node)
 
     def whole(self) -> GraphModule:
-        """Return the network with all of its nodes, the very ones of :attr:`names` and :attr:`end_nodes`."""
-        _ = self.end_nodes
+        """Return the network with all of its nodes, the very ones of :attr:`names`."""
         return GraphModule(self._root, self._graph, self._kind).eval()
 
     def cut(self, names: Iterable[str] | None = None) -> GraphModule:
         """Return the network up to these nodes, or the last ones of modules: to ``{name: tensor}``; default: all of it.
 
         In eval mode, without what is not needed for them.
+
+        Raises
+        ------
+        LookupError
+            A part is not there; the message says why.
         """
-        nodes = {name: self._find(name) for name in names} if names is not None else None
-        graph, copies = Graph(), dict[Node, Node]()
-        returned = graph.graph_copy(self._graph, copies)
+        with _tracing:  # which may add nodes
+            nodes = {name: self._find(name) for name in names} if names is not None else None
+            graph, copies = Graph(), dict[Node, Node]()
+            returned = graph.graph_copy(self._graph, copies)
         graph.output(returned if nodes is None else {name: copies[node] for name, node in nodes.items()})
         cut = GraphModule(self._root, graph, self._kind)
         cut.graph.eliminate_dead_code()
@@ -148,13 +142,24 @@ class Trace:
         return node.target is torch.nn.functional.linear  # of a subclass (timm)
 
     def _find(self, name: str) -> Node:
-        inside = [node for path, node in self.names.items() if f"{path}.".startswith(f"{name}.")]
-        if inside:
-            return inside[-1]
-        _ = self.end_nodes
-        return self._further[name]
+        if name.startswith(":"):
+            if name not in self._further:
+                self._further[name] = self._part(name)
+            return self._further[name]
+        return [node for path, node in self.names.items() if f"{path}.".startswith(f"{name}.")][-1]
 
-    def _add(self, name: str, root: torch.nn.Module, graph: Graph) -> Node:
+    def _part(self, name: str) -> Node:
+        """Return the node that is a part of the network; what the graph lacks of it is added."""
+        parts = self._parts
+        tracer = _PathTracer(**self._options)
+        tracer.proxy_buffer_attributes = self._proxies_buffers
+        try:
+            root, graph = _trace(self.network, tracer, lambda network, images: parts(network, images, [name])[name])
+            return self._add(root, graph)
+        except Exception as error:  # a network may lack a part, and an unknown function can raise anything
+            raise LookupError(f"{name[1:]} cannot be traced ({first_line(error)})") from error
+
+    def _add(self, root: torch.nn.Module, graph: Graph) -> Node:
         """Add the nodes of another function of the network except those that the graph has; return what it returns."""
         returned = _returned(graph)
         if returned is None:
@@ -172,13 +177,10 @@ class Trace:
                 with self._graph.inserting_before(last):
                     twin = self._graph.node_copy(node, twins.__getitem__)
                 if _is_constant(node):
-                    twin.target = f"{node.target}_{name}"
+                    twin.target = f"{node.target}_{len(self._further)}"
                     setattr(self._root, twin.target, getattr(root, str(node.target)))
             twins[node] = twin
-        end = twins[returned]
-        if end not in self.names.values():
-            self._further[name] = end
-        return end
+        return twins[returned]
 
 
 class _Recorder(Interpreter):
@@ -213,6 +215,15 @@ def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: 
         return run(torch.empty(1, 3, crop, crop, device=device))
 
 
+def objection(network: torch.nn.Module, crop: int, error: Exception) -> str:
+    """Return why a network cannot take images of a size: in its own words, for those in its graph have no numbers."""
+    try:
+        imagine(network, network, crop)
+    except Exception as plain:  # an unknown network can raise anything
+        return first_line(plain)
+    return first_line(error)
+
+
 def has_hooks(module: torch.nn.Module) -> bool:
     """Return whether code that is no part of a module runs before or after its forward pass."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
@@ -239,7 +250,13 @@ def _forward(network: Any, images: Any) -> Any:
     return network.forward(images)
 
 
-def _trace(network: torch.nn.Module, tracer: Tracer, function: End) -> tuple[torch.nn.Module, Graph]:
+def _no_parts(network: Any, images: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    return {}
+
+
+def _trace(
+    network: torch.nn.Module, tracer: Tracer, function: Callable[[Any, Any], Any]
+) -> tuple[torch.nn.Module, Graph]:
     """Trace a function of a network; return the root of its names, and the graph."""
 
     def forward(self: torch.nn.Module, images: torch.Tensor) -> Any:

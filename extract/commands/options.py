@@ -25,7 +25,10 @@ FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
 _BACKBONE = f"of torchvision, or timm:NAME; see fc7 backbones{{}} (default: {DEFAULT_BACKBONE})"
 _OWN_ONE = "; or your own, FILE.py:FUNCTION"
-_LAYER = "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate, or a node (default: the penultimate layer)"
+_LAYER = (
+    "pool5, fc6, fc7, gap, gmp, gap+gmp, logits, penultimate; of transformers cls, avg, cls+avg, map, "
+    "block:N[:cls|avg|cls+avg]; or a node (default: the penultimate layer)"
+)
 _WORKERS = "threads that decode, compute and commit (default: one per core)"
 _CACHE = "of embeddings, a folder or s3://... (default: $FC7_CACHE, else fc7 in the user's cache folder)"
 _ENGINE = "where the backbone runs: in this process, or on Ray, see docs/engines.md (default: local)"

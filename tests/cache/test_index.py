@@ -271,3 +271,27 @@ def test_files_that_are_gone_are_forgotten_and_remote_ones_are_not(index, filled
     reads.clear()
     assert index.sha256(paths[1:]) == hashes[1:]
     assert reads == ["1.png", "2.png"]
+
+
+NOTE = {"layers": {"gap": [1, 2.5, None]}, "text": "é"}
+
+
+def test_notes_are_read_as_they_were_written(tmp_path, index):
+    index.remember_note("one", {"old": 1})
+    index.remember_note("one", NOTE)
+    assert Index(tmp_path).note("one") == NOTE
+    assert index.note("other") is None
+
+
+@given(column=st.sampled_from(["name", "value", "digest"]), bit=st.integers(0, 2**12))
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_note_with_a_flipped_bit_is_none(index, column, bit):
+    index.forget_all()
+    index.remember_note("one", NOTE)
+    with contextlib.closing(sqlite3.connect(index.path)) as db, db:
+        ((value,),) = db.execute(f"SELECT CAST({column} AS BLOB) FROM notes")
+        type_name = "BLOB" if column == "digest" else "TEXT"
+        db.execute(f"UPDATE notes SET {column} = CAST(? AS {type_name})", [flipped(value, bit)])
+    assert index.note("one") is None
+    index.remember_note("one", NOTE)
+    assert index.note("one") == NOTE

@@ -349,6 +349,13 @@ class Pair(Plain):
         return images, images
 
 
+class Named(Plain):
+    """Returns tensors by their names, as transformers of Hugging Face do."""
+
+    def forward(self, images):
+        return {"last_hidden_state": images.flatten(2), "pooler_output": images.mean((2, 3)), "attentions": None}
+
+
 class Spectrum(Plain):
     def forward(self, images):
         return torch.fft.rfft2(images)
@@ -360,6 +367,7 @@ class Spectrum(Plain):
         (Plain(), "conv9", "Plain has no layer 'conv9'. Layers: output, gap"),
         (Branching(), "conv", "torch.fx cannot follow the forward pass of Branching"),
         (Pair(), "output", "Pair returns a tuple"),
+        (Named(), "output", r"a dict with last_hidden_state \(2, 3, 1024\), pooler_output \(2, 3\); one row per image"),
         (Spectrum(), "output", "Spectrum returns complex numbers"),
         (nn.Conv2d(1, 1, 1), "output", "cannot take images of 32 x 32 pixels"),
         (nn.Flatten(), "gap", "no layer with a height and a width"),

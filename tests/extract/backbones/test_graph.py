@@ -93,16 +93,28 @@ def test_without_a_last_linear_layer_there_is_no_penultimate():
     assert list(TracedNetwork(TwoHeads().eval(), 8).ends()) == ["logits"]
 
 
-def test_the_librarys_own_function_says_what_is_penultimate():
-    net, ends = TwoHeads().eval(), {"penultimate": lambda net, images: net.embed(images)}
-    traced = TracedNetwork(net, 8, ends=ends)
-    layer = traced.ends()["penultimate"]
-    cut = TracedNetwork(net, 8, ends=ends).cut([layer.node])
-    assert (layer.dim, len(list(cut.modules()))) == (3, 2), "what both functions compute is there once"
+def parts(net, images, names):
+    if names == [":nothing"]:
+        raise RuntimeError("there is none\nof it")
+    return {":embedding": net.embed(images), ":end": net.forward(images)}
+
+
+def test_parts_of_the_librarys_functions_are_cut_beside_nodes():
+    net = TwoHeads().eval()
+    traced = TracedNetwork(net, 8, parts=parts)
+    cut = traced.cut([":embedding", ":end", "one"])
+    assert len(list(cut.modules())) == 3, "what both functions compute is there once"
     images = torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
-        torch.testing.assert_close(cut(images)[layer.node], net.embed(images))
-    assert layer.node not in traced.nodes
+        found, vectors = cut(images), images.mean((2, 3))
+        for name, expected in ((":embedding", net.embed(images)), (":end", net(images)), ("one", net.one(vectors))):
+            torch.testing.assert_close(found[name], expected)
+    assert traced.nodes == TracedNetwork(net, 8).nodes
+
+
+def test_a_part_that_is_not_there_is_said_in_one_line():
+    with pytest.raises(LookupError, match=r"nothing cannot be traced \(there is none\)$"):
+        TracedNetwork(TwoHeads().eval(), 8, parts=parts).cut([":nothing"])
 
 
 def test_maps_of_classes_are_no_features():
@@ -127,10 +139,21 @@ def test_what_cannot_be_followed_or_is_of_another_size_is_said_in_one_line():
     assert TracedNetwork(net, 2).ends()["logits"].dim == 2
 
 
+class Strict(nn.Module):
+    def forward(self, images):
+        side = images.shape[-1]
+        torch._assert(side == 8, f"{side} is not 8")
+        return images.flatten(1)
+
+
+def test_images_of_another_size_are_refused_in_the_networks_own_words():
+    with pytest.raises(UsageError, match=r"^Strict cannot take images of 16 x 16 pixels: 16 is not 8$"):
+        TracedNetwork(Strict(), 16).ends()
+
+
 def test_tracing_leaves_the_network_as_it_was():
     net = Mixed().eval()
     before = {name: dict(vars(module)) for name, module in net.named_modules()}
     traced = TracedNetwork(net, 16)
     assert traced.ends()
-    assert traced.gmacs > 0
     assert {name: dict(vars(module)) for name, module in net.named_modules()} == before
