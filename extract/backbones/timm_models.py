@@ -7,7 +7,7 @@ from typing import Any
 
 from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError
-from .architectures import DEFAULT, Entry, digits_in
+from ..weights.published import DEFAULT, Entry, digits_in
 
 logger = logging.getLogger(__name__)
 
