@@ -1,12 +1,11 @@
 """The verb ``backbones``: which network to take, and where its weights are."""
 
 import argparse
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ..progress import Progress
+from ..text import csv_text, plain
 from .options import Arguments
 from .parser import similar
 from .terminal import Answer, table
@@ -91,7 +90,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if layers:
         payload["layers"] = layers
     if arguments.csv:
-        return Answer(payload, _csv(described))
+        return Answer(payload, csv_text(list(described[0]), described, harmless=plain).removesuffix("\n"))
     parts = [table("", list(_HEADS), [_row(row, here=bool(places[row])) for row in rows])]
     if layers:
         parts.append(table("", ["layer", "dimension"], [[name, str(dimension)] for name, dimension in layers.items()]))
@@ -124,11 +123,3 @@ def _row(row: "Published", *, here: bool) -> list[str]:
         "yes" if here else "",
         f"{row.megabytes:.0f}" if row.megabytes else "",
     ]
-
-
-def _csv(described: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(described[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(described)
-    return buffer.getvalue().rstrip("\n")
