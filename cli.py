@@ -36,7 +36,7 @@ VERBS = {
         "write bundle and backbone as one network: ONNX, torch.export or a state dict",
         "classify.commands.export",
     ),
-    "backbones": ("what can run here, and where its weights are", "extract.commands.backbones"),
+    "backbones": ("which backbone to take, and where its weights are", "extract.commands.backbones"),
     "cache": ("look after the cache", "extract.commands.cache"),
     "demo": ("the main job on an embedded example, without network", "classify.commands.demo"),
     "completion": ("print a script that lets a shell complete all this", "classify.commands.completion"),

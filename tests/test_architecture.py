@@ -47,6 +47,7 @@ WINGS = {
         "engines",
         "decoding",
         "backbones",
+        "weights",
         "vector_files",
         "manifest",
         "archives",

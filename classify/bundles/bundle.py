@@ -31,6 +31,7 @@ from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ..data.joint import side_by_side
 from ..evaluation.abstention import Abstention, Threshold
+from ..records.licences import licences
 from ..records.runs import versions
 from .backbones import find_backbones, own_backbone, require_same
 from .prediction import Prediction, Predictions, require_distinct
@@ -136,6 +137,11 @@ class Bundle:
         source = embeddings.weights_source
         views = len(embeddings.views) if fitted.run.protocol["average_views"] else 0
         return cls(head, classes, recipe, source, run=run, views=views, abstention=abstention, max_error=max_error)
+
+    @property
+    def licence(self) -> str:
+        """Licence of the backbone's weights, by the word of the library that publishes them; empty if unknown."""
+        return licences([(part.backbone, part.weights) for part in self.recipe.parts], self.weights_source)
 
     @property
     def threshold(self) -> Threshold | None:
@@ -288,6 +294,7 @@ class Bundle:
             "classes": list(self.classes),
             "recipe": json.loads(self.recipe.to_json()),
             "weights_source": self.weights_source,
+            "licence": self.licence,  # for people who open the file
             "views": self.views,
             "max_error": self.max_error,
             "thresholds": {  # for people who open the file

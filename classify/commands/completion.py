@@ -105,7 +105,7 @@ def _values() -> dict[str, list[str]]:
         "heads": ["all", *HEADS],
         "backbone": names(),
         "layer": list(layers),
-        "weights": ["torchvision", "timm", "ndf"],
+        "weights": ["torchvision", "timm", "efficientnet-lite", "ndf"],
         "transform": entry_names(),
         "device": ["auto", "cpu", "cuda", "mps"],
         "finetune": list(ARMS),

@@ -37,11 +37,12 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     """Run the main job on an embedded example."""
     from ...cache.output_file import require_folder
     from ...extract.backbones.backbone import load_backbone
-    from ...extract.backbones.weights import whereabouts
     from ...extract.commands.extract import describe
     from ...extract.extraction import fill, read
     from ...extract.manifest.hashing import Hashed
     from ...extract.manifest.manifest import read_manifest
+    from ...extract.weights.catalogue import catalogue
+    from ...extract.weights.sources import place_of
     from ..bundles.bundle import Bundle
     from ..bundles.predict import predict
     from ..bundles.prediction import predictions_csv
@@ -69,7 +70,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         "bundle": str(bundle),
         "predictions": [prediction.to_dict() for prediction in predictions],
     }
-    here = [name for name in ("vgg16", "alexnet") if whereabouts(name)["here"]]
+    published = [catalogue().find(name, "torchvision") for name in ("vgg16", "alexnet")]
+    here = [row.backbone for row in published if row and place_of(row)]
     weights = "That downloads VGG16's weights once (528 MB); without network: --backbone squeezenet1_1 --weights ndf"
     parts = [
         f"1. Pictures: {extraction.seen} handwritten digits of scikit-learn, in {plain(str(pictures))}",

@@ -15,6 +15,7 @@ from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ...extract.text import first_line
 from ..bundles.bundle import Bundle
+from ..records.licences import licence_notes
 from .defaults import TOLERANCE
 from .parity import Parity, measure, read_pixels, synthetic_pixels
 
@@ -37,7 +38,7 @@ class Exported:
     parity
         How far its answers are from the bundle's.
     notes
-        Differences from ``fc7 predict``, and their reasons.
+        Differences from ``fc7 predict`` and their reasons, and a licence that forbids commercial use.
     """
 
     path: Path
@@ -173,7 +174,7 @@ def _or_refuse(what: str) -> Iterator[None]:
 
 
 def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:
-    """Return what ``fc7 predict`` does differently."""
+    """Return what ``fc7 predict`` does differently, and what the weights' licence forbids."""
     recipe, notes = bundle.recipe.parts[0], []
     if recipe.precision != "fp32":
         notes.append(f"fc7 predict computes in {recipe.precision}, the network in float32")
@@ -183,4 +184,4 @@ def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:
         notes.append("the network answers always; below the threshold in its metadata, fc7 predict says `not sure`")
     if bundle.views:
         notes.append(f"fc7 predict averages over {bundle.views} random views as well, the network sees one")
-    return tuple(notes)
+    return (*notes, *licence_notes(bundle.licence))

@@ -86,6 +86,7 @@ class ExportModule:
             "backbone": recipe.backbone,
             "layer": recipe.layer,
             "weights_sha256": recipe.weights,
+            "weights_licence": self.bundle.licence,
             "head": str(self.bundle.run.get("head", "")),
             "classes": json.dumps(self.bundle.classes),
             "max_error": json.dumps(self.bundle.max_error),

@@ -156,7 +156,7 @@ def finetune(
 
 def _pixel_module(net: Backbone, recipe: Recipe, trainable: str, seed: int, classes: int) -> TrainableModule:
     from ...extract.backbones.network import Normalised
-    from ...extract.backbones.weights import find_weights
+    from ...extract.weights.sources import find_weights
 
     published = architecture(net.name)
     weights = find_weights(net.weights_source, published)

@@ -12,8 +12,8 @@ from ...cache.embeddings import Embeddings
 from ...cache.recipe import Recipe
 from ...extract.backbones.architectures import architecture
 from ...extract.backbones.network import with_classes
-from ...extract.backbones.weights import find_weights
 from ...extract.progress import Progress, silent
+from ...extract.weights.sources import find_weights
 from ..data.splits import Fold
 from ..evaluation.abstention import Abstention
 from ..heads import classifier_stack

@@ -13,6 +13,7 @@ from ..arrays import Floats, Positions, plain_numbers
 from ..data.splits import Protocol
 from ..evaluation.metrics import measure
 from .fold_fit import FoldFit
+from .licences import licence_notes, licences
 from .probabilities import Probabilities
 from .ranking import is_random
 from .runs import Run, fingerprint, versions
@@ -103,12 +104,15 @@ class Outcome:
         """Return the record."""
         y = np.asarray(evaluated.columns["label"], np.intp)
         own = bool(self.folds)  # of the predictions of another tool, neither software nor machine is known
+        parts = [(part["backbone"], part.get("weights", "")) for part in self.recipe.get("parts") or [self.recipe]]
+        licence = licences(parts, self.weights_source)
         run = Run(
             id=self.id,
             head=self.head,
             trainable=self.trainable,
             recipe=self.recipe,
             weights_source=self.weights_source,
+            licence=licence,
             data=evaluated.data,
             selection=self.selection,
             hyperparameters=plain_numbers(self.hyperparameters),
@@ -119,7 +123,7 @@ class Outcome:
             protocol=plain_numbers(evaluated.protocol | self.protocol),
             folds=[fold.to_dict() for fold in self.folds],
             curves=list(self.curves),
-            notes=list(self.notes),
+            notes=[*licence_notes(licence), *self.notes],
             versions=versions(*PACKAGES) if own else {},
             machine=_machine() if own else {},
         )

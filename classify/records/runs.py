@@ -80,7 +80,9 @@ class Run:
         Where it was measured, one dict per training size: ``per_class, accuracy, low, high, repeats``; the last is the
         run itself, on all its images.
     notes
-        What a reader must know: random weights, no convergence.
+        What a reader must know: random weights, no convergence, a licence that forbids commercial use.
+    licence
+        Of the weights, by the word of the library that publishes them; empty where it is unknown, and in old records.
     """
 
     id: str
@@ -100,6 +102,7 @@ class Run:
     curves: list[dict[str, float]] = field(default_factory=list)
     learning_curve: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    licence: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     record: int = RECORD
@@ -185,6 +188,7 @@ class Run:
             "hyperparameters": self.hyperparameters,
             "protocol": {"evaluated": self.data["evaluated"]} | self.protocol,
             "folds": self.folds,
+            "licence": self.licence,
             "notes": self.notes,
         }
 

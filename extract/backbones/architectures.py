@@ -4,17 +4,17 @@ Known networks are table rows, from which fc7 names a recipe without importing t
 starts at once. Others are taken apart once, and the index of the cache remembers what was found.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...cache.recipe import Transform
 from ...errors import UsageError
+from ..weights.published import DEFAULT, Entry, entry_of
 from .layers import Layer, pooled
 
 if TYPE_CHECKING:
@@ -22,42 +22,6 @@ if TYPE_CHECKING:
 
     from ...cache.index import Index
     from .library_network import LibraryNetwork
-
-DOWNLOADS = "https://download.pytorch.org/models/"
-DEFAULT = "DEFAULT"  # another name of a network's first entry, as in torchvision
-
-
-class Entry(NamedTuple):
-    """Published weights of a network.
-
-    Attributes
-    ----------
-    file
-        Its name below `DOWNLOADS`, or repository and name on the Hugging Face hub.
-    megabytes, gmacs
-        Its size, and billions of multiply-adds for one image; zero is unknown.
-    transform
-        What the weights were evaluated with.
-    digits
-        The first ones of the file's sha256; empty if they are not known.
-    """
-
-    file: str
-    megabytes: float
-    gmacs: float
-    transform: Transform
-    digits: str = ""
-
-
-def entry_of(url: str, megabytes: float, gmacs: float, transform: Transform) -> Entry:
-    """Return the entry of a file of torchvision's, whose name carries the first digits of its sha256."""
-    return Entry(url.removeprefix(DOWNLOADS), megabytes, gmacs, transform, digits_in(url))
-
-
-def digits_in(name: str) -> str:
-    """Return the first digits of a file's sha256 that its name carries; empty if it carries none."""
-    digits = re.search(r"-([0-9a-f]{8,})\.", name.rpartition("/")[2])
-    return digits.group(1) if digits else ""
 
 
 @dataclass(frozen=True)

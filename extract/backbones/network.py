@@ -11,12 +11,12 @@ from torchvision.models import VisionTransformer
 
 from ...cache.recipe import FunctionTransform, Transform
 from ...errors import UsageError, WeightsError
+from ..weights.files import Weights
 from .architectures import Architecture
 from .layers import Layer
 from .state_dicts import adapt
 from .torch_runtime import global_generator
 from .tracing import imagine, objection
-from .weights import Weights
 
 
 class Tapped(torch.nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 from ...cache.recipe import Transform
 from ...errors import MissingExtra, UsageError
 from ..text import first_line
-from .architectures import DEFAULT, Entry, digits_in
+from ..weights.published import DEFAULT, Entry, digits_in
 from .layers import BLOCK, FEATURES, LOGITS, MAP, PENULTIMATE
 
 PREFIX = "timm:"

@@ -6,7 +6,8 @@ from typing import Any
 from ...cache.recipe import Transform
 from ...errors import UsageError
 from ..text import first_line
-from .architectures import KNOWN, Entry, entry_of
+from ..weights.published import Entry, entry_of
+from .architectures import KNOWN
 from .layers import BLOCK, FEATURES
 
 # Options that torchvision sets with pretrained weights; without them the parameters get another input.

@@ -34,7 +34,10 @@ _CACHE = "of embeddings, a folder or s3://... (default: $FC7_CACHE, else fc7 in 
 _ENGINE = "where the backbone runs: in this process, or on Ray, see docs/engines.md (default: local)"
 _ADDRESS = "a Ray cluster, auto or HOST:6379 (default: one of its own, on this machine alone)"
 _ACTORS = "workers on Ray, each with the backbone in memory (default: one per core, or per GPU)"
-_SOURCE = "torchvision[:NAME], timm, file:PATH, ndf or random:SEED (default: torchvision; timm for timm:NAME)"
+_SOURCE = (
+    "torchvision[:NAME], timm, file:PATH, efficientnet-lite, ndf or random:SEED (default: torchvision; timm for "
+    "timm:NAME)"
+)
 _TRANSFORM = (
     "published weights that images are prepared for, such as IMAGENET1K_V1, or a tag of timm's (default: the weights "
     "that are loaded)"

@@ -40,6 +40,9 @@ ENVIRONMENT = {
     "--allow-private-hosts and --allow-redirects",
     "TORCH_HOME": "torchvision's weights are in hub/checkpoints below it; default: torch below $XDG_CACHE_HOME, else "
     "~/.cache/torch",
+    "HF_HOME": "timm's weights are in hub below it; default: huggingface below $XDG_CACHE_HOME, else "
+    "~/.cache/huggingface",
+    "HF_HUB_CACHE": "the folder itself of timm's weights",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",
     "RANK": "--shard auto: which of WORLD_SIZE processes this is, from 0, as torchrun says it",
     "WORLD_SIZE": "--shard auto: how many RANK counts",

@@ -84,6 +84,8 @@ def _is_required(action: argparse.Action) -> bool:
 
 def _argument(action: argparse.Action) -> str:
     name = str(action.metavar or "|".join(map(str, action.choices or [action.dest])))
+    if action.nargs == argparse.OPTIONAL:
+        return f"[{name}]"
     return name + ("..." if action.nargs == "+" else " ..." if action.nargs == argparse.PARSER else "")
 
 

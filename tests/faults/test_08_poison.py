@@ -24,7 +24,7 @@ from fc7.classify import Bundle, fit
 from fc7.errors import FC7Error
 from fc7.extract import load_backbone
 from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer, entry_of
-from fc7.extract.backbones.weights import find_weights
+from fc7.extract.weights.sources import find_weights
 
 
 class Call:

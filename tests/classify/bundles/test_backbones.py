@@ -6,8 +6,8 @@ from fc7.cache.recipe import JointRecipe, Transform
 from fc7.classify.bundles.backbones import find_backbones, require_same
 from fc7.errors import BundleError
 from fc7.extract import load_backbone
-from fc7.extract.backbones import weights
 from fc7.extract.backbones.architectures import KNOWN
+from fc7.extract.weights import downloads, files
 
 OPTIONS = [
     {"weights": "torchvision:IMAGENET1K_FEATURES"},
@@ -21,7 +21,7 @@ OPTIONS = [
 
 @pytest.fixture(autouse=True)
 def no_files(monkeypatch):
-    for kind in (weights.Weights, weights.TorchvisionWeights):
+    for kind in (files.Weights, downloads.TorchvisionWeights):
         monkeypatch.setattr(kind, "sha256", lambda self, index: "ab" * 32)
 
 

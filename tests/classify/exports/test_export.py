@@ -1,6 +1,7 @@
 """Export: one network that answers as the bundle does, or nothing is written and the reason is said."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from exported import LINEAR, SQUEEZENET, run_onnx, run_pt2
@@ -10,6 +11,7 @@ from fc7.cache.recipe import Transform
 from fc7.classify import Bundle, export, fit
 from fc7.classify.data.joint import join
 from fc7.classify.exports import formats
+from fc7.classify.records import licences
 from fc7.errors import BundleError, ExportError, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 
@@ -62,6 +64,24 @@ def test_a_module_of_ones_own(home, cache, tmp_path):
         export(bundle, tmp_path / "other.onnx", **cache)
     with pytest.raises(ExportError, match="your own"):
         export(bundle, tmp_path / "net.safetensors", backbone=backbone, **cache)
+
+
+# Licences
+
+
+def test_the_licence_of_the_weights_is_in_the_file(home):
+    bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
+    written = home.exported(".onnx", bundle)
+    session = onnxruntime.InferenceSession(written.path.read_bytes(), providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map["weights_licence"] == "mit"
+    assert not any("licence" in note or "commercial" in note for note in written.notes)
+
+
+def test_a_licence_that_forbids_commercial_use_is_said(home, cache, tmp_path, monkeypatch):
+    backbone, bundle = home.small()
+    monkeypatch.setattr(licences, "licence_of", lambda *_: "cc-by-nc-4.0")
+    written = export(bundle, tmp_path / "net.pt2", backbone=backbone, **cache)
+    assert "weights under cc-by-nc-4.0: not for commercial use" in written.notes
 
 
 # What differs, and why

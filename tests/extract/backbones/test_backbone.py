@@ -145,8 +145,8 @@ def test_a_recipe_needs_no_torch_where_there_is_a_row(given, tmp_path):
 
     (tmp_path / "w.pth").touch()
     code = (
-        "import sys; from fc7.extract import load_backbone; from fc7.extract.backbones import weights\n"
-        "weights.TorchvisionWeights.sha256 = lambda self, index: 'ab' * 32\n"  # as if it was there
+        "import sys; from fc7.extract import load_backbone; from fc7.extract.weights import downloads\n"
+        "downloads.TorchvisionWeights.sha256 = lambda self, index: 'ab' * 32\n"  # as if it was there
         f"load_backbone({given}, cache='cache')\n"
         "sys.exit(bool({'torch', 'torchvision'} & sys.modules.keys()))"
     )

