@@ -66,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """List published networks, and where their weights are."""
+    from ..backbones.architectures import architecture
     from ..weights.catalogue import catalogue
     from ..weights.sources import place_of
 
@@ -85,7 +86,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         rows.sort(key=lambda row: _FIRST.index(row[:2]) if row[:2] in _FIRST else len(_FIRST))
     described = [row._asdict() | {"here": str(places[row] or "")} for row in rows]
     whole = pattern in networks | {row.backbone for row in rows}
-    layers = _layers(pattern) if whole and not arguments.csv else {}
+    layers = architecture(pattern).dimensions() if whole and not arguments.csv else {}
     payload: dict[str, Any] = {"published_by": published.versions, "backbones": described}
     if layers:
         payload["layers"] = layers
@@ -98,13 +99,6 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         count = f"{len(places):,} weights of {len(networks):,} networks"
         parts.append(f"{count} are published ({published.versions}): fc7 backbones PATTERN, or --all")
     return Answer(payload, "\n\n".join(parts))
-
-
-def _layers(name: str) -> dict[str, int]:
-    """Return the named layers of a network with their dimensions."""
-    from ..backbones.architectures import architecture
-
-    return {layer: tap.dim for layer, tap in architecture(name).layers.items()}
 
 
 _HEADS = ("backbone", "weights", "M parameters", "GMACs", "input", "dimension", "top-1", "licence", "here", "MB")
