@@ -183,7 +183,7 @@ def desk(tmp_path_factory):
             noisy(root / "my_pictures" / path, colour, 100 * place + number)
             lines += [f"{path},{label}"] if number >= 6 else []
         noisy(root / "new_pictures" / f"{label}.png", colour, 1000 + place)
-    for name in ("one.jpg", "another.png"):
+    for name in ("one.jpg", "another.png", *(f"photos/{number}.jpg" for number in range(5))):
         noisy(root / name, (200, 30, 30), len(name))
     (root / "theirs.csv").write_text("\n".join(lines))
     return root

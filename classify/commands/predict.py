@@ -38,9 +38,6 @@ fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02
 
 # where the weights are elsewhere than on the machine that fitted
 fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
-
-# a head on a module of your own, which the function make() in net.py returns
-fc7 predict my.fc7 new_pictures/ --backbone net.py:make
 """
 
 _IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, csvs of paths, or - for a list on standard input"

@@ -57,7 +57,6 @@ fc7 extract my_pictures --backbone squeezenet1_1 --weights ndf
 fc7 extract my_pictures --backbone vgg16 --shard 3/8
 
 # pictures in an object store, and the cache, too (extra fc7[remote])
-fc7 extract s3://pictures/insects --backbone vgg16
 fc7 extract s3://pictures/insects --backbone vgg16 --cache s3://pictures/fc7
 
 # on a Ray cluster that is there already (extra fc7[ray])

@@ -9,7 +9,7 @@ import pytest
 
 from fc7.cache.recipe import Recipe, Transform
 from fc7.extract import load_backbone
-from fc7.extract.weights import downloads, files, sources
+from fc7.extract.weights import downloads, files, packages, sources
 
 IDS = [
     ("alexnet", "pool5", {}, 0, "91a26948d757e3d019d1147f2c0006e96a875864350dd68fb7b865f5f62620dd"),
@@ -115,7 +115,14 @@ IDS = [
 
 @pytest.fixture(autouse=True)
 def no_files(monkeypatch):
-    for kind in (files.Weights, downloads.TorchvisionWeights, downloads.TimmWeights, sources.RandomWeights):
+    kinds = (
+        files.Weights,
+        downloads.TorchvisionWeights,
+        downloads.TimmWeights,
+        packages.PackagedWeights,
+        sources.RandomWeights,
+    )
+    for kind in kinds:
         monkeypatch.setattr(kind, "sha256", lambda self, index: "ab" * 32)
 
 
