@@ -78,6 +78,8 @@ def locate(path: Path | str) -> Location:
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"{shown(path)} is of type {type(path).__name__}, not a path.")
     text = os.fspath(path)
+    if not text:
+        raise UsageError("An empty path names nothing, and . names this folder. Is a variable of the shell not set?")
     if not is_url(text):
         return Path(path)
     url = URL(text)

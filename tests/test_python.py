@@ -212,6 +212,7 @@ PIXELS = np.zeros((4, 4, 3), np.uint8)
 WRONG = {
     "read_manifest number": lambda made: read_manifest(5),
     "read_manifest None": lambda made: read_manifest(None),
+    "read_manifest nothing": lambda made: read_manifest(""),
     "read_manifest list": lambda made: read_manifest(["a.png", "b.png"]),
     "read_manifest array": lambda made: read_manifest(np.eye(9)),
     "extract cache of lines": lambda made: extract(made.manifest, made.backbone, cache=np.eye(9)),

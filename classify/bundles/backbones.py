@@ -100,7 +100,7 @@ def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:
     if len(here) != len(there):
         differences.append(f"layers: here {len(here)}, in the bundle {len(there)}")
     own = any(backbone.weights_source == OWN for backbone in backbones)
-    cure = "Give the module it was fitted on." if own else "Name the same weights with --weights."
+    cure = "Give the backbone it was fitted on." if own else "Name the same weights with --weights."
     raise BundleError(
         f"The backbone found here is not the one the head was fitted on: {'; '.join(differences)}. {cure}"
     )
