@@ -25,7 +25,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **options: P.kwargs) -> R:
-        for name, value in _signature(function).bind(*args, **options).arguments.items():
+        try:
+            given = _signature(function).bind(*args, **options).arguments
+        except TypeError:
+            return function(*args, **options)  # Python's own words name the function
+        for name, value in given.items():
             hint = function.__annotations__.get(name, Any)
             _require(f"{function.__qualname__.removesuffix('.__init__')}: ", name, value, hint)
         return function(*args, **options)
@@ -49,9 +53,13 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 def _require(where: str, name: str, value: Any, hint: Any) -> None:
     if not _is_a(value, hint):
-        text = repr(value)
-        text = text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "..."
-        raise UsageError(f"{where}{name}={text} is of type {type(value).__name__}; needed: {_words(hint)}.")
+        raise UsageError(f"{where}{name}={shown(value)} is of type {type(value).__name__}; needed: {_words(hint)}.")
+
+
+def shown(value: Any) -> str:
+    """Return a value as one short line."""
+    text = repr(value)
+    return text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "..."
 
 
 def _is_a(value: Any, hint: Any) -> bool:

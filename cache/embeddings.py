@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..errors import DataError
-from .arguments import checked
+from .arguments import checked, shown
 from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
@@ -148,7 +148,10 @@ class Rows:
         return replace(self, **{name: array[rows] for name, array in columns.items() if isinstance(array, np.ndarray)})
 
     def _positions(self, rows: Any) -> npt.NDArray[np.intp]:
-        return np.atleast_1d(np.arange(len(self))[rows])
+        positions: npt.NDArray[np.intp] = np.atleast_1d(np.arange(len(self))[rows])
+        if positions.ndim > 1:
+            raise IndexError(f"Rows have one axis, and {shown(rows)} has {positions.ndim}.")
+        return positions
 
     def in_key_order(self) -> Self:
         """Return the rows sorted by key, then split, label and group; self if they are.

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, SupportsIndex, TypeVar, overload
 
 from ..errors import MissingExtra
 
@@ -22,6 +22,14 @@ class Table(list[T]):
     """
 
     shown: ClassVar[Sequence[str]] = ()
+
+    @overload
+    def __getitem__(self, rows: SupportsIndex) -> T: ...
+    @overload
+    def __getitem__(self, rows: slice) -> Self: ...
+    def __getitem__(self, rows: SupportsIndex | slice) -> T | Self:
+        """Return an item; of a slice, a table again."""
+        return type(self)(super().__getitem__(rows)) if isinstance(rows, slice) else super().__getitem__(rows)
 
     def to_dicts(self, first: int | None = None) -> list[dict[str, Any]]:
         """Return plain values of the first items, by default of all, by the names of their columns."""

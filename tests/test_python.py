@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pickle
 import pydoc
 import subprocess
 import sys
@@ -146,6 +147,48 @@ def test_notebooks_get_a_small_table_that_needs_nothing_else(made, name):
     assert [word for word in ("http", "<script", "src=", "href=") if word in page] == []
 
 
+def test_a_slice_of_a_table_is_one(made):
+    for table in (made.predictions, made.runs, made.comparison):
+        part = table[:2]
+        assert type(part) is type(table)
+        assert list(part) == list(table)[:2]
+        assert table[-1] == list(table)[-1]
+
+
+@pytest.mark.parametrize("rows", [None, True, [[0, 1]]], ids=str)
+def test_rows_have_one_axis(made, rows):
+    with pytest.raises(IndexError, match=r"Rows have one axis, and .* has 2\."):
+        made.embeddings[rows]
+
+
+@pytest.mark.parametrize("name", [
+    "manifest", "extraction", "embeddings", "recipe", "foreign", "store", "fitted", "run", "comparison", "bundle",
+    "predictions", "audit", "exported",
+])  # fmt: skip
+def test_what_is_pickled_shows_itself_as_before(made, name):
+    thing = getattr(made, name)
+    assert repr(pickle.loads(pickle.dumps(thing))) == repr(thing)
+
+
+def test_a_bundle_that_has_predicted_is_pickled_without_its_backbone(tmp_path):
+    backbone = load_backbone("squeezenet1_1", "gap", weights="random:0", cache=tmp_path, device="cpu")
+    data = coloured(tmp_path / "data", 8)
+    bundle = Bundle.of(fit(extract(data, backbone, cache=tmp_path), "ridge", folds=2))
+    answers = bundle.predict([data], cache=tmp_path)
+    again = pickle.loads(pickle.dumps(bundle))
+    assert again.predict([data], cache=tmp_path) == answers
+
+
+def test_a_backbone_says_how_it_resizes(tmp_path):
+    backbone = load_backbone("squeezenet1_1", "gap", weights="random:0", resize="pad", cache=tmp_path)
+    assert repr(backbone) == "Backbone('squeezenet1_1', gap 512-d, resize 'pad', weights 'random:0')"
+
+
+def test_python_names_the_function_that_has_no_such_parameter(made):
+    with pytest.raises(TypeError, match=r"fit\(\) got an unexpected keyword argument 'heads'"):
+        fit(made.embeddings, heads="ridge")
+
+
 # Paths are str or Path
 
 
@@ -169,6 +212,10 @@ PIXELS = np.zeros((4, 4, 3), np.uint8)
 WRONG = {
     "read_manifest number": lambda made: read_manifest(5),
     "read_manifest None": lambda made: read_manifest(None),
+    "read_manifest nothing": lambda made: read_manifest(""),
+    "read_manifest list": lambda made: read_manifest(["a.png", "b.png"]),
+    "read_manifest array": lambda made: read_manifest(np.eye(9)),
+    "extract cache of lines": lambda made: extract(made.manifest, made.backbone, cache=np.eye(9)),
     "load_backbone number": lambda made: load_backbone(5),
     "load_backbone layer": lambda made: load_backbone("squeezenet1_1", 5, weights="random:0"),
     "load_backbone weights": lambda made: load_backbone("squeezenet1_1", weights=5),
@@ -194,6 +241,9 @@ WRONG = {
     "fit text": lambda made: fit("x"),
     "fit None": lambda made: fit(None),
     "fit matrix": lambda made: fit(np.eye(4)),
+    "fit unlabelled": lambda made: fit((np.eye(4), [""] * 4)),
+    "fit ragged": lambda made: fit(([[1.0], [1.0, 2.0]], ["a", "b"])),
+    "transform pictures": lambda made: made.transformer.transform(np.zeros((2, 3, 9, 9))),
     "fit head": lambda made: fit(made.embeddings, 5),
     "fit on": lambda made: fit(made.embeddings, on=5),
     "fit on train": lambda made: fit(made.embeddings, on="train"),

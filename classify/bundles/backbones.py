@@ -99,9 +99,10 @@ def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:
     ]
     if len(here) != len(there):
         differences.append(f"layers: here {len(here)}, in the bundle {len(there)}")
+    own = any(backbone.weights_source == OWN for backbone in backbones)
+    cure = "Give the backbone it was fitted on." if own else "Name the same weights with --weights."
     raise BundleError(
-        f"The backbone found here is not the one the head was fitted on: {'; '.join(differences)}. "
-        "Name the same weights with --weights."
+        f"The backbone found here is not the one the head was fitted on: {'; '.join(differences)}. {cure}"
     )
 
 

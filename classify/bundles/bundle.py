@@ -103,6 +103,10 @@ class Bundle:
     _loaded: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs; it loads backbones by itself."""
+        return self.__dict__ | {"_loaded": {}}
+
     def __repr__(self) -> str:
         head = f"{self.run['head']} on " if "head" in self.run else ""
         classes = few([repr(name) for name in self.classes], 3)

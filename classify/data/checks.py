@@ -37,7 +37,8 @@ def require_classes(labels: Iterable[str]) -> None:
     if len(classes) < 2:
         having = "all that have a label are" if "" in every else "all are"
         lack = f"{having} of one class, {min(classes)!r}" if classes else "none has a label"
-        raise DataError(f"A head is fitted on two classes; of {len(every)} images {lack}. Label them: fc7 review DATA")
+        found = f"of {len(every)} images {lack}" if every else "no image has a label"
+        raise DataError(f"A head is fitted on two classes; {found}. Label them: fc7 review DATA")
 
 
 def require_finite(embeddings: Embeddings, rows: Positions) -> None:

@@ -169,7 +169,9 @@ class Backbone:
     def __repr__(self) -> str:
         taps = ", ".join(f"{recipe.layer} {recipe.dim}-d" for recipe in self.recipes)
         views = f", {self.views} more views" if self.views else ""
-        return f"Backbone({self.name!r}, {taps}{views}, weights {self.weights_source!r})"
+        mode = self.recipes[0].transform.resize_mode
+        resize = f", resize {mode!r}" if mode != "crop" else ""
+        return f"Backbone({self.name!r}, {taps}{views}{resize}, weights {self.weights_source!r})"
 
     def __deepcopy__(self, _: Any) -> Self:
         """Return itself: it is frozen, and scikit-learn's ``clone`` must not copy a network."""

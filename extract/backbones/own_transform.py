@@ -46,6 +46,8 @@ def own_transform(function: Callable[[Any], Any], name: str) -> FunctionTransfor
                 f"{name} returns {made.dtype} {made.shape}; needed: normalised floats (3, side, side), of one side for "
                 "all pictures."
             )
+        if not np.isfinite(made).all():
+            raise UsageError(f"{name} returns numbers that are not finite.")
     if not np.array_equal(first, others[-1]):
         raise UsageError(f"{name} returns other numbers when it sees a picture again: something in it draws at random.")
     return FunctionTransform(resize=side, crop=side, name=name, code=_code(function, name), function=function)

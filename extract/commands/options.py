@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from ..manifest.table import Columns
 
 FOLDER = (
-    "a folder train|val|test/<class>/, a folder of class folders; a csv, tsv or parquet with a column of paths and "
-    "perhaps label, split, group and bad; - for paths on standard input; or s3://..., see docs/data.md"
+    "a folder train|val|test/<class>/, of class folders or of images; a tar or zip; a csv, tsv or parquet with a "
+    "column of paths and perhaps label, split, group and bad; - for paths on standard input; or s3://..., see "
+    "docs/data.md"
 )
 FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"

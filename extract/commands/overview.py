@@ -4,7 +4,8 @@ TEXT = """
 Run frozen backbones once over images, keep the embeddings in a cache, fit heads on them in seconds, and compare
 what came out on the same images.
 
-DATA is a folder train|val|test/<class>/, a folder of class folders, or a csv path,label[,split][,group][,bad].
+DATA is a folder train|val|test/<class>/, a folder of class folders or of images, a tar or zip, a csv, tsv or parquet
+with a column of paths and perhaps label, split, group and bad, or - for paths on standard input.
 Both DATA and the cache may be in an object store (`s3://bucket/prefix`, extra fc7[remote]).
 
 Data goes to stdout, progress and log to stderr.

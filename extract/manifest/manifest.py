@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from ...cache.arguments import shown
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError, UsageError
 from .columns import ImageEntry, Images
@@ -167,6 +168,11 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     UsageError
         There are no columns to name.
     """
+    if not (is_table(data) or isinstance(data, str | os.PathLike)):
+        raise UsageError(
+            f"read_manifest: data={shown(data)} is of type {type(data).__name__}; needed: a path or a table. A list of "
+            "images is one as: pandas.DataFrame({'image': images})"
+        )
     location = _TABLE if is_table(data) else locate(data)
     if columns and location != _TABLE and location.suffix.lower() not in TABLES:
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")

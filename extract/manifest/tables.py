@@ -156,7 +156,7 @@ class _Part:
         self._keys = {str(key): key for key in keys}
         self._above, self._table = above, table
         pictures = [name for name in self._keys if _is_picture(self._first(name))]
-        self._chosen = _choose(list(self._keys), pictures, _TABLE, columns)
+        self._chosen = _choose(list(map(str, keys)), pictures, _TABLE, columns)
         say_unlabelled(list(self._keys), self._chosen, _TABLE)
         self.has_pictures = self._chosen["path"] in pictures
         schema = getattr(getattr(table, "schema", None), "metadata", None)

@@ -14,6 +14,7 @@ from ...cache.recipe import AnyRecipe, ForeignRecipe
 from ...errors import DataError, UsageError
 from ..manifest.paths import named_split
 from ..manifest.table import OF_VECTORS, choose, text_of
+from ..text import first_line
 
 
 def from_columns(
@@ -89,12 +90,13 @@ def from_memory(data: Any) -> Embeddings:
         raise UsageError(
             f"A {type(data).__name__} is no vectors: give embeddings, (X, y), or a table with a column of them."
         )
-    names = [str(name) for name in names]
+    keys = {str(name): name for name in names}  # pandas numbers columns that have no names
+    names = list(keys)
     chosen = choose(names, OF_VECTORS, "The table")
-    found = {what: _values(data[name]) for what, name in chosen.items()}
+    found = {what: _values(data[keys[name]]) for what, name in chosen.items()}
     numbers = [] if "embedding" in found else [name for name in names if name not in chosen.values()]
     try:
-        parts = [_values(data[name]) for name in numbers] or list(map(np.asarray, found.get("embedding", ())))
+        parts = [_values(data[keys[name]]) for name in numbers] or list(map(np.asarray, found.get("embedding", ())))
         found["embedding"] = np.stack(parts, axis=1 if numbers else 0)
     except ValueError as error:
         raise DataError(f"The table has neither vectors of one length nor columns of numbers: {error}.") from error
@@ -114,7 +116,10 @@ def _values(column: Any) -> Any:
 
 
 def _matrix(vectors: Any, name: str) -> npt.NDArray[Any]:
-    matrix = np.asarray(vectors)
+    try:
+        matrix = np.asarray(vectors)
+    except (RuntimeError, TypeError, ValueError) as error:  # of torch, and rows of several lengths
+        raise DataError(f"{name}: not a matrix of numbers: {first_line(error)}") from error
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
         found = f"{matrix.shape} {matrix.dtype}"
         raise DataError(f"{name}: vectors are a matrix of numbers with a row for each image, not {found}.")

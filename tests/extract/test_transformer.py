@@ -200,6 +200,7 @@ def test_what_a_backbone_has_decided_is_not_said_again(home, paths, made):
     for wrong, said in (
         (EmbeddingTransformer(made, "gmp"), "layer is what .* has decided already"),
         (EmbeddingTransformer(made, batch_size=2), "batch_size"),
+        (EmbeddingTransformer(made, resize="pad"), "resize is what"),
         (EmbeddingTransformer(views), "several vectors"),
         (EmbeddingTransformer(layers), "several vectors"),
         (EmbeddingTransformer(5), "name=5 is of type int"),

@@ -69,6 +69,7 @@ def test_without_it_a_line_says_how_and_another_network_is_refused(home, run):
     code, out, err = run("predict", home / "a.fc7", home / "data" / "val", "--backbone", f"{home / 'net.py'}:other")
     assert (code, out) == (1, "")
     assert "is not the one the head was fitted on: weights: here" in one_line(err)
+    assert err.rstrip().endswith("Give the backbone it was fitted on.")
 
 
 def test_extract_takes_it_beside_others_and_refuses_what_its_code_says(home, run):

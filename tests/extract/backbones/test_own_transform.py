@@ -113,6 +113,7 @@ def test_a_function_whose_code_cannot_be_known_is_known_by_its_name(caplog):
         (lambda image: torch.zeros(3, 32, 30), r"returns float32 \(3, 32, 30\)"),
         (lambda image: torch.zeros(3, 32, 32, dtype=torch.uint8), r"returns uint8 \(3, 32, 32\)"),
         (lambda image: torch.rand(3, 32, 32), "draws at random"),
+        (lambda image: torch.full((3, 32, 32), torch.nan), "not finite"),
         (lambda image: None, "returns object"),
         ("grey", "a str cannot be called"),
     ],

@@ -232,6 +232,12 @@ def test_cells_that_hold_no_image(pictures, monkeypatch):
         read_table(pandas_table({"image": ["a.png", "b.png"]}), with_bad=False, columns=None)
 
 
+def test_a_column_that_is_there_twice_is_refused():
+    frame = pytest.importorskip("pandas").DataFrame([["a.png", "b.png"]], columns=["path", "path"])
+    with pytest.raises(DataError, match="the column 'path' twice"):
+        read_table(frame, with_bad=False, columns=None)
+
+
 def test_bad_rows(pictures):
     for bad in (["yes", "", "no", None], [True, False, False, None]):
         frame = pandas_table({"path": [str(pictures / name) for name in NAMES], "bad": bad})

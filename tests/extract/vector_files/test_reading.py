@@ -173,6 +173,19 @@ def test_tables(library):
         assert (read.labels.tolist(), read.paths.tolist()) == (LABELS, list("abcdef"))
 
 
+def test_columns_without_names_are_found():
+    pandas = pytest.importorskip("pandas")
+    read = from_memory(pandas.DataFrame(X).assign(label=LABELS))
+    assert np.array_equal(read.vectors, X)
+    assert read.labels.tolist() == LABELS
+
+
+def test_a_tensor_that_learns_is_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(DataError, match="not a matrix of numbers: Can't call numpy"):
+        from_memory((torch.tensor(X, requires_grad=True), LABELS))
+
+
 def test_tables_without_vectors_are_refused():
     frame = pytest.importorskip("pandas").DataFrame
     for columns in ({"label": LABELS}, {"label": LABELS, "x": LABELS}, {"embedding": [[1.0], [1.0, 2.0]]}, {}):
