@@ -197,6 +197,18 @@ def test_two_classes_stay(begin):
         review.decide(0, bad=True)
 
 
+def test_one_class_is_divided_into_two(begin, file):
+    review = begin(counts=(6,))
+    assert (review.judged.suspects.tolist(), review.judged.uncertain.tolist()) == ([], list(range(6)))
+    review.decide(0, "c0")
+    review.decide(1, bad=True)
+    review.decide(2, "c1", new=True)
+    assert review.judged.uncertain.tolist() == [3, 4, 5], "nothing is judged yet"
+    review.decide(3, "c1")
+    assert review.judged.agreement.judged == 5
+    assert read_manifest(file).classes == ("c0", "c1")
+
+
 def test_unknown_images_and_classes(begin):
     review = begin()
     for call in (lambda: review.subject(40), lambda: review.decide(-1), lambda: review.key(99)):
