@@ -116,8 +116,8 @@ class Change:
 class Judged:
     """The present left-out probabilities ``(n, classes)``, and the images they doubt, the most doubtful first.
 
-    ``unlabelled`` are the images without a label. While too few images have one there are no probabilities, and nothing is
-    doubted: ``uncertain`` and ``unlabelled`` are in the order of their bytes.
+    ``unlabelled`` are the images without a label. While too few images have one there are no probabilities, and nothing
+    is doubted: ``uncertain`` and ``unlabelled`` are in the order of their bytes.
     """
 
     probability: npt.NDArray[np.float64] | None
@@ -398,8 +398,8 @@ class Review:
     def _require_manifest(self, image: int, after: Decision) -> None:
         """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits.
 
-        While images without a label are being labelled, or one class is divided, nothing is refused: ``fit`` says what is
-        still lacking.
+        While images without a label are being labelled, or one class is divided, nothing is refused: ``fit`` says what
+        is still lacking.
         """
         if any(image.given == Decision(UNDECIDED) and not image.contradicted for image in self._images):
             return

@@ -239,7 +239,7 @@ def test_decisions_follow_images_that_are_renamed_or_moved(table, folder, file, 
     log.clear()
     again = Review(rows, labels_of(rows, manifest, file))
     assert again.decided == review.decided == {3: Decision("c1"), 5: Decision("c0", bad=True)}
-    assert "2 images have other names or folders now and keep their decisions" in log.text
+    assert "images with other names or folders now, which keep their decisions: 2" in log.text
     text = file.read_text()
     assert f"../pictures/c1/moved.png,{again.key(3)},c1,train,,,1\n" in text, "at once, so that fit finds it"
     assert "003.png" not in text
@@ -254,7 +254,7 @@ def test_images_that_were_added_are_taken_in_and_said(table, folder, file, log):
     Review(rows[np.arange(36)], labels_of(rows, fewer, file)).decide(3, "c1")
     assert "039.png" not in file.read_text()
     Review(rows, labels_of(rows, manifest, file))
-    assert "labels.csv: 4 images were not in it and are taken in." in log.text
+    assert "labels.csv: images that were not in it and are taken in: 4." in log.text
     assert len(file.read_text().splitlines()) == 41
 
 
