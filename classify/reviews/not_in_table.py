@@ -10,6 +10,7 @@ from ...extract.manifest.csv_rows import read_rows
 from ...extract.manifest.layout import Contents
 from ...extract.manifest.left_out import LeftOut
 from ...extract.manifest.manifest import Manifest, read_manifest
+from ...extract.manifest.paths import SPLITS, named_split
 from ...extract.manifest.walk import Walk
 from .labels import REVIEWED, SHA256
 
@@ -42,21 +43,20 @@ def newcomers(table: Location) -> Newcomers | None:
 
 
 def _reviewed(manifest: Manifest, common: str) -> str | None:
-    """Return the folder of a data set whose images have the splits and groups of a csv: `common`, or the one above."""
-    ours = _marks(manifest)
-    for folder in (common, os.path.dirname(common)):  # noqa: PTH120
-        try:
-            theirs = _marks(read_manifest(folder, with_bad=True))
-        except DataError:  # it is no data set
-            continue
-        if all(theirs.get(file, known) == known for file, known in ours.items()):
-            return _short(folder)
-    return None
+    """Return the folder that a csv without groups and with these splits is a review of, `common` or the one above."""
+    above, _, name = common.rpartition("/")
+    folder = above if _split(name) and manifest.images[0].split else common
+    for file, image in zip(manifest.files, manifest.images, strict=True):
+        first = _absolute(file).removeprefix(f"{folder}/").partition("/")[0]
+        if image.group or image.split != _split(first):
+            return None
+    return _short(folder)
 
 
-def _marks(manifest: Manifest) -> dict[str, tuple[str, str]]:
-    images = zip(manifest.files, manifest.images, strict=True)
-    return {_absolute(file): (image.split, image.group) for file, image in images}
+def _split(folder: str) -> str:
+    """Return the split that a folder of this name holds, or none."""
+    split = named_split(folder)
+    return split if split in SPLITS else ""
 
 
 def _absolute(file: str) -> str:
