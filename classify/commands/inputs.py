@@ -85,12 +85,15 @@ def _say_newcomers(arguments: Arguments) -> None:
 
     new = newcomers(arguments.data)
     if new:
+        then = "Add them to the table that was reviewed, and review that again."
+        if new.folder is not None:
+            then = f"Take them in: {command(arguments, 'review', data=new.folder, output=arguments.data)}"
         logger.warning(
-            "fc7: images beside those of %s that are not in it: %d, the first is %s. Take them in: %s",
+            "fc7: images beside those of %s that are not in it: %d, the first is %s. %s",
             plain(str(arguments.data)),
             len(new.paths),
             plain(new.paths[0]),
-            plain(command(arguments, "review", data=new.folder, output=arguments.data)),
+            plain(then),
         )
 
 

@@ -24,6 +24,7 @@ from ...cache.output_file import OutputFile, remove_leftovers
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
 from ...extract.manifest.csv_rows import listed, read_rows, rows_of
+from ...extract.manifest.given import LISTED
 from ...extract.manifest.manifest import Manifest
 from ...extract.text import csv_row, unguarded
 
@@ -172,8 +173,8 @@ class Labels:
 
     def _news(self, moved: int, added: int, absent: "Sequence[_Row]") -> str:
         """Return what has changed since the csv was written."""
-        said = [f"{moved} images have other names or folders now and keep their decisions"] if moved else []
-        said += [f"{added} images were not in it and are taken in"] if added else []
+        said = [f"images with other names or folders now, which keep their decisions: {moved}"] if moved else []
+        said += [f"images that were not in it and are taken in: {added}"] if added else []
         if absent:
             kept = "is" if len(absent) == 1 else "are"
             said.append(
@@ -344,6 +345,8 @@ class _Row(NamedTuple):
 
 def default_path(data: Path) -> Path:
     """Return the csv of a review of `data`, in the current folder."""
+    if data == LISTED:
+        return Path("paths-labels.csv")
     return Path(f"{data.resolve().stem if data.suffix.lower() == '.csv' else data.resolve().name}-labels.csv")
 
 

@@ -9,15 +9,16 @@ from ...errors import DataError
 from ...extract.manifest.csv_rows import read_rows
 from ...extract.manifest.layout import Contents
 from ...extract.manifest.left_out import LeftOut
-from ...extract.manifest.manifest import read_manifest
+from ...extract.manifest.manifest import Manifest, read_manifest
+from ...extract.manifest.paths import SPLITS, named_split
 from ...extract.manifest.walk import Walk
 from .labels import REVIEWED, SHA256
 
 
 class Newcomers(NamedTuple):
-    """Images that are not in a csv, and the folder that holds all images of it."""
+    """Images that are not in a csv, and the folder that the csv is a review of; None if it is one of a table."""
 
-    folder: str
+    folder: str | None
     paths: list[str]
 
 
@@ -30,7 +31,7 @@ def newcomers(table: Location) -> Newcomers | None:
     if not (isinstance(table, Path) and table.suffix.lower() == ".csv" and table.is_file() and _is_of_review(table)):
         return None
     manifest = read_manifest(table, with_bad=True)
-    named = {os.path.abspath(file) for file in manifest.files}  # noqa: PTH100 - a Path for each takes a second
+    named = {_absolute(file) for file in manifest.files}
     folders = {os.path.dirname(file) for file in named}  # noqa: PTH120
     common = os.path.commonpath(folders)
     walk = Walk(Path(), LeftOut())
@@ -38,7 +39,28 @@ def newcomers(table: Location) -> Newcomers | None:
         folders |= {f"{above}/{folder}" for folder in _listed(walk, above).folders}
     inside = (f"{folder}/{image}" for folder in folders for image in _listed(walk, folder).images)
     paths = sorted(path for path in inside if path not in named)
-    return Newcomers(_short(common), [_short(path) for path in paths]) if paths else None
+    return Newcomers(_reviewed(manifest, common), [_short(path) for path in paths]) if paths else None
+
+
+def _reviewed(manifest: Manifest, common: str) -> str | None:
+    """Return the folder that a csv without groups and with these splits is a review of, `common` or the one above."""
+    above, _, name = common.rpartition("/")
+    folder = above if _split(name) and manifest.images[0].split else common
+    for file, image in zip(manifest.files, manifest.images, strict=True):
+        first = _absolute(file).removeprefix(f"{folder}/").partition("/")[0]
+        if image.group or image.split != _split(first):
+            return None
+    return _short(folder)
+
+
+def _split(folder: str) -> str:
+    """Return the split that a folder of this name holds, or none."""
+    split = named_split(folder)
+    return split if split in SPLITS else ""
+
+
+def _absolute(file: str) -> str:
+    return os.path.abspath(file)  # noqa: PTH100 - a Path for each takes a second
 
 
 def _is_of_review(table: Path) -> bool:

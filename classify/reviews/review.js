@@ -6,6 +6,7 @@ const ABOUT = {
   suspects: "All other images say that these labels are wrong, the least believed first. Look at the picture: a hard image is no wrong label.",
   unlabelled: "These images have no label yet. Each decision teaches the rest: as soon as two classes have two images each, the least certain come first.",
   uncertain: "The likeliest class of these images is their label, by the smallest lead over another one.",
+  unjudged: "No label is judged yet. These images come in the order of their bytes, which is that of chance.",
   reviewed: "What you have decided, the latest first, and what was bad before. It is in the csv already.",
 };
 const EMPTY = {
@@ -77,7 +78,7 @@ function act(path, body) {
 }
 
 function take(state, took) {
-  if (!now && state.counts.unlabelled && !state.counts.suspects) list = "unlabelled";
+  if (!now && !state.counts.suspects) list = ["unlabelled", "uncertain"].find((name) => state.counts[name]) ?? list;
   now = state;
   for (const [image, subject] of Object.entries(state.subjects)) known.set(Number(image), subject);
   const change = state.change;
@@ -135,7 +136,7 @@ function draw() {
   at("undo").disabled = !now.changes;
   at("undo").textContent = now.changes ? `Undo (${now.changes})` : "Undo";
   const more = list === "reviewed" ? 0 : counts[list] - now.lists[list].length;
-  at("about").textContent = ABOUT[list] + (more > 0 ? ` The first ${now.lists[list].length} of ${counts[list]}.` : "");
+  at("about").textContent = ABOUT[list === "uncertain" && !now.agreement.judged ? "unjudged" : list] + (more > 0 ? ` The first ${now.lists[list].length} of ${counts[list]}.` : "");
   at("empty").hidden = order.length > 0;
   at("empty").textContent = EMPTY[list];
   at("about").hidden = !order.length;
@@ -159,8 +160,9 @@ function draw() {
 function flags(image, subject) {
   if (subject.decision.bad) return make("span", { class: "flag bad" }, "bad");
   if (subject.reviewed) {
-    const same = subject.decision.label === subject.given.label;
-    return make("span", { class: "flag good" }, same ? "kept" : "relabelled");
+    const { label } = subject.given;
+    const first = !label && !subject.contradicted;
+    return make("span", { class: "flag good" }, first ? "labelled" : subject.decision.label === label ? "kept" : "relabelled");
   }
   if (fresh.has(image)) return make("span", { class: "flag new" }, "new");
   if (list === "suspects" && !now.lists.suspects.includes(image)) {
@@ -197,7 +199,7 @@ function buttons(subject) {
   if (classes().length <= MANY) return classes();
   const found = subject.likely.map(([name]) => name);
   if (subject.decision.label && !found.includes(subject.decision.label)) found.push(subject.decision.label);
-  return found;
+  return now.agreement.judged ? found : classes().slice(0, MANY); // nothing is likely yet
 }
 
 function choices(image, subject) {

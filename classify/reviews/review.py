@@ -116,8 +116,8 @@ class Change:
 class Judged:
     """The present left-out probabilities ``(n, classes)``, and the images they doubt, the most doubtful first.
 
-    While too few images have a label there are no probabilities. ``unlabelled`` are the images without a label, the
-    least certain first, or in the order of their bytes.
+    ``unlabelled`` are the images without a label. While too few images have one there are no probabilities, and nothing
+    is doubted: ``uncertain`` and ``unlabelled`` are in the order of their bytes.
     """
 
     probability: npt.NDArray[np.float64] | None
@@ -365,8 +365,8 @@ class Review:
         open_[self.closed] = False
         without = open_ & (y == NONE) & ~np.array([image.contradicted for image in self._images])
         if self._fit is None:
-            nothing = np.empty(0, np.intp)
-            return Judged(None, nothing, nothing, np.flatnonzero(without), Agreement(0, 0))
+            nothing, others = np.empty(0, np.intp), np.flatnonzero(open_ & ~without)
+            return Judged(None, nothing, others, np.flatnonzero(without), Agreement(0, 0))
         scores = np.empty((len(self), len(self.classes)))
         scores[self._members] = self._fit.scores()
         if len(self._others):
@@ -398,13 +398,16 @@ class Review:
     def _require_manifest(self, image: int, after: Decision) -> None:
         """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits.
 
-        While images without a label are being labelled, nothing is refused: ``fit`` says what is still lacking.
+        While images without a label are being labelled, or one class is divided, nothing is refused: ``fit`` says what
+        is still lacking.
         """
         if any(image.given == Decision(UNDECIDED) and not image.contradicted for image in self._images):
             return
-        y = self._y.copy()
+        y, train = self._y.copy(), [image.fitted for image in self._images]
+        if len(set(y[train].tolist()) - {NONE}) < 2:
+            return
         y[image] = NONE if after.bad else self._codes.get(after.label, len(self.classes))
-        fitted = set(y[[image.fitted for image in self._images]].tolist()) - {NONE}
+        fitted = set(y[train].tolist()) - {NONE}
         lost = sorted(set(y.tolist()) - {NONE} - fitted)
         path = self._images[image].paths[0]
         if lost:

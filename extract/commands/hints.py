@@ -3,8 +3,10 @@
 import argparse
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
+from ...cache.urls import locate
 from .options import Arguments
 from .project_file import verbs_of
 
@@ -55,6 +57,8 @@ def _words(action: argparse.Action, values: Any) -> list[str]:
     """Return what is typed to give an option one or several values, each a word."""
     words = [str(value) for value in (values if isinstance(values, list) else [values])]
     flag = max(action.option_strings, key=len, default="")
+    if not flag or action.type in (Path, locate):  # a path that begins with - would be an option
+        words = [f"./{word}" if word.startswith("-") and word != "-" else word for word in words]
     if not flag:
         return words
     if action.nargs == 0:

@@ -4,6 +4,7 @@ import csv
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Barrier
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_names_that_a_csv_cannot_hold_are_refused(table, folder, file, label):
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,maybe,1\n", "bad is 'maybe'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,,-1\n", "reviewed is '-1'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,,train,,,1\n", "the label is empty"),
-        (b"\xff\xfe", "UTF-16"),
+        (b"\xff\xfe", "is empty"),
     ],
 )
 def test_a_file_that_no_review_wrote_is_refused_and_stays(begin, file, text, message):
@@ -167,6 +168,7 @@ def test_where_labels_go(tmp_path, monkeypatch):
     assert str(default_path(tmp_path / "ants" / "")) == "ants-labels.csv"
     assert str(default_path(tmp_path / "a.b")) == "a.b-labels.csv"
     assert str(default_path(tmp_path / "list.csv")) == "list-labels.csv"
+    assert str(default_path(Path("-"))) == "paths-labels.csv"
     (tmp_path / "list.csv").touch()
     with pytest.raises(DataError, match="is both"):
         require_apart(tmp_path / "list.csv", tmp_path / "list.csv")

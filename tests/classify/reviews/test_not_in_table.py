@@ -38,6 +38,16 @@ def test_a_renamed_image_is_new_and_a_flat_folder_has_no_folders_beside_it(root)
     assert newcomers(flat).paths == [str(root / "cats" / "renamed.jpg")]
 
 
+def test_the_folder_is_the_one_whose_splits_and_groups_the_csv_has(root):
+    touch(root, "cats/new.jpg")
+    grouped = write(root, rows=["cats/1.jpg,,cat,a,,1", "dogs/3.jpg,,dog,b,,"])
+    assert newcomers(grouped) == (None, [str(root / "cats" / name) for name in ("2.jpg", "new.jpg")])
+    data = touch(root / "whole", "train/cats/1.jpg", "train/dogs/2.jpg", "train/dogs/3.jpg")
+    rows = ["whole/train/cats/1.jpg,,cats,train,,,1", "whole/train/dogs/2.jpg,,dogs,train,,,"]
+    of_train = write(root, "path,sha256,label,split,group,bad,reviewed", rows)
+    assert newcomers(of_train) == (str(data), [str(data / "train" / "dogs" / "3.jpg")])
+
+
 @pytest.mark.parametrize("header", ["path,label", "path,label,group,bad,reviewed"])
 def test_other_csvs_are_choices(root, header):
     touch(root, "cats/new.jpg")

