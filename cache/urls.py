@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeAlias
 
 from ..errors import DataError, FC7Error, MissingExtra, UsageError
+from .file_blocks import require_fetched
 
 EXTRA = "remote"
 
@@ -111,6 +112,7 @@ def is_vectors(data: Location, columns: Mapping[str, str] | None = None) -> bool
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise MissingExtra("pyarrow", "tables") from error
+    require_fetched(data)
     try:
         names = parquet.read_schema(data).names
     except (ArrowException, OSError) as error:
