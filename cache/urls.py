@@ -73,11 +73,13 @@ def locate(path: Path | str) -> Location:
     Raises
     ------
     UsageError
-        A URL without a bucket or host, or no path.
+        A URL without a bucket or host, an empty text, or no path.
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"{path!r:.60} is of type {type(path).__name__}, not a path.")
     text = os.fspath(path)
+    if not text:  # as a path it would be the working directory
+        raise UsageError("A path is empty, as one of a variable without a value is. Name the data set.")
     if not is_url(text):
         return Path(path)
     url = URL(text)

@@ -18,6 +18,7 @@ from .columns import ImageEntry, Images
 from .csv_table import read_csv
 from .folder import read_folder
 from .given import LISTED, many, read_paths
+from .members import is_in_table
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
 from .shards import archives_of, read_archives, root_of
@@ -126,7 +127,9 @@ def _why_not(file: str, known: Mapping[str, str]) -> str:
 
     A file is not looked at: whoever hashes it does.
     """
-    return refusal_by_name(file) if not is_url(file) and _can_be(file) else refusal(file, known)
+    if is_url(file) or is_in_table(file) or not _can_be(file):
+        return refusal(file, known)
+    return refusal_by_name(file)
 
 
 def _can_be(file: str) -> bool:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fc7.cache.urls import is_vectors
 from fc7.errors import DataError, UsageError
-from fc7.extract import extract, read_manifest
+from fc7.extract import Manifest, extract, read_manifest
 from fc7.extract.decoding.decode import decode, upright_rgb
 from fc7.extract.manifest.tables import _file_of, read_parquet, read_table
 
@@ -289,3 +289,7 @@ def test_two_columns_of_one_name_and_columns_that_are_no_mapping():
         read_manifest(pd.DataFrame([["a.jpg", "ant", "bee"]], columns=["path", "label", "label"]))
     with pytest.raises(UsageError, match="columns is 'path=a', not a mapping such as"):
         read_manifest(pd.DataFrame({"a": ["a.jpg"]}), columns="path=a")
+
+
+def test_images_to_predict_may_be_cells_of_a_table():
+    assert list(Manifest.of_files(["x.parquet!/image/3", "x.tar!/image/3"]).images.paths) == ["x.parquet!/image/3"]
