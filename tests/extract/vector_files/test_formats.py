@@ -197,8 +197,9 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path, suffix):
 def test_names_that_are_no_unicode_are_escaped(tmp_path):
     written = embeddings(np.ones((1, 2), np.float32), ["a\udcff.jpg"])
     for suffix in FORMATS:
-        VectorFile(tmp_path / f"v{suffix}").write(written)
-        columns, *_ = READERS[suffix](tmp_path / f"v{suffix}")
+        path = tmp_path / f"{suffix[1:]}{suffix}"
+        VectorFile(path).write(written)
+        columns, *_ = READERS[suffix](path)
         assert columns["path"] == ["a\\udcff.jpg"]
 
 
