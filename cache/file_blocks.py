@@ -4,6 +4,7 @@ A new buffer for each file would cost as much as the reading: the system clears 
 of a process at a time.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -12,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ..errors import DataError
+
 BLOCK_BYTES = 2**18
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # what Git LFS leaves in place of a file not yet fetched
 
 
 class _ThreadBuffer(threading.local):
@@ -64,6 +68,19 @@ def read_regular(path: Path | str) -> bytes:
     """Return what is in a file; raises as :func:`open_regular`."""
     with open_regular(path) as file:
         return file.read()
+
+
+def require_fetched(path: Path | str) -> None:
+    """Refuse a pointer of Git LFS in place of a file; what cannot be read is for whoever reads it.
+
+    Raises
+    ------
+    DataError
+        Names the command that fetches the file.
+    """
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise DataError(f"{path} is a pointer of Git LFS, and not the file. Fetch it: git lfs pull")
 
 
 def _require_regular(mode: int, streams: bool) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import DataError, FC7Error
 from .atomic_write import make_folder, replace, sync_folder, temporary_name, writer_of
 from .owner import is_abandoned
+from .urls import URL, is_url, without_secrets
 
 _LINKS = 40  # that are followed, as the system does
 
@@ -34,11 +35,12 @@ class OutputFile:
     ------
     FC7Error
         Of the class `error`: it cannot be written. It is a folder, a disk, a terminal, a socket or a FIFO that nobody
-        reads, or it is not permitted.
+        reads, or it is not permitted. Or it is a URL.
     """
 
     def __init__(self, path: Path | str, error: type[FC7Error] = DataError) -> None:
         self.path = Path(path)
+        _require_local(self.path, error)
         self._refusing = functools.partial(_refusing, str(self.path), error)
         with self._refusing():
             self._stream = _stream(self.path)  # held from now on: a reader would take its end for the end of the file
@@ -137,8 +139,9 @@ def require_folder(path: Path | str, data: Path | str | None = None) -> None:
     Raises
     ------
     DataError
-        It is no folder, it is not permitted, or it is in the data set.
+        It is a URL or no folder, it is not permitted, or it is in the data set.
     """
+    _require_local(path, DataError)
     with _refusing(f"The folder {path}", DataError):
         folder = Path(os.path.realpath(path))
         _require_writable_folder(folder)
@@ -152,6 +155,11 @@ def _refusing(what: str, kind: type[FC7Error]) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise kind(f"{what} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _require_local(path: Path | str, kind: type[FC7Error]) -> None:
+    if is_url(str(path)):  # as a path it would be a folder `s3:`
+        raise kind(f"{without_secrets(URL(str(path)))} is not on this machine. Write here, and copy it there.")
 
 
 def remove_leftovers(path: Path) -> None:

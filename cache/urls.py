@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias
 
 from ..errors import DataError, FC7Error, MissingExtra, UsageError
 from .arguments import shown
+from .file_blocks import require_fetched
 
 EXTRA = "remote"
 
@@ -73,7 +74,7 @@ def locate(path: Path | str) -> Location:
     Raises
     ------
     UsageError
-        A URL without a bucket or host, or no path.
+        A URL without a bucket or host, an empty text, or no path.
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"{shown(path)} is of type {type(path).__name__}, not a path.")
@@ -114,6 +115,7 @@ def is_vectors(data: Location, columns: Mapping[str, str] | None = None) -> bool
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise MissingExtra("pyarrow", "tables") from error
+    require_fetched(data)
     try:
         names = parquet.read_schema(data).names
     except (ArrowException, OSError) as error:

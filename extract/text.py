@@ -9,6 +9,7 @@ from typing import Any
 
 # Spreadsheets read these as the start of a formula, unless an apostrophe stands before them.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")  # is what it says, and no formula
 _WIDE = 150  # letters of all texts that a message shows
 # What stands neither for a character nor for a byte of a name that is no Unicode.
 _NOTHING = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -67,10 +68,10 @@ def csv_row(cells: Sequence[Any]) -> str:
 def guarded(text: str) -> str:
     """Return a cell that holds `text` and is no formula.
 
-    >>> guarded("=1+1"), guarded("'=1+1"), guarded("ants")
-    ("'=1+1", "''=1+1", 'ants')
+    >>> guarded("=1+1"), guarded("'=1+1"), guarded("ants"), guarded("-1")
+    ("'=1+1", "''=1+1", 'ants', '-1')
     """
-    return f"'{text}" if _FORMULA.match(text) else text
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def unguarded(cell: str) -> str:

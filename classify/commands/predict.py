@@ -1,13 +1,11 @@
 """The verb ``predict``: label new images with a bundle."""
 
 import argparse
-import codecs
 import logging
-import os
 import sys
 from pathlib import Path
 
-from ...errors import DataError, UsageError
+from ...errors import DataError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
@@ -40,7 +38,7 @@ fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02
 fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
 """
 
-_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, csvs of paths, or - for a list on standard input"
+_IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, tables of paths, or - for a list on standard input"
 _FILE = "the file to write instead of stdout: .csv, .json, or .parquet (extra fc7[tables])"
 _UNLABELLED = "of each data set, named as for fc7 fit, only the images that have no label"
 _UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are %s of those themselves)."
@@ -102,12 +100,14 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
 
 def _named(word: str) -> list[str]:
-    """Return the images, folders and patterns that a word stands for: a csv for those in it."""
+    """Return the images, folders and patterns that a word stands for: a table for those in it."""
+    from ...extract.manifest.given import listed
     from ...extract.manifest.manifest import read_manifest
+    from ...extract.manifest.table import TABLES
 
-    if word.lower().endswith(".csv"):
+    if word.lower().endswith(TABLES):
         return read_manifest(word).files
-    return _listed() if word == "-" else [word]
+    return listed("fc7 predict FILE.fc7 -") if word == "-" else [word]
 
 
 def _without_label(data: str) -> list[str]:
@@ -119,29 +119,3 @@ def _without_label(data: str) -> list[str]:
     if not rows:
         raise DataError(f"All {len(manifest)} images of {data} have a label. To predict them, leave out --unlabelled.")
     return list(manifest.each_file(rows))
-
-
-def _listed() -> list[str]:
-    """Return the paths on standard input: one in a line, or separated by null bytes as find -print0 writes them.
-
-    Raises
-    ------
-    UsageError
-        Standard input is closed, or its text is in UTF-16: names would fall into letters, and ``/`` is a folder.
-    """
-    if sys.stdin is None:
-        raise UsageError("- stands for a list on standard input, which is closed. Name the images.")
-    try:
-        data = sys.stdin.buffer.read()
-    except OSError as error:
-        raise UsageError(f"The list on standard input cannot be read: {error.strerror or error}.") from error
-    nulls = data.count(b"\0")
-    # Between paths that end in the suffix of an image there is one in six bytes at most.
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 5 * nulls > len(data):
-        raise UsageError(
-            "The list on standard input is text in UTF-16, not in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 LIST | "
-            "fc7 predict FILE.fc7 -"
-        )
-    data = data.removeprefix(codecs.BOM_UTF8)
-    names = data.split(b"\0") if nulls else data.splitlines()
-    return [os.fsdecode(name) for name in names if name.strip()]

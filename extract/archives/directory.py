@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, Self
 
-from ...cache.file_blocks import open_regular
+from ...cache.file_blocks import open_regular, require_fetched
 from ...cache.forks import Lock
 from ...cache.index import stat_line
 from ...errors import DataError
@@ -29,6 +29,7 @@ _MOST_KEPT = 2_000_000  # members of all archives that a process remembers, or t
 
 _MOST_HEADERS = 2**28  # bytes; of a zip all names at once, which take 15 times as much
 _ZIP_HEADER = struct.Struct("<26xHH")  # lengths of the name and of what follows it, before a member's bytes
+_IN_UTF_8 = 0x800  # flag of a zip's member: its name
 _OVERHEAD = 2**16  # bytes by which what is stored may exceed what it holds
 
 
@@ -55,7 +56,7 @@ class Directory:
     names
         Of the members that can be read: relative, without ``.`` and ``..``.
     refused
-        Why others cannot, by the name that the archive has for them.
+        Why others cannot, by their names; what leads out of the archive has the name that the archive has for it.
     """
 
     def __init__(self, identity: str, members: _Members) -> None:
@@ -67,7 +68,7 @@ class Directory:
                 raise DataError(f"more than {MOST_MEMBERS} members. Write several archives")
             relative, reason = _relative(name)
             if reason or isinstance(place, str):
-                self.refused[name] = reason or str(place)
+                self.refused[relative or name] = reason or str(place)
                 continue
             numbers[relative] = len(self._places) // len(place)
             try:
@@ -153,6 +154,7 @@ def _directory(
     with _listing:  # one thread lists, and the others wait for what it finds
         known = _kept.get(path)
         if known is None or known.identity != identity:
+            require_fetched(path)
             try:
                 known = Directory(identity, members(file))
             except DataError as error:
@@ -215,18 +217,29 @@ def _zip_members(file: BinaryIO) -> _Members:
     for member in members:
         if member.is_dir():
             continue
+        name = _zip_name(member)
         kind = stat.S_IFMT(member.external_attr >> 16)  # zero where systems without kinds of files wrote it
         if kind == stat.S_IFLNK:
-            yield member.filename, "a link, which is not followed"
+            yield name, "a link, which is not followed"
         elif kind not in (0, stat.S_IFREG):
-            yield member.filename, _NO_FILE
+            yield name, _NO_FILE
         elif member.flag_bits & 1:
-            yield member.filename, "encrypted"
+            yield name, "encrypted"
         elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            yield member.filename, f"compressed by method {member.compress_type}; zip it with deflate"
+            yield name, f"compressed by method {member.compress_type}; zip it with deflate"
         else:
             sizes = member.compress_size, member.file_size
-            yield member.filename, Place(member.header_offset, *sizes, member.compress_type, member.CRC)
+            yield name, Place(member.header_offset, *sizes, member.compress_type, member.CRC)
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name: macOS writes UTF-8 and does not say so, and the module takes it for the DOS code page."""
+    if member.flag_bits & _IN_UTF_8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode()
+    except UnicodeError:
+        return member.filename
 
 
 def _unzipped(descriptor: int, place: Place) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...cache.file_blocks import open_regular
+from ...cache.file_blocks import LFS_POINTER, open_regular
 from ...cache.urls import is_url
 from ...errors import ImageRejected
 from ..manifest.members import is_member, read_member
@@ -72,7 +72,6 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _NO_IMAGE = f"not an image in one of the formats {', '.join(FORMATS)}"
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _TILE_SIDES = (322, 323)  # TIFF tags TileWidth and TileLength
 
@@ -164,7 +163,7 @@ def _kind(data: bytes) -> str:
     """Return the format of a file, by its first bytes."""
     if kind_of(data) == HEIF:
         return HEIF
-    if data.startswith(_POINTER):
+    if data.startswith(LFS_POINTER):
         raise ImageRejected("a pointer of Git LFS, and not the image. Fetch it: git lfs pull")
     for kind in FORMATS[:-1]:
         accept = Image.OPEN[kind][1]

@@ -1,6 +1,7 @@
 """A csv of images: their paths, and optionally label, split, group and bad."""
 
 import logging
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def read_csv(
     rows = each_row(path, pick) if lines is None else rows_of(lines, path, pick)
     _, header = next(rows)
     say_unlabelled(header, chosen, path)
+    if {"sha256", "e0"} <= set(header):
+        logger.warning(
+            "fc7: %s has vectors, which are not read from a csv: its images are looked for. fc7 cache export writes "
+            "vectors that can be fitted as .parquet, .npz or .h5.",
+            plain(str(path)),
+        )
     purposes = {name: what for what, name in chosen.items()}
 
     def entries() -> Iterator[tuple[str, ImageEntry]]:
@@ -71,7 +78,8 @@ def say_unlabelled(names: Sequence[str], chosen: Mapping[str, str], where: Locat
     others = [name for name in names if name and name not in chosen.values()]
     if "label" not in chosen and others:
         said = few([repr(plain(name)) for name in others])
-        logger.warning("fc7: %s has no labels. If %s has them: --columns label=NAME", plain(str(where)), said)
+        option = plain(shlex.quote(f"label={others[0]}"))
+        logger.warning("fc7: %s has no labels. If %s has them: --columns %s", plain(str(where)), said, option)
 
 
 def images_of(path: Path | str, columns: Sequence[str], rows: Iterable[Row]) -> Iterator[tuple[int, ImageEntry]]:

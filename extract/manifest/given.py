@@ -1,5 +1,6 @@
 """What callers give as images: many of them. One path is not walked letter by letter, nor one picture row by row."""
 
+import codecs
 import io
 import os
 import sys
@@ -69,17 +70,35 @@ def _elements(array: Any, shape: tuple[int, ...]) -> list[Any]:
     raise UsageError(f"One array of shape {shape} where a list of images belongs. {_ONE}")
 
 
-def read_paths() -> list[str]:
-    """Return the paths on standard input: one a line, or with a null byte after each, as ``find -print0`` writes them.
+def listed(command: str) -> list[str]:
+    """Return the paths on standard input: one in a line, or separated by null bytes as find -print0 writes them.
 
     Raises
     ------
-    DataError
-        There is none.
+    UsageError
+        Standard input is closed, or its text is in UTF-16: names would fall into letters, and ``/`` is a folder.
     """
-    data = sys.stdin.buffer.read()
-    names = data.split(b"\0") if b"\0" in data else data.splitlines()
-    paths = [os.fsdecode(name) for name in names if name.strip()]
+    if sys.stdin is None:
+        raise UsageError("- stands for a list on standard input, which is closed. Name the images.")
+    try:
+        data = sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"The list on standard input cannot be read: {error.strerror or error}.") from error
+    nulls = data.count(b"\0")
+    # Between paths that end in the suffix of an image there is one in six bytes at most.
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 5 * nulls > len(data):
+        raise UsageError(
+            "The list on standard input is text in UTF-16, not in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 LIST | "
+            f"{command}"
+        )
+    data = data.removeprefix(codecs.BOM_UTF8)
+    names = data.split(b"\0") if nulls else data.splitlines()
+    return [os.fsdecode(name) for name in names if name.strip()]
+
+
+def read_paths() -> list[str]:
+    """Return the paths on standard input; raises as :func:`listed`, and DataError if there is none."""
+    paths = listed("fc7 extract -")
     if not paths:
         raise DataError(
             "There are no paths on standard input: write one a line, as in: find pictures -name '*.jpg' | fc7 extract -"

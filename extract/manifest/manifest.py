@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...cache.arguments import shown
+from ...cache.file_blocks import require_fetched
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError, UsageError
 from .columns import ImageEntry, Images
 from .csv_table import read_csv
 from .folder import read_folder
 from .given import LISTED, many, read_paths
+from .members import is_in_table
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
 from .shards import archives_of, read_archives, root_of
 from .table import PARQUET, TABLES, TEXTS
 from .tables import is_table, read_parquet, read_table
 
+_LISTS = (".txt", ".lst", "")  # suffixes of files that may hold a path a line
 _TABLE = Path("table")  # what one in memory is called
 
 
@@ -125,7 +128,9 @@ def _why_not(file: str, known: Mapping[str, str]) -> str:
 
     A file is not looked at: whoever hashes it does.
     """
-    return refusal_by_name(file) if not is_url(file) and _can_be(file) else refusal(file, known)
+    if is_url(file) or is_in_table(file) or not _can_be(file):
+        return refusal(file, known)
+    return refusal_by_name(file)
 
 
 def _can_be(file: str) -> bool:
@@ -174,6 +179,8 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
             "images is one as: pandas.DataFrame({'image': images})"
         )
     location = _TABLE if is_table(data) else locate(data)
+    if not isinstance(columns, Mapping | None):
+        raise UsageError(f'columns is {columns!r}, not a mapping such as {{"label": "species"}}.')
     if columns and location != _TABLE and location.suffix.lower() not in TABLES:
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
     if is_table(data):
@@ -188,6 +195,10 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     if not any(not bad for bad in manifest.images.bad):
         others = manifest.rejects
         hint = f" ({len(others)} other files, the first {others[0].path}: {others[0].reason})" if others else ""
+        if location == LISTED:
+            raise DataError(
+                f"No images on standard input{hint}. Write their paths, one a line; name a table as a file."
+            )
         raise DataError(
             f"No images in {location}{hint}. Expected images, {location.name}/<class>/*.jpg, or a csv of paths."
         )
@@ -201,6 +212,7 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
         images, rejects, unclear = read_archives(data, archives)
         return Manifest(root_of(data, archives), images, (), tuple(rejects), data.name, unclear=unclear)
     mode, name, suffix = _mode(data), data.resolve().name, data.suffix.lower()  # the name of "." too
+    require_fetched(data)
     if stat.S_ISDIR(mode):
         images, rejects, unclear = read_folder(data)
         return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
@@ -212,7 +224,8 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
         return Manifest(folder, images, (), tuple(rejects), name, remote)
     if suffix in ARCHIVES:
         raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
-    raise DataError(f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)}).")
+    listed = f" If it is a list of paths: - in its place, < {shlex.quote(str(data))}" if suffix in _LISTS else ""
+    raise DataError(f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)}).{listed}")
 
 
 def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:

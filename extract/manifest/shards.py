@@ -122,11 +122,15 @@ class _Found:
                 names = [name for name in archive.directory.names if name.startswith(self._start)]
                 self.names[path], beside = _sorted(visible(path, names))
                 self.labels[path], captions[path] = _labels(archive, beside)
-                refused += [(path, *reject) for reject in archive.directory.refused.items()]
+                refused += [(path, *reject) for reject in archive.directory.refused.items() if self._is_here(reject[0])]
         if not any(self.labels.values()):
             self.labels = _if_classes(captions)
         self.rejects = [Reject(self.path(path, name), reason) for path, name, reason in refused]
         self._splits = _splits(archives)
+
+    def _is_here(self, name: str) -> bool:
+        """Return whether a refused member is in the part of the archive that is read, or in none."""
+        return name.startswith((self._start, "/")) or ".." in name.split("/")
 
     def path(self, archive: str, name: str) -> str:
         """Return the path of a member, relative to the root."""

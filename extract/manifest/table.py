@@ -3,7 +3,9 @@
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...cache.urls import VECTOR_COLUMNS, Location, is_url
@@ -113,7 +115,7 @@ def choose(
         if len(there) > 1:
             raise DataError(
                 f"{where} has the columns {few(there)}, and one can be the {what}. Say which: "
-                f"--columns {what}={there[0]}"
+                f"--columns {shlex.quote(f'{what}={there[0]}')}"
             )
         if there:
             chosen[what] = there[0]
@@ -194,7 +196,7 @@ def images_in(
     if missing and len(missing) == len(images) + len(rejects):
         raise DataError(
             f"Not one of the {len(missing)} files that {where} names is there, the first is {missing[0]}. They were "
-            f"looked for in {root}.{_cure(missing[0])}"
+            f"looked for in {'the working directory' if root == Path() else root}.{_cure(missing[0])}"
         )
     return Found(images, rejects, known)
 
@@ -226,4 +228,4 @@ def _cure(path: str) -> str:
     """Return what to do about a path as other systems write it."""
     if path.startswith("file:"):
         return " Leave out file:// before paths."
-    return " Write / in paths, not \\\\." if "\\" in path else ""
+    return " Write / in paths, not \\." if "\\" in path else ""

@@ -77,6 +77,9 @@ def _places(file: Any, path: Path, columns: Mapping[str, str] | None) -> tuple[C
     """Return which column holds what, and whether the images themselves are in the file."""
     pictures = [field.name for field in file.schema_arrow if _is_binary(field.type)]
     chosen = _choose(file.schema_arrow.names, pictures, path, columns)
+    kind = file.schema_arrow.field(chosen["path"]).type
+    if kind.num_fields and not hasattr(kind, "fields"):
+        raise DataError(f"{path}: the column {chosen['path']!r} has {kind} in its cells: write one image in each row.")
     return chosen, chosen["path"] in pictures and not _names_files(file.metadata, chosen["path"])
 
 
@@ -235,7 +238,7 @@ def _is_binary(kind: Any) -> bool:
     if hasattr(kind, "fields") and kind.num_fields:
         place = kind.get_field_index("bytes")
         return place >= 0 and _is_binary(kind.field(place).type)
-    return "binary" in str(kind)
+    return "binary" in str(kind) and not kind.num_fields  # of a list, its elements
 
 
 def _names_files(metadata: Any, column: str) -> bool:

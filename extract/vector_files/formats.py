@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...cache.embeddings import VectorTable
 from ...cache.output_file import OutputFile
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from . import csv_file, numpy_files, parquet, safetensors_file
 
 Write = Callable[[VectorTable, Path], None]
@@ -72,6 +72,9 @@ class VectorFile:
         # The file itself comes last: where it is, the others are.
         self._writers = {OutputFile(path.with_suffix(suffix)): write for suffix, write in kind.beside.items()}
         self._writers[OutputFile(path)] = kind.write
+        others = [output.path for output in self._writers if output.path != path and output.path.exists()]
+        if others and not path.exists():
+            raise DataError(f"{others[0]} is there, and {path} is not: it would be replaced. Name another file.")
 
     @property
     def outputs(self) -> list[OutputFile]:

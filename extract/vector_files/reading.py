@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.embeddings import COLUMNS, Embeddings
+from ...cache.file_blocks import require_fetched
 from ...cache.flat_h5 import read_classes
 from ...cache.recipe import read_recipe
 from ...cache.urls import VECTOR_FILES
@@ -42,6 +43,7 @@ def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> 
         The file is not what it should be; see :func:`from_columns`.
     """
     path = Path(path)
+    require_fetched(path)
     suffix = path.suffix.lower()
     if suffix == ".h5":
         return Embeddings.from_h5(path)

@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from fc7.cache.file_blocks import open_regular
+from fc7.cache.file_blocks import open_regular, require_fetched
+from fc7.errors import DataError
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "device", "null byte", "absent"])
@@ -37,3 +38,13 @@ def test_a_stream_is_read_where_it_may_be_one(tmp_path):
     one, other = socket.socketpair()
     with one, other, pytest.raises(OSError, match=r"regular file|No such device"):
         open_regular(f"/dev/fd/{one.fileno()}", streams=True)
+
+
+def test_a_pointer_of_git_lfs_is_not_the_file(tmp_path):
+    path = tmp_path / "x.tar"
+    require_fetched(path)
+    path.write_bytes(b"version 2")
+    require_fetched(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n")
+    with pytest.raises(DataError, match=r"x\.tar is a pointer of Git LFS, and not the file\. Fetch it: git lfs pull"):
+        require_fetched(path)

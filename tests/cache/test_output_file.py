@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,10 @@ def test_a_folder_for_results_is_not_in_the_data_set(tmp_path, inner):
         with pytest.raises(DataError, match=r"would change the data set\. Name one beside it"):
             require_folder(tmp_path / "data" / inner, tmp_path / data)
     require_folder(tmp_path / "data-runs" / inner, tmp_path / "data")
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/x.csv", Path("s3://bucket/x.csv")])
+def test_a_url_is_no_folder_here(path):
+    for refuse in (OutputFile, require_folder):
+        with pytest.raises(DataError, match=r"^s3://bucket/x\.csv is not on this machine"):
+            refuse(path)

@@ -40,3 +40,8 @@ def test_an_h5_is_a_file_of_this_machine(tmp_path):
         False,
         False,
     ]
+
+
+def test_an_empty_text_is_not_the_working_directory():
+    with pytest.raises(UsageError, match="A path is empty"):
+        locate("")

@@ -105,3 +105,23 @@ def test_only_some_archives_are_remembered(tmp_path, monkeypatch):
         with Archive(str(path)) as archive:
             assert archive.directory.names == sorted(FILES)
         assert sum(map(len, module._kept.values())) <= 7
+
+
+@pytest.mark.parametrize(("said", "expected"), [(True, "Ärger/日.jpg"), (False, "Ärger/日.jpg"), (None, "Ärger/x.jpg")])
+def test_a_zip_has_the_names_that_its_writer_meant(tmp_path, said, expected):
+    """UTF-8, said as most do or not said as macOS does; else the DOS code page (None)."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(expected, b"x")
+    if not said:
+        raw, data = expected.encode(), path.read_bytes()
+        written = raw if said is False else expected.encode("cp437").ljust(len(raw), b"!")
+        data = data.replace(raw, written)
+        for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+            place = data.index(header) + flags
+            data = data[:place] + b"\0\0" + data[place + 2 :]
+        path.write_bytes(data)
+    with Archive(str(path)) as archive:
+        (name,) = archive.directory.names
+        assert name.rstrip("!") == expected
+        assert archive.read(name, 1) == b"x"

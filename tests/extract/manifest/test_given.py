@@ -121,3 +121,14 @@ def test_a_list_is_a_data_set(tmp_path, monkeypatch):
     manifest = read_manifest("-")
     assert (manifest.files, manifest.classes) == ([f"{tmp_path}/1.jpg"], ())
     assert [reject.path for reject in manifest.rejects] == [f"{tmp_path}/notes.txt"]
+
+
+def test_lists_of_other_systems(monkeypatch):
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"\xef\xbb\xbfa.jpg\r\nb.jpg\r\n")))
+    assert read_paths() == ["a.jpg", "b.jpg"]
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO("a.jpg\n".encode("utf-16"))))
+    with pytest.raises(UsageError, match=r"UTF-16, not in UTF-8.*\| fc7 extract -$"):
+        read_paths()
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="which is closed"):
+        read_paths()

@@ -272,3 +272,15 @@ def test_the_folder_of_an_archive_is_known(archive, pictures, tmp_path):
     shards = [str(archive), str(packed(tmp_path / "more.tar", {}))]
     assert root_of(archive, [str(archive)]) == read_manifest(archive).root
     assert root_of(tmp_path, shards) == tmp_path
+
+
+def test_what_is_refused_has_its_plain_name_and_its_place(tmp_path, pictures):
+    """As ``tar cf x.tar .`` writes names; a part of the archive does not have what is refused in another."""
+    path = packed(tmp_path / "x.tar", {f"./{name}": data for name, data in files_of(pictures).items()})
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("./val/ants/link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "x.jpg"
+        archive.addfile(link)
+    assert [reject.path for reject in read_manifest(path).rejects] == ["val/ants/link.jpg"]
+    assert [reject.path for reject in read_manifest(f"{path}!/val").rejects] == ["ants/link.jpg"]
+    assert read_manifest(f"{path}!/train").rejects == ()

@@ -82,7 +82,7 @@ def test_labels_may_be_missing(table, caplog):
     assert list(table("path\n1.jpg\n2.jpg\n").images.labels) == ["", ""]
     assert not caplog.records
     assert list(table("path,kind\n1.jpg,oak\n").images.labels) == [""]
-    assert "x.csv has no labels. If 'kind' has them: --columns label=NAME" in caplog.text
+    assert "x.csv has no labels. If 'kind' has them: --columns label=kind" in caplog.text
     assert list(table("path,kind\n1.jpg,oak\n", columns={"label": "kind"}).images.labels) == ["oak"]
 
 
@@ -159,3 +159,23 @@ def test_a_row_is_never_lost(rows, separator):
     except DataError:
         return
     assert all(len(row) == 3 for _, row in read)
+
+
+def test_hints_can_be_pasted(tmp_path, monkeypatch, caplog):
+    touch(tmp_path, "a.png")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").write_text("path,its kind,more\na.png,ant,1\n")
+    read_manifest("x.csv")
+    assert "If 'its kind', 'more' has them: --columns 'label=its kind'" in caplog.text
+    with pytest.raises(DataError, match="Say which: --columns 'path=file name'"):
+        choose(["file name", "image path"], OF_IMAGES, "x")
+    (tmp_path / "x.csv").write_text("path,label\nb\\c.png,ant\n")
+    with pytest.raises(DataError, match=r"looked for in the working directory\. Write / in paths, not \\\."):
+        read_manifest("x.csv")
+
+
+def test_a_csv_of_vectors_is_said_to_be_none(tmp_path, caplog):
+    touch(tmp_path, "a.png")
+    (tmp_path / "x.csv").write_text("path,label,sha256,e0,e1\na.png,ant,00,0.5,1\n")
+    assert len(read_manifest(tmp_path / "x.csv")) == 1
+    assert "has vectors, which are not read from a csv" in caplog.text

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fc7.cache.urls import is_vectors
 from fc7.errors import DataError, UsageError
-from fc7.extract import extract, read_manifest
+from fc7.extract import Manifest, extract, read_manifest
 from fc7.extract.decoding.decode import decode, upright_rgb
 from fc7.extract.manifest.tables import _file_of, read_parquet, read_table
 
@@ -275,3 +275,27 @@ def test_a_million_rows_are_not_a_million_objects(tmp_path):
     manifest = read_manifest(tmp_path / "x.parquet")
     assert (len(manifest), manifest.images[4999]) == (5000, ("image/4999", "b", "", "", False))
     assert manifest.files[7] == f"{tmp_path}/x.parquet!/image/7"
+
+
+def test_a_row_is_one_image(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for number, kind in enumerate([pa.list_(pa.binary()), pa.list_(pa.string())]):
+        path = tmp_path / f"{number}.parquet"
+        parquet.write_table(pa.table({"image": pa.array([[b"x", b"y"]], kind), "label": ["ant"]}), path)
+        with pytest.raises(DataError, match=r"the column 'image' has list<.*> in its cells: write one image in each"):
+            read_manifest(path)
+
+
+def test_two_columns_of_one_name_and_columns_that_are_no_mapping():
+    import pandas as pd
+
+    with pytest.raises(DataError, match="has the column 'label' twice"):
+        read_manifest(pd.DataFrame([["a.jpg", "ant", "bee"]], columns=["path", "label", "label"]))
+    with pytest.raises(UsageError, match="columns is 'path=a', not a mapping such as"):
+        read_manifest(pd.DataFrame({"a": ["a.jpg"]}), columns="path=a")
+
+
+def test_images_to_predict_may_be_cells_of_a_table():
+    assert list(Manifest.of_files(["x.parquet!/image/3", "x.tar!/image/3"]).images.paths) == ["x.parquet!/image/3"]

@@ -197,8 +197,9 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path, suffix):
 def test_names_that_are_no_unicode_are_escaped(tmp_path):
     written = embeddings(np.ones((1, 2), np.float32), ["a\udcff.jpg"])
     for suffix in FORMATS:
-        VectorFile(tmp_path / f"v{suffix}").write(written)
-        columns, *_ = READERS[suffix](tmp_path / f"v{suffix}")
+        path = tmp_path / f"{suffix[1:]}{suffix}"
+        VectorFile(path).write(written)
+        columns, *_ = READERS[suffix](path)
         assert columns["path"] == ["a\\udcff.jpg"]
 
 
@@ -225,3 +226,22 @@ def test_the_library_reads_a_header_of_that_size_and_no_larger_one(tmp_path):
         else:
             with pytest.raises(SafetensorError):
                 safe_open(tmp_path / "v.safetensors", "numpy")
+
+
+def test_a_table_that_was_not_written_with_vectors_stays(tmp_path):
+    """``fc7 extract photos -o photos.npy`` beside photos.csv, which may have labels."""
+    (tmp_path / "photos.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match=r"photos\.csv is there, and .*photos\.npy is not: it would be replaced"):
+        VectorFile(tmp_path / "photos.npy")
+    rows = embeddings(np.zeros((2, 3), np.float32))
+    for _ in range(2):  # its own are replaced
+        VectorFile(tmp_path / "other.npy").write(rows)
+
+
+def test_numbers_below_zero_are_no_formulas(tmp_path):
+    labels = ["-1", "-2.5", "-1+1", "'-1", "=1", "-"]
+    rows = embeddings(np.zeros((6, 1), np.float32), labels=labels)
+    VectorFile(tmp_path / "x.csv").write(rows)
+    with (tmp_path / "x.csv").open(newline="") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["-1", "-2.5", "'-1+1", "''-1", "'=1", "'-"]
+    assert read_csv(tmp_path / "x.csv")[0]["label"] == labels
