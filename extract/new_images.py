@@ -137,17 +137,25 @@ def _expanded(image: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
         yield from _objects(URL(image))
         return
     path = str(Path(image)) if image else ""
-    if path and (archives := archives_of(Path(path))) and not is_member(path):
+    if os.path.isdir(path):  # noqa: PTH112 - False for any error
+        yield from _below(path, left_out)
+    elif path and (archives := archives_of(Path(path))) and not is_member(path):
         yield from each_member(archives)
-    elif os.path.isdir(path):  # noqa: PTH112 - False for any error
-        everything = os.path.realpath(path) == os.sep
-        yield from [(path, "the whole file system")] if everything else images_below(path, left_out)
     elif is_pattern(path):
         matches = matching(path, left_out)
         first = next(matches, (path, "no file has a name like that"))
         yield from itertools.chain([first], matches)
     else:
         yield path, "" if path else "an empty name"
+
+
+def _below(folder: str, left_out: LeftOut) -> Iterable[tuple[str, str]]:
+    """Return the images below a folder; or in the archives there, if there are no others."""
+    if os.path.realpath(folder) == os.sep:
+        return [(folder, "the whole file system")]
+    below = list(images_below(folder, left_out))
+    archives = archives_of(Path(folder)) if all(reason for _, reason in below) else []
+    return each_member(archives) if archives else below
 
 
 def _objects(url: str) -> Iterator[tuple[str, str]]:

@@ -163,7 +163,7 @@ def test_errors_with_json_are_one_object(fc7, tmp_path, monkeypatch, words):
 
 @pytest.mark.parametrize("json_too", [False, True])
 def test_ctrl_c_anywhere_is_130(fc7, data, monkeypatch, json_too):
-    def interrupted(path):
+    def interrupted(path, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(manifest_module, "read_manifest", interrupted)

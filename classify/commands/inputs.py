@@ -139,6 +139,7 @@ def images_folder(arguments: Arguments) -> Location | None:
         return data.parent if data.suffix.lower() in TEXTS else data
     if data.suffix.lower() == PARQUET and data.is_file():
         return parquet_root(data, options.columns(arguments))
-    if archives := archives_of(data):
-        return root_of(data, archives)
-    return data if data.is_dir() else data.parent
+    if data.is_dir():
+        return data
+    archives = archives_of(data)
+    return root_of(data, archives) if archives else data.parent

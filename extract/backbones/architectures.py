@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
@@ -291,6 +290,8 @@ def _recalled(index: "Index | None", name: str, note: str, find: Callable[[], di
     """Return what is known about a network: what the index remembers of this version of its library, or finds now."""
     if index is None:
         return find()
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         versions = " ".join(f"{package} {version(package)}" for package in (_library_name(name), "torch"))
     except PackageNotFoundError:  # then finding it says which extra it comes with

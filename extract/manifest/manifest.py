@@ -6,7 +6,7 @@ import shlex
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -208,13 +208,14 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
 
 
 def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
-    if archives := archives_of(data):
-        images, rejects, unclear = read_archives(data, archives)
-        return Manifest(root_of(data, archives), images, (), tuple(rejects), data.name, unclear=unclear)
+    if not data.is_dir() and (archives := archives_of(data)):
+        return _in_archives(data, archives)
     mode, name, suffix = _mode(data), data.resolve().name, data.suffix.lower()  # the name of "." too
     require_fetched(data)
     if stat.S_ISDIR(mode):
         images, rejects, unclear = read_folder(data)
+        if not images and (archives := archives_of(data)):
+            return _in_archives(data, archives)
         return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
     if stat.S_ISREG(mode) and suffix in TEXTS:
         images, rejects, remote = read_csv(data, with_bad=with_bad, columns=columns)
@@ -226,6 +227,11 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
         raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
     listed = f" If it is a list of paths: - in its place, < {shlex.quote(str(data))}" if suffix in _LISTS else ""
     raise DataError(f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)}).{listed}")
+
+
+def _in_archives(data: Path, archives: Sequence[str]) -> Manifest:
+    images, rejects, unclear = read_archives(data, archives)
+    return Manifest(root_of(data, archives), images, (), tuple(rejects), data.name, unclear=unclear)
 
 
 def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:

@@ -19,7 +19,6 @@ from .layout import Contents
 from .left_out import LeftOut, is_left_out
 from .members import Members
 from .paths import MAX_BYTES, Reject, refusal_by_name
-from .web import headers_of, read_web
 
 THREADS = 16  # that read objects at once; they wait for the network, not for a core
 
@@ -72,6 +71,8 @@ def identities(urls: Iterable[str]) -> dict[str, str]:
                 by_url[f"{folder}/{entry['name'].rstrip('/').rpartition('/')[2]}"] = identity(entry)
     on_the_web = [url for url in wanted if url.startswith(_WEB)]
     if on_the_web:
+        from .web import headers_of
+
         by_url |= {url: identity(headers) for url, headers in headers_of(on_the_web).items()}
     return {url: by_url[url] for url in wanted if url in by_url}
 
@@ -87,6 +88,8 @@ def read_remote(url: str, limit: int) -> bytes:
         The store does not answer.
     """
     if url.startswith(_WEB):
+        from .web import read_web
+
         whole = io.BytesIO()
         read_web(url, limit, whole.write)
         return whole.getvalue()
@@ -144,6 +147,8 @@ class ListedObjects(Members):
         hashed = hashlib.sha256()
         try:
             if file.startswith(_WEB):
+                from .web import read_web
+
                 read_web(file, MAX_BYTES, hashed.update)  # which keeps none of them
             else:
                 hashed.update(read_remote(file, MAX_BYTES))

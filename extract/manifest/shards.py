@@ -72,6 +72,8 @@ def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Rej
 
 def root_of(data: Path, archives: Sequence[str]) -> Path:
     """Return what paths are relative to: the folder of archives, or the one archive and the one folder in it."""
+    if data.is_dir():
+        return data
     if len(archives) > 1:
         return Path(os.path.commonpath([Path(path).parent for path in archives]))
     with _opened(archives[0]) as archive:
@@ -114,7 +116,7 @@ class _Found:
         self.rejects: list[Reject] = []
         captions: dict[str, dict[str, str]] = {}
         refused = []
-        self.root, self._only = root_of(data, archives), len(archives) == 1
+        self.root, self._only = root_of(data, archives), len(archives) == 1 and not data.is_dir()
         self._start = split_address(f"{self.root}/")[1] if self._only else ""
         self._short = {} if self._only else {path: os.path.relpath(path, self.root) for path in archives}
         for path in archives:

@@ -11,7 +11,7 @@ from fc7.extract.transformer import EmbeddingTransformer
 
 DOORS = [
     (load_backbone, set()),
-    (Backbone, {"image_size"}),  # of a module of one's own, it is in the transform
+    (Backbone, {"image_size", "resize"}),  # of a module of one's own, they are in the transform
     (EmbeddingTransformer, {"decode", "views"}),
 ]
 

@@ -132,6 +132,7 @@ def test_each_field_of_the_recipe_is_a_full_miss_and_nothing_else_is(tmp_path, f
         "std": (0.2, 0.2, 0.3),
         "interpolation": "bicubic",
         "padding": "torchvision",
+        "resize_mode": "pad",
     }
     apart = {"transform", "view"}
     assert set(changes) | apart == {field.name for field in fields(Recipe)}, "a new field needs a change here"

@@ -264,7 +264,7 @@ def test_what_is_no_image_in_memory_has_a_reason(bundle, options, home):
         "an array of uint8 (4, 4, 2)",
         "an array without pixels, (0, 4, 3)",
         "empty file",
-        "not an image in one of the formats JPEG, PNG, PPM, BMP, TIFF, WEBP",
+        "not an image in one of the formats JPEG, PNG, PPM, BMP, TIFF, WEBP, AVIF, HEIF",
         "",
     ]
     assert [one.answer for one in found] == [""] * 5 + ["red"]

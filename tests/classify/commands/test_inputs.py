@@ -135,7 +135,7 @@ def test_what_has_no_label_is_not_fitted_and_the_command_that_predicts_it_is_sai
     assert code == 0, err
     assert "fc7: 3 of 27 images have no label: they are neither fitted nor evaluated." in err
     command = out.splitlines()[-1].partition("with: ")[2]
-    assert command == f"fc7 predict {bundle} --unlabelled {partly}"
+    assert {"predict", str(bundle), "--unlabelled", str(partly)} < set(command.split())
     code, out, err = fc7(*command.split()[1:], "--quiet")
     assert code == 0, err
     assert [line.partition(",")[0] for line in out.splitlines()[1:]] == [f"{partly}/test/{n}.png" for n in range(3)]

@@ -17,13 +17,11 @@ pytestmark = pytest.mark.usefixtures("shared_cache")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("path,label\na.png,red\nb.png,blue\nabsent.png,red\n", "absent.png"),
-        ("path,label\nnowhere/a.png,red\nnowhere/b.png,blue\n", "2 of 2 files"),
-        ("file,class\na.png,red\n", "path,label"),
-        ("path,label,split\na.png,red,train\nb.png,blue,validation\n", "'validation'"),
-        ("path,label\na.png,red\nb.png,\n", "line 3"),
-        ("path,label\na.png,red\n", "one class"),
-        ("", "path,label"),
+        ("path,label\nnowhere/a.png,red\nnowhere/b.png,blue\n", "Not one of the 2 files"),
+        ("name,age\na.png,red\n", "path"),
+        ("path,label,split\na.png,red,train\nb.png,blue,vallidation\n", "'vallidation'"),
+        ("path,label\na.png,red\nb.png,blue,3\n", "line 3"),
+        ("", "is empty"),
     ],
 )
 def test_a_csv_that_cannot_be_used_is_1_in_one_line(fc7, tmp_path, text, said):
@@ -33,6 +31,13 @@ def test_a_csv_that_cannot_be_used_is_1_in_one_line(fc7, tmp_path, text, said):
     code, out, err = fc7("extract", tmp_path / "data.csv", *SQUEEZENET)
     assert (code, out) == (1, "")
     assert said in one_line(err)
+
+
+def test_a_file_of_a_csv_that_is_not_there_is_a_reject(fc7_json, tmp_path):
+    noisy(tmp_path / "a.png", COLOURS["red"], 1)
+    (tmp_path / "data.csv").write_text("path\na.png\nabsent.png\n")
+    done = fc7_json("extract", tmp_path / "data.csv", *SQUEEZENET)
+    assert (done["ok"], done["rejects"]) == (1, [{"path": "absent.png", "reason": "no such file"}])
 
 
 def test_nothing_but_damaged_images_is_1_and_said(fc7, tmp_path):
