@@ -197,7 +197,9 @@ def walk(desk, fc7, monkeypatch, request):
     digits = sklearn.datasets.load_digits()
     digits.images, digits.target = digits.images[:100], digits.target[:100]
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: digits)
-    monkeypatch.setattr(Server, "run", lambda self: self._socket.close() or self.review.decide(0))  # and Ctrl-C
+    monkeypatch.setattr(
+        Server, "run", lambda self: self._socket.close() or self.review.decide(0, bad=True)
+    )  # and Ctrl-C
     monkeypatch.setenv("FC7_CACHE", str(desk / "cache"))
     monkeypatch.chdir(desk)
 

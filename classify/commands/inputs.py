@@ -1,6 +1,7 @@
 """Inputs: what a verb is given as DATA, as embeddings and as the folder of the images."""
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,7 +140,7 @@ def images_folder(arguments: Arguments) -> Location | None:
         return data.parent if data.suffix.lower() in TEXTS else data
     if data.suffix.lower() == PARQUET and data.is_file():
         return parquet_root(data, options.columns(arguments))
-    if data.is_dir():
+    if os.path.isdir(data):  # noqa: PTH112 - False for any error
         return data
     archives = archives_of(data)
     return root_of(data, archives) if archives else data.parent

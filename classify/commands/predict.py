@@ -29,7 +29,7 @@ EXAMPLES = """
 fc7 predict my.fc7 one.jpg another.png
 
 # a folder, to a csv file
-fc7 predict my.fc7 new_pictures/ -o labels.csv
+fc7 predict my.fc7 new_pictures/ -o predictions.csv
 
 # all pictures below a folder, with three classes each, or `not sure`
 fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02

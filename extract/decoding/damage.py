@@ -41,6 +41,7 @@ _WORDS = re.compile(
     "windows media photo|failed to read next frame|could not create decoder",
     re.IGNORECASE,
 )
+_AVIF = re.compile("Failed to decode image: (?!Out of memory|No codec)")  # as a RuntimeError, whatever is the matter
 _NO_CODEC = re.compile("decoder (.+) not available")
 _CODE = (f"{pillow.__name__}.", "pillow_heif.")
 _FAX = ("tiff_ccitt", "group3", "group4")
@@ -49,6 +50,7 @@ _FAX = ("tiff_ccitt", "group3", "group4")
 def fact(error: Exception) -> str:
     """Return the reason why a file is rejected for good; empty if the failure is not known to be its bytes' fault."""
     listed = isinstance(error, _KINDS) or (type(error) is OSError and error.errno is None and _WORDS.search(str(error)))
+    listed = listed or (type(error) is RuntimeError and _AVIF.match(str(error)))
     return f"damaged: {one_line(error)}" if listed and _in_pillow(error) else ""
 
 

@@ -208,7 +208,7 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
 
 
 def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
-    if not data.is_dir() and (archives := archives_of(data)):
+    if not os.path.isdir(data) and (archives := archives_of(data)):  # noqa: PTH112 - False for any error
         return _in_archives(data, archives)
     mode, name, suffix = _mode(data), data.resolve().name, data.suffix.lower()  # the name of "." too
     require_fetched(data)

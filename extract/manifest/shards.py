@@ -41,7 +41,7 @@ def archives_of(data: Path) -> list[str]:
     text = str(data)
     if inside := split_address(text)[0]:
         return [inside]
-    if not _is_archive(text) or data.is_dir():
+    if not _is_archive(text) or os.path.isdir(data):  # noqa: PTH112 - False for any error
         return _inside(data)
     if os.path.lexists(data) or not (_BRACES.search(text) or glob.has_magic(text)):
         return [text]
@@ -72,7 +72,7 @@ def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Rej
 
 def root_of(data: Path, archives: Sequence[str]) -> Path:
     """Return what paths are relative to: the folder of archives, or the one archive and the one folder in it."""
-    if data.is_dir():
+    if os.path.isdir(data):  # noqa: PTH112 - False for any error
         return data
     if len(archives) > 1:
         return Path(os.path.commonpath([Path(path).parent for path in archives]))
@@ -116,7 +116,9 @@ class _Found:
         self.rejects: list[Reject] = []
         captions: dict[str, dict[str, str]] = {}
         refused = []
-        self.root, self._only = root_of(data, archives), len(archives) == 1 and not data.is_dir()
+        self.root = root_of(data, archives)
+        # Of a folder, the paths have the names of its archives, however many they are.
+        self._only = len(archives) == 1 and not os.path.isdir(data)  # noqa: PTH112
         self._start = split_address(f"{self.root}/")[1] if self._only else ""
         self._short = {} if self._only else {path: os.path.relpath(path, self.root) for path in archives}
         for path in archives:

@@ -43,5 +43,5 @@ def test_an_h5_is_a_file_of_this_machine(tmp_path):
 
 
 def test_an_empty_text_is_not_the_working_directory():
-    with pytest.raises(UsageError, match="A path is empty"):
+    with pytest.raises(UsageError, match="An empty path"):
         locate("")

@@ -115,7 +115,9 @@ def test_an_answer_says_where_options_came_from(tmp_path, monkeypatch, capsys):
     (tmp_path / "fc7.toml").write_text("[backbones]\nall = true\n")
     monkeypatch.chdir(tmp_path)
     assert cli.main(["backbones", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["options"] == {"all": {"value": True, "from": "fc7.toml [backbones]"}}
+    options = json.loads(capsys.readouterr().out)["options"]
+    assert options["all"] == {"value": True, "from": "fc7.toml [backbones]"}
+    assert options["csv"] == {"value": False, "from": "default"}
     (tmp_path / "fc7.toml").write_text("nonsense")
     assert cli.main(["backbones", "--json"]) == 2
     assert cli.main(["backbones", "--help"]) == 0, "help comes whatever is wrong"

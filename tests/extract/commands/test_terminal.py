@@ -19,14 +19,12 @@ COLOUR_CODES = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m"
 
 
 def test_what_is_piped_is_not_cut_short(tmp_path):
-    long = tmp_path / ("x" * 200) / ("y" * 120)
-    done = process("backbones", env=os.environ | {"TORCH_HOME": str(long), "COLUMNS": "40"}, cwd=tmp_path)
+    done = process("backbones", env=os.environ | {"COLUMNS": "40"}, cwd=tmp_path)
     assert done.returncode == 0
     output = done.stdout.decode()
     assert "\N{HORIZONTAL ELLIPSIS}" not in output
-    assert "pool5 fc6 fc7 gap gmp gap+gmp logits" in output
-    assert "alexnet-owt-7be5be79.pth" in "".join(output.split())
-    assert "y" * 120 in "".join(output.split())
+    assert "timm:vit_base_patch14_dinov2.lvd142m" in output
+    assert "alexnet" in output
     assert "\x1b" not in output
 
 
