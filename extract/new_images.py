@@ -149,13 +149,19 @@ def _expanded(image: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
         yield path, "" if path else "an empty name"
 
 
-def _below(folder: str, left_out: LeftOut) -> Iterable[tuple[str, str]]:
-    """Return the images below a folder; or in the archives there, if there are no others."""
+def _below(folder: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
+    """Yield the images below a folder; or in the archives there, if there are no others."""
     if os.path.realpath(folder) == os.sep:
-        return [(folder, "the whole file system")]
-    below = list(images_below(folder, left_out))
-    archives = archives_of(Path(folder)) if all(reason for _, reason in below) else []
-    return each_member(archives) if archives else below
+        yield folder, "the whole file system"
+        return
+    below, refused = images_below(folder, left_out), []
+    for path, reason in below:
+        refused.append((path, reason))
+        if not reason:
+            yield from itertools.chain(refused, below)
+            return
+    archives = archives_of(Path(folder))
+    yield from each_member(archives) if archives else refused
 
 
 def _objects(url: str) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 
@@ -58,8 +59,8 @@ def test_layers_of_another_size_are_found_for_it(index, opened):
 def test_with_another_version_they_are_found_again(package, index, opened, monkeypatch):
     net = architecture("squeezenet1_1", index)
     layer = net.layer("features.5")
-    index_of = architectures.version
-    monkeypatch.setattr(architectures, "version", lambda name: index_of(name) + ("+other" if name == package else ""))
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: version(name) + ("+other" if name == package else ""))
     opened.clear()
     assert net.layer("features.5") == layer
     assert opened
