@@ -12,6 +12,7 @@ from ..errors import DataError
 from .backbones.backbone import Backbone
 from .extraction import fill
 from .in_memory import Picture, VectorsByRecipe, embed
+from .manifest.folder import visible
 from .manifest.given import many
 from .manifest.hashing import Hashed
 from .manifest.left_out import LeftOut
@@ -169,6 +170,6 @@ def _objects(url: str) -> Iterator[tuple[str, str]]:
     if not refusal_by_name(url):
         yield url, ""
         return
-    from .manifest.object_store import listing, visible
+    from .manifest.object_store import listing
 
     yield from ((f"{url}/{name}", refusal_by_name(name)) for name in visible(url, listing(url)) if name[-1] != "/")

@@ -1,13 +1,15 @@
-"""A folder of images: train, val and test with class folders, class folders alone, or images without labels."""
+"""A folder of images, on disk or as a listing of names: splits with class folders, class folders, or images alone."""
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
 from .columns import Images
 from .layout import Contents, Layout, Undecided, layout, require_classes
-from .left_out import LeftOut
-from .paths import Reject
+from .left_out import LeftOut, is_left_out
+from .paths import Reject, refusal_by_name
 from .walk import Walk
 
 
@@ -28,6 +30,48 @@ def read_folder(root: Path) -> tuple[Images, list[Reject], str]:
     found = sorted_images(str(root), contents, walk.below, lambda folder: walk.contents.get(folder, nothing))
     walk.left_out.log(root)
     return found
+
+
+def visible(where: str, names: Iterable[str]) -> list[str]:
+    """Return the names in a listing that are not left out; what is left out is said.
+
+    Left out is what is hidden, a system's own, or in a cache of fc7.
+    """
+    names = list(names)
+    caches = {name.removesuffix("/FORMAT") for name in names if name.endswith("/FORMAT")}
+    caches &= {name.partition("/recipes/")[0] for name in names if "/recipes/" in name} if caches else set()
+    known: dict[str, str] = {"": ""}
+
+    def reason(path: str) -> str:
+        """Return the folder or file because of which a path is left out; empty if it is not."""
+        parent, _, name = path.rpartition("/")
+        if parent not in known:
+            known[parent] = reason(parent)
+        return known[parent] or (path if is_left_out(name) or path in caches else "")
+
+    gone = {name: above for name in names if (above := reason(name))}
+    left_out = LeftOut()
+    for above in dict.fromkeys(gone.values()):
+        left_out.add(above.rpartition("/")[2])
+    left_out.log(where)
+    return [name for name in names if name not in gone]
+
+
+def read_names(where: str, names: Iterable[str]) -> tuple[Images, list[Reject], str]:
+    """Return what :func:`sorted_images` returns, of a listing: objects below a URL, or members of an archive.
+
+    What is left out, because it is hidden, a system's own or beside splits, is logged.
+    """
+    paths = [path for path in visible(where, names) if not path.endswith("/")]  # consoles make objects of empty folders
+    contents = _contents(paths)
+
+    def below(folder: str) -> Iterator[tuple[str, str]]:
+        if not folder:
+            return ((path, refusal_by_name(path)) for path in paths)
+        inside = paths[bisect_left(paths, f"{folder}/") : bisect_left(paths, f"{folder}0")]  # which follows the slash
+        return ((path, refusal_by_name(path)) for path in inside)
+
+    return sorted_images(where, contents, below, contents)
 
 
 def sorted_images(
@@ -90,3 +134,23 @@ def _sound(where: str, folder: str, paths: Iterable[tuple[str, str]], rejects: l
             rejects.append(Reject(path, reason))
         else:
             yield path
+
+
+def _contents(paths: Iterable[str]) -> Callable[[str], Contents]:
+    """Return a function that returns what is in a folder."""
+    folders: dict[str, dict[str, None]] = {"": {}}
+    images: dict[str, list[str]] = defaultdict(list)
+
+    def add(folder: str) -> None:
+        if folder not in folders:
+            parent, _, name = folder.rpartition("/")
+            folders[folder] = {}
+            add(parent)
+            folders[parent][name] = None
+
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        add(folder)
+        if not refusal_by_name(name):
+            images[folder].append(name)
+    return lambda folder: Contents(list(folders.get(folder, ())), images.get(folder, ()))

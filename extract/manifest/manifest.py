@@ -17,7 +17,7 @@ from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError, UsageError
 from .columns import ImageEntry, Images
 from .csv_table import read_csv
-from .folder import read_folder
+from .folder import read_folder, read_names
 from .given import LISTED, many, read_paths
 from .members import is_in_table
 from .partition import Partition
@@ -235,7 +235,7 @@ def _in_archives(data: Path, archives: Sequence[str]) -> Manifest:
 
 
 def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
-    from .object_store import listing, read_file, read_objects
+    from .object_store import listing, read_file
 
     if url.suffix.lower() in ARCHIVES:
         raise DataError(
@@ -248,7 +248,7 @@ def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> M
         images, rejects, known = read_csv(url, data, with_bad=with_bad, columns=columns)
         return Manifest(url.parent, images, (), tuple(rejects), url.name, known)
     known = listing(url)
-    images, rejects, unclear = read_objects(url, known)
+    images, rejects, unclear = read_names(url, known)
     identities = {f"{url}/{path}": identity for path, identity in known.items()}
     return Manifest(url, images, (), tuple(rejects), url.name, identities, unclear)
 

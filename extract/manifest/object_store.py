@@ -7,18 +7,13 @@ because they cannot be listed.
 import errno
 import hashlib
 import io
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from ...cache.urls import asking, identity, is_url, require_open, store_of, without_secrets
 from ...errors import DataError
-from .columns import Images
-from .folder import sorted_images
-from .layout import Contents
-from .left_out import LeftOut, is_left_out
 from .members import Members
-from .paths import MAX_BYTES, Reject, refusal_by_name
+from .paths import MAX_BYTES, NO_OBJECT
+from .web import headers_of, read_web
 
 THREADS = 16  # that read objects at once; they wait for the network, not for a core
 
@@ -71,8 +66,6 @@ def identities(urls: Iterable[str]) -> dict[str, str]:
                 by_url[f"{folder}/{entry['name'].rstrip('/').rpartition('/')[2]}"] = identity(entry)
     on_the_web = [url for url in wanted if url.startswith(_WEB)]
     if on_the_web:
-        from .web import headers_of
-
         by_url |= {url: identity(headers) for url, headers in headers_of(on_the_web).items()}
     return {url: by_url[url] for url in wanted if url in by_url}
 
@@ -88,8 +81,6 @@ def read_remote(url: str, limit: int) -> bytes:
         The store does not answer.
     """
     if url.startswith(_WEB):
-        from .web import read_web
-
         whole = io.BytesIO()
         read_web(url, limit, whole.write)
         return whole.getvalue()
@@ -134,7 +125,7 @@ class ListedObjects(Members):
             return super().identity(file)
         known = self.known.get(file)
         if known is None:
-            return FileNotFoundError(errno.ENOENT, "there is no such object")
+            return FileNotFoundError(errno.ENOENT, NO_OBJECT)
         size = known.partition(" ")[0]
         if size.isdecimal() and int(size) > MAX_BYTES:
             return OSError(errno.EFBIG, f"{size} bytes, more than {MAX_BYTES}")
@@ -147,73 +138,9 @@ class ListedObjects(Members):
         hashed = hashlib.sha256()
         try:
             if file.startswith(_WEB):
-                from .web import read_web
-
                 read_web(file, MAX_BYTES, hashed.update)  # which keeps none of them
             else:
                 hashed.update(read_remote(file, MAX_BYTES))
         except OSError as error:
             return error
         return hashed.digest()
-
-
-def visible(url: str, names: Iterable[str]) -> list[str]:
-    """Return the names below a URL that are not left out; what is left out is said.
-
-    Left out is what is hidden, a system's own, or in a cache of fc7.
-    """
-    names = list(names)
-    caches = {name.removesuffix("/FORMAT") for name in names if name.endswith("/FORMAT")}
-    caches &= {name.partition("/recipes/")[0] for name in names if "/recipes/" in name} if caches else set()
-    known: dict[str, str] = {"": ""}
-
-    def reason(path: str) -> str:
-        """Return the folder or file because of which a path is left out; empty if it is not."""
-        parent, _, name = path.rpartition("/")
-        if parent not in known:
-            known[parent] = reason(parent)
-        return known[parent] or (path if is_left_out(name) or path in caches else "")
-
-    gone = {name: above for name in names if (above := reason(name))}
-    left_out = LeftOut()
-    for above in dict.fromkeys(gone.values()):
-        left_out.add(above.rpartition("/")[2])
-    left_out.log(url)
-    return [name for name in names if name not in gone]
-
-
-def read_objects(url: str, names: Iterable[str]) -> tuple[Images, list[Reject], str]:
-    """Sort the objects below a URL by their names: see :func:`fc7.extract.manifest.folder.sorted_images`.
-
-    What is left out, because it is hidden, a system's own or beside splits, is logged.
-    """
-    paths = [path for path in visible(url, names) if not path.endswith("/")]  # consoles make objects of empty folders
-    contents = _contents(paths)
-
-    def below(folder: str) -> Iterator[tuple[str, str]]:
-        if not folder:
-            return ((path, refusal_by_name(path)) for path in paths)
-        inside = paths[bisect_left(paths, f"{folder}/") : bisect_left(paths, f"{folder}0")]  # which follows the slash
-        return ((path, refusal_by_name(path)) for path in inside)
-
-    return sorted_images(url, contents, below, contents)
-
-
-def _contents(paths: Iterable[str]) -> Callable[[str], Contents]:
-    """Return a function that returns what is in a folder."""
-    folders: dict[str, dict[str, None]] = {"": {}}
-    images: dict[str, list[str]] = defaultdict(list)
-
-    def add(folder: str) -> None:
-        if folder not in folders:
-            parent, _, name = folder.rpartition("/")
-            folders[folder] = {}
-            add(parent)
-            folders[parent][name] = None
-
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        add(folder)
-        if not refusal_by_name(name):
-            images[folder].append(name)
-    return lambda folder: Contents(list(folders.get(folder, ())), images.get(folder, ()))

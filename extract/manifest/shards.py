@@ -12,10 +12,10 @@ from pathlib import Path
 from ...errors import DataError
 from ..archives.directory import TAR, ZIP, Archive
 from .columns import ImageEntry, Images
+from .folder import read_names, visible
 from .layout import split_of
 from .left_out import is_left_out
 from .members import split as split_address
-from .object_store import read_objects, visible
 from .paths import SPLITS, Reject, refusal_by_name
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class _Found:
         """Return the images with the labels of class folders, and the rejects; archives share their folders."""
         if self._only:
             archive, names = next(iter(self.names.items()))
-            images, rejects, unclear = read_objects(str(self.root), [self.path(archive, name) for name in names])
+            images, rejects, unclear = read_names(str(self.root), [self.path(archive, name) for name in names])
             return images, [*self.rejects, *rejects], unclear
         archives = list(self.names)
 
@@ -175,7 +175,7 @@ class _Found:
             return self.path(archive, folder + rest)
 
         names = [apart(number, name) for number, archive in enumerate(archives) for name in self.names[archive]]
-        images, rejects, unclear = read_objects(str(self.root), sorted(names))
+        images, rejects, unclear = read_names(str(self.root), sorted(names))
         images = Images(image._replace(path=back(image.path)) for image in images)
         return images, [*self.rejects, *(Reject(back(path), reason) for path, reason in rejects)], unclear
 
