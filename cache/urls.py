@@ -4,14 +4,13 @@ import errno
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeAlias
 
 from ..errors import DataError, FC7Error, MissingExtra, UsageError
 from .arguments import shown
-from .file_blocks import require_fetched
 
 EXTRA = "remote"
 
@@ -87,40 +86,6 @@ def locate(path: Path | str) -> Location:
     if url.endswith("://"):
         raise UsageError(f"{url} names no bucket or host: {url}NAME/...")
     return url
-
-
-VECTOR_FILES = (".h5", ".parquet", ".npz", ".npy", ".safetensors")
-
-
-# What a column or an array of vectors is usually called.
-VECTOR_COLUMNS = ("embedding", "embeddings", "vector", "vectors", "features", "X")
-
-
-def is_vectors(data: Location, columns: Mapping[str, str] | None = None) -> bool:
-    """Return whether a data set is a file of embeddings, such as ``fc7 cache export`` writes, and no images.
-
-    A ``.parquet`` is one if it has a column of vectors; `columns` may say what it is called, see
-    :func:`fc7.extract.manifest.table.choose`.
-
-    Raises
-    ------
-    MissingExtra
-        It is a ``.parquet``, and pyarrow is not installed.
-    """
-    if not (isinstance(data, Path) and data.suffix.lower() in VECTOR_FILES and data.is_file()):
-        return False
-    if data.suffix.lower() != ".parquet" or "embedding" in (columns or {}):
-        return True
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "tables") from error
-    require_fetched(data)
-    try:
-        names = parquet.read_schema(data).names
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{data} is not a readable parquet file: {' '.join(str(error).split())[:300]}") from error
-    return any(name in VECTOR_COLUMNS or name.lower() in VECTOR_COLUMNS for name in names)
 
 
 def without_secrets(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...cache.output_file import OutputFile
 from ...errors import UsageError
-from ...extract.vector_files import parquet
+from ...extract.archives.parquet import require_pyarrow
 from .prediction import Prediction, predictions_csv, predictions_table
 
 SUFFIXES = (".csv", ".json", ".parquet")
@@ -36,7 +36,7 @@ class PredictionsFile:
         if self._suffix not in SUFFIXES:
             raise UsageError(f"{path}: the suffix decides what is written, and is one of {', '.join(SUFFIXES)}.")
         if self._suffix == ".parquet":
-            parquet.require()
+            require_pyarrow()
         self.output = OutputFile(path)
 
     def write(self, predictions: Sequence[Prediction], answer: Mapping[str, Any], top: int | None = None) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...cache.urls import is_vectors
 from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, add_settings, given, given_settings
@@ -78,6 +77,7 @@ def finetune_arms(
         return []
     from ...cache.output_file import require_folder
     from ...extract.manifest.hashing import Hashed
+    from ...extract.manifest.table import is_vectors
     from ..finetuning.finetune import finetune
     from .inputs import labelled_manifest
 

@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ...cache.urls import is_vectors
 from ...errors import BundleError
 from ...extract.commands import options
 from ...extract.commands.hints import command
@@ -57,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
     from ...cache.output_file import OutputFile, require_apart
+    from ...extract.manifest.table import is_vectors
     from ..bundles.bundle import Bundle
     from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit

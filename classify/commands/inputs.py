@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...cache.embeddings import Embeddings
-from ...cache.urls import URL, Location, is_vectors
+from ...cache.urls import URL, Location
 from ...errors import DataError, UsageError
 from ...extract.commands import options
 from ...extract.commands.hints import command
@@ -16,7 +16,7 @@ from ...extract.extraction import fill, read, why_not_decoded
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.manifest.shards import archives_of, root_of
-from ...extract.manifest.table import PARQUET, TEXTS
+from ...extract.manifest.table import PARQUET, TEXTS, is_vectors
 from ...extract.manifest.tables import parquet_root
 from ...extract.progress import Progress
 from ...extract.text import plain

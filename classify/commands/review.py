@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.urls import URL, is_vectors
+from ...cache.urls import URL
 from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.hints import command
@@ -64,6 +64,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...cache.output_file import OutputFile
     from ...extract.manifest.hashing import Hashed
     from ...extract.manifest.manifest import read_manifest
+    from ...extract.manifest.table import is_vectors
     from ..reviews.labels import Labels, default_path, require_apart
     from ..reviews.review import Review
     from ..reviews.server import Server, require_extra

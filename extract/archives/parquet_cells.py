@@ -11,7 +11,7 @@ from typing import Any
 
 from ...cache.forks import Lock
 from ...cache.index import stat_line
-from ...errors import MissingExtra
+from .parquet import require_pyarrow
 
 _BATCH = 16  # rows that are decoded at once
 _KEPT = 2**27  # bytes of the rows that were read last, of each column
@@ -45,10 +45,9 @@ class _Column:
     """A column that is read from front to back, as often as needed; who asks for rows in order reads it once."""
 
     def __init__(self, table: str, column: str) -> None:
-        try:
-            from pyarrow import ArrowInvalid, parquet
-        except ImportError as error:
-            raise MissingExtra("pyarrow", "tables") from error
+        parquet = require_pyarrow()
+        from pyarrow import ArrowInvalid
+
         try:
             self._file = parquet.ParquetFile(table, buffer_size=_BUFFER)
             kind = self._file.schema_arrow.field(column).type

@@ -8,18 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cache.urls import VECTOR_COLUMNS, Location, is_url
+from ...cache.file_blocks import require_fetched
+from ...cache.urls import Location, is_url
 from ...errors import DataError, UsageError
+from ..archives.parquet import open_parquet
 from ..text import few
 from .columns import ImageEntry, Images
 from .paths import NO_OBJECT, SPLITS, Reject, is_absent, located, named_split, refusal
 
 TEXTS, PARQUET = (".csv", ".tsv"), ".parquet"
 TABLES = (*TEXTS, PARQUET)
+VECTOR_FILES = (".h5", PARQUET, ".npz", ".npy", ".safetensors")
 
 # What a column or an array is usually called, by what it holds. Case does not matter, nor do spaces and hyphens.
 USUAL = {
-    "embedding": VECTOR_COLUMNS,
+    "embedding": ("embedding", "embeddings", "vector", "vectors", "features", "X"),
     "label": ("label", "labels", "class", "classes", "class_name", "classname", "category", "target", "y"),
     "path": (
         *("path", "paths", "filename", "filenames", "file_name", "file", "files", "filepath", "file_path"),
@@ -35,6 +38,27 @@ OF_VECTORS = ("embedding", "label", "path", "split", "group", "sha256")
 OF_IMAGES = ImageEntry._fields
 
 _GONE = "no such file"
+
+
+def is_vectors(data: Location, columns: Mapping[str, str] | None = None) -> bool:
+    """Return whether a data set is a file of embeddings, such as ``fc7 cache export`` writes, and no images.
+
+    A ``.parquet`` is one if it has a column of vectors; `columns` may say what it is called, see :func:`choose`.
+
+    Raises
+    ------
+    MissingExtra
+        It is a ``.parquet``, and pyarrow is not installed.
+    DataError
+        It is called ``.parquet`` and is none.
+    """
+    if not (isinstance(data, Path) and data.suffix.lower() in VECTOR_FILES and data.is_file()):
+        return False
+    if data.suffix.lower() != PARQUET or "embedding" in (columns or {}):
+        return True
+    require_fetched(data)
+    with open_parquet(data) as file:
+        return any(name in USUAL["embedding"] or name.lower() in USUAL["embedding"] for name in file.schema_arrow.names)
 
 
 def text_of(cell: Any) -> str:

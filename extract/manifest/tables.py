@@ -5,12 +5,12 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ...cache.urls import Location
-from ...errors import DataError, MissingExtra, UsageError
+from ...errors import DataError, UsageError
+from ..archives.parquet import open_parquet
 from .columns import ImageEntry, Images
 from .csv_table import choose_images, say_unlabelled
 from .members import spool
@@ -39,7 +39,7 @@ def read_parquet(path: Path, *, with_bad: bool, columns: Mapping[str, str] | Non
     DataError
         It is no parquet; else see :func:`images_in`.
     """
-    with _opened(path) as file:
+    with open_parquet(path) as file:
         schema, (chosen, inside) = file.schema_arrow, _places(file, path, columns)
         say_unlabelled(schema.names, chosen, path)
         column = chosen["path"]
@@ -56,21 +56,8 @@ def read_parquet(path: Path, *, with_bad: bool, columns: Mapping[str, str] | Non
 
 def parquet_root(path: Path, columns: Mapping[str, str] | None) -> Path:
     """Return what the paths of :func:`read_parquet` are relative to, without reading its rows."""
-    with _opened(path) as file:
+    with open_parquet(path) as file:
         return _root(path, inside=_places(file, path, columns)[1])
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "tables") from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield file
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet file: {' '.join(str(error).split())[:300]}") from error
 
 
 def _places(file: Any, path: Path, columns: Mapping[str, str] | None) -> tuple[Columns, bool]:

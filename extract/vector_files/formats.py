@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...cache.embeddings import VectorTable
 from ...cache.output_file import OutputFile
 from ...errors import DataError, UsageError
+from ..archives.parquet import require_pyarrow
 from . import csv_file, numpy_files, parquet, safetensors_file
 
 Write = Callable[[VectorTable, Path], None]
@@ -26,12 +27,12 @@ class Format(NamedTuple):
     """
 
     write: Write
-    require: Callable[[], None] = lambda: None
+    require: Callable[[], Any] = lambda: None
     beside: Mapping[str, Write] = {}
 
 
 FORMATS = {
-    ".parquet": Format(parquet.write, parquet.require),
+    ".parquet": Format(parquet.write, require_pyarrow),
     ".csv": Format(csv_file.write),
     ".h5": Format(VectorTable.write_h5),
     ".npz": Format(numpy_files.write_npz),

@@ -5,15 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from ...cache.embeddings import COLUMNS, VectorTable
-from ...errors import MissingExtra
-
-
-def require() -> None:
-    """Refuse where pyarrow is not installed."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "tables") from error
 
 
 def write(rows: VectorTable, path: Path) -> None:

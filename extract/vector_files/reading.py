@@ -12,12 +12,11 @@ from ...cache.embeddings import COLUMNS, Embeddings
 from ...cache.file_blocks import require_fetched
 from ...cache.flat_h5 import read_classes
 from ...cache.recipe import read_recipe
-from ...cache.urls import VECTOR_FILES
 from ...errors import DataError, FC7Error, UsageError
+from ..archives.parquet import require_pyarrow
 from ..manifest.csv_rows import read_rows
-from ..manifest.table import OF_VECTORS, choose
+from ..manifest.table import OF_VECTORS, VECTOR_FILES, choose
 from ..text import few, unguarded
-from . import parquet
 from .columns import from_columns
 
 
@@ -79,10 +78,7 @@ def _details(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _read_parquet(path: Path, columns: Mapping[str, str]) -> Contents:
-    parquet.require()
-    from pyarrow import parquet as files
-
-    with files.ParquetFile(path) as file:
+    with require_pyarrow().ParquetFile(path) as file:
         chosen = choose(file.schema_arrow.names, OF_VECTORS, path, columns)
         table = file.read(list(chosen.values()))
         metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}

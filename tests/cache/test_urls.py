@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fc7.cache.urls import URL, is_vectors, locate
+from fc7.cache.urls import URL, locate
 from fc7.errors import UsageError
 
 
@@ -28,18 +28,6 @@ def test_a_url_is_one_however_it_is_named(named):
 def test_a_url_without_a_bucket_is_a_usage_error():
     with pytest.raises(UsageError, match="s3:// names no bucket or host"):
         locate("s3://")
-
-
-def test_an_h5_is_a_file_of_this_machine(tmp_path):
-    file, folder = tmp_path / "rows.h5", tmp_path / "folder.h5"
-    file.touch()
-    folder.mkdir()
-    assert [is_vectors(locate(path)) for path in (file, folder, tmp_path / "none.h5", "s3://bucket/rows.h5")] == [
-        True,
-        False,
-        False,
-        False,
-    ]
 
 
 def test_an_empty_text_is_not_the_working_directory():

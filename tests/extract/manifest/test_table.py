@@ -8,11 +8,12 @@ from fakes import touch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fc7.cache.urls import locate
 from fc7.errors import DataError, UsageError
 from fc7.extract import read_manifest
 from fc7.extract.manifest.csv_table import read_csv
 from fc7.extract.manifest.paths import named_split
-from fc7.extract.manifest.table import OF_IMAGES, OF_VECTORS, Columns, choose
+from fc7.extract.manifest.table import OF_IMAGES, OF_VECTORS, Columns, choose, is_vectors
 from fc7.extract.text import unguarded
 
 
@@ -179,3 +180,15 @@ def test_a_csv_of_vectors_is_said_to_be_none(tmp_path, caplog):
     (tmp_path / "x.csv").write_text("path,label,sha256,e0,e1\na.png,ant,00,0.5,1\n")
     assert len(read_manifest(tmp_path / "x.csv")) == 1
     assert "has vectors, which are not read from a csv" in caplog.text
+
+
+def test_an_h5_is_a_file_of_this_machine(tmp_path):
+    file, folder = tmp_path / "rows.h5", tmp_path / "folder.h5"
+    file.touch()
+    folder.mkdir()
+    assert [is_vectors(locate(path)) for path in (file, folder, tmp_path / "none.h5", "s3://bucket/rows.h5")] == [
+        True,
+        False,
+        False,
+        False,
+    ]

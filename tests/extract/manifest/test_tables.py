@@ -9,10 +9,10 @@ import pytest
 from fakes import FakeBackbone, draw
 from PIL import Image
 
-from fc7.cache.urls import is_vectors
 from fc7.errors import DataError, UsageError
 from fc7.extract import Manifest, extract, read_manifest
 from fc7.extract.decoding.decode import decode, upright_rgb
+from fc7.extract.manifest.table import is_vectors
 from fc7.extract.manifest.tables import _file_of, read_parquet, read_table
 
 COLOURS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90)]

@@ -7,8 +7,8 @@ import pytest
 
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.recipe import ForeignRecipe, read_recipe
-from fc7.cache.urls import VECTOR_FILES
 from fc7.errors import DataError, FC7Error, UsageError
+from fc7.extract.manifest.table import VECTOR_FILES
 from fc7.extract.vector_files.columns import from_columns, from_memory
 from fc7.extract.vector_files.formats import VectorFile
 from fc7.extract.vector_files.reading import read_vectors
