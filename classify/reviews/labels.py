@@ -24,6 +24,7 @@ from ...cache.output_file import OutputFile, remove_leftovers
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
 from ...extract.manifest.csv_rows import listed, read_rows, rows_of
+from ...extract.manifest.csv_table import images_of
 from ...extract.manifest.given import LISTED
 from ...extract.manifest.manifest import Manifest
 from ...extract.text import csv_row, unguarded
@@ -126,7 +127,8 @@ class Labels:
                 absent.append(row)
         if not own and not moved:
             raise DataError(f"{self.path}: none of its {len(rows)} images is in {self.manifest.name}: {_NO_REVIEW}.")
-        self._absent = [row.text for row in absent if row.image.path not in self._names]
+        names = set(self._names)
+        self._absent = [row.text for row in absent if row.image.path not in names]
         added = sum(place not in own and key not in known for place, key in enumerate(self._keys))
         self.outdated = bool(moved or added) or not any(row.key for row in rows)
         self.news = self._news(moved, added, absent)
@@ -136,18 +138,16 @@ class Labels:
         columns, rows = read_rows(self.path, _NEEDED, _NO_REVIEW)
         if set(columns) | {SHA256} != set(self._columns):  # reviews of before wrote no hashes
             raise DataError(f"{self.path} has the columns {listed(columns)}, not {list(self._columns)}: {_NO_REVIEW}.")
+        images = images_of(self.path, columns, rows)
         return [
-            self._row(line, dict(zip(columns, map(unguarded, map(str.strip, cells)), strict=True)))
-            for line, cells in rows
+            self._row(line, image, dict(zip(columns, map(unguarded, map(str.strip, cells)), strict=True)))
+            for (line, image), (_, cells) in zip(images, rows, strict=True)
         ]
 
-    def _row(self, line: int, cells: Mapping[str, str]) -> "_Row":
-        bad, number, key = cells["bad"], cells[REVIEWED], cells.get(SHA256, "")
-        if bad not in ("", "yes", "no"):
-            raise DataError(f"{self.path}, line {line}: bad is {bad!r}, not yes, no or empty.")
+    def _row(self, line: int, image: ImageEntry, cells: Mapping[str, str]) -> "_Row":
+        number, key = cells[REVIEWED], cells.get(SHA256, "")
         if number and not (number.isascii() and number.isdigit() and len(number) < 10):
             raise DataError(f"{self.path}, line {line}: reviewed is {number!r}, not a number or empty.")
-        image = ImageEntry(cells["path"], cells["label"], cells.get("split", ""), cells["group"], bad=bad == "yes")
         text = csv_row([cells.get(column, "") for column in self._columns]) + "\n"
         return _Row(line, image, key, int(number) if number else None, text)
 
@@ -315,9 +315,8 @@ class Labels:
         """Refuse names that change when the csv is written and read: bytes that are no text, spaces at the ends."""
         lines = [csv_row(self._columns) + "\n", *(self._line(place, image) for place, image in enumerate(images))]
         rows = rows_of(io.BytesIO("".join(lines).encode("utf-8", "replace")), self.path, _NEEDED, _NO_REVIEW)
-        columns = next(rows)[1]
-        for (line, cells), image, name in zip(rows, images, self._names, strict=False):
-            reread = self._row(line, dict(zip(columns, map(unguarded, map(str.strip, cells)), strict=True))).image
+        _, columns = next(rows)
+        for (_, reread), image, name in zip(images_of(self.path, columns, rows), images, self._names, strict=False):
             if reread != image._replace(path=name):
                 raise DataError(
                     f"A csv cannot hold the path {image.path!r} with the label {image.label!r}: spaces at the ends, or "
