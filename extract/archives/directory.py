@@ -146,9 +146,7 @@ _kept: OrderedDict[str, Directory] = OrderedDict()
 _listing = Lock()
 
 
-def _directory(
-    path: str, file: BinaryIO, members: Callable[[BinaryIO], Iterator[tuple[str, Place | str]]]
-) -> Directory:
+def _directory(path: str, file: BinaryIO, members: Callable[[BinaryIO], _Members]) -> Directory:
     """Return what is in an open archive, listing it if it is not known as it is now."""
     identity = stat_line(os.fstat(file.fileno()))
     with _listing:  # one thread lists, and the others wait for what it finds

@@ -22,7 +22,7 @@ from .given import LISTED, many, read_paths
 from .members import is_in_table
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
-from .shards import archives_of, read_archives, root_of
+from .shards import archives_of, read_archives
 from .table import PARQUET, TABLES, TEXTS
 from .tables import is_table, read_parquet, read_table
 
@@ -173,17 +173,18 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     UsageError
         There are no columns to name.
     """
-    if not (is_table(data) or isinstance(data, str | os.PathLike)):
+    in_memory = is_table(data)
+    if not (in_memory or isinstance(data, str | os.PathLike)):
         raise UsageError(
             f"read_manifest: data={shown(data)} is of type {type(data).__name__}; needed: a path or a table. A list of "
             "images is one as: pandas.DataFrame({'image': images})"
         )
-    location = _TABLE if is_table(data) else locate(data)
+    location = _TABLE if in_memory else locate(data)
     if not isinstance(columns, Mapping | None):
         raise UsageError(f'columns is {columns!r}, not a mapping such as {{"label": "species"}}.')
-    if columns and location != _TABLE and location.suffix.lower() not in TABLES:
+    if columns and not in_memory and location.suffix.lower() not in TABLES:
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
-    if is_table(data):
+    if in_memory:
         (images, rejects, remote), root = read_table(data, with_bad=with_bad, columns=columns)
         manifest = Manifest(root, images, (), tuple(rejects), _TABLE.name, remote)
     elif isinstance(location, URL):
@@ -230,8 +231,8 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
 
 
 def _in_archives(data: Path, archives: Sequence[str]) -> Manifest:
-    images, rejects, unclear = read_archives(data, archives)
-    return Manifest(root_of(data, archives), images, (), tuple(rejects), data.name, unclear=unclear)
+    (images, rejects, unclear), root = read_archives(data, archives)
+    return Manifest(root, images, (), tuple(rejects), data.name, unclear=unclear)
 
 
 def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:

@@ -55,8 +55,8 @@ def archives_of(data: Path) -> list[str]:
     return sorted(set(itertools.chain.from_iterable(found.values())))
 
 
-def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Reject], str]:
-    """Return what :func:`fc7.extract.manifest.folder.sorted_images` returns, of archives.
+def read_archives(data: Path, archives: Sequence[str]) -> tuple[tuple[Images, list[Reject], str], Path]:
+    """Return what :func:`fc7.extract.manifest.folder.sorted_images` returns, of archives; and their :func:`root_of`.
 
     Labels are those beside the images, as WebDataset has them (``a.jpg``, ``a.cls``), else those of class folders. An
     archive that holds one folder stands for that folder. Shards are splits if all of them are called so.
@@ -67,7 +67,7 @@ def read_archives(data: Path, archives: Sequence[str]) -> tuple[Images, list[Rej
         One cannot be read, or has a label that cannot be.
     """
     found = _Found(data, archives)
-    return found.labelled() if any(found.labels.values()) else found.in_folders()
+    return (found.labelled() if any(found.labels.values()) else found.in_folders()), found.root
 
 
 def root_of(data: Path, archives: Sequence[str]) -> Path:
