@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -29,7 +30,7 @@ _BLOCK_BYTES = 2**25  # of vectors in float32: larger blocks are not faster, and
 _BLOCK_ROWS = 2**14  # of short vectors: their texts take more memory than they do
 
 
-class VectorTable:
+class VectorTable(ABC):
     """Rows with vectors, from which a file is written: some rows at a time, whatever holds them.
 
     Attributes
@@ -49,9 +50,9 @@ class VectorTable:
     def __len__(self) -> int:
         return len(self.sha256)
 
+    @abstractmethod
     def column(self, column: str, rows: slice) -> Iterable[str]:
         """Return some rows of a column of :data:`COLUMNS`."""
-        raise NotImplementedError
 
     def write_h5(self, path: Path) -> None:
         """Write the content of :meth:`Embeddings.to_h5` at a path.

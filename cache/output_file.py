@@ -7,10 +7,10 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from ..errors import DataError, FC7Error
+from ..errors import DataError, FC7Error, UsageError
 from .atomic_write import make_folder, replace, sync_folder, temporary_name, writer_of
 from .owner import is_abandoned
 from .urls import URL, is_url, without_secrets
@@ -160,6 +160,20 @@ def _refusing(what: str, kind: type[FC7Error]) -> Iterator[None]:
 def _require_local(path: Path | str, kind: type[FC7Error]) -> None:
     if is_url(str(path)):  # as a path it would be a folder `s3:`
         raise kind(f"{without_secrets(URL(str(path)))} is not on this machine. Write here, and copy it there.")
+
+
+def kind_by_suffix(path: Path, kinds: Collection[str]) -> str:
+    """Return the suffix of a file to write, in small letters.
+
+    Raises
+    ------
+    UsageError
+        It is not one of the suffixes that can be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in kinds:
+        raise UsageError(f"{path}: the suffix decides what is written, and is one of {', '.join(kinds)}.")
+    return suffix
 
 
 def remove_leftovers(path: Path) -> None:

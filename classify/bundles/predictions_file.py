@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...cache.output_file import OutputFile
-from ...errors import UsageError
+from ...cache.output_file import OutputFile, kind_by_suffix
 from ...extract.archives.parquet import require_pyarrow
 from .prediction import Prediction, predictions_csv, predictions_table
 
@@ -32,9 +31,7 @@ class PredictionsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._suffix = path.suffix.lower()
-        if self._suffix not in SUFFIXES:
-            raise UsageError(f"{path}: the suffix decides what is written, and is one of {', '.join(SUFFIXES)}.")
+        self._suffix = kind_by_suffix(path, SUFFIXES)
         if self._suffix == ".parquet":
             require_pyarrow()
         self.output = OutputFile(path)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...cache.embeddings import VectorTable
-from ...cache.output_file import OutputFile
-from ...errors import DataError, UsageError
+from ...cache.output_file import OutputFile, kind_by_suffix
+from ...errors import DataError
 from ..archives.parquet import require_pyarrow
 from . import csv_file, numpy_files, parquet, safetensors_file
 
@@ -66,9 +66,7 @@ class VectorFile:
 
     def __init__(self, path: Path | str) -> None:
         path = Path(path)
-        if path.suffix.lower() not in FORMATS:
-            raise UsageError(f"{path}: the suffix decides what is written, and is one of {', '.join(FORMATS)}.")
-        kind = FORMATS[path.suffix.lower()]
+        kind = FORMATS[kind_by_suffix(path, FORMATS)]
         kind.require()
         # The file itself comes last: where it is, the others are.
         self._writers = {OutputFile(path.with_suffix(suffix)): write for suffix, write in kind.beside.items()}
