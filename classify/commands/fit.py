@@ -78,7 +78,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
     after = f"Wrote {plain(str(path))}. Predict with: {plain(then)}"
     rest = ""
-    if unlabelled and not is_vectors(arguments.data):
+    if unlabelled and not is_vectors(arguments.data, arguments.columns):
         words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)
         rest = f"Predict the {unlabelled} without a label with: {plain(words)}"
     payload: dict[str, Any] = {

@@ -158,6 +158,20 @@ def test_vectors_without_a_label_are_not_fitted(fc7_json, partly, tmp_path):
     assert fc7_json("fit", tmp_path / "x.h5", "-o", tmp_path / "x.fc7", "--head", "ridge")["unlabelled"] == 3
 
 
+def test_vectors_under_a_name_of_their_own_are_no_images_to_predict(fc7, fc7_json, partly, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (the extra fc7[tables])")
+    file = tmp_path / "x.parquet"
+    fc7_json("extract", partly, "-o", file, *SQUEEZENET)
+    table = parquet.read_table(file)
+    names = [{"embedding": "numbers"}.get(name, name) for name in table.column_names]
+    parquet.write_table(table.rename_columns(names), file)
+    words = ["--columns", "embedding=numbers", "--head", "ridge", "-o", tmp_path / "x.fc7"]
+    code, out, err = fc7("fit", file, *words)
+    assert code == 0, err
+    assert "3 of 27 images have no label" in err
+    assert "--unlabelled" not in out
+
+
 def test_audit_judges_data_with_a_class_outside_of_train(fc7_json, tmp_path):
     stranger(tmp_path)
     answer = fc7_json("audit", tmp_path / "d", *SQUEEZENET)
