@@ -1,16 +1,14 @@
 import hashlib
-import io
 import os
 import subprocess
 import sys
-import tarfile
 import threading
-import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed import tar, zipped
 
 from fc7.cache.index import Index
 from fc7.extract.manifest.members import Members, is_member, read_member, split, spool
@@ -23,22 +21,6 @@ FILES = st.dictionaries(
     min_size=1,
     max_size=5,
 )
-
-
-def tar(path, files):
-    with tarfile.open(path, "w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
-
-
-def zipped(path, files):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-    return path
 
 
 def table(path, column, rows_in_group=2):

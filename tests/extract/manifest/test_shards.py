@@ -1,4 +1,3 @@
-import io
 import itertools
 import json
 import logging
@@ -8,26 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packed import packed
 
 from fc7.errors import DataError
 from fc7.extract import fill, read_manifest
 from fc7.extract.manifest.hashing import Hashed
 from fc7.extract.manifest.shards import archives_of, each_member, root_of
-
-
-def packed(path, files):
-    """Write a tar or zip of names and bytes."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(zipfile.ZipInfo(name), data)
-        return path
-    with tarfile.open(path, "w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
 
 
 def files_of(folder):
