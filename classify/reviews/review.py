@@ -7,10 +7,8 @@ temperature are chosen when the review begins, so that later changes come from d
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +16,7 @@ from scipy.special import softmax
 
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
-from ...extract.manifest.manifest import Manifest, require_distinct
+from ...extract.manifest.manifest import require_distinct
 from ...extract.progress import Progress, silent
 from ...extract.text import few, plain
 from ..arrays import Positions
@@ -29,45 +27,12 @@ from ..heads.table import HEADS
 from ..solvers.lapack import threads
 from .labels import Decision, Labels, numbered
 from .leave_one_out import NONE, LeftOut, choose_penalty, prepare, scaled
+from .subjects import UNDECIDED, Subject, agreed, reviewed_images
 
 logger = logging.getLogger(__name__)
 
-UNDECIDED = ""  # the label of an image whose copies contradict each other, or that has none
 FEW = 2  # images that each of two classes must have before anything is judged
 GROWTH = 0.05  # of the images with a label: so many new ones are judged before they are fitted
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The present state of an image.
-
-    Attributes
-    ----------
-    image
-        Its number.
-    paths
-        Of the image and its copies.
-    decision, given
-        The present label, and that of the data set; it is empty if copies contradict each other, or there is none.
-    splits
-        The splits of the image and its copies.
-    reviewed
-        Whether a person has decided.
-    contradicted
-        Whether copies have different labels in the data set.
-    likely
-        Classes and their probabilities by the fit of all other images, the most probable first; empty while too few
-        images have a label.
-    """
-
-    image: int
-    paths: list[str]
-    decision: Decision
-    given: Decision
-    splits: list[str]
-    reviewed: bool
-    contradicted: bool
-    likely: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -147,7 +112,7 @@ class Review:
         require_finite(embeddings, np.arange(len(embeddings)))
         self.name, self.labels = embeddings.name, labels
         self._lock = threading.RLock()
-        self._images = _images(embeddings, labels.manifest)
+        self._images = reviewed_images(embeddings, labels.manifest)
         self._history, self._aside = self._by_image(labels.read())
         if labels.news:
             logger.warning("fc7: %s", plain(labels.news))
@@ -431,46 +396,7 @@ class Review:
                 by_image[numbers[path]] = [*by_image.pop(numbers[path], []), decision]
             else:
                 aside.append(([path], decision))
-        return [(number, _agreed(copies)) for number, copies in by_image.items()], aside
-
-
-class _Image(NamedTuple):
-    """An image and its copies; paths, splits and given are those of :class:`Subject`."""
-
-    key: str  # sha256 in hex
-    row: int  # the first one
-    paths: list[str]
-    splits: list[str]
-    given: Decision
-    contradicted: bool  # whether copies have different labels
-    fitted: bool  # whether heads are fitted on it: it is in train, or the data set has no splits
-
-
-def _images(embeddings: Embeddings, manifest: Manifest) -> list[_Image]:
-    keys = dict(zip(embeddings.paths.tolist(), embeddings.keys, strict=True))
-    rows: dict[bytes, int] = {}
-    for row, key in enumerate(embeddings.keys):
-        rows.setdefault(key, row)
-    copies = defaultdict(list)
-    for entry in manifest.images:  # in this order copies are named
-        if entry.path in keys:
-            copies[keys[entry.path]].append(entry)
-    images = []
-    for key, row in rows.items():
-        paths = list(dict.fromkeys(entry.path for entry in copies[key]))
-        splits = {entry.split for entry in copies[key]}
-        given = _agreed([Decision(entry.label, entry.bad) for entry in copies[key]])
-        several = given.label == UNDECIDED and any(entry.label for entry in copies[key])
-        fitted = bool(splits & {"train", ""})
-        images.append(_Image(key.hex(), row, paths, sorted(splits - {""}), given, several, fitted))
-    return images
-
-
-def _agreed(copies: Sequence[Decision]) -> Decision:
-    """Return the common decision of copies: bad only if all are, without a label if labels differ or none has one."""
-    usable = [copy for copy in copies if not copy.bad] or copies
-    labels = {copy.label for copy in usable if copy.label}
-    return Decision(labels.pop() if len(labels) == 1 else UNDECIDED, all(copy.bad for copy in copies))
+        return [(number, agreed(copies)) for number, copies in by_image.items()], aside
 
 
 def _latest(history: Sequence[tuple[int, Decision]]) -> dict[int, Decision]:

@@ -18,7 +18,8 @@ from ...errors import FC7Error, ImageRejected, UsageError
 from ..pages.page import asset, environment
 from ..pages.text import relative, shown, without_folders
 from ..pages.thumbnails import smaller
-from .review import Change, Review, Subject
+from .review import Change, Review
+from .subjects import Subject
 
 SMALL, LARGE = 320, 1280  # px, the longer side of an image in the grid and by itself
 KEPT = 2000  # small images cached in memory
