@@ -7,8 +7,16 @@ import pytest
 def home(tmp_path_factory):
     from exported import Home
 
+    return Home(tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    """Let torchvision make the small networks, but not for the modules that come after on the same worker."""
+    from exported import Home
+
     with Home.registered():
-        yield Home(tmp_path_factory.mktemp("export"))
+        yield
 
 
 @pytest.fixture
