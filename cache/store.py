@@ -4,8 +4,7 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,127 +20,16 @@ from .commit import admit, commit, describe
 from .directory import open_directory
 from .forks import Lock
 from .format import fingerprint, in_one_line, require_same, shard_names, shard_path
-from .index import Index, ShardEntry, stat_line
-from .keys import Keys, Places, Positions
+from .index import Index, ShardEntry
+from .keys import Keys, Positions
+from .listing import Listing, in_threads, survey
 from .recipe import Recipe
 from .replica import Replica
 from .shard import Shard, unit_id
 
 logger = logging.getLogger(__name__)
 
-READERS = min(os.cpu_count() or 1, 8)  # threads that read or check shards; more wait for memory
-
 _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS}  # what a folder answers in which nothing may be changed
-
-
-def survey(
-    folder: Path,
-    names: Callable[[], Collection[str]],
-    known: Mapping[str, ShardEntry],
-    check: Callable[[Path], ShardEntry | str | None],
-    *,
-    merging: bool = True,
-) -> dict[str, ShardEntry | str]:
-    """Look at the shards of a recipe until none was removed meanwhile: its rows may have moved to where the look was.
-
-    Parameters
-    ----------
-    names
-        Lists their file names.
-    known
-        Entries that need no check where the file is still the same.
-    check
-        Returns the entry of a shard, why it is damaged, or None if it is not there any more.
-    merging
-        Whether shards may be merged meanwhile.
-    """
-    looked: dict[str, ShardEntry | str] = {}
-    shards_folder = f"{folder}{os.sep}shards{os.sep}"
-
-    def is_same(name: str) -> bool:
-        path = f"{shards_folder}{name[:2]}{os.sep}{name}"
-        with contextlib.suppress(FileNotFoundError):
-            return known[name].stat == stat_line(os.stat(path))  # noqa: PTH116 - of each shard, and a Path is slow
-        return False
-
-    before: Collection[str] | None = None if merging else ()
-    while True:
-        listed = names()
-        looked |= {name: known[name] for name in listed if name not in looked and name in known and is_same(name)}
-        new = [name for name in listed if name not in looked]
-        with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(check, [shard_path(folder, name) for name in new]))
-        looked |= {name: entry for name, entry in zip(new, found, strict=True) if entry is not None}
-        if before is not None and looked.keys() >= {*listed} >= {*before}:
-            return {name: looked[name] for name in listed}
-        before = [name for name in listed if name in looked]
-
-
-class _Listing:
-    """The shards that one look at the folder has found, and the place of each of their rows.
-
-    A refresh makes another listing, so that a reader who goes on with this one finds each row where it says. Shards may
-    be added while others read: a row is found only when its shard is listed.
-    """
-
-    def __init__(self) -> None:
-        self.entries: dict[str, ShardEntry] = {}  # in the order of their rows
-        self.starts = [0]  # first place of each shard's rows, and the end: a row's place is one number
-        self.rows = Places()
-        self.rejected: dict[bytes, str] = {}
-        self.left_out: set[str] = set()  # damaged shards that cannot be set aside here
-
-    @classmethod
-    def of(cls, entries: Mapping[str, ShardEntry]) -> "_Listing":
-        """Return the listing of some shards.
-
-        Of a row that several shards hold, the largest one's is read: the small ones may be about to be removed.
-        """
-        listing = cls()
-        names = sorted(entries, key=lambda name: (-len(entries[name].keys), name))
-        keys = Keys.joined(entries[name].keys for name in names)
-        rejected: dict[bytes, str] = {}
-        for name in names:
-            start = listing.starts[-1]
-            own = keys[start : start + len(entries[name].keys)]  # of the joined ones: no key is in memory twice
-            listing._list(name, entries[name]._replace(keys=own))
-            rejected |= entries[name].rejected
-        listing.rows.add(keys)
-        listing.reject(rejected)
-        return listing
-
-    def add(self, name: str, entry: ShardEntry) -> None:
-        """Add a shard, unless it is listed."""
-        if name not in self.entries:
-            self._list(name, entry)
-            self.rows.add(entry.keys)
-            answered = self.rejected.keys() & entry.keys if self.rejected else set()
-            if answered:  # these images were looked at again
-                self.rejected = {key: reason for key, reason in self.rejected.items() if key not in answered}
-            self.reject(entry.rejected)
-
-    def reject(self, reasons: Mapping[bytes, str]) -> None:
-        """Add the rejections of images that have no row."""
-        refused = Keys.of(reasons)
-        refused = refused.where(self.rows.find(refused) < 0)
-        # Not in place: other threads go through it.
-        self.rejected = {**self.rejected, **{key: reasons[key] for key in refused}}
-
-    def reopen(self, keys: Iterable[bytes]) -> dict[bytes, str]:
-        """Forget the rejections of some images, and return them."""
-        reopened = {key: self.rejected[key] for key in keys if key in self.rejected}
-        self.rejected = {key: reason for key, reason in self.rejected.items() if key not in reopened}
-        return reopened
-
-    def is_same(self, other: "_Listing") -> bool:
-        """Return whether both have the same files."""
-        return {name: entry.stat for name, entry in self.entries.items()} == {
-            name: entry.stat for name, entry in other.entries.items()
-        }
-
-    def _list(self, name: str, entry: ShardEntry) -> None:
-        self.entries[name] = entry
-        self.starts.append(self.starts[-1] + len(entry.keys))
 
 
 class Store:
@@ -198,7 +86,7 @@ class Store:
             require_same(self.directory, self._opened)
             self._listing = listing
 
-    def _look(self) -> _Listing:
+    def _look(self) -> Listing:
         known = self.index.shards(self.recipe.id)
         # An object store's shards are not merged, and to list them takes a request.
         looked = survey(self.folder, self._names, known, self._admit, merging=not self.replica)
@@ -206,7 +94,7 @@ class Store:
         new = {name: entry for name, entry in entries.items() if entry is not known.get(name)}
         self._settle(new)
         self.index.remember_shards(self.recipe.id, new, gone=known.keys() - entries.keys())
-        listing = _Listing.of(entries)
+        listing = Listing.of(entries)
         listing.left_out = looked.keys() - entries.keys()
         return listing
 
@@ -344,7 +232,7 @@ class Store:
         entries = [listing.entries[name] for name in names[: len(starts)]]
         return float(counts @ np.array([entry.seconds / max(len(entry.keys), 1) for entry in entries]))
 
-    def _require(self, keys: Keys, listing: _Listing) -> Positions:
+    def _require(self, keys: Keys, listing: Listing) -> Positions:
         """Return each key's place among all rows; every key must have a row."""
         places = listing.rows.find(keys)
         if len(keys) and places.min() < 0:
@@ -355,7 +243,7 @@ class Store:
             )
         return places
 
-    def _gather(self, keys: Keys, listing: _Listing) -> npt.NDArray[Any]:
+    def _gather(self, keys: Keys, listing: Listing) -> npt.NDArray[Any]:
         places = self._require(keys, listing)
         order = np.argsort(places)  # by shard, and within it by row
         places = places[order]
@@ -366,7 +254,7 @@ class Store:
             result[order[number]] = result[order[number - 1]]
         return result
 
-    def _read(self, listing: _Listing, places: Positions, numbers: Positions, result: npt.NDArray[Any]) -> None:
+    def _read(self, listing: Listing, places: Positions, numbers: Positions, result: npt.NDArray[Any]) -> None:
         """Read the rows at ascending places into the rows ``numbers`` of the result, shard by shard."""
         starts, names = np.array(listing.starts, np.intp), list(listing.entries)
         cuts = np.searchsorted(places, starts)
@@ -376,10 +264,7 @@ class Store:
             rows = places[span] - starts[shard]
             shards.read_rows(self.path(name), listing.entries[name], rows, numbers=numbers[span], target=result)
 
-        wanted = np.flatnonzero(np.diff(cuts)).tolist()
-        with ThreadPoolExecutor(READERS) as pool:
-            for future in [pool.submit(read, shard) for shard in wanted]:
-                future.result()
+        in_threads(read, np.flatnonzero(np.diff(cuts)).tolist())
 
     def _names(self) -> Collection[str]:
         """Return the file names of the shards on disk, of a replica those that its store has."""
@@ -396,8 +281,7 @@ class Store:
             with contextlib.suppress(FileNotFoundError):  # removed with all that was in it
                 sync_folder(folder)
 
-        with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(settle, {self.path(name).parent for name in names}))
+        in_threads(settle, {self.path(name).parent for name in names})
 
     def _admit(self, path: Path) -> ShardEntry | str | None:
         """Check a shard; a replica fetches a damaged one once more.

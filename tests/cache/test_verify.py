@@ -8,8 +8,7 @@ import pytest
 from fakes import FakeBackbone
 from shards import RECIPE, key, rows
 
-from fc7.cache import Store
-from fc7.cache import store as cache_store
+from fc7.cache import Store, listing
 from fc7.cache import verify as module
 from fc7.cache.maintenance import compact
 from fc7.cache.maintenance_lock import alone
@@ -130,7 +129,7 @@ def test_shards_that_are_merged_meanwhile_are_not_damaged(store, directory, monk
         compact(directory)
         return check(*arguments, **options)
 
-    monkeypatch.setattr(cache_store, "READERS", 1)
+    monkeypatch.setattr(listing, "READERS", 1)
     monkeypatch.setattr(module, "check_file", too_late)
     found = verify(directory, **look())
     assert (found.recipes, found.shards, found.rows, found.damaged) == (1, 1, 5, [])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from faulty import CHANGING, LOOKING, RECIPE, Child, Counter, alone, between, heard, key, leftovers, script, unit, wrong
 
-from fc7.cache import Store, commit, store
+from fc7.cache import Store, commit, listing
 from fc7.cache.maintenance import compact, gc
 from fc7.cache.shard import encode
 from fc7.cache.verify import repair, verify
@@ -80,7 +80,7 @@ def perform(cache, operation):
 
 
 def campaign(root, operation, names, step=1, in_place=False):
-    store.READERS = 1  # the same calls in the same order each time
+    listing.READERS = 1  # the same calls in the same order each time
     root = Path(root)
     held = prepare(root / "template", operation)
     counts = "kills calls absent complete part lost wrong unopenable unfinished left damaged"
