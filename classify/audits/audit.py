@@ -18,6 +18,7 @@ from ...errors import DataError, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ...extract.text import few
+from ...extract.vector_files.columns import as_table
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import Protocol
@@ -142,7 +143,7 @@ class Audit:
 @checked
 @computing()
 def audit(
-    embeddings: Embeddings,
+    embeddings: Any,
     *,
     head: str | Head | BaseEstimator = "logreg",
     threshold: float | None = None,
@@ -156,7 +157,8 @@ def audit(
     Parameters
     ----------
     embeddings
-        Of any data set, with labels or without: copies across splits or with two labels are reported, not refused.
+        Of any data set, with labels or without: copies across splits or with two labels are reported, not refused. Or
+        what else :func:`fc7.classify.fit` takes; ``(X, None)`` has no labels.
     head
         As for :func:`fc7.classify.fit`. Labels are judged by its out-of-fold predictions, averaged over three divisions
         into folds. Copies and groups stay in one fold; hyper-parameters are chosen by log loss over the folds.
@@ -176,10 +178,10 @@ def audit(
     UsageError
         No such head, or a number that makes no sense.
     DataError
-        Embeddings that are not finite.
+        Embeddings that are not finite; or see :func:`fc7.extract.vector_files.columns.from_memory`.
     """
     selected = check_options(head, threshold, neighbours, folds)
-    embeddings = embeddings.in_key_order()
+    embeddings = as_table(embeddings, "audit").in_key_order()
     require_finite(embeddings, np.arange(len(embeddings)))
     rows = _by_key(embeddings)
     near, outliers, rules = _by_embedding(embeddings, rows, threshold, neighbours, progress)

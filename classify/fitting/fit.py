@@ -18,7 +18,7 @@ from ...cache.recipe import Recipe
 from ...errors import UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
-from ...extract.vector_files.columns import as_tables
+from ...extract.vector_files.columns import as_table
 from ..arrays import Positions
 from ..data.checks import labelled, require_finite
 from ..data.splits import Protocol, protocol
@@ -335,10 +335,7 @@ def fit(
         on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
         epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
     )  # fmt: skip
-    tables = as_tables(embeddings)
-    if len(tables) != 1:
-        raise UsageError(f"fit takes one table of embeddings, got {len(tables)}; compare takes many.")
-    return Experiment(tables[0], settings, engine).fit(selected, progress=progress, on_epoch=on_epoch)
+    return Experiment(as_table(embeddings, "fit"), settings, engine).fit(selected, progress=progress, on_epoch=on_epoch)
 
 
 def _convergence(fits: Sequence[FoldFit], folds: Sequence[FoldFit]) -> list[str]:

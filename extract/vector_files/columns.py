@@ -73,8 +73,8 @@ def from_memory(data: Any) -> Embeddings:
     Parameters
     ----------
     data
-        A matrix ``(n, dim)`` and ``n`` labels; or a table with a column of vectors, else with numbers in all columns
-        that have none of the usual names.
+        A matrix ``(n, dim)`` and ``n`` labels, or None; or a table with a column of vectors, else with numbers in all
+        columns that have none of the usual names.
 
     Raises
     ------
@@ -109,6 +109,14 @@ def as_tables(data: Any) -> list[Embeddings]:
         return [data]
     several = isinstance(data, Sequence) and bool(data) and all(isinstance(table, Embeddings) for table in data)
     return list(data) if several else [from_memory(data)]
+
+
+def as_table(data: Any, function: str) -> Embeddings:
+    """Return embeddings, or what :func:`from_memory` takes, as embeddings; of several a function takes one."""
+    tables = as_tables(data)
+    if len(tables) != 1:
+        raise UsageError(f"{function} takes one table of embeddings, got {len(tables)}; compare takes many.")
+    return tables[0]
 
 
 def _values(column: Any) -> Any:

@@ -286,3 +286,18 @@ def test_embeddings_that_are_not_finite_are_refused(table):
     embeddings.vectors[3] = np.nan
     with pytest.raises(DataError, match=r"c0/003\.png"):
         audit(embeddings)
+
+
+def test_vectors_from_elsewhere_are_audited(table):
+    made = table((20, 20), dim=32)
+    X, y = made.vectors.copy(), made.labels.tolist()
+    X[25] = X[3]
+    found = audit((X, y))
+    assert [set(pair) for pair in paths(found.conflicts)] == [{"row 3", "row 25"}]
+    assert found.settings["judged"] == 40
+    pandas = pytest.importorskip("pandas")
+    frame = audit(pandas.DataFrame({"label": y, "embedding": [*X]}))
+    assert frame.to_pandas().equals(found.to_pandas())
+    assert audit((X, None)).notes == ["no image has a label to judge"]
+    with pytest.raises(UsageError, match="audit takes one table of embeddings, got 2"):
+        audit([made, made])
