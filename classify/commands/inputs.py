@@ -15,6 +15,7 @@ from ...extract.commands.options import Arguments
 from ...extract.extraction import fill, read, why_not_decoded
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
+from ...extract.manifest.paths import LISTS_ALL, described
 from ...extract.manifest.shards import archives_of, root_of
 from ...extract.manifest.table import PARQUET, TEXTS, is_vectors
 from ...extract.manifest.tables import parquet_root
@@ -122,8 +123,8 @@ def tables(
     if only:
         options.require_single(backbones)
     extractions = fill(hashed, backbones, workers=arguments.workers, engine=engine, progress=progress)
-    for reject in extractions[0].rejects:
-        logger.warning("rejected %s: %s", plain(reject.path), reject.reason)
+    for line in described(extractions[0].rejects, LISTS_ALL):
+        logger.warning("rejected %s", line)
     loaded = []
     for backbone in backbones:
         settings = {"weights_source": backbone.weights_source, "views": backbone.views, "max_ram": arguments.max_ram}

@@ -18,7 +18,7 @@ from ...errors import DataError, ImageRejected
 from ...extract.decoding.views import augmented, centre_crop, read_image
 from ...extract.extraction import why_not_decoded
 from ...extract.manifest.hashing import Hashed
-from ...extract.manifest.paths import located
+from ...extract.manifest.paths import LISTS_ALL, Reject, described, located
 from ..arrays import Positions
 
 logger = logging.getLogger(__name__)
@@ -83,9 +83,9 @@ def usable(hashed: Hashed, workers: int | None) -> Rows:
     """Return the images that can be decoded, in the order of their keys; warn about the others."""
     root, rows = hashed.manifest.root, hashed.rows
     reasons = why_not_decoded(root, rows, workers)
-    for path, why in [*hashed.rejects(), *zip(rows.paths, reasons, strict=True)]:
-        if why:
-            logger.warning("rejected %s: %s", path, why)
+    undecoded = [Reject(str(path), why) for path, why in zip(rows.paths, reasons, strict=True) if why]
+    for line in described([*hashed.rejects(), *undecoded], LISTS_ALL):
+        logger.warning("rejected %s", line)
     decodable = rows[np.array([not why for why in reasons], dtype=bool)]
     if not len(decodable):
         raise DataError(f"None of {len(hashed.manifest)} images of {root} could be decoded.")

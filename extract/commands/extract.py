@@ -143,7 +143,9 @@ def _require_one_recipe(arguments: Arguments) -> None:
 
 def describe(extractions: "Sequence[Extraction]") -> str:
     """Return what extractions of the same images did, for a person."""
-    rejected = [f"rejected  {plain(reject.path)}: {reject.reason}" for reject in extractions[0].rejects]
+    from ..manifest.paths import described
+
+    rejected = [f"rejected  {line}" for line in described(extractions[0].rejects, "--json lists all")]
     again = max(each.retried for each in extractions)
     before = max(each.rejected_before for each in extractions)
     lines = [f"rejected in an earlier run and looked at again: {again}"] * bool(again)

@@ -4,11 +4,13 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ...cache.urls import URL, Location, is_url
+from ..text import few, plain
 from .members import is_in_table, is_member, split
 
 SPLITS = ("train", "val", "test")
@@ -50,6 +52,8 @@ NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno
 NO_OBJECT = "there is no such object"
 
 MAX_BYTES = 256 * 2**20
+MOST_DESCRIBED = 10  # rejects that are said one by one
+LISTS_ALL = "all of them: fc7 extract DATA --json"
 
 
 class Reject(NamedTuple):
@@ -57,6 +61,22 @@ class Reject(NamedTuple):
 
     path: str
     reason: str
+
+
+def described(rejects: Sequence[Reject], where: str) -> list[str]:
+    """Return rejects for a person, a line each: of many the first, and how many more there are for which reason.
+
+    Parameters
+    ----------
+    where
+        What says all of them.
+    """
+    lines = [plain(f"{path}: {reason}") for path, reason in rejects[:MOST_DESCRIBED]]
+    if others := rejects[MOST_DESCRIBED:]:
+        reasons = Counter(reason for _, reason in others).most_common()
+        said = few([f"{count:,} {plain(reason)}" for reason, count in reasons], most=3, between="; ")
+        lines.append(f"{len(others):,} more: {said} ({where})")
+    return lines
 
 
 def named_split(word: str) -> str:

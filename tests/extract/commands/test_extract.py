@@ -52,6 +52,16 @@ def test_nothing_but_damaged_images_is_1_and_said(fc7, tmp_path):
     assert "could be embedded" in one_line(err)
 
 
+def test_of_very_many_rejects_a_few_are_said_and_all_are_in_the_json(fc7, fc7_json, tmp_path):
+    noisy(tmp_path / "d" / "a.png", COLOURS["red"], 1)
+    for number in range(100):
+        (tmp_path / "d" / f"{number}.txt").touch()
+    _, out, _ = fc7("extract", tmp_path / "d", *SQUEEZENET)
+    assert out.count("rejected  ") == 11
+    assert "\nrejected  90 more: 90 suffix '.txt' is not one of" in out
+    assert len(fc7_json("extract", tmp_path / "d", *SQUEEZENET)["rejects"]) == 100
+
+
 def test_rejected_images_are_looked_at_again_on_request(fc7, tmp_path):
     root = draw_split(tmp_path / "d", 2)
     (root / "train" / "red" / "text.png").write_text("no image")
