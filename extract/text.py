@@ -33,6 +33,11 @@ def storable(text: str) -> str:
     return _NOTHING.sub(lambda found: _escaped(found[0]), text)
 
 
+def is_unicode(text: str) -> bool:
+    """Say whether text is that of letters alone, and has none of the bytes of a name that is no Unicode."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def csv_text(
     columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, harmless: Callable[[str], str] = storable
 ) -> str:

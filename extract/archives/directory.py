@@ -56,20 +56,23 @@ class Directory:
     names
         Of the members that can be read: relative, without ``.`` and ``..``.
     refused
-        Why others cannot, by their names; what leads out of the archive has the name that the archive has for it.
+        The names of others, and why they cannot. What leads out of the archive has the name that the archive has for
+        it. Of members with one name the last is read, as everywhere, and the others are here.
     """
 
     def __init__(self, identity: str, members: _Members) -> None:
-        self.identity, self.refused = identity, dict[str, str]()
-        numbers: dict[str, int] = {}  # of two members with one name the last counts, as everywhere
+        self.identity, self.refused = identity, list[tuple[str, str]]()
+        numbers: dict[str, int] = {}
         self._places = array("Q")
         for count, (name, place) in enumerate(members, start=1):
             if count > MOST_MEMBERS:
                 raise DataError(f"more than {MOST_MEMBERS} members. Write several archives")
             relative, reason = _relative(name)
             if reason or isinstance(place, str):
-                self.refused[relative or name] = reason or str(place)
+                self.refused.append((relative or name, reason or str(place)))
                 continue
+            if relative in numbers:
+                self.refused.append((relative, "a later member of the archive has the same name"))
             numbers[relative] = len(self._places) // len(place)
             try:
                 self._places.extend(place)

@@ -8,15 +8,18 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...errors import DataError
 from ..archives.directory import TAR, ZIP, Archive
+from ..text import is_unicode, plain
 from .columns import ImageEntry, Images
 from .folder import read_names, visible
 from .layout import split_of
 from .left_out import is_left_out
 from .members import split as split_address
 from .paths import SPLITS, Reject, refusal_by_name
+from .table import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +90,7 @@ def each_member(archives: Iterable[str]) -> Iterator[tuple[str, str]]:
         try:
             with Archive(path) as archive:
                 names, _ = _sorted(visible(path, archive.directory.names))
-                refused = archive.directory.refused.items()
+                refused = [reject for reject in archive.directory.refused if _is_shown(reject[0])]
         except (DataError, OSError) as error:
             yield path, str(error) if isinstance(error, DataError) else f"not readable: {error.strerror}"
             continue
@@ -115,7 +118,7 @@ class _Found:
         self.labels: dict[str, dict[str, str]] = {}
         self.rejects: list[Reject] = []
         captions: dict[str, dict[str, str]] = {}
-        refused = []
+        refused, broken = [], []
         self.root = root_of(data, archives)
         # Of a folder, the paths have the names of its archives, however many they are.
         self._only = len(archives) == 1 and not os.path.isdir(data)  # noqa: PTH112
@@ -125,16 +128,22 @@ class _Found:
             with _opened(path) as archive:
                 names = [name for name in archive.directory.names if name.startswith(self._start)]
                 self.names[path], beside = _sorted(visible(path, names))
-                self.labels[path], captions[path] = _labels(archive, beside)
-                refused += [(path, *reject) for reject in archive.directory.refused.items() if self._is_here(reject[0])]
+                self.labels[path], captions[path], unreadable = _labels(archive, beside)
+                broken += [(path, *reject) for reject in unreadable]
+                refused += [(path, *reject) for reject in archive.directory.refused if self._is_here(reject[0])]
         if not any(self.labels.values()):
             self.labels = _if_classes(captions)
-        self.rejects = [Reject(self.path(path, name), reason) for path, name, reason in refused]
+        for path, labels in self.labels.items():
+            broken += [(path, name, "its label is not UTF-8") for name, label in labels.items() if not is_unicode(label)]
+        for path in {path for path, _, _ in broken}:
+            gone = {name for at, name, _ in broken if at == path}
+            self.names[path] = [name for name in self.names[path] if name not in gone]
+        self.rejects = [Reject(self.path(path, name), reason) for path, name, reason in [*refused, *broken]]
         self._splits = _splits(archives)
 
     def _is_here(self, name: str) -> bool:
         """Return whether a refused member is in the part of the archive that is read, or in none."""
-        return name.startswith((self._start, "/")) or ".." in name.split("/")
+        return _is_shown(name) and (name.startswith(self._start) or _leads_out(name))
 
     def path(self, archive: str, name: str) -> str:
         """Return the path of a member, relative to the root."""
@@ -187,6 +196,15 @@ def _one_folder(names: Sequence[str]) -> str:
     return top if slash and not others and top not in SPLITS else ""
 
 
+def _leads_out(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/")
+
+
+def _is_shown(name: str) -> bool:
+    """Return whether a refused member is said: what is hidden or a system's own is not, whatever is wrong with it."""
+    return _leads_out(name) or not any(map(is_left_out, name.split("/")))
+
+
 def _opened(path: str) -> Archive:
     try:
         return Archive(path)
@@ -210,17 +228,36 @@ def _sorted(names: Iterable[str]) -> tuple[list[str], dict[str, dict[str, str]]]
     return [name for name in names if name not in possible], beside
 
 
-def _labels(archive: Archive, beside: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the labels of images, and the texts of those that have nothing else, which may be captions."""
-    labels, captions = {}, {}
+def _labels(archive: Archive, beside: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, str], list[Reject]]:
+    """Return the labels of images; the texts of those that have nothing else, which may be captions; the unreadable."""
+    labels, captions, unreadable, no_text = {}, {}, [], []
     for image, files in beside.items():
-        if ".cls" in files:
-            labels[image] = _text(archive, files[".cls"])
-        elif ".json" in files and (label := _field(archive, files[".json"])):
-            labels[image] = label
-        elif ".txt" in files:
-            captions[image] = _text(archive, files[".txt"])
-    return labels, captions
+        for suffix, name in files.items():
+            try:
+                label = _label(archive.read(name, _MOST_LABEL), suffix)
+            except (OSError, ValueError, RecursionError) as error:
+                reason = getattr(error, "strerror", None) or error
+                unreadable.append(Reject(image, f"its label {name} cannot be read: {reason}"))
+                break
+            if isinstance(label, list | dict):
+                no_text.append(name)
+            elif label := " ".join(text_of(label).split()):
+                (captions if suffix == ".txt" else labels)[image] = label
+                break
+    if no_text:
+        logger.warning(
+            "fc7: %s: the images beside %d files have no label, as it is a list or an object there; the first is %s.",
+            *(plain(archive.path), len(no_text), plain(no_text[0])),
+        )
+    return labels, captions, unreadable
+
+
+def _label(data: bytes, suffix: str) -> Any:
+    """Return what a file beside an image says; letters that are not UTF-8 are refused later, if it is no caption."""
+    if suffix != ".json":
+        return data.decode("utf-8-sig", "surrogateescape")
+    value = json.loads(data)
+    return next((value[field] for field in _FIELDS if field in value), None) if isinstance(value, dict) else value
 
 
 def _if_classes(captions: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -231,23 +268,6 @@ def _if_classes(captions: dict[str, dict[str, str]]) -> dict[str, dict[str, str]
         return captions
     logger.info("fc7: %d different texts beside %d images are taken for captions, not for labels.", different, count)
     return {archive: {} for archive in captions}
-
-
-def _text(archive: Archive, name: str) -> str:
-    try:
-        return " ".join(archive.read(name, _MOST_LABEL).decode().split())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"The label {name} in {archive.path} cannot be read: {reason}.") from error
-
-
-def _field(archive: Archive, name: str) -> str:
-    try:
-        value = json.loads(_text(archive, name))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name} in {archive.path} is no JSON: {error}.") from error
-    values = [value.get(field) for field in _FIELDS] if isinstance(value, dict) else [value]
-    return next((str(value).strip() for value in values if isinstance(value, str | int)), "")
 
 
 def _splits(archives: Sequence[str]) -> dict[str, str]:

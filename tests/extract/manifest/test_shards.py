@@ -1,3 +1,4 @@
+import io
 import itertools
 import json
 import logging
@@ -79,6 +80,29 @@ def test_zips_may_hold_what_is_not_read(tmp_path, pictures):
     assert "method 14" in reasons["train/red/lzma.png"]
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # of the module that writes it
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+def test_of_members_with_one_name_the_last_is_read_and_the_others_are_said(tmp_path, pictures, name):
+    path = packed(tmp_path / name, files_of(pictures))
+    twin, *others = files_of(pictures)
+    for data in (b"first", b"second", (pictures / others[0]).read_bytes()):
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr(f"./{twin}", data)
+                archive.writestr(".hidden", data)
+        else:
+            with tarfile.open(path, "a") as archive:
+                member = tarfile.TarInfo(f"./{twin}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    manifest = read_manifest(path)
+    assert manifest.rejects == ((twin, "a later member of the archive has the same name"),) * 3
+    keys = dict(zip(manifest.images.paths, Hashed.of(manifest).keys, strict=True))
+    assert keys[twin] == keys[others[0]]
+    found = [address for address, reason in each_member([str(path)]) if not reason]
+    assert len(found) == len(manifest) == 10
+
+
 def test_a_zip_that_says_less_than_it_holds_is_damaged(tmp_path, pictures):
     path = packed(tmp_path / "photos.zip", files_of(pictures))
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -152,11 +176,54 @@ def test_labels_lie_beside_the_images(tmp_path, pictures, suffix, content):
     assert [image.label for image in manifest.images] == [path.parent.name for path in sorted(pictures.rglob("*.png"))]
 
 
-def test_a_label_that_cannot_be_read_is_refused(tmp_path, pictures):
-    for suffix, data in {".cls": b"\xff", ".json": b"{"}.items():
-        path = packed(tmp_path / "shard.tar", samples(pictures, suffix, lambda _, data=data: data))
-        with pytest.raises(DataError, match=f"000000{suffix}"):
-            read_manifest(path)
+@pytest.mark.parametrize(
+    ("suffix", "data", "reason"),
+    [
+        (".cls", b"\xff\xfer\0e\0d\0", "its label is not UTF-8"),
+        (".json", b"{", "its label 000000.json cannot be read: Expecting"),
+        (".json", b"[" * 100_000, "its label 000000.json cannot be read: "),
+        (".json", b"9" * 5_000, "its label 000000.json cannot be read: "),
+        (".json", b'{"label": "\\ud800"}', "its label is not UTF-8"),
+        (".json", b"\xff", "its label 000000.json cannot be read: "),
+        (".cls", bytes(2**20 + 1), "its label 000000.cls cannot be read: 1048577 bytes, more than 1048576"),
+    ],
+)
+def test_an_image_whose_label_cannot_be_read_is_a_reject(tmp_path, pictures, suffix, data, reason):
+    files = samples(pictures, suffix, lambda label: json.dumps(label).encode())
+    path = packed(tmp_path / "shard.tar", files | {f"000000{suffix}": data})
+    manifest = read_manifest(path)
+    assert len(manifest) == 9
+    assert [reject.path for reject in manifest.rejects] == ["000000.png"]
+    assert manifest.rejects[0].reason.startswith(reason)
+
+
+def test_if_no_label_can_be_read_the_first_is_said(tmp_path, pictures):
+    path = packed(tmp_path / "shard.tar", samples(pictures, ".json", lambda _: b"{"))
+    with pytest.raises(DataError, match=r"10 other files, the first 000000.png: its label 000000.json"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "label"),
+    [(b'{"label": 3.5}', "3.5"), (b'{"label": true}', "True"), (b'"a  b"', "a b"), (b"\xef\xbb\xbf3", "3")]
+    + [(b'{"label": null}', ""), (b"{}", ""), (b'{"class": 0}', "0")],
+)
+def test_what_a_json_says_is_the_label(tmp_path, pictures, content, label):
+    manifest = read_manifest(packed(tmp_path / "shard.zip", samples(pictures, ".json", lambda _: content)))
+    assert set(manifest.images.labels) == {label}
+
+
+def test_a_list_of_labels_is_none_and_said(tmp_path, pictures, log):
+    path = packed(tmp_path / "shard.tar", samples(pictures, ".json", lambda label: json.dumps([label]).encode()))
+    assert set(read_manifest(path).images.labels) == {""}
+    assert "the images beside 10 files have no label, as it is a list or an object there" in log.text
+
+
+def test_captions_may_be_in_any_encoding(tmp_path, pictures):
+    number = itertools.count()
+    path = packed(tmp_path / "s.tar", samples(pictures, ".txt", lambda _: f"caf\xe9 {next(number)}".encode("latin-1")))
+    manifest = read_manifest(path)
+    assert (len(manifest), manifest.rejects) == (10, ())
 
 
 def shards(folder, files, names):
