@@ -5,7 +5,7 @@ until they are packed, and files are not asked for what the listing of their fol
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +18,16 @@ _MOST = 1000  # folders in one folder that are remembered
 
 
 class Listing(NamedTuple):
-    """The sorted names in a folder, and the entries of those that are no ordinary files."""
+    """The sorted names in a folder, the entries of those that are no ordinary files, and the links that lead back."""
 
     names: list[str]
     special: "dict[str, os.DirEntry[str]]"
+    loops: Collection[str] = ()
 
     def contents(self) -> Contents:
-        """Return its folders and images."""
-        folders = [name for name in self.names if name in self.special and _is_folder(self.special[name])]
+        """Return its folders and images; a link to a folder above is none."""
+        special = self.special.keys() - self.loops
+        folders = [name for name in self.names if name in special and _is_folder(self.special[name])]
         return Contents(
             folders, [name for name in self.names if name not in self.special and not refusal_by_name(name)]
         )
@@ -73,7 +75,9 @@ class Walk:
                 else:
                     names.append(entry.name)
                     special[entry.name] = entry
-        return Listing(sorted(names), special)
+        links = [name for name, entry in special.items() if _is_link(entry) and _is_folder(entry)]
+        start = f"{folder}/" if folder else ""
+        return Listing(sorted(names), special, [name for name in links if self._loop(start + name) is not None])
 
     def below(self, folder: str) -> Iterator[tuple[str, str]]:
         """Yield each path below a folder and why it is no image; empty if it is one.
@@ -129,13 +133,21 @@ class Walk:
         except OSError as error:
             return Listing([], {}), f"not readable: {error.strerror}"
 
+    def _loop(self, link: str) -> str | None:
+        """Return the folder above a link to which it leads; None if to none of them."""
+        parents = link.split("/")[:-1]
+        try:
+            target = _identity(self.above + link)
+            above = ("/".join(parents[:depth]) for depth in range(len(parents) + 1))
+            return next((higher for higher in above if _identity(self.above + higher or os.curdir) == target), None)
+        except OSError:  # it is gone, or cannot be followed: whoever enters it says so
+            return None
+
     def _leads_back(self, link: str) -> str:
         target = _identity(self.above + link)
-        parents = link.split("/")[:-1]
-        for depth in range(len(parents) + 1):
-            higher = "/".join(parents[:depth])
-            if _identity(self.above + higher or os.curdir) == target:
-                return f"a link that loops back to {plain(higher or os.curdir)}"
+        higher = self._loop(link)
+        if higher is not None:
+            return f"a link that loops back to {plain(higher or os.curdir)}"
         if target in self._followed:
             return f"a link to the same folder as {plain(self._followed[target])}"
         self._followed[target] = link

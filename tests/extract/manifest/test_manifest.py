@@ -45,6 +45,18 @@ def test_everything_else_in_a_class_folder_is_rejected_with_the_reason_and_hidde
     assert reasons["b/gone.jpg"].startswith("not readable")
 
 
+@pytest.mark.parametrize("target", [".", "../data", "loop"])
+def test_a_link_in_a_circle_is_no_class(tmp_path, target):
+    """It is a reject where images have no label, as other files are, and the images stay what they are."""
+    touch(tmp_path, "data/1.png")
+    (tmp_path / "data/loop").symlink_to(target)
+    manifest = read_manifest(tmp_path / "data")
+    assert (list(manifest.images.paths), manifest.classes, manifest.unclear) == (["1.png"], (), "")
+    assert [reject.path for reject in manifest.rejects] == ["loop"]
+    touch(tmp_path, "data/ants/2.png")
+    assert read_manifest(tmp_path / "data").classes == ("ants",)
+
+
 def test_symbolic_links_are_followed_and_loops_end(tmp_path):
     touch(tmp_path, "data/a/1.jpg", "data/b/1.jpg", "elsewhere/2.jpg")
     (tmp_path / "data/a/more").symlink_to(tmp_path / "elsewhere")
