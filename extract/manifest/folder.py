@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import DataError
 from .columns import Images
 from .layout import Contents, Layout, Undecided, layout, require_classes
-from .left_out import LeftOut, is_left_out
+from .left_out import LeftOut, is_about_images, is_left_out
 from .paths import Reject, refusal_by_name
 from .walk import Walk
 
@@ -57,12 +57,25 @@ def visible(where: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in gone]
 
 
+def without_tables(where: str, names: Iterable[str]) -> list[str]:
+    """Return the names in a listing that do not tell of images; those that do are said."""
+    left_out, found = LeftOut(), []
+    for name in names:
+        if is_about_images(name):
+            left_out.add(name.rpartition("/")[2])
+        else:
+            found.append(name)
+    left_out.log(where)
+    return found
+
+
 def read_names(where: str, names: Iterable[str]) -> tuple[Images, list[Reject], str]:
     """Return what :func:`sorted_images` returns, of a listing: objects below a URL, or members of an archive.
 
     What is left out, because it is hidden, a system's own or beside splits, is logged.
     """
-    paths = [path for path in visible(where, names) if not path.endswith("/")]  # consoles make objects of empty folders
+    shown = without_tables(where, visible(where, names))
+    paths = [path for path in shown if not path.endswith("/")]  # consoles make objects of empty folders
     contents = _contents(paths)
 
     def below(folder: str) -> Iterator[tuple[str, str]]:

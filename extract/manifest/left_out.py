@@ -1,4 +1,4 @@
-"""What systems put beside images: hidden files, thumbnails and bins of storage devices. Left out, counted and said."""
+"""What lies beside images: hidden files, bins of storage devices, tables. Left out, counted and said."""
 
 import logging
 import re
@@ -38,6 +38,10 @@ _SYSTEM = frozenset(
     }
 )
 _FAMILIES = re.compile(r"\._|\.trash-|\.fuse_hidden|\.nfs", re.IGNORECASE)  # counted under one name
+# What is written about images, by fc7 and by others: a file of vectors that lies beside the images is none in the next
+# run, and what cameras and downloads note in a file for each image is counted under one name.
+_TABLES = (".csv", ".tsv", ".parquet")
+_ABOUT = (".npz", ".npy", ".h5", ".safetensors", ".fc7", ".html", ".json", ".jsonl")
 _MOST = 5  # names that are said
 
 
@@ -49,6 +53,11 @@ def is_system(name: str) -> bool:
 def is_left_out(name: str) -> bool:
     """Say whether a file or folder is hidden or a system's own."""
     return name[:1] == "." or is_system(name)
+
+
+def is_about_images(name: str) -> bool:
+    """Say whether a file that is no image tells of images: a table, vectors, a page."""
+    return name.lower().endswith((*_TABLES, *_ABOUT))
 
 
 def is_cache(folder: str) -> bool:
@@ -64,18 +73,31 @@ class LeftOut:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.about_images: Counter[str] = Counter()
 
     def add(self, name: str) -> None:
         """Count one file or folder."""
+        if name[:1] != "." and is_about_images(name):
+            suffix = name[name.rindex(".") :].lower()
+            self.about_images[name if suffix in _TABLES else f"*{suffix}"] += 1
+            return
         family = _FAMILIES.match(name)
         self.counts[f"{family[0]}*" if family else name] += 1
 
     def log(self, where: object) -> None:
-        """Say in one line what was left out, if anything was."""
-        if not self.counts:
-            return
-        most = self.counts.most_common(_MOST)
-        rest = self.counts.total() - sum(count for _, count in most)
-        said = [*(f"{count} {plain(name)}" for name, count in most), *([f"{rest} more"] if rest else [])]
-        reasons = "as hidden, a system's own or a cache of fc7"
-        logger.info("fc7: left out of %s, %s: %s.", plain(str(where)), reasons, ", ".join(said))
+        """Say in a line each what was left out and what only tells of images, if there was any."""
+        if self.counts:
+            reasons = "as hidden, a system's own or a cache of fc7"
+            logger.info("fc7: left out of %s, %s: %s.", plain(str(where)), reasons, _said(self.counts))
+        if self.about_images:
+            logger.info(
+                "fc7: not read in %s, as tables, vectors and notes are no images: %s. To read a table, name it in "
+                "place of the folder.",
+                *(plain(str(where)), _said(self.about_images)),
+            )
+
+
+def _said(counts: Counter[str]) -> str:
+    most = counts.most_common(_MOST)
+    rest = counts.total() - sum(count for _, count in most)
+    return ", ".join([*(f"{count} {plain(name)}" for name, count in most), *([f"{rest} more"] if rest else [])])

@@ -14,7 +14,7 @@ from ...errors import DataError
 from ..archives.directory import TAR, ZIP, Archive
 from ..text import is_unicode, plain
 from .columns import ImageEntry, Images
-from .folder import read_names, visible
+from .folder import read_names, visible, without_tables
 from .layout import split_of
 from .left_out import is_left_out
 from .members import split as split_address
@@ -89,7 +89,7 @@ def each_member(archives: Iterable[str]) -> Iterator[tuple[str, str]]:
     for path in archives:
         try:
             with Archive(path) as archive:
-                names, _ = _sorted(visible(path, archive.directory.names))
+                names = without_tables(path, _sorted(visible(path, archive.directory.names))[0])
                 refused = [reject for reject in archive.directory.refused if _is_shown(reject[0])]
         except (DataError, OSError) as error:
             yield path, str(error) if isinstance(error, DataError) else f"not readable: {error.strerror}"
@@ -127,14 +127,17 @@ class _Found:
         for path in archives:
             with _opened(path) as archive:
                 names = [name for name in archive.directory.names if name.startswith(self._start)]
-                self.names[path], beside = _sorted(visible(path, names))
+                names, beside = _sorted(visible(path, names))
+                self.names[path] = without_tables(path, names)
                 self.labels[path], captions[path], unreadable = _labels(archive, beside)
                 broken += [(path, *reject) for reject in unreadable]
                 refused += [(path, *reject) for reject in archive.directory.refused if self._is_here(reject[0])]
         if not any(self.labels.values()):
             self.labels = _if_classes(captions)
         for path, labels in self.labels.items():
-            broken += [(path, name, "its label is not UTF-8") for name, label in labels.items() if not is_unicode(label)]
+            broken += [
+                (path, name, "its label is not UTF-8") for name, label in labels.items() if not is_unicode(label)
+            ]
         for path in {path for path, _, _ in broken}:
             gone = {name for at, name, _ in broken if at == path}
             self.names[path] = [name for name in self.names[path] if name not in gone]

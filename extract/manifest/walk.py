@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..text import plain
 from .layout import Contents
-from .left_out import LeftOut, is_cache, is_system
+from .left_out import LeftOut, is_about_images, is_cache, is_system
 from .paths import above, refusal_by_mode, refusal_by_name
 
 _MOST = 1000  # folders in one folder that are remembered
@@ -100,7 +100,7 @@ class Walk:
                 entry = special.get(name)
                 if entry is None or not _is_folder(entry):
                     reason = refusal_by_name(name) if entry is None else _refusal_of(entry)
-                    if reason and is_system(name):
+                    if reason and (is_system(name) or is_about_images(name)):
                         self.left_out.add(name)
                     else:
                         yield path, reason

@@ -2,6 +2,7 @@
 
 import pytest
 from fakes import touch
+from packed import packed
 
 from fc7.extract import read_manifest
 from fc7.extract.manifest.left_out import LeftOut, is_left_out
@@ -79,3 +80,25 @@ def test_counts_are_said_by_name_and_families_as_one(log):
     (said,) = log.messages
     assert "2 ._*, 1 @eaDir, 1 a\\x1b" in said
     assert said.endswith("7 more.")
+
+
+@pytest.mark.parametrize("above", ["", "train/"])
+def test_tables_and_results_beside_images_are_no_images_and_no_rejects(tmp_path, above, log):
+    """The file of vectors that one run writes into the folder is nothing of the next; a table of labels is said."""
+    beside = ["vectors.parquet", "metadata.csv", "v.NPZ", "v.npy", "v.json", "1.jpg.json", "my.fc7", "page.html"]
+    root = touch(tmp_path, f"{above}1.jpg", f"{above}2.txt", *(f"{above}{name}" for name in beside))
+    manifest = read_manifest(root)
+    assert list(manifest.images.paths) == [f"{above}1.jpg"]
+    assert [reject.path for reject in manifest.rejects] == [f"{above}2.txt"]
+    (said,) = log.messages
+    assert "1 metadata.csv" in said
+    assert "2 *.json" in said
+    assert "name it in place of the folder" in said
+    assert dict(expand([root])).keys() == {f"{root}/{above}{name}" for name in ("1.jpg", "2.txt")}
+
+
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+def test_tables_in_archives_are_no_rejects(tmp_path, name, log):
+    path = packed(tmp_path / name, {"a/1.jpg": b"1", "b/2.jpg": b"2", "a/list.csv": b"", "a/x.txt": b""})
+    assert [reject.path for reject in read_manifest(path).rejects] == ["a/x.txt"]
+    assert log.text.count("1 list.csv") == 1

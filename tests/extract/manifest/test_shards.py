@@ -205,8 +205,15 @@ def test_if_no_label_can_be_read_the_first_is_said(tmp_path, pictures):
 
 @pytest.mark.parametrize(
     ("content", "label"),
-    [(b'{"label": 3.5}', "3.5"), (b'{"label": true}', "True"), (b'"a  b"', "a b"), (b"\xef\xbb\xbf3", "3")]
-    + [(b'{"label": null}', ""), (b"{}", ""), (b'{"class": 0}', "0")],
+    [
+        (b'{"label": 3.5}', "3.5"),
+        (b'{"label": true}', "True"),
+        (b'"a  b"', "a b"),
+        (b"\xef\xbb\xbf3", "3"),
+        (b'{"label": null}', ""),
+        (b"{}", ""),
+        (b'{"class": 0}', "0"),
+    ],
 )
 def test_what_a_json_says_is_the_label(tmp_path, pictures, content, label):
     manifest = read_manifest(packed(tmp_path / "shard.zip", samples(pictures, ".json", lambda _: content)))
