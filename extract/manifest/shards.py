@@ -135,9 +135,8 @@ class _Found:
         if not any(self.labels.values()):
             self.labels = _if_classes(captions)
         for path, labels in self.labels.items():
-            broken += [
-                (path, name, "its label is not UTF-8") for name, label in labels.items() if not is_unicode(label)
-            ]
+            strange = (name for name, label in labels.items() if not is_unicode(label))
+            broken += [(path, name, "its label is not UTF-8") for name in strange]
         for path in {path for path, _, _ in broken}:
             gone = {name for at, name, _ in broken if at == path}
             self.names[path] = [name for name in self.names[path] if name not in gone]
@@ -233,7 +232,8 @@ def _sorted(names: Iterable[str]) -> tuple[list[str], dict[str, dict[str, str]]]
 
 def _labels(archive: Archive, beside: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, str], list[Reject]]:
     """Return the labels of images; the texts of those that have nothing else, which may be captions; the unreadable."""
-    labels, captions, unreadable, no_text = {}, {}, [], []
+    labels, captions = dict[str, str](), dict[str, str]()
+    unreadable, no_text = list[Reject](), list[str]()
     for image, files in beside.items():
         for suffix, name in files.items():
             try:
