@@ -1,14 +1,18 @@
-"""Packed networks: on a processor, each convolution or linear layer is one call, its ReLU included.
+"""Packed networks: on a processor, each convolution or linear layer is one call, its ReLU or GELU included.
 
-oneDNN has its own order of parameters. torch reorders them in each forward pass, and writes each result before ReLU
-reads it again. Here parameters are reordered once and ReLU is part of the call. Why not torch's compiler, which does
-the same when it freezes a network: it needs a C++ compiler. Batch normalisation becomes part of the convolution before
-it. Sums have other last digits than in the plain network.
+oneDNN has its own order of parameters. torch reorders them in each forward pass, and writes each result before the
+activation reads it again. Here parameters are reordered once and the activation is part of the call. Why not torch's
+compiler, which does the same when it freezes a network: it needs a C++ compiler. Batch normalisation becomes part of
+the convolution before it, self-attention two linear layers and torch's fused product between them. Sums have other last
+digits than in the plain network.
 """
 
 import copy
+import math
+import operator
 from collections import Counter
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -25,11 +29,16 @@ TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.4}
 _OPERATORS = ("_convolution_pointwise", "_reorder_convolution_weight", "_linear_pointwise", "_reorder_linear_weight")
 
 
+# An activation as oneDNN's operators take it: its name, and the variant of GELU.
+_After = tuple[str, str]
+_NOTHING: _After = ("none", "")
+
+
 class _Convolution(torch.nn.Module):
-    def __init__(self, plain: torch.nn.Conv2d, shape: torch.Size, after: str) -> None:
+    def __init__(self, plain: torch.nn.Conv2d, shape: torch.Size, after: _After) -> None:
         super().__init__()
         geometry = (list(plain.padding), list(plain.stride), list(plain.dilation), plain.groups)
-        self.arguments: tuple[Any, ...] = (*geometry, after, [], "")
+        self.arguments: tuple[Any, ...] = (*geometry, after[0], [], after[1])
         self.bias = plain.bias
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(plain.weight, *geometry, list(shape))
 
@@ -38,13 +47,31 @@ class _Convolution(torch.nn.Module):
 
 
 class _Linear(torch.nn.Module):
-    def __init__(self, plain: torch.nn.Linear, shape: torch.Size, after: str) -> None:
+    """Of rows, or of tokens and pixels whose channels come last."""
+
+    def __init__(self, plain: Any, shape: torch.Size, after: _After) -> None:
         super().__init__()
         self.bias, self.after = plain.bias, after
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(plain.weight, shape[0])
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(plain.weight, math.prod(shape[:-1]))
 
     def forward(self, input: torch.Tensor) -> Any:  # noqa: A002 - a layer may be called with its argument's name
-        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, self.after, [], "")
+        name, variant = self.after
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, name, [], variant)
+
+
+class _Attention(torch.nn.Module):
+    """Self-attention of tokens ``(B, N, C)``."""
+
+    def __init__(self, plain: torch.nn.MultiheadAttention, shape: torch.Size, after: _After) -> None:
+        super().__init__()
+        inward = SimpleNamespace(weight=plain.in_proj_weight, bias=plain.in_proj_bias)
+        self.heads = plain.num_heads
+        self.inward, self.outward = _Linear(inward, shape, _NOTHING), _Linear(plain.out_proj, shape, after)
+
+    def forward(self, query: torch.Tensor, *_: Any, **__: Any) -> Any:
+        heads = self.inward(query).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = torch.nn.functional.scaled_dot_product_attention(*heads)
+        return self.outward(mixed.transpose(1, 2).flatten(2)), None
 
 
 def is_available() -> bool:
@@ -83,19 +110,19 @@ def _replace(network: GraphModule, sizes: Mapping[Node, torch.Size]) -> None:
     alone = _alone(network.graph, layers)
     for node in list(alone):
         plain: Any = layers[node]
-        size = sizes.get(node.all_input_nodes[0]) if node.all_input_nodes else None
-        if size is None or not _can_be_packed(plain, size):
+        size = sizes.get(node.all_input_nodes[0], torch.Size()) if node.all_input_nodes else torch.Size()
+        kind = _kind(plain, node, size)
+        if kind is None:
             continue
         norm = _reader(alone, node, torch.nn.BatchNorm2d)
-        if norm and isinstance(plain, torch.nn.Conv2d) and layers[norm].running_mean is not None:
+        if norm and kind is _Convolution and layers[norm].running_mean is not None:
             plain = _folded(plain, layers[norm])
             _skip(network, norm, node)
-        relu = _reader(layers, node, torch.nn.ReLU, torch.relu, torch.nn.functional.relu)
-        kind = _Convolution if isinstance(plain, torch.nn.Conv2d) else _Linear
-        network.set_submodule(str(node.target), kind(plain, size, "relu" if relu else "none"))
+        reader, after = (None, _NOTHING) if kind is _Attention else _activation(layers, node)
+        network.set_submodule(str(node.target), kind(plain, size, after))
         del layers[node], alone[node]  # the plain one takes as much memory
-        if relu:
-            _skip(network, relu, node)
+        if reader:
+            _skip(network, reader, node)
     network.recompile()
 
 
@@ -110,26 +137,44 @@ def _alone(graph: Graph, layers: Mapping[Node, Any]) -> dict[Node, Any]:
     """Return the layers that are called once, and are not part of another one, nor read by anything else."""
     calls = Counter(map(id, layers.values()))
     called = {str(node.target) for node in graph.nodes if node.op == "call_module"}
-    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    used = called | {str(node.target) for node in graph.nodes if node.op == "get_attr"}
     return {
         node: layer
         for node, layer in layers.items()
         if calls[id(layer)] == 1
-        and node.target not in read
+        and not any(name.startswith(f"{node.target}.") for name in used)
         and not any(str(node.target).startswith(f"{other}.") for other in called)
     }
 
 
-def _can_be_packed(layer: torch.nn.Module, size: torch.Size) -> bool:
-    """Return whether a layer is of torch's class itself; subclasses (timm, parametrisations) compute more."""
+def _kind(layer: Any, node: Node, size: torch.Size) -> Any:
+    """Return how a layer of torch's class itself is packed, if it can be; subclasses (timm, parametrised) do more."""
     if type(layer) is torch.nn.Linear:
-        return len(size) == 2
-    return (
-        type(layer) is torch.nn.Conv2d
-        and len(size) == 4
-        and layer.padding_mode == "zeros"
-        and not isinstance(layer.padding, str)
-    )
+        return _Linear if len(size) > 1 else None
+    if type(layer) is torch.nn.MultiheadAttention:
+        return _Attention if len(size) == 3 and _is_self_attention(layer, node) else None
+    zeros = type(layer) is torch.nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return _Convolution if zeros and len(size) == 4 else None
+
+
+def _is_self_attention(layer: Any, node: Node) -> bool:
+    """Return whether a call mixes the tokens of one tensor, without a mask, and only what comes of it is read."""
+    same = len(node.args) == 3 and len(set(node.args)) == 1 and not any(node.kwargs.values())
+    plain = layer.batch_first and layer.in_proj_weight is not None and layer.bias_k is None and not layer.add_zero_attn
+    return bool(same and plain) and all(user.target is operator.getitem and user.args[1] == 0 for user in node.users)
+
+
+def _activation(layers: Mapping[Node, Any], node: Node) -> tuple[Node | None, _After]:
+    """Return the only reader of a node if it is an activation that a layer's call can have in it, and which."""
+    functional = torch.nn.functional
+    relu = _reader(layers, node, torch.nn.ReLU, torch.relu, functional.relu)
+    if relu:
+        return relu, ("relu", "")
+    gelu = _reader(layers, node, torch.nn.GELU, functional.gelu)
+    if gelu:
+        given = layers[gelu].approximate if gelu in layers else gelu.kwargs.get("approximate", "none")
+        return gelu, ("gelu", str(given))
+    return None, _NOTHING
 
 
 def _reader(layers: Mapping[Node, Any], node: Node, kind: type[torch.nn.Module], *functions: Any) -> Node | None:

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torchvision.models import ConvNeXt, SwinTransformer, VisionTransformer
+from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from fc7.extract import load_backbone
 from fc7.extract.backbones import onednn
 from fc7.extract.backbones.architectures import architecture
 from fc7.extract.backbones.graph import TracedNetwork
-from fc7.extract.backbones.onednn import TOLERANCES, _Convolution, _Linear, is_available, pack
+from fc7.extract.backbones.onednn import TOLERANCES, _Attention, _Convolution, _Linear, is_available, pack
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this build of torch has no packed operators")
 NODES = {"alexnet": ["classifier.5"], "squeezenet1_1": ["features"], "vgg11_bn": ["features", "classifier.4"]}
@@ -281,3 +284,209 @@ def test_networks_with_nodes_that_are_no_tensors_are_packed(name):
         assert pack(cut, images[:1], 2)
         (found,) = cut(images).values()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def small_vit():
+    return VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=24)
+
+
+def small_swin():
+    return SwinTransformer([2, 2], embed_dim=8, depths=[2, 2], num_heads=[2, 2], window_size=[2, 2])
+
+
+def small_convnext():
+    return ConvNeXt([CNBlockConfig(8, 16, 2), CNBlockConfig(16, None, 1)], layer_scale=1.0)
+
+
+def lively(module):
+    """Give parameters that start as zeros or ones other values, so that no layer drops out of what is compared."""
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.dim() == 1:
+            nn.init.normal_(parameter, std=0.5)
+    return module.eval().requires_grad_(False)
+
+
+TOKENS = {small_vit: (2, 2 * 2 + 2 * 2 + 1), small_swin: (0, 2 * 2 * 2 + 2), small_convnext: (0, 2 * 3 + 1)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", TOKENS)
+def test_linear_layers_on_tokens_and_on_channels_last_are_packed_with_their_gelu(kind, dtype):
+    net, images = lively(kind()).to(dtype), torch.randn(3, 3, 32, 32).to(dtype)
+    with torch.inference_mode():
+        expected = net(images).double()
+        cut = packed(net, images)
+        (found,) = cut(images).values()
+    called = [type(cut.get_submodule(str(node.target))) for node in cut.graph.nodes if node.op == "call_module"]
+    inside = [type(module) for module in cut.modules()]
+    assert (called.count(_Attention), inside.count(_Linear)) == TOKENS[kind]
+    assert not {nn.GELU, nn.Linear, nn.MultiheadAttention} & {*called}
+    assert (found.double() - expected).norm() < (1e-5 if dtype == torch.float32 else 0.05) * expected.norm()
+
+
+def packed(module, images, batch=None):
+    traced = TracedNetwork(module, images.shape[-1])
+    cut = traced.cut(traced.nodes[-1:])
+    assert pack(cut, images[:1], batch or len(images)), "the layers that are packed were chosen well"
+    return cut
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", TOKENS)
+def test_rows_of_packed_tokens_depend_on_no_other_row(kind, dtype):
+    """Neither on their place in the batch, nor on their neighbours or zeros after them."""
+    net, images = lively(kind()).to(dtype), torch.randn(4, 3, 32, 32).to(dtype)
+    with torch.inference_mode():
+        cut = packed(net, images)
+        (expected,) = cut(images).values()
+        (turned,) = cut(images.flip(0)).values()
+        (padded,) = cut(torch.cat([images[:1], torch.zeros_like(images[1:])])).values()
+        (among,) = cut(torch.cat([100 * images[:3], images[3:]])).values()
+    assert torch.equal(turned.flip(0), expected)
+    assert torch.equal(padded[0], expected[0])
+    assert torch.equal(among[3], expected[3])
+
+
+class Tokens(nn.Module):
+    """Patches as tokens ``(B, N, C)``, mixed by what a class below says."""
+
+    options = ("batch_first", "bias")
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.last = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 8)
+        self.attention = nn.MultiheadAttention(8, 2, **{"bias": False, **dict.fromkeys(self.options, True)})
+        self.first, self.second, self.gelu = nn.Linear(8, 8), nn.Linear(8, 8), nn.GELU()
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        return self.last(self.mixed(tokens)).flatten(1)
+
+    def attended(self, tokens, **options):
+        return self.attention(tokens, tokens, tokens, need_weights=False, **options)[0]
+
+    mixed = attended
+
+
+class Masked(Tokens):
+    def mixed(self, tokens):
+        return self.attended(tokens, attn_mask=torch.ones(16, 16).triu(1).bool())
+
+
+class PlacesFirst(Tokens):
+    options = ("bias",)
+
+
+class WithBiasTokens(Tokens):
+    options = ("batch_first", "bias", "add_bias_kv")
+
+
+class WithZeros(Tokens):
+    options = ("batch_first", "bias", "add_zero_attn")
+
+
+class OtherKeys(Tokens):
+    def mixed(self, tokens):
+        return self.attention(tokens, tokens.flip(1), tokens, need_weights=False)[0]
+
+
+class WeightsRead(Tokens):
+    def mixed(self, tokens):
+        mixed, weights = self.attention(tokens, tokens, tokens)
+        return mixed + weights.mean(2, keepdim=True)
+
+
+class PartCalled(Tokens):
+    def mixed(self, tokens):
+        return self.attention.out_proj(self.attended(tokens))
+
+
+class PartRead(Tokens):
+    def mixed(self, tokens):
+        return nn.functional.linear(self.attended(tokens), self.attention.out_proj.weight)
+
+
+class AttentionTwice(Tokens):
+    def mixed(self, tokens):
+        return self.attended(self.attended(tokens))
+
+
+class WithoutBias(Tokens):
+    options = ("batch_first",)
+
+
+class TiedWeights(Tokens):
+    """Two layers with one parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.second.weight = self.first.weight
+
+    def mixed(self, tokens):
+        return self.second(self.gelu(self.first(tokens)))
+
+
+class GeluReadTwice(Tokens):
+    def mixed(self, tokens):
+        found = self.first(tokens)
+        return self.second(self.gelu(found)) + found
+
+
+class OneGelu(Tokens):
+    """One activation behind two layers."""
+
+    def mixed(self, tokens):
+        return self.gelu(self.second(self.gelu(self.first(tokens))))
+
+
+class Tanh(Tokens):
+    """GELU by its approximation, as a function."""
+
+    def mixed(self, tokens):
+        return 100 * nn.functional.gelu(self.first(tokens), approximate="tanh")
+
+
+class OneRow(Tokens):
+    """A layer that is given no batch."""
+
+    def mixed(self, tokens):
+        return tokens + self.first(tokens.mean((0, 1)))
+
+
+KINDS_OF_TOKENS = [Masked, PlacesFirst, WithBiasTokens, WithZeros, OtherKeys, WeightsRead, PartCalled, PartRead]
+KINDS_OF_TOKENS += [AttentionTwice, WithoutBias, TiedWeights, GeluReadTwice, OneGelu, Tanh, OneRow]
+PACKED_ATTENTION = {WithoutBias}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_TOKENS)
+def test_what_mixes_tokens_otherwise_computes_the_same(kind):
+    module = lively(kind())
+    images = torch.randn(1, 3, 16, 16)
+    with torch.inference_mode():
+        expected = module(images)
+        cut = packed(module, images)
+        (found,) = cut(images).values()
+    assert any(isinstance(each, _Attention) for each in cut.modules()) == (kind in PACKED_ATTENTION)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["attention", "first"])
+@pytest.mark.parametrize("before", [False, True])
+def test_hooks_of_layers_on_tokens_run(place, before):
+    class Both(Tokens):
+        def mixed(self, tokens):
+            return self.first(self.attended(tokens))
+
+    module, calls = Both().eval().requires_grad_(False), []
+    layer = getattr(module, place)
+    (layer.register_forward_pre_hook if before else layer.register_forward_hook)(lambda *given: calls.append(1))
+    images = torch.randn(2, 3, 16, 16)
+    with torch.inference_mode():
+        expected = module(images)
+        cut = packed(module, images)
+        calls.clear()
+        (found,) = cut(images).values()
+    assert calls
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
