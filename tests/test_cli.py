@@ -349,6 +349,30 @@ def test_a_message_is_one_line_whatever_a_folder_is_called(fc7, tmp_path):
     assert "\x1b" not in err
 
 
+def test_no_output_replaces_a_file_with_images_of_the_data_set(fc7, tmp_path):
+    """Whether it is one of the parquet files in a folder, or named by rows of a csv."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    files = [tmp_path / "data" / f"{number}.parquet" for number in range(2)]
+    files[0].parent.mkdir()
+    for number, file in enumerate(files):
+        noisy(tmp_path / f"{number}.png", COLOURS["red"], number)
+        parquet.write_table(pa.table({"image": [(tmp_path / f"{number}.png").read_bytes()]}), file)
+    (tmp_path / "list.csv").write_text("path\ndata/0.parquet!/image/0\ndata/1.parquet!/image/0\n")
+    before = files[1].read_bytes()
+    for data in (files[0].parent, tmp_path / "list.csv"):
+        for words in (["extract", data, "-o", files[1]], ["cache", "export", files[1], data]):
+            code, _, err = fc7(*words, *SQUEEZENET)
+            assert code == 1
+            assert "is what is read, and would be replaced" in one_line(err)
+    assert files[1].read_bytes() == before
+    for _ in range(2):  # a file of vectors beside them is no part of the data set
+        code, out, _ = fc7("extract", files[0].parent, *SQUEEZENET, "-o", files[0].with_name("vectors.parquet"))
+        assert code == 0
+        assert "2 files = 2 ok" in out
+
+
 @pytest.mark.parametrize(
     "words",
     [

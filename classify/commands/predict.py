@@ -63,6 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Label new images with a bundle."""
     from ...cache.output_file import require_apart
+    from ...extract.manifest.members import require_outside
     from ..bundles.bundle import Bundle
     from ..bundles.prediction import predictions_csv
     from ..bundles.predictions_file import PredictionsFile
@@ -73,6 +74,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     bundle = Bundle.load(arguments.bundle)
     named = _without_label if arguments.unlabelled else _named
     images = [path for word in arguments.images for path in named(word)]
+    if file:
+        require_outside(file.output, files=map(str, images))
     settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
     predictions = bundle.predict(images, progress=progress, **settings, **options.own_backbone(arguments))
     labelled = [prediction for prediction in predictions if prediction.label]
@@ -104,8 +107,9 @@ def _named(word: str) -> list[str]:
     from ...extract.manifest.given import listed
     from ...extract.manifest.manifest import read_manifest
     from ...extract.manifest.table import TABLES
+    from ...extract.manifest.tables import parquets_below
 
-    if word.lower().endswith(TABLES):
+    if word.lower().endswith(TABLES) or parquets_below(Path(word)):
         return read_manifest(word).files
     return listed("fc7 predict FILE.fc7 -") if word == "-" else [word]
 

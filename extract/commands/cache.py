@@ -217,6 +217,7 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
     """Write one file of vectors for other tools."""
     from ..manifest.hashing import Hashed
     from ..manifest.manifest import read_manifest
+    from ..manifest.members import require_outside
     from ..vector_files.cached import CachedRows
 
     output = vectors.opened(arguments.output, arguments.data)
@@ -224,6 +225,7 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
     if backbone.views and "views" not in arguments.of_file:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")
     manifest = read_manifest(arguments.data, columns=options.columns(arguments))
+    require_outside(*output.outputs, files=manifest.each_file())
     hashed = Hashed.of(manifest, arguments.cache, progress=progress)
     payload, text = vectors.write(
         output, CachedRows(hashed, backbone.recipes[0], weights_source=backbone.weights_source)

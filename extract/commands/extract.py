@@ -91,6 +91,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..extraction import fill
     from ..manifest.hashing import Hashed
     from ..manifest.manifest import read_manifest
+    from ..manifest.members import require_outside
 
     if arguments.output:
         output = vectors.opened(arguments.output, arguments.data)
@@ -98,6 +99,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     part = _part(arguments.shard)
     with options.engine(arguments) as engine:
         manifest = read_manifest(arguments.data, columns=options.columns(arguments))
+        if arguments.output:
+            require_outside(*output.outputs, files=manifest.each_file())
         if part:
             manifest = manifest.part(part)
         backbones = options.backbones(arguments, progress)

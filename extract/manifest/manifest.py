@@ -24,7 +24,7 @@ from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
 from .shards import archives_of, read_archives
 from .table import PARQUET, TABLES, TEXTS
-from .tables import is_table, read_parquet, read_table
+from .tables import is_table, parquets_below, read_parquet, read_parquets, read_table
 
 _LISTS = (".txt", ".lst", "")  # suffixes of files that may hold a path a line
 _TABLE = Path("table")  # what one in memory is called
@@ -154,8 +154,8 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     data
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a folder of images, whose labels are
         empty; a tar, a zip or shards of them, a folder or pattern (see
-        :func:`fc7.extract.manifest.shards.archives_of`); or a csv, tsv or parquet of paths, and perhaps labels, splits,
-        groups and what is bad, whose paths are relative to it (see :func:`fc7.extract.manifest.csv_table.read_csv` and
+        :func:`fc7.extract.manifest.shards.archives_of`); a folder of parquet files; or a csv, tsv or parquet of
+        paths, and perhaps labels, splits, groups and what is bad, whose paths are relative to it (see :func:`fc7.extract.manifest.csv_table.read_csv` and
         :func:`fc7.extract.manifest.tables.read_parquet`). Folder and csv may be URLs (``s3://bucket/pictures``), and so
         may paths in a table. Also a table of pandas, pyarrow, polars or ``datasets``, whose paths are relative to the
         working directory (see :func:`fc7.extract.manifest.tables.read_table`); and ``-``, paths on standard input.
@@ -182,11 +182,15 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     location = _TABLE if in_memory else locate(data)
     if not isinstance(columns, Mapping | None):
         raise UsageError(f'columns is {columns!r}, not a mapping such as {{"label": "species"}}.')
-    if columns and not in_memory and location.suffix.lower() not in TABLES:
+    parquets = [] if in_memory or isinstance(location, URL) or location == LISTED else parquets_below(location)
+    if columns and not (in_memory or parquets) and location.suffix.lower() not in TABLES:
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
     if in_memory:
         (images, rejects, remote), root = read_table(data, with_bad=with_bad, columns=columns)
         manifest = Manifest(root, images, (), tuple(rejects), _TABLE.name, remote)
+    elif parquets:
+        images, rejects, remote = read_parquets(location, parquets, with_bad=with_bad, columns=columns)
+        manifest = Manifest(location, images, (), tuple(rejects), location.resolve().name, remote)
     elif isinstance(location, URL):
         manifest = _remote(location, with_bad=with_bad, columns=columns)
     elif location == LISTED:

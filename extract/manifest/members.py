@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...cache.index import stat_line
+from ...cache.output_file import OutputFile, require_apart
 from ...errors import DataError
 from ..archives.directory import TAR, ZIP, Archive
 from ..archives.parquet_cells import read_cell
@@ -46,6 +47,12 @@ def is_member(file: str) -> bool:
 def is_in_table(file: str) -> bool:
     """Return whether that is a cell of a table, whose name has no suffix."""
     return split(file)[0].lower().endswith(TABLE)
+
+
+def require_outside(*outputs: OutputFile, files: Iterable[str]) -> None:
+    """Refuse an output that is there and has some of these images in it; raises as :func:`require_apart`."""
+    if any(output.path.exists() for output in outputs):
+        require_apart(*outputs, read={split(file)[0] for file in files if is_member(file)})
 
 
 def read_member(file: str, most: int) -> bytes:

@@ -3,19 +3,26 @@
 import io
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...cache.urls import Location
+from ...cache.urls import Location, is_url
 from ...errors import DataError, UsageError
+from ..archives.directory import TAR, ZIP
 from ..archives.parquet import open_parquet
+from ..text import few, plain
 from .columns import ImageEntry, Images
 from .csv_table import choose_images, say_unlabelled
+from .layout import split_of
+from .left_out import is_left_out
 from .members import spool
-from .paths import Reject, absolute
-from .table import Columns, Found, images_in, is_missing, text_of
+from .paths import Reject, absolute, refusal_by_name
+from .table import PARQUET, Columns, Found, images_in, is_missing, is_vectors, text_of
+
+logger = logging.getLogger(__name__)
 
 _TABLE = "The table"
 _BAD = {"": False, "no": False, "False": False, "yes": True, "True": True}
@@ -39,6 +46,89 @@ def read_parquet(path: Path, *, with_bad: bool, columns: Mapping[str, str] | Non
     DataError
         It is no parquet; else see :func:`images_in`.
     """
+    root = parquet_root(path, columns)
+    return images_in(path, root, _rows_of(path, columns), with_bad=with_bad, inside=root != path.parent), root
+
+
+def read_parquets(folder: Path, files: Sequence[str], *, with_bad: bool, columns: Mapping[str, str] | None) -> Found:
+    """Return the images of several parquet files, as ``datasets`` stores them; paths are relative to the folder.
+
+    Files are splits if all of them, or the folders that they are in, are called so: ``train-00000-of-00003.parquet``.
+
+    Parameters
+    ----------
+    files
+        Relative to the folder.
+    columns
+        As for :func:`read_parquet`.
+
+    Raises
+    ------
+    DataError
+        They are in several folders that are no splits, and may be several data sets; else see :func:`read_parquet`.
+    """
+    splits = {file: split_of(Path(file).stem) or split_of(Path(file).parent.name) for file in files}
+    folders = sorted({os.path.dirname(file) for file in files})  # noqa: PTH120 - as text, and not "."
+    if len(folders) > 1 and not all(splits.values()):
+        raise DataError(
+            f"{folder} has parquet files in several folders, {few(folders)}, which may be several data sets. Name one "
+            f"of them: {folder / folders[-1]}"
+        )
+    named = [file for file in files if splits[file]]
+    if named and len(named) < len(files):
+        other = next(file for file in files if not splits[file])
+        logger.warning(
+            "fc7: %s: %s is called like a split and %s is not, so no image has one.",
+            *(plain(str(folder)), plain(named[0]), plain(other)),
+        )
+    if len(named) < len(files) or len(set(splits.values())) == 1:
+        splits = dict.fromkeys(files, "")
+
+    def rows() -> Iterator[tuple[str, ImageEntry]]:
+        for file in files:
+            path = folder / file
+            inside = parquet_root(path, columns) != path.parent
+            start = f"{file}!/" if inside else os.path.join(os.path.dirname(file), "")  # noqa: PTH118, PTH120
+            for place, entry in _rows_of(path, columns):
+                away = not entry.path or entry.path.startswith(os.sep) or is_url(entry.path)
+                where = entry.path if away and not inside else f"{start}{entry.path}"
+                yield f"{file}, {place}", entry._replace(path=where, split=entry.split or splits[file])
+
+    return images_in(folder, folder, rows(), with_bad=with_bad)
+
+
+def parquets_below(folder: Path) -> list[str]:
+    """Return the parquet files in a folder and below it that have images or their paths, sorted.
+
+    There are none if there are images or archives, too. What is hidden or a system's own is left out.
+    """
+    found, inside = [], [str(folder)]
+    while inside:
+        try:
+            with os.scandir(inside.pop()) as entries:
+                for entry in entries:
+                    if is_left_out(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        inside.append(entry.path)
+                    elif not refusal_by_name(entry.name) or entry.name.lower().endswith((TAR, ZIP)):
+                        return []
+                    elif entry.name.lower().endswith(PARQUET) and entry.is_file():
+                        found.append(entry.path)
+        except (OSError, ValueError):  # whoever reads the folder says why
+            return []
+    return sorted(os.path.relpath(path, folder) for path in found if not _has_vectors_only(Path(path)))
+
+
+def _has_vectors_only(path: Path) -> bool:
+    if not is_vectors(path):
+        return False
+    with open_parquet(path) as file:
+        return not any(_is_binary(field.type) for field in file.schema_arrow)
+
+
+def _rows_of(path: Path, columns: Mapping[str, str] | None) -> Iterator[tuple[str, ImageEntry]]:
+    """Yield the rows of a parquet, each with its place; the path of an image inside of it is ``column/row``."""
     with open_parquet(path) as file:
         schema, (chosen, inside) = file.schema_arrow, _places(file, path, columns)
         say_unlabelled(schema.names, chosen, path)
@@ -46,18 +136,14 @@ def read_parquet(path: Path, *, with_bad: bool, columns: Mapping[str, str] | Non
         names = [name for name in chosen.values() if name != column or not inside]
         rows = (row for batch in file.iter_batches(columns=names) for row in batch.to_pylist())
         entries = _entries(path, rows, chosen, _class_names(schema.metadata).get(chosen.get("label", "")))
-        named = (
-            (f"row {row}", entry._replace(path=f"{column}/{row}" if inside else _path(cell)))
-            for row, (cell, entry) in enumerate(entries)
-        )
-        root = _root(path, inside=inside)
-        return images_in(path, root, named, with_bad=with_bad, inside=inside), root
+        for row, (cell, entry) in enumerate(entries):
+            yield f"row {row}", entry._replace(path=f"{column}/{row}" if inside else _path(cell))
 
 
 def parquet_root(path: Path, columns: Mapping[str, str] | None) -> Path:
     """Return what the paths of :func:`read_parquet` are relative to, without reading its rows."""
     with open_parquet(path) as file:
-        return _root(path, inside=_places(file, path, columns)[1])
+        return Path(f"{path}!") if _places(file, path, columns)[1] else path.parent
 
 
 def _places(file: Any, path: Path, columns: Mapping[str, str] | None) -> tuple[Columns, bool]:
@@ -68,10 +154,6 @@ def _places(file: Any, path: Path, columns: Mapping[str, str] | None) -> tuple[C
     if kind.num_fields and not hasattr(kind, "fields"):
         raise DataError(f"{path}: the column {chosen['path']!r} has {kind} in its cells: write one image in each row.")
     return chosen, chosen["path"] in pictures and not _names_files(file.metadata, chosen["path"])
-
-
-def _root(path: Path, *, inside: bool) -> Path:
-    return Path(f"{path}!") if inside else path.parent
 
 
 def is_table(data: Any) -> bool:

@@ -299,3 +299,83 @@ def test_two_columns_of_one_name_and_columns_that_are_no_mapping():
 
 def test_images_to_predict_may_be_cells_of_a_table():
     assert list(Manifest.of_files(["x.parquet!/image/3", "x.tar!/image/3"]).images.paths) == ["x.parquet!/image/3"]
+
+
+# Folders of parquet files, as data sets of Hugging Face are stored
+
+
+def write(path, images, **columns):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.table({"image": images} | columns), path)
+
+
+@pytest.mark.parametrize("kind", ["path", "absolute", "bytes", "both"])
+@pytest.mark.parametrize(
+    ("files", "splits"),
+    [
+        (("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001"), ("train", "val")),
+        (("default/train/0000", "default/train/0001", "default/test/0000"), ("train", "test")),
+        (("train-00000-of-00003", "train-00001-of-00003", "train-00002-of-00003"), ("", "")),
+        (("0000", "0001", "0002"), ("", "")),
+    ],
+)
+def test_a_folder_of_parquet_files_is_one_data_set(keys, pictures, kind, files, splits):
+    images, folder = cells(pictures, kind), pictures / "data"
+    for name, rows in zip(files, (slice(0, 1), slice(1, 3), slice(3, 4)), strict=True):
+        path = folder / f"{name}.parquet"
+        mine = images[rows]
+        if kind == "path":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for image in mine:
+                (path.parent / image).write_bytes((pictures / image).read_bytes())
+            mine = [{"bytes": None, "path": image} for image in mine]
+        write(path, mine, label=LABELS[rows])
+    (folder / "README.md").touch()
+    (folder / ".cache").mkdir()
+    if kind == "path":  # images lie beside it, so the folder is one of images
+        assert all(path.endswith(".png") for path in read_manifest(folder).images.paths)
+        return
+    order = sorted(files)
+    rows = extract(read_manifest(folder), FakeBackbone(), cache=pictures / "cache")
+    first = files.index(order[0])
+    assert rows.labels.tolist()[0] == LABELS[(0, 1, 3)[first]]
+    assert set(rows.split.tolist()) == set(splits)
+    assert sorted(map(bytes, rows.sha256)) == sorted(map(bytes, keys("x.csv").sha256))
+    if kind != "absolute":
+        assert rows.paths.tolist()[0] == f"{order[0]}.parquet!/image/0"
+
+
+def test_files_of_vectors_among_them_are_none_of_the_data_set(pictures):
+    images = cells(pictures, "bytes")
+    write(pictures / "d" / "a.parquet", images[:2])
+    write(pictures / "d" / "vectors.parquet", ["a.parquet!/image/0"], embedding=[[1.0, 2.0]])
+    assert list(read_manifest(pictures / "d").images.paths) == ["a.parquet!/image/0", "a.parquet!/image/1"]
+    (pictures / "d" / "a.parquet").unlink()
+    with pytest.raises(DataError, match="No images in"):
+        read_manifest(pictures / "d")
+
+
+def test_parquet_files_in_several_folders_may_be_several_data_sets(pictures, log):
+    images = cells(pictures, "bytes")
+    for name in ("en/train-0.parquet", "de/a.parquet"):
+        write(pictures / "d" / name, images[:1])
+    with pytest.raises(
+        DataError, match=r"in several folders, de, en, which may be several data sets\. Name one of them: "
+    ):
+        read_manifest(pictures / "d")
+    write(pictures / "d/en/other.parquet", images[1:2])
+    assert set(read_manifest(pictures / "d/en").images.splits) == {""}
+    assert "train-0.parquet is called like a split and other.parquet is not" in log.text
+
+
+def test_columns_of_a_folder_of_parquet_files_can_be_named(pictures):
+    images = cells(pictures, "bytes")
+    for number in range(2):
+        write(pictures / "d" / f"{number}.parquet", images[number : number + 1], species=[f"s{number}"])
+    manifest = read_manifest(pictures / "d", columns={"label": "species"})
+    assert manifest.classes == ("s0", "s1")
+    with pytest.raises(UsageError, match="is no table"):
+        read_manifest(pictures, columns={"label": "species"})
