@@ -16,11 +16,12 @@ from .manifest.folder import visible
 from .manifest.given import many
 from .manifest.hashing import Hashed
 from .manifest.left_out import LeftOut
-from .manifest.manifest import Manifest
+from .manifest.manifest import Manifest, read_manifest
 from .manifest.members import is_member
 from .manifest.paths import Reject, refusal_by_name
 from .manifest.patterns import images_below, is_pattern, matching
 from .manifest.shards import archives_of, each_member
+from .manifest.tables import parquets_below
 from .progress import Progress, silent
 from .text import few
 
@@ -161,8 +162,14 @@ def _below(folder: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
         if not reason:
             yield from itertools.chain(refused, below)
             return
-    archives = archives_of(Path(folder))
-    yield from each_member(archives) if archives else refused
+    if archives := archives_of(Path(folder)):
+        yield from each_member(archives)
+    elif parquets_below(Path(folder)):
+        left_out.about_images.clear()
+        manifest = read_manifest(folder)
+        yield from itertools.chain(zip(manifest.files, itertools.repeat("")), manifest.rejects)
+    else:
+        yield from refused
 
 
 def _objects(url: str) -> Iterator[tuple[str, str]]:

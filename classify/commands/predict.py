@@ -107,9 +107,8 @@ def _named(word: str) -> list[str]:
     from ...extract.manifest.given import listed
     from ...extract.manifest.manifest import read_manifest
     from ...extract.manifest.table import TABLES
-    from ...extract.manifest.tables import parquets_below
 
-    if word.lower().endswith(TABLES) or parquets_below(Path(word)):
+    if word.lower().endswith(TABLES):
         return read_manifest(word).files
     return listed("fc7 predict FILE.fc7 -") if word == "-" else [word]
 

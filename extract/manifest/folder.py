@@ -28,6 +28,8 @@ def read_folder(root: Path) -> tuple[Images, list[Reject], str]:
 
     nothing = Contents((), ())
     found = sorted_images(str(root), contents, walk.below, lambda folder: walk.contents.get(folder, nothing))
+    if not found[0]:  # tables may be the data set
+        walk.left_out.about_images.clear()
     walk.left_out.log(root)
     return found
 

@@ -15,6 +15,7 @@ from ...cache.arguments import shown
 from ...cache.file_blocks import require_fetched
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError, UsageError
+from ..text import few
 from .columns import ImageEntry, Images
 from .csv_table import read_csv
 from .folder import read_folder, read_names
@@ -155,7 +156,8 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
         A folder ``train|val|test/<class>/...``, a folder of class folders, or a folder of images, whose labels are
         empty; a tar, a zip or shards of them, a folder or pattern (see
         :func:`fc7.extract.manifest.shards.archives_of`); a folder of parquet files; or a csv, tsv or parquet of
-        paths, and perhaps labels, splits, groups and what is bad, whose paths are relative to it (see :func:`fc7.extract.manifest.csv_table.read_csv` and
+        paths, and perhaps labels, splits, groups and what is bad, whose paths are relative to it (see
+        :func:`fc7.extract.manifest.csv_table.read_csv` and
         :func:`fc7.extract.manifest.tables.read_parquet`). Folder and csv may be URLs (``s3://bucket/pictures``), and so
         may paths in a table. Also a table of pandas, pyarrow, polars or ``datasets``, whose paths are relative to the
         working directory (see :func:`fc7.extract.manifest.tables.read_table`); and ``-``, paths on standard input.
@@ -182,15 +184,11 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     location = _TABLE if in_memory else locate(data)
     if not isinstance(columns, Mapping | None):
         raise UsageError(f'columns is {columns!r}, not a mapping such as {{"label": "species"}}.')
-    parquets = [] if in_memory or isinstance(location, URL) or location == LISTED else parquets_below(location)
-    if columns and not (in_memory or parquets) and location.suffix.lower() not in TABLES:
+    if columns and not in_memory and location.suffix.lower() not in TABLES and not parquets_below(location):
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
     if in_memory:
         (images, rejects, remote), root = read_table(data, with_bad=with_bad, columns=columns)
         manifest = Manifest(root, images, (), tuple(rejects), _TABLE.name, remote)
-    elif parquets:
-        images, rejects, remote = read_parquets(location, parquets, with_bad=with_bad, columns=columns)
-        manifest = Manifest(location, images, (), tuple(rejects), location.resolve().name, remote)
     elif isinstance(location, URL):
         manifest = _remote(location, with_bad=with_bad, columns=columns)
     elif location == LISTED:
@@ -221,6 +219,11 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
         images, rejects, unclear = read_folder(data)
         if not images and (archives := archives_of(data)):
             return _in_archives(data, archives)
+        if not images and (parquets := parquets_below(data)):
+            images, rejects, remote = read_parquets(data, parquets, with_bad=with_bad, columns=columns)
+            return Manifest(data, images, (), tuple(rejects), name, remote)
+        if not images and (tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES)):
+            raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
         return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
     if stat.S_ISREG(mode) and suffix in TEXTS:
         images, rejects, remote = read_csv(data, with_bad=with_bad, columns=columns)

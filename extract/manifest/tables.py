@@ -97,7 +97,7 @@ def read_parquets(folder: Path, files: Sequence[str], *, with_bad: bool, columns
     return images_in(folder, folder, rows(), with_bad=with_bad)
 
 
-def parquets_below(folder: Path) -> list[str]:
+def parquets_below(folder: Location) -> list[str]:
     """Return the parquet files in a folder and below it that have images or their paths, sorted.
 
     There are none if there are images or archives, too. What is hidden or a system's own is left out.
@@ -117,7 +117,7 @@ def parquets_below(folder: Path) -> list[str]:
                         found.append(entry.path)
         except (OSError, ValueError):  # whoever reads the folder says why
             return []
-    return sorted(os.path.relpath(path, folder) for path in found if not _has_vectors_only(Path(path)))
+    return sorted(os.path.relpath(path, str(folder)) for path in found if not _has_vectors_only(Path(path)))
 
 
 def _has_vectors_only(path: Path) -> bool:

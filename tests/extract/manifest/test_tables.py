@@ -14,6 +14,7 @@ from fc7.extract import Manifest, extract, read_manifest
 from fc7.extract.decoding.decode import decode, upright_rgb
 from fc7.extract.manifest.table import is_vectors
 from fc7.extract.manifest.tables import _file_of, read_parquet, read_table
+from fc7.extract.new_images import expand
 
 COLOURS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90)]
 LABELS = ["ant", "bee", "ant", "bee"]
@@ -322,7 +323,7 @@ def write(path, images, **columns):
         (("0000", "0001", "0002"), ("", "")),
     ],
 )
-def test_a_folder_of_parquet_files_is_one_data_set(keys, pictures, kind, files, splits):
+def test_a_folder_of_parquet_files_is_one_data_set(keys, pictures, kind, files, splits, log):
     images, folder = cells(pictures, kind), pictures / "data"
     for name, rows in zip(files, (slice(0, 1), slice(1, 3), slice(3, 4)), strict=True):
         path = folder / f"{name}.parquet"
@@ -335,8 +336,9 @@ def test_a_folder_of_parquet_files_is_one_data_set(keys, pictures, kind, files, 
         write(path, mine, label=LABELS[rows])
     (folder / "README.md").touch()
     (folder / ".cache").mkdir()
-    if kind == "path":  # images lie beside it, so the folder is one of images
+    if kind == "path":  # images lie beside them, so the folder is one of images
         assert all(path.endswith(".png") for path in read_manifest(folder).images.paths)
+        assert "To read a table, name it" in log.text
         return
     order = sorted(files)
     rows = extract(read_manifest(folder), FakeBackbone(), cache=pictures / "cache")
@@ -344,6 +346,8 @@ def test_a_folder_of_parquet_files_is_one_data_set(keys, pictures, kind, files, 
     assert rows.labels.tolist()[0] == LABELS[(0, 1, 3)[first]]
     assert set(rows.split.tolist()) == set(splits)
     assert sorted(map(bytes, rows.sha256)) == sorted(map(bytes, keys("x.csv").sha256))
+    assert list(expand([folder])) == [(file, "") for file in read_manifest(folder).files]
+    assert "not read" not in log.text
     if kind != "absolute":
         assert rows.paths.tolist()[0] == f"{order[0]}.parquet!/image/0"
 
@@ -354,7 +358,7 @@ def test_files_of_vectors_among_them_are_none_of_the_data_set(pictures):
     write(pictures / "d" / "vectors.parquet", ["a.parquet!/image/0"], embedding=[[1.0, 2.0]])
     assert list(read_manifest(pictures / "d").images.paths) == ["a.parquet!/image/0", "a.parquet!/image/1"]
     (pictures / "d" / "a.parquet").unlink()
-    with pytest.raises(DataError, match="No images in"):
+    with pytest.raises(DataError, match=r"No images in .*d, but tables: vectors.parquet. Name .*d/vectors.parquet"):
         read_manifest(pictures / "d")
 
 
