@@ -326,15 +326,12 @@ class Backbone:
         """
         import torch
 
-        from .torch_runtime import alone_on, memory_of
+        from .torch_runtime import alone_on, memory_of, to_device
         from .tracing import require_no_hooks_for_all
 
         require_no_hooks_for_all()
         with torch.inference_mode(), memory_of(self.device, self._advice(len(batch))):
-            pixels = torch.as_tensor(batch)
-            if self.device.type == "cuda" and pixels.device.type == "cpu":
-                pixels = pixels.pin_memory()
-            pixels = pixels.to(self.device, non_blocking=True)
+            pixels = to_device(batch, self.device)
             with alone_on(self.device):
                 return [output.float().cpu().numpy() for output in self.network(pixels)]
 

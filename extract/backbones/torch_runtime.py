@@ -1,15 +1,21 @@
 """Torch at run time: threads, one thread at a time on a device, and its memory."""
 
 import contextlib
+import threading
 import timeit
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
 from ...cache.forks import Lock
 from ...errors import FC7Error
 from ..computing import Counted, computing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _on_accelerator = Lock()
 _drawing = Lock()
@@ -51,6 +57,45 @@ def alone_on(device: torch.device) -> Iterator[None]:
     """Let one thread at a time compute on an accelerator: several take more memory and are no faster."""
     with contextlib.nullcontext() if device.type == "cpu" else _on_accelerator:
         yield
+
+
+class _Copying(threading.local):
+    """The stream of a thread, in which it copies to a device while that computes for others."""
+
+    stream: torch.cuda.Stream | None = None
+
+
+_copying = _Copying()
+
+
+def to_device(batch: "npt.NDArray[np.uint8] | torch.Tensor", device: torch.device) -> torch.Tensor:
+    """Return a batch on a device; CUDA copies it beside what it computes."""
+    pixels = torch.as_tensor(batch)
+    if device.type != "cuda" or pixels.device.type != "cpu":
+        return pixels.to(device, non_blocking=True)
+    if _copying.stream is None or _copying.stream.device != device:
+        _copying.stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(_copying.stream):
+        there = pixels.pin_memory().to(device, non_blocking=True)
+    computing = torch.cuda.current_stream(device)
+    computing.wait_stream(_copying.stream)
+    there.record_stream(computing)
+    return there
+
+
+@contextlib.contextmanager
+def pinned(memory: "npt.NDArray[np.uint8]", devices: Sequence[torch.device]) -> Iterator[None]:
+    """Let CUDA devices copy from memory directly until the end of the block; where it cannot be, they copy twice."""
+    if not any(device.type == "cuda" for device in devices) or not torch.cuda.is_available():
+        yield
+        return
+    runtime, start = torch.cuda.cudart(), memory.ctypes.data
+    done = not int(runtime.cudaHostRegister(start, memory.nbytes, 0))
+    try:
+        yield
+    finally:
+        if done:
+            runtime.cudaHostUnregister(start)
 
 
 @contextlib.contextmanager

@@ -65,6 +65,16 @@ def take(size: int) -> None:
         _mine.taken = size
 
 
+def lend(size: int) -> None:
+    """Take from the budget for another process, until :func:`take_back`."""
+    _budget.take(size)
+
+
+def take_back(size: int) -> None:
+    """Let others have what was lent."""
+    _budget.give_back(size)
+
+
 def ask_for_memory(budget: Budget) -> None:
     """Take from another budget from now on."""
     global _budget

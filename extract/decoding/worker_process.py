@@ -1,8 +1,8 @@
-"""Processes that decode, for a device that computes faster than the threads of one Python can decode.
+"""Processes that decode batches, for a device that computes faster than the threads of one Python can decode.
 
 Why not threads alone: they exchange the interpreter's lock a dozen times per image, and more than eight are no faster
-(docs/extraction.md). A thread with a decoding process only waits for pixels. They are bit-equal to those that it would
-decode itself, and large images take memory from the same budget.
+(docs/extraction.md). A process gets one message per batch and writes pixels into shared memory. They are bit-equal to
+those that a thread would decode itself, and large images take memory from the same budget.
 """
 
 import contextlib
@@ -11,21 +11,21 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Sequence
+from typing import IO, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from ...cache.recipe import FunctionTransform, Input
+from ...cache.recipe import Input
 from ...errors import ImageRejected
-from .memory_budget import Budget, ask_for_memory, in_turn, take
+from .memory_budget import Budget, ask_for_memory, lend, take_back
+from .shared_pixels import SharedPixels, Slot, mapped
 from .views import read_views
 
 logger = logging.getLogger(__name__)
 
-_PIPE = 2**18  # bytes; an ordinary view fits in
 _PATIENCE = 5.0  # seconds for a process to end
+_DEATHS = 2  # in a row, of a process that has begun no image: another one would do no better
+
+WAITING, AT_WORK, DONE, FAILED = range(4)  # states of a row
 
 # With the import paths of this process: another interpreter may not find them by itself.
 _PROGRAM = """
@@ -36,42 +36,105 @@ serve()
 """
 
 
-class DecodeProcess:
-    """A process that decodes one image after another; it starts with the first, and again if it was killed.
+class Request(NamedTuple):
+    """A batch: where it goes, which views are wanted, and rows with the path and the key of their file."""
 
-    If it cannot be started, images are decoded in this process.
+    slot: int
+    inputs: Sequence[Input]
+    files: Sequence[tuple[int, str, bytes]]
+
+
+class DecodeProcess:
+    """A process that decodes one batch after another; it starts with the first, and again if it was killed.
+
+    If it cannot be started, nothing is decoded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedPixels) -> None:
+        self._shared = shared
         self._process: Any = None  # a subprocess.Popen, while it runs
         self._possible = bool(sys.executable)
+        self._lent = 0  # bytes of the memory budget that it has
 
-    def __enter__(self) -> "DecodeProcess":
-        return self
+    def decode(self, request: Request) -> dict[int, Exception | None]:
+        """Write the views of files to their rows of a slot; rows that fail have zeros.
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[Any]]) -> None:
-        """Write views of a file to rows, each ``(crop, crop, 3)`` and contiguous.
-
-        Raises
-        ------
-        ImageRejected
-            It is no acceptable image; the message is the reason.
-        OSError
-            It cannot be read, its bytes are no longer those of the key, or the process was killed at it.
+        Returns
+        -------
+        dict
+            For each row that failed: ``ImageRejected`` if it is no acceptable image, OSError if it cannot be read, its
+            bytes are no longer those of the key, or the process was killed at it. None if the process failed and not
+            the image, so that it is to be decoded here, where errors are what they are.
         """
-        own = any(isinstance(wanted.transform, FunctionTransform) for wanted in rows)  # whose code is here alone
-        if own or not (self._start() and self._decode(path, key, rows)):
-            for wanted, pixels in read_views(path, key, rows.keys()).items():  # here, where errors are what they are
-                rows[wanted][:] = pixels
+        slot, failures, deaths = self._shared.slots[request.slot], dict[int, Exception | None](), 0
+        slot.states[:] = WAITING
+        while request.files and self._start():
+            try:
+                return failures | self._ask(request)
+            except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+                code = self._end()
+            at_work = [row for row, *_ in request.files if slot.states[row] == AT_WORK]
+            if code < 0:
+                _clear(request, slot, at_work)
+                reason = f"the process that decoded it ended (signal {-code})"
+                failures |= {row: OSError(0, reason) for row in at_work}
+            deaths = 0 if at_work else deaths + 1
+            if code >= 0 or deaths == _DEATHS:
+                self._do_without(f"it ended with exit code {code}")
+            # What failed before is asked for again: nobody has the reasons.
+            files = [file for file in request.files if slot.states[file[0]] != DONE and file[0] not in failures]
+            request = request._replace(files=files)
+        left = [row for row, *_ in request.files]
+        _clear(request, slot, left)
+        return failures | dict.fromkeys(left)
 
     def close(self) -> None:
         """End it."""
+        if self._process is not None:
+            self._end()
+
+    def _start(self) -> bool:
+        if self._process is not None or not self._possible:
+            return self._possible
+        words = [sys.executable, "-I", "-c", _PROGRAM]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": [self._shared.file]}
+        try:
+            # In a session of its own Ctrl-C does not reach it: it ends when its input does, that is with us.
+            self._process = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
+            _send(self._process.stdin, sys.path)
+            _send(self._process.stdin, (self._shared.file, self._shared.layout))
+        except OSError as error:
+            self._do_without(str(error))
+        return self._possible
+
+    def _ask(self, request: Request) -> dict[int, Exception | None]:
+        """Return what failed."""
+        requests, replies = self._process.stdin, self._process.stdout
+        _send(requests, request)
+        while isinstance(reply := pickle.load(replies), int):
+            if reply > 0:
+                lend(reply)
+                self._lent += reply
+                _send(requests, None)
+            else:
+                self._take_back(-reply)
+        failures = dict[int, Exception | None]()
+        for row, failure in reply.items():
+            if isinstance(failure, str):
+                logger.debug("decoded here: %s", failure)
+                failures[row] = None
+            else:
+                kind, arguments = failure
+                failures[row] = kind(*arguments)
+        return failures
+
+    def _take_back(self, size: int) -> None:
+        self._lent -= size
+        take_back(size)
+
+    def _end(self) -> int:
+        """End the process and return its exit code."""
         process, self._process = self._process, None
-        if process is None:
-            return
         with contextlib.suppress(OSError):
             process.stdin.close()
         try:
@@ -80,53 +143,19 @@ class DecodeProcess:
             process.kill()
             process.wait()
         process.stdout.close()
-
-    def _start(self) -> bool:
-        if self._process is not None or not self._possible:
-            return self._possible
-        words = [sys.executable, "-I", "-c", _PROGRAM]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pipesize": _PIPE}
-        try:
-            # In a session of its own Ctrl-C does not reach it: it ends when its input does, that is with us.
-            self._process = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
-            _send(self._process.stdin, sys.path)
-        except OSError as error:
-            self._do_without(str(error))
-        return self._possible
+        if self._lent:
+            self._take_back(self._lent)
+        return int(process.returncode)
 
     def _do_without(self, why: str) -> None:
         logger.info("images are decoded without a process of their own: %s", why)
         self._possible = False
         self.close()
 
-    def _decode(self, path: str, key: bytes, rows: Mapping[Input, npt.NDArray[np.uint8]]) -> bool:
-        """Return whether it was decoded; False if the process failed, not the image."""
-        requests, replies = self._process.stdin, self._process.stdout
-        with in_turn():
-            try:
-                _send(requests, (path, key, tuple(rows)))
-                while isinstance(reply := pickle.load(replies), int):
-                    take(reply)
-                    _send(requests, None)
-                if reply is None:
-                    for row in rows.values():  # into the batch itself, without the interpreter's lock
-                        if replies.readinto(row.data.cast("B")) < row.nbytes:
-                            raise EOFError
-                    return True
-            except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-                for row in rows.values():
-                    row[:] = 0
-                process = self._process
-                self.close()
-                if process.returncode < 0:
-                    raise OSError(0, f"the process that decoded it ended (signal {-process.returncode})") from None
-                self._do_without(f"it ended with exit code {process.returncode}")
-                return False
-        if isinstance(reply, str):
-            logger.debug("decoded here: %s", reply)
-            return False
-        kind, arguments = reply
-        raise kind(*arguments)
+
+def _clear(request: Request, slot: Slot, rows: Sequence[int]) -> None:
+    for wanted in request.inputs:
+        slot.pixels[wanted][rows] = 0
 
 
 def _send(pipe: IO[bytes], message: Any) -> None:
@@ -141,31 +170,41 @@ def serve() -> None:
     requests = sys.stdin.buffer
     ask_for_memory(_Asking(requests, replies))
     with contextlib.suppress(EOFError, BrokenPipeError):
+        file, layout = pickle.load(requests)
+        slots = layout.of(mapped(file, layout))
         while True:
-            path, key, inputs = pickle.load(requests)
-            reply, views = _answer(path, key, inputs)
-            pickle.dump(reply, replies)
-            for view in views:
-                replies.write(np.ascontiguousarray(view).data)
-            replies.flush()
+            _send(replies, _answer(pickle.load(requests), slots))
     os._exit(0)  # what is left in the buffer has no reader
 
 
-def _answer(path: str, key: bytes, inputs: tuple[Input, ...]) -> tuple[Any, list[npt.NDArray[np.uint8]]]:
-    """Return a reply, and the pixels that follow it.
+def _answer(request: Request, slots: Sequence[Slot]) -> dict[int, Any]:
+    """Decode a batch, and return what failed by its row; between, numbers ask for so many bytes or give them back.
 
-    None: the pixels follow. An exception's class and arguments: it is the image's. A text: something else went wrong,
-    and decoding in the other process raises it again. (A number asks for so many bytes of memory, before the reply.)
+    An exception's class and arguments: it is the image's. A text: something else went wrong.
     """
+    slot, failures = slots[request.slot], dict[int, Any]()
+    for row, path, key in request.files:
+        slot.states[row] = AT_WORK
+        failure = _decode(path, key, {wanted: slot.pixels[wanted][row] for wanted in request.inputs})
+        if failure is not None:
+            failures[row] = failure
+        slot.states[row] = DONE if failure is None else FAILED
+    return failures
+
+
+def _decode(path: str, key: bytes, rows: dict[Input, Any]) -> Any:
+    for pixels in rows.values():
+        pixels[:] = 0
     try:
-        views = read_views(path, key, inputs)
+        for wanted, view in read_views(path, key, rows.keys()).items():
+            rows[wanted][:] = view
     except ImageRejected as error:
-        return (ImageRejected, (str(error),)), []
+        return ImageRejected, (str(error),)
     except OSError as error:
-        return (OSError, (error.errno or 0, error.strerror or str(error))), []
+        return OSError, (error.errno or 0, error.strerror or str(error))
     except Exception as error:
-        return f"{type(error).__name__}: {error}", []
-    return None, [views[wanted] for wanted in inputs]
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 class _Asking(Budget):
@@ -180,4 +219,5 @@ class _Asking(Budget):
         pickle.load(self._requests)
 
     def give_back(self, size: int) -> None:
-        """Do nothing: the other process gives it back when it has the image."""
+        """Let others go on."""
+        _send(self._replies, -size)

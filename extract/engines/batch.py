@@ -2,8 +2,8 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..backbones.backbone import Backbone
 from ..decoding.damage import unreadable_now
 from ..decoding.memory_budget import in_turn
 from ..decoding.views import read_hashed, views_of
-from ..decoding.worker_process import DecodeProcess
+from ..decoding.worker_process import DecodeProcess, Request
 from .precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
 from .sinks import ShardSink
 
@@ -103,6 +103,14 @@ class Unit:
     batches_left: int
 
 
+def zeros(inputs: Collection[Input], rows: int) -> dict[Input, npt.NDArray[Any]]:
+    """Return ``(rows, crop, crop, 3)`` for each input."""
+    return {
+        wanted: np.zeros((rows, wanted.transform.crop, wanted.transform.crop, 3), wanted.transform.dtype)
+        for wanted in inputs
+    }
+
+
 @dataclass(eq=False)
 class Batch:
     """Pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
@@ -111,8 +119,7 @@ class Batch:
     keys: Sequence[bytes]
     paths: Sequence[str]
     jobs: Sequence[Job]
-    rows: InitVar[int]  # of pixels; zeros after the keys fill the last forward pass of each backbone
-    pixels: dict[Input, npt.NDArray[Any]] = field(init=False)  # (rows, crop, crop, 3)
+    pixels: Mapping[Input, npt.NDArray[Any]]  # (rows, crop, crop, 3); zeros after the keys fill the last forward passes
     encoded: dict[int, bytes] = field(default_factory=dict)  # files that the device is to decode, by their row
     taken: int = 0  # keys that a thread decodes or has decoded
     decoded: int = 0
@@ -120,23 +127,26 @@ class Batch:
     unreadable: dict[bytes, str] = field(default_factory=dict)  # why it cannot be decoded now
     imprecise: dict[bytes, str] = field(default_factory=dict)  # why its row is in none of the stores, or not in all
 
-    def __post_init__(self, rows: int) -> None:
-        self.pixels = {
-            wanted: np.zeros((rows, wanted.transform.crop, wanted.transform.crop, 3), wanted.transform.dtype)
-            for wanted in {job.input for job in self.jobs}
-        }
-
-    def decode(self, row: int, decoder: DecodeProcess | None = None) -> None:
-        """Put one image's pixels in its row; they are decoded here or in a process."""
+    def decode(self, row: int) -> None:
+        """Put one image's pixels in its row."""
         path, key = self.paths[row], self.keys[row]
-        with noting_failure(key, self.unreadable, self.rejected):
-            if decoder is not None:
-                decoder.decode(path, key, {job.input: self.pixels[job.input][row] for job in self.jobs})
-                return
-            with in_turn():
-                data = read_hashed(path, key)
-                here = {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))}
-                self._fill(row, data, here)
+        with noting_failure(key, self.unreadable, self.rejected), in_turn():
+            data = read_hashed(path, key)
+            here = {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))}
+            self._fill(row, data, here)
+
+    def decode_in(self, process: DecodeProcess, slot: int) -> None:
+        """Let a process put all images' pixels in their rows, which are those of a slot."""
+        inputs = list(dict.fromkeys(job.input for job in self.jobs))
+        files = [(row, *file) for row, file in enumerate(zip(self.paths, self.keys, strict=True))]
+        for pixels in self.pixels.values():
+            pixels[len(files) :] = 0
+        for row, failure in process.decode(Request(slot, inputs, files)).items():
+            if failure is None:
+                self.decode(row)
+                continue
+            with noting_failure(self.keys[row], self.unreadable, self.rejected):
+                raise failure
 
     def embed(self, job: Job) -> list[npt.NDArray[np.float32]]:
         """Return ``(len(keys), dim)`` float32 for each layer of a backbone, computed in its own batch size."""

@@ -3,8 +3,10 @@
 Each of a few threads takes the next image and decodes it. The thread that decodes the last image of a batch runs the
 networks on it and commits the unit if it is complete; the others go on with the next batch. On a processor that is
 faster than decoding ahead in some threads and computing with all cores in another: no thread waits, no two share a
-core, and a network on one core need not divide its work (measured in docs/extraction.md). It also keeps an accelerator
-busy: while one thread's batch is computed, others decode, each in a process of its own if there are many images.
+core, and a network on one core need not divide its work (measured in docs/extraction.md).
+
+Beside an accelerator, if there are many images, processes decode whole batches, and the threads only wait for them,
+compute and commit.
 """
 
 import contextlib
@@ -12,13 +14,15 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 from ... import __version__
-from ..decoding.worker_process import DecodeProcess
-from .batch import Batch, Draft, Job, Unit
+from ...cache.recipe import FunctionTransform
+from ..decoding.decode_pool import DecodePool
+from .batch import Batch, Draft, Job, Unit, zeros
 from .malloc import keep_freed_memory
 from .precision import too_imprecise
 from .sinks import ShardSink
@@ -27,8 +31,8 @@ from .unit_loop import POLL, Plan, UnitLoop, Units
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
 # the number of workers asked for: a sum over two cores has other last digits than one over one.
 MOST_THREADS = 8
-# Where a device computes, threads only decode; more than these slow each other down.
-MOST_BESIDE_DEVICE = 32
+# Where a device computes, a process decodes on each core.
+MOST_BESIDE_DEVICE = 64
 STARTING = 32  # images per decoding process that make its start worthwhile
 
 
@@ -44,7 +48,7 @@ class Pipeline(UnitLoop):
     beside
         How many such threads this machine runs, those of other processes included; default `workers`.
     decoders
-        For each thread one to decode in where a device computes, to be used again; by default they are started for this
+        Processes that decode where a device computes, to be used again; by default they are started for this
         extraction, if that is worth it.
     """
 
@@ -55,7 +59,7 @@ class Pipeline(UnitLoop):
         workers: int | None = None,
         threads: int | None = None,
         beside: int | None = None,
-        decoders: Sequence[DecodeProcess] = (),
+        decoders: DecodePool | None = None,
     ) -> None:
         super().__init__(plan)
         self._accelerated = all(backbone.device.type != "cpu" for backbone in self.backbones)
@@ -84,15 +88,20 @@ class Pipeline(UnitLoop):
     @contextlib.contextmanager
     def started(self, units: Units) -> Iterator[int]:
         """See :class:`UnitLoop`; loads the networks."""
+        from ..backbones.torch_runtime import pinned
+
         with self.clock("load"):
             for backbone in self.backbones:
                 backbone.load()
         with contextlib.ExitStack() as stack:
-            # In processes, but not if the device decodes; for fewer images their start takes longer than they save.
-            if not self._accelerated or any(job.on_device for job in self._jobs):
-                self.decoders = ()
-            elif not self.decoders and self.total >= STARTING * self.workers:
-                self.decoders = [stack.enter_context(DecodeProcess()) for _ in range(self.workers)]
+            if not self._accelerated or any(map(_only_here, self._jobs)):
+                self.decoders = None
+            elif self.decoders is None and self.total >= STARTING * self.workers:  # else their start takes longer
+                self.decoders = stack.enter_context(DecodePool(self.workers))
+            if self.decoders and not self.decoders.prepare([job.input for job in self._jobs], self._capacity):
+                self.decoders = None
+            if self.decoders:
+                stack.enter_context(pinned(self.decoders.memory, [backbone.device for backbone in self.backbones]))
             yield self.workers
 
     def still_missing(self, units: Units, skipped: Units) -> Units:
@@ -108,13 +117,16 @@ class Pipeline(UnitLoop):
 
         self.done = self.total - sum(len(unit) for unit in units)
         batches, self._open = self._batches(units, skipped), None
+        work: Callable[[Iterator[Batch]], None] = self._work
+        threads = self.workers
+        if self.decoders:
+            work, threads = partial(self._work_beside, self.decoders), self.decoders.batches
         with (
             keep_freed_memory(),
             each_with(self.threads) as ready,
-            ThreadPoolExecutor(self.workers, initializer=ready) as pool,
+            ThreadPoolExecutor(threads, initializer=ready) as pool,
         ):
-            decoders: Sequence[DecodeProcess | None] = self.decoders or [None] * self.workers
-            futures = [pool.submit(self._work, batches, decoder) for decoder in decoders]
+            futures = [pool.submit(work, batches) for _ in range(threads)]
             try:
                 self._watch(futures)
             except KeyboardInterrupt:
@@ -137,7 +149,7 @@ class Pipeline(UnitLoop):
                 future.result()
         self.report(self.done)
 
-    def _work(self, batches: Iterator[Batch], decoder: DecodeProcess | None) -> None:
+    def _work(self, batches: Iterator[Batch]) -> None:
         """Decode images until there are no more; compute each batch that is complete by that."""
         while not self._stop.is_set():
             with self._taking:
@@ -147,13 +159,27 @@ class Pipeline(UnitLoop):
                     return
                 row, batch.taken = batch.taken, batch.taken + 1
             with self._spent("decode", batch, batch.jobs):
-                batch.decode(row, decoder)
+                batch.decode(row)
             with self._taking:
                 batch.decoded += 1
                 complete = batch.decoded == len(batch.keys)
             if complete:
                 self._embed(batch)
                 self._finish(batch)
+
+    def _work_beside(self, decoders: DecodePool, batches: Iterator[Batch]) -> None:
+        """Let processes decode batches until there are no more; compute each."""
+        while not self._stop.is_set():
+            with decoders.batch() as (number, slot):
+                with self._taking:
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                batch.pixels = slot.pixels
+                with decoders.process() as process, self._spent("decode", batch, batch.jobs):
+                    batch.decode_in(process, number)
+                self._embed(batch)
+            self._finish(batch)
 
     def _batches(self, units: Units, skipped: list[Sequence[bytes]]) -> Iterator[Batch]:
         """Yield the empty batches of the units that this process may have."""
@@ -170,7 +196,8 @@ class Pipeline(UnitLoop):
                 chunk = keys[start : start + size]
                 lacking = {recipe for recipe, draft in drafts.items() if draft.store.missing(chunk)}
                 jobs = [job for job in self._jobs if not lacking.isdisjoint(job.recipes)]
-                yield Batch(unit, chunk, paths[start : start + size], jobs, rows=self._capacity)
+                inputs = () if self.decoders else {job.input for job in jobs}
+                yield Batch(unit, chunk, paths[start : start + size], jobs, zeros(inputs, self._capacity))
 
     def _embed(self, batch: Batch) -> None:
         for job in batch.jobs:
@@ -229,6 +256,11 @@ class Pipeline(UnitLoop):
             "batch_size": ", ".join(str(backbone.batch_size) for backbone in self.backbones),
             "machine": platform.machine(),
         }
+
+
+def _only_here(job: Job) -> bool:
+    """Return whether no other process can prepare pixels for it: the device does, or the caller's own code."""
+    return job.on_device or isinstance(job.input.transform, FunctionTransform)
 
 
 def cores() -> int:

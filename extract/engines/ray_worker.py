@@ -24,8 +24,8 @@ from ... import __version__
 from ...errors import EngineError, FC7Error
 from ..backbones.backbone import Backbone
 from ..backbones.spec import BackboneSpec
+from ..decoding.decode_pool import DecodePool
 from ..decoding.views import read_hashed
-from ..decoding.worker_process import DecodeProcess
 from .accounting import Clock
 from .local import MOST_THREADS, Pipeline, cores
 from .sinks import BufferSink
@@ -84,7 +84,7 @@ class Worker:
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
         self._backbones: list[Backbone] = []
-        self._decoders = [DecodeProcess() for _ in range(spec.workers)]  # started if needed; they end with us
+        self._decoders = DecodePool(spec.workers)  # started if needed; they end with us
         self._commits = False
         self._clock = Clock()
         self._warnings: SimpleQueue[logging.LogRecord] = SimpleQueue()

@@ -1,6 +1,5 @@
 """Functions of the user's own that prepare images for a network of their own."""
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
+from fc7.cache import Store
 from fc7.cache.recipe import FunctionTransform, Recipe, Transform, read_recipe
 from fc7.classify import Bundle, fit
 from fc7.classify.exports.export import export
@@ -19,7 +19,10 @@ from fc7.errors import BundleError, ExportError, UsageError
 from fc7.extract import Backbone, extract, fill, load_backbone, read_manifest
 from fc7.extract.backbones.own_transform import own_transform
 from fc7.extract.backbones.transforms import read_transform
-from fc7.extract.decoding.worker_process import DecodeProcess
+from fc7.extract.decoding.decode_pool import DecodePool
+from fc7.extract.engines.accounting import Clock
+from fc7.extract.engines.local import Pipeline
+from fc7.extract.engines.unit_loop import Plan
 from fc7.extract.in_memory import embed
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -153,13 +156,13 @@ def test_an_image_that_it_cannot_take_is_looked_at_again(folder, cache_dir):
     assert (done.computed, done.rejects) == (1, [])
 
 
-def test_a_decoding_process_leaves_it_to_this_one(folder):
-    path = folder / "val" / "a" / "6.png"
-    recipe = made().recipes[0]
-    rows = {recipe.input: np.zeros((32, 32, 3), np.float32)}
-    with DecodeProcess() as process, Image.open(path) as image:
-        process.decode(str(path), hashlib.sha256(path.read_bytes()).digest(), rows)
-        np.testing.assert_allclose(rows[recipe.input].transpose(2, 0, 1), grey(image.convert("RGB")), atol=1e-6)
+def test_no_decoding_process_has_its_code(folder, tmp_path):
+    backbone = made()
+    plan = Plan([backbone], [Store(backbone.recipes[0], tmp_path / "cache")], lambda keys: [], Clock())
+    pipeline = Pipeline(plan, decoders=DecodePool(1))
+    pipeline._accelerated = True  # as beside a device
+    with pipeline.started([]):
+        assert pipeline.decoders is None
 
 
 def test_a_bundle_predicts_with_the_same_function_and_no_other(folder, cache_dir, tmp_path):

@@ -19,7 +19,8 @@ from fc7.extract.decoding import damage as module
 from fc7.extract.decoding import decode as decoding
 from fc7.extract.decoding import pillow
 from fc7.extract.decoding.decode import decode
-from fc7.extract.decoding.worker_process import DecodeProcess
+from fc7.extract.decoding.shared_pixels import Layout, SharedPixels
+from fc7.extract.decoding.worker_process import DecodeProcess, Request
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8))
 FAX = PICTURE.convert("1")
@@ -74,20 +75,19 @@ def test_what_is_wrong_with_mutated_files_is_a_fact_and_the_same_twice(data):
 def test_the_process_that_decodes_gives_the_same_verdicts(tmp_path):
     rng = np.random.default_rng(1)
     wanted = Input(Transform(resize=24, crop=16), DECODES["exact"], 0)
-    with DecodeProcess() as process:
-        for number, data in enumerate(FILES * 4):
-            cut = bytearray(data[: rng.integers(len(data) // 2, len(data) + 1)])
-            cut[rng.integers(0, len(cut))] = rng.integers(0, 256)
-            path = tmp_path / str(number)
-            path.write_bytes(cut)
-            row = np.zeros((16, 16, 3), np.uint8)
-            try:
-                process.decode(str(path), hashlib.sha256(cut).digest(), {wanted: row})
-                there = ""
-            except ImageRejected as error:
-                there = str(error)
-            here = verdict(bytes(cut))
-            assert there == (here if isinstance(here, str) else "")
+    files, here = [], {}
+    for number, data in enumerate(FILES * 4):
+        cut = bytearray(data[: rng.integers(len(data) // 2, len(data) + 1)])
+        cut[rng.integers(0, len(cut))] = rng.integers(0, 256)
+        path = tmp_path / str(number)
+        path.write_bytes(cut)
+        files.append((number, str(path), hashlib.sha256(cut).digest()))
+        if isinstance(said := verdict(bytes(cut)), str):
+            here[number] = said
+    process = DecodeProcess(SharedPixels(Layout((wanted,), len(files), slots=1)))
+    there = {row: str(failure) for row, failure in process.decode(Request(0, [wanted], files)).items()}
+    process.close()
+    assert there == here
 
 
 def failing_with(error):

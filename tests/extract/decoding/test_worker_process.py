@@ -1,6 +1,8 @@
 """Decoding in processes: the same pixels, the same refusals, and nobody left behind."""
 
 import hashlib
+import logging
+import os
 import subprocess
 import sys
 import tarfile
@@ -19,8 +21,10 @@ from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.errors import ImageRejected
 from fc7.extract import extract, fill, read_manifest
 from fc7.extract.decoding import decode, memory_budget, worker_process
+from fc7.extract.decoding.decode_pool import DecodePool
+from fc7.extract.decoding.shared_pixels import Layout, SharedPixels
 from fc7.extract.decoding.views import read_views
-from fc7.extract.decoding.worker_process import DecodeProcess
+from fc7.extract.decoding.worker_process import DecodeProcess, Request
 from fc7.extract.engines import local
 from fc7.extract.engines.accounting import Clock
 from fc7.extract.engines.unit_loop import Plan
@@ -34,33 +38,26 @@ def keyed(path):
     return str(path), hashlib.sha256(path.read_bytes()).digest()
 
 
-def rows(wanted=VIEWS):
-    return {one: np.full((one.transform.crop, one.transform.crop, 3), 7, np.uint8) for one in wanted}
-
-
 def runs(pid):
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.parametrize("suffix", [".tar", ".zip"])
-def test_an_image_in_an_archive_has_the_same_pixels(tmp_path, suffix):
-    path, key = keyed(draw(tmp_path / "a.png", "red", size=(40, 30)))
-    if suffix == ".tar":
-        with tarfile.open(tmp_path / "photos.tar", "w") as archive:
-            archive.add(path, "ants/a.png")
-    else:
-        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
-            archive.write(path, "ants/a.png")
-    with DecodeProcess() as process:
-        there = rows()
-        process.decode(f"{tmp_path}/photos{suffix}!/ants/a.png", key, there)
-        here = read_views(path, key, VIEWS)
-        assert all(np.array_equal(there[wanted], here[wanted]) for wanted in VIEWS)
-        with pytest.raises(OSError, match="no such member"):
-            process.decode(f"{tmp_path}/photos{suffix}!/b.png", key, rows())
-        with pytest.raises(OSError, match="changed while"):
-            process.decode(f"{tmp_path}/photos{suffix}!/ants/a.png", bytes(32), rows())
+def a_slot(wanted=VIEWS):
+    """Return memory with one batch of four images, full of what was there before."""
+    shared = SharedPixels(Layout(wanted, rows=4, slots=1))
+    for pixels in shared.slots[0].pixels.values():
+        pixels[:] = 7
+    return shared
+
+
+def ask(process, *files, wanted=VIEWS):
+    """Return what failed, by its row."""
+    return process.decode(Request(0, wanted, [(row, *file) for row, file in enumerate(files)]))
+
+
+def pixels_of(process, wanted=CENTRE):
+    return process._shared.slots[0].pixels[wanted]
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux's list of processes")
@@ -68,9 +65,10 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux's
 
 @pytest.fixture
 def process():
-    with DecodeProcess() as one:
-        yield one
-        last = one._process
+    one = DecodeProcess(a_slot())
+    yield one
+    last = one._process
+    one.close()
     assert last is None or last.returncode == 0
 
 
@@ -81,50 +79,90 @@ def photo(tmp_path):
     return tmp_path / "photo.jpg"
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_an_image_in_an_archive_has_the_same_pixels(process, tmp_path, suffix):
+    path, key = keyed(draw(tmp_path / "a.png", "red", size=(40, 30)))
+    if suffix == ".tar":
+        with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+            archive.add(path, "ants/a.png")
+    else:
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            archive.write(path, "ants/a.png")
+    inside = f"{tmp_path}/photos{suffix}!/"
+    failures = ask(process, (inside + "ants/a.png", key), (inside + "b.png", key), (inside + "ants/a.png", bytes(32)))
+    for wanted, expected in read_views(path, key, VIEWS).items():
+        np.testing.assert_array_equal(pixels_of(process, wanted)[0], expected)
+    assert [*failures] == [1, 2]
+    assert "no such member" in str(failures[1])
+    assert "changed while" in str(failures[2])
+
+
 def test_pixels_are_those_of_a_thread_to_the_bit(process, photo):
-    found, started = rows(), []
+    started = []
     for _ in range(2):
-        process.decode(*keyed(photo), found)
+        assert ask(process, keyed(photo), keyed(photo)) == {}
         started.append(process._process.pid)
-        for one, expected in read_views(*keyed(photo), VIEWS).items():
-            np.testing.assert_array_equal(found[one], expected)
+        for wanted, expected in read_views(*keyed(photo), VIEWS).items():
+            for row in range(2):
+                np.testing.assert_array_equal(pixels_of(process, wanted)[row], expected)
     assert started[0] == started[1]
+
+
+def test_only_the_views_that_are_wanted_are_made(process, photo):
+    assert ask(process, keyed(photo), wanted=VIEWS[:1]) == {}
+    assert (pixels_of(process, VIEWS[1]) == 7).all()
 
 
 def test_refusals_are_those_of_a_thread(process, photo, tmp_path):
     (tmp_path / "rubbish.jpg").write_bytes(b"\xff\xd8rubbish")
     (tmp_path / "empty.png").write_bytes(b"")
-    for name in ("rubbish.jpg", "empty.png"):
-        with pytest.raises(ImageRejected) as here:
-            read_views(*keyed(tmp_path / name), VIEWS)
-        with pytest.raises(ImageRejected) as there:
-            process.decode(*keyed(tmp_path / name), rows())
-        assert str(there.value) == str(here.value)
-    for path, key in ((str(photo), b"other"), (str(tmp_path / "gone.png"), b""), (str(tmp_path), b"")):
-        with pytest.raises(OSError) as here:
-            read_views(path, key, VIEWS)
-        with pytest.raises(OSError) as there:
-            process.decode(path, key, rows())
-        assert (there.value.errno, there.value.strerror) == (here.value.errno, here.value.strerror)
-    process.decode(*keyed(photo), rows())  # it goes on
+    bad = [keyed(tmp_path / "rubbish.jpg"), keyed(tmp_path / "empty.png"), (str(photo), b"other"), (str(tmp_path), b"")]
+    failures = ask(process, *bad)
+    for row, file in enumerate(bad):
+        with pytest.raises((ImageRejected, OSError)) as here:
+            read_views(*file, VIEWS)
+        assert type(failures[row]) is (ImageRejected if row < 2 else OSError)
+        if row < 2:
+            assert str(failures[row]) == str(here.value)
+        else:
+            assert (failures[row].errno, failures[row].strerror) == (here.value.errno or 0, here.value.strerror)
+        assert not any(pixels_of(process, wanted)[row].any() for wanted in VIEWS)
+    assert ask(process, keyed(photo)) == {}, "it goes on"
 
 
-def test_a_process_that_was_killed_costs_one_image(process, photo):
-    process.decode(*keyed(photo), rows())
+def test_a_process_that_is_killed_at_an_image_costs_that_image(photo, monkeypatch):
+    process = DecodeProcess(a_slot())
+    asked = []
+
+    def killed_once(self, request, real=DecodeProcess._ask):
+        asked.append([row for row, *_ in request.files])
+        if len(asked) == 1:  # as if it had come so far
+            self._shared.slots[0].states[:3] = worker_process.DONE, worker_process.AT_WORK, worker_process.FAILED
+            self._process.kill()
+        return real(self, request)
+
+    monkeypatch.setattr(DecodeProcess, "_ask", killed_once)
+    failures = ask(process, *[keyed(photo)] * 4)
+    assert asked == [[0, 1, 2, 3], [2, 3]]
+    assert [*failures] == [1]
+    assert str(failures[1]) == "[Errno 0] the process that decoded it ended (signal 9)"
+    assert not any(pixels_of(process, wanted)[1].any() for wanted in VIEWS)
+    np.testing.assert_array_equal(pixels_of(process)[3], read_views(*keyed(photo), [CENTRE])[CENTRE])
+    assert ask(process, *[keyed(photo)] * 4) == {}
+    process.close()
+
+
+def test_a_process_that_is_killed_between_two_batches_costs_nothing(process, photo):
+    assert ask(process, keyed(photo)) == {}
     process._process.kill()
-    found = rows()
-    with pytest.raises(OSError, match=r"^\[Errno 0\] the process that decoded it ended \(signal 9\)$"):
-        process.decode(*keyed(photo), found)
-    assert not any(pixels.any() for pixels in found.values())
-    process.decode(*keyed(photo), found)
-    np.testing.assert_array_equal(found[CENTRE], read_views(*keyed(photo), [CENTRE])[CENTRE])
+    assert ask(process, keyed(photo)) == {}
 
 
 def test_large_images_share_the_budget_of_the_threads(process, tmp_path):
     draw(tmp_path / "large.png", (1, 2, 3), (3000, 3000))
     assert 3000 * 3000 * decode._ORDINARY > memory_budget.SMALL
     memory_budget._budget.take(memory_budget.BUDGET)
-    waiting = threading.Thread(target=process.decode, args=(*keyed(tmp_path / "large.png"), rows()), daemon=True)
+    waiting = threading.Thread(target=ask, args=(process, *[keyed(tmp_path / "large.png")] * 2), daemon=True)
     waiting.start()
     waiting.join(1)
     assert waiting.is_alive()
@@ -132,13 +170,25 @@ def test_large_images_share_the_budget_of_the_threads(process, tmp_path):
     waiting.join(20)
     assert not waiting.is_alive()
     assert not memory_budget._budget._taken
+    assert pixels_of(process)[1].any()
 
 
-def test_what_goes_wrong_there_goes_wrong_here(process, photo):
+def test_a_process_that_is_killed_gives_its_memory_back(process, photo, monkeypatch):
+    assert ask(process, keyed(photo)) == {}
+    memory_budget.lend(100)
+    process._lent = 100
+    process._process.kill()
+    assert ask(process, keyed(photo)) == {}
+    assert not memory_budget._budget._taken
+
+
+def test_what_goes_wrong_there_is_decoded_here(photo):
     """A fault that is not the image's comes out of the process that people look at."""
-    with pytest.raises(AttributeError):
-        process.decode(*keyed(photo), {Input(None, DECODES["exact"], 0): rows()[CENTRE]})
-    process.decode(*keyed(photo), rows())
+    impossible = Input(Transform(20, 16, interpolation="none"), DECODES["exact"], 0)
+    process = DecodeProcess(a_slot((CENTRE, impossible)))
+    assert ask(process, keyed(photo), wanted=[CENTRE, impossible]) == {0: None}
+    assert ask(process, keyed(photo), wanted=[CENTRE]) == {}
+    process.close()
 
 
 @pytest.mark.parametrize(
@@ -146,26 +196,25 @@ def test_what_goes_wrong_there_goes_wrong_here(process, photo):
     [
         ("/nowhere/python", "", "No such file or directory: '/nowhere/python'"),
         (sys.executable, "import sys; sys.stdin.buffer.read(1); sys.exit(3)", "it ended with exit code 3"),
+        (sys.executable, "import os; os.kill(os.getpid(), 9)", "it ended with exit code -9"),
     ],
 )
-def test_where_there_can_be_none_the_thread_decodes(photo, monkeypatch, executable, program, why):
-    """And does not try again for every image."""
+def test_where_there_can_be_none_all_is_decoded_here(photo, monkeypatch, executable, program, why):
+    """And it is not tried again for every batch."""
     said = []
     monkeypatch.setattr(worker_process.logger, "info", lambda message, *words: said.append(message % words))
     monkeypatch.setattr(worker_process, "_PROGRAM", program)
     monkeypatch.setattr(sys, "executable", executable)
-    with DecodeProcess() as process:
-        for _ in range(2):
-            found = rows()
-            process.decode(*keyed(photo), found)
-            np.testing.assert_array_equal(found[CENTRE], read_views(*keyed(photo), [CENTRE])[CENTRE])
+    process = DecodeProcess(a_slot())
+    for _ in range(2):
+        assert ask(process, keyed(photo), keyed(photo)) == {0: None, 1: None}
     assert len(said) == 1
     assert said[0].endswith(why)
 
 
 @linux
 def test_it_loads_neither_torch_nor_scikit_learn(process, photo):
-    process.decode(*keyed(photo), rows())
+    ask(process, keyed(photo))
     maps = Path(f"/proc/{process._process.pid}/maps").read_text()
     assert "PIL/_imaging" in maps
     assert not [name for name in ("torch", "sklearn", "scipy", "h5py") if f"site-packages/{name}/" in maps]
@@ -176,10 +225,11 @@ def test_it_ends_when_we_are_killed(photo):
     code = f"""
 import sys
 from fc7.cache.recipe import DECODES, Input, Transform
-from fc7.extract.decoding.worker_process import DecodeProcess
-import numpy as np
-one, wanted = DecodeProcess(), Input(Transform(20, 16), DECODES["exact"], 0)
-one.decode({str(photo)!r}, {keyed(photo)[1]!r}, {{wanted: np.zeros((16, 16, 3), np.uint8)}})
+from fc7.extract.decoding.shared_pixels import Layout, SharedPixels
+from fc7.extract.decoding.worker_process import DecodeProcess, Request
+wanted = Input(Transform(20, 16), DECODES["exact"], 0)
+one = DecodeProcess(SharedPixels(Layout((wanted,), 1, 1)))
+assert one.decode(Request(0, [wanted], [(0, {str(photo)!r}, {keyed(photo)[1]!r})])) == {{}}
 print(one._process.pid, flush=True)
 sys.stdin.read()
 """
@@ -190,40 +240,50 @@ sys.stdin.read()
     until(lambda: not runs(pid))
 
 
+@pytest.mark.parametrize("without", [(), ("memfd_create",), ("memfd_create", "posix_fallocate")])
+def test_the_memory_is_shared_whatever_the_system_has(photo, monkeypatch, without):
+    for name in without:
+        monkeypatch.delattr(os, name)
+    process = DecodeProcess(a_slot())
+    assert ask(process, keyed(photo)) == {}
+    np.testing.assert_array_equal(pixels_of(process)[0], read_views(*keyed(photo), [CENTRE])[CENTRE])
+    process.close()
+
+
 # In an extraction
 
 
 @pytest.fixture
-def decoders(monkeypatch):
-    """Treat a fake as if a device computed, and its few images as many; collects the processes."""
+def pools(monkeypatch):
+    """Treat a fake as if a device computed, and its few images as many; collects the pools."""
 
     class Device:
         type = "cuda"
 
-    class Collected(DecodeProcess):
-        def __init__(self):
-            super().__init__()
+    class Collected(DecodePool):
+        def __init__(self, processes):
+            super().__init__(processes)
             made.append(self)
 
     made = []
     monkeypatch.setattr(FakeBackbone, "device", Device())
     monkeypatch.setattr(local, "STARTING", 1)
-    monkeypatch.setattr(local, "DecodeProcess", Collected)
+    monkeypatch.setattr(local, "DecodePool", Collected)
     return made
 
 
-def test_an_extraction_gives_the_same_with_them(pictures, tmp_path, decoders, monkeypatch):
+def test_an_extraction_gives_the_same_with_them(pictures, tmp_path, pools, monkeypatch):
     (pictures / "train" / "red" / "rubbish.png").write_bytes(b"rubbish")
     fake = FakeBackbone(views=1)
     at_work = set()
-    fake.on_forward = lambda: at_work.update(one._process.pid for one in decoders if one._process)
+    fake.on_forward = lambda: at_work.update(one._process.pid for one in pools[0]._all if one._process)
     there = fill(read_manifest(pictures), [fake], cache=tmp_path / "there", workers=2)
-    assert len(decoders) == 2
+    assert len(pools) == 1
     assert at_work
-    assert not any(one._process for one in decoders)
+    assert not any(map(runs, at_work))
     monkeypatch.setattr(local, "STARTING", 100)
     here = fill(read_manifest(pictures), [fake], cache=tmp_path / "here", workers=2)
-    assert len(decoders) == 2
+    assert len(pools) == 1
     for one, other in zip(there, here, strict=True):
         assert (one.ok, one.rejects) == (other.ok, other.rejects)
         assert one.rejected == 1
@@ -231,36 +291,58 @@ def test_an_extraction_gives_the_same_with_them(pictures, tmp_path, decoders, mo
     np.testing.assert_array_equal(*tables)
 
 
-def test_an_image_whose_process_is_killed_is_computed_by_the_same_command(pictures, tmp_path, decoders):
-    fake = FakeBackbone(batch_size=1)
+def test_an_image_whose_process_is_killed_is_computed_by_the_same_command(pictures, tmp_path, pools, monkeypatch):
+    fake = FakeBackbone(batch_size=4)
     killed = []
 
-    def kill_once():
+    def killed_once(self, request, real=DecodeProcess._ask):
         if not killed:
-            decoders[0]._process.kill()
-            killed.append(decoders[0])
+            killed.append(request.files[1])
+            self._shared.slots[request.slot].states[1] = worker_process.AT_WORK
+            self._process.kill()
+        return real(self, request)
 
-    fake.on_forward = kill_once
+    monkeypatch.setattr(DecodeProcess, "_ask", killed_once)
     manifest = read_manifest(pictures)
     first = fill(manifest, [fake], cache=tmp_path / "cache", workers=1)[0]
-    assert len(killed) == 1
     assert [reject.reason for reject in first.rejects] == ["not readable: the process that decoded it ended (signal 9)"]
+    assert first.rejects[0].path in killed[0][1]
     again = fill(manifest, [fake], cache=tmp_path / "cache", workers=1)[0]
     assert (again.ok, again.computed, again.rejects) == (10, 1, [])
 
 
-def test_processes_that_are_there_are_used_again_and_left_as_they_are(pictures, tmp_path, decoders):
+def test_without_memory_to_share_the_threads_decode(pictures, tmp_path, pools, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "fc7")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    done = fill(read_manifest(pictures), [FakeBackbone()], cache=tmp_path / "cache", workers=2)[0]
+    assert (done.ok, done.computed) == (10, 10)
+    assert not pools[0]._all
+    assert "images are decoded without processes of their own: " in caplog.text
+
+
+def test_where_processes_cannot_start_the_threads_decode(pictures, tmp_path, pools, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    done = fill(read_manifest(pictures), [FakeBackbone()], cache=tmp_path / "cache", workers=2)[0]
+    assert (done.ok, done.computed) == (10, 10)
+
+
+def test_processes_that_are_there_are_used_again_and_left_as_they_are(pictures, tmp_path, pools):
     """As a worker on Ray has them, for one unit after the other."""
     manifest, fake = read_manifest(pictures), FakeBackbone(batch_size=1)
     pids = set()
-    with DecodeProcess() as mine:
+    with DecodePool(1) as mine:
         for name in ("one", "other"):
             store = Store(fake.recipes[0], tmp_path / name)
             hashed = Hashed.of(manifest, tmp_path / name)
             plan = Plan([fake], [store], hashed.files, Clock())
-            work = local.Pipeline(plan, workers=1, decoders=[mine])
+            work = local.Pipeline(plan, workers=1, decoders=mine)
             assert not work.run(list(hashed.images), 4)
             assert not list(store.missing(hashed.images))
-            pids.add(mine._process.pid)
+            pids.add(mine._all[0]._process.pid)
     assert len(pids) == 1
-    assert not decoders
+    assert not pools
+    assert not any(map(runs, pids))
