@@ -3,14 +3,16 @@
 Usage: python tests/catalogue.py extract/weights/catalogue.csv [PATTERN]
 
 Lines of the libraries' versions that are there and complete stay as they are, but for names that match the pattern.
-Parameters and multiply-adds are those of the libraries' networks, made without storage; nothing is downloaded. All of
-timm takes about half an hour.
+Parameters and multiply-adds are those of the libraries' networks, made without storage; nothing is downloaded. The file
+is written again and again, so that a run that was stopped goes on where it was.
 """
 
+import contextlib
 import csv
 import fnmatch
 import io
 import sys
+import time
 from pathlib import Path
 
 import timm
@@ -18,9 +20,12 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
+from fc7.extract.backbones.tracing import imagine
+
 COLUMNS = ("backbone", "weights", "parameters", "gmacs", "input", "dimension", "megabytes", "top1", "licence", "file")
 DOWNLOADS = "https://download.pytorch.org/models/"
-LARGEST = 1e9  # parameters of a network that may be made with values
+LARGEST = 2e8  # parameters of a network that may be made with values
+SAVED = 30  # seconds between writes of the file
 TORCHVISION = "bsd-3-clause"  # of the library, for weights that name none
 LICENCES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "cc-by-nc-4.0"}
 IN_PACKAGES = {  # by what --weights takes: the weights whose network it is, megabytes, licence, file
@@ -102,19 +107,21 @@ def measured(name):
 
 def _measure(name):
     timm.layers.set_fused_attn(False)  # the counter knows products of matrices
-    for device in ("meta", "cpu"):
-        try:
-            with torch.device(device):
-                network = timm.create_model(name, pretrained=False).eval().requires_grad_(False)
-                work = _work(network, torch.empty(1, *network.pretrained_cfg["input_size"]))
-            break
-        except Exception:  # constants that are values, or no head for classes: it is a table, and a cell is empty
-            work = ("", "")
-            if sum(value.numel() for value in network.parameters()) > LARGEST:
-                break
+    with torch.device("meta"):
+        network = timm.create_model(name, pretrained=False).eval().requires_grad_(False)
     state = network.state_dict().values()
+    parameters = sum(value.numel() for value in network.parameters())
     megabytes = sum(value.numel() * value.element_size() for value in state) / 1e6
-    return sum(value.numel() for value in network.parameters()), *work, megabytes
+    size = network.pretrained_cfg["input_size"]
+    with contextlib.suppress(Exception), torch.device("meta"):  # of what asks constants for their values
+        return parameters, *_work(network, torch.empty(1, *size)), megabytes
+    if parameters < LARGEST:  # with storage
+        network = timm.create_model(name, pretrained=False).eval().requires_grad_(False)
+        with contextlib.suppress(Exception):
+            return parameters, *imagine(network, lambda images: _work(network, images), size[-1]), megabytes
+        with contextlib.suppress(Exception), torch.inference_mode():
+            return parameters, *_work(network, torch.zeros(1, *size)), megabytes
+    return parameters, "", network.num_features, megabytes  # it is a table, and a cell may be empty
 
 
 def _work(network, images):
@@ -130,7 +137,9 @@ def package_rows(rows):
     found = []
     for source, networks in IN_PACKAGES.items():
         for network, (megabytes, licence, file) in networks.items():
-            like = next(dict(zip(COLUMNS, row, strict=True)) for row in rows if row[0] == network)
+            like = next((dict(zip(COLUMNS, row, strict=True)) for row in rows if row[0] == network), None)
+            if like is None:
+                continue  # a run that has not come to it yet
             like |= {"weights": source, "megabytes": megabytes, "top1": "", "licence": licence, "file": file}
             found.append(row(*like.values()))
     return found
@@ -152,17 +161,22 @@ def table(rows):
 
 def main(path, pattern=""):
     """Write the table."""
-    path, kept, rows = Path(path), {}, []
+    path, known = Path(path), {}
     first, *lines = path.read_text().splitlines() if path.exists() else [""]
     for cells in list(csv.reader(lines))[1:] if first == f"# {versions()}" else []:
-        if cells[COLUMNS.index("parameters")] and not fnmatch.fnmatch(cells[0], pattern):
-            kept.setdefault(cells[0], []).append(tuple(cells))
-    names = [(name, torchvision_rows, name) for name in torchvision_names()]
-    names += [(f"timm:{name}", timm_rows, name) for name in timm_names()]
-    for backbone, rows_of, name in names:
-        own = [cells for cells in kept.get(backbone, []) if cells[1] not in IN_PACKAGES]
-        rows += own or rows_of(name)
-    path.write_text(table([*rows, *package_rows(rows)]))
+        if cells[1] not in IN_PACKAGES:
+            known.setdefault(cells[0], []).append(tuple(cells))
+    networks = [(name, torchvision_rows, name) for name in torchvision_names()]
+    networks += [(f"timm:{name}", timm_rows, name) for name in timm_names()]
+    written = time.monotonic()
+    for backbone, rows_of, name in networks:
+        complete = all(cells[COLUMNS.index("parameters")] for cells in known.get(backbone, [("",) * len(COLUMNS)]))
+        if not complete or fnmatch.fnmatch(backbone, pattern):
+            known[backbone] = rows_of(name)
+        if time.monotonic() > written + SAVED or backbone == networks[-1][0]:
+            rows = [cells for network, *_ in networks for cells in known.get(network, [])]
+            path.write_text(table([*rows, *package_rows(rows)]))
+            written = time.monotonic()
 
 
 if __name__ == "__main__":

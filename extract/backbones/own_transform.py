@@ -1,7 +1,7 @@
 """A function of the user's own that prepares images for a network of their own."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,16 @@ def own_transform(function: Callable[[Any], Any], name: str) -> FunctionTransfor
 
 def _tried(function: Callable[[Any], Any], name: str, picture: Any) -> Any:
     try:
-        return np.asarray(function(PIL.Image.fromarray(picture)))
+        made = function(PIL.Image.fromarray(picture))
+        if not isinstance(made, Mapping):
+            return np.asarray(made)
     except Exception as error:  # the user's code can raise anything
         raise UsageError(f"{name} failed on a made-up picture: {type(error).__name__}: {first_line(error)}.") from error
+    raise UsageError(
+        f"{name} returns a {type(made).__name__} of {', '.join(map(str, made))}; needed: normalised floats (3, side, "
+        "side). Of a processor of Hugging Face a function can return "
+        "processor(image, return_tensors='pt')['pixel_values'][0]."
+    )
 
 
 def _code(function: Callable[[Any], Any], name: str) -> str:

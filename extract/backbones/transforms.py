@@ -12,6 +12,7 @@ SMALLEST, LARGEST = 32, 4096  # sides of a network's input, in pixels
 # Steps that convert pixels and do not change the picture.
 _CONVERSIONS = {
     "ConvertImageDtype",
+    "MaybeConvertMode",  # of OpenCLIP; before, it was a function
     "MaybePILToTensor",
     "MaybeToTensor",
     "PILToTensor",
@@ -20,6 +21,7 @@ _CONVERSIONS = {
     "ToImage",
     "ToPureTensor",
     "ToTensor",
+    "_convert_to_rgb",
 }
 # Steps that decide it, in their order; those of timm's crop mode ``border`` stand beside torchvision's.
 _RESIZES, _CROPS = ("Resize", "ResizeKeepRatio"), ("CenterCrop", "CenterCropOrPad")
@@ -96,10 +98,10 @@ def read_transform(transform: Any) -> Transform:
 def _from_steps(steps: Iterable[Any]) -> Transform:
     deciding = []
     for step in steps:
-        kind = type(step).__name__
+        kind = getattr(step, "__name__", type(step).__name__)
         if kind in (*_RESIZES, *_CROPS, "Normalize"):
             deciding.append(step)
-        elif kind not in _CONVERSIONS or getattr(step, "scale", True) is False:
+        elif kind not in _CONVERSIONS or getattr(step, "scale", True) is False or getattr(step, "mode", "RGB") != "RGB":
             raise UsageError(f"The transform's step {step} is none that fc7 can take over: {_READABLE}. {_NAMED}")
     kinds = [type(step).__name__ for step in deciding]
     norm = deciding.pop() if kinds[-1:] == ["Normalize"] else None

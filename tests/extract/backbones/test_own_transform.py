@@ -119,6 +119,7 @@ def test_a_function_whose_code_cannot_be_known_is_known_by_its_name(caplog):
         (lambda image: torch.full((3, 32, 32), torch.nan), "not finite"),
         (lambda image: None, "returns object"),
         ("grey", "a str cannot be called"),
+        (lambda image: {"pixel_values": [grey(image)]}, r"a dict of pixel_values; .*\['pixel_values'\]\[0\]"),
     ],
 )
 def test_what_is_no_preparation_is_refused(function, said):

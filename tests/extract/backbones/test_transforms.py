@@ -47,6 +47,23 @@ def test_numbers_are_taken_over_to_the_last_digit():
     assert read_transform(v1.Compose(steps)) == Transform()
 
 
+class MaybeConvertMode:
+    """As OpenCLIP's."""
+
+    def __init__(self, mode):
+        self.mode = mode
+
+
+def _convert_to_rgb(image):
+    return image.convert("RGB")
+
+
+@pytest.mark.parametrize("step", [MaybeConvertMode("RGB"), _convert_to_rgb])
+def test_pipelines_of_openclip_are_read(step):
+    steps = [v1.Resize(224, InterpolationMode.BICUBIC), v1.CenterCrop(224), step, v1.ToTensor()]
+    assert read_transform(v1.Compose([*steps, v1.Normalize(MEAN, STD)])) == Transform(224, 224, MEAN, STD, "bicubic")
+
+
 def test_sizes_are_replaced_and_nothing_else():
     transform = Transform(232, 224, (0.5,) * 3, (0.25,) * 3, "bicubic")
     assert resized(transform, 448) == Transform(512, 448, (0.5,) * 3, (0.25,) * 3, "bicubic")
@@ -107,6 +124,7 @@ def test_timms_pipelines_are_read():
     ("given", "message"),
     [
         (lambda image: image, "A function is no transform"),
+        (v1.Compose([v1.Resize(256), v1.CenterCrop(224), MaybeConvertMode("L"), v1.ToTensor()]), "MaybeConvertMode"),
         (v1.Compose([v1.Resize(256), v1.RandomCrop(224), v1.ToTensor()]), "RandomCrop"),
         (v1.Compose([v1.Resize((224, 200)), v1.CenterCrop(200)]), r"Resize has size \(224, 200\)"),
         (v1.Compose([v1.Resize((224, 200)), v1.ToTensor()]), r"Resize has size \(224, 200\)"),
