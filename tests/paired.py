@@ -1,8 +1,12 @@
 """What two runs got right, and the figures of their paired test."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from fc7.classify.evaluation.paired_tests import bootstrap_interval, mcnemar
+from fc7.classify.evaluation.effective_size import effective_size
+from fc7.classify.evaluation.metrics import wilson
+from fc7.classify.evaluation.paired_tests import difference_interval, mcnemar
 
 
 def answers(both, first, second, neither):
@@ -16,4 +20,14 @@ def p_of(first, second):
 
 
 def interval_of(first, second):
-    return bootstrap_interval(int(np.sum(first & ~second)), int(np.sum(~first & second)), len(first))
+    counts = int(np.sum(first & ~second)), int(np.sum(~first & second))
+    return difference_interval(*counts, len(first), p_of(first, second))
+
+
+def grouped(run, groups):
+    """Return the record of the same predictions of images in groups."""
+    groups = np.unique(groups, return_inverse=True)[1]
+    effective = effective_size(run.right, groups)
+    low, high = wilson(run.metrics["correct"], run.metrics["n"], effective)
+    metrics = run.metrics | {"groups": int(groups.max()) + 1, "effective": effective, "interval": [low, high]}
+    return replace(run, metrics=metrics, predictions=run.predictions | {"group": groups.tolist()})

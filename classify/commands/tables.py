@@ -95,7 +95,7 @@ def comparison(runs: Sequence[Run]) -> list[list[str]]:
             (run.head or f"finetune {run.trainable}") + names[run.id].removeprefix(run.name),
             f"{run.metrics['accuracy']:.3f}",
             interval(run),
-            str(run.metrics["n"]),
+            f"{run.metrics['n']}{run.in_groups}",
             figure(run.selection.get("log_loss")),
             "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
             figure(run.metrics["log_loss"]),
@@ -110,7 +110,7 @@ def line(run: Run, name: str) -> str:
     """Return one run in one line."""
     chosen = hyperparameters(run)
     return (
-        f"{name}: accuracy {run.metrics['accuracy']:.3f} ({run.metrics['correct']}/{run.metrics['n']} "
+        f"{name}: accuracy {run.metrics['accuracy']:.3f} ({run.metrics['correct']}/{run.metrics['n']}{run.in_groups} "
         f"{description.on(run)}, 95 % {interval(run)}), fitted in {run.seconds['fit']:.1f} s"
         + (f" with {chosen}" if chosen else "")
     )

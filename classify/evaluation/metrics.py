@@ -1,5 +1,6 @@
 """Metrics of predictions: every figure comes with the number of images behind it."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Floats, Positions
+from .effective_size import Z, effective_size
 
 LOG_LOSS_FLOOR = 1e-7  # of a probability, so that one confident mistake does not make the mean infinite
 
@@ -19,8 +21,12 @@ class Metrics:
     ----------
     n, correct
         Images predicted, and how many rightly.
+    groups
+        How many groups the images are in; n where each is its own.
+    effective
+        Independent images that they are worth, see :func:`fc7.classify.evaluation.effective_size.effective_size`.
     accuracy, interval
-        ``correct / n`` and its 95 % Wilson interval.
+        ``correct / n`` and its 95 % interval: Wilson's, of so many independent images.
     balanced_accuracy, macro_f1
         Means over classes, for classes of unequal size.
     log_loss
@@ -32,6 +38,8 @@ class Metrics:
 
     n: int
     correct: int
+    groups: int
+    effective: float
     accuracy: float
     interval: tuple[float, float]
     balanced_accuracy: float
@@ -44,7 +52,14 @@ class Metrics:
         return asdict(self) | {"interval": list(self.interval)}
 
 
-def measure(y: Positions, probability: Floats | None, predicted: Positions | None = None) -> Metrics:
+def measure(
+    y: Positions,
+    probability: Floats | None,
+    predicted: Positions | None = None,
+    *,
+    groups: Positions | None = None,
+    folds: int = 1,
+) -> Metrics:
     """Score predictions by the true classes.
 
     Parameters
@@ -55,6 +70,10 @@ def measure(y: Positions, probability: Floats | None, predicted: Positions | Non
         ``(n, classes)``; None where only classes were predicted.
     predicted
         Positions of the predicted classes, ``(n,)``; default the most probable ones.
+    groups
+        The number of each image's group, from 0 without gaps, ``(n,)``; None if each is its own.
+    folds
+        In which the images were predicted; 1 for a split.
     """
     if predicted is None:
         if probability is None:
@@ -62,11 +81,14 @@ def measure(y: Positions, probability: Floats | None, predicted: Positions | Non
         predicted = probability.argmax(axis=1)
     right = predicted == y
     per_class = [right[y == label].mean() for label in np.unique(y)]
+    effective = effective_size(right, groups, folds)
     return Metrics(
         n=len(y),
         correct=int(right.sum()),
+        groups=len(y) if groups is None else int(groups.max()) + 1,
+        effective=effective,
         accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), len(y)),
+        interval=wilson(int(right.sum()), len(y), effective),
         balanced_accuracy=float(np.mean(per_class)),
         macro_f1=_macro_f1(y, predicted),
         log_loss=None if probability is None else _log_loss(probability[np.arange(len(y)), y]),
@@ -86,12 +108,13 @@ def _log_loss(truth: Floats) -> float:
     return float(-np.log(np.maximum(truth, LOG_LOSS_FLOOR)).mean())
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a proportion (Wilson 1927), by scipy."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(correct, n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+def wilson(correct: int, n: int, size: float | None = None) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a proportion (Wilson 1927), of `size` independent images, default n."""
+    size = n if size is None else size
+    share, pull = correct / n, Z * Z / size
+    middle = (share + pull / 2) / (1 + pull)
+    half = math.sqrt(pull * (share * (1 - share) + pull / 4)) / (1 + pull)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def calibration_error(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64]) -> float:

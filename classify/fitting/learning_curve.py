@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ...errors import DataError
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
+from ..data.splits import together
 from ..heads.calibration import scores
 from ..heads.table import Head
 from ..records.runs import Run
@@ -45,7 +46,8 @@ def measure_learning_curve(
     try:
         # Threads cost more than they bring on matrices this small, and far more on a busy machine.
         with threads(len(y)):
-            curve = accuracy_by_size(score, y, sizes, random_state=experiment.protocol.random_state)
+            seed, groups = experiment.protocol.random_state, together(experiment.embeddings, fitted)
+            curve = accuracy_by_size(score, y, sizes, random_state=seed, groups=groups)
     except (DataError, ValueError, np.linalg.LinAlgError) as error:  # such as equal rows; the run is still good
         logger.warning("no learning curve of %s: %s", run.name, error)
         return []
@@ -79,6 +81,7 @@ def accuracy_by_size(
     sizes: Sequence[int],
     repeats: int = CURVE_REPEATS,
     random_state: int = 0,
+    groups: npt.NDArray[np.intp] | None = None,
 ) -> list[dict[str, float]]:
     """Return accuracy against images per class.
 
@@ -92,6 +95,9 @@ def accuracy_by_size(
         Images per class; those larger than the smallest class are left out.
     repeats
         Subsets drawn per size. Each is seeded by (random_state, size, repeat), so other sizes never change it.
+    groups
+        ``(n,)``: whole groups are drawn, the last of them in part, as more images of one group say little that is new.
+        None if each image is its own.
 
     Returns
     -------
@@ -111,7 +117,7 @@ def accuracy_by_size(
         raise DataError(f"A learning curve over {list(sizes)} images per class: the smallest class has {smallest}.")
     curve = []
     for size in fitting:
-        draws = [_stratified(rows, size, [random_state, size, repeat]) for repeat in range(repeats)]
+        draws = [_stratified(rows, size, [random_state, size, repeat], groups) for repeat in range(repeats)]
         accuracies = np.array([fit_and_score(draw) for draw in draws])
         low, high = np.quantile(accuracies, [0.05, 0.95])
         point = {"per_class": size, "accuracy": float(accuracies.mean()), "low": float(low), "high": float(high)}
@@ -119,8 +125,16 @@ def accuracy_by_size(
     return curve
 
 
-def _stratified(rows: Sequence[npt.NDArray[np.intp]], size: int, seed: list[int]) -> npt.NDArray[np.intp]:
+def _stratified(
+    rows: Sequence[npt.NDArray[np.intp]], size: int, seed: list[int], groups: npt.NDArray[np.intp] | None
+) -> npt.NDArray[np.intp]:
     generator = np.random.default_rng(seed)
+    if groups is not None and len(np.unique(groups)) < len(groups):
+        turn = generator.permutation(int(groups.max()) + 1)  # of the groups, the same for every class
+        shuffled = [generator.permutation(members) for members in rows]
+        return np.sort(
+            np.concatenate([drawn[np.argsort(turn[groups[drawn]], kind="stable")][:size] for drawn in shuffled])
+        )
     return np.sort(np.concatenate([generator.choice(members, size, replace=False) for members in rows]))
 
 

@@ -95,9 +95,8 @@ def protocol(runs: Sequence[Run]) -> str:
     for kind, names in said.items():  # what only one kind has
         own = [text for name, text in shared.items() if text and name in names and text not in texts]
         texts += [f"{kind}: {', '.join(own)}"] if own else []
-    n = runs[0].metrics["n"]
     unknown = ["what else was done is unknown"] if all(run.old for run in runs) else []
-    where = f"Evaluated {' and '.join(places)}: {n} images"
+    where = f"Evaluated {' and '.join(places)}: {runs[0].count}"
     return "; ".join(filter(None, [where, *texts, *unknown])) + "."
 
 
@@ -108,7 +107,7 @@ def titles(groups: Sequence[Sequence[Run]]) -> list[str]:
         names = dict.fromkeys(data_name(run) for run in runs)
         places = dict.fromkeys(on(run) for run in _own(runs))
         what = " ".join(filter(None, [few([name for name in names if name]), " and ".join(places)]))
-        texts.append(f"{what}, {runs[0].metrics['n']} images")
+        texts.append(f"{what}, {runs[0].count}")
     count = Counter(texts)
     return [
         text if count[text] == 1 else f"{text} #{runs[0].images[:6]}" for text, runs in zip(texts, groups, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...cache.embeddings import Rows
 from ..arrays import Floats, Positions, plain_numbers
-from ..data.splits import Protocol
+from ..data.splits import Protocol, together
 from ..evaluation.metrics import measure
 from .fold_fit import FoldFit
 from .licences import licence_notes, licences
@@ -31,7 +31,8 @@ class Evaluated:
     data, protocol
         See :class:`fc7.classify.records.runs.Run`; of the protocol, what the plan says.
     columns
-        ``path``, ``key`` and ``label`` of each image.
+        ``path``, ``key`` and ``label`` of each image; ``group`` where several are of one, as copies are; ``fold``,
+        counted from 1, where there are several.
     """
 
     data: dict[str, Any]
@@ -53,12 +54,20 @@ class Evaluated:
             "key": [key.tobytes().hex()[:KEY_DIGITS] for key in images.sha256[plan.rows]],
             "label": images.y[plan.rows].tolist(),
         }
+        groups = np.unique(together(images, plan.rows), return_inverse=True)[1]
+        if groups.max() + 1 < len(groups):
+            columns["group"] = groups.tolist()
+        if len(plan.pairs) > 1:
+            fold = np.empty(len(images), np.intp)
+            for number, (_, predicted) in enumerate(plan.pairs, start=1):
+                fold[predicted] = number
+            columns["fold"] = fold[plan.rows].tolist()
         return cls(data, columns, {"random_state": plan.random_state, "leaked": plan.leaked})
 
     @classmethod
     def of_run(cls, run: Run) -> Self:
         """Describe the images that a run evaluated; how it was made is not told."""
-        return cls(dict(run.data), {name: run.predictions[name] for name in ("path", "key", "label")})
+        return cls(dict(run.data), {name: column for name, column in run.predictions.items() if name != "predicted"})
 
     @property
     def fingerprint(self) -> str:
@@ -103,6 +112,8 @@ class Outcome:
     def run(self, evaluated: Evaluated) -> Run:
         """Return the record."""
         y = np.asarray(evaluated.columns["label"], np.intp)
+        groups = np.asarray(evaluated.columns["group"], np.intp) if "group" in evaluated.columns else None
+        folds = max(evaluated.columns.get("fold", [1]))
         own = bool(self.folds)  # of the predictions of another tool, neither software nor machine is known
         parts = [(part["backbone"], part.get("weights", "")) for part in self.recipe.get("parts") or [self.recipe]]
         licence = licences(parts, self.weights_source)
@@ -116,7 +127,7 @@ class Outcome:
             data=evaluated.data,
             selection=self.selection,
             hyperparameters=plain_numbers(self.hyperparameters),
-            metrics=measure(y, self.probability, self.predicted).to_dict(),
+            metrics=measure(y, self.probability, self.predicted, groups=groups, folds=folds).to_dict(),
             seconds=self.seconds,
             predictions=evaluated.columns | {"predicted": self.predicted.tolist()},
             probabilities=None if self.probability is None else Probabilities.of(self.probability, y),

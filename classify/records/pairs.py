@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluation.paired_tests import bootstrap_interval, holm, mcnemar, smallest_detectable
+from ..evaluation.effective_size import ALPHA, effective_size, fold_inflation
+from ..evaluation.paired_tests import (
+    allow_for,
+    difference_interval,
+    holm,
+    least_count,
+    likely_difference,
+    mcnemar,
+    sign_flip,
+)
 from .description import labels
 from .runs import Run, by_images
 
@@ -28,34 +37,64 @@ class RunPair:
         Ids and labels of the two runs.
     n
         Images both predicted.
+    groups, folds
+        How many groups these are in, n where each is its own; and in how many folds they were predicted, 1 for a split.
+    effective
+        Independent images that they are worth for this difference.
     difference, interval
-        Accuracy of the first minus the second, and its 95 % paired bootstrap interval.
+        Accuracy of the first minus the second, and its 95 % interval.
     only_first, only_second
         Images that only the first or only the second run predicted correctly.
     p, p_corrected
-        Exact McNemar, alone and after Holm's correction for all pairs of the same comparison on these images.
-    smallest_detectable
-        See :func:`smallest_detectable`: in the best case; ``inf`` where n is too small for any.
-    likely_detectable
-        The same for 80 % power at this pair's share of discordant images.
+        Of the exact test, alone and after Holm's correction for all pairs of the same comparison on these images.
+    level
+        Of significance, at which it is said what n could show.
     """
 
     first: str
     second: str
     names: tuple[str, str]
     n: int
+    groups: int
+    folds: int
+    effective: float
     difference: float
     interval: tuple[float, float]
     only_first: int
     only_second: int
     p: float
     p_corrected: float
-    smallest_detectable: float
-    likely_detectable: float
+    level: float = ALPHA
+
+    @property
+    def count(self) -> str:
+        """How many images, and in how many groups where these are fewer."""
+        return f"{self.n} images" + (f" in {self.groups} groups" if self.groups < self.n else "")
+
+    @property
+    def test(self) -> str:
+        """What the test is called."""
+        name = f"exact test over {self.groups} groups" if self.groups < self.n else "exact McNemar"
+        return f"{name} that allows for {self.folds} folds" if self.folds > 1 else name
+
+    @property
+    def smallest_detectable(self) -> float:
+        """The smallest difference that can be significant; ``inf`` where there are too few images for any.
+
+        That is the best case: all images that only one run gets right favour the same one, each in a group of its own.
+        """
+        count = least_count(allow_for(self.level, 1 / fold_inflation(self.folds)))
+        return count / self.n if count <= self.groups else math.inf
+
+    @property
+    def likely_detectable(self) -> float:
+        """The difference that is found with 80 % power at this pair's share of images that only one run gets right."""
+        return likely_difference(self.effective, (self.only_first + self.only_second) / self.n, self.level)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; an infinite difference is None, as JSON has no infinity."""
         values = asdict(self) | {"names": list(self.names), "interval": list(self.interval)}
+        values |= {"smallest_detectable": self.smallest_detectable, "likely_detectable": self.likely_detectable}
         infinite = [name for name, value in values.items() if isinstance(value, float) and math.isinf(value)]
         return values | dict.fromkeys(infinite)
 
@@ -80,41 +119,59 @@ def compare_pairs(runs: Sequence[Run], names: Mapping[str, str] | None = None) -
 
 def _tested(runs: Sequence[Run], names: Mapping[str, str]) -> list[RunPair]:
     """Return the pairs of runs on the same images."""
-    counted = list(_counts([_aligned(run) for run in runs]))
-    p_values = [float(p) for p in mcnemar([row[2] for row in counted], [row[3] for row in counted])]
-    return [
-        RunPair(
+    orders = [_order(run) for run in runs]
+    rows = [run.right[order] for run, order in zip(runs, orders, strict=True)]
+    groups = runs[0].groups[orders[0]] if runs and runs[0].groups is not None else None
+    counted, pairs = list(_counts(rows)), []
+    by_image = mcnemar([row[2] for row in counted], [row[3] for row in counted])
+    for (i, j, b, c, n), exact in zip(counted, by_image.tolist(), strict=True):
+        folds = max(runs[i].folds_number, runs[j].folds_number)
+        differences = rows[i].astype(int) - rows[j]
+        if groups is not None:
+            exact = sign_flip(np.bincount(groups, differences).astype(int))
+        p = allow_for(exact, fold_inflation(folds))
+        effective = effective_size(differences, groups, folds)
+        pair = RunPair(
             first=runs[i].id,
             second=runs[j].id,
             names=(names[runs[i].id], names[runs[j].id]),
             n=n,
+            groups=n if groups is None else int(groups.max()) + 1,
+            folds=folds,
+            effective=effective,
             difference=(b - c) / n,
-            interval=bootstrap_interval(b, c, n),
+            interval=difference_interval(b, c, n, p, effective),
             only_first=b,
             only_second=c,
             p=p,
-            p_corrected=corrected,
-            smallest_detectable=smallest_detectable(n),
-            likely_detectable=smallest_detectable(n, (b + c) / n),
+            p_corrected=p,
         )
-        for (i, j, b, c, n), p, corrected in zip(counted, p_values, holm(p_values), strict=True)
-    ]
-
-
-def compare_planned(chosen: Run, others: Sequence[Run], names: Mapping[str, str] | None = None) -> list[RunPair]:
-    """Return `chosen` against each of `others` on the same images, Holm-corrected over these pairs only."""
-    names = names or labels([chosen, *others])
-    pairs = [pair for run in others for pair in compare_pairs([chosen, run], names)]
+        pairs.append(pair)
     corrected = holm([pair.p for pair in pairs])
     return [replace(pair, p_corrected=p) for pair, p in zip(pairs, corrected, strict=True)]
 
 
-def _aligned(run: Run) -> Bools:
-    """Return whether each image was right, ``(n,)``, in the order of keys and classes; copies in that of paths."""
+def compare_planned(chosen: Run, others: Sequence[Run], names: Mapping[str, str] | None = None) -> list[RunPair]:
+    """Return `chosen` against each of `others` on the same images, Holm-corrected over these pairs only.
+
+    What n could show knows of the correction, too.
+    """
+    names = names or labels([chosen, *others])
+    pairs = [pair for run in others for pair in compare_pairs([chosen, run], names)]
+    corrected = holm([pair.p for pair in pairs])
+    unclear = sum(p > ALPHA for p in corrected)
+    return [  # Holm's steps leave the level to be divided by those that are not clear, this one with them
+        replace(pair, p_corrected=p, level=ALPHA / (unclear + (p <= ALPHA)))
+        for pair, p in zip(pairs, corrected, strict=True)
+    ]
+
+
+def _order(run: Run) -> list[int]:
+    """Return the order of a run's images ``(n,)`` by keys and classes, of copies by paths."""
     classes, columns = run.data["classes"], run.predictions
     names = [classes[label] for label in columns["label"]]
     images = list(zip(columns["key"], names, columns["path"], strict=True))
-    return run.right[sorted(range(len(images)), key=images.__getitem__)]
+    return sorted(range(len(images)), key=images.__getitem__)
 
 
 def _counts(rows: list[Bools]) -> Iterator[tuple[int, int, int, int, int]]:

@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Raise it, here and in run.schema.json, when a field changes its meaning. Records of a number in OLD are shown, what
 # they lack as unknown; they are never taken as finished, and never tested. All others are refused.
-RECORD = 2
+RECORD = 3
 OLD = (1,)
+OUTCOME = 2  # a part of every id; raise it when the same settings give other predictions
 PROBABILITIES = ".npz"  # the suffix of their file, which is called like the record
 LARGEST = 1e100  # number in a record
 ELSEWHERE = "elsewhere"  # the backbone of predictions that other tools made
@@ -70,7 +71,8 @@ class Run:
     predictions
         Columns of equal length: ``path``, ``key`` (16 hex digits of the image's sha256, the name of its thumbnail),
         ``label`` and ``predicted`` (positions in ``classes``). Everything that is counted is counted from these two.
-        Old records have no ``predicted``.
+        Old records have no ``predicted``. ``group`` (numbers from 0) where several images are of one group or copies,
+        ``fold`` (counted from 1) where there are several.
     probabilities
         Those of the predictions; None for predictions without probabilities, and in old records.
     curves
@@ -114,7 +116,32 @@ class Run:
     def figures(self) -> str:
         """The accuracy, with its interval and the number of images, as a reader has it."""
         (low, high), metrics = self.metrics["interval"], self.metrics
-        return f"accuracy {metrics['accuracy']:.3f}, {low:.3f} to {high:.3f}, of {metrics['n']} images"
+        return f"accuracy {metrics['accuracy']:.3f}, {low:.3f} to {high:.3f}, of {self.count}"
+
+    @property
+    def count(self) -> str:
+        """How many images were evaluated: ``400 images``, or ``400 images in 40 groups``."""
+        return f"{self.metrics['n']} images{self.in_groups}"
+
+    @property
+    def in_groups(self) -> str:
+        """How many groups the evaluated images are in, as it follows their number; empty where each is its own."""
+        groups = self.metrics.get("groups", self.metrics["n"])
+        return f" in {groups} groups" if groups < self.metrics["n"] else ""
+
+    @cached_property
+    def groups(self) -> npt.NDArray[np.intp] | None:
+        """The number of each image's group, ``(n,)``; None where each is its own."""
+        return np.asarray(self.predictions["group"], np.intp) if "group" in self.predictions else None
+
+    def groups_of(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp] | None:
+        """Return the groups of some of the images, numbered from 0 without gaps; None where each is its own."""
+        return None if self.groups is None else np.unique(self.groups[chosen], return_inverse=True)[1]
+
+    @cached_property
+    def folds_number(self) -> int:
+        """In how many folds the images were evaluated; 1 for a split."""
+        return int(max(self.predictions.get("fold", [1])))
 
     @property
     def name(self) -> str:
@@ -168,9 +195,15 @@ class Run:
 
     @cached_property
     def images(self) -> str:
-        """The sha256 over the keys and classes of the evaluated images: runs of equal ones can be compared."""
+        """The sha256 over keys, classes and groups of the evaluated images: runs of equal ones can be compared."""
         classes, columns = self.data["classes"], self.predictions
-        lines = sorted(f"{key} {classes[label]}" for key, label in zip(columns["key"], columns["label"], strict=True))
+        lines = [f"{key} {classes[label]}" for key, label in zip(columns["key"], columns["label"], strict=True)]
+        if self.groups is not None:  # a group is called by the least of its lines
+            names: dict[int, str] = {}
+            for line, group in sorted(zip(lines, columns["group"], strict=True)):
+                names.setdefault(group, line)
+            lines = [f"{line} {names[group]}" for line, group in zip(lines, columns["group"], strict=True)]
+        lines.sort()
         return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
     def summary(self) -> dict[str, Any]:
@@ -181,7 +214,7 @@ class Run:
             **({"trainable": self.trainable} if self.trainable else {"head": self.head}),
             "backbone": self.recipe["backbone"],
             "layer": self.recipe["layer"],
-            **{name: self.metrics[name] for name in ("accuracy", "n", "interval", "log_loss")},
+            **{name: self.metrics[name] for name in ("accuracy", "n", "groups", "interval", "log_loss")},
             "selection_accuracy": self.selection.get("accuracy"),
             "seconds_fit": self.seconds["fit"],
             "seconds": self.seconds,
@@ -290,8 +323,8 @@ def _whole(text: str) -> int:
 
 
 def run_id(decides: Mapping[str, Any]) -> str:
-    """Return the sha256 of what decides a run's outcome, the number of the record's format included."""
-    text = json.dumps({"record": RECORD, **decides}, sort_keys=True, default=str)
+    """Return the sha256 of what decides a run's outcome."""
+    text = json.dumps({"record": OUTCOME, **decides}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

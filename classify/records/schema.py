@@ -67,11 +67,15 @@ def _check_columns(columns: dict[str, list[Any]], classes: int, n: int) -> None:
     wrong = next((key for key in columns["key"] if len(key) != KEY_DIGITS or set(key) - set("0123456789abcdef")), None)
     if wrong is not None:
         raise ValueError(f"predictions.key: {wrong[:_SHOWN]!r} is not {KEY_DIGITS} hex digits")
-    for name in columns.keys() & {"label", "predicted"}:
-        strangers = set(map(type, columns[name])) - {int}
-        if strangers or not 0 <= min(columns[name]) <= max(columns[name]) < classes:
+    limits = {"label": (0, classes - 1), "predicted": (0, classes - 1), "group": (0, n - 1), "fold": (1, n)}
+    for name in columns.keys() & limits:
+        strangers, (first, last) = set(map(type, columns[name])) - {int}, limits[name]
+        if strangers or not first <= min(columns[name]) <= max(columns[name]) <= last:
             actual = _names(strangers) if strangers else f"{min(columns[name])} to {max(columns[name])}"
-            raise ValueError(f"predictions.{name}: not all are whole numbers from 0 to {classes - 1}, found {actual}")
+            raise ValueError(f"predictions.{name}: not all are whole numbers from {first} to {last}, found {actual}")
+    for name, first in ("group", 0), ("fold", 1):
+        if name in columns and len(set(columns[name])) != max(columns[name]) + 1 - first:
+            raise ValueError(f"predictions.{name}: numbers from {first} to {max(columns[name])} are left out")
 
 
 def _check_correct(metrics: dict[str, Any], labels: list[int], predicted: list[int]) -> None:

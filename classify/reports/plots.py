@@ -12,8 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
+from ..evaluation.effective_size import effective_size
 from ..evaluation.metrics import wilson
 from ..pages.text import duration, shown
+from ..records.runs import Run
 
 WIDE, NARROW = 860, 350  # a plot with labels is drawn twice; shrinking one would shrink its words
 SMALL, SQUARE = 266, 330
@@ -211,10 +213,14 @@ def _points(rows: Sequence[dict[str, float]], name: str) -> list[Point]:
     return [(epoch, float(value)) for epoch, value in values if value is not None and math.isfinite(value)]
 
 
-def calibration(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], kind: str, name: str) -> str:
+def calibration(run: Run, confidence: npt.NDArray[np.float64], kind: str, name: str) -> str:
     """Draw accuracy against confidence in 10 bins with Wilson intervals, and how many images each bin holds."""
-    bin_of = np.minimum((confidence * 10).astype(int), 9)
+    right, bin_of = run.right, np.minimum((confidence * 10).astype(int), 9)
     bins = [(number, right[bin_of == number], confidence[bin_of == number]) for number in np.unique(bin_of).tolist()]
+    sizes = {
+        number: effective_size(right[bin_of == number], run.groups_of(bin_of == number), run.folds_number)
+        for number, _, _ in bins
+    }
     ticks = {tick / 5: f"{20 * tick} %" for tick in range(6)}
     plot = Plot(
         (SQUARE, 320),
@@ -232,7 +238,7 @@ def calibration(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64
         left, top, wide = plot.x(number / 10) + 1, plot.y(0) - 56 * share, plot.x(0.1) - plot.x(0) - 2
         _add(plot.svg, "rect", f"histogram {kind}", x=left, y=top, width=wide, height=plot.y(0) - top)
         middle = float(sureness.mean())
-        plot.line([(middle, end) for end in wilson(correct, inside)], f"whisker {kind}")
+        plot.line([(middle, end) for end in wilson(correct, inside, sizes[number])], f"whisker {kind}")
         title = f"{correct} of {inside} right"
         plot.dot((middle, correct / inside), f"dot {kind}", 3 + 4 * math.sqrt(share), title=title)
     return str(plot)

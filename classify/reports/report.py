@@ -8,7 +8,7 @@ from ...cache.arguments import checked
 from ...cache.output_file import OutputFile, require_apart
 from ...errors import UsageError
 from ...extract.text import csv_text
-from ..evaluation.paired_tests import ALPHA
+from ..evaluation.effective_size import ALPHA
 from ..pages.page import render, write
 from ..pages.text import duration, figure, shown, without_folders
 from ..pages.thumbnails import BYTES, FOLDER
@@ -107,7 +107,7 @@ def _markdown(runs: Sequence[Run]) -> str:
     rows = [columns, ["---"] * len(columns)]
     for row in sections.table(contest(runs)):
         metrics, (low, high) = row["run"].metrics, row["run"].metrics["interval"]
-        figures = [f"{metrics['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", str(metrics["n"])]
+        figures = [f"{metrics['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", f"{metrics['n']}{row['run'].in_groups}"]
         figures += [figure(metrics["log_loss"]), figure(row["selection"])]
         took = "" if row["seconds"] is None else duration(row["seconds"])
         cells = [row["name"], *figures, took, row["hyperparameters"], "; ".join(row["notes"])]
@@ -168,6 +168,7 @@ def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) ->
         "sides": sections.sides(compared),
         "difference": compared.pairs[rival.id] if rival else None,
         "planned": len(compared.pairs),
+        "dependent": chosen.metrics["n"] > chosen.metrics.get("effective", chosen.metrics["n"]),
         "table": sections.table(compared),
         "folds": sections.folds(compared),
         "tests": sections.tests(compared),

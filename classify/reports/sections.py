@@ -72,7 +72,8 @@ def tests(compared: Contest) -> Values:
         "left_out": max(0, len(others) - PAIRS),
         "total": len(pairs),
         "untested": sum(run.old for run in runs),
-        "detectable": sorted({(pair.n, pair.smallest_detectable) for pair in pairs}),
+        "detectable": sorted({(pair.count, pair.smallest_detectable) for pair in pairs}),
+        "test": pairs[0].test if pairs else "",
     }
 
 
@@ -166,7 +167,7 @@ def calibrations(compared: Contest) -> list[Values]:
     return [
         {
             "name": compared.name(run),
-            "plot": plots.calibration(run.right, run.confidence, kind(run), compared.name(run)),
+            "plot": plots.calibration(run, run.confidence, kind(run), compared.name(run)),
             "error": run.metrics["calibration_error"],
         }
         for run in (compared.chosen, compared.rival)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..evaluation.paired_tests import ALPHA, smallest_detectable
+from ..evaluation.effective_size import ALPHA, FEW_GROUPS, fold_inflation
+from ..evaluation.paired_tests import smallest_significant
 from ..pages.text import duration, points, probability, ratio
 from ..records.description import labels, leaked, protocol, titles
 from ..records.pairs import RunPair, compare_planned
@@ -114,6 +115,7 @@ def verdict(runs: Sequence[Run]) -> list[str]:
     arms, heads, _ = _sorts(eligible(runs))
     sentences = _against(compared, compared.rival) if compared.rival else [_alone(compared)]
     sentences += [_above(compared, compared.baseline)] if compared.baseline else []
+    sentences += _dependence(compared.chosen)
     return [*sentences, _how_chosen(compared, heads or arms), *_picked(compared, arms), *_random(runs)]
 
 
@@ -168,7 +170,7 @@ def _against(compared: Contest, rival: Run) -> list[str]:
     """Return the answer and the evidence."""
     chosen, pair = compared.chosen, compared.pairs[rival.id]
     ours, theirs = _sides(compared, rival)
-    images = f"{pair.n} images{_seen([chosen, rival])}"
+    images = f"{pair.count}{_seen([chosen, rival])}"
     if pair.p_corrected <= ALPHA:
         winner, loser = (ours, theirs) if pair.difference > 0 else (theirs, ours)
         answer = f"{winner} beats {loser} on {images}"
@@ -197,7 +199,7 @@ def _rests_on(compared: Contest, rival: Run, pair: RunPair) -> str:
     return (
         f"{first} gets {_right(compared.chosen)} right, {second} {_right(rival)}; "
         f"{pair.only_first} are right only with the first, {pair.only_second} only with the second: "
-        f"{points(pair.difference)} points (95 % interval {points(low)} to {points(high)}), exact McNemar "
+        f"{points(pair.difference)} points (95 % interval {points(low)} to {points(high)}), {pair.test} "
         f"{probability(pair.p)}{corrected if planned > 1 else ''}."
     )
 
@@ -205,9 +207,9 @@ def _rests_on(compared: Contest, rival: Run, pair: RunPair) -> str:
 def _limit(pair: RunPair) -> str:
     """Return the smallest difference that this n could have shown."""
     if math.isinf(pair.smallest_detectable):
-        return f"With {pair.n} images no result at all could be significant."
+        return f"With {pair.count} no result at all could be significant."
     least = points(pair.smallest_detectable, sign=False)
-    text = f"With {pair.n} images no difference under {least} points can be significant"
+    text = f"With {pair.count} no difference under {least} points can be significant"
     if math.isfinite(pair.likely_detectable):
         text += f", and one of {points(pair.likely_detectable, sign=False)} points would be found four times in five"
     return f"{text}."
@@ -246,7 +248,7 @@ def _alone(compared: Contest) -> str:
         missing = "records of an earlier fc7 do not say what was predicted, so nothing can be tested"
     elif len(eligible(runs)) < len(runs):
         missing = "the other runs on these images are old, or evaluated on images that they were fitted on"
-    few = " These are too few images to say much." if smallest_detectable(chosen.metrics["n"]) > FEW else ""
+    few = " These are too few images to say much." if smallest_significant(_units(chosen)) > FEW else ""
     share = f"{100 * chosen.metrics['accuracy']:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
     return f"{compared.name(chosen)} gets {_right(chosen)} right{_seen([chosen])} ({share}); {missing}.{few}"
 
@@ -273,6 +275,26 @@ def _picked(compared: Contest, arms: Sequence[Run]) -> list[str]:
     return [
         f"{compared.name(rival)} is the best of {len(arms)} {what} on the images it is judged on, which flatters it."
     ]
+
+
+def _dependence(run: Run) -> list[str]:
+    """Return what intervals and tests know of groups and folds."""
+    sentences, groups = [], _units(run)
+    if groups < run.metrics["n"]:
+        sentences.append(f"Intervals and tests count the {groups} groups, as images of a group are alike.")
+        if groups < FEW_GROUPS:
+            sentences.append(f"{groups} groups are few: intervals can be too short, and tests show little.")
+    if run.folds_number > 1:
+        sentences.append(
+            f"Heads of {run.folds_number} folds share most of their images, so intervals and tests allow for "
+            f"{fold_inflation(run.folds_number):.1f} times the variance of independent images. It cannot be measured."
+        )
+    return sentences
+
+
+def _units(run: Run) -> int:
+    """Return how many groups were evaluated; images where each is its own."""
+    return int(run.metrics.get("groups", run.metrics["n"]))
 
 
 def _random(runs: Sequence[Run]) -> list[str]:

@@ -1,5 +1,6 @@
 """Statistics agree with scipy and statsmodels."""
 
+import itertools
 import math
 from unittest import mock
 
@@ -8,16 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paired import answers, interval_of, p_of
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binom, binomtest, norm
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from fc7.classify.evaluation.paired_tests import ALPHA, holm, smallest_detectable
+from fc7.classify.evaluation.effective_size import ALPHA
+from fc7.classify.evaluation.paired_tests import (
+    POWER,
+    allow_for,
+    difference_interval,
+    holm,
+    likely_difference,
+    mcnemar,
+    power,
+    sign_flip,
+    smallest_significant,
+)
 
 table = st.tuples(*[st.integers(0, 60)] * 4).filter(lambda counts: sum(counts) > 0)
 
 
-# McNemar, bootstrap, Holm
+# McNemar, groups, intervals, Holm
 
 
 @given(table)
@@ -34,42 +46,60 @@ def test_mcnemar_by_hand():
     assert p_of(*answers(10, 0, 0, 5)) == 1.0
 
 
-@settings(max_examples=15)
-@given(st.tuples(*[st.integers(3, 40)] * 4))
-def test_bootstrap_is_the_limit_of_scipys(counts):
+@given(table)
+def test_the_interval_is_walds_of_the_enlarged_table_and_agrees_with_the_test(counts):
     first, second = answers(*counts)
-    differences = first.astype(float) - second.astype(float)
-    drawn = bootstrap((differences,), np.mean, n_resamples=4000, method="percentile", random_state=0)
-    found = interval_of(first, second)
-    # Two steps of the lattice 1/n: the noise of 4,000 draws.
-    assert found == pytest.approx(tuple(drawn.confidence_interval), abs=2.5 / len(first))
+    low, high = interval_of(first, second)
+    _, b, c, _ = counts
+    drawn = np.concatenate([first.astype(float) - second, [1, -1]])  # the two images that Bonett and Price add
+    middle, half = drawn.mean(), 1.959963984540054 * drawn.std() / math.sqrt(len(drawn))
+    assert low <= (b - c) / len(first) <= high
+    if low not in (0, 1 / (2 * len(first))):
+        assert low == pytest.approx(max(middle - half, -1))
+    if high not in (0, -1 / (2 * len(first))):
+        assert high == pytest.approx(min(middle + half, 1))
+    assert (low <= 0 <= high) == (p_of(first, second) > ALPHA)
+    assert (low, high) == pytest.approx(tuple(-end for end in reversed(interval_of(second, first))))
 
 
-@settings(max_examples=30)
-@given(st.tuples(*[st.integers(0, 9)] * 4).filter(lambda counts: counts[1] + counts[2] > 0))
-def test_bootstrap_is_the_convolution(counts):
-    both, b, c, neither = counts
-    n = sum(counts)
-    one, total = np.array([c, both + neither, b]) / n, np.ones(1)
-    for _ in range(n):
-        total = np.convolve(total, one)
-    cumulative = np.cumsum(total)
-    low, high = (float(np.searchsorted(cumulative, q + 1e-12) - n) / n for q in (0.025, 0.975))
-    assert interval_of(*answers(*counts)) == pytest.approx((low, high), abs=1e-12)
+@pytest.mark.parametrize("n", [50, 100, 153])
+def test_the_interval_holds_the_difference(n):
+    """Every table of n images, weighted by its probability: no simulation."""
+    from scipy.stats import multinomial
+
+    counts = np.array([(b, c) for b in range(n + 1) for c in range(n + 1 - b) if b + c <= 0.5 * n])
+    p_values = mcnemar(counts[:, 0], counts[:, 1])
+    ends = np.array([difference_interval(b, c, n, p) for (b, c), p in zip(counts.tolist(), p_values, strict=True)])
+    for share, difference in [(0.02, 0.005), (0.02, 0.02), (0.05, 0), (0.1, 0.1), (0.2, 0.05), (0.2, 0.15)]:
+        truth = [(share + difference) / 2, (share - difference) / 2, 1 - share]
+        chances = multinomial.pmf(np.column_stack([counts, n - counts.sum(axis=1)]), n, truth)
+        assert chances.sum() == pytest.approx(1, abs=1e-4)
+        held = (ends[:, 0] <= difference) & (difference <= ends[:, 1])
+        assert chances[held].sum() >= 0.93
 
 
-def test_bootstrap_without_a_discordant_image_is_a_point():
-    assert interval_of(*answers(5, 0, 0, 5)) == (0.0, 0.0)
+@given(st.lists(st.integers(-6, 6), max_size=9))
+def test_the_test_over_groups_counts_every_choice_of_signs(differences):
+    groups = np.array(differences, int)
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(groups))))
+    expected = np.mean(np.abs(signs @ groups) >= abs(groups.sum())) if len(groups) else 1.0
+    assert sign_flip(groups) == pytest.approx(expected, abs=1e-12)
 
 
 @given(table)
-def test_bootstrap_is_antisymmetric_and_holds_the_difference(counts):
+def test_over_groups_of_one_image_it_is_mcnemars(counts):
     first, second = answers(*counts)
-    low, high = interval_of(first, second)
-    other_low, other_high = interval_of(second, first)
-    step = 1 / len(first)  # the quantile of a lattice may sit on either side of a tie
-    assert low - 1e-12 <= first.mean() - second.mean() <= high + 1e-12
-    assert (low, high) == pytest.approx((-other_high, -other_low), abs=step + 1e-12)
+    assert sign_flip(first.astype(int) - second) == pytest.approx(p_of(first, second), abs=1e-12)
+
+
+@given(st.floats(1e-9, 0.999), st.floats(1, 2))
+def test_a_variance_that_is_allowed_for_makes_p_larger(p, inflation):
+    found = allow_for(p, inflation)
+    assert found == pytest.approx(2 * norm.sf(norm.isf(p / 2) / math.sqrt(inflation)))
+    assert found >= p * (1 - 1e-6)
+    assert allow_for(found, 1 / inflation) == pytest.approx(p)
+    assert allow_for(p, 1) == p
+    assert (allow_for(1.0, inflation), allow_for(0.0, inflation)) == (1, 0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -87,34 +117,39 @@ def test_holm_of_nothing():
 
 
 @pytest.mark.parametrize("n", [1, 5, 6, 7, 60])
-def test_smallest_detectable_is_the_first_significant_count(n):
-    significant = [k for k in range(1, n + 1) if binomtest(k, k).pvalue <= ALPHA]
+@pytest.mark.parametrize("alpha", [ALPHA, ALPHA / 6])
+def test_the_smallest_difference_is_the_first_significant_count(n, alpha):
+    significant = [k for k in range(1, n + 1) if binomtest(k, k).pvalue <= alpha]
     expected = significant[0] / n if significant else math.inf
-    assert smallest_detectable(n) == expected
+    assert smallest_significant(n, alpha) == expected
 
 
 def test_six_images_of_153():
-    assert smallest_detectable(153) == 6 / 153
-    assert smallest_detectable(5) == math.inf
+    assert smallest_significant(153) == 6 / 153
+    assert smallest_significant(5) == math.inf
+
+
+@pytest.mark.parametrize("case", [(1, 0.5, 0.1), (12, 0.5, 0.5), (40, 0.3, 0.2), (40, 0.1, 0.1), (25, 0.5, 0)])
+@pytest.mark.parametrize("alpha", [ALPHA, ALPHA / 3])
+def test_power_is_the_sum_over_all_tables(case, alpha):
+    n, share, difference = case
+    total = 0.0
+    for discordant in range(n + 1):
+        b = np.arange(discordant + 1)
+        chances = binom.pmf(b, discordant, (1 + difference / share) / 2)
+        total += binom.pmf(discordant, n, share) * chances[mcnemar(b, discordant - b) <= alpha].sum()
+    assert power(n, share, difference, alpha) == pytest.approx(total, abs=1e-6)
 
 
 @settings(max_examples=10)
-@given(st.integers(200, 2000), st.floats(0.1, 0.4))
-def test_the_likely_difference_is_found_about_four_times_in_five(n, share):
-    difference = smallest_detectable(n, share)
-    generator = np.random.default_rng(0)
+@given(st.integers(200, 2000), st.floats(0.1, 0.4), st.sampled_from([ALPHA, ALPHA / 2]))
+def test_the_likely_difference_is_found_four_times_in_five(n, share, alpha):
+    difference = likely_difference(n, share, alpha)
     weights = [(share + difference) / 2, (share - difference) / 2, 1 - share]
-    draws = generator.multinomial(n, weights, size=2000)
-    found = [mcnemar_of(b, c) <= 0.05 for b, c, _ in draws]
-    assert 0.7 < np.mean(found) < 0.9  # the exact test is a little shyer than the approximation
-
-
-def mcnemar_of(b, c):
-    from scipy.special import bdtr
-
-    return min(1.0, 2 * float(bdtr(min(b, c), int(b + c), 0.5))) if b + c else 1.0
+    draws = np.random.default_rng(0).multinomial(n, weights, size=4000)
+    assert np.mean(mcnemar(draws[:, 0], draws[:, 1]) <= alpha) == pytest.approx(POWER, abs=0.03)
 
 
 def test_what_cannot_be_found_is_infinite():
-    assert smallest_detectable(20, 0.0) == math.inf
-    assert smallest_detectable(20, 0.05) == math.inf
+    assert likely_difference(20, 0.0) == math.inf
+    assert likely_difference(20, 0.05) == math.inf

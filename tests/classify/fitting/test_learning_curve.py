@@ -179,3 +179,18 @@ def test_learning_curve_bands_are_percentiles():
 def test_learning_curve_of_too_small_classes_says_the_counts():
     with pytest.raises(DataError, match=r"\[5, 10\].*smallest class has 2"):
         accuracy_by_size(lambda rows: 1.0, np.arange(4) % 2, [5, 10])
+
+
+def test_whole_groups_are_drawn(table):
+    labels, groups = np.arange(80) % 2, np.arange(80) // 8
+    drawn = []
+    accuracy_by_size(lambda rows: drawn.append(rows) or 0.5, labels, [4, 10], repeats=5, groups=groups)
+    for rows in drawn[:5]:
+        assert len(set(groups[rows])) == 1, "four of a class are in one group, and the classes take the same"
+    for rows in drawn[5:]:
+        assert len(set(groups[rows])) == 3
+        assert np.bincount(labels[rows]).tolist() == [10, 10]
+    alone, each = [], []
+    accuracy_by_size(lambda rows: alone.append(rows) or 0.5, labels, [4], groups=np.arange(80))
+    accuracy_by_size(lambda rows: each.append(rows) or 0.5, labels, [4])
+    assert np.array_equal(alone, each)

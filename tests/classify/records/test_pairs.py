@@ -1,12 +1,14 @@
 """Every pair of runs: matched by image, corrected together."""
 
 import json
+import math
 
 import numpy as np
 import pytest
-from paired import answers, interval_of, p_of
+from paired import answers, grouped, interval_of, p_of
 
-from fc7.classify.evaluation.paired_tests import holm
+from fc7.classify.evaluation.effective_size import ALPHA, effective_size
+from fc7.classify.evaluation.paired_tests import allow_for, holm, sign_flip
 from fc7.classify.records import pairs as pairs_module
 from fc7.classify.records.pairs import compare_pairs, compare_planned
 
@@ -105,7 +107,50 @@ def test_the_images_of_fifty_runs_are_matched_once_for_each_run(made_up, monkeyp
     for run in runs:
         _ = run.right
     sorted_again = []
-    real = pairs_module._aligned
-    monkeypatch.setattr(pairs_module, "_aligned", lambda run: (sorted_again.append(run), real(run))[1])
+    real = pairs_module._order
+    monkeypatch.setattr(pairs_module, "_order", lambda run: (sorted_again.append(run), real(run))[1])
     assert len(compare_pairs(runs)) == 1225
     assert len(sorted_again) == 50, "images are put in order once for each run, not for each pair"
+
+
+def test_images_in_groups_are_tested_by_group(made_up):
+    generator = np.random.default_rng(0)
+    groups = np.arange(120) // 6
+    first, second = generator.random(120) < 0.9, generator.random(120) < 0.6
+    runs = [grouped(made_up(right, head=head), groups) for right, head in ((first, "logreg"), (second, "knn"))]
+    (pair,) = compare_pairs(runs)
+    differences = np.bincount(groups, first.astype(int) - second).astype(int)
+    assert pair.p == sign_flip(differences)
+    assert (pair.count, pair.test) == ("120 images in 20 groups", "exact test over 20 groups")
+    assert pair.effective == effective_size(first.astype(int) - second, groups)
+    alone = compare_pairs([made_up(first), made_up(second, head="knn")])[0]
+    assert (alone.test, alone.effective, alone.groups) == ("exact McNemar", 120, 120)
+    assert pair.interval[1] - pair.interval[0] > alone.interval[1] - alone.interval[0]
+    few = [grouped(run, np.arange(120) // 24) for run in runs]
+    assert compare_pairs(few)[0].smallest_detectable == math.inf, "five signs are never significant"
+
+
+def test_runs_of_other_groups_are_not_paired(made_up):
+    first, second = made_up(np.ones(20, bool)), made_up(np.ones(20, bool), head="knn")
+    assert compare_pairs([grouped(first, np.arange(20) // 2), second]) == []
+    assert len(compare_pairs([grouped(first, np.arange(20) // 2), grouped(second, 9 - np.arange(20) // 2)])) == 1
+
+
+def test_folds_are_allowed_for(made_up):
+    first, second = answers(60, 20, 6, 4)
+    runs = [made_up(first), made_up(second, head="knn")]
+    for run in runs:
+        run.predictions["fold"] = [1 + place % 5 for place in range(90)]
+    (pair,) = compare_pairs(runs)
+    assert pair.p == allow_for(p_of(first, second), 1.8)
+    assert (pair.effective, pair.test) == (50, "exact McNemar that allows for 5 folds")
+    assert pair.smallest_detectable == 8 / 90
+
+
+def test_what_planned_comparisons_could_show_knows_the_correction(made_up):
+    chosen, rival, baseline = np.arange(200) < 180, np.arange(200) < 178, np.arange(200) < 60
+    runs = [made_up(right, head=head) for right, head in ((chosen, "logreg"), (rival, "knn"), (baseline, "baseline"))]
+    near, far = compare_planned(runs[0], runs[1:])
+    assert (near.level, far.level) == (ALPHA, ALPHA / 2), "what is clear is out of the way of the others"
+
+    assert compare_planned(runs[0], [runs[1], runs[0]])[0].level == ALPHA / 2

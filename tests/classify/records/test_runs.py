@@ -136,9 +136,12 @@ def test_a_head_without_its_probabilities_is_fitted_again_and_fine_tuning_is_not
     assert ("It is done again." in log.text) == (not trainable)
 
 
-def test_every_run_id_has_the_number_of_the_format(monkeypatch):
+def test_ids_follow_what_decides_an_outcome_not_the_format(monkeypatch):
     before = run_id({"a": 1})
+    assert before == "bdbb71809c1cb2bf16a58bd7e5e8386ece94826b396eb30c13ce4faa695dd07d"
     monkeypatch.setattr("fc7.classify.records.runs.RECORD", RECORD + 1)
+    assert run_id({"a": 1}) == before
+    monkeypatch.setattr("fc7.classify.records.runs.OUTCOME", 3)
     assert run_id({"a": 1}) != before
 
 

@@ -1,10 +1,13 @@
 """The words of the verdict follow from the tests; the break-even point from the seconds."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paired import answers, p_of
+from paired import answers, grouped, p_of
 
+from fc7.classify.commands.tables import runs_table
+from fc7.classify.reports.report import markdown, report
 from fc7.classify.reports.verdict import break_even, findings
 from fc7.errors import DataError
 
@@ -159,3 +162,29 @@ def test_a_cache_that_was_never_timed_has_no_break_even(made_up):
 def test_other_backbones_do_not_pay_for_a_cache(made_up):
     rows = break_even([made_up([True]), made_up([True], backbone="alexnet", trainable="all")])
     assert [row.instead_of for row in rows] == ["extracting again"]
+
+
+@pytest.mark.parametrize(("number", "few"), [(10, True), (40, False)])
+def test_groups_are_said_wherever_images_are_counted(made_up, tmp_path, number, few):
+    first, second = answers(180, 40, 2, 18)
+    groups = np.arange(240) * number // 240
+    runs = [grouped(run, groups) for run in (made_up(first), made_up(second, head="knn", selection=0.8))]
+    sentences = " ".join(findings(runs))
+    assert f"240 images in {number} groups" in sentences
+    assert f"exact test over {number} groups" in sentences
+    assert f"count the {number} groups" in sentences
+    assert ("groups are few: intervals can be too short" in sentences) == few
+    page = report(runs, tmp_path / "page.html").read_text()
+    assert f"240 images in {number} groups judged" in page
+    for text in page, runs_table(runs), markdown(runs):
+        assert f"240 in {number} groups" in text
+    assert f"of 240 images in {number} groups" in repr(runs[0])
+
+
+def test_folds_are_said(made_up):
+    first, second = answers(180, 40, 2, 18)
+    runs = [made_up(first), made_up(second, head="knn", selection=0.8)]
+    for run in runs:
+        run.predictions["fold"] = [1 + place % 10 for place in range(240)]
+    assert "allow for 1.9 times the variance of independent images" in " ".join(findings(runs))
+    assert "allow for" not in " ".join(findings([made_up(first), made_up(second, head="knn")]))
