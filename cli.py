@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import FC7Error, Interrupted
+from .errors import FC7Error, Interrupted, command_line
 from .extract.commands import hints, overview, project_file, streams
 from .extract.commands.parser import Parser
 
@@ -45,6 +45,11 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: see the table in ``fc7 --help``."""
+    with command_line():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     # A list of a million files is no garbage; looking for some in it takes a twentieth of a repeated extract.
     gc.set_threshold(50_000, *gc.get_threshold()[1:])
     words = sys.argv[1:] if argv is None else list(argv)

@@ -1,13 +1,75 @@
 """Every error that fc7 raises on purpose.
 
 The message says what, with which values, and what to do next. The exit code is 1 where a class names no other.
+
+Messages are written as a command line reads them: ``--batch-size 8``, ``fc7 fit DATA``. Whoever calls fc7 from Python
+reads the same names as Python has them.
 """
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What stays as it is: commands of other programs, and what follows an fc7 command, to the end of the sentence.
+_WORDS = re.compile(
+    r"(?:pip install|gunicorn)[^.;)]*"
+    r"|(?:: |in a shell )(fc7 ([a-z]+)\b(?:(?!\. |; ).)*)"
+    r"|--(engine local|columns (?:'[^']*=[^']*'|[^\s']+=[^\s']+)|[a-z][a-z-]+)"
+)
+_FUNCTIONS = {
+    "extract": "fc7.extract.extract",
+    "predict": "fc7.classify.Bundle.predict",
+    **{name: f"fc7.classify.{name}" for name in ("audit", "compare", "export", "fit", "report")},
+}
+_ARGUMENTS = {"engine local": "engine=None", "train-batch": "batch_size"}
+
+_command_lines = 0
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Let messages name options and verbs as they are typed."""
+    global _command_lines  # of the process: errors are raised in any of its threads
+    _command_lines += 1
+    try:
+        yield
+    finally:
+        _command_lines -= 1
+
+
+def in_python(message: str) -> str:
+    """Return a message with options as arguments, and verbs as functions where there is one.
+
+    >>> in_python("Take --batch-size 8, or fit again: fc7 fit DATA --dtype float32")
+    'Take batch_size 8, or fit again: fc7.classify.fit, in a shell fc7 fit DATA --dtype float32'
+    """
+
+    def said(found: re.Match[str]) -> str:
+        command, verb, option = found.groups()
+        if option and option.startswith("columns "):
+            pairs = option.removeprefix("columns ").strip("'").split(",")
+            return f"columns={dict(pair.partition('=')[::2] for pair in pairs)}"
+        if option:
+            return _ARGUMENTS.get(option, option.replace("-", "_"))
+        named = verb in _FUNCTIONS and found[0].startswith(":")
+        return f": {_FUNCTIONS[verb]}, in a shell {command}" if named else found[0]
+
+    return _WORDS.sub(said, message)
+
+
+def words(message: str) -> str:
+    """Return a message of a log in the words of who reads it; errors find them by themselves."""
+    return message if _command_lines else in_python(message)
 
 
 class FC7Error(Exception):
     """Base of all errors."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message in the words of who reads it."""
+        return words(super().__str__())
 
 
 class UsageError(FC7Error):

@@ -17,7 +17,7 @@ from ..cache.keys import Keys, Table
 from ..cache.recipe import Recipe
 from ..cache.store import Store
 from ..cache.urls import Location
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, words
 from .backbones.backbone import Backbone
 from .computing import computing
 from .engines.accounting import Clock, Extraction, account
@@ -225,6 +225,6 @@ def fill(
 
 def _point_out_relatives(store: Store, lacked: Keys) -> None:
     """Log how a recipe without rows differs from a similar one that has rows of the same images."""
-    explanation = explain(store.directory, store.recipe, lacked) if lacked and not len(store) else ""
+    explanation = words(explain(store.directory, store.recipe, lacked)) if lacked and not len(store) else ""
     if explanation:
         logger.info("fc7: %d images to compute. %s", len(lacked), explanation.strip())

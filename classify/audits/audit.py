@@ -300,7 +300,7 @@ def _by_head(
         return [], settings, ["no image has a label to judge"]
     small = sorted(name for name, count in counts.items() if count < folds)
     notes = [f"{unlabelled} images have no label to judge"] if unlabelled else []
-    notes += [f"labels not judged, fewer than {folds} images (--folds): {few(small)}"] if small else []
+    notes += [f"labels not judged, fewer than {folds} images: {few(small)}"] if small else []
     rows = np.flatnonzero(~np.isin(embeddings.labels, ["", *small]))
     judged = replace(embeddings[rows], classes=tuple(name for name in embeddings.classes if counts[name] >= folds))
     if len(judged.classes) < 2:

@@ -152,7 +152,7 @@ def export(
     notes = _notes(bundle, rounds=form.rounds)
     if parity.probability > tolerance:
         if recipe.dtype == "float16" and form.rounds:
-            notes += ("embeddings are rounded to float16, so that the last digit of a sum counts: fit --dtype float32",)
+            notes += ("embeddings are rounded to float16, so that the last digit of a sum counts: fit on float32",)
         raise ExportError(
             f"The network's probabilities differ from the bundle's by up to {parity.probability:.1e} on "
             f"{parity.images} images ({origin}), more than --tolerance {tolerance:g}. Nothing was written. "
@@ -179,7 +179,7 @@ def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:
     if recipe.precision != "fp32":
         notes.append(f"fc7 predict computes in {recipe.precision}, the network in float32")
     if recipe.dtype == "float16" and not rounds:
-        notes.append("embeddings are rounded to float16, which a state dict cannot do: fit --dtype float32")
+        notes.append("embeddings are rounded to float16, which a state dict cannot do: fit on float32")
     if bundle.threshold:
         notes.append("the network answers always; below the threshold in its metadata, fc7 predict says `not sure`")
     if bundle.views:

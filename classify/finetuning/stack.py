@@ -61,7 +61,7 @@ def fit_stack(
     )
     run = trained.run
     if study.settings.preparation != "unit":
-        note = f"fitted without --preparation {study.settings.preparation}: it takes rows as they are"
+        note = f"fitted without preparation {study.settings.preparation}: it takes rows as they are"
         run = replace(run, notes=[*run.notes, note])
     arrays = {name: value.numpy() for name, value in trained.state_dict.items()}
     stack = classifier_stack.ClassifierStack.trained(recipe.backbone, arrays, len(embeddings.classes))

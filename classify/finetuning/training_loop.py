@@ -167,9 +167,9 @@ class _Pace:
         if seconds > LONG_SECONDS:
             times = f", {task.trainings} times" if task.trainings > 1 else ""
             limit = options.limit_seconds
-            ends = "" if limit is None else f" It ends at --limit-seconds {limit * task.trainings:g}."
+            ends = "" if limit is None else f" It ends after {limit * task.trainings:g} seconds."
             logger.warning(
-                "%s: about %s for %d epochs of %d images%s.%s Fewer --epochs take less, and a head on cached "
+                "%s: about %s for %d epochs of %d images%s.%s Fewer epochs take less, and a head on cached "
                 "embeddings takes seconds: fc7 compare DATA --heads ridge -o RUNS",
                 stage, duration(seconds), options.epochs, len(task.fitted), times, ends,
             )  # fmt: skip

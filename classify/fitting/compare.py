@@ -234,7 +234,7 @@ def _able(asked: str | Sequence[Any], selected: Sequence[Head], experiment: Expe
     able = [head for head in selected if _takes(head, experiment)]
     if experiment.streamed and asked == "all":
         left_out = [head.name for head in able if not head.streams]
-        logger.warning("left out, as they need all rows in memory and --max-ram allows less: %s", ", ".join(left_out))
+        logger.warning("left out, as they need all rows in memory and less is allowed: %s", ", ".join(left_out))
         return [head for head in able if head.streams]
     return able
 

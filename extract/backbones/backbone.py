@@ -261,7 +261,7 @@ class Backbone:
 
         bf16 = self.recipes[0].precision == "bf16"
         if bf16 and self.device.type == "cpu" and (gain := bfloat16_gain()) < 1:
-            logger.warning("--precision bf16 computes at %.1f times the speed of fp32 on this processor.", gain)
+            logger.warning("bf16 computes at %.1f times the speed of fp32 on this processor.", gain)
         dtype = torch.bfloat16 if bf16 else torch.float32
 
         def plain() -> Normalised:

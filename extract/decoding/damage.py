@@ -84,7 +84,7 @@ _OTHER_PILLOW = "Install a complete Pillow: pip install --force-reinstall pillow
 
 def short_of_memory() -> ImageUnreadable:
     """Return the error of an image for which there is not enough memory."""
-    return ImageUnreadable("there is not enough memory to decode it. Use fewer --workers, or a larger machine")
+    return ImageUnreadable("there is not enough memory to decode it. Use fewer workers, or a larger machine")
 
 
 def without_codec(name: str) -> ImageUnreadable:

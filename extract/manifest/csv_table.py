@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...cache.urls import Location
-from ...errors import DataError
+from ...errors import DataError, words
 from ..text import few, plain, unguarded
 from .columns import ImageEntry
 from .csv_rows import Row, each_row, listed, rows_of
@@ -78,8 +78,8 @@ def say_unlabelled(names: Sequence[str], chosen: Mapping[str, str], where: Locat
     others = [name for name in names if name and name not in chosen.values()]
     if "label" not in chosen and others:
         said = few([repr(plain(name)) for name in others])
-        option = plain(shlex.quote(f"label={others[0]}"))
-        logger.warning("fc7: %s has no labels. If %s has them: --columns %s", plain(str(where)), said, option)
+        option = plain(f"--columns {shlex.quote(f'label={others[0]}')}")
+        logger.warning("fc7: %s has no labels. If %s has them: %s", plain(str(where)), said, words(option))
 
 
 def images_of(path: Path | str, columns: Sequence[str], rows: Iterable[Row]) -> Iterator[tuple[int, ImageEntry]]:

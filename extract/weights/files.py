@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...cache.file_blocks import read_regular
 from ...cache.index import Index
 from ...cache.recipe import Transform
-from ...errors import UsageError, WeightsError
+from ...errors import UsageError, WeightsError, words
 from ..text import first_line
 from .published import Entry, Network
 
@@ -115,9 +115,8 @@ class FileWeights(Weights):
         assumed, *others = entries
         if not name.endswith(f".{assumed}"):  # a tag in a name of timm's says it
             logger.warning(
-                "%s is no published file of %s; its images are prepared as those of %s. If that is right, say so: "
-                "--transform %s%s",
-                *(self.source, name, assumed, assumed),
+                "%s is no published file of %s; its images are prepared as those of %s. If that is right, say so: %s%s",
+                *(self.source, name, assumed, words(f"--transform {assumed}")),
                 f"; if not, another: {', '.join(others)}" if others else "",
             )
         return self.entry.transform

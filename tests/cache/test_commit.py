@@ -43,7 +43,7 @@ def test_rows_are_not_acknowledged_once_the_cache_is_gone(store, directory, vani
     store.append(shard(1))
     vanish(directory)
     there = sorted(directory.rglob("*"))
-    with pytest.raises(CacheError, match=r"is gone.* moved, deleted or replaced .* --cache"):
+    with pytest.raises(CacheError, match=r"is gone.* moved, deleted or replaced .* with cache, then"):
         store.append(shard(2))
     with pytest.raises(CacheError, match="is gone"):
         store.refresh()

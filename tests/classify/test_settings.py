@@ -78,10 +78,10 @@ def test_preparations_are_those_that_there_are():
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [
-        (FitSettings, {"folds": 1}, "--folds 1: two or more"),
-        (FitSettings, {"cross_validate": 1}, "--cross-validate 1: two or more"),
+        (FitSettings, {"folds": 1}, "folds 1: two or more"),
+        (FitSettings, {"cross_validate": 1}, "cross_validate 1: two or more"),
         (FitSettings, {"on": "val", "cross_validate": 3}, "give one"),
-        (FitSettings, {"epochs": 0}, "--epochs 0: one or more"),
+        (FitSettings, {"epochs": 0}, "epochs 0: one or more"),
         (FitSettings, {"preparation": "x"}, "preparation 'x' is not one of unit, scale"),
         (FitSettings, {"class_weight": "x"}, "balanced, or a dict"),
         (Training, {"optimiser": "x"}, "optimiser 'x' is not one of sgd, adam"),

@@ -136,7 +136,7 @@ def test_rows_that_are_not_finite_are_rejected(pictures, cache_dir):
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_type_that_cannot_hold_the_first_rows_ends_the_run_before_it_commits(pictures, cache_dir, factor, workers):
     store = Store(FakeBackbone().recipes[0], cache_dir)
-    with pytest.raises(FC7Error, match=r"float16 cannot hold fake tiles: .* Extract with --dtype float32") as raised:
+    with pytest.raises(FC7Error, match=r"float16 cannot hold fake tiles: .* Extract with dtype float32") as raised:
         fill(read_manifest(pictures), [Scaled(factor)], workers=workers, unit_rows=3)
     assert type(raised.value) is FC7Error
     store.refresh()
@@ -158,7 +158,7 @@ def test_a_later_row_that_the_type_cannot_hold_is_unreadable_for_now(pictures, c
         done = fill(manifest, [lossy])[0]
         assert (done.ok, done.rejected, done.rejected_before) == (10, 1, 0)
         assert "float16 cannot hold its embedding" in done.rejects[0].reason
-        assert "--dtype float32" in done.rejects[0].reason
+        assert "dtype float32" in done.rejects[0].reason
         assert lossy.batches, "looked at in every run"
         lossy.batches = 0
     assert len(Store(lossy.recipes[0], cache_dir).rejected) == 0

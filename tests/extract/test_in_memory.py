@@ -162,7 +162,7 @@ class Scaled(FakeBackbone):
 def test_a_type_that_cannot_hold_the_vector_is_the_reason(factor):
     vectors, rejected = embed([PIXELS], [FakeBackbone("other"), Scaled(factor)])
     assert "float16 cannot hold its embedding" in rejected[0]
-    assert "--dtype float32" in rejected[0]
+    assert "dtype float32" in rejected[0]
     assert not any(matrix.any() for matrix in vectors.values())
     assert only(embed([PIXELS], [Scaled(factor, dtype="float32")])).any()
 

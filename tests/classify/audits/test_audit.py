@@ -230,7 +230,7 @@ def test_too_few_images_are_said_not_fatal(table, counts):
 def test_small_classes_are_left_out_and_named(table):
     found = audit(table((30, 3, 30)))
     assert found.settings["judged"] == 60
-    assert found.notes == ["labels not judged, fewer than 5 images (--folds): c1"]
+    assert found.notes == ["labels not judged, fewer than 5 images: c1"]
     assert audit(table((30, 3, 30)), folds=3).settings["judged"] == 63
 
 
@@ -269,11 +269,11 @@ def test_copies_of_one_image_only(table):
     [
         ({"head": "logrge"}, "logrge"),
         ({"head": "classifier"}, "classifier"),
-        ({"threshold": 0.0}, "--threshold 0"),
+        ({"threshold": 0.0}, "threshold 0"),
         ({"threshold": 1.5}, "1.5"),
         ({"threshold": float("nan")}, "nan"),
-        ({"neighbours": 0}, "--neighbours 0"),
-        ({"folds": 1}, "--folds 1"),
+        ({"neighbours": 0}, "neighbours 0"),
+        ({"folds": 1}, "folds 1"),
     ],
 )
 def test_what_makes_no_sense_is_usage(table, options, said):

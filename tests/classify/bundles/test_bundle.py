@@ -202,7 +202,7 @@ def test_an_abstention_that_is_none_is_refused(saved, arrays):
 def test_a_head_without_out_of_fold_predictions_has_no_abstention(fitted, tmp_path):
     bundle = Bundle.of(replace(fitted, abstention=None))
     assert Bundle.load(bundle.save(tmp_path / "a.fc7")).abstention is None
-    with pytest.raises(DataError, match=r"no out-of-fold predictions, which --max-error needs"):
+    with pytest.raises(DataError, match=r"no out-of-fold predictions, which max_error needs"):
         Bundle.of(replace(fitted, abstention=None), 0.05)
 
 

@@ -155,7 +155,7 @@ def test_other_weights_are_refused_with_both_hashes(bundle, options, home):
         predict(bundle, [home / "data"], weights="random:1", **options)
     assert other in str(caught.value)
     assert bundle.recipe.weights in str(caught.value)
-    assert "--weights" in str(caught.value)
+    assert "the same weights with weights" in str(caught.value)
 
 
 def test_the_same_weights_from_elsewhere_will_do(bundle, options, home, tmp_path):

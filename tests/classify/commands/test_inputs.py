@@ -176,7 +176,7 @@ def test_audit_judges_data_with_a_class_outside_of_train(fc7_json, tmp_path):
     stranger(tmp_path)
     answer = fc7_json("audit", tmp_path / "d", *SQUEEZENET)
     assert answer["classes"]["green"] == 1
-    assert "fewer than 5 images (--folds): blue, green, red" in answer["notes"][0]
+    assert "fewer than 5 images: blue, green, red" in answer["notes"][0]
 
 
 def test_export_then_fit_and_compare_from_the_file(fc7, fc7_json, bundle, data, tmp_path, forwards):

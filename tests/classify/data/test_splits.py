@@ -203,7 +203,7 @@ def test_a_class_without_a_fitted_image_is_refused(table):
 
 
 def test_more_folds_than_images_are_refused(table):
-    with pytest.raises(DataError, match=r"'c0' has 6 images to fit on, 7 are needed.*--folds"):
+    with pytest.raises(DataError, match=r"'c0' has 6 images to fit on, 7 are needed.*lower folds"):
         protocol(table((6, 9)), ProtocolSettings(folds=7))
 
 
@@ -279,7 +279,7 @@ def leaky(table):
 
 
 def test_one_image_on_both_sides_is_refused_with_both_paths(table):
-    with pytest.raises(LeakageError, match=r"1 image is on both sides.*c0/002\.png = c0/011\.png.*--allow-leakage"):
+    with pytest.raises(LeakageError, match=r"1 image is on both sides.*c0/002\.png = c0/011\.png.*allow_leakage"):
         protocol(leaky(table))
 
 
@@ -299,7 +299,7 @@ def test_all_that_is_wrong_is_said_at_once(table):
     assert "5 more. Remove one side" in said
     assert said.count(" = ") == 2
     assert len(said) <= 500
-    assert said.endswith("All of them: fc7 audit DATA --csv FILE.csv")
+    assert said.endswith("All of them: fc7.classify.audit, in a shell fc7 audit DATA --csv FILE.csv")
     with pytest.raises(DataError, match="4 copies") as refused:
         protocol(images, ProtocolSettings(allow_leakage=True))
     assert not isinstance(refused.value, LeakageError)

@@ -135,7 +135,9 @@ def test_the_same_bundle_gives_the_same_onnx_network(home, cache, tmp_path):
 
 
 def test_unit_length_is_no_layer_of_a_published_network(home, cache, nothing):
-    with pytest.raises(ExportError, match=r"unit length.*FILE.onnx.*fc7 fit DATA --preparation scale --dtype float32"):
+    with pytest.raises(
+        ExportError, match=r"unit length.*FILE.onnx.* shell fc7 fit DATA --preparation scale --dtype float32"
+    ):
         export(home.bundle(), nothing / "net.safetensors", **cache)
 
 

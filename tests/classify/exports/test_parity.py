@@ -16,7 +16,7 @@ def test_what_a_state_dict_cannot_round_is_measured_and_told(home, cache, tmp_pa
     bundle = home.bundle("linear-svm", 3, "scale")
     with pytest.raises(ExportError) as caught:
         export(bundle, tmp_path / "net.safetensors", tolerance=1e-6, images=[home.pictures(3)], **cache)
-    assert "rounded to float16, which a state dict cannot do: fit --dtype float32" in str(caught.value)
+    assert "rounded to float16, which a state dict cannot do: fit on float32" in str(caught.value)
     written = export(bundle, tmp_path / "net.safetensors", tolerance=0.01, images=[home.pictures(3)], **cache)
     assert written.parity.probability > 1e-6
     exact = home.exported(".pt2", bundle)

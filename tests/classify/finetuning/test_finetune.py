@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_done_without(photos, tmp_path, monkeypatch, cap
 def test_weights_that_lack_what_is_not_trained_are_refused(photos, tmp_path):
     state = {k: v for k, v in KNOWN["alexnet"].initialise(0).items() if k.startswith("features.")}
     torch.save(state, tmp_path / "conv.pth")
-    with pytest.raises(UsageError, match=r"leaves classifier.1.weight.*--trainable all"):
+    with pytest.raises(UsageError, match=r"leaves classifier.1.weight.*trainable all"):
         tune(photos, "head", backbone="alexnet", weights=f"file:{tmp_path / 'conv.pth'}")
 
 

@@ -96,7 +96,7 @@ def test_another_preparation_is_not_passed_off_as_done(table, monkeypatch):
     rows = with_small_stack(table((20, 20), val=5), monkeypatch)
     runs = [fit(rows, "classifier", epochs=1, preparation=kind).run for kind in ("unit", "scale")]
     assert [run.protocol["preparation"] for run in runs] == [None, None]
-    assert "fitted without --preparation scale: it takes rows as they are" in runs[1].notes
+    assert "fitted without preparation scale: it takes rows as they are" in runs[1].notes
 
 
 def test_scikit_learn_cannot_score_it_on_rows_that_it_was_trained_on(table, monkeypatch):
@@ -108,5 +108,5 @@ def test_scikit_learn_cannot_score_it_on_rows_that_it_was_trained_on(table, monk
 
 def test_the_stack_needs_pool5(photos):
     table = extract(read_manifest(photos), load_backbone("squeezenet1_1", weights="random:0"))
-    with pytest.raises(UsageError, match="--layer pool5"):
+    with pytest.raises(UsageError, match=": layer pool5"):
         fit(table, "classifier")

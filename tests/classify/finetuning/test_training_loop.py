@@ -72,5 +72,5 @@ def test_the_global_generator_is_left_alone():
 
 
 def test_a_loss_that_is_not_finite_is_a_clear_error():
-    with pytest.raises(FC7Error, match="Lower --learning-rate"):
+    with pytest.raises(FC7Error, match="Lower learning_rate"):
         train(task(learning_rate=1e38, epochs=4))

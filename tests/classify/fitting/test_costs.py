@@ -19,7 +19,7 @@ def test_more_memory_than_allowed_is_refused_before_any_work(table, name, need):
     points, images = (12, 2500) if name == "rbf-svm" else (1, 2500)
     whole = 8 * points * images * 2 + need / (4 if name == "rbf-svm" else 2)  # half of the images is fitted
     foresee(HEADS[name], replace(embeddings, max_ram=int(1.02 * whole)), every)
-    with pytest.raises(DataError, match=rf"{name} takes about \d+ MB for 2500 rows of 2 classes, --max-ram allows"):
+    with pytest.raises(DataError, match=rf"{name} takes about \d+ MB for 2500 rows of 2 classes, max_ram allows"):
         foresee(HEADS[name], replace(embeddings, max_ram=int(0.98 * whole)), every)
     foresee(HEADS[name], embeddings, every)
 
@@ -27,7 +27,7 @@ def test_more_memory_than_allowed_is_refused_before_any_work(table, name, need):
 @pytest.mark.parametrize("name", ["rbf-svm", "ridge", "logreg"])
 def test_a_limit_holds_where_rows_are_in_memory(table, name):
     embeddings = replace(table((30, 30), val=5), max_ram=2000)
-    with pytest.raises(DataError, match="max-ram"):
+    with pytest.raises(DataError, match="max_ram"):
         fit(embeddings, name)
     assert fit(replace(embeddings, max_ram=2**20), name).run.metrics["accuracy"] > 0.5
 

@@ -380,7 +380,7 @@ def test_a_port_that_is_taken_or_none_is_said(desk):
     from fc7.classify.reviews.server import Server
 
     for port in (desk.server.port, 70000):
-        with pytest.raises(UsageError, match=f"--port {port}: .*any that is free"):
+        with pytest.raises(UsageError, match=f"port {port}: .*any that is free"):
             Server(desk.review, desk.folder, port=port)
 
 

@@ -164,8 +164,8 @@ def test_a_recipe_needs_no_torch_where_there_is_a_row(given, tmp_path):
         ({"name": "alexnet", "batch_size": 0}, "must be 1 or more"),
         ({"name": "alexnet", "decode": "fast"}, "decode 'fast' is not one of exact, scaled, nvjpeg"),
         ({"name": "alexnet", "views": -1}, "between 0 and 100"),
-        ({"name": "alexnet", "image_size": (31, None)}, "--image-size 31:35: 32 <= CROP"),
-        ({"name": "alexnet", "image_size": (224, 200)}, "--image-size 224:200"),
+        ({"name": "alexnet", "image_size": (31, None)}, "image_size 31:35: 32 <= CROP"),
+        ({"name": "alexnet", "image_size": (224, 200)}, "image_size 224:200"),
     ],
 )
 def test_unknown_names(options, message, cache_dir):
@@ -174,7 +174,7 @@ def test_unknown_names(options, message, cache_dir):
 
 
 def test_an_unknown_device_is_one_clear_line(cache_dir):
-    with pytest.raises(UsageError, match="--device cuda:99"):
+    with pytest.raises(UsageError, match="device cuda:99"):
         _ = load_backbone("squeezenet1_1", weights="random:0", device="cuda:99").device
 
 
@@ -203,12 +203,12 @@ def test_bf16_is_warned_of_where_it_is_slower(cache_dir, monkeypatch, caplog):
         caplog.clear()
         monkeypatch.setattr(torch_runtime, "bfloat16_gain", lambda gain=gain: gain)
         load_backbone("squeezenet1_1", precision="bf16", **options).load()
-        assert ("--precision bf16 computes at 0.5 times the speed of fp32" in caplog.text) == warned
+        assert ("bf16 computes at 0.5 times the speed of fp32" in caplog.text) == warned
     load_backbone("squeezenet1_1", **options).load()
     assert not caplog.text
 
 
-@pytest.mark.parametrize(("images", "advice"), [(8, "take --batch-size 4"), (1, "take --device cpu")])
+@pytest.mark.parametrize(("images", "advice"), [(8, "take batch_size 4"), (1, "take device cpu")])
 def test_a_batch_too_large_for_the_device_is_one_clear_line(cache_dir, images, advice):
     backbone = load_backbone("squeezenet1_1", weights="random:0", device="cpu", batch_size=images)
 
@@ -278,5 +278,5 @@ def test_another_image_size_is_part_of_the_recipe(cache_dir):
 @pytest.mark.parametrize(("name", "layer", "crop"), [("alexnet", "fc7", 40), ("vit_b_16", "penultimate", 256)])
 def test_a_size_that_the_layer_cannot_take_is_refused(cache_dir, name, layer, crop):
     backbone = load_backbone(name, layer, weights="random:0", image_size=(crop, None), device="cpu")
-    with pytest.raises(UsageError, match=f"{name} {layer} cannot take --image-size {crop}: "):
+    with pytest.raises(UsageError, match=f"{name} {layer} cannot take image_size {crop}: "):
         backbone.load()

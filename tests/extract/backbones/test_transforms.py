@@ -69,7 +69,7 @@ def test_sizes_are_replaced_and_nothing_else():
     assert resized(transform, 448) == Transform(512, 448, (0.5,) * 3, (0.25,) * 3, "bicubic")
     assert resized(transform, 320, 352) == Transform(352, 320, (0.5,) * 3, (0.25,) * 3, "bicubic")
     for sizes in ((31, 31), (224, 200), (4097, 4097)):
-        with pytest.raises(UsageError, match=f"--image-size {sizes[0]}:{sizes[1]}: 32 <= CROP <= RESIZE <= 4096"):
+        with pytest.raises(UsageError, match=f"image_size {sizes[0]}:{sizes[1]}: 32 <= CROP <= RESIZE <= 4096"):
             resized(transform, *sizes)
 
 

@@ -91,7 +91,7 @@ def test_layers_of_tokens_are_timms(name, seen, cache_dir):
     images, _ = rows(["penultimate"])
     expected, has_class = layers_of(net, images)
     compare(rows(list(expected))[1], expected)
-    absent = {"gap": "--layer avg is the mean", "block:99": "its blocks are 0 to"}
+    absent = {"gap": "layer avg is the mean", "block:99": "its blocks are 0 to"}
     absent |= {} if has_class else {"cls": "no class token; there is avg", "block:0:cls": "no class token of a block"}
     absent |= {} if "map" in expected else {"map": "no function"}
     for layer, message in absent.items():

@@ -105,7 +105,7 @@ def test_a_batch_that_the_device_refuses_is_decoded_by_the_processor(mixed, tmp_
 
 def test_it_needs_a_cuda_device_and_has_no_random_views(cache_dir):
     options = {"weights": "random:0", "decode": "nvjpeg"}
-    with pytest.raises(UsageError, match="--decode nvjpeg needs a CUDA device, this is cpu"):
+    with pytest.raises(UsageError, match="decode nvjpeg needs a CUDA device, this is cpu"):
         load_backbone("alexnet", device="cpu", **options).load()
     with pytest.raises(UsageError, match="centre only"):
         load_backbone("alexnet", views=2, **options)

@@ -50,7 +50,7 @@ def test_a_full_memory_is_one_clear_line_and_free_again():
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(0.001)  # of this process
     try:
-        with pytest.raises(FC7Error, match=r"The memory of cuda:0 is too small: .* take --batch-size 256\."):
+        with pytest.raises(FC7Error, match=r"The memory of cuda:0 is too small: .* take batch_size 256\."):
             backbone.forward(np.zeros((512, 224, 224, 3), np.uint8))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

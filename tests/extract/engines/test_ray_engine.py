@@ -221,7 +221,7 @@ def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, monkeypatc
 
 def test_a_type_that_cannot_hold_the_rows_ends_the_run_in_one_line(folder, tmp_path, hired, caplog):
     backbone = load_backbone("mobilenet_v3_small", **SETTINGS)
-    with pytest.raises(FC7Error, match=r"^float16 cannot hold mobilenet_v3_small .* Extract with --dtype float32\.$"):
+    with pytest.raises(FC7Error, match=r"^float16 cannot hold mobilenet_v3_small .* Extract with dtype float32\.$"):
         fill(folder, [backbone], cache=tmp_path / "cache", engine=hired(Distant))
     assert not shards(tmp_path / "cache")
     assert "is lost" not in caplog.text, "no worker is replaced for it"
@@ -508,7 +508,7 @@ def test_a_cluster_without_token_authentication_is_warned_of(monkeypatch, caplog
 
 def test_addresses_and_versions_that_do_not_do(monkeypatch):
     with (
-        pytest.raises(UsageError, match=r"ray://head:10001: .* --address auto"),
+        pytest.raises(UsageError, match=r"ray://head:10001: .* address auto"),
         ray_engine.connected("ray://head:10001"),
     ):
         pass

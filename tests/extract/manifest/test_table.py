@@ -83,7 +83,7 @@ def test_labels_may_be_missing(table, caplog):
     assert list(table("path\n1.jpg\n2.jpg\n").images.labels) == ["", ""]
     assert not caplog.records
     assert list(table("path,kind\n1.jpg,oak\n").images.labels) == [""]
-    assert "x.csv has no labels. If 'kind' has them: --columns label=kind" in caplog.text
+    assert "x.csv has no labels. If 'kind' has them: columns={'label': 'kind'}" in caplog.text
     assert list(table("path,kind\n1.jpg,oak\n", columns={"label": "kind"}).images.labels) == ["oak"]
 
 
@@ -167,8 +167,8 @@ def test_hints_can_be_pasted(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.csv").write_text("path,its kind,more\na.png,ant,1\n")
     read_manifest("x.csv")
-    assert "If 'its kind', 'more' has them: --columns 'label=its kind'" in caplog.text
-    with pytest.raises(DataError, match="Say which: --columns 'path=file name'"):
+    assert "If 'its kind', 'more' has them: columns={'label': 'its kind'}" in caplog.text
+    with pytest.raises(DataError, match=r"Say which: columns=\{'path': 'file name'\}"):
         choose(["file name", "image path"], OF_IMAGES, "x")
     (tmp_path / "x.csv").write_text("path,label\nb\\c.png,ant\n")
     with pytest.raises(DataError, match=r"looked for in the working directory\. Write / in paths, not \\\."):

