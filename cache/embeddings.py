@@ -19,7 +19,7 @@ from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
 from .recipe import AnyRecipe
-from .tables import MOST, cell, data_frame, html_table
+from .tables import MOST, cell, data_frame, html_table, unicode
 
 Vectors = npt.NDArray[Any] | StoredVectors
 
@@ -86,16 +86,16 @@ class VectorTable(ABC):
         """Everything that is no row, as text that a file can hold."""
         return {
             "recipe": self.recipe.to_json(),
-            "classes": json.dumps([_valid(name) for name in self.classes]),
+            "classes": json.dumps([unicode(name) for name in self.classes]),
             "weights_source": self.weights_source,
             "seconds": repr(float(self.seconds)),
-            "name": _valid(self.name),
+            "name": unicode(self.name),
             "fc7": __version__,
         }
 
     def texts(self, column: str, rows: slice) -> list[str]:
         """Return some rows of a column of :data:`COLUMNS` as text that a file can hold."""
-        return [_valid(text) for text in self.column(column, rows)]
+        return [unicode(text) for text in self.column(column, rows)]
 
     def digests(self, rows: slice) -> list[str]:
         """Return some keys as 64 hexadecimal digits each."""
@@ -294,11 +294,6 @@ def select(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:
 def chunks(vectors: Vectors, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
     """Split positions into chunks whose rows fit into memory; vectors in memory are one chunk."""
     return vectors.chunks(rows) if isinstance(vectors, StoredVectors) else iter([rows])
-
-
-def _valid(name: str) -> str:
-    """Return a name as UTF-8 can hold it: bytes that are no Unicode are escaped."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _require_room(path: Path, size: int) -> None:

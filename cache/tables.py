@@ -74,7 +74,7 @@ class Table(list[T]):
 
 
 def data_frame(columns: Mapping[str, Any]) -> Any:
-    """Return columns as a DataFrame.
+    """Return columns as a DataFrame; texts that are no Unicode are escaped, as in parquet.
 
     Raises
     ------
@@ -85,7 +85,12 @@ def data_frame(columns: Mapping[str, Any]) -> Any:
         import pandas
     except ImportError as error:
         raise MissingExtra("pandas", "tables") from error
-    return pandas.DataFrame(dict(columns))
+    return pandas.DataFrame({name: list(map(unicode, values)) for name, values in columns.items()})
+
+
+def unicode(value: Any) -> Any:
+    """Return a text as UTF-8 can hold it: bytes that are no Unicode are escaped; other values as they are."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def html_table(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], total: int) -> str:

@@ -10,6 +10,7 @@ from ...errors import UsageError
 from ...extract.text import csv_text, storable
 
 NOT_SURE = "not sure"
+COLUMNS = ("path", "answer", "label", "probability", "sure", "distance", "unlike", "rejected")
 
 
 @dataclass(frozen=True)
@@ -56,26 +57,20 @@ class Prediction:
         return self.label if self.sure or self.rejected else NOT_SURE
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"path": self.path, "answer": self.answer, **vars(self)}
+        """Return plain values; what a rejected image has not is None."""
+        absent: dict[str, Any] = {"answer": None, "label": None, "probability": None} if self.rejected else {}
+        return {"path": self.path, "answer": self.answer, **vars(self)} | absent
 
 
 class Predictions(Table[Prediction]):
-    """Predictions of many images. :meth:`to_pandas` has a column ``probability_CLASS`` for each class, too."""
+    """Predictions of many images, in Python and in files of the same columns: see :func:`predictions_table`."""
 
     shown = ("path", "answer", "probability", "unlike", "rejected")
 
     def to_dicts(self, first: int | None = None) -> list[dict[str, Any]]:
         """Return plain values of the first predictions, by default of all; what a rejected image has not is None."""
-        return [_row(prediction) for prediction in self[:first]]
-
-
-def _row(prediction: Prediction) -> dict[str, Any]:
-    values = prediction.to_dict()
-    probabilities = values.pop("probabilities")
-    if prediction.rejected:
-        values |= {"probability": None}
-    return values | {f"probability_{name}": probabilities[name] for name in sorted(probabilities)}
+        table = predictions_table(self[:first])
+        return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
 
 
 def require_distinct(classes: Sequence[str]) -> None:
@@ -96,6 +91,8 @@ def require_distinct(classes: Sequence[str]) -> None:
 def predictions_table(predictions: Sequence[Prediction], top: int | None = None) -> dict[str, list[Any]]:
     """Return columns by name: what is said of each image, and the probabilities of classes.
 
+    They are those of :meth:`Predictions.to_pandas`, and of files of predictions.
+
     Parameters
     ----------
     top
@@ -105,22 +102,18 @@ def predictions_table(predictions: Sequence[Prediction], top: int | None = None)
     Returns
     -------
     dict of lists
-        Texts, numbers and, in ``unlike``, bools; what a rejected image has not is None.
+        ``path``, ``answer`` (the label, or ``not sure``), ``label``, ``probability``, ``sure``, ``distance``,
+        ``unlike``, ``rejected``, and then probabilities; what a rejected image has not is None.
     """
-    labelled = [entry for entry in predictions if not entry.rejected]
-    table: dict[str, list[Any]] = {
-        "path": [entry.path for entry in predictions],
-        "label": [entry.answer or None for entry in predictions],
-        "probability": [entry.probability if entry.label else None for entry in predictions],
-        "unlike": [entry.unlike for entry in predictions],
-        "rejected": [entry.rejected for entry in predictions],
-    }
+    rows = [prediction.to_dict() for prediction in predictions]
+    table = {name: [row[name] for row in rows] for name in COLUMNS}
+    every = [row["probabilities"] for row in rows]
     if top is None:
-        for name in sorted(labelled[0].probabilities) if labelled else []:
-            table[f"probability_{name}"] = [entry.probabilities.get(name) for entry in predictions]
+        for name in sorted({name for probabilities in every for name in probabilities}):
+            table[f"probability_{name}"] = [probabilities.get(name) for probabilities in every]
         return table
     for place in range(top):
-        best = [next(islice(entry.probabilities.items(), place, None), (None, None)) for entry in predictions]
+        best = [next(islice(probabilities.items(), place, None), (None, None)) for probabilities in every]
         table[f"label_{place + 1}"] = [label for label, _ in best]
         table[f"probability_{place + 1}"] = [probability for _, probability in best]
     return table
@@ -134,11 +127,5 @@ def predictions_csv(
     `harmless` is that of :func:`fc7.extract.text.csv_text`.
     """
     table = predictions_table(predictions, top)
-    rows = (dict(zip(table, map(_cell, row), strict=True)) for row in zip(*table.values(), strict=True))
+    rows = (dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True))
     return csv_text([*table], rows, harmless=harmless).removesuffix("\n")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "unlike" if value else ""
-    return f"{value:.4f}" if isinstance(value, float) else value or ""

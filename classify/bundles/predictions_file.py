@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.output_file import OutputFile, kind_by_suffix
+from ...cache.tables import unicode
 from ...extract.archives.parquet import require_pyarrow
 from .prediction import Prediction, predictions_csv, predictions_table
 
@@ -65,11 +66,10 @@ def _write_parquet(table: Mapping[str, list[Any]], path: Path) -> None:
 
     arrays = {}
     for name, values in table.items():
-        if name == "unlike":
+        if name in ("sure", "unlike"):
             arrays[name] = pa.array(values, pa.bool_())
-        elif name.startswith("probability"):
+        elif name == "distance" or name.startswith("probability"):
             arrays[name] = pa.array(values, pa.float64())
         else:
-            texts = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
-            arrays[name] = pa.array(texts, pa.string())
+            arrays[name] = pa.array([unicode(value) for value in values], pa.string())
     files.write_table(pa.table(arrays), path)

@@ -376,7 +376,7 @@ def test_on_a_terminal_a_prediction_is_one_line_that_commands_nothing(names):
 
 def test_half_a_character_is_escaped_where_a_file_cannot_hold_it():
     (_, line) = os.fsencode(predictions_csv([Prediction("a\ud800", "\udfff", 0.5, {}, sure=True)])).split(b"\n")
-    assert line == rb"a\ud800,\udfff,0.5000,,"
+    assert line == rb"a\ud800,\udfff,\udfff,0.5,True,,False,"
 
 
 def test_a_class_that_is_called_not_sure_cannot_have_a_threshold(bundle):

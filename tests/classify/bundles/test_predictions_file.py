@@ -6,16 +6,30 @@ import sys
 
 import pytest
 
-from fc7.classify.bundles.prediction import Prediction
+from fc7.classify.bundles.prediction import Prediction, Predictions
 from fc7.classify.bundles.predictions_file import SUFFIXES, PredictionsFile
 from fc7.errors import DataError, MissingExtra, UsageError
 
 PREDICTIONS = [
-    Prediction("a.jpg", "red", 0.75, {"red": 0.75, "blue": 0.25}, sure=True, distance=0.1),
+    Prediction("a.jpg", "red", 0.75, {"red": 0.75, "blue": 0.25}, sure=True, distance=1 / 3),
     Prediction("bad.jpg", rejected="empty file"),
     Prediction("b\udcff.jpg", "blue", 0.5, {"blue": 0.5, "red": 0.5}, sure=False, distance=0.9, unlike=True),
 ]
 ANSWER = {"predictions": [prediction.to_dict() for prediction in PREDICTIONS], "threshold": None}
+
+
+TABLE = {
+    "path": ["a.jpg", "bad.jpg", "b\udcff.jpg"],
+    "answer": ["red", None, "not sure"],
+    "label": ["red", None, "blue"],
+    "probability": [0.75, None, 0.5],
+    "sure": [True, False, False],
+    "distance": [1 / 3, None, 0.9],
+    "unlike": [False, False, True],
+    "rejected": ["", "empty file", ""],
+    "probability_blue": [0.25, None, 0.5],
+    "probability_red": [0.75, None, 0.5],
+}
 
 
 def write(path, top=None):
@@ -23,42 +37,52 @@ def write(path, top=None):
     return path
 
 
+def read_csv(path):
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return [*csv.reader(file)]
+
+
 def test_csv(tmp_path):
-    with write(tmp_path / "p.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["path", "label", "probability", "unlike", "rejected", "probability_blue", "probability_red"]
-    assert rows == [
-        ["a.jpg", "red", "0.7500", "", "", "0.2500", "0.7500"],
-        ["bad.jpg", "", "", "", "empty file", "", ""],
-        ["b\udcff.jpg", "not sure", "0.5000", "unlike", "", "0.5000", "0.5000"],
+    header, *rows = read_csv(write(tmp_path / "p.csv"))
+    assert header == [*TABLE]
+    cells = [["" if value is None else str(value) for value in values] for values in TABLE.values()]
+    assert rows == [list(row) for row in zip(*cells, strict=True)]
+    assert [row[8:] for row in read_csv(write(tmp_path / "p.csv", top=1))] == [
+        ["label_1", "probability_1"],
+        ["red", "0.75"],
+        ["", ""],
+        ["blue", "0.5"],
     ]
-    with write(tmp_path / "p.csv", top=1).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        assert [row[5:] for row in csv.reader(file)] == [
-            ["label_1", "probability_1"],
-            ["red", "0.7500"],
-            ["", ""],
-            ["blue", "0.5000"],
-        ]
 
 
 def test_json(tmp_path):
-    assert json.loads(write(tmp_path / "p.JSON").read_text()) == ANSWER
+    read = json.loads(write(tmp_path / "p.JSON").read_text())
+    assert read == ANSWER
+    for number, row in enumerate(read["predictions"]):
+        probabilities = {f"probability_{name}": value for name, value in row.pop("probabilities").items()}
+        assert row | {"probability_blue": None, "probability_red": None} | probabilities == {
+            name: values[number] for name, values in TABLE.items()
+        }
 
 
 def test_parquet(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(write(tmp_path / "p.parquet"))
-    assert table.to_pydict() == {
-        "path": ["a.jpg", "bad.jpg", "b\\udcff.jpg"],
-        "label": ["red", None, "not sure"],
-        "probability": [0.75, None, 0.5],
-        "unlike": [False, False, True],
-        "rejected": ["", "empty file", ""],
-        "probability_blue": [0.25, None, 0.5],
-        "probability_red": [0.75, None, 0.5],
-    }
+    assert table.to_pydict() == TABLE | {"path": ["a.jpg", "bad.jpg", "b\\udcff.jpg"]}
     types = dict(zip(table.column_names, map(str, table.schema.types), strict=True))
-    assert {types["unlike"], types["probability"], types["label"]} == {"bool", "double", "string"}
+    assert {types["unlike"], types["distance"], types["label"]} == {"bool", "double", "string"}
+
+
+def test_python_has_the_same_table(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    table = Predictions(PREDICTIONS)
+    assert table.to_dicts() == [dict(zip(TABLE, row, strict=True)) for row in zip(*TABLE.values(), strict=True)]
+    frame = table.to_pandas()
+    read = pandas.read_parquet(write(tmp_path / "p.parquet"))
+    pandas.testing.assert_frame_equal(frame, read, check_dtype=False)
+    read = pandas.read_csv(write(tmp_path / "p.csv"), encoding_errors="backslashreplace")
+    pandas.testing.assert_frame_equal(frame, read.fillna({"rejected": ""}), check_dtype=False)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -88,7 +88,7 @@ def test_fit_writes_a_bundle_that_predicts(fc7, fc7_json, data, tmp_path, forwar
     assert len(forwards) == 1
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["path"] for row in rows] == [str(picture), str(tmp_path / "n" / "bad.png")]
-    assert list(rows[0])[:3] == ["path", "label", "probability"]
+    assert list(rows[0])[:4] == ["path", "answer", "label", "probability"]
     assert rows[0]["label"] == "red"
     assert 0.5 <= float(rows[0]["probability"]) <= 1
     assert rows[0]["rejected"] == ""

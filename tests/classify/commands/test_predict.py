@@ -10,6 +10,7 @@ import sys
 import pytest
 from fakes import noisy, one_line
 
+from fc7.classify.bundles.prediction import COLUMNS
 from fc7.cli import main
 
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
@@ -104,18 +105,18 @@ def test_an_empty_list_is_an_error(predicted, stdin):
 
 def test_columns_for_the_most_probable_classes(predicted, home):
     rows, _ = predicted(home / "data" / "val" / "red" / "5.png", home / "absent.png", "--top", "3")
-    assert list(rows[0])[:5] == ["path", "label", "probability", "unlike", "rejected"]
-    assert list(rows[0])[5:] == [f"{name}_{place}" for place in (1, 2, 3) for name in ("label", "probability")]
+    assert tuple(rows[0])[:8] == COLUMNS
+    assert list(rows[0])[8:] == [f"{name}_{place}" for place in (1, 2, 3) for name in ("label", "probability")]
     assert (rows[0]["label_1"], rows[0]["label_2"], rows[0]["label_3"]) == ("red", "blue", "")
     assert float(rows[0]["probability_1"]) + float(rows[0]["probability_2"]) == pytest.approx(1, abs=2e-4)
     assert rows[1]["rejected"]
-    assert [rows[1][name] for name in list(rows[1])[5:]] == [""] * 6
+    assert [rows[1][name] for name in list(rows[1])[8:]] == [""] * 6
 
 
 def test_it_prints_what_share_is_answered(predicted, home, fc7_json):
     pictures = home / "data" / "val"
     rows, err = predicted(pictures)
-    answered = sum(row["label"] in COLOURS for row in rows)
+    answered = sum(row["answer"] in COLOURS for row in rows)
     assert f"{answered} of 6 images answered. The head answers from probability" in err
     assert "at most 0.1 as asked for" in err
     assert "at most 0.25 as asked for" in predicted(pictures, "--max-error", "0.25")[1]
