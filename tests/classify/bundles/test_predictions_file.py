@@ -82,6 +82,7 @@ def test_python_has_the_same_table(tmp_path):
     read = pandas.read_parquet(write(tmp_path / "p.parquet"))
     pandas.testing.assert_frame_equal(frame, read, check_dtype=False)
     read = pandas.read_csv(write(tmp_path / "p.csv"), encoding_errors="backslashreplace")
+    frame.loc[2, "path"] = "b\\xff.jpg"  # a csv has the bytes of names that are no Unicode
     pandas.testing.assert_frame_equal(frame, read.fillna({"rejected": ""}), check_dtype=False)
 
 
