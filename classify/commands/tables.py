@@ -11,7 +11,7 @@ from ..records import description
 from ..records.fold_fit import ranges
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
-from ..reports.verdict import verdict
+from ..reports.verdict import contest, verdict
 
 COLUMNS = (
     "backbone",
@@ -58,10 +58,19 @@ def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "protocol": description.protocol(members),
             "runs": [run.id for run in members],
             "best": choose(members).id,
+            "choice_in_folds": _choice(members),
             "verdict": verdict(members),
         }
         for title, members in zip(description.titles(groups), groups, strict=True)
     ]
+
+
+def _choice(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Return the accuracy of the choice that is made anew in each fold; None where the best run is not flattered."""
+    compared = contest(runs)
+    if compared.choice is compared.chosen:
+        return None
+    return {name: compared.choice.metrics[name] for name in ("accuracy", "n", "correct", "groups", "interval")}
 
 
 def summaries(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -119,7 +119,7 @@ def compare_pairs(runs: Sequence[Run], names: Mapping[str, str] | None = None) -
 
 def _tested(runs: Sequence[Run], names: Mapping[str, str]) -> list[RunPair]:
     """Return the pairs of runs on the same images."""
-    orders = [_order(run) for run in runs]
+    orders = [image_order(run) for run in runs]
     rows = [run.right[order] for run, order in zip(runs, orders, strict=True)]
     groups = runs[0].groups[orders[0]] if runs and runs[0].groups is not None else None
     counted, pairs = list(_counts(rows)), []
@@ -151,13 +151,13 @@ def _tested(runs: Sequence[Run], names: Mapping[str, str]) -> list[RunPair]:
     return [replace(pair, p_corrected=p) for pair, p in zip(pairs, corrected, strict=True)]
 
 
-def compare_planned(chosen: Run, others: Sequence[Run], names: Mapping[str, str] | None = None) -> list[RunPair]:
-    """Return `chosen` against each of `others` on the same images, Holm-corrected over these pairs only.
+def compare_planned(planned: Sequence[tuple[Run, Run]], names: Mapping[str, str] | None = None) -> list[RunPair]:
+    """Return these pairs of runs on the same images, Holm-corrected over them only.
 
     What n could show knows of the correction, too.
     """
-    names = names or labels([chosen, *others])
-    pairs = [pair for run in others for pair in compare_pairs([chosen, run], names)]
+    names = names or labels(list({run.id: run for pair in planned for run in pair}.values()))
+    pairs = [pair for two in planned for pair in compare_pairs(two, names)]
     corrected = holm([pair.p for pair in pairs])
     unclear = sum(p > ALPHA for p in corrected)
     return [  # Holm's steps leave the level to be divided by those that are not clear, this one with them
@@ -166,7 +166,7 @@ def compare_planned(chosen: Run, others: Sequence[Run], names: Mapping[str, str]
     ]
 
 
-def _order(run: Run) -> list[int]:
+def image_order(run: Run) -> list[int]:
     """Return the order of a run's images ``(n,)`` by keys and classes, of copies by paths."""
     classes, columns = run.data["classes"], run.predictions
     names = [classes[label] for label in columns["label"]]

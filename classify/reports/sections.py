@@ -215,9 +215,12 @@ def provenance(runs: Sequence[Run]) -> Values:
 
 def sides(compared: Contest) -> list[Values]:
     """Return the headline figures of the chosen run and its rival."""
+    nested = compared.choice is not compared.chosen
     return [
         {
             "run": run,
+            "metrics": compared.choice.metrics if run is compared.chosen else run.metrics,
+            "flattered": nested and run is compared.chosen,
             "name": compared.name(run),
             "kind": kind(run),
             "title": _title(run, run is compared.chosen),

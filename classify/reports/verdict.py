@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..evaluation.effective_size import ALPHA, FEW_GROUPS, fold_inflation
 from ..evaluation.paired_tests import smallest_significant
 from ..pages.text import duration, points, probability, ratio
+from ..records.choice import choice_in_folds
 from ..records.description import labels, leaked, protocol, titles
 from ..records.pairs import RunPair, compare_planned
 from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, eligible, fit_seconds, is_random, ranked
@@ -61,6 +62,11 @@ class Contest:
         All of them.
     chosen
         The run that the verdict is about.
+    choice
+        The same with the predictions of the choice that is made anew in each fold, see
+        :func:`fc7.classify.records.choice.choice_in_folds`; where there is none, `chosen` itself.
+    candidates
+        The runs that it was chosen among.
     pairs
         Its planned tests, by the id of the other run.
     rival, baseline
@@ -71,6 +77,8 @@ class Contest:
 
     runs: Sequence[Run]
     chosen: Run
+    choice: Run
+    candidates: Sequence[Run]
     pairs: dict[str, RunPair]
     rival: Run | None
     baseline: Run | None
@@ -79,6 +87,10 @@ class Contest:
     def name(self, run: Run) -> str:
         """Return what a run is called beside the others."""
         return self.names[run.id]
+
+    def against(self, other: Run) -> Run:
+        """Return what is tested against another run: `chosen` against candidates, which are flattered like it."""
+        return self.chosen if other.id in {run.id for run in self.candidates} else self.choice
 
 
 def findings(runs: Sequence[Run]) -> list[str]:
@@ -123,13 +135,17 @@ def contest(runs: Sequence[Run]) -> Contest:
     """Return which of the runs on the same images the verdict compares, and the tests between them."""
     chosen, names = choose(runs), labels(runs)
     arms, heads, baselines = _sorts(eligible(runs))
+    candidates = heads or arms or baselines
     others = [run for run in heads or arms if run is not chosen]
     rivals = arms if arms and not _is_arm(chosen) else ranked(others)[:1]
     baselines = [run for run in baselines if run is not chosen][:1]  # baselines are the same for every cache
-    pairs = {pair.second: pair for pair in compare_planned(chosen, [*rivals, *baselines], names)}
+    choice = (choice_in_folds(chosen, candidates) if _selected_inside(candidates) else None) or chosen
+    flattered = {run.id for run in candidates}
+    planned = [(chosen if run.id in flattered else choice, run) for run in (*rivals, *baselines)]
+    pairs = {pair.second: pair for pair in compare_planned(planned, names)}
     rival = next((run for run in ranked(rivals) if run.id in pairs), None)
     baseline = next((run for run in baselines if run.id in pairs), None)
-    return Contest(runs, chosen, pairs, rival, baseline, names)
+    return Contest(runs, chosen, choice, candidates, pairs, rival, baseline, names)
 
 
 def break_even(runs: Sequence[Run]) -> list[BreakEven]:
@@ -197,7 +213,7 @@ def _rests_on(compared: Contest, rival: Run, pair: RunPair) -> str:
     planned, (first, second), (low, high) = len(compared.pairs), pair.names, pair.interval
     corrected = f", {probability(pair.p_corrected)} after Holm's correction for {planned} planned comparisons"
     return (
-        f"{first} gets {_right(compared.chosen)} right, {second} {_right(rival)}; "
+        f"{first} gets {_right(compared.against(rival))} right, {second} {_right(rival)}; "
         f"{pair.only_first} are right only with the first, {pair.only_second} only with the second: "
         f"{points(pair.difference)} points (95 % interval {points(low)} to {points(high)}), {pair.test} "
         f"{probability(pair.p)}{corrected if planned > 1 else ''}."
@@ -233,6 +249,7 @@ def _times(compared: Contest, rival: Run) -> str:
 
 def _above(compared: Contest, baseline: Run) -> str:
     pair, name = compared.pairs[baseline.id], compared.name(compared.chosen)
+    name = name if compared.choice is compared.chosen else "the choice made in each fold"
     subject = f"Always answering the most frequent class gets {_right(baseline)} right"
     if pair.p_corrected > ALPHA:
         return f"{subject}, and {name} cannot be told apart from that ({probability(pair.p_corrected)})."
@@ -259,11 +276,28 @@ def _how_chosen(compared: Contest, among: Sequence[Run]) -> str:
         return f"{name} is the only one of its kind here, so nothing was chosen."
     if _selected_inside(among):
         inside = chosen.selection["log_loss"]
-        return f"{name} was chosen among {len(among)} by its log loss inside train ({inside:.3f})."
+        how = f"{name} was chosen among {len(among)} by its log loss"
+        if chosen.folds_number == 1:
+            return f"{how} inside train ({inside:.3f})."
+        how += f" ({inside:.3f}) in folds of the images that it is judged on, which flatters it."
+        if compared.choice is not compared.chosen:
+            return f"{how} {_anew(compared)}"
+        return f"{how} The choice cannot be made anew in each fold, as the runs have different ones."
     several = len({run.data.get("fingerprint") for run in among}) > 1
     why = "they were fitted on different images" if several else "not every run records a log loss inside train"
     how = "by its accuracy on the images it is judged on, which flatters it"
     return f"{name} was chosen among {len(among)} {how}: {why}."
+
+
+def _anew(compared: Contest) -> str:
+    """Return what the choice is worth that has not seen the images that it is judged on."""
+    (low, high), metrics = compared.choice.metrics["interval"], compared.choice.metrics
+    more = compared.chosen.metrics["accuracy"] - metrics["accuracy"]
+    return (
+        f"Chosen anew in each fold, without the images of that fold, the choice gets {_right(compared.choice)} right "
+        f"({100 * metrics['accuracy']:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %): {points(-more)} "
+        "points. That is what to expect of it on new images."
+    )
 
 
 def _picked(compared: Contest, arms: Sequence[Run]) -> list[str]:

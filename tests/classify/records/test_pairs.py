@@ -90,7 +90,7 @@ def test_holm_is_over_all_pairs(made_up):
     pairs = compare_pairs(runs)
     assert len(pairs) == 10
     assert [pair.p_corrected for pair in pairs] == pytest.approx(holm([pair.p for pair in pairs]))
-    planned = compare_planned(runs[0], runs[1:])
+    planned = compare_planned([(runs[0], other) for other in runs[1:]])
     assert [pair.p_corrected for pair in planned] == pytest.approx(holm([pair.p for pair in pairs[:4]]))
 
 
@@ -107,8 +107,8 @@ def test_the_images_of_fifty_runs_are_matched_once_for_each_run(made_up, monkeyp
     for run in runs:
         _ = run.right
     sorted_again = []
-    real = pairs_module._order
-    monkeypatch.setattr(pairs_module, "_order", lambda run: (sorted_again.append(run), real(run))[1])
+    real = pairs_module.image_order
+    monkeypatch.setattr(pairs_module, "image_order", lambda run: (sorted_again.append(run), real(run))[1])
     assert len(compare_pairs(runs)) == 1225
     assert len(sorted_again) == 50, "images are put in order once for each run, not for each pair"
 
@@ -150,7 +150,7 @@ def test_folds_are_allowed_for(made_up):
 def test_what_planned_comparisons_could_show_knows_the_correction(made_up):
     chosen, rival, baseline = np.arange(200) < 180, np.arange(200) < 178, np.arange(200) < 60
     runs = [made_up(right, head=head) for right, head in ((chosen, "logreg"), (rival, "knn"), (baseline, "baseline"))]
-    near, far = compare_planned(runs[0], runs[1:])
+    near, far = compare_planned([(runs[0], other) for other in runs[1:]])
     assert (near.level, far.level) == (ALPHA, ALPHA / 2), "what is clear is out of the way of the others"
 
-    assert compare_planned(runs[0], [runs[1], runs[0]])[0].level == ALPHA / 2
+    assert compare_planned([(runs[0], runs[1]), (runs[1], runs[0])])[0].level == ALPHA / 2
