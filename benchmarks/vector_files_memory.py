@@ -70,7 +70,7 @@ def write(folder, count, dim, suffix):
     from fc7.extract.vector_files.formats import VectorFile
 
     hashed, recipe = data_set(folder, count, dim)
-    output = VectorFile(folder / f"vectors{suffix}")
+    output = VectorFile(folder / f"{suffix[1:]}{suffix}")  # .npy writes a .csv of its name, too
     rows = CachedRows(hashed, recipe)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = memory("VmRSS")

@@ -184,7 +184,7 @@ class _Headers(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _MOST_HEADERS:
-            raise DataError("it names too much at once. Write several archives")
+            raise DataError(f"its list of names has more than {_MOST_HEADERS >> 20} MB. Write several archives")
         return super().read(_MOST_HEADERS if size is None or size < 0 else size)
 
 

@@ -174,7 +174,7 @@ def _narrow(data: Iterable[bytes], where: Path | str) -> Iterator[str]:
             if not (_is_western(line) if encoding == _WINDOWS else _is_utf_8(line)):
                 raise DataError(
                     f"{where} cannot be read: line {number} is not UTF-8 (byte 0x{_odd_byte(line):02x}), but perhaps "
-                    f"Windows-1252. {_conversion(where, 'WINDOWS-1252')}"
+                    f"Windows-1252 (the name of another one goes after -f). {_conversion(where, 'WINDOWS-1252')}"
                 )
         yield line.decode(encoding or "ascii")
 

@@ -10,6 +10,7 @@ from ...errors import DataError, words
 from ..text import few, plain, unguarded
 from .columns import ImageEntry
 from .csv_rows import Row, each_row, listed, rows_of
+from .paths import refusal_by_name
 from .table import OF_IMAGES, USUAL, Columns, Found, choose, images_in
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ def choose_images(names: Sequence[str], where: Location | str, columns: Mapping[
     """Return which column of a table of images holds what; raises as :func:`choose`, and where none has paths."""
     chosen = choose(names, OF_IMAGES, where, columns)
     if "path" not in chosen:
+        if not all(map(refusal_by_name, names)):
+            raise DataError(f"{where} has no names of columns in its first line. Write one before it: path,label")
         raise DataError(
             f"{where} has the columns {listed(names)}. Which one has the paths? They are found by usual names "
             f"({few(USUAL['path'])}), or named: --columns path=NAME,label=NAME"

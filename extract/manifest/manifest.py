@@ -233,7 +233,13 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
         return Manifest(folder, images, (), tuple(rejects), name, remote)
     if suffix in ARCHIVES:
         raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
-    listed = f" If it is a list of paths: - in its place, < {shlex.quote(str(data))}" if suffix in _LISTS else ""
+    if not refusal_by_name(data.name):
+        raise DataError(f"{data} is a single image: name the folder that it is in, or a table of paths.")
+    listed = (
+        f" A list of paths is standard input: write - in its place, and < {shlex.quote(str(data))} behind"
+        if suffix in _LISTS
+        else ""
+    )
     raise DataError(f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)}).{listed}")
 
 

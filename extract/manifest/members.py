@@ -74,7 +74,7 @@ def read_member(file: str, most: int) -> bytes:
             raise OSError(errno.EIO, str(error)) from error
     column, _, row = member.rpartition("/")
     if not row.isdecimal():
-        raise FileNotFoundError(errno.ENOENT, "the address has no number of a row")
+        raise FileNotFoundError(errno.ENOENT, "an image in a table is named like table.parquet!/column/17")
     return read_cell(outer, column, int(row), most)
 
 

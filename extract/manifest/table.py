@@ -138,7 +138,7 @@ def choose(
         )
         if len(there) > 1:
             raise DataError(
-                f"{where} has the columns {few(there)}, and one can be the {what}. Say which: "
+                f"{where} has the columns {few(there)}, of which one can be the {what}. Say which: "
                 f"--columns {shlex.quote(f'{what}={there[0]}')}"
             )
         if there:
@@ -252,4 +252,6 @@ def _cure(path: str) -> str:
     """Return what to do about a path as other systems write it."""
     if path.startswith("file:"):
         return " Leave out file:// before paths."
+    if path.startswith("~"):
+        return " ~ is no folder here: write out paths."
     return " Write / in paths, not \\." if "\\" in path else ""

@@ -1,6 +1,7 @@
 """numpy's own files: .npz with everything in it, and .npy with the matrix alone and two files beside it."""
 
 import json
+import math
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from ...cache.embeddings import COLUMNS, VectorTable
 
-_PORTION = 2**22  # bytes of texts that are in memory at once, each as wide as the longest
+_PORTION = 2**22  # bytes that are in memory at once; texts are each as wide as the longest
 
 
 def write_npz(rows: VectorTable, path: Path) -> None:
@@ -57,7 +58,7 @@ def _write_array(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], 
     """Write an array of which there is a block at a time."""
     header: dict[str, Any] = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_2_0(file, header)
-    together = max(_PORTION // dtype.itemsize, 1)
+    together = max(_PORTION // (dtype.itemsize * math.prod(shape[1:])), 1)
     for block in blocks:
         for start in range(0, len(block), together):
             file.write(np.asarray(block[start : start + together], dtype).tobytes())

@@ -63,9 +63,12 @@ def test_what_a_csv_writer_writes_is_read_back(cells, end, quoting):
         ("path,label,label\n1.jpg,oak,1\n", "'label' twice"),
         ("path,label, label\n1.jpg,oak,1\n", "'label' twice"),
         ("path,path,label,label\n1.jpg,2.jpg,oak,1\n", "'path' and 'label' twice"),
-        ("path,label,Label\n1.jpg,oak,1\n", "label, Label, and one can be the label. Say which: columns={.label.: .l"),
+        (
+            "path,label,Label\n1.jpg,oak,1\n",
+            "label, Label, of which one can be the label. Say which: columns={.label.: .l",
+        ),
         ("path,filename,image\n", "no rows"),
-        ("filename,image\n1.jpg,1.jpg\n", "filename, image, and one can be the path"),
+        ("filename,image\n1.jpg,1.jpg\n", "filename, image, of which one can be the path"),
         (
             "where,what\n1.jpg,oak\n",
             r"columns \['where', 'what'\]\. Which one has the paths.*columns={.path.: .NAME",
@@ -100,6 +103,8 @@ def test_what_a_csv_writer_writes_is_read_back(cells, end, quoting):
         ("path,label\n1.jpg,oak\n".encode("utf-16")[:-1], "begins as UTF-16, but is damaged"),
         ("path,label\n1.jpg,oak\n".encode("utf-16-le"), "line 1 has a null byte.*UTF-16LE"),
         ("path,label\nfile:///x/1.jpg,oak\nfile:///x/2.jpg,ash\n", "Not one of the 2.*is there.*Leave out file://"),
+        ("1.jpg,oak\n2.jpg,ash\n", "no names of columns in its first line. Write one before it: path,label"),
+        ("path,label\n~/1.jpg,oak\n", "Not one of the 1.*is there.*~ is no folder"),
         ("path,label\nx\\1.jpg,oak\nx\\2.jpg,ash\n", r"Not one of the 2.*is there.*Write / in paths"),
     ],
 )

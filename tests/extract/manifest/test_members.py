@@ -103,7 +103,7 @@ def test_cells_of_a_table(tmp_path, nested):
     for address, reason in {
         "image/5": "empty",
         "image/37": "no row 37",
-        "image/x": "no number",
+        "image/x": "is named like table.parquet",
         "absent/1": "no parquet with a column 'absent'",
     }.items():
         with pytest.raises(OSError, match=reason):
