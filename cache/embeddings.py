@@ -114,7 +114,7 @@ class VectorTable(ABC):
         return int(len(self) * row + texts)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
     """The images of a data set, identified by the sha256 of their bytes.
 
@@ -141,6 +141,12 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all is the same, number by number."""
+        return equal_fields(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, rows: Any) -> Self:
         """Return the rows of a mask, of positions or of a slice; of one position a table with one row."""
@@ -182,7 +188,7 @@ class Rows:
         return Keys(self.sha256)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Embeddings(Rows, VectorTable):
     """The images of a data set with their vectors under one recipe.
 
@@ -284,6 +290,21 @@ class Embeddings(Rows, VectorTable):
         from .flat_h5 import read_flat
 
         return cls(**read_flat(path))
+
+
+def equal_fields(one: Any, other: Any) -> bool:
+    """Return whether two dataclasses of one class have equal fields; arrays are equal if all of their numbers are."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    return all(_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one) if field.compare)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return bool(one == other)
 
 
 def select(vectors: Vectors, rows: npt.NDArray[Any]) -> Vectors:

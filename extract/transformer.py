@@ -12,10 +12,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ..cache.arguments import shown
-from ..cache.directory import open_directory
 from ..errors import DataError, UsageError
 from .backbones.backbone import Backbone, load_backbone
-from .backbones.spec import BackboneSpec
 from .manifest.given import column_name, many
 from .manifest.hashing import Hashed
 from .manifest.manifest import Manifest
@@ -142,17 +140,6 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         """Return ``(dim,)`` names of columns, such as ``alexnet_fc7_0``; the weights are hashed to know `dim`."""
         (recipe,) = self._backbone().recipes
         return np.array([f"{recipe.backbone}_{recipe.layer}_{place}" for place in range(recipe.dim)], object)
-
-    def __getstate__(self) -> Any:
-        """Return what another process needs; a backbone as what it can be made of again."""
-        state, backbone = super().__getstate__(), self.backbone
-        return state | {"backbone": BackboneSpec.of(backbone)} if isinstance(backbone, Backbone) else state
-
-    def __setstate__(self, state: Any) -> None:
-        """Make the backbone again."""
-        if isinstance(state["backbone"], BackboneSpec):
-            state = state | {"backbone": state["backbone"].load(open_directory(state["cache"]))}
-        super().__setstate__(state)
 
     def _account(self, rejects: Sequence[Reject], asked: int, *, quiet: bool = False) -> None:
         """Raise where files were rejected, or log how many."""

@@ -1,15 +1,18 @@
 """fc7 from Python: what the doors list, how objects show themselves, and what is said of a wrong argument."""
 
+import copy
 import importlib
 import inspect
 import pickle
 import pydoc
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from fakes import FakeBackbone, coloured
 
 import fc7
@@ -168,6 +171,38 @@ def test_rows_have_one_axis(made, rows):
 def test_what_is_pickled_shows_itself_as_before(made, name):
     thing = getattr(made, name)
     assert repr(pickle.loads(pickle.dumps(thing))) == repr(thing)
+
+
+@pytest.mark.parametrize("name", [
+    "manifest", "extraction", "embeddings", "rows", "recipe", "abstention", "run", "comparison", "predictions", "audit",
+])  # fmt: skip
+def test_what_is_the_same_is_equal(made, name):
+    thing = getattr(made, name)
+    assert thing == copy.copy(thing) == copy.deepcopy(thing) == pickle.loads(pickle.dumps(thing))
+    assert thing != 5
+    assert thing in [5, copy.deepcopy(thing)]
+
+
+def test_embeddings_with_other_rows_or_numbers_are_others(made):
+    embeddings = made.embeddings
+    assert embeddings != embeddings[:3]
+    assert embeddings != replace(embeddings, vectors=embeddings.vectors + 1)
+    assert embeddings != replace(embeddings, name="other")
+    assert embeddings != replace(embeddings, views=(embeddings.vectors,))
+
+
+def test_a_backbone_is_pickled_without_its_network(tmp_path):
+    backbone = load_backbone("squeezenet1_1", ["gap", "gmp"], weights="random:0", image_size=(64, 72), cache=tmp_path)
+    own = Backbone(torch.nn.Flatten(), backbone.recipes[0].transform, device="cpu")
+    picture = np.random.default_rng(0).integers(0, 255, (70, 70, 3), np.uint8)
+    for made in (backbone, own):
+        before, _ = embed([picture], [made])
+        sent = pickle.dumps(made)
+        assert len(sent) < 10_000
+        again = pickle.loads(sent)
+        assert (again.recipes, repr(again), again.batch_size) == (made.recipes, repr(made), made.batch_size)
+        after, _ = embed([picture], [again])
+        assert all(np.array_equal(after[recipe], before[recipe]) for recipe in made.recipes)
 
 
 def test_a_bundle_that_has_predicted_is_pickled_without_its_backbone(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.embeddings import Embeddings
+from ...cache.embeddings import Embeddings, equal_fields
 from ...errors import UsageError
 from ..arrays import Positions, unit
 from ..data.splits import Fold
@@ -69,7 +69,7 @@ class Threshold:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Abstention:
     """Out-of-fold predictions of the fitted images, and a sample of their embeddings.
 
@@ -89,6 +89,12 @@ class Abstention:
     right: npt.NDArray[np.bool_]
     reference: npt.NDArray[np.float16]
     distance: Distances
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all is the same, number by number."""
+        return equal_fields(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Abstention({int(self.right.sum())} of {len(self.right)} out-of-fold predictions are right)"

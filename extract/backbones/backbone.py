@@ -1,13 +1,13 @@
 """Backbones: a frozen network, tapped at one layer or several, that turns batches of pixels into vectors."""
 
 import copy
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ...cache.arguments import checked
 from ...cache.directory import open_directory
@@ -39,6 +39,7 @@ OWN = "module"  # the weights' source of a network of the user's own
 
 # Of vgg16 in float32 it takes 4 GB; four times as many take twice the memory and no less time (docs/extraction.md).
 CUDA_BATCH = 32
+_LASTING = ("recipes", "settings", "weights_source", "work", "_network")  # what a pickle has
 
 # A unit should be at most about 20 seconds of work, so that a kill costs seconds; 60 GMAC/s is a slow two-core machine.
 UNIT_GMACS = 20 * 60
@@ -119,7 +120,7 @@ class Backbone:
             Recipe(name, tapped, dim, network.sha256, transform=transform, **settings.of_recipe)
             for tapped, dim in zip(layers, network.dims, strict=True)
         ]
-        self._prepare(recipes, lambda: copy.deepcopy(network.tapped), OWN, settings, gmacs=network.gmacs)
+        self._prepare(recipes, functools.partial(copy.deepcopy, network.tapped), OWN, settings, gmacs=network.gmacs)
 
     @classmethod
     def published(
@@ -173,6 +174,10 @@ class Backbone:
         resize = f", resize {mode!r}" if mode != "crop" else ""
         return f"Backbone({self.name!r}, {taps}{views}{resize}, weights {self.weights_source!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs; it loads the network by itself."""
+        return {name: value for name, value in vars(self).items() if name in _LASTING}
+
     def __deepcopy__(self, _: Any) -> Self:
         """Return itself: it is frozen, and scikit-learn's ``clone`` must not copy a network."""
         return self
@@ -224,7 +229,7 @@ class Backbone:
         batches = math.floor(UNIT_GMACS / gmacs / (1 + self.recipes[0].mirror) / self.batch_size)
         return min(max(batches, 1) * self.batch_size, max(UNIT_ROWS, self.batch_size))
 
-    @cached_property
+    @functools.cached_property
     def device(self) -> "torch.device":
         """Where the network runs.
 
@@ -440,13 +445,30 @@ def load_backbone(
     of_all = {"transform": padded(prepared)} | settings.of_recipe
     recipes = [Recipe(name, tapped, tap.dim, sha256, **of_all) for tapped, tap in taps.items()]
 
-    def network() -> "Tapped":
+    work = {"usual_batch": net.batch, "gmacs": net.gmacs}
+    return Backbone.published(recipes, _Published(net, layers, source, sha256), source.source, settings, **work)
+
+
+class _Published(NamedTuple):
+    """Makes a published network; another process finds it by its name."""
+
+    net: Architecture
+    layers: Sequence[str]
+    weights: Weights
+    sha256: str
+
+    def __call__(self) -> "Tapped":
         from .network import load
 
-        return load(net, layers, source, sha256)
+        return load(self.net, self.layers, self.weights, self.sha256)
 
-    work = {"usual_batch": net.batch, "gmacs": net.gmacs}
-    return Backbone.published(recipes, network, source.source, settings, **work)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _published_again, (self.net.name, self.net.crop, self.layers, self.weights.source, self.sha256)
+
+
+def _published_again(name: str, crop: int, layers: Sequence[str], source: str, sha256: str) -> _Published:
+    net = architecture(name).at(crop)
+    return _Published(net, layers, find_weights(source, net), sha256)
 
 
 def _transform(given: Any, source: Weights, published: Architecture, index: Index) -> Transform:
