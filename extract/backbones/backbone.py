@@ -5,9 +5,9 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ...cache.arguments import checked
 from ...cache.directory import open_directory
@@ -43,6 +43,24 @@ _LASTING = ("recipes", "settings", "weights_source", "work", "_network")  # what
 
 # A unit should be at most about 20 seconds of work, so that a kill costs seconds; 60 GMAC/s is a slow two-core machine.
 UNIT_GMACS = 20 * 60
+
+
+@dataclass(frozen=True)
+class _Published:
+    """Makes a published network; another process finds it by its name."""
+
+    net: Architecture
+    layers: Sequence[str]
+    weights: Weights
+    sha256: str
+
+    def __call__(self) -> "Tapped":
+        from .network import load
+
+        return load(self.net, self.layers, self.weights, self.sha256)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _published_again, (self.net.name, self.net.crop, self.layers, self.weights.source, self.sha256)
 
 
 class Backbone:
@@ -447,23 +465,6 @@ def load_backbone(
 
     work = {"usual_batch": net.batch, "gmacs": net.gmacs}
     return Backbone.published(recipes, _Published(net, layers, source, sha256), source.source, settings, **work)
-
-
-class _Published(NamedTuple):
-    """Makes a published network; another process finds it by its name."""
-
-    net: Architecture
-    layers: Sequence[str]
-    weights: Weights
-    sha256: str
-
-    def __call__(self) -> "Tapped":
-        from .network import load
-
-        return load(self.net, self.layers, self.weights, self.sha256)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _published_again, (self.net.name, self.net.crop, self.layers, self.weights.source, self.sha256)
 
 
 def _published_again(name: str, crop: int, layers: Sequence[str], source: str, sha256: str) -> _Published:
