@@ -45,16 +45,25 @@ def in_stored_type(matrix: npt.NDArray[np.float32], dtype: str) -> tuple[npt.NDA
 
 def imprecise(error: float, dtype: str) -> str:
     """Return why a row is not stored."""
-    return (
-        f"{dtype} cannot hold its embedding: relative error {error:.2g}, more than {MAX_ERROR:g}; use --dtype float32"
-    )
+    return f"{dtype} cannot hold its embedding: {_loss(error, dtype)}; use --dtype float32"
 
 
 def too_imprecise(recipe: Recipe, error: float) -> FC7Error:
     """Return the error of a run whose first rows cannot be stored."""
     return FC7Error(
-        f"{recipe.dtype} cannot hold {recipe.backbone} {recipe.layer}: a row would have a relative error of "
-        f"{error:.2g}, over {MAX_ERROR:g}. Nothing was stored. Extract with --dtype float32."
+        f"{recipe.dtype} cannot hold {recipe.backbone} {recipe.layer}: {_loss(error, recipe.dtype)}. "
+        f"Nothing was stored. Extract with --dtype float32."
+    )
+
+
+def _loss(error: float, dtype: str) -> str:
+    """Return what becomes of numbers that are too large or too small; rounding alone is never that much."""
+    limits = np.finfo(np.dtype(dtype))
+    if np.isinf(error):
+        return f"it has numbers above {limits.max:g}, the largest of the type"
+    return (
+        f"its numbers are too small, {error:.2g} of its length would be lost, over {MAX_ERROR:g} (numbers below "
+        f"{limits.tiny:.0e} lose digits, below {limits.smallest_subnormal:.0e} all)"
     )
 
 

@@ -196,6 +196,20 @@ def test_bf16_stays_close_to_fp32(photos, cache_dir):
     assert not np.array_equal(exact, fast)
 
 
+def test_the_gain_of_bf16_is_measured_on_one_thread_and_leaves_their_number(monkeypatch):
+    before, used = torch.get_num_threads(), []
+    measure = torch_runtime._seconds_of_product
+
+    def noted(dtype):
+        used.append(torch.get_num_threads())
+        return measure(dtype)
+
+    monkeypatch.setattr(torch_runtime, "_seconds_of_product", noted)
+    assert torch_runtime.bfloat16_gain() > 0
+    assert used == [1, 1]
+    assert torch.get_num_threads() == before
+
+
 def test_bf16_is_warned_of_where_it_is_slower(cache_dir, monkeypatch, caplog):
     options = {"weights": "random:0", "device": "cpu", "batch_size": 1}
     assert torch_runtime.bfloat16_gain() > 0

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fc7.extract.engines.precision import MAX_ERROR, in_stored_type
+from fc7.extract.engines.precision import MAX_ERROR, imprecise, in_stored_type
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -57,3 +57,16 @@ def test_numpy_that_raises_changes_nothing():
         after = in_stored_type(rows, "float16")
     assert np.array_equal(before[0], after[0])
     assert np.array_equal(before[1], after[1])
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (7e4, "float16 cannot hold its embedding: it has numbers above 65504, the largest of the type; "),
+        (4e-8, "float16 cannot hold its embedding: its numbers are too small, "),
+    ],
+)
+def test_the_reason_says_what_is_lost_and_what_keeps_it(number, reason):
+    (error,) = in_stored_type(np.full((1, 3), number, np.float32), "float16")[1]
+    assert imprecise(error, "float16").startswith(reason)
+    assert imprecise(error, "float16").endswith("; use --dtype float32")
