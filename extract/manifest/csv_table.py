@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .table import OF_IMAGES, USUAL, Columns, Found, choose, images_in
 logger = logging.getLogger(__name__)
 
 NEEDED = ("path", "label")
+OF_REVIEWS = ("sha256", "reviewed")  # columns of a csv whose labels are those of bytes, whatever these are called
 FORM = "needed: path,label, optional: split,group,bad"
 
 
@@ -53,14 +55,24 @@ def read_csv(
             plain(str(path)),
         )
     purposes = {name: what for what, name in chosen.items()}
+    place = header.index("sha256") if set(OF_REVIEWS) <= set(header) else None
+    hashes, stated = deque[str](), dict[str, str]()
+
+    def noted() -> Iterator[Row]:
+        for line, row in rows:
+            if place is not None:
+                hashes.append(row[place].strip().lower())
+            yield line, row
 
     def entries() -> Iterator[tuple[str, ImageEntry]]:
-        for line, image in images_of(path, [purposes.get(name, "") for name in header], rows):
+        for line, image in images_of(path, [purposes.get(name, "") for name in header], noted()):
             if not image.path and not image.bad:
                 raise DataError(f"{path}, line {line}: the path is empty.")
+            if hashes and (digits := hashes.popleft()):
+                stated[image.path] = digits
             yield f"line {line}", image
 
-    return images_in(path, path.parent, entries(), with_bad=with_bad)
+    return images_in(path, path.parent, entries(), with_bad=with_bad)._replace(stated=stated)
 
 
 def choose_images(names: Sequence[str], where: Location | str, columns: Mapping[str, str] | None = None) -> Columns:

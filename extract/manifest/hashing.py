@@ -27,6 +27,8 @@ from .manifest import Manifest, read_manifest
 from .members import Members, is_member
 from .paths import MAX_BYTES, Reject, refusal
 
+CHANGED = "other bytes than those that were reviewed, perhaps renamed: fc7 review finds where these are now"
+
 
 @dataclass(frozen=True)
 class Hashed:
@@ -97,11 +99,14 @@ class Hashed:
                     block[number] = bytes(KEY_BYTES)
             keys += b"".join(block)  # type: ignore[arg-type]  # no error is left
             progress("hash", len(keys) // KEY_BYTES, len(manifest))
+        unreadable = dict(zip(errors, map(_reason, manifest.each_file(errors), errors.values()), strict=True))
+        for row in _changed(manifest, keys):
+            keys[row * KEY_BYTES : (row + 1) * KEY_BYTES] = bytes(KEY_BYTES)
+            unreadable.setdefault(row, CHANGED)
         packed = Keys.from_bytes(keys)
         first = packed.first()
-        if errors:  # whose zeros are no image
-            first = first[~np.isin(first, list(errors))]
-        unreadable = dict(zip(errors, map(_reason, manifest.each_file(errors), errors.values()), strict=True))
+        if unreadable:  # whose zeros are no image
+            first = first[~np.isin(first, list(unreadable))]
         images, seconds = packed[first], time.perf_counter() - begun
         return cls(manifest, directory, packed, unreadable, images=images, first=first, seconds=seconds)
 
@@ -159,6 +164,15 @@ def _looked(manifest: Manifest) -> dict[str, Any]:
     from .object_store import THREADS, ListedObjects
 
     return {"looked": ListedObjects(manifest.remote), "threads": THREADS}
+
+
+def _changed(manifest: Manifest, keys: bytearray) -> list[int]:
+    """Return the rows of images that have other bytes than those that a review has decided on."""
+    if not manifest.stated:
+        return []
+    digits = (keys[start : start + KEY_BYTES].hex() for start in range(0, len(keys), KEY_BYTES))
+    pairs = enumerate(zip(manifest.images.paths, digits, strict=True))
+    return [row for row, (path, found) in pairs if manifest.stated.get(path, found) != found]
 
 
 def _reason(file: str, error: OSError) -> str:

@@ -52,6 +52,8 @@ class Manifest:
         The identity of each image that is a URL: its size and ETag, or time.
     unclear
         Why its folders are no classes as they are, with the cure; empty if they are. No head is fitted then.
+    stated
+        The sha256 by path that a review has decided on, in hexadecimal digits. Other bytes are another image.
     """
 
     root: Location
@@ -61,6 +63,7 @@ class Manifest:
     name: str = ""
     remote: Mapping[str, str] = field(default_factory=dict, repr=False)
     unclear: str = ""
+    stated: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", Images.of(self.images))
@@ -187,7 +190,7 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     if columns and not in_memory and location.suffix.lower() not in TABLES and not parquets_below(location):
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
     if in_memory:
-        (images, rejects, remote), root = read_table(data, with_bad=with_bad, columns=columns)
+        (images, rejects, remote, _), root = read_table(data, with_bad=with_bad, columns=columns)
         manifest = Manifest(root, images, (), tuple(rejects), _TABLE.name, remote)
     elif isinstance(location, URL):
         manifest = _remote(location, with_bad=with_bad, columns=columns)
@@ -220,16 +223,16 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
         if not images and (archives := archives_of(data)):
             return _in_archives(data, archives)
         if not images and (parquets := parquets_below(data)):
-            images, rejects, remote = read_parquets(data, parquets, with_bad=with_bad, columns=columns)
+            images, rejects, remote, _ = read_parquets(data, parquets, with_bad=with_bad, columns=columns)
             return Manifest(data, images, (), tuple(rejects), name, remote)
         if not images and (tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES)):
             raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
         return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
     if stat.S_ISREG(mode) and suffix in TEXTS:
-        images, rejects, remote = read_csv(data, with_bad=with_bad, columns=columns)
-        return Manifest(data.parent, images, (), tuple(rejects), name, remote)
+        images, rejects, remote, stated = read_csv(data, with_bad=with_bad, columns=columns)
+        return Manifest(data.parent, images, (), tuple(rejects), name, remote, stated=stated)
     if stat.S_ISREG(mode) and suffix == PARQUET:
-        (images, rejects, remote), folder = read_parquet(data, with_bad=with_bad, columns=columns)
+        (images, rejects, remote, _), folder = read_parquet(data, with_bad=with_bad, columns=columns)
         return Manifest(folder, images, (), tuple(rejects), name, remote)
     if suffix in ARCHIVES:
         raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
@@ -259,8 +262,8 @@ def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> M
         raise DataError(f"{without_secrets(url)} is a parquet elsewhere: copy it to this machine.")
     if url.suffix.lower() in TEXTS:
         data = io.BytesIO(read_file(url))
-        images, rejects, known = read_csv(url, data, with_bad=with_bad, columns=columns)
-        return Manifest(url.parent, images, (), tuple(rejects), url.name, known)
+        images, rejects, known, stated = read_csv(url, data, with_bad=with_bad, columns=columns)
+        return Manifest(url.parent, images, (), tuple(rejects), url.name, known, stated=stated)
     known = listing(url)
     images, rejects, unclear = read_names(url, known)
     identities = {f"{url}/{path}": identity for path, identity in known.items()}

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ...cache.file_blocks import require_fetched
@@ -159,11 +160,14 @@ class Found(NamedTuple):
         In the order of the rows.
     remote
         The identity of each image that is a URL.
+    stated
+        The sha256 of images by path, where the table is that of a review.
     """
 
     images: Images
     rejects: list[Reject]
     remote: dict[str, str]
+    stated: Mapping[str, str] = MappingProxyType({})
 
 
 def images_in(

@@ -45,3 +45,32 @@ def test_images_inside_of_files_are_read_from_front_to_back(pictures, tmp_path):
     assert sorted(inside.in_reading_order(some)) == sorted(some)
     outside = Hashed.of(read_manifest(pictures))
     assert outside.in_reading_order(outside.images) is outside.images
+
+
+@pytest.mark.parametrize("columns", ["path,sha256,label,group,bad,reviewed", "path,sha256,label"])
+def test_a_label_that_was_reviewed_is_that_of_the_bytes(pictures, cache_dir, columns):
+    """Two images that swap their names are rejects, and do not swap their labels; a table of others says no more."""
+    manifest = read_manifest(pictures)
+    rows = [
+        f"{image.path},{key.hex()},{image.label},,," if "bad" in columns else f"{image.path},{key.hex()},{image.label}"
+        for image, key in zip(manifest.images, Hashed.of(manifest).keys, strict=True)
+    ]
+    rows[0] = rows[0].replace(rows[0].split(",")[1], "")  # not read at the time
+    table = pictures.parent / "pictures-labels.csv"
+    table.write_text("\n".join([columns, *(f"{pictures.name}/{row}" for row in rows)]))
+    assert not Hashed.of(read_manifest(table)).unreadable
+    red, blue = (pictures / path for path in (manifest.images.paths[1], manifest.images.paths[-1]))
+    red.rename(pictures / "x")
+    blue.rename(red)
+    (pictures / "x").rename(blue)
+    hashed = Hashed.of(read_manifest(table))
+    if "reviewed" in columns:
+        assert [reason.partition(",")[0] for reason in hashed.unreadable.values()] == [
+            "other bytes than those that were reviewed"
+        ] * 2
+        assert {reject.path for reject in hashed.rejects()} == {
+            f"{pictures.name}/{path.relative_to(pictures)}" for path in (red, blue)
+        }
+        assert len(hashed.rows) == len(hashed.images) == 8
+    else:
+        assert not hashed.unreadable

@@ -71,7 +71,7 @@ def table(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_a_reject(table):
-    images, rejects, _ = table("path,label\n1.jpg,oak\ngone.jpg,oak\nno/2.jpg,ash\n2.gif,ash\n4.jpg/x.jpg,elm\n")
+    images, rejects, *_ = table("path,label\n1.jpg,oak\ngone.jpg,oak\nno/2.jpg,ash\n2.gif,ash\n4.jpg/x.jpg,elm\n")
     assert list(images.paths) == ["1.jpg"]
     assert [tuple(reject) for reject in rejects] == [
         (path, "no such file") for path in ("gone.jpg", "no/2.jpg", "2.gif", "4.jpg/x.jpg")
