@@ -1,0 +1,98 @@
+"""Layers and transforms of a few small networks are those of their libraries, or are refused: tests/zoo.py.
+
+``make zoo`` compares many more.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fc7.errors import UsageError
+from fc7.extract import load_backbone
+
+timm = pytest.importorskip("timm", reason="timm is not installed (the extra fc7[timm])")
+zoo = pytest.importorskip("zoo")
+
+SERVED = {
+    "squeezenet1_0": {"logits", *zoo.POOLED},
+    "timm:test_resnet": {"penultimate", "logits", *zoo.POOLED},
+    "timm:test_vit": {"penultimate", "logits", *zoo.TOKENS, *(f"block:-2:{layer}" for layer in zoo.TOKENS)},
+    "timm:test_vit3": {"penultimate", "logits", "avg", "map", "block:-2:avg"},
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread(cache_dir):
+    """Let nothing depend on the cores of the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_layers_and_transform_are_the_librarys(name):
+    assert set(zoo.check(name)["equal"]) == SERVED[name]
+
+
+def test_another_layer_or_transform_is_noticed(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(AssertionError, match="avg differs by"):
+        patch.setattr(zoo, "token_layers", lambda patches, first, name="": {f"{name}avg": patches.amax(1)})
+        zoo.check("timm:test_vit3")
+    with monkeypatch.context() as patch, pytest.raises(AssertionError, match="other pixels"):
+        patch.setattr(zoo, "view", lambda image, wanted, key: np.zeros((wanted.transform.crop,) * 2 + (3,), np.uint8))
+        zoo.check("timm:test_resnet")
+    rows = np.eye(2, dtype=np.float32)
+    for found, expected, message in ((rows, rows[[0, 0]], "constant"), (rows, rows * 1.001, "differs by 0.00")):
+        with pytest.raises(AssertionError, match=message):
+            zoo.compared({"avg": found}, {"avg": expected})
+
+
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [
+        ("timm:test_vit", {"gap": "layer avg is the mean", "map": "no function", "block:99": "its blocks are 0 to"}),
+        ("timm:test_vit3", {"cls": "no class token; there is avg", "block:0:cls": "no class token of a block"}),
+        ("timm:test_resnet", {"avg": "layer gap is its mean"}),
+        ("squeezenet1_0", {"penultimate": ""}),
+    ],
+)
+def test_other_layers_are_refused_in_a_line_that_says_what_there_is(name, absent):
+    for layer, message in absent.items():
+        line = rf"^{name} has no layer '{layer}'.*{message}.* Layers: .*logits"
+        with pytest.raises(UsageError, match=line) as caught:
+            load_backbone(name, layer, weights="random:0")
+        assert "\n" not in str(caught.value)
+
+
+def test_images_of_another_size_get_position_embeddings_as_timm_resamples_them(tmp_path):
+    name, crop = "test_vit3", 96
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2, crop, crop, 3), dtype=np.uint8)
+    net, path = zoo.made(f"timm:{name}"), tmp_path / "weights.pth"
+    for parameter in net.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    torch.save(net.state_dict(), path)
+    layers = ["penultimate", "avg", "block:-2:avg"]
+    backbone = load_backbone(f"timm:{name}", layers, weights=f"file:{path}", image_size=(crop, None), device="cpu")
+    found = dict(zip(layers, backbone.forward(pixels), strict=True))
+    overlay = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
+    theirs = timm.create_model(name, img_size=crop, **overlay).eval()
+    assert theirs.pos_embed.shape != net.pos_embed.shape
+    transform = backbone.recipes[0].transform
+    images = (torch.from_numpy(pixels) / 255 - torch.tensor(transform.mean)) / torch.tensor(transform.std)
+    with torch.inference_mode():
+        expected = zoo.of_timm(name, theirs, images.permute(0, 3, 1, 2))
+    zoo.compared(found, {layer: rows.numpy() for layer, rows in expected.items()})
+
+
+def test_the_document_has_a_row_for_each_network():
+    text = (Path(zoo.__file__).parents[1] / "docs" / "zoo.md").read_text("utf-8")
+    row = {"backbone": "a", "parameters": 1_000_000, "dimension": 2, "equal": ["x", "y"], "refused": []}
+    new = zoo.document(text, [row | {"float32": 2e-7, "stored": 0.0, "loses": 3e-4}])
+    assert "| `a` | 1.0 | 2 | x, y |  | 2e-07 | 0e+00 | 3e-04 |" in new
+    assert new.startswith(text.partition(zoo.BEGIN)[0])
+    with pytest.raises(ValueError, match="lacks the lines"):
+        zoo.document("# Title\n", [row])
