@@ -59,8 +59,8 @@ def fitted_embeddings(
     """
     if is_vectors(arguments.data, arguments.columns):
         rows = embeddings(arguments, progress, engine)[0]
+        require_classes(rows.labels.tolist(), "A column of labels has a usual name, or is named: --columns label=NAME")
         with_label = labelled(rows)
-        require_classes(rows.labels.tolist())
         return [with_label], len(rows) - len(with_label)
     manifest, unlabelled = labelled_manifest(arguments)
     hashed = Hashed.of(manifest, arguments.cache, progress=progress)

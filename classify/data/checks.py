@@ -30,7 +30,7 @@ def say_unlabelled(number: int, images: int) -> None:
         logger.info("fc7: %d of %d images have no label: they are neither fitted nor evaluated.", number, images)
 
 
-def require_classes(labels: Iterable[str]) -> None:
+def require_classes(labels: Iterable[str], cure: str = "Label them: fc7 review DATA") -> None:
     """Refuse labels of fewer than two classes; raises DataError with the command that gives labels."""
     every = list(labels)
     classes = set(every) - {""}
@@ -38,7 +38,7 @@ def require_classes(labels: Iterable[str]) -> None:
         having = "all that have a label are" if "" in every else "all are"
         lack = f"{having} of one class, {min(classes)!r}" if classes else "none has a label"
         found = f"of {len(every)} images {lack}" if every else "no image has a label"
-        raise DataError(f"A head is fitted on two classes; {found}. Label them: fc7 review DATA")
+        raise DataError(f"A head is fitted on two classes; {found}. {cure}")
 
 
 def require_finite(embeddings: Embeddings, rows: Positions) -> None:

@@ -1,5 +1,6 @@
 """The manifest: the images of a data set with label and split, and the rejected files with the reason."""
 
+import glob
 import io
 import os
 import shlex
@@ -24,7 +25,7 @@ from .members import is_in_table
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
 from .shards import archives_of, read_archives
-from .table import PARQUET, TABLES, TEXTS
+from .table import PARQUET, TABLES, TEXTS, VECTOR_FILES
 from .tables import is_table, parquets_below, read_parquet, read_parquets, read_table
 
 _LISTS = (".txt", ".lst", "")  # suffixes of files that may hold a path a line
@@ -219,31 +220,44 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
     mode, name, suffix = _mode(data), data.resolve().name, data.suffix.lower()  # the name of "." too
     require_fetched(data)
     if stat.S_ISDIR(mode):
-        images, rejects, unclear = read_folder(data)
-        if not images and (archives := archives_of(data)):
-            return _in_archives(data, archives)
-        if not images and (parquets := parquets_below(data)):
-            images, rejects, remote, _ = read_parquets(data, parquets, with_bad=with_bad, columns=columns)
-            return Manifest(data, images, (), tuple(rejects), name, remote)
-        if not images and (tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES)):
-            raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
-        return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
+        return _folder(data, name, with_bad=with_bad, columns=columns)
     if stat.S_ISREG(mode) and suffix in TEXTS:
         images, rejects, remote, stated = read_csv(data, with_bad=with_bad, columns=columns)
         return Manifest(data.parent, images, (), tuple(rejects), name, remote, stated=stated)
     if stat.S_ISREG(mode) and suffix == PARQUET:
         (images, rejects, remote, _), folder = read_parquet(data, with_bad=with_bad, columns=columns)
         return Manifest(folder, images, (), tuple(rejects), name, remote)
+    raise DataError(_no_data_set(data))
+
+
+def _folder(data: Path, name: str, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
+    images, rejects, unclear = read_folder(data)
+    if images:
+        return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
+    if archives := archives_of(data):
+        return _in_archives(data, archives)
+    if parquets := parquets_below(data):
+        images, rejects, remote, _ = read_parquets(data, parquets, with_bad=with_bad, columns=columns)
+        return Manifest(data, images, (), tuple(rejects), name, remote)
+    if tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES):
+        raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
+    return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
+
+
+def _no_data_set(data: Path) -> str:
+    """Return why a file is no data set, and what to do."""
+    suffix = data.suffix.lower()
     if suffix in ARCHIVES:
-        raise DataError(f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}")
+        return f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}"
+    if suffix in VECTOR_FILES:
+        return f"{data} is a file of vectors, not of images: fc7 fit, compare and audit take it as it is."
     if not refusal_by_name(data.name):
-        raise DataError(f"{data} is a single image: name the folder that it is in, or a table of paths.")
-    listed = (
-        f" A list of paths is standard input: write - in its place, and < {shlex.quote(str(data))} behind"
-        if suffix in _LISTS
-        else ""
+        return f"{data} is a single image: name the folder that it is in, or a table of paths."
+    listed = f" A list of paths is standard input: write - in its place, and < {shlex.quote(str(data))} behind"
+    return (
+        f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)})."
+        f"{listed if suffix in _LISTS else ''}"
     )
-    raise DataError(f"{data} is neither a folder of images nor a table of paths ({', '.join(TABLES)}).{listed}")
 
 
 def _in_archives(data: Path, archives: Sequence[str]) -> Manifest:
@@ -283,6 +297,8 @@ def _mode(data: Path) -> int:
             raise DataError(f"{data} cannot be read: {error.strerror}.") from error
     except ValueError:  # a null byte in the name
         pass
+    if glob.has_magic(str(data)):
+        raise DataError(f"There is no {data}. A pattern stands for archives only: name the folder that images are in.")
     raise DataError(f"There is no {data}. Name a folder of images, or a csv with their paths.")
 
 

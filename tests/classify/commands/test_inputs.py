@@ -100,6 +100,14 @@ def csv_of(root):
     return root / "data.csv"
 
 
+def test_vectors_without_labels_are_told_where_labels_are(fc7, tmp_path):
+    """A review needs pictures, which a file of vectors has not."""
+    np.savez(tmp_path / "x.npz", embeddings=np.eye(4, dtype=np.float32))
+    code, _, err = fc7("fit", tmp_path / "x.npz", "-o", tmp_path / "x.fc7")
+    assert code == 1
+    assert "of 4 images none has a label. A column of labels has a usual name, or is named: --columns" in one_line(err)
+
+
 @pytest.mark.parametrize("kind", ["folder", "csv"])
 def test_what_is_no_image_conflicts_with_nothing(fc7, damaged, tmp_path, kind):
     data = damaged if kind == "folder" else csv_of(damaged)

@@ -37,6 +37,13 @@ def test_an_unknown_name_is_2_in_one_line(fc7, data, tmp_path, words, said):
     assert said in one_line(err)
 
 
+def test_the_names_that_a_shell_makes_of_a_pattern_are_not_all_printed(fc7):
+    code, out, err = fc7("extract", *(f"photos/{number}.jpg" for number in range(1000)))
+    assert (code, out) == (2, "")
+    assert "photos/1.jpg, photos/2.jpg and 997 more came after photos/0.jpg. Name the folder" in one_line(err)
+    assert "unknown: --nix" in one_line(fc7("extract", "photos", "--nix")[2])
+
+
 @pytest.mark.parametrize("option", ["--workers", "--batch-size"])
 @pytest.mark.parametrize("number", ["-1", "0"])
 def test_less_than_one_is_2(fc7, data, tmp_path, option, number):

@@ -147,6 +147,10 @@ def test_neither_folder_nor_csv(tmp_path):
         read_manifest(tmp_path / "nothing")
     with pytest.raises(DataError, match="neither a folder"):
         read_manifest(touch(tmp_path, "x.txt") / "x.txt")
+    with pytest.raises(DataError, match="is a file of vectors"):
+        read_manifest(touch(tmp_path, "x.npz") / "x.npz")
+    with pytest.raises(DataError, match="A pattern stands for archives only"):
+        read_manifest(tmp_path / "*.jpg")
     with pytest.raises(DataError, match="is a single image: name the folder"):
         read_manifest(touch(tmp_path, "x.JPG") / "x.JPG")
     with pytest.raises(DataError, match="name the folder"):
