@@ -55,8 +55,8 @@ class Parser(argparse.ArgumentParser):
             options = [option for action in self._actions for option in action.option_strings]
             if hasattr(namespace, "data") and not any(word.startswith("-") for word in unknown):  # of a shell's pattern
                 self.error(
-                    f"One DATA is needed, and {few(unknown, 2)} came after {namespace.data}. Name the folder that they are "
-                    "in, a table of them, or - for a list on standard input"
+                    f"One DATA is needed, and {few(unknown, 2)} came after {namespace.data}. Name the folder that they "
+                    "are in, a table of them, or - for a list on standard input"
                 )
             self.error(f"unknown: {' '.join(unknown)}{similar(unknown[0].partition('=')[0], options)}")
         return namespace, unknown
