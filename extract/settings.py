@@ -46,7 +46,7 @@ _DECODE = (
     "slightly other vectors"
 )
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too"
-_BATCH = "images in one forward pass (default: 8 or 16 by network, on a CUDA device 32)"
+_BATCH = "images in one forward pass (default: 4 or 8 by network, on a GPU 32)"
 
 
 @dataclass(frozen=True)

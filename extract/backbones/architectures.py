@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from .library_network import LibraryNetwork
 
 
+# Convolutions and transformers are no slower in batches of 4 than of 16, because feature maps stay in a core's cache, and
+# several cores can share few images (benchmarks/networks.py).
+USUAL_BATCH = 4
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A classification network of torchvision or timm.
@@ -50,7 +55,7 @@ class Architecture:
     layers: Mapping[str, Layer]
     default_layer: str
     entries: Mapping[str, Entry]
-    batch: int = 16
+    batch: int = USUAL_BATCH
     size: int = 0
     index: "Index | None" = field(default=None, repr=False, compare=False)
 
@@ -199,7 +204,7 @@ KNOWN = {
             fc6="classifier.2",
             fc7="classifier.5",
             entries={"IMAGENET1K_V1": entry_of("alexnet-owt-7be5be79.pth", 233.087, 0.714, Transform())},
-            batch=16,
+            batch=8,
         ),
         _classic(
             "vgg16",
@@ -238,7 +243,8 @@ def architecture(name: str, index: "Index | None" = None) -> Architecture:
     row = _recalled(index, name, name, lambda: _as_values(_untabled(name)))
     layers = {layer: Layer(**values) for layer, values in row["layers"].items()}
     entries = {entry: _entry(values) for entry, values in row["entries"].items()}
-    return Architecture(name, layers, "penultimate" if "penultimate" in layers else "", entries, index=index)
+    batch = 8 if name.removeprefix("timm:").startswith("vgg") else USUAL_BATCH  # as vgg16
+    return Architecture(name, layers, "penultimate" if "penultimate" in layers else "", entries, batch, index=index)
 
 
 def names() -> list[str]:

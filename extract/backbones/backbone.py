@@ -23,7 +23,7 @@ from ..text import first_line
 from ..weights.catalogue import forbids_commerce, licence_of
 from ..weights.files import Weights
 from ..weights.sources import find_weights
-from .architectures import Architecture, architecture
+from .architectures import USUAL_BATCH, Architecture, architecture
 from .transforms import in_mode, padded, read_transform, resized
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Backbone:
         weights_source: str,
         settings: BackboneSettings,
         *,
-        usual_batch: int = 16,
+        usual_batch: int = USUAL_BATCH,
         gmacs: float = 1.0,
     ) -> None:
         """Set what every backbone has.
@@ -236,7 +236,7 @@ class Backbone:
 
     def batch_on(self, kind: str) -> int:
         """Return the images in one forward pass on another machine's ``cuda``, ``cpu`` or other device."""
-        return self.settings.batch_size or (CUDA_BATCH if kind == "cuda" else int(self.work["usual_batch"]))
+        return self.settings.batch_size or (int(self.work["usual_batch"]) if kind == "cpu" else CUDA_BATCH)
 
     @property
     def unit_rows(self) -> int:

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from fc7.cache.shard import Shard
 from fc7.cache.verify import verify
 from fc7.errors import CacheError, DataError, FC7Error, Interrupted
 from fc7.extract import extract, fill, load_backbone, read_manifest
+from fc7.extract.backbones.architectures import USUAL_BATCH, architecture
 from fc7.extract.engines.local import cores
+from fc7.extract.manifest.manifest import Manifest
 
 
 def counts(done):
@@ -322,6 +325,23 @@ def test_batch_size_and_workers_change_nothing(pictures, tmp_path):
     ]
     for table in tables[1:]:
         np.testing.assert_array_equal(table.vectors, tables[0].vectors)
+
+
+def test_few_images_are_shared_by_the_cores(pictures, tmp_path):
+    """Two batches are computed at once, where one of 16 images had left a core without work."""
+    both = threading.Barrier(2, timeout=LONG)
+
+    class Together(FakeBackbone):
+        def forward(self, batch):
+            both.wait()
+            return super().forward(batch)
+
+    backbone = Together(batch_size=USUAL_BATCH)
+    manifest = read_manifest(pictures)
+    (done,) = fill(Manifest(manifest.root, manifest.images[: 2 * USUAL_BATCH], manifest.classes), [backbone], workers=2)
+    assert done.computed == 2 * USUAL_BATCH
+    names = ("alexnet", "vgg16", "squeezenet1_1", "resnet18", "vgg11")
+    assert [architecture(name).batch for name in names] == [8, 8, 4, 4, 8]
 
 
 @pytest.fixture(scope="module")
