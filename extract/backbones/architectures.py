@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .library_network import LibraryNetwork
 
 
-# Convolutions and transformers are no slower in batches of 4 than of 16, because feature maps stay in a core's cache, and
-# several cores can share few images (benchmarks/networks.py).
+# Convolutions and transformers are no slower in batches of 4 than of 16, because feature maps stay in a core's cache;
+# and several cores can share few images (benchmarks/networks.py).
 USUAL_BATCH = 4
 
 
