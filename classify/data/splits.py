@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.embeddings import Rows
+from ...cache.recipe import ForeignRecipe
 from ...errors import DataError, LeakageError
 from ...extract.text import few
 from ..arrays import Positions
@@ -66,7 +67,8 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
         is nothing to evaluate on.
     """
     on, folds, seed = settings.on, settings.folds, settings.random_state
-    require_classes(images.labels.tolist())
+    elsewhere = isinstance(getattr(images, "recipe", None), ForeignRecipe)  # without pictures to look at
+    require_classes(images.labels.tolist(), *(["Give each vector its label."] if elsewhere else []))
     conflicts = _two_labels(images)
     present = {str(split) for split in images.split} - {""}
     if settings.cross_validate or not present:

@@ -63,7 +63,9 @@ def is_vectors(data: Location, columns: Mapping[str, str] | None = None) -> bool
 
 
 def text_of(cell: Any) -> str:
-    """Return what a cell of a table in memory says; nothing if it is missing."""
+    """Return what a cell of a table in memory says, bytes as the UTF-8 that they are; nothing if it is missing."""
+    if isinstance(cell, bytes):
+        return os.fsdecode(cell)
     return "" if is_missing(cell) else str(cell)
 
 

@@ -1,7 +1,7 @@
 """Vectors that other programs made, in memory: columns, a matrix with labels, or a table, as embeddings."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...cache.recipe import AnyRecipe, ForeignRecipe
 from ...errors import DataError, UsageError
 from ..manifest.paths import named_split
 from ..manifest.table import OF_VECTORS, choose, text_of
-from ..text import first_line
+from ..text import few, first_line
 
 
 def from_columns(
@@ -88,19 +88,36 @@ def from_memory(data: Any) -> Embeddings:
     names = getattr(data, "column_names", None) or getattr(data, "columns", None)
     if names is None:
         raise UsageError(
-            f"A {type(data).__name__} is no vectors: give embeddings, (X, y), or a table with a column of them."
+            f"Vectors are embeddings, (X, y), or a table with a column of them; this is of type {type(data).__name__}."
         )
     keys = {str(name): name for name in names}  # pandas numbers columns that have no names
     names = list(keys)
     chosen = choose(names, OF_VECTORS, "The table")
     found = {what: _values(data[keys[name]]) for what, name in chosen.items()}
-    numbers = [] if "embedding" in found else [name for name in names if name not in chosen.values()]
-    try:
-        parts = [_values(data[keys[name]]) for name in numbers] or list(map(np.asarray, found.get("embedding", ())))
-        found["embedding"] = np.stack(parts, axis=1 if numbers else 0)
-    except ValueError as error:
-        raise DataError(f"The table has neither vectors of one length nor columns of numbers: {error}.") from error
+    found["embedding"] = _rows(found["embedding"]) if "embedding" in found else _of_numbers(data, keys, chosen)
     return from_columns(found, "table")
+
+
+def _rows(vectors: Any) -> npt.NDArray[Any]:
+    """Return a column of vectors as a matrix."""
+    rows = list(map(np.asarray, vectors))
+    odd = next((place for place, row in enumerate(rows) if row.shape != rows[0].shape), None)
+    if odd is not None:
+        raise DataError(
+            f"The table has vectors of several lengths: {rows[0].shape} in its first row, {rows[odd].shape} in row "
+            f"{odd + 1}. Leave out rows without a vector."
+        )
+    return np.array(rows)
+
+
+def _of_numbers(data: Any, keys: Mapping[str, Any], chosen: Mapping[str, str]) -> npt.NDArray[Any]:
+    """Return all other columns of a table, which are numbers, side by side."""
+    columns = {name: np.asarray(_values(data[key])) for name, key in keys.items() if name not in chosen.values()}
+    other = [name for name, column in columns.items() if column.ndim != 1 or column.dtype.kind not in "fiub"]
+    if other or not columns:
+        lack = f"{few(other)} hold no numbers" if other else "there is no column of numbers"
+        raise DataError(f"The table has no column of vectors, and {lack}. Call one embedding, or leave out the others.")
+    return np.stack([*columns.values()], axis=1)
 
 
 def as_tables(data: Any) -> list[Embeddings]:
@@ -125,12 +142,13 @@ def _values(column: Any) -> Any:
 
 def _matrix(vectors: Any, name: str) -> npt.NDArray[Any]:
     try:
-        matrix = np.asarray(vectors)
+        masked = isinstance(vectors, np.ma.MaskedArray)
+        matrix = np.ma.filled(vectors.astype(np.float64), np.nan) if masked else np.asarray(vectors)
     except (RuntimeError, TypeError, ValueError) as error:  # of torch, and rows of several lengths
         raise DataError(f"{name}: not a matrix of numbers: {first_line(error)}") from error
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
-        found = f"{matrix.shape} {matrix.dtype}"
-        raise DataError(f"{name}: vectors are a matrix of numbers with a row for each image, not {found}.")
+        found = f"{matrix.shape} {matrix.dtype}" if matrix.ndim else f"of type {type(vectors).__name__}"
+        raise DataError(f"{name}: needed is a matrix of numbers with a row for each image, this is {found}.")
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(matrix, matrix.dtype if matrix.dtype in (np.float16, np.float32) else np.float32)
 
@@ -138,10 +156,16 @@ def _matrix(vectors: Any, name: str) -> npt.NDArray[Any]:
 def _texts(column: Any, what: str, rows: int, name: str) -> npt.NDArray[np.str_]:
     if column is None:
         return np.full(rows, "", np.str_)
-    values = [text_of(value) for value in np.asarray(column, object).tolist()]
+    if isinstance(column, set | dict) or not isinstance(column, Iterable):
+        raise DataError(f"{name}: the column {what} is of type {type(column).__name__}, not a list of values.")
+    values = np.array(column if hasattr(column, "__array__") else list(column), object)
+    if values.shape == (rows, 1):
+        values = values[:, 0]
     if len(values) != rows:
         raise DataError(f"{name} has {rows} vectors and {len(values)} in the column {what}.")
-    return np.array(values, np.str_)
+    if values.ndim != 1 or any(isinstance(value, list | tuple | dict | set | np.ndarray) for value in values):
+        raise DataError(f"{name}: the column {what} has one value for each vector, this has several.")
+    return np.array([text_of(value) for value in values.tolist()], np.str_)
 
 
 def _keys(column: Any, vectors: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:

@@ -140,6 +140,8 @@ def _by_purpose(arrays: Mapping[str, Any], columns: Mapping[str, str], path: Pat
 def _of_lists(lists: Any) -> npt.NDArray[Any]:
     """Return a column of lists as a matrix."""
     fixed = hasattr(lists.type, "list_size")
+    if not (fixed or hasattr(lists, "offsets")) or not hasattr(lists.type, "value_type"):
+        raise ValueError(f"its column of vectors holds no lists but {lists.type}")
     if lists.null_count or not (fixed or len(set(np.diff(np.asarray(lists.offsets)).tolist())) == 1):
         raise ValueError("its vectors are not all of one length")
     return np.asarray(lists.flatten()).reshape(len(lists), -1)

@@ -108,9 +108,9 @@ def test_the_recipe_follows_from_the_bytes():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"embedding": X[0]}, "are a matrix"),
-        ({"embedding": X.astype(str)}, "are a matrix"),
-        ({"embedding": X[:0]}, "are a matrix"),
+        ({"embedding": X[0]}, "needed is a matrix"),
+        ({"embedding": X.astype(str)}, "needed is a matrix"),
+        ({"embedding": X[:0]}, "needed is a matrix"),
         ({"embedding": np.where(X > 1, np.nan, X)}, "rows are not finite"),
         ({"embedding": X.astype(float) * 1e300}, "rows are not finite"),
         ({"embedding": X, "split": ["train", "holdout"] * 3}, "splits .*holdout"),
@@ -195,7 +195,7 @@ def test_tables_without_vectors_are_refused():
 
 def test_other_things_are_refused():
     for data in ("x.npz", 3, X, (X, LABELS, LABELS)):
-        with pytest.raises(UsageError, match="is no vectors"):
+        with pytest.raises(UsageError, match=r"Vectors are embeddings, \(X, y\), or a table .*; this is of type"):
             from_memory(data)
 
 
@@ -229,3 +229,50 @@ def test_a_csv_beside_a_matrix_is_read_as_others_are(tmp_path):
     (tmp_path / "v.csv").write_text("File Name;Class\na;b\nc\n")
     with pytest.raises(DataError, match="line 3 has 1 cells"):
         read_vectors(tmp_path / "v.npy")
+
+
+SPARSE = "scipy.sparse"
+
+
+@pytest.mark.parametrize(("data", "said"), [
+    (lambda: (pytest.importorskip(SPARSE).csr_matrix(X), LABELS), "this is of type csr_"),
+    (lambda: ((row for row in X), LABELS), "this is of type generator"),
+    (lambda: (X[:, 0], LABELS), r"this is \(6,\) float32"),
+    (lambda: (X[:, :, None], LABELS), r"this is \(6, 3, 1\) float32"),
+    (lambda: (X.astype(object), LABELS), "object"),
+    (lambda: (X > 0, LABELS), "bool"),
+    (lambda: (np.ma.array(X, mask=X.mean() < X), LABELS), "rows are not finite"),
+    (lambda: (X, 5), "the column label is of type int, not a list of values"),
+    (lambda: (X, set("abcdef")), "the column label is of type set"),
+    (lambda: (X, np.eye(6)), "one value for each vector, this has several"),
+    (lambda: (X, [["a", "b"], *LABELS[:5]]), "one value for each vector, this has several"),
+])  # fmt: skip
+def test_what_is_no_matrix_with_labels_is_refused(data, said):
+    with pytest.raises(DataError, match=said) as raised:
+        from_memory(data())
+    assert len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize("labels", [
+    np.array(LABELS)[:, None], np.array(LABELS, "S"), [label.encode() for label in LABELS], (label for label in LABELS),
+], ids=["column", "bytes", "objects", "generator"])  # fmt: skip
+def test_labels_as_libraries_have_them(labels):
+    assert from_memory((X, labels)).labels.tolist() == LABELS
+
+
+def test_what_is_wrong_with_a_table_is_said():
+    frame = pytest.importorskip("pandas").DataFrame
+    with pytest.raises(DataError, match=r"\(3,\) in its first row, \(2,\) in row 3\."):
+        from_memory(frame({"embedding": [X[0], X[1], X[2, :2], *X[3:]]}))
+    with pytest.raises(DataError, match="no column of vectors, and name, when hold no numbers"):
+        from_memory(frame(X).assign(name="x", label=LABELS, when=["2020"] * 6))
+
+
+@pytest.mark.parametrize("values", [["1,2"] * 6, [1.0] * 6], ids=["texts", "numbers"])
+def test_a_parquet_without_lists_is_refused(tmp_path, values):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"embedding": values, "label": LABELS}), tmp_path / "v.parquet")
+    with pytest.raises(DataError, match="its column of vectors holds no lists but"):
+        read_vectors(tmp_path / "v.parquet")
