@@ -48,8 +48,7 @@ class ProjectFile:
 
         self.path = path
         try:
-            with path.open("rb") as file:
-                self._values = tomllib.load(file)
+            self._values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors write a mark
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
@@ -146,7 +145,10 @@ def _switched(action: argparse.Action, value: Any) -> Any:
 
 
 def _converted(action: argparse.Action, text: str) -> Any:
-    converted = action.type(text) if callable(action.type) else text
+    try:
+        converted = action.type(text) if callable(action.type) else text
+    except ValueError as error:  # in the words of int() and float(); our own errors are others
+        raise ValueError("not a value that it takes") from error
     if action.choices is not None and converted not in action.choices:
         raise ValueError(f"not one of {', '.join(map(str, action.choices))}")
     return converted

@@ -1,7 +1,11 @@
 """A review in a real browser, with real clicks and keys."""
 
+import csv
+
 import pytest
 from chromium import asked, width
+
+from fc7.extract.manifest.manifest import read_manifest
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'fc7[review]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
@@ -254,12 +258,27 @@ def test_one_class_is_shown_and_divided_by_keys_of_many_new_ones(browser, served
 
 
 def test_images_without_a_label_get_their_first_one(browser, served):
+    """Classes are typed into the page; by click and key they reach the csv, which is a data set then."""
     desk = served(classes=("", ""))
     page = Page(browser, desk)
     page.find("#class").send_keys("ant\n")
-    first = page.order()[0]
+    page.find("#class").send_keys("bee, red")
+    page.click("#adding button")
+    first, second, third, *_ = page.order()
     page.click(label(first, "ant"))
     assert page.flag(first) == "labelled"
+    page.find(tile(second)).send_keys("2")
+    page.wait("return true")
+    page.click(f"{tile(third)} [data-bad]")
+    with desk.file.open(encoding="utf-8", newline="") as file:
+        rows = {row["sha256"]: row for row in csv.DictReader(file)}
+    decided = [rows[desk.review.key(image)] for image in (first, second, third)]
+    assert [(row["label"], row["bad"]) for row in decided] == [("ant", ""), ("bee, red", ""), ("", "yes")]
+    assert {row["label"] for row in rows.values()} == {"", "ant", "bee, red"}
+    assert (len(rows), page.find("#undo").text) == (28, "Undo (3)")
+    manifest = read_manifest(desk.file)
+    assert (len(manifest), manifest.classes) == (27, ("ant", "bee, red"))
+    assert browser.get_log("browser") == []
 
 
 def test_hostile_classes(browser, served):

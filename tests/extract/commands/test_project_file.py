@@ -62,6 +62,10 @@ def test_a_table_is_for_its_verb_alone(parsed):
     assert parsed(text, "extract")[0].data.name == "d"
 
 
+def test_a_mark_of_utf_8_is_no_part_of_the_file(parsed):
+    assert parsed("\ufeffviews = 3", "extract", "x")[0].views == 3
+
+
 def test_the_command_line_wins(parsed):
     text = 'data = "d"\nbackbone = ["vgg16", "alexnet"]\nhead = "knn"\nallow-leakage = true'
     arguments, origins = parsed(text, "fit", "e", "-o", "x", "--backbone", "resnet50", "--head", "ridge")
@@ -86,6 +90,7 @@ def test_paths_are_relative_to_the_file(parsed, tmp_path):
         ("backbnoe = 'vgg16'", r"backbnoe is no option \(did you mean backbone\?\)"),
         ("[fit]\ntop = 3", r"\[fit\] top is no option"),
         ("views = -1", "views = -1: -1 is less than 0"),
+        ("views = 1.5", r"views = 1\.5: not a value that it takes"),
         ("views = true", "views = True: one text or number"),
         ("dtype = 'int8'", "dtype = 'int8': not one of"),
         ("strict = 'yes'", "strict = 'yes': true or false"),
