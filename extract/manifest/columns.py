@@ -38,6 +38,8 @@ class Names(Sequence[str]):
         return len(self._rows)
 
     def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self._words[number] for number in self._rows[row]]
         return self._words[self._rows[row]]
 
     def __iter__(self) -> Iterator[str]:
@@ -61,6 +63,8 @@ class Texts(Sequence[str]):
 
     def __getitem__(self, row: Any) -> Any:
         row = range(len(self))[row]
+        if isinstance(row, range):
+            return [self[number] for number in row]
         return self._text[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:

@@ -29,6 +29,7 @@ from .table import PARQUET, TABLES, TEXTS, VECTOR_FILES
 from .tables import is_table, parquets_below, read_parquet, read_parquets, read_table
 
 _LISTS = (".txt", ".lst", "")  # suffixes of files that may hold a path a line
+_SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _TABLE = Path("table")  # what one in memory is called
 
 
@@ -251,6 +252,8 @@ def _no_data_set(data: Path) -> str:
         return f"{data} is compressed as a whole, so that no image in it can be read alone. {_cure(data)}"
     if suffix in VECTOR_FILES:
         return f"{data} is a file of vectors, not of images: fc7 fit, compare and audit take it as it is."
+    if suffix in _SHEETS:
+        return f"{data} is a spreadsheet: save it as csv."
     if not refusal_by_name(data.name):
         return f"{data} is a single image: name the folder that it is in, or a table of paths."
     listed = f" A list of paths is standard input: write - in its place, and < {shlex.quote(str(data))} behind"

@@ -23,6 +23,7 @@ def test_a_sequence_of_images(images, data):
     assert packed[2:15:3] == images[2:15:3]
     for name, column in (("path", "paths"), ("label", "labels"), ("split", "splits"), ("group", "groups")):
         assert list(getattr(packed, column)) == [getattr(image, name) for image in images]
+        assert getattr(packed, column)[2:15:3] == [getattr(image, name) for image in images[2:15:3]]
     for row in range(-len(images), len(images)):
         assert packed[row] == images[row]
     with pytest.raises(IndexError):

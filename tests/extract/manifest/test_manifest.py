@@ -147,6 +147,8 @@ def test_neither_folder_nor_csv(tmp_path):
         read_manifest(tmp_path / "nothing")
     with pytest.raises(DataError, match="neither a folder"):
         read_manifest(touch(tmp_path, "x.txt") / "x.txt")
+    with pytest.raises(DataError, match="is a spreadsheet: save it as csv"):
+        read_manifest(touch(tmp_path, "x.xlsx") / "x.xlsx")
     with pytest.raises(DataError, match="is a file of vectors"):
         read_manifest(touch(tmp_path, "x.npz") / "x.npz")
     with pytest.raises(DataError, match="A pattern stands for archives only"):
