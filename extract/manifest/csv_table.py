@@ -90,7 +90,8 @@ def choose_images(names: Sequence[str], where: Location | str, columns: Mapping[
 
 def say_unlabelled(names: Sequence[str], chosen: Mapping[str, str], where: Location | str) -> None:
     """Log that a table has no labels, if a column may have them under another name."""
-    others = [name for name in names if name and name not in chosen.values()]
+    usual = {word.lower() for words in USUAL.values() for word in words} | {OF_REVIEWS[1]}
+    others = [name for name in names if name and name not in chosen.values() and name.lower() not in usual]
     if "label" not in chosen and others:
         said = few([repr(plain(name)) for name in others])
         option = plain(f"--columns {shlex.quote(f'label={others[0]}')}")

@@ -97,6 +97,15 @@ class LeftOut:
             )
 
 
+def say_tables(folder: Path) -> None:
+    """Say which tables and notes lie in a folder of archives, which are not read."""
+    left_out = LeftOut()
+    for path in folder.iterdir():
+        if not is_left_out(path.name) and is_about_images(path.name):
+            left_out.add(path.name)
+    left_out.log(folder)
+
+
 def _said(counts: Counter[str]) -> str:
     most = counts.most_common(_MOST)
     rest = counts.total() - sum(count for _, count in most)

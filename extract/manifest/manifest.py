@@ -21,6 +21,7 @@ from .columns import ImageEntry, Images
 from .csv_table import read_csv
 from .folder import read_folder, read_names
 from .given import LISTED, many, read_paths
+from .left_out import say_tables
 from .members import is_in_table
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
@@ -236,6 +237,7 @@ def _folder(data: Path, name: str, *, with_bad: bool, columns: Mapping[str, str]
     if images:
         return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
     if archives := archives_of(data):
+        say_tables(data)
         return _in_archives(data, archives)
     if parquets := parquets_below(data):
         images, rejects, remote, _ = read_parquets(data, parquets, with_bad=with_bad, columns=columns)

@@ -44,7 +44,8 @@ UNPACK = {
     **dict.fromkeys((".xz", ".txz"), _UNXZ),
     **dict.fromkeys((".zst", ".tzst"), _UNZSTD),
 }
-ARCHIVES = (".zip", ".tar", *UNPACK, ".7z", ".rar")
+_READ_IF_NAMED = (".zip", ".tar")
+ARCHIVES = (*_READ_IF_NAMED, *UNPACK, ".7z", ".rar")
 
 # Error numbers of the system where nothing has a name, or nothing can have it.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
@@ -132,6 +133,7 @@ def refusal_by_name(path: str) -> str:
     if suffix in _SUFFIXES or suffix.lower() in _SUFFIXES:
         return ""
     cure = "; convert it, for example to .png" if suffix.lower() in _PICTURES else ""
+    cure = "; name it to read what is in it" if suffix.lower() in _READ_IF_NAMED else cure
     return f"suffix {suffix!r} is not one of {' '.join(SUFFIXES)}{cure}"
 
 

@@ -217,17 +217,23 @@ def _opened(path: str) -> Archive:
 def _sorted(names: Iterable[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
     """Return the names without those that belong to images; and these by suffix, by image."""
     names = list(names)
-    possible = {name for name in names if name.lower().endswith(_LABELS)}
+    # By the name with a small suffix: WebDataset itself takes no regard of case there.
+    possible = {_small(name): name for name in names if name.lower().endswith(_LABELS)}
     beside: dict[str, dict[str, str]] = {}
     if possible:
         for name in names:
             if not refusal_by_name(name):
                 start = name.rfind("/") + 1
                 key = name[:start] + name[start:].partition(".")[0]
-                if mine := {suffix: key + suffix for suffix in _LABELS if key + suffix in possible}:
+                if mine := {suffix: possible[key + suffix] for suffix in _LABELS if key + suffix in possible}:
                     beside[name] = mine
-        possible = {name for mine in beside.values() for name in mine.values()}
-    return [name for name in names if name not in possible], beside
+    taken = {name for mine in beside.values() for name in mine.values()}
+    return [name for name in names if name not in taken], beside
+
+
+def _small(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}{dot}{suffix.lower()}"
 
 
 def _labels(archive: Archive, beside: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, str], list[Reject]]:

@@ -164,6 +164,7 @@ def samples(pictures, suffix, content):
     [
         (".cls", str.encode),
         (".cls", lambda label: f"{label}\n".encode()),
+        (".CLS", str.encode),
         (".txt", str.encode),
         (".json", lambda label: json.dumps({"label": label, "width": 3}).encode()),
         (".json", lambda label: json.dumps({"class": label}).encode()),
@@ -255,6 +256,22 @@ def test_shards_are_one_data_set(tmp_path, pictures, monkeypatch, fake):
     assert fill(expected, [fake])[0].computed == 0
     monkeypatch.chdir(folder)
     assert list(read_manifest("part-{009..011}.tar").images) == list(expected.images)
+
+
+def test_tables_beside_shards_are_said(tmp_path, pictures, log):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    packed(folder / "shard.tar", files_of(pictures))
+    (folder / "vectors.parquet").write_text("")
+    assert len(read_manifest(folder)) == 10
+    assert "1 vectors.parquet. To read a table, name it" in log.text
+
+
+def test_an_archive_in_a_folder_of_images_is_a_reject_that_says_how_it_is_read(pictures):
+    packed(pictures / "train/red/more.zip", {})
+    ((path, reason),) = read_manifest(pictures).rejects
+    assert path == "train/red/more.zip"
+    assert reason.endswith("; name it to read what is in it")
 
 
 def test_missing_shards_are_said(tmp_path, pictures):

@@ -81,6 +81,7 @@ def test_a_file_that_is_not_there_is_a_reject(table):
 def test_labels_may_be_missing(table, caplog):
     assert list(table("path,label\n1.jpg,\n2.jpg,oak\n").images.labels) == ["", "oak"]
     assert list(table("path\n1.jpg\n2.jpg\n").images.labels) == ["", ""]
+    assert list(table("path,embedding,sha256,reviewed\n1.jpg,[0 1],,\n").images.labels) == [""]
     assert not caplog.records
     assert list(table("path,kind\n1.jpg,oak\n").images.labels) == [""]
     assert "x.csv has no labels. If 'kind' has them: columns={'label': 'kind'}" in caplog.text
