@@ -14,8 +14,8 @@ The bound is 1 / (t_forward + t_decode / cores), both measured in the same proce
 on ready pixels with all cores, and decoding on one core.
 
 With ``--device cuda`` the plain script's DataLoader has a worker per core and pinned memory, its batches have 128
-images, and its products are those that torch takes by itself; fc7 is measured with ``--decode nvjpeg`` as well; and the
-bound is 1 / max(t_forward, t_decode / cores), because a device computes while the cores decode.
+images, and its products are those that torch takes by itself; fc7 is measured with ``--decode hardware`` as well; and
+the bound is 1 / max(t_forward, t_decode / cores), because a device computes while the cores decode.
 """
 
 import argparse
@@ -34,7 +34,7 @@ LAYERS = {"alexnet": "fc7", "vgg16": "fc7", "squeezenet1_1": "gap"}
 IMG2VEC = {"alexnet"}  # of these networks, those that it knows
 IMAGES = {"vgg16": 128}  # on a processor; the others take all
 # Of fc7: precision and rule of decoding.
-OURS = {"fp32": ("fp32", "exact"), "bf16": ("bf16", "exact"), "bf16 nvjpeg": ("bf16", "nvjpeg")}
+OURS = {"fp32": ("fp32", "exact"), "bf16": ("bf16", "exact"), "bf16 hardware": ("bf16", "hardware")}
 READY = 2.0  # seconds of forward passes on ready pixels
 
 
@@ -173,7 +173,9 @@ def once(*words):
 
 def measure(name, root, rounds, device):
     """Return all rounds of one backbone, in turns."""
-    contenders = {"plain": []} | {label: how for label, how in OURS.items() if device == "cuda" or "nvjpeg" not in how}
+    contenders = {"plain": []} | {
+        label: how for label, how in OURS.items() if device == "cuda" or "hardware" not in how
+    }
     if name in IMG2VEC and importlib.util.find_spec("img2vec_pytorch"):
         contenders["img2vec"] = []
     found = {label: [] for label in contenders}

@@ -16,8 +16,9 @@ DTYPES = ("float16", "float32")
 # What happens to what does not fit the square: it is cut off, squashed in, or all of it stands on a background.
 RESIZE_MODES = ("crop", "squash", "pad")
 
-# From bytes to RGB, with their version: every pixel, JPEG's own reduction of large ones, or as a CUDA device decodes.
-DECODES = {"exact": "exact-1", "scaled": "scaled-1", "nvjpeg": "nvjpeg-1"}
+# From bytes to RGB, with their version: every pixel, JPEG's own reduction of large ones, or the JPEG engine of a CUDA
+# device. (Rows of nvjpeg-1, another decoder of such a device, can be read.)
+DECODES = {"exact": "exact-1", "scaled": "scaled-1", "hardware": "hardware-1"}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ _MOST_THREADS = 1024
 _MOST_PIXELS = 2**13  # 64 megapixels, which is more than any image may have
 
 
+NVJPEG = "nvjpeg is no longer there: take hardware, whose vectors are others. Rows of nvjpeg in a cache can be read"
+
+
 def memory_size(text: str) -> int:
     """Read bytes, or ``512M`` and ``2G``."""
     unit = text[-1:].upper()
@@ -63,6 +66,13 @@ def image_size(text: str) -> tuple[int, int | None]:
     """Read ``CROP`` or ``CROP:RESIZE``."""
     crop, colon, resize = text.partition(":")
     return _between(crop, 1, _MOST_PIXELS), _between(resize, 1, _MOST_PIXELS) if colon else None
+
+
+def decoding(text: str) -> str:
+    """Read how images are decoded; a name of before has a successor."""
+    if text == "nvjpeg":
+        raise ArgumentTypeError(NVJPEG)
+    return text
 
 
 def python_function(text: str) -> str:

@@ -42,8 +42,8 @@ _RESIZE = (
     "(default: the network's own, usually crop)"
 )
 _DECODE = (
-    "scaled: by JPEG's own reduction of large photographs; nvjpeg: by the CUDA device; both are faster and give "
-    "slightly other vectors"
+    "scaled: by JPEG's own reduction of large photographs; hardware: by the JPEG engine of a CUDA device; both are "
+    "faster and give slightly other vectors"
 )
 _VIEWS = "random crops, mirror images and colours of each image to embed and fit on, too"
 _BATCH = "images in one forward pass (default: 4 or 8 by network, on a GPU 32)"
@@ -56,7 +56,7 @@ class BackboneSettings:
     precision: str = setting("fp32", "of the forward pass", choices=PRECISIONS)
     image_size: tuple[int, int | None] | None = setting(None, _SIZE, type=readers.image_size, metavar="CROP[:RESIZE]")
     resize: str | None = setting(None, _RESIZE, choices=RESIZE_MODES)
-    decode: str = setting("exact", _DECODE, choices=tuple(DECODES))
+    decode: str = setting("exact", _DECODE, type=readers.decoding, choices=tuple(DECODES))
     views: int = setting(0, _VIEWS, type=readers.views_number, metavar="N")
     mirror: bool = setting(False, "embed each mirror image, too, and keep the mean of the two vectors")
     dtype: str = setting("float16", "of stored numbers", choices=DTYPES)
@@ -66,13 +66,15 @@ class BackboneSettings:
     def __post_init__(self) -> None:
         """Refuse what no backbone can do."""
         check_fields(self)
+        if self.decode == "nvjpeg":
+            raise UsageError(f"decode: {readers.NVJPEG}.")
         require_choice(self, "precision", "dtype", "decode", *(["resize"] if self.resize is not None else []))
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch size {self.batch_size}: must be 1 or more.")
         if not 0 <= self.views <= MAX_VIEWS:
             raise UsageError(f"views {self.views}: must be between 0 and {MAX_VIEWS}.")
-        if self.views and self.decode == "nvjpeg":
-            raise UsageError("--decode nvjpeg cuts out the centre only; for --views take exact or scaled.")
+        if self.views and self.decode == "hardware":
+            raise UsageError("--decode hardware cuts out the centre only; for --views take exact or scaled.")
 
     @property
     def of_recipe(self) -> dict[str, Any]:

@@ -12,7 +12,10 @@ _DECODED = {
         "Let a JPEG be decoded to 1/8, 1/4 or 1/2 of its size if its shorter side stays at least `resize` (Pillow's "
         "Image.draft). "
     ),
-    DECODES["nvjpeg"]: "Upright JPEGs in RGB or grey were decoded by nvJPEG: other decoders differ by a grey level. ",
+    DECODES["hardware"]: (
+        "Ordinary JPEGs were decoded by the JPEG engine of a GPU: other decoders differ by a grey level. "
+    ),
+    "nvjpeg-1": "Upright JPEGs in RGB or grey were decoded by nvJPEG: other decoders differ by a grey level. ",
 }
 
 _RESIZED = {

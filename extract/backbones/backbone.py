@@ -308,9 +308,9 @@ class Backbone:
         UsageError
             The recipe's decoding needs another device.
         """
-        if self.recipes[0].decode == DECODES["nvjpeg"] and self.device.type != "cuda":
+        if self.recipes[0].decode == DECODES["hardware"] and self.device.type != "cuda":
             raise UsageError(
-                f"--decode nvjpeg needs a CUDA device, this is {self.device}; --decode exact runs anywhere."
+                f"--decode hardware needs a CUDA device, this is {self.device}; --decode exact runs anywhere."
             )
         _ = self.network
 
@@ -405,7 +405,7 @@ def load_backbone(
         Stored: ``float16`` or ``float32``.
     decode
         ``exact``: every pixel of the file. ``scaled``: of a JPEG that is much larger than needed, the JPEG library's
-        own reduction; faster, and slightly other vectors. ``nvjpeg``: by a CUDA device where it can, likewise.
+        own reduction; faster, and slightly other vectors. ``hardware``: by the JPEG engine of a CUDA device, likewise.
     transform
         From an image to the network's input: the name of published weights, such as ``IMAGENET1K_V2`` or a tag of
         timm's, a :class:`fc7.cache.recipe.Transform`, or what

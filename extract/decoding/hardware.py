@@ -1,59 +1,200 @@
-"""Decoding on a CUDA device: JPEGs by nvJPEG, a batch at a time, resized and cropped where they are needed.
+"""Decoding by the JPEG engine of a CUDA device, through nvImageCodec, and resizing there as Pillow does.
 
-Some of its pixels differ by a grey level from those of the processor's library, so the recipe names it as another rule.
-The processor decodes all files that are no ordinary JPEG or may be damaged, because it gives the reason of a reject.
+The engine's pixels differ from those of libjpeg by a grey level at most, so the recipe names another rule,
+``hardware-1``: this engine with smooth upsampling of colours, and nothing else. What it does not take, or would
+misjudge, goes to the processor, which also gives the reasons of rejects. It is found before: the engine decodes what is
+cut off without a word.
 """
 
+import contextlib
 import io
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from queue import SimpleQueue
+from typing import Any
 
+import numpy as np
 import torch
-from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms.v2 import functional
 
 from ...cache.recipe import Transform
+from ...errors import EngineError, MissingExtra
 from ..manifest.paths import MAX_BYTES
-from .decode import MAX_PIXELS
-from .pillow import ExifTags, Image
-from .views import resized_size
+from .decode import MAX_PIXELS, decode
+from .device_resize import Decoded, Resizer, can_resize
+from .jpeg_header import ordinary_frame
+from .pillow import Image
 
-_MODES = ("RGB", "L")
-_END = b"\xff\xd9"  # of every JPEG that is whole
+logger = logging.getLogger(__name__)
 
+AT_ONCE = 2**29  # bytes of decoded pictures that are on the device together
+ENGINES = 2  # that decode at once: one waits for the processor, three are no faster (docs/extraction.md)
+MOST_LEVELS = 1  # that its pixels may differ by
+_SIDE = 32  # of the pictures that show it
 
-def takes(data: bytes) -> bool:
-    """Return whether a file is a JPEG of ordinary colours and size, upright and with its end."""
-    if len(data) > MAX_BYTES or _END not in data[-64:]:
-        return False
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            return upright and image.mode in _MODES and image.width * image.height <= MAX_PIXELS
-    except Exception:  # whatever is wrong with it, the processor's decoder finds it again and gives the reason
-        return False
+Decoder = Callable[[Sequence[bytes]], Sequence[Decoded | None]]
 
 
-def fill_rows(pixels: torch.Tensor, files: Mapping[int, bytes], transform: Transform) -> None:
-    """Decode files to rows of a batch, on the batch's device.
-
-    Parameters
-    ----------
-    pixels
-        ``(B, crop, crop, 3)`` uint8, changed in place.
-    files
-        The bytes of a JPEG by the number of its row.
+class Engine:
+    """The JPEG engine of a device, with what resizes beside it; for one thread at a time.
 
     Raises
     ------
-    RuntimeError
-        One of them cannot be decoded.
+    MissingExtra
+        nvImageCodec is not installed.
+    EngineError
+        The device has no JPEG engine, or none that decodes as expected.
     """
-    encoded = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files.values()]
-    images = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=pixels.device)
-    mode = functional.InterpolationMode(transform.interpolation)
-    for row, image in zip(files, images, strict=True):
-        width, height = resized_size(image.shape[2], image.shape[1], transform)
-        resized = functional.resize(image, [height, width], interpolation=mode, antialias=True)
-        x, y = (max(transform.crop - side, 0) for side in (width, height))
-        padded = functional.pad(resized, [x // 2, y // 2, x - x // 2, y - y // 2], fill=list(transform.background))
-        pixels[row] = functional.center_crop(padded, [transform.crop]).permute(1, 2, 0)
+
+    def __init__(self, device: torch.device, decoder: Decoder | None = None) -> None:
+        self.device = device
+        self._decode = decoder or _nvimgcodec(device)
+        self._resizers: dict[Transform, Resizer] = {}
+
+    def fill_rows(self, pixels: torch.Tensor, files: Mapping[int, bytes], transform: Transform) -> list[int]:
+        """Decode files, resize and crop them.
+
+        Parameters
+        ----------
+        pixels
+            ``(B, crop, crop, 3)`` uint8 on the device, changed in place.
+        files
+            The bytes of a JPEG that :func:`takes` is true of, by the number of its row.
+
+        Returns
+        -------
+        list of int
+            Rows whose file it did not decode.
+        """
+        left = []
+        for part in _parts(files):
+            pictures = dict(zip(part, self._decode([files[row] for row in part]), strict=True))
+            done = {row: picture for row, picture in pictures.items() if picture is not None}
+            if done:
+                self._resizer(transform)(list(done.values()), list(done), pixels)
+            left += [row for row in part if row not in done]
+        return left
+
+    def check(self) -> None:
+        """Compare a few pictures with the processor's.
+
+        Raises
+        ------
+        EngineError
+            They differ by more than a grey level.
+        """
+        transform = Transform(resize=_SIDE, crop=_SIDE)
+        files = dict(enumerate(_samples()))
+        pixels = torch.zeros(len(files), _SIDE, _SIDE, 3, dtype=torch.uint8, device=self.device)
+        if left := self.fill_rows(pixels, files, transform):
+            raise EngineError(
+                f"The JPEG engine of {self.device} did not decode {len(left)} of {len(files)} pictures. {_WAY_ON}"
+            )
+        here = np.stack([np.asarray(decode(data)) for data in files.values()]).astype(int)
+        levels = int(np.abs(pixels.cpu().numpy() - here).max())
+        if levels > MOST_LEVELS:
+            raise EngineError(
+                f"The JPEG engine of {self.device} decodes pixels that are {levels} levels off. {_WAY_ON}"
+            )
+
+    def _resizer(self, transform: Transform) -> Resizer:
+        if transform not in self._resizers:
+            self._resizers[transform] = Resizer(transform, self.device)
+        return self._resizers[transform]
+
+
+class Engines:
+    """The engines of some devices, checked, to be borrowed.
+
+    Raises
+    ------
+    MissingExtra, EngineError
+        See :class:`Engine` and :meth:`Engine.check`.
+    """
+
+    def __init__(self, devices: Collection[torch.device]) -> None:
+        self._free = {device: SimpleQueue[Engine]() for device in devices}
+        for device, engines in self._free.items():
+            for _ in range(ENGINES):
+                engine = Engine(device)
+                engine.check()
+                engines.put(engine)
+
+    @contextlib.contextmanager
+    def of(self, device: torch.device) -> Iterator[Engine]:
+        """Have one of a device to the end of the block."""
+        engine = self._free[device].get()
+        try:
+            yield engine
+        finally:
+            self._free[device].put(engine)
+
+
+_WAY_ON = "--decode exact runs anywhere."
+
+
+def takes(data: bytes, transform: Transform) -> bool:
+    """Return whether a file is left to an engine: an ordinary JPEG that is resized there as the processor does it."""
+    frame = ordinary_frame(data) if len(data) <= MAX_BYTES else None
+    if frame is None or frame.width * frame.height > MAX_PIXELS:
+        return False
+    return can_resize(frame.width, frame.height, transform)
+
+
+def _nvimgcodec(device: torch.device) -> Decoder:
+    try:
+        from nvidia import nvimgcodec
+    except ImportError as error:
+        raise MissingExtra("nvidia-nvimgcodec", "cuda") from error
+    engine = nvimgcodec.Backend(nvimgcodec.BackendKind.HW_GPU_ONLY)
+    try:
+        decoder = nvimgcodec.Decoder(device_id=device.index or 0, options=":fancy_upsampling=1", backends=[engine])
+    except RuntimeError as error:
+        raise EngineError(f"{device} has no JPEG engine, or it cannot be used here: {error}. {_WAY_ON}") from error
+
+    def decode_all(files: Sequence[bytes]) -> list[Decoded | None]:
+        stream = torch.cuda.current_stream(device).cuda_stream
+        try:
+            return [_decoded(image) for image in decoder.decode(list(files), cuda_stream=stream)]
+        except RuntimeError as error:
+            logger.debug("decoded by the processor: %s", error)
+            return [None] * len(files)
+
+    return decode_all
+
+
+def _decoded(image: Any) -> Decoded | None:
+    """Return where an image of nvImageCodec is, if it is RGB."""
+    if image is None:
+        return None
+    array = image.__cuda_array_interface__
+    height, width, channels = array["shape"]
+    pitch = array["strides"][0] if array.get("strides") else width * channels
+    return Decoded(array["data"][0], width, height, pitch, image) if channels == 3 else None
+
+
+def _parts(files: Mapping[int, bytes]) -> Iterator[list[int]]:
+    """Yield rows whose pictures are on the device together."""
+    part, size = list[int](), 0
+    for row, data in files.items():
+        frame = ordinary_frame(data)
+        needed = 3 * frame.width * frame.height if frame else 0
+        if part and size + needed > AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += needed
+    if part:
+        yield part
+
+
+def _samples() -> list[bytes]:
+    """Return JPEGs of every kind that is left to an engine."""
+    rng = np.random.default_rng(0)
+    rough = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+    picture = rough.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+    files = []
+    for mode, subsampling in (("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", 0)):
+        file = io.BytesIO()
+        picture.convert(mode).save(file, "JPEG", quality=90, subsampling=subsampling)
+        files.append(file.getvalue())
+    return files

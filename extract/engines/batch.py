@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from ..decoding.views import read_hashed, views_of
 from ..decoding.worker_process import DecodeProcess, Request
 from .precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
 from .sinks import ShardSink
+
+if TYPE_CHECKING:
+    from ..decoding.hardware import Engines
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class Job(NamedTuple):
     @property
     def on_device(self) -> bool:
         """Whether the device decodes."""
-        return self.input.decode == DECODES["nvjpeg"]
+        return self.input.decode == DECODES["hardware"]
 
 
 @dataclass
@@ -103,14 +106,6 @@ class Unit:
     batches_left: int
 
 
-def zeros(inputs: Collection[Input], rows: int) -> dict[Input, npt.NDArray[Any]]:
-    """Return ``(rows, crop, crop, 3)`` for each input."""
-    return {
-        wanted: np.zeros((rows, wanted.transform.crop, wanted.transform.crop, 3), wanted.transform.dtype)
-        for wanted in inputs
-    }
-
-
 @dataclass(eq=False)
 class Batch:
     """Pixels of some keys, one array per input; keys that are no image have zeros and a reason."""
@@ -119,20 +114,27 @@ class Batch:
     keys: Sequence[bytes]
     paths: Sequence[str]
     jobs: Sequence[Job]
-    pixels: Mapping[Input, npt.NDArray[Any]]  # (rows, crop, crop, 3); zeros after the keys fill the last forward passes
-    encoded: dict[int, bytes] = field(default_factory=dict)  # files that the device is to decode, by their row
+    rows: int  # of pixels; zeros after the keys fill the last forward pass of each backbone
+    pixels: dict[Input, npt.NDArray[Any]] = field(default_factory=dict)  # (rows, crop, crop, 3)
+    encoded: dict[Input, dict[int, bytes]] = field(default_factory=dict)  # files that the device decodes, by their row
     taken: int = 0  # keys that a thread decodes or has decoded
     decoded: int = 0
     rejected: dict[bytes, str] = field(default_factory=dict)  # why a file is no image
     unreadable: dict[bytes, str] = field(default_factory=dict)  # why it cannot be decoded now
     imprecise: dict[bytes, str] = field(default_factory=dict)  # why its row is in none of the stores, or not in all
 
+    def allocate(self, inputs: Collection[Input]) -> None:
+        """Have zeros for the pixels of some inputs."""
+        for wanted in inputs:
+            side = wanted.transform.crop
+            self.pixels[wanted] = np.zeros((self.rows, side, side, 3), wanted.transform.dtype)
+
     def decode(self, row: int) -> None:
         """Put one image's pixels in its row."""
         path, key = self.paths[row], self.keys[row]
         with noting_failure(key, self.unreadable, self.rejected), in_turn():
             data = read_hashed(path, key)
-            here = {job.input for job in self.jobs if not (job.on_device and self._defer(row, data))}
+            here = {job.input for job in self.jobs if not (job.on_device and self._defer(row, data, job.input))}
             self._fill(row, data, here)
 
     def decode_in(self, process: DecodeProcess, slot: int) -> None:
@@ -148,9 +150,9 @@ class Batch:
             with noting_failure(self.keys[row], self.unreadable, self.rejected):
                 raise failure
 
-    def embed(self, job: Job) -> list[npt.NDArray[np.float32]]:
+    def embed(self, job: Job, engines: "Engines | None" = None) -> list[npt.NDArray[np.float32]]:
         """Return ``(len(keys), dim)`` float32 for each layer of a backbone, computed in its own batch size."""
-        pixels = self._on_device(job) if self.encoded and job.on_device else self.pixels[job.input]
+        pixels = self._on_device(job, engines) if engines and job.on_device else self.pixels[job.input]
         size = job.backbone.batch_size
         starts = range(0, len(self.keys), size)
         outputs = [job.backbone.embed(pixels[start : start + size]) for start in starts]
@@ -158,29 +160,32 @@ class Batch:
 
     def _fill(self, row: int, data: bytes, inputs: set[Input]) -> None:
         for wanted, pixels in views_of(data, self.keys[row], inputs).items():
+            if wanted not in self.pixels:  # which few or none of the batch need
+                self.allocate([wanted])
             self.pixels[wanted][row] = pixels
 
-    def _defer(self, row: int, data: bytes) -> bool:
+    def _defer(self, row: int, data: bytes, wanted: Input) -> bool:
         """Return whether the device decodes a file, and keep its bytes if so."""
         from ..decoding.hardware import takes
 
-        if row not in self.encoded and takes(data):
-            self.encoded[row] = data
-        return row in self.encoded
+        if not takes(data, wanted.transform):
+            return False
+        self.encoded.setdefault(wanted, {})[row] = data
+        return True
 
-    def _on_device(self, job: Job) -> Any:
-        """Return the pixels on the device, which decodes what was left to it; if it fails, the processor does."""
+    def _on_device(self, job: Job, engines: "Engines") -> Any:
+        """Return the pixels on the device, which decodes what was left to it; if it does not, the processor does."""
         import torch
 
-        from ..decoding.hardware import fill_rows
-
-        try:
-            pixels = torch.from_numpy(self.pixels[job.input]).to(job.backbone.device)
-            fill_rows(pixels, self.encoded, job.input.transform)
-            return pixels
-        except RuntimeError as error:
-            logger.debug("decoded by the processor: %s", error)
-        for row, data in self.encoded.items():
+        wanted, device, side = job.input, job.backbone.device, job.input.transform.crop
+        files = self.encoded.get(wanted, {})
+        pixels = torch.zeros(self.rows, side, side, 3, dtype=torch.uint8, device=device)
+        with engines.of(device) as engine:
+            left = engine.fill_rows(pixels, files, wanted.transform)
+        for row in left:
             with noting_failure(self.keys[row], self.unreadable, self.rejected):
-                self._fill(row, data, {job.input})
-        return self.pixels[job.input]
+                self._fill(row, files[row], {wanted})
+        if wanted in self.pixels:
+            rows = [row for row in range(len(self.keys)) if row not in files or row in left]
+            pixels[rows] = torch.from_numpy(self.pixels[wanted][rows]).to(device)
+        return pixels

@@ -14,25 +14,28 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...cache.recipe import FunctionTransform
 from ..decoding.decode_pool import DecodePool
-from .batch import Batch, Draft, Job, Unit, zeros
+from .batch import Batch, Draft, Job, Unit
 from .malloc import keep_freed_memory
 from .precision import too_imprecise
 from .sinks import ShardSink
 from .unit_loop import POLL, Plan, UnitLoop, Units
+
+if TYPE_CHECKING:
+    from ..decoding.hardware import Engines
 
 # Beyond it each thread computes with several cores, because each needs memory of its own. How many does not depend on
 # the number of workers asked for: a sum over two cores has other last digits than one over one.
 MOST_THREADS = 8
 # Where a device computes, a process decodes on each core.
 MOST_BESIDE_DEVICE = 64
+BATCH_OF_ENGINE = 256  # images that a device decodes together, in the batches of a network
 STARTING = 32  # images per decoding process that make its start worthwhile
 
 
@@ -73,6 +76,9 @@ class Pipeline(UnitLoop):
         ]
         sizes = [backbone.batch_size for backbone in self.backbones]
         self._batch_rows = max(sizes)
+        self._engines: Engines | None = None
+        if any(job.on_device for job in self._jobs):  # its engine is slow with few files
+            self._batch_rows *= max(BATCH_OF_ENGINE // self._batch_rows, 1)
         # Zeros after them fill the last forward pass of a backbone with another batch size.
         self._capacity = max(-(-self._batch_rows // size) * size for size in sizes)
         # One commit at a time: none may begin once a store cannot hold its first rows.
@@ -94,6 +100,10 @@ class Pipeline(UnitLoop):
             for backbone in self.backbones:
                 backbone.load()
         with contextlib.ExitStack() as stack:
+            if devices := {job.backbone.device for job in self._jobs if job.on_device}:
+                from ..decoding.hardware import Engines
+
+                self._engines = Engines(devices)
             if not self._accelerated or any(map(_only_here, self._jobs)):
                 self.decoders = None
             elif self.decoders is None and self.total >= STARTING * self.workers:  # else their start takes longer
@@ -117,10 +127,11 @@ class Pipeline(UnitLoop):
 
         self.done = self.total - sum(len(unit) for unit in units)
         batches, self._open = self._batches(units, skipped), None
-        work: Callable[[Iterator[Batch]], None] = self._work
-        threads = self.workers
+        work, threads = self._work, self.workers
         if self.decoders:
-            work, threads = partial(self._work_beside, self.decoders), self.decoders.batches
+            work, threads = self._work_by_batches, self.decoders.batches
+        elif self._engines:
+            work, threads = self._work_by_batches, min(self.workers, MOST_THREADS)
         with (
             keep_freed_memory(),
             each_with(self.threads) as ready,
@@ -167,17 +178,22 @@ class Pipeline(UnitLoop):
                 self._embed(batch)
                 self._finish(batch)
 
-    def _work_beside(self, decoders: DecodePool, batches: Iterator[Batch]) -> None:
-        """Let processes decode batches until there are no more; compute each."""
+    def _work_by_batches(self, batches: Iterator[Batch]) -> None:
+        """Decode a batch in a process, or read it for the device, until there are no more; compute it."""
         while not self._stop.is_set():
-            with decoders.batch() as (number, slot):
+            with self.decoders.batch() if self.decoders else contextlib.nullcontext() as slot:
                 with self._taking:
                     batch = next(batches, None)
                 if batch is None:
                     return
-                batch.pixels = slot.pixels
-                with decoders.process() as process, self._spent("decode", batch, batch.jobs):
-                    batch.decode_in(process, number)
+                if slot and self.decoders:
+                    number, (_, batch.pixels) = slot
+                    with self.decoders.process() as process, self._spent("decode", batch, batch.jobs):
+                        batch.decode_in(process, number)
+                else:
+                    with self._spent("decode", batch, batch.jobs):
+                        for row in range(len(batch.keys)):
+                            batch.decode(row)
                 self._embed(batch)
             self._finish(batch)
 
@@ -196,13 +212,15 @@ class Pipeline(UnitLoop):
                 chunk = keys[start : start + size]
                 lacking = {recipe for recipe, draft in drafts.items() if draft.store.missing(chunk)}
                 jobs = [job for job in self._jobs if not lacking.isdisjoint(job.recipes)]
-                inputs = () if self.decoders else {job.input for job in jobs}
-                yield Batch(unit, chunk, paths[start : start + size], jobs, zeros(inputs, self._capacity))
+                batch = Batch(unit, chunk, paths[start : start + size], jobs, self._capacity)
+                if not self.decoders:  # whose memory it would have
+                    batch.allocate({job.input for job in jobs if not job.on_device})
+                yield batch
 
     def _embed(self, batch: Batch) -> None:
         for job in batch.jobs:
             with self._spent("forward", batch, [job]):
-                for recipe, matrix in zip(job.recipes, batch.embed(job), strict=True):
+                for recipe, matrix in zip(job.recipes, batch.embed(job, self._engines), strict=True):
                     draft = batch.unit.drafts[recipe]
                     error = draft.take(batch, matrix)
                     if error:

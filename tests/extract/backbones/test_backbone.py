@@ -162,7 +162,7 @@ def test_a_recipe_needs_no_torch_where_there_is_a_row(given, tmp_path):
         ({"name": "alexnet", "precision": "fp8"}, "fp8"),
         ({"name": "alexnet", "dtype": "float64"}, "float64"),
         ({"name": "alexnet", "batch_size": 0}, "must be 1 or more"),
-        ({"name": "alexnet", "decode": "fast"}, "decode 'fast' is not one of exact, scaled, nvjpeg"),
+        ({"name": "alexnet", "decode": "fast"}, "decode 'fast' is not one of exact, scaled, hardware"),
         ({"name": "alexnet", "views": -1}, "between 0 and 100"),
         ({"name": "alexnet", "image_size": (31, None)}, "image_size 31:35: 32 <= CROP"),
         ({"name": "alexnet", "image_size": (224, 200)}, "image_size 224:200"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fc7.cache.recipe import Recipe, Transform
+from fc7.errors import UsageError
 from fc7.extract import load_backbone
 from fc7.extract.weights import downloads, files, packages, sources
 
@@ -92,7 +93,6 @@ IDS = [
     ("alexnet", "fc7", {"precision": "bf16"}, 0, "f5b4a8063e6d85bb68bf70196661a0096f2d78e5516d15bbd715c0833af6d6ce"),
     ("alexnet", "fc7", {"dtype": "float32"}, 0, "f3ef7495438e81d90816db2033ea7a5326b8fa8e5f15f4d3c430c4ca66c1e118"),
     ("alexnet", "fc7", {"decode": "scaled"}, 0, "6d6b4436247a6ce2d3bd2971eff602171f1a092768c277a12de796e2aa0baca2"),
-    ("alexnet", "fc7", {"decode": "nvjpeg"}, 0, "06094835aa7661068f23ab665e0eb0886850a07c92b4244981d0e96adfbffcca"),
     (
         "vgg16",
         "gap",
@@ -171,6 +171,13 @@ def test_resizing_as_before_has_the_id_of_before_and_other_modes_have_others(cac
     assert len(set(ids.values())) == 3
     transform = load_backbone("alexnet", image_size=(320, None), resize="squash").recipes[0].transform
     assert transform == Transform(320, 320, resize_mode="squash")
+
+
+def test_rows_of_a_decoder_that_is_gone_keep_their_id(cache_dir):
+    recipe = replace(load_backbone("alexnet").recipes[0], decode="nvjpeg-1")
+    assert recipe.id == "06094835aa7661068f23ab665e0eb0886850a07c92b4244981d0e96adfbffcca"
+    with pytest.raises(UsageError, match="nvjpeg is no longer there: take hardware"):
+        load_backbone("alexnet", decode="nvjpeg")
 
 
 def test_crops_of_smaller_images_have_another_id_than_in_0_1_0(cache_dir):
