@@ -57,7 +57,7 @@ def test_a_verb_has_a_description_and_examples_that_parse(command):
 
 
 def test_twin_an_example_that_does_not_parse_is_seen():
-    with pytest.raises(errors.UsageError, match="--bakbone"):
+    with pytest.raises(errors.UsageError, match="unknown: bakbone"):
         cli.parser().parse_args(["extract", "my_pictures", "--bakbone", "vgg16"])
 
 
