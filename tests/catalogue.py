@@ -125,11 +125,15 @@ def _measure(name):
 
 
 def _work(network, images):
-    """Return billions of multiply-adds, and the length of the vector before the classes."""
+    """Return billions of multiply-adds, and the length of the vector before the classes, or of all features."""
+    headless = contextlib.suppress(NotImplementedError)  # of encoders for models of language
     with FlopCounterMode(display=False) as counter:
         features = network.forward_features(images)
-        network.forward_head(features)
-    return counter.get_total_flops() / 2e9, network.forward_head(features, pre_logits=True)[0].numel()
+        with headless:
+            network.forward_head(features)
+    with headless:
+        return counter.get_total_flops() / 2e9, network.forward_head(features, pre_logits=True)[0].numel()
+    return counter.get_total_flops() / 2e9, network.num_features
 
 
 def package_rows(rows):

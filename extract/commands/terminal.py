@@ -1,6 +1,5 @@
 """The terminal: tables and text as a person sees them, whatever file and class names hold."""
 
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,25 +29,22 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     rows
         Cells, of which any text may be hostile: it is shown as text.
     """
+    from rich.cells import cell_len, set_cell_size
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console = Console()
     available = console.width if console.is_terminal else WIDE
-    widths = [max(len(plain(row[column])) for row in [heads, *rows]) for column in range(len(heads))]
+    cells = [[plain(cell) for cell in row] for row in [heads, *rows]]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     fitting = len(heads)
     while fitting > 1 and sum(widths[:fitting]) + 2 * (fitting - 1) > available:
         fitting -= 1
-    grid = Table(box=None, pad_edge=False)
-    for column, head in enumerate(heads[:fitting]):
-        numeric = all((row[column] or "0").replace(".", "").isdigit() for row in rows)
-        grid.add_column(head, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        grid.add_row(*(Text(plain(cell)) for cell in row[:fitting]))
-    buffer = io.StringIO()
-    Console(file=buffer, width=available, force_terminal=False).print(grid)
+    numeric = [all((row[column] or "0").replace(".", "").isdigit() for row in rows) for column in range(fitting)]
     lines = [plain(title)] if title else []
-    lines += [line.rstrip() for line in buffer.getvalue().splitlines()]
+    for row in cells:
+        pads = [" " * (width - cell_len(cell)) for cell, width in zip(row[:fitting], widths, strict=False)]
+        filled = [pad + cell if right else cell + pad for cell, pad, right in zip(row, pads, numeric, strict=False)]
+        line = "  ".join(filled).rstrip()
+        lines.append(line if cell_len(line) <= available else f"{set_cell_size(line, available - 1)}…")
     lines += [f"(a wider terminal also shows: {', '.join(heads[fitting:])})"] if fitting < len(heads) else []
     return "\n".join(lines)

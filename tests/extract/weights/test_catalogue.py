@@ -168,6 +168,13 @@ def test_the_catalogue_is_read_without_any_library():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_cells_that_help_to_choose_are_empty_for_named_reasons_only():
+    """Of squeezenet1_0, which has no default layer, the dimension."""
+    rows = catalogue().rows()
+    assert {row.backbone for row in rows if row.dimension is None} == {"squeezenet1_0"}
+    assert all(row.parameters and row.gmacs and row.input and row.megabytes for row in rows)
+
+
 def test_the_file_has_no_row_twice_and_only_what_a_table_can_show():
     rows = catalogue().rows()
     assert len({row[:2] for row in rows}) == len(rows)
