@@ -98,7 +98,7 @@ class LeftOut:
 
 
 def say_tables(folder: Path) -> None:
-    """Say which tables and notes lie in a folder of archives, which are not read."""
+    """Say which tables and notes lie in a folder of archives, or of nothing else, and are not read."""
     left_out = LeftOut()
     for path in folder.iterdir():
         if not is_left_out(path.name) and is_about_images(path.name):

@@ -244,6 +244,7 @@ def _folder(data: Path, name: str, *, with_bad: bool, columns: Mapping[str, str]
         return Manifest(data, images, (), tuple(rejects), name, remote)
     if tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES):
         raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
+    say_tables(data)
     return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
 
 

@@ -4,6 +4,7 @@ import pytest
 from fakes import touch
 from packed import packed
 
+from fc7.errors import DataError
 from fc7.extract import read_manifest
 from fc7.extract.manifest.left_out import LeftOut, is_left_out
 from fc7.extract.new_images import expand
@@ -102,3 +103,9 @@ def test_tables_in_archives_are_no_rejects(tmp_path, name, log):
     path = packed(tmp_path / name, {"a/1.jpg": b"1", "b/2.jpg": b"2", "a/list.csv": b"", "a/x.txt": b""})
     assert [reject.path for reject in read_manifest(path).rejects] == ["a/x.txt"]
     assert log.text.count("1 list.csv") == 1
+
+
+def test_a_folder_of_notes_alone_has_no_images_and_says_so(tmp_path, log):
+    with pytest.raises(DataError, match="No images in"):
+        read_manifest(touch(tmp_path, "a.json"))
+    assert "1 *.json" in log.text
