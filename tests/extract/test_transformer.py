@@ -10,6 +10,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
+from sklearn.utils import estimator_checks
 
 from fc7.cache.recipe import Transform
 from fc7.classify import EmbeddingTransformer
@@ -233,3 +234,17 @@ def test_what_is_no_image_can_be_a_row_of_nan(paths, transformer, tmp_path, log)
 def test_on_reject_has_two_values(paths, transformer):
     with pytest.raises(UsageError, match="on_reject='drop'"):
         clone(transformer).set_params(on_reject="drop").transform(paths)
+
+
+# scikit-learn's own checks, but those that fit on matrices of numbers
+
+
+@pytest.mark.parametrize("name", [
+    "parameters_default_constructible", "get_params_invariance", "set_params", "no_attributes_set_in_init",
+    "estimator_repr", "estimator_cloneable", "mixin_order", "estimator_tags_renamed", "valid_tag_types",
+])  # fmt: skip
+def test_it_is_an_estimator_by_the_word_of_scikit_learn(name):
+    check = getattr(estimator_checks, f"check_{name}", None)
+    if check is None:
+        pytest.skip(f"this scikit-learn has no check_{name}")
+    check("EmbeddingTransformer", EmbeddingTransformer())
