@@ -14,6 +14,7 @@ from .index import ShardEntry
 from .recipe import Recipe
 from .replica import Replica
 from .shard import unit_id
+from .tables import counted
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,9 @@ def commit(data: bytes, path: Path, recipe: Recipe, replica: Replica | None, ope
     except OSError as error:
         rows = shards.Header.decode(data[:HEADER_BYTES]).rows
         raise CacheError(
-            f"The cache {replica.url if replica else directory} refused {rows} rows: {error.strerror or error}. "
-            "What was committed before is kept; free some space or name another cache with --cache, then run again."
+            f"The cache {replica.url if replica else directory} refused {counted(rows, 'row')}: "
+            f"{error.strerror or error}. What was committed before is kept; free some space or name another cache with "
+            "--cache, then run again."
         ) from error
 
 

@@ -19,7 +19,7 @@ from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
 from .recipe import AnyRecipe
-from .tables import MOST, cell, data_frame, html_table, unicode
+from .tables import MOST, cell, counted, data_frame, html_table, unicode
 
 Vectors = npt.NDArray[Any] | StoredVectors
 
@@ -170,11 +170,14 @@ class Rows:
         return self if (order == np.arange(len(self))).all() else self[order]
 
     def __repr__(self) -> str:
-        return f"Rows({', '.join([f'{len(self)} images', *self._counts()])})"
+        return f"Rows({', '.join([counted(len(self), 'image'), *self._counts()])})"
 
     def _counts(self) -> list[str]:
         splits = Counter(self.split.tolist())
-        return [f"{len(self.classes)} classes", *(f"{name} {count}" for name, count in splits.items() if name)]
+        return [
+            counted(len(self.classes), "class", "classes"),
+            *(f"{name} {count}" for name, count in splits.items() if name),
+        ]
 
     @property
     def y(self) -> npt.NDArray[np.intp]:

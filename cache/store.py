@@ -26,6 +26,7 @@ from .listing import Listing, in_threads, survey
 from .recipe import Recipe
 from .replica import Replica
 from .shard import Shard, unit_id
+from .tables import counted
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class Store:
         return len(self._listing.rows.keys.first())
 
     def __repr__(self) -> str:
-        return f"Store({self.recipe.backbone} {self.recipe.layer}, {len(self)} rows, {str(self.folder)!r})"
+        return f"Store({self.recipe.backbone} {self.recipe.layer}, {counted(len(self), 'row')}, {str(self.folder)!r})"
 
     @property
     def keys(self) -> Keys:

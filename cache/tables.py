@@ -122,6 +122,15 @@ def cell(value: Any) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with what is counted.
+
+    >>> counted(1, "image"), counted(2000, "image"), counted(0, "class", "classes")
+    ('1 image', '2,000 images', '0 classes')
+    """
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
 def cut(text: str, most: int) -> str:
     """Return a text of at most so many letters; of a longer one the start and the end, which tells files apart.
 

@@ -16,6 +16,7 @@ from ..cache.embeddings import Embeddings, Rows
 from ..cache.keys import Keys, Table
 from ..cache.recipe import Recipe
 from ..cache.store import Store
+from ..cache.tables import counted
 from ..cache.urls import Location
 from ..errors import DataError, UsageError, words
 from .backbones.backbone import Backbone
@@ -74,7 +75,7 @@ def extract(
     done = fill(hashed, [backbone], workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:
         root, reason = hashed.manifest.root, done.rejects[0].reason
-        raise DataError(f"None of {done.seen} images of {root} could be embedded: {reason}")
+        raise DataError(f"None of {counted(done.seen, 'image')} of {root} could be embedded: {reason}")
     return read(hashed, backbone.recipes[0], weights_source=backbone.weights_source, views=backbone.views)
 
 

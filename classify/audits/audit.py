@@ -13,7 +13,7 @@ from sklearn.model_selection import ParameterGrid
 
 from ...cache.arguments import checked
 from ...cache.embeddings import Embeddings, Rows
-from ...cache.tables import MOST, cell, data_frame, html_table
+from ...cache.tables import MOST, cell, counted, data_frame, html_table
 from ...errors import DataError, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
@@ -105,7 +105,7 @@ class Audit:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name.replace('_', '-')}" for name, count in self.counts.items())
-        return f"Audit({self.images.name!r}, {len(self.images)} images: {counts})"
+        return f"Audit({self.images.name!r}, {counted(len(self.images), 'image')}: {counts})"
 
     def _repr_html_(self) -> str:
         shown = ("finding", "path", "label", "split", "other_path", "predicted")
@@ -299,8 +299,8 @@ def _by_head(
     if not counts:
         return [], settings, ["no image has a label to judge"]
     small = sorted(name for name, count in counts.items() if count < folds)
-    notes = [f"{unlabelled} images have no label to judge"] if unlabelled else []
-    notes += [f"labels not judged, fewer than {folds} images: {few(small)}"] if small else []
+    notes = [f"{counted(unlabelled, 'image has', 'images have')} no label to judge"] if unlabelled else []
+    notes += [f"labels not judged, fewer than {counted(folds, 'image')}: {few(small)}"] if small else []
     rows = np.flatnonzero(~np.isin(embeddings.labels, ["", *small]))
     judged = replace(embeddings[rows], classes=tuple(name for name in embeddings.classes if counts[name] >= folds))
     if len(judged.classes) < 2:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from ...cache.tables import counted
 from ...extract.commands.terminal import table
 from ...extract.text import csv_text, plain
 from ..pages.text import figure
@@ -45,9 +46,9 @@ def describe(audit: Audit) -> str:
     splits = Counter(split for split in images.split.tolist() if split)
     sizes = "".join(f", {name} {count}" for name, count in splits.items())
     classes, unlabelled = len(set(images.labels.tolist()) - {""}), int((images.labels == "").sum())
-    said = [f"{classes} classes"] if classes else []
+    said = [counted(classes, "class", "classes")] if classes else []
     said += [f"{unlabelled} without a label"] if unlabelled and classes else ["no labels"] if unlabelled else []
-    return f"{images.name or 'data'}: {len(images)} images, {', '.join(said)}{sizes}"
+    return f"{images.name or 'data'}: {counted(len(images), 'image')}, {', '.join(said)}{sizes}"
 
 
 def audit_text(audit: Audit, top: int) -> str:
@@ -120,7 +121,8 @@ def headline(audit: Audit) -> str:
         return f"{_in_two_splits(audit.leaks)}: figures measured on them are optimistic."
     if not set(audit.images.labels.tolist()) - {""}:
         copies, near, outliers = (len(found) for found in (audit.duplicates, audit.near_duplicates, audit.outliers))
-        return f"Of {len(audit.images)} images {copies} are copies and {outliers} outliers; {near} pairs are alike."
+        images = counted(len(audit.images), "image")
+        return f"Of {images} {copies} are copies and {outliers} outliers; {near} pairs are alike."
     answer = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
     answer += f"; {len(audit.conflicts)} copies contradict another" if audit.conflicts else ""
     return f"{answer}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."

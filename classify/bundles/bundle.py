@@ -22,6 +22,7 @@ from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
 from ...cache.recipe import AnyRecipe, read_recipe
+from ...cache.tables import counted
 from ...errors import BundleError, DataError, FC7Error
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
@@ -110,7 +111,8 @@ class Bundle:
     def __repr__(self) -> str:
         head = f"{self.run['head']} on " if "head" in self.run else ""
         classes = few([repr(name) for name in self.classes], 3)
-        return f"Bundle({head}{self.recipe.backbone} {self.recipe.layer}, {len(self.classes)} classes: {classes})"
+        count = counted(len(self.classes), "class", "classes")
+        return f"Bundle({head}{self.recipe.backbone} {self.recipe.layer}, {count}: {classes})"
 
     def __post_init__(self) -> None:
         """Refuse a share of errors for which there is no threshold, or none that could be told from an answer."""

@@ -5,6 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
+from ...cache.tables import counted
 from ...errors import DataError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
@@ -95,7 +96,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if file:
         path = str(file.write(predictions, payload, arguments.top))
         rejected = len(predictions) - len(labelled)
-        text = f"Wrote {len(labelled)} predictions to {plain(path)}" + (f"; rejected: {rejected}" if rejected else "")
+        text = f"Wrote {counted(len(labelled), 'prediction')} to {plain(path)}" + (
+            f"; rejected: {rejected}" if rejected else ""
+        )
         return Answer(payload | {"file": path}, text, code)
     harmless = plain if sys.stdout.isatty() else storable
     shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache.tables import counted
 from ...cache.urls import URL
 from ...errors import UsageError
 from ...extract.commands import options
@@ -109,8 +110,9 @@ def _summary(review: "Review", arguments: Arguments) -> str:
     counts, path = review.counts, review.labels.path
     if not path.exists():
         return "Nothing was decided, nothing written."
-    images = "image" if counts["reviewed"] == 1 else "images"
-    decided = f"{counts['reviewed']} {images} reviewed, {counts['relabelled']} relabelled, {counts['bad']} bad."
+    decided = (
+        f"{counted(counts['reviewed'], 'image')} reviewed, {counts['relabelled']} relabelled, {counts['bad']} bad."
+    )
     decided += f" {counts['unlabelled']} have no label." if counts["unlabelled"] else ""
     bundle = path.with_name(f"{path.stem.removesuffix('-labels')}.fc7").name
     after = [command(arguments, "fit", data=path, output=bundle), command(arguments, "review")]

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from ...cache.embeddings import Embeddings, Rows, chunks
+from ...cache.tables import counted
 from ...errors import DataError
 from ..arrays import Positions
 
@@ -37,7 +38,7 @@ def require_classes(labels: Iterable[str], cure: str = "Label them: fc7 review D
     if len(classes) < 2:
         having = "all that have a label are" if "" in every else "all are"
         lack = f"{having} of one class, {min(classes)!r}" if classes else "none has a label"
-        found = f"of {len(every)} images {lack}" if every else "no image has a label"
+        found = f"of {counted(len(every), 'image')} {lack}" if every else "no image has a label"
         raise DataError(f"A head is fitted on two classes; {found}. {cure}")
 
 

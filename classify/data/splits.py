@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ...cache.embeddings import Rows
 from ...cache.recipe import ForeignRecipe
+from ...cache.tables import counted
 from ...errors import DataError, LeakageError
 from ...extract.text import few
 from ..arrays import Positions
@@ -148,8 +149,8 @@ def _affordable(images: Rows, rows: Positions, folds: int | None, least: int) ->
     needed = max(folds or least, least)
     if smallest < needed:
         raise DataError(
-            f"Class {few([repr(name)])} has {smallest} images to fit on, {needed} are needed. {_by_class(counts)}. "
-            "Add images to fit on, leave the class out, or lower --folds."
+            f"Class {few([repr(name)])} has {counted(smallest, 'image')} to fit on, {needed} are needed. "
+            f"{_by_class(counts)}. Add images to fit on, leave the class out, or lower --folds."
         )
     return folds or min(5, smallest)
 

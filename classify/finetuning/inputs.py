@@ -13,6 +13,7 @@ import torch
 
 from ...cache.embeddings import Rows
 from ...cache.recipe import Recipe
+from ...cache.tables import counted
 from ...cache.urls import Location
 from ...errors import DataError, ImageRejected
 from ...extract.decoding.views import augmented, centre_crop, read_image
@@ -88,7 +89,7 @@ def usable(hashed: Hashed, workers: int | None) -> Rows:
         logger.warning("rejected %s", line)
     decodable = rows[np.array([not why for why in reasons], dtype=bool)]
     if not len(decodable):
-        raise DataError(f"None of {len(hashed.manifest)} images of {root} could be decoded.")
+        raise DataError(f"None of {counted(len(hashed.manifest), 'image')} of {root} could be decoded.")
     return decodable.in_key_order()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator
 
 from ...cache.arguments import checked
+from ...cache.tables import counted
 from ...errors import DataError, FC7Error, Interrupted, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
@@ -49,7 +50,8 @@ class Comparison(Runs):
 
     @property
     def _title(self) -> str:
-        return f"{super()._title}{f', {len(self.failures)} heads could not be fitted' if self.failures else ''}"
+        failed = f", {counted(len(self.failures), 'head')} could not be fitted" if self.failures else ""
+        return f"{super()._title}{failed}"
 
 
 @checked

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...cache.tables import counted
 from ..evaluation.effective_size import ALPHA, effective_size, fold_inflation
 from ..evaluation.paired_tests import (
     allow_for,
@@ -69,7 +70,7 @@ class RunPair:
     @property
     def count(self) -> str:
         """How many images, and in how many groups where these are fewer."""
-        return f"{self.n} images" + (f" in {self.groups} groups" if self.groups < self.n else "")
+        return counted(self.n, "image") + (f" in {self.groups} groups" if self.groups < self.n else "")
 
     @property
     def test(self) -> str:

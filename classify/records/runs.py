@@ -18,6 +18,7 @@ from ...cache.arguments import checked
 from ...cache.embeddings import Rows
 from ...cache.file_blocks import read_regular
 from ...cache.output_file import OutputFile
+from ...cache.tables import counted
 from ...errors import DataError
 from .probabilities import Probabilities
 from .schema import check
@@ -121,7 +122,7 @@ class Run:
     @property
     def count(self) -> str:
         """How many images were evaluated: ``400 images``, or ``400 images in 40 groups``."""
-        return f"{self.metrics['n']} images{self.in_groups}"
+        return counted(self.metrics["n"], "image") + self.in_groups
 
     @property
     def in_groups(self) -> str:

@@ -21,6 +21,7 @@ from ...cache.atomic_write import make_folder, sync_folder
 from ...cache.file_blocks import read_regular
 from ...cache.keys import Keys
 from ...cache.output_file import OutputFile, remove_leftovers
+from ...cache.tables import counted
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
 from ...extract.manifest.csv_rows import listed, read_rows, rows_of
@@ -126,7 +127,9 @@ class Labels:
             elif row.key not in known:
                 absent.append(row)
         if not own and not moved:
-            raise DataError(f"{self.path}: none of its {len(rows)} images is in {self.manifest.name}: {_NO_REVIEW}.")
+            raise DataError(
+                f"{self.path}: none of its {counted(len(rows), 'image')} is in {self.manifest.name}: {_NO_REVIEW}."
+            )
         names = set(self._names)
         self._absent = [row.text for row in absent if row.image.path not in names]
         added = sum(place not in own and key not in known for place, key in enumerate(self._keys))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ...cache.tables import counted
 from ...errors import UsageError
 from ..progress import Progress
 from ..text import plain
@@ -97,11 +98,11 @@ def run_verify(arguments: Arguments, progress: Progress) -> Answer:
         remedy = f"Put it right with: {command(arguments, 'cache repair')}" if check.damaged else ""
     unchanged = check.shards - check.read - sum(damage.file.endswith(".h5") for damage in check.damaged)
     lines.append(
-        f"{_count(check.recipes, 'recipe')}, {_count(check.shards, 'shard')}, {_count(check.rows, 'row')}: "
+        f"{counted(check.recipes, 'recipe')}, {counted(check.shards, 'shard')}, {counted(check.rows, 'row')}: "
         + (f"{len(check.damaged)} damaged. {remedy}" if check.damaged else "sound")
     )
     if unchanged:
-        lines.append(f"{_count(unchanged, 'shard')} unchanged since they were read; --deep reads them again")
+        lines.append(f"{counted(unchanged, 'shard')} unchanged since they were read; --deep reads them again")
     return Answer(check.to_dict(), "\n".join(map(plain, lines)), DAMAGED if check.damaged else 0)
 
 
@@ -157,7 +158,7 @@ def run_gc(arguments: Arguments, progress: Progress) -> Answer:
     size = sum(each.bytes for each in removed)
     verb = "would remove" if arguments.dry_run else "removed"
     lines = [f"{verb}  {each.file}: {each.reason}" for each in removed]
-    lines.append(f"{verb} {_count(len(removed), 'file or folder', 'files and folders')}, {size / 1e6:.1f} MB")
+    lines.append(f"{verb} {counted(len(removed), 'file or folder', 'files and folders')}, {size / 1e6:.1f} MB")
     payload = {"removed": [each._asdict() for each in removed], "bytes": size, "dry_run": arguments.dry_run}
     return Answer(payload, "\n".join(map(plain, lines)))
 
@@ -260,14 +261,10 @@ def run_import(arguments: Arguments, progress: Progress) -> Answer:
     recipe = rows.recipe
     payload = {"file": str(arguments.file), "rows": len(rows), "added": added, "recipe_id": recipe.id}
     text = (
-        f"{recipe.backbone} {recipe.layer}: took {added} of {_count(len(rows), 'row')} from {arguments.file} "
+        f"{recipe.backbone} {recipe.layer}: took {added} of {counted(len(rows), 'row')} from {arguments.file} "
         f"(recipe {recipe.id[:12]}); the cache had the others"
     )
     return Answer(payload, plain(text))
-
-
-def _count(number: int, singular: str, plural: str = "") -> str:
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 class Verb(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...cache.recipe import Recipe
+from ...cache.tables import counted
 from ..manifest.paths import Reject
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Extraction:
 
     def __repr__(self) -> str:
         counts = f"{self.ok} ok, {self.duplicate} duplicate, {self.rejected} rejected; {self.computed} computed"
-        return f"Extraction({self.recipe.backbone} {self.recipe.layer}: {self.seen} files = {counts})"
+        return f"Extraction({self.recipe.backbone} {self.recipe.layer}: {counted(self.seen, 'file')} = {counts})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``extract --json`` prints."""
@@ -81,7 +82,7 @@ class Extraction:
         recipe = self.recipe
         view = f", view {recipe.view}" if recipe.view else ""
         return (
-            f"{recipe.backbone} {recipe.layer}, {recipe.dim}-d{view}: {self.seen} files = "
+            f"{recipe.backbone} {recipe.layer}, {recipe.dim}-d{view}: {counted(self.seen, 'file')} = "
             f"{self.ok} ok + {self.duplicate} duplicate + {self.rejected} rejected; "
             f"{self.computed} computed, {self.reused} from the cache (recipe {recipe.id[:12]})"
         )

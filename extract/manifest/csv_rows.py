@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ...cache.file_blocks import open_regular
+from ...cache.tables import counted
 from ...errors import DataError
 from ..text import few, plain
 from .paths import refusal_by_name
@@ -281,8 +282,8 @@ class _Shape:
             or (further and not set(columns) <= {*self._main, ""})
         ):
             raise DataError(
-                f"{where} has {len(row)} cells, {_cut(row)}, but there are {len(columns)} columns, {few(columns)}. "
-                f"{self._cure}"
+                f"{where} has {counted(len(row), 'cell')}, {_cut(row)}, but there are "
+                f"{counted(len(columns), 'column')}, {few(columns)}. {self._cure}"
             )
         unnamed = [row[place] for place in self._unnamed if row[place].strip()]
         if unnamed:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from ...cache.arguments import shown
 from ...cache.file_blocks import require_fetched
+from ...cache.tables import counted
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError, UsageError
 from ..text import few
@@ -97,7 +98,7 @@ class Manifest:
 
     def __repr__(self) -> str:
         splits = Counter(split for split in self.images.splits if split)
-        counts = [f"{len(self)} images", f"{len(self.classes)} classes"]
+        counts = [counted(len(self), "image"), counted(len(self.classes), "class", "classes")]
         counts += [f"{split} {count}" for split, count in splits.items()]
         counts += [f"{len(self.rejects)} rejected"] if self.rejects else []
         return f"Manifest({self.name!r}, {', '.join(counts)})"

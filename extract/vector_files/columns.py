@@ -11,6 +11,7 @@ from ...cache.embeddings import Embeddings
 from ...cache.flat_h5 import check_content
 from ...cache.format import KEY_BYTES
 from ...cache.recipe import AnyRecipe, ForeignRecipe
+from ...cache.tables import counted
 from ...errors import DataError, UsageError
 from ..manifest.paths import named_split
 from ..manifest.table import OF_VECTORS, choose, text_of
@@ -162,7 +163,7 @@ def _texts(column: Any, what: str, rows: int, name: str) -> npt.NDArray[np.str_]
     if values.shape == (rows, 1):
         values = values[:, 0]
     if len(values) != rows:
-        raise DataError(f"{name} has {rows} vectors and {len(values)} in the column {what}.")
+        raise DataError(f"{name} has {counted(rows, 'vector')} and {len(values)} in the column {what}.")
     if values.ndim != 1 or any(isinstance(value, list | tuple | dict | set | np.ndarray) for value in values):
         raise DataError(f"{name}: the column {what} has one value for each vector, this has several.")
     return np.array([text_of(value) for value in values.tolist()], np.str_)

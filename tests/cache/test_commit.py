@@ -168,6 +168,6 @@ def test_a_damaged_shard_that_cannot_be_set_aside_blocks_no_other(store, directo
         np.testing.assert_array_equal(reader.rows([key(1)]), rows(1))
         assert list(reader.missing([key(1), key(2)])) == [key(2)]
     assert not reader.committed([key(2)]), "whoever waits for it would wait for ever"
-    with pytest.raises(CacheError, match=f"refused 1 rows: {os.strerror(code)}"):
+    with pytest.raises(CacheError, match=f"refused 1 row: {os.strerror(code)}"):
         reader.append(shard(2))
     assert path.exists()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fc7.cache.tables import MOST, Table, cell
+from fc7.cache.tables import MOST, Table, cell, counted
 
 ROWS = st.lists(st.tuples(st.text(), st.floats(0, 1), st.integers(0, 10**6)), max_size=3 * MOST)
 
@@ -83,3 +83,13 @@ def test_it_is_a_list():
     rows = [("a", 0.5, 1), ("b", 0.25, 2)]
     assert Scores(rows) == rows
     assert Scores(rows)[1] == ("b", 0.25, 2)
+
+
+def test_one_is_singular():
+    assert [counted(number, "image") for number in (0, 1, 2, 1000)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,000 images",
+    ]
+    assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]

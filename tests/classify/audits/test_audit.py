@@ -223,7 +223,7 @@ def test_too_few_images_are_said_not_fatal(table, counts):
     found = audit(table(counts))
     assert found.settings["judged"] == 0
     assert found.suspects == []
-    assert "--folds" in found.notes[0]
+    assert "fewer than 5 images" in found.notes[0]
     assert "no label judged" in found.notes[1]
 
 

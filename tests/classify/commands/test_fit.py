@@ -59,7 +59,7 @@ def test_too_few_images_are_said_before_any_extraction(fc7, tmp_path, forwards):
     words = ["fit", tmp_path / "data", "-o", tmp_path / "x.fc7", *SQUEEZENET, "--cache", tmp_path / "cache", "--quiet"]
     code, out, err = fc7(*words)
     assert (code, out) == (1, "")
-    assert re.search(r"'blue' has 1 images.*1 of 'blue', 4 of 'red'", one_line(err))
+    assert re.search(r"'blue' has 1 image.*1 of 'blue', 4 of 'red'", one_line(err))
     assert forwards == []
 
 

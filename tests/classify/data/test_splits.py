@@ -133,7 +133,7 @@ def test_a_group_name_that_looks_like_another_rows_number_ties_nothing_else(tabl
 
 
 def test_too_few_images_are_refused_with_all_counts(table):
-    with pytest.raises(DataError, match=r"'c1' has 1 images.*classes: 1 of 'c1', 4 of 'c2', 9 of 'c0'\. "):
+    with pytest.raises(DataError, match=r"'c1' has 1 image.*classes: 1 of 'c1', 4 of 'c2', 9 of 'c0'\. "):
         protocol(table((9, 1, 4)))
 
 

@@ -141,7 +141,7 @@ def test_names_that_a_csv_cannot_hold_are_refused(table, folder, file, label):
     ("text", "message"),
     [
         ("path,label\na.png,c0\n", "has the columns"),
-        ("path,label,split,group,bad,reviewed\nother.png,c0,train,,,1\n", "none of its 1 images is in pictures"),
+        ("path,label,split,group,bad,reviewed\nother.png,c0,train,,,1\n", "none of its 1 image is in pictures"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,maybe,1\n", "bad is 'maybe'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,c0,train,,,-1\n", "reviewed is '-1'"),
         ("path,label,split,group,bad,reviewed\n../pictures/c0/000.png,,train,,,1\n", "the label is empty"),

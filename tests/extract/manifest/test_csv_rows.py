@@ -59,7 +59,7 @@ def test_what_a_csv_writer_writes_is_read_back(cells, end, quoting):
         ("path,label,group\n1.jpg,oak\n2.jpg,maple, red\n", "line 2 has 2 cells"),
         ("path,label,\n1.jpg,maple, red\n", "line 2: 'red' stands in a column without a name"),
         ("path,,label\n1.jpg,x,oak\n", "line 2: 'x' stands in a column without a name"),
-        ("path,label\n1.jpg\n", "line 2 has 1 cells"),
+        ("path,label\n1.jpg\n", "line 2 has 1 cell"),
         ("path,label,label\n1.jpg,oak,1\n", "'label' twice"),
         ("path,label, label\n1.jpg,oak,1\n", "'label' twice"),
         ("path,path,label,label\n1.jpg,2.jpg,oak,1\n", "'path' and 'label' twice"),

@@ -227,7 +227,7 @@ def test_a_csv_beside_a_matrix_is_read_as_others_are(tmp_path):
     read = read_vectors(tmp_path / "v.npy")
     assert (read.paths.tolist(), read.labels.tolist()) == (list("abcdef"), [" ants", "bees, red"] * 3)
     (tmp_path / "v.csv").write_text("File Name;Class\na;b\nc\n")
-    with pytest.raises(DataError, match="line 3 has 1 cells"):
+    with pytest.raises(DataError, match="line 3 has 1 cell"):
         read_vectors(tmp_path / "v.npy")
 
 
