@@ -83,6 +83,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         jobs = [job(arguments.data, "squeezenet1_1", "ndf", Path(folder))]
+        jobs.append(job(arguments.data, "timm:tf_efficientnet_lite0", "efficientnet-lite", Path(folder)))
         if arguments.vgg16:
             jobs.append(job(arguments.data, "vgg16", f"file:{arguments.vgg16.absolute()}", Path(folder)))
     console_script = str(Path(sys.executable).with_name("fc7"))
