@@ -1,7 +1,9 @@
 """A network's forward pass as a graph: its nodes by name, what its library calls its ends, and cuts."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from threading import get_ident
 from types import FunctionType
@@ -16,6 +18,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from ...cache.forks import Lock
 from ...errors import UsageError
+from ..computing import Counted
 from ..text import first_line
 
 # From a network, images and the names of some of the network's parts to these parts.
@@ -211,8 +214,19 @@ def imagine(network: torch.nn.Module, run: Callable[[torch.Tensor], Any], crop: 
     """Run on one image that has a shape and no numbers: nothing is computed."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     # Why not an image on the device "meta": parameters and constants may have storage, and devices do not mix.
-    with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
+    with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True), _in_silence():
         return run(torch.empty(1, 3, crop, crop, device=device))
+
+
+def _silence() -> Callable[[], object]:
+    """Let torch write no traceback of what is about to be a line."""
+    log = logging.getLogger(FakeTensorMode.__module__)
+    undo = partial(setattr, log, "disabled", log.disabled)
+    log.disabled = True
+    return undo
+
+
+_in_silence = Counted(_silence)
 
 
 def objection(network: torch.nn.Module, crop: int, error: Exception) -> str:

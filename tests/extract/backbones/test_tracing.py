@@ -1,11 +1,14 @@
 """Tracing beside threads that compute: torch.fx patches modules for the whole process."""
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fc7.extract.backbones.tracing import Trace
+from fc7.extract.backbones.tracing import Trace, imagine
 
 
 class Waiting(torch.nn.Module):
@@ -53,3 +56,24 @@ def test_networks_that_threads_trace_at_once_are_whole():
     for network, trace in zip(networks, traces, strict=True):
         assert torch.equal(trace.whole()(rows), network(rows))
     assert type(torch.nn.Linear(1, 1)(torch.zeros(1, 1))) is torch.Tensor, "nothing stays patched"
+
+
+class Adding(torch.nn.Module):
+    """As position embeddings of another size."""
+
+    def forward(self, images):
+        return images + torch.zeros(1, 3, 7, 7)
+
+
+def test_torch_writes_no_traceback_of_shapes_that_do_not_fit(caplog):
+    log = logging.getLogger(FakeTensorMode.__module__)
+    log.addHandler(caplog.handler)
+    try:
+        with pytest.raises(RuntimeError):
+            imagine(Adding(), Adding(), 5)
+        assert not caplog.records
+        with pytest.raises(RuntimeError), FakeTensorMode(allow_non_fake_inputs=True):
+            Adding()(torch.empty(1, 3, 5, 5))
+        assert caplog.records, "it would, and others still hear it"
+    finally:
+        log.removeHandler(caplog.handler)
