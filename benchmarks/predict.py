@@ -4,7 +4,8 @@
 
 All images of DATA are split at random into two halves, stratified by class, again and again: a head and its threshold
 are fitted on one half, and the other half is answered. `wrong` and `answered` are means over the splits, on the new
-half; `promised` is the error of the out-of-fold predictions that the threshold was chosen on. Images unlike the fitted
+half; `kept` is the share of splits in which no more than the error asked for was wrong there, and `nothing` of those
+with no answer. Images unlike the fitted
 ones are counted among the new halves, and among pictures of something else: photographs and digits of scikit-learn,
 noise, and plain colours.
 """
@@ -76,17 +77,17 @@ def main():
             for error in ERRORS:
                 threshold = fitted.abstention.threshold(error)
                 sure = top >= np.float32(threshold.probability)
-                inside = (threshold.wrong, threshold.answered)
-                found[error].append(
-                    (*inside, int((sure & ~right).sum()), int(sure.sum()), len(held), int((~right).sum()))
-                )
+                wrong, answered = int((sure & ~right).sum()), int(sure.sum())
+                kept = wrong <= error * answered
+                found[error].append((wrong, answered, len(held), int((~right).sum()), kept, not threshold.answered))
             new.append((fitted.abstention.distances(held.vectors) > fitted.abstention.limit).mean())
-        print("| asked | promised | wrong | answered | wrong if all are answered |\n|---|---|---|---|---|")
+        print("| asked | wrong | answered | wrong if all are answered | kept | nothing |\n|---|---|---|---|---|---|")
         for error, counts in found.items():
-            promised, answers, wrong, answered, held, mistakes = np.sum(counts, axis=0)
+            wrong, answered, held, mistakes, kept, nothing = np.sum(counts, axis=0)
+            share = f"{wrong / answered:.3f}" if answered else ""
             print(
-                f"| {error} | {promised / answers:.3f} | {wrong / answered:.3f} | {answered / held:.1%} | "
-                f"{mistakes / held:.3f} |"
+                f"| {error} | {share} | {answered / held:.1%} | {mistakes / held:.3f} | "
+                f"{kept / arguments.splits:.0%} | {nothing / arguments.splits:.0%} |"
             )
         print(f"\n| pictures | unlike |\n|---|---|\n| new images of {arguments.data.name} | {np.mean(new):.1%} |")
         bundle = Bundle.of(fit(rows, "logreg", on="val"))

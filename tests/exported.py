@@ -75,7 +75,7 @@ class Home:
             net = load_backbone(**(SMALL | backbone), batch_size=4, cache=self.cache)
             rows = extract(read_manifest(self.pictures(classes)), net, cache=self.cache)
             fitted = fit(rows, head, folds=2, epochs=epochs, preparation=preparation)
-            self.made[key] = Bundle.of(fitted, max_error).save(self.root / f"{len(self.made)}.fc7")
+            self.made[key] = Bundle.of(fitted, max_error, confidence=0.5).save(self.root / f"{len(self.made)}.fc7")
         return Bundle.load(self.made[key])
 
     def small(self):

@@ -11,6 +11,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
 from ...cache.recipe import AnyRecipe, read_recipe
 from ...cache.tables import counted
-from ...errors import BundleError, DataError, FC7Error
+from ...errors import BundleError, DataError, FC7Error, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.in_memory import Picture
@@ -31,9 +32,10 @@ from ...extract.new_images import NewImages
 from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ..data.joint import side_by_side
-from ..evaluation.abstention import Abstention, Threshold
+from ..evaluation.abstention import CONFIDENCE, Abstention, Threshold
 from ..records.licences import licences
 from ..records.runs import versions
+from .answers import UNLIKE, AnswerRules
 from .backbones import find_backbones, own_backbone, require_same
 from .prediction import Prediction, Predictions, require_distinct
 from .tree_checks import check_trees, columns
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..fitting.fit import Fitted
 
-FORMAT = 4  # raise it when a member or key changes its meaning; other formats are refused
+FORMAT = 5  # raise it when a member or key changes its meaning; other formats are refused
 MAX_BYTES = 2**30
 MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
 
@@ -90,7 +92,9 @@ class Bundle:
     abstention
         Thresholds and distances from out-of-fold predictions; None for a head without those.
     max_error
-        Largest out-of-fold share of wrong answers; with None, every image gets an answer.
+        Largest share of wrong answers; with None, every image gets an answer.
+    confidence
+        That this promise holds.
     """
 
     estimator: Any
@@ -101,6 +105,7 @@ class Bundle:
     views: int = 0
     abstention: Abstention | None = None
     max_error: float | None = None
+    confidence: float = CONFIDENCE
     _loaded: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
@@ -117,17 +122,28 @@ class Bundle:
     def __post_init__(self) -> None:
         """Refuse a share of errors for which there is no threshold, or none that could be told from an answer."""
         if self.max_error is not None:
-            require_distinct(self.classes)
-            if self.abstention is None:
-                raise DataError(
-                    "This head has no out-of-fold predictions, which --max-error needs. Fit it again: fc7 fit DATA -o "
-                    "FILE.fc7"
-                )
-            self.abstention.threshold(self.max_error)
+            require_distinct(self.classes, "--max-error")
+            self._measured("--max-error")
+            _ = self.threshold
+
+    def _measured(self, option: str) -> Abstention:
+        """Return what out-of-fold predictions say.
+
+        Raises
+        ------
+        DataError
+            The head has none.
+        """
+        if self.abstention is None:
+            raise DataError(
+                f"This head has no out-of-fold predictions, which {option} needs. Fit it again: fc7 fit DATA -o "
+                "FILE.fc7"
+            )
+        return self.abstention
 
     @classmethod
     @checked
-    def of(cls, fitted: "Fitted", max_error: float | None = None) -> "Bundle":
+    def of(cls, fitted: "Fitted", max_error: float | None = None, *, confidence: float = CONFIDENCE) -> "Bundle":
         """Return the bundle of a fitted head.
 
         Raises
@@ -142,22 +158,36 @@ class Bundle:
         head, classes, recipe = fitted.estimator, embeddings.classes, embeddings.recipe
         source = embeddings.weights_source
         views = len(embeddings.views) if fitted.run.protocol["average_views"] else 0
-        return cls(head, classes, recipe, source, run=run, views=views, abstention=abstention, max_error=max_error)
+        return cls(
+            head, classes, recipe, source,
+            run=run, views=views, abstention=abstention, max_error=max_error, confidence=confidence,
+        )  # fmt: skip
 
     @property
     def licence(self) -> str:
         """Licence of the backbone's weights, by the word of the library that publishes them; empty if unknown."""
         return licences([(part.backbone, part.weights) for part in self.recipe.parts], self.weights_source)
 
-    @property
+    @cached_property
     def threshold(self) -> Threshold | None:
         """The least probability of an answer; None if every image gets one."""
-        return self.abstention.threshold(self.max_error) if self.abstention and self.max_error is not None else None
+        if self.abstention is None or self.max_error is None:
+            return None
+        return self.abstention.threshold(self.max_error, self.confidence)
 
     @checked
-    def abstaining(self, max_error: float) -> "Bundle":
-        """Return a copy with another threshold; raises what :meth:`of` raises."""
-        return replace(self, max_error=max_error)
+    def abstaining(self, max_error: float | None = None, confidence: float | None = None) -> "Bundle":
+        """Return a copy with another threshold; what is None stays. Raises what :meth:`of` raises.
+
+        Raises
+        ------
+        UsageError
+            There is a confidence, and no error that it is of.
+        """
+        error = self.max_error if max_error is None else max_error
+        if error is None and confidence is not None:
+            raise UsageError("--confidence is that of --max-error, and there is none. Give both.")
+        return replace(self, max_error=error, confidence=self.confidence if confidence is None else confidence)
 
     @checked
     @computing()
@@ -177,6 +207,10 @@ class Bundle:
         images: Iterable[Path | str | Picture],
         *,
         max_error: float | None = None,
+        confidence: float | None = None,
+        coverage: float | None = None,
+        class_conditional: bool = False,
+        unlike: str = "flag",
         backbone: "Backbone | torch.nn.Module | None" = None,
         weights: str | None = None,
         device: str = "auto",
@@ -193,9 +227,18 @@ class Bundle:
             As in :class:`fc7.extract.new_images.NewImages`. A file that is not an acceptable image gets the reason as
             its answer.
         max_error
-            Largest share of wrong answers. The head is not sure below the probability at which out-of-fold predictions
-            reach it. By default the bundle's own, if it has one. See
+            Largest share of wrong answers: where the probability is too small for that, the answer is ``not sure``. By
+            default the bundle's own, if it has one. See
             :meth:`fc7.classify.evaluation.abstention.Abstention.threshold`.
+        confidence
+            That this promise holds; by default the bundle's own, which is 0.9 if nothing else was said.
+        coverage
+            Each image gets a set of classes, too, which holds the right one for this share of images. See
+            :meth:`fc7.classify.evaluation.abstention.Abstention.sets`.
+        class_conditional
+            For this share of the images of every class.
+        unlike
+            ``flag`` marks images that are unlike the fitted ones, ``not-sure`` does not answer them either.
         backbone
             The backbone the head was fitted on, or its module, if that is your own; others are loaded by name.
         weights
@@ -212,18 +255,18 @@ class Bundle:
         Raises
         ------
         DataError
-            There are no images, or `max_error` needs out-of-fold predictions and the head has none.
+            There are no images, or an option needs out-of-fold predictions and the head has none.
         UsageError
-            `max_error` is not a share, or a class is called ``not sure``; or one path or one picture, which belongs
-            into a list.
+            An option has a value that it cannot have, or a class is called ``not sure``; or one path or one picture,
+            which belongs into a list.
         BundleError
             The weights differ from those the head was fitted on.
         """
-        bundle = self if max_error is None else self.abstaining(max_error)
+        bundle = self if max_error is None and confidence is None else self.abstaining(max_error, confidence)
+        rules = bundle._rules(coverage, class_conditional=class_conditional, unlike=unlike)
         new_images = NewImages(images)
         machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
         backbones = self.backbones(backbone, weights, **machine)
-        threshold = bundle.threshold.probability if bundle.threshold else 0.0
         predictions = {}
         views = [[replace(part, view=view) for part in self.recipe.parts] for view in range(1 + backbones[0].views)]
         for places, vectors in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
@@ -231,7 +274,7 @@ class Bundle:
             rows = np.mean([self.predict_proba(view) for view in joint], axis=0)
             distances = self.abstention.distances(joint[0]) if self.abstention else [None] * len(places)
             for place, row, distance in zip(places, rows, distances, strict=True):
-                predictions[place] = self._prediction(new_images.names[place], row, threshold, distance)
+                predictions[place] = rules.prediction(new_images.names[place], row, distance)
         for place, reason in new_images.rejected.items():
             predictions[place] = Prediction(new_images.names[place], rejected=reason)
         return Predictions(predictions[place] for place in sorted(predictions))
@@ -266,20 +309,25 @@ class Bundle:
                 self._loaded[asked] = backbones
             return self._loaded[asked]
 
-    def _prediction(
-        self, name: str, row: npt.NDArray[np.float64], threshold: float, distance: np.float32 | None
-    ) -> Prediction:
-        order = np.argsort(-row, kind="stable")
-        top = order[0]
-        return Prediction(
-            name,
-            self.classes[top],
-            round(float(row[top]), 6),
-            {self.classes[place]: round(float(row[place]), 6) for place in order},
-            # As the out-of-fold probabilities are stored: in float64 one that equals the threshold can lie below it.
-            sure=bool(np.float32(row[top]) >= np.float32(threshold)),
-            distance=None if distance is None else round(float(distance), 6),
-            unlike=distance is not None and self.abstention is not None and bool(distance > self.abstention.limit),
+    def _rules(self, coverage: float | None, *, class_conditional: bool, unlike: str) -> AnswerRules:
+        """Return what decides an answer; refuse what no answer can follow."""
+        if unlike not in UNLIKE:
+            raise UsageError(f"--unlike {unlike}: must be one of {', '.join(UNLIKE)}.")
+        if class_conditional and coverage is None:
+            raise UsageError("--class-conditional is about the sets of --coverage, such as --coverage 0.9.")
+        if unlike == "not-sure":
+            require_distinct(self.classes, "--unlike not-sure")
+            self._measured("--unlike not-sure")
+        sets = None
+        if coverage is not None:
+            known = self._measured("--coverage")
+            sets = known.sets(coverage, len(self.classes), class_conditional=class_conditional)
+        return AnswerRules(
+            self.classes,
+            self.threshold.probability if self.threshold else 0.0,
+            farthest=self.abstention.limit if self.abstention else None,
+            unlike_not_sure=unlike == "not-sure",
+            sets=sets,
         )
 
     @checked
@@ -303,6 +351,7 @@ class Bundle:
             "licence": self.licence,  # for people who open the file
             "views": self.views,
             "max_error": self.max_error,
+            "confidence": self.confidence,
             "thresholds": {  # for people who open the file
                 "answer": threshold.to_dict() if threshold else None,
                 "unlike": {"distance": self.abstention.limit} if self.abstention else None,
@@ -346,7 +395,11 @@ class Bundle:
             abstention = Abstention.from_bytes(members["abstention.safetensors"], recipe.dim)
             max_error = None if description["max_error"] is None else float(description["max_error"])
             source, views, run = str(description["weights_source"]), int(description["views"]), description["run"]
-            return cls(head, classes, recipe, source, run=run, views=views, abstention=abstention, max_error=max_error)
+            return cls(
+                head, classes, recipe, source,
+                run=run, views=views, abstention=abstention, max_error=max_error,
+                confidence=float(description["confidence"]),
+            )  # fmt: skip
         except BundleError:
             raise
         except Exception as error:  # zip, zlib, json and recipe each have their own errors; none may escape

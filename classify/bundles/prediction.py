@@ -26,12 +26,15 @@ class Prediction:
     probabilities
         All classes by name, the most probable first.
     sure
-        Whether the probability reaches the threshold of the bundle, if it has one.
+        Whether the probability reaches the threshold of the bundle, if it has one; and with ``unlike="not-sure"``,
+        whether the image is like the fitted ones.
     distance
         From the fitted images, see
         :meth:`fc7.classify.evaluation.abstention.Abstention.distances`; None if unknown.
     unlike
         Whether the distance is larger than those between the fitted images.
+    classes
+        The set of classes that a coverage was asked for, the most probable first; None without one.
     rejected
         The reason, or empty.
     """
@@ -43,6 +46,7 @@ class Prediction:
     sure: bool = False
     distance: float | None = None
     unlike: bool = False
+    classes: list[str] | None = None
     rejected: str = ""
 
     def __repr__(self) -> str:
@@ -57,9 +61,10 @@ class Prediction:
         return self.label if self.sure or self.rejected else NOT_SURE
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; what a rejected image has not is None."""
+        """Return plain values; what a rejected image has not is None, and without a coverage there are no classes."""
         absent: dict[str, Any] = {"answer": None, "label": None, "probability": None} if self.rejected else {}
-        return {"path": self.path, "answer": self.answer, **vars(self)} | absent
+        values = {"path": self.path, "answer": self.answer, **vars(self)} | absent
+        return {name: value for name, value in values.items() if name != "classes" or value is not None}
 
 
 class Predictions(Table[Prediction]):
@@ -73,7 +78,20 @@ class Predictions(Table[Prediction]):
         return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
 
 
-def require_distinct(classes: Sequence[str]) -> None:
+def counts(predictions: Sequence[Prediction]) -> dict[str, int]:
+    """Return how many images were answered, not sure and rejected, which are all of them, and how many are unlike."""
+    rejected = sum(bool(entry.rejected) for entry in predictions)
+    answered = sum(entry.sure and not entry.rejected for entry in predictions)
+    return {
+        "files": len(predictions),
+        "answered": answered,
+        "not_sure": len(predictions) - answered - rejected,
+        "rejected": rejected,
+        "unlike": sum(entry.unlike for entry in predictions),
+    }
+
+
+def require_distinct(classes: Sequence[str], option: str) -> None:
     """Refuse a class that could not be told from an answer that is none.
 
     Raises
@@ -83,8 +101,8 @@ def require_distinct(classes: Sequence[str]) -> None:
     """
     if NOT_SURE in classes:
         raise UsageError(
-            f"--max-error answers {NOT_SURE!r} where the head is not sure, and a class has that name. Rename the "
-            "class, or leave out --max-error."
+            f"{option} answers {NOT_SURE!r} where the head is not sure, and a class has that name. Rename the "
+            f"class, or leave out {option}."
         )
 
 
@@ -103,10 +121,13 @@ def predictions_table(predictions: Sequence[Prediction], top: int | None = None)
     -------
     dict of lists
         ``path``, ``answer`` (the label, or ``not sure``), ``label``, ``probability``, ``sure``, ``distance``,
-        ``unlike``, ``rejected``, and then probabilities; what a rejected image has not is None.
+        ``unlike``, ``rejected``, if a coverage was asked for ``classes`` with ``; `` between them, and then
+        probabilities; what a rejected image has not is None.
     """
     rows = [prediction.to_dict() for prediction in predictions]
     table = {name: [row[name] for row in rows] for name in COLUMNS}
+    if any("classes" in row for row in rows):
+        table["classes"] = ["; ".join(row["classes"]) if "classes" in row else None for row in rows]
     every = [row["probabilities"] for row in rows]
     if top is None:
         for name in sorted({name for probabilities in every for name in probabilities}):

@@ -5,17 +5,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ...errors import BundleError
+from ...errors import BundleError, UsageError
 from ...extract.commands import options
 from ...extract.commands.hints import command
-from ...extract.commands.options import Arguments
+from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.readers import share
 from ...extract.text import plain
 from ..heads.table import HEADS
 from ..settings import FitSettings
-from .options import HEADS_AND_LAYERS, MAX_ERROR, add_protocol
+from .options import CONFIDENCE, HEADS_AND_LAYERS, MAX_ERROR, add_protocol
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--head", choices=list(HEADS), default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
     )
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
+    parser.add_argument("--confidence", type=share, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
     add_protocol(parser)
     options.add_backbone(parser)
     options.add_engine(parser)
@@ -64,16 +65,18 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from .inputs import fitted_embeddings
     from .tables import run_lines
 
+    if arguments.confidence is not None and arguments.max_error is None:
+        raise UsageError("--confidence is that of --max-error, and there is none. Give both.")
     find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError)
     require_apart(output, read=[arguments.data])
     with options.engine(arguments) as engine:
         (rows,), unlabelled = fitted_embeddings(arguments, progress, engine, only=not arguments.concatenate)
         if arguments.max_error is not None:
-            require_distinct(rows.classes)
+            require_distinct(rows.classes, "--max-error")
         settings = options.given_settings(arguments, FitSettings)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
-    bundle = Bundle.of(fitted, arguments.max_error)
+    bundle = Bundle.of(fitted, arguments.max_error, **given(arguments, "confidence"))
     path, threshold = bundle.save(output), bundle.threshold
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
     after = f"Wrote {plain(str(path))}. Predict with: {plain(then)}"

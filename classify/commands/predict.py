@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from collections import Counter
 from pathlib import Path
 
 from ...cache.tables import counted
@@ -12,8 +13,8 @@ from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.readers import share, whole_number
-from ...extract.text import plain, storable
-from .options import MAX_ERROR, WEIGHTS
+from ...extract.text import few, plain, storable
+from .options import CONFIDENCE, MAX_ERROR, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
 _IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, tables of paths, or - for a list on standard input"
 _FILE = "the file to write instead of stdout: .csv, .json, or .parquet (extra fc7[tables])"
 _UNLABELLED = "of each data set, named as for fc7 fit, only the images that have no label"
+_COVERAGE = "a set of classes for each image, which holds the right one for this share of images (default: none)"
+_CONDITIONAL = "--coverage for the images of every class, not of all together"
+_UNLIKE_OPTION = "flag images unlike the fitted ones, or answer `not sure` there, too (default: flag)"
 _UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are %s of those themselves)."
 
 
@@ -51,6 +55,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=_IMAGES)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=_FILE)
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: as the bundle)")
+    parser.add_argument("--confidence", type=share, metavar="C", help=f"{CONFIDENCE} (default: as the bundle)")
+    parser.add_argument("--coverage", type=share, metavar="X", help=_COVERAGE)
+    parser.add_argument("--class-conditional", action="store_true", help=_CONDITIONAL)
+    parser.add_argument("--unlike", choices=("flag", "not-sure"), default="flag", help=_UNLIKE_OPTION)
     parser.add_argument(
         "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
     )
@@ -66,7 +74,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...cache.output_file import require_apart
     from ...extract.manifest.members import require_outside
     from ..bundles.bundle import Bundle
-    from ..bundles.prediction import predictions_csv
+    from ..bundles.prediction import counts, predictions_csv
     from ..bundles.predictions_file import PredictionsFile
     from ..evaluation.abstention import RARE
 
@@ -77,18 +85,31 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     images = [path for word in arguments.images for path in named(word)]
     if file:
         require_outside(file.output, files=map(str, images))
-    settings = given(arguments, "max_error", "weights", "device", "batch_size", "cache", "workers")
+    promises = given(arguments, "max_error", "confidence", "coverage")
+    promises |= {"class_conditional": arguments.class_conditional, "unlike": arguments.unlike}
+    settings = promises | given(arguments, "weights", "device", "batch_size", "cache", "workers")
     predictions = bundle.predict(images, progress=progress, **settings, **options.own_backbone(arguments))
     labelled = [prediction for prediction in predictions if prediction.label]
-    threshold = bundle.threshold if arguments.max_error is None else bundle.abstaining(arguments.max_error).threshold
+    numbers = counts(predictions)
+    threshold = bundle.abstaining(arguments.max_error, arguments.confidence).threshold
+    if threshold or arguments.unlike == "not-sure":
+        said = (numbers[name] for name in ("files", "answered", "not_sure", "rejected"))
+        logger.info("%d files: %d answered, %d not sure, %d rejected.", *said)
     if threshold and labelled:
-        sure = sum(prediction.sure for prediction in labelled)
-        logger.info("%d of %d images answered. The head %s", sure, len(labelled), threshold)
-    unlike = sum(prediction.unlike for prediction in labelled)
-    if unlike:
-        logger.info(_UNLIKE, unlike, len(labelled), f"{RARE:.0%}")
+        logger.info("The head %s.", threshold)
+    if arguments.coverage is not None and labelled:
+        sizes = Counter(len(prediction.classes or ()) for prediction in labelled)
+        sets = few([f"{size} in {count} images" for size, count in sorted(sizes.items())])
+        logger.info(
+            "Sets that hold the right class of %g of images like the fitted ones; number of classes: %s.",
+            arguments.coverage,
+            sets,
+        )
+    if numbers["unlike"]:
+        logger.info(_UNLIKE, numbers["unlike"], len(labelled), f"{RARE:.0%}")
     payload = {
         "predictions": [prediction.to_dict() for prediction in predictions],
+        "counts": numbers,
         "threshold": threshold and threshold.to_dict(),
         "unlike_beyond": bundle.abstention and bundle.abstention.limit,
     }

@@ -6,9 +6,8 @@ and Graubard 1998). The effect is 1 + (size - 1) * correlation. Few groups with 
 inside groups: it is measured as if there were a quarter of a group more, in which all images are alike.
 
 Folds: heads of two folds were fitted on mostly the same images, so what they get right is correlated. There is no
-unbiased estimate of that variance (Bengio and Grandvalet 2004). It is taken to be that of results whose correlation is
-the share of images in a fold (Nadeau and Bengio 2003): 1.8 times the variance of independent images for 5 folds, and
-2 at most.
+unbiased estimate of that variance (Bengio and Grandvalet 2004). It is taken to be what Nadeau and Bengio (2003) correct
+it to: with k folds ``1 + k / (k - 1)`` times that of independent images, 2.25 times with 5.
 """
 
 from statistics import NormalDist
@@ -26,7 +25,7 @@ FEW_GROUPS = 20  # from fewer, intervals are rough
 
 def fold_inflation(folds: int) -> float:
     """Return by how much the variance of a cross-validated figure exceeds that of independent images; 1 for a split."""
-    return 1 + (folds - 1) / folds if folds > 1 else 1.0
+    return 1 + folds / (folds - 1) if folds > 1 else 1.0
 
 
 def group_effect(values: npt.ArrayLike, groups: Positions) -> float:

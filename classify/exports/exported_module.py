@@ -90,6 +90,7 @@ class ExportModule:
             "head": str(self.bundle.run.get("head", "")),
             "classes": json.dumps(self.bundle.classes),
             "max_error": json.dumps(self.bundle.max_error),
+            "confidence": json.dumps(self.bundle.confidence if self.bundle.max_error is not None else None),
             "threshold": json.dumps(self.least_probability),
             "input": self.input,
             **preparation.as_data(recipe),

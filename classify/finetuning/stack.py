@@ -79,7 +79,7 @@ def _abstention(embeddings: Embeddings, study: TrainingStudy, trained: Trained) 
     probability = softmax(trained.scores[fitted] / trained.temperature, axis=1)
     abstention = Abstention.of(embeddings, fitted, folds, probability, random_state=study.training.random_state)
     known = np.isfinite(probability[:, 0])
-    return replace(abstention, probability=abstention.probability[known], right=abstention.right[known])
+    return abstention.only(known)
 
 
 def _stack_module(embeddings: Embeddings, recipe: Recipe, seed: int) -> TrainableModule:

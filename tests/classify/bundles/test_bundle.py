@@ -287,7 +287,7 @@ def test_a_bundle_of_before_is_refused_in_one_line(saved):
     about = json.loads(parts["bundle.json"]) | {"format": 3}
     old = {"bundle.json": json.dumps(about).encode(), "doubt.safetensors": parts["abstention.safetensors"]}
     message = refused(write(saved, [*old.items(), ("head.skops", b""), ("sha256.json", b"{}")]), "bundle format 3")
-    assert "this version of fc7 reads 4" in message
+    assert "this version of fc7 reads 5" in message
     assert "fc7 fit DATA -o" in message
     assert "\n" not in message
 

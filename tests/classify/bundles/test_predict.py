@@ -19,7 +19,7 @@ from PIL import Image
 
 from fc7.classify import Bundle, fit
 from fc7.classify.bundles.predict import predict
-from fc7.classify.bundles.prediction import Prediction, predictions_csv
+from fc7.classify.bundles.prediction import Prediction, Predictions, counts, predictions_csv
 from fc7.errors import BundleError, DataError, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 from fc7.extract.text import plain, unguarded
@@ -190,11 +190,11 @@ def test_a_bundle_fitted_on_weights_in_a_file_finds_them_again(home, tmp_path):
 
 def test_below_the_threshold_the_answer_is_not_sure(bundle, options, home):
     pictures = [home / "data" / label / "0.png" for label in ("red", "blue")]
-    surest = bundle.abstaining(0).threshold
+    surest = bundle.abstaining(0.3).threshold
     assert surest.answered, "these colours are easy"
-    found = predict(bundle, pictures, max_error=0, **options)
+    found = predict(bundle, pictures, max_error=0.3, **options)
     assert [one.answer for one in found] == ["red", "blue"]
-    hopeless = replace(bundle, abstention=replace(bundle.abstention, right=np.zeros_like(bundle.abstention.right)))
+    hopeless = replace(bundle, abstention=replace(bundle.abstention, predicted=1 - bundle.abstention.label))
     found = predict(hopeless, pictures, max_error=0.02, **options)
     assert [(one.answer, one.label, one.sure) for one in found] == [
         ("not sure", "red", False),
@@ -206,7 +206,7 @@ def test_below_the_threshold_the_answer_is_not_sure(bundle, options, home):
 def test_the_threshold_of_the_bundle_is_its_own(bundle, options, home):
     picture = home / "data" / "red" / "0.png"
     hopeless = replace(
-        bundle, abstention=replace(bundle.abstention, right=np.zeros_like(bundle.abstention.right)), max_error=0.02
+        bundle, abstention=replace(bundle.abstention, predicted=1 - bundle.abstention.label), max_error=0.02
     )
     assert predict(hopeless, [picture], **options)[0].answer == "not sure"
 
@@ -222,6 +222,11 @@ def test_images_unlike_the_fitted_ones_are_flagged(bundle, options, tmp_path):
     between = np.full_like(bundle.abstention.distance, (found[0].distance + found[1].distance) / 2)
     strict = replace(bundle, abstention=replace(bundle.abstention, distance=between))
     assert [one.unlike for one in predict(strict, [like, unlike], **options)] == [False, True]
+    unsure = predict(strict, [like, unlike, tmp_path / "absent.png"], unlike="not-sure", **options)
+    assert [one.answer for one in unsure] == [found[0].label, "not sure", ""]
+    assert counts(unsure) == {"files": 3, "answered": 1, "not_sure": 1, "rejected": 1, "unlike": 1}
+    with pytest.raises(UsageError, match="unlike maybe: must be one of flag, not-sure"):
+        predict(strict, [like], unlike="maybe", **options)
     without = predict(replace(bundle, abstention=None), [unlike], **options)[0]
     assert (without.distance, without.unlike, without.label) == (None, False, found[1].label)
 
@@ -401,3 +406,6 @@ def test_a_prediction_is_plain(bundle, options, home):
         "unlike",
         "rejected",
     }
+    (sets,) = predict(bundle, [home / "data" / "red" / "0.png"], coverage=0.8, **options)
+    assert sets.to_dict() == one.to_dict() | {"classes": ["red"]}
+    assert Predictions([sets]).to_dicts()[0]["classes"] == "red"

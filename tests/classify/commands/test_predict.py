@@ -7,13 +7,16 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from fakes import noisy, one_line
+from PIL import Image
 
 from fc7.classify.bundles.prediction import COLUMNS
 from fc7.cli import main
 
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
+PROMISE = ["--max-error", "0.1", "--confidence", "0.5"]  # from ten images
 BACKBONE = ["--backbone", "squeezenet1_1", "--layer", "gap", "--weights", "random:0", "--batch-size", "4"]
 
 
@@ -25,7 +28,7 @@ def home(tmp_path_factory):
         for number in range(8):
             split = "train" if number < 5 else "val"
             noisy(root / "data" / split / label / f"{number}.png", colour, number)
-    made = ["fit", root / "data", "-o", root / "a.fc7", "--head", "ridge", "--max-error", "0.1", *BACKBONE]
+    made = ["fit", root / "data", "-o", root / "a.fc7", "--head", "ridge", *PROMISE, *BACKBONE]
     assert main([str(word) for word in [*made, "--cache", root / "cache", "--quiet"]]) == 0
     return root
 
@@ -117,9 +120,14 @@ def test_it_prints_what_share_is_answered(predicted, home, fc7_json):
     pictures = home / "data" / "val"
     rows, err = predicted(pictures)
     answered = sum(row["answer"] in COLOURS for row in rows)
-    assert f"{answered} of 6 images answered. The head answers from probability" in err
-    assert "at most 0.1 as asked for" in err
-    assert "at most 0.25 as asked for" in predicted(pictures, "--max-error", "0.25")[1]
+    assert f"6 files: {answered} answered, {6 - answered} not sure, 0 rejected." in err
+    assert "The head answers from probability" in err
+    assert "With confidence 0.5 at most" in err
+    assert "0.1 was asked for" in err
+    assert "0.25 was asked for" in predicted(pictures, "--max-error", "0.25")[1]
+    strict = predicted(pictures, "--confidence", "0.99")[1]
+    assert "cannot promise an error of at most 0.1 with confidence 0.99" in strict
+    assert "the 44 surest images without a mistake would promise it, and there are 10" in strict
     answer = fc7_json("predict", home / "a.fc7", pictures, "--cache", home / "cache", "--quiet")
     assert answer["threshold"]["max_error"] == 0.1
     assert answer["threshold"]["wrong"] <= 0.1 * answer["threshold"]["answered"]
@@ -153,10 +161,41 @@ def test_what_cannot_be_written_is_said_before_a_bundle_is_read(fc7, tmp_path):
 
 def test_fit_says_what_the_threshold_does(home, fc7_json, fc7):
     made = ["fit", home / "data", "-o", home / "b.fc7", "--head", "centroid", *BACKBONE, "--cache", home / "cache"]
-    code, out, _ = fc7(*made, "--max-error", "0.2", "--quiet")
+    code, out, _ = fc7(*made, "--max-error", "0.3", "--quiet")
     assert code == 0
     assert "It answers from probability" in out
     assert fc7_json(*made, "--quiet")["threshold"] is None
+    assert fc7(*made, "--confidence", "0.8", "--quiet")[0] == 2
+
+
+def test_sets_hold_more_classes_where_the_head_is_less_sure(home, fc7_json, fc7):
+    asked = ["predict", home / "a.fc7", home / "data" / "val", "--cache", home / "cache", "--batch-size", "4"]
+    few = fc7_json(*asked, "--coverage", "0.8", "--quiet")["predictions"]
+    assert all(one["classes"][0] == one["label"] for one in few)
+    every = fc7_json(*asked, "--coverage", "0.95", "--quiet")["predictions"]
+    assert all(len(one["classes"]) == 2 for one in every), "ten images cannot tell 0.95: 19 are needed"
+    code, out, err = fc7(*asked, "--coverage", "0.95")
+    assert code == 0
+    assert next(csv.DictReader(io.StringIO(out)))["classes"] == "blue; red"
+    assert "number of classes: 2 in 6 images" in err
+    assert fc7(*asked, "--class-conditional", "--quiet")[0] == 2
+
+
+def test_counts_add_up_to_the_files(home, fc7, fc7_json, tmp_path):
+    stripes = np.zeros((60, 60, 3), np.uint8)
+    stripes[::4] = 255
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    asked = ["predict", home / "a.fc7", home / "data" / "val", tmp_path / "stripes.png", tmp_path / "absent.png"]
+    asked += ["--cache", home / "cache", "--batch-size", "4"]
+    flagged = fc7_json(*asked, "--max-error", "0.3", "--quiet")["counts"]
+    assert flagged == {"files": 8, "answered": 7, "not_sure": 0, "rejected": 1, "unlike": flagged["unlike"]}
+    answer = fc7_json(*asked, "--max-error", "0.3", "--unlike", "not-sure", "--quiet")
+    found, unlike = answer["counts"], sum(one["unlike"] for one in answer["predictions"])
+    assert unlike == flagged["unlike"] == found["unlike"]
+    assert (found["answered"], found["not_sure"], found["rejected"]) == (7 - unlike, unlike, 1)
+    assert all(one["answer"] == "not sure" for one in answer["predictions"] if one["unlike"])
+    err = fc7(*asked, "--unlike", "not-sure")[2]
+    assert f"8 files: {7 - unlike} answered, {unlike} not sure, 1 rejected." in err
 
 
 def test_files_are_found_again_by_the_names_in_the_answer(home, fc7, fc7_json, tmp_path, monkeypatch):

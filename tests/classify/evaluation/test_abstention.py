@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from fc7.classify import fit
 from fc7.classify.data.splits import Fold
@@ -13,50 +14,110 @@ from fc7.classify.evaluation.abstention import MOST_ROWS, NEIGHBOURS, RARE, Abst
 from fc7.errors import UsageError
 
 
-def made(probability, right, distance=(0.1,)):
-    """Return a abstention with these columns, and any reference."""
-    columns = np.array(probability, np.float32), np.array(right, bool)
-    return Abstention(*columns, np.eye(len(distance), 4, dtype=np.float16), np.array(distance, np.float32))
+def made(probability, right, distance=(0.1,), *, label_probability=None, label=None, group=None):
+    """Return an abstention with these columns, and any reference."""
+    n = len(right)
+    label = np.zeros(n, np.int32) if label is None else np.array(label, np.int32)
+    own = probability if label_probability is None else label_probability
+    return Abstention(
+        probability=np.array(probability, np.float32),
+        label_probability=np.array(own, np.float32),
+        predicted=np.where(right, label, label + 1).astype(np.int32),
+        label=label,
+        group=np.arange(n, dtype=np.int32) if group is None else np.array(group, np.int32),
+        reference=np.eye(len(distance), 4, dtype=np.float16),
+        distance=np.array(distance, np.float32),
+    )
 
 
-predictions = st.lists(st.tuples(st.sampled_from([0.5, 0.6, 0.75, 0.9, 0.95, 1.0]), st.booleans()), min_size=1)
+predictions = st.lists(
+    st.tuples(st.sampled_from([0.5, 0.6, 0.75, 0.9, 0.95, 1.0]), st.integers(0, 9)), min_size=1, max_size=200
+)
 
 
-@given(predictions, st.sampled_from([0.0, 0.02, 0.1, 0.25, 0.5, 0.9]))
-def test_the_threshold_answers_most_with_the_error_asked_for(pairs, max_error):
-    probability, right = (np.array(column) for column in zip(*pairs, strict=True))
-    found = made(probability, right).threshold(max_error)
-    possible = {}  # every threshold there is: how many it answers, and how many of these are wrong
-    for least in probability.astype(np.float32):
-        answered = probability.astype(np.float32) >= least
-        possible[float(least)] = (int(answered.sum()), int((answered & ~right).sum()))
-    good = {least: counts for least, counts in possible.items() if counts[1] <= max_error * counts[0]}
-    if good:
-        assert found.probability == min(good)
-        assert (found.answered, found.wrong) == good[found.probability]
-        assert found.wrong / found.answered <= max_error
-    else:
-        assert (found.probability, found.answered) == (math.inf, 0)
+@given(predictions, st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]), st.sampled_from([0.5, 0.9]))
+def test_what_is_answered_shows_the_error_that_is_promised(pairs, max_error, confidence):
+    probability = np.array([one for one, _ in pairs], np.float32)
+    right = np.array([two for _, two in pairs]) > 0
+    found = made(probability, right).threshold(max_error, confidence)
     assert found.images == len(pairs)
+    if not found.answered:
+        assert (found.probability, found.wrong) == (math.inf, 0)
+        return
+    answered = probability >= np.float32(found.probability)
+    assert (found.answered, found.wrong) == (answered.sum(), (answered & ~right).sum())
+    bound = binomtest(found.wrong, found.answered).proportion_ci(2 * confidence - 1, method="exact").high
+    if confidence > 0.5:  # scipy's interval has two sides, of which the upper one is this
+        assert found.bound == pytest.approx(bound)
+    assert found.bound <= max_error
 
 
 def test_a_threshold_says_what_it_does():
-    found = made([0.9, 0.8, 0.7, 0.6], [True, True, True, False]).threshold(0)
+    right = np.arange(300) % 60 != 59
+    found = made(np.linspace(1, 0.5, 300), right).threshold(0.05)
     assert str(found) == (
-        "answers from probability 0.700: out-of-fold 75.0% of the images, with an error of 0.000 (0/3, 95 % interval "
-        "0.000-0.561), at most 0 as asked for"
+        f"answers from probability {found.probability:.3f}: out-of-fold {found.answered / 300:.1%} of the images, "
+        f"{found.wrong} of {found.answered} wrongly. With confidence 0.9 at most {found.bound:.3f} of such answers are "
+        "wrong; 0.05 was asked for"
     )
-    assert found.to_dict()["share_answered"] == 0.75
-    assert found.to_dict()["error"] == 0
-    nothing = made([0.9, 0.8], [False, True]).threshold(0)
-    assert str(nothing) == "no threshold keeps the error at 0: nothing is answered"
-    assert nothing.to_dict()["probability"] is None  # JSON has no infinity
+    assert found.to_dict()["share_answered"] == found.answered / 300
+    assert found.to_dict()["error"] == found.wrong / found.answered
+
+
+@pytest.mark.parametrize(
+    ("images", "mistakes", "error", "why"),
+    [
+        (60, 0, 0.02, "the 114 surest images without a mistake would promise it, and there are 60"),
+        (200, 50, 0.02, "too many of the surest are wrong; 114 without a mistake would promise it"),
+        (200, 0, 0, "no number of images can promise that no answer is wrong"),
+    ],
+)
+def test_where_nothing_qualifies_it_says_how_many_images_would(images, mistakes, error, why):
+    found = made(np.linspace(1, 0.5, images), np.arange(images) >= mistakes).threshold(error)
+    assert str(found) == f"cannot promise an error of at most {error} with confidence 0.9 and answers nothing: {why}"
+    assert found.to_dict()["probability"] is None  # JSON has no infinity
+    assert made(np.linspace(1, 0.5, 114), np.ones(114, bool)).threshold(0.02).answered == 114
+
+
+def test_images_of_a_group_that_are_alike_promise_less():
+    right = np.arange(400) >= 0
+    alone = made(np.linspace(1, 0.5, 400), right).threshold(0.02)
+    grouped = made(np.linspace(1, 0.5, 400), right, group=np.arange(400) // 4).threshold(0.02)
+    assert (alone.answered, alone.needed) == (400, 114)
+    assert (grouped.answered, grouped.needed) == (0, 456)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 2, math.nan])
 def test_an_error_that_is_no_share_is_refused(share):
     with pytest.raises(UsageError, match="must be at least 0 and less than 1"):
         made([1], [True]).threshold(share)
+
+
+@pytest.mark.parametrize("share", [0, 1, math.nan])
+def test_a_confidence_or_coverage_that_is_none_is_refused(share):
+    with pytest.raises(UsageError, match=r"confidence .*must be more than 0 and less than 1"):
+        made([1], [True]).threshold(0.1, share)
+    with pytest.raises(UsageError, match=r"coverage .*must be more than 0 and less than 1"):
+        made([1], [True]).sets(share, 2)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60), st.sampled_from([0.5, 0.8, 0.9]))
+def test_sets_take_the_quantile_of_split_conformal_prediction(own, coverage):
+    (least,) = made(np.ones(len(own)), np.ones(len(own), bool), label_probability=own).sets(coverage, 1)
+    place = math.ceil(coverage * (len(own) + 1) - 1e-9)
+    assert least == (np.float32(sorted(own, reverse=True)[place - 1]) if place <= len(own) else -np.inf)
+
+
+def test_sets_by_class_and_by_group():
+    own, label = np.linspace(0.99, 0.5, 50), np.arange(50) % 5 == 0
+    both = made(own, np.ones(50, bool), label_probability=own, label=label)
+    by_class = both.sets(0.8, 3, class_conditional=True)
+    for name in (0, 1):
+        (alone,) = made(own[label == name], np.ones(sum(label == name), bool)).sets(0.8, 1)
+        assert by_class[name] == alone
+    assert by_class[2] == -np.inf, "a class without images is in every set"
+    copies = made(np.repeat(own, 3), np.ones(150, bool), group=np.repeat(np.arange(50), 3))
+    assert copies.sets(0.8, 1) == both.sets(0.8, 1), "a group counts once"
 
 
 def test_fitting_measures_out_of_fold(table):
@@ -87,7 +148,7 @@ def test_few_of_the_fitted_images_are_unlike_themselves():
     distance = np.random.default_rng(0).permutation(1000) / 1000
     abstention = made([1], [True], distance[:4])
     assert abstention.limit == abstention.distance.max(), "of so few none"
-    many = Abstention(*(np.ones(1, kind) for kind in (np.float32, bool)), np.zeros((1000, 2), np.float16), distance)
+    many = made([1], [True], distance)
     assert (many.distance > many.limit).mean() <= RARE
     assert (many.distance > many.limit).sum() == 9
 

@@ -46,12 +46,14 @@ def test_copies_count_once():
     assert group_effect(np.repeat(right, 2), doubled) == pytest.approx(2, abs=0.02)
 
 
-def test_folds_are_correlated_by_the_share_of_images_in_one():
-    assert [fold_inflation(folds) for folds in (0, 1, 2, 5, 10)] == [1, 1, 1.5, 1.8, 1.9]
-    assert effective_size(np.ones(90), folds=5) == pytest.approx(50)
+def test_folds_are_corrected_as_by_nadeau_and_bengio():
+    """Their variance of a mean over k folds is (1/k + held/fitted) times that of a fold, which is k times that of n."""
+    expected = [folds * (1 / folds + 1 / (folds - 1)) for folds in (2, 5, 10)]
+    assert [fold_inflation(folds) for folds in (0, 1, 2, 5, 10)] == pytest.approx([1, 1, *expected])
+    assert effective_size(np.ones(90), folds=5) == pytest.approx(40)
     found = measure(np.zeros(90, int), None, np.arange(90) % 3 // 2, folds=5)
-    assert found.interval == wilson(60, 90, 50)
-    assert (found.groups, found.effective) == (90, pytest.approx(50))
+    assert found.interval == wilson(60, 90, 40)
+    assert (found.groups, found.effective) == (90, pytest.approx(40))
 
 
 @pytest.mark.parametrize("size", [4, 10])

@@ -218,7 +218,7 @@ def test_the_paragraph_names_every_rule_and_this_network():
 @pytest.mark.parametrize(("max_error", "least"), [(None, 0.0), (0.1, None), (0.0, NO_ANSWER)])
 def test_a_threshold_without_answers_is_one_that_no_probability_reaches(home, max_error, least):
     bundle = home.bundle("logreg")
-    hopeless = replace(bundle.abstention, right=np.zeros_like(bundle.abstention.right))
+    hopeless = replace(bundle.abstention, predicted=1 - bundle.abstention.label)
     bundle = replace(bundle, max_error=max_error, abstention=bundle.abstention if max_error else hopeless)
     about = ExportModule(bundle, last_layers(bundle)).about()
     assert json.loads(about["max_error"]) == max_error

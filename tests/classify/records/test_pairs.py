@@ -142,9 +142,9 @@ def test_folds_are_allowed_for(made_up):
     for run in runs:
         run.predictions["fold"] = [1 + place % 5 for place in range(90)]
     (pair,) = compare_pairs(runs)
-    assert pair.p == allow_for(p_of(first, second), 1.8)
-    assert (pair.effective, pair.test) == (50, "exact McNemar that allows for 5 folds")
-    assert pair.smallest_detectable == 8 / 90
+    assert pair.p == allow_for(p_of(first, second), 2.25)
+    assert (pair.effective, pair.test) == (40, "exact McNemar that allows for 5 folds")
+    assert pair.smallest_detectable == 10 / 90
 
 
 def test_what_planned_comparisons_could_show_knows_the_correction(made_up):
