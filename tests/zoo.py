@@ -297,7 +297,8 @@ def document(text, figures):
     if not end:
         raise ValueError(f"The document lacks the lines {BEGIN!r} and {END!r}.")
     absent = [f"`{name}`" for name in names() if name not in {row["backbone"] for row in figures}]
-    rest = f"Not in the table, for the run was stopped before, or they differ: {', '.join(absent)}.\n\n" if absent else ""
+    why = "Not in the table, for the run was stopped before, or they differ"
+    rest = f"{why}: {', '.join(absent)}.\n\n" if absent else ""
     return f"{before}{BEGIN}\n{table(figures)}\n{rest}{END}{after}"
 
 
