@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from fc7.classify.evaluation.effective_size import Z, effective_size, fold_inflation, group_effect
+from fc7.classify.evaluation.effective_size import ALPHA, Z, effective_size, fold_inflation, group_effect
 from fc7.classify.evaluation.metrics import measure, wilson
+from fc7.classify.evaluation.paired_tests import allow_for, mcnemar
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=50))
@@ -71,3 +72,28 @@ def test_the_interval_holds_the_accuracy_of_40_groups(size, correlation, accurac
         low, high = wilson(int(right.sum()), len(right), effective_size(right, groups))
         held.append(low <= accuracy <= high)
     assert np.mean(held) >= 0.93
+
+
+def test_cross_validated_intervals_hold_chance_and_tests_find_no_winner():
+    """Nearest centroids on noise, 5 folds of 100 images: the case in which folds depend on each other most."""
+    generator, y, fold = np.random.default_rng(0), np.arange(100) % 2, np.arange(100) // 2 % 5
+    held, alone, winners = [], [], []
+    for _ in range(500):
+        right = []
+        for _ in range(2):
+            rows, answers = generator.standard_normal((100, 8)), np.empty(100, bool)
+            for number in range(5):
+                inside, out = fold != number, fold == number
+                centres = [rows[inside & (y == label)].mean(axis=0) for label in (0, 1)]
+                margin = (rows[out] - sum(centres) / 2) @ (centres[1] - centres[0])
+                answers[out] = (margin > 0) == (y[out] == 1)
+            right.append(answers)
+        low, high = wilson(int(right[0].sum()), 100, effective_size(right[0], folds=5))
+        held.append(low <= 0.5 <= high)
+        low, high = wilson(int(right[0].sum()), 100)
+        alone.append(low <= 0.5 <= high)
+        p = float(mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())))
+        winners.append(allow_for(p, fold_inflation(5)) <= ALPHA)
+    assert np.mean(held) >= 0.93
+    assert np.mean(alone) < 0.9, "without the correction"
+    assert np.mean(winners) <= 0.06
