@@ -102,8 +102,8 @@ def power_said(groups, size, repeats):
     """Yield where, and by how much the power of the difference that is said to be likely found is off."""
     for correlation in (0.0, 0.3) if size > 1 else (0.0,):
         for discordant in (0.1, 0.2, 0.4):
-            drawn = outcomes([discordant / 2, discordant / 2, 1 - discordant], correlation, 50, groups, size)
-            worth = np.median([effective_size(*values(counts, [1, -1, 0])) for counts in drawn])
+            drawn = outcomes([discordant / 2, discordant / 2, 1 - discordant], correlation, 200, groups, size)
+            worth = np.median([effective_size(*values(counts, [1, -1, 0]), cautious=False) for counts in drawn])
             said = likely_difference(worth, discordant)
             if np.isfinite(said):
                 mean = [(discordant + said) / 2, (discordant - said) / 2, 1 - discordant]

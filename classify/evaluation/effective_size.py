@@ -28,8 +28,11 @@ def fold_inflation(folds: int) -> float:
     return 1 + folds / (folds - 1) if folds > 1 else 1.0
 
 
-def group_effect(values: npt.ArrayLike, groups: Positions) -> float:
-    """Return the design effect of the mean of values ``(n,)`` in groups ``(n,)``: at least 1, and 1 without groups."""
+def group_effect(values: npt.ArrayLike, groups: Positions, prior: float = PRIOR_GROUPS) -> float:
+    """Return the design effect of the mean of values ``(n,)`` in groups ``(n,)``: at least 1, and 1 without groups.
+
+    It is measured as if there were `prior` groups more, in which all images are alike.
+    """
     x, sizes = np.asarray(values, np.float64), np.bincount(groups)
     number, n = len(sizes), len(x)
     if number == n:
@@ -41,11 +44,13 @@ def group_effect(values: npt.ArrayLike, groups: Positions) -> float:
     sums = np.bincount(groups, x - mean, minlength=number)
     effect = number / (number - 1) * (sums**2).sum() / n / variance if variance > 0 else size
     seen = n / size * variance  # of a group in which half of the images are right, a quarter
-    correlation = (seen * max(effect - 1, 0.0) / (size - 1) + PRIOR_GROUPS) / (seen + PRIOR_GROUPS)
+    correlation = (seen * max(effect - 1, 0.0) / (size - 1) + prior) / (seen + prior) if seen + prior else 1.0
     return float(1 + (size - 1) * correlation)
 
 
-def effective_size(values: npt.ArrayLike, groups: Positions | None = None, folds: int = 1) -> float:
+def effective_size(
+    values: npt.ArrayLike, groups: Positions | None = None, folds: int = 1, *, cautious: bool = True
+) -> float:
     """Return the number of independent images that would give a mean of these values ``(n,)`` the same interval.
 
     Parameters
@@ -56,11 +61,15 @@ def effective_size(values: npt.ArrayLike, groups: Positions | None = None, folds
         Of each image its group, ``(n,)``, numbered from 0 without gaps; None if each is its own.
     folds
         In which the images were predicted; 1 for a split.
+    cautious
+        For intervals. Without, no allowance is made for few groups: power follows what was measured.
     """
     n = len(np.asarray(values))
     size = n / fold_inflation(folds)
     if groups is None or int(groups.max()) + 1 == n:
         return size
+    if not cautious:
+        return size / group_effect(values, groups, 0.0)
     from scipy.stats import t
 
     student = float(t.ppf(1 - ALPHA / 2, max(int(groups.max()), 1)))

@@ -41,7 +41,9 @@ class RunPair:
     groups, folds
         How many groups these are in, n where each is its own; and in how many folds they were predicted, 1 for a split.
     effective
-        Independent images that they are worth for this difference.
+        Independent images that they are worth for the interval of this difference.
+    measured
+        The same without an allowance for few groups: what power follows.
     difference, interval
         Accuracy of the first minus the second, and its 95 % interval.
     only_first, only_second
@@ -59,6 +61,7 @@ class RunPair:
     groups: int
     folds: int
     effective: float
+    measured: float
     difference: float
     interval: tuple[float, float]
     only_first: int
@@ -90,7 +93,7 @@ class RunPair:
     @property
     def likely_detectable(self) -> float:
         """The difference that is found with 80 % power at this pair's share of images that only one run gets right."""
-        return likely_difference(self.effective, (self.only_first + self.only_second) / self.n, self.level)
+        return likely_difference(self.measured, (self.only_first + self.only_second) / self.n, self.level)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; an infinite difference is None, as JSON has no infinity."""
@@ -140,6 +143,7 @@ def _tested(runs: Sequence[Run], names: Mapping[str, str]) -> list[RunPair]:
             groups=n if groups is None else int(groups.max()) + 1,
             folds=folds,
             effective=effective,
+            measured=effective_size(differences, groups, folds, cautious=False),
             difference=(b - c) / n,
             interval=difference_interval(b, c, n, p, effective),
             only_first=b,

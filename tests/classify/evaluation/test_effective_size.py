@@ -41,6 +41,12 @@ def test_the_effect_is_one_plus_the_pairs_in_a_group_times_their_correlation():
     assert group_effect(right, groups) == pytest.approx(1 + 4 * np.mean(pairs) / right.var(), abs=0.01)
 
 
+def test_power_follows_what_was_measured():
+    right, groups = np.arange(120) % 12 < 11, np.arange(120) // 12
+    assert effective_size(right, groups) < 80 < effective_size(right, groups, cautious=False) == 120
+    assert effective_size(np.ones(120), groups, cautious=False) == 10
+
+
 def test_copies_count_once():
     right = np.array([True] * 90 + [False] * 10)
     doubled = np.repeat(np.arange(100), 2)
