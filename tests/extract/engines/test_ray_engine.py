@@ -309,10 +309,10 @@ def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(fold
 @pytest.mark.parametrize(
     ("resources", "options", "takes", "workers", "units"),
     [
-        ({"CPU": 4.0}, {}, (1, 0), 4, [256, 256, 256, 232]),
-        ({"CPU": 4.0}, {"workers": 2}, (2, 0), 2, [512, 488]),
+        ({"CPU": 4.0}, {}, (1, 0), 4, [252, 252, 252, 244]),
+        ({"CPU": 4.0}, {"workers": 2}, (2, 0), 2, [500, 500]),
         ({"CPU": 4.0}, {"unit_rows": 600}, (1, 0), 2, [600, 400]),
-        ({"CPU": 4.0, "GPU": 1.0}, {}, (1, 0), 4, [256, 256, 256, 232]),
+        ({"CPU": 4.0, "GPU": 1.0}, {}, (1, 0), 4, [252, 252, 252, 244]),
         ({"CPU": 16.0, "GPU": 2.0}, {"device": "cuda"}, (8, 1), 2, [512, 488]),
         ({"CPU": 64.0, "GPU": 2.0}, {"device": "cuda:1", "batch_size": 100}, (32, 1), 2, [500, 500]),
         ({"CPU": 1.0, "GPU": 2.0}, {"device": "cuda", "actors": 1}, (1, 1), 1, [1000]),
