@@ -24,7 +24,7 @@ Label new images with a bundle that `fc7 fit` saved. It prints a csv, or with --
 there is no label. A folder stands for all files below it that are not hidden and not a system's own. With -o all this
 goes into a file, with a column for the probability of each class.
 
-Exits 1 if no image could be labelled.
+Exits 1 if every file was rejected.
 """
 EXAMPLES = """
 # two pictures

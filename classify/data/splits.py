@@ -78,7 +78,8 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
         _refuse(images, conflicts, [], allowed=True)
         everything = np.arange(len(images))
         # Two of a class are left to choose in when one fold is held out.
-        outer = _affordable(images, everything, settings.cross_validate or folds, least=3)
+        option = "--cross-validate" if settings.cross_validate else "--folds"
+        outer = _affordable(images, everything, settings.cross_validate or folds, 3, option)
         pairs = tuple(cut(images, everything, outer, seed))
         return Protocol(f"{len(pairs)}-fold cross-validation", pairs, folds or min(outer, 5), seed)
     on = on or ("val" if "val" in present else "test")
@@ -142,15 +143,16 @@ def together(images: Rows, rows: Positions) -> Positions:
     return np.asarray(component[keys], dtype=np.intp)
 
 
-def _affordable(images: Rows, rows: Positions, folds: int | None, least: int) -> int:
+def _affordable(images: Rows, rows: Positions, folds: int | None, least: int, option: str = "--folds") -> int:
     counts = Counter(dict.fromkeys(images.classes, 0))
     counts.update(str(label) for label in images.labels[rows])
     name, smallest = min(counts.items(), key=lambda item: item[1])
     needed = max(folds or least, least)
     if smallest < needed:
+        lower = f", or lower {option}" if smallest >= least else ""
         raise DataError(
             f"Class {few([repr(name)])} has {counted(smallest, 'image')} to fit on, {needed} are needed. "
-            f"{_by_class(counts)}. Add images to fit on, leave the class out, or lower --folds."
+            f"{_by_class(counts)}. Add images to fit on{' or' if not lower else ','} leave the class out{lower}."
         )
     return folds or min(5, smallest)
 

@@ -217,6 +217,7 @@ class Run:
             "layer": self.recipe["layer"],
             **{name: self.metrics[name] for name in ("accuracy", "n", "groups", "interval", "log_loss")},
             "selection_accuracy": self.selection.get("accuracy"),
+            "selection_log_loss": self.selection.get("log_loss"),
             "seconds_fit": self.seconds["fit"],
             "seconds": self.seconds,
             "hyperparameters": self.hyperparameters,

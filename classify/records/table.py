@@ -75,6 +75,7 @@ def _row(run: Run, name: str) -> dict[str, Any]:
         "interval_low": low,
         "interval_high": high,
         "selection_accuracy": run.selection.get("accuracy"),
+        "selection_log_loss": run.selection.get("log_loss"),
         **{f"seconds_{stage}": seconds for stage, seconds in run.seconds.items() if not run.elsewhere},
         "hyperparameters": pairs(chosen(run)),
         "notes": "; ".join(without_folders(note) for note in notes(run)),

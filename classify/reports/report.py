@@ -101,14 +101,14 @@ def markdown(runs: Sequence[Run], failures: Sequence[Failure] = ()) -> str:
 
 
 def _markdown(runs: Sequence[Run]) -> str:
-    columns = ["run", "accuracy", "95 % interval", "n", "log loss", "inside train", "fit + predict"]
-    columns += ["hyper-parameters", "notes"]
+    columns = ["run", "accuracy", "95 % interval", "n", "log loss", "inside train: accuracy", "log loss"]
+    columns += ["fit + predict", "hyper-parameters", "notes"]
     answer, *evidence = (_words(sentence) for sentence in findings(runs))
     rows = [columns, ["---"] * len(columns)]
     for row in sections.table(contest(runs)):
         metrics, (low, high) = row["run"].metrics, row["run"].metrics["interval"]
         figures = [f"{metrics['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", f"{metrics['n']}{row['run'].in_groups}"]
-        figures += [figure(metrics["log_loss"]), figure(row["selection"])]
+        figures += [figure(metrics["log_loss"]), figure(row["selection"]), figure(row["selection_loss"])]
         took = "" if row["seconds"] is None else duration(row["seconds"])
         cells = [row["name"], *figures, took, row["hyperparameters"], "; ".join(row["notes"])]
         rows.append([_words(cell) for cell in cells])

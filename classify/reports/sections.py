@@ -47,6 +47,7 @@ def table(compared: Contest) -> list[Values]:
             "kind": kind(run),
             "chosen": run is compared.chosen,
             "selection": run.selection.get("accuracy"),
+            "selection_loss": run.selection.get("log_loss"),
             "seconds": _seconds(run),
             "hyperparameters": named(description.chosen(run)),
             "notes": [*map(without_folders, description.notes(run)), *unsaid[run.id]],

@@ -197,7 +197,9 @@ def sources(arguments: Arguments) -> dict[str, dict[str, Any]]:
     for option in ("weights", "transform"):
         for name, values in _by_name(names, getattr(arguments, option), f"--{option}").items():
             if len(values) > 1:
-                raise UsageError(f"--{option} for {name} given {len(values)} times: {', '.join(values)}.")
+                pairs = " ".join(f"--{option} {one}={value}" for one, value in zip(names, values, strict=False))
+                each = f" Name the backbone of each: {pairs}" if len(names) > 1 else ""
+                raise UsageError(f"--{option} for {name} given {len(values)} times: {', '.join(values)}.{each}")
             chosen[name] |= {option: values[0]} if values else {}
     return chosen
 

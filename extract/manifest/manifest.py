@@ -305,7 +305,9 @@ def _mode(data: Path) -> int:
     except ValueError:  # a null byte in the name
         pass
     if glob.has_magic(str(data)):
-        raise DataError(f"There is no {data}. A pattern stands for archives only: name the folder that images are in.")
+        raise DataError(
+            f"{data} is a pattern, and a pattern stands for archives only: name the folder that images are in."
+        )
     raise DataError(f"There is no {data}. Name a folder of images, or a csv with their paths.")
 
 

@@ -118,7 +118,8 @@ def refusal(path: str, known: Collection[str] = ()) -> str:
     if is_member(path):  # who hashes it looks into the file around it
         return "" if is_in_table(path) else refusal_by_name(path)
     try:
-        return refusal_by_name(path) or refusal_by_mode(os.stat(path).st_mode)  # noqa: PTH116
+        mode = os.stat(path).st_mode  # noqa: PTH116
+        return refusal_by_name(path) or refusal_by_mode(mode)
     except OSError as error:
         return f"not readable: {error.strerror}"
     except ValueError as error:  # a null byte

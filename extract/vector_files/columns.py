@@ -1,6 +1,7 @@
 """Vectors that other programs made, in memory: columns, a matrix with labels, or a table, as embeddings."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -90,6 +91,7 @@ def from_memory(data: Any) -> Embeddings:
     if names is None:
         raise UsageError(
             f"Vectors are embeddings, (X, y), or a table with a column of them; this is of type {type(data).__name__}."
+            + (" Of images: fc7.extract.extract(images, backbone)." if isinstance(data, str | os.PathLike) else "")
         )
     keys = {str(name): name for name in names}  # pandas numbers columns that have no names
     names = list(keys)

@@ -76,8 +76,9 @@ def test_every_figure_of_the_table_is_a_records(page, study):
         assert row[3] == str(metrics["n"])
         assert row[4:6] == [f"{metrics['log_loss']:.3f}", f"{metrics['calibration_error']:.3f}"]
         assert row[6] == f"{100 * run.selection['accuracy']:.1f}"
-        assert row[7] == duration(run.seconds["fit"] + run.seconds["predict"])
-        assert row[9] == "; ".join(run.notes)
+        assert row[7] == f"{run.selection['log_loss']:.3f}"
+        assert row[8] == duration(run.seconds["fit"] + run.seconds["predict"])
+        assert row[10] == "; ".join(run.notes)
 
 
 def test_every_paired_test_is_computed_from_predictions(page, study):
@@ -222,7 +223,7 @@ def test_hostile_names_stay_text_in_markdown(hostile):
     assert "<img" not in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(hostile)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {10}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {11}
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

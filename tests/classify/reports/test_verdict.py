@@ -186,5 +186,5 @@ def test_folds_are_said(made_up):
     runs = [made_up(first), made_up(second, head="knn", selection=0.8)]
     for run in runs:
         run.predictions["fold"] = [1 + place % 10 for place in range(240)]
-    assert "allow for 2.1 times the variance of independent images" in " ".join(findings(runs))
+    assert "allow for 2.11 times the variance of independent images" in " ".join(findings(runs))
     assert "allow for" not in " ".join(findings([made_up(first), made_up(second, head="knn")]))

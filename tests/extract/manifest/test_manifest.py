@@ -151,7 +151,7 @@ def test_neither_folder_nor_csv(tmp_path):
         read_manifest(touch(tmp_path, "x.xlsx") / "x.xlsx")
     with pytest.raises(DataError, match="is a file of vectors"):
         read_manifest(touch(tmp_path, "x.npz") / "x.npz")
-    with pytest.raises(DataError, match="A pattern stands for archives only"):
+    with pytest.raises(DataError, match="a pattern stands for archives only"):
         read_manifest(tmp_path / "*.jpg")
     with pytest.raises(DataError, match="is a single image: name the folder"):
         read_manifest(touch(tmp_path, "x.JPG") / "x.JPG")
