@@ -110,9 +110,9 @@ def _or_none(value: float | None) -> str:
 def leak_line(leaks: Sequence[ImagePair], *, allowed: bool) -> str:
     """Return one line on the pairs that are in two splits, with the paths of the first."""
     first = leaks[0]
-    what = "the same image" if first.kind == "duplicate" else "one group"
+    link, what = ("=", "the same image") if first.kind == "duplicate" else ("and", "one group")
     after = "Figures measured on them are optimistic." if allowed else "Remove one side, or accept it: --allow-leakage."
-    return f"{_in_two_splits(leaks)}; the first is {first.first.path} = {first.second.path} ({what}). {after}"
+    return f"{_in_two_splits(leaks)}; the first is {first.first.path} {link} {first.second.path} ({what}). {after}"
 
 
 def headline(audit: Audit) -> str:

@@ -209,7 +209,7 @@ def _refuse(images: Rows, conflicts: Pairs, leaks: Pairs, *, allowed: bool) -> N
         if leaks and not allowed:
             texts.append(f"{leaking}, or accept an optimistic figure with --allow-leakage.")
         if texts and max(len(conflicts), len(leaks)) > pairs:
-            texts.append("All of them: fc7 audit DATA --csv FILE.csv")
+            texts.append("All of them, of each group one pair: fc7 audit DATA --csv FILE.csv")
         message = " ".join(texts) or f"{leaking}: the figures below are optimistic."
         if len(message) <= _MOST:
             break
@@ -235,9 +235,10 @@ def _alike(images: Rows, leaks: Pairs, pairs: int, letters: int) -> str:
     """Return the first images on both sides."""
     texts = []
     for one, two in leaks[:pairs]:
+        first, second = (_end(str(images.paths[row]), letters) for row in (one, two))
         same = images.keys[one] == images.keys[two]
-        why = "the same image" if same else f"group {_end(str(images.group[one]), letters)}"
-        texts.append(f"{_end(str(images.paths[one]), letters)} = {_end(str(images.paths[two]), letters)} ({why})")
+        group = _end(str(images.group[one]), letters)
+        texts.append(f"{first} = {second} (the same image)" if same else f"{first} and {second} (group {group})")
     return ", ".join([*texts, *_more(leaks, pairs)])
 
 
