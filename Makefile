@@ -11,16 +11,17 @@ demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
 
 # The tests run on the installed wheel, not on the checkout: a room missing from the wheel cannot hide. Files
-# run in the order of tests/conftest.py. Threads that spin while they wait would take the cores from others.
+# run in the order of tests/conftest.py, three at a time on two cores, because many wait for processes. Threads that
+# spin while they wait would take the cores from others.
 TEST_ENV := OMP_WAIT_POLICY=PASSIVE PYTHONSAFEPATH=1
 test: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
-	$(TEST_ENV) $(TEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST_ENV) $(TEST)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The same on the lowest versions of everything, but for torch and torchvision, which are as usual unless TORCH names them.
 lowest: $(LOWEST)/.installed wheel
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
-	$(TEST_ENV) $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST_ENV) $(LOWEST)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The fault tests at full size, about 25 minutes; the table in docs/reliability.md is written from what they measure.
 faults: $(TEST)/.installed wheel
