@@ -299,7 +299,8 @@ def test_all_that_is_wrong_is_said_at_once(table):
     assert "5 more. Remove one side" in said
     assert said.count(" = ") == 2
     assert len(said) <= 500
-    assert said.endswith("All of them, of each group one pair: fc7.classify.audit, in a shell fc7 audit DATA --csv FILE.csv")
+    after = "All of them, of each group one pair: fc7.classify.audit, in a shell fc7 audit DATA --csv FILE.csv"
+    assert said.endswith(after)
     with pytest.raises(DataError, match="4 copies") as refused:
         protocol(images, ProtocolSettings(allow_leakage=True))
     assert not isinstance(refused.value, LeakageError)
