@@ -26,7 +26,7 @@ from PIL import Image
 
 from fc7.classify.arrays import unit
 from fc7.classify.audits.audit import NEAR, audit
-from fc7.classify.audits.nearest import nearest
+from fc7.classify.solvers.nearest import nearest
 from fc7.extract import extract, load_backbone, read_manifest
 
 HEADS = ("logreg", "linear-svm", "ridge", "knn")

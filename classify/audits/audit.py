@@ -26,8 +26,8 @@ from ..evaluation.confident_learning import off_diagonal, self_confidence
 from ..fitting.search import FoldSearch, SearchResult
 from ..heads.table import Head, find_head
 from ..solvers.lapack import threads
+from ..solvers.nearest import Nearest, nearest
 from .findings import COLUMNS, AuditedImage, ImagePair, Outlier, Suspect
-from .nearest import Nearest, nearest
 
 NEAREST = 20  # images compared per image, so that the cost does not grow with the number of similar images
 REPEATS = 3  # divisions into folds; probabilities are averaged, so that the ranking does not depend on one division
