@@ -62,8 +62,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit
     from ..heads.table import find_head
+    from .class_tables import class_lines
     from .inputs import fitted_embeddings
-    from .tables import run_lines
+    from .tables import by_class, run_lines
 
     if arguments.confidence is not None and arguments.max_error is None:
         raise UsageError("--confidence is that of --max-error, and there is none. Give both.")
@@ -87,8 +88,15 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     payload: dict[str, Any] = {
         "bundle": str(path),
         "run": fitted.run.summary(),
+        "by_class": by_class(fitted.run),
         "threshold": threshold and threshold.to_dict(),
     }
     payload["unlabelled"] = unlabelled
-    lines = [run_lines([fitted.run]), f"It {threshold}" if threshold else "", after, rest]
+    lines = [
+        run_lines([fitted.run]),
+        class_lines(fitted.run, fitted.run.name),
+        f"It {threshold}" if threshold else "",
+        after,
+        rest,
+    ]
     return Answer(payload, "\n".join(filter(None, lines)))

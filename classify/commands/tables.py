@@ -8,12 +8,14 @@ from ...extract.commands.terminal import table
 from ...extract.text import plain
 from ..pages.text import figure
 from ..records import description
+from ..records.class_report import class_report, unequal_classes
 from ..records.fold_fit import ranges
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
 from ..reports.verdict import contest, verdict
+from .class_tables import class_lines, with_interval
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "backbone",
     "layer",
     "head",
@@ -36,8 +38,24 @@ def runs_table(runs: Sequence[Run]) -> str:
         heading = [f"{title}:"] if len(groups) > 1 else []
         heading += [description.protocol(members)]
         heading += ["In the order of log loss inside the fitted images:"] if _in_order(members) else []
-        parts += [*map(plain, heading), table("", COLUMNS, comparison(members)), *map(plain, verdict(members)), ""]
+        heads, rows = COLUMNS, comparison(members)
+        if unequal_classes(members):
+            heads, rows = with_means(members, rows)
+        best = choose(members)
+        parts += [*map(plain, heading), table("", heads, rows), *map(plain, verdict(members)), ""]
+        parts += [class_lines(best, description.labels(members)[best.id]), ""] if not best.old else []
     return "\n".join(parts[:-1])
+
+
+def with_means(runs: Sequence[Run], rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return columns and rows of :func:`comparison` with balanced accuracy and macro F1 after n."""
+    place = COLUMNS.index("n") + 1
+    reports = [class_report(run) for run in runs]
+    means = [
+        [with_interval(one.balanced_accuracy), with_interval(one.macro_f1)] if one else ["", ""] for one in reports
+    ]
+    wider = [[*row[:place], *own, *row[place:]] for row, own in zip(rows, means, strict=True)]
+    return (*COLUMNS[:place], "balanced, 95 %", "macro F1, 95 %", *COLUMNS[place:]), wider
 
 
 def _in_order(runs: Sequence[Run]) -> bool:
@@ -60,9 +78,16 @@ def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "best": choose(members).id,
             "choice_in_folds": _choice(members),
             "verdict": verdict(members),
+            "by_class": by_class(choose(members)),
         }
         for title, members in zip(description.titles(groups), groups, strict=True)
     ]
+
+
+def by_class(run: Run) -> dict[str, Any] | None:
+    """Return what an answer says of the classes of a run; None for a record of an earlier fc7."""
+    report = class_report(run)
+    return report.to_dict() if report else None
 
 
 def _choice(runs: Sequence[Run]) -> dict[str, Any] | None:

@@ -108,7 +108,7 @@ def _log_loss(truth: Floats) -> float:
     return float(-np.log(np.maximum(truth, LOG_LOSS_FLOOR)).mean())
 
 
-def wilson(correct: int, n: int, size: float | None = None) -> tuple[float, float]:
+def wilson(correct: float, n: int, size: float | None = None) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a proportion (Wilson 1927), of `size` independent images, default n."""
     size = n if size is None else size
     share, pull = correct / n, Z * Z / size

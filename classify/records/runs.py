@@ -216,6 +216,7 @@ class Run:
             "backbone": self.recipe["backbone"],
             "layer": self.recipe["layer"],
             **{name: self.metrics[name] for name in ("accuracy", "n", "groups", "interval", "log_loss")},
+            **{name: self.metrics[name] for name in ("balanced_accuracy", "macro_f1")},
             "selection_accuracy": self.selection.get("accuracy"),
             "selection_log_loss": self.selection.get("log_loss"),
             "seconds_fit": self.seconds["fit"],

@@ -1,0 +1,96 @@
+"""The classes of a record: the worst first, counted from its predictions."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from fc7.classify.records.class_report import class_report, unequal_classes
+
+NAMES = ("bees", "ants", "wasps")
+
+
+def unequal_run(made_up, **others):
+    """Return a run on 120 bees, all right, 5 ants, none right, and no wasps."""
+    labels = np.repeat([0, 1], [120, 5])
+    return made_up(labels == 0, classes=NAMES, labels=labels, **others)
+
+
+def test_the_worst_class_is_first_and_one_without_images_last(made_up):
+    report = class_report(unequal_run(made_up))
+    assert [(report.names[one.place], one.images, one.right) for one in report.figures] == [
+        ("ants", 5, 0),
+        ("bees", 120, 120),
+        ("wasps", 0, 0),
+    ]
+    assert report.figures[-1].recall is None
+    assert [report.names[one.place] for one in report.few] == ["ants"] == [report.names[report.never_found[0].place]]
+
+
+def test_accuracy_misleads_where_classes_are_unequal(made_up):
+    run = unequal_run(made_up)
+    assert class_report(run).misleading
+    assert unequal_classes([run])
+    labels = np.repeat([0, 1], [120, 40])
+    fine = made_up(np.arange(160) % 20 > 0, classes=NAMES, labels=labels)
+    assert not class_report(fine).misleading
+    balanced = made_up([True, False] * 20)  # no bee is right, and accuracy says as much as balanced accuracy
+    assert not class_report(balanced).misleading
+    assert not unequal_classes([balanced])
+    assert not unequal_classes([])
+
+
+def test_means_are_those_of_the_record(made_up):
+    run = unequal_run(made_up)
+    report = class_report(run)
+    assert report.balanced_accuracy.value == pytest.approx(run.metrics["balanced_accuracy"]) == 0.5
+    assert report.macro_f1.value == pytest.approx(run.metrics["macro_f1"])
+    assert report.balanced_accuracy.low < 0.5 < report.balanced_accuracy.high
+
+
+def test_areas_are_those_of_the_probabilities(made_up):
+    run = made_up(np.arange(60) % 7 > 0, classes=NAMES)
+    report, matrix = class_report(run), run.probabilities.matrix()
+    labels = np.asarray(run.predictions["label"])
+    assert list(report.aurocs) == [0, 1, 2] == list(report.curves)
+    for place, area in report.aurocs.items():
+        assert area.value == pytest.approx(roc_auc_score(labels == place, matrix[:, place]))
+
+
+def test_top_5_where_there_are_more_classes(made_up):
+    many = made_up([True, False] * 30, classes=[f"c{place}" for place in range(12)])
+    assert class_report(many).top.value >= 0.5
+    assert class_report(made_up([True] * 10)).top is None
+
+
+def test_most_taken_for(made_up):
+    run = made_up([False] * 12, classes=("a", "b"))
+    assert class_report(run).taken_for == {0: (1, 6), 1: (0, 6)}
+
+
+def test_no_probabilities_no_areas(made_up, tmp_path):
+    run = unequal_run(made_up)
+    path = run.save(tmp_path)
+    path.with_suffix(".npz").unlink()
+    report = class_report(type(run).load(path))
+    assert report.aurocs == {} == report.curves
+    assert report.top is None
+
+
+def test_more_classes_than_records_hold_probabilities_of_have_no_areas(made_up):
+    run = made_up([True] * 60, classes=[f"c{place}" for place in range(60)])
+    assert class_report(run).aurocs == {}
+    assert class_report(run).top.value == 1
+
+
+def test_plain_values(made_up):
+    values = json.loads(json.dumps(class_report(unequal_run(made_up)).to_dict(), allow_nan=False))
+    assert values["balanced_accuracy"]["value"] == 0.5
+    assert [row["class"] for row in values["classes"]] == ["ants", "bees", "wasps"]
+    assert values["classes"][0]["recall"]["interval"] == pytest.approx([0, 0.43], abs=0.01)
+    assert values["classes"][2]["recall"] is None
+
+
+def test_an_old_record_says_nothing_of_its_classes(made_up, old):
+    assert class_report(old(made_up([True, False]))) is None
