@@ -189,7 +189,7 @@ class Experiment:
             probability=probability[rows],
             predicted=probability[rows].argmax(axis=1),
             selection={
-                "grid": {name: list(values) for name, values in head.grid.items()},
+                "grid": chosen.tried,
                 "folds": last.inner_folds,
                 "by": "log loss",
                 "log_loss": last.log_loss,

@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from ..arrays import Positions, plain_numbers
 from ..data.splits import Fold, Protocol, cut
 from ..heads.base import CountDone, OutOfFold
 from ..heads.calibration import Calibrated, find_temperature, scores
+from ..heads.growth import GAIN, Tried, open_edges, points_beyond, take
 from ..heads.preparation import PREPARATIONS
 from ..heads.table import Head
 from ..records.fold_fit import FoldFit
@@ -43,6 +44,8 @@ class SearchResult:
         In how many folds the chosen point did not converge.
     scores
         The out-of-fold predictions, ``(fitted rows, classes)``, before they are divided by the temperature.
+    tried
+        The values that were tried, by name.
     """
 
     hyperparameters: dict[str, Any]
@@ -51,6 +54,7 @@ class SearchResult:
     accuracy: float
     unconverged: int
     scores: npt.NDArray[np.float64]
+    tried: Tried = field(default_factory=dict)
 
     @property
     def probability(self) -> npt.NDArray[np.float64]:
@@ -105,6 +109,11 @@ class FoldSearch:
             for inner, held in cut(self.embeddings, self.fitted, self._folds, self.seed)
         ]
 
+    @property
+    def _least(self) -> int:
+        """The rows that the fold with the fewest fits on."""
+        return min(len(fold.fitted) for fold in self.folds)
+
     def divide(self, random_state: int) -> None:
         """Divide the same prepared rows into other folds, by another seed."""
         self.seed = random_state
@@ -129,18 +138,36 @@ class FoldSearch:
     def search(self, head: Head, count_done: CountDone, n_jobs: int | None = None) -> SearchResult:
         """Return the grid point with the least log loss of out-of-fold predictions of centre crops; ties to the first.
 
-        Class weights affect how heads are fitted, not which point is chosen: every image counts once in the log loss.
+        While the chosen point is on an edge of the grid, that goes on a step at a time. Class weights affect how heads
+        are fitted, not which point is chosen: every image counts once in the log loss.
         """
-        rows = min(len(fold.fitted) for fold in self.folds)
+        rows = self._least
         points = [point for point in ParameterGrid(head.grid) if head.possible(point, rows)]
         if not points:
             raise ValueError(f"the grid of {head.name} is empty")
+        best = self._best(head, points, count_done, n_jobs)
+        tried: Tried = {name: [] for name in head.grid}
+        take(tried, points)
+        while best and (further := points_beyond(head, best.hyperparameters, tried, rows)):
+            take(tried, further)
+            beyond = self._best(head, further, lambda done: None, n_jobs)
+            if beyond is None or beyond.log_loss > (1 - GAIN) * best.log_loss:
+                break
+            best = beyond
+        if best is None:
+            raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
+        return replace(best, tried=tried)
+
+    def _best(
+        self, head: Head, points: list[dict[str, Any]], count_done: CountDone, n_jobs: int | None
+    ) -> SearchResult | None:
+        """Return the best of some points; None where no score is finite."""
         if head.answers_grid:
             grid_head = self._build(head, {})
             results, _ = _quietly(
                 lambda: grid_head.out_of_fold(self.basis, self.y_views, self.folds, points, count_done),
                 grid_head,
-                rows,
+                self._least,
             )
         else:
             results = self._one_by_one(head, points, count_done, n_jobs=n_jobs)
@@ -150,8 +177,6 @@ class FoldSearch:
             if np.isfinite(log_loss) and (best is None or log_loss < best.log_loss):
                 accuracy = float((margins.argmax(axis=1) == self.y).mean())
                 best = SearchResult(plain_numbers(point), temperature, log_loss, accuracy, int(unconverged), margins)
-        if best is None:
-            raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return best
 
     def _one_by_one(
@@ -187,6 +212,7 @@ class FoldSearch:
             hyperparameters=chosen.hyperparameters,
             inner_folds=len(self.folds),
             unconverged=chosen.unconverged + (not converged),
+            edges=open_edges(head, chosen.hyperparameters, chosen.tried, self._least),
         )
 
     def below_baseline(self, fit: FoldFit) -> list[str]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Size = Callable[[int, int, int], float]  # from rows, columns and classes
 
+# Where hyper-parameters end because nothing lies beyond.
+ENDS = {"n_neighbors": 1, "epochs": 1, "shrinkage": 1.0, "head__max_leaf_nodes": 2}
+
 
 @dataclass(frozen=True)
 class Head:
@@ -28,6 +31,8 @@ class Head:
         Makes the unfitted estimator from a seed.
     grid
         Values to choose from within the training rows, the simplest first: ties go to the first.
+    ladders
+        All values of ordered hyper-parameters, the least first: while the edge of the grid wins, it goes on along them.
     epochs
         The estimator has epochs and curves.
     class_weight
@@ -51,6 +56,7 @@ class Head:
     class_weight: str = ""
     layer: str = ""
     estimator: str = ""
+    ladders: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     possible: Callable[[Mapping[str, Any], int], bool] = lambda point, rows: True
     seconds: Size = lambda rows, columns, classes: 0
     memory: Size = lambda rows, columns, classes: 0
@@ -85,6 +91,9 @@ def _powers(first: int, last: int) -> list[float]:
     return [10.0**power for power in range(first, last + 1)]
 
 
+_THREES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
+
+
 def _new(estimator: str, **options: Any) -> Any:
     """Import an estimator, such as ``.ridge:Ridge``, and make one."""
     module, name = estimator.split(":")
@@ -107,6 +116,7 @@ _ROWS = (
         "logreg",
         lambda seed: _new(".penalised:Logistic"),
         {"C": _powers(-2, 4)},
+        ladders={"C": _powers(-5, 7)},
         class_weight="class_weight",
         seconds=_iterated,
     ),
@@ -114,6 +124,7 @@ _ROWS = (
         "linear-svm",
         lambda seed: _new(".penalised:LinearSVM"),
         {"C": _powers(-3, 2)},
+        ladders={"C": _powers(-6, 5)},
         class_weight="class_weight",
         seconds=_iterated,
     ),
@@ -121,6 +132,7 @@ _ROWS = (
         "rbf-svm",
         lambda seed: _new(".rbf_svm:RbfSVM"),
         {"C": _powers(-1, 2), "gamma": [0.3, 1.0, 3.0]},
+        ladders={"C": _powers(-3, 5), "gamma": _THREES},
         class_weight="class_weight",
         seconds=lambda n, d, k: n**2 * (1e-8 + 3e-10 * k),
         memory=lambda n, d, k: 8 * n**2 * (2 if n < d else 1),
@@ -129,6 +141,7 @@ _ROWS = (
         "ridge",
         lambda seed: _new(".ridge:Ridge"),
         {"alpha": _powers(-4, 2)[::-1]},
+        ladders={"alpha": _powers(-8, 5)},
         class_weight="class_weight",
         seconds=lambda n, d, k: 1e-11 * min(n, d) ** 3 + 3e-11 * n * min(n, d) * k,
     ),
@@ -136,6 +149,7 @@ _ROWS = (
         "lda",
         lambda seed: _new(".lda:Lda"),
         {"shrinkage": [0.9, 0.5, 0.2, 0.1, 0.03]},
+        ladders={"shrinkage": [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.5, 0.9, 1.0]},
         class_weight="class_weight",
         seconds=lambda n, d, k: 1e-11 * min(n, d) ** 3 + 3e-11 * n * min(n, d) * k,
     ),
@@ -143,6 +157,7 @@ _ROWS = (
         "knn",
         lambda seed: _new(".neighbours:Neighbours"),
         {"n_neighbors": [25, 15, 9, 5, 3, 1], "weights": ["uniform", "distance"]},
+        ladders={"n_neighbors": [1, 3, 5, 9, 15, 25, 50, 100, 200, 400, 800]},
         possible=lambda point, rows: point["n_neighbors"] <= rows,
         seconds=lambda n, d, k: 1e-12 * n**2 * d,
     ),
@@ -151,6 +166,7 @@ _ROWS = (
         "gaussian-nb",
         lambda seed: _new(".naive_bayes:NaiveBayes"),
         {"var_smoothing": _powers(-4, 0)[::-1]},
+        ladders={"var_smoothing": _powers(-9, 3)},
         class_weight="class_weight",
         seconds=lambda n, d, k: 1e-9 * n * d * k,
     ),
@@ -175,6 +191,7 @@ _ROWS = (
             random_state=seed,
         ),
         {"head__max_leaf_nodes": [4, 15]},
+        ladders={"head__max_leaf_nodes": [2, 4, 15, 31, 63]},
         class_weight="head__class_weight",
         seconds=lambda n, d, k: 50 * k * (2e-3 + 1e-7 * n),
     ),
@@ -182,6 +199,7 @@ _ROWS = (
         "mlp",
         lambda seed: _on_axes(".mlp:Mlp", random_state=seed),
         {"head__alpha": [1e-1, 1e-3]},
+        ladders={"head__alpha": [1e-7, 1e-5, 1e-3, 1e-1, 1.0, 10.0]},
         class_weight="head__class_weight",
         seconds=lambda n, d, k: 0.2 + 2e-4 * n,
     ),
@@ -189,6 +207,10 @@ _ROWS = (
         "torch-linear",
         lambda seed: _new(".torch_linear:TorchLinear", random_state=seed),
         {"epochs": [1, 2, 4, 8, 16, 32], "learning_rate": [0.3, 1.0, 3.0]},
+        ladders={
+            "epochs": [1, 2, 4, 8, 16, 32, 64, 128, 256],
+            "learning_rate": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+        },
         epochs=True,
         class_weight="class_weight",
         seconds=lambda n, d, k: 3e-10 * n * d * k,

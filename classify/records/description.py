@@ -6,6 +6,7 @@ from typing import Any
 
 from ...extract.text import few
 from ..pages.text import value, without_folders
+from .edges import edge_notes
 from .fold_fit import FoldFit, ranges
 from .runs import Run
 
@@ -131,7 +132,7 @@ def notes(run: Run) -> list[str]:
     texts += ["vectors made elsewhere, recipe unknown"] if "elsewhere" in run.recipe else []
     if leaked([run]):
         texts.append(f"optimistic: {leaked([run])} evaluated images are fitted on, too")
-    return texts + run.notes
+    return texts + run.notes + edge_notes(run, fold_fits(run))
 
 
 def fold_fits(run: Run) -> list[FoldFit]:

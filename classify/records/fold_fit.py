@@ -25,6 +25,8 @@ class FoldFit:
         Number of images of that part, which were not fitted on.
     unconverged
         How many of the fits behind the choice, the last one included, did not converge.
+    edges
+        The hyper-parameters whose choice is on an edge of the values that were tried; None in records of before.
     epochs, best_epoch
         Epochs that ran, and the chosen one; None for heads without epochs.
     """
@@ -38,6 +40,7 @@ class FoldFit:
     inner_folds: int | None = None
     held_out: int | None = None
     unconverged: int = 0
+    edges: list[str] | None = None
     epochs: int | None = None
     best_epoch: int | None = None
 

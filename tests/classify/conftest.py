@@ -85,7 +85,7 @@ def made_up(
         },
         selection={}
         if selection is None
-        else {"grid": {"C": [0.1, 1.0]}, "folds": 5, "accuracy": selection, "log_loss": 1 - selection},
+        else {"grid": {"C": [0.1, 1.0, 10.0]}, "folds": 5, "accuracy": selection, "log_loss": 1 - selection},
         hyperparameters={"C": 1.0} if hyperparameters is None else hyperparameters,
         metrics=measure(labels, probability).to_dict(),
         seconds=seconds or {"extract": 12.0, "fit": 0.8, "predict": 0.01},
