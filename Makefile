@@ -5,7 +5,10 @@ DEMO := .venv
 TEST := .venv-test
 LOWEST := .venv-lowest
 
-.PHONY: demo test lowest faults zoo bench docs lint clean
+# Calls that some systems lack (tests/without/sitecustomize.py), for `make without`.
+CALLS := fcntl link O_DIRECTORY O_NONBLOCK memfd resource preadv uname kill SIGKILL symlink sched_getaffinity fork
+
+.PHONY: demo test without lowest faults zoo bench docs lint clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
@@ -17,6 +20,13 @@ TEST_ENV := OMP_WAIT_POLICY=PASSIVE PYTHONSAFEPATH=1
 test: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	$(TEST_ENV) $(TEST)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# All tests with one call of the system after the other taken away from fc7; each takes as long as `make test`. CALLS names
+# some of them.
+without: $(TEST)/.installed wheel
+	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	for call in $(CALLS); do echo "without $$call"; FC7_WITHOUT=$$call PYTHONPATH=tests/without $(TEST_ENV) \
+	  $(TEST)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder || exit 1; done
 
 # The same on the lowest versions of everything, but for torch and torchvision, which are as usual unless TORCH names them.
 lowest: $(LOWEST)/.installed wheel

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from . import system
 from .owner import Process
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 # What a file system without hard links answers to link(), and one that cannot sync folders to fsync().
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS}
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY
 
 _RANDOM = 8  # digits at the end of a temporary file's name
 
@@ -44,7 +47,7 @@ def publish(data: bytes, final: Path, temporary: Path, root: Path | None = None)
 
 def replace(path: Path, data: bytes) -> None:
     """Replace the content of ``path``, whole and durable: a reader sees the old or the new content, never a part."""
-    _put(path, data, Path.replace, temporary_name(path))
+    _put(path, data, system.replace, temporary_name(path))
 
 
 def create(path: Path, data: bytes) -> None:
@@ -82,16 +85,13 @@ def make_folder(folder: Path, root: Path | None = None) -> None:
 
 def sync_folder(folder: Path) -> bool:
     """Make the names in a folder durable; False where the file system cannot do that."""
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        system.sync_names(folder)
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             raise
         logger.debug("%s cannot be synced (%s): its names survive a crash, not a power loss", folder, error.strerror)
         return False
-    finally:
-        os.close(descriptor)
     return True
 
 
@@ -111,7 +111,7 @@ def _mark() -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask: users may share a cache
+    descriptor = os.open(path, _NEW, 0o666)  # less the umask: users may share a cache
     try:
         view = memoryview(data)
         while view:
@@ -126,11 +126,17 @@ def link(temporary_file: Path, final: Path) -> None:
 
     Why not rename: it would replace a shard that others have listed, and their next read would have to list anew.
     """
-    try:
-        os.link(temporary_file, final)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        temporary_file.replace(final)  # atomic too; another writer's file of this name holds the same rows
+    if hasattr(os, "link"):
+        try:
+            os.link(temporary_file, final)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS and system.has_links(error):
+                raise
+        else:
+            return
+    # Atomic too. On Windows it leaves a file of that name; elsewhere that of another writer, which holds the same.
+    with contextlib.suppress(FileExistsError):
+        if not os.path.lexists(final):
+            temporary_file.rename(final)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DataError
+from .system import open_to_wait_for_nobody
 
 BLOCK_BYTES = 2**18
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # what Git LFS leaves in place of a file not yet fetched
@@ -52,12 +53,11 @@ def open_regular(path: Path | str, *, streams: bool = False, buffering: int = -1
     try:
         # What is no regular file is not opened at all: opening alone rewinds a tape.
         _require_regular(os.stat(path).st_mode, streams)  # noqa: PTH116
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_to_wait_for_nobody(path, os.O_RDONLY)
     except ValueError as error:  # a null byte in the name
         raise OSError(errno.EINVAL, str(error)) from error
     try:
         _require_regular(os.fstat(descriptor).st_mode, streams)
-        os.set_blocking(descriptor, True)
     except OSError:
         os.close(descriptor)
         raise

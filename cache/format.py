@@ -27,6 +27,7 @@ from pathlib import Path
 from ..errors import CacheError
 from .atomic_write import create, make_folder, sync_folder
 from .file_blocks import read_regular
+from .system import refusal_of_length
 
 VERSION = 1
 FORMAT_LINE = f"fc7-cache {VERSION}"
@@ -34,6 +35,8 @@ FORMAT_LINE = f"fc7-cache {VERSION}"
 KEY_BYTES = 32  # a key is the sha256 of an image file's bytes
 HEADER_BYTES = 512  # in front of every shard, one JSON line padded with spaces: HDF5's smallest user block
 UNIT_ROWS = 1024  # rows in one shard at most
+
+_LONGEST = 180  # characters of a file's path in the cache, its writer's mark included
 
 _RECIPE = re.compile("[0-9a-f]{64}")
 _SHARD = re.compile(r"[0-9a-f]{64}\.h5")
@@ -48,6 +51,8 @@ def open_local(directory: Path) -> Path:
         The folder holds something else or another version, or cannot be written.
     """
     marker = directory / "FORMAT"
+    if refusal := refusal_of_length(directory, _LONGEST):
+        raise CacheError(f"The cache {directory} cannot be used: {refusal}")
     try:
         if not marker.exists():
             # Claims are left by a run whose cache was moved away under it.

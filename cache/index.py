@@ -24,6 +24,7 @@ from zlib import crc32
 from ..errors import CacheError
 from .file_blocks import blocks, open_regular
 from .format import KEY_BYTES
+from .system import is_absolute
 from .urls import is_url
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Index:
         prefix = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each of a million files is slow
         encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode, but sooner
         identities = [remote.identity(file) for file in files] if remote else []
-        wholes = (file if file.startswith(os.sep) or is_url(file) else prefix + file for file in files)
+        wholes = (file if is_absolute(file) or is_url(file) else prefix + file for file in files)
         names = [whole.encode(encoding, errors) for whole in wholes]
         known: dict[bytes, FileRow] = {} if rehash else self._use(lambda db: _look_up(db, names), {})
         results = list(map(_recall, files, map(known.get, names), identities or itertools.repeat(None)))
@@ -185,7 +186,7 @@ class Index:
             return paths
 
         paths: list[bytes] = self._use(read, [])
-        doomed = [(path,) for path in paths if path.startswith(os.sep.encode()) and gone(os.fsdecode(path))]
+        doomed = [(path,) for path in paths if is_absolute(os.fsdecode(path)) and gone(os.fsdecode(path))]
         self._write("DELETE FROM files WHERE path = ?", doomed)
         return len(doomed)
 

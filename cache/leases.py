@@ -1,9 +1,10 @@
 """Claims: which process is computing which unit. They save work; correctness never depends on them.
 
 A claim is a dangling symbolic link whose target names its owner. Why not a file: a link appears with its content or not
-at all. A thread of the owner touches it, however long a unit takes. Who cannot tell whether the owner lives, because it
-is on another machine or in another PID namespace, waits until no touch has come for some time. If claims are lost or
-stolen, two processes compute the same unit, and the second finds it committed.
+at all. Where no link can be made and touched, as on Windows, it is a file with that content. A thread of the owner
+touches it, however long a unit takes. Who cannot tell whether the owner lives, because it is on another machine or in
+another PID namespace, waits until no touch has come for some time. If claims are lost or stolen, two processes compute
+the same unit, and the second finds it committed.
 """
 
 import contextlib
@@ -15,11 +16,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from . import system
+from .file_blocks import read_regular
 from .owner import Process
 
 logger = logging.getLogger(__name__)
 
 BEAT = 5.0  # seconds between two heartbeats
+_CAN_TOUCH_LINKS = hasattr(os, "symlink") and os.utime in os.supports_follow_symlinks
+_NAME = 64  # digits of a unit's name
+
 STALE = 60.0  # seconds without a heartbeat, by the waiting process's own clock, after which a claim is void
 
 
@@ -56,7 +62,7 @@ class Claims:
             if not self._void(path):
                 return False
             path.unlink(missing_ok=True)
-            path.symlink_to(Process.mine().token)
+            sign(path)
         except FileExistsError:
             return not os.path.isdir(self.folder)  # noqa: PTH112 - False: another process was quicker
         except OSError as error:
@@ -92,7 +98,7 @@ class Claims:
             for path in tuple(self._held):
                 with contextlib.suppress(OSError):
                     if _is_mine(path):
-                        os.utime(path, follow_symlinks=False)
+                        os.utime(path, follow_symlinks=not _CAN_TOUCH_LINKS)
 
     def _void(self, path: Path) -> bool:
         """Return whether there is no claim, its owner is gone, or its last heartbeat is :data:`STALE` seconds old."""
@@ -117,7 +123,46 @@ def owner_of(path: Path) -> Process | None:
     except OSError as error:
         if error.errno != errno.EINVAL:  # it is no link
             raise
+    try:
+        return Process.parse(read_regular(path).decode())
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError):  # a folder, or what is not fc7's
         return None
+
+
+def is_claim(path: Path) -> bool:
+    """Return whether something is a claim, and not a file of somebody else."""
+    if path.is_symlink() or owner_of(path) is not None:
+        return True
+    return len(path.name) == _NAME and path.is_file() and not path.stat().st_size  # killed before it wrote
+
+
+def sign(path: Path) -> None:
+    """Create a claim of this process.
+
+    Raises
+    ------
+    FileExistsError
+        There is one.
+    OSError
+        None can be created there.
+    """
+    token = Process.mine().token
+    if _CAN_TOUCH_LINKS:
+        try:
+            path.symlink_to(token)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            logger.debug("no link %s: %s", path, error)
+        else:
+            return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY, 0o666)
+    try:
+        os.write(descriptor, token.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _is_mine(path: Path) -> bool:

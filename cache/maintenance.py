@@ -20,12 +20,13 @@ from .file_blocks import read_regular
 from .format import UNIT_ROWS, in_one_line, recipe_folders, shard_names
 from .index import Index, ShardEntry
 from .keys import Keys, Table
-from .leases import owner_of
+from .leases import is_claim, owner_of
 from .maintenance_lock import alone
 from .owner import Process, is_abandoned, is_old
 from .recipe import ForeignRecipe, JointRecipe, Recipe
 from .shard import Shard, check_file, decode, unit_id
 from .store import Store
+from .system import is_in_use
 from .verify import described_folders, is_sound, leave, restore
 
 logger = logging.getLogger(__name__)
@@ -188,13 +189,15 @@ def _is_temporary(path: Path) -> bool:
     return path.name.count(".") >= 2 and not path.is_dir()
 
 
+_Kind: TypeAlias = tuple[str, Callable[[Path], bool], Callable[[Path], bool], str]
+
 # What gc may remove in a cache, and in a recipe's folder: its pattern, which of it is fc7's and which garbage, and why.
 _TEMPORARY = _is_temporary, partial(_is_left, writer_of), "a temporary file of a process that is gone"
-_OF_CACHE = (
-    ("claims/*", Path.is_symlink, partial(_is_left, owner_of), "a claim of a process that is gone"),
+_OF_CACHE: tuple[_Kind, ...] = (
+    ("claims/*", is_claim, partial(_is_left, owner_of), "a claim of a process that is gone"),
     (".FORMAT.*", *_TEMPORARY),
 )
-_OF_RECIPE = (
+_OF_RECIPE: tuple[_Kind, ...] = (
     (".recipe.json.*", *_TEMPORARY),
     ("tmp/*", *_TEMPORARY),
     ("quarantine/*", _is_shard, lambda path: not is_sound(path), "a damaged shard, set aside"),
@@ -216,19 +219,29 @@ def _size(path: Path) -> int:
     return size
 
 
-def _take(path: Path, directory: Path) -> Path:
-    """Give a file or folder a name in `removing`, which no other process uses, and return it."""
+def _take(path: Path, directory: Path) -> Path | None:
+    """Give a file or folder a name in `removing`, which no other process uses, and return it.
+
+    None if there is none any more, or Windows leaves it because a process has it open: the next gc takes it.
+    """
     taken = directory / "removing" / path.relative_to(directory)
     make_folder(taken.parent, directory)
-    path.rename(taken)
+    try:
+        path.rename(taken)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        if not is_in_use(error):
+            raise
+        logger.warning("fc7: %s is open in another process and stays. Later, run: fc7 cache gc", path)
+        return None
     return taken
 
 
 def _remove(directory: Path, is_garbage: Callable[[Path], bool], path: Path) -> bool:
     """Remove a file or folder if it is garbage under a name that no other process uses, else put it back."""
-    try:
-        taken = _take(path, directory)
-    except FileNotFoundError:
+    taken = _take(path, directory)
+    if taken is None:
         return False
     if not is_garbage(taken):
         put_back(taken, path, directory)
@@ -285,8 +298,8 @@ def _remove_copies(store: Store, names: Iterable[str]) -> list[str]:
     """
     taken = {}
     for name in names:
-        with contextlib.suppress(FileNotFoundError):  # found damaged meanwhile
-            taken[name] = _take(store.path(name), store.directory)
+        if path := _take(store.path(name), store.directory):  # else found damaged meanwhile
+            taken[name] = path
     store.refresh()
     copies = [name for name, path in taken.items() if _is_copy(store, path)]
     for name in copies:

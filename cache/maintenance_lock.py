@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import CacheError
 from .directory import open_directory
 from .replica import Replica
+from .system import lock
 
 
 @contextlib.contextmanager
@@ -21,8 +22,6 @@ def alone(directory: Path | str | None) -> Iterator[Path]:
     CacheError
         There is no cache, another process holds the lock, the file system has no locks, or the cache is in a store.
     """
-    import fcntl
-
     directory = open_directory(directory, new=False)
     if replica := Replica.of(directory):
         raise CacheError(
@@ -35,7 +34,7 @@ def alone(directory: Path | str | None) -> Iterator[Path]:
         raise CacheError(f"The cache {directory} is not writable: {error.strerror or error}.") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
         except BlockingIOError as error:
             raise CacheError(f"Another repair, gc or compact is at work in {directory}. Try again after it.") from error
         except OSError as error:
@@ -45,10 +44,10 @@ def alone(directory: Path | str | None) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _opened(lock: Path) -> int:
+def _opened(path: Path) -> int:
     try:
-        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except PermissionError:
-        if not lock.exists():
+        if not path.exists():
             raise
-    return os.open(lock, os.O_RDONLY)  # another user's: a lock needs no more
+    return os.open(path, os.O_RDONLY)  # another user's: a lock needs no more

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import DataError, FC7Error, UsageError
+from . import system
 from .atomic_write import make_folder, replace, sync_folder, temporary_name, writer_of
 from .owner import is_abandoned
 from .urls import URL, is_url, without_secrets
@@ -92,10 +93,10 @@ class OutputFile:
             with self._refusing():
                 yield temporary_file
                 if self._stream is None:
-                    with temporary_file.open("rb") as written:
+                    with temporary_file.open("r+b") as written:  # Windows syncs only what may be written
                         os.fsync(written.fileno())
                     with _same_mode(target):
-                        temporary_file.replace(target)
+                        system.replace(temporary_file, target)
                     sync_folder(target.parent)
                 else:
                     with temporary_file.open("rb") as content, os.fdopen(self._stream, "wb") as stream:
@@ -227,17 +228,17 @@ def _require_kind(mode: int) -> None:
 
 def _opened(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        return system.open_to_wait_for_nobody(path, os.O_WRONLY)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise OSError(errno.ENXIO, "it is a FIFO that nobody reads. Begin to read it first") from error
         raise
-    os.set_blocking(descriptor, True)
-    return descriptor
 
 
 def _require_replaceable(path: Path) -> None:
     """Refuse a file that the system would not let this process replace."""
+    if refusal := system.refusal_of_name(path.name):
+        raise OSError(errno.EINVAL, refusal)
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     _require_writable_folder(path.parent)

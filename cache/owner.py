@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from . import system
+
 _TOKEN = re.compile(r"([0-9a-f]*)-([0-9a-f]*)-([0-9]+)(?:-([0-9+]*)-([0-9]*))?", re.ASCII)  # of before: three fields
 
 ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing a temporary file, or about to use a folder
@@ -46,7 +48,7 @@ class Process(NamedTuple):
         with contextlib.suppress(OSError):
             namespaces = str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - nothing but a number
             namespaces += f"+{os.stat('/proc/self/ns/time').st_ino}"  # noqa: PTH116 - as above
-        return cls(_short(os.uname().nodename), boot, os.getpid(), namespaces, _start(os.getpid()))
+        return cls(_short(system.node()), boot, os.getpid(), namespaces, _start(os.getpid()))
 
     @classmethod
     def parse(cls, token: str) -> Self | None:
@@ -70,11 +72,8 @@ class Process(NamedTuple):
         here = mine.host, mine.boot, mine.namespaces
         if (self.host, self.boot, self.namespaces) != here or (sys.platform == "linux" and not all(here)):
             return False
-        with contextlib.suppress(PermissionError):  # another user's, so it is alive
-            try:
-                os.kill(self.pid, 0)
-            except (ProcessLookupError, OverflowError):  # no process can have a number that is too large
-                return True
+        if system.has_ended(self.pid):
+            return True
         return bool(self.start) and _start(self.pid) not in ("", self.start)
 
 

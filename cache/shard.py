@@ -27,6 +27,7 @@ from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, stat_line
 from .keys import Keys, Positions
 from .recipe import Recipe
+from .system import read_at
 
 MAX_BUFFERS = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
 
@@ -343,7 +344,7 @@ def _fill(descriptor: int, buffers: list[memoryview], offset: int) -> None:
     for start in range(0, len(buffers), MAX_BUFFERS):
         pending = buffers[start : start + MAX_BUFFERS]
         while pending:
-            count = os.preadv(descriptor, pending, offset)
+            count = read_at(descriptor, pending, offset)
             if not count:
                 raise CorruptShard("it ends early")
             offset += count

@@ -153,7 +153,7 @@ def _expanded(image: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
 
 def _below(folder: str, left_out: LeftOut) -> Iterator[tuple[str, str]]:
     """Yield the images below a folder; or in the archives there, if there are no others."""
-    if os.path.realpath(folder) == os.sep:
+    if os.path.dirname(whole := os.path.realpath(folder)) == whole:  # noqa: PTH120
         yield folder, "the whole file system"
         return
     below, refused = images_below(folder, left_out), []

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
 import signal
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -31,6 +33,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items):
     """Begin with what waits for processes of Ray: at the end it would wait alone, beside an idle core."""
     items.sort(key=lambda item: not item.path.name.startswith(("test_12_", "test_ray_")))
+    not_promised = getattr(sys.modules.get("sitecustomize"), "NOT_PROMISED", {})
+    for part, reason in not_promised.get(os.environ.get("FC7_WITHOUT", ""), {}).items():
+        for item in items:
+            if part in item.nodeid:
+                item.add_marker(pytest.mark.skip(f"not promised without {os.environ['FC7_WITHOUT']}: {reason}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Skip a test that itself needs what this system lacks, and say what that is."""
+    try:
+        return (yield)
+    except AttributeError as error:
+        if error.obj not in (os, signal) or hasattr(error.obj, error.name or ""):
+            raise
+        pytest.skip(f"this system has no {error.obj.__name__}.{error.name}")
+    except OSError as error:
+        if getattr(error, "winerror", None) != 1314:
+            raise
+        pytest.skip("this user of Windows may not make links")
 
 
 @pytest.fixture(autouse=True)

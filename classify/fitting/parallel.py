@@ -41,6 +41,9 @@ def run(
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
     """Start processes that a Ctrl-C does not reach: this one ends them, and they would each print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows sends it to every process of the console
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

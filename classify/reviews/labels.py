@@ -21,6 +21,7 @@ from ...cache.atomic_write import make_folder, sync_folder
 from ...cache.file_blocks import read_regular
 from ...cache.keys import Keys
 from ...cache.output_file import OutputFile, remove_leftovers
+from ...cache.system import is_absolute, lock, open_lock_of
 from ...cache.tables import counted
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
@@ -246,11 +247,9 @@ class Labels:
         The folder is locked because each write puts another file in the place of the csv. A file system without locks
         has none; there a csv that has changed is still noticed, except within a few milliseconds.
         """
-        import fcntl
-
         try:
             make_folder(self._target.parent)
-            descriptor = os.open(self._target.parent, os.O_RDONLY)
+            descriptor = open_lock_of(self._target.parent)
         except OSError as error:
             raise DataError(
                 f"{self.path} cannot be written: {error.strerror or error}. Nothing was changed."
@@ -259,7 +258,7 @@ class Labels:
             end = time.monotonic() + PATIENCE
             while True:
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock(descriptor)
                     break
                 except BlockingIOError as error:
                     if time.monotonic() > end:
@@ -286,10 +285,10 @@ class Labels:
     def _relative(self) -> Iterator[str]:
         """Yield the path of each image relative to the csv."""
         root, folder = Path(self.manifest.root).resolve(), self.path.parent.resolve()
-        above = os.path.relpath(root, folder)
+        above = Path(os.path.relpath(root, folder)).as_posix()
         for image in self.manifest.images:
             inside = image.path if above == os.curdir else f"{above}/{image.path}"
-            yield image.path if image.path.startswith(os.sep) else inside
+            yield image.path if is_absolute(image.path) else inside
 
     def _line(self, place: int, image: ImageEntry, number: int | None = None) -> str:
         bad, reviewed = "yes" if image.bad else "", "" if number is None else number

@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple, Self
 from ...cache.file_blocks import open_regular, require_fetched
 from ...cache.forks import Lock
 from ...cache.index import stat_line
+from ...cache.system import read_bytes_at
 from ...errors import DataError
 
 TAR, ZIP = ".tar", ".zip"
@@ -259,7 +260,7 @@ def _unzipped(descriptor: int, place: Place) -> bytes:
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:
-    data = os.pread(descriptor, size, start) if start < 2**62 else b""
+    data = read_bytes_at(descriptor, size, start) if start < 2**62 else b""
     if len(data) < size:
         raise OSError(errno.EIO, "the archive ends before it does")
     return data

@@ -4,6 +4,7 @@ It has no name, so that nothing is left behind however the processes end. All of
 little memory is an error; later it would be a signal that ends the program.
 """
 
+import errno
 import mmap
 import os
 import tempfile
@@ -83,6 +84,8 @@ def mapped(file: int, layout: Layout) -> npt.NDArray[np.uint8]:
 
 
 def _nameless(size: int) -> int:
+    if os.name == "nt":
+        raise OSError(errno.ENOTSUP, "on Windows a process inherits no file without a name")
     # Not in /dev/shm, which is 64 MB in a container: this counts as memory of the process.
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("fc7-pixels", os.MFD_CLOEXEC)

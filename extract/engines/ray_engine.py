@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...cache.arguments import checked
-from ...cache.leases import owner_of
-from ...cache.owner import Process
+from ...cache.leases import owner_of, sign
 from ...errors import EngineError, MissingExtra, UsageError
 from .local import cores
 from .ray_worker import Worker, reason
@@ -188,5 +187,5 @@ def _folder() -> Path:
                 shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=above))
     # Why not in the folder's name: it would be too long for Ray's sockets.
-    (folder / "owner").symlink_to(Process.mine().token)
+    sign(folder / "owner")
     return folder

@@ -261,7 +261,7 @@ class RemoteWorker:
             self._ray.kill(self._actor)
         if self._here and self.status and not self.idle:  # a stopped process does not obey Ray
             with contextlib.suppress(OSError):
-                os.kill(self.status.pid, signal.SIGKILL)
+                os.kill(self.status.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from ...cache.arguments import shown
 from ...cache.file_blocks import require_fetched
+from ...cache.system import is_absolute
 from ...cache.tables import counted
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError, UsageError
@@ -114,7 +115,7 @@ class Manifest:
         chosen = paths if rows is None else (paths[row] for row in rows)
         if self.remote:
             return (located(self.root, path) for path in chosen)
-        return (path if path.startswith(os.sep) else start + path for path in chosen)
+        return (path if is_absolute(path) else start + path for path in chosen)
 
     def labelled(self) -> Self:
         """Return the images that have a label, and the rejects; itself if all have one."""

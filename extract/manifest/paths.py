@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ...cache.system import is_absolute
 from ...cache.urls import URL, Location, is_url
 from ..text import few, plain
 from .members import is_in_table, is_member, split
@@ -89,7 +90,7 @@ def located(root: Location, path: str) -> str:
     """Return where an image of a data set is, given its path in it."""
     if is_url(path):
         return URL(path)
-    return path if path.startswith(os.sep) else above(root) + path
+    return path if is_absolute(path) else above(root) + path
 
 
 def absolute(path: str) -> str:

@@ -123,7 +123,9 @@ class _Found:
         # Of a folder, the paths have the names of its archives, however many they are.
         self._only = len(archives) == 1 and not os.path.isdir(data)  # noqa: PTH112
         self._start = split_address(f"{self.root}/")[1] if self._only else ""
-        self._short = {} if self._only else {path: os.path.relpath(path, self.root) for path in archives}
+        self._short = (
+            {} if self._only else {path: Path(os.path.relpath(path, self.root)).as_posix() for path in archives}
+        )
         for path in archives:
             with _opened(path) as archive:
                 names = [name for name in archive.directory.names if name.startswith(self._start)]

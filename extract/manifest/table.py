@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ...cache.file_blocks import require_fetched
+from ...cache.system import is_absolute
 from ...cache.urls import Location, is_url
 from ...errors import DataError, UsageError
 from ..archives.parquet import open_parquet
@@ -214,7 +215,7 @@ def images_in(
         elif is_url(file):
             remote.append((image, file))
         else:
-            sort(image, "" if inside and not image.path.startswith(os.sep) else _why_not(file))
+            sort(image, "" if inside and not is_absolute(image.path) else _why_not(file))
     known: dict[str, str] = {}
     if remote:
         from .object_store import identities

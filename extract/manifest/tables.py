@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...cache.system import is_absolute
 from ...cache.urls import Location, is_url
 from ...errors import DataError, UsageError
 from ..archives.directory import TAR, ZIP
@@ -88,9 +89,9 @@ def read_parquets(folder: Path, files: Sequence[str], *, with_bad: bool, columns
         for file in files:
             path = folder / file
             inside = parquet_root(path, columns) != path.parent
-            start = f"{file}!/" if inside else os.path.join(os.path.dirname(file), "")  # noqa: PTH118, PTH120
+            start = f"{file}!/" if inside else file[: file.rfind("/") + 1]
             for place, entry in _rows_of(path, columns):
-                away = not entry.path or entry.path.startswith(os.sep) or is_url(entry.path)
+                away = not entry.path or is_absolute(entry.path) or is_url(entry.path)
                 where = entry.path if away and not inside else f"{start}{entry.path}"
                 yield f"{file}, {place}", entry._replace(path=where, split=entry.split or splits[file])
 
@@ -117,7 +118,9 @@ def parquets_below(folder: Location) -> list[str]:
                         found.append(entry.path)
         except (OSError, ValueError):  # whoever reads the folder says why
             return []
-    return sorted(os.path.relpath(path, str(folder)) for path in found if not _has_vectors_only(Path(path)))
+    return sorted(
+        Path(os.path.relpath(path, str(folder))).as_posix() for path in found if not _has_vectors_only(Path(path))
+    )
 
 
 def _has_vectors_only(path: Path) -> bool:

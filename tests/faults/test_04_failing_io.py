@@ -3,7 +3,6 @@
 import collections
 import errno
 import os
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -20,6 +19,8 @@ from fc7.cache import Store
 from fc7.cache.maintenance import gc
 from fc7.cache.verify import verify
 from fc7.extract.backbones import backbone
+
+resource = pytest.importorskip("resource", reason="this system limits no memory and no files")
 
 IMAGES = 10  # three units
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "EACCES")

@@ -1,0 +1,35 @@
+"""fc7 on systems that lack a call: a cache is filled, read and tidied with one of them taken away at a time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+sys.path.insert(0, str(TESTS / "without"))
+from sitecustomize import CALLS  # noqa: E402
+
+sys.path.remove(str(TESTS / "without"))
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(call):
+        environment = os.environ | {
+            "FC7_WITHOUT": call,
+            "PYTHONPATH": os.pathsep.join([str(TESTS / "without"), str(TESTS)]),
+            "PYTHONSAFEPATH": "1",
+        }
+        words = [sys.executable, str(TESTS / "without" / "all_of_a_cache.py"), str(tmp_path)]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    return run
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_cache_keeps_its_promises_without(call, run):
+    done = run(call)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["process" if call == "O_DIRECTORY" else "power"]
