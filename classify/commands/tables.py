@@ -42,8 +42,9 @@ def runs_table(runs: Sequence[Run]) -> str:
         if unequal_classes(members):
             heads, rows = with_means(members, rows)
         best = choose(members)
-        parts += [*map(plain, heading), table("", heads, rows), *map(plain, verdict(members)), ""]
-        parts += [class_lines(best, description.labels(members)[best.id]), ""] if not best.old else []
+        parts += [*map(plain, heading), table("", heads, rows), *map(plain, verdict(members))]
+        parts += [class_lines(best, description.labels(members)[best.id])] if not best.old else []
+        parts.append("")
     return "\n".join(parts[:-1])
 
 

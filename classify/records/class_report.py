@@ -141,6 +141,21 @@ def class_report(run: Run) -> ClassReport | None:
     return None if run.old else ClassReport(run)
 
 
+def with_warning(answer: str, run: Run) -> str:
+    """Return an answer about a run; where its accuracy misleads the sentence says so."""
+    report = class_report(run)
+    if report is None or not report.misleading:
+        return answer
+    accuracy, balanced = 100 * run.metrics["accuracy"], 100 * report.balanced_accuracy.value
+    text = f"accuracy ({accuracy:.1f} %) misleads: balanced accuracy is {balanced:.1f} %"
+    lost = report.never_found
+    if len(lost) == 1:
+        text += f", and no image of {report.names[lost[0].place]} is right (0 of {lost[0].images})"
+    elif lost:
+        text += f", and of {len(lost)} of {sum(one.images > 0 for one in report.figures)} classes no image is right"
+    return f"{answer.removesuffix('.')}; {text}."
+
+
 def unequal_classes(runs: Sequence[Run]) -> bool:
     """Return whether the images that runs evaluated are of classes of unequal size."""
     return bool(runs) and unequal(np.asarray(runs[0].predictions["label"], np.intp))

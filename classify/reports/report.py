@@ -13,11 +13,13 @@ from ..pages.page import render, write
 from ..pages.text import duration, figure, shown, without_folders
 from ..pages.thumbnails import BYTES, FOLDER
 from ..records import description
+from ..records.class_report import unequal_classes
 from ..records.failures import Failure, read_failures
 from ..records.ranking import fit_seconds
 from ..records.runs import PROBABILITIES, Run, by_images
 from ..records.table import Runs, load_runs
 from . import gallery, sections
+from .classes import classes
 from .verdict import Contest, break_even, by_title, contest, findings, verdict
 
 
@@ -174,6 +176,8 @@ def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) ->
         "tests": sections.tests(compared),
         "speed": sections.speed(compared),
         "training": sections.training(compared),
+        "unequal": unequal_classes(compared.runs),
+        "classes": classes(chosen, sections.kind(chosen)),
         "confusion": sections.confusion(chosen),
         "calibrations": sections.calibrations(compared),
         "tiles": gallery.tiles(chosen, thumbnails, most),

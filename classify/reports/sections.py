@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.per_class import Estimate
 from ..pages.text import pairs as named
 from ..pages.text import value, without_folders
 from ..records import description
+from ..records.class_report import class_report
 from ..records.pairs import BASELINES, compare_pairs
 from ..records.ranking import fit_seconds, is_random
 from ..records.runs import Run
@@ -52,9 +54,16 @@ def table(compared: Contest) -> list[Values]:
             "hyperparameters": named(description.chosen(run)),
             "notes": [*map(without_folders, description.notes(run)), *unsaid[run.id]],
             "random": is_random(run),
+            "means": means(run),
         }
         for run in compared.runs
     ]
+
+
+def means(run: Run) -> list[Estimate | None]:
+    """Return balanced accuracy and macro F1, with their intervals; None for an old record."""
+    report = class_report(run)
+    return [report.balanced_accuracy, report.macro_f1] if report else [None, None]
 
 
 def _seconds(run: Run) -> float | None:
@@ -222,6 +231,7 @@ def sides(compared: Contest) -> list[Values]:
             "run": run,
             "metrics": compared.choice.metrics if run is compared.chosen else run.metrics,
             "flattered": nested and run is compared.chosen,
+            "means": [] if run.old else means(compared.choice if run is compared.chosen else run),
             "name": compared.name(run),
             "kind": kind(run),
             "title": _title(run, run is compared.chosen),

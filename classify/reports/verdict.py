@@ -8,6 +8,7 @@ from ..evaluation.effective_size import ALPHA, FEW_GROUPS, fold_inflation
 from ..evaluation.paired_tests import smallest_significant
 from ..pages.text import duration, points, probability, ratio
 from ..records.choice import choice_in_folds
+from ..records.class_report import with_warning
 from ..records.description import labels, leaked, protocol, titles
 from ..records.pairs import RunPair, compare_planned
 from ..records.ranking import _is_arm, _selected_inside, _sorts, choose, eligible, fit_seconds, is_random, ranked
@@ -126,6 +127,7 @@ def verdict(runs: Sequence[Run]) -> list[str]:
     compared = contest(runs)
     arms, heads, _ = _sorts(eligible(runs))
     sentences = _against(compared, compared.rival) if compared.rival else [_alone(compared)]
+    sentences[0] = with_warning(sentences[0], compared.choice)
     sentences += [_above(compared, compared.baseline)] if compared.baseline else []
     sentences += _dependence(compared.chosen)
     return [*sentences, _how_chosen(compared, heads or arms), *_picked(compared, arms), *_random(runs)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from fc7.classify.records.class_report import class_report, unequal_classes
+from fc7.classify.records.class_report import class_report, unequal_classes, with_warning
 
 NAMES = ("bees", "ants", "wasps")
 
@@ -39,6 +39,19 @@ def test_accuracy_misleads_where_classes_are_unequal(made_up):
     assert not class_report(balanced).misleading
     assert not unequal_classes([balanced])
     assert not unequal_classes([])
+
+
+def test_an_answer_says_that_accuracy_misleads(made_up, old):
+    run, fine = unequal_run(made_up), made_up([True, False])
+    assert with_warning("It is so on 125 images.", run) == (
+        "It is so on 125 images; accuracy (96.0 %) misleads: balanced accuracy is 50.0 %, and no image of ants is "
+        "right (0 of 5)."
+    )
+    assert with_warning("It is so.", fine) == "It is so."
+    assert with_warning("It is so.", old(run)) == "It is so."
+    labels = np.repeat(np.arange(4), [60, 5, 5, 5])
+    several = made_up(labels == 0, labels=labels, classes=("a", "b", "c", "d", "e"))
+    assert with_warning("So.", several).endswith("and of 3 of 4 classes no image is right.")
 
 
 def test_means_are_those_of_the_record(made_up):
