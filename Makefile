@@ -5,10 +5,14 @@ DEMO := .venv
 TEST := .venv-test
 LOWEST := .venv-lowest
 
+<<<<<<< HEAD
 # Calls that some systems lack (tests/without/sitecustomize.py), for `make without`.
 CALLS := fcntl link O_DIRECTORY O_NONBLOCK memfd resource preadv uname kill SIGKILL symlink sched_getaffinity fork
 
 .PHONY: demo test without lowest faults zoo bench docs lint clean
+=======
+.PHONY: demo test lowest faults zoo bench docs site lint clean
+>>>>>>> b496efd (Make a site of docs/ with Sphinx, a tutorial whose output a test compares, and a glossary)
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
@@ -64,6 +68,14 @@ docs: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	PYTHONSAFEPATH=1 $(TEST)/bin/python tests/manual.py docs/cli.md
 
+# The site, in site/, from docs/, the docstrings and the notebook, which runs. A warning, a dead link between pages and a page
+# that no other leads to are errors.
+site: $(TEST)/.installed
+	rm -rf build
+	$(TEST)/bin/python -m pip install --quiet '.[docs]'
+	rm -rf build
+	PYTHONSAFEPATH=1 $(TEST)/bin/python -m sphinx -W --keep-going -q -E -b html docs site
+
 lint: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	$(TEST)/bin/ruff check .
@@ -98,4 +110,4 @@ wheel: $(TEST)/.installed
 	rm -rf build
 
 clean:
-	rm -rf $(DEMO) $(TEST) $(LOWEST) build dist *.egg-info
+	rm -rf $(DEMO) $(TEST) $(LOWEST) build dist site *.egg-info

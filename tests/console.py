@@ -1,0 +1,65 @@
+"""The console blocks of a page: their commands run, and what they print stands below them.
+
+Usage: python tests/console.py PAGE ... writes below each command what it prints today. The commands of a page run in a
+folder of their own, one after the other, after the page's Python and TOML.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+from fc7 import cli
+
+BLOCK = re.compile(r"```(python|toml|console)\n(.*?)```\n", re.DOTALL)
+COMMAND = re.compile(r"^\$ fc7 (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+WIDTH = "100"  # characters of a line
+
+
+def printed(arguments):
+    """Return what a command prints, on both streams, in this process."""
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        cli.main(shlex.split(arguments))
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def rewritten(text):
+    """Run a page in the working directory, and return it with what its commands print today."""
+    names = {}
+
+    def run(block):
+        language, code = block.groups()
+        if language == "python":
+            exec(compile(code, "page", "exec"), names)
+        elif language == "toml":
+            Path("fc7.toml").write_text(code, encoding="utf-8")
+        else:
+            code = COMMAND.sub(lambda found: f"$ fc7 {found[1]}\n{printed(found[1])}", code)
+        return f"```{language}\n{code}```\n"
+
+    with mock.patch.dict(os.environ, {"COLUMNS": WIDTH}):
+        return BLOCK.sub(run, text)
+
+
+def without_numbers(text):
+    """Return a text whose numbers, and the room that they take in a table, do not count."""
+    return re.sub(r"[ -]+", " ", re.sub(r"\d+(\.\d+)?", "0", text))
+
+
+def main(*pages):
+    """Write the pages anew."""
+    for page in map(Path, pages):
+        text, before = page.read_text(encoding="utf-8"), Path.cwd()
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            text = rewritten(text)
+        (before / page).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
