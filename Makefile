@@ -5,14 +5,10 @@ DEMO := .venv
 TEST := .venv-test
 LOWEST := .venv-lowest
 
-<<<<<<< HEAD
 # Calls that some systems lack (tests/without/sitecustomize.py), for `make without`.
 CALLS := fcntl link O_DIRECTORY O_NONBLOCK memfd resource preadv uname kill SIGKILL symlink sched_getaffinity fork
 
-.PHONY: demo test without lowest faults zoo bench docs lint clean
-=======
-.PHONY: demo test lowest faults zoo bench docs site lint clean
->>>>>>> b496efd (Make a site of docs/ with Sphinx, a tutorial whose output a test compares, and a glossary)
+.PHONY: demo test without lowest faults zoo bench docs site lint clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
