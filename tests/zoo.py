@@ -3,13 +3,15 @@
 Usage: python tests/zoo.py FIGURES.json docs/zoo.md [PATTERN]
 
 All networks of torchvision that classify, and those of timm below. What was measured is written to the first file after
-each network, and stays if it is there already: the same command goes on where it was stopped. The table of the second
-is made of it. Exit code 1 if a network differs.
+each network, and stays if this version of the script has measured it: the same command goes on where it was stopped. The
+table of the second is made of it. Exit code 1 if a network differs, or its packed layers do, or the table lacks a row.
 """
 
 import contextlib
 import fnmatch
+import hashlib
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -33,7 +35,9 @@ from fc7.extract.decoding.views import view
 from fc7.extract.engines.precision import in_stored_type
 
 BEGIN, END = "<!-- networks: written by `make zoo` -->\n", "<!-- end of networks -->\n"
+VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]  # of this script
 FLOAT32, STORED = 1e-4, 1e-3  # of a vector's length: how far it may be from the library's
+BRANCH = 0.2  # of the trunk: what residual branches of made networks add; as much as it, and they enlarge all rounding
 LARGE = 30e6  # parameters: of larger networks two images are enough
 POOLED = ("gap", "gmp", "gap+gmp")
 TOKENS = ("cls", "avg", "cls+avg")
@@ -118,17 +122,40 @@ def prepared(name, transform, images):
 
 
 def lively(net, images):
-    """Let no parameter be constant, and give batch norms the statistics of photographs."""
+    """Let no parameter be constant, residual branches be small, and batch norms have the statistics of photographs."""
     for parameter in map(torch.Tensor.detach, net.parameters()):
         if parameter.numel() > 1 and float(parameter.max() - parameter.min()) < 1e-3:
             around = float(parameter.mean()) if float(parameter.mean()) > 0.5 else 0.0
             parameter.uniform_(around - 0.2, around + 0.2)
-    for norm in (module for module in net.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)):
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in branch_ends(net, norms, images[:1]):
+        if norm.weight is not None:
+            norm.weight.detach().mul_(BRANCH)
+    for norm in norms:
         norm.train()
         norm.momentum = None  # statistics of what is seen now
     with torch.no_grad():
         net(images)
     return net.eval()
+
+
+def branch_ends(net, norms, image):
+    """Return the norms that come last in a module which keeps the shape of its input, as residual branches do."""
+    norms, called, last = set(norms), [], []
+
+    def note(module, given, returned):
+        if module in norms:
+            called.append(module)
+        elif called and called[-1] in set(module.modules()):
+            before, after = (getattr(value, "shape", None) for value in (next(iter(given), None), returned))
+            last.extend([called[-1]] if before and before == after else [])
+
+    hooks = [module.register_forward_hook(note) for module in net.modules()]
+    with torch.no_grad():
+        net(image)
+    for hook in hooks:
+        hook.remove()
+    return set(last)
 
 
 def pools(maps, over):
@@ -242,7 +269,7 @@ def check(name):
         backbone = load_backbone(name, layers, **options, batch_size=len(pixels))
         found = dict(zip(layers, backbone.forward(pixels), strict=True))
     assert [recipe.dim for recipe in backbone.recipes] == [rows.shape[1] for rows in found.values()], "dimensions"
-    figures = {"backbone": name, "parameters": parameters, "dimension": backbone.recipes[0].dim}
+    figures = {"backbone": name, "script": VERSION, "parameters": parameters, "dimension": backbone.recipes[0].dim}
     figures |= {"equal": layers, "refused": sorted(expected.keys() - set(layers))}
     return figures | compared(found, expected)
 
@@ -302,18 +329,36 @@ def document(text, figures):
     return f"{before}{BEGIN}\n{table(figures)}\n{rest}{END}{after}"
 
 
+class Refusing(logging.Handler):
+    """Makes an error of what fc7 warns of: that plain layers run, for the packed ones differ."""
+
+    def emit(self, record):
+        raise AssertionError(record.getMessage())
+
+
+@contextlib.contextmanager
+def refusing():
+    """Let nothing be warned of."""
+    handler, logger = Refusing(logging.WARNING), logging.getLogger("fc7")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def main(figures, path, pattern="*"):
-    """Check all networks, write the figures, and the table."""
+    """Check all networks, write the figures, and the table; return the exit code."""
     figures, path = Path(figures), Path(path)
     known = json.loads(figures.read_text()) if figures.exists() else {}
-    wanted, differ = [name for name in names() if fnmatch.fnmatch(name, pattern)], []
+    known = {name: row for name, row in known.items() if row.get("script") == VERSION}
+    wanted = [name for name in names() if fnmatch.fnmatch(name, pattern)]
     for name in wanted:
         started = time.monotonic()
         try:
-            with warnings.catch_warnings(action="ignore"):
+            with warnings.catch_warnings(action="ignore"), refusing():
                 known[name] = known.get(name) or check(name)
         except Exception as error:  # a line for each network, whatever happens
-            differ.append(name)
             said = f"{type(error).__name__}: {error}"
         else:
             said = f"equal, {time.monotonic() - started:.0f} s"
@@ -323,7 +368,7 @@ def main(figures, path, pattern="*"):
         if pattern == "*":
             rows = [known[name] for name in names() if name in known]
             path.write_text(document(path.read_text("utf-8"), rows), "utf-8")
-    return int(bool(differ))
+    return int(not wanted or not set(wanted) <= known.keys())
 
 
 if __name__ == "__main__":

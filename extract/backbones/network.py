@@ -138,11 +138,8 @@ class Normalised(torch.nn.Module):
 
         if not (isinstance(self.network, Tapped) and isinstance(self.network.cut, GraphModule) and is_available()):
             return True
-        noise = torch.Generator().manual_seed(0)
-        shape = (1, self.crop, self.crop, 3)
-        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=noise)
-        if self.own:
-            pixels = torch.randn(shape, generator=noise)
+        picture = _picture(self.crop)
+        pixels = (picture - 0.5) / 0.25 if self.own else (255 * picture).round().byte()
         return pack(self.network.cut, self._images(pixels), batch)
 
     def forward(self, pixels: torch.Tensor) -> Any:
@@ -155,6 +152,17 @@ class Normalised(torch.nn.Module):
             rows = rows.float().mul_(self.scale).add_(self.shift)
         images = rows.view(pixels.shape).permute(0, 3, 1, 2)  # NHWC seen as NCHW is channels_last: no copy
         return images.to(self.dtype)
+
+
+def _picture(crop: int) -> torch.Tensor:
+    """Return a random picture, ``(1, crop, crop, 3)`` in 0 to 1, with structures of all sizes as photographs have.
+
+    White noise is so unlike photographs that deep networks may make anything of its last digits.
+    """
+    noise = torch.Generator().manual_seed(0)
+    layers = [torch.rand(1, 3, size, size, generator=noise) for size in (2, 4, 8, 16, 64)]
+    picture = sum(torch.nn.functional.interpolate(layer, size=(crop, crop), mode="bilinear") for layer in layers)
+    return (picture / len(layers)).permute(0, 2, 3, 1).contiguous()
 
 
 def with_classes(

@@ -22,8 +22,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .tracing import has_hooks, run_and_record
 
 # By how much of a result's length packed layers may differ from plain ones. Wrong layers are off by half of it or more.
-# Rounding was up to 4e-4 in float32 and up to 0.2 in bfloat16, where plain networks round before batch norm as well: in
-# seeded networks of 11 to 152 layers, which enlarge what is rounded more than trained ones do.
+# Rounding was up to 7e-5 in float32 and up to 0.2 in bfloat16, where plain networks round before batch norm as well: in
+# seeded networks of 11 to 101 layers, which enlarge what is rounded more than trained ones do.
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.4}
 
 _OPERATORS = ("_convolution_pointwise", "_reorder_convolution_weight", "_linear_pointwise", "_reorder_linear_weight")
@@ -87,7 +87,7 @@ def pack(network: GraphModule, images: torch.Tensor, batch: int) -> bool:
     network
         On the processor, in eval mode, in the dtype that it computes in.
     images
-        One random image, on which it is run before and after.
+        One image that is random but no white noise, on which it is run before and after.
     batch
         Images in a batch; others are computed as well, but slower.
     """

@@ -3,6 +3,7 @@
 ``make zoo`` compares many more.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 
 from fc7.errors import UsageError
 from fc7.extract import load_backbone
+from fc7.extract.backbones import network, onednn
+from fc7.extract.backbones.architectures import architecture
 
 timm = pytest.importorskip("timm", reason="timm is not installed (the extra fc7[timm])")
 zoo = pytest.importorskip("zoo")
@@ -51,6 +54,33 @@ def test_another_layer_or_transform_is_noticed(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("tried", "same"), [("picture", True), ("white noise", False), ("bias", False), ("weight", False)]
+)
+def test_rounding_costs_no_packed_layers_and_a_fault_does(tried, same, monkeypatch):
+    """Deep networks enlarge the last digits of what they were not made for, until nothing is told from a fault."""
+    if tried == "white noise":
+        monkeypatch.setattr(network, "_picture", lambda crop: torch.rand(1, crop, crop, 3))
+    if tried in ("white noise", "picture"):
+        monkeypatch.setitem(onednn.TOLERANCES, torch.float32, 1e-5)
+    else:
+        honest = onednn._folded
+
+        def faulty(plain, norm):
+            folded = honest(plain, norm)
+            getattr(folded, tried).data[0] *= 1.1
+            return folded
+
+        monkeypatch.setattr(onednn, "_folded", faulty)
+    monkeypatch.setattr(zoo, "BRANCH", 1.0)
+    net, made = architecture("efficientnet_b0"), zoo.made("efficientnet_b0")
+    pixels = np.stack([np.asarray(image.resize((net.crop, net.crop))) for image in zoo.photographs(2)])
+    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.45) / 0.22
+    taps = [net.layer("penultimate")]
+    cut = net.cut(taps, zoo.lively(made, images).requires_grad_(False))
+    assert network.Normalised(network.Tapped(cut, taps), net.transform).pack(1) == same
+
+
+@pytest.mark.parametrize(
     ("name", "absent"),
     [
         ("timm:test_vit", {"gap": "layer avg is the mean", "map": "no function", "block:99": "its blocks are 0 to"}),
@@ -88,11 +118,34 @@ def test_images_of_another_size_get_position_embeddings_as_timm_resamples_them(t
     zoo.compared(found, {layer: rows.numpy() for layer, rows in expected.items()})
 
 
+DOCUMENT = Path(zoo.__file__).parents[1] / "docs" / "zoo.md"
+ROW = {"parameters": 1_000_000, "dimension": 2, "equal": ["x", "y"], "refused": [], "script": zoo.VERSION}
+ROW |= {"float32": 2e-7, "stored": 0.0, "loses": 3e-4}
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_a_run_fails_if_its_table_lacks_a_row(differs, monkeypatch, tmp_path, capsys):
+    """Rows that another version of the script has written are measured again."""
+
+    def check(name):
+        assert not (differs and name == "b"), "gap differs"
+        return ROW | {"backbone": name}
+
+    monkeypatch.setattr(zoo, "names", lambda: ["a", "b"])
+    monkeypatch.setattr(zoo, "check", check)
+    figures, document = tmp_path / "zoo.json", tmp_path / "zoo.md"
+    figures.write_text(json.dumps({"b": ROW | {"backbone": "b", "script": "old"}}))
+    document.write_text(DOCUMENT.read_text("utf-8"))
+    assert zoo.main(figures, document) == differs
+    assert ("they differ: `b`." in document.read_text("utf-8")) == differs
+    assert ("b: AssertionError: gap differs" in capsys.readouterr().out) == differs
+    assert zoo.main(figures, document, "none*") == 1
+
+
 def test_the_document_has_a_row_for_each_network():
-    text = (Path(zoo.__file__).parents[1] / "docs" / "zoo.md").read_text("utf-8")
-    row = {"backbone": "a", "parameters": 1_000_000, "dimension": 2, "equal": ["x", "y"], "refused": []}
-    new = zoo.document(text, [row | {"float32": 2e-7, "stored": 0.0, "loses": 3e-4}])
+    text = DOCUMENT.read_text("utf-8")
+    new = zoo.document(text, [ROW | {"backbone": "a"}])
     assert "| `a` | 1.0 | 2 | x, y |  | 2e-07 | 0e+00 | 3e-04 |" in new
     assert new.startswith(text.partition(zoo.BEGIN)[0])
     with pytest.raises(ValueError, match="lacks the lines"):
-        zoo.document("# Title\n", [row])
+        zoo.document("# Title\n", [ROW])
