@@ -66,6 +66,7 @@ class FitSettings(ProtocolSettings):
     average_views: bool = setting(False, "predict the mean over all --views of an image")
     class_weight: str | Mapping[str, float] | None = setting(None, _BALANCED, choices=("balanced",))
     preparation: str = setting("unit", _PREPARATION, choices=("unit", "scale"))
+    device: str = "auto"  # an option of the backbone, which runs there, too
 
     def __post_init__(self) -> None:
         """Refuse what no head can be fitted with."""

@@ -14,6 +14,7 @@ from ...errors import DataError, UsageError
 from ...extract.backbones.architectures import architecture
 from ...extract.backbones.backbone import Backbone, load_backbone
 from ...extract.backbones.network import with_classes
+from ...extract.backbones.torch_runtime import warn_of_slow_bfloat16
 from ...extract.computing import computing
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest
@@ -144,10 +145,15 @@ def finetune(
     finished = finished_run(target, study.identity, evaluated.paths) if target else None
     if finished:
         return Tuned(finished, {})
-    pixels = Pixels(hashed.manifest.root, images, recipe, augment=augment, seed=seed, workers=workers)
+    if precision == "bf16":
+        warn_of_slow_bfloat16(net.device)
     build = partial(_pixel_module, net, recipe, trainable, seed=seed, classes=len(images.classes))
     stage = f"finetune {backbone} {trainable}"
-    trained = study.run(build, pixels, net.device, refit=refit, progress=progress, stage=stage, on_epoch=on_epoch)
+    beside = net.device.type != "cpu"
+    with Pixels(
+        hashed.manifest.root, images, recipe, augment=augment, seed=seed, workers=workers, processes=beside
+    ) as pixels:
+        trained = study.run(build, pixels, net.device, refit=refit, progress=progress, stage=stage, on_epoch=on_epoch)
     if target:
         trained.run.save(target)
         study.forget_checkpoints()

@@ -26,6 +26,7 @@ from .study import TrainableModule, Trained, TrainingStudy, seeded_layers
 def fit_stack(
     embeddings: Embeddings,
     study: TrainingStudy,
+    device: torch.device | None = None,
     *,
     progress: Progress = silent,
     on_epoch: Callable[[str], None] | None = None,
@@ -39,6 +40,8 @@ def fit_stack(
     temperature of the held-out part. After cross-validation the stack is trained once more, on all images for the
     median of the folds' best epochs, with the temperature of the folds' out-of-fold scores.
 
+    It is trained on the `device`, by default the processor.
+
     Returns
     -------
     pipeline, run
@@ -51,9 +54,9 @@ def fit_stack(
     vectors, views = embeddings.vectors[:], [view[:] for view in embeddings.views]
     trained = study.run(
         lambda: _stack_module(embeddings, recipe, seed),
-        CachedRows((vectors, *views), seed),
-        torch.device("cpu"),
-        averaged=[CachedRows([view], seed) for view in views] if study.settings.average_views else [],
+        CachedRows((vectors, *views), seed, device),
+        device or torch.device("cpu"),
+        averaged=[CachedRows([view], seed, device) for view in views] if study.settings.average_views else [],
         refit=True,
         progress=progress,
         stage="fit classifier",
@@ -63,7 +66,7 @@ def fit_stack(
     if study.settings.preparation != "unit":
         note = f"fitted without preparation {study.settings.preparation}: it takes rows as they are"
         run = replace(run, notes=[*run.notes, note])
-    arrays = {name: value.numpy() for name, value in trained.state_dict.items()}
+    arrays = {name: value.cpu().numpy() for name, value in trained.state_dict.items()}
     stack = classifier_stack.ClassifierStack.trained(recipe.backbone, arrays, len(embeddings.classes))
     pipeline = Pipeline([("head", Calibrated(stack, trained.temperature))])
     return pipeline, run, _abstention(embeddings, study, trained)

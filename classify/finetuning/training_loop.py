@@ -16,7 +16,7 @@ from torch.nn import functional
 from ...cache.output_file import OutputFile
 from ...errors import DataError, FC7Error, Interrupted
 from ...extract.backbones.network import restore
-from ...extract.backbones.torch_runtime import global_generator, memory_of
+from ...extract.backbones.torch_runtime import global_generator, memory_of, to_device
 from ...extract.progress import Progress, silent
 from ...extract.text import first_line
 from ..arrays import Positions
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 20.0  # a kill loses at most about this, or one epoch
 PACE_STEPS = 4  # after so many steps of an epoch its pace is known
+WAIT_STEPS = 8  # and is measured again: in between a device has steps to do while the next are prepared
 LONG_SECONDS = 120.0  # what will take longer says so
 
 
@@ -246,7 +247,7 @@ def logits(task: TrainingTask, rows: Positions) -> npt.NDArray[np.float64]:
     outputs = []
     with torch.inference_mode(), _autocast(task):
         for batch in task.inputs.batches(groups, None):
-            outputs.append(task.module(batch.to(task.device)).float().cpu().numpy())
+            outputs.append(task.module(to_device(batch, task.device)).float().cpu().numpy())
     return np.concatenate(outputs).astype(np.float64)
 
 
@@ -266,26 +267,31 @@ def _epoch(
     for part in task.parts:
         part.train()
     weights = None if task.weights is None else torch.from_numpy(task.weights).to(task.device)
-    loss_sum, right, done = 0.0, 0, 0
+    losses, hits, done = list[torch.Tensor](), list[torch.Tensor](), 0
     pace.begin(len(groups))
     for step, (rows, batch) in enumerate(zip(groups, task.inputs.batches(groups, number), strict=True)):
         _set_rate(optimiser, options, (number + step / len(groups)) / options.epochs)
         target = torch.from_numpy(task.y[rows]).to(task.device)
         with _autocast(task):
-            output = task.module(batch.to(task.device, non_blocking=True)).float()
+            output = task.module(to_device(batch, task.device)).float()
         loss = functional.cross_entropy(output, target, weight=weights)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], options.clip)
         optimiser.step()
-        loss_sum += float(loss.detach()) * len(rows)
-        right += int((output.argmax(1) == target).sum())
+        losses.append(loss.detach())
+        hits.append((output.argmax(1) == target).sum())
+        if step < PACE_STEPS or not step % WAIT_STEPS:  # a device is waited for only now and then
+            loss.item()
         done += len(rows)
         progress(stage, number * len(order) + done, options.epochs * len(order))
         pace.step(len(rows))
         pace.warn(stage, state)
         if pace.is_over():
             break
+    sizes = [len(rows) for rows in groups]
+    loss_sum = sum(loss * size for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=False))
+    right = int(torch.stack(hits).sum())
     if not math.isfinite(loss_sum):
         raise FC7Error(
             f"The loss is not finite in epoch {number + 1}. Lower --learning-rate ({options.learning_rate:g})."

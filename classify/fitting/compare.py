@@ -73,6 +73,7 @@ def compare(
     preparation: str = "unit",
     random_state: int = 0,
     allow_leakage: bool = False,
+    device: str = "auto",
     n_jobs: int | None = None,
     engine: "RayEngine | None" = None,
     progress: Progress = silent,
@@ -104,11 +105,11 @@ def compare(
     class_weight
         See :func:`fc7.classify.fit`. Heads that take no class weights are fitted without, and their records say so.
     n_jobs
-        Processes that fit heads, as in :func:`fc7.classify.fitting.parallel.run`. Heads that stream from disk take
-        turns.
+        Processes that fit heads, as in :func:`fc7.classify.fitting.parallel.run`, on the processor. Heads that stream
+        from disk take turns.
     engine
         See :func:`fc7.classify.fit`.
-    on, cross_validate, folds, epochs, average_views, preparation, random_state, allow_leakage, progress
+    on, cross_validate, folds, epochs, average_views, preparation, random_state, allow_leakage, device, progress
         See :func:`fc7.classify.fit`.
 
     Raises
@@ -124,6 +125,7 @@ def compare(
     settings = FitSettings(
         on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
         epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
+        device=device if n_jobs in (None, 1) else "cpu",
     )  # fmt: skip
     selected = find_heads(heads)
     settings = replace(settings, n_jobs=None)  # its processes fit a head each

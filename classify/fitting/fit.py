@@ -31,12 +31,13 @@ from ..records.runs import Run, run_id
 from ..settings import DEFAULTS, FitSettings, Training
 from ..solvers.lapack import threads
 from .costs import foresee
+from .device import MANY, heads_device
 from .search import FoldSearch
 
 if TYPE_CHECKING:
-    from ...extract.engines.ray_engine import RayEngine
+    import torch
 
-DEVICE = "cpu"  # heads are fitted on the processor
+    from ...extract.engines.ray_engine import RayEngine
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Experiment:
         self.weights = settings.weights(embeddings.classes)
         self.protocol: Protocol = protocol(self.embeddings, settings)
         self.evaluated = Evaluated.of(self.embeddings, self.protocol)
+        numbers = (1 + len(self.embeddings.views)) * int(np.prod(self.embeddings.vectors.shape))
+        self.device = None if engine else heads_device(settings.device, numbers)
         require_finite(self.embeddings, np.unique(np.concatenate([*self.protocol.pairs[0], self.protocol.rows])))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,6 +111,12 @@ class Experiment:
         """Whether the rows stay on disk."""
         return isinstance(self.embeddings.vectors, StoredVectors)
 
+    def device_of(self, head: Head) -> "torch.device | None":
+        """Return the device that fits a head; None is the processor, as for all heads of other programs."""
+        if head.layer:  # each row passes through millions of parameters
+            return None if self.engine else heads_device(self.settings.device, MANY)
+        return self.device if head.answers_grid else None
+
     def identify(self, head: Head) -> str:
         """Return the id that this head's run will have."""
         settings = self.settings
@@ -122,7 +131,7 @@ class Experiment:
                 "class_weight": settings.class_weight,
                 "evaluated": self.protocol.evaluated,
                 "leaked": self.protocol.leaked,
-                "device": DEVICE,
+                "device": _kind(self.device_of(head)),
                 "folds": self.protocol.folds,
                 "random_state": self.protocol.random_state,
             }
@@ -201,7 +210,7 @@ class Experiment:
                 "average_views": self.settings.average_views,
                 "class_weight": self.settings.class_weight if head.class_weight else None,
                 "preparation": self.settings.preparation,
-                "device": DEVICE,
+                "device": _kind(self.device_of(head)),
             },
             folds=folds,
             seconds={
@@ -242,7 +251,9 @@ class Experiment:
             self.identify(head),
             head=head.name,
         )
-        pipeline, run, abstention = fit_stack(self.embeddings, study, progress=progress, on_epoch=on_epoch)
+        pipeline, run, abstention = fit_stack(
+            self.embeddings, study, self.device_of(head), progress=progress, on_epoch=on_epoch
+        )
         return Fitted(pipeline, run, self.embeddings, abstention)
 
     def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
@@ -257,7 +268,8 @@ class Experiment:
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
         return [
-            FoldSearch(self.embeddings, self.protocol, *pair, self.settings.preparation, self.engine) for pair in pairs
+            FoldSearch(self.embeddings, self.protocol, *pair, self.settings.preparation, self.engine, self.device)
+            for pair in pairs
         ]
 
 
@@ -276,6 +288,7 @@ def fit(
     preparation: str = "unit",
     random_state: int = 0,
     allow_leakage: bool = False,
+    device: str = "auto",
     n_jobs: int | None = None,
     engine: "RayEngine | None" = None,
     progress: Progress = silent,
@@ -312,6 +325,9 @@ def fit(
         Of folds and heads.
     allow_leakage
         Go on although an image is on both sides of the split.
+    device
+        What fits grid heads, ``torch-linear`` and ``classifier``: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``, which is
+        CUDA if there is any and rows are many. See :func:`fc7.classify.fitting.device.heads_device`.
     n_jobs
         Processes that fit grid points and folds of heads that are no grid heads; see
         :func:`fc7.classify.fitting.parallel.run`.
@@ -334,8 +350,13 @@ def fit(
     settings = FitSettings(
         on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
         epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
+        device=device,
     )  # fmt: skip
     return Experiment(as_table(embeddings, "fit"), settings, engine).fit(selected, progress=progress, on_epoch=on_epoch)
+
+
+def _kind(device: "torch.device | None") -> str:
+    return "cpu" if device is None else device.type
 
 
 def _convergence(fits: Sequence[FoldFit], folds: Sequence[FoldFit]) -> list[str]:

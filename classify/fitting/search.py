@@ -1,5 +1,6 @@
 """Search: rows are prepared once, hyper-parameters are chosen on folds of them, and heads are fitted."""
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from .parallel import run
 from .ray_sums import ray_map
 
 if TYPE_CHECKING:
+    import torch
+
     from ...extract.engines.ray_engine import RayEngine
 
 
@@ -75,6 +78,8 @@ class FoldSearch:
         One of :data:`fc7.classify.heads.preparation.PREPARATIONS`.
     engine
         Where rows that stay on disk are summed, and where folds are fitted; None is this machine.
+    device
+        What computes with the rows; None is the processor.
     """
 
     def __init__(
@@ -85,7 +90,9 @@ class FoldSearch:
         predicted: Positions | None,
         preparation: str = "unit",
         engine: "RayEngine | None" = None,
+        device: "torch.device | None" = None,
     ) -> None:
+        self.device = device
         self.embeddings, self.fitted, self.predicted, self.engine = embeddings, fitted, predicted, engine
         self.seed, self._folds = protocol.random_state, protocol.folds
         self.preparation = PREPARATIONS[preparation]()
@@ -131,9 +138,9 @@ class FoldSearch:
         stored = [table for table in tables if isinstance(table, StoredVectors)]
         if stored:
             self.preparation.fit(np.zeros((1, stored[0].shape[1]), np.float32))  # a stream's rows have unit length
-            return Eigenbasis(Stream(stored, self.fitted, ray_map(self.engine) if self.engine else None))
+            return Eigenbasis(Stream(stored, self.fitted, ray_map(self.engine) if self.engine else None), self.device)
         rows = self.embeddings.all_views(self.fitted).astype(np.float32)
-        return Eigenbasis(self.preparation.fit(rows).transform(rows))
+        return Eigenbasis(self.preparation.fit(rows).transform(rows), self.device)
 
     def search(self, head: Head, count_done: CountDone, n_jobs: int | None = None) -> SearchResult:
         """Return the grid point with the least log loss of out-of-fold predictions of centre crops; ties to the first.
@@ -168,6 +175,7 @@ class FoldSearch:
                 lambda: grid_head.out_of_fold(self.basis, self.y_views, self.folds, points, count_done),
                 grid_head,
                 self._least,
+                self.device,
             )
         else:
             results = self._one_by_one(head, points, count_done, n_jobs=n_jobs)
@@ -231,7 +239,7 @@ class FoldSearch:
         """Fit a point of a head's grid on all rows; return the estimator, and whether it converged."""
         estimator = self._build(head, point)
         fit, rows = (estimator.fit_prepared, self.basis) if head.answers_grid else (estimator.fit, self.rows)
-        return _quietly(partial(fit, rows, self.y_views, **options), estimator, len(self.y_views))
+        return _quietly(partial(fit, rows, self.y_views, **options), estimator, len(self.y_views), self.device)
 
     def _build(self, head: Head, point: dict[str, Any]) -> Any:
         """Return a head's unfitted estimator at a point of its grid."""
@@ -249,7 +257,9 @@ def _fit_fold(unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: 
     return scores(estimator, rows[fold.held]), converged
 
 
-def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, bool]:
+def _quietly(
+    fit: Callable[[], Any], estimator: Any, images: int, device: "torch.device | None" = None
+) -> tuple[Any, bool]:
     """Fit without warnings, and return whether it converged: the record says so once, not every fold."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
@@ -257,9 +267,19 @@ def _quietly(fit: Callable[[], Any], estimator: Any, images: int) -> tuple[Any, 
         warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # two images a class are few
         try:
-            fitted = fit()
+            with _memory_of(device):
+                fitted = fit()
         except (FC7Error, MemoryError):
             raise
         except Exception as error:  # an estimator of the user's may raise anything
             raise DataError(f"{estimator} cannot be fitted on {images} images: {error}") from error
     return fitted, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+
+
+def _memory_of(device: "torch.device | None") -> contextlib.AbstractContextManager[None]:
+    """Say what to do if the memory of a device is too small."""
+    if device is None:
+        return contextlib.nullcontext()
+    from ...extract.backbones.torch_runtime import memory_of
+
+    return memory_of(device, "The processor fits heads, too: --device cpu")

@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import Floats, Positions
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
-from ..solvers.lapack import solve
+from ..solvers.lapack import solve, solve_shifted
 from .base import ClassWeight, Folds, FoldScores, HeldScores, LogLinear, class_weights, exported, grouped, held_margins
 
 ROUNDING = 1e-12  # of the squared lengths of rows: the most that rounding makes of the spread of equal rows
@@ -114,7 +114,7 @@ class _Primal:
     ) -> None:
         self._basis = basis
         self._sums, second = basis.moments(y, total, fitted, weights)
-        self._length = float(np.trace(second))
+        self._length = float(second.trace())
         self._covariance = take_out(second, self._sums.means, self._sums.counts)
         self._covariance /= self._sums.n
 
@@ -128,14 +128,12 @@ class _Primal:
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
         """Yield coefficients ``(d, classes)`` and intercepts ``(classes,)`` for each shrinkage."""
-        means, trace = self._sums.means, float(np.trace(self._covariance))
+        means, trace = self._sums.means, float(self._covariance.trace())
         _require_spread(trace * self._sums.n, self._length, (int(self._sums.n), len(means)))
         prior = np.log(self._sums.counts / self._sums.n)
         for shrinkage in shrinkages:
-            system = (1 - shrinkage) * self._covariance
-            system.flat[:: len(system) + 1] += shrinkage * trace / self._basis.dim
-            coefficients = solve(system, means.T)
-            del system  # frees its memory before the next one
+            shift = shrinkage * trace / self._basis.dim
+            coefficients = solve_shifted(self._covariance, means.T, shift, 1 - shrinkage)
             yield coefficients, prior - np.einsum("kd,dk->k", means, coefficients) / 2
 
 

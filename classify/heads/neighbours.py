@@ -1,6 +1,6 @@
 """The nearest-neighbours head: brute force in float64, with a grid of neighbour counts and weights from one search."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from ..arrays import Floats, Positions
 from ..data.splits import Fold
-from ..solvers.class_sums import Block
 from ..solvers.eigenbasis import Eigenbasis
+from ..solvers.namespaces import NUMPY, Array, NumPy
 from .base import Folds, FoldScores, GridHead, HeldScores, exported
 from .calibration import from_probability
 
@@ -57,16 +57,22 @@ class Neighbours(GridHead):
         self.classes_, self._y = np.unique(y, return_inverse=True)
         self.n_features_in_ = basis.dim
         self._rows = basis if basis.streamed else basis.inputs
+        self._on_device = None if basis.device is None else basis
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process, or a file, needs: it searches on its processor."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_on_device"}
 
     def predict_proba(self, X: npt.ArrayLike) -> Floats:
         """Return ``(n, classes)`` in the order of ``classes_``."""
         rows = self._checked(X)
-        basis = self._rows if isinstance(self._rows, Eigenbasis) else Eigenbasis(self._rows)
+        basis = getattr(self, "_on_device", None) or self._rows
+        basis = basis if isinstance(basis, Eigenbasis) else Eigenbasis(basis)
         everything, shares = np.arange(len(basis)), np.empty((len(rows), len(self.classes_)))
         for first in range(0, len(rows), ASKED):
             asked = slice(first, first + ASKED)
-            distance, near = _search(rows[asked], basis.blocks(everything), self.n_neighbors)
+            distance, near = _search(rows[asked], basis, everything, self.n_neighbors)
             shares[asked] = _shares(distance, self._y[near], self.weights, len(self.classes_))
         return shares
 
@@ -98,14 +104,14 @@ class Neighbours(GridHead):
 def _nearest(basis: Eigenbasis, fold: Fold, most: int) -> tuple[Floats, Positions]:
     """Return distances and positions of the fitted rows nearest to held ones, ``(held, most)``, the nearest first."""
     if not basis.wide:
-        return _search(_in_order(basis, fold.held), basis.blocks(fold.fitted), most)
+        return _search(_in_order(basis, fold.held), basis, fold.fitted, most)
     lengths, fitted = basis.squares[fold.held][:, None], basis.squares[fold.fitted]
     all_square = lengths + fitted - 2 * basis.inner(fold.held, fold.fitted)
-    columns = _candidates(all_square, most)
+    columns = _candidates(all_square, most, NUMPY)
     near = fold.fitted[columns]
     square = np.take_along_axis(all_square, columns, axis=1)
-    _recompute(square, near, basis.inputs[fold.held], basis.inputs, lengths + basis.squares[near])
-    square, near = _nearest_first(square, near, most)
+    _recompute(square, near, basis.inputs[fold.held], basis.inputs, lengths + basis.squares[near], NUMPY)
+    square, near = _nearest_first(square, near, most, NUMPY)
     return np.sqrt(square), near
 
 
@@ -119,45 +125,48 @@ def _in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
     return rows
 
 
-def _search(rows: npt.NDArray[Any], blocks: Iterable[Block], most: int) -> tuple[Floats, Positions]:
-    """Return distances and positions of the nearest among blocks of rows, ``(len(rows), most)``, the nearest first."""
-    asked = rows.astype(np.float64, copy=False)
-    lengths = np.square(asked).sum(axis=1)[:, None]
-    square, near = np.empty((len(asked), 0)), np.empty((len(asked), 0), np.intp)
+def _search(rows: npt.NDArray[Any], basis: Eigenbasis, fitted: Positions, most: int) -> tuple[Floats, Positions]:
+    """Return distances and positions of the nearest fitted rows, ``(len(rows), most)``, the nearest first.
+
+    The rows of the basis are on its device, and so are the distances.
+    """
+    arrays = basis.arrays
+    asked = arrays.asarray(rows, np.float64)
+    lengths = (asked * asked).sum(axis=1)[:, None]
+    square, near = arrays.empty((len(asked), 0), np.float64), arrays.empty((len(asked), 0), np.int64)
+    blocks = basis.blocks(fitted) if basis.device is None else basis.there.blocks(fitted, np.float64)
     for places, block in blocks:
-        wide = block.astype(np.float64, copy=False)
-        block_lengths = np.square(wide).sum(axis=1)
+        wide = arrays.asarray(block, np.float64)
+        block_lengths = (wide * wide).sum(axis=1)
         block_square = lengths + block_lengths - 2 * asked @ wide.T
-        columns = _candidates(block_square, most)
-        found = np.take_along_axis(block_square, columns, axis=1)
-        _recompute(found, columns, asked, wide, lengths + block_lengths[columns])
-        square, near = _nearest_first(np.hstack([square, found]), np.hstack([near, places[columns]]), most)
-    return np.sqrt(square), near
+        columns = _candidates(block_square, most, arrays)
+        found = arrays.take_along(block_square, columns)
+        _recompute(found, columns, asked, wide, lengths + block_lengths[columns], arrays)
+        square = arrays.concatenate([square, found], axis=1)
+        near = arrays.concatenate([near, arrays.index(places)[columns]], axis=1)
+        square, near = _nearest_first(square, near, most, arrays)
+    return np.sqrt(arrays.host(square)), arrays.host(near)
 
 
-def _nearest_first(square: Floats, near: Positions, most: int) -> tuple[Floats, Positions]:
-    order = np.lexsort((near, square))[:, :most]
-    return np.take_along_axis(square, order, axis=1), np.take_along_axis(near, order, axis=1)
+def _nearest_first(square: Array, near: Array, most: int, arrays: NumPy) -> tuple[Array, Array]:
+    order = arrays.ranked(square, near)[:, :most]
+    return arrays.take_along(square, order), arrays.take_along(near, order)
 
 
-def _candidates(square: Floats, most: int) -> Positions:
+def _candidates(square: Array, most: int, arrays: NumPy) -> Array:
     """Return the columns of the smallest squared distances and a few more, in any order."""
-    count = most + SPARE
-    if count < square.shape[1]:
-        return np.asarray(np.argpartition(square, count - 1, axis=1)[:, :count])
-    return np.broadcast_to(np.arange(square.shape[1]), square.shape)
+    count = min(most + SPARE, square.shape[1])
+    return arrays.smallest(square, count)
 
 
-def _recompute(
-    square: Floats, near: Positions, asked: npt.NDArray[Any], rows: npt.NDArray[Any], lengths: Floats
-) -> None:
+def _recompute(square: Array, near: Array, asked: Array, rows: Array, lengths: Array, arrays: NumPy) -> None:
     """Compute the squared distances of pairs that nearly coincide from their differences, in place."""
-    pairs = np.argwhere(square <= CLOSE * lengths)
+    pairs = arrays.places_where(square <= CLOSE * lengths)
     size = max(PAIRS // rows.shape[1], 1)
-    for first in range(0, len(pairs), size):
-        row, rank = pairs[first : first + size].T
-        difference = asked[row].astype(np.float64) - rows[near[row, rank]]
-        square[row, rank] = np.square(difference).sum(axis=1)
+    for first in range(0, pairs.shape[1], size):
+        row, rank = pairs[:, first : first + size]
+        difference = arrays.asarray(asked[row], np.float64) - rows[near[row, rank]]
+        square[row, rank] = (difference * difference).sum(axis=1)
 
 
 def _shares(distance: Floats, codes: Positions, weights: str, classes: int) -> Floats:

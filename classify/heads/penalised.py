@@ -94,7 +94,8 @@ class Penalised(LinearHead):
             start = np.stack([latest[number] for _, number in batch]) if len(latest) == len(folds) else None
             solution = self._solve(rows, y, weights, member, C, tol=SEARCH, start=start)
             flat = solution.coefficients.reshape(-1, rows.shape[1] + 1)
-            margins = (rows.project(flat[:, :-1]) + flat[:, -1:]).reshape(len(batch), -1, len(basis))
+            margins = rows.arrays.host(rows.project(flat[:, :-1]))
+            margins = (margins + flat[:, -1:]).reshape(len(batch), -1, len(basis))
             answers = zip(batch, solution.coefficients, margins, solution.converged, strict=True)
             for (point, number), latest[number], margin, converged in answers:
                 yield HeldScores(point, folds[number], margin[:, folds[number].held].T, bool(converged))

@@ -102,6 +102,8 @@ class RbfSVM(MarginHead):
 
 def _kernel(basis: Eigenbasis, rows: Positions, columns: Positions, gamma: float) -> Floats:
     """Return the kernel between two selections of rows, in place: it may be most of the memory."""
+    if basis.device is not None and not basis.wide:
+        return basis.there.kernel(rows, columns, gamma)
     kernel = basis.inner(rows, columns)
     kernel *= -2
     kernel += basis.squares[rows][:, None]

@@ -9,7 +9,8 @@ from ..arrays import Floats, Positions
 from ..data.splits import Fold
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
-from ..solvers.lapack import solve
+from ..solvers.lapack import solve, solve_shifted
+from ..solvers.namespaces import Array
 from .base import (
     ClassWeight,
     Folds,
@@ -71,7 +72,7 @@ class Ridge(LinearHead):
             narrow = basis.narrow
             sums = narrow.class_sums(y)
             if weights is None:
-                second = narrow.second
+                second = 1.0 * narrow.second
             else:
                 sums, second = narrow.moments(y, sums, np.arange(len(basis)), weights)
             coefficients, self.intercept_ = next(_solutions(sums, second, [positive(alpha=float(self.alpha))]))
@@ -122,15 +123,16 @@ def _left_out(inverses: Sequence[_Inverse], fold: Fold, n: int) -> list[Floats]:
     return fold_margins
 
 
-def _solutions(sums: ClassSums, second: Floats, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
-    """Yield coefficients ``(d, outputs)`` and intercepts for each penalty, from the normal equations."""
+def _solutions(sums: ClassSums, second: Array, alphas: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
+    """Yield coefficients ``(d, outputs)`` and intercepts for each penalty, from the normal equations.
+
+    The second moment is centred in place.
+    """
     total, mean = sums.sums.sum(axis=0), sums.mean
     positive = slice(1, None) if len(sums.counts) == 2 else slice(None)
     level = 2 * sums.counts[positive] / sums.n - 1
     right = (2 * sums.sums[positive] - total - level[:, None] * total).T
+    centred = take_out(second, mean[None], np.array([sums.n]))
     for alpha in alphas:
-        centred = take_out(second.copy(), mean[None], np.array([sums.n]))
-        centred.flat[:: len(centred) + 1] += alpha
-        coefficients = solve(centred, right)
-        del centred  # frees its memory before the next one
+        coefficients = solve_shifted(centred, right, alpha)
         yield coefficients, level - mean @ coefficients

@@ -158,7 +158,7 @@ class TorchLinear(LogLinear):
         descent.epoch()
         self.classes_ = known
         self._keep(descent.coefficients()[0, 0])
-        self._state = {name: value.numpy() for name, value in descent.state.items()}
+        self._state = {name: value.numpy() for name, value in descent.state.items()}  # of rows in memory
         self.n_iter_ = descent.epochs
         return self
 
@@ -200,8 +200,8 @@ class TorchLinear(LogLinear):
         """
         classes, labels = int(y.max()) + 1, getattr(self, "classes_", np.arange(int(y.max()) + 1))
         weights = [compute_sample_weight(self.class_weight, labels[y[group]]) for group in groups]
-        if not basis.streamed:
-            rows = basis.rows32 if rotated else basis.inputs.astype(np.float32, copy=False)
+        rows = _whole(basis, rotated=rotated)
+        if rows is not None:
             descent = self._descent(rows, y, classes, groups=groups, weights=weights, rates=rates)
             while True:
                 descent.epoch()
@@ -211,7 +211,8 @@ class TorchLinear(LogLinear):
             row_weight[group] = weight
         used, blocks_done, state = np.flatnonzero(row_weights.any(axis=0)), 0, None
         while True:
-            for places, block in basis.blocks(used):
+            blocks = basis.blocks(used) if basis.device is None else basis.there.blocks(used, np.float32)
+            for places, block in blocks:
                 members = [np.flatnonzero(row_weight[places]) for row_weight in row_weights]
                 shares = [row_weight[places][member] for row_weight, member in zip(row_weights, members, strict=True)]
                 descent = self._descent(block, y[places], classes, groups=members, weights=shares, rates=rates)
@@ -281,6 +282,15 @@ class TorchLinear(LogLinear):
             raise ValueError(f"learning_rate={self.learning_rate}: the coefficients overflow. Scale the rows.")
         coef = coef[1:] - coef[:1] if len(coef) == 2 else coef
         self.coef_, self.intercept_ = coef[:, :-1].astype(np.float64), coef[:, -1].astype(np.float64)
+
+
+def _whole(basis: Eigenbasis, *, rotated: bool) -> Any:
+    """Return all rows in float32, on the device of the basis; None where they are in blocks."""
+    if rotated:
+        return basis.arrays.asarray(basis.rows32)
+    if basis.device is not None:
+        return None if basis.there.whole is None else basis.arrays.asarray(basis.there.whole, np.float32)
+    return None if basis.streamed else basis.inputs.astype(np.float32, copy=False)
 
 
 def _wide(coef: Rows) -> tuple[Floats, Floats]:

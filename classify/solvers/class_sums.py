@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.linalg.blas import get_blas_funcs
 
 from ..arrays import Floats, Positions
+from .namespaces import Array, OnDevice
 
 PART = 512  # rows of a second moment that are updated at once
 
@@ -70,9 +71,12 @@ class ClassSums:
         return np.asarray(self.sums.sum(axis=0) / self.n)
 
 
-def take_out(moment: Floats, rows: Floats, weights: Floats) -> Floats:
-    """Subtract the second moment of a few weighted rows ``(k, d)`` from `moment`, in place."""
+def take_out(moment: Array, rows: Floats, weights: Floats) -> Array:
+    """Subtract the second moment of a few weighted rows ``(k, d)`` from `moment`, in place, wherever that is."""
     weighted = rows * weights[:, None]
+    if not isinstance(moment, np.ndarray):
+        there = OnDevice(moment.device)
+        return moment.addmm_(there.asarray(weighted).T, there.asarray(rows), alpha=-1)
     for first in range(0, len(moment), PART):
         moment[first : first + PART] -= weighted[:, first : first + PART].T @ rows
     return moment

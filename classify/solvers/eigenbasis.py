@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,14 @@ from ...errors import DataError
 from ..arrays import Floats, Positions
 from . import map_reduce
 from .class_sums import Block, ClassSums, second_moment
+from .device_rows import DeviceRows, OnDeviceProducts
 from .lapack import eigh
+from .namespaces import NUMPY, Array, NumPy
 from .products import InMemory, Multiply, Products, RowSelection, Streamed
 from .row_stream import Stream
+
+if TYPE_CHECKING:
+    import torch
 
 SMALL = 2000  # dimensions up to which second moment and eigenvectors are float64, whatever the rows are
 BLOCK = 2048  # rows or columns that are held in float64 at once
@@ -31,12 +36,33 @@ class Eigenbasis:
     ----------
     inputs
         ``(n, d)`` float32 or float64, not copied; or a stream, whose blocks are read again for each use.
+    device
+        What computes with them: the processor by default, or a device of torch that has float64.
     """
 
-    def __init__(self, inputs: npt.NDArray[Any] | Stream) -> None:
+    def __init__(self, inputs: npt.NDArray[Any] | Stream, device: "torch.device | None" = None) -> None:
         self.streamed = isinstance(inputs, Stream)
-        self._source = inputs
+        self._source, self.device = inputs, device
         self.wide = not self.streamed and inputs.shape[0] < inputs.shape[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs; it computes on its processor."""
+        if self.device is None:
+            return vars(self)
+        return {"streamed": self.streamed, "_source": self._source, "device": None, "wide": self.wide}
+
+    @cached_property
+    def there(self) -> DeviceRows:
+        """The rows on the device."""
+        if self.device is None:
+            raise TypeError("there is no device")
+        dtype = np.float32 if isinstance(self._source, Stream) else self._source.dtype
+        return DeviceRows(self.selected, (len(self), self.dim), dtype, self.device)
+
+    @property
+    def arrays(self) -> NumPy:
+        """What computes with them does with arrays."""
+        return NUMPY if self.device is None else self.there.arrays
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -56,12 +82,13 @@ class Eigenbasis:
 
     @property
     def max_ram(self) -> int | None:
-        """Bytes of memory allowed for work on streamed rows; None for rows in memory."""
-        return self._source.max_ram if isinstance(self._source, Stream) else None
+        """Bytes of memory allowed for work on streamed rows; None for rows in memory, or on a device."""
+        return self._source.max_ram if isinstance(self._source, Stream) and self.device is None else None
 
     def prepare(self) -> None:
         """Compute now what is otherwise computed on first use."""
-        _ = self.gram if self.wide else self.second, self.rows32, self.squares
+        if self.device is None:
+            _ = self.gram if self.wide else self.second, self.rows32, self.squares
 
     def blocks(self, rows: Positions) -> Iterator[Block]:
         """Yield some of the rows as they were passed, in any order: positions, and ``(block, d)``."""
@@ -85,6 +112,8 @@ class Eigenbasis:
     def class_sums(self, y: Positions, rows: Positions | None = None, *, squares: bool = False) -> ClassSums:
         """Return the sums by class over all or some of the rows; `y` are the codes of all rows."""
         places = np.arange(len(self)) if rows is None else rows
+        if self.device is not None:
+            return self.there.class_sums(y, places, squares=squares)
         if isinstance(self._source, Stream) and self._source.map_parts is not None:
             return map_reduce.class_sums(self._source, places, y, self._source.map_parts, squares=squares)
         return ClassSums.over(self.blocks(places), y, int(y.max()) + 1, self.dim, squares=squares)
@@ -92,7 +121,7 @@ class Eigenbasis:
     @cached_property
     def narrow(self) -> "Eigenbasis":
         """The same rows in no more dimensions than there are rows."""
-        return Eigenbasis(self.rows) if self.wide else self
+        return Eigenbasis(self.rows, self.device) if self.wide else self
 
     @cached_property
     def centred(self) -> "Eigenbasis":
@@ -107,8 +136,8 @@ class Eigenbasis:
 
     def moments(
         self, y: Positions, total: ClassSums, rows: Positions, weights: Floats | None = None
-    ) -> tuple[ClassSums, Floats]:
-        """Return the sums by class and the second moment ``(d, d)`` of some of the rows.
+    ) -> tuple[ClassSums, Array]:
+        """Return the sums by class and the second moment ``(d, d)`` of some of the rows, where the device is.
 
         They are those of all rows minus those of the other rows: `total` are the sums over all rows, which many folds
         share. With `weights` ``(classes,)`` every row is weighted by its class.
@@ -117,13 +146,15 @@ class Eigenbasis:
         sums = total - self.class_sums(y, absent)
         if weights is None:
             moment = self._moment(absent)
-            return sums, np.subtract(self.second, moment, out=moment)
+            moment *= -1
+            moment += self.second
+            return sums, moment
         self._require_memory()
         return sums.weighted(weights), self._moment(rows, np.sqrt(weights)[y])
 
     @cached_property
-    def second(self) -> Floats:
-        """The second moment of all rows, ``(d, d)``.
+    def second(self) -> Array:
+        """The second moment of all rows, ``(d, d)``, where the device is.
 
         Raises
         ------
@@ -133,10 +164,10 @@ class Eigenbasis:
         self._require_memory()
         return self._moment(np.arange(len(self)))
 
-    def _moment(
-        self, rows: Positions, roots: Floats | None = None, dtype: npt.DTypeLike = np.float64
-    ) -> npt.NDArray[Any]:
+    def _moment(self, rows: Positions, roots: Floats | None = None, dtype: npt.DTypeLike = np.float64) -> Array:
         """Return the second moment ``(d, d)`` of some rows, each multiplied by its root."""
+        if self.device is not None:
+            return self.there.second_moment(rows, dtype, roots)
         if isinstance(self._source, Stream) and self._source.map_parts is not None:
             moment = map_reduce.second_moment(self._source, rows, self._source.map_parts, roots)
             return moment.astype(dtype, copy=False)
@@ -147,7 +178,7 @@ class Eigenbasis:
 
     def _require_memory(self) -> None:
         need = 3 * 8 * self.dim**2
-        if isinstance(self._source, Stream) and need > self._source.max_ram:
+        if self.device is None and isinstance(self._source, Stream) and need > self._source.max_ram:
             raise DataError(
                 f"Moments of {self.dim}-d embeddings take {need // 2**20} MB, --max-ram allows "
                 f"{self._source.max_ram // 2**20}. Raise it, or take a head without them: centroid, gaussian-nb, knn."
@@ -156,6 +187,8 @@ class Eigenbasis:
     @cached_property
     def gram(self) -> Floats:
         """All inner products, ``(n, n)``."""
+        if self.device is not None:
+            return self.there.inner(np.arange(len(self)), np.arange(len(self)))
         blocks = (self.inputs[:, first : first + BLOCK].astype(np.float64) for first in range(0, self.dim, BLOCK))
         return np.asarray(sum((block @ block.T for block in blocks), np.zeros((len(self), len(self)))))
 
@@ -167,7 +200,7 @@ class Eigenbasis:
     @cached_property
     def rows(self) -> Floats:
         """The rotated rows, ``(n, r)``; their columns are orthogonal."""
-        values, vectors = self._eigen
+        values, vectors = self.values, self._axes
         return vectors * np.sqrt(values) if self.wide else np.asarray(self.inputs.astype(np.float64) @ vectors)
 
     @cached_property
@@ -175,7 +208,7 @@ class Eigenbasis:
         """The rotated rows in float32, for a search that float64 will finish."""
         if self.wide:
             return self.rows.astype(np.float32)
-        rows, axes = (matrix.astype(np.float32, copy=False) for matrix in (self.inputs, self._eigen[1]))
+        rows, axes = (matrix.astype(np.float32, copy=False) for matrix in (self.inputs, self._axes))
         return Multiply(rows.size, np.float32).turn(rows, axes)
 
     @property
@@ -185,17 +218,25 @@ class Eigenbasis:
 
     def products(self, dtype: npt.DTypeLike) -> Products:
         """Return the products that a solver needs of the rotated rows, in float32 or float64."""
+        if self.device is not None and not self.wide:
+            return OnDeviceProducts(self.there, self._eigen[1], self.values, dtype)
         if isinstance(self._source, Stream):
             return Streamed(self._source, self._eigen[1], self.values, dtype)
-        return InMemory(self.finest if np.dtype(dtype) == np.float64 else self.rows32, self.values, dtype)
+        rows = self.finest if np.dtype(dtype) == np.float64 else self.rows32
+        if self.device is not None:
+            rotated = Eigenbasis(rows, self.device).there
+            return OnDeviceProducts(rotated, None, self.values, dtype)
+        return InMemory(rows, self.values, dtype)
 
     @cached_property
     def left(self) -> Floats:
         """Left singular vectors ``(n, r)``: the rotated rows with columns of unit length."""
-        return self._eigen[1] if self.wide else np.asarray(self.rows / np.sqrt(self.values))
+        return self._axes if self.wide else np.asarray(self.rows / np.sqrt(self.values))
 
     def margins(self, rows: Positions | None, coefficients: Floats, intercepts: Floats) -> Floats:
         """Return some rows, or all, times coefficients ``(d, k)``, plus intercepts: ``(rows, k)`` float64."""
+        if self.device is not None:
+            return self.there.margins(rows, coefficients, intercepts)
         # In float32 LDA was right on 1.000 of rows that nearly coincide in folds, and on 0.377 afterwards: rounding
         # depends on how many rows are multiplied at once.
         margins = np.empty((len(self) if rows is None else len(rows), coefficients.shape[1]))
@@ -205,15 +246,17 @@ class Eigenbasis:
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return coefficients ``(k, r)`` of the rotated rows as coefficients ``(k, d)`` of the inputs."""
-        values, vectors = self._eigen
         if not self.wide:
-            return np.asarray(coefficients @ vectors.T.astype(np.float64))
-        return np.asarray(((coefficients / np.sqrt(values)) @ vectors.T) @ self.inputs)
+            vectors = self.arrays.asarray(self._eigen[1], np.float64)
+            return self.arrays.host(self.arrays.asarray(coefficients, np.float64) @ vectors.T)
+        return np.asarray(((coefficients / np.sqrt(self.values)) @ self._axes.T) @ self.inputs)
 
     def inner(self, rows: Positions, columns: Positions) -> Floats:
         """Return the inner products of two selections of rows, ``(len(rows), len(columns))``."""
         if self.wide or "gram" in vars(self):
             return np.asarray(self.gram[np.ix_(rows, columns)])
+        if self.device is not None:
+            return self.there.inner(rows, columns)
         return np.asarray(self.inputs[rows].astype(np.float64) @ self.inputs[columns].T.astype(np.float64))
 
     @cached_property
@@ -221,22 +264,32 @@ class Eigenbasis:
         """Squared lengths ``(n,)``."""
         if "gram" in vars(self):
             return self.gram.diagonal().copy()
+        if self.device is not None:
+            return self.there.squares()
         return np.asarray(np.square(self.inputs, dtype=np.float64).sum(axis=1))
 
+    @property
+    def _axes(self) -> npt.NDArray[Any]:
+        """The eigenvectors, in memory."""
+        return self.arrays.host(self._eigen[1])
+
     @cached_property
-    def _eigen(self) -> tuple[Floats, npt.NDArray[Any]]:
+    def _eigen(self) -> tuple[Floats, Array]:
         """Eigenvalues ``(r,)``, and eigenvectors ``(n, r)`` of the Gram matrix or ``(d, r)`` of the second moment.
+
+        The latter are where the device is, and the Gram matrix, which is small, is in memory.
 
         Large moments have float32 eigenvectors, which take a third of the time and half of the memory: they decide how
         fast a solver converges, not the optimum. Heads that solve systems of moments do so in float64.
         """
         if self.wide:
-            values, vectors = eigh(self.gram)
-            return values, np.ascontiguousarray(vectors)  # folds take rows of them
+            values, vectors = eigh(self.arrays.asarray(self.gram))
+            return values, np.ascontiguousarray(self.arrays.host(vectors))  # folds take rows of them
         if self.streamed or (self.dim > SMALL and self.inputs.dtype != np.float64):
             self._require_memory()
             second = self.second if "second" in vars(self) else self._moment(np.arange(len(self)), dtype=np.float32)
-            values, vectors = eigh(second.astype(np.float32, copy=False))
+            values, vectors = eigh(self.arrays.asarray(second, np.float32))
         else:
             values, vectors = eigh(self.second)
-        return values.astype(np.float64), np.asfortranarray(vectors)  # products take columns
+        # Products take columns.
+        return values.astype(np.float64), vectors if self.device is not None else np.asfortranarray(vectors)

@@ -1,15 +1,14 @@
 """Losses of linear heads, for many problems at once: the residual drives the solver, the curvature scales it."""
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arrays import Positions
+from .namespaces import NUMPY, Array, NumPy
 from .products import RowSelection
-
-Array = npt.NDArray[Any]
 
 # A logit beyond it means a probability of 0 or 1. Larger ones make float32 probabilities subnormal, and products with
 # subnormal numbers take many times as long.
@@ -29,6 +28,18 @@ class Loss(ABC):
 
     outputs = targets = 1
     zero_sum = False
+    arrays: NumPy = NUMPY
+
+    def on(self, arrays: NumPy) -> Self:
+        """Return the loss of logits in such arrays."""
+        there = copy.copy(self)
+        there.arrays = arrays
+        there._send()
+        return there
+
+    @abstractmethod
+    def _send(self) -> None:
+        """Put what the loss knows of the rows where the logits are."""
 
     @abstractmethod
     def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
@@ -46,14 +57,18 @@ class Multinomial(Loss):
     def __init__(self, y: Positions, classes: int) -> None:
         self.outputs, self.y = classes, y
 
+    def _send(self) -> None:
+        self.y = self.arrays.asarray(self.y)
+        self._all = self.arrays.index(np.arange(len(self.y)))
+
     def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """See :class:`Loss`."""
-        logits -= logits.max(axis=1, keepdims=True)
-        np.maximum(logits, -SURE, out=logits)
-        probability = np.exp(logits, out=logits)
+        logits -= self.arrays.largest(logits, axis=1)
+        probability = self.arrays.exp(self.arrays.clip(logits, -SURE))
         probability /= probability.sum(axis=1, keepdims=True)
-        curvature = (1 - np.einsum("gkn,gkn->gn", probability, probability)) / (self.outputs - 1)
-        probability[:, self.y[rows], np.arange(probability.shape[2])] -= 1
+        curvature = (1 - self.arrays.einsum("gkn,gkn->gn", probability, probability)) / (self.outputs - 1)
+        truth = self.y[self.arrays.index(rows)]
+        probability[:, truth, self._all[: len(truth)]] -= 1
         return probability, curvature
 
 
@@ -63,13 +78,14 @@ class Binary(Loss):
     def __init__(self, y: Positions) -> None:
         self.y = y
 
+    def _send(self) -> None:
+        self.y = self.arrays.asarray(self.y, np.float32)
+
     def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """See :class:`Loss`."""
-        from scipy.special import expit
-
-        probability = expit(np.clip(logits, -SURE, SURE, out=logits), out=logits)
+        probability = self.arrays.expit(self.arrays.clip(logits, -SURE, SURE))
         curvature = (probability * (1 - probability))[:, 0]
-        probability -= self.y[rows].astype(probability.dtype)
+        probability -= self.y[self.arrays.index(rows)]
         return probability, curvature
 
 
@@ -85,11 +101,17 @@ class SquaredHinge(Loss):
     def __init__(self, signs: Array) -> None:
         self.signs, self.targets = signs, len(signs)
 
+    def _send(self) -> None:
+        self.signs = self.arrays.asarray(self.signs)
+
     def residual(self, logits: Array, problems: Positions, rows: RowSelection) -> tuple[Array, Array]:
         """See :class:`Loss`."""
-        signs = self.signs[:, rows][problems % self.targets][:, None, :]
+        targets = self.arrays.index(problems % self.targets)
+        signs = self.signs[:, self.arrays.index(rows)][targets][:, None, :]
         logits *= signs
-        shortfall = np.maximum(np.subtract(1, logits, out=logits), 0, out=logits)
+        logits *= -1
+        logits += 1
+        shortfall = self.arrays.clip(logits, 0)
         curvature = 2 * (shortfall > 0)[:, 0]
         shortfall *= -2 * signs
         return shortfall, curvature

@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Floats, Positions
-from .row_stream import Stream
+from .namespaces import NUMPY, NumPy
+from .namespaces import Array as AnyArray
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[Any]
 RowSelection = Positions | slice
-ResidualsOf = Callable[[RowSelection, Array], Array]  # some rows' products with coefficients -> residuals, (k, rows)
+# From some rows and their products with coefficients to residuals, (k, rows).
+ResidualsOf = Callable[[RowSelection, AnyArray], AnyArray]
 
 MANY = 2**25  # numbers in the rows; with fewer, loading torch takes longer than it saves
 
@@ -93,39 +95,40 @@ class Products(ABC):
     """
 
     sums: Array
+    arrays: NumPy = NUMPY
 
     def __init__(self, n: int, dim: int, values: Floats, dtype: npt.DTypeLike) -> None:
         self.shape, self.values, self.dtype, self._dim = (n, len(values)), values, np.dtype(dtype), dim
-        self._multiply = Multiply(n * dim, dtype)
+        self._multiply = Multiply(n * dim if self.arrays is NUMPY else 0, dtype)
 
     @abstractmethod
     def _blocks(self) -> Iterable[tuple[RowSelection, Array]]:
         """Yield positions and rows, in the precision to work in."""
 
-    def project(self, coefficients: Array) -> Array:
+    def project(self, coefficients: AnyArray) -> AnyArray:
         """Return ``(k, n)``: coefficients ``(k, r)`` times the rows."""
-        projected = np.empty((len(coefficients), self.shape[0]), self.dtype)
+        projected = self.arrays.empty((len(coefficients), self.shape[0]), self.dtype)
         for places, block in self._blocks():
-            projected[:, places] = self._multiply.project(coefficients, block)
+            projected[:, self.arrays.index(places)] = self._multiply.project(coefficients, block)
         return projected
 
-    def gather(self, residuals: Array) -> Array:
+    def gather(self, residuals: AnyArray) -> AnyArray:
         """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
-        gathered = np.zeros((len(residuals), self._dim), self.dtype)
+        gathered = self.arrays.zeros((len(residuals), self._dim), self.dtype)
         for places, block in self._blocks():
-            gathered += self._multiply.gather(residuals[:, places], block)
+            gathered += self._multiply.gather(residuals[:, self.arrays.index(places)], block)
         return gathered
 
-    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Any]:
+    def sweep(self, coefficients: AnyArray, residuals_of: ResidualsOf) -> tuple[AnyArray, Any]:
         """Return what ``project`` returns, and what ``gather`` returns for the residuals of these products.
 
         Blocks are read once for both. Whole rows in memory return None for the second: one pass saves nothing.
         """
-        projected = np.empty((len(coefficients), self.shape[0]), coefficients.dtype)
-        gathered = np.zeros_like(coefficients)
+        projected = self.arrays.empty((len(coefficients), self.shape[0]), self.dtype)
+        gathered = self.arrays.zeros((len(coefficients), self._dim), self.dtype)
         for places, block in self._blocks():
             products = self._multiply.project(coefficients, block)
-            projected[:, places] = products
+            projected[:, self.arrays.index(places)] = products
             gathered += self._multiply.gather(residuals_of(places, products), block)
         return projected, gathered
 
@@ -165,27 +168,24 @@ class InMemory(Products):
 class Streamed(Products):
     """Rows that are read for each product. The coefficients are rotated instead of the rows by the axes ``(d, r)``."""
 
-    def __init__(self, rows: Stream, axes: Array, values: Floats, dtype: npt.DTypeLike) -> None:
+    def __init__(self, rows: Any, axes: AnyArray, values: Floats, dtype: npt.DTypeLike) -> None:
         super().__init__(len(rows), axes.shape[0], values, dtype)
-        self.rows, self.axes = rows, axes
-        self.sums = self.gather(np.ones((1, len(rows)), self.dtype))[0]
+        self.rows, self._axes = rows, self.arrays.asarray(axes, self.dtype)
+        self.sums = self.gather(self.arrays.zeros((1, len(rows)), self.dtype) + 1)[0]
 
-    def project(self, coefficients: Array) -> Array:
+    def project(self, coefficients: AnyArray) -> AnyArray:
         """Return ``(k, n)``: coefficients ``(k, r)`` times the rows."""
-        return super().project(coefficients @ self._axes().T)
+        return super().project(self.arrays.asarray(coefficients, self.dtype) @ self._axes.T)
 
-    def gather(self, residuals: Array) -> Array:
+    def gather(self, residuals: AnyArray) -> AnyArray:
         """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
-        return np.asarray(super().gather(residuals) @ self._axes())
+        return super().gather(residuals) @ self._axes
 
-    def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Any]:
+    def sweep(self, coefficients: AnyArray, residuals_of: ResidualsOf) -> tuple[AnyArray, Any]:
         """See :class:`Products`."""
-        projected, gathered = super().sweep(coefficients @ self._axes().T, residuals_of)
-        return projected, gathered @ self._axes()
+        projected, gathered = super().sweep(coefficients @ self._axes.T, residuals_of)
+        return projected, gathered @ self._axes
 
-    def _axes(self) -> Array:
-        return self.axes.astype(self.dtype, copy=False)
-
-    def _blocks(self) -> Iterable[tuple[Positions, Array]]:
+    def _blocks(self) -> Iterable[tuple[RowSelection, AnyArray]]:
         blocks = self.rows.blocks(np.arange(len(self.rows)))
         return ((places, block.astype(self.dtype, copy=False)) for places, block in blocks)

@@ -53,12 +53,13 @@ class Descent:
     (Shamir and Zhang 2013, polynomial decay). Unlike a schedule it does not depend on how many epochs will come: after
     each epoch the average is what a descent of so many epochs ends with.
 
-    Everything runs on one thread: batches are small, and a result must not depend on the number of threads.
+    On the processor everything runs on one thread: batches are small, and a result must not depend on the number of
+    threads. Tensors are computed with on the device where they are.
 
     Parameters
     ----------
     rows
-        ``(n, d)`` float32.
+        ``(n, d)`` float32, an array or a tensor on a device.
     y
         ``(n,)`` codes.
     groups
@@ -79,7 +80,7 @@ class Descent:
 
     def __init__(
         self,
-        rows: npt.NDArray[np.float32],
+        rows: "npt.NDArray[np.float32] | torch.Tensor",
         y: Positions,
         classes: int,
         groups: Sequence[Positions],
@@ -88,22 +89,24 @@ class Descent:
         rule: Rule,
     ) -> None:
         self.rule, self.classes, self.epochs = rule, classes, 0
-        self._rows = torch.from_numpy(np.column_stack([rows, np.ones(len(rows), np.float32)]))
-        self._y = torch.from_numpy(y)
-        self._rates = torch.tensor(rates, dtype=torch.float32).repeat_interleave(classes)[:, None]
+        there = torch.as_tensor(rows) if isinstance(rows, torch.Tensor) or rows.flags.writeable else torch.tensor(rows)
+        self._device = there.device
+        self._rows = torch.cat([there, there.new_ones(len(there), 1)], dim=1)
+        self._y = torch.from_numpy(y).to(self._device)
+        self._rates = torch.tensor(rates, dtype=torch.float32, device=self._device).repeat_interleave(classes)[:, None]
         # The largest groups come first: those that are still in an epoch are always the first few.
         self._order = sorted(range(len(groups)), key=lambda group: -len(groups[group]))
         self._groups = [_Group(groups[group], weights[group], rule) for group in self._order]
         shape = (len(groups), len(rates) * classes, self._rows.shape[1])
         names = ["coefficients", "average", "moment", *(["square"] if rule.optimiser == "adamw" else [])]
-        self.state = {name: torch.zeros(shape, dtype=torch.float32) for name in names} | {
-            "steps": torch.zeros(len(groups), 1, 1, dtype=torch.float64)
+        self.state = {name: torch.zeros(shape, dtype=torch.float32, device=self._device) for name in names} | {
+            "steps": torch.zeros(len(groups), 1, 1, dtype=torch.float64, device=self._device)
         }
 
     def coefficients(self) -> npt.NDArray[np.float32]:
         """Return averages ``(groups, rates, classes, d + 1)``."""
         shape = (len(self._groups), -1, self.classes, self._rows.shape[1])
-        return np.asarray(self.state["average"][np.argsort(self._order)].reshape(shape).numpy())
+        return np.asarray(self.state["average"].cpu()[np.argsort(self._order)].reshape(shape).numpy())
 
     def remembered(self) -> dict[str, torch.Tensor]:
         """Return the state in the order of the groups, from which another descent can resume."""
@@ -127,7 +130,7 @@ class Descent:
         shares = np.zeros(places.shape, np.float32)
         for place, share, group in zip(places, shares, self._groups, strict=True):
             group.draw(np.random.default_rng([self.rule.seed, self.epochs]), place, share)
-        batches, batch_shares = torch.from_numpy(places), torch.from_numpy(shares)
+        batches, batch_shares = torch.from_numpy(places).to(self._device), torch.from_numpy(shares).to(self._device)
         for step in range(steps):
             active = sum(group.steps > step for group in self._groups)
             self._step(batches[:active, step], batch_shares[:active, step])

@@ -19,7 +19,6 @@ from ...errors import UsageError
 from ..computing import computing
 from ..progress import Progress, silent
 from ..settings import BackboneSettings
-from ..text import first_line
 from ..weights.catalogue import forbids_commerce, licence_of
 from ..weights.files import Weights
 from ..weights.sources import find_weights
@@ -258,13 +257,12 @@ class Backbone:
         """
         import torch
 
+        from .torch_runtime import find_device
+
         name = self.settings.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        try:
-            return torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"--device {name} cannot be used here: {first_line(error)}") from error
+        return find_device(name)
 
     @computing()
     def plain(self) -> "Tapped":
@@ -280,11 +278,11 @@ class Backbone:
         import torch
 
         from .network import Normalised
-        from .torch_runtime import bfloat16_gain
+        from .torch_runtime import warn_of_slow_bfloat16
 
         bf16 = self.recipes[0].precision == "bf16"
-        if bf16 and self.device.type == "cpu" and (gain := bfloat16_gain()) < 1:
-            logger.warning("bf16 computes at %.1f times the speed of fp32 on this processor.", gain)
+        if bf16:
+            warn_of_slow_bfloat16(self.device)
         dtype = torch.bfloat16 if bf16 else torch.float32
 
         def plain() -> Normalised:

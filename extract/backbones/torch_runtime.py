@@ -1,6 +1,7 @@
 """Torch at run time: threads, one thread at a time on a device, and its memory."""
 
 import contextlib
+import logging
 import threading
 import time
 import timeit
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...cache.forks import Lock
-from ...errors import FC7Error
+from ...errors import FC7Error, UsageError
 from ..computing import Counted, computing
+from ..text import first_line
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+logger = logging.getLogger(__name__)
 
 _on_accelerator = Lock()
 _drawing = Lock()
@@ -32,6 +36,12 @@ def bfloat16_gain() -> float:
     with each_with(1) as begin, ThreadPoolExecutor(1, initializer=begin) as pool:
         single, half = (pool.submit(_seconds_of_product, dtype).result() for dtype in (torch.float32, torch.bfloat16))
     return single / half
+
+
+def warn_of_slow_bfloat16(device: torch.device) -> None:
+    """Say that bf16 slows this processor down, if that is what computes and it does."""
+    if device.type == "cpu" and (gain := bfloat16_gain()) < 1:
+        logger.warning("bf16 computes at %.1f times the speed of fp32 on this processor.", gain)
 
 
 def _seconds_of_product(dtype: torch.dtype) -> float:
@@ -63,6 +73,20 @@ def alone_on(device: torch.device) -> Iterator[None]:
     """Let one thread at a time compute on an accelerator: several take more memory and are no faster."""
     with contextlib.nullcontext() if device.type == "cpu" else _on_accelerator:
         yield
+
+
+def find_device(name: str) -> torch.device:
+    """Return a device by name, with its number.
+
+    Raises
+    ------
+    UsageError
+        torch does not know or does not have it.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name} cannot be used here: {first_line(error)}") from error
 
 
 class _Copying(threading.local):

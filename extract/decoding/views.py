@@ -6,7 +6,7 @@ whatever else is computed beside it.
 
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,17 @@ def augmented(
         cut = _coloured(cut, rng)
     pixels = np.asarray(cut)
     return np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
+
+
+def read_augmented(path: str, key: bytes, transform: Transform, draw: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Return an augmented crop of a file, see :func:`augmented`; `draw` are the numbers that seed it.
+
+    Raises
+    ------
+    ImageRejected, OSError
+        See :func:`read_image`.
+    """
+    return augmented(read_image(path, key), transform, np.random.default_rng(list(draw)))
 
 
 def _coloured(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -11,14 +11,14 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from ...cache.recipe import Input
 from ...errors import ImageRejected
 from .memory_budget import Budget, ask_for_memory, lend, take_back
 from .shared_pixels import SharedPixels, Slot, mapped
-from .views import read_views
+from .views import read_augmented, read_views
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +37,15 @@ serve()
 
 
 class Request(NamedTuple):
-    """A batch: where it goes, which views are wanted, and rows with the path and the key of their file."""
+    """A batch: where it goes, which views are wanted, and rows with the path and the key of their file.
+
+    A row with a draw, the numbers that seed it, gets an augmented crop instead, as fine-tuning trains on.
+    """
 
     slot: int
     inputs: Sequence[Input]
     files: Sequence[tuple[int, str, bytes]]
+    draws: Mapping[int, Sequence[int]] | None = None
 
 
 class DecodeProcess:
@@ -185,18 +189,23 @@ def _answer(request: Request, slots: Sequence[Slot]) -> dict[int, Any]:
     slot, failures = slots[request.slot], dict[int, Any]()
     for row, path, key in request.files:
         slot.states[row] = AT_WORK
-        failure = _decode(path, key, {wanted: slot.pixels[wanted][row] for wanted in request.inputs})
+        rows = {wanted: slot.pixels[wanted][row] for wanted in request.inputs}
+        failure = _decode(path, key, rows, (request.draws or {}).get(row))
         if failure is not None:
             failures[row] = failure
         slot.states[row] = DONE if failure is None else FAILED
     return failures
 
 
-def _decode(path: str, key: bytes, rows: dict[Input, Any]) -> Any:
+def _decode(path: str, key: bytes, rows: dict[Input, Any], draw: Sequence[int] | None) -> Any:
     for pixels in rows.values():
         pixels[:] = 0
     try:
-        for wanted, view in read_views(path, key, rows.keys()).items():
+        if draw is None:
+            views = read_views(path, key, rows.keys())
+        else:
+            views = {wanted: read_augmented(path, key, wanted.transform, draw) for wanted in rows}
+        for wanted, view in views.items():
             rows[wanted][:] = view
     except ImageRejected as error:
         return ImageRejected, (str(error),)

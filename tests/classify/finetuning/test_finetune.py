@@ -323,3 +323,28 @@ def test_a_run_goes_on_with_the_same_images_after_its_csv_was_reordered(photos, 
     assert len(lines) == 1
     assert by_image(resumed.run) == by_image(whole.run)
     assert all(torch.equal(value, resumed.state[name]) for name, value in whole.state.items())
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_processes_decode_the_same_pixels_as_threads(photos, augment):
+    hashed = Hashed.of(read_manifest(photos))
+    recipe = load_backbone("squeezenet1_1", weights="random:0").recipes[0]
+    settings = {"augment": augment, "seed": 3, "workers": 2}
+    groups = [np.array([2, 0, 5]), np.array([1])]
+    found = []
+    for processes in (False, True):
+        with Pixels(hashed.manifest.root, hashed.rows, recipe, processes=processes, **settings) as pixels:
+            found.append([batch.numpy().copy() for epoch in (0, 1, None) for batch in pixels.batches(groups, epoch)])
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_array_equal(there, here)
+    assert len(found[0]) == 6
+    assert (found[0][0] != found[0][2]).any() == augment
+
+
+def test_a_file_that_is_gone_is_said_by_processes_too(photos):
+    hashed = Hashed.of(read_manifest(photos))
+    recipe = load_backbone("squeezenet1_1", weights="random:0").recipes[0]
+    with Pixels(photos, hashed.rows, recipe, augment=True, seed=0, workers=1, processes=True) as pixels:
+        (photos / hashed.rows.paths[1]).unlink()
+        with pytest.raises(DataError, match=r"not readable: No such file.*Put it back"):
+            list(pixels.batches([np.array([0, 1])], 0))
