@@ -3,8 +3,8 @@
 Usage: python tests/zoo.py FIGURES.json docs/zoo.md [PATTERN]
 
 All networks of torchvision that classify, and those of timm below. What was measured is written to the first file after
-each network, and stays if this version of the script has measured it: the same command goes on where it was stopped. The
-table of the second is made of it. Exit code 1 if a network differs, or its packed layers do, or the table lacks a row.
+each network, and stays if this version of the script has measured it: the same command goes on where it was stopped. Of
+it the table of the second is made. Exit code 1 if a network differs, or its packed layers do, or the table lacks a row.
 """
 
 import contextlib
