@@ -161,8 +161,8 @@ def _picture(crop: int) -> torch.Tensor:
     """
     noise = torch.Generator().manual_seed(0)
     layers = [torch.rand(1, 3, size, size, generator=noise) for size in (2, 4, 8, 16, 64)]
-    picture = sum(torch.nn.functional.interpolate(layer, size=(crop, crop), mode="bilinear") for layer in layers)
-    return (picture / len(layers)).permute(0, 2, 3, 1).contiguous()
+    enlarged = [torch.nn.functional.interpolate(layer, size=(crop, crop), mode="bilinear") for layer in layers]
+    return torch.stack(enlarged).mean(0).permute(0, 2, 3, 1).contiguous()
 
 
 def with_classes(
