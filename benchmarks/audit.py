@@ -55,7 +55,7 @@ def labels(embeddings, seeds):
             hits.append(sum(one.image.path in flipped for one in suspects[:FIRST]))
             inside = [one for one in suspects if one.image.split == "train"]
             own.append(sum(one.image.path in flipped for one in inside[:FIRST]))
-            confident = [one.image.path in flipped for one in suspects if one.confident]
+            confident = [one.image.path in flipped for one in suspects if one.off_diagonal]
             sure.append((sum(confident), len(confident)))
         found[head] = {
             "flipped": count,

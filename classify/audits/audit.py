@@ -31,6 +31,7 @@ from .findings import COLUMNS, AuditedImage, ImagePair, Outlier, Suspect
 
 NEAREST = 20  # images compared per image, so that the cost does not grow with the number of similar images
 REPEATS = 3  # divisions into folds; probabilities are averaged, so that the ranking does not depend on one division
+LONG = 60.0  # seconds from which logreg judges no labels unless it is asked for
 FAR = 3.5  # median absolute deviations above the median (Iglewicz and Hoaglin 1993)
 NEAR = 0.5  # of the median distance to the k-th nearest image
 _ROUNDING = 1e-4  # of a distance between equal float16 embeddings
@@ -145,7 +146,7 @@ class Audit:
 def audit(
     embeddings: Any,
     *,
-    head: str | Head | BaseEstimator = "logreg",
+    head: str | Head | BaseEstimator | None = None,
     threshold: float | None = None,
     neighbours: int = 5,
     folds: int = 5,
@@ -160,8 +161,9 @@ def audit(
         Of any data set, with labels or without: copies across splits or with two labels are reported, not refused. Or
         what else :func:`fc7.classify.fit` takes; ``(X, None)`` has no labels.
     head
-        As for :func:`fc7.classify.fit`. Labels are judged by its out-of-fold predictions, averaged over three divisions
-        into folds. Copies and groups stay in one fold; hyper-parameters are chosen by log loss over the folds.
+        As for :func:`fc7.classify.fit`; default logreg, or ridge where that would take minutes. Labels are judged by
+        its out-of-fold predictions, averaged over three divisions into folds. Copies and groups stay in one fold;
+        hyper-parameters are chosen by log loss over the folds.
     threshold
         Least cosine of a near-duplicate. By default half as far away as the k-th nearest image usually is,
         ``1 - median / 2`` over the data set, because no fixed cosine suits every backbone and data set.
@@ -199,11 +201,14 @@ def audit(
 
 
 def check_options(
-    head: str | Head | BaseEstimator = "logreg", threshold: float | None = None, neighbours: int = 5, folds: int = 5
-) -> Head:
-    """Return the head if the options are valid; see :func:`audit`."""
-    selected = find_head(head)
-    if selected.layer:
+    head: str | Head | BaseEstimator | None = None,
+    threshold: float | None = None,
+    neighbours: int = 5,
+    folds: int = 5,
+) -> Head | None:
+    """Return the head, if one is given and the options are valid; see :func:`audit`."""
+    selected = None if head is None else find_head(head)
+    if selected and selected.layer:
         raise UsageError(
             f"The head {selected.name} is trained like a network and judges no label. Take another, or no --head."
         )
@@ -290,9 +295,12 @@ def _first_of_each_split(images: Rows, rows: Sequence[int]) -> list[int]:
 
 
 def _by_head(
-    embeddings: Embeddings, head: Head, folds: int, random_state: int, *, progress: Progress
+    embeddings: Embeddings, head: Head | None, folds: int, random_state: int, *, progress: Progress
 ) -> tuple[list[Suspect], dict[str, Any], list[str]]:
     """Judge the labels of the classes that are large enough, if there are at least two."""
+    why = ""
+    if head is None:
+        head, why = _judge(embeddings, folds)
     settings: dict[str, Any] = {"head": head.name, "folds": folds, "repeats": REPEATS, "judged": 0}
     counts = Counter(embeddings.labels.tolist())
     unlabelled = counts.pop("", 0)
@@ -309,6 +317,7 @@ def _by_head(
         results, done = _out_of_fold(judged, head, folds, random_state, progress=progress)
     except DataError as error:
         return [], settings, [*notes, f"no label judged: {error}"]
+    notes += [why] if why else []
     probability = np.mean([result.probability for result in results], axis=0)
     unconverged = sum(result.unconverged for result in results)
     notes += [f"did not converge: {unconverged} of {REPEATS * done} fits"] if unconverged else []
@@ -319,6 +328,16 @@ def _by_head(
         "hyperparameters": [result.hyperparameters for result in results],
     }
     return _suspects(judged, probability), settings, notes
+
+
+def _judge(embeddings: Embeddings, folds: int) -> tuple[Head, str]:
+    """Return the head to judge labels by, and why it is not logreg, where it is not."""
+    logreg, (n, dim), classes = find_head("logreg"), embeddings.vectors.shape, len(embeddings.classes)
+    seconds = REPEATS * folds * len(ParameterGrid(logreg.grid)) * logreg.seconds(n, dim, classes)
+    if seconds < LONG:
+        return logreg, ""
+    took = f"logreg would take about {max(round(seconds / 60), 1)} min on {n} images of {classes} classes"
+    return find_head("ridge"), f"labels are judged by ridge: {took} (--head logreg takes it)"
 
 
 def _out_of_fold(
@@ -346,7 +365,7 @@ def _out_of_fold(
 
 def _suspects(images: Rows, probability: npt.NDArray[np.float64]) -> list[Suspect]:
     y: Positions = images.y
-    own, sure, likeliest = self_confidence(probability, y), off_diagonal(probability, y), probability.argmax(axis=1)
+    own, off, likeliest = self_confidence(probability, y), off_diagonal(probability, y), probability.argmax(axis=1)
     order = [int(row) for row in np.argsort(own, kind="stable") if likeliest[row] != y[row]]
     return [
         Suspect(
@@ -354,7 +373,7 @@ def _suspects(images: Rows, probability: npt.NDArray[np.float64]) -> list[Suspec
             self_confidence=float(own[row]),
             predicted=images.classes[likeliest[row]],
             probability=float(probability[row, likeliest[row]]),
-            confident=bool(sure[row]),
+            off_diagonal=bool(off[row]),
         )
         for row in order
     ]

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+CONFIDENT = 0.9  # calibrated probability of another class than the label
+
 # Of a table of findings; a cell that does not apply to a finding is empty.
 COLUMNS = (
     "finding", "path", "label", "split", "other_path", "other_label", "other_split", "across_splits", "labels_differ",
-    "cosine", "distance", "predicted", "probability", "self_confidence", "confident",
+    "cosine", "distance", "predicted", "probability", "self_confidence", "off_diagonal", "confident",
 )  # fmt: skip
 
 
@@ -92,7 +94,7 @@ class Suspect:
         The out-of-fold probability of its label.
     predicted, probability
         The most probable class.
-    confident
+    off_diagonal
         Whether it is off the diagonal of the confident joint: see
         :func:`fc7.classify.evaluation.confident_learning.off_diagonal`.
     """
@@ -101,7 +103,15 @@ class Suspect:
     self_confidence: float
     predicted: str
     probability: float
-    confident: bool
+    off_diagonal: bool
+
+    @property
+    def confident(self) -> bool:
+        """Whether the head is sure of another class: off the diagonal, and at least :data:`CONFIDENT` probable.
+
+        In a class of few images, or of hard ones, the diagonal alone asks for little probability.
+        """
+        return self.off_diagonal and self.probability >= CONFIDENT
 
     def __repr__(self) -> str:
         likelier = f"{self.predicted!r} {self.probability:.3f}"
@@ -115,5 +125,6 @@ class Suspect:
             "predicted": self.predicted,
             "probability": round(self.probability, 6),
             "self_confidence": round(self.self_confidence, 6),
+            "off_diagonal": self.off_diagonal,
             "confident": self.confident,
         }

@@ -13,7 +13,7 @@ from ..pages.text import without_folders
 from ..pages.thumbnails import embedded, write_thumbnails
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
-from .findings import AuditedImage
+from .findings import CONFIDENT, AuditedImage
 from .tables import describe, headline, marks, pairs_of, summary
 
 
@@ -58,6 +58,7 @@ def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
     """Return the values of the template; `sources` are pictures by the first digits of their keys."""
     recipe = audit.images.recipe
     return {
+        "confident": CONFIDENT,
         "audit": audit,
         "top": top,
         "headline": headline(audit),

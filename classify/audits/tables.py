@@ -8,7 +8,7 @@ from ...extract.commands.terminal import table
 from ...extract.text import csv_text, plain
 from ..pages.text import figure
 from .audit import Audit
-from .findings import COLUMNS, ImagePair, Suspect
+from .findings import COLUMNS, CONFIDENT, ImagePair, Suspect
 
 
 def audit_csv(audit: Audit) -> str:
@@ -20,15 +20,15 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
     """Return the kinds of findings, with the number of each and its rule."""
     settings = audit.settings
     across = sum(pair.across_splits for pair in audit.near_duplicates)
-    confident = sum(suspect.confident for suspect in audit.suspects)
+    off, confident = (sum(getattr(one, name) for one in audit.suspects) for name in ("off_diagonal", "confident"))
     cosine, far = _or_none(settings["threshold"]), _or_none(settings["outlier_distance"])
     neighbour = f"k-th nearest image, k = {settings['neighbours']}"
     judged = "no label was judged"
     if settings["judged"]:
         judged = (
             f"taken for another class by {settings['head']} out-of-fold, which agrees with "
-            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {confident} off the diagonal of the "
-            "confident joint"
+            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {off} off the diagonal of the "
+            f"confident joint, {confident} of them confidently: with a probability of {CONFIDENT:g} or more"
         )
     return [
         ("leaks", len(audit.leaks), "the same bytes, or one group, in two splits"),
@@ -63,7 +63,7 @@ def audit_text(audit: Audit, top: int) -> str:
         texts.append(table(_title("Outliers", audit.outliers, top), ["distance", "image", "label"], rows))
     if audit.suspects:
         rows = [_suspect(suspect) for suspect in audit.suspects[:top]]
-        heads = ["label is", "looks like", "believed", "off diagonal", "image"]
+        heads = ["label is", "looks like", "believed", "confident", "image"]
         texts.append(table(_title("Suspected labels, the least believed first", audit.suspects, top), heads, rows))
     return "\n\n".join(texts)
 

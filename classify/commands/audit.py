@@ -32,7 +32,7 @@ fc7 audit my_pictures --backbone vgg16 -o audit.html --csv audit.csv
 """
 
 _TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
-_JUDGE = "what judges the labels, out-of-fold: a head of fc7 fit (default: logreg)"
+_JUDGE = "what judges the labels, out-of-fold: a head of fc7 fit (default: logreg; ridge where that takes minutes)"
 _THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
 _NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
 

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestCentroid
 
 from fc7.classify import audit
 from fc7.classify.audits.findings import AuditedImage
-from fc7.classify.audits.tables import audit_text
+from fc7.classify.audits.tables import audit_text, summary
 from fc7.classify.fitting.search import FoldSearch
 from fc7.classify.heads.table import HEADS
 from fc7.errors import DataError, UsageError
@@ -126,10 +126,33 @@ def test_flipped_labels_come_first(table, name):
     found = audit(flipped(table, rows), head=name)
     first = [int(suspect.image.path[3:6]) for suspect in found.suspects[: len(rows)]]
     assert sorted(first) == rows
-    assert found.suspects[0].confident
+    assert found.suspects[0].off_diagonal
     confidence = [suspect.self_confidence for suspect in found.suspects]
     assert confidence == sorted(confidence)
     assert found.suspects[0].predicted in {"c0", "c1", "c2"} - {found.suspects[0].image.label}
+
+
+def test_confident_is_what_another_class_is_very_probable_for(table):
+    found = audit(flipped(table, [3, 14, 35, 61, 80], spread=3.0))
+    sure = [suspect for suspect in found.suspects if suspect.confident]
+    assert {suspect.off_diagonal for suspect in found.suspects} == {True, False}
+    assert all(suspect.probability >= 0.9 and suspect.off_diagonal for suspect in sure)
+    assert not any(
+        suspect.off_diagonal and suspect.probability >= 0.9 for suspect in found.suspects if suspect not in sure
+    )
+    (said,) = [rule for name, _, rule in summary(found) if name == "suspected labels"]
+    assert said.endswith(f"{len(sure)} of them confidently: with a probability of 0.9 or more")
+
+
+def test_ridge_judges_where_logreg_would_take_minutes(table, monkeypatch):
+    rows = flipped(table, [3, 14])
+    assert audit(rows).settings["head"] == "logreg"
+    monkeypatch.setattr("fc7.classify.audits.audit.LONG", 1e-6)
+    found = audit(rows)
+    assert found.settings["head"] == "ridge"
+    assert "labels are judged by ridge: logreg would take about 1 min on 90 images of 3 classes" in found.notes[-1]
+    asked = audit(rows, head="logreg")
+    assert (asked.settings["head"], asked.notes) == ("logreg", [])
 
 
 def test_any_classifier_of_scikit_learn_judges(table):
