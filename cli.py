@@ -31,6 +31,7 @@ VERBS = {
     "report": ("write a page, Markdown or csv from run records", "classify.commands.report"),
     "predict": ("label new images with a bundle", "classify.commands.predict"),
     "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.commands.audit"),
+    "similar": ("find the images of a data set that are most like others", "classify.commands.similar"),
     "review": ("look at doubtful labels in a browser, fix them, leave images out", "classify.commands.review"),
     "export": (
         "write bundle and backbone as one network: ONNX, torch.export or a state dict",

@@ -3,7 +3,7 @@
     python benchmarks/similar.py [--rows 1000000] [--dim 512] [--queries 100] [-k 10] [--device cpu] [--json FILE]
 
 Rows are float16, made before the clock starts, as they are once read. NumPy's way keeps the k largest of each block of
-a product in float32, with the block size that is fastest here of four, and of their union the k largest; its rows have
+a product in float32, with the block size that is fastest here of four, and of their union the k largest. Its rows have
 unit length beforehand, so that it has less to do. Both ways take turns, the best of each counts. Memory is what the
 process took at most beyond what it had before.
 """

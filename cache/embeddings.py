@@ -165,9 +165,13 @@ class Rows:
 
         What is fitted on them does not follow the names or the order of files.
         """
-        words = np.ascontiguousarray(self.sha256).view(">u8").T
-        order = np.lexsort((self.group, self.labels, self.split, *words[::-1]))
+        order = self.key_order()
         return self if (order == np.arange(len(self))).all() else self[order]
+
+    def key_order(self) -> npt.NDArray[np.intp]:
+        """Return the positions of the rows in the order of :meth:`in_key_order`."""
+        words = np.ascontiguousarray(self.sha256).view(">u8").T
+        return np.lexsort((self.group, self.labels, self.split, *words[::-1]))
 
     def __repr__(self) -> str:
         return f"Rows({', '.join([counted(len(self), 'image'), *self._counts()])})"

@@ -70,7 +70,7 @@ class Table(list[T]):
         return f"{type(self).__name__}({len(self):,})"
 
     def _cells(self) -> list[list[str]]:
-        return [[cell(row.get(name)) for name in self.shown] for row in self.to_dicts(MOST)]
+        return [[cell(row.get(name)) for name in self.shown] for row in self.to_dicts(MOST)[:MOST]]
 
 
 def data_frame(columns: Mapping[str, Any]) -> Any:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .records.table import Runs as Runs
     from .records.table import load_runs as load_runs
     from .reports.report import report as report
+    from .searches.similar import Similar as Similar
+    from .searches.similar import similar as similar
 
 _MODULES = {
     "Audit": "audits.audit",
@@ -37,6 +39,7 @@ _MODULES = {
     "Predictions": "bundles.prediction",
     "Run": "records.runs",
     "Runs": "records.table",
+    "Similar": "searches.similar",
     "audit": "audits.audit",
     "choose": "records.ranking",
     "compare": "fitting.compare",
@@ -45,6 +48,7 @@ _MODULES = {
     "load_runs": "records.table",
     "predict": "bundles.predict",
     "report": "reports.report",
+    "similar": "searches.similar",
 }
 __all__ = list(_MODULES)
 

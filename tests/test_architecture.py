@@ -24,6 +24,7 @@ WINGS = {
         "commands",
         "exports",
         "audits",
+        "searches",
         "bundles",
         "fitting",
         "reports",

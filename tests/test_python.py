@@ -31,6 +31,7 @@ from fc7.classify import (
     load_runs,
     predict,
     report,
+    similar,
 )
 from fc7.classify.exports.parity import Parity
 from fc7.classify.heads import HEADS
@@ -79,6 +80,8 @@ def made(tmp_path_factory):
         prediction=predict(bundle, [data / "train"], backbone=fake, cache=cache)[0],
         audit=audit(embeddings, folds=2),
         findings=audit(embeddings, folds=2, threshold=0.5).findings,
+        similar=similar(embeddings, k=2),
+        similar_images=similar(embeddings, k=2)[0],
         head=HEADS["ridge"],
         heads=HEADS,
         transformer=EmbeddingTransformer(fake),
@@ -91,7 +94,7 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize("name", [
     "backbone", "manifest", "hashed", "extraction", "extractions", "embeddings", "rows", "row", "recipe", "joint",
     "foreign", "transform", "store", "fitted", "abstention", "run", "comparison", "runs", "bundle", "predictions",
-    "prediction", "audit", "head", "heads", "transformer", "exported",
+    "prediction", "audit", "similar", "similar_images", "head", "heads", "transformer", "exported",
 ])  # fmt: skip
 def test_every_object_fits_a_terminal(made, name):
     text = repr(getattr(made, name))
@@ -142,7 +145,7 @@ def test_pandas_has_what_the_parquet_of_the_same_embeddings_has(made, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["embeddings", "row", "comparison", "runs", "predictions", "audit"])
+@pytest.mark.parametrize("name", ["embeddings", "row", "comparison", "runs", "predictions", "audit", "similar"])
 def test_notebooks_get_a_small_table_that_needs_nothing_else(made, name):
     page = getattr(made, name)._repr_html_()
     assert page.startswith("<table>")

@@ -28,6 +28,7 @@ from ..data.splits import disputed, protocol
 from ..settings import ProtocolSettings
 
 if TYPE_CHECKING:
+    from ...extract.backbones.backbone import Backbone
     from ...extract.engines.ray_engine import RayEngine
 
 logger = logging.getLogger(__name__)
@@ -116,10 +117,11 @@ def tables(
     engine: "RayEngine | None" = None,
     *,
     only: bool = False,
+    backbones: "list[Backbone] | None" = None,
 ) -> list[Embeddings]:
     """Return one table per backbone and layer, computing what the cache lacks; of `only` one there must be no more."""
     hashed = Hashed.of(hashed, arguments.cache, progress=progress)
-    backbones = options.backbones(arguments, progress)
+    backbones = options.backbones(arguments, progress) if backbones is None else backbones
     if only:
         options.require_single(backbones)
     extractions = fill(hashed, backbones, workers=arguments.workers, engine=engine, progress=progress)
