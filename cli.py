@@ -1,6 +1,6 @@
 """The command line: a table of verbs. Data on stdout, progress and log on stderr.
 
-A verb is one module of its room: ``TEXT`` and ``EXAMPLES`` for its help, ``add_options(parser)`` and
+A verb is one module of its room: ``TEXT``, ``EXAMPLES`` and perhaps ``LISTS`` for its help, ``add_options(parser)`` and
 ``run(arguments, progress) -> Answer``; or ``VERBS``, a table of its own verbs. The module is imported when the verb is
 used, and it imports nothing heavy before ``run``: help comes at once.
 """
@@ -38,6 +38,7 @@ VERBS = {
         "classify.commands.export",
     ),
     "backbones": ("which backbone to take, and where its weights are", "extract.commands.backbones"),
+    "doctor": ("say what this machine has, and what would make fc7 faster", "extract.commands.doctor"),
     "cache": ("look after the cache", "extract.commands.cache"),
     "demo": ("the main job on an embedded example, without network", "classify.commands.demo"),
     "completion": ("print a script that lets a shell complete all this", "classify.commands.completion"),
@@ -91,7 +92,7 @@ def parser(words: Sequence[str] | None = None) -> Parser:
 
 
 def _fill(verb: Parser, module: Any) -> None:
-    verb.text, verb.examples = module.TEXT, module.EXAMPLES
+    verb.text, verb.examples, verb.lists = module.TEXT, module.EXAMPLES, getattr(module, "LISTS", {})
     if not hasattr(module, "VERBS"):
         _add_options(verb, module.add_options, module.run)
         return

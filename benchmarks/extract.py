@@ -113,8 +113,9 @@ def ours(name, root, count, device, precision, decode):
 
     from fc7.extract import fill, load_backbone, read_manifest
     from fc7.extract.backbones.torch_runtime import each_with
-    from fc7.extract.engines.local import MOST_THREADS, cores
+    from fc7.extract.engines.local import MOST_THREADS
     from fc7.extract.engines.malloc import keep_freed_memory
+    from fc7.extract.machine import cores
     from fc7.extract.manifest.manifest import Manifest
 
     manifest = read_manifest(root)

@@ -19,9 +19,10 @@ from .computing import computing
 from .decoding.damage import one_line
 from .decoding.decode import FORMATS, MAX_PIXELS, decode, upright_rgb
 from .decoding.views import view, views_of
-from .engines.local import MOST_THREADS, cores, cores_each
+from .engines.local import MOST_THREADS, cores_each
 from .engines.malloc import keep_freed_memory
 from .engines.precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
+from .machine import cores
 from .manifest.given import many
 
 Picture = Image.Image | npt.NDArray[Any] | bytes | bytearray | memoryview | io.BytesIO

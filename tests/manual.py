@@ -58,6 +58,8 @@ def verb(parser, seen, level="##"):
     for first, titles in shared.items():
         parts += [f"{', '.join(titles)}: as for [`{first}`](#{first.replace(' ', '-')})"]
     parts += [examples(parser)]
+    for title, entries in parser.lists.items():
+        parts += [f"**{title[0].upper()}{title[1:]}**", table(entries)]
     for inner in verbs(parser).values():
         parts += verb(inner, seen, level + "#")
     return parts

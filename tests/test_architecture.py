@@ -53,6 +53,7 @@ WINGS = {
         "manifest",
         "archives",
         "computing",
+        "machine",
         "progress",
         "settings",
         "readers",

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import re
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import fc7
 from fc7 import cli, errors
 from fc7.classify.reviews.server import Server
 from fc7.extract.commands.cache import VERBS as CACHE_VERBS
-from fc7.extract.commands.overview import ENVIRONMENT, EXIT_CODES
+from fc7.extract.commands.overview import ENVIRONMENT, ENVIRONMENT_OF_JOBS, EXIT_CODES
 
 
 def commands(parser):
@@ -95,6 +96,9 @@ def test_the_help_knows_every_exit_code_of_an_error(fc7):
     for name, text in (EXIT_CODES | ENVIRONMENT).items():
         assert f"\n  {name} " in out
         assert text.split()[0] in out
+    assert not re.search("SLURM|RAY", out)
+    of_jobs = fc7("extract", "--help")[1]
+    assert all(f"\n  {name} " in of_jobs for name in ENVIRONMENT_OF_JOBS)
 
 
 # docs/cli.md
@@ -143,7 +147,7 @@ def test_every_environment_variable_is_in_the_help():
         assert otherwise == [], f"{path}: read it as os.environ.get(NAME)"
         read |= set(names)
     assert "FC7_CACHE" in read
-    assert read | READ_BY_LIBRARIES == ENVIRONMENT.keys()
+    assert read | READ_BY_LIBRARIES == ENVIRONMENT.keys() | ENVIRONMENT_OF_JOBS.keys()
 
 
 @pytest.mark.parametrize(

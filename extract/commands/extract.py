@@ -13,6 +13,7 @@ from ..text import plain
 from . import options, vectors
 from .hints import command
 from .options import Arguments, given
+from .overview import ENVIRONMENT_OF_JOBS
 from .terminal import Answer
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ fc7 extract s3://pictures/insects --backbone vgg16 --cache s3://pictures/fc7
 # on a Ray cluster that is there already (extra fc7[ray])
 fc7 extract my_pictures --backbone vgg16 --engine ray --address auto
 """
+LISTS = {"environment of --shard auto and --engine ray": ENVIRONMENT_OF_JOBS}
 
 REJECTED = 3  # exit code of --strict where images were rejected
 

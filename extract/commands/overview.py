@@ -1,4 +1,7 @@
-"""What ``fc7 --help`` says beside the verbs: how they go together, the exit codes and the environment variables."""
+"""What ``fc7 --help`` says beside the verbs: how they go together, the exit codes and the environment variables.
+
+What only jobs of Slurm, torchrun and Ray have in their environment is said by ``fc7 extract --help``.
+"""
 
 TEXT = """
 Run frozen backbones once over images, keep the embeddings in a cache, fit heads on them in seconds, and compare
@@ -45,6 +48,12 @@ ENVIRONMENT = {
     "~/.cache/huggingface",
     "HF_HUB_CACHE": "the folder itself of timm's weights",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",
+    "HDF5_PLUGIN_PRELOAD": "fc7 sets it to ::, so that HDF5 loads no plug-in from the disk; a value of yours stays",
+    "NO_COLOR": "no colours, whatever its value",
+    "COLUMNS": "the width of help and tables, else the terminal's",
+}
+
+ENVIRONMENT_OF_JOBS = {
     "RANK": "--shard auto: which of WORLD_SIZE processes this is, from 0, as torchrun says it",
     "WORLD_SIZE": "--shard auto: how many RANK counts",
     "SLURM_ARRAY_TASK_ID": "--shard auto: which task of a Slurm array this is",
@@ -56,7 +65,6 @@ ENVIRONMENT = {
     "SLURM_STEP_NUM_TASKS": "how many processes the step has",
     "SLURM_NTASKS": "how many tasks the job has; if several and this is in no step, --shard auto refuses",
     "SLURM_STEP_ID": "whether this is in a step, which srun starts",
-    "HDF5_PLUGIN_PRELOAD": "fc7 sets it to ::, so that HDF5 loads no plug-in from the disk; a value of yours stays",
     "RAY_AUTH_MODE": "token: processes on Ray know each other by one; fc7 sets it for a cluster of its own, and warns "
     "of one of others without it",
     "RAY_AUTH_TOKEN": "that token; for a cluster of its own fc7 draws one that nobody else learns",
@@ -64,6 +72,4 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "fc7 sets it to 0, as later versions of Ray do; a value of yours stays",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "fc7 sets it to 0 for a cluster of its own, so that Ray listens on this "
     "machine alone; a value of yours stays",
-    "NO_COLOR": "no colours, whatever its value",
-    "COLUMNS": "the width of help and tables, else the terminal's",
 }

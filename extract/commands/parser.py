@@ -1,7 +1,6 @@
 """How a verb is called: a parser whose help has examples, and whose errors are one line that guesses what was meant."""
 
 import argparse
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -9,8 +8,7 @@ from typing import Any, NoReturn
 
 from ...errors import UsageError
 from ..text import few
-
-_WIDEST = 100  # columns: longer lines are hard to read
+from .terminal import columns
 
 
 class Parser(argparse.ArgumentParser):
@@ -118,7 +116,7 @@ class _Formatter(argparse.HelpFormatter):
     """Paragraphs are filled, but not those with an indented line: examples and lists are shown as they are written."""
 
     def __init__(self, prog: str, **options: Any) -> None:
-        width = min(shutil.get_terminal_size().columns, _WIDEST) - 2
+        width = columns() - 2
         super().__init__(prog, max_help_position=30, width=width, **options)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:

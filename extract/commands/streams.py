@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from ...errors import FC7Error, Interrupted
 from ..text import plain
+from .terminal import columns, wrapped
 
 
 class OutputClosed(FC7Error):
@@ -70,6 +71,8 @@ def answer(text: str, *, data: str = "") -> None:
         # In a file there are names as they are: in UTF-8, and those that are no Unicode as their bytes.
         sys.stdout.reconfigure(**{"errors": "backslashreplace"} if terminal else _FILE)
     shown = data if data and not terminal else "\n".join(map(plain, text.split("\n")))
+    if terminal:
+        shown = "\n".join(wrapped(line, columns()) for line in shown.split("\n"))
     flush(f"{shown}\n")
 
 
@@ -93,7 +96,8 @@ def flush(text: str = "") -> None:
 def say(text: str) -> None:
     """Print a line on stderr, made harmless for a terminal; if stderr is full or gone, nobody can be told."""
     try:
-        sys.stderr.write(f"{plain(text)}\n")
+        shown = plain(text)
+        sys.stderr.write(f"{wrapped(shown, columns()) if sys.stderr.isatty() else shown}\n")
         sys.stderr.flush()
     except OSError:
         _discard(sys.stderr)

@@ -1,5 +1,8 @@
 """The terminal: tables and text as a person sees them, whatever file and class names hold."""
 
+import re
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +19,40 @@ class Answer(NamedTuple):
     text: str
     code: int = 0
     data: str = ""
+
+
+WIDEST = 100  # columns: longer lines are hard to read
+# What a person pastes into a shell, after a colon and to the end of its sentence: it stays on one line.
+_COMMAND = re.compile(
+    r"(?<=: )(?:[A-Z_]+=\S+ )?(?:fc7|pip|git|ulimit|python) .*?(?=[.;,)]?(?:\s+[A-Z(]|\s*$)|; |, (?:then|or|and) )"
+)
+_COLUMNS = re.compile(r"\S {2,}\S")
+
+
+def columns() -> int:
+    """Return how wide sentences are: the terminal's width, but not too wide to read."""
+    return min(shutil.get_terminal_size().columns, WIDEST)
+
+
+def wrapped(line: str, width: int, indent: str = "") -> str:
+    """Return a line with breaks between words, so that none is longer than `width`; a row of a table is left.
+
+    A command stays whole, however long it is: broken, it could not be pasted.
+
+    Parameters
+    ----------
+    indent
+        In front of the second line and all that follow.
+    """
+    if len(line) <= width or (not indent and _COLUMNS.search(line)):
+        return line
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line)
+    start = indent or " " * (len(line) - len(line.lstrip()))
+    filler = textwrap.TextWrapper(
+        width, subsequent_indent=start, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    filler.replace_whitespace = filler.expand_tabs = False
+    return filler.fill(whole).replace("\0", " ")
 
 
 WIDE = 10_000  # columns of a file or a pipe: nothing is cut short there

@@ -10,7 +10,6 @@ compute and commit.
 """
 
 import contextlib
-import os
 import platform
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ... import __version__
 from ...cache.recipe import FunctionTransform
 from ..decoding.decode_pool import DecodePool
+from ..machine import cores
 from .batch import Batch, Draft, Job, Unit
 from .malloc import keep_freed_memory
 from .precision import too_imprecise
@@ -279,11 +279,6 @@ class Pipeline(UnitLoop):
 def _only_here(job: Job) -> bool:
     """Return whether no other process can prepare pixels for it: the device does, or the caller's own code."""
     return job.on_device or isinstance(job.input.transform, FunctionTransform)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cores_each() -> int:

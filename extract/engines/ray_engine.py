@@ -19,7 +19,7 @@ from typing import Any, Self
 from ...cache.arguments import checked
 from ...cache.leases import owner_of, sign
 from ...errors import EngineError, MissingExtra, UsageError
-from .local import cores
+from ..machine import cores
 from .ray_worker import Worker, reason
 
 logger = logging.getLogger(__name__)

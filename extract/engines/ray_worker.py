@@ -26,8 +26,9 @@ from ..backbones.backbone import Backbone
 from ..backbones.spec import BackboneSpec
 from ..decoding.decode_pool import DecodePool
 from ..decoding.views import read_hashed
+from ..machine import cores
 from .accounting import Clock
-from .local import MOST_THREADS, Pipeline, cores
+from .local import MOST_THREADS, Pipeline
 from .sinks import BufferSink
 from .unit_loop import Plan
 

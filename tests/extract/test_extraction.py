@@ -21,7 +21,7 @@ from fc7.cache.verify import verify
 from fc7.errors import CacheError, DataError, FC7Error, Interrupted
 from fc7.extract import extract, fill, load_backbone, read_manifest
 from fc7.extract.backbones.architectures import USUAL_BATCH, architecture
-from fc7.extract.engines.local import cores
+from fc7.extract.machine import cores
 from fc7.extract.manifest.manifest import Manifest
 
 

