@@ -6,7 +6,7 @@ TEST := .venv-test
 LOWEST := .venv-lowest
 
 # Calls that some systems lack (tests/without/sitecustomize.py), for `make without`.
-CALLS := fcntl link O_DIRECTORY O_NONBLOCK memfd resource preadv uname kill SIGKILL symlink sched_getaffinity fork
+CALLS := fcntl link O_DIRECTORY O_NONBLOCK memfd resource preadv uname SIGKILL symlink sched_getaffinity fork
 
 .PHONY: demo test without lowest faults zoo bench docs site lint clean
 

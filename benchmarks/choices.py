@@ -28,8 +28,8 @@ from fc7.extract.backbones.architectures import architecture
 from fc7.extract.backbones.layers import Layer
 from fc7.extract.backbones.network import Normalised, Tapped
 from fc7.extract.backbones.torch_runtime import each_with
-from fc7.extract.engines.local import cores
 from fc7.extract.engines.malloc import keep_freed_memory
+from fc7.extract.machine import cores
 
 IMAGES = 100
 BATCHES = {"alexnet": (16, "classifier.5"), "squeezenet1_1": (16, "features"), "vgg16": (8, "classifier.4")}

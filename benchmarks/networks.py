@@ -121,8 +121,9 @@ def batches(name, root, count):
 
     from fc7.extract import load_backbone
     from fc7.extract.backbones.torch_runtime import each_with
-    from fc7.extract.engines.local import MOST_THREADS, cores
+    from fc7.extract.engines.local import MOST_THREADS
     from fc7.extract.engines.malloc import keep_freed_memory
+    from fc7.extract.machine import cores
 
     threads, found, rows = min(cores(), MOST_THREADS), {}, {}
     with (

@@ -157,7 +157,7 @@ def decoding(manifest):
     from fc7.cache.recipe import DECODES, Input, Transform
     from fc7.extract.decoding.decode import decode, read_image_bytes
     from fc7.extract.decoding.views import view
-    from fc7.extract.engines.local import cores
+    from fc7.extract.machine import cores
 
     wanted = Input(Transform(), DECODES["exact"], 0)
     start = time.perf_counter()

@@ -19,8 +19,9 @@ from ...errors import DataError, ImageRejected
 from ...extract.decoding.decode_pool import DecodePool
 from ...extract.decoding.views import centre_crop, read_augmented, read_image
 from ...extract.decoding.worker_process import Request
-from ...extract.engines.local import MOST_BESIDE_DEVICE, cores
+from ...extract.engines.local import MOST_BESIDE_DEVICE
 from ...extract.extraction import why_not_decoded
+from ...extract.machine import cores
 from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.paths import LISTS_ALL, Reject, described, located
 from ..arrays import Positions
