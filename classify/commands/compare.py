@@ -67,10 +67,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..fitting.compare import compare
     from ..heads.table import find_heads
     from ..records.external import sources
-    from ..records.pairs import compare_pairs
     from ..records.ranking import choose
     from .inputs import fitted_embeddings, images_folder
-    from .tables import data_sets, runs_table, summaries
+    from .tables import data_sets, pairs, runs_table, summaries
 
     find_heads(arguments.heads)
     added = sources(arguments.add)
@@ -94,7 +93,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     failures = runs.failures
     payload = {
         "runs": summaries(runs),
-        "pairs": [pair.to_dict() for pair in compare_pairs(runs)],
+        "pairs": pairs(runs),
         "failed": [failure.to_dict() for failure in failures],
         "best": choose(runs).id,
         "data_sets": data_sets(runs),

@@ -9,10 +9,12 @@ from ...extract.text import plain
 from ..pages.text import figure
 from ..records import description
 from ..records.class_report import class_report, unequal_classes
+from ..records.contest import contest
 from ..records.fold_fit import ranges
+from ..records.pairs import compare_pairs
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
-from ..reports.verdict import contest, verdict
+from ..reports.verdict import verdict
 from .class_tables import class_lines, with_interval
 
 COLUMNS: tuple[str, ...] = (
@@ -77,6 +79,8 @@ def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "protocol": description.protocol(members),
             "runs": [run.id for run in members],
             "best": choose(members).id,
+            "question": contest(members).question,
+            "comparisons": [test.to_dict() for test in contest(members).comparisons],
             "choice_in_folds": _choice(members),
             "verdict": verdict(members),
             "by_class": by_class(choose(members)),
@@ -97,6 +101,24 @@ def _choice(runs: Sequence[Run]) -> dict[str, Any] | None:
     if compared.choice is compared.chosen:
         return None
     return {name: compared.choice.metrics[name] for name in ("accuracy", "n", "correct", "groups", "interval")}
+
+
+def pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return every pair of runs on the same images; only the planned ones have a corrected test and an interval."""
+    rows = []
+    for members in by_images(runs):
+        compared = contest(members)
+        planned = {(test.pair.first, test.pair.second): test for test in compared.comparisons if not test.anew}
+        for pair in compare_pairs(members, compared.names):
+            test = planned.get((pair.first, pair.second)) or planned.get((pair.second, pair.first))
+            untested = {"p_corrected": None, "level": None, "interval": None} | dict.fromkeys(_COULD)
+            rows.append(
+                {"planned": True, **test.to_dict()} if test else {"planned": False, **pair.to_dict(), **untested}
+            )
+    return rows
+
+
+_COULD = ("smallest_detectable", "likely_detectable")
 
 
 def summaries(runs: Sequence[Run]) -> list[dict[str, Any]]:

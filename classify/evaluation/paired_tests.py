@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from .effective_size import ALPHA, Z
+from .effective_size import ALPHA
 
 Interval = tuple[float, float]
 
@@ -57,8 +57,10 @@ def allow_for(p: float, inflation: float) -> float:
     return p if inflation == 1 or not 0 < p < 1 else 2 * normal.cdf(normal.inv_cdf(p / 2) / math.sqrt(inflation))
 
 
-def difference_interval(only_first: int, only_second: int, n: int, p: float, size: float | None = None) -> Interval:
-    """Return the 95 % interval of the difference ``(only_first - only_second) / n`` of two accuracies.
+def difference_interval(
+    only_first: int, only_second: int, n: int, p: float, size: float | None = None, level: float = ALPHA
+) -> Interval:
+    """Return the interval of the difference ``(only_first - only_second) / n`` of two accuracies; 95 % by default.
 
     It is that of Bonett and Price (2012): Wald's, with one more image that only the first, and one that only the second
     got right. It agrees with the test: it holds 0 if, and only if, `p` is above :data:`ALPHA`.
@@ -66,14 +68,16 @@ def difference_interval(only_first: int, only_second: int, n: int, p: float, siz
     Parameters
     ----------
     p
-        Of the two-sided test of the same difference.
+        Of the two-sided test of the same difference, corrected if several are made.
     size
         Independent images that the n are worth, see :func:`fc7.classify.evaluation.effective_size.effective_size`;
         default n.
+    level
+        One minus the confidence: less than :data:`ALPHA` where several differences are tested, see :func:`holm_levels`.
     """
-    size = n if size is None else size
+    size, z = n if size is None else size, NormalDist().inv_cdf(1 - level / 2)
     first, second = ((count * size / n + 1) / (size + 2) for count in (only_first, only_second))
-    middle, half = first - second, Z * math.sqrt((first + second - (first - second) ** 2) / (size + 2))
+    middle, half = first - second, z * math.sqrt((first + second - (first - second) ** 2) / (size + 2))
     low, high = max(middle - half, -1.0), min(middle + half, 1.0)
     if p > ALPHA:
         return min(low, 0.0), max(high, 0.0)
@@ -163,3 +167,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(steps, 1.0)
     return [float(value) for value in corrected]
+
+
+def holm_levels(corrected: Sequence[float]) -> list[float]:
+    """Return the significance level that Holm's steps leave to each of several tests, from their corrected p-values.
+
+    What is clear is out of the way of the others: the level is divided by those that are not, this one with them.
+    """
+    unclear = sum(p > ALPHA for p in corrected)
+    return [ALPHA / (unclear + (p <= ALPHA)) for p in corrected]

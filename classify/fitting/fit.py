@@ -25,6 +25,7 @@ from ..data.splits import Protocol, protocol
 from ..evaluation.abstention import Abstention
 from ..heads.base import ClassWeight
 from ..heads.table import HEADS, Head, find_head
+from ..records.description import UNWEIGHTED
 from ..records.fold_fit import FoldFit
 from ..records.outcome import Evaluated, Outcome
 from ..records.runs import Run, run_id
@@ -223,7 +224,7 @@ class Experiment:
                 *(["rows on one scale"] if scaled else []),
                 *_convergence(fits, folds),
                 *(search.below_baseline(last) if head.name != "baseline" else []),
-                *(["fitted without class weights: it has none"] if unweighted else []),
+                *([UNWEIGHTED] if unweighted else []),
             ],
         )
         abstention = Abstention.of(

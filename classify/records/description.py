@@ -10,6 +10,9 @@ from .edges import edge_notes
 from .fold_fit import FoldFit, ranges
 from .runs import Run
 
+UNWEIGHTED = "fitted without class weights: it has none"  # the note of a head that was asked to take some
+TAKES_NONE = ", as it takes none"
+
 
 def labels(runs: Sequence[Run]) -> dict[str, str]:
     """Return what each run is called beside the others, by id: its name, and where others have it, (what differs).
@@ -22,7 +25,9 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
         differing = differences(members)
         texts |= {run.id: f"{name} ({', '.join(differing[run.id])})" if differing[run.id] else name for run in members}
     count = Counter(texts.values())
-    return {identity: text if count[text] == 1 else f"{text} #{identity[:6]}" for identity, text in texts.items()}
+    alike = [identity for identity, text in texts.items() if count[text] > 1]
+    digits = next(number for number in range(6, 65) if len({name[:number] for name in alike}) == len(alike))
+    return {identity: text if count[text] == 1 else f"{text} #{identity[:digits]}" for identity, text in texts.items()}
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -46,17 +51,22 @@ def settings(run: Run) -> dict[str, str]:
     leaks, views = done.get("leaked"), done.get("views")
     inner = [fold.inner_folds for fold in folds if fold.inner_folds]
     kind = {"unit": "rows of unit length", "scale": "rows on one scale"}
+    tuned = run.hyperparameters if run.trainable else {}  # given, and not searched for
     source, data = without_folders(run.weights_source), str(run.data.get("fingerprint", ""))
     texts = {
         "record": "of an earlier fc7" if run.old else "",
         "evaluated": f"evaluated {on(run)}",
         "fitted": _fitted(folds) if folds else None,
         "leaked": None if leaks is None else f"{leaks or 'no'} leaked images",
-        "class_weight": _class_weights(done["class_weight"]) if "class_weight" in done else None,
+        "class_weight": _class_weights(done["class_weight"], run.notes) if "class_weight" in done else None,
         "preparation": kind.get(done.get("preparation", "")),
         "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else "",
         "resize": _resizing(run.recipe),
         "augment": {True: "random crops and mirror images", False: "centre crops only"}.get(done.get("augment", "")),
+        "epochs": f"{tuned['epochs']} epochs" if "epochs" in tuned else None,
+        "learning_rate": f"learning rate {value(tuned['learning_rate'])}" if "learning_rate" in tuned else None,
+        "batch_size": f"batches of {tuned['batch_size']}" if "batch_size" in tuned else None,
+        "optimiser": f"optimiser {tuned['optimiser']}" if "optimiser" in tuned else None,
         "device": f"device {without_folders(str(done['device']))}" if "device" in done else None,
         "inner_folds": f"choices in {_range(inner)} folds" if inner else None,
         "random_state": f"seed {done['random_state']}" if "random_state" in done else None,
@@ -160,9 +170,9 @@ def _own(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if not run.elsewhere] or list(runs)
 
 
-def _class_weights(weights: Any) -> str:
+def _class_weights(weights: Any, notes: Sequence[str]) -> str:
     if not weights:
-        return "no class weights"
+        return "no class weights" + (TAKES_NONE if UNWEIGHTED in notes else "")
     if isinstance(weights, dict):
         return f"class weights {few([f'{name} {value(weight)}' for name, weight in weights.items()])}"
     return f"class weights {weights}"

@@ -15,6 +15,7 @@ from ..evaluation.paired_tests import (
     allow_for,
     difference_interval,
     holm,
+    holm_levels,
     least_count,
     likely_difference,
     mcnemar,
@@ -45,13 +46,14 @@ class RunPair:
     measured
         The same without an allowance for few groups: what power follows.
     difference, interval
-        Accuracy of the first minus the second, and its 95 % interval.
+        Accuracy of the first minus the second, and its interval, which holds 0 if, and only if, the corrected test
+        finds no difference: of 95 %, or more where several are tested.
     only_first, only_second
         Images that only the first or only the second run predicted correctly.
     p, p_corrected
-        Of the exact test, alone and after Holm's correction for all pairs of the same comparison on these images.
+        Of the exact test, alone and after Holm's correction for all pairs that are tested with it.
     level
-        Of significance, at which it is said what n could show.
+        Of significance, which the correction leaves: that of the interval, and of what n could show.
     """
 
     first: str
@@ -74,6 +76,11 @@ class RunPair:
     def count(self) -> str:
         """How many images, and in how many groups where these are fewer."""
         return counted(self.n, "image") + (f" in {self.groups} groups" if self.groups < self.n else "")
+
+    @property
+    def clear(self) -> bool:
+        """Whether one is better, by the corrected test."""
+        return self.p_corrected <= ALPHA
 
     @property
     def test(self) -> str:
@@ -145,15 +152,14 @@ def _tested(runs: Sequence[Run], names: Mapping[str, str]) -> list[RunPair]:
             effective=effective,
             measured=effective_size(differences, groups, folds, cautious=False),
             difference=(b - c) / n,
-            interval=difference_interval(b, c, n, p, effective),
+            interval=(-1.0, 1.0),  # until it is known how many are tested
             only_first=b,
             only_second=c,
             p=p,
             p_corrected=p,
         )
         pairs.append(pair)
-    corrected = holm([pair.p for pair in pairs])
-    return [replace(pair, p_corrected=p) for pair, p in zip(pairs, corrected, strict=True)]
+    return _corrected(pairs)
 
 
 def compare_planned(planned: Sequence[tuple[Run, Run]], names: Mapping[str, str] | None = None) -> list[RunPair]:
@@ -162,12 +168,20 @@ def compare_planned(planned: Sequence[tuple[Run, Run]], names: Mapping[str, str]
     What n could show knows of the correction, too.
     """
     names = names or labels(list({run.id: run for pair in planned for run in pair}.values()))
-    pairs = [pair for two in planned for pair in compare_pairs(two, names)]
+    return _corrected([pair for two in planned for pair in compare_pairs(two, names)])
+
+
+def _corrected(pairs: Sequence[RunPair]) -> list[RunPair]:
+    """Return the pairs with Holm's correction over them, and intervals that agree with it."""
     corrected = holm([pair.p for pair in pairs])
-    unclear = sum(p > ALPHA for p in corrected)
-    return [  # Holm's steps leave the level to be divided by those that are not clear, this one with them
-        replace(pair, p_corrected=p, level=ALPHA / (unclear + (p <= ALPHA)))
-        for pair, p in zip(pairs, corrected, strict=True)
+    return [
+        replace(
+            pair,
+            p_corrected=p,
+            level=level,
+            interval=difference_interval(pair.only_first, pair.only_second, pair.n, p, pair.effective, level),
+        )
+        for pair, p, level in zip(pairs, corrected, holm_levels(corrected), strict=True)
     ]
 
 

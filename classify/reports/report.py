@@ -14,13 +14,16 @@ from ..pages.text import duration, figure, shown, without_folders
 from ..pages.thumbnails import BYTES, FOLDER
 from ..records import description
 from ..records.class_report import unequal_classes
+from ..records.contest import Contest, contest
 from ..records.failures import Failure, read_failures
 from ..records.ranking import fit_seconds
 from ..records.runs import PROBABILITIES, Run, by_images
 from ..records.table import Runs, load_runs
 from . import gallery, sections
+from .break_even import break_even
 from .classes import classes
-from .verdict import Contest, break_even, by_title, contest, findings, verdict
+from .reading import reading
+from .verdict import by_title, findings, overlap, verdict
 
 
 @checked
@@ -147,9 +150,15 @@ def _words(text: str) -> str:
 def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Failure]) -> dict[str, Any]:
     """Return the values of the template."""
     sets, names = by_title(runs), {description.data_name(run) for run in runs}
+    contests = {title: contest(members) for title, members in sets.items()}
+    most = BYTES // len(sets)
     return {
         "title": names.pop() if len(names) == 1 else "",
-        "groups": [_group(title, contest(members), thumbnails, BYTES // len(sets)) for title, members in sets.items()],
+        "groups": [
+            _group(title, compared, thumbnails, most) | {"overlap": overlap(title, sets)}
+            for title, compared in contests.items()
+        ],
+        "reading": reading(list(contests.values())),
         "alpha": ALPHA,
         "failures": [(failure.name, without_folders(failure.reason)) for failure in failures],
         "provenance": sections.provenance(runs),
@@ -160,7 +169,7 @@ def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Fa
 
 def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) -> dict[str, Any]:
     """Return what the page says of runs on the same images."""
-    chosen, rival = compared.chosen, compared.rival
+    chosen, shown = compared.chosen, compared.main or compared.baseline
     return {
         "title": title,
         "chosen": chosen,
@@ -168,8 +177,8 @@ def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) ->
         "sentences": verdict(compared.runs),
         "protocol": description.protocol(compared.runs),
         "sides": sections.sides(compared),
-        "difference": compared.pairs[rival.id] if rival else None,
-        "planned": len(compared.pairs),
+        "difference": shown.pair if shown else None,
+        "planned": len(compared.comparisons),
         "dependent": chosen.metrics["n"] > chosen.metrics.get("effective", chosen.metrics["n"]),
         "table": sections.table(compared),
         "folds": sections.folds(compared),

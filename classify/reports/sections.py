@@ -12,11 +12,11 @@ from ..pages.text import pairs as named
 from ..pages.text import value, without_folders
 from ..records import description
 from ..records.class_report import class_report
+from ..records.contest import BASELINE, BEST, HEADS, Comparison, Contest
 from ..records.pairs import BASELINES, compare_pairs
 from ..records.ranking import fit_seconds, is_random
 from ..records.runs import Run
 from . import plots
-from .verdict import Contest
 
 Values = dict[str, Any]
 
@@ -71,19 +71,20 @@ def _seconds(run: Run) -> float | None:
 
 
 def tests(compared: Contest) -> Values:
-    """Return the pairwise tests: all of the chosen run, and of the other runs those with the smallest p."""
-    chosen, runs = compared.chosen, compared.runs
-    first = [chosen, *(run for run in runs if run is not chosen)]  # so that its pairs begin with it
-    pairs = sorted(compare_pairs(first, compared.names), key=lambda pair: pair.p)
-    others = [pair for pair in pairs if pair.first != chosen.id]
+    """Return the planned tests, and of the pairs that are none of the question's those that differ most."""
+    planned = [
+        test for about in dict.fromkeys(test.about for test in compared.comparisons) for test in compared.of(about)
+    ]
+    told = {frozenset({test.pair.first, test.pair.second}) for test in planned if not test.anew}
+    pairs = [pair for pair in compare_pairs(compared.runs, compared.names) if {pair.first, pair.second} not in told]
+    pairs.sort(key=lambda pair: (pair.p, -abs(pair.difference)))
     return {
-        "own": [pair for pair in pairs if pair.first == chosen.id],
-        "others": others[:PAIRS],
-        "left_out": max(0, len(others) - PAIRS),
-        "total": len(pairs),
-        "untested": sum(run.old for run in runs),
-        "detectable": sorted({(pair.count, pair.smallest_detectable) for pair in pairs}),
-        "test": pairs[0].test if pairs else "",
+        "planned": planned,
+        "others": pairs[:PAIRS],
+        "left_out": max(0, len(pairs) - PAIRS),
+        "untested": sum(run.old for run in compared.runs),
+        "detectable": [(test.pair.count, test.pair.smallest_detectable) for test in planned[:1]],
+        "test": planned[0].pair.test if planned else "",
     }
 
 
@@ -203,7 +204,7 @@ def provenance(runs: Sequence[Run]) -> Values:
             "name": description.data_name(run),
             "fingerprint": run.data.get("fingerprint", ""),
             "classes": len(run.data["classes"]),
-            "n": run.metrics["n"],
+            "n": run.count,
             "on": description.on(run),
             "fitted": description.settings(run).get("fitted", "unknown").removeprefix("fitted on "),
         }
@@ -224,28 +225,45 @@ def provenance(runs: Sequence[Run]) -> Values:
 
 
 def sides(compared: Contest) -> list[Values]:
-    """Return the headline figures of the chosen run and its rival."""
+    """Return the figures of the two runs whose difference stands beside them; of the chosen run where it is alone.
+
+    Where the choice is flattered and no side is the choice that is made anew in each fold, that one comes last.
+    """
+    test = compared.main or compared.baseline
     nested = compared.choice is not compared.chosen
-    return [
-        {
-            "run": run,
-            "metrics": compared.choice.metrics if run is compared.chosen else run.metrics,
-            "flattered": nested and run is compared.chosen,
-            "means": [] if run.old else means(compared.choice if run is compared.chosen else run),
-            "name": compared.name(run),
-            "kind": kind(run),
-            "title": _title(run, run is compared.chosen),
-            "seconds": _seconds(run),
-        }
-        for run in (compared.chosen, compared.rival)
-        if run is not None
-    ]
+    if test is None:
+        return [_side(compared, "Chosen run", compared.choice)]
+    titles = _titles(compared, test)
+    shown = [_side(compared, title, run) for title, run in zip(titles, (test.first, test.second), strict=True)]
+    return shown + ([_side(compared, "To expect on new images", compared.choice)] if nested and not test.anew else [])
 
 
-def _title(run: Run, chosen: bool) -> str:
-    if run.elsewhere:
-        return "From elsewhere"
-    return "Fine-tuning" if run.trainable else "Cached head" if chosen else "Next best head"
+def _side(compared: Contest, title: str, run: Run) -> Values:
+    own = next(other for other in compared.runs if other.id == run.id)
+    return {
+        "run": own,
+        "metrics": run.metrics,
+        "anew": run is not own,
+        "means": [] if run.old else means(run),
+        "name": compared.name(own),
+        "kind": kind(own),
+        "title": title,
+        "seconds": _seconds(own),
+    }
+
+
+def _titles(compared: Contest, test: Comparison) -> tuple[str, str]:
+    """Return what the two sides of a comparison are called."""
+    if test.about in BEST:
+        return f"Best head {BEST[test.about]} {test.sides[0]}", f"Best head {BEST[test.about]} {test.sides[1]}"
+    others = len(compared.of(test.about))
+    if test.about == HEADS:
+        return "Chosen head", "The other head" if others == 1 else f"Hardest to beat of {others} others"
+    first, second = (
+        "From elsewhere" if run.elsewhere else "Fine-tuning" if run.trainable else "Cached head"
+        for run in (test.first, test.second)
+    )
+    return first, "Baseline" if test.about == BASELINE else second
 
 
 def _once(rows: Sequence[Values]) -> list[Values]:

@@ -65,7 +65,7 @@ def test_the_report_says_what_it_wrote_and_how_large(fc7, runs, tmp_path):
     assert page.count("data:image/jpeg;base64,") == 8
     assert "Learning curve" in page
     assert lines[0] in page
-    assert files[1].read_text().startswith(f"**{lines[0]}**")
+    assert files[1].read_text().startswith(f"**{lines[0]}**".replace("_", "\\_"))
     assert len(list(csv.DictReader(io.StringIO(files[2].read_text())))) == 3
 
 
@@ -132,7 +132,7 @@ def test_results_from_elsewhere_are_in_the_table_and_the_tests(home, fc7, runs, 
     assert answer["best"] == answer["runs"][0]["id"]
     code, out, _ = fc7("report", tmp_path / "runs", "-o", tmp_path / "r.html")
     assert code == 0
-    assert '"keras" (from elsewhere)' in out
+    assert "“keras” (from elsewhere)" in out
 
 
 @pytest.mark.parametrize(

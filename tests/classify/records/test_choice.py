@@ -8,7 +8,8 @@ from fc7.classify import compare
 from fc7.classify.commands.tables import data_sets
 from fc7.classify.evaluation.nested_choice import choose_in_folds
 from fc7.classify.records.choice import choice_in_folds
-from fc7.classify.reports.verdict import contest, findings
+from fc7.classify.records.contest import contest
+from fc7.classify.reports.verdict import findings
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
@@ -52,9 +53,9 @@ def test_a_record_of_the_choice_has_the_predictions_of_each_folds_best(table):
     compared = contest(runs)
     words = " ".join(findings(runs))
     assert f"the choice gets {compared.choice.metrics['correct']} of 60 right" in words
-    assert compared.against(heads[1]) is compared.chosen
+    assert [test.first is compared.chosen for test in compared.of("heads")] == [True, True]
     baseline = next(run for run in runs if run.head == "baseline")
-    assert compared.against(baseline) is compared.choice
+    assert compared.baseline.first is compared.choice
     pair = compared.pairs[baseline.id]
     counted = compared.choice.metrics["correct"] - baseline.metrics["correct"]
     assert pair.only_first - pair.only_second == counted

@@ -9,11 +9,13 @@ import pytest
 from fc7.classify import Run, compare, load_runs
 from fc7.classify.commands.tables import COLUMNS, comparison
 from fc7.classify.evaluation.metrics import measure
+from fc7.classify.records.contest import contest
 from fc7.classify.records.external import NO_PROBABILITIES, read_results, sources
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.ranking import choose
+from fc7.classify.reports.break_even import break_even
 from fc7.classify.reports.report import csv_table, markdown, report
-from fc7.classify.reports.verdict import break_even, contest, findings
+from fc7.classify.reports.verdict import findings
 from fc7.errors import DataError, UsageError
 
 N = 20
@@ -247,16 +249,18 @@ def test_the_choice_is_among_heads_by_what_was_chosen_inside(mixed):
 
 def test_the_verdict_says_that_the_cost_is_not_known(mixed):
     said = " ".join(findings(mixed))
-    assert '"better" (from elsewhere) beats the cached head on 100 images.' in said
+    assert (
+        "“better” (from elsewhere) beats the cached head, which beats “bare” (from elsewhere), on 100 images." in said
+    )
     assert "What elsewhere better cost is not known." in said
-    assert "best of 2 rivals" in said
-    assert "chosen among 2 by its log loss inside train" in said
+    assert "elsewhere better is the hardest to beat" in said
+    assert "chosen among 2 heads (of 5 runs; 1 baseline, 2 from elsewhere) by its log loss inside train" in said
     assert break_even(mixed) == break_even(mixed[:3])
 
 
 def test_imports_alone_are_compared_by_name(mixed):
     said = findings(mixed[3:])
-    assert said[0].startswith('"better" (from elsewhere) beats "bare" (from elsewhere)')
+    assert said[0].startswith("“better” (from elsewhere) beats “bare” (from elsewhere)")
 
 
 def test_tables_leave_empty_what_was_not_measured(mixed):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from html_page import Page
 
-from fc7.classify.pages.text import duration, points
+from fc7.classify.pages.text import duration, points, probability
+from fc7.classify.records.contest import contest
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.reports.report import csv_table, markdown, report
-from fc7.classify.reports.verdict import contest, findings
+from fc7.classify.reports.verdict import findings
 from fc7.errors import DataError, MissingExtra
 
 HOSTILE = (
@@ -82,20 +83,21 @@ def test_every_figure_of_the_table_is_a_records(page, study):
 
 
 def test_every_paired_test_is_computed_from_predictions(page, study):
-    chosen, pairs = contest(study).chosen, compare_pairs(study)
+    planned, pairs = contest(study).comparisons, compare_pairs(study)
     own, others = page.rows(1)[1:], page.rows(2)[1:]
-    assert len(own) == len(study) - 1
+    assert len(own) == len(planned) == 3 + 1 + 1, "three arms, another backbone, the baseline"
     assert len(own) + len(others) == len(pairs)
-    found = {row[0]: row for row in own}
-    for pair in pairs:
-        if chosen.id not in (pair.first, pair.second):
-            continue
-        turned = pair.second == chosen.id
-        row = found[pair.names[0 if turned else 1]]
-        counts = [pair.only_second, pair.only_first] if turned else [pair.only_first, pair.only_second]
-        assert [int(row[4]), int(row[5])] == counts
-        sign = -1 if turned else 1
-        assert row[2] == points(sign * pair.difference)
+    found = {tuple(row[:2]): row for row in own}
+    for pair in [test.pair for test in planned]:
+        row = found[pair.names]
+        assert row[3:7] == [
+            points(pair.difference),
+            f"{points(pair.interval[0])} to {points(pair.interval[1])}",
+            str(pair.only_first),
+            str(pair.only_second),
+        ]
+        assert row[8] == probability(pair.p_corrected)
+    assert all(len(row) == 6 for row in others), "what was not asked has no test"
 
 
 def test_confusion_counts_every_image_once(page, study):

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from paired import answers, grouped, p_of
 
 from fc7.classify.commands.tables import runs_table
+from fc7.classify.reports.break_even import break_even
 from fc7.classify.reports.report import markdown, report
-from fc7.classify.reports.verdict import break_even, findings
+from fc7.classify.reports.verdict import findings
 from fc7.errors import DataError
 
 
@@ -82,7 +83,7 @@ def test_an_arm_picked_on_the_evaluated_images_is_said(made_up):
         made_up([True] * 9 + [place > 0], trainable=arm, selection=None) for place, arm in enumerate(["head", "all"])
     ]
     said = verdict([made_up([True] * 10), *arms])
-    assert "vgg16 finetune all is the best of 2 arms on the images it is judged on, which flatters it" in said
+    assert "Of the 2 fine-tuning arms, vgg16 finetune all is the hardest to beat on the images" in said
 
 
 def test_the_extraction_is_counted_too(made_up):
@@ -96,7 +97,7 @@ def test_without_fine_tuning_it_is_against_the_runner_up_and_the_baseline(made_u
     head, runner = fifty_fifty(153, 4, 5)
     baseline = made_up([True, False] * 76 + [True], head="baseline", selection=0.5)
     said = verdict([baseline, made_up(head, selection=0.95), made_up(runner, head="knn", selection=0.94)])
-    assert said.startswith("The cached head and the next best head cannot be told apart on 153 images.")
+    assert said.startswith("“vgg16 fc7 logreg” and “vgg16 fc7 knn” cannot be told apart on 153 images.")
     assert "the most frequent class gets 77 of 153 right; vgg16 fc7 logreg is clearly better (p < 0.001)" in said
     assert "correction for 2 planned comparisons" in said
 
@@ -104,7 +105,7 @@ def test_without_fine_tuning_it_is_against_the_runner_up_and_the_baseline(made_u
 def test_a_head_no_better_than_the_baseline_is_said(made_up):
     head, baseline = fifty_fifty(100, 6, 5)
     said = verdict([made_up(head), made_up(baseline, head="baseline")])
-    assert "cannot be told apart from that (p = 1)" in said
+    assert "it cannot be told apart from the baseline, which always answers the most frequent class (" in said
 
 
 def test_one_run_alone(made_up):

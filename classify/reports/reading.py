@@ -1,0 +1,75 @@
+"""What a page says once, in plain English: what was held out, and what intervals and words mean."""
+
+from collections.abc import Sequence
+
+from ..records import description
+from ..records.contest import Contest
+from ..records.runs import Run
+
+
+def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
+    """Return the words that a page uses and what they mean, for the runs on all sets of images."""
+    runs = [run for compared in contests for run in compared.runs]
+    texts = [("What was held out", text) for text in _held_out(runs)]
+    grouped = any(run.in_groups for run in runs)
+    interval = (
+        "Of an accuracy: in 95 of 100 studies on as many new images like these, such an interval holds the accuracy on "
+        "all images like them. Of a difference: the same, and wider where several comparisons are made, so that it "
+        "holds 0 exactly where no winner is named."
+    )
+    interval += " Images of one group are alike, so groups are counted, not images." if grouped else ""
+    texts.append(("95 % interval", interval))
+    numbers = dict.fromkeys(len(compared.comparisons) for compared in contests if compared.comparisons)
+    if not numbers:
+        return texts
+    made = "" if list(numbers) == [1] else f", over the {' or '.join(map(str, numbers))} comparisons together"
+    again = "for heads fitted in the same way" if any(run.folds_number > 1 for run in runs) else "for these fitted runs"
+    return [
+        *texts,
+        (
+            "“Beats”, “is better”",
+            "One gets more of the same images right than the other, by more than chance would explain: if the two were "
+            f"equally good, at most 5 of 100 studies would say so{made}. It holds {again}, on new images like these. "
+            "Other data, other training images or other seeds can turn it.",
+        ),
+        (
+            "“Cannot be told apart”",
+            "The test found no winner. They need not be equally good: the interval of the difference says by how much "
+            "either may be better.",
+        ),
+        (
+            "“Too few to say”",
+            "The test found no winner, and so few images show only differences of more than 10 points.",
+        ),
+    ]
+
+
+def _held_out(runs: Sequence[Run]) -> list[str]:
+    """Return what was held out from what, for each way in which runs were evaluated."""
+    texts = []
+    for place in dict.fromkeys(description.on(run) for run in runs):
+        members = [run for run in runs if description.on(run) == place]
+        own = [run for run in members if not run.elsewhere]
+        if "cross-validation" in place:
+            text = (
+                f"{_capital(place)}, every image was predicted once, by a head that was fitted on the other folds and "
+                "had not seen it. What the head has to choose was chosen inside those other folds."
+            )
+        else:
+            text = (
+                f"The images of {place.removeprefix('on ')} were held out. Runs were fitted, and all that they have to "
+                "choose was chosen, on training images alone; the held-out ones were predicted once, at the end."
+            )
+        leaky = [run for run in own if description.leaked([run])]
+        if leaky:
+            which = "in all runs" if len(leaky) == len(own) else f"in {len(leaky)} of {len(own)} runs"
+            text += f" But {description.leaked(own)} of the images judged were fitted on, too, {which}, as was allowed:"
+            text += " these figures are optimistic."
+        if len(own) < len(members):
+            text += " What predictions from elsewhere were fitted on is not known."
+        texts.append(text)
+    return texts
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

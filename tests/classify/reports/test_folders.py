@@ -1,0 +1,71 @@
+"""Twenty folders with a known truth: the headline says what was compared, who won and how sure that is."""
+
+from itertools import chain
+
+import pytest
+from report_folders import FOLDERS
+
+from fc7.classify.commands.tables import data_sets, runs_table
+from fc7.classify.records.contest import contest
+from fc7.classify.records.description import labels
+from fc7.classify.records.runs import by_images
+from fc7.classify.reports.report import report
+from fc7.classify.reports.verdict import findings, verdict
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def folder(request):
+    return FOLDERS[request.param], FOLDERS[request.param].runs()
+
+
+def test_the_verdict_finds_the_truth(folder):
+    truth, runs = folder
+    contests = [contest(members) for members in by_images(runs)]
+    assert tuple(compared.question for compared in contests) == truth.question
+    for compared, won, lost, tied in zip(contests, truth.won, truth.lost, truth.tied, strict=True):
+        tests = compared.of(compared.question)
+
+        def names(tests):
+            return {name.removeprefix("vgg16 gap ") for name in (test.sides[1] for test in tests)}
+
+        assert names(test for test in tests if test.won) == set(won)
+        assert names(test for test in tests if test.lost) == set(lost)
+        assert names(test for test in tests if not test.pair.clear) <= set(tied)
+
+
+def test_the_headline_names_all_sides_and_the_images(folder):
+    truth, runs = folder
+    for members in by_images(runs):
+        compared, said = contest(members), verdict(members)[0]
+        tests = compared.of(compared.question)
+        for test in tests:
+            second = test.second.head if test.second.elsewhere else test.sides[1]
+            assert second in said or (test.second.trainable and "fine-tuning" in said.lower())
+        assert str(members[0].metrics["n"]) in said
+        assert ("beat" in said) == any(test.pair.clear for test in tests)
+        assert ("cannot be told apart" in said or "too few" in said) == any(not test.pair.clear for test in tests)
+    assert all(words in " ".join(findings(runs)) for words in truth.words)
+
+
+def test_one_family_of_comparisons_everywhere(folder, tmp_path):
+    _, runs = folder
+    page = report(runs, tmp_path / "page.html").read_text(encoding="utf-8")
+    sets = data_sets(runs)
+    for members, entry in zip(by_images(runs), sets, strict=True):
+        compared = contest(members)
+        tests = compared.comparisons
+        assert [test.to_dict() for test in tests] == entry["comparisons"]
+        assert page.count("is better</td>") == sum(
+            test.pair.clear for test in chain(*(contest(group).comparisons for group in by_images(runs)))
+        )
+        for test in tests:
+            low, high = test.pair.interval
+            assert (low <= 0 <= high) == (not test.pair.clear)
+    for sentence in findings(runs):
+        assert sentence.partition(": ")[2] in runs_table(runs) or sentence in runs_table(runs)
+
+
+def test_no_two_rows_have_one_name(folder):
+    _, runs = folder
+    for members in by_images(runs):
+        assert len(set(labels(members).values())) == len(members)
