@@ -23,9 +23,11 @@ _CROSS = (
 _EPOCHS = "of what is trained in epochs (default: chosen in the folds for torch-linear, else 12)"
 _N_JOBS = "processes that fit; -1: one per core, with --engine ray of the cluster (default: 1)"
 _BALANCED = "each class counts as much as the others, in heads that know weights (default: each image does)"
+# Of rows before a head, and what is said of it.
+PREPARED = {"unit": "rows of unit length", "scale": "rows on one scale", "standard": "standardised rows"}
 _PREPARATION = (
-    "unit: each row before a head has unit length; scale: all are on one scale, which a plain last layer can take in, "
-    "see fc7 export"
+    "unit: each row before a head has unit length; scale: all are on one scale; standard: every column has mean 0 and "
+    "one spread in the fitted rows of each fold. A plain last layer can take in the last two, see fc7 export"
 )
 _LIMIT = "time for each arm, its folds included; what is reached by then is measured (default: no limit)"
 _PATIENCE = "stop after N epochs without progress on a part of train (default: train all)"
@@ -65,7 +67,7 @@ class FitSettings(ProtocolSettings):
     n_jobs: int | None = setting(None, _N_JOBS, type=readers.jobs_number, metavar="N")
     average_views: bool = setting(False, "predict the mean over all --views of an image")
     class_weight: str | Mapping[str, float] | None = setting(None, _BALANCED, choices=("balanced",))
-    preparation: str = setting("unit", _PREPARATION, choices=("unit", "scale"))
+    preparation: str = setting("unit", _PREPARATION, choices=tuple(PREPARED))
     device: str = "auto"  # an option of the backbone, which runs there, too
 
     def __post_init__(self) -> None:

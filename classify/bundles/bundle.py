@@ -65,6 +65,7 @@ TRUSTED = (
     "fc7.classify.heads.OneScale",
     "fc7.classify.heads.RbfSVM",
     "fc7.classify.heads.Ridge",
+    "fc7.classify.heads.StandardRows",
     "fc7.classify.heads.TorchLinear",
     "fc7.classify.heads.UnitRows",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # an array of nodes; see tree_checks.py

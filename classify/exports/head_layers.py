@@ -9,7 +9,7 @@ from ...errors import ExportError
 from ..bundles.bundle import Bundle
 from ..heads.base import LinearHead
 from ..heads.classifier_stack import ClassifierStack
-from ..heads.preparation import OneScale, UnitRows
+from ..heads.preparation import UnitRows, on_raw_rows
 from ..heads.table import HEADS
 from ..heads.torch_linear import TorchLinear
 
@@ -53,7 +53,7 @@ def last_layers(bundle: Bundle) -> torch.nn.Sequential:
     weight, bias = np.asarray(estimator.coef_, np.float64), np.asarray(estimator.intercept_, np.float64)
     if len(weight) == 1:  # two classes: one row that holds their difference
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    weight = weight / preparation.scale_ if isinstance(preparation, OneScale) else weight
+    weight, bias = on_raw_rows(preparation, weight, bias)
     linear: Any = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[1], weight.shape[0])
     linear.weight = torch.nn.Parameter(torch.from_numpy(weight / temperature).float(), requires_grad=False)
     linear.bias = torch.nn.Parameter(torch.from_numpy(bias / temperature).float(), requires_grad=False)

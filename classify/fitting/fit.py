@@ -321,7 +321,9 @@ def fit(
         loss in which every image counts once.
     preparation
         ``unit``: each row is scaled to unit length, usually the more accurate choice. ``scale``: all rows are divided
-        by one number, which an exported linear layer can absorb; see :func:`fc7.classify.export`.
+        by one number. ``standard``: every column has mean 0 and one spread in the fitted rows of each fold; see
+        :class:`fc7.classify.heads.StandardRows`. An exported linear layer can absorb the last two: see
+        :func:`fc7.classify.export`.
     random_state
         Of folds and heads.
     allow_leakage

@@ -3,14 +3,15 @@
 import contextlib
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
@@ -23,7 +24,7 @@ from ..data.splits import Fold, Protocol, cut
 from ..heads.base import CountDone, OutOfFold
 from ..heads.calibration import Calibrated, find_temperature, scores
 from ..heads.growth import GAIN, Tried, open_edges, points_beyond, take
-from ..heads.preparation import PREPARATIONS
+from ..heads.preparation import OF_EACH_FOLD, PREPARATIONS
 from ..heads.table import Head
 from ..records.fold_fit import FoldFit
 from ..solvers.eigenbasis import Eigenbasis
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     import torch
 
     from ...extract.engines.ray_engine import RayEngine
+
+
+KEPT = 2**28  # bytes of rows prepared for folds that are kept for the next head
+
+Points = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,34 @@ class SearchResult:
     def probability(self) -> npt.NDArray[np.float64]:
         """Out-of-fold probabilities of the fitted rows, ``(fitted rows, classes)``."""
         return np.asarray(softmax(self.scores / self.temperature, axis=1))
+
+
+class Part(NamedTuple):
+    """Folds of the fitted images that share prepared rows.
+
+    Attributes
+    ----------
+    folds
+        Of these rows.
+    held
+        ``(held rows,)``: which of the fitted images each of the first rows is.
+    before
+        Folds that come before these.
+    """
+
+    basis: Eigenbasis
+    y: Positions
+    folds: list[Fold]
+    held: Positions
+    before: int = 0
+
+    @classmethod
+    def of(cls, preparation: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold, before: int) -> "Part":
+        """Prepare the rows of one fold by those that it is fitted on; the held ones come first."""
+        places, held = np.concatenate([fold.held, fold.fitted]), len(fold.held)
+        prepared = preparation.fit(rows[fold.fitted]).transform(rows[places])
+        alone = Fold(np.arange(held, len(places)), np.arange(held))
+        return cls(Eigenbasis(prepared), y[places], [alone], fold.held, before)
 
 
 class FoldSearch:
@@ -96,12 +130,13 @@ class FoldSearch:
         self.embeddings, self.fitted, self.predicted, self.engine = embeddings, fitted, predicted, engine
         self.seed, self._folds = protocol.random_state, protocol.folds
         self.preparation = PREPARATIONS[preparation]()
+        self._kept: dict[int, Part] = {}
         self.y = embeddings.y[fitted]
         self.y_views = np.tile(self.y, 1 + len(embeddings.views))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it must not start processes itself."""
-        return vars(self) | {"engine": None}
+        return vars(self) | {"engine": None, "_kept": {}}
 
     def prepare(self) -> None:
         """Compute what heads share, so that no process that they are sent to computes it again."""
@@ -124,6 +159,7 @@ class FoldSearch:
     def divide(self, random_state: int) -> None:
         """Divide the same prepared rows into other folds, by another seed."""
         self.seed = random_state
+        self._kept.clear()
         self.__dict__.pop("folds", None)
 
     @property
@@ -165,20 +201,15 @@ class FoldSearch:
             raise DataError(f"{head.name} gave no finite score on {rows} images. Look for extreme values in them.")
         return replace(best, tried=tried)
 
-    def _best(
-        self, head: Head, points: list[dict[str, Any]], count_done: CountDone, n_jobs: int | None
-    ) -> SearchResult | None:
+    def _best(self, head: Head, points: Points, count_done: CountDone, n_jobs: int | None) -> SearchResult | None:
         """Return the best of some points; None where no score is finite."""
-        if head.answers_grid:
-            grid_head = self._build(head, {})
-            results, _ = _quietly(
-                lambda: grid_head.out_of_fold(self.basis, self.y_views, self.folds, points, count_done),
-                grid_head,
-                self._least,
-                self.device,
-            )
-        else:
-            results = self._one_by_one(head, points, count_done, n_jobs=n_jobs)
+        answers = [(part.held, self._answers(head, points, part, count_done, n_jobs)) for part in self._parts()]
+        results = answers[0][1]
+        if len(answers) > 1:
+            results = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
+            for held, answer in answers:
+                results.scores[:, held] = answer.scores
+                results.unconverged[:] += answer.unconverged
         best: SearchResult | None = None
         for point, margins, unconverged in zip(points, results.scores, results.unconverged, strict=True):
             temperature, log_loss = find_temperature(margins, self.y)
@@ -187,19 +218,40 @@ class FoldSearch:
                 best = SearchResult(plain_numbers(point), temperature, log_loss, accuracy, int(unconverged), margins)
         return best
 
-    def _one_by_one(
-        self, head: Head, points: list[dict[str, Any]], count_done: CountDone, *, n_jobs: int | None
+    def _answers(
+        self, head: Head, points: Points, part: "Part", count_done: CountDone, n_jobs: int | None
     ) -> OutOfFold:
-        """Fit every point on every fold, each with an estimator of its own."""
-        results = OutOfFold.empty(points, self.folds, len(self.embeddings.classes))
-        pairs = list(itertools.product(range(len(points)), self.folds))
-        tasks = [(self._build(head, points[p]), self.rows, self.y_views, fold) for p, fold in pairs]
+        """Score the held rows of a part under all points: at once, or each with an estimator of its own."""
+
+        def count(done: int) -> None:
+            count_done(part.before * len(points) + done)
+
+        if head.answers_grid:
+            grid_head = self._build(head, {})
+            answer = partial(grid_head.out_of_fold, part.basis, part.y, part.folds, points, count)
+            answers: OutOfFold = _quietly(answer, grid_head, self._least, self.device)[0]
+            return answers
+        results = OutOfFold.empty(points, part.folds, len(self.embeddings.classes))
+        pairs = list(itertools.product(range(len(points)), part.folds))
+        tasks = [(self._build(head, points[p]), part.basis.inputs, part.y, fold) for p, fold in pairs]
         for number, (margins, converged) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
             point, fold = pairs[number]
             results.scores[point, fold.held] = margins
             results.unconverged[point] += not converged
-            count_done(number + 1)
+            count(number + 1)
         return results
+
+    def _parts(self) -> "Iterator[Part]":
+        """Yield all folds at once where they share prepared rows, else each fold with rows prepared for it alone."""
+        if not isinstance(self.preparation, OF_EACH_FOLD):
+            yield Part(self.basis, self.y_views, self.folds, np.arange(len(self.fitted)))
+            return
+        rows = self.embeddings.all_views(self.fitted).astype(np.float32)
+        for number, fold in enumerate(self.folds):
+            part = self._kept.get(number) or Part.of(clone(self.preparation), rows, self.y_views, fold, number)
+            if len(self.folds) * rows.nbytes <= KEPT:
+                self._kept[number] = part
+            yield part
 
     def finish(
         self, head: Head, chosen: SearchResult, on_epoch: Callable[[str], None] | None

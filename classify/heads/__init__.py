@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .penalised import LinearSVM as LinearSVM
     from .penalised import Logistic as Logistic
     from .preparation import OneScale as OneScale
+    from .preparation import StandardRows as StandardRows
     from .preparation import UnitRows as UnitRows
     from .rbf_svm import RbfSVM as RbfSVM
     from .ridge import Ridge as Ridge
@@ -43,6 +44,7 @@ _MODULES = {
     "OneScale": "preparation",
     "RbfSVM": "rbf_svm",
     "Ridge": "ridge",
+    "StandardRows": "preparation",
     "TorchLinear": "torch_linear",
     "UnitRows": "preparation",
 }

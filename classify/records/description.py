@@ -6,6 +6,7 @@ from typing import Any
 
 from ...extract.text import few
 from ..pages.text import value, without_folders
+from ..settings import PREPARED
 from .edges import edge_notes
 from .fold_fit import FoldFit, ranges
 from .runs import Run
@@ -50,7 +51,6 @@ def settings(run: Run) -> dict[str, str]:
     done, folds = run.protocol, fold_fits(run)
     leaks, views = done.get("leaked"), done.get("views")
     inner = [fold.inner_folds for fold in folds if fold.inner_folds]
-    kind = {"unit": "rows of unit length", "scale": "rows on one scale"}
     tuned = run.hyperparameters if run.trainable else {}  # given, and not searched for
     source, data = without_folders(run.weights_source), str(run.data.get("fingerprint", ""))
     texts = {
@@ -59,7 +59,7 @@ def settings(run: Run) -> dict[str, str]:
         "fitted": _fitted(folds) if folds else None,
         "leaked": None if leaks is None else f"{leaks or 'no'} leaked images",
         "class_weight": _class_weights(done["class_weight"], run.notes) if "class_weight" in done else None,
-        "preparation": kind.get(done.get("preparation", "")),
+        "preparation": PREPARED.get(done.get("preparation", "")),
         "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else "",
         "resize": _resizing(run.recipe),
         "augment": {True: "random crops and mirror images", False: "centre crops only"}.get(done.get("augment", "")),

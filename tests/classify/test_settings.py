@@ -82,7 +82,7 @@ def test_preparations_are_those_that_there_are():
         (FitSettings, {"cross_validate": 1}, "cross_validate 1: two or more"),
         (FitSettings, {"on": "val", "cross_validate": 3}, "give one"),
         (FitSettings, {"epochs": 0}, "epochs 0: one or more"),
-        (FitSettings, {"preparation": "x"}, "preparation 'x' is not one of unit, scale"),
+        (FitSettings, {"preparation": "x"}, "preparation 'x' is not one of unit, scale, standard"),
         (FitSettings, {"class_weight": "x"}, "balanced, or a dict"),
         (Training, {"optimiser": "x"}, "optimiser 'x' is not one of sgd, adam"),
         (Training, {"schedule": "x"}, "schedule 'x' is not one of cosine, step, constant"),

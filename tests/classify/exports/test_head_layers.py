@@ -13,7 +13,7 @@ from fc7.classify.heads.base import LinearHead
 from fc7.classify.heads.table import HEADS
 
 
-@pytest.mark.parametrize("preparation", ["unit", "scale"])
+@pytest.mark.parametrize("preparation", ["unit", "scale", "standard"])
 @pytest.mark.parametrize("counts", [(20, 20), (20, 20, 20)])
 @pytest.mark.parametrize("head", LINEAR)
 def test_a_linear_head_is_a_layer(table, head, counts, preparation):
