@@ -2,16 +2,22 @@
 
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .base import ClassWeight, exported
 
+BATCH = 200  # rows in a batch at the most
+
 
 @exported
 class Mlp(MLPClassifier):
-    """``MLPClassifier`` with quick defaults and class weights.
+    """``MLPClassifier`` with quick defaults, class weights, and batches of about equal size.
+
+    scikit-learn divides the penalty by the rows of a batch: a last batch of a few rows has so strong a penalty that
+    nothing is learned.
 
     Parameters
     ----------
@@ -51,8 +57,13 @@ class Mlp(MLPClassifier):
         ValueError
             There is a single class.
         """
+        rows = np.asarray(y).size
+        self.batch_size: Any = max(-(-rows // max(-(-rows // BATCH), 1)), 1)
         weights = {} if self.class_weight is None else {"sample_weight": compute_sample_weight(self.class_weight, y)}
-        super().fit(X, y, **weights)
+        try:
+            super().fit(X, y, **weights)
+        finally:
+            self.batch_size = "auto"
         if len(self.classes_) < 2:
             raise ValueError(f"Mlp needs two classes, the labels have one class: {self.classes_}.")
         return self
