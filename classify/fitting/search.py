@@ -91,12 +91,13 @@ class Part(NamedTuple):
     before: int = 0
 
     @classmethod
-    def of(cls, preparation: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold, before: int) -> "Part":
+    def of(cls, search: "FoldSearch", rows: npt.NDArray[np.float32], number: int) -> "Part":
         """Prepare the rows of one fold by those that it is fitted on; the held ones come first."""
+        fold, preparation = search.folds[number], clone(search.preparation)
         places, held = np.concatenate([fold.held, fold.fitted]), len(fold.held)
         prepared = preparation.fit(rows[fold.fitted]).transform(rows[places])
         alone = Fold(np.arange(held, len(places)), np.arange(held))
-        return cls(Eigenbasis(prepared), y[places], [alone], fold.held, before)
+        return cls(Eigenbasis(prepared, search.device), search.y_views[places], [alone], fold.held, number)
 
 
 class FoldSearch:
@@ -247,8 +248,8 @@ class FoldSearch:
             yield Part(self.basis, self.y_views, self.folds, np.arange(len(self.fitted)))
             return
         rows = self.embeddings.all_views(self.fitted).astype(np.float32)
-        for number, fold in enumerate(self.folds):
-            part = self._kept.get(number) or Part.of(clone(self.preparation), rows, self.y_views, fold, number)
+        for number in range(len(self.folds)):
+            part = self._kept.get(number) or Part.of(self, rows, number)
             if len(self.folds) * rows.nbytes <= KEPT:
                 self._kept[number] = part
             yield part
