@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 # Calls that some systems lack (tests/without/sitecustomize.py), for `make without`.
 CALLS := fcntl link O_DIRECTORY O_NONBLOCK memfd resource preadv uname SIGKILL symlink sched_getaffinity fork
 
-.PHONY: demo test without lowest faults zoo bench docs site lint clean
+.PHONY: demo test without lowest faults zoo bench docs site pictures lint clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/fc7 demo
@@ -72,6 +72,11 @@ site: $(TEST)/.installed
 	rm -rf build
 	PYTHONSAFEPATH=1 $(TEST)/bin/python -m sphinx -W --keep-going -q -E -b html docs site
 
+# The pictures of the README, taken of the demo's pages in a browser.
+pictures: $(TEST)/.installed wheel
+	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
+	PYTHONPATH=tests PYTHONSAFEPATH=1 $(TEST)/bin/python tests/pictures.py docs/images
+
 lint: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	$(TEST)/bin/ruff check .
@@ -81,7 +86,7 @@ lint: $(TEST)/.installed wheel
 $(DEMO)/.installed: pyproject.toml $(wildcard *.py cache/* extract/* extract/*/* classify/* classify/*/*)
 	$(PYTHON) -m venv $(DEMO)
 	rm -rf build
-	$(DEMO)/bin/python -m pip install --quiet '.[demo]'
+	$(DEMO)/bin/python -m pip install --quiet '.[demo,report,review,tables]'
 	rm -rf build
 	touch $@
 

@@ -48,3 +48,10 @@ def asked(browser):
     found = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     # chrome:// is the browser's own first tab, which may still be loading.
     return [address for address in found if not address.startswith(("data:", "chrome://"))]
+
+
+def wait_for_images(browser):
+    """Wait until the page shows its images."""
+    ready = "return document.images.length > 0 && [...document.images].every(image => image.complete)"
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
+    wait(browser, 120).until(lambda browser: browser.execute_script(ready))

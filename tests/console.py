@@ -25,8 +25,16 @@ def printed(arguments):
     """Return what a command prints, on both streams, in this process."""
     stream = io.StringIO()
     with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-        cli.main(shlex.split(arguments))
+        code = cli.main(shlex.split(arguments, comments=True))
+    if code:
+        raise RuntimeError(f"fc7 {arguments} ends with {code}: {stream.getvalue()}")
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def cut(text, before):
+    """Return a text, cut after as many lines as were shown before, if those end in an ellipsis."""
+    lines = before.splitlines(keepends=True)
+    return text if lines[-1:] != ["...\n"] else "".join([*text.splitlines(keepends=True)[: len(lines) - 1], "...\n"])
 
 
 def rewritten(text):
@@ -40,7 +48,7 @@ def rewritten(text):
         elif language == "toml":
             Path("fc7.toml").write_text(code, encoding="utf-8")
         else:
-            code = COMMAND.sub(lambda found: f"$ fc7 {found[1]}\n{printed(found[1])}", code)
+            code = COMMAND.sub(lambda found: f"$ fc7 {found[1]}\n{cut(printed(found[1]), found[2])}", code)
         return f"```{language}\n{code}```\n"
 
     with mock.patch.dict(os.environ, {"COLUMNS": WIDTH}):
@@ -53,10 +61,13 @@ def without_numbers(text):
 
 
 def main(*pages):
-    """Write the pages anew."""
+    """Write the pages anew; the README's runs on what the demo makes."""
     for page in map(Path, pages):
         text, before = page.read_text(encoding="utf-8"), Path.cwd()
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            os.environ["FC7_CACHE"] = f"{folder}/cache"
+            if page.name == "README.md":
+                printed("demo")
             text = rewritten(text)
         (before / page).write_text(text, encoding="utf-8")
 

