@@ -28,6 +28,7 @@ VERBS = {
     "fit": ("fit one head on the embeddings and save a bundle", "classify.commands.fit"),
     "finetune": ("train from pixels under the protocol of the heads", "classify.commands.finetune"),
     "compare": ("fit many heads under one protocol", "classify.commands.compare"),
+    "screen": ("say which backbone, layer and size to take for these images", "classify.commands.screen"),
     "report": ("write a page, Markdown or csv from run records", "classify.commands.report"),
     "predict": ("label new images with a bundle", "classify.commands.predict"),
     "audit": ("look for leaks, copies, outliers and wrong labels in a data set", "classify.commands.audit"),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .records.table import Runs as Runs
     from .records.table import load_runs as load_runs
     from .reports.report import report as report
+    from .screening.screen import Screening as Screening
+    from .screening.screen import screen as screen
     from .searches.similar import Similar as Similar
     from .searches.similar import similar as similar
 
@@ -39,6 +41,7 @@ _MODULES = {
     "Predictions": "bundles.prediction",
     "Run": "records.runs",
     "Runs": "records.table",
+    "Screening": "screening.screen",
     "Similar": "searches.similar",
     "audit": "audits.audit",
     "choose": "records.ranking",
@@ -48,6 +51,7 @@ _MODULES = {
     "load_runs": "records.table",
     "predict": "bundles.predict",
     "report": "reports.report",
+    "screen": "screening.screen",
     "similar": "searches.similar",
 }
 __all__ = list(_MODULES)

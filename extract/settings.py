@@ -36,7 +36,9 @@ def require_choice(settings: Any, *names: str) -> None:
             raise UsageError(f"{name} {value!r} is not one of {', '.join(choices)}.")
 
 
-_SIZE = "side of the crop, and of the shorter side before it, in pixels (default: the network's own, usually 224:256)"
+IMAGE_SIZE = (
+    "side of the crop, and of the shorter side before it, in pixels (default: the network's own, usually 224:256)"
+)
 _RESIZE = (
     "what does not fit the square is cut off (crop) or squashed, or the whole picture stands on the mean colour (pad) "
     "(default: the network's own, usually crop)"
@@ -54,7 +56,9 @@ class BackboneSettings:
     """How a backbone computes; :func:`fc7.extract.load_backbone` says what each setting means."""
 
     precision: str = setting("fp32", "of the forward pass", choices=PRECISIONS)
-    image_size: tuple[int, int | None] | None = setting(None, _SIZE, type=readers.image_size, metavar="CROP[:RESIZE]")
+    image_size: tuple[int, int | None] | None = setting(
+        None, IMAGE_SIZE, type=readers.image_size, metavar="CROP[:RESIZE]"
+    )
     resize: str | None = setting(None, _RESIZE, choices=RESIZE_MODES)
     decode: str = setting("exact", _DECODE, type=readers.decoding, choices=tuple(DECODES))
     views: int = setting(0, _VIEWS, type=readers.views_number, metavar="N")

@@ -238,7 +238,7 @@ def stand_in(words, pair, instead):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_examples_run(walk, desk, command):
     for package, needed in {
-        "ndf": ("fc7", "fc7 extract", "fc7 demo"),
+        "ndf": ("fc7", "fc7 extract", "fc7 demo", "fc7 screen"),
         "onnx": ("fc7 export",),
         "ray": ("fc7 extract",),
         "s3fs": ("fc7 extract",),

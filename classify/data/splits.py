@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 # A message shows this many pairs of images, and so many letters of a name: the first of these that keep it short.
 _SIZES, _MOST = ((5, 120), (2, 120), (2, 60), (1, 60), (1, 30)), 500
 
+SET_ASIDE = "set aside"  # a split of rows that cross-validation fits on in every fold and never predicts
+
 Pairs = list[tuple[int, int]]  # of rows
 
 
@@ -71,16 +73,17 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
     elsewhere = isinstance(getattr(images, "recipe", None), ForeignRecipe)  # without pictures to look at
     require_classes(images.labels.tolist(), *(["Give each vector its label."] if elsewhere else []))
     conflicts = _two_labels(images)
-    present = {str(split) for split in images.split} - {""}
+    present = {str(split) for split in images.split} - {"", SET_ASIDE}
     if settings.cross_validate or not present:
         if on:
             raise DataError(f"There is no split {on!r}: the data set has no splits, so it is cross-validated.")
         _refuse(images, conflicts, [], allowed=True)
-        everything = np.arange(len(images))
+        aside = images.split == SET_ASIDE
+        everything = np.flatnonzero(~aside)
         # Two of a class are left to choose in when one fold is held out.
         option = "--cross-validate" if settings.cross_validate else "--folds"
         outer = _affordable(images, everything, settings.cross_validate or folds, 3, option)
-        pairs = tuple(cut(images, everything, outer, seed))
+        pairs = tuple(_with(np.flatnonzero(aside), pair) for pair in cut(images, everything, outer, seed))
         return Protocol(f"{len(pairs)}-fold cross-validation", pairs, folds or min(outer, 5), seed)
     on = on or ("val" if "val" in present else "test")
     if on not in present - {"train"} or "train" not in present:
@@ -90,6 +93,11 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
     _refuse(images, conflicts, leaks, allowed=settings.allow_leakage)
     inner = _affordable(images, fitted, folds, least=2)
     return Protocol(on, ((fitted, predicted),), inner, seed, len(leaks))
+
+
+def _with(aside: Positions, pair: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
+    """Return a fold that is fitted on some more rows."""
+    return np.sort(np.concatenate([aside, pair[0]])), pair[1]
 
 
 def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tuple[Positions, Positions]]:

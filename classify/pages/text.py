@@ -83,6 +83,18 @@ def duration(seconds: float) -> str:
     return f"{large} {units[0]} {small} {units[1]}" if small else f"{large} {units[0]}"
 
 
+def speed(rate: float | None) -> str:
+    """Return images per second in two digits; nothing for None."""
+    return "" if rate is None else _two_digits(rate)
+
+
+def size(count: int | None) -> str:
+    """Return bytes in readable units: ``840 MB``, ``1.7 GB``; nothing for None."""
+    if count is None:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
+
+
 def probability(p: float) -> str:
     """Return a p-value for a sentence or a table."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"

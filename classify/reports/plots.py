@@ -142,12 +142,12 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     low, high = _time_range([mark.seconds for mark in marks] + ([extract] if extract else []))
     times = {at: text for at, text in _TIMES.items() if low <= at <= high}
     serious = [mark for mark in marks if mark.kind in {"head", "tuned"}] or list(marks)
-    floor, top = _unit_range([end for mark in serious for end in mark.interval])
+    floor, top = unit_range([end for mark in serious for end in mark.interval])
     best = max(marks, key=lambda mark: mark.accuracy)
     plot = Plot(
         (width, 430 if width == WIDE else 360),
         Axis("seconds to fit and predict", (low, high), times, log=True),
-        _accuracy_axis((floor, top)),
+        accuracy_axis((floor, top)),
         description=f"Accuracy against seconds, {len(marks)} runs. Most accurate: {best.label}, "
         f"{100 * best.accuracy:.1f} %, {duration(best.seconds)}. The table of runs holds every figure.",
     )
@@ -156,12 +156,14 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     placed = [(mark, (plot.x(mark.seconds), _height(plot, mark, floor))) for mark in marks]
     taken = [(x - 8, y - 8, x + 8, y + 8) for _, (x, y) in placed]
     for mark, at in sorted(placed, key=lambda item: item[0].important):
-        _draw_mark(plot, mark, at, floor)
+        interval = " to ".join(f"{100 * end:.1f}" for end in mark.interval)
+        title = f"{mark.label}: {100 * mark.accuracy:.1f} % ({interval} %), {duration(mark.seconds)}"
+        draw_mark(plot, mark, at, title, floor)
     for mark, at in sorted(placed, key=_label_order):
         if mark.important or width == WIDE:
             name = shown(mark.label if width == WIDE else mark.short)
             words = f"{name} {100 * mark.accuracy:.1f} %" if mark.accuracy < floor else name
-            _label(plot, mark, words, at, points=[point for _, point in placed], taken=taken)
+            write_label(plot, mark, words, at, points=[point for _, point in placed], taken=taken)
     return str(plot)
 
 
@@ -183,7 +185,7 @@ def curve(rows: Sequence[dict[str, float]], quantity: str, kind: str, name: str)
     epochs = [float(row["epoch"]) for row in rows]
     first, last_epoch = min(epochs), max(epochs)
     if quantity == "accuracy":
-        y_axis = _accuracy_axis(_unit_range(values), 4)
+        y_axis = accuracy_axis(unit_range(values), 4)
     else:
         top = _round_up(max(values) or 1.0)
         y_axis = Axis(quantity, (0.0, top), {tick: f"{tick:.3g}" for tick in _ticks(0.0, top, 4)})
@@ -252,7 +254,7 @@ def learning(curves: Sequence[tuple[str, str, Sequence[dict[str, float]]]], widt
     plot = Plot(
         (width, 340),
         Axis("training images per class", (sizes[0], most), {size: f"{size:g}" for size in sizes}, log=True),
-        _accuracy_axis(_unit_range([point[end] for point in points for end in ("low", "high")])),
+        accuracy_axis(unit_range([point[end] for point in points for end in ("low", "high")])),
         description="Accuracy against training images per class. "
         + " ".join(
             f"{label}: {100 * rows[-1]['accuracy']:.1f} % with {rows[-1]['per_class']:g}." for label, _, rows in curves
@@ -283,7 +285,8 @@ def _line(parent: ElementTree.Element, kind: str, start: Point, end: Point) -> N
     _add(parent, "line", kind, x1=start[0], x2=end[0], y1=start[1], y2=end[1])
 
 
-def _accuracy_axis(ends: Point, about: int = 5) -> Axis:
+def accuracy_axis(ends: Point, about: int = 5) -> Axis:
+    """Return an axis of shares between two ends, with about so many ticks."""
     return Axis("accuracy", ends, {tick: f"{100 * tick:.3g} %" for tick in _ticks(*ends, about)})
 
 
@@ -305,11 +308,10 @@ def _label_order(placed: tuple[Mark, Point]) -> tuple[bool, bool, float]:
     return not mark.important, mark.kind == "head", -mark.accuracy
 
 
-def _draw_mark(plot: Plot, mark: Mark, at: Point, floor: float) -> None:
+def draw_mark(plot: Plot, mark: Mark, at: Point, title: str, floor: float = 0.0) -> None:
+    """Draw a run with its interval; one below the floor is an arrow."""
     below, (low, high) = mark.accuracy < floor, mark.interval
     group = _add(plot.svg, "g", f"{mark.kind}{' important' if mark.important else ''}")
-    interval = f"{100 * low:.1f} to {100 * high:.1f} %"
-    title = f"{mark.label}: {100 * mark.accuracy:.1f} % ({interval}), {duration(mark.seconds)}"
     _add(group, "title", text=title)
     if not below:
         _line(group, f"whisker {mark.kind}", (at[0], plot.y(max(low, floor))), (at[0], plot.y(high)))
@@ -330,7 +332,7 @@ _FAR = [
 ]
 
 
-def _label(plot: Plot, mark: Mark, words: str, at: Point, points: Sequence[Point], taken: list[Box]) -> None:
+def write_label(plot: Plot, mark: Mark, words: str, at: Point, points: Sequence[Point], taken: list[Box]) -> None:
     """Write the run's name where it touches nothing and no other point is nearer, else further off with a line to it.
 
     Where there is no room at all it is left out: the point's title and the table have it, too.
@@ -369,7 +371,7 @@ def _time_range(values: Sequence[float]) -> Point:
     return below[-1], above[0]
 
 
-def _unit_range(values: Sequence[float]) -> Point:
+def unit_range(values: Sequence[float]) -> Point:
     """Return round ends around proportions, with 1 as the top and a little air below."""
     low = min(values)
     step = 0.05 if low > 0.7 else 0.1

@@ -18,8 +18,9 @@ from ..records.contest import Contest, contest
 from ..records.failures import Failure, read_failures
 from ..records.ranking import fit_seconds
 from ..records.runs import PROBABILITIES, Run, by_images
+from ..records.screened import Screened
 from ..records.table import Runs, load_runs
-from . import gallery, sections
+from . import candidates, gallery, sections
 from .break_even import break_even
 from .classes import classes
 from .reading import reading
@@ -33,6 +34,7 @@ def report(
     *,
     thumbnails: Path | str | None = None,
     failures: Sequence[Failure] = (),
+    screened: Screened | None = None,
 ) -> Path:
     """Write the page and return its path.
 
@@ -47,6 +49,8 @@ def report(
         without one are shown by their file name.
     failures
         Heads that could not be fitted; those of the folder where `runs` is one.
+    screened
+        What :func:`fc7.classify.screen` has found; that of the folder where `runs` is one.
 
     Raises
     ------
@@ -59,10 +63,10 @@ def report(
     if isinstance(runs, str | Path):
         runs = Path(runs)
         thumbnails, failures = thumbnails or _thumbnails(runs), failures or read_failures(runs)
+        screened = screened or Screened.load(runs)
         runs = load_runs(runs)
-    return write(
-        output, render("reports/report.html.jinja", _context(runs, Path(thumbnails) if thumbnails else None, failures))
-    )
+    context = _context(runs, Path(thumbnails) if thumbnails else None, failures)
+    return write(output, render("reports/report.html.jinja", context | {"screening": candidates.section(screened)}))
 
 
 def write_reports(
@@ -79,7 +83,10 @@ def write_reports(
     folder = Path(folder)
     require_apart(page, table, lines, read=[*folder.glob("*.json"), *folder.glob(f"*{PROBABILITIES}")])
     runs, failures = load_runs(folder), read_failures(folder)
-    written = [report(runs, page, thumbnails=_thumbnails(folder), failures=failures)] if page else []
+    written = []
+    if page:
+        screened = Screened.load(folder)
+        written.append(report(runs, page, thumbnails=_thumbnails(folder), failures=failures, screened=screened))
     written += [write(table, markdown(runs, failures))] if table else []
     written += [write(lines, csv_table(runs, failures))] if lines else []
     return runs, failures, written

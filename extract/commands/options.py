@@ -5,12 +5,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ...cache.urls import PRIVATE_HOSTS, REDIRECTS, allow, locate
 from ...errors import UsageError
-from ..readers import is_python_function, python_function, threads_number
-from ..settings import BackboneSettings
+from ..readers import image_size, is_python_function, python_function, threads_number
+from ..settings import IMAGE_SIZE, BackboneSettings
 
 if TYPE_CHECKING:
     from ..backbones.backbone import Backbone
@@ -118,16 +119,26 @@ class _Allow(argparse.Action):
         allow(self.const)
 
 
-def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True) -> None:
-    """Add which networks, what decides their embeddings unless none are made, and the machine."""
+def add_backbone(parser: argparse.ArgumentParser, *, embeddings: bool = True, many: bool = False) -> None:
+    """Add which networks, what decides their embeddings unless none are made, and the machine.
+
+    Of `many`, each has as many weights and sizes as are named, and by default they are those of this machine.
+    """
     repeated = "name, layer, weights and transform" if embeddings else "name, weights and transform"
     group = parser.add_argument_group("backbone", f"{repeated} can be repeated where many are compared")
-    group.add_argument("--backbone", action="append", metavar="NAME", help=_BACKBONE.format(_OWN_ONE * embeddings))
+    text = _BACKBONE.format(_OWN_ONE * embeddings)
+    text = text.replace(f"default: {DEFAULT_BACKBONE}", "default: all whose weights are here") if many else text
+    group.add_argument("--backbone", action="append", metavar="NAME", help=text)
     group.add_argument("--weights", action="append", metavar="[NAME=]SOURCE", help=_SOURCE)
     group.add_argument("--transform", action="append", metavar="[NAME=]ENTRY", help=_TRANSFORM)
     if embeddings:
         group.add_argument("--layer", action="append", metavar="[NAME=]LAYER", help=_LAYER)
-    add_settings(group, BackboneSettings, "precision", *(_OF_RECIPE if embeddings else ["resize"]))
+    names = list(_OF_RECIPE if embeddings else ("resize",))
+    if many:
+        names.remove("image_size")
+        sizes: dict[str, Any] = {"type": _sized, "metavar": "[NAME=]CROP[:RESIZE]", "help": IMAGE_SIZE}
+        group.add_argument("--image-size", action="append", **sizes)
+    add_settings(group, BackboneSettings, "precision", *names)
     add_machine(parser, embeddings=embeddings)
 
 
@@ -221,6 +232,41 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
         else load_backbone(name, tapped[name] or None, progress=progress, **options, **source)
         for name, source in sources(arguments).items()
     ]
+
+
+def candidates(arguments: Arguments, progress: Any) -> "list[Backbone]":
+    """Return each backbone asked for with each of its weights at each size, tapped at its layers."""
+    from ..backbones.backbone import load_backbone
+
+    names = list(dict.fromkeys(arguments.backbone))
+    every = {
+        option: _by_name(names, getattr(arguments, option), f"--{option.replace('_', '-')}")
+        for option in ("layer", "weights", "transform", "image_size")
+    }
+    options = given_settings(arguments, BackboneSettings) | given(arguments, "cache")
+    backbones = []
+    for name in names:
+        if is_python_function(name):
+            backbones.append(_made(name, arguments))
+            continue
+        layer, *others = (values[name] for values in every.values())
+        for weights, transform, pixels in product(*(list[str | None](values) or [None] for values in others)):
+            size = _size_of(name, pixels) if pixels else None
+            one = {"weights": weights, "transform": transform, "image_size": size}
+            backbones.append(load_backbone(name, layer or None, progress=progress, **options | one))
+    return backbones
+
+
+def _size_of(name: str, text: str) -> tuple[int, int | None]:
+    if "=" in text:
+        raise UsageError(f"--image-size {text} names no --backbone; {name} is one.")
+    return image_size(text)
+
+
+def _sized(text: str) -> str:
+    """Check a size that may have the name of a backbone before it."""
+    image_size(text.rpartition("=")[2])
+    return text
 
 
 def require_published(arguments: Arguments) -> None:

@@ -1,0 +1,1 @@
+"""Which of many backbones, layers and sizes for these images: a sample decides what is worth all of them."""
