@@ -56,7 +56,7 @@ bench: $(TEST)/.installed wheel
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/heads.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/review.py $(DATA)
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/scale.py --sizes 100000,300000
-	$(if $(DATA),for each in main_job extract networks options choices audit export engines; do \
+	$(if $(DATA),for each in main_job extract networks options choices audit export engines screen; do \
 	  PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/$$each.py $(DATA) || exit 1; done)
 
 # docs/cli.md, from the parser.

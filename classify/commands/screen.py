@@ -39,7 +39,7 @@ EXAMPLES = """
 fc7 screen my_pictures -o my-screening
 fc7 report my-screening -o report.html
 
-# two networks at two sizes, two layers of each: eight candidates; NAME=VALUE is for one network
+# two networks at two sizes, two layers of each: eight candidates
 fc7 screen my_pictures --backbone vgg16 --backbone resnet50 --layer gap \\
   --layer gap+gmp --image-size 224 --image-size 320 -o my-sizes
 """
