@@ -9,6 +9,7 @@ it the table of the second is made. Exit code 1 if a network differs, or its pac
 
 import contextlib
 import fnmatch
+import gc
 import hashlib
 import json
 import logging
@@ -19,7 +20,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import timm
 import torch
 import torchvision
@@ -32,13 +32,14 @@ from fc7.errors import FC7Error
 from fc7.extract import load_backbone
 from fc7.extract.backbones.architectures import architecture
 from fc7.extract.decoding.views import view
+from fc7.extract.engines.malloc import trim
 from fc7.extract.engines.precision import in_stored_type
 
 BEGIN, END = "<!-- networks: written by `make zoo` -->\n", "<!-- end of networks -->\n"
 VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]  # of this script
 FLOAT32, STORED = 1e-4, 1e-3  # of a vector's length: how far it may be from the library's
 BRANCH = 0.2  # of the trunk: what residual branches of made networks add; as much as it, and they enlarge all rounding
-LARGE = 30e6  # parameters: of larger networks two images are enough
+LARGE, WIDE = 30e6, 500  # parameters and pixels: of larger networks, and with larger images, two images are enough
 POOLED = ("gap", "gmp", "gap+gmp")
 TOKENS = ("cls", "avg", "cls+avg")
 HEAD = ("backbone", "M parameters", "dimension", "equal", "refused", "float32", "as stored", "float16 loses")
@@ -111,7 +112,7 @@ def prepared(name, transform, images):
     """Return pixels of fc7, uint8, and what its library makes of the same images, uint8, and its mean and deviation."""
     own = np.stack([view(image, Input(transform, DECODES["exact"], 0), bytes(32)) for image in images])
     if name.startswith("timm:"):
-        config = timm.data.resolve_data_config(pretrained_cfg=timm.create_model(name[5:]).pretrained_cfg)
+        config = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name[5:]).to_dict())
         options = config | {"use_prefetcher": True}
         theirs = np.stack([np.asarray(timm.data.create_transform(**options)(image)) for image in images])
         return own, theirs.transpose(0, 2, 3, 1), (config["mean"], config["std"])
@@ -257,11 +258,12 @@ def check(name):
     assert all("\n" not in line and line.startswith(f"{name} has no layer") for line in refused.values()), refused
     net, transform = made(name), architecture(name).transform
     parameters = sum(value.numel() for value in net.parameters())
-    pixels, theirs, (mean, std) = prepared(name, transform, photographs(4 if parameters < LARGE else 2))
+    images = photographs(4 if parameters < LARGE and transform.crop < WIDE else 2)
+    pixels, theirs, (mean, std) = prepared(name, transform, images)
     assert np.array_equal(pixels, theirs), "the transform gives other pixels"
     assert (transform.mean, transform.std) == (tuple(mean), tuple(std)), "the transform normalises otherwise"
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "lively.safetensors"
+        weights = Path(folder) / "lively.pth"
         expected = _saved(name, net, (torch.from_numpy(pixels) / 255 - torch.tensor(mean)) / torch.tensor(std), weights)
         del net  # large ones need its memory
         assert not set(layers) - expected.keys(), f"{sorted(set(layers) - expected.keys())}: not of the library"
@@ -280,8 +282,7 @@ def _saved(name, net, images, weights):
     net = lively(net, images)
     with torch.inference_mode():
         layers = (of_timm if name.startswith("timm:") else of_torchvision)(name, net, images)
-    state = {key: value.contiguous().clone() for key, value in net.state_dict().items()}
-    safetensors.torch.save_file(state, weights)
+    torch.save(net.state_dict(), weights)
     return {layer: value.numpy().copy() for layer, value in layers.items()}
 
 
@@ -364,6 +365,8 @@ def main(figures, path, pattern="*"):
             said = f"equal, {time.monotonic() - started:.0f} s"
         sys.stdout.write(f"{name}: {said}\n")
         sys.stdout.flush()
+        gc.collect()  # graphs hold themselves, and what they hold is large
+        trim()
         figures.write_text(json.dumps(known, indent=1))
         if pattern == "*":
             rows = [known[name] for name in names() if name in known]
