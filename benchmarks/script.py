@@ -109,7 +109,11 @@ def drawn(medians, count):
             ElementTree.SubElement(
                 svg, "rect", x=str(LEFT), y=f"{y:.0f}", width=f"{length:.0f}", height=str(ROW - 4), fill=colour
             )
-            text(LEFT + length + 6, y + ROW * 0.65, f"{'your script' if way == 'script' else way}  {medians[way][group]:.1f} s")
+            text(
+                LEFT + length + 6,
+                y + ROW * 0.65,
+                f"{'your script' if way == 'script' else way}  {medians[way][group]:.1f} s",
+            )
     text(LEFT, height - 8, machine(), fill="#555", **{"font-size": "11"})
     return ElementTree.tostring(svg, encoding="unicode") + "\n"
 

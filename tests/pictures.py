@@ -27,7 +27,8 @@ WEIGHTS = ("--backbone", "timm:tf_efficientnet_lite0", "--weights", "efficientne
 def structure(wings):
     """Return the hash of the templates, styles and scripts of these wings."""
     root = Path(fc7.__file__).parent / "classify"
-    files = [path for wing in wings for path in sorted((root / wing).iterdir()) if path.suffix in (".jinja", ".css", ".js")]
+    files = [path for wing in wings for path in sorted((root / wing).iterdir())]
+    files = [path for path in files if path.suffix in (".jinja", ".css", ".js")]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
 

