@@ -1,38 +1,48 @@
-"""What a CUDA device does in fc7, in one run: a plain loader, both ways to decode, what bounds them, and equal numbers.
+"""What a CUDA device does in fc7, in one run: a plain loader, both ways to decode, their bounds, heads, fine-tuning.
 
-    python benchmarks/cuda.py FOLDER [--files 16000] [--device cuda] [--seconds 300] [--networks alexnet,vgg16,resnet50]
+    python benchmarks/cuda.py FOLDER [--files 16000] [--device cuda] [--seconds 345] [--networks alexnet,vgg16,resnet50]
+                                     [--rows 20000 180000] [--dim 4096]
 
 FOLDER has 100 photographs (``benchmarks/pack_cuda.py`` makes it). They are multiplied to files with distinct bytes, by
-a comment of its own in each, because equal bytes are computed once, in memory-backed storage. Tables:
+a comment of its own in each, because equal bytes are computed once, in memory-backed storage. Sections:
 
 - forward passes on ready pixels, as extraction runs them, and on the device alone;
 - Pillow in as many processes as cores, and the device's JPEG engine with the resize beside it;
-- ``ImageFolder`` and a ``DataLoader`` with 8, 16 and 32 workers, pinned memory and batches of 128, for these networks;
-- ``fc7.extract.fill`` with ``decode="exact"`` and ``"hardware"``, and how far its vectors are from the loader's.
+- by network: ``ImageFolder`` and a ``DataLoader`` with 16 workers (the first network: 8, 16 and 32), pinned memory and
+  batches of 128; then ``fc7.extract.fill`` with ``decode="exact"`` and ``"hardware"``, and how far its vectors are from
+  the loader's; all but the first network on half of the files;
+- heads, see ``benchmarks/cuda_heads.py``, and an epoch of fine-tuning, see ``benchmarks/cuda_training.py``;
+- whether the device's resize is Pillow's to the bit, and how far the engine's pixels are from the processor's.
 
-Each figure is the median of three, with random parameters, which cost what real ones do. Where no time is left, a line
-says so. Without a device, ``--device cpu`` tries everything but the engine, on few files.
+Each figure is the median of three, if nothing else is said, with random parameters, which cost what real ones do. Each
+section has a share of the time, and what those before it left. What it has is printed as it goes; where no time is left
+or something fails, a line says so, and the next section begins. Without a device, ``--device cpu`` tries everything but
+the engine, on few files and rows.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import os
+import platform
+import shutil
 import statistics
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # for an interpreter that is safe from what lies beside a script
+
+from cuda_heads import Late, heads
+
 LAYERS = {"alexnet": "fc7", "vgg16": "fc7", "resnet50": "penultimate"}
-WORKERS = (8, 16, 32)
+WORKERS = (16, 8, 32)  # the first is measured three times, and for all networks
 BATCH = 128  # of the loader
 ROUNDS = 3
 LOOP = 1.0  # seconds of a loop
-
-
-class Late(Exception):
-    """No time is left for a part."""
 
 
 class Bench:
@@ -40,8 +50,18 @@ class Bench:
 
     def __init__(self, arguments, root):
         self.device, self.root, self.networks = arguments.device, root, arguments.networks.split(",")
+        self.cuda = arguments.device.startswith("cuda")
+        self.rows, self.dim = arguments.rows, arguments.dim
         self.end = time.monotonic() + arguments.seconds
         self.files = multiplied(arguments.folder / "photographs", root / "data" / "photographs", arguments.files)
+        (root / "half" / "photographs").mkdir(parents=True)
+        for path in self.files[::2]:
+            os.link(path, root / "half" / "photographs" / Path(path).name)
+
+    def folder(self, name):
+        """Return the folder of the files for a network, and how many they are."""
+        first = name == self.networks[0]
+        return self.root / ("data" if first else "half"), len(self.files if first else self.files[::2])
 
     def require_time(self, seconds):
         """Raise if less than this is left."""
@@ -95,10 +115,10 @@ def forward(bench):
     import numpy as np
     import torch
 
-    wait = torch.cuda.synchronize if bench.device == "cuda" else int
+    wait = torch.cuda.synchronize if bench.cuda else int
     print("\n| forward, bf16 | batch | images/s | on the device alone |\n|---|---|---|---|")
     for name in bench.networks:
-        bench.require_time(10)
+        bench.require_time(4)
         backbone = backbone_of(name, bench)
         batch = backbone.batch_size
         pixels = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
@@ -115,7 +135,7 @@ def decoders(bench):
     count = os.cpu_count()
     bench.require_time(10)
     print(f"| Pillow, {count} processes | {median_of(lambda: sum(in_processes(bench.files, count))):.0f} |", flush=True)
-    if bench.device == "cuda":
+    if bench.cuda:
         print(f"| JPEG engine and resize, one | {median_of(lambda: by_engine(bench.files)):.0f} |", flush=True)
 
 
@@ -182,8 +202,8 @@ def loader(name, bench, workers):
     backbone = backbone_of(name, bench)
     backbone.load()
     steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()]
-    data = ImageFolder(bench.root / "data", transforms.Compose(steps))
-    pinned = bench.device == "cuda"
+    data = ImageFolder(bench.folder(name)[0], transforms.Compose(steps))
+    pinned = bench.cuda
     warnings.filterwarnings("ignore", message="This DataLoader will create")  # as asked for
     batches = DataLoader(data, BATCH, num_workers=workers, pin_memory=pinned, persistent_workers=False)
     images, rows, start = 0, [], 0.0
@@ -199,19 +219,39 @@ def loader(name, bench, workers):
     return images / (time.perf_counter() - start), rows[0].numpy()
 
 
-def loaders(bench):
-    """Print the table of the loader; return its best rate and its first vectors by network."""
-    best = {}
-    print("\n| DataLoader | workers | images/s |\n|---|---|---|")
-    for name in bench.networks:
-        for workers in WORKERS if name == "alexnet" else (16,):
-            bench.require_time(4 * len(bench.files) / 1000)
-            rounds = ROUNDS if name == "alexnet" and workers == 16 else 1
-            found = [loader(name, bench, workers) for _ in range(rounds)]
-            rate = statistics.median(one for one, _ in found)
-            best[name] = max(best.get(name, (0.0, None)), (rate, found[0][1]), key=lambda one: one[0])
-            print(f"| {name} {LAYERS[name]} | {workers} | {rate:.0f} |", flush=True)
-    return best
+def network(name, bench):
+    """Print the tables of a network: the loader, and fc7 beside its best rate."""
+    count = bench.folder(name)[1]
+    first = name == bench.networks[0]
+    print(f"\n| {name} {LAYERS[name]}, {count} files | workers | images/s |\n|---|---|---|", flush=True)
+    best, theirs = float("nan"), None
+    for workers in WORKERS if first else WORKERS[:1]:
+        rounds = ROUNDS if workers == WORKERS[0] else 1
+        if rounds == 1 and bench.end - time.monotonic() < count / 200:  # the rest needs it
+            continue
+        found = [loader(name, bench, workers) for _ in range(rounds)]
+        rate = statistics.median(one for one, _ in found)
+        best, theirs = max(best, rate) if best == best else rate, found[0][1]
+        print(f"| DataLoader{'' if rounds > 1 else ', once'} | {workers} | {rate:.0f} |", flush=True)
+    print(f"\n| {name}: fc7, decode | images/s | against the best loader | from its vectors |\n|---|---|---|---|")
+    for decode in ("exact", "hardware") if bench.cuda else ("exact",):
+        bench.require_time(5 + count / 1000)
+        with contextlib.suppress(Late):
+            found = []
+            for number in range(ROUNDS):
+                bench.require_time(count / 1000 if number else 0)
+                found.append(extraction(name, bench, decode, number))
+        rate = statistics.median(one for one, _ in found)
+        rounds = "" if len(found) == ROUNDS else f", {len(found)} rounds"
+        print(f"| {decode}{rounds} | {rate:.0f} | {rate / best:.2f} | {apart(found[0][1], theirs):.1e} |", flush=True)
+
+
+def apart(ours, theirs):
+    """Return the largest distance between two vectors of an image, as a share of their length."""
+    import numpy as np
+
+    difference = np.linalg.norm(ours.astype(np.float32) - theirs, axis=1)
+    return float((difference / np.linalg.norm(theirs, axis=1)).max())
 
 
 def extraction(name, bench, decode, number):
@@ -220,33 +260,84 @@ def extraction(name, bench, decode, number):
 
     backbone = backbone_of(name, bench, decode=decode)
     backbone.load()
-    manifest = read_manifest(bench.root / "data")
+    folder, count = bench.folder(name)
+    manifest = read_manifest(folder)
     cache = bench.root / f"{name} {decode} {number}"
     start = time.perf_counter()
     done = fill(manifest, [backbone], cache=cache)[0]
     seconds = time.perf_counter() - start
-    if done.computed != len(bench.files):
-        raise SystemExit(f"{done.computed} of {len(bench.files)} were computed")
+    if done.computed != count:
+        raise SystemExit(f"{done.computed} of {count} were computed")
     return done.computed / seconds, extract(manifest, backbone, cache=cache).vectors[:BATCH]
 
 
-def extractions(bench, best):
-    """Print the table of extractions beside the loader, and how far vectors are apart."""
+def equality(bench):
+    """Print how far the device's pixels are from the processor's: after its resize, and after its JPEG engine."""
     import numpy as np
+    import torch
 
-    print("\n| fc7 | decode | images/s | against the best loader | from the loader's vectors |\n|---|---|---|---|---|")
-    for name in bench.networks:
-        for decode in ("exact", "hardware") if bench.device == "cuda" else ("exact",):
-            bench.require_time(ROUNDS * len(bench.files) / 1000)
-            found = [extraction(name, bench, decode, number) for number in range(ROUNDS)]
-            rate = statistics.median(one for one, _ in found)
-            beside, theirs = best.get(name, (float("nan"), None))
-            apart = float("nan")
-            if theirs is not None:
-                ours = found[0][1].astype(np.float32)
-                lengths = np.linalg.norm(theirs, axis=1)
-                apart = float((np.linalg.norm(ours - theirs, axis=1) / lengths).max())
-            print(f"| {name} {LAYERS[name]} | {decode} | {rate:.0f} | {rate / beside:.2f} | {apart:.1e} |", flush=True)
+    from fc7.cache.recipe import Transform
+    from fc7.extract.decoding.decode import decode
+    from fc7.extract.decoding.device_resize import Decoded, Resizer, can_resize
+    from fc7.extract.decoding.hardware import Engine, takes
+    from fc7.extract.decoding.views import centre_crop
+
+    device, transform = torch.device(bench.device), Transform()
+    data = [Path(path).read_bytes() for path in bench.files[: 100 if bench.cuda else 4]]
+    images = [decode(one) for one in data]
+    here = np.stack([centre_crop(image, transform) for image in images])
+    fit = [number for number, image in enumerate(images) if can_resize(*image.size, transform)]
+    print("\n| pixels of the device | photographs | same bits | levels apart, at most |\n|---|---|---|---|", flush=True)
+    there = [torch.from_numpy(np.asarray(images[number]).copy()).to(device) for number in fit]
+    pixels = torch.zeros(len(images), 224, 224, 3, dtype=torch.uint8, device=device)
+    pictures = [Decoded(one.data_ptr(), one.shape[1], one.shape[0], one.shape[1] * 3, one) for one in there]
+    Resizer(transform, device)(pictures, fit, pixels)
+    compared("resize", pixels.cpu().numpy()[fit], here[fit])
+    if bench.cuda:
+        files = {number: data[number] for number in fit if takes(data[number], transform)}
+        pixels.zero_()
+        engine = Engine(torch.device("cuda", 0))
+        engine.check()
+        left = engine.fill_rows(pixels, files, transform)
+        rows = [number for number in files if number not in left]
+        compared(f"JPEG engine, {len(left)} left to the processor", pixels.cpu().numpy()[rows], here[rows])
+
+
+def compared(what, there, here):
+    """Print a line of the table of pixels."""
+    levels = abs(there.astype(int) - here.astype(int)).max(axis=(1, 2, 3))
+    print(f"| {what} | {len(levels)} | {(levels == 0).sum()} | {levels.max(initial=0)} |", flush=True)
+
+
+def finetuning(bench):
+    """Print an epoch of fc7 and of a plain loop."""
+    from cuda_training import options_of, training
+
+    bench.require_time(20)
+    folder, count = bench.root / "half", len(bench.files[::2])
+    options = options_of(["--device", bench.device, "--files", str(min(count, 4000))])
+    training(folder, bench.networks[0], options, bench.root / "training")
+
+
+def sections(bench):
+    """Return the sections with their shares of the time, the most important first."""
+    first, *others = bench.networks
+    yield "forward", 18, forward
+    yield "decoders", 12, decoders
+    yield first, 100, lambda bench: network(first, bench)
+    yield "heads", 90, all_heads
+    yield "equality", 10, equality
+    yield "fine-tuning", 40, finetuning
+    for name in others:
+        yield name, 45, lambda bench, name=name: network(name, bench)
+
+
+def all_heads(bench):
+    """Print the table of heads."""
+    from fc7.extract.computing import computing
+
+    with computing():
+        heads(bench.device, bench.rows, bench.dim, bench.end)
 
 
 def main():
@@ -256,17 +347,45 @@ def main():
     parser.add_argument("--files", type=int, default=16_000)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--networks", default=",".join(LAYERS))
-    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--seconds", type=float, default=345.0)
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 180_000])
+    parser.add_argument("--dim", type=int, default=4096)
     arguments = parser.parse_args()
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as root:
-        bench, best = Bench(arguments, Path(root)), {}
-        for part in (forward, decoders, loaders, lambda bench: extractions(bench, best)):
-            try:
-                best.update(part(bench) or {})
-            except Late:
-                print("\nNo time was left for the rest of this table.")
-    sys.stdout.flush()
+    if not arguments.device.startswith("cuda"):
+        os.environ["TRITON_INTERPRET"] = "1"
+    start, shared = time.monotonic(), Path("/dev/shm")
+    room = shared.is_dir() and shutil.disk_usage(shared).free > 2 * 130_000 * arguments.files
+    with tempfile.TemporaryDirectory(dir=shared if room else None) as root:
+        bench = Bench(arguments, Path(root))
+        machine(bench)
+        last, share = bench.end, 0
+        total = sum(seconds for _, seconds, _ in sections(bench))
+        for name, seconds, section in sections(bench):
+            share += seconds
+            bench.end = start + (last - start) * share / total
+            run(name, section, bench)
+    print(f"\n{time.monotonic() - start:.0f} seconds in all.", flush=True)
+
+
+def run(name, section, bench):
+    """Run a section; whatever happens in it, the others are run, too."""
+    begin = time.monotonic()
+    try:
+        section(bench)
+    except Late:
+        print(f"\nNo time was left for the rest of: {name}.", flush=True)
+    except (Exception, SystemExit):
+        print(f"\n{name} failed: {traceback.format_exc(limit=-3)}", flush=True)
+    print(f"\n({name}: {time.monotonic() - begin:.0f} seconds)", flush=True)
+
+
+def machine(bench):
+    """Print what it is measured on."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if bench.cuda else "no GPU"
+    print(f"{gpu}, {os.cpu_count()} cores, {platform.processor()}; torch {torch.__version__}, Python "
+          f"{platform.python_version()}, {len(bench.files)} files in {bench.root.parent}.", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from .text import plain
 
 if TYPE_CHECKING:
     from .engines.ray_engine import RayEngine
+    from .engines.several_devices import SeveralDevices
     from .engines.unit_loop import UnitLoop
 
 logger = logging.getLogger(__name__)
@@ -207,11 +208,11 @@ def fill(
         from .engines.unit_loop import Plan
 
         plan = Plan(backbones, [stores[recipe] for recipe in recipes], hashed.files, clock, progress)
-        pipeline: UnitLoop
+        pipeline: UnitLoop | SeveralDevices
         if engine is None:
-            from .engines.local import Pipeline
+            from .engines.several_devices import on_this_machine
 
-            pipeline = Pipeline(plan, workers=workers)
+            pipeline = on_this_machine(plan, workers)
         else:
             from .engines.ray_pipeline import RayPipeline
 

@@ -64,7 +64,9 @@ class BackboneSettings:
     views: int = setting(0, _VIEWS, type=readers.views_number, metavar="N")
     mirror: bool = setting(False, "embed each mirror image, too, and keep the mean of the two vectors")
     dtype: str = setting("float16", "of stored numbers", choices=DTYPES)
-    device: str = setting("auto", "cpu, cuda, cuda:1, mps or auto", metavar="NAME")
+    device: str = setting(
+        "auto", "cpu, cuda, cuda:1, mps or auto; several with commas between, or cuda:all", metavar="NAME"
+    )
     batch_size: int | None = setting(None, _BATCH, type=readers.whole_number, metavar="N")
 
     def __post_init__(self) -> None:

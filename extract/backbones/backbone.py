@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from .network import Tapped
+    from .network import Normalised, Tapped
 
 logger = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class Backbone:
 
     @functools.cached_property
     def device(self) -> "torch.device":
-        """Where the network runs.
+        """Where the network runs in this process, of several devices the first.
 
         Raises
         ------
@@ -257,11 +257,13 @@ class Backbone:
         """
         import torch
 
-        from .torch_runtime import find_device
+        from .torch_runtime import agrees, device_names, find_device
 
-        name = self.settings.device
+        name = device_names(self.settings.device)[0]
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+            if name == "mps" and not agrees(self._plain_on, self.recipes[0], name):
+                name = "cpu"
         return find_device(name)
 
     @computing()
@@ -275,27 +277,27 @@ class Backbone:
     @computing()
     def network(self) -> "torch.nn.Module":
         """Return the module, on its device, channels last, from pixels to vectors; it is loaded once."""
+        from .torch_runtime import warn_of_slow_bfloat16
+
+        if self.recipes[0].precision == "bf16":
+            warn_of_slow_bfloat16(self.device)
+        module = self._plain_on(self.device)
+        if self.device.type == "cpu" and not module.pack(self.batch_size):
+            logger.warning("Packed layers of %s compute other vectors; its plain layers run, slower.", self.name)
+            return self._plain_on(self.device)
+        return module
+
+    def _plain_on(self, device: "torch.device") -> "Normalised":
+        """Return a new module on a device, channels last, from pixels to vectors, in layers of torch's own."""
         import torch
 
         from .network import Normalised
-        from .torch_runtime import warn_of_slow_bfloat16
 
-        bf16 = self.recipes[0].precision == "bf16"
-        if bf16:
-            warn_of_slow_bfloat16(self.device)
-        dtype = torch.bfloat16 if bf16 else torch.float32
-
-        def plain() -> Normalised:
-            module = Normalised(self._network(), self.recipes[0].transform, dtype).eval().requires_grad_(False)
-            module = module.to(self.device)
-            for kernel in (parameter for parameter in module.parameters() if parameter.dim() == 4):
-                kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
-            return module
-
-        module = plain()
-        if self.device.type == "cpu" and not module.pack(self.batch_size):
-            logger.warning("Packed layers of %s compute other vectors; its plain layers run, slower.", self.name)
-            return plain()
+        dtype = torch.bfloat16 if self.recipes[0].precision == "bf16" else torch.float32
+        module = Normalised(self._network(), self.recipes[0].transform, dtype).eval().requires_grad_(False)
+        module = module.to(device)
+        for kernel in (parameter for parameter in module.parameters() if parameter.dim() == 4):
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         return module
 
     def load(self) -> None:

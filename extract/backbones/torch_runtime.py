@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...cache.forks import Lock
+from ...cache.recipe import FunctionTransform, Recipe
 from ...errors import FC7Error, UsageError
 from ..computing import Counted, computing
 from ..text import first_line
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 logger = logging.getLogger(__name__)
+
+# The most that a device's vector may be off the processor's, as a share of its length, by precision.
+DIFFERENCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 _on_accelerator = Lock()
 _drawing = Lock()
@@ -75,6 +79,13 @@ def alone_on(device: torch.device) -> Iterator[None]:
         yield
 
 
+def device_names(name: str) -> list[str]:
+    """Return the devices that a name stands for: ``cuda:all``, or some with commas between."""
+    if name == "cuda:all":
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cuda"]
+    return name.split(",")
+
+
 def find_device(name: str) -> torch.device:
     """Return a device by name, with its number.
 
@@ -87,6 +98,38 @@ def find_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {name} cannot be used here: {first_line(error)}") from error
+
+
+@computing()
+def agrees(build: Callable[[torch.device], torch.nn.Module], recipe: Recipe, name: str) -> bool:
+    """Return whether a device makes the processor's vectors of two pictures of noise; say so if it does not.
+
+    Apple's has computed wrong ones without a word, by network and version.
+
+    Parameters
+    ----------
+    build
+        Makes the network on a device: from pixels to one tensor per layer.
+    """
+    shape, noise = (2, recipe.transform.crop, recipe.transform.crop, 3), torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=noise)
+    if isinstance(recipe.transform, FunctionTransform):
+        pixels = torch.randn(shape, generator=noise)
+    try:
+        with torch.inference_mode():
+            here, there = (
+                [layer.float().cpu() for layer in build(torch.device(at))(pixels.to(at))] for at in ("cpu", name)
+            )
+    except (RuntimeError, NotImplementedError) as error:  # an operation that it does not have
+        logger.warning("%s computes on the processor: %s cannot: %s", recipe.backbone, name, first_line(error))
+        return False
+    lengths = [layer.flatten(1).norm(dim=1).clamp(min=1e-9) for layer in here]
+    errors = [(one - other).flatten(1).norm(dim=1) for one, other in zip(here, there, strict=True)]
+    off = max(float((error / length).max()) for error, length in zip(errors, lengths, strict=True))
+    if off <= DIFFERENCE[recipe.precision]:  # NaN is not
+        return True
+    logger.warning("%s computes on the processor: the vectors of %s are %.1g off.", recipe.backbone, name, off)
+    return False
 
 
 class _Copying(threading.local):

@@ -132,7 +132,7 @@ class Worker:
             for backbone_spec in spec.backbones:
                 with self._clock("load"):
                     backbone = backbone_spec.load(Path(cache))
-                    _require_same(backbone_spec, backbone)
+                    require_same(backbone_spec, backbone)
                     backbone.load()
                 self._backbones.append(backbone)
         return Ready(host, self._commits, sees_images=_has(spec.sample, spec.key))
@@ -170,7 +170,8 @@ def _do(outcome: Future[Any], work: Callable[..., Any], *given: Any) -> None:
         outcome.set_exception(error)
 
 
-def _require_same(spec: BackboneSpec, backbone: Backbone) -> None:
+def require_same(spec: BackboneSpec, backbone: Backbone) -> None:
+    """Raise EngineError if a worker's backbone makes other recipes than those it was asked for."""
     for theirs, mine in zip(spec.recipes, backbone.recipes, strict=True):
         if theirs.id != mine.id:
             pairs = mine.differences(theirs).items()
