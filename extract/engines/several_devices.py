@@ -22,9 +22,10 @@ from ...cache.store import Store
 from ...errors import FC7Error, Interrupted
 from ..backbones.spec import BackboneSpec
 from ..backbones.torch_runtime import device_names
+from ..machine import cores
 from ..text import first_line
 from .accounting import Clock
-from .local import Pipeline, cores
+from .local import Pipeline
 from .ray_worker import require_same
 from .unit_loop import Plan
 
