@@ -580,7 +580,7 @@ ONE_PLACE = {
     "csv.writer": {"extract.text"},
     "csv.DictWriter": set(),
     "sys.stdout.write": {"extract.commands.streams"},
-    "sys.stderr.write": {"extract.commands.streams"},
+    "sys.stderr.write": {"extract.commands.streams", "extract.progress"},
     "jinja2.Environment": {"classify.pages.page"},
     "atomic_write.replace": {"cache"},
 }

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, FC7Error
+from ...extract.progress import spread
 from ..arrays import Positions, plain_numbers
 from ..data.splits import Fold, Protocol, cut
 from ..heads.base import CountDone, OutOfFold
@@ -234,6 +235,7 @@ class FoldSearch:
             return answers
         results = OutOfFold.empty(points, part.folds, len(self.embeddings.classes))
         pairs = list(itertools.product(range(len(points)), part.folds))
+        pairs = [pairs[number] for number in spread(len(pairs))]  # what is done tells how long the rest takes
         tasks = [(self._build(head, points[p]), part.basis.inputs, part.y, fold) for p, fold in pairs]
         for number, (margins, converged) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
             point, fold = pairs[number]

@@ -37,6 +37,8 @@ NOT_PROMISED = {
         "test_a_lock_that_is_held_is_said": "the lock is another file's, and the test holds the folder's",
         "test_03_power_loss": _NO_FOLDERS,
     },
+    "preadv": {"test_a_reading_that_fails_says_so": _COUNTED},
+    "O_NONBLOCK": {"test_a_stream_is_read_where_it_may_be_one": "a FIFO that nobody writes to is waited for"},
 }
 
 
