@@ -79,9 +79,9 @@ class Threshold:
         if not self.answered:
             why = "no number of images can promise that no answer is wrong"
             if self.needed > self.images:
-                why = f"the {self.needed} surest images without a mistake would promise it, and there are {self.images}"
+                why = f"even without a mistake it takes {self.needed} images, and there are {self.images}"
             elif self.needed:
-                why = f"too many of the surest are wrong; {self.needed} without a mistake would promise it"
+                why = f"too many answers are wrong, the surest ones among them; without any it would take {self.needed}"
             asked = f"an error of at most {self.max_error:g} with confidence {self.confidence:g}"
             return f"cannot promise {asked} and answers nothing: {why}"
         return (

@@ -24,13 +24,15 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
         return texts
     made = "" if list(numbers) == [1] else f", over the {' or '.join(map(str, numbers))} comparisons together"
     again = "for heads fitted in the same way" if any(run.folds_number > 1 for run in runs) else "for these fitted runs"
+    holds = f"It holds {again}, on new images like these. Other data, other training images or other seeds can turn it."
+    if any(description.leaked([run]) for run in runs):
+        holds = f"It holds {again}, on new images like these, but only where no images judged were fitted on."
     return [
         *texts,
         (
             "“Beats”, “is better”",
             "One gets more of the same images right than the other, by more than chance would explain: if the two were "
-            f"equally good, at most 5 of 100 studies would say so{made}. It holds {again}, on new images like these. "
-            "Other data, other training images or other seeds can turn it.",
+            f"equally good, at most 5 of 100 studies would say so{made}. {holds}",
         ),
         (
             "“Cannot be told apart”",
@@ -63,8 +65,8 @@ def _held_out(runs: Sequence[Run]) -> list[str]:
         leaky = [run for run in own if description.leaked([run])]
         if leaky:
             which = "in all runs" if len(leaky) == len(own) else f"in {len(leaky)} of {len(own)} runs"
-            text += f" But {description.leaked(own)} of the images judged were fitted on, too, {which}, as was allowed:"
-            text += " these figures are optimistic."
+            text += f" Except {description.leaked(own)} of them, which were fitted on, too, {which}, as was allowed:"
+            text += " these figures are optimistic, and say nothing of new images."
         if len(own) < len(members):
             text += " What predictions from elsewhere were fitted on is not known."
         texts.append(text)

@@ -183,6 +183,7 @@ def _seen(runs: Sequence[Run]) -> str:
 def _rests_on(compared: Contest, test: Comparison) -> str:
     pair, planned = test.pair, len(compared.comparisons)
     (first, second), (low, high) = pair.names, pair.interval
+    first = first.replace("the best", "The best", 1) if test.anew else first
     said = f"{first} gets {_right(test.first)} right, {second} {_right(test.second)}"
     if not pair.only_first + pair.only_second:
         return (
@@ -344,7 +345,7 @@ def _dependence(run: Run) -> list[str]:
     if run.folds_number > 1:
         sentences.append(
             f"Heads of {run.folds_number} folds share most of their images, so intervals and tests allow for "
-            f"{fold_inflation(run.folds_number):.3g} times the variance of independent images. It cannot be measured."
+            f"{fold_inflation(run.folds_number):.3g} times the variance of independent images, as Nadeau and Bengio do. It cannot be measured."
         )
     return sentences
 

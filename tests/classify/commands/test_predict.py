@@ -127,7 +127,7 @@ def test_it_prints_what_share_is_answered(predicted, home, fc7_json):
     assert "0.25 was asked for" in predicted(pictures, "--max-error", "0.25")[1]
     strict = predicted(pictures, "--confidence", "0.99")[1]
     assert "cannot promise an error of at most 0.1 with confidence 0.99" in strict
-    assert "the 44 surest images without a mistake would promise it, and there are 10" in strict
+    assert "even without a mistake it takes 44 images, and there are 10" in strict
     answer = fc7_json("predict", home / "a.fc7", pictures, "--cache", home / "cache", "--quiet")
     assert answer["threshold"]["max_error"] == 0.1
     assert answer["threshold"]["wrong"] <= 0.1 * answer["threshold"]["answered"]
