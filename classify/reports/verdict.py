@@ -345,7 +345,8 @@ def _dependence(run: Run) -> list[str]:
     if run.folds_number > 1:
         sentences.append(
             f"Heads of {run.folds_number} folds share most of their images, so intervals and tests allow for "
-            f"{fold_inflation(run.folds_number):.3g} times the variance of independent images, as Nadeau and Bengio do. It cannot be measured."
+            f"{fold_inflation(run.folds_number):.3g} times the variance of independent images, as "
+            "Nadeau and Bengio do. It cannot be measured."
         )
     return sentences
 
