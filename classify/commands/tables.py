@@ -16,6 +16,7 @@ from ..records.ranking import choose
 from ..records.runs import Run, by_images
 from ..reports.verdict import verdict
 from .class_tables import class_lines, with_interval
+from .stability_tables import stability, stability_lines
 
 COLUMNS: tuple[str, ...] = (
     "backbone",
@@ -46,7 +47,7 @@ def runs_table(runs: Sequence[Run]) -> str:
         best = choose(members)
         parts += [*map(plain, heading), table("", heads, rows), *map(plain, verdict(members))]
         parts += [class_lines(best, description.labels(members)[best.id])] if not best.old else []
-        parts.append("")
+        parts += [*stability_lines(members), ""]
     return "\n".join(parts[:-1])
 
 
@@ -82,6 +83,7 @@ def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "question": contest(members).question,
             "comparisons": [test.to_dict() for test in contest(members).comparisons],
             "choice_in_folds": _choice(members),
+            "stability": stability(members),
             "verdict": verdict(members),
             "by_class": by_class(choose(members)),
         }

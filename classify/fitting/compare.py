@@ -28,6 +28,8 @@ from ..settings import FitSettings
 from . import parallel
 from .fit import Experiment
 from .learning_curve import measure_learning_curve
+from .resampling import Entry, repeat_splits, sizes_to_draw
+from .resampling import few_shot as measure_few_shot
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -64,6 +66,8 @@ def compare(
     images: Path | str | None = None,
     add: Mapping[str, Path | str] | None = None,
     learning_curve: bool = True,
+    repeat: int | None = None,
+    few_shot: Sequence[int] | None = None,
     on: str | None = None,
     cross_validate: int | None = None,
     folds: int | None = None,
@@ -102,6 +106,12 @@ def compare(
     learning_curve
         Whether the run to choose gets its learning curve: see
         :func:`fc7.classify.fitting.learning_curve.measure_learning_curve`.
+    repeat
+        Random splits of the same images that every head is fitted and evaluated on besides: how stable figures and
+        choice are. See :func:`fc7.classify.fitting.resampling.repeat_splits`.
+    few_shot
+        Numbers of images of each class that every head is fitted on besides, ten draws of each; an empty list takes 2,
+        5, 10, 20, ... See :func:`fc7.classify.fitting.resampling.few_shot`.
     class_weight
         See :func:`fc7.classify.fit`. Heads that take no class weights are fitted without, and their records say so.
     n_jobs
@@ -122,6 +132,8 @@ def compare(
     Interrupted
         Ctrl-C; the records that `folder` has are kept.
     """
+    if repeat is not None and repeat < 2:
+        raise UsageError(f"--repeat {repeat}: an interval needs two splits or more; ten are usual.")
     settings = FitSettings(
         on=on, cross_validate=cross_validate, folds=folds, random_state=random_state, allow_leakage=allow_leakage,
         epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
@@ -132,6 +144,7 @@ def compare(
     experiments = [Experiment(table, settings, engine) for table in as_tables(embeddings)]
     _require_same_images(experiments)
     _check_added(add or {}, experiments[0])
+    sizes = None if few_shot is None else sizes_to_draw(experiments[0], few_shot)
     study = _RecordFolder(Path(folder) if folder else None, progress)
     _require_layers(heads, selected, experiments)
     pairs = [(experiment, head) for experiment in experiments for head in _able(heads, selected, experiment)]
@@ -153,6 +166,14 @@ def compare(
         if learning_curve:
             chosen = choose(runs)
             runs = _with_curve(runs, chosen, experiment_of[chosen.id], study)
+        entries = [Entry(*pair, run) for pair, run in zip(pairs, outcomes, strict=True) if isinstance(run, Run)]
+        latest = {run.id: run for run in runs}
+        entries = [replace(entry, run=latest[entry.run.id]) for entry in entries]
+        if repeat is not None:
+            repeat_splits(entries, repeat, study.save, progress)
+        if sizes is not None:
+            measure_few_shot(entries, sizes, study.save, progress)
+        runs = ranked([entry.run for entry in entries])
         added = [study.save(read_results(path, name, runs[0])) for name, path in (add or {}).items()]
     return Comparison(runs + ranked(added), failures)
 

@@ -184,7 +184,7 @@ class Experiment:
             fits.append(fold_fit)
             if search.predicted is not None:
                 start = time.perf_counter()
-                probability[search.predicted] = self._predict(estimator, search.predicted)
+                probability[search.predicted] = self.predict(estimator, search.predicted)
                 seconds_predict += time.perf_counter() - start
                 fold = {"fold": number + 1} if len(searches) > 1 else {}
                 curves += [fold | epoch for epoch in getattr(estimator["head"].estimator, "curves_", [])]
@@ -257,7 +257,8 @@ class Experiment:
         )
         return Fitted(pipeline, run, self.embeddings, abstention)
 
-    def _predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
+    def predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
+        """Return probabilities of some rows, ``(rows, classes)``, by a fitted pipeline."""
         views = (self.embeddings.vectors, *(self.embeddings.views if self.settings.average_views else ()))
         batches = [[estimator.predict_proba(view[chunk]) for view in views] for chunk in chunks(views[0], rows)]
         return np.concatenate([np.mean(batch, axis=0) for batch in batches])
@@ -268,10 +269,12 @@ class Experiment:
         pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
-        return [
-            FoldSearch(self.embeddings, self.protocol, *pair, self.settings.preparation, self.engine, self.device)
-            for pair in pairs
-        ]
+        return [self.search_on(*pair) for pair in pairs]
+
+    def search_on(self, fitted: Positions, predicted: Positions | None) -> FoldSearch:
+        """Return the search on some of the rows, with the settings of the experiment."""
+        kind, engine, device = self.settings.preparation, self.engine, self.device
+        return FoldSearch(self.embeddings, self.protocol, fitted, predicted, kind, engine, device)
 
 
 @checked

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ...errors import DataError
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
+from ..data.resampling import draw, usual_sizes
 from ..data.splits import together
 from ..heads.calibration import scores
 from ..heads.table import Head
@@ -30,10 +31,10 @@ def measure_learning_curve(
 ) -> list[dict[str, float]]:
     """Return a run's accuracy on the evaluated rows against fitted images per class, for a given split.
 
-    Ten subsets each of 2, 5, 10, 20, 50, ... images per class are prepared and fitted like the run, with its
-    hyper-parameters. The last point is the run itself. Subsets of more than 2,000 images are left out, so that this
-    takes about as long as the fit. The list is empty where no smaller subset can be fitted, and where rows stay on
-    disk.
+    Ten subsets each of 2, 5, 10, 20, 50, ... images per class, and of as many as the smallest class has, are prepared
+    and fitted like the run, with its hyper-parameters, on centre crops. Subsets of more than 2,000 images are left out,
+    so that this takes about as long as the fit. The list is empty where no smaller subset can be fitted, and where rows
+    stay on disk.
     """
     fitted = experiment.protocol.pairs[0][0]
     y = experiment.embeddings.y[fitted]
@@ -47,12 +48,10 @@ def measure_learning_curve(
         # Threads cost more than they bring on matrices this small, and far more on a busy machine.
         with threads(len(y)):
             seed, groups = experiment.protocol.random_state, together(experiment.embeddings, fitted)
-            curve = accuracy_by_size(score, y, sizes, random_state=seed, groups=groups)
+            return accuracy_by_size(score, y, sizes, random_state=seed, groups=groups)
     except (DataError, ValueError, np.linalg.LinAlgError) as error:  # such as equal rows; the run is still good
         logger.warning("no learning curve of %s: %s", run.name, error)
         return []
-    figures = dict.fromkeys(("accuracy", "low", "high"), float(run.metrics["accuracy"]))
-    return [*curve, {"per_class": len(y) / len(experiment.embeddings.classes), **figures, "repeats": 1}]
 
 
 def _scorer(
@@ -117,7 +116,7 @@ def accuracy_by_size(
         raise DataError(f"A learning curve over {list(sizes)} images per class: the smallest class has {smallest}.")
     curve = []
     for size in fitting:
-        draws = [_stratified(rows, size, [random_state, size, repeat], groups) for repeat in range(repeats)]
+        draws = [draw(rows, size, [random_state, size, repeat], groups) for repeat in range(repeats)]
         accuracies = np.array([fit_and_score(draw) for draw in draws])
         low, high = np.quantile(accuracies, [0.05, 0.95])
         point = {"per_class": size, "accuracy": float(accuracies.mean()), "low": float(low), "high": float(high)}
@@ -125,24 +124,9 @@ def accuracy_by_size(
     return curve
 
 
-def _stratified(
-    rows: Sequence[npt.NDArray[np.intp]], size: int, seed: list[int], groups: npt.NDArray[np.intp] | None
-) -> npt.NDArray[np.intp]:
-    generator = np.random.default_rng(seed)
-    if groups is not None and len(np.unique(groups)) < len(groups):
-        turn = generator.permutation(int(groups.max()) + 1)  # of the groups, the same for every class
-        shuffled = [generator.permutation(members) for members in rows]
-        return np.sort(
-            np.concatenate([drawn[np.argsort(turn[groups[drawn]], kind="stable")][:size] for drawn in shuffled])
-        )
-    return np.sort(np.concatenate([generator.choice(members, size, replace=False) for members in rows]))
-
-
 def _curve_sizes(y: npt.NDArray[np.intp], run: Run) -> list[int]:
-    """Return 2, 5, 10, 20, 50, ... images per class: fewer than all, quick to fit, enough for ``n_neighbors``."""
-    counts = np.bincount(y)
-    counts = counts[counts > 0]
-    sizes = [digit * 10**power for power in range(7) for digit in (1, 2, 5)][1:]
-    least = max(2, -(-int(run.hyperparameters.get("n_neighbors", 0)) // len(counts)))
-    most = min(int(counts.min()), FEW_ROWS // len(counts))
-    return [size for size in sizes if least <= size <= most and size * len(counts) < len(y)]
+    """Return the usual numbers of images per class: quick to fit, enough for ``n_neighbors``; one is no curve."""
+    classes = len(np.unique(y))
+    least = -(-int(run.hyperparameters.get("n_neighbors", 0)) // classes)
+    sizes = [size for size in usual_sizes(y) if least <= size and size * classes <= FEW_ROWS]
+    return sizes if len(sizes) > 1 else []

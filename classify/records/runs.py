@@ -80,8 +80,12 @@ class Run:
         One dict per epoch where there are epochs: ``epoch, train_loss, train_accuracy, val_loss, val_accuracy``, and
         ``fold``, counted from 1, where there are several.
     learning_curve
-        Where it was measured, one dict per training size: ``per_class, accuracy, low, high, repeats``; the last is the
-        run itself, on all its images.
+        Where it was measured, one dict per training size: ``per_class, accuracy, low, high, repeats``.
+    repeats
+        Where other splits were fitted, one dict for each: ``split, fitted, evaluated, correct, log_loss`` (inside the
+        fitted images).
+    few_shot
+        Where it was measured, one dict for each draw of a few images of each class: ``per_class, draw, accuracy``.
     notes
         What a reader must know: random weights, no convergence, a licence that forbids commercial use.
     licence
@@ -104,6 +108,8 @@ class Run:
     folds: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, float]] = field(default_factory=list)
     learning_curve: list[dict[str, float]] = field(default_factory=list)
+    repeats: list[dict[str, Any]] = field(default_factory=list)
+    few_shot: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     licence: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -231,6 +237,9 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it is written: of the probabilities, the sha256 of their file."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name in ("repeats", "few_shot"):  # so that the others are what they were
+            if not values[name]:
+                del values[name]
         return values | {"probabilities": {"sha256": self.probabilities.sha256} if self.probabilities else None}
 
     @checked
