@@ -29,8 +29,9 @@ fc7 compare my_pictures --backbone vgg16 -o my-runs
 fc7 compare my_pictures --heads logreg,lda,knn --backbone vgg16 \\
   --backbone resnet50 --cross-validate 10 -o my-folds
 
-# how stable that is: ten other splits, and curves over a few images of each class
-fc7 compare my_pictures --backbone vgg16 --repeat 10 --few-shot 2,5,10,20 -o my-runs
+# how stable that is: other splits, and a few images of each class
+fc7 compare my_pictures --backbone vgg16 --heads ridge,lda --repeat 10 \\
+  --few-shot 2,5 -o my-runs
 
 # against fine-tuning, and against the predictions of another tool
 fc7 compare my_pictures --backbone vgg16 --finetune head,all -o my-runs
@@ -44,11 +45,12 @@ _ADD = (
 
 
 _REPEAT = (
-    "fit and evaluate every head on R random splits of the same images as well: how stable figures and choice are (ten "
-    "are usual)"
+    "fit and evaluate every head on R random splits of the same images, too: how stable figures and choice are "
+    "(default: none; ten are usual)"
 )
 _FEW_SHOT = (
-    "fit every head on K images of each class as well, ten draws of each number (without numbers: 2, 5, 10, 20, ...)"
+    "fit every head on K images of each class, too, ten draws of each number; without numbers 2, 5, 10, 20, ... "
+    "(default: none)"
 )
 
 
