@@ -126,4 +126,5 @@ def asked(home):
 
 @pytest.mark.parametrize("verb", ["fit", "compare", "audit", "predict"])
 def test_a_verb_looks_at_each_cached_image_once(asked, verb):
-    assert asked[verb] == {"code": 0, "stats": 24, "opens": 0, "lists": [1] * 7}
+    opens = 24 if verb == "audit" else 0  # whose pixels tell near-duplicates from look-alikes
+    assert asked[verb] == {"code": 0, "stats": 24 + opens, "opens": opens, "lists": [1] * 7}

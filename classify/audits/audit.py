@@ -1,9 +1,9 @@
 """Audit: look for copies, near-duplicates, outliers and wrong labels in a data set."""
 
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.model_selection import ParameterGrid
 from ...cache.arguments import checked
 from ...cache.embeddings import Embeddings, Rows
 from ...cache.tables import MOST, cell, counted, data_frame, html_table
+from ...cache.urls import Location, locate
 from ...errors import DataError, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
@@ -26,8 +27,9 @@ from ..evaluation.confident_learning import off_diagonal, self_confidence
 from ..fitting.search import FoldSearch, SearchResult
 from ..heads.table import Head, find_head
 from ..solvers.lapack import threads
-from ..solvers.nearest import Nearest, nearest
-from .findings import COLUMNS, AuditedImage, ImagePair, Outlier, Suspect
+from ..solvers.nearest import nearest
+from .findings import COLUMNS, ImagePair, Outlier, Suspect, cosine_of, image_of, pair_of
+from .near_duplicates import Alike, Copies, near_duplicates
 
 NEAREST = 20  # images compared per image, so that the cost does not grow with the number of similar images
 REPEATS = 3  # divisions into folds; probabilities are averaged, so that the ranking does not depend on one division
@@ -50,15 +52,19 @@ class Audit:
     groups
         Groups of the manifest that are in two splits, as a pair of one image from each.
     near_duplicates
-        Pairs whose cosine is ``settings["threshold"]`` or more; first those across splits, then those whose labels
-        differ. Only the 20 nearest images of each image are compared.
+        Pairs that show the same picture, perhaps cropped, mirrored, grey or brighter, by their pixels; first those
+        across splits, then those whose labels differ.
+    candidates
+        Pairs whose cosine is ``settings["threshold"]`` or more, where there were no pictures to compare. Only the 20
+        nearest images of each image are looked at.
     outliers
         Images whose distance to the k-th nearest is above ``settings["outlier_distance"]``.
     suspects
         Labels that out-of-fold predictions contradict, by self-confidence, the least first.
     settings
-        ``threshold``, ``neighbours``, ``outlier_distance``, ``head``, ``hyperparameters`` (one set per division into
-        folds), ``folds``, ``repeats``, ``judged`` images and the out-of-fold ``accuracy`` on their labels.
+        ``threshold``, ``details`` (the least correlation of near-duplicates; None without pictures), ``compared``
+        (pairs of pictures), ``neighbours``, ``outlier_distance``, ``head``, ``hyperparameters`` (one set per division
+        into folds), ``folds``, ``repeats``, ``judged`` images and the out-of-fold ``accuracy`` on their labels.
     notes
         What was not judged, and why.
     """
@@ -67,6 +73,7 @@ class Audit:
     duplicates: list[ImagePair]
     groups: list[ImagePair]
     near_duplicates: list[ImagePair]
+    candidates: list[ImagePair]
     outliers: list[Outlier]
     suspects: list[Suspect]
     settings: dict[str, Any]
@@ -85,7 +92,8 @@ class Audit:
     @property
     def findings(self) -> list[ImagePair | Outlier | Suspect]:
         """Every finding once."""
-        return [*self.duplicates, *self.groups, *self.near_duplicates, *self.outliers, *self.suspects]
+        pairs = [*self.duplicates, *self.groups, *self.near_duplicates, *self.candidates]
+        return [*pairs, *self.outliers, *self.suspects]
 
     @property
     def lists(self) -> dict[str, Sequence[ImagePair | Outlier | Suspect]]:
@@ -95,6 +103,7 @@ class Audit:
             "conflicts": self.conflicts,
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
+            "candidates": self.candidates,
             "outliers": self.outliers,
             "labels": self.suspects,
         }
@@ -151,6 +160,7 @@ def audit(
     neighbours: int = 5,
     folds: int = 5,
     random_state: int = 0,
+    images: Path | str | None = None,
     progress: Progress = silent,
 ) -> Audit:
     """Look for copies, near-duplicates, outliers and wrong labels in all splits of a data set together.
@@ -165,8 +175,9 @@ def audit(
         its out-of-fold predictions, averaged over three divisions into folds. Copies and groups stay in one fold;
         hyper-parameters are chosen by log loss over the folds.
     threshold
-        Least cosine of a near-duplicate. By default half as far away as the k-th nearest image usually is,
-        ``1 - median / 2`` over the data set, because no fixed cosine suits every backbone and data set.
+        Least cosine of a candidate. By default half as far away as the k-th nearest image usually is,
+        ``1 - median / 2`` over the data set, because no fixed cosine suits every backbone and data set; and where there
+        are pictures, they are compared with the nearest ones whatever their cosine.
     neighbours
         The k of outliers and of the default threshold. An outlier is farther from its k-th nearest image (Ramaswamy
         et al. 2000) than the median plus 3.5 median absolute deviations, times 1.4826 (Iglewicz and Hoaglin 1993).
@@ -174,6 +185,9 @@ def audit(
         Labels of classes with fewer images than folds are not judged.
     random_state
         Of folds and head.
+    images
+        The folder that paths are relative to. Only pictures tell near-duplicates from images that are alike: without
+        them there are candidates.
 
     Raises
     ------
@@ -186,17 +200,19 @@ def audit(
     embeddings = as_table(embeddings, "audit").in_key_order()
     require_finite(embeddings, np.arange(len(embeddings)))
     rows = _by_key(embeddings)
-    near, outliers, rules = _by_embedding(embeddings, rows, threshold, neighbours, progress)
+    root = None if images is None else locate(images)
+    alike, outliers, rules = _by_embedding(embeddings, rows, threshold, neighbours, root, progress)
     suspects, judged, notes = _by_head(embeddings, selected, folds, random_state, progress=progress)
     return Audit(
         images=embeddings,
-        duplicates=[_pair("duplicate", embeddings, first, copy, 1.0) for first, *copies in rows for copy in copies],
+        duplicates=[pair_of("duplicate", embeddings, first, copy, 1.0) for first, *copies in rows for copy in copies],
         groups=list(_divided_groups(embeddings)),
-        near_duplicates=near,
+        near_duplicates=alike.same,
+        candidates=alike.candidates,
         outliers=outliers,
         suspects=suspects,
         settings=rules | judged,
-        notes=notes,
+        notes=[*notes, *alike.notes],
     )
 
 
@@ -219,17 +235,6 @@ def check_options(
     return selected
 
 
-def _image(images: Rows, row: int) -> AuditedImage:
-    key = images.sha256[row].tobytes().hex()
-    return AuditedImage(str(images.paths[row]), str(images.labels[row]), str(images.split[row]), key)
-
-
-def _pair(kind: str, images: Rows, one: int, other: int, cosine: float) -> ImagePair:
-    """Return two rows as a pair; of two splits, train comes before val."""
-    first, second = sorted((one, other), key=lambda row: (str(images.split[row]), row))
-    return ImagePair(kind, _image(images, first), _image(images, second), cosine)
-
-
 def _by_key(images: Rows) -> list[list[int]]:
     """Return the rows of each image, in order; an image with copies has several."""
     rows: dict[bytes, list[int]] = defaultdict(list)
@@ -247,51 +252,36 @@ def _divided_groups(embeddings: Embeddings) -> Iterator[ImagePair]:
     for row, *others in (list(splits.values()) for splits in first.values()):
         for other in others:
             if embeddings.keys[row] != embeddings.keys[other]:
-                yield _pair("group", embeddings, row, other, _cosine(embeddings, row, other))
-
-
-def _cosine(embeddings: Embeddings, first: int, second: int) -> float:
-    a, b = embeddings.vectors[[first, second]].astype(np.float64)
-    length = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / length) if length else 0.0
+                yield pair_of("group", embeddings, row, other, cosine_of(embeddings, row, other))
 
 
 def _by_embedding(
     embeddings: Embeddings,
-    rows: Sequence[Sequence[int]],
+    rows: Copies,
     threshold: float | None,
     neighbours: int,
+    root: Location | None,
     progress: Progress,
-) -> tuple[list[ImagePair], list[Outlier], dict[str, Any]]:
+) -> tuple[Alike, list[Outlier], dict[str, Any]]:
     """Compare each image, given by its rows, with all others."""
     first = np.array([copies[0] for copies in rows], dtype=np.intp)
     with threads(len(first)):
         near = nearest(embeddings.vectors[first], max(NEAREST, neighbours), progress=progress)
     if not near.cosines.shape[1]:
-        return [], [], {"threshold": threshold, "neighbours": neighbours, "outlier_distance": None}
+        settings = {"threshold": threshold, "details": None, "compared": None}
+        return Alike([], []), [], settings | {"neighbours": neighbours, "outlier_distance": None}
     distance = 1 - near.cosines[:, min(neighbours, near.cosines.shape[1]) - 1].astype(np.float64)
     median = float(np.median(distance))
     spread = 1.4826 * float(np.median(np.abs(distance - median)))
     far = median + FAR * max(spread, _ROUNDING)
-    threshold = min(1 - NEAR * median, 1 - _ROUNDING) if threshold is None else threshold
+    least = min(1 - NEAR * median, 1 - _ROUNDING) if threshold is None else threshold
+    alike = near_duplicates(
+        embeddings, rows, near, least, root=root, of_any_cosine=threshold is None, progress=progress
+    )
     order = [int(place) for place in np.argsort(-distance, kind="stable") if distance[place] > far]
-    outliers = [Outlier(_image(embeddings, int(first[place])), float(distance[place])) for place in order]
-    settings = {"threshold": threshold, "neighbours": neighbours, "outlier_distance": far}
-    return _near_duplicates(embeddings, rows, near, threshold), outliers, settings
-
-
-def _near_duplicates(images: Rows, rows: Sequence[Sequence[int]], near: Nearest, threshold: float) -> list[ImagePair]:
-    """Return pairs of images; among the copies of both, take two of different splits if there are any."""
-    pairs = []
-    for places, cosine in zip(*near.pairs(threshold), strict=True):
-        choices = list(itertools.product(*(_first_of_each_split(images, rows[place]) for place in places)))
-        a, b = next(((a, b) for a, b in choices if images.split[a] != images.split[b]), choices[0])
-        pairs.append(_pair("near-duplicate", images, a, b, min(float(cosine), 1.0)))
-    return sorted(pairs, key=lambda pair: (not pair.across_splits, not pair.labels_differ, -pair.cosine))
-
-
-def _first_of_each_split(images: Rows, rows: Sequence[int]) -> list[int]:
-    return list({str(images.split[row]): row for row in reversed(rows)}.values())[::-1]
+    outliers = [Outlier(image_of(embeddings, int(first[place])), float(distance[place])) for place in order]
+    settings = {"threshold": least, "details": alike.least, "compared": alike.compared}
+    return alike, outliers, settings | {"neighbours": neighbours, "outlier_distance": far}
 
 
 def _by_head(
@@ -369,7 +359,7 @@ def _suspects(images: Rows, probability: npt.NDArray[np.float64]) -> list[Suspec
     order = [int(row) for row in np.argsort(own, kind="stable") if likeliest[row] != y[row]]
     return [
         Suspect(
-            image=_image(images, row),
+            image=image_of(images, row),
             self_confidence=float(own[row]),
             predicted=images.classes[likeliest[row]],
             probability=float(probability[row, likeliest[row]]),

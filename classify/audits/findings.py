@@ -3,12 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from ...cache.embeddings import Embeddings, Rows
+
 CONFIDENT = 0.9  # calibrated probability of another class than the label
 
 # Of a table of findings; a cell that does not apply to a finding is empty.
 COLUMNS = (
     "finding", "path", "label", "split", "other_path", "other_label", "other_split", "across_splits", "labels_differ",
-    "cosine", "distance", "predicted", "probability", "self_confidence", "off_diagonal", "confident",
+    "cosine", "details", "distance", "predicted", "probability", "self_confidence", "off_diagonal", "confident",
 )  # fmt: skip
 
 
@@ -34,15 +38,18 @@ class ImagePair:
     ----------
     kind
         ``duplicate``: the same bytes. ``group``: one group of the manifest in two splits. ``near-duplicate``: similar
-        embeddings.
+        pixels. ``candidate``: similar embeddings, and no pixels to compare.
     cosine
         Of their embeddings.
+    details
+        Correlation of their details, see :mod:`fc7.classify.audits.alignment`; None where pixels were not compared.
     """
 
     kind: str
     first: AuditedImage
     second: AuditedImage
     cosine: float
+    details: float | None = None
 
     def __repr__(self) -> str:
         return f"ImagePair({self.kind}, {self.first.path!r}, {self.second.path!r}, cosine {self.cosine:.3f})"
@@ -66,6 +73,7 @@ class ImagePair:
             "across_splits": self.across_splits,
             "labels_differ": self.labels_differ,
             "cosine": round(self.cosine, 6),
+            "details": None if self.details is None else round(self.details, 6),
         }
 
 
@@ -128,3 +136,22 @@ class Suspect:
             "off_diagonal": self.off_diagonal,
             "confident": self.confident,
         }
+
+
+def image_of(images: Rows, row: int) -> AuditedImage:
+    """Return a row of a data set as an image."""
+    key = images.sha256[row].tobytes().hex()
+    return AuditedImage(str(images.paths[row]), str(images.labels[row]), str(images.split[row]), key)
+
+
+def pair_of(kind: str, images: Rows, one: int, other: int, cosine: float, details: float | None = None) -> ImagePair:
+    """Return two rows as a pair; of two splits, train comes before val."""
+    first, second = sorted((one, other), key=lambda row: (str(images.split[row]), row))
+    return ImagePair(kind, image_of(images, first), image_of(images, second), cosine, details)
+
+
+def cosine_of(embeddings: Embeddings, first: int, second: int) -> float:
+    """Return the cosine of the embeddings of two rows; 0 if one is all zeros."""
+    a, b = embeddings.vectors[[first, second]].astype(np.float64)
+    length = np.linalg.norm(a) * np.linalg.norm(b)
+    return min(float(a @ b / length), 1.0) if length else 0.0

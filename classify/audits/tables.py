@@ -19,10 +19,19 @@ def audit_csv(audit: Audit) -> str:
 def summary(audit: Audit) -> list[tuple[str, int, str]]:
     """Return the kinds of findings, with the number of each and its rule."""
     settings = audit.settings
-    across = sum(pair.across_splits for pair in audit.near_duplicates)
+    across, across_candidates = (
+        sum(pair.across_splits for pair in pairs) for pairs in (audit.near_duplicates, audit.candidates)
+    )
     off, confident = (sum(getattr(one, name) for one in audit.suspects) for name in ("off_diagonal", "confident"))
     cosine, far = _or_none(settings["threshold"]), _or_none(settings["outlier_distance"])
     neighbour = f"k-th nearest image, k = {settings['neighbours']}"
+    near = []
+    if settings["compared"] is not None:
+        rule = f"the same picture, perhaps cropped, mirrored, grey or brighter; {across} across splits"
+        near.append(("near-duplicates", len(audit.near_duplicates), rule))
+    if settings["compared"] is None or audit.candidates:
+        rule = f"cosine {cosine} or more, no pictures to compare; {across_candidates} across splits"
+        near.append(("candidates", len(audit.candidates), rule))
     judged = "no label was judged"
     if settings["judged"]:
         judged = (
@@ -34,7 +43,7 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
         ("leaks", len(audit.leaks), "the same bytes, or one group, in two splits"),
         ("conflicts", len(audit.conflicts), "the same bytes under different labels"),
         ("duplicates", len(audit.duplicates), "the same bytes, those above among them"),
-        ("near-duplicates", len(audit.near_duplicates), f"cosine {cosine} or more; {across} across splits"),
+        *near,
         ("outliers", len(audit.outliers), f"farther than {far} from their {neighbour}"),
         ("suspected labels", len(audit.suspects), judged),
     ]
@@ -76,7 +85,8 @@ def pairs_of(audit: Audit) -> list[tuple[str, str, list[ImagePair]]]:
         ("leaks", "On both sides of a split", audit.leaks),
         ("conflicts", "Conflicting labels", conflicts),
         ("duplicates", "Other duplicates", duplicates),
-        ("near-duplicates", "Near-duplicates, by cosine", audit.near_duplicates),
+        ("near-duplicates", "Near-duplicates", audit.near_duplicates),
+        ("candidates", "Candidates for near-duplicates, by cosine", audit.candidates),
     ]
     return [(name, title, pairs) for name, title, pairs in kinds if pairs]
 
@@ -120,9 +130,11 @@ def headline(audit: Audit) -> str:
     if audit.leaks:
         return f"{_in_two_splits(audit.leaks)}: figures measured on them are optimistic."
     if not set(audit.images.labels.tolist()) - {""}:
-        copies, near, outliers = (len(found) for found in (audit.duplicates, audit.near_duplicates, audit.outliers))
+        copies, outliers = len(audit.duplicates), len(audit.outliers)
+        near = counted(len(audit.near_duplicates) + len(audit.candidates), "pair is", "pairs are")
         images = counted(len(audit.images), "image")
-        return f"Of {images} {copies} are copies and {outliers} outliers; {near} pairs are alike."
+        alike = "alike" if audit.settings["compared"] is None else "the same picture"
+        return f"Of {images} {copies} are copies and {outliers} outliers; {near} {alike}."
     answer = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
     answer += f"; {len(audit.conflicts)} copies contradict another" if audit.conflicts else ""
     return f"{answer}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."

@@ -33,7 +33,8 @@ fc7 audit my_pictures --backbone vgg16 -o audit.html --csv audit.csv
 
 _TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
 _JUDGE = "what judges the labels, out-of-fold: a head of fc7 fit (default: logreg; ridge where that takes minutes)"
-_THRESHOLD = "least cosine of near-duplicates (default: half as far as the K-th nearest image usually is)"
+_THRESHOLD = "least cosine of candidates for near-duplicates (default: by how near images usually are)"
+_NO_PIXELS = "read no picture to find near-duplicates: there are only candidates, by cosine"
 _NEIGHBOURS = "outliers are far from their K-th nearest image (default: 5)"
 
 
@@ -45,6 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=whole_number, default=20, metavar="N", help=_TOP)
     parser.add_argument("--head", choices=list(HEADS), metavar="NAME", help=_JUDGE)
     parser.add_argument("--threshold", type=positive_number, metavar="X", help=_THRESHOLD)
+    parser.add_argument("--no-pixels", action="store_true", help=_NO_PIXELS)
     parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
     parser.add_argument("--folds", type=folds_number, metavar="N", help="folds to judge labels in (default: 5)")
     options.add_settings(parser, ProtocolSettings, "random_state", "allow_leakage")
@@ -69,8 +71,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     require_apart(page, lines, read=[arguments.data])
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=True)[0]
-    findings = audit(rows, progress=progress, **settings, **given(arguments, "random_state"))
     images = images_folder(arguments)
+    pixels = None if arguments.no_pixels else images
+    findings = audit(rows, images=pixels, progress=progress, **settings, **given(arguments, "random_state"))
     written = []
     if page:
         written.append(write_audit(findings, page, images, top=arguments.top, progress=progress))

@@ -61,23 +61,23 @@ def alike(embeddings, one, other, noise=0.02):
     return replace(embeddings, vectors=vectors.astype(np.float16))
 
 
-def test_near_duplicates_across_splits_come_first_and_are_no_leaks(table):
+def test_candidates_across_splits_come_first_and_are_no_leaks(table):
     embeddings = table((20, 20), dim=64, val=5)
     embeddings = alike(alike(alike(embeddings, 2, 3, 0.01), 0, 17), 4, 22, 0.01)
     found = audit(embeddings)
-    first, *others = paths(found.near_duplicates)
+    first, *others = paths(found.candidates)
     assert first == ("c0/000.png", "c0/017.png"), "train before val"
     assert list(map(set, others)) == [{"c0/004.png", "c1/022.png"}, {"c0/002.png", "c0/003.png"}]
-    assert [pair.across_splits for pair in found.near_duplicates] == [True, False, False]
-    assert [pair.labels_differ for pair in found.near_duplicates] == [False, True, False]
+    assert [pair.across_splits for pair in found.candidates] == [True, False, False]
+    assert [pair.labels_differ for pair in found.candidates] == [False, True, False]
     assert found.leaks == []
 
 
-def test_a_near_duplicate_of_a_copy_is_across_splits_if_any_copy_is(table):
+def test_a_candidate_of_a_copy_is_across_splits_if_any_copy_is(table):
     keys = list(range(40))
     keys[16] = keys[2]
     found = audit(alike(table((20, 20), dim=64, val=5, keys=keys), 2, 3))
-    assert paths(found.near_duplicates) == [("c0/003.png", "c0/016.png")]
+    assert paths(found.candidates) == [("c0/003.png", "c0/016.png")]
 
 
 def test_the_threshold_is_half_the_usual_distance_or_the_one_given(table):
@@ -90,14 +90,16 @@ def test_the_threshold_is_half_the_usual_distance_or_the_one_given(table):
     assert found.settings["threshold"] == 0.9
     assert not (cosines[:, 21] >= 0.9).any(), "no more than 20 of one image"
     expected = (np.triu(rows @ rows.T, 1) >= 0.9).sum()
-    assert len(found.near_duplicates) == expected > 0
+    assert len(found.candidates) == expected > 0
 
 
-def test_equal_embeddings_of_other_bytes_are_near_duplicates(table):
+def test_equal_embeddings_of_other_bytes_are_candidates_without_pictures(table):
     embeddings = table((10, 10))
     same = replace(embeddings, vectors=np.ones_like(embeddings.vectors))
     found = audit(same)
-    assert len(found.near_duplicates) == 20 * 19 / 2
+    assert len(found.candidates) == 20 * 19 / 2
+    assert found.near_duplicates == []
+    assert {pair.kind for pair in found.candidates} == {"candidate"}
     assert found.outliers == []
 
 
@@ -224,7 +226,7 @@ def test_names_and_order_of_images_decide_nothing(table, seed):
     order, names = generator.permutation(40), generator.permutation(40).astype(str)
     found = audit(embeddings, head="ridge")
     assert found.suspects
-    assert found.near_duplicates
+    assert found.candidates
     assert by_key(audit(replace(embeddings[order], paths=names), head="ridge")) == by_key(found)
 
 
@@ -282,7 +284,7 @@ def test_fits_that_did_not_converge_are_counted(table):
 
 def test_copies_of_one_image_only(table):
     found = audit(table((5, 5), keys=[0] * 10))
-    assert (found.counts["duplicates"], found.counts["near_duplicates"]) == (9, 0)
+    assert (found.counts["duplicates"], found.counts["candidates"]) == (9, 0)
     assert found.settings["outlier_distance"] is None
     assert "none" in audit_text(found, 20)
 

@@ -16,11 +16,11 @@ def test_csv_has_a_row_per_finding_and_no_formulas(hostile):
     assert len(rows) == len(hostile.findings) > 3
     assert not any(cell.startswith("=") for row in rows for cell in row.values())
     kinds = {row["finding"] for row in rows}
-    assert kinds <= {"duplicate", "group", "near-duplicate", "outlier", "label"}
+    assert kinds <= {"duplicate", "group", "near-duplicate", "candidate", "outlier", "label"}
 
 
 def test_without_findings_there_is_a_header(table):
-    found = replace(audit(table()), duplicates=[], near_duplicates=[], outliers=[], suspects=[])
+    found = replace(audit(table()), duplicates=[], near_duplicates=[], candidates=[], outliers=[], suspects=[])
     assert audit_csv(found) == ",".join(COLUMNS) + "\n"
     assert audit_text(found, 20).count("\n\n") == 0
 

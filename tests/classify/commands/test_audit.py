@@ -114,11 +114,18 @@ def test_csv_and_page(fc7, wrong, tmp_path):
     ]
 
 
-def test_an_exported_file_has_no_pictures_and_the_same_findings(fc7, fc7_json, wrong, tmp_path):
+def test_an_exported_file_has_no_pictures_and_candidates_only(fc7, fc7_json, wrong, tmp_path):
     flat = tmp_path / "flat.h5"
     assert fc7("cache", "export", flat, wrong, *[word for word in SQUEEZENET if word != "--quiet"])[0] == 0
     answer = fc7_json("audit", flat, "-o", tmp_path / "audit.html", "--quiet", code=4)
-    assert answer | {"written": []} == fc7_json("audit", wrong, *SQUEEZENET, code=4)
+    assert answer | {"written": []} == fc7_json("audit", wrong, *SQUEEZENET, "--no-pixels", code=4)
+    assert answer["near_duplicates"] == []
+    near = answer["candidates"][0]
+    assert (near["finding"], near["path"], near["other_path"]) == (
+        "candidate",
+        "train/red/03.jpg",
+        "val/red/smaller.jpg",
+    )
     page = (tmp_path / "audit.html").read_text(encoding="utf-8")
     assert "data:image" not in page
     assert "val/red/leaked.jpg" in page

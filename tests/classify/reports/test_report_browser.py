@@ -53,7 +53,7 @@ def audit_page(table, tmp_path_factory):
     embeddings = table((30, 30), val=5, keys=keys, spread=3.0)
     names = [f"{HOSTILE[row % 4]}{'x' * 90}{row}.jpg" for row in range(60)]
     found = audit(replace(embeddings, paths=np.array(names)), threshold=0.7)
-    assert all(found.counts[name] for name in ("leaks", "conflicts", "duplicates", "near_duplicates", "labels"))
+    assert all(found.counts[name] for name in ("leaks", "conflicts", "duplicates", "candidates", "labels"))
     return write_audit(found, tmp_path_factory.mktemp("audit") / "audit.html").as_uri()
 
 
