@@ -16,7 +16,7 @@ import fc7.errors
 import fc7.extract
 from fc7 import cli
 from fc7.cache.format import VERSION
-from fc7.classify.bundles.bundle import FORMAT
+from fc7.classify.bundles.members import FORMAT
 from fc7.classify.records.runs import RECORD
 
 DOORS = (fc7.extract, fc7.classify, fc7.classify.heads, fc7.cache)

@@ -1,15 +1,12 @@
 """The bundle, ``.fc7``: a fitted head with all that predicting new images takes, and no executable code.
 
-A zip of ``bundle.json`` (recipe, classes, thresholds, versions, metrics), ``head.skops``, read with a fixed list of
-types, ``abstention.safetensors`` (out-of-fold predictions; see :mod:`fc7.classify.evaluation.abstention`) and
-``sha256.json`` with the sha256 of the others. Never a pickle.
+A zip (:mod:`fc7.classify.bundles.members`) of ``bundle.json`` (recipe, classes, thresholds, versions, metrics),
+``head.skops`` (:mod:`fc7.classify.bundles.trusted_head`), ``abstention.safetensors`` (out-of-fold predictions; see
+:mod:`fc7.classify.evaluation.abstention`) and ``sha256.json`` with the sha256 of the others. Never a pickle.
 """
 
-import hashlib
-import io
 import json
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.arguments import checked
-from ...cache.file_blocks import open_regular
 from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
 from ...cache.recipe import AnyRecipe, read_recipe
 from ...cache.tables import counted
-from ...errors import BundleError, DataError, FC7Error, UsageError
+from ...errors import BundleError, DataError, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.in_memory import Picture
@@ -37,41 +33,14 @@ from ..records.licences import licences
 from ..records.runs import versions
 from .answers import UNLIKE, AnswerRules
 from .backbones import find_backbones, own_backbone, require_same
+from .members import FORMAT, packed, read_members
 from .prediction import Prediction, Predictions, require_distinct
-from .tree_checks import check_trees, columns
+from .trusted_head import load_head, require_consistent, require_version
 
 if TYPE_CHECKING:
     import torch
 
     from ..fitting.fit import Fitted
-
-FORMAT = 5  # raise it when a member or key changes its meaning; other formats are refused
-MAX_BYTES = 2**30
-MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
-
-# Types that a head may hold, beyond skops' own defaults. A file that needs any other type is refused.
-TRUSTED = (
-    "fc7.classify.heads.Baseline",
-    "fc7.classify.heads.Calibrated",
-    "fc7.classify.heads.Centroid",
-    "fc7.classify.heads.ClassifierStack",
-    "fc7.classify.heads.Lda",
-    "fc7.classify.heads.LeadingAxes",
-    "fc7.classify.heads.LinearSVM",
-    "fc7.classify.heads.Logistic",
-    "fc7.classify.heads.Mlp",
-    "fc7.classify.heads.NaiveBayes",
-    "fc7.classify.heads.Neighbours",
-    "fc7.classify.heads.OneScale",
-    "fc7.classify.heads.RbfSVM",
-    "fc7.classify.heads.Ridge",
-    "fc7.classify.heads.StandardRows",
-    "fc7.classify.heads.TorchLinear",
-    "fc7.classify.heads.UnitRows",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # an array of nodes; see tree_checks.py
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",  # numbers and arrays, not used to predict
-    "sklearn.tree._tree.Tree",  # arrays of nodes; see tree_checks.py
-)
 
 
 @dataclass(frozen=True)
@@ -365,13 +334,7 @@ class Bundle:
             "abstention.safetensors": Abstention.to_bytes(self.abstention),
             "head.skops": skops.io.dumps(self.estimator),
         }
-        digests = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
-        members["sha256.json"] = json.dumps(digests, indent=1).encode()
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in members.items():
-                archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-        return output.write(buffer.getvalue())
+        return output.write(packed(members))
 
     @classmethod
     @checked
@@ -385,14 +348,13 @@ class Bundle:
         """
         path = Path(path)
         try:
-            members = _read_members(path)
-            _require_intact(path, members)
+            members = read_members(path)
             description = json.loads(members["bundle.json"])
-            _require_version(path, description["versions"]["scikit-learn"])
+            require_version(path, description["versions"]["scikit-learn"])
             recipe = read_recipe(json.dumps(description["recipe"]))
             classes = tuple(str(name) for name in description["classes"])
-            head = _load_head(path, members["head.skops"])
-            _require_consistent(path, head, classes, recipe)
+            head = load_head(path, members["head.skops"])
+            require_consistent(path, head, classes, recipe)
             abstention = Abstention.from_bytes(members["abstention.safetensors"], recipe.dim)
             max_error = None if description["max_error"] is None else float(description["max_error"])
             source, views, run = str(description["weights_source"]), int(description["views"]), description["run"]
@@ -408,74 +370,6 @@ class Bundle:
             raise BundleError(
                 f"{path} is not a readable bundle: {reason}. Make one with: fc7 fit DATA -o {path.name}"
             ) from error
-
-
-def _require_intact(path: Path, members: Mapping[str, bytes]) -> None:
-    recorded = json.loads(members["sha256.json"])
-    for name in MEMBERS[:-1]:
-        digest = hashlib.sha256(members[name]).hexdigest()
-        if digest != recorded[name]:
-            raise BundleError(f"{path} is damaged: its {name} has sha256 {digest[:16]}.., not the recorded one.")
-
-
-def _read_members(path: Path) -> dict[str, bytes]:
-    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        _require_small(path, archive)
-        names = archive.namelist()
-        if "bundle.json" in names:  # the format first: other formats have other members
-            version = json.loads(archive.read("bundle.json"))["format"]
-            if version != FORMAT:
-                raise BundleError(
-                    f"{path} has bundle format {version}, this version of fc7 reads {FORMAT}. Fit again (the cache "
-                    f"makes that cheap): fc7 fit DATA -o {path.name}"
-                )
-        if sorted(names) != sorted(MEMBERS):
-            raise BundleError(f"{path} has the members {few(names)}, a bundle has {list(MEMBERS)}.")
-        return {name: archive.read(name) for name in MEMBERS}
-
-
-def _require_small(path: Path, archive: zipfile.ZipFile) -> None:
-    size = sum(info.file_size for info in archive.infolist())
-    if size > MAX_BYTES:
-        raise BundleError(f"{path} declares {size} bytes once unpacked, more than {MAX_BYTES}.")
-
-
-def _load_head(path: Path, data: bytes) -> Any:
-    import skops.io
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # the head is a zip file, too
-            _require_small(path, archive)
-        foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
-        if foreign:
-            raise BundleError(f"{path} holds types that no head of fc7 has: {few(foreign)}. It was not loaded.")
-        head = skops.io.loads(data, trusted=list(TRUSTED))
-        check_trees(head)
-        return head
-    except FC7Error:
-        raise
-    except Exception as error:  # a hostile schema can make skops fail in any way; none may escape
-        raise BundleError(f"{path}: its head cannot be read: {error}") from error
-
-
-def _require_consistent(path: Path, head: Any, classes: Sequence[str], recipe: AnyRecipe) -> None:
-    outputs, dim = len(getattr(head, "classes_", ())), getattr(head, "n_features_in_", None)
-    if not hasattr(head, "predict_proba") or dim != recipe.dim:
-        raise BundleError(f"{path}: its head is a {type(head).__name__} of {dim}-d, its recipe gives {recipe.dim}-d.")
-    if columns(head) > recipe.dim:
-        raise BundleError(f"{path}: its head looks at column {columns(head)}, its recipe gives {recipe.dim}-d.")
-    if outputs != len(set(classes)) or outputs != len(classes):
-        raise BundleError(f"{path}: its head has {outputs} classes, its description {few(classes)}.")
-
-
-def _require_version(path: Path, written: str) -> None:
-    from sklearn import __version__ as installed
-
-    if written.split(".")[:2] != installed.split(".")[:2]:
-        raise BundleError(
-            f"{path} was written with scikit-learn {written}, this is {installed}. Fit again (the cache makes that "
-            f"cheap), or: pip install 'scikit-learn=={written}'"
-        )
 
 
 # Of a run record, without what is said of single images.

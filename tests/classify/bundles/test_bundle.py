@@ -24,7 +24,8 @@ from sklearn.preprocessing import FunctionTransformer
 from waiting import LONG
 
 from fc7.classify import Bundle, fit, heads
-from fc7.classify.bundles import bundle as module
+from fc7.classify.bundles import members as in_file
+from fc7.classify.bundles.trusted_head import TRUSTED
 from fc7.errors import BundleError, DataError
 
 
@@ -131,7 +132,7 @@ def test_members_are_those_four_and_no_others(saved):
 
 
 def test_sizes_are_capped_before_anything_is_read(saved, monkeypatch):
-    monkeypatch.setattr(module, "MAX_BYTES", 500)
+    monkeypatch.setattr(in_file, "MAX_BYTES", 500)
     refused(saved, "more than 500")
 
 
@@ -146,7 +147,7 @@ def test_without_sums_nothing_is_read(saved, sums):
     refused(write(saved, (members(saved) | {"sha256.json": sums}).items()))
 
 
-@pytest.mark.parametrize("format_number", [0, module.FORMAT + 1, str(module.FORMAT), None])
+@pytest.mark.parametrize("format_number", [0, in_file.FORMAT + 1, str(in_file.FORMAT), None])
 def test_another_format_is_refused(saved, format_number):
     refused(rewrite(saved, format=format_number), "format")
 
@@ -298,8 +299,8 @@ def test_estimators_are_of_the_door_wherever_they_lie(fitted):
         estimator = getattr(heads, name)
         if isinstance(estimator, type) and issubclass(estimator, BaseEstimator):
             assert estimator.__module__ == "fc7.classify.heads"
-            assert f"fc7.classify.heads.{name}" in module.TRUSTED
-    ours = [name for name in module.TRUSTED if name.startswith("fc7.")]
+            assert f"fc7.classify.heads.{name}" in TRUSTED
+    ours = [name for name in TRUSTED if name.startswith("fc7.")]
     assert {name.rpartition(".")[2] for name in ours} <= set(heads.__all__)
 
 
