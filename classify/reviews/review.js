@@ -3,7 +3,7 @@
 
 const MANY = 9; // classes that all have a button of their own, and a key
 const ABOUT = {
-  suspects: "All other images say that these labels are wrong, the least believed first. Look at the picture: a hard image is no wrong label.",
+  suspects: "All other images say that these labels are wrong, the least believed first. Look at the picture: on a hard image a correct label may look wrong.",
   unlabelled: "These images have no label yet. Each decision teaches the rest: as soon as two classes have two images each, the least certain come first.",
   uncertain: "The likeliest class of these images is their label, by the smallest lead over another one.",
   unjudged: "No label is judged yet. These images come in the order of their bytes, which is that of chance.",
