@@ -45,6 +45,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser, options.FOLDER_OR_FILE)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fc7", help="the bundle to write")
     parser.add_argument(
+        "--card",
+        action="store_true",
+        help="also write README.md beside the bundle: figures, classes and the licence of the weights, for model hubs",
+    )
+    parser.add_argument(
         "--head", choices=list(HEADS), default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
     )
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
@@ -59,6 +64,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...cache.output_file import OutputFile, require_apart
     from ...extract.manifest.table import is_vectors
     from ..bundles.bundle import Bundle
+    from ..bundles.card import card_of, write_card
     from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit
     from ..heads.table import find_head
@@ -70,7 +76,10 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         raise UsageError("--confidence is that of --max-error, and there is none. Give both.")
     find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError)
-    require_apart(output, read=[arguments.data])
+    if arguments.card and output.written_through:
+        raise UsageError(f"--card is a file beside the bundle, and {arguments.output} is no file. Name one with -o.")
+    card = card_of(arguments.output) if arguments.card else None
+    require_apart(output, card, read=[arguments.data])
     with options.engine(arguments) as engine:
         (rows,), unlabelled = fitted_embeddings(arguments, progress, engine, only=not arguments.concatenate)
         if arguments.max_error is not None:
@@ -79,14 +88,16 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     bundle = Bundle.of(fitted, arguments.max_error, **given(arguments, "confidence"))
     path, threshold = bundle.save(output), bundle.threshold
+    beside = f" and {plain(str(write_card(card, bundle, fitted.run, path)))}" if card else ""
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
-    after = f"Wrote {plain(str(path))}. Predict with: {plain(then)}"
+    after = f"Wrote {plain(str(path))}{beside}. Predict with: {plain(then)}"
     rest = ""
     if unlabelled and not is_vectors(arguments.data, arguments.columns):
         words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)
         rest = f"Predict the {unlabelled} without a label with: {plain(words)}"
     payload: dict[str, Any] = {
         "bundle": str(path),
+        "card": str(card.path) if card else None,
         "run": fitted.run.summary(),
         "by_class": by_class(fitted.run),
         "threshold": threshold and threshold.to_dict(),

@@ -39,12 +39,14 @@ EXTRAS = {
     "demo": "two networks with ImageNet weights",
     "heif": "HEIC and HEIF pictures of telephones",
     "lite": "three networks with ImageNet weights",
+    "mlflow": "run records in MLflow",
     "onnx": "export to ONNX",
     "ray": "several machines or processes",
     "remote": "object stores and web addresses",
     "report": "pages: report, audit",
     "review": "the page to look at labels",
     "tables": "parquet and pandas",
+    "tensorboard": "curves for TensorBoard",
     "timm": "the networks of timm",
 }
 

@@ -49,6 +49,9 @@ ENVIRONMENT = {
     "HF_HUB_CACHE": "the folder itself of timm's weights",
     "XDG_CACHE_HOME": "where the user's cache folder is, else ~/.cache (on Linux)",
     "HDF5_PLUGIN_PRELOAD": "fc7 sets it to ::, so that HDF5 loads no plug-in from the disk; a value of yours stays",
+    "MLFLOW_EXPERIMENT_NAME": "report --mlflow: the experiment, else fc7",
+    "MLFLOW_DISABLE_TELEMETRY": "fc7 sets it to true, so that MLflow counts no users; a value of yours stays",
+    "MLFLOW_ALLOW_FILE_STORE": "fc7 sets it to true, so that MLflow writes into folders; a value of yours stays",
     "NO_COLOR": "no colours, whatever its value",
     "COLUMNS": "the width of help and tables, else the terminal's",
 }

@@ -2,7 +2,9 @@
 
 import os
 import re
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from command_line import SQUEEZENET
@@ -82,7 +84,11 @@ def test_requirements_are_those_of_the_metadata():
     assert {package.name for package in needed[""]} >= {"torch", "numpy", "h5py"}
     assert all(package.version and package.fits for package in needed[""])
     assert {package.name for package in needed["demo"]} >= {"timm", "ndf"}  # of the extra timm, too
-    assert set(needed) - {"", "dev"} == set(EXTRAS)
+
+
+def test_every_extra_says_what_it_is_for():
+    project = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["optional-dependencies"].keys() - {"dev"} == EXTRAS.keys()
 
 
 @pytest.mark.parametrize(
