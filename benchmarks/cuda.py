@@ -177,10 +177,10 @@ def by_engine(files):
     import torch
 
     from fc7.cache.recipe import Transform
-    from fc7.extract.decoding.hardware import Engine
+    from fc7.extract.decoding.hardware import Engine, takes
 
     engine, transform = Engine(torch.device("cuda", 0)), Transform()
-    data = [Path(path).read_bytes() for path in files[:2048]]
+    data = [file for path in files[:2048] if (file := takes(Path(path).read_bytes(), transform))]
     parts = [dict(enumerate(data[start : start + 256])) for start in range(0, len(data), 256)]
     pixels = torch.zeros(256, 224, 224, 3, dtype=torch.uint8, device="cuda")
     engine.fill_rows(pixels, parts[0], transform)
@@ -294,7 +294,7 @@ def equality(bench):
     Resizer(transform, device)(pictures, fit, pixels)
     compared("resize", pixels.cpu().numpy()[fit], here[fit])
     if bench.cuda:
-        files = {number: data[number] for number in fit if takes(data[number], transform)}
+        files = {number: file for number in fit if (file := takes(data[number], transform))}
         pixels.zero_()
         engine = Engine(torch.device("cuda", 0))
         engine.check()

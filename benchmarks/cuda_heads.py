@@ -130,6 +130,7 @@ def heads(device, sizes, dim, end):
     from fc7.classify.solvers.lapack import threads
 
     device = torch.device(device)
+    warm(device)
     print(f"\n| heads, {dim}-d | rows | device, s | processor, s | ratio | the same choice | losses apart |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for number, rows in enumerate(sizes):
@@ -150,6 +151,16 @@ def heads(device, sizes, dim, end):
         del there, here
         if device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def warm(device):
+    """Have the libraries of a device loaded."""
+    import torch
+
+    for dtype in (torch.float32, torch.float64):
+        matrix = torch.eye(64, dtype=dtype, device=device)
+        torch.linalg.eigh(matrix @ matrix)
+        torch.cholesky_solve(matrix, torch.linalg.cholesky_ex(matrix)[0]).cpu()
 
 
 def compared(name, bases, data, end):

@@ -71,13 +71,12 @@ class DeviceRows:
         classes, dim = int(y.max()) + 1, self.shape[1]
         sums = self.arrays.zeros((classes, dim), np.float64)
         square_sums = self.arrays.zeros((classes, dim if squares else 0), np.float64)
+        numbers = self.arrays.index(np.arange(classes))[:, None]
         for positions, block in self.blocks(rows, np.float64):
-            member = np.zeros((classes, len(positions)))
-            member[y[positions], np.arange(len(positions))] = 1
-            there = self.arrays.asarray(member)
-            sums += there @ block
+            member = (self.arrays.index(y[positions]) == numbers).to(block.dtype)
+            sums += member @ block
             if squares:
-                square_sums += there @ (block * block)
+                square_sums += member @ (block * block)
         counts = np.bincount(y[rows], minlength=classes).astype(np.float64)
         return ClassSums(counts, self.arrays.host(sums), self.arrays.host(square_sums))
 
@@ -128,7 +127,7 @@ class OnDeviceProducts(Streamed):
 
     def __init__(self, rows: DeviceRows, axes: Array | None, values: Floats, dtype: npt.DTypeLike) -> None:
         self.arrays = rows.arrays
-        super().__init__(rows, np.eye(rows.shape[1]) if axes is None else axes, values, dtype)
+        super().__init__(rows, axes, values, dtype)
 
     def sweep(self, coefficients: Array, residuals_of: ResidualsOf) -> tuple[Array, Any]:
         """See :class:`fc7.classify.solvers.products.Products`; rows that are there count as rows in memory."""

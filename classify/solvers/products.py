@@ -166,25 +166,34 @@ class InMemory(Products):
 
 
 class Streamed(Products):
-    """Rows that are read for each product. The coefficients are rotated instead of the rows by the axes ``(d, r)``."""
+    """Rows that are read for each product. The coefficients are rotated instead of the rows by the axes ``(d, r)``.
 
-    def __init__(self, rows: Any, axes: AnyArray, values: Floats, dtype: npt.DTypeLike) -> None:
-        super().__init__(len(rows), axes.shape[0], values, dtype)
-        self.rows, self._axes = rows, self.arrays.asarray(axes, self.dtype)
+    Rows without axes are rotated already.
+    """
+
+    def __init__(self, rows: Any, axes: AnyArray | None, values: Floats, dtype: npt.DTypeLike) -> None:
+        super().__init__(len(rows), rows.shape[1], values, dtype)
+        self.rows, self._axes = rows, None if axes is None else self.arrays.asarray(axes, self.dtype)
         self.sums = self.gather(self.arrays.zeros((1, len(rows)), self.dtype) + 1)[0]
 
     def project(self, coefficients: AnyArray) -> AnyArray:
         """Return ``(k, n)``: coefficients ``(k, r)`` times the rows."""
-        return super().project(self.arrays.asarray(coefficients, self.dtype) @ self._axes.T)
+        return super().project(self._turned(self.arrays.asarray(coefficients, self.dtype)))
 
     def gather(self, residuals: AnyArray) -> AnyArray:
         """Return ``(k, r)``: residuals ``(k, n)`` times the rows."""
-        return super().gather(residuals) @ self._axes
+        return self._turned_back(super().gather(residuals))
 
     def sweep(self, coefficients: AnyArray, residuals_of: ResidualsOf) -> tuple[AnyArray, Any]:
         """See :class:`Products`."""
-        projected, gathered = super().sweep(coefficients @ self._axes.T, residuals_of)
-        return projected, gathered @ self._axes
+        projected, gathered = super().sweep(self._turned(coefficients), residuals_of)
+        return projected, self._turned_back(gathered)
+
+    def _turned(self, coefficients: AnyArray) -> AnyArray:
+        return coefficients if self._axes is None else coefficients @ self._axes.T
+
+    def _turned_back(self, gathered: AnyArray) -> AnyArray:
+        return gathered if self._axes is None else gathered @ self._axes
 
     def _blocks(self) -> Iterable[tuple[RowSelection, AnyArray]]:
         blocks = self.rows.blocks(np.arange(len(self.rows)))

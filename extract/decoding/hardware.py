@@ -9,9 +9,10 @@ cut off without a word.
 import contextlib
 import io
 import logging
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +31,14 @@ AT_ONCE = 2**29  # bytes of decoded pictures that are on the device together
 ENGINES = 2  # that decode at once: one waits for the processor, three are no faster (docs/extraction.md)
 MOST_LEVELS = 1  # that its pixels may differ by
 _SIDE = 32  # of the pictures that show it
+
+
+class Encoded(NamedTuple):
+    """The bytes of a JPEG, and how many its picture has."""
+
+    data: bytes
+    decoded: int
+
 
 Decoder = Callable[[Sequence[bytes]], Sequence[Decoded | None]]
 
@@ -50,7 +59,7 @@ class Engine:
         self._decode = decoder or _nvimgcodec(device)
         self._resizers: dict[Transform, Resizer] = {}
 
-    def fill_rows(self, pixels: torch.Tensor, files: Mapping[int, bytes], transform: Transform) -> list[int]:
+    def fill_rows(self, pixels: torch.Tensor, files: Mapping[int, Encoded], transform: Transform) -> list[int]:
         """Decode files, resize and crop them.
 
         Parameters
@@ -58,7 +67,7 @@ class Engine:
         pixels
             ``(B, crop, crop, 3)`` uint8 on the device, changed in place.
         files
-            The bytes of a JPEG that :func:`takes` is true of, by the number of its row.
+            What :func:`takes` returns of a JPEG, by the number of its row.
 
         Returns
         -------
@@ -67,7 +76,7 @@ class Engine:
         """
         left = []
         for part in _parts(files):
-            pictures = dict(zip(part, self._decode([files[row] for row in part]), strict=True))
+            pictures = dict(zip(part, self._decode([files[row].data for row in part]), strict=True))
             done = {row: picture for row, picture in pictures.items() if picture is not None}
             if done:
                 self._resizer(transform)(list(done.values()), list(done), pixels)
@@ -83,13 +92,13 @@ class Engine:
             They differ by more than a grey level.
         """
         transform = Transform(resize=_SIDE, crop=_SIDE)
-        files = dict(enumerate(_samples()))
+        files = {row: Encoded(data, 3 * _SIDE**2) for row, data in enumerate(_samples())}
         pixels = torch.zeros(len(files), _SIDE, _SIDE, 3, dtype=torch.uint8, device=self.device)
         if left := self.fill_rows(pixels, files, transform):
             raise EngineError(
                 f"The JPEG engine of {self.device} did not decode {len(left)} of {len(files)} pictures. {_WAY_ON}"
             )
-        here = np.stack([np.asarray(decode(data)) for data in files.values()]).astype(int)
+        here = np.stack([np.asarray(decode(file.data)) for file in files.values()]).astype(int)
         levels = int(np.abs(pixels.cpu().numpy() - here).max())
         if levels > MOST_LEVELS:
             raise EngineError(
@@ -132,15 +141,18 @@ class Engines:
 _WAY_ON = "--decode exact runs anywhere."
 
 
-def takes(data: bytes, transform: Transform) -> bool:
-    """Return whether a file is left to an engine: an ordinary JPEG that is resized there as the processor does it."""
+def takes(data: bytes, transform: Transform) -> Encoded | None:
+    """Return a file that is left to an engine: an ordinary JPEG that is resized there as the processor does it."""
     frame = ordinary_frame(data) if len(data) <= MAX_BYTES else None
     if frame is None or frame.width * frame.height > MAX_PIXELS:
-        return False
-    return can_resize(frame.width, frame.height, transform)
+        return None
+    fits = can_resize(frame.width, frame.height, transform)
+    return Encoded(data, 3 * frame.width * frame.height) if fits else None
 
 
 def _nvimgcodec(device: torch.device) -> Decoder:
+    # It prints for each file that it leaves, which the processor decodes then.
+    os.environ.setdefault("PYNVIMGCODEC_VERBOSITY", "0")
     try:
         from nvidia import nvimgcodec
     except ImportError as error:
@@ -172,17 +184,15 @@ def _decoded(image: Any) -> Decoded | None:
     return Decoded(array["data"][0], width, height, pitch, image) if channels == 3 else None
 
 
-def _parts(files: Mapping[int, bytes]) -> Iterator[list[int]]:
+def _parts(files: Mapping[int, Encoded]) -> Iterator[list[int]]:
     """Yield rows whose pictures are on the device together."""
     part, size = list[int](), 0
-    for row, data in files.items():
-        frame = ordinary_frame(data)
-        needed = 3 * frame.width * frame.height if frame else 0
-        if part and size + needed > AT_ONCE:
+    for row, file in files.items():
+        if part and size + file.decoded > AT_ONCE:
             yield part
             part, size = [], 0
         part.append(row)
-        size += needed
+        size += file.decoded
     if part:
         yield part
 

@@ -21,7 +21,7 @@ from .precision import MAX_ERROR, NOT_FINITE, imprecise, in_stored_type
 from .sinks import ShardSink
 
 if TYPE_CHECKING:
-    from ..decoding.hardware import Engines
+    from ..decoding.hardware import Encoded, Engines
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Batch:
     jobs: Sequence[Job]
     rows: int  # of pixels; zeros after the keys fill the last forward pass of each backbone
     pixels: dict[Input, npt.NDArray[Any]] = field(default_factory=dict)  # (rows, crop, crop, 3)
-    encoded: dict[Input, dict[int, bytes]] = field(default_factory=dict)  # files that the device decodes, by their row
+    encoded: "dict[Input, dict[int, Encoded]]" = field(default_factory=dict)  # what the device decodes, by their row
     taken: int = 0  # keys that a thread decodes or has decoded
     decoded: int = 0
     rejected: dict[bytes, str] = field(default_factory=dict)  # why a file is no image
@@ -168,10 +168,10 @@ class Batch:
         """Return whether the device decodes a file, and keep its bytes if so."""
         from ..decoding.hardware import takes
 
-        if not takes(data, wanted.transform):
-            return False
-        self.encoded.setdefault(wanted, {})[row] = data
-        return True
+        file = takes(data, wanted.transform)
+        if file is not None:
+            self.encoded.setdefault(wanted, {})[row] = file
+        return file is not None
 
     def _on_device(self, job: Job, engines: "Engines") -> Any:
         """Return the pixels on the device, which decodes what was left to it; if it does not, the processor does."""
@@ -184,7 +184,7 @@ class Batch:
             left = engine.fill_rows(pixels, files, wanted.transform)
         for row in left:
             with noting_failure(self.keys[row], self.unreadable, self.rejected):
-                self._fill(row, files[row], {wanted})
+                self._fill(row, files[row].data, {wanted})
         if wanted in self.pixels:
             rows = [row for row in range(len(self.keys)) if row not in files or row in left]
             pixels[rows] = torch.from_numpy(self.pixels[wanted][rows]).to(device)

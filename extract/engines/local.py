@@ -18,7 +18,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
-from ...cache.recipe import FunctionTransform
+from ...cache.recipe import DECODES, FunctionTransform
+from ..backbones.backbone import Backbone
 from ..decoding.decode_pool import DecodePool
 from ..machine import cores
 from .batch import Batch, Draft, Job, Unit
@@ -53,6 +54,8 @@ class Pipeline(UnitLoop):
     decoders
         Processes that decode where a device computes, to be used again; by default they are started for this
         extraction, if that is worth it.
+    engines
+        Of the devices that decode, to be used again; by default they are made for this extraction.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Pipeline(UnitLoop):
         threads: int | None = None,
         beside: int | None = None,
         decoders: DecodePool | None = None,
+        engines: "Engines | None" = None,
     ) -> None:
         super().__init__(plan)
         self._accelerated = all(backbone.device.type != "cpu" for backbone in self.backbones)
@@ -76,7 +80,7 @@ class Pipeline(UnitLoop):
         ]
         sizes = [backbone.batch_size for backbone in self.backbones]
         self._batch_rows = max(sizes)
-        self._engines: Engines | None = None
+        self._engines = engines
         if any(job.on_device for job in self._jobs):  # its engine is slow with few files
             self._batch_rows *= max(BATCH_OF_ENGINE // self._batch_rows, 1)
         # Zeros after them fill the last forward pass of a backbone with another batch size.
@@ -100,10 +104,8 @@ class Pipeline(UnitLoop):
             for backbone in self.backbones:
                 backbone.load()
         with contextlib.ExitStack() as stack:
-            if devices := {job.backbone.device for job in self._jobs if job.on_device}:
-                from ..decoding.hardware import Engines
-
-                self._engines = Engines(devices)
+            if self._engines is None:
+                self._engines = engines_of(self.backbones)
             if not self._accelerated or any(map(_only_here, self._jobs)):
                 self.decoders = None
             elif self.decoders is None and self.total >= STARTING * self.workers:  # else their start takes longer
@@ -274,6 +276,16 @@ class Pipeline(UnitLoop):
             "batch_size": ", ".join(str(backbone.batch_size) for backbone in self.backbones),
             "machine": platform.machine(),
         }
+
+
+def engines_of(backbones: Sequence[Backbone]) -> "Engines | None":
+    """Return the engines of the devices that decode, checked; None if none does."""
+    devices = {one.device for one in backbones if one.recipes[0].decode == DECODES["hardware"]}
+    if not devices:
+        return None
+    from ..decoding.hardware import Engines
+
+    return Engines(devices)
 
 
 def _only_here(job: Job) -> bool:

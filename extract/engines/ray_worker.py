@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import __version__
 from ...errors import EngineError, FC7Error
@@ -28,9 +28,12 @@ from ..decoding.decode_pool import DecodePool
 from ..decoding.views import read_hashed
 from ..machine import cores
 from .accounting import Clock
-from .local import MOST_THREADS, Pipeline
+from .local import MOST_THREADS, Pipeline, engines_of
 from .sinks import BufferSink
 from .unit_loop import Plan
+
+if TYPE_CHECKING:
+    from ..decoding.hardware import Engines
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ class Worker:
         self.spec = spec
         self._backbones: list[Backbone] = []
         self._decoders = DecodePool(spec.workers)  # started if needed; they end with us
+        self._engines: Engines | None = None
         self._commits = False
         self._clock = Clock()
         self._warnings: SimpleQueue[logging.LogRecord] = SimpleQueue()
@@ -135,6 +139,7 @@ class Worker:
                     require_same(backbone_spec, backbone)
                     backbone.load()
                 self._backbones.append(backbone)
+            self._engines = engines_of(self._backbones)
         return Ready(host, self._commits, sees_images=_has(spec.sample, spec.key))
 
     def _run(self, keys: Sequence[bytes], files: Sequence[str | bytes], sinks: Sequence[BufferSink]) -> UnitResult:
@@ -151,6 +156,7 @@ class Worker:
                 threads=self.spec.threads,
                 beside=max(min(cores(), MOST_THREADS), self.spec.workers),
                 decoders=self._decoders,
+                engines=self._engines,
             )
             unreadable = pipeline.run(keys, len(keys))
         if self._commits:

@@ -114,3 +114,38 @@ def test_eigenvectors_that_a_device_does_not_find_are_found_by_the_processor(mon
     values, vectors = eigh(torch.diag(torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)))
     assert values == pytest.approx([3, 2, 1])
     assert vectors.abs().argmax(dim=0).tolist() == [1, 2, 0]
+
+
+class Event:
+    """Says when a copy has ended; it is made, recorded and waited for in this order."""
+
+    waited = recorded = 0
+
+    def synchronize(self):
+        self.waited += 1
+        assert self.waited == self.recorded + 1
+
+    def record(self, stream):
+        self.recorded += 1
+
+
+def test_blocks_are_sent_through_two_pinned_buffers_in_turn(monkeypatch):
+    """CUDA's part of sending, with a processor that passes for CUDA: what was sent stays what it was."""
+    ours, pinned = torch.empty, []
+
+    def empty(*shape, device=None, pin_memory=False, **options):
+        made = ours(*shape, **options)
+        pinned.extend([made] if pin_memory else [])
+        return made
+
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    send = device_rows._Sender(torch.device("cuda", 0))
+    sizes = [(3, np.float32), (3, np.float32), (2, np.float32), (3, np.float32), (8, np.float64), (1, np.float32)]
+    blocks = [np.random.default_rng(n).standard_normal((n, 4)).astype(kind) for n, kind in sizes]
+    blocks[2].flags.writeable = False
+    for there, block in [(send(block), block) for block in blocks]:
+        np.testing.assert_array_equal(there.numpy(), block)
+        assert there.dtype == getattr(torch, block.dtype.name)
+    assert [len(buffer) for buffer in pinned] == [48, 48, 256, 256]

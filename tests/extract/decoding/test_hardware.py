@@ -161,7 +161,7 @@ def engine(monkeypatch):
     ],
 )
 def test_only_ordinary_whole_jpegs_are_left_to_it(data, taken):
-    assert hardware.takes(data, Transform(36, 32)) == taken
+    assert (hardware.takes(data, Transform(36, 32)) is not None) == taken
 
 
 def test_an_engine_as_it_should_be_passes(engine):
@@ -195,12 +195,12 @@ def test_few_pictures_are_on_the_device_at_once(engine, monkeypatch):
     monkeypatch.setattr(hardware, "AT_ONCE", 3 * 30 * 20 * 2)
     asked, decoder = [], engine._decode
     engine._decode = lambda files: asked.append(len(files)) or decoder(files)
-    files = {row: jpeg(photo(30, 20, row)) for row in range(5)}
+    files = {row: hardware.takes(jpeg(photo(30, 20, row)), Transform(12, 12)) for row in range(5)}
     pixels = torch.zeros(5, 12, 12, 3, dtype=torch.uint8, device=DEVICE)
     assert engine.fill_rows(pixels, files, Transform(12, 12)) == []
     assert asked == [2, 2, 1]
-    for row, data in files.items():
-        expected = centre_crop(Image.open(io.BytesIO(data)), Transform(12, 12))
+    for row, file in files.items():
+        expected = centre_crop(Image.open(io.BytesIO(file.data)), Transform(12, 12))
         np.testing.assert_array_equal(pixels[row].cpu().numpy(), expected)
 
 
