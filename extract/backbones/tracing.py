@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -26,6 +27,8 @@ Parts = Callable[[Any, Any, Sequence[str]], Mapping[str, Any]]
 
 _tracing = Lock()
 
+_NUMBERED = re.compile(r"^(.+)_([0-9]+)$")
+
 _CONSTANT = "_tensor_constant"  # torch.fx's name for a tensor that a forward pass makes
 
 
@@ -38,7 +41,7 @@ class _PathTracer(NodePathTracer):
     def trace(self, root: Any, concrete_args: Any = None) -> Graph:
         """Trace, one thread at a time."""
         with _tracing:
-            self._thread = get_ident()
+            self._thread, self._next = get_ident(), dict[str, int]()
             graph: Graph = super().trace(root, concrete_args)
             return graph
 
@@ -47,6 +50,19 @@ class _PathTracer(NodePathTracer):
         if get_ident() != self._thread:
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
+
+    def _get_node_qualname(self, module_qualname: str, node: Node) -> str:
+        """Return what torchvision calls a node, without looking at all others: it takes minutes for large graphs."""
+        name = module_qualname
+        if node.op != "call_module":
+            name = f"{name}.{node}" if name else str(node)
+        name = _NUMBERED.sub(r"\1", name)
+        if number := self._next.get(name):
+            name = f"{name}_{number}"
+        self._next[name] = 1
+        if numbered := _NUMBERED.match(name):
+            self._next[numbered[1]] = int(numbered[2]) + 1
+        return name
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Record a use of a parameter; in another thread, return it."""

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torchvision
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torchvision.models.feature_extraction import NodePathTracer
 
 from fc7.extract.backbones.tracing import Trace, imagine
 
@@ -46,6 +48,31 @@ def test_modules_of_other_threads_compute_while_a_network_is_traced():
     assert torch.equal(found, expected)
     assert weight is other[0].weight
     assert list(trace.names) == ["images", "layer"]
+
+
+class OddNames(torch.nn.Module):
+    """Modules and functions whose names end in numbers, and that are called again."""
+
+    names = ("layer", "layer_1", "layer_1_2", "layer_3", "add_1", "relu")
+
+    def __init__(self, deep=True):
+        super().__init__()
+        for name in self.names:
+            self.add_module(name, torch.nn.Linear(4, 4))
+        self.block_1 = torch.nn.Sequential(*(OddNames(deep=False) for _ in range(3))) if deep else torch.nn.ReLU()
+
+    def forward(self, rows):
+        for name in (*self.names, *reversed(self.names), *self.names):
+            rows = torch.relu(self.get_submodule(name)(rows) + rows) + rows
+        return self.block_1(self.block_1(rows) * 2)
+
+
+@pytest.mark.parametrize("make", [OddNames, lambda: torchvision.models.densenet121(weights=None)])
+def test_nodes_have_the_names_of_torchvisions_feature_extractor(make):
+    network = make().eval()
+    tracer = NodePathTracer()
+    tracer.trace(network)
+    assert list(Trace(network).names)[1:] == list(tracer.node_to_qualname.values())[1:], "but for the input"
 
 
 def test_networks_that_threads_trace_at_once_are_whole():
