@@ -52,6 +52,7 @@ ENVIRONMENT = {
     "MLFLOW_EXPERIMENT_NAME": "report --mlflow: the experiment, else fc7",
     "MLFLOW_DISABLE_TELEMETRY": "fc7 sets it to true, so that MLflow counts no users; a value of yours stays",
     "MLFLOW_ALLOW_FILE_STORE": "fc7 sets it to true, so that MLflow writes into folders; a value of yours stays",
+    "PYNVIMGCODEC_VERBOSITY": "fc7 sets it to 0, so that nvImageCodec prints nothing; a value of yours stays",
     "NO_COLOR": "no colours, whatever its value",
     "COLUMNS": "the width of help and tables, else the terminal's",
 }
