@@ -5,6 +5,7 @@ from typing import Any
 
 from ...extract.commands.terminal import table
 from ...extract.text import plain
+from ..pages.text import points as in_points
 from ..records.description import labels
 from ..records.ranking import choose
 from ..records.runs import Run
@@ -31,7 +32,7 @@ def stability_lines(runs: Sequence[Run]) -> list[str]:
             ]
             for row in splits.rows
         ]
-        lines += [table(splits.sentence(), heads, rows), plain(PROMISE)]
+        lines += [table(f"{splits.sentence()}:", heads, rows), plain(PROMISE)]
     curves = {names[run.id]: few_shot_curve(run) for run in runs if run.few_shot}
     if curves:
         sizes = sorted({point["per_class"] for points in curves.values() for point in points})
@@ -45,9 +46,9 @@ def stability_lines(runs: Sequence[Run]) -> list[str]:
 
 
 def points(difference: Any) -> str:
-    """Return ``+1.2 (-0.5 to +2.9)``."""
-    mean, low, high = (100 * value for value in difference[:3])
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    """Return ``+1.2 (−0.5 to +2.9)``."""
+    mean, low, high = map(in_points, difference[:3])
+    return f"{mean} ({low} to {high})"
 
 
 def stability(runs: Sequence[Run]) -> dict[str, Any]:

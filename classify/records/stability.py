@@ -68,7 +68,7 @@ class Splits:
         """Return what was done."""
         return (
             f"Over {self.number} random splits of the same images ({self.fitted:g} fitted and {self.evaluated:g} "
-            "evaluated in each, hyper-parameters chosen anew):"
+            "evaluated in each, hyper-parameters chosen anew)"
         )
 
     def to_dict(self) -> dict[str, Any]:

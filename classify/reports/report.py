@@ -24,6 +24,7 @@ from . import candidates, gallery, sections
 from .break_even import break_even
 from .classes import classes
 from .reading import reading
+from .stability import stability
 from .verdict import by_title, findings, overlap, verdict
 
 
@@ -198,5 +199,6 @@ def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) ->
         "calibrations": sections.calibrations(compared),
         "tiles": gallery.tiles(chosen, thumbnails, most),
         "learning": sections.learning(compared),
+        "stable": stability(compared),
         "payments": break_even(compared.runs),
     }
