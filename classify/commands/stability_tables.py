@@ -46,7 +46,7 @@ def stability_lines(runs: Sequence[Run]) -> list[str]:
 
 
 def points(difference: Any) -> str:
-    """Return ``+1.2 (−0.5 to +2.9)``."""
+    """Return ``+1.2 (+0.5 to +2.9)``."""
     mean, low, high = map(in_points, difference[:3])
     return f"{mean} ({low} to {high})"
 

@@ -108,13 +108,13 @@ class Run:
     folds: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, float]] = field(default_factory=list)
     learning_curve: list[dict[str, float]] = field(default_factory=list)
-    repeats: list[dict[str, Any]] = field(default_factory=list)
-    few_shot: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     licence: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     record: int = RECORD
+    repeats: list[dict[str, Any]] = field(default_factory=list)
+    few_shot: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.figures})"
