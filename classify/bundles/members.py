@@ -14,6 +14,7 @@ from ...extract.text import few
 FORMAT = 5  # raise it when a member or key changes its meaning; other formats are refused
 MAX_BYTES = 2**30
 MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
+FITTED = "fitted.safetensors"  # of bundles that keep the fitted images
 
 
 def packed(members: Mapping[str, bytes]) -> bytes:
@@ -44,9 +45,9 @@ def read_members(path: Path) -> dict[str, bytes]:
                     f"{path} has bundle format {version}, this version of fc7 reads {FORMAT}. Fit again (the cache "
                     f"makes that cheap): fc7 fit DATA -o {path.name}"
                 )
-        if sorted(names) != sorted(MEMBERS):
+        if sorted(names) not in (sorted(MEMBERS), sorted([*MEMBERS, FITTED])):
             raise BundleError(f"{path} has the members {few(names)}, a bundle has {list(MEMBERS)}.")
-        members = {name: archive.read(name) for name in MEMBERS}
+        members = {name: archive.read(name) for name in names}
     _require_intact(path, members)
     return members
 
@@ -60,7 +61,7 @@ def require_small(path: Path, archive: zipfile.ZipFile) -> None:
 
 def _require_intact(path: Path, members: Mapping[str, bytes]) -> None:
     recorded = json.loads(members["sha256.json"])
-    for name in MEMBERS[:-1]:
+    for name in sorted(members.keys() - {"sha256.json"}):
         digest = hashlib.sha256(members[name]).hexdigest()
         if digest != recorded[name]:
             raise BundleError(f"{path} is damaged: its {name} has sha256 {digest[:16]}.., not the recorded one.")

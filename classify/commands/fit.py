@@ -39,6 +39,10 @@ fc7 fit my.h5 --head ridge -o my.fc7
 fc7 fit my_pictures --backbone vgg16 --max-error 0.02 -o my.fc7
 """
 
+_WITH_NEIGHBOURS = (
+    "keep vectors, paths and labels of the fitted images in the bundle, for predict --neighbours; who has it has them"
+)
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of fit."""
@@ -54,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
     parser.add_argument("--confidence", type=share, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
+    parser.add_argument("--with-neighbours", action="store_true", help=_WITH_NEIGHBOURS)
     add_protocol(parser)
     options.add_backbone(parser)
     options.add_engine(parser)
@@ -86,7 +91,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             require_distinct(rows.classes, "--max-error")
         settings = options.given_settings(arguments, FitSettings)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
-    bundle = Bundle.of(fitted, arguments.max_error, **given(arguments, "confidence"))
+    kept = {"with_neighbours": arguments.with_neighbours, **given(arguments, "confidence")}
+    bundle = Bundle.of(fitted, arguments.max_error, **kept)
     path, threshold = bundle.save(output), bundle.threshold
     beside = f" and {plain(str(write_card(card, bundle, fitted.run, path)))}" if card else ""
     then = command(arguments, "predict", bundle=path, images="IMAGE...")

@@ -1,7 +1,7 @@
 """Similar images: those of a data set nearest to each of its own, or to new ones, by the cosine of their embeddings."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,24 +15,13 @@ from ...extract.text import csv_text
 from ...extract.vector_files.columns import as_table
 from ..arrays import Floats, Positions
 from ..data.checks import require_finite
+from ..data.neighbour import Neighbour
 from ..solvers.lapack import threads
 from ..solvers.nearest import nearest
 
 K = 10
 COLUMNS = ("path", "rank", "neighbour", "score", "label")
 _MANY = 2**35  # multiplications that are worth a start of CUDA
-
-
-class Neighbour(NamedTuple):
-    """An image near another one: its path, the cosine of their embeddings, and its label, which may be empty."""
-
-    path: str
-    score: float
-    label: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return self._asdict() | {"score": round(self.score, 6)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +55,7 @@ class SimilarImages:
     def neighbours(self) -> list[Neighbour]:
         """The nearest images, the nearest first."""
         return [
-            Neighbour(str(self.rows.paths[place]), min(max(float(cosine), -1.0), 1.0), str(self.rows.labels[place]))
+            Neighbour.of(self.rows.paths[place], cosine, self.rows.labels[place])
             for place, cosine in zip(self.places, self.cosines, strict=True)
         ]
 
