@@ -413,7 +413,7 @@ def claims(repeats):
     for n, share in ((100, 0.2), (400, 0.2), (400, 0.4)):
         found, about = list(stable(n, share, repeats)), f"10 random splits of {n} images, {share:.0%} evaluated"
         value, where = worst(found, 1)
-        yield f"{about}: interval holds the mean accuracy", ">= 0.93", value, value >= 0.93, where
+        yield f"{about}: interval holds the mean accuracy", ">= 0.90", value, value >= 0.90, where
         value, where = worst(found, 2)
         yield f"{about}: interval holds the difference", ">= 0.93", value, value >= 0.93, where
         value, where = worst(found, 3)
