@@ -14,7 +14,7 @@ from ..records.contest import BEST, Comparison, Contest, contest
 from ..records.description import leaked, protocol, titles
 from ..records.pairs import RunPair
 from ..records.ranking import choose, eligible, fit_seconds, is_arm, is_random, repetitions, selected_inside
-from ..records.runs import Run, by_images
+from ..records.runs import ELSEWHERE, Run, by_images
 
 FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" means nothing
 NAMED = 3  # rivals that a sentence names
@@ -106,14 +106,14 @@ def _part(compared: Contest, about: str) -> str:
         if won or lost:
             return f"{ours if won else theirs} beats {theirs if won else ours} on {images}"
         if short:
-            return f"{images} are too few to say whether {ours} or {theirs} is better"
+            return f"{images} {'is' if pair.n == 1 else 'are'} too few to say whether {ours} or {theirs} is better"
         return f"{ours} and {theirs} cannot be told apart on {images}"
     best = f"the best head {BEST[about]} " if about in BEST else ""
     every = f"{best}each of the {len(tests)} {_others(compared, about)}"
     every += f" ({_and([_name(test) for test in tests])})" if len(tests) <= NAMED else ""
     if len(tied) == len(tests):
         if short:
-            return f"{images} are too few to tell {ours} from {every}"
+            return f"{images} {'is' if pair.n == 1 else 'are'} too few to tell {ours} from {every}"
         return f"{ours} cannot be told apart from {every.replace('each of', 'any of', 1)} on {images}"
     if len(won) == len(tests):
         return f"{ours} beats {every} on {images}"
@@ -164,7 +164,7 @@ def _name(test: Comparison) -> str:
 
 
 def _quoted(run: Run, name: str) -> str:
-    return f"“{run.head}” (from elsewhere)" if run.elsewhere else f"“{name}”"
+    return f"“{name.removeprefix(f'{ELSEWHERE} ')}” (from elsewhere)" if run.elsewhere else f"“{name}”"
 
 
 def _and(names: Sequence[str]) -> str:

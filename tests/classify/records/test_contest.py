@@ -191,3 +191,18 @@ def test_images_of_two_sets_are_counted(made_up, tmp_path):
     assert "30 of these 30 images are of" in page
     assert page.count("How to read this page</h2>") == 1
     assert "30 of these" not in runs_table([many])
+
+
+def test_two_of_one_name_from_elsewhere_have_two_names_in_the_headline(made_up):
+    runs = [
+        made_up(np.arange(100) < count, backbone="elsewhere", layer="", head="theirs", selection=None, folds=[])
+        for count in (90, 91)
+    ]
+    first, second = (
+        labels(runs)[run.id].removeprefix("elsewhere ") for run in sorted(runs, key=lambda run: -run.metrics["correct"])
+    )
+    assert (
+        findings(runs)[0]
+        == f"“{first}” (from elsewhere) and “{second}” (from elsewhere) cannot be told apart on 100 images."
+    )
+    assert findings([made_up([True]), made_up([False], head="knn")])[0].startswith("1 image is too few to say")
