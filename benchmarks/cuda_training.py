@@ -69,7 +69,7 @@ def our_epochs(folder, name, options, cache):
     import numpy as np
 
     from fc7.cache.recipe import Transform
-    from fc7.classify.finetuning.inputs import Pixels
+    from fc7.classify.finetuning.inputs import Pixels, usable
     from fc7.classify.finetuning.training_loop import TrainingTask, train
     from fc7.classify.settings import Training
     from fc7.extract import load_backbone, read_manifest
@@ -77,7 +77,8 @@ def our_epochs(folder, name, options, cache):
     from fc7.extract.manifest.hashing import Hashed
 
     hashed = Hashed.of(read_manifest(folder), cache)
-    rows = hashed.rows[np.arange(min(options.files, len(hashed.rows)))]
+    rows = usable(hashed, None)  # what is no image is left out by both
+    rows = rows[np.arange(min(options.files, len(rows)))]
     recipe = load_backbone("alexnet", weights="random:0", device="cpu").recipes[0]  # for its transform
     assert isinstance(recipe.transform, Transform)
     device, ends = torch.device(options.device), [time.perf_counter()]

@@ -7,6 +7,8 @@ from sklearn.model_selection import cross_val_score
 from tuning import fitted_stack, tune, with_small_stack
 
 from fc7.classify.bundles.bundle import Bundle
+from fc7.classify.finetuning import inputs
+from fc7.classify.finetuning.inputs import CachedRows
 from fc7.classify.fitting.fit import fit
 from fc7.classify.settings import Training
 from fc7.errors import UsageError
@@ -110,3 +112,16 @@ def test_the_stack_needs_pool5(photos):
     table = extract(read_manifest(photos), load_backbone("squeezenet1_1", weights="random:0"))
     with pytest.raises(UsageError, match=": layer pool5"):
         fit(table, "classifier")
+
+
+@pytest.mark.parametrize("room", [float("inf"), 0.0])
+def test_rows_that_a_device_keeps_are_the_same(room, monkeypatch):
+    """In the device's memory as they are stored, or sent for each step where they do not fit."""
+    monkeypatch.setattr(inputs, "free_memory", lambda device: room)
+    views = [np.random.default_rng(view).standard_normal((9, 4)).astype(np.float16) for view in range(3)]
+    groups = [np.array([5, 0, 3]), np.array([8])]
+    here, there = (CachedRows(views, 1, device) for device in (None, torch.device("cpu")))
+    for epoch in (None, 0, 1):
+        pairs = zip(here.batches(groups, epoch), there.batches(groups, epoch), strict=True)
+        assert all(torch.equal(one, other) and other.dtype == torch.float32 for one, other in pairs)
+    assert (there._there is None) == (not room)
