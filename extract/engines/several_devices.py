@@ -75,7 +75,7 @@ class SeveralDevices:
         pipeline = Pipeline(self._plan._replace(progress=self._report), workers=self._workers)
         rows, self._total = unit_rows or pipeline.unit_rows(), len(missing)
         units, count = -(-len(missing) // rows), len(self._devices)
-        bounds = [number * units // count * rows for number in range(count)] + [len(missing)]
+        bounds = [-(-number * units // count) * rows for number in range(count)] + [len(missing)]  # few units: none
         with contextlib.ExitStack() as stack:
             for number in range(1, count):
                 keys = missing[bounds[number] : bounds[number + 1]]

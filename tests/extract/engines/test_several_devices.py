@@ -73,6 +73,12 @@ def test_a_process_computes_its_part_alone(photos, tmp_path, monkeypatch):
     assert max(told) == 12
 
 
+def test_fewer_units_than_devices_start_no_process(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(SeveralDevices, "_start", None)
+    (done,) = fill(photos, [network("cpu,cpu,cpu")], cache=tmp_path / "one", unit_rows=12)
+    assert done.ok == 12
+
+
 def test_what_a_killed_process_leaves_is_computed_here(photos, tmp_path, monkeypatch):
     hear = SeveralDevices._hear
 
