@@ -89,25 +89,29 @@ def few_shot(entries: Sequence[Entry], sizes: Sequence[int], save: Save, progres
     if not able:
         return
     plan = able[0].experiment.protocol
-    failed: set[tuple[int, str]] = set()  # what cannot be fitted on one draw is not tried on the others
+    silenced: set[tuple[int, str]] = set()  # what was said of a draw is not said of each
     for done, (size, number) in enumerate([(size, number) for size in sizes for number in range(DRAWS)], start=1):
-        todo = [
-            entry
-            for entry in able
-            if (size, entry.run.id) not in failed and not any(_is(point, size, number) for point in entry.run.few_shot)
-        ]
-        right: dict[int, list[Any]] = {}
-        for at in range(len(plan.pairs) if todo else 0):
-            for entry, search in _searches(todo, partial(_drawn, size, number, at)):
-                figures = _measure(entry, search, counted(size, "image") + " of each class")
-                right.setdefault(id(entry), []).append(None if figures is None else figures[0])
+        todo = [entry for entry in able if not any(_is(point, size, number) for point in entry.run.few_shot)]
+        right: dict[str, list[Any]] = {entry.run.id: [] for entry in todo}
+        for at in range(len(plan.pairs)):
+            able_here = [entry for entry in todo if entry.run.id in right]
+            for entry, search in _searches(able_here, partial(_drawn, size, number, at)):
+                key = size, entry.run.id
+                where = "" if key in silenced else f"{counted(size, 'image')} of each class"
+                figures = _measure(entry, search, where)
+                if figures is None:
+                    silenced.add(key)
+                    del right[entry.run.id]
+                else:
+                    right[entry.run.id].append(figures[0])
         for entry in todo:
-            parts = right.get(id(entry), [None])
-            if all(part is not None for part in parts):
-                point = {"per_class": size, "draw": number, "accuracy": float(np.concatenate(parts).mean())}
+            if len(right.get(entry.run.id, ())) == len(plan.pairs):
+                point = {
+                    "per_class": size,
+                    "draw": number,
+                    "accuracy": float(np.concatenate(right[entry.run.id]).mean()),
+                }
                 entry.run = save(replace(entry.run, few_shot=[*entry.run.few_shot, point]))
-            else:
-                failed.add((size, entry.run.id))
         progress("few-shot curves", done, len(sizes) * DRAWS)
 
 
@@ -148,14 +152,18 @@ def _searches(entries: Sequence[Entry], divide: Callable[[Experiment], Division]
 
 
 def _measure(entry: Entry, search: FoldSearch, where: str) -> tuple[Any, float] | None:
-    """Return which evaluated images are predicted rightly, and the log loss inside; None where a fit is impossible."""
+    """Return which evaluated images are predicted rightly, and the log loss inside; None where a fit is impossible.
+
+    That is said, unless `where` is empty.
+    """
     experiment, head = entry.experiment, entry.head.fixed(entry.experiment.settings.epochs, entry.experiment.weights)
     try:
         with threads(len(search.fitted)):
             chosen = search.search(head, lambda done: None, experiment.settings.n_jobs)
             estimator, _ = search.finish(head, chosen, None)
     except (FC7Error, MemoryError) as error:
-        logger.warning("%s is left out on %s: %s", entry.run.name, where, error)
+        if where:
+            logger.warning("%s is left out on %s: %s", entry.run.name, where, error)
         return None
     rows = np.empty(0, np.intp) if search.predicted is None else search.predicted
     return experiment.predict(estimator, rows).argmax(axis=1) == experiment.embeddings.y[rows], chosen.log_loss

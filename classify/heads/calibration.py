@@ -16,6 +16,7 @@ CHANCE = 1e6  # times the scores' spread: a temperature that makes all probabili
 NEWTON_STEPS = 100  # most; ten are plenty
 EXACT = 1e-9  # relative step that is none
 FACTOR = 16  # by which one step may change the temperature
+LEAST = 1e-300  # mean distance of scores that can be divided by
 BLOCK = 2**16  # scores that are scaled at once, in the processor's cache
 
 
@@ -165,7 +166,7 @@ class _ScaledLoss:
         self._target = (n * self._truth + float(means.mean())) / (n + 1)  # mean score under the smoothed targets
         self.slope_at_0 = float(means.mean()) - self._target
         self.widest = -float(self._below.min(initial=0))
-        self.start = (1 + np.log(classes)) / max(-float(means.mean()), np.finfo(float).tiny)
+        self.start = (1 + np.log(classes)) / max(-float(means.mean()), LEAST)
 
     def at(self, inverse: float) -> tuple[float, float, float]:
         """Return the plain log loss, and slope and curvature of the smoothed one."""
