@@ -1,12 +1,12 @@
 """Pack what ``benchmarks/cuda.py`` needs on a machine without a network: photographs, and wheels that it may lack.
 
-    python benchmarks/pack_cuda.py DATA FOLDER [--python 3.12] [--wheels NAME ...]
+    python benchmarks/pack_cuda.py DATA FOLDER [--python 3.12] [--wheels NAME ...]   # FOLDER: such as build/cuda
 
 DATA is a folder of photographs in JPEG; 100 are taken, four of five encoded again as most cameras do (4:2:0). On the
 other machine:
 
-    python -m pip install --no-index --no-deps --target site FOLDER/*.whl && PYTHONPATH=site:..  # where fc7 is
-    python benchmarks/cuda.py FOLDER
+    python -m pip install --no-index --no-deps --target /tmp/site FOLDER/*.whl && ln -s "$PWD" /tmp/site/fc7
+    PYTHONPATH=/tmp/site python benchmarks/cuda.py FOLDER
 """
 
 import argparse
@@ -18,13 +18,19 @@ from PIL import Image
 
 PHOTOGRAPHS = 100
 WHEELS = (
+    "attrs",
     "jsonschema",
     "jsonschema-specifications",
+    "markdown-it-py",
+    "mdurl",
     "nvidia-nvimgcodec-cu13",
     "nvidia-nvjpeg",
+    "packaging",
     "platformdirs",
     "prettytable",
+    "pygments",
     "referencing",
+    "rich",
     "rpds-py",
     "skops",
     "wcwidth",
