@@ -268,7 +268,7 @@ def _by_embedding(
     with threads(len(first)):
         near = nearest(embeddings.vectors[first], max(NEAREST, neighbours), progress=progress)
     if not near.cosines.shape[1]:
-        settings = {"threshold": threshold, "details": None, "compared": None}
+        settings = {"threshold": threshold, "details": None, "compared": None if root is None else 0}
         return Alike([], []), [], settings | {"neighbours": neighbours, "outlier_distance": None}
     distance = 1 - near.cosines[:, min(neighbours, near.cosines.shape[1]) - 1].astype(np.float64)
     median = float(np.median(distance))

@@ -144,9 +144,12 @@ def _pictures(
             return
         pictures[place], ratios[place], readable[place] = squeezed(image), image.width / image.height, True
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         for done, _ in enumerate(pool.map(read, range(len(rows))), start=1):
             progress("read pictures", done, len(rows))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
     return pictures, ratios, readable
 
 

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.readers import memory_size, whole_number
-from ...extract.text import plain, storable
+from ...extract.text import few, plain, storable
 
 if TYPE_CHECKING:
     from ...cache.embeddings import Embeddings
@@ -111,6 +111,8 @@ def _new_images(
     from ...extract.new_images import expand
 
     expanded = list(expand(arguments.to))
+    if not expanded:
+        raise DataError(f"There are no images in {few(arguments.to)}.")
     rejects = [(path, reason) for path, reason in expanded if reason]
     files = [path for path, reason in expanded if not reason]
     hashed = Hashed.of(Manifest.of_files(files), arguments.cache, progress=progress)

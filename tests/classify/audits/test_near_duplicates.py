@@ -10,6 +10,7 @@ from scenes import scene
 
 from fc7.classify import audit
 from fc7.classify.audits.near_duplicates import _usual_distance
+from fc7.classify.audits.page import write_audit
 from fc7.classify.audits.tables import audit_text, headline
 
 
@@ -94,6 +95,8 @@ def test_one_image_has_no_pairs(table, tmp_path):
     embeddings = written(tmp_path, table, {})[:1]
     found = audit(embeddings, images=tmp_path)
     assert (found.near_duplicates, found.candidates) == ([], [])
+    assert "candidates" not in audit_text(found, 20)
+    assert "Near-duplicates" not in write_audit(found, tmp_path / "page.html").read_text()
 
 
 def test_pictures_that_all_have_details_in_common_must_be_closer():

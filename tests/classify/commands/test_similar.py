@@ -37,6 +37,8 @@ def test_new_images_and_what_is_none(fc7_json, clean, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg") == 1 + 10
     assert fc7_json(*words, tmp_path / "no.jpg", code=1)["queries"] == []
+    (tmp_path / "empty").mkdir()
+    assert "There are no images in" in fc7_json(*words, tmp_path / "empty", code=1)["error"]
 
 
 def test_a_file_of_vectors_is_enough_but_for_new_images(fc7, fc7_json, clean, tmp_path):
