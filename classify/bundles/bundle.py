@@ -34,6 +34,7 @@ from ..records.licences import licences
 from ..records.runs import versions
 from .answers import UNLIKE, AnswerRules
 from .backbones import find_backbones, own_backbone, require_same
+from .cost_matrix import check_costs
 from .fitted_images import FittedImages
 from .members import FITTED, FORMAT, packed, read_members
 from .prediction import Prediction, Predictions, require_distinct
@@ -69,6 +70,9 @@ class Bundle:
         That this promise holds.
     fitted_images
         Vectors, paths and labels of the fitted images, if they are kept.
+    costs
+        Of answers, as rows by true class, ``(classes, classes)``: the answer is that of least expected cost. With None
+        it is the most probable class.
     """
 
     estimator: Any
@@ -81,6 +85,7 @@ class Bundle:
     max_error: float | None = None
     confidence: float = CONFIDENCE
     fitted_images: FittedImages | None = None
+    costs: Any = None
     _loaded: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
@@ -100,6 +105,10 @@ class Bundle:
             require_distinct(self.classes, "--max-error")
             self._measured("--max-error")
             _ = self.threshold
+            if self.costs is not None:
+                raise UsageError("--max-error decides by probability, --costs by cost: give one.")
+        if self.costs is not None:
+            object.__setattr__(self, "costs", check_costs(self.costs, len(self.classes)).tolist())
 
     def _measured(self, option: str) -> Abstention:
         """Return what out-of-fold predictions say.
@@ -198,6 +207,7 @@ class Bundle:
         class_conditional: bool = False,
         unlike: str = "flag",
         neighbours: int | None = None,
+        costs: Any = None,
         backbone: "Backbone | torch.nn.Module | None" = None,
         weights: str | None = None,
         device: str = "auto",
@@ -228,6 +238,8 @@ class Bundle:
             ``flag`` marks images that are unlike the fitted ones, ``not-sure`` does not answer them either.
         neighbours
             How many of the nearest fitted images to name with each prediction; the bundle must have them.
+        costs
+            Of answers, see :class:`Bundle`; by default the bundle's own, if it has some.
         backbone
             The backbone the head was fitted on, or its module, if that is your own; others are loaded by name.
         weights
@@ -252,6 +264,7 @@ class Bundle:
             The weights differ from those the head was fitted on.
         """
         bundle = self if max_error is None and confidence is None else self.abstaining(max_error, confidence)
+        bundle = bundle if costs is None else replace(bundle, costs=costs)
         rules = bundle._rules(coverage, class_conditional=class_conditional, unlike=unlike)
         self._require_fitted_images(neighbours)
         new_images = NewImages(images)
@@ -332,6 +345,7 @@ class Bundle:
             farthest=self.abstention.limit if self.abstention else None,
             unlike_not_sure=unlike == "not-sure",
             sets=sets,
+            costs=None if self.costs is None else np.asarray(self.costs),
         )
 
     @checked
@@ -360,6 +374,7 @@ class Bundle:
                 "answer": threshold.to_dict() if threshold else None,
                 "unlike": {"distance": self.abstention.limit} if self.abstention else None,
             },
+            **({} if self.costs is None else {"costs": self.costs}),
             "run": dict(self.run),
             "versions": versions("scikit-learn", "skops", "numpy"),
         }
@@ -399,7 +414,7 @@ class Bundle:
             return cls(
                 head, classes, recipe, source,
                 run=run, views=views, abstention=abstention, max_error=max_error,
-                confidence=float(description["confidence"]), fitted_images=images,
+                confidence=float(description["confidence"]), fitted_images=images, costs=description.get("costs"),
             )  # fmt: skip
         except BundleError:
             raise

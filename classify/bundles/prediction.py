@@ -23,7 +23,7 @@ class Prediction:
     path
         As requested; images in memory are named by position, from ``image 0``.
     label, probability
-        The most probable class; empty and 0 where the image was rejected.
+        The most probable class, or with costs that of least expected cost; empty and 0 where the image was rejected.
     probabilities
         All classes by name, the most probable first.
     sure

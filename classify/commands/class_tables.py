@@ -1,8 +1,11 @@
 """The classes of a run on a terminal: the worst first, and what their means say beside the accuracy."""
 
+from collections.abc import Mapping
+
 from ...cache.tables import counted
 from ...extract.commands.terminal import table
 from ...extract.text import few, plain
+from ..evaluation.expected_cost import MeanCost
 from ..evaluation.per_class import FEW_IMAGES, Estimate
 from ..records.class_report import TOP, ClassReport, class_report
 from ..records.runs import Run
@@ -37,6 +40,17 @@ def means(report: ClassReport) -> list[str]:
         lines.append(f"note: {classes} of fewer than {FEW_IMAGES} evaluated images, whose figures are rough: {names}")
     empty = [report.names[one.place] for one in report.figures if not one.images]
     return [*lines, *([f"note: classes without an evaluated image: {few(empty)}"] if empty else [])]
+
+
+def cost_lines(report: Mapping[str, MeanCost] | None) -> str:
+    """Return a line on what the evaluated images cost; empty without costs."""
+    if report is None:
+        return ""
+    least, probable = report["least_cost"], report["most_probable"]
+    return (
+        f"Mean cost of the {least.n} evaluated images: {least} with the answers of least expected cost, {probable} "
+        "with the most probable classes."
+    )
 
 
 def with_interval(estimate: Estimate) -> str:

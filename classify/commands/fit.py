@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ...extract.readers import share
 from ...extract.text import plain
 from ..heads.table import HEADS
 from ..settings import FitSettings
-from .options import CONFIDENCE, HEADS_AND_LAYERS, MAX_ERROR, add_protocol
+from .options import CONFIDENCE, COSTS, HEADS_AND_LAYERS, MAX_ERROR, add_protocol
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
     parser.add_argument("--confidence", type=share, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
     parser.add_argument("--with-neighbours", action="store_true", help=_WITH_NEIGHBOURS)
+    parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: the most probable class)")
     add_protocol(parser)
     options.add_backbone(parser)
     options.add_engine(parser)
@@ -70,29 +72,37 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...extract.manifest.table import is_vectors
     from ..bundles.bundle import Bundle
     from ..bundles.card import card_of, write_card
+    from ..bundles.cost_matrix import read_costs
     from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit
     from ..heads.table import find_head
-    from .class_tables import class_lines
+    from ..records.class_report import cost_report, misleading
+    from .class_tables import class_lines, cost_lines
     from .inputs import fitted_embeddings
     from .tables import by_class, run_lines
 
+    if arguments.costs and arguments.max_error is not None:
+        raise UsageError("--max-error decides by probability, --costs by cost: give one.")
     if arguments.confidence is not None and arguments.max_error is None:
         raise UsageError("--confidence is that of --max-error, and there is none. Give both.")
+    if arguments.costs:
+        read_costs(arguments.costs)
     find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError)
     if arguments.card and output.written_through:
         raise UsageError(f"--card is a file beside the bundle, and {arguments.output} is no file. Name one with -o.")
     card = card_of(arguments.output) if arguments.card else None
-    require_apart(output, card, read=[arguments.data])
+    require_apart(output, card, read=[arguments.data, *filter(None, [arguments.costs])])
     with options.engine(arguments) as engine:
         (rows,), unlabelled = fitted_embeddings(arguments, progress, engine, only=not arguments.concatenate)
         if arguments.max_error is not None:
             require_distinct(rows.classes, "--max-error")
+        costs = read_costs(arguments.costs, rows.classes) if arguments.costs else None
         settings = options.given_settings(arguments, FitSettings)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     kept = {"with_neighbours": arguments.with_neighbours, **given(arguments, "confidence")}
     bundle = Bundle.of(fitted, arguments.max_error, **kept)
+    bundle = replace(bundle, costs=costs)
     path, threshold = bundle.save(output), bundle.threshold
     beside = f" and {plain(str(write_card(card, bundle, fitted.run, path)))}" if card else ""
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
@@ -101,17 +111,21 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if unlabelled and not is_vectors(arguments.data, arguments.columns):
         words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)
         rest = f"Predict the {unlabelled} without a label with: {plain(words)}"
+    costing = cost_report(fitted.run, costs) if costs is not None else None
     payload: dict[str, Any] = {
         "bundle": str(path),
         "card": str(card.path) if card else None,
         "run": fitted.run.summary(),
         "by_class": by_class(fitted.run),
+        "costs": costing and {name: cost.to_dict() for name, cost in costing.items()},
         "threshold": threshold and threshold.to_dict(),
     }
     payload["unlabelled"] = unlabelled
     lines = [
         run_lines([fitted.run]),
         class_lines(fitted.run, fitted.run.name),
+        f"note: {warning}" if (warning := plain(misleading(fitted.run))) else "",
+        cost_lines(costing),
         f"It {threshold}" if threshold else "",
         after,
         rest,

@@ -10,6 +10,9 @@ from ..settings import FitSettings
 HEADS_AND_LAYERS = ", ".join(f"{head.name} (of {head.layer})" if head.layer else head.name for head in HEADS.values())
 MAX_ERROR = "answer `not sure` where needed, so that at most this share of answers is wrong (such as 0.02)"
 CONFIDENCE = "of the promise of --max-error, from the out-of-fold predictions"
+COSTS = (
+    "answer with the class of least expected cost: a csv with the column true, and a column and a row for each class"
+)
 WEIGHTS = "where the backbone's weights are, as for fc7 fit (default: where they were then)"
 
 _CONCATENATE = "put the embeddings of all backbones and layers side by side, as one, each of unit length"

@@ -14,7 +14,7 @@ from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
 from ...extract.readers import share, whole_number
 from ...extract.text import few, plain, storable
-from .options import CONFIDENCE, MAX_ERROR, WEIGHTS
+from .options import CONFIDENCE, COSTS, MAX_ERROR, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence", type=share, metavar="C", help=f"{CONFIDENCE} (default: as the bundle)")
     parser.add_argument("--coverage", type=share, metavar="X", help=_COVERAGE)
     parser.add_argument("--class-conditional", action="store_true", help=_CONDITIONAL)
+    parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: as the bundle)")
     parser.add_argument("--unlike", choices=("flag", "not-sure"), default="flag", help=_UNLIKE_OPTION)
     parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
     parser.add_argument(
@@ -76,12 +77,15 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...cache.output_file import require_apart
     from ...extract.manifest.members import require_outside
     from ..bundles.bundle import Bundle
+    from ..bundles.cost_matrix import read_costs
     from ..bundles.prediction import counts, predictions_csv
     from ..bundles.predictions_file import PredictionsFile
     from ..evaluation.abstention import RARE
 
     file = PredictionsFile(arguments.output) if arguments.output else None
-    require_apart(file.output if file else None, read=[arguments.bundle, *arguments.images])
+    require_apart(
+        file.output if file else None, read=[arguments.bundle, *filter(None, [arguments.costs]), *arguments.images]
+    )
     bundle = Bundle.load(arguments.bundle)
     named = _without_label if arguments.unlabelled else _named
     images = [path for word in arguments.images for path in named(word)]
@@ -89,6 +93,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         require_outside(file.output, files=map(str, images))
     promises = given(arguments, "max_error", "confidence", "coverage", "neighbours")
     promises |= {"class_conditional": arguments.class_conditional, "unlike": arguments.unlike}
+    if arguments.costs:
+        promises["costs"] = read_costs(arguments.costs, bundle.classes)
     settings = promises | given(arguments, "weights", "device", "batch_size", "cache", "workers")
     predictions = bundle.predict(images, progress=progress, **settings, **options.own_backbone(arguments))
     labelled = [prediction for prediction in predictions if prediction.label]

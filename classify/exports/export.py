@@ -182,6 +182,8 @@ def _notes(bundle: Bundle, *, rounds: bool) -> tuple[str, ...]:
         notes.append("embeddings are rounded to float16, which a state dict cannot do: fit on float32")
     if bundle.threshold:
         notes.append("the network answers always; below the threshold in its metadata, fc7 predict says `not sure`")
+    if bundle.costs is not None:
+        notes.append("the network answers with the most probable class, fc7 predict with that of least expected cost")
     if bundle.views:
         notes.append(f"fc7 predict averages over {bundle.views} random views as well, the network sees one")
     return (*notes, *licence_notes(bundle.licence))

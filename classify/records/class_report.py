@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Positions
+from ..arrays import Floats, Positions
 from ..evaluation.class_means import balanced_accuracy, macro_f1
 from ..evaluation.effective_size import effective_size
+from ..evaluation.expected_cost import MeanCost, least_cost, mean_cost
 from ..evaluation.one_against_rest import Curves, auroc, curves, top_k
 from ..evaluation.per_class import ClassFigures, Estimate, by_class, unequal
 from .runs import Run
@@ -141,19 +142,40 @@ def class_report(run: Run) -> ClassReport | None:
     return None if run.old else ClassReport(run)
 
 
-def with_warning(answer: str, run: Run) -> str:
-    """Return an answer about a run; where its accuracy misleads the sentence says so."""
+def cost_report(run: Run, costs: Floats) -> dict[str, MeanCost] | None:
+    """Return what the evaluated images cost by answers of least expected cost, and by the most probable classes.
+
+    The costs are ``(classes, classes)``, rows by true class. None without probabilities.
+    """
+    if run.probabilities is None or run.confidence is None:
+        return None
+    y, probable = (np.asarray(run.predictions[name], np.intp) for name in ("label", "predicted"))
+    least = least_cost(run.probabilities.matrix().astype(np.float64), costs)
+    answers = {"least_cost": least, "most_probable": probable}
+    dependence: dict[str, Any] = {"groups": run.groups, "folds": run.folds_number}
+    return {name: mean_cost(y, predicted, costs, **dependence) for name, predicted in answers.items()}
+
+
+def misleading(run: Run) -> str:
+    """Return in what the accuracy of a run misleads; empty where it does not, and for an old record."""
     report = class_report(run)
     if report is None or not report.misleading:
-        return answer
+        return ""
     accuracy, balanced = 100 * run.metrics["accuracy"], 100 * report.balanced_accuracy.value
     text = f"accuracy ({accuracy:.1f} %) misleads: balanced accuracy is {balanced:.1f} %"
     lost = report.never_found
     if len(lost) == 1:
         text += f", and no image of {report.names[lost[0].place]} is right (0 of {lost[0].images})"
     elif lost:
-        text += f", and of {len(lost)} of {sum(one.images > 0 for one in report.figures)} classes no image is right"
-    return f"{answer.removesuffix('.')}; {text}."
+        evaluated = sum(one.images > 0 for one in report.figures)
+        text += f", and of {len(lost)} of {evaluated} classes no image is right"
+    return text
+
+
+def with_warning(answer: str, run: Run) -> str:
+    """Return an answer about a run; where its accuracy misleads the sentence says so."""
+    text = misleading(run)
+    return f"{answer.removesuffix('.')}; {text}." if text else answer
 
 
 def unequal_classes(runs: Sequence[Run]) -> bool:

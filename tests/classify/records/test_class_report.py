@@ -1,12 +1,13 @@
 """The classes of a record: the worst first, counted from its predictions."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from fc7.classify.records.class_report import class_report, unequal_classes, with_warning
+from fc7.classify.records.class_report import class_report, cost_report, unequal_classes, with_warning
 
 NAMES = ("bees", "ants", "wasps")
 
@@ -107,3 +108,14 @@ def test_plain_values(made_up):
 
 def test_an_old_record_says_nothing_of_its_classes(made_up, old):
     assert class_report(old(made_up([True, False]))) is None
+
+
+def test_what_images_cost(made_up):
+    run = made_up(np.arange(40) % 20 > 1, spread=0.9)  # of each class two are wrong
+    report = cost_report(run, np.array([[0.0, 1.0], [9.0, 0.0]]))
+    matrix, labels = run.probabilities.matrix(), np.asarray(run.predictions["label"])
+    answers = (matrix[:, 1] * 9 > matrix[:, 0]).astype(int)
+    paid = np.where(labels == answers, 0, np.where(labels == 1, 9, 1))
+    assert report["least_cost"].value == pytest.approx(paid.mean())
+    assert report["most_probable"].value == pytest.approx((2 * 9 + 2) / 40)
+    assert cost_report(replace(run, probabilities=None), np.zeros((2, 2))) is None
