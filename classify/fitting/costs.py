@@ -18,8 +18,8 @@ LONG = 90.0  # seconds from which a warning says how long it will take
 QUICK = ("ridge", "lda", "centroid")  # what to take instead
 
 
-def foresee(head: Head, embeddings: "Embeddings", protocol: "Protocol") -> None:
-    """Refuse a head that would take more memory than is allowed; warn of one that will take minutes.
+def foresee(head: Head, embeddings: "Embeddings", protocol: "Protocol", *, on_device: bool = False) -> None:
+    """Refuse a head that would take more memory than is allowed; warn of one that will take minutes on the processor.
 
     Memory is that of scores of held rows for the whole grid, and what the head says. Rows, which are in memory if they
     fit, were counted when they were read, and what is streamed is read in blocks that fit.
@@ -41,7 +41,7 @@ def foresee(head: Head, embeddings: "Embeddings", protocol: "Protocol") -> None:
             f"allows {embeddings.max_ram // 2**20}. Raise it{advice}."
         )
     seconds = _seconds(head, size, protocol)
-    if seconds > LONG:
+    if seconds > LONG and not on_device:  # whose speed is not known
         quicker = [name for name in QUICK if 10 * _seconds(HEADS[name], size, protocol) < seconds]
         advice = f" Quicker: {', '.join(quicker)}." if quicker else ""
         logger.warning("%s will take about %.0f minutes on %d rows of %d classes.%s",

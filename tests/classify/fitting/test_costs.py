@@ -38,6 +38,9 @@ def test_what_takes_minutes_says_so_and_what_is_quicker(table, caplog):
     slow = replace(HEADS["knn"], seconds=lambda n, d, k: 600 / (12 * plan.folds + 1))
     foresee(slow, many, plan)
     assert "knn will take about 10 minutes on 300 rows of 100 classes. Quicker: ridge, lda, centroid." in caplog.text
+    caplog.clear()
+    foresee(slow, many, plan, on_device=True)
+    assert not caplog.text, "nobody knows how fast that is"
 
 
 def test_what_takes_seconds_says_nothing(table, caplog):
