@@ -20,6 +20,7 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from fc7.classify.evaluation.abstention import Abstention
+from fc7.classify.evaluation.class_means import balanced_accuracy, macro_f1
 from fc7.classify.evaluation.effective_size import ALPHA, effective_size, fold_inflation
 from fc7.classify.evaluation.metrics import wilson
 from fc7.classify.evaluation.nested_choice import choose_in_folds
@@ -148,6 +149,32 @@ def power_said(groups, size, repeats, level=ALPHA):
                     difference(counts)[0] <= level for counts in outcomes(mean, correlation, repeats, groups, size)
                 ]
                 yield f"only one right {discordant}, correlation {correlation}", abs(np.mean(found) - POWER)
+
+
+def class_means_coverage(repeats):
+    """Yield where, and how often the intervals of balanced accuracy, and of macro F1, hold them."""
+    cases = {
+        "100 and 100": ((100, 100), (0.9, 0.9)),
+        "120 and 5": ((120, 5), (0.98, 0.3)),
+        "120 and 20": ((120, 20), (0.98, 0.6)),
+        "10 of 10": ((10,) * 10, (0.95,) * 10),
+        "60 of 3 to 600": (
+            tuple(max(3, 600 // place) for place in range(1, 61)), tuple(0.95 - 0.01 * place for place in range(60)),
+        ),
+    }  # fmt: skip
+    for name, (sizes, recalls) in cases.items():
+        y, share = np.repeat(np.arange(len(sizes)), sizes), np.asarray(sizes, float)
+        others = np.where(np.eye(len(sizes), dtype=bool), 0.0, share)
+        chances = (1 - np.array(recalls))[:, None] * others / others.sum(axis=1, keepdims=True) + np.diag(recalls)
+        taken = share @ chances
+        truth = np.mean(recalls), np.mean(2 * share * recalls / (share + taken))
+        bounds = chances.cumsum(axis=1)[y]
+        held = []
+        for _ in range(repeats):
+            predicted = np.minimum((RNG.random(len(y))[:, None] > bounds).sum(axis=1), len(sizes) - 1)
+            found = balanced_accuracy(y, predicted), macro_f1(y, predicted)
+            held.append([one.low <= true <= one.high for one, true in zip(found, truth, strict=True)])
+        yield f"classes {name}", *np.mean(held, axis=0)
 
 
 # Cross-validation: heads that are fitted
@@ -367,6 +394,14 @@ def worst(found, column, pick=min):
     return float(value), where
 
 
+def class_claims(repeats):
+    """Yield the claims on means over classes."""
+    found = list(class_means_coverage(repeats))
+    for column, what, least in (1, "balanced accuracy", 0.93), (2, "macro F1", 0.90):
+        value, where = worst(found, column)
+        yield f"split, unequal classes: interval holds the {what}", f">= {least:.2f}", value, value >= least, where
+
+
 def claims(repeats):
     """Yield each claim: what it is about, what is asked, what was measured, whether that holds, and where."""
     for groups, size in ((100, 1), (400, 1), (40, 1), (40, 4), (40, 10), (100, 10)):
@@ -378,6 +413,7 @@ def claims(repeats):
         yield f"{about}: interval holds the difference", ">= 0.93", value, value >= 0.93, where
         value, where = worst(found, 2, max)
         yield f"{about}: false winner", "<= 0.06", value, value <= 0.06, where
+    yield from class_claims(2 * repeats)
     for groups, size in ((153, 1), (400, 1), (2000, 1), (100, 4)):
         about = f"split, {groups} images" if size == 1 else f"split, {groups} groups of {size}"
         value, where = worst(list(power_said(groups, size, 2 * repeats)), 1, max)
