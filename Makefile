@@ -54,9 +54,10 @@ bench: $(TEST)/.installed wheel
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/help.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/cache.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/heads.py
+	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/similar.py
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/review.py $(DATA)
 	PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/scale.py --sizes 100000,300000
-	$(if $(DATA),for each in main_job extract networks options choices audit export engines screen; do \
+	$(if $(DATA),for each in main_job extract networks options choices audit near_duplicates export engines screen; do \
 	  PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/$$each.py $(DATA) || exit 1; done)
 
 # docs/cli.md, from the parser.

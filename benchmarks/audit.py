@@ -4,8 +4,8 @@
 
 labels     5 % of train's labels flipped: how many are among the first 20 suspects of all splits, among the first 20 of
            train, and among the suspects that confident learning is sure of; mean over seeds, for several heads
-copies     every image again at JPEG quality 60 and 3/4 or half of its size: how many are near-duplicates of their
-           original under the default threshold, and how many pairs of the data as they are
+copies     every image again at JPEG quality 60 and 3/4 or half of its size: how many are candidates for near-duplicates
+           under the default threshold, without pixels, and how many pairs of the data as they are
 seconds    the audit of DATA once it is extracted
 large      near-duplicates and outliers among 20,000 x 4,096 random vectors: seconds and memory
 
@@ -70,7 +70,7 @@ def labels(embeddings, seeds):
 def copies(data, embeddings, backbone, cache):
     """Write every image again, smaller and as another JPEG, and compare it with its original."""
     manifest, threshold = read_manifest(data), audit(embeddings).settings["threshold"]
-    found = {"threshold": threshold, "distance": NEAR, "pairs in the data": len(audit(embeddings).near_duplicates)}
+    found = {"threshold": threshold, "distance": NEAR, "pairs in the data": len(audit(embeddings).candidates)}
     rows = unit(embeddings.vectors.astype(np.float32))
     where = {path: row for row, path in enumerate(embeddings.paths.tolist())}
     for name, scale in SIZES.items():
