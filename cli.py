@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import FC7Error, Interrupted, command_line
+from .errors import FC7Error, Interrupted, command_line, dependencies
 from .extract.commands import hints, overview, project_file, streams
 from .extract.commands.parser import Parser
 
@@ -62,7 +62,8 @@ def _main(argv: Sequence[str] | None) -> int:
         streams.prepare()
     as_json = "--json" in words
     try:
-        code = _run(words)
+        with dependencies():
+            code = _run(words)
         streams.flush()  # of help, too
         return code
     except streams.OutputClosed as error:

@@ -156,6 +156,40 @@ class MissingExtra(FC7Error, ImportError):
         return type(self), (self.package, self.extra)
 
 
+class MissingDependency(FC7Error, ImportError):
+    """A package that fc7 always needs is not installed, or cannot be imported."""
+
+
+# Modules that fc7 always needs, by the packages that have them.
+_NEEDED = {
+    **{name: name for name in ("h5py", "joblib", "jsonschema", "numpy", "platformdirs", "rich", "safetensors")},
+    **{name: name for name in ("scipy", "skops", "threadpoolctl")},
+    "PIL": "Pillow",
+    "sklearn": "scikit-learn",
+    "torch": "torch torchvision",
+    "torchvision": "torch torchvision",
+}
+
+
+@contextmanager
+def dependencies() -> Iterator[None]:
+    """Say in one line which package is missing, where an import fails for want of one.
+
+    Raises
+    ------
+    MissingDependency
+        Names the command that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = _NEEDED.get((error.name or "").partition(".")[0])
+        if package is None:
+            raise
+        missing = f"{error.name} is not installed, and fc7 needs it. Install it with: pip install {package}"
+        raise MissingDependency(missing) from None
+
+
 class Interrupted(FC7Error):
     """Stopped by the user; finished work is kept."""
 

@@ -6,6 +6,8 @@ Names are imported on first use, so that a command without arrays does not wait 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..errors import dependencies
+
 if TYPE_CHECKING:
     from .embeddings import Embeddings as Embeddings
     from .recipe import Recipe as Recipe
@@ -22,7 +24,8 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    with dependencies():
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin
 
-from ..errors import UsageError
+from ..errors import UsageError, dependencies
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +32,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in given.items():
             hint = function.__annotations__.get(name, Any)
             _require(f"{function.__qualname__.removesuffix('.__init__')}: ", name, value, hint)
-        return function(*args, **options)
+        with dependencies():
+            return function(*args, **options)
 
     return wrapper
 

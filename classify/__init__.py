@@ -6,6 +6,8 @@ Names are imported when they are first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..errors import dependencies
+
 if TYPE_CHECKING:
     from ..extract.transformer import EmbeddingTransformer as EmbeddingTransformer
     from .audits.audit import Audit as Audit
@@ -60,7 +62,8 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    with dependencies():
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,8 @@ Names are imported when they are first used: a repeated extract must not wait fo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..errors import dependencies
+
 if TYPE_CHECKING:
     from .backbones.backbone import Backbone as Backbone
     from .backbones.backbone import load_backbone as load_backbone
@@ -32,7 +34,8 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    with dependencies():
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

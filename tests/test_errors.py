@@ -4,9 +4,12 @@ import ast
 import inspect
 import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from fakes import draw
 
 import fc7
 from fc7 import classify, cli, extract
@@ -14,7 +17,15 @@ from fc7.classify.finetuning.finetune import finetune
 from fc7.classify.records.external import read_results
 from fc7.classify.reviews.server import Server
 from fc7.classify.settings import Training
-from fc7.errors import FC7Error, MissingExtra, UsageError, command_line, in_python
+from fc7.errors import (
+    FC7Error,
+    MissingDependency,
+    MissingExtra,
+    UsageError,
+    command_line,
+    dependencies,
+    in_python,
+)
 from fc7.extract.extraction import read
 
 TAKE = "Take --batch-size 8."
@@ -96,3 +107,48 @@ def test_every_error_is_translated():
         if kind is not MissingExtra:
             assert str(kind(TAKE)) == "Take batch_size 8."
     assert len(kinds) > 10
+
+
+WITHOUT = """
+import sys
+class Gone:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == {module!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Gone)
+import fc7
+print(fc7.__version__)
+{statement}
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from fc7.extract import load_backbone; load_backbone('alexnet', weights='random:0', cache=sys.argv[1])",
+        "import fc7.cli; raise SystemExit(fc7.cli.main(['extract', 'pictures', '--weights', 'random:0', '--quiet']))",
+    ],
+    ids=["Python", "command line"],
+)
+def test_without_torch_one_line_says_how_to_install_it(statement, tmp_path):
+    draw(tmp_path / "pictures" / "x.png", (1, 2, 3))
+    program = WITHOUT.format(module="torch", statement=statement)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "cache")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.strip() == fc7.__version__
+    said = "torch is not installed, and fc7 needs it. Install it with: pip install torch torchvision"
+    assert done.stderr.splitlines()[-1].endswith(said)
+    assert "Traceback" not in done.stderr or "load_backbone" in statement
+
+
+def test_a_module_that_fc7_does_not_need_is_nobodys_but_its_own():
+    with pytest.raises(ModuleNotFoundError, match="my_own_module"), dependencies():
+        raise ModuleNotFoundError("No module named 'my_own_module'", name="my_own_module")
+    with pytest.raises(MissingDependency, match="pip install scikit-learn"), dependencies():
+        raise ModuleNotFoundError("No module named 'sklearn.svm'", name="sklearn.svm")

@@ -236,7 +236,7 @@ def _advice(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["unfit"]:
         names = " ".join(f"'{package['name']}>={package['floor']}'" for package in facts["unfit"])
         yield f"Missing or too old. Install: pip install {names}"
-    if torch.get("error"):
+    if torch.get("error") and torch["version"]:  # else it is among what is missing
         yield f"{torch['error']}. Install it again: pip install --force-reinstall torch torchvision"
     yield from _speed(torch, facts["jpeg"], facts["processor"])
     if not facts["weights"]:
