@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from fc7.classify.evaluation.effective_size import effective_size
-from fc7.classify.evaluation.metrics import wilson
+from fc7.classify.evaluation.metrics import agresti_coull
 from fc7.classify.evaluation.paired_tests import difference_interval, mcnemar
 
 
@@ -28,6 +28,6 @@ def grouped(run, groups):
     """Return the record of the same predictions of images in groups."""
     groups = np.unique(groups, return_inverse=True)[1]
     effective = effective_size(run.right, groups)
-    low, high = wilson(run.metrics["correct"], run.metrics["n"], effective)
+    low, high = agresti_coull(run.metrics["correct"], run.metrics["n"], effective)
     metrics = run.metrics | {"groups": int(groups.max()) + 1, "effective": effective, "interval": [low, high]}
     return replace(run, metrics=metrics, predictions=run.predictions | {"group": groups.tolist()})

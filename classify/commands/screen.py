@@ -12,7 +12,7 @@ from ...extract.commands.terminal import Answer, table
 from ...extract.progress import Progress
 from ...extract.readers import whole_number
 from ...extract.text import plain
-from ..pages.text import size, speed
+from ..pages.text import points, size, speed
 from ..settings import FitSettings
 from .options import HEADS_AND_LAYERS
 
@@ -131,7 +131,7 @@ def _row(candidate: "Candidate") -> list[str]:
         speed(candidate.images_per_second),
         size(candidate.memory),
         candidate.outcome,
-        "" if candidate.difference is None else f"{-100 * candidate.difference:+.1f}",
+        "" if candidate.difference is None else points(-candidate.difference),
         "" if candidate.p is None else f"{candidate.p:.2g}",
         f"{candidate.log_loss:.3f}",
         str(candidate.dim),

@@ -1,9 +1,9 @@
 """Means over classes, in which every class counts alike: balanced accuracy and macro F1, with their intervals.
 
-The interval is Wilson's, of as many independent images as the variance of the mean is that of (Yan and Su 2010). That
-variance is the sum over classes; a class is measured as if it had two images more, as right as all images together, so
-that few images that are all right, or all wrong, do not seem to be sure. A mistake lowers the F1 of two classes, and
-the sum is multiplied by what that adds. Groups and folds are allowed for as in
+The interval is Agresti and Coull's, of as many independent images as the variance of the mean is that of (Yan and Su
+2010). That variance is the sum over classes; a class is measured as if it had two images more, as right as all images
+together, so that few images that are all right, or all wrong, do not seem to be sure. A mistake lowers the F1 of two
+classes, and the sum is multiplied by what that adds. Groups and folds are allowed for as in
 :mod:`fc7.classify.evaluation.effective_size`, by the influence of each image on the mean.
 """
 

@@ -3,7 +3,9 @@
 Groups: the variance of a mean over images in groups is that of independent images times a design effect, and an
 interval takes the number of images divided by it (Rao and Scott 1992), with Student's t for the number of groups (Korn
 and Graubard 1998). The effect is 1 + (size - 1) * correlation. Few groups with errors show little of the correlation
-inside groups: it is measured as if there were a quarter of a group more, in which all images are alike.
+inside groups: it is measured as if there were a third of a group more, in which all images are alike. Groups of
+different sizes: the variance is that of the jackknife, which leaves out one group after the other (Bell and McCaffrey
+2002), and their number is that of equal groups that weigh as much (Kish 1965).
 
 Folds: heads of two folds were fitted on mostly the same images, so what they get right is correlated. There is no
 unbiased estimate of that variance (Bengio and Grandvalet 2004). It is taken to be what Nadeau and Bengio (2003) correct
@@ -19,7 +21,7 @@ from ..arrays import Positions
 
 ALPHA = 0.05  # of every test, and 1 - the confidence of every interval
 Z = NormalDist().inv_cdf(1 - ALPHA / 2)
-PRIOR_GROUPS = 0.25  # of images that are all alike; times the variance of one image, at most 0.25 of an accuracy
+PRIOR_GROUPS = 1 / 3  # of images that are all alike; times the variance of one image, at most 0.25 of an accuracy
 FEW_GROUPS = 20  # from fewer, intervals are rough
 
 
@@ -41,8 +43,8 @@ def group_effect(values: npt.ArrayLike, groups: Positions, prior: float = PRIOR_
     if number == 1:
         return size
     mean, variance = x.mean(), x.var()
-    sums = np.bincount(groups, x - mean, minlength=number)
-    effect = number / (number - 1) * (sums**2).sum() / n / variance if variance > 0 else size
+    left_out = np.bincount(groups, x - mean, minlength=number) / (1 - sizes / n)  # by how much the sum moves without it
+    effect = (number - 1) / number * (left_out**2).sum() / n / variance if variance > 0 else size
     seen = n / size * variance  # of a group in which half of the images are right, a quarter
     correlation = (seen * max(effect - 1, 0.0) / (size - 1) + prior) / (seen + prior) if seen + prior else 1.0
     return float(1 + (size - 1) * correlation)
@@ -72,5 +74,6 @@ def effective_size(
         return size / group_effect(values, groups, 0.0)
     from scipy.stats import t
 
-    student = float(t.ppf(1 - ALPHA / 2, max(int(groups.max()), 1)))
+    number = n**2 / float((np.bincount(groups) ** 2).sum())  # of equal groups
+    student = float(t.ppf(1 - ALPHA / 2, max(number - 1, 1)))
     return size / group_effect(values, groups) * (Z / student) ** 2

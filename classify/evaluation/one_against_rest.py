@@ -2,8 +2,8 @@
 
 The area under the ROC curve (AUROC) is the share of pairs, one image of the class and one of another, in which the
 first has the larger probability; equal ones count one half. The variance of that share is DeLong's (DeLong, DeLong and
-Clarke-Pearson 1988), of images in groups that of Obuchowski (1997), and the interval is Wilson's of as many independent
-images as it is that of; where no pair is in the wrong order, of as many as the smaller side has.
+Clarke-Pearson 1988), of images in groups that of Obuchowski (1997), and the interval is Agresti and Coull's of as many
+independent images as it is that of; where no pair is in the wrong order, of as many as the smaller side has.
 """
 
 from dataclasses import dataclass

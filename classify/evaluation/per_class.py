@@ -1,10 +1,11 @@
 """Classes one by one: recall, precision and F1 of each, and their means, in which every class counts alike.
 
 Every figure has a 95 % interval, of as many independent images as groups and folds leave, see
-:mod:`fc7.classify.evaluation.effective_size`. Recall and precision are proportions, so theirs is Wilson's. F1 is
-``2 J / (1 + J)``, where J (Jaccard's index) is the share of rightly predicted images among those that are of the class
-or taken for it: its interval is Wilson's of J, put through that. A mean over classes has the Wilson interval of as many
-independent images as its variance is that of, see :mod:`fc7.classify.evaluation.class_means`.
+:mod:`fc7.classify.evaluation.effective_size`. Recall and precision are proportions, so theirs is Agresti and Coull's.
+F1 is ``2 J / (1 + J)``, where J (Jaccard's index) is the share of rightly predicted images among those that are of the
+class or taken for it: its interval is Agresti and Coull's of J, put through that. A mean over classes has the
+Agresti-Coull interval of as many independent images as its variance is that of, see
+:mod:`fc7.classify.evaluation.class_means`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..arrays import Positions
 from .effective_size import effective_size
-from .metrics import wilson
+from .metrics import agresti_coull
 
 FEW_IMAGES = 10  # of a class: with fewer, even if all are right, the interval of its recall begins below 72 %
 UNEQUAL = 1.5  # the largest class has so many times the images of the smallest
@@ -31,8 +32,8 @@ class Estimate:
 
     @classmethod
     def of(cls, value: float, size: float) -> Self:
-        """Return a share of so many independent images, with Wilson's interval."""
-        low, high = wilson(value, 1, float(size))
+        """Return a share of so many independent images, with the Agresti-Coull interval."""
+        low, high = agresti_coull(value, 1, float(size))
         return cls(value, min(low, value), max(high, value))  # rounded, an end of 1 may lie below a share of 1
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluation.effective_size import effective_size
-from ..evaluation.metrics import wilson
+from ..evaluation.metrics import agresti_coull
 from ..pages.text import duration, shown
 from ..records.runs import Run
 
@@ -216,7 +216,7 @@ def _points(rows: Sequence[dict[str, float]], name: str) -> list[Point]:
 
 
 def calibration(run: Run, confidence: npt.NDArray[np.float64], kind: str, name: str) -> str:
-    """Draw accuracy against confidence in 10 bins with Wilson intervals, and how many images each bin holds."""
+    """Draw accuracy against confidence in 10 bins with Agresti-Coull intervals, and how many images each bin holds."""
     right, bin_of = run.right, np.minimum((confidence * 10).astype(int), 9)
     bins = [(number, right[bin_of == number], confidence[bin_of == number]) for number in np.unique(bin_of).tolist()]
     sizes = {
@@ -240,7 +240,7 @@ def calibration(run: Run, confidence: npt.NDArray[np.float64], kind: str, name: 
         left, top, wide = plot.x(number / 10) + 1, plot.y(0) - 56 * share, plot.x(0.1) - plot.x(0) - 2
         _add(plot.svg, "rect", f"histogram {kind}", x=left, y=top, width=wide, height=plot.y(0) - top)
         middle = float(sureness.mean())
-        plot.line([(middle, end) for end in wilson(correct, inside, sizes[number])], f"whisker {kind}")
+        plot.line([(middle, end) for end in agresti_coull(correct, inside, sizes[number])], f"whisker {kind}")
         title = f"{correct} of {inside} right"
         plot.dot((middle, correct / inside), f"dot {kind}", 3 + 4 * math.sqrt(share), title=title)
     return str(plot)

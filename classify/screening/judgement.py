@@ -210,7 +210,7 @@ def _answer(candidates: Sequence[Candidate], last: Stage) -> list[str]:
             f"{ratio(_speed(fastest), _speed(best))} its images per second."
         )
     if best.random:
-        sentences.append("Its weights are random: no candidate has learnt anything that helps here.")
+        sentences.append("Its weights are random: that is a lower bound, not a result.")
     baseline = next((run for run in last.runs if run.head in BASELINES), None)
     if baseline:
         pair = compare_planned([(last.best[best.recipe], baseline)])[0]

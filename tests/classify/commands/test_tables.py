@@ -14,7 +14,7 @@ def test_a_row_under_every_column(made_up):
     cells = dict(zip(COLUMNS, row, strict=True))
     assert all(isinstance(cell, str) for cell in row)
     assert (cells["backbone"], cells["layer"], cells["head"], cells["n"]) == ("vgg16", "fc7", "logreg", "10")
-    assert (cells["accuracy"], cells["95 %"]) == ("0.900", "0.596-0.982")
+    assert (cells["accuracy"], cells["95 %"]) == ("0.900", "0.574-1.000")
     assert (cells["acc inside"], cells["loss inside"], cells["fit s"]) == ("0.900", "0.250", "1.23")
     assert cells["log loss"] == f"{run.metrics['log_loss']:.3f}"
     assert cells["chosen"] == "C=10, penalty=l2"
@@ -35,7 +35,7 @@ def test_the_order_is_the_callers(made_up):
 
 def test_one_run_in_one_line(made_up):
     said = line(made_up([True] * 9 + [False], hyperparameters={"n_neighbors": 5, "weights": "distance"}), "ours")
-    assert said.startswith("ours: accuracy 0.900 (9/10 on val, 95 % 0.596-0.982), fitted in 0.8 s")
+    assert said.startswith("ours: accuracy 0.900 (9/10 on val, 95 % 0.574-1.000), fitted in 0.8 s")
     assert said.endswith(" with n_neighbors=5, weights=distance")
     assert "\n" not in said
     assert line(made_up([True], hyperparameters={}), "ours").endswith("fitted in 0.8 s")

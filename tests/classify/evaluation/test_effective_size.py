@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from fc7.classify.evaluation.effective_size import ALPHA, Z, effective_size, fold_inflation, group_effect
-from fc7.classify.evaluation.metrics import measure, wilson
+from fc7.classify.evaluation.metrics import agresti_coull, measure
 from fc7.classify.evaluation.paired_tests import allow_for, mcnemar
 
 
@@ -18,7 +18,7 @@ def test_images_without_groups_are_worth_themselves(right):
     assert group_effect(right, every) == 1
     y, predicted = np.zeros(len(right), int), 1 - np.array(right, int)
     assert measure(y, None, predicted).interval == measure(y, None, predicted, groups=every).interval
-    assert measure(y, None, predicted).interval == wilson(sum(right), len(right))
+    assert measure(y, None, predicted).interval == agresti_coull(sum(right), len(right))
 
 
 def test_images_of_a_group_that_are_all_alike_are_worth_about_one():
@@ -59,7 +59,7 @@ def test_folds_are_corrected_as_by_nadeau_and_bengio():
     assert [fold_inflation(folds) for folds in (0, 1, 2, 5, 10)] == pytest.approx([1, 1, *expected])
     assert effective_size(np.ones(90), folds=5) == pytest.approx(40)
     found = measure(np.zeros(90, int), None, np.arange(90) % 3 // 2, folds=5)
-    assert found.interval == wilson(60, 90, 40)
+    assert found.interval == agresti_coull(60, 90, 40)
     assert (found.groups, found.effective) == (90, pytest.approx(40))
 
 
@@ -75,7 +75,7 @@ def test_the_interval_holds_the_accuracy_of_40_groups(size, correlation, accurac
         chances = generator.beta(accuracy * odds, (1 - accuracy) * odds, shape)
     for row in chances:
         right = generator.random(40 * size) < np.repeat(row, size)
-        low, high = wilson(int(right.sum()), len(right), effective_size(right, groups))
+        low, high = agresti_coull(int(right.sum()), len(right), effective_size(right, groups))
         held.append(low <= accuracy <= high)
     assert np.mean(held) >= 0.93
 
@@ -94,9 +94,9 @@ def test_cross_validated_intervals_hold_chance_and_tests_find_no_winner():
                 margin = (rows[out] - sum(centres) / 2) @ (centres[1] - centres[0])
                 answers[out] = (margin > 0) == (y[out] == 1)
             right.append(answers)
-        low, high = wilson(int(right[0].sum()), 100, effective_size(right[0], folds=5))
+        low, high = agresti_coull(int(right[0].sum()), 100, effective_size(right[0], folds=5))
         held.append(low <= 0.5 <= high)
-        low, high = wilson(int(right[0].sum()), 100)
+        low, high = agresti_coull(int(right[0].sum()), 100)
         alone.append(low <= 0.5 <= high)
         p = float(mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())))
         winners.append(allow_for(p, fold_inflation(5)) <= ALPHA)

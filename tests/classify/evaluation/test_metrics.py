@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
-from fc7.classify.evaluation.metrics import LOG_LOSS_FLOOR, calibration_error, measure, wilson
+from fc7.classify.evaluation.metrics import LOG_LOSS_FLOOR, agresti_coull, calibration_error, measure
 
 
 def answers(n, classes, seed):
@@ -35,7 +35,7 @@ def test_figures_are_scikit_learns(n, classes, seed):
         assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(y, predicted))
     assert found.macro_f1 == pytest.approx(f1_score(y, predicted, average="macro", zero_division=0))
     assert found.log_loss == pytest.approx(log_loss(y, probability, labels=range(classes)))
-    assert found.interval == wilson(found.correct, n)
+    assert found.interval == agresti_coull(found.correct, n)
 
 
 @settings(max_examples=60)
@@ -59,14 +59,14 @@ def test_a_calibrated_answer_has_no_error_and_a_sure_wrong_one_has_all():
 
 @settings(max_examples=100)
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_the_closed_formula(counts):
+def test_agresti_coull_is_the_closed_formula(counts):
     correct, n = counts
     z, p = 1.959963984540054, correct / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = wilson(correct, n)
-    assert low == pytest.approx(middle - half, abs=1e-9)
-    assert high == pytest.approx(middle + half, abs=1e-9)
+    middle = (correct + z * z / 2) / (n + z * z)
+    half = z * math.sqrt(middle * (1 - middle) / (n + z * z))
+    low, high = agresti_coull(correct, n)
+    assert low == pytest.approx(max(middle - half, 0), abs=1e-9)
+    assert high == pytest.approx(min(middle + half, 1), abs=1e-9)
     assert 0 <= low <= p <= high <= 1 or math.isclose(low, p) or math.isclose(high, p)
 
 
@@ -88,7 +88,7 @@ def test_figures_become_strict_json():
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_statsmodels(counts):
+def test_agresti_coull_is_statsmodels(counts):
     from statsmodels.stats.proportion import proportion_confint
 
-    assert wilson(*counts) == pytest.approx(proportion_confint(*counts, method="wilson"), abs=1e-12)
+    assert agresti_coull(*counts) == pytest.approx(proportion_confint(*counts, method="agresti_coull"), abs=1e-12)

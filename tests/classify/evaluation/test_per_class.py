@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, jaccard_score, pr
 
 from fc7.classify.evaluation.class_means import balanced_accuracy, macro_f1
 from fc7.classify.evaluation.effective_size import effective_size
-from fc7.classify.evaluation.metrics import measure, wilson
+from fc7.classify.evaluation.metrics import agresti_coull, measure
 from fc7.classify.evaluation.per_class import by_class, unequal
 
 
@@ -41,11 +41,11 @@ def test_intervals_are_those_of_shares(n, classes, seed):
     y, predicted = drawn(n, classes, seed)
     for place, ours in enumerate(by_class(y, predicted, classes)):
         if ours.recall:
-            assert (ours.recall.low, ours.recall.high) == pytest.approx(wilson(ours.right, ours.images))
+            assert (ours.recall.low, ours.recall.high) == pytest.approx(agresti_coull(ours.right, ours.images))
         if ours.f1:
             union = int(((y == place) | (predicted == place)).sum())
             jaccard = jaccard_score(y == place, predicted == place)
-            ends = wilson(round(jaccard * union), union)
+            ends = agresti_coull(round(jaccard * union), union)
             assert (ours.f1.low, ours.f1.high) == pytest.approx([2 * end / (1 + end) for end in ends])
 
 
@@ -69,7 +69,7 @@ def test_balanced_accuracy_of_equal_classes_has_about_the_interval_of_the_accura
     y = np.repeat([0, 1, 2, 3], 50)
     predicted = np.where(np.arange(200) % 10 == 0, (y + 1) % 4, y)
     found = balanced_accuracy(y, predicted)
-    assert (found.low, found.high) == pytest.approx(wilson(180, 200), abs=0.003)
+    assert (found.low, found.high) == pytest.approx(agresti_coull(180, 200), abs=0.003)
 
 
 def test_a_class_of_five_makes_the_interval_wide():
@@ -102,7 +102,7 @@ def test_groups_and_folds_make_intervals_longer():
             assert wider.high > alone.high
     (own, _) = by_class(y, predicted, 2, groups=groups)
     size = effective_size(right[:50], groups[:50])
-    assert (own.recall.low, own.recall.high) == pytest.approx(wilson(int(right[:50].sum()), 50, size))
+    assert (own.recall.low, own.recall.high) == pytest.approx(agresti_coull(int(right[:50].sum()), 50, size))
 
 
 def test_groups_of_one_image_are_no_groups():
