@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from fc7.classify.evaluation.expected_cost import least_cost, mean_cost
-from fc7.classify.evaluation.metrics import wilson
+from fc7.classify.evaluation.metrics import agresti_coull
 
 
 class Given(ClassifierMixin, BaseEstimator):
@@ -62,7 +62,7 @@ def test_the_mean_cost_of_plain_mistakes_is_the_error():
     y, predicted = np.arange(200) % 2, np.where(np.arange(200) < 20, 1 - np.arange(200) % 2, np.arange(200) % 2)
     found = mean_cost(y, predicted, 1 - np.eye(2))
     assert found.value == pytest.approx(0.1)
-    low, high = wilson(20, 200)
+    low, high = agresti_coull(20, 200)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.015)
     dear = mean_cost(y, predicted, 10 * (1 - np.eye(2)))
     assert (dear.value, dear.low, dear.high) == pytest.approx((10 * found.value, 10 * found.low, 10 * found.high))
