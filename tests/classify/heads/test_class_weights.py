@@ -1,6 +1,7 @@
 """Class weights: what scikit-learn means by them, in every head where they mean something, inside every fold."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,7 +173,8 @@ def imbalanced(table, **options):
 def test_weights_are_those_of_names_and_are_recorded(table, name):
     embeddings = imbalanced(table)
     kind = {"c0": 0.1, "c1": 10.0}
-    plain, weighted = fit(embeddings, name, folds=2), fit(embeddings, name, folds=2, class_weight=kind)
+    head = replace(HEADS[name], ladders={})  # choices further apart say more than weights do
+    plain, weighted = fit(embeddings, head, folds=2), fit(embeddings, head, folds=2, class_weight=kind)
     assert weighted.run.protocol["class_weight"] == kind
     assert plain.run.protocol["class_weight"] is None
     assert plain.run.id != weighted.run.id
