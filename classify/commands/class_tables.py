@@ -13,6 +13,8 @@ from ..records.runs import Run
 SHOWN = 10  # classes; --json and the report have all
 COLUMNS = ("class", "images", "recall", "95 %", "precision", "95 %", "F1", "95 %", "AUROC", "95 %", "taken for")
 
+_AREA = COLUMNS.index("AUROC"), COLUMNS.index("AUROC") + 1  # left out where no class has one
+
 
 def class_lines(run: Run, name: str) -> str:
     """Return a table of the classes of a run, the least recall first, with their means; empty for an old record."""
@@ -23,7 +25,9 @@ def class_lines(run: Run, name: str) -> str:
     most = f"the {SHOWN} of least recall of {len(figures)}" if len(figures) > SHOWN else "the least recall first"
     title = f"Classes of {name}, {most}:"
     rows = [_row(report, place) for place in range(min(len(figures), SHOWN))]
-    return "\n".join([table(title, COLUMNS, rows), *map(plain, means(report))])
+    kept = [place for place, head in enumerate(COLUMNS) if report.aurocs or place not in _AREA]
+    rows = [[row[place] for place in kept] for row in rows]
+    return "\n".join([table(title, [COLUMNS[place] for place in kept], rows), *map(plain, means(report))])
 
 
 def means(report: ClassReport) -> list[str]:

@@ -3,7 +3,8 @@
 The area under the ROC curve (AUROC) is the share of pairs, one image of the class and one of another, in which the
 first has the larger probability; equal ones count one half. The variance of that share is DeLong's (DeLong, DeLong and
 Clarke-Pearson 1988), of images in groups that of Obuchowski (1997), and the interval is Agresti and Coull's of as many
-independent images as it is that of; where no pair is in the wrong order, of as many as the smaller side has.
+independent images as it is that of, but of twice as many as the smaller side has at most; where no pair is in the wrong
+order, of as many as it has.
 """
 
 from dataclasses import dataclass
@@ -84,11 +85,10 @@ def auroc(
     area = float(placed[positive].mean())
     variance = _variance(placed - area, positive, groups)
     smaller = min((positive, ~positive), key=lambda side: int(side.sum()))
-    size = float(smaller.sum())
-    if variance > 0:
-        size = area * (1 - area) / variance
-    elif groups is not None:
-        size = effective_size(smaller[smaller], np.unique(groups[smaller], return_inverse=True)[1])
+    own_groups = None if groups is None else np.unique(groups[smaller], return_inverse=True)[1]
+    size = effective_size(smaller[smaller], own_groups)
+    if variance > 0:  # next to none where a few pairs are in the wrong order, which is no certainty either
+        size = min(area * (1 - area) / variance, 2 * size)
     return Estimate.of(area, size / fold_inflation(folds))
 
 
