@@ -37,6 +37,11 @@ NOT_PROMISED = {
         "test_a_lock_that_is_held_is_said": "the lock is another file's, and the test holds the folder's",
         "test_03_power_loss": _NO_FOLDERS,
     },
+    "fork": {
+        "test_a_forked_child_is_another_process": "it forks, which a system without this cannot",
+        "test_a_lock_is_open_in_a_child": "it forks, which a system without this cannot",
+    },
+    "memfd": {"test_without_memory_to_share_the_threads_decode": _COUNTED},
     "preadv": {"test_a_reading_that_fails_says_so": _COUNTED},
     "O_NONBLOCK": {"test_a_stream_is_read_where_it_may_be_one": "a FIFO that nobody writes to is waited for"},
 }
