@@ -431,6 +431,7 @@ FOLDERS = {
         "the cached head against predictions from elsewhere",
         "the predictions from elsewhere (theirs)",
         CLEAR,
+        ("only if no image judged was among those that “theirs” (from elsewhere) was fitted on",),
     ),
     "12 from elsewhere, two": Folder(
         elsewhere_twice,
@@ -441,6 +442,7 @@ FOLDERS = {
         "the cached head against predictions of two other tools",
         "the cached head against the old tool; against the new tool nobody",
         "the old tool is beaten; the new tool and the head cannot be told apart",
+        ("among those that “old tool” (from elsewhere) and “new tool” (from elsewhere) were fitted on",),
     ),
     "13 grown data, same held-out images": Folder(
         grown_with_a_split,
@@ -451,6 +453,10 @@ FOLDERS = {
         "heads fitted on 240 images against heads fitted on 12 of them, on the same held-out images",
         "240 images",
         CLEAR,
+        (
+            "judged on the same 240 other images",
+            "among the 2 heads that were fitted on the most images",
+        ),
     ),
     "14 grown data, no split": Folder(
         grown_without_a_split,
@@ -461,6 +467,11 @@ FOLDERS = {
         "two backbones, on 400 images and before on 150 of them, each by itself",
         "vgg16, on both",
         CLEAR,
+        (
+            "150 of these 150 images are of",
+            "results are not independent",
+            "share half of the images",
+        ),
     ),
     "15 two data sets": Folder(
         two_data_sets,
@@ -481,7 +492,10 @@ FOLDERS = {
         "two backbones, on images of which 60 were fitted on, too",
         "vgg16, on these images",
         "optimistic: nothing follows for new images",
-        ("60 of them fitted on, too",),
+        (
+            "60 of them fitted on, too: this says nothing of new images",
+            "Nothing here holds for new images",
+        ),
     ),
     "17 backbones in folds": Folder(
         folds_and_backbones,
@@ -492,6 +506,10 @@ FOLDERS = {
         "the best head of each of three backbones, cross-validated",
         "vgg16 and resnet18 are alike, alexnet is worse",
         "alexnet is beaten; between the two others no winner",
+        (
+            "which can flatter it",
+            "Chosen anew in each fold among these 9",
+        ),
     ),
     "18 weights of classes": Folder(
         weights,
@@ -523,7 +541,12 @@ FOLDERS = {
         "the cached head against fine-tuning and predictions from elsewhere; besides, two backbones; images in groups",
         "the head, against fine-tuning; nobody, against the predictions from elsewhere; vgg16, of the backbones",
         "as said",
-        ("est head on vgg16 beats the best head on alexnet",),
+        (
+            "est head on vgg16 beats the best head on alexnet",
+            "fitted on different numbers of images",
+            "on 200; vgg16 finetune all on 120",
+            "only if no image judged was among those that “theirs”",
+        ),
     ),
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ..records import description
 from ..records.contest import Contest
 from ..records.runs import Run
+from .reach import compares_leaked
 
 
 def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
@@ -24,9 +25,16 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
         return texts
     made = "" if list(numbers) == [1] else f", over the {' or '.join(map(str, numbers))} comparisons together"
     again = "for heads fitted in the same way" if any(run.folds_number > 1 for run in runs) else "for these fitted runs"
-    holds = f"It holds {again}, on new images like these. Other data, other training images or other seeds can turn it."
-    if any(description.leaked([run]) for run in runs):
-        holds = f"It holds {again}, on new images like these, but only where no images judged were fitted on."
+    units = "groups" if grouped else "images"
+    holds = f"It holds {again}, on new {units} like these"
+    holds += (
+        ", if predictions from elsewhere were fitted on none of those judged" if any(map(_foreign, contests)) else ""
+    )
+    holds += ". Other data, other training images or other seeds can reverse it."
+    if all(map(compares_leaked, contests)):
+        holds = "Nothing of it holds for new images, as some of the images judged were fitted on, too."
+    elif any(map(compares_leaked, contests)):
+        holds += " Where images judged were fitted on, too, nothing of it holds for new images."
     return [
         *texts,
         (
@@ -46,6 +54,10 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
     ]
 
 
+def _foreign(compared: Contest) -> bool:
+    return any(run.elsewhere for run in compared.runs)
+
+
 def _held_out(runs: Sequence[Run]) -> list[str]:
     """Return what was held out from what, for each way in which runs were evaluated."""
     texts = []
@@ -55,20 +67,23 @@ def _held_out(runs: Sequence[Run]) -> list[str]:
         if "cross-validation" in place:
             text = (
                 f"{_capital(place)}, every image was predicted once, by a head that was fitted on the other folds and "
-                "had not seen it. What the head has to choose was chosen inside those other folds."
+                "had not seen it. What a head has to choose was chosen inside those other folds. Which head to speak "
+                "of is chosen on all folds, so the verdict makes that choice anew in each fold, too."
             )
         else:
             text = (
-                f"The images of {place.removeprefix('on ')} were held out. Runs were fitted, and all that they have to "
-                "choose was chosen, on training images alone; the held-out ones were predicted once, at the end."
+                f"The images of {place.removeprefix('on ')} were held out. On training images alone runs were fitted, "
+                "and all was chosen that they have to choose. The held-out images were predicted once, at the end."
             )
         leaky = [run for run in own if description.leaked([run])]
         if leaky:
             which = "in all runs" if len(leaky) == len(own) else f"in {len(leaky)} of {len(own)} runs"
-            text += f" Except {description.leaked(own)} of them, which were fitted on, too, {which}, as was allowed:"
-            text += " these figures are optimistic, and say nothing of new images."
+            text += (
+                f" But {description.leaked(own)} of the images judged were fitted on, too, {which}: the figures of such"
+            )
+            text += " runs, and their intervals, are optimistic, and nothing of them holds for new images."
         if len(own) < len(members):
-            text += " What predictions from elsewhere were fitted on is not known."
+            text += " What predictions from elsewhere were fitted on is not known, nor whether it was these images."
         texts.append(text)
     return texts
 

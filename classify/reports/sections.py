@@ -14,7 +14,7 @@ from ..records import description
 from ..records.class_report import class_report
 from ..records.contest import BASELINE, BEST, HEADS, Comparison, Contest
 from ..records.pairs import BASELINES, compare_pairs
-from ..records.ranking import fit_seconds, is_random
+from ..records.ranking import fit_seconds, fitted, is_random
 from ..records.runs import Run
 from . import plots
 
@@ -233,17 +233,31 @@ def sides(compared: Contest) -> list[Values]:
     nested = compared.choice is not compared.chosen
     if test is None:
         return [_side(compared, "Chosen run", compared.choice)]
-    titles = _titles(compared, test)
-    shown = [_side(compared, title, run) for title, run in zip(titles, (test.first, test.second), strict=True)]
-    return shown + ([_side(compared, "To expect on new images", compared.choice)] if nested and not test.anew else [])
+    titles, among = _titles(compared, test), [_among(compared, test, side) for side in test.sides]
+    two = zip(titles, (test.first, test.second), among, strict=True)
+    shown = [_side(compared, title, run, heads) for title, run, heads in two]
+    if nested and not test.anew:
+        expected = "Choice made in each fold" if description.leaked([compared.choice]) else "To expect on new images"
+        shown.append(_side(compared, expected, compared.choice, _among(compared, None)))
+    numbers = {side["fitted"] for side in shown if side["fitted"]}
+    return shown if len(numbers) > 1 else [side | {"fitted": 0} for side in shown]
 
 
-def _side(compared: Contest, title: str, run: Run) -> Values:
+def _among(compared: Contest, test: Comparison | None, side: str = "") -> str:
+    """Return which heads a side is the best of."""
+    if test and test.about in BEST:
+        return f"the heads {BEST[test.about]} {side}"
+    return f"all {len(compared.candidates)} heads"
+
+
+def _side(compared: Contest, title: str, run: Run, among: str = "") -> Values:
     own = next(other for other in compared.runs if other.id == run.id)
     return {
         "run": own,
         "metrics": run.metrics,
         "anew": run is not own,
+        "among": among,
+        "fitted": fitted(run),
         "means": [] if run.old else means(run),
         "name": compared.name(own),
         "kind": kind(own),

@@ -111,7 +111,7 @@ def test_what_only_heads_or_only_fine_tuning_have_is_said_of_them_alone(made_up,
 
 def test_leaked_images_are_in_the_first_sentence_the_table_and_the_notes(made_up):
     runs = [made_up(RIGHT, head=head, done={"leaked": 4}) for head in ("logreg", "knn")]
-    assert "(4 of them fitted on, too, which is optimistic)" in findings(runs)[0]
+    assert "(4 of them fitted on, too: this says nothing of new images)" in findings(runs)[0]
     assert "4 leaked images" in protocol(runs)
     assert notes(runs[0])[0] == "optimistic: 4 evaluated images are fitted on, too"
     assert "optimistic" in comparison(runs)[0][-1]

@@ -38,7 +38,8 @@ def test_each_set_of_images_has_a_verdict_as_if_it_were_alone(grown):
         *findings(many)[1:],
         f"small on val, 40 images: {findings(few)[0]}",
         *findings(few)[1:-1],
-        "40 of these 40 images are of “made-up on val, 60 images”, too. Runs on different images are not compared.",
+        "40 of these 40 images are of “made-up on val, 60 images”, too, so the two results are not "
+        "independent. Runs on different images are not compared.",
         findings(few)[-1],
     ]
     assert choose(grown) is contest(many).chosen

@@ -9,6 +9,7 @@ from fc7.classify.commands.tables import data_sets, runs_table
 from fc7.classify.records.contest import contest
 from fc7.classify.records.description import labels
 from fc7.classify.records.runs import by_images
+from fc7.classify.reports.reading import reading
 from fc7.classify.reports.report import report
 from fc7.classify.reports.verdict import findings, verdict
 
@@ -69,3 +70,11 @@ def test_no_two_rows_have_one_name(folder):
     _, runs = folder
     for members in by_images(runs):
         assert len(set(labels(members).values())) == len(members)
+
+
+def test_of_leaked_images_no_sentence_holds_for_new_ones():
+    runs = FOLDERS["16 leakage allowed"].runs()
+    said = " ".join([*findings(runs), *(words for _, words in reading([contest(runs)]))])
+    assert "olds for new images like these" not in said
+    assert "on new images like these." not in said
+    assert "Nothing of it holds for new images" in said

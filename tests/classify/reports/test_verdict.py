@@ -9,7 +9,7 @@ from paired import answers, grouped, p_of
 from fc7.classify.commands.tables import runs_table
 from fc7.classify.reports.break_even import break_even
 from fc7.classify.reports.report import markdown, report
-from fc7.classify.reports.verdict import findings
+from fc7.classify.reports.verdict import MOST_FREQUENT, findings
 from fc7.errors import DataError
 
 
@@ -98,14 +98,14 @@ def test_without_fine_tuning_it_is_against_the_runner_up_and_the_baseline(made_u
     baseline = made_up([True, False] * 76 + [True], head="baseline", selection=0.5)
     said = verdict([baseline, made_up(head, selection=0.95), made_up(runner, head="knn", selection=0.94)])
     assert said.startswith("“vgg16 fc7 logreg” and “vgg16 fc7 knn” cannot be told apart on 153 images.")
-    assert "the most frequent class gets 77 of 153 right; vgg16 fc7 logreg is clearly better (p < 0.001)" in said
+    assert f"answering {MOST_FREQUENT} gets 77 of 153 right; vgg16 fc7 logreg is clearly better (p < 0.001)" in said
     assert "correction for 2 planned comparisons" in said
 
 
 def test_a_head_no_better_than_the_baseline_is_said(made_up):
     head, baseline = fifty_fifty(100, 6, 5)
     said = verdict([made_up(head), made_up(baseline, head="baseline")])
-    assert "it cannot be told apart from the baseline, which always answers the most frequent class (" in said
+    assert f"it cannot be told apart from the baseline, which always answers {MOST_FREQUENT} (" in said
 
 
 def test_one_run_alone(made_up):
