@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import math
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -231,7 +232,8 @@ class Store:
         starts, names = np.array(listing.starts[:-1]), list(listing.entries)
         counts = np.bincount(np.searchsorted(starts, wanted, side="right") - 1, minlength=len(starts))
         entries = [listing.entries[name] for name in names[: len(starts)]]
-        return float(counts @ np.array([entry.seconds / max(len(entry.keys), 1) for entry in entries]))
+        parts = (int(n) * entry.seconds / max(len(entry.keys), 1) for n, entry in zip(counts, entries, strict=True))
+        return math.fsum(parts)  # exact, so that the order in which shards are listed decides no last bit
 
     def _require(self, keys: Keys, listing: Listing) -> Positions:
         """Return each key's place among all rows; every key must have a row."""

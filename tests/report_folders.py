@@ -520,6 +520,10 @@ FOLDERS = {
         "heads with balanced class weights against heads without class weights",
         "no class weights, by accuracy",
         CLEAR,
+        (
+            "By accuracy, the best head with no class weights beats",
+            "that of the best head with class weights balanced is",
+        ),
     ),
     "19 repeated": Folder(
         repeated,

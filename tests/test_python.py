@@ -113,7 +113,7 @@ def test_every_finding_fits_two_lines(made):
 
 
 def test_what_a_person_wants_to_know_of_a_run_is_in_it(made):
-    assert repr(made.fitted) == "Fitted('fake tiles ridge', accuracy 1.000, 0.676 to 1.000, of 8 images)"
+    assert repr(made.fitted) == "Fitted('fake tiles ridge', accuracy 1.000, 0.628 to 1.000, of 8 images)"
     assert repr(made.comparison).splitlines()[0] == "Comparison(3)"
     assert repr(made.predictions).splitlines()[1].split() == ["path", "answer", "probability", "unlike", "rejected"]
     assert "'blue', 'red'" in repr(made.bundle)

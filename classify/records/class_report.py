@@ -156,13 +156,17 @@ def cost_report(run: Run, costs: Floats) -> dict[str, MeanCost] | None:
     return {name: mean_cost(y, predicted, costs, **dependence) for name, predicted in answers.items()}
 
 
-def misleading(run: Run) -> str:
-    """Return in what the accuracy of a run misleads; empty where it does not, and for an old record."""
+def misleading(run: Run, name: str = "") -> str:
+    """Return in what the accuracy of a run misleads; empty where it does not, and for an old record.
+
+    `name` is what it is called where there are others.
+    """
     report = class_report(run)
     if report is None or not report.misleading:
         return ""
     accuracy, balanced = 100 * run.metrics["accuracy"], 100 * report.balanced_accuracy.value
-    text = f"accuracy ({accuracy:.1f} %) misleads: balanced accuracy is {balanced:.1f} %"
+    of = f"of {name} " if name else ""
+    text = f"accuracy ({accuracy:.1f} %) misleads: balanced accuracy {of}is {balanced:.1f} %"
     lost = report.never_found
     if len(lost) == 1:
         text += f", and no image of {report.names[lost[0].place]} is right (0 of {lost[0].images})"

@@ -78,6 +78,11 @@ class RunPair:
         return counted(self.n, "image") + (f" in {self.groups} groups" if self.groups < self.n else "")
 
     @property
+    def confidence(self) -> str:
+        """The level of the interval, ``98.3 %``."""
+        return f"{100 - float(f'{100 * self.level:.2g}'):g} %"
+
+    @property
     def clear(self) -> bool:
         """Whether one is better, by the corrected test."""
         return self.p_corrected <= ALPHA

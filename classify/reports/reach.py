@@ -11,6 +11,8 @@ from ..records.description import leaked
 from ..records.ranking import eligible, fitted, is_arm, is_random, repetitions, selected_inside
 from ..records.runs import ELSEWHERE, Run
 
+FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" means nothing
+
 
 def holds_for(compared: Contest) -> list[str]:
     """Return over what "beats" and "cannot be told apart" generalise."""

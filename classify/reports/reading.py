@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..records import description
 from ..records.contest import Contest
 from ..records.runs import Run
-from .reach import compares_leaked
+from .reach import FEW, compares_leaked
 
 
 def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
@@ -15,11 +15,11 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
     grouped = any(run.in_groups for run in runs)
     interval = (
         "Of an accuracy: in 95 of 100 studies on as many new images like these, such an interval holds the accuracy on "
-        "all images like them. Of a difference: the same, and wider where several comparisons are made, so that it "
-        "holds 0 exactly where no winner is named."
+        "all images like them. Of a difference: the same; where several comparisons are made, it is wider, and its "
+        "level is above 95 %, as it says. It includes 0 if no winner is named, and only then."
     )
     interval += " Images of one group are alike, so groups are counted, not images." if grouped else ""
-    texts.append(("95 % interval", interval))
+    texts.append(("Interval", interval))
     numbers = dict.fromkeys(len(compared.comparisons) for compared in contests if compared.comparisons)
     if not numbers:
         return texts
@@ -47,11 +47,24 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
             "The test found no winner. They need not be equally good: the interval of the difference says by how much "
             "either may be better.",
         ),
+        *_too_few(contests),
         (
-            "“Too few to say”",
-            "The test found no winner, and so few images show only differences of more than 10 points.",
+            "“Can be significant”, “found four times in five”",
+            "Chance makes small differences. With so few images one under the first figure is never called a win, "
+            "even if every image that only one side gets right favours the same side. The second figure is larger: if that "
+            "is the true difference, four of five studies like this one find it, where as many images as here are right "
+            "with only one side; without a second figure these are too few for that. Both grow with the number of "
+            "comparisons.",
         ),
     ]
+
+
+def _too_few(contests: Sequence[Contest]) -> list[tuple[str, str]]:
+    pairs = [test.pair for compared in contests for test in compared.comparisons]
+    if not any(pair.smallest_detectable > FEW and not pair.clear for pair in pairs):
+        return []
+    words = "The test found no winner. With so few images it could have found one only if the difference were "
+    return [("“Too few to say”", f"{words}more than 10 points.")]
 
 
 def _foreign(compared: Contest) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from ..evaluation.paired_tests import smallest_significant
 from ..pages.text import duration, points, probability, ratio
 from ..records import contest as asked
-from ..records.class_report import with_warning
+from ..records.class_report import class_report, misleading, with_warning
 from ..records.contest import BEST, Comparison, Contest, contest
 from ..records.description import leaked, protocol, titles
 from ..records.pairs import RunPair
-from ..records.ranking import choose, eligible, fit_seconds, fitted, is_arm, repetitions
+from ..records.ranking import choose, eligible, fit_seconds, fitted, is_arm, repetitions, sorts
 from ..records.runs import Run, by_images
 from .reach import (
+    FEW,
     compares_leaked,
     dependence,
     holds_for,
@@ -26,7 +27,6 @@ from .reach import (
     units,
 )
 
-FEW = 0.1  # where n images cannot show a difference of 10 points, "no difference found" means nothing
 NAMED = 3  # rivals that a sentence names
 MOST_FREQUENT = "the class that is most frequent among the fitted images"
 
@@ -75,7 +75,7 @@ def verdict(runs: Sequence[Run]) -> list[str]:
     """
     compared = contest(runs)
     sentences = _answer(compared) if compared.main else [_alone(compared)]
-    sentences[0] = with_warning(sentences[0], compared.choice)
+    sentences[0] = _warned(compared, sentences[0])
     sentences += _baseline(compared) if compared.main else []
     sentences += [*holds_for(compared), *dependence(compared.chosen), how_chosen(compared), *_picked(compared)]
     return [*sentences, *repeated(compared), *left_out(compared), *random_weights(runs)]
@@ -97,11 +97,28 @@ def _answer(compared: Contest) -> list[str]:
         )
     return [
         *(f"{text[0].upper()}{text[1:]}." for text in (answer, *more)),
+        *_best(compared),
         *_unlike(compared),
         _rests_on(compared, test),
         _limit(test.pair),
         _times(compared, test),
     ]
+
+
+def _warned(compared: Contest, answer: str) -> str:
+    """Return the answer; where the accuracy of a side misleads it says so, with the balanced accuracy of both."""
+    test = compared.main
+    if test is None:
+        return with_warning(answer, compared.choice)
+    sides = {_ours(compared, test): test.first, _theirs(compared, test): test.second}
+    texts = {name: misleading(run, name) for name, run in sides.items()}
+    if not misleading(test.second if test.lost else test.first):
+        return answer
+    said = [text for text in texts.values() if text]
+    for name, run in sides.items():
+        if not texts[name] and (report := class_report(run)):
+            said.append(f"that of {name} is {100 * report.balanced_accuracy.value:.1f} %")
+    return f"By accuracy, {answer[0].lower()}{answer.removesuffix('.')[1:]}; {'; '.join(said)}."
 
 
 def _part(compared: Contest, about: str) -> str:
@@ -188,6 +205,22 @@ def _seen(runs: Sequence[Run]) -> str:
 # The evidence
 
 
+def _best(compared: Contest) -> list[str]:
+    """Return what the best head of a side is."""
+    if not any(test.about in BEST for test in compared.comparisons):
+        return []
+    anew = f", {asked.ANEW}" if any(test.about in BEST and test.anew for test in compared.comparisons) else ""
+    if all(run.selection.get("log_loss") is not None for run in sorts(eligible(compared.runs))[1]):
+        return [
+            f"The best head of each side is the one with the least log loss inside the fitted images{anew}; another "
+            "can get more of the images judged right."
+        ]
+    return [
+        "The best head of each side is the one with the least log loss inside the fitted images, or, where not every "
+        "head of the side has one, the one with the most of the images judged right, which flatters it."
+    ]
+
+
 def _unlike(compared: Contest) -> list[str]:
     """Return on how many images compared runs were fitted where it differs; of grown data the answer says it."""
     numbers: dict[int, dict[str, None]] = {}
@@ -218,7 +251,7 @@ def _rests_on(compared: Contest, test: Comparison) -> str:
     corrected = f", {probability(pair.p_corrected)} after Holm's correction for {planned} planned comparisons"
     return (
         f"{said}; {pair.only_first} are right only with the first, {pair.only_second} only with the second: "
-        f"{points(pair.difference)} points (interval {points(low)} to {points(high)}), {pair.test} "
+        f"{points(pair.difference)} points ({pair.confidence} interval {points(low)} to {points(high)}), {pair.test} "
         f"{probability(pair.p)}{corrected if planned > 1 else ''}."
     )
 

@@ -38,6 +38,7 @@ EXTRAS = {
     "cuda": "the JPEG engine of NVIDIA GPUs, for Linux with CUDA 13",
     "demo": "two networks with ImageNet weights",
     "heif": "HEIC and HEIF pictures of telephones",
+    "docs": "the site of the documentation",
     "lite": "three networks with ImageNet weights",
     "mlflow": "run records in MLflow",
     "onnx": "export to ONNX",

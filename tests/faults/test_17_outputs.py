@@ -241,6 +241,8 @@ def test_hostile_names_reach_no_medium_as_they_are(fc7, bundle, tmp_path):
             noisy(
                 data / label / f"{HOSTILE}{number}.png", (20 + 180 * place, 20, 200 - 180 * place), 10 * place + number
             )
+    copied = data / f"{HOSTILE}a" / f"{HOSTILE}0.png"
+    copied.with_name(f"{HOSTILE}copy.png").write_bytes(copied.read_bytes())
     (data / "b" / f"{HOSTILE}loop").symlink_to(data)
     (data / "b" / f"{HOSTILE}.gif").write_text("no image")
     h5, runs, files = tmp_path / "x.h5", tmp_path / "runs", [tmp_path / name for name in ("a.html", "b.csv", "c.md")]

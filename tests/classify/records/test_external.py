@@ -252,7 +252,7 @@ def test_the_verdict_says_that_the_cost_is_not_known(mixed):
     assert (
         "“better” (from elsewhere) beats the cached head, which beats “bare” (from elsewhere), on 100 images." in said
     )
-    assert "What elsewhere better cost is not known." in said
+    assert "What “better” (from elsewhere) cost is not known." in said
     assert "elsewhere better is the hardest to beat" in said
     assert "chosen among 2 heads (of 5 runs; 1 baseline, 2 from elsewhere) by its log loss inside train" in said
     assert break_even(mixed) == break_even(mixed[:3])

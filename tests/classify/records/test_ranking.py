@@ -38,7 +38,8 @@ def test_log_losses_inside_different_train_sets_do_not_compete(made_up, fold):
     assert choose([*small, large]) is large
     said = findings([*small, large])
     assert said[0] == (
-        "The best head fitted on 244 images beats the best head fitted on 300 images on the same 100 images."
+        "The best head fitted on 244 images beats the best head fitted on 300 images, "
+        "judged on the same 100 other images."
     )
     assert "31 of 100" not in said[0]
 

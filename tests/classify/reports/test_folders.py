@@ -1,5 +1,6 @@
 """Twenty folders with a known truth: the headline says what was compared, who won and how sure that is."""
 
+import re
 from itertools import chain
 
 import pytest
@@ -78,3 +79,12 @@ def test_of_leaked_images_no_sentence_holds_for_new_ones():
     assert "olds for new images like these" not in said
     assert "on new images like these." not in said
     assert "Nothing of it holds for new images" in said
+
+
+def test_links_are_named_as_the_headings_they_lead_to_and_come_in_their_order(folder, tmp_path):
+    page = report(folder[1], tmp_path / "page.html").read_text(encoding="utf-8")
+    headings = re.findall(r'<h2 id="([^"]+)-title([-\d]*)">([^<]+)</h2>', page)
+    told = [(f"{name}{at}", text) for name, at, text in headings]
+    for nav in re.findall(r'<nav aria-label="Sections[^>]*>(.*?)</nav>', page, re.S):
+        links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', nav)
+        assert links == [heading for heading in told if heading in links]

@@ -92,7 +92,7 @@ def test_every_paired_test_is_computed_from_predictions(page, study):
         row = found[pair.names]
         assert row[3:7] == [
             points(pair.difference),
-            f"{points(pair.interval[0])} to {points(pair.interval[1])}",
+            f"{points(pair.interval[0])} to {points(pair.interval[1])} ({pair.confidence})",
             str(pair.only_first),
             str(pair.only_second),
         ]

@@ -1,5 +1,7 @@
 """The words of the verdict follow from the tests; the break-even point from the seconds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from paired import answers, grouped, p_of
 
 from fc7.classify.commands.tables import runs_table
+from fc7.classify.records.contest import contest
 from fc7.classify.reports.break_even import break_even
 from fc7.classify.reports.report import markdown, report
 from fc7.classify.reports.verdict import MOST_FREQUENT, findings
@@ -189,3 +192,21 @@ def test_folds_are_said(made_up):
         run.predictions["fold"] = [1 + place % 10 for place in range(240)]
     assert "allow for 2.11 times the variance of independent images" in " ".join(findings(runs))
     assert "allow for" not in " ".join(findings([made_up(first), made_up(second, head="knn")]))
+
+
+def test_where_accuracy_misleads_the_headline_names_the_balanced_accuracy_of_both(made_up):
+    labels = np.repeat([0, 1], [120, 30])
+    always, fair = made_up(labels == 0, labels=labels, selection=0.95), made_up(np.arange(150) % 5 > 0, labels=labels)
+    said = findings([always, replace(fair, head="knn", id="1" * 64)])[0]
+    assert said.startswith("By accuracy, “vgg16 fc7 logreg”")
+    assert "misleads: balanced accuracy of “vgg16 fc7 logreg” is 50.0 %" in said
+    assert said.endswith("that of “vgg16 fc7 knn” is 80.0 %.")
+
+
+def test_the_level_of_an_interval_is_said(made_up):
+    rows = answers(200, 10, 9, 21)
+    runs = [made_up(rows[0]), *(made_up(rows[1], head=name, selection=0.8) for name in ("knn", "ridge", "lda"))]
+    (pair, *_) = (test.pair for test in contest(runs).comparisons)
+    assert 1 - pair.level == pytest.approx(1 - 0.05 / 3)
+    assert pair.confidence == "98.3 %"
+    assert "(98.3 % interval " in findings(runs)[1]
