@@ -50,11 +50,11 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
         *_too_few(contests),
         (
             "“Can be significant”, “found four times in five”",
-            "Chance makes small differences. With so few images one under the first figure is never called a win, "
-            "even if every image that only one side gets right favours the same side. The second figure is larger: if that "
-            "is the true difference, four of five studies like this one find it, where as many images as here are right "
-            "with only one side; without a second figure these are too few for that. Both grow with the number of "
-            "comparisons.",
+            "Chance makes small differences. With so few images one under the first figure is never called a win, even "
+            "if every image that only one side gets right favours the same side. The second figure is larger: if that "
+            "is the true difference, four of five studies like this one find it, where as many images as here are "
+            "right with only one side; without a second figure these are too few for that. Both grow with the number "
+            "of comparisons.",
         ),
     ]
 
