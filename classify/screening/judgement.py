@@ -17,7 +17,7 @@ from ..records.pairs import BASELINES, RunPair, compare_pairs, compare_planned
 from ..records.ranking import choose, is_random, ranked
 from ..records.runs import Run
 from ..records.screened import ALIKE, BEST, BETTER, TOO_FEW, WORSE, Candidate, Screened
-from ..reports.verdict import FEW
+from ..reports.reach import FEW
 
 MOST = 8  # names in a sentence
 
