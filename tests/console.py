@@ -56,8 +56,13 @@ def rewritten(text):
 
 
 def without_numbers(text):
-    """Return a text whose numbers, and the room that they take in a table, do not count."""
-    return re.sub(r"[ -]+", " ", re.sub(r"\d+(\.\d+)?", "0", text))
+    """Return a text in which numbers, units of time and the room that they take in a table do not count.
+
+    Which parts of the time are worth a word depends on the machine, too.
+    """
+    text = re.sub(r"; the rest: .*", "", text)
+    text = re.sub(r"(\d+(\.\d+)? (ms|s|min|h)\b ?)+", "0 s ", text)
+    return re.sub(r"[ -]+", " ", re.sub(r"\d+(\.\d+)?", "0", text)).replace("0 s ", "0 s")
 
 
 def main(*pages):
