@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from command_line import SQUEEZENET, draw_split
@@ -61,6 +62,13 @@ def fresh_log():
     logger = logging.getLogger("fc7")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def fresh_environment():
+    """Take back what a test, or a command line that it runs, writes into the environment: --allow-redirects does."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture
