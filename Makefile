@@ -60,7 +60,7 @@ bench: $(TEST)/.installed wheel
 	$(if $(DATA),for each in main_job extract networks options choices audit near_duplicates export engines screen; do \
 	  PYTHONSAFEPATH=1 $(TEST)/bin/python benchmarks/$$each.py $(DATA) || exit 1; done)
 
-# docs/cli.md, from the parser.
+# docs/cli.md and the keys in docs/project_file.md, from the parser.
 docs: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	PYTHONSAFEPATH=1 $(TEST)/bin/python tests/manual.py docs/cli.md

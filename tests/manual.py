@@ -1,4 +1,6 @@
-"""Write docs/cli.md, the manual of the command line, from its parser by ``make docs``.
+"""Write docs/cli.md, the manual of the commands, and the keys in docs/project_file.md from the parser: ``make docs``.
+
+Usage: python tests/manual.py docs/cli.md writes both.
 
 It is made from the parser's own lists, not from what argparse prints: that depends on the terminal and on the Python.
 """
@@ -10,11 +12,13 @@ from pathlib import Path
 
 from fc7 import cli
 from fc7.extract.commands.parser import synopsis
+from fc7.extract.commands.project_file import REFUSED, options_of, verbs_of
 
 HEAD = """# The command line
 
 <!-- Written by `make docs` from the parser; tests/test_manual.py compares. -->
 """
+BEGIN, END = "<!-- keys: written by `make docs` from the parser -->", "<!-- end of keys -->"
 EVERY = ("help", "json", "quiet", "verbose")  # options of every verb
 
 
@@ -101,5 +105,36 @@ def escaped(text):
     return "".join(part if part.startswith("`") else re.sub(r"([<>~*$|])", r"\\\1", part) for part in parts)
 
 
+def keys():
+    """Return the keys of a project file as a table: what each takes, and the commands that read it."""
+    taken = {}
+    for name, parser in verbs_of(cli.parser()).items():
+        for key, action in options_of(parser).items():
+            if key not in REFUSED:
+                taken.setdefault(key, {}).setdefault(value_of(action), []).append(name)
+    every = len(verbs_of(cli.parser()))
+    rows = ["| key | value | of |", "|---|---|---|"]
+    for key, values in sorted(taken.items()):
+        for value, names in values.items():
+            rows += [f"| `{key}` | `{value}` | {'all' if len(names) == every else ', '.join(names)} |"]
+    return "\n".join(rows)
+
+
+def value_of(action):
+    """Return what an option takes, as the help says it."""
+    if action.nargs == 0:
+        return "true"
+    return (action.metavar or "|".join(map(str, action.choices))).replace("|", "\\|")
+
+
+def with_keys(text):
+    """Return the page on the project file with the keys of today."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{keys()}\n\n{END}{rest.partition(END)[2]}"
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    manual = Path(sys.argv[1])
+    manual.write_text(page(), encoding="utf-8")
+    project_file = manual.with_name("project_file.md")
+    project_file.write_text(with_keys(project_file.read_text(encoding="utf-8")), encoding="utf-8")

