@@ -1,19 +1,23 @@
 """The page of an audit: the findings with thumbnails, in the style of a report."""
 
+from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...cache.output_file import OutputFile
 from ...cache.recipe import Recipe
+from ...cache.urls import locate
+from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
+from ..pages.gallery import Gallery, Shown, Tile
 from ..pages.page import render, write
+from ..pages.text import confident, without_folders
 from ..pages.text import pairs as named
-from ..pages.text import without_folders
-from ..pages.thumbnails import embedded, write_thumbnails
+from ..pages.thumbnails import pictures
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
-from .findings import CONFIDENT, AuditedImage
+from .findings import CONFIDENT, AuditedImage, ImagePair
 from .tables import describe, headline, marks, pairs_of, summary
 
 
@@ -22,7 +26,6 @@ def write_audit(
     path: Path | str | OutputFile,
     images: Path | str | None = None,
     *,
-    top: int = 20,
     progress: Progress = silent,
 ) -> Path:
     """Write one self-contained page and return its path.
@@ -31,8 +34,6 @@ def write_audit(
     ----------
     images
         The folder that image paths are relative to. Without it, or if an image is missing, its name is shown.
-    top
-        The number of findings shown of each kind.
 
     Raises
     ------
@@ -40,36 +41,65 @@ def write_audit(
         See :mod:`fc7.classify.pages.page`.
     """
     output = path if isinstance(path, OutputFile) else OutputFile(path)
-    with TemporaryDirectory() as folder:
-        paths = {image.key[:KEY_DIGITS]: image.path for image in _shown(audit, top)}
-        if images is not None:
-            write_thumbnails(paths, images, folder, progress=progress)
-        sources = embedded(Path(folder), list(paths))
-    return write(output, render("audits/audit.html.jinja", _context(audit, top, sources)))
+    paths = {} if images is None else {key: located(locate(images), path) for key, path in _paths(audit).items()}
+    with pictures(output, paths, filter(None, [images]), progress=progress) as sources:
+        values = _context(audit, sources)
+        return write(output, render("audits/audit.html.jinja", values, values["outliers"]))
 
 
-def _shown(audit: Audit, top: int) -> list[AuditedImage]:
-    pairs = [pair for _, _, pairs in pairs_of(audit) for pair in pairs[:top]]
-    single = [suspect.image for suspect in audit.suspects[:top]] + [outlier.image for outlier in audit.outliers[:top]]
-    return [image for pair in pairs for image in (pair.first, pair.second)] + single
+def _paths(audit: Audit) -> dict[str, str]:
+    """Return the paths of all images to show by key: one of each kind of finding after the other, the worst first."""
+    kinds = [[image for pair in pairs for image in (pair.first, pair.second)] for _, _, pairs in pairs_of(audit)]
+    kinds += [[suspect.image for suspect in audit.suspects], [outlier.image for outlier in audit.outliers]]
+    turns = (image for several in zip_longest(*kinds) for image in several if image)
+    return {image.key[:KEY_DIGITS]: image.path for image in turns}
 
 
-def _context(audit: Audit, top: int, sources: dict[str, str]) -> dict[str, Any]:
-    """Return the values of the template; `sources` are pictures by the first digits of their keys."""
+def _context(audit: Audit, sources: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of the template; `sources` are the addresses of pictures by the first digits of their keys."""
     recipe = audit.images.recipe
+    suspects = [
+        Tile(
+            (_shown(suspect.image, suspect.predicted, confident(suspect.probability)),),
+            mark="bad" if suspect.confident else "",
+            other=suspect.image.label,
+        )
+        for suspect in audit.suspects
+    ]
+    outliers = [
+        Tile((_shown(one.image, one.image.label or "no label"),), line=f"distance {one.distance:.3f}")
+        for one in audit.outliers
+    ]
+    kinds = {"bad": "confident", "": "others"}
     return {
         "confident": CONFIDENT,
         "audit": audit,
-        "top": top,
         "headline": headline(audit),
         "size": describe(audit),
         "summary": summary(audit),
         "recipe": recipe,
         "parts": [recipe] if isinstance(recipe, Recipe) else recipe.parts,
         "source": without_folders(audit.images.weights_source),
-        "pairs": pairs_of(audit),
-        "marks": marks,
-        "picture_of": lambda image: sources[image.key[:KEY_DIGITS]],
+        "pairs": [
+            (name, title, Gallery(title, [_pair(pair) for pair in found], sources, layout="pairs"))
+            for name, title, found in pairs_of(audit)
+        ],
+        "suspects": Gallery("Suspected labels", suspects, sources, "labelled", kinds),
+        "outliers": Gallery("Outliers", outliers, sources),
         "hyperparameters": [named(point) for point in audit.settings.get("hyperparameters", [])],
         "records": {"settings": audit.settings, "notes": audit.notes, "counts": audit.counts},
     }
+
+
+def _shown(image: AuditedImage, label: str, note: str = "") -> Shown:
+    return Shown(image.path, label, note, image.key[:KEY_DIGITS])
+
+
+def _pair(pair: ImagePair) -> Tile:
+    images = [
+        _shown(image, image.label or "no label", f"in {image.split}" if image.split else "")
+        for image in (pair.first, pair.second)
+    ]
+    alike = "the same bytes" if pair.kind == "duplicate" else f"cosine {pair.cosine:.3f}"
+    line = " · ".join(filter(None, [alike, marks(pair)]))
+    return Tile(tuple(images), mark="bad" if pair.across_splits or pair.labels_differ else "", line=line)

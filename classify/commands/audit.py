@@ -31,7 +31,7 @@ fc7 audit my_pictures --backbone vgg16
 fc7 audit my_pictures --backbone vgg16 -o audit.html --csv audit.csv
 """
 
-_TOP = "findings of a kind on the terminal and in the page; --json and --csv have all (default: 20)"
+_TOP = "findings of a kind on the terminal; page, --json and --csv have all (default: 20)"
 _JUDGE = "what judges the labels, out-of-fold: a head of fc7 fit (default: logreg; ridge where that takes minutes)"
 _THRESHOLD = "least cosine of candidates for near-duplicates (default: by how near images usually are)"
 _NO_PIXELS = "read no picture to find near-duplicates: there are only candidates, by cosine"
@@ -76,7 +76,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     findings = audit(rows, images=pixels, progress=progress, **settings, **given(arguments, "random_state"))
     written = []
     if page:
-        written.append(write_audit(findings, page, images, top=arguments.top, progress=progress))
+        written.append(write_audit(findings, page, images, progress=progress))
     if lines:
         written.append(write(lines, audit_csv(findings)))
     if findings.leaks:

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting and filtering of tables that can be read without it. Nothing here makes markup from data.
+// Sorting and filtering of tables and galleries that can be read without it. Nothing here makes markup from data.
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -42,4 +42,118 @@ for (const filter of document.querySelectorAll(".filter")) {
     const left = rows.filter((row) => !row.hidden).length;
     matching.textContent = left === rows.length ? "" : `${left} of ${rows.length} runs`;
   });
+}
+const WINDOW = 96; // tiles of a gallery that are drawn at a time
+const element = (tag, kind, ...content) => {
+  const made = document.createElement(tag);
+  made.className = kind;
+  made.append(...content);
+  return made;
+};
+const isolated = (text) => element("bdi", "", text);
+for (const holder of document.querySelectorAll("[data-gallery]")) {
+  const { words, rows, before, marks, beside, pictures } = JSON.parse(holder.querySelector("script").textContent);
+  const [list, tools, said] = ["ul", ".tools", "output"].map((name) => holder.querySelector(name));
+  const [search, classes, mark, order] = tools.querySelectorAll("input, select");
+  const [back, next] = ["‹ Before", "Next ›"].map((text) => element("button", "", text));
+  said.before(back);
+  said.after(next);
+  const images = (row) => Array.from({ length: (row.length - 3) / 5 }, (_, place) => row.slice(3 + 5 * place, 8 + 5 * place));
+  const path = ([folder, name]) => words[folder] + name;
+  // Pictures of the first tiles are in the markup only.
+  [...list.children].forEach((tile, number) => {
+    tile.querySelectorAll(".image").forEach((image, place) => {
+      rows[number][7 + 5 * place] = image.querySelector("img")?.getAttribute("src") ?? "";
+    });
+  });
+  const picture = (image) => {
+    const missing = element("span", "missing", isolated(path(image)));
+    if (!image[4]) return missing;
+    const shown = element("img", "");
+    shown.alt = `${path(image)}: ${words[image[2]]} ${words[image[3]]}`;
+    shown.decoding = "async";
+    shown.addEventListener("error", () => shown.replaceWith(missing));
+    shown.src = /^data:|\//.test(image[4]) ? image[4] : beside + image[4];
+    return shown;
+  };
+  const draw = (row) => {
+    const all = images(row);
+    const asked = words[all[0][2]];
+    const tile = element("li", words[row[0]], element("div", "images"));
+    tile.title = all.map(path).join(" = ");
+    for (const image of all) {
+      const [label, note] = [words[image[2]], words[image[3]]];
+      const differs = list.classList.contains("rows") && asked && label && label !== asked;
+      const box = element("div", differs ? "image other" : "image");
+      if (pictures) box.append(picture(image));
+      if (label || note) box.append(element("span", "answer", isolated(label), " ", element("span", "note", note)));
+      box.append(element("span", "where", isolated(path(image))));
+      tile.firstChild.append(box);
+    }
+    if (words[row[1]]) tile.append(element("span", "truth", `${before} `, isolated(words[row[1]])));
+    if (words[row[2]]) tile.append(element("span", "line", words[row[2]]));
+    return tile;
+  };
+  let chosen = rows;
+  let start = 0;
+  const show = (from) => {
+    start = from;
+    list.replaceChildren(...chosen.slice(start, start + WINDOW).map(draw));
+    const end = Math.min(start + WINDOW, chosen.length);
+    const of = chosen.length === rows.length ? "" : `, of ${rows.length.toLocaleString("en")}`;
+    said.textContent = chosen.length ? `${(start + 1).toLocaleString("en")} to ${end.toLocaleString("en")} of ${chosen.length.toLocaleString("en")}${of}` : "nothing like this";
+    back.hidden = next.hidden = chosen.length <= WINDOW;
+    [back.disabled, next.disabled] = [start === 0, end === chosen.length];
+  };
+  const number = (row) => {
+    const note = words[row[6]] ?? "";
+    return Number.parseFloat(note.replace(">", "")) + (note.startsWith(">") ? 0.5 : 0) || 0;
+  };
+  const choose = () => {
+    const sought = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const [theClass, theMark, by] = [classes, mark, order].map((list) => list.value);
+    const low = words.map((word) => word.toLowerCase());
+    const says = (row) => {
+      let text = `${low[row[1]]} ${low[row[2]]}`;
+      for (let at = 3; at < row.length; at += 5) text += ` ${low[row[at]]}${row[at + 1].toLowerCase()} ${low[row[at + 2]]}`;
+      return text;
+    };
+    chosen = rows.filter(
+      (row) =>
+        (!theMark || words[row[0]] === theMark) &&
+        (!theClass || words[row[1]] === theClass || images(row).some((image) => words[image[2]] === theClass)) &&
+        (!sought.length || sought.every((word) => says(row).includes(word))),
+    );
+    if (by === "name") {
+      const names = new Map(chosen.map((row) => [row, path(row.slice(3))]));
+      chosen.sort((a, b) => (names.get(a) < names.get(b) ? -1 : 1));
+    } else if (by) chosen.sort((a, b) => Number(by) * (number(a) - number(b)));
+    show(0);
+  };
+  const option = (value, text) => {
+    const made = element("option", "", text);
+    made.value = value;
+    return made;
+  };
+  const used = new Set();
+  for (const row of rows) {
+    used.add(row[1]);
+    for (let at = 5; at < row.length; at += 5) used.add(row[at]);
+  }
+  const labels = new Set([...used].map((word) => words[word]).filter(Boolean));
+  classes.append(...[...labels].sort().map((label) => option(label, label)));
+  mark.append(...marks.map(([value, text]) => option(value, text)));
+  classes.parentElement.hidden = labels.size < 2;
+  mark.parentElement.hidden = marks.length < 2;
+  order.parentElement.hidden = !rows.some(number);
+  tools.hidden = rows.length <= 12;
+  search.addEventListener("input", choose);
+  for (const list of [classes, mark, order]) list.addEventListener("change", choose);
+  for (const [button, step] of [[back, -WINDOW], [next, WINDOW]]) {
+    button.addEventListener("click", () => {
+      show(start + step);
+      holder.scrollIntoView();
+    });
+  }
+  show(0);
 }

@@ -2,8 +2,9 @@
 
 Templates, styles and scripts are named by folder and file, such as ``reports/report.html.jinja``.
 
-A page loads nothing: thumbnails are ``data:`` URIs and plots are inline SVG. Its content security policy allows only
-its own script, which sorts and filters; without it everything can still be read.
+A page loads nothing but, if there are many, the pictures in a folder beside it: thumbnails are ``data:`` URIs and plots
+inline SVG. Its content security policy allows only its own script, which sorts, filters and draws what is many; without
+it the page can still be read.
 """
 
 import base64
@@ -15,13 +16,17 @@ from typing import Any
 from ...cache.output_file import OutputFile
 from ...errors import MissingExtra
 from ...extract.text import storable
+from .gallery import Gallery
 from .text import duration, points, probability, relative, shown
+from .thumbnails import folder_beside
 
 _ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any], *galleries: Gallery) -> str:
     """Return the page of a template and values: escaped, with an error for undefined names, strings made harmless.
+
+    Only if one of its `galleries` has pictures beside the page may it load these.
 
     Raises
     ------
@@ -29,12 +34,13 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         Jinja2 is not installed.
     """
     script = asset("pages/page.js")
+    beside = " 'self' file:" if any(gallery.beside for gallery in galleries) else ""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     common = {
         "style": asset("pages/page.css"),
         "script": script,
-        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'",
+        "policy": f"default-src 'none'; img-src data:{beside}; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
     }
     return str(environment().get_template(template).render({**common, **values}))
 
@@ -50,8 +56,10 @@ def write(output: OutputFile, text: str) -> Path:
 
 
 def sizes(files: Sequence[Path]) -> list[str]:
-    """Return a line per file with its name and size."""
-    return [f"Wrote {file}: {_size(file.stat().st_size)}" for file in files]
+    """Return a line per file with its name and size, and one per folder with the pictures of a page."""
+    lines = [f"Wrote {file}: {_size(file.stat().st_size)}" for file in files]
+    beside = [folder_beside(file) for file in files if file.suffix == ".html" and folder_beside(file).is_dir()]
+    return lines + [f"More pictures of the page are in the folder beside it: {folder}" for folder in beside]
 
 
 def _size(count: int) -> str:
@@ -79,7 +87,6 @@ def environment() -> Any:
     )
     # Only for markup that this package wrote: its style, its script, its plots.
     templates.filters["ours"] = Markup
-    templates.filters["sure"] = lambda share: ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
     templates.filters["percent"] = lambda share: f"{100 * share:.1f}"
     templates.filters |= {"duration": duration, "points": points, "probability": probability, "relative": relative}
     return templates

@@ -113,3 +113,8 @@ def _two_digits(value: float) -> str:
 def figure(value: float | None) -> str:
     """Return three decimals; nothing for None."""
     return "" if value is None else f"{value:.3f}"
+
+
+def confident(share: float) -> str:
+    """Return a probability in percent, where 100 % is only what is certain: ``97.2 %``, ``>99.9 %``."""
+    return ">99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"

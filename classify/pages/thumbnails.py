@@ -7,13 +7,16 @@ import io
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ...cache.file_blocks import open_regular
-from ...cache.urls import locate
+from ...cache.output_file import OutputFile
+from ...cache.urls import Location, is_url, locate
 from ...errors import ImageRejected
 from ...extract.decoding.decode import decode, read_image_bytes
 from ...extract.manifest.paths import located
@@ -27,12 +30,18 @@ logger = logging.getLogger(__name__)
 FOLDER = "thumbnails"  # beside the records, where the report looks
 EDGE = 96  # px
 BYTES = 2_000_000  # of embedded thumbnails, so that the page stays under 3 MB
+EMBEDDED = 600  # pictures; a page that shows more has a folder beside it
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 _MOST_PIXELS = 16_000_000
 
 
 def write_thumbnails(
-    paths: Mapping[str, str], images: Path | str, folder: Path | str, *, progress: Progress = silent
+    paths: Mapping[str, str],
+    images: Path | str,
+    folder: Path | str,
+    *,
+    checked: bool = True,
+    progress: Progress = silent,
 ) -> int:
     """Write ``<key>.jpg`` for images, and return how many were written.
 
@@ -47,9 +56,11 @@ def write_thumbnails(
         The folder that the paths are relative to.
     folder
         Where the thumbnails go.
+    checked
+        Whether keys are of the images' bytes. If not, existing thumbnails are replaced.
     """
     folder, root = Path(folder), locate(images)
-    missing = {key: path for key, path in paths.items() if not (folder / f"{key}.jpg").exists()}
+    missing = {key: path for key, path in paths.items() if not (checked and (folder / f"{key}.jpg").exists())}
     if not missing:
         return 0
     failed: list[str] = []
@@ -60,7 +71,8 @@ def write_thumbnails(
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             tasks = [
-                pool.submit(_write, key, located(root, path), folder / f"{key}.jpg") for key, path in missing.items()
+                pool.submit(_write, key if checked else "", located(root, path), folder / f"{key}.jpg")
+                for key, path in missing.items()
             ]
             for done, (task, path) in enumerate(zip(tasks, missing.values(), strict=True), start=1):
                 reason = task.result()
@@ -116,14 +128,60 @@ def _write(key: str, source: str, target: Path) -> str:
     return ""
 
 
-def embedded(folder: Path | None, keys: Sequence[str], most: int = BYTES) -> dict[str, str]:
-    """Return thumbnails as ``data:`` URIs by key; empty where there is none, or `most` bytes are reached."""
-    sources: dict[str, str] = {}
+@contextlib.contextmanager
+def pictures(
+    output: OutputFile,
+    paths: Mapping[str, str],
+    read: Iterable[Location | str] = (),
+    *,
+    checked: bool = True,
+    progress: Progress = silent,
+) -> Iterator[Mapping[str, str]]:
+    """Yield the addresses of pictures by key, for a page that is to be written; see :func:`addresses`.
+
+    Where there are too many for the page they are in a folder beside it, unless that would be in one of those that are
+    read: the next reader would take them for images.
+
+    Parameters
+    ----------
+    paths, checked
+        See :func:`write_thumbnails`. Paths are absolute or relative to the working directory.
+    """
+    many = len(paths) > EMBEDDED and not output.written_through and not _inside(output.path, read)
+    with contextlib.nullcontext(folder_beside(output.path)) if many else TemporaryDirectory() as folder:
+        write_thumbnails(paths, Path(), folder, checked=checked, progress=progress)
+        yield addresses(Path(folder), list(paths), output.path)
+
+
+def folder_beside(page: Path) -> Path:
+    """Return where the pictures of a page are that it does not hold."""
+    return page.with_name(f"{page.stem}-thumbnails")
+
+
+def _inside(page: Path, folders: Iterable[Location | str]) -> bool:
+    above = Path(os.path.realpath(page)).parents
+    return any(Path(os.path.realpath(folder)) in above for folder in folders if not is_url(str(folder)))
+
+
+def addresses(folder: Path | None, keys: Sequence[str], page: Path, most: int = BYTES) -> dict[str, str]:
+    """Return the addresses of pictures by key; empty where there is none.
+
+    Until `most` bytes are reached they are ``data:`` URIs, then names of files, if the folder is below the page's.
+    """
+    found: dict[str, str] = {}
     spent = 0
+    parent = Path(os.path.realpath(page.parent))
+    place = Path(os.path.realpath(folder)) if folder else parent
+    below = place.relative_to(parent).parts if parent in place.parents else ()
+    beside = "/".join(quote(os.fsencode(part)) for part in below)
+    there = {path.stem for path in place.glob("*.jpg")} if beside else set()
     for key in dict.fromkeys(keys):
-        sources[key] = _thumbnail(folder, key) if folder and spent < most else ""
-        spent += len(sources[key])
-    return sources
+        if folder and spent < most:
+            found[key] = _thumbnail(folder, key)
+            spent += len(found[key])
+        else:
+            found[key] = f"{beside}/{key}.jpg" if key in there and _KEY.fullmatch(key) else ""
+    return found
 
 
 def _thumbnail(folder: Path, key: str) -> str:

@@ -1,36 +1,19 @@
 """The gallery of a report: predicted against true, the most confident mistakes first, with thumbnails."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..pages.text import relative
-from ..pages.thumbnails import BYTES, embedded
+from ..pages.gallery import Gallery, Shown, Tile
+from ..pages.text import confident
+from ..pages.thumbnails import BYTES, addresses
 from ..records.runs import Run
 
-TILES = 400
 
+def gallery(run: Run, thumbnails: Path | None, page: Path, most: int = BYTES) -> Gallery | None:
+    """Return the evaluated images: wrong ones, the most confident first, then right ones, the least confident first.
 
-@dataclass(frozen=True)
-class Tile:
-    """One image with its true and its predicted class.
-
-    `source` is a ``data:`` URI or empty; `confidence` is None where there are no probabilities.
-    """
-
-    path: str
-    true: str
-    predicted: str
-    confidence: float | None
-    right: bool
-    source: str
-
-
-def tiles(run: Run, thumbnails: Path | None, most: int = BYTES) -> list[Tile]:
-    """Return at most 400 tiles: wrong ones, the most confident first, then right ones, the least confident first.
-
-    There are none of an old record, which does not say what was predicted.
+    None of an old record, which does not say what was predicted.
 
     Parameters
     ----------
@@ -40,20 +23,25 @@ def tiles(run: Run, thumbnails: Path | None, most: int = BYTES) -> list[Tile]:
         Bytes of thumbnails to embed.
     """
     if run.old:
-        return []
+        return None
     right, known = run.right, run.confidence is not None
     confidence = np.zeros(len(right)) if run.confidence is None else run.confidence
-    order = np.lexsort((np.where(right, confidence, -confidence), right))[:TILES].tolist()
+    order = np.lexsort((np.where(right, confidence, -confidence), right)).tolist()
     classes, columns = run.data["classes"], run.predictions
-    sources = embedded(thumbnails, [columns["key"][place] for place in order], most)
-    return [
+    tiles = [
         Tile(
-            path=relative(columns["path"][place]),
-            true=classes[columns["label"][place]],
-            predicted=classes[columns["predicted"][place]],
-            confidence=float(confidence[place]) if known else None,
-            right=bool(right[place]),
-            source=sources[columns["key"][place]],
+            (
+                Shown(
+                    columns["path"][place],
+                    classes[columns["predicted"][place]],
+                    confident(float(confidence[place])) if known else "",
+                    columns["key"][place],
+                ),
+            ),
+            mark="right" if right[place] else "wrong",
+            other="" if right[place] else classes[columns["label"][place]],
         )
         for place in order
     ]
+    sources = addresses(thumbnails, [tile.images[0].key for tile in tiles], page, most)
+    return Gallery("Predicted against true", tiles, sources, "is", {"wrong": "wrong", "right": "right"})

@@ -20,9 +20,10 @@ from ..records.ranking import fit_seconds
 from ..records.runs import PROBABILITIES, Run, by_images
 from ..records.screened import Screened
 from ..records.table import Runs, load_runs
-from . import candidates, gallery, sections
+from . import candidates, sections
 from .break_even import break_even
 from .classes import classes
+from .gallery import gallery
 from .reading import reading
 from .stability import stability
 from .verdict import by_title, findings, overlap, verdict
@@ -66,8 +67,10 @@ def report(
         thumbnails, failures = thumbnails or _thumbnails(runs), failures or read_failures(runs)
         screened = screened or Screened.load(runs)
         runs = load_runs(runs)
-    context = _context(runs, Path(thumbnails) if thumbnails else None, failures)
-    return write(output, render("reports/report.html.jinja", context | {"screening": candidates.section(screened)}))
+    context = _context(runs, Path(thumbnails) if thumbnails else None, failures, output.path)
+    galleries = [group["gallery"] for group in context["groups"] if group["gallery"]]
+    context["screening"] = candidates.section(screened)
+    return write(output, render("reports/report.html.jinja", context, *galleries))
 
 
 def write_reports(
@@ -155,7 +158,7 @@ def _words(text: str) -> str:
     return escaped
 
 
-def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Failure]) -> dict[str, Any]:
+def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Failure], page: Path) -> dict[str, Any]:
     """Return the values of the template."""
     sets, names = by_title(runs), {description.data_name(run) for run in runs}
     contests = {title: contest(members) for title, members in sets.items()}
@@ -163,7 +166,8 @@ def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Fa
     return {
         "title": names.pop() if len(names) == 1 else "",
         "groups": [
-            _group(title, compared, thumbnails, most) | {"overlap": overlap(title, sets)}
+            _group(title, compared)
+            | {"overlap": overlap(title, sets), "gallery": gallery(compared.chosen, thumbnails, page, most)}
             for title, compared in contests.items()
         ],
         "reading": reading(list(contests.values())),
@@ -175,7 +179,7 @@ def _context(runs: Sequence[Run], thumbnails: Path | None, failures: Sequence[Fa
     }
 
 
-def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) -> dict[str, Any]:
+def _group(title: str, compared: Contest) -> dict[str, Any]:
     """Return what the page says of runs on the same images."""
     chosen, shown = compared.chosen, compared.main or compared.baseline
     return {
@@ -197,7 +201,6 @@ def _group(title: str, compared: Contest, thumbnails: Path | None, most: int) ->
         "classes": classes(chosen, sections.kind(chosen)),
         "confusion": sections.confusion(chosen),
         "calibrations": sections.calibrations(compared),
-        "tiles": gallery.tiles(chosen, thumbnails, most),
         "learning": sections.learning(compared),
         "stable": stability(compared),
         "payments": break_even(compared.runs),

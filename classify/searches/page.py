@@ -1,19 +1,19 @@
 """The page of similar images: each image beside those nearest to it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ...cache.embeddings import Embeddings
 from ...cache.output_file import OutputFile
 from ...cache.tables import counted
 from ...cache.urls import Location
+from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
+from ..pages.gallery import Gallery, Shown, Tile
 from ..pages.page import render, write
 from ..pages.text import without_folders
-from ..pages.thumbnails import embedded, write_thumbnails
+from ..pages.thumbnails import pictures
 from ..records.schema import KEY_DIGITS
-from .similar import Similar, SimilarImages
+from .similar import Similar
 
 
 def write_similar(
@@ -45,38 +45,27 @@ def write_similar(
     """
     output = path if isinstance(path, OutputFile) else OutputFile(path)
     shown = similar[:top]
-    with TemporaryDirectory() as folder:
-        paths: dict[str, str] = {}
-        for root, found in ((images, _neighbours(shown)), (asked, {one.key[:KEY_DIGITS]: one.path for one in shown})):
-            paths |= found
-            if root is not None:
-                write_thumbnails(found, root, folder, progress=progress)
-        sources = embedded(Path(folder), _by_turns(shown))
-    values = {
-        "shown": shown,
-        "total": len(similar),
-        "size": f"{embeddings.name or 'data'}: {counted(len(embeddings), 'image')}",
-        "recipe": embeddings.recipe,
-        "source": without_folders(embeddings.weights_source),
-        "picture_of": lambda key: sources.get(key[:KEY_DIGITS], ""),
-        "key_of": _key,
-        "records": {"queries": len(similar), "shown": len(shown)},
-    }
-    return write(output, render("searches/similar.html.jinja", values))
-
-
-def _neighbours(shown: Similar) -> Mapping[str, str]:
-    return {
-        _key(one, rank)[:KEY_DIGITS]: neighbour.path for one in shown for rank, neighbour in enumerate(one.neighbours)
-    }
-
-
-def _key(one: SimilarImages, rank: int) -> str:
-    return str(one.rows.sha256[one.places[rank]].tobytes().hex())
-
-
-def _by_turns(shown: Similar) -> list[str]:
-    """Return keys in the order in which they get a place in the page, should there be too many for it."""
-    return [
-        key[:KEY_DIGITS] for one in shown for key in (one.key, *(_key(one, rank) for rank in range(len(one.places))))
-    ]
+    paths: dict[str, str] = {}
+    tiles = []
+    for one in shown:
+        key = one.key[:KEY_DIGITS]
+        keys = [one.rows.sha256[place].tobytes().hex()[:KEY_DIGITS] for place in one.places]
+        near = [
+            Shown(image.path, image.label or "no label", f"{image.score:.3f}", key)
+            for image, key in zip(one.neighbours, keys, strict=True)
+        ]
+        tiles.append(Tile((Shown(one.path, one.label or "asked about", key=key), *near)))
+        paths |= {} if images is None else {image.key: located(images, image.path) for image in near}
+        paths |= {} if asked is None else {key: located(asked, one.path)}
+    with pictures(output, paths, filter(None, [images]), progress=progress) as sources:
+        gallery = Gallery("Images, each with those most like it", tiles, sources, layout="rows")
+        values = {
+            "gallery": gallery,
+            "shown": len(shown),
+            "total": len(similar),
+            "size": f"{embeddings.name or 'data'}: {counted(len(embeddings), 'image')}",
+            "recipe": embeddings.recipe,
+            "source": without_folders(embeddings.weights_source),
+            "records": {"queries": len(similar), "shown": len(shown)},
+        }
+        return write(output, render("searches/similar.html.jinja", values, gallery))

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from html_page import Page
@@ -17,7 +18,7 @@ from fc7.classify.records.fold_fit import FoldFit
 from fc7.classify.records.outcome import Evaluated, Outcome
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.runs import Run, run_id
-from fc7.classify.reports.gallery import tiles
+from fc7.classify.reports.gallery import gallery
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.sections import confusion
 from fc7.classify.reports.verdict import findings
@@ -90,7 +91,7 @@ def test_all_counts_of_all_outputs_are_equal(table, tmp_path_factory, drawn):
     counted = confusion(runs[0])
     assert sum(count for row in counted["matrix"] for count, same in row["cells"] if same) in {first, 0}
     assert counted["kinds_of_mistakes"] > 15 or sum(row["count"] for row in counted["confused"]) == n - first
-    shown = [tile.right for tile in tiles(runs[0], None)]
+    shown = [tile.mark == "right" for tile in gallery(runs[0], None, Path("page.html")).tiles]
     assert (shown.count(False), shown.count(True)) == (n - first, first)
 
     rows = {row["head"]: row for row in csv.DictReader(io.StringIO(csv_table(runs)))}

@@ -29,7 +29,7 @@ def test_thumbnails_are_embedded_small_and_without_metadata(made_up, tmp_path):
     content = base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,"))
     assert b"secret" not in content
     assert max(Image.open(io.BytesIO(content)).size) == 96
-    assert image["alt"] == "ants/0000.jpg: is ants, taken for ants, " + image["alt"].split(", ")[-1]
+    assert image["alt"].startswith("ants/0000.jpg: ants ")
 
 
 def test_missing_and_broken_thumbnails_are_file_names(made_up, tmp_path):

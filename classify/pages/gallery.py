@@ -1,0 +1,127 @@
+"""Galleries: tiles of images as data in a page, of which its script draws a window at a time.
+
+The first tiles are markup, for who reads without a script or prints. The others are rows of numbers and names, so that
+a page of 100,000 images has as few elements as one of a hundred.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .text import relative, shown
+
+FIRST = 60  # tiles in the markup
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image: its path, its class if it has one, a number that is said after it, and the key of its picture."""
+
+    path: str
+    label: str = ""
+    note: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is seen of one image, or of several side by side.
+
+    Attributes
+    ----------
+    mark
+        The style of the tile, such as ``wrong``; by it tiles are filtered.
+    other
+        Another class of the first image, said after the words of the gallery.
+    line
+        What else is to be said.
+    """
+
+    images: tuple[Shown, ...]
+    mark: str = ""
+    other: str = ""
+    line: str = ""
+
+    @property
+    def paths(self) -> str:
+        """The paths of the images, in one line."""
+        return " = ".join(relative(image.path) for image in self.images)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Tiles in their order, with what a template needs.
+
+    Attributes
+    ----------
+    name
+        What is shown, for screen readers.
+    sources
+        The addresses of pictures by key, see :func:`fc7.classify.pages.thumbnails.addresses`.
+    words
+        What stands before the other class of a tile, such as ``is``.
+    marks
+        What the marks of tiles are called in a list to choose from.
+    layout
+        ``pairs`` of images, or ``rows`` of an image and others; empty where each tile is of one image.
+    """
+
+    name: str
+    tiles: Sequence[Tile]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    words: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    layout: str = ""
+
+    @property
+    def first(self) -> Sequence[Tile]:
+        """The tiles in the markup."""
+        return self.tiles[:FIRST]
+
+    @property
+    def pictures(self) -> bool:
+        """Whether there is any picture."""
+        return any(self.sources.values())
+
+    @property
+    def beside(self) -> str:
+        """The address of the folder with the pictures that are not in the page; empty if all are."""
+        linked = (source for source in self.sources.values() if source and not source.startswith("data:"))
+        return next(linked, "").rpartition("/")[0]
+
+    def source(self, image: Shown) -> str:
+        """Return the address of a picture; empty if there is none."""
+        return self.sources.get(image.key, "")
+
+    def data(self) -> dict[str, Any]:
+        """Return what the script draws: words once, and a row for each tile.
+
+        A row is its mark, other class and line, and of each image its folder, name, label, note and picture: what is
+        often said as numbers of words. Pictures of the first tiles are in the markup, and not repeated.
+        """
+        numbers: dict[str, int] = {}
+
+        def word(text: str) -> int:
+            return numbers.setdefault(shown(text), len(numbers))
+
+        rows = []
+        for place, tile in enumerate(self.tiles):
+            row: list[int | str] = [word(tile.mark), word(tile.other), word(tile.line)]
+            for image in tile.images:
+                folder, slash, name = relative(image.path).rpartition("/")
+                source = self.source(image) if place >= FIRST else ""
+                if not source.startswith("data:"):
+                    source = source.rpartition("/")[2]
+                row += [word(folder + slash), shown(name), word(image.label), word(image.note), source]
+            rows.append(row)
+        count = Counter(tile.mark for tile in self.tiles)
+        marks = [(mark, f"{name}: {count[mark]}") for mark, name in self.marks.items() if count[mark]]
+        return {
+            "words": list(numbers),
+            "rows": rows,
+            "before": self.words,
+            "marks": marks,
+            "beside": f"{self.beside}/",
+            "pictures": self.pictures,
+        }
