@@ -53,6 +53,7 @@ WINGS = {
         "vector_files",
         "manifest",
         "archives",
+        "coordinates",
         "computing",
         "machine",
         "progress",
