@@ -81,19 +81,27 @@ def measure(
         predicted = probability.argmax(axis=1)
     right = predicted == y
     per_class = [right[y == label].mean() for label in np.unique(y)]
-    effective = effective_size(right, groups, folds)
+    effective, interval = worth(right, groups, folds)
     return Metrics(
         n=len(y),
         correct=int(right.sum()),
         groups=len(y) if groups is None else int(groups.max()) + 1,
         effective=effective,
         accuracy=float(right.mean()),
-        interval=agresti_coull(int(right.sum()), len(y), effective),
+        interval=interval,
         balanced_accuracy=float(np.mean(per_class)),
         macro_f1=_macro_f1(y, predicted),
         log_loss=None if probability is None else _log_loss(probability[np.arange(len(y)), y]),
         calibration_error=None if probability is None else calibration_error(right, probability.max(axis=1)),
     )
+
+
+def worth(
+    right: npt.NDArray[np.bool_], groups: Positions | None = None, folds: int = 1
+) -> tuple[float, tuple[float, float]]:
+    """Return how many independent images some are worth, ``(n,)`` right or not, and the interval of their accuracy."""
+    effective = effective_size(right, groups, folds)
+    return effective, agresti_coull(int(right.sum()), len(right), effective)
 
 
 def _macro_f1(y: Positions, predicted: Positions) -> float:

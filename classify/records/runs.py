@@ -20,6 +20,7 @@ from ...cache.file_blocks import read_regular
 from ...cache.output_file import OutputFile
 from ...cache.tables import counted
 from ...errors import DataError
+from ..evaluation.metrics import agresti_coull, worth
 from .probabilities import Probabilities
 from .schema import check
 
@@ -259,7 +260,7 @@ class Run:
     @classmethod
     @checked
     def load(cls, path: Path | str) -> "Run":
-        """Read a record.
+        """Read a record; its interval is that of this version, whatever that was when the record was written.
 
         Raises
         ------
@@ -284,7 +285,17 @@ class Run:
         values["predictions"].pop("probability", None)  # of old records, rounded: nothing can be counted from it
         size = values["metrics"]["n"], len(values["data"]["classes"])
         file = path.with_suffix(PROBABILITIES)
-        return cls(**values, probabilities=Probabilities(beside["sha256"], file, *size) if beside else None)
+        run = cls(**values, probabilities=Probabilities(beside["sha256"], file, *size) if beside else None)
+        run.metrics.update(_worth(run))
+        return run
+
+
+def _worth(run: Run) -> dict[str, Any]:
+    """Return the metrics that follow from what was predicted, but not from that alone: a method may have changed."""
+    if run.old:
+        return {"interval": list(agresti_coull(run.metrics["correct"], run.metrics["n"]))}
+    effective, interval = worth(run.right, run.groups, run.folds_number)
+    return {"effective": effective, "interval": list(interval)}
 
 
 def finished_run(folder: Path, identity: str, paths: Sequence[str]) -> Run | None:

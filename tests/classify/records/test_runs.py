@@ -8,6 +8,7 @@ import pytest
 
 from fc7.cache.output_file import OutputFile
 from fc7.classify import fit
+from fc7.classify.evaluation.metrics import worth
 from fc7.classify.records.runs import RECORD, Run, by_images, fingerprint, finished_run, run_id
 from fc7.classify.records.table import load_runs
 from fc7.classify.reports.report import report
@@ -116,6 +117,24 @@ def test_a_record_of_before_is_shown_with_what_it_lacks_unknown(made_up, old, wr
     assert (loaded.probabilities, loaded.protocol, loaded.folds) == (None, {}, [])
     with pytest.raises(DataError, match="does not say what was predicted"):
         _ = loaded.right
+
+
+@pytest.mark.parametrize("columns", [{}, {"group": [0, 0, 1, 1]}, {"fold": [1, 2, 1, 2]}])
+def test_a_record_with_an_interval_of_another_method_has_that_of_now(made_up, tmp_path, columns):
+    run = made_up([True, False, True, True])
+    run.predictions.update(columns)
+    right, group = np.array([True, False, True, True]), np.array(columns["group"]) if "group" in columns else None
+    size, interval = worth(right, group, 2 if "fold" in columns else 1)
+    path = replace(run, metrics=run.metrics | {"interval": [0.3, 0.95], "effective": 4.0}).save(tmp_path)
+    loaded = Run.load(path)
+    assert (loaded.metrics["interval"], loaded.metrics["effective"]) == (list(interval), size)
+    assert finished_run(tmp_path, run.id, run.predictions["path"]) == loaded
+
+
+def test_an_old_record_has_the_interval_of_now_too(made_up, write_old, tmp_path):
+    run = made_up([True, False, True])
+    path = write_old(replace(run, metrics=run.metrics | {"interval": [0.3, 0.95]}), tmp_path)
+    assert Run.load(path).metrics["interval"] == run.metrics["interval"]
 
 
 def test_a_record_of_before_is_never_finished(made_up, write_old, tmp_path):
