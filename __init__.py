@@ -30,7 +30,7 @@ errors
 from importlib import import_module
 from types import ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.9.0"
 __all__ = ["cache", "classify", "errors", "extract"]
 
 

@@ -1,13 +1,20 @@
-"""What programs that use fc7 rely on: verbs and options, names and parameters, numbers of formats.
+"""What programs that use fc7 rely on: verbs, options and answers, names and parameters, formats.
 
 Usage: PYTHONPATH=tests python tests/stable.py tests/stable.json writes it anew. tests/test_stability.py compares: what
 is in the file must be there; what is new may be.
 """
 
+import contextlib
 import inspect
+import io
 import json
+import os
 import sys
+import tempfile
 from pathlib import Path
+from unittest import mock
+
+from fakes import coloured
 
 import fc7.cache
 import fc7.classify
@@ -22,17 +29,70 @@ from fc7.classify.records.runs import RECORD
 DOORS = (fc7.extract, fc7.classify, fc7.classify.heads, fc7.cache)
 
 
+NETWORK = "--backbone squeezenet1_1 --weights random:0 --layer gap --image-size 32"
+ANSWERS = (  # what each verb is asked for its keys, in this order
+    f"extract pictures {NETWORK} -o vectors.npz",
+    "compare vectors.npz --heads ridge,knn --folds 2 -o runs",
+    f"fit pictures {NETWORK} --head ridge --folds 2 -o new.fc7",
+    "report runs -o report.html",
+    "predict new.fc7 pictures/red --max-error 0.5",
+    f"audit pictures {NETWORK} --folds 2",
+    "similar vectors.npz",
+    "backbones alexnet",
+    "cache info",
+    "cache verify",
+    "cache repair",
+    "cache gc",
+    "cache compact",
+    f"cache export rows.h5 pictures {NETWORK}",
+    "cache import rows.h5",
+)
+
+
 def options(parser, name=""):
-    """Return the options of each verb, and of the verbs of a verb."""
+    """Return the arguments of each verb, and of the verbs of a verb: options with their choices, and places."""
     found = {}
     for action in parser._actions:
         if isinstance(action.choices, dict):
             for verb, inner in action.choices.items():
                 found |= options(inner, f"{name} {verb}".strip())
     if name:
-        words = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
-        found[name] = sorted(words)
+        words = [word for action in parser._actions for word in action.option_strings or [action.dest.upper()]]
+        values = [f"{action.option_strings[-1]} {choice}" for action in parser._actions if action.option_strings
+                  for choice in action.choices or ()]  # fmt: skip
+        found[name] = sorted(words + values)
     return found
+
+
+def answers():
+    """Return the keys of what each verb of `ANSWERS` prints with ``--json``, down to the second level.
+
+    Of an audit the first alone: what it finds in made pictures depends on the version of Pillow.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        coloured(Path("pictures"), 6)
+        with mock.patch.dict(os.environ, {"FC7_CACHE": f"{folder}/cache"}):
+            for line in ANSWERS:
+                stream = io.StringIO()
+                with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(io.StringIO()) as said:
+                    code = cli.main([*line.split(), "--json"])
+                if code:
+                    raise RuntimeError(f"fc7 {line} ends with {code}: {said.getvalue()}")
+                verb, levels = line.split()[: 1 + line.startswith("cache ")], 1 if line.startswith("audit") else 2
+                found[" ".join(verb)] = sorted(keys(json.loads(stream.getvalue()), levels))
+    return found
+
+
+def keys(answer, levels):
+    """Return the keys of an answer, of lists those of their first item."""
+    answer = answer[0] if isinstance(answer, list) and answer else answer
+    if not isinstance(answer, dict) or not levels:
+        return
+    for key, value in answer.items():
+        yield key
+        if key != "options":  # by name of the option: see the command line
+            yield from (f"{key}.{inner}" for inner in keys(value, levels - 1))
 
 
 def parameters(value):
@@ -45,8 +105,26 @@ def parameters(value):
     return [*by_place, "*", *sorted(one.name for one in given if one.kind is one.KEYWORD_ONLY)]
 
 
+def methods(value):
+    """Return the public methods of a class that are fc7's own, with their parameters."""
+    own = {name for base in value.__mro__ if base.__module__.startswith("fc7.") for name in vars(base)}
+    public = sorted(name for name in own if not name.startswith("_"))
+    return {name: parameters(getattr(value, name)) if callable(getattr(value, name)) else [] for name in public}
+
+
+def fields(schema, name=""):
+    """Return the fields of a JSON schema with their types, the inner ones too, and those that must be there."""
+    found = {f"{name} must have": sorted(schema["required"])} if schema.get("required") else {}
+    for key, inner in schema.get("properties", {}).items():
+        path = f"{name}.{key}" if name else key
+        found[path] = inner.get("type", inner.get("enum", ""))
+        found |= fields(inner, path) | fields(inner.get("items", {}), f"{path}[]")
+    return found
+
+
 def promised():
     """Return all of it."""
+    public = {f"{door.__name__}.{name}": getattr(door, name) for door in DOORS for name in door.__all__}
     errors = [value for value in vars(fc7.errors).values() if isinstance(value, type)]
     schema = json.loads((Path(fc7.__file__).parent / "classify" / "records" / "run.schema.json").read_text("utf-8"))
     return {
@@ -56,7 +134,9 @@ def promised():
         },
         "errors": {error.__name__: error.exit_code for error in errors if issubclass(error, fc7.errors.FC7Error)},
         "formats": {"cache": VERSION, "bundle": FORMAT, "record": RECORD},
-        "record": sorted(schema["properties"]),
+        "answers": answers(),
+        "methods": {name: methods(value) for name, value in sorted(public.items()) if isinstance(value, type)},
+        "record": fields(schema),
     }
 
 

@@ -1,11 +1,15 @@
 """What docs/stability.md promises: nothing that a program could use is gone or has another order."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
-from stable import promised
+import stable
 
+import fc7
+
+promised = cache(stable.promised)
 SAID = json.loads((Path(__file__).parent / "stable.json").read_text(encoding="utf-8"))
 NEXT = "Add a line to CHANGELOG.md, then: PYTHONPATH=tests python tests/stable.py tests/stable.json"
 
@@ -27,6 +31,13 @@ def gone(before, now):
 @pytest.mark.parametrize("part", sorted(SAID))
 def test_what_programs_rely_on_is_there(part):
     assert gone(SAID[part], promised()[part]) == [], NEXT
+
+
+CITED = (Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_the_version_is_one():
+    assert f"\nversion: {fc7.__version__}\n" in CITED
 
 
 def test_what_is_gone_is_found():
