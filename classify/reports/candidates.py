@@ -5,7 +5,7 @@ from typing import Any
 
 from ..pages.text import size, speed
 from ..records.screened import BEST, Candidate, Screened
-from . import plots
+from . import drawing, plots
 
 _STEPS = (1, 2, 5)
 
@@ -50,13 +50,13 @@ def _plot(
     low, high = min(costs) / 1.5, max(costs) * 1.5
     powers = [10.0**power * step for power in range(-3, 13) for step in _STEPS]
     ticks = {at: words(at) for at in powers if low <= at <= high}
-    ends = plots.unit_range([end for row in rows for end in row.interval])
+    ends = drawing.unit_range([end for row in rows for end in row.interval])
     drawn = {}
     for kind, width in (("wide", plots.WIDE), ("narrow", plots.NARROW)):
-        plot = plots.Plot(
+        plot = drawing.Plot(
             (width, 380 if width == plots.WIDE else 320),
-            plots.Axis(name, (low, high), ticks, log=True),
-            plots.accuracy_axis(ends),
+            drawing.Axis(name, (low, high), ticks, log=True),
+            drawing.accuracy_axis(ends),
             description=f"Accuracy against {name} of {len(rows)} candidates. "
             + " ".join(f"{row.name}: {100 * row.accuracy:.1f} %, {words(measure(row))}." for row in rows),
         )
@@ -66,6 +66,7 @@ def _plot(
             title = f"{row.name}: {100 * row.accuracy:.1f} %, {words(cost)}"
             mark = plots.Mark(row.name, row.name, _kind(row), cost, row.accuracy, row.interval, row.outcome == BEST)
             plots.draw_mark(plot, mark, at, title)
-            plots.write_label(plot, mark, row.name, at, points=places, taken=taken)
+            style = f"{mark.style}{' important' if mark.important else ''}"
+            drawing.write_label(plot, style, row.name, at, points=places, taken=taken)
         drawn[kind] = str(plot)
     return drawn

@@ -8,7 +8,8 @@ from ..evaluation.one_against_rest import Curves
 from ..evaluation.per_class import FEW_IMAGES
 from ..records.class_report import TOP, ClassReport, class_report
 from ..records.runs import Run
-from .plots import SMALL, Axis, Plot
+from .drawing import Axis, Plot
+from .plots import SMALL
 
 FIRST = 30  # classes that are shown before the page is asked for more
 CURVED = 10  # classes of which curves are drawn

@@ -1,10 +1,7 @@
-"""Plots of a report: inline SVG, coloured by the page's CSS variables, with descriptions for screen readers.
-
-The standard library serialises a tree of elements, so a name can never become markup.
-"""
+"""The plots of a report."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -16,6 +13,20 @@ from ..evaluation.effective_size import effective_size
 from ..evaluation.metrics import agresti_coull
 from ..pages.text import duration, shown
 from ..records.runs import Run
+from .drawing import (
+    CHARACTER,
+    Axis,
+    Box,
+    Plot,
+    Point,
+    accuracy_axis,
+    add,
+    line_between,
+    round_ticks,
+    share_axis,
+    unit_range,
+    write_label,
+)
 
 WIDE, NARROW = 860, 350  # a plot with labels is drawn twice; shrinking one would shrink its words
 SMALL, SQUARE = 266, 330
@@ -23,7 +34,6 @@ _TIMES = {
     0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h",
     36_000: "10 h", 360_000: "100 h",
 }  # fmt: skip
-_CHARACTER = 6.3  # mean width in px of a letter at 12 px: only a browser could measure the real one
 
 # Shapes as well as colours, for those who cannot tell the colours or print in grey.
 _SHAPES = {
@@ -33,23 +43,15 @@ _SHAPES = {
     "random": "M-5,-3L-3,-5L0,-2L3,-5L5,-3L2,0L5,3L3,5L0,2L-3,5L-5,3L-2,0Z",
     "below": "M-6,-5H6L0,6Z",
 }
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-
-
-class Axis(NamedTuple):
-    """One axis: its name, its ends, the labels of its ticks, and whether its scale is logarithmic."""
-
-    name: str
-    ends: Point
-    ticks: Mapping[float, str]
-    log: bool = False
-
-    def share(self, value: float) -> float:
-        """Return where a value is on the axis: 0 at its low end, 1 at its high end."""
-        low, high, at = (math.log10(number) if self.log else number for number in (*self.ends, value))
-        return (at - low) / (high - low)
+# Of backbones, beside colours that can be told apart without red and green (after Okabe and Ito 2008).
+_SERIES = (
+    _SHAPES["head"],
+    "M0,-7L6.5,5H-6.5Z",
+    "M0,-7L7,0L0,7L-7,0Z",
+    "M-2,-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
+    "M-7,-3H7V3H-7Z",
+    "M-3,-7H3V7H-3Z",
+)
 
 
 class Mark(NamedTuple):
@@ -58,11 +60,13 @@ class Mark(NamedTuple):
     Attributes
     ----------
     label, short
-        Its name on a wide plot and on a narrow one.
+        Its name, and what it is called beside other points.
     kind
         ``head``, ``tuned``, ``baseline`` or ``random``: its colour and shape.
     important
-        Its label is placed first.
+        Its label is placed first, and is its name.
+    series
+        The number of its backbone, which decides its colour and shape; None where there is only one.
     """
 
     label: str
@@ -72,65 +76,31 @@ class Mark(NamedTuple):
     accuracy: float
     interval: Point
     important: bool = False
+    series: int | None = None
+
+    @property
+    def style(self) -> str:
+        """What the style sheet calls it."""
+        if self.series is None or self.kind not in SERIOUS:
+            return self.kind
+        return f"s{self.series % len(_SERIES)}{' hollow' if self.kind == 'tuned' else ''}"
+
+    @property
+    def shape(self) -> str:
+        """The outline of its point."""
+        if self.series is None or self.kind not in SERIOUS:
+            return _SHAPES[self.kind]
+        return _SERIES[self.series % len(_SERIES)]
 
 
-class Plot:
-    """Axes on an SVG, to draw on at data points; a screen reader reads `description`.
+SERIOUS = ("head", "tuned")  # and no yardstick
 
-    Attributes
-    ----------
-    box
-        What the axes enclose, in pixels.
-    """
 
-    def __init__(self, size: tuple[int, int], x_axis: Axis, y_axis: Axis, description: str) -> None:
-        width, height = size
-        self.box: Box = 50.0, 24.0, width - 24.0, height - 44.0
-        self._x_axis, self._y_axis = x_axis, y_axis
-        self.svg = ElementTree.Element("svg", {"class": "plot", "viewBox": f"0 0 {width} {height}", "role": "img"})
-        self.svg.set("aria-label", shown(description))
-        self.svg.set("style", f"max-width:{1.2 * width:.0f}px")
-        left, _, right, bottom = self.box
-        for tick, label in y_axis.ticks.items():
-            _line(self.svg, "grid", (left, self.y(tick)), (right, self.y(tick)))
-            self.text((left - 7, self.y(tick) + 4), label, "tick", "end")
-        _line(self.svg, "axis", (left, bottom), (right, bottom))
-        free = -math.inf
-        for tick, label in x_axis.ticks.items():
-            x, half = self.x(tick), len(label) * _CHARACTER / 2
-            _line(self.svg, "axis", (x, bottom), (x, bottom + 5))
-            if x - half > free:  # a label that would touch the last one is left out; its tick stays
-                self.text((x, bottom + 18), label, "tick", "middle")
-                free = x + half + 8
-        self.text((6, 12), y_axis.name, "name")
-        scale = ", log scale" if x_axis.log else ""
-        self.text(((left + right) / 2, height - 6), f"{x_axis.name}{scale}", "name", "middle")
-
-    def __str__(self) -> str:
-        """Return the SVG as text for a page."""
-        return ElementTree.tostring(self.svg, encoding="unicode", short_empty_elements=False)
-
-    def x(self, value: float) -> float:
-        """Return the pixels of a value from the left."""
-        return self.box[0] + self._x_axis.share(value) * (self.box[2] - self.box[0])
-
-    def y(self, value: float) -> float:
-        """Return the pixels of a value from the top."""
-        return self.box[3] - self._y_axis.share(value) * (self.box[3] - self.box[1])
-
-    def line(self, points: Sequence[Point], kind: str, tag: str = "polyline") -> None:
-        """Draw a line through data points; as a ``polygon``, fill what it encloses."""
-        _add(self.svg, tag, kind, points=" ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points))
-
-    def dot(self, point: Point, kind: str, radius: float, title: str = "") -> None:
-        """Draw a circle at a data point."""
-        dot = _add(self.svg, "circle", kind, cx=self.x(point[0]), cy=self.y(point[1]), r=radius)
-        if title:
-            _add(dot, "title", text=title)
-
-    def text(self, at: Point, words: str, kind: str, anchor: str = "start") -> None:
-        """Write at pixels."""
-        _add(self.svg, "text", kind, words, x=at[0], y=at[1], text_anchor=anchor)
+def key(mark: Mark) -> str:
+    """Return the point of a run for a legend."""
+    svg = ElementTree.Element("svg", {"class": f"sample {mark.style}", "viewBox": "-8 -8 16 16", "aria-hidden": "true"})
+    add(svg, "path", f"dot {mark.style}", d=mark.shape)
+    return ElementTree.tostring(svg, encoding="unicode", short_empty_elements=False)
 
 
 def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
@@ -141,7 +111,7 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
     """
     low, high = _time_range([mark.seconds for mark in marks] + ([extract] if extract else []))
     times = {at: text for at, text in _TIMES.items() if low <= at <= high}
-    serious = [mark for mark in marks if mark.kind in {"head", "tuned"}] or list(marks)
+    serious = [mark for mark in marks if mark.kind in SERIOUS] or list(marks)
     floor, top = unit_range([end for mark in serious for end in mark.interval])
     best = max(marks, key=lambda mark: mark.accuracy)
     plot = Plot(
@@ -160,10 +130,12 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
         title = f"{mark.label}: {100 * mark.accuracy:.1f} % ({interval} %), {duration(mark.seconds)}"
         draw_mark(plot, mark, at, title, floor)
     for mark, at in sorted(placed, key=_label_order):
-        if mark.important or width == WIDE:
-            name = shown(mark.label if width == WIDE else mark.short)
+        if mark.important or (width == WIDE and (mark.kind in SERIOUS or mark.accuracy < floor)):
+            name = shown(mark.label if mark.important else mark.short)
+            name = name if len(name) <= width // 12 else f"{name[: width // 12 - 1]}…"
             words = f"{name} {100 * mark.accuracy:.1f} %" if mark.accuracy < floor else name
-            write_label(plot, mark, words, at, points=[point for _, point in placed], taken=taken)
+            style = f"{mark.style}{' important' if mark.important else ''}"
+            write_label(plot, style, words, at, points=[point for _, point in placed], taken=taken)
     return str(plot)
 
 
@@ -188,7 +160,7 @@ def curve(rows: Sequence[dict[str, float]], quantity: str, kind: str, name: str)
         y_axis = accuracy_axis(unit_range(values), 4)
     else:
         top = _round_up(max(values) or 1.0)
-        y_axis = Axis(quantity, (0.0, top), {tick: f"{tick:.3g}" for tick in _ticks(0.0, top, 4)})
+        y_axis = Axis(quantity, (0.0, top), {tick: f"{tick:.3g}" for tick in round_ticks(0.0, top, 4)})
     last = {split: float(np.mean([line[-1][1] for line in lines])) for split, lines in drawn.items() if lines}
     several = f" of {len(folds)} folds" if len(folds) > 1 else ""
     plot = Plot(
@@ -238,7 +210,7 @@ def calibration(run: Run, confidence: npt.NDArray[np.float64], kind: str, name: 
     for number, answers, sureness in bins:
         correct, inside, share = int(answers.sum()), len(answers), len(answers) / len(right)
         left, top, wide = plot.x(number / 10) + 1, plot.y(0) - 56 * share, plot.x(0.1) - plot.x(0) - 2
-        _add(plot.svg, "rect", f"histogram {kind}", x=left, y=top, width=wide, height=plot.y(0) - top)
+        add(plot.svg, "rect", f"histogram {kind}", x=left, y=top, width=wide, height=plot.y(0) - top)
         middle = float(sureness.mean())
         plot.line([(middle, end) for end in agresti_coull(correct, inside, sizes[number])], f"whisker {kind}")
         title = f"{correct} of {inside} right"
@@ -260,41 +232,59 @@ def learning(curves: Sequence[tuple[str, str, Sequence[dict[str, float]]]], widt
             f"{label}: {100 * rows[-1]['accuracy']:.1f} % with {rows[-1]['per_class']:g}." for label, _, rows in curves
         ),
     )
-    for place, (label, kind, rows) in enumerate(curves):
-        lows, highs, line = ([(row["per_class"], row[end]) for row in rows] for end in ("low", "high", "accuracy"))
-        plot.line(lows + highs[::-1], f"band {kind}", "polygon")
-        plot.line(line, f"line {kind} dash{place % 4}")
-        for point in line:
-            plot.dot(point, f"dot {kind}", 3)
-        plot.text((plot.box[2] - 4, plot.box[3] - 10 - 16 * place), label, f"label {kind}", "end")
+    _draw_series(plot, [(label, rows, "per_class", "accuracy") for label, _, rows in curves])
     return str(plot)
 
 
-def _add(
-    parent: ElementTree.Element, tag: str, kind: str = "", text: str = "", **attributes: float | str
-) -> ElementTree.Element:
-    """Add an element with text that is shown as it is, and numbers of one decimal."""
-    named = {name.replace("_", "-"): f"{v:.1f}" if isinstance(v, int | float) else v for name, v in attributes.items()}
-    element = ElementTree.SubElement(parent, tag, ({"class": kind} if kind else {}) | named)
-    element.text = shown(text)
-    return element
+def coverage(curves: Sequence[tuple[str, Sequence[dict[str, float]]]], width: int) -> str:
+    """Draw the error of the surest answers, with bands, against the share of images that is answered.
+
+    Each curve is its name, and what :func:`fc7.classify.evaluation.coverage.error_by_coverage` returned.
+    """
+    values = [point[end] for _, rows in curves for point in rows for end in ("low", "high")]
+    plot = Plot(
+        (width, 320),
+        Axis(
+            "images that are answered, the surest",
+            (0.0, 1.0),
+            {tick / 5: f"{20 * tick} %" for tick in range(6)},
+        ),
+        share_axis("wrong answers", (0.0, unit_range(values)[1])),
+        description="Share of wrong answers against the share of images that is answered. "
+        + " ".join(f"{name}: {100 * rows[-1]['error']:.1f} % of all." for name, rows in curves),
+    )
+    _draw_series(plot, [(name, rows, "coverage", "error") for name, rows in curves])
+    return str(plot)
 
 
-def _line(parent: ElementTree.Element, kind: str, start: Point, end: Point) -> None:
-    """Draw a line between two points in pixels."""
-    _add(parent, "line", kind, x1=start[0], x2=end[0], y1=start[1], y2=end[1])
-
-
-def accuracy_axis(ends: Point, about: int = 5) -> Axis:
-    """Return an axis of shares between two ends, with about so many ticks."""
-    return Axis("accuracy", ends, {tick: f"{100 * tick:.3g} %" for tick in _ticks(*ends, about)})
+def _draw_series(plot: Plot, curves: Sequence[tuple[str, Sequence[dict[str, float]], str, str]]) -> None:
+    """Draw lines through ``(name, points, x, y)`` with bands from ``low`` to ``high``, with names at their ends."""
+    lines = [[(row[x], row[y]) for row in rows] for _, rows, x, y in curves]
+    ends = [(plot.x(line[-1][0]), plot.y(line[-1][1])) for line in lines]
+    paths = [[(plot.x(a), plot.y(b)) for a, b in line] for line in lines]
+    along = [
+        (x + (right - x) * part / 8, y + (bottom - y) * part / 8)
+        for path in paths
+        for (x, y), (right, bottom) in pairwise(path)
+        for part in range(9)
+    ]
+    taken: list[Box] = [(x - 3, y - 3, x + 3, y + 3) for x, y in along + ends]
+    for place, ((_, rows, x, _), line) in enumerate(zip(curves, lines, strict=True)):
+        style = f"s{place % len(_SERIES)}"
+        lows, highs = ([(row[x], row[end]) for row in rows] for end in ("low", "high"))
+        plot.line(lows + highs[::-1], f"band {style}", "polygon")
+        plot.line(line, f"line {style} dash{place % 4}")
+        for point in line if len(line) <= 20 else line[-1:]:
+            plot.dot(point, f"dot {style}", 3)
+    for place, ((name, *_), end) in enumerate(zip(curves, ends, strict=True)):
+        write_label(plot, f"s{place % len(_SERIES)} important", shown(name), end, points=ends, taken=taken)
 
 
 def _extraction(plot: Plot, extract: float) -> None:
     x, (_, top, right, bottom) = plot.x(extract), plot.box
-    _line(plot.svg, "extraction", (x, top), (x, bottom))
+    line_between(plot.svg, "extraction", (x, top), (x, bottom))
     label = f"extraction, once: {duration(extract)}"
-    left = x + 6 + len(label) * _CHARACTER > right
+    left = x + 6 + len(label) * CHARACTER > right
     plot.text((x - 6 if left else x + 6, top - 6), label, "note", "end" if left else "start")
 
 
@@ -311,56 +301,12 @@ def _label_order(placed: tuple[Mark, Point]) -> tuple[bool, bool, float]:
 def draw_mark(plot: Plot, mark: Mark, at: Point, title: str, floor: float = 0.0) -> None:
     """Draw a run with its interval; one below the floor is an arrow."""
     below, (low, high) = mark.accuracy < floor, mark.interval
-    group = _add(plot.svg, "g", f"{mark.kind}{' important' if mark.important else ''}")
-    _add(group, "title", text=title)
+    group = add(plot.svg, "g", f"{mark.style}{' important' if mark.important else ''}")
+    add(group, "title", text=title)
     if not below:
-        _line(group, f"whisker {mark.kind}", (at[0], plot.y(max(low, floor))), (at[0], plot.y(high)))
-    shape = _SHAPES["below" if below else mark.kind]
-    _add(group, "path", f"dot {mark.kind}", d=shape, transform=f"translate({at[0]:.1f} {at[1]:.1f})")
-
-
-# Where a label may be, as pixels from its point to the left, to the base of the letters, and which end is there. The
-# far places get a line to the point.
-_NEAR = [
-    (10, 4, "start"), (-10, 4, "end"), (0, -12, "middle"), (0, 20, "middle"),
-    (8, -10, "start"), (-8, -10, "end"), (8, 18, "start"), (-8, 18, "end"),
-]  # fmt: skip
-_FAR = [
-    (shift, drop, anchor)
-    for drop in (-26, 34, -42, 50, -58, 66, -74, 82)
-    for shift, anchor in ((-8, "start"), (8, "end"), (0, "middle"))
-]
-
-
-def write_label(plot: Plot, mark: Mark, words: str, at: Point, points: Sequence[Point], taken: list[Box]) -> None:
-    """Write the run's name where it touches nothing and no other point is nearer, else further off with a line to it.
-
-    Where there is no room at all it is left out: the point's title and the table have it, too.
-    """
-    (x, y), wide = at, len(words) * _CHARACTER
-    for shift, drop, anchor in _NEAR + _FAR:
-        left, base = x + shift - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor], y + drop
-        box, far = (left, base - 10, left + wide, base + 3), (shift, drop, anchor) in _FAR
-        inside = plot.box[0] < box[0] and box[2] < plot.box[2] and plot.box[1] < box[1] and box[3] < plot.box[3]
-        beside = far or all(_distance(box, at) <= _distance(box, other) for other in points)
-        if inside and beside and not any(_overlap(box, other) for other in taken):
-            taken.append(box)
-            if far:
-                end = box[3] if drop < 0 else box[1]
-                _line(plot.svg, f"leader {mark.kind}", at, (min(max(x, box[0]), box[2]), end))
-            style = f"label {mark.kind}{' important' if mark.important else ''}"
-            plot.text((x + shift, base), words, style, anchor)
-            return
-
-
-def _overlap(first: Box, second: Box) -> bool:
-    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
-
-
-def _distance(box: Box, point: Point) -> float:
-    """Return how far a point is from a box, in pixels."""
-    x, y = point
-    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
+        line_between(group, f"whisker {mark.style}", (at[0], plot.y(max(low, floor))), (at[0], plot.y(high)))
+    shape = _SHAPES["below"] if below else mark.shape
+    add(group, "path", f"dot {mark.style}", d=shape, transform=f"translate({at[0]:.1f} {at[1]:.1f})")
 
 
 def _time_range(values: Sequence[float]) -> Point:
@@ -371,31 +317,15 @@ def _time_range(values: Sequence[float]) -> Point:
     return below[-1], above[0]
 
 
-def unit_range(values: Sequence[float]) -> Point:
-    """Return round ends around proportions, with 1 as the top and a little air below."""
-    low = min(values)
-    step = 0.05 if low > 0.7 else 0.1
-    return max(0.0, math.floor((low - 0.01) / step + 1e-9) * step), 1.0
-
-
-def _ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Return round numbers between two ends."""
-    raw = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= raw * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
 def _round_up(value: float) -> float:
     """Return the first round tick at or above `value`."""
-    step = _ticks(0.0, value, 4)[1]
+    step = round_ticks(0.0, value, 4)[1]
     return math.ceil(value / step - 1e-9) * step
 
 
 def _whole_ticks(low: float, high: float) -> list[float]:
     """Return whole numbers, the first and the last among them."""
-    inner = [tick for tick in _ticks(low, high, 5) if tick == int(tick)] if high > low else []
+    inner = [tick for tick in round_ticks(low, high, 5) if tick == int(tick)] if high > low else []
     ends = sorted({low, *inner, high})
     gap = (high - low) / 12
     return [tick for tick, following in pairwise([*ends, math.inf]) if following - tick > gap or tick == low]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.coverage import error_by_coverage
 from ..evaluation.per_class import Estimate
 from ..pages.text import pairs as named
 from ..pages.text import value, without_folders
@@ -17,6 +18,7 @@ from ..records.pairs import BASELINES, compare_pairs
 from ..records.ranking import fit_seconds, fitted, is_random
 from ..records.runs import Run
 from . import plots
+from .drawing import unit_range
 
 Values = dict[str, Any]
 
@@ -60,6 +62,12 @@ def table(compared: Contest) -> list[Values]:
     ]
 
 
+def scale(compared: Contest) -> tuple[float, float]:
+    """Return the ends of the bars of intervals: those of the runs, without the yardsticks far below them."""
+    runs = [run for run in compared.runs if kind(run) in plots.SERIOUS] or compared.runs
+    return unit_range([end for run in runs for end in run.metrics["interval"]])
+
+
 def means(run: Run) -> list[Estimate | None]:
     """Return balanced accuracy and macro F1, with their intervals; None for an old record."""
     report = class_report(run)
@@ -94,21 +102,34 @@ def speed(compared: Contest) -> Values:
     if not timed:
         return {}
     important = {compared.chosen.id, *compared.pairs}
+    backbones = list(dict.fromkeys(run.recipe["backbone"] for run in timed))
+    several = len(backbones) > 1
     marks = [
         plots.Mark(
             label=compared.name(run),
-            short=compared.name(run).removeprefix(f"{compared.chosen.recipe['backbone']} "),
+            short=compared.name(run).removeprefix(f"{run.recipe['backbone']} "),
             kind=kind(run),
             seconds=max(fit_seconds(run), 0.001),
             accuracy=run.metrics["accuracy"],
             interval=tuple(run.metrics["interval"]),
             important=run.id in important,
+            series=backbones.index(run.recipe["backbone"]) if several else None,
         )
         for run in timed
     ]
     extract = compared.chosen.seconds.get("extract", 0.0)
     drawn = {size: plots.scatter(marks, extract, width) for size, width in _SIZES.items()}
-    return drawn | {"kinds": {mark.kind for mark in marks}}
+    legend = {mark.style: (plots.key(mark), _legend(mark, backbones)) for mark in marks}
+    return drawn | {"legend": list(legend.values())}
+
+
+def _legend(mark: plots.Mark, backbones: Sequence[str]) -> str:
+    """Return what a point stands for: its backbone where there are several, and how it was made."""
+    words = {"head": "head on cached embeddings", "tuned": "fine-tuning from pixels", "random": "random weights"}
+    words["baseline"] = "baseline: the class most frequent among the fitted images"
+    if mark.series is None or mark.kind not in plots.SERIOUS:
+        return words[mark.kind]
+    return backbones[mark.series] + (f", {words['tuned']}" if mark.kind == "tuned" else "")
 
 
 _SIZES = {"wide": plots.WIDE, "narrow": plots.NARROW}
@@ -184,6 +205,22 @@ def calibrations(compared: Contest) -> list[Values]:
         for run in (compared.chosen, compared.rival)
         if run is not None and run.confidence is not None
     ]
+
+
+def abstention(compared: Contest) -> Values:
+    """Return the plots of error against coverage of the chosen run and its rival, and points of the chosen run."""
+    runs = [run for run in (compared.chosen, compared.rival) if run is not None]
+    curves = [
+        (compared.name(run), error_by_coverage(run.confidence, run.right, run.groups, run.folds_number))
+        for run in runs
+        if run.confidence is not None
+    ]
+    if not curves:
+        return {}
+    drawn = {size: plots.coverage(curves, width) for size, width in _SIZES.items()}
+    name, points = curves[0]
+    half = min((point for point in points), key=lambda point: abs(point["coverage"] - 0.8))
+    return drawn | {"name": name, "some": half, "all": points[-1]}
 
 
 def learning(compared: Contest) -> Values:

@@ -69,6 +69,30 @@ def test_the_page_of_an_audit(browser, audit_page, pixels):
     assert "Suspected labels" in browser.find_element("tag name", "main").text
 
 
+@pytest.mark.parametrize("pixels", [390, 1280])
+def test_labels_of_plots_touch_neither_each_other_nor_the_edge(browser, page, pixels):
+    width(browser, pixels)
+    browser.get(page)
+    script = """return [...document.querySelectorAll('svg.plot')].filter(plot => plot.checkVisibility()).map(plot => {
+        const labels = [plot, ...plot.querySelectorAll('text.label')];
+        const [outer, ...boxes] = labels.map(one => one.getBoundingClientRect());
+        const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+        return boxes.every(box => box.left >= outer.left && box.right <= outer.right)
+            && boxes.every((box, place) => boxes.slice(0, place).every(other => apart(box, other)))
+    })"""
+    found = browser.execute_script(script)
+    assert found
+    assert all(found)
+
+
+def test_the_table_of_runs_fits_a_screen_with_its_notes(browser, page):
+    width(browser, 1280)
+    browser.get(page)
+    table = "document.querySelector('#runs-table')"
+    assert browser.execute_script(f"return {table}.scrollWidth <= {table}.parentElement.clientWidth")
+    assert browser.execute_script(f"return {table}.tHead.innerText").strip().endswith("Notes")
+
+
 def test_dark_is_dark(browser, page):
     shades = []
     for colours in ("light", "dark"):
@@ -96,7 +120,7 @@ def test_a_click_sorts_and_a_second_one_turns_it(browser, page):
 
 def test_seconds_sort_by_value_not_by_their_words(browser, page, study):
     browser.get(page)
-    browser.find_element("css selector", "#runs-table th:nth-child(9) button").click()
+    browser.find_element("css selector", "#runs-table th:nth-child(8) button").click()
     expected = [run.name for run in sorted(study, key=lambda run: -run.seconds["fit"] - run.seconds["predict"])]
     found = column(browser, 0)
     assert all(cell.startswith(name) for cell, name in zip(found, expected, strict=True))
