@@ -142,7 +142,12 @@ def test_a_run_fails_if_its_table_lacks_a_row(differs, monkeypatch, tmp_path, ca
     assert zoo.main(figures, document, "none*") == 1
 
 
-def test_the_document_has_a_row_for_each_network():
+def test_the_committed_table_has_a_row_for_every_network():
+    lines = DOCUMENT.read_text("utf-8").splitlines()
+    assert [line.split("`")[1] for line in lines if line.startswith("| `")] == zoo.names()
+
+
+def test_a_document_without_the_lines_of_the_table_is_refused():
     text = DOCUMENT.read_text("utf-8")
     new = zoo.document(text, [ROW | {"backbone": "a"}])
     assert "| `a` | 1.0 | 2 | x, y |  | 2e-07 | 0e+00 | 3e-04 |" in new
