@@ -82,6 +82,13 @@ def test_the_changelog_knows_this_version():
     assert f"## {fc7.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_the_pages_that_the_changelog_names_are_there():
+    news = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("## 0.1.0")[0]
+    named = set(re.findall(r"docs/\w+\.md", news))
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_the_page_on_reliability_has_the_figures_of_a_full_run():
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     figures = text.partition(BEGIN)[2].partition(END)[0]
