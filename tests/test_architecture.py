@@ -31,6 +31,7 @@ WINGS = {
         "reports",
         "finetuning",
         "reviews",
+        "maps",
         "records",
         "evaluation",
         "heads",

@@ -5,16 +5,20 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...cache.output_file import OutputFile
 from ...cache.recipe import Recipe
 from ...cache.urls import locate
 from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
+from ..maps.image_map import ImageMap
 from ..pages.gallery import Gallery, Shown, Tile
 from ..pages.page import render, write
+from ..pages.point_map import PointMap
 from ..pages.text import confident, without_folders
 from ..pages.text import pairs as named
-from ..pages.thumbnails import pictures
+from ..pages.thumbnails import EMBEDDED, pictures
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
 from .findings import CONFIDENT, AuditedImage, ImagePair
@@ -26,12 +30,15 @@ def write_audit(
     path: Path | str | OutputFile,
     images: Path | str | None = None,
     *,
+    method: str = "pca",
     progress: Progress = silent,
 ) -> Path:
     """Write one self-contained page and return its path.
 
     Parameters
     ----------
+    method
+        Of the map, see :func:`fc7.extract.coordinates.coordinates`.
     images
         The folder that image paths are relative to. Without it, or if an image is missing, its name is shown.
 
@@ -41,9 +48,14 @@ def write_audit(
         See :mod:`fc7.classify.pages.page`.
     """
     output = path if isinstance(path, OutputFile) else OutputFile(path)
-    paths = {} if images is None else {key: located(locate(images), path) for key, path in _paths(audit).items()}
+    paths = _paths(audit)
+    chart = _map(audit, paths, method, progress)
+    for key, path in zip(chart.keys, chart.paths, strict=True):
+        if len(paths) < EMBEDDED:
+            paths.setdefault(key, path)
+    paths = {} if images is None else {key: located(locate(images), path) for key, path in paths.items()}
     with pictures(output, paths, filter(None, [images]), progress=progress) as sources:
-        values = _context(audit, sources)
+        values = _context(audit, sources) | {"map": _drawn(audit, chart, sources)}
         return write(output, render("audits/audit.html.jinja", values, values["outliers"]))
 
 
@@ -53,6 +65,24 @@ def _paths(audit: Audit) -> dict[str, str]:
     kinds += [[suspect.image for suspect in audit.suspects], [outlier.image for outlier in audit.outliers]]
     turns = (image for several in zip_longest(*kinds) for image in several if image)
     return {image.key[:KEY_DIGITS]: image.path for image in turns}
+
+
+def _map(audit: Audit, found: Mapping[str, str], method: str, progress: Progress) -> ImageMap:
+    """Return the map of what was audited, with the images nearest to those that are found."""
+    rows = audit.images
+    row_of = {key.hex()[:KEY_DIGITS]: row for row, key in enumerate(rows.keys)}
+    asked = np.array([row_of[key] for key in list(found)[:EMBEDDED]], np.intp)
+    return ImageMap.of(rows, asked, np.arange(len(rows)), method=method, progress=progress)
+
+
+def _drawn(audit: Audit, chart: ImageMap, sources: Mapping[str, str]) -> PointMap:
+    return chart.drawn(
+        {suspect.image.key[:KEY_DIGITS]: suspect.predicted for suspect in audit.suspects},
+        before="looks like",
+        ringed="labels that out-of-fold predictions contradict" if audit.suspects else "",
+        title="The images nearest to it, with the cosine of their embeddings",
+        pictures=sources,
+    )
 
 
 def _context(audit: Audit, sources: Mapping[str, str]) -> dict[str, Any]:

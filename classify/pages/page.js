@@ -51,6 +51,7 @@ const element = (tag, kind, ...content) => {
   return made;
 };
 const isolated = (text) => element("bdi", "", text);
+const pictureOf = new Map(); // addresses of the pictures of the page, by path
 for (const holder of document.querySelectorAll("[data-gallery]")) {
   const { words, rows, before, marks, beside, pictures } = JSON.parse(holder.querySelector("script").textContent);
   const [list, tools, said] = ["ul", ".tools", "output"].map((name) => holder.querySelector(name));
@@ -66,6 +67,8 @@ for (const holder of document.querySelectorAll("[data-gallery]")) {
       rows[number][7 + 5 * place] = image.querySelector("img")?.getAttribute("src") ?? "";
     });
   });
+  const address = (source) => (/^data:|\//.test(source) ? source : beside + source);
+  for (const image of rows.flatMap(images)) if (image[4]) pictureOf.set(path(image), address(image[4]));
   const picture = (image) => {
     const missing = element("span", "missing", isolated(path(image)));
     if (!image[4]) return missing;
@@ -73,7 +76,7 @@ for (const holder of document.querySelectorAll("[data-gallery]")) {
     shown.alt = `${path(image)}: ${words[image[2]]} ${words[image[3]]}`;
     shown.decoding = "async";
     shown.addEventListener("error", () => shown.replaceWith(missing));
-    shown.src = /^data:|\//.test(image[4]) ? image[4] : beside + image[4];
+    shown.src = address(image[4]);
     return shown;
   };
   const draw = (row) => {
@@ -85,6 +88,7 @@ for (const holder of document.querySelectorAll("[data-gallery]")) {
       const [label, note] = [words[image[2]], words[image[3]]];
       const differs = list.classList.contains("rows") && asked && label && label !== asked;
       const box = element("div", differs ? "image other" : "image");
+      box.tabIndex = 0;
       if (pictures) box.append(picture(image));
       if (label || note) box.append(element("span", "answer", isolated(label), " ", element("span", "note", note)));
       box.append(element("span", "where", isolated(path(image))));

@@ -33,11 +33,11 @@ def render(template: str, values: Mapping[str, Any], *galleries: Gallery) -> str
     MissingExtra
         Jinja2 is not installed.
     """
-    script = asset("pages/page.js")
+    script = "".join(map(asset, ("pages/page.js", "pages/map.js", "pages/large.js")))
     beside = " 'self' file:" if any(gallery.beside for gallery in galleries) else ""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     common = {
-        "style": asset("pages/page.css"),
+        "style": asset("pages/page.css") + asset("pages/map.css"),
         "script": script,
         "policy": f"default-src 'none'; img-src data:{beside}; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",

@@ -1,0 +1,189 @@
+"""The map of a data set: points for images by their embeddings, and the images nearest to some; kept beside records."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ...cache.embeddings import Embeddings, select
+from ...cache.output_file import OutputFile
+from ...extract.coordinates import coordinates
+from ...extract.progress import Progress, silent
+from ..arrays import Positions
+from ..pages.point_map import MOST, Near, PointMap
+from ..records.schema import KEY_DIGITS
+from ..solvers.nearest import nearest
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "maps"  # below that of the records
+NEAREST = 6  # images beside one that is opened
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ImageMap:
+    """Points for images of a data set.
+
+    Attributes
+    ----------
+    words, method
+        What the points are, for people; and by which method.
+    keys, paths, labels
+        Of the images; keys are the first digits of the sha256 of their bytes.
+    x, y
+        Of their points.
+    near
+        Path, label and cosine of the images nearest to some, by their keys, the nearest first.
+    """
+
+    words: str
+    method: str
+    keys: list[str]
+    paths: list[str]
+    labels: list[str]
+    x: list[float]
+    y: list[float]
+    near: dict[str, list[tuple[str, str, float]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        embeddings: Embeddings,
+        asked: Positions,
+        among: Positions,
+        *,
+        method: str = "pca",
+        progress: Progress = silent,
+    ) -> Self:
+        """Return the map of a data set; of more than 20,000 images, that of so many, drawn by their keys.
+
+        Parameters
+        ----------
+        asked
+            The rows to name the nearest images of.
+        among
+            The rows that these are sought among; an image is not near itself.
+        method
+            See :func:`fc7.extract.coordinates.coordinates`.
+        """
+        shown = np.sort(embeddings.key_order()[:MOST])
+        place = coordinates(select(embeddings.vectors, shown), method)
+        words = place.words
+        if len(shown) < len(embeddings):
+            words += f"; {len(shown):,} of {len(embeddings):,} images, drawn at random"
+        x, y = np.round(place.points.astype(float), 5).T.tolist()
+        rows = embeddings[shown]
+        return cls(
+            words=words,
+            method=method,
+            keys=_keys(rows),
+            paths=rows.paths.tolist(),
+            labels=rows.labels.tolist(),
+            x=x,
+            y=y,
+            near=_nearest(embeddings, asked, among, progress),
+        )
+
+    def save(self, folder: Path, recipe: str) -> None:
+        """Write it below the folder of the records, under the id of its recipe."""
+        path = folder / FOLDER / f"{recipe[:KEY_DIGITS]}.json"
+        OutputFile(path).write(json.dumps({"format": _FORMAT} | asdict(self)).encode())
+
+    @classmethod
+    def load(cls, folder: Path, recipe: str) -> Self | None:
+        """Return what a folder of records has for a recipe; None if it has none that can be read."""
+        path = folder / FOLDER / f"{recipe[:KEY_DIGITS]}.json"
+        if not recipe.isalnum() or not path.exists():
+            return None
+        try:
+            values = json.loads(path.read_bytes())
+            if values.pop("format") != _FORMAT:
+                return None
+            return cls(**values)._checked()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("left out: %s is no map that can be read (%s)", path.name, type(error).__name__)
+            return None
+
+    def _checked(self) -> Self:
+        for texts in (self.keys, self.paths, self.labels):
+            if len(texts) != len(self.x) or not all(isinstance(text, str) for text in texts):
+                raise ValueError("columns that do not fit")
+        if not np.isfinite(np.array([self.x, self.y], float)).all():
+            raise ValueError("a number that is not finite")
+        for path, label, cosine in (one for found in self.near.values() for one in found):
+            if not (isinstance(path, str) and isinstance(label, str) and isinstance(cosine, int | float)):
+                raise TypeError("a neighbour that is none")
+        return self
+
+    def drawn(
+        self,
+        others: Mapping[str, str],
+        *,
+        before: str,
+        ringed: str,
+        title: str,
+        pictures: Mapping[str, str],
+    ) -> PointMap:
+        """Return what a page draws.
+
+        Parameters
+        ----------
+        others
+            Classes that speak against the label, by key.
+        pictures
+            Addresses of pictures by key.
+        before, ringed, title
+            See :class:`fc7.classify.pages.point_map.PointMap`.
+        """
+        place = {key: number for number, key in enumerate(self.keys)}
+        near = []
+        for key, found in self.near.items():
+            if key in place:
+                label, path = self.labels[place[key]], self.paths[place[key]]
+                other = f", {before} {others[key]}" if others.get(key, label) != label else ""
+                near.append(Near(path, label, f"{label or 'no label'}{other}", found))
+        return PointMap(
+            points=np.array([self.x, self.y]).T.reshape(-1, 2),
+            paths=self.paths,
+            labels=self.labels,
+            others=[others.get(key, "") for key in self.keys],
+            words=f"{self.words}.",
+            before=before,
+            ringed=ringed,
+            near=near,
+            title=title,
+            pictures={path: pictures.get(key, "") for key, path in zip(self.keys, self.paths, strict=True)},
+        )
+
+
+def _keys(rows: Embeddings) -> list[str]:
+    return [key.hex()[:KEY_DIGITS] for key in rows.keys]
+
+
+def _nearest(
+    embeddings: Embeddings, asked: Positions, among: Positions, progress: Progress
+) -> dict[str, list[tuple[str, str, float]]]:
+    """Return path, label and cosine of the images nearest to some, by key."""
+    if not len(asked) or not len(among):
+        return {}
+    queries = np.asarray(select(embeddings.vectors, asked)[:])
+    found = nearest(select(embeddings.vectors, among), NEAREST + 1, queries=queries, progress=progress)
+    near = {}
+    for row, key, places, cosines in zip(asked, _keys(embeddings[asked]), found.places, found.cosines, strict=True):
+        pairs = [(among[place], cosine) for place, cosine in zip(places, cosines, strict=True) if among[place] != row]
+        near[key] = [
+            (str(embeddings.paths[other]), str(embeddings.labels[other]), round(float(cosine), 4))
+            for other, cosine in pairs[:NEAREST]
+        ]
+    return near
+
+
+def paths_near(near: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the paths of the images near others, each once."""
+    return list(dict.fromkeys(path for found in near.values() for path, *_ in found))
