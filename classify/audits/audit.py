@@ -216,6 +216,16 @@ def audit(
     )
 
 
+def alike_and_outliers(embeddings: Embeddings, images: Path) -> dict[str, list[list[str]]]:
+    """Return paths: pairs that show the same picture, and images that resemble no other, by the defaults of `audit`."""
+    embeddings = embeddings.in_key_order()
+    alike, outliers, _ = _by_embedding(embeddings, _by_key(embeddings), None, 5, images, silent)
+    return {
+        "near_duplicates": [[pair.first.path, pair.second.path] for pair in alike.same],
+        "outliers": [[outlier.image.path] for outlier in outliers],
+    }
+
+
 def check_options(
     head: str | Head | BaseEstimator | None = None,
     threshold: float | None = None,

@@ -13,9 +13,7 @@ from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.readers import whole_number
 from ...extract.text import plain
-from ..reviews.defaults import TOP
 
 if TYPE_CHECKING:
     from ..reviews.review import Review
@@ -25,8 +23,9 @@ logger = logging.getLogger(__name__)
 
 TEXT = """
 Serve a page, on this machine only, with the most doubtful labels, as a head fitted on all other images judges them,
-the images without a label, and the least certain ones. A click gives an image another label, confirms the one that it
-has, or marks it as bad; all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA;
+the images without a label, those first that teach the most, the least certain ones, near-duplicates and outliers. A
+click or a key gives one image, or all that are selected, another label, confirms the one that it has, or marks it as
+bad; all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA;
 the images stay as they are. Every decision can be undone, and the same command goes on where the last one ended. Needs
 the extra fc7[review].
 
@@ -47,7 +46,6 @@ fc7 review my_pictures --backbone vgg16 -o labels.csv --port 8077
 
 _LABELS = "where decisions go; a file that exists is continued (default: DATA's name and -labels.csv, in this folder)"
 _PORT = "of 127.0.0.1 to serve the page at (default: any that is free)"
-_TOP = f"images in each list of the page (default: {TOP})"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +53,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="LABELS.csv", help=_LABELS)
     parser.add_argument("--port", type=_port, default=0, metavar="N", help=_PORT)
-    parser.add_argument("--top", type=whole_number, default=TOP, metavar="N", help=_TOP)
     options.add_backbone(parser)
     parser.set_defaults(max_ram=None, concatenate=False)  # every image is judged by all others, in memory
 
@@ -66,6 +63,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...extract.manifest.hashing import Hashed
     from ...extract.manifest.manifest import read_manifest
     from ...extract.manifest.table import is_vectors
+    from ..audits.audit import alike_and_outliers
     from ..reviews.labels import Labels, default_path, require_apart
     from ..reviews.review import Review
     from ..reviews.server import Server, require_extra
@@ -87,8 +85,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     hashed = Hashed.of(manifest, arguments.cache, progress=progress)
     labels = Labels(manifest, hashed.keys, output)
     labels.read()  # what is wrong with it is said before anything is computed
-    review = Review(tables(hashed, arguments, progress, only=True)[0], labels, progress=progress)
-    server = Server(review, Path(manifest.root), port=arguments.port, top=arguments.top)
+    rows, root = tables(hashed, arguments, progress, only=True)[0], Path(manifest.root)
+    review = Review(rows, labels, progress=progress)
+    server = Server(review, root, port=arguments.port, findings=lambda: alike_and_outliers(rows, root))
     # With --quiet, too: nobody can guess the address.
     logger.warning("Review of %s: %s (Ctrl-C ends it)", plain(review.name), server.address)
     server.run()

@@ -50,7 +50,8 @@ class LeftOut:
     """
 
     def __init__(self, basis: Eigenbasis, y: Positions, classes: int, together: Positions, alpha: float) -> None:
-        self._rows, self._alpha = basis.finest, alpha
+        self._basis, self._rows, self._alpha = basis, basis.finest, alpha
+        self._classes = classes
         self._shrink = (1 / (basis.values + alpha)).astype(self._rows.dtype)
         self._outputs = np.arange(classes)[1 if classes == 2 else 0 :]
         self.y = y.copy()
@@ -73,6 +74,10 @@ class LeftOut:
         self.y[image] = code
         if code == NONE:
             self._columns[image] = column
+
+    def with_labels(self, y: Positions) -> "LeftOut":
+        """Return the scores of the same rows and penalty by other labels, which takes as long as a few changes."""
+        return LeftOut(self._basis, y, self._classes, self._together, self._alpha)
 
     def scores(self) -> Floats:
         """Return ``(n, classes)``: each image scored by a fit without it and the images that are left out with it.

@@ -25,6 +25,9 @@ from ..data.splits import together
 from ..evaluation.confident_learning import self_confidence
 from ..heads.table import HEADS
 from ..solvers.lapack import threads
+from ..solvers.nearest import nearest
+from .changes import Agreement, Change, Step, latest
+from .diverse import Coverage
 from .labels import Decision, Labels, numbered
 from .leave_one_out import NONE, LeftOut, choose_penalty, prepare, scaled
 from .subjects import UNDECIDED, Subject, agreed, reviewed_images
@@ -32,49 +35,8 @@ from .subjects import UNDECIDED, Subject, agreed, reviewed_images
 logger = logging.getLogger(__name__)
 
 FEW = 2  # images that each of two classes must have before anything is judged
+SEVERAL = 30  # labels that change at once, from which the scores are computed anew instead of one by one
 GROWTH = 0.05  # of the images with a label: so many new ones are judged before they are fitted
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The number of labels that the fit of all other images agrees with."""
-
-    right: int
-    judged: int
-
-
-@dataclass(frozen=True)
-class Change:
-    """The effect of one decision, or of undoing it.
-
-    Attributes
-    ----------
-    image
-        The image of the decision.
-    before, after
-        Its label before and after.
-    undone
-        Whether a decision was undone.
-    joined, left
-        Other images that became suspects, or are no longer suspects.
-    agreement_before, agreement_after
-        Over all images.
-    seconds
-        Of the new fit and the new ranking, without writing the csv.
-    warning
-        Why the decision, which is in the csv, may not survive a power loss; else empty.
-    """
-
-    image: int
-    before: Decision
-    after: Decision
-    undone: bool
-    joined: list[int]
-    left: list[int]
-    agreement_before: Agreement
-    agreement_after: Agreement
-    seconds: float
-    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +76,7 @@ class Review:
         self._lock = threading.RLock()
         self._images = reviewed_images(embeddings, labels.manifest)
         self._history, self._aside = self._by_image(labels.read())
+        self._curve: list[Agreement] = []
         if labels.news:
             logger.warning("fc7: %s", plain(labels.news))
         if labels.outdated and (self._history or self._aside):
@@ -124,6 +87,8 @@ class Review:
         with threads(len(rows)):
             self._refit(progress)
             self._judged = self._judge()
+        self._curve.append(self._judged.agreement)
+        self._coverage: Coverage | None = None
 
     def _refit(self, progress: Progress = silent) -> None:
         """Fit all images that have a label now, and choose penalty and temperature.
@@ -167,7 +132,18 @@ class Review:
     def decided(self) -> dict[int, Decision]:
         """The decisions by image, the latest last."""
         with self._lock:
-            return _latest(self._history)
+            return latest(self._history)
+
+    @property
+    def paths(self) -> list[list[str]]:
+        """The paths of each image and its copies."""
+        return [image.paths for image in self._images]
+
+    @property
+    def labels_now(self) -> list[str]:
+        """The present label of each image, empty for those that have none."""
+        decided = self.decided
+        return [decided.get(number, image.given).label for number, image in enumerate(self._images)]
 
     @property
     def closed(self) -> list[int]:
@@ -182,6 +158,36 @@ class Review:
     def changes(self) -> int:
         """The number of decisions that can be undone, one after another."""
         return len(self._history)
+
+    @property
+    def curve(self) -> list[Agreement]:
+        """The agreement at the start, and after each decision since that was not undone."""
+        return self._curve
+
+    def to_label(self) -> Positions:
+        """Return the images without a label: a few that teach the most together, then the least certain first."""
+        with self._lock:
+            rest, probability = self._judged.unlabelled, self._judged.probability
+            if not len(rest):
+                return rest
+            if self._coverage is None:
+                self._coverage = Coverage(self._vectors, np.sort(rest))
+            weights = np.ones(len(self))
+            if probability is not None:
+                first, second = np.partition(probability, -2, axis=1)[:, [-1, -2]].T
+                weights -= first - second
+            best = self._coverage.choose(weights, np.setdiff1d(np.arange(len(self)), rest))
+        return np.concatenate([best, rest[~np.isin(rest, best)]])
+
+    def like(self, image: int, count: int) -> Positions:
+        """Return the images nearest to an image by cosine, of those without a label if there are any; see `subject`."""
+        self._require(image)
+        with self._lock:
+            rest = self._judged.unlabelled
+            places = rest[rest != image] if len(rest) > 1 else np.delete(np.arange(len(self)), image)
+        if not len(places):
+            return places
+        return np.asarray(places[nearest(self._vectors[places], count, queries=self._vectors[[image]]).places[0]])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -240,35 +246,52 @@ class Review:
         self._require(image)
         return self._images[image].key
 
-    def decide(self, image: int, label: str | None = None, *, bad: bool = False, new: bool = False) -> Change:
-        """Label an image and its copies, with the same label to confirm it, or mark them as bad.
+    def decide(
+        self, images: int | Sequence[int], label: str | None = None, *, bad: bool = False, new: bool = False
+    ) -> Change:
+        """Label images and their copies, with the same label to confirm it, or mark them as bad.
 
         Parameters
         ----------
+        images
+            One or several; several are one decision, and are undone together.
         label
-            One of ``classes``; by default its present label.
+            One of ``classes``; by default of each image its present label.
         new
             The label may be that of a new class.
 
         Raises
         ------
         UsageError
-            No such image or class.
+            No such image or class, or no image.
         DataError
             No head could be fitted on the csv any more, or it cannot be written, or it cannot hold the name of a new
             class, or that looks like another; nothing changes then.
         """
         with self._lock:
-            self._require(image)
-            before = self._now(image)
-            after = Decision(before.label if label is None else label, bad)
-            if new and after.label and after.label not in self._codes:
-                require_distinct(self.name, [*self.classes, after.label])
-                self.labels.require_holdable(after.label)
-            elif after.label not in self._codes or (after.label == UNDECIDED and not bad):
-                raise UsageError(f"There is no class {after.label!r}. Classes: {few(self.classes)}.")
-            self._require_manifest(image, after)
-            return self._go_to([*self._history, (image, after)], image, before, undone=False)
+            several = [images] if isinstance(images, int) else list(dict.fromkeys(images))
+            for image in several:
+                self._require(image)
+            if not several:
+                raise UsageError("No image is named.")
+            now = self.decided
+            before = [now.get(image, self._images[image].given) for image in several]
+            if new and label and label not in self._codes:
+                require_distinct(self.name, [*self.classes, label])
+                self.labels.require_holdable(label)
+                new_labels = {label}
+            else:
+                new_labels = set()
+            step = [
+                (image, Decision(old.label if label is None else label, bad))
+                for image, old in zip(several, before, strict=True)
+            ]
+            for _, after in step:
+                unknown = after.label not in self._codes and after.label not in new_labels
+                if unknown or (after.label == UNDECIDED and not bad):
+                    raise UsageError(f"There is no class {after.label!r}. Classes: {few(self.classes)}.")
+            self._require_manifest(step)
+            return self._go_to([*self._history, step], several, before[0], undone=False)
 
     def undo(self) -> Change:
         """Undo the latest decision.
@@ -281,45 +304,57 @@ class Review:
         with self._lock:
             if not self._history:
                 raise DataError("Nothing to undo: no decision is left.")
-            image = self._history[-1][0]
-            return self._go_to(self._history[:-1], image, self._now(image), undone=True)
+            images = [image for image, _ in self._history[-1]]
+            before = self.decided[images[0]]
+            return self._go_to(self._history[:-1], images, before, undone=True)
 
-    def _go_to(self, history: list[tuple[int, Decision]], image: int, before: Decision, *, undone: bool) -> Change:
+    def _go_to(self, history: list[Step], images: list[int], before: Decision, *, undone: bool) -> Change:
         """Replace the history; write the csv first, so that a decision counts only once it is stored."""
         warning = self._write(history)
         start = time.perf_counter()
         self._history = history
-        after, old = self._now(image), self._judged
+        decided, old = self.decided, self._judged
+        now = [decided.get(image, self._images[image].given) for image in images]
         with threads(len(self)):
-            if self._fit is None or after.label not in self._codes:
+            if self._fit is None or any(after.label not in self._codes for after in now):
                 self._refit()
             else:
-                self._put(self._fit, image, self._code(after))
+                self._put(self._fit, images, [self._code(after) for after in now])
             self._judged = new = self._judge()
+        if not undone:
+            self._curve.append(new.agreement)
+        elif len(self._curve) > 1:
+            self._curve.pop()
         return Change(
-            image=image,
+            image=images[0],
+            images=images,
             before=before,
-            after=after,
+            after=now[0],
             undone=undone,
-            joined=np.setdiff1d(np.setdiff1d(new.suspects, old.suspects), [image]).tolist(),
-            left=np.setdiff1d(np.setdiff1d(old.suspects, new.suspects), [image]).tolist(),
+            joined=np.setdiff1d(np.setdiff1d(new.suspects, old.suspects), images).tolist(),
+            left=np.setdiff1d(np.setdiff1d(old.suspects, new.suspects), images).tolist(),
             agreement_before=old.agreement,
             agreement_after=new.agreement,
             seconds=time.perf_counter() - start,
             warning=warning,
         )
 
-    def _write(self, history: list[tuple[int, Decision]]) -> str:
-        latest = [(self._images[number].paths, decision) for number, decision in _latest(history).items()]
-        return self.labels.write(numbered([*self._aside, *latest]))
+    def _write(self, history: list[Step]) -> str:
+        decided = [(self._images[number].paths, decision) for number, decision in latest(history).items()]
+        return self.labels.write(numbered([*self._aside, *decided]))
 
-    def _put(self, fit: LeftOut, image: int, code: int) -> None:
-        """Change a label; images that had none are judged by the others until there are enough of them to fit anew."""
-        self._y[image] = code
+    def _put(self, fit: LeftOut, images: list[int], codes: list[int]) -> None:
+        """Change labels; images that had none are judged by the others until there are enough of them to fit anew."""
+        self._y[images] = codes
         if self._too_few() or (self._y[self._others] != NONE).sum() > GROWTH * len(self._members):
             self._refit()
-        elif image in self._place:
-            fit.put(self._place[image], code)
+            return
+        places = [(self._place[image], code) for image, code in zip(images, codes, strict=True) if image in self._place]
+        if len(places) > SEVERAL:
+            self._fit = fit.with_labels(self._y[self._members])
+            return
+        for place, code in places:
+            fit.put(place, code)
 
     def _too_few(self) -> bool:
         y = self._y[self._members]
@@ -333,9 +368,11 @@ class Review:
             nothing, others = np.empty(0, np.intp), np.flatnonzero(open_ & ~without)
             return Judged(None, nothing, others, np.flatnonzero(without), Agreement(0, 0))
         scores = np.empty((len(self), len(self.classes)))
-        scores[self._members] = self._fit.scores()
         if len(self._others):
-            scores[self._others] = self._fit.scores_of(self._scaled[self._others], self._scaled[self._members])
+            # Of all, if a copy of the others takes longer.
+            some = self._others if 2 * len(self._others) < len(self) else slice(None)
+            scores[some] = self._fit.scores_of(self._scaled[some], self._scaled[self._members])
+        scores[self._members] = self._fit.scores()
         probability = np.asarray(softmax(scores / self.temperature, axis=1))
         likeliest, judged = probability.argmax(axis=1), y != NONE
         own = np.where(judged, self_confidence(probability, y), -1.0)
@@ -353,14 +390,11 @@ class Review:
     def _code(self, decision: Decision) -> int:
         return NONE if decision.bad else self._codes[decision.label]
 
-    def _now(self, image: int) -> Decision:
-        return self.decided.get(image, self._images[image].given)
-
     def _require(self, image: int) -> None:
         if not 0 <= image < len(self):
             raise UsageError(f"There is no image {image}: they are numbered from 0 to {len(self) - 1}.")
 
-    def _require_manifest(self, image: int, after: Decision) -> None:
+    def _require_manifest(self, step: Step) -> None:
         """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits.
 
         While images without a label are being labelled, or one class is divided, nothing is refused: ``fit`` says what
@@ -371,19 +405,18 @@ class Review:
         y, train = self._y.copy(), [image.fitted for image in self._images]
         if len(set(y[train].tolist()) - {NONE}) < 2:
             return
-        y[image] = NONE if after.bad else self._codes.get(after.label, len(self.classes))
+        for image, after in step:
+            y[image] = NONE if after.bad else self._codes.get(after.label, len(self.classes))
         fitted = set(y[train].tolist()) - {NONE}
         lost = sorted(set(y.tolist()) - {NONE} - fitted)
-        path = self._images[image].paths[0]
+        path, after = self._images[step[0][0]].paths[0], step[0][1]
         if lost:
             name = [*self.classes, after.label][lost[0]]
             raise DataError(f"No image of {name!r} would be left to fit on without {path}, but some in other splits.")
         if len(fitted) < 2:
             raise DataError(f"Images of one class only would be left to fit on without {path}: two classes are needed.")
 
-    def _by_image(
-        self, decisions: Mapping[str, Decision]
-    ) -> tuple[list[tuple[int, Decision]], list[tuple[list[str], Decision]]]:
+    def _by_image(self, decisions: Mapping[str, Decision]) -> tuple[list[Step], list[tuple[list[str], Decision]]]:
         """Return decisions by image, the latest last; and by path those on images that could not be read.
 
         The latter stay in the csv.
@@ -396,13 +429,4 @@ class Review:
                 by_image[numbers[path]] = [*by_image.pop(numbers[path], []), decision]
             else:
                 aside.append(([path], decision))
-        return [(number, agreed(copies)) for number, copies in by_image.items()], aside
-
-
-def _latest(history: Sequence[tuple[int, Decision]]) -> dict[int, Decision]:
-    """Return the last decision on each image, the latest last."""
-    latest: dict[int, Decision] = {}
-    for image, decision in history:
-        latest.pop(image, None)
-        latest[image] = decision
-    return latest
+        return [[(number, agreed(copies))] for number, copies in by_image.items()], aside

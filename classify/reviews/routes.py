@@ -1,7 +1,7 @@
 """The requests of the review page and their answers; the only module that needs Starlette."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -18,34 +18,44 @@ from ...errors import FC7Error, ImageRejected, UsageError
 from ..pages.page import asset, environment
 from ..pages.text import relative, shown, without_folders
 from ..pages.thumbnails import smaller
-from .review import Change, Review
-from .subjects import Subject
+from .changes import Change
+from .lists import Findings, Lists
+from .review import Review
 
 SMALL, LARGE = 320, 1280  # px, the longer side of an image in the grid and by itself
 KEPT = 2000  # small images cached in memory
-BODY = 4096  # most bytes of a request
+BODY = 2**21  # most bytes of a request: a decision may name each of 200,000 images
+SOME = 120  # most images whose states are in one answer
+ALIKE = 24  # images that are shown as more like one
+POINTS = 200  # of the curve
 
 _ASSETS = {
     "page.css": ("pages/page.css", "text/css"),
     "review.css": ("reviews/review.css", "text/css"),
     "review.js": ("reviews/review.js", "text/javascript"),
+    "tiles.js": ("reviews/tiles.js", "text/javascript"),
+    "chooser.js": ("reviews/chooser.js", "text/javascript"),
+    "make.js": ("reviews/make.js", "text/javascript"),
 }
 
 
-def application(review: Review, images: Path, token: str, top: int) -> Starlette:
+def application(review: Review, images: Path, token: str, findings: Findings | None = None) -> Starlette:
     """Return the ASGI application, which answers below the path of the token.
 
     Parameters
     ----------
     images
         The folder that image paths are relative to.
-    top
-        The number of images in a list.
+    findings
+        What else is to be looked at.
     """
-    requests = _Requests(review, images, top)
+    requests = _Requests(review, images, findings)
     routes = [
         Route("/", requests.page),
         Route("/state", requests.state),
+        Route("/list", requests.listed),
+        Route("/like", requests.like),
+        Route("/subjects", requests.states),
         Route("/decide", requests.decide, methods=["POST"]),
         Route("/undo", requests.undo, methods=["POST"]),
         Route("/thumbnails/{image}.jpg", requests.thumbnail),
@@ -58,8 +68,9 @@ def application(review: Review, images: Path, token: str, top: int) -> Starlette
 
 
 class _Requests:
-    def __init__(self, review: Review, images: Path, top: int) -> None:
-        self._review, self._images, self._top = review, images, top
+    def __init__(self, review: Review, images: Path, findings: Findings | None) -> None:
+        self._review, self._images = review, images
+        self._lists = Lists(review, findings)
         self._small = lru_cache(maxsize=KEPT)(lambda image: self._jpeg(image, SMALL))
 
     def page(self, request: Request) -> Response:
@@ -76,11 +87,23 @@ class _Requests:
         return self._picture(request, lambda image: self._jpeg(image, LARGE))
 
     def state(self, request: Request) -> Response:
-        return JSONResponse(_state(self._review, self._top))
+        return JSONResponse(_state(self._review) | {"classes": self._review.classes})
+
+    def listed(self, request: Request) -> Response:
+        asked = request.query_params
+        images = self._lists.images(asked.get("name", ""), asked.get("search", ""), asked.get("label"))
+        return self._several(images)
+
+    def like(self, request: Request) -> Response:
+        image = self._numbers(request.query_params.get("image", ""))[0]
+        return self._several([image, *self._review.like(image, ALIKE - 1).tolist()])
+
+    def states(self, request: Request) -> Response:
+        return JSONResponse({"subjects": self._told(self._numbers(request.query_params.get("images", "")))})
 
     async def decide(self, request: Request) -> Response:
-        image, label, marks = _decision(await _body(request))
-        return await run_in_threadpool(self._changed, lambda: self._review.decide(image, label, **marks))
+        images, label, marks = _decision(await _body(request))
+        return await run_in_threadpool(self._changed, lambda: self._review.decide(images, label, **marks))
 
     async def undo(self, request: Request) -> Response:
         if await _body(request):
@@ -88,22 +111,44 @@ class _Requests:
         return await run_in_threadpool(self._changed, self._review.undo)
 
     def _changed(self, act: Callable[[], Change]) -> Response:
+        before = self._review.classes
         change = act()
         told = asdict(change) | {"warning": without_folders(change.warning)}
-        return JSONResponse(_state(self._review, self._top, change.image) | {"change": told})
+        answer = _state(self._review) | {"change": told, "subjects": self._told(change.images)}
+        if self._review.classes != before:
+            answer["classes"] = self._review.classes
+        return JSONResponse(answer)
+
+    def _several(self, images: Sequence[int]) -> Response:
+        return JSONResponse({"images": images, "subjects": self._told(images)})
+
+    def _told(self, images: Sequence[int]) -> dict[int, dict[str, Any]]:
+        subjects = self._review.subjects(images[:SOME])
+        return {
+            subject.image: asdict(subject) | {"paths": [shown(relative(path)) for path in subject.paths]}
+            for subject in subjects
+        }
+
+    def _numbers(self, text: str) -> list[int]:
+        """Read images; raise where one is none."""
+        names = text.split(",")[: SOME + 1]
+        return [self._number(name) for name in names]
+
+    def _number(self, name: str) -> int:
+        if not (name.isascii() and name.isdigit() and len(name) < 10 and int(name) < len(self._review)):
+            raise HTTPException(404, f"There is no image {name[:20]!r}.")
+        return int(name)
 
     def _picture(self, request: Request, jpeg: Callable[[int], bytes]) -> Response:
-        number = request.path_params["image"]
-        if not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) < len(self._review)):
-            raise HTTPException(404, f"There is no image {number[:20]!r}.")
+        number = self._number(request.path_params["image"])
         try:
-            data = jpeg(int(number))
+            data = jpeg(number)
         except (ImageRejected, OSError) as error:
             raise HTTPException(404, str(getattr(error, "strerror", None) or error)) from error
         return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
     def _jpeg(self, image: int, edge: int) -> bytes:
-        path = self._images / self._review.subject(image).paths[0]
+        path = self._images / self._review.paths[image][0]
         return smaller(path, self._review.key(image), edge, scaled=True)
 
 
@@ -137,41 +182,31 @@ async def _body(request: Request) -> dict[str, Any]:
     return values
 
 
-def _decision(body: dict[str, Any]) -> tuple[int, str | None, dict[str, bool]]:
-    image, label = body.get("image"), body.get("label")
+def _decision(body: dict[str, Any]) -> tuple[list[int], str | None, dict[str, bool]]:
+    images, label = body.get("images"), body.get("label")
     marks = {name: body.get(name, False) for name in ("bad", "new")}
-    valid = (
-        type(image) is int and isinstance(label, str | None) and all(isinstance(mark, bool) for mark in marks.values())
-    )
-    if not valid or body.keys() - {"image", "label", "bad", "new"}:
+    numbers = isinstance(images, list) and all(type(image) is int for image in images)
+    valid = numbers and isinstance(label, str | None) and all(isinstance(mark, bool) for mark in marks.values())
+    if not valid or body.keys() - {"images", "label", "bad", "new"}:
         raise HTTPException(
-            400, 'A decision is {"image": number, "label": class or null, "bad": true or false, "new": true or false}.'
+            400,
+            'A decision is {"images": [number, ...], "label": class or null, "bad": true or false, "new": true or '
+            "false}.",
         )
-    return int(body["image"]), label, marks
+    return list(body["images"]), label, marks
 
 
-def _state(review: Review, top: int, *also: int) -> dict[str, Any]:
-    """Return the state that the page shows, including the subjects of the images in `also`."""
-    judged, closed = review.judged, review.closed
-    lists = {
-        "suspects": judged.suspects[:top].tolist(),
-        "unlabelled": judged.unlabelled[:top].tolist(),
-        "uncertain": judged.uncertain[:top].tolist(),
-        "reviewed": closed[:top],
-    }
-    every = sorted({*also, *(image for images in lists.values() for image in images)})
+def _state(review: Review) -> dict[str, Any]:
+    """Return what the page shows of the review as a whole, but for its classes."""
+    judged, curve = review.judged, review.curve
+    step = max(1, len(curve) // POINTS)
+    points = {point.judged: point.right for point in [*curve[::step], curve[-1]] if point.judged}
     return {
         "name": shown(review.name),
         "file": shown(review.labels.path.name),
-        "classes": review.classes,
         "images": len(review),
         "agreement": asdict(judged.agreement),
-        "counts": review.counts | {"uncertain": len(judged.uncertain), "closed": len(closed)},
+        "counts": review.counts | {"uncertain": len(judged.uncertain), "closed": len(review.closed)},
         "changes": review.changes,
-        "lists": lists,
-        "subjects": {subject.image: _tile(subject) for subject in review.subjects(every)},
+        "curve": sorted(points.items()),
     }
-
-
-def _tile(subject: Subject) -> dict[str, Any]:
-    return asdict(subject) | {"paths": [shown(relative(path)) for path in subject.paths]}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import MissingExtra, UsageError
-from .defaults import TOP
+from .lists import Findings
 from .review import Review
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ class Server:
         The folder that image paths are relative to.
     port
         0 for any free port.
-    top
-        The number of images in a list.
+    findings
+        What else is to be looked at; see :class:`fc7.classify.reviews.lists.Lists`.
 
     Raises
     ------
@@ -41,7 +41,7 @@ class Server:
         The port is not available.
     """
 
-    def __init__(self, review: Review, images: Path, *, port: int = 0, top: int = TOP) -> None:
+    def __init__(self, review: Review, images: Path, *, port: int = 0, findings: Findings | None = None) -> None:
         require_extra()
         import uvicorn
 
@@ -54,7 +54,7 @@ class Server:
         self._socket = _listen(port)
         self.port = int(self._socket.getsockname()[1])
         self.address = f"http://{HOST}:{self.port}/{token}/"
-        guarded = Guard(application(review, images, token, top), token, self.port)
+        guarded = Guard(application(review, images, token, findings), token, self.port)
         settings: dict[str, Any] = {"http": Connection, "ws": "none", "lifespan": "off", "log_config": None}
         settings |= {"access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
         # All that wait are accepted before the first of them is looked at, so these are no more than there are files.

@@ -313,7 +313,7 @@ def served(tmp_path_factory):
 
     running = []
 
-    def start(counts=(14, 14), flipped=(3, 20), names=None, classes=None, top=60):
+    def start(counts=(14, 14), flipped=(3, 20), names=None, classes=None, findings=None):
         folder = tmp_path_factory.mktemp("review")
         rows = table(counts, val=min(counts) // 4, spread=0.7, seed=3)
         names = names or rows.paths.tolist()
@@ -336,7 +336,7 @@ def served(tmp_path_factory):
             folder / "pictures", tuple(ImageEntry(*row) for row in columns), rows.classes, (), "pictures"
         )
         review = Review(rows, labels_of(rows, manifest, folder / "labels.csv"))
-        server = Server(review, folder / "pictures", top=top)
+        server = Server(review, folder / "pictures", findings=findings)
         thread = threading.Thread(target=server.run)
         thread.start()
         running.append((server, thread))

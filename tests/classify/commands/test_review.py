@@ -93,12 +93,12 @@ def test_a_review_from_start_to_the_fit_and_on_again(run, home, fc7, monkeypatch
     review = run("pictures", "--json")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", review.address)
     assert "rejected red/none.png" in review.said
-    state = review.ask("state")
-    (image,) = [subject["image"] for subject in state["subjects"].values() if subject["paths"] == ["red/blue.png"]]
-    assert state["lists"]["suspects"][0] == image
-    review.ask("decide", {"image": image, "label": "blue"})
-    (other,) = [subject["image"] for subject in state["subjects"].values() if subject["paths"] == ["red/7.png"]]
-    review.ask("decide", {"image": other, "bad": True})
+    assert review.ask("state")["changes"] == 0
+    (image,) = review.ask("list?name=all&search=red/blue.png")["images"]
+    assert review.ask("list?name=suspects")["images"][0] == image
+    review.ask("decide", {"images": [image], "label": "blue"})
+    (other,) = review.ask("list?name=all&search=red/7.png")["images"]
+    review.ask("decide", {"images": [other], "bad": True})
     assert sum(image.bad for image in read_manifest(file, with_bad=True).images) == 1, "written before the answer"
     code, out, err = review.end()
     assert (code, err) == (0, "")

@@ -11,7 +11,10 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
 
 HOSTILE = ("<script>window.pwned = 1</script>", "\"><img src=x onerror='window.pwned = 2'>", "\u202egpj.exe", "a\nb")
-KEY = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "enter": "\ue007", "escape": "\ue00c"}
+KEY = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "enter": "\ue007", "escape": "\ue00c"} | {
+    "home": "\ue011",
+    "end": "\ue010",
+}
 
 
 class Page:
@@ -25,13 +28,13 @@ class Page:
 
     def load(self):
         self.browser.get(self.desk.server.address)
-        self.wait("return document.getElementById('agreement').textContent !== ''")
+        self.wait("return document.querySelector('#grid > li, #empty:not([hidden])') !== null")
 
     def wait(self, script):
         """Wait until a script is true and the server has answered."""
         from selenium.webdriver.support.wait import WebDriverWait
 
-        idle = "!('busy' in document.body.dataset)"
+        idle = "!('busy' in document.body.dataset) && !('later' in document.body.dataset)"
         WebDriverWait(self.browser, 20, 0.02).until(
             lambda browser: browser.execute_script(f"return {idle} && (() => {{ {script} }})()")
         )
@@ -85,7 +88,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(browser, desk, page):
     page.load()
     page.wait("return [...document.images].every(image => image.complete && image.naturalWidth > 0)")
     found = asked(browser)
-    assert len(found) > 6
+    assert len(found) > 9
     assert all(address.startswith(desk.server.address) for address in found)
 
 
@@ -235,8 +238,9 @@ def test_hostile_names_and_many_classes(browser, served):
     assert browser.execute_script("return document.scripts.length") == 1
     first = page.order()[0]
     assert len(browser.find_elements("css selector", f"{tile(first)} [data-label]")) in (3, 4)
-    page.find(f"{tile(first)} select option[value='c11']").click()
-    page.wait("return true")
+    assert not browser.find_elements("css selector", f"{tile(first)} [data-label='c11']")
+    page.click(f"{tile(first)} [data-other]")
+    page.press("C1" + KEY["down"] + KEY["down"] + KEY["enter"])
     assert desk.review.decided[first].label == "c11"
     assert page.find(label(first, "c11")).get_attribute("aria-pressed") == "true"
     assert browser.get_log("browser") == []
@@ -279,6 +283,135 @@ def test_images_without_a_label_get_their_first_one(browser, served):
     manifest = read_manifest(desk.file)
     assert (len(manifest), manifest.classes) == (27, ("ant", "bee, red"))
     assert browser.get_log("browser") == []
+
+
+def drawn(browser, doing):
+    """Return the images whose tile is drawn until the server has answered."""
+    browser.execute_script("""window.drawn = new Set();
+        window.watching = new MutationObserver((changes) => changes.forEach((change) => {
+            const tile = change.target.closest?.('#grid > li');
+            if (tile) window.drawn.add(Number(tile.dataset.image));
+        }));
+        window.watching.observe(document.getElementById('grid'), { childList: true, subtree: true });""")
+    doing()
+    return set(browser.execute_script("window.watching.disconnect(); return [...window.drawn]"))
+
+
+def test_a_decision_draws_one_tile_and_only_what_is_in_sight_has_one(browser, served):
+    desk = served(counts=(200, 200), flipped=())
+    page = Page(browser, desk)
+    page.click("#tab-all")
+    assert page.find("#tab-all span").text == "400"
+    assert len(page.order()) < 60
+    page.browser.execute_script("document.querySelector('#grid > li').focus()")
+    page.click("#tab-all")
+    first = page.order()[0]
+    page.find(tile(first)).send_keys("x")
+
+    def decide():
+        page.browser.switch_to.active_element.send_keys("1")
+        wait = "return document.querySelector('#grid > li').classList.contains('decided')"
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(browser, 20, 0.005).until(lambda browser: browser.execute_script(wait))
+
+    assert drawn(browser, decide) == {first}
+    page.wait("return true")
+    page.press(KEY["end"])
+    assert page.focus() == 399
+    assert len(page.order()) < 60
+    assert page.order()[-1] == 399
+    page.press(KEY["home"])
+    assert page.focus() == page.order()[0] == 0
+    browser.execute_script("scrollTo(0, document.body.scrollHeight / 2)")
+    page.wait(
+        "const box = [...document.querySelectorAll('#grid > li')].map((li) => li.getBoundingClientRect());"
+        "return box.some((b) => b.top < 100) && box.some((b) => b.bottom > innerHeight)"
+    )
+    page.wait("return [...document.querySelectorAll('#grid > li .where')].length > 10")
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("pixels", [390, 1280])
+def test_several_are_selected_and_decided_at_once(page, desk, pixels):
+    width(page.browser, pixels)
+    page.click("#tab-all")
+    page.click(f"{tile(2)} .pick")
+    from selenium.webdriver import ActionChains, Keys
+
+    ActionChains(page.browser).key_down(Keys.SHIFT).click(page.find(f"{tile(5)} .pick")).key_up(Keys.SHIFT).perform()
+    assert page.find("#picked b").text == "4 selected"
+    page.click("#picked [data-label='c1']")
+    assert set(desk.review.decided) == {2, 3, 4, 5}
+    assert {decision.label for decision in desk.review.decided.values()} == {"c1"}
+    assert (desk.review.changes, page.find("#picked").is_displayed()) == (1, False)
+    assert "4 images: c1." in page.said()
+    page.press("u")
+    assert desk.review.decided == {}
+    page.find("#find").send_keys("c0/00")
+    page.wait("return about.textContent.includes('10 images found')")
+    page.browser.execute_script("document.activeElement.blur()")
+    page.find("body").send_keys("a")
+    page.wait("return true")
+    assert page.find("#picked b").text == "10 selected"
+    page.press(KEY["escape"])
+    assert not page.find("#picked").is_displayed()
+    page.find("#find").clear()
+    page.find("#find").send_keys(KEY["escape"])
+    page.wait("return !about.textContent.includes('found')")
+    page.find("#of").send_keys("c1")
+    page.wait("return !document.querySelector('#grid > [data-image=\"2\"]')")
+    assert {desk.review.subject(image).decision.label for image in page.order()} == {"c1"}
+
+
+def test_what_is_skipped_comes_last(page):
+    first, second, *_ = page.order()
+    page.find(tile(first)).send_keys("s")
+    page.wait("return true")
+    assert (page.focus(), page.flag(first)) == (second, "skipped")
+    page.press("r")
+    assert (page.order()[0], page.order()[-1]) == (second, first)
+
+
+def test_more_like_one_image_get_its_class(page, desk):
+    page.click("#tab-all")
+    page.find(tile(9)).send_keys("m")
+    page.wait("return true")
+    near = [9, *desk.review.like(9, 23).tolist()]
+    assert page.order() == near[: len(page.order())]
+    assert page.find("#picked b").text == "24 selected"
+    page.click(f"{tile(near[1])} .pick")
+    page.click(f"{tile(near[2])} [data-label='c0']")
+    assert set(desk.review.decided) == set(near) - {near[1]}
+
+
+def test_near_duplicates_and_outliers_are_looked_at_in_the_same_page(browser, served):
+    asked = []
+
+    def findings():
+        asked.append(1)
+        pairs = [["c0/004.png", "c1/021.png"], ["gone.png", "c0/004.png"]]
+        return {"near_duplicates": pairs, "outliers": [["c0/009.png"]]}
+
+    desk = served(findings=findings)
+    page = Page(browser, desk)
+    assert asked == [], "it takes a while, and not everybody needs it"
+    page.click("#tab-near_duplicates")
+    assert page.order() == [4, 21]
+    page.press("a")
+    page.click("#picked [data-bad]")
+    assert desk.review.counts["bad"] == 2
+    page.click("#tab-outliers")
+    assert (page.order(), page.find("#tab-outliers span").text, asked) == ([9], "1", [1])
+    assert browser.get_log("browser") == []
+
+
+def test_two_tabs_see_what_the_other_decides(page, desk):
+    first, second, *_ = page.order()
+    desk.review.decide(first, bad=True)  # as another tab
+    page.click(f"{tile(second)} [data-bad]")
+    assert page.find("#undo").text == "Undo (2)"
+    assert page.flag(first) == "bad"
 
 
 def test_hostile_classes(browser, served):

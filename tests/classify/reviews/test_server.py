@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 from waiting import LONG
@@ -66,7 +67,8 @@ def test_the_page_and_what_it_is_made_of(ask):
     assert (status, headers.get_content_type()) == (200, "text/html")
     assert b"Review of <bdi>pictures</bdi>" in page
     assert b"http" not in page.replace(b"http-equiv", b"")
-    for name, kind in {"page.css": "text/css", "review.css": "text/css", "review.js": "text/javascript"}.items():
+    scripts = dict.fromkeys(("review.js", "tiles.js", "chooser.js", "make.js"), "text/javascript")
+    for name, kind in {"page.css": "text/css", "review.css": "text/css", **scripts}.items():
         status, headers, content = ask(name)
         assert (status, headers.get_content_type(), b"http" in content) == (200, kind, False)
     policy = headers["content-security-policy"]
@@ -78,25 +80,63 @@ def test_the_page_and_what_it_is_made_of(ask):
 
 def test_suspects_come_first_and_a_decision_is_written(ask, desk):
     state = ask("state")[2]
-    assert set(state["lists"]["suspects"][:2]) == {3, 20}
+    suspects = ask("list?name=suspects")[2]
+    assert set(suspects["images"][:2]) == {3, 20}
     assert (state["classes"], state["images"], state["changes"], state["file"]) == (["c0", "c1"], 28, 0, "labels.csv")
-    assert state["subjects"]["3"]["paths"] == ["c0/003.png"]
-    status, _, after = ask("decide", "POST", {"image": 3, "label": "c0", "bad": False})
+    assert suspects["subjects"]["3"]["paths"] == ["c0/003.png"]
+    status, _, after = ask("decide", "POST", {"images": [3], "label": "c0", "bad": False})
     assert (status, after["changes"], after["counts"]["relabelled"]) == (200, 1, 1)
     assert after["change"]["before"] == {"label": "c1", "bad": False}
     assert after["change"]["after"] == {"label": "c0", "bad": False}
     assert after["agreement"]["right"] == state["agreement"]["right"] + 1
-    assert after["lists"]["reviewed"] == [3]
-    assert 3 not in after["lists"]["suspects"]
+    assert ask("list?name=reviewed")[2]["images"] == [3]
+    assert 3 not in ask("list?name=suspects")[2]["images"]
     assert f"pictures/c0/003.png,{desk.review.key(3)},c0,train,,,1" in desk.file.read_text()
     status, _, undone = ask("undo", "POST", {})
-    assert (status, undone["change"]["undone"], undone["lists"]) == (200, True, state["lists"])
+    assert (status, undone["change"]["undone"], ask("list?name=suspects")[2]) == (200, True, suspects)
+    assert not desk.file.exists()
+
+
+def test_lists_are_searched_and_filtered(ask, desk):
+    def images(query):
+        return ask(f"list?{query}")[2]["images"]
+
+    assert images("name=all") == list(range(28))
+    assert images("name=all&search=C1%20021") == [21]
+    assert images("name=all&search=wasp") == []
+    labels = [desk.review.subject(image).decision.label for image in range(28)]
+    assert images("name=all&label=c1") == [image for image in range(28) if labels[image] == "c1"]
+    assert images("name=all&label=") == images("name=unlabelled") == images("name=outliers") == []
+    desk.review.decide([4, 5], "c1")
+    assert {4, 5} <= set(images("name=all&label=c1"))
+    refused(ask("list?name=wasps"), 400, "There is no list 'wasps'", "near_duplicates")
+    assert list(ask("subjects?images=4,7")[2]["subjects"]) == ["4", "7"]
+    for query in ("subjects?images=4,x", "subjects", "like?image=28", "like"):
+        refused(ask(query), 404, "There is no image")
+
+
+def test_more_like_an_image_are_the_nearest(ask, desk):
+    near = ask("like?image=4")[2]["images"]
+    assert (near[0], len(near), len(set(near))) == (4, 24, 24)
+    vectors = desk.review._vectors.astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = vectors @ vectors[4]
+    assert near[1:] == [image for image in np.argsort(-cosine, kind="stable") if image != 4][:23]
+
+
+def test_many_images_are_one_decision(ask, desk):
+    images = [4, 5, 21, 4]
+    status, _, after = ask("decide", "POST", {"images": images, "label": "c1"})
+    assert (status, after["changes"], after["change"]["images"]) == (200, 1, [4, 5, 21])
+    assert desk.file.read_text().count(",1\n") == 1, "each has a number"
+    assert {desk.review.subject(image).decision.label for image in images} == {"c1"}
+    assert ask("undo", "POST", {})[2]["change"]["images"] == [4, 5, 21]
     assert not desk.file.exists()
 
 
 def test_bad_without_a_label_and_back(ask):
-    assert ask("decide", "POST", {"image": 5, "label": None, "bad": True})[2]["counts"]["bad"] == 1
-    after = ask("decide", "POST", {"image": 5, "label": "c1"})[2]
+    assert ask("decide", "POST", {"images": [5], "label": None, "bad": True})[2]["counts"]["bad"] == 1
+    after = ask("decide", "POST", {"images": [5], "label": "c1"})[2]
     assert (after["counts"]["bad"], after["counts"]["relabelled"]) == (0, 1)
 
 
@@ -165,7 +205,7 @@ def test_another_host_name_is_refused(ask, desk):
 
 
 def test_another_origin_is_refused(ask, desk):
-    body = {"image": 3, "label": "c0"}
+    body = {"images": [3], "label": "c0"}
     for origin in ("https://evil.example", "null", f"https://127.0.0.1:{desk.server.port}", "http://127.0.0.1"):
         refused(ask("decide", "POST", body, JSON | {"Origin": origin}), 403, "Another page")
     assert desk.review.changes == 0
@@ -240,7 +280,7 @@ def test_a_client_that_does_not_read_its_answers_is_not_waited_for(ask, desk, mo
 def test_many_connections_do_not_keep_a_decision_waiting(ask, desk, monkeypatch):
     monkeypatch.setattr("fc7.classify.reviews.connections.MOST", 5)
     connections = [half_sent(desk) for _ in range(30)]
-    assert ask("decide", "POST", {"image": 3, "label": "c0"})[0] == 200
+    assert ask("decide", "POST", {"images": [3], "label": "c0"})[0] == 200
     assert [ended(connection) for connection in connections[:24]] == [True] * 24, "the first ones made room"
     for connection in connections:
         connection.close()
@@ -276,11 +316,11 @@ def test_a_decision_that_is_not_durable_is_said(ask, desk, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("fc7.cache.atomic_write.sync_folder", broken)
-        status, _, after = ask("decide", "POST", {"image": 3, "label": "c0"})
+        status, _, after = ask("decide", "POST", {"images": [3], "label": "c0"})
     assert status == 200
     assert "labels.csv has this decision, but" in after["change"]["warning"]
     assert str(desk.file.parent) not in after["change"]["warning"]
-    assert ask("decide", "POST", {"image": 4, "bad": True})[2]["change"]["warning"] == ""
+    assert ask("decide", "POST", {"images": [4], "bad": True})[2]["change"]["warning"] == ""
 
 
 def test_only_this_machine_is_listened_on(desk):
@@ -300,23 +340,25 @@ def test_only_this_machine_is_listened_on(desk):
         (b"{", 400),
         (b"[]", 400),
         (b"[" * 4000, 400),
-        (b'{"image": NaN}', 400),
+        (b'{"images": [NaN]}', 400),
         (b"\xff\xfe", 400),
-        (b'{"image": 1e400}', 400),
+        (b'{"images": [1e400]}', 400),
         ({}, 400),
-        ({"image": "3", "label": "c0"}, 400),
-        ({"image": True, "label": "c0"}, 400),
-        ({"image": 3.0, "label": "c0"}, 400),
-        ({"image": 3, "label": 1}, 400),
-        ({"image": 3, "label": ["c0"]}, 400),
-        ({"image": 3, "bad": "yes"}, 400),
-        ({"image": 3, "label": "c0", "path": "/etc/passwd"}, 400),
-        ({"image": 3, "label": "wasp"}, 400),
-        ({"image": 3, "label": ""}, 400),
-        ({"image": 28, "label": "c0"}, 400),
-        ({"image": -1, "label": "c0"}, 400),
-        ({"image": 10**30, "label": "c0"}, 400),
-        (b'{"image": 3, "label": "' + b"x" * 5000 + b'"}', 413),
+        ({"images": ["3"], "label": "c0"}, 400),
+        ({"images": [True], "label": "c0"}, 400),
+        ({"images": [], "label": "c0"}, 400),
+        ({"images": 3, "label": "c0"}, 400),
+        ({"images": [3.0], "label": "c0"}, 400),
+        ({"images": [3], "label": 1}, 400),
+        ({"images": [3], "label": ["c0"]}, 400),
+        ({"images": [3], "bad": "yes"}, 400),
+        ({"images": [3], "label": "c0", "path": "/etc/passwd"}, 400),
+        ({"images": [3], "label": "wasp"}, 400),
+        ({"images": [3], "label": ""}, 400),
+        ({"images": [28], "label": "c0"}, 400),
+        ({"images": [-1], "label": "c0"}, 400),
+        ({"images": [10**30], "label": "c0"}, 400),
+        (b'{"images": [3], "label": "' + b"x" * 3_000_000 + b'"}', 413),
     ],
 )
 def test_what_is_no_decision_is_refused(ask, desk, body, status):
@@ -325,7 +367,7 @@ def test_what_is_no_decision_is_refused(ask, desk, body, status):
 
 
 def test_how_a_decision_is_sent(ask, desk):
-    good = json.dumps({"image": 3, "label": "c0"}).encode()
+    good = json.dumps({"images": [3], "label": "c0"}).encode()
     for kind in (
         "text/plain",
         "application/x-www-form-urlencoded",
@@ -347,8 +389,8 @@ def test_what_cannot_be_done_says_why(ask, desk):
     text = desk.file.read_text()
     desk.file.write_text(text + "\n")
     try:
-        refused(ask("decide", "POST", {"image": 4, "bad": True}), 409, "labels.csv was changed by another program")
-        assert str(desk.file.parent) not in ask("decide", "POST", {"image": 4, "bad": True})[2]["error"]
+        refused(ask("decide", "POST", {"images": [4], "bad": True}), 409, "labels.csv was changed by another program")
+        assert str(desk.file.parent) not in ask("decide", "POST", {"images": [4], "bad": True})[2]["error"]
     finally:
         desk.file.write_text(text)
 
@@ -367,7 +409,7 @@ def test_decisions_from_many_at_once_are_all_kept(ask, desk):
 
     def decide(image):
         gate.wait()
-        return ask("decide", "POST", {"image": image, "bad": image % 2 == 0})[0]
+        return ask("decide", "POST", {"images": [image], "bad": image % 2 == 0})[0]
 
     with ThreadPoolExecutor(len(images)) as pool:
         assert set(pool.map(decide, images)) == {200}

@@ -1,0 +1,61 @@
+"""Decisions one after another, and what each of them changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .labels import Decision
+
+Step = list[tuple[int, Decision]]  # what was decided at once: images, and their decisions
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The number of labels that the fit of all other images agrees with."""
+
+    right: int
+    judged: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """The effect of one decision, or of undoing it.
+
+    Attributes
+    ----------
+    image, images
+        The first image of the decision, and all of them.
+    before, after
+        The label of the first, before and after.
+    undone
+        Whether a decision was undone.
+    joined, left
+        Other images that became suspects, or are no longer suspects.
+    agreement_before, agreement_after
+        Over all images.
+    seconds
+        Of the new fit and the new ranking, without writing the csv.
+    warning
+        Why the decision, which is in the csv, may not survive a power loss; else empty.
+    """
+
+    image: int
+    images: list[int]
+    before: Decision
+    after: Decision
+    undone: bool
+    joined: list[int]
+    left: list[int]
+    agreement_before: Agreement
+    agreement_after: Agreement
+    seconds: float
+    warning: str = ""
+
+
+def latest(history: Sequence[Step]) -> dict[int, Decision]:
+    """Return the last decision on each image, the latest last."""
+    decided: dict[int, Decision] = {}
+    for step in history:
+        for image, decision in step:
+            decided.pop(image, None)
+            decided[image] = decision
+    return decided
