@@ -25,7 +25,8 @@ from scipy.stats import binom
 
 from fc7.classify.evaluation.abstention import Abstention
 from fc7.classify.evaluation.class_means import balanced_accuracy, macro_f1
-from fc7.classify.evaluation.effective_size import ALPHA, effective_size, fold_inflation
+from fc7.classify.evaluation.effective_size import ALPHA, effective_size, fold_inflation, group_correlation
+from fc7.classify.evaluation.group_power import likely_in_groups
 from fc7.classify.evaluation.metrics import agresti_coull
 from fc7.classify.evaluation.nested_choice import choose_in_folds
 from fc7.classify.evaluation.paired_tests import (
@@ -157,15 +158,23 @@ def power_said(groups, size, repeats, level=ALPHA):
     """Yield where, and by how much the power of the difference that is said to be likely found is off."""
     for correlation in (0.0, 0.3) if size != 1 else (0.0,):
         for discordant in (0.1, 0.2, 0.4):
-            drawn = outcomes([discordant / 2, discordant / 2, 1 - discordant], correlation, 200, groups, size)
-            worth = np.median([effective_size(*values(counts, [1, -1, 0]), cautious=False) for counts in drawn])
-            said = likely_difference(worth, discordant, level)
+            drawn = outcomes([discordant / 2, discordant / 2, 1 - discordant], correlation, 150, groups, size)
+            said = np.median([likely(counts, discordant, level) for counts in drawn])
             if np.isfinite(said):
                 mean = [(discordant + said) / 2, (discordant - said) / 2, 1 - discordant]
                 found = [
                     difference(counts)[0] <= level for counts in outcomes(mean, correlation, repeats, groups, size)
                 ]
                 yield f"only one right {discordant}, correlation {correlation}", abs(np.mean(found) - POWER)
+
+
+def likely(counts, discordant, level):
+    """Return the difference that is said to be likely found, from counts of only first, only second and the rest."""
+    differences, group = values(counts, [1, -1, 0])
+    sizes = tuple(np.sort(np.bincount(group)).tolist())
+    if max(sizes) == 1:
+        return likely_difference(len(sizes), discordant, level)
+    return likely_in_groups(sizes, group_correlation(differences, group), discordant, level)
 
 
 def class_means_coverage(repeats):

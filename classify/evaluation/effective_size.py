@@ -50,9 +50,14 @@ def group_effect(values: npt.ArrayLike, groups: Positions, prior: float = PRIOR_
     return float(1 + (size - 1) * correlation)
 
 
-def effective_size(
-    values: npt.ArrayLike, groups: Positions | None = None, folds: int = 1, *, cautious: bool = True
-) -> float:
+def group_correlation(values: npt.ArrayLike, groups: Positions) -> float:
+    """Return how alike the values ``(n,)`` of a group are, as it was seen: from 0 to 1, and 0 without groups."""
+    sizes = np.bincount(groups)
+    size = float((sizes**2).sum() / sizes.sum())
+    return min((group_effect(values, groups, 0.0) - 1) / (size - 1), 1.0) if size > 1 else 0.0
+
+
+def effective_size(values: npt.ArrayLike, groups: Positions | None = None, folds: int = 1) -> float:
     """Return the number of independent images that would give a mean of these values ``(n,)`` the same interval.
 
     Parameters
@@ -63,15 +68,11 @@ def effective_size(
         Of each image its group, ``(n,)``, numbered from 0 without gaps; None if each is its own.
     folds
         In which the images were predicted; 1 for a split.
-    cautious
-        For intervals. Without, no allowance is made for few groups: power follows what was measured.
     """
     n = len(np.asarray(values))
     size = n / fold_inflation(folds)
     if groups is None or int(groups.max()) + 1 == n:
         return size
-    if not cautious:
-        return size / group_effect(values, groups, 0.0)
     from scipy.stats import t
 
     number = n**2 / float((np.bincount(groups) ** 2).sum())  # of equal groups

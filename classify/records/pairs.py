@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.tables import counted
-from ..evaluation.effective_size import ALPHA, effective_size, fold_inflation
+from ..evaluation.effective_size import ALPHA, effective_size, fold_inflation, group_correlation
+from ..evaluation.group_power import likely_in_groups
 from ..evaluation.paired_tests import (
     allow_for,
     difference_interval,
@@ -43,8 +44,8 @@ class RunPair:
         How many groups these are in, n where each is its own; and in how many folds they were predicted, 1 for a split.
     effective
         Independent images that they are worth for the interval of this difference.
-    measured
-        The same without an allowance for few groups: what power follows.
+    correlation, sizes
+        Of the differences of two images of a group, and the images of each group; 0 and none where each is its own.
     difference, interval
         Accuracy of the first minus the second, and its interval, which holds 0 if, and only if, the corrected test
         finds no difference: of 95 %, or more where several are tested.
@@ -63,7 +64,7 @@ class RunPair:
     groups: int
     folds: int
     effective: float
-    measured: float
+    correlation: float
     difference: float
     interval: tuple[float, float]
     only_first: int
@@ -71,6 +72,7 @@ class RunPair:
     p: float
     p_corrected: float
     level: float = ALPHA
+    sizes: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def count(self) -> str:
@@ -105,12 +107,16 @@ class RunPair:
     @property
     def likely_detectable(self) -> float:
         """The difference that is found with 80 % power at this pair's share of images that only one run gets right."""
-        return likely_difference(self.measured, (self.only_first + self.only_second) / self.n, self.level)
+        discordant = (self.only_first + self.only_second) / self.n
+        if self.sizes:
+            return likely_in_groups(self.sizes, self.correlation, discordant, self.level, self.folds)
+        return likely_difference(self.n / fold_inflation(self.folds), discordant, self.level)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; an infinite difference is None, as JSON has no infinity."""
         values = asdict(self) | {"names": list(self.names), "interval": list(self.interval)}
         values |= {"smallest_detectable": self.smallest_detectable, "likely_detectable": self.likely_detectable}
+        del values["sizes"]
         infinite = [name for name, value in values.items() if isinstance(value, float) and math.isinf(value)]
         return values | dict.fromkeys(infinite)
 
@@ -155,7 +161,8 @@ def _tested(runs: Sequence[Run], names: Mapping[str, str]) -> list[RunPair]:
             groups=n if groups is None else int(groups.max()) + 1,
             folds=folds,
             effective=effective,
-            measured=effective_size(differences, groups, folds, cautious=False),
+            correlation=0.0 if groups is None else group_correlation(differences, groups),
+            sizes=() if groups is None else tuple(np.sort(np.bincount(groups)).tolist()),
             difference=(b - c) / n,
             interval=(-1.0, 1.0),  # until it is known how many are tested
             only_first=b,

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from fc7.classify.evaluation.effective_size import ALPHA, Z, effective_size, fold_inflation, group_effect
+from fc7.classify.evaluation.effective_size import (
+    ALPHA,
+    Z,
+    effective_size,
+    fold_inflation,
+    group_correlation,
+    group_effect,
+)
 from fc7.classify.evaluation.metrics import agresti_coull, measure
 from fc7.classify.evaluation.paired_tests import allow_for, mcnemar
 
@@ -41,10 +48,13 @@ def test_the_effect_is_one_plus_the_pairs_in_a_group_times_their_correlation():
     assert group_effect(right, groups) == pytest.approx(1 + 4 * np.mean(pairs) / right.var(), abs=0.01)
 
 
-def test_power_follows_what_was_measured():
+def test_the_correlation_is_that_which_was_seen():
     right, groups = np.arange(120) % 12 < 11, np.arange(120) // 12
-    assert effective_size(right, groups) < 80 < effective_size(right, groups, cautious=False) == 120
-    assert effective_size(np.ones(120), groups, cautious=False) == 10
+    assert group_correlation(right, groups) == 0
+    assert group_correlation(np.repeat(np.arange(30) % 3 > 0, 4), np.repeat(np.arange(30), 4)) == pytest.approx(
+        1, abs=0.01
+    )
+    assert group_correlation(right, np.arange(120)) == 0
 
 
 def test_copies_count_once():
