@@ -16,6 +16,7 @@ from .atomic_write import make_folder, replace, sync_folder, temporary_name, wri
 from .owner import is_abandoned
 from .urls import URL, is_url, without_secrets
 
+_FILES = (".csv", ".fc7", ".html", ".json", ".md", ".parquet", ".pdf")  # suffixes that no folder has
 _LINKS = 40  # that are followed, as the system does
 
 
@@ -31,15 +32,19 @@ class OutputFile:
         Its folder need not exist.
     error
         The class of the error that is raised.
+    kinds
+        The suffixes that tell what is written; a name with another one is refused. By default any.
 
     Raises
     ------
+    UsageError
+        The name has the suffix of something else.
     FC7Error
         Of the class `error`: it cannot be written. It is a folder, a disk, a terminal, a socket or a FIFO that nobody
         reads, or it is not permitted. Or it is a URL.
     """
 
-    def __init__(self, path: Path | str, error: type[FC7Error] = DataError) -> None:
+    def __init__(self, path: Path | str, error: type[FC7Error] = DataError, *, kinds: Collection[str] = ()) -> None:
         self.path = Path(path)
         _require_local(self.path, error)
         self._refusing = functools.partial(_refusing, str(self.path), error)
@@ -47,6 +52,8 @@ class OutputFile:
             self._stream = _stream(self.path)  # held from now on: a reader would take its end for the end of the file
             self._target = Path(os.path.realpath(self.path))
             if self._stream is None:
+                if kinds and self.path.suffix:
+                    kind_by_suffix(self.path, kinds)
                 _require_replaceable(self._target)
 
     @property
@@ -141,8 +148,12 @@ def require_folder(path: Path | str, data: Path | str | None = None) -> None:
     ------
     DataError
         It is a URL or no folder, it is not permitted, or it is in the data set.
+    UsageError
+        Its name is that of a file.
     """
     _require_local(path, DataError)
+    if Path(path).suffix.lower() in _FILES and not Path(path).is_dir():
+        raise UsageError(f"{path}: what is written is a folder, and this looks like a file. Name one without suffix.")
     with _refusing(f"The folder {path}", DataError):
         folder = Path(os.path.realpath(path))
         _require_writable_folder(folder)

@@ -14,7 +14,7 @@ from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
 from ..maps.image_map import ImageMap
 from ..pages.gallery import Gallery, Shown, Tile
-from ..pages.page import render, write
+from ..pages.page import PAGES, render, write
 from ..pages.point_map import PointMap
 from ..pages.text import confident, without_folders
 from ..pages.text import pairs as named
@@ -47,7 +47,7 @@ def write_audit(
     DataError, MissingExtra
         See :mod:`fc7.classify.pages.page`.
     """
-    output = path if isinstance(path, OutputFile) else OutputFile(path)
+    output = path if isinstance(path, OutputFile) else OutputFile(path, kinds=PAGES)
     paths = _paths(audit)
     chart = _map(audit, paths, method, progress)
     for key, path in zip(chart.keys, chart.paths, strict=True):
@@ -91,7 +91,7 @@ def _context(audit: Audit, sources: Mapping[str, str]) -> dict[str, Any]:
     suspects = [
         Tile(
             (_shown(suspect.image, suspect.predicted, confident(suspect.probability)),),
-            mark="bad" if suspect.confident else "",
+            mark="bad" if suspect.confident else "mild",
             other=suspect.image.label,
         )
         for suspect in audit.suspects
@@ -100,7 +100,7 @@ def _context(audit: Audit, sources: Mapping[str, str]) -> dict[str, Any]:
         Tile((_shown(one.image, one.image.label or "no label"),), line=f"distance {one.distance:.3f}")
         for one in audit.outliers
     ]
-    kinds = {"bad": "confident", "": "others"}
+    kinds = {"bad": "confident", "mild": "others"}
     return {
         "confident": CONFIDENT,
         "audit": audit,

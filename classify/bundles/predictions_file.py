@@ -1,4 +1,4 @@
-"""Predictions as a file of their own: csv, JSON or parquet, by its suffix."""
+"""Predictions as a file of their own: csv, JSON, parquet or a page, by its suffix."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,12 @@ from typing import Any
 from ...cache.output_file import OutputFile, kind_by_suffix
 from ...cache.tables import unicode
 from ...extract.archives.parquet import require_pyarrow
+from ...extract.progress import Progress, silent
+from ..pages.page import environment
+from .page import write_predictions
 from .prediction import Prediction, predictions_csv, predictions_table
 
-SUFFIXES = (".csv", ".json", ".parquet")
+SUFFIXES = (".csv", ".json", ".parquet", ".html")
 
 
 class PredictionsFile:
@@ -20,24 +23,36 @@ class PredictionsFile:
     ----------
     path
         Its suffix names the kind of file, one of :data:`SUFFIXES`.
+    read
+        The files and folders that are predicted, in which a page puts no pictures.
 
     Raises
     ------
     UsageError
         There is no such kind of file.
     MissingExtra
-        pyarrow, which writes parquet, is not installed.
+        pyarrow, which writes parquet, or Jinja2, which writes pages, is not installed.
     DataError
         It cannot be written; see :class:`fc7.cache.output_file.OutputFile`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, read: Sequence[str] = ()) -> None:
         self._suffix = kind_by_suffix(path, SUFFIXES)
         if self._suffix == ".parquet":
             require_pyarrow()
+        elif self._suffix == ".html":
+            environment()
+        self._read = read
         self.output = OutputFile(path)
 
-    def write(self, predictions: Sequence[Prediction], answer: Mapping[str, Any], top: int | None = None) -> Path:
+    def write(
+        self,
+        predictions: Sequence[Prediction],
+        answer: Mapping[str, Any],
+        top: int | None = None,
+        *,
+        progress: Progress = silent,
+    ) -> Path:
         """Write predictions, whole or not at all, and return the path.
 
         Parameters
@@ -55,6 +70,9 @@ class PredictionsFile:
         if self._suffix == ".parquet":
             with self.output.temporary() as path:
                 _write_parquet(predictions_table(predictions, top), path)
+            return self.output.path
+        if self._suffix == ".html":
+            write_predictions(predictions, self.output, self._read, progress=progress)
             return self.output.path
         text = json.dumps(answer, indent=1) if self._suffix == ".json" else predictions_csv(predictions, top)
         return self.output.write(f"{text}\n".encode("utf-8", "surrogateescape"))

@@ -61,13 +61,14 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..audits.audit import audit, check_options
     from ..audits.page import write_audit
     from ..audits.tables import audit_csv, audit_text, leak_line
-    from ..pages.page import sizes, write
+    from ..pages.page import PAGES, TABLES, sizes, write
     from .inputs import embeddings, images_folder
     from .tables import written_files
 
     settings = given(arguments, "head", "threshold", "neighbours", "folds")
     check_options(**settings)
-    page, lines = (OutputFile(path) if path else None for path in (arguments.output, arguments.csv))
+    files = ((arguments.output, PAGES), (arguments.csv, TABLES))
+    page, lines = (OutputFile(path, kinds=kinds) if path else None for path, kinds in files)
     require_apart(page, lines, read=[arguments.data])
     with options.engine(arguments) as engine:
         rows = embeddings(arguments, progress, engine, only=True)[0]

@@ -88,7 +88,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if arguments.costs:
         read_costs(arguments.costs)
     find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
-    output = OutputFile(arguments.output, BundleError)
+    output = OutputFile(arguments.output, BundleError, kinds=(".fc7",))
     if arguments.card and output.written_through:
         raise UsageError(f"--card is a file beside the bundle, and {arguments.output} is no file. Name one with -o.")
     card = card_of(arguments.output) if arguments.card else None

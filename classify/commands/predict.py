@@ -33,6 +33,9 @@ fc7 predict my.fc7 one.jpg another.png
 # a folder, to a csv file
 fc7 predict my.fc7 new_pictures/ -o predictions.csv
 
+# one page with the pictures, to look at and to search in
+fc7 predict my.fc7 new_pictures/ -o predictions.html
+
 # all pictures below a folder, with three classes each, or `not sure`
 fc7 predict my.fc7 'new_pictures/**/*.png' --top 3 --max-error 0.02
 
@@ -41,7 +44,7 @@ fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
 """
 
 _IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, tables of paths, or - for a list on standard input"
-_FILE = "the file to write instead of stdout: .csv, .json, or .parquet (extra fc7[tables])"
+_FILE = "the file to write instead of stdout: .csv, .json, .parquet (extra fc7[tables]), or .html with the pictures"
 _UNLABELLED = "of each data set, named as for fc7 fit, only the images that have no label"
 _NEIGHBOURS = "name the K nearest fitted images, of a bundle by fit --with-neighbours (default: none)"
 _COVERAGE = "a set of classes for each image, which holds the right one for this share of images (default: none)"
@@ -82,7 +85,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..bundles.predictions_file import PredictionsFile
     from ..evaluation.abstention import RARE
 
-    file = PredictionsFile(arguments.output) if arguments.output else None
+    file = PredictionsFile(arguments.output, arguments.images) if arguments.output else None
     require_apart(
         file.output if file else None, read=[arguments.bundle, *filter(None, [arguments.costs]), *arguments.images]
     )
@@ -123,7 +126,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     }
     code = 0 if labelled else 1
     if file:
-        path = str(file.write(predictions, payload, arguments.top))
+        path = str(file.write(predictions, payload, arguments.top, progress=progress))
         rejected = len(predictions) - len(labelled)
         text = f"Wrote {counted(len(labelled), 'prediction')} to {plain(path)}" + (
             f"; rejected: {rejected}" if rejected else ""

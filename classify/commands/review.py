@@ -64,6 +64,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...extract.manifest.manifest import read_manifest
     from ...extract.manifest.table import is_vectors
     from ..audits.audit import alike_and_outliers
+    from ..pages.page import TABLES
     from ..reviews.labels import Labels, default_path, require_apart
     from ..reviews.review import Review
     from ..reviews.server import Server, require_extra
@@ -78,7 +79,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         raise elsewhere
     path = arguments.output or default_path(data)
     require_apart(data, path)
-    output = OutputFile(path)
+    output = OutputFile(path, kinds=TABLES)
     manifest = read_manifest(data, with_bad=True, columns=options.columns(arguments))
     if manifest.remote:
         raise elsewhere

@@ -58,13 +58,13 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...cache.output_file import OutputFile, require_apart
     from ...extract.manifest.manifest import read_manifest
     from ...extract.manifest.table import is_vectors
-    from ..pages.page import sizes
+    from ..pages.page import PAGES, sizes
     from ..searches.page import write_similar
     from ..searches.similar import similar
     from .inputs import embeddings, images_folder, tables
     from .tables import written_files
 
-    page = OutputFile(arguments.output) if arguments.output else None
+    page = OutputFile(arguments.output, kinds=PAGES) if arguments.output else None
     require_apart(page, read=[arguments.data, *(arguments.to or [])])
     asked: Embeddings | None = None
     rejects: list[tuple[str, str]] = []

@@ -20,6 +20,7 @@ from .gallery import Gallery
 from .text import duration, points, probability, relative, shown
 from .thumbnails import folder_beside
 
+PAGES, TEXTS, TABLES = (".html", ".htm"), (".md", ".markdown", ".txt"), (".csv",)  # suffixes of files
 _ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
 
 
@@ -58,7 +59,7 @@ def write(output: OutputFile, text: str) -> Path:
 def sizes(files: Sequence[Path]) -> list[str]:
     """Return a line per file with its name and size, and one per folder with the pictures of a page."""
     lines = [f"Wrote {file}: {_size(file.stat().st_size)}" for file in files]
-    beside = [folder_beside(file) for file in files if file.suffix == ".html" and folder_beside(file).is_dir()]
+    beside = [folder_beside(file) for file in files if file.suffix in PAGES and folder_beside(file).is_dir()]
     return lines + [f"More pictures of the page are in the folder beside it: {folder}" for folder in beside]
 
 

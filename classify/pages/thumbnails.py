@@ -163,13 +163,14 @@ def _inside(page: Path, folders: Iterable[Location | str]) -> bool:
     return any(Path(os.path.realpath(folder)) in above for folder in folders if not is_url(str(folder)))
 
 
-def addresses(folder: Path | None, keys: Sequence[str], page: Path, most: int = BYTES) -> dict[str, str]:
+def addresses(folder: Path | None, keys: Sequence[str], page: Path, most: int | None = None) -> dict[str, str]:
     """Return the addresses of pictures by key; empty where there is none.
 
-    Until `most` bytes are reached they are ``data:`` URIs, then names of files, if the folder is below the page's.
+    Until `most` bytes are reached, by default :data:`BYTES`, they are ``data:`` URIs, then names of files, if the
+    folder is below that of the page.
     """
     found: dict[str, str] = {}
-    spent = 0
+    spent, most = 0, BYTES if most is None else most
     parent = Path(os.path.realpath(page.parent))
     place = Path(os.path.realpath(folder)) if folder else parent
     below = place.relative_to(parent).parts if parent in place.parents else ()

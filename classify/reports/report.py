@@ -9,7 +9,7 @@ from ...cache.output_file import OutputFile, require_apart
 from ...errors import UsageError
 from ...extract.text import csv_text
 from ..evaluation.effective_size import ALPHA
-from ..pages.page import render, write
+from ..pages.page import PAGES, TABLES, TEXTS, render, write
 from ..pages.text import duration, figure, shown, without_folders
 from ..pages.thumbnails import BYTES, FOLDER
 from ..records import description
@@ -61,7 +61,7 @@ def report(
     MissingExtra
         Jinja2 is not installed.
     """
-    output = path if isinstance(path, OutputFile) else OutputFile(path)
+    output = path if isinstance(path, OutputFile) else OutputFile(path, kinds=PAGES)
     if isinstance(runs, str | Path):
         runs = Path(runs)
         thumbnails, failures = thumbnails or _thumbnails(runs), failures or read_failures(runs)
@@ -83,7 +83,8 @@ def write_reports(
     """Write the requested files from a folder of records; return the records, the failures, and the files."""
     if not (html or markdown_file or csv_file):
         raise UsageError("Nothing to write: name a file with -o FILE.html, --markdown FILE.md or --csv FILE.csv.")
-    page, table, lines = (OutputFile(path) if path else None for path in (html, markdown_file, csv_file))
+    files = ((html, PAGES), (markdown_file, TEXTS), (csv_file, TABLES))
+    page, table, lines = (OutputFile(path, kinds=kinds) if path else None for path, kinds in files)
     folder = Path(folder)
     require_apart(page, table, lines, read=[*folder.glob("*.json"), *folder.glob(f"*{PROBABILITIES}")])
     runs, failures = load_runs(folder), read_failures(folder)

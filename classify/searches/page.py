@@ -9,7 +9,7 @@ from ...cache.urls import Location
 from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
 from ..pages.gallery import Gallery, Shown, Tile
-from ..pages.page import render, write
+from ..pages.page import PAGES, render, write
 from ..pages.text import without_folders
 from ..pages.thumbnails import pictures
 from ..records.schema import KEY_DIGITS
@@ -43,7 +43,7 @@ def write_similar(
     DataError, MissingExtra
         See :mod:`fc7.classify.pages.page`.
     """
-    output = path if isinstance(path, OutputFile) else OutputFile(path)
+    output = path if isinstance(path, OutputFile) else OutputFile(path, kinds=PAGES)
     shown = similar[:top]
     paths: dict[str, str] = {}
     tiles = []

@@ -5,9 +5,13 @@ import json
 import sys
 
 import pytest
+from fakes import draw
+from html_page import Page
 
 from fc7.classify.bundles.prediction import Prediction, Predictions
 from fc7.classify.bundles.predictions_file import SUFFIXES, PredictionsFile
+from fc7.classify.data.neighbour import Neighbour
+from fc7.classify.pages import thumbnails
 from fc7.errors import DataError, MissingExtra, UsageError
 
 PREDICTIONS = [
@@ -109,3 +113,78 @@ def test_other_kinds_and_missing_libraries_are_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtra, match=r"fc7\[tables\]"):
         PredictionsFile(tmp_path / "p.parquet")
+
+
+# A page
+
+
+def tiles(path):
+    data = next(json.loads(text) for tag, text in Page(path.read_text()).texts if tag == "script" and "beside" in text)
+    return [[data["words"][row[0]], data["words"][row[2]], row[4]] for row in data["rows"]]
+
+
+def test_a_page_shows_every_image_and_why_there_is_no_answer(tmp_path):
+    page = write(tmp_path / "p.html")
+    assert tiles(page) == [
+        ["answered", "", "a.jpg"],
+        ["rejected", "empty file", "bad.jpg"],
+        ["unsure", "not sure; unlike the fitted ones", "b\\udcff.jpg"],
+    ]
+    text = Page(page.read_text()).text
+    assert "3 images: 1 answered, 1 not sure, 1 rejected" in text
+    assert "1 image is unlike" in text
+    assert "75.0 %" in text
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        [],
+        [Prediction("<script>alert(1)</script>/'\"" + "x" * 3000, "<b>red</b>", 1.0, {"<b>red</b>": 1.0}, sure=True)],
+        [Prediction(f"{place}.jpg", f"class {place}", 0.5, {}, sure=True) for place in range(1000)],
+    ],
+    ids=["none", "hostile", "a thousand classes"],
+)
+def test_a_page_of_anything(tmp_path, predictions):
+    html = PredictionsFile(tmp_path / "p.html").write(predictions, {}).read_text()
+    page = Page(html)
+    assert "<script>alert" not in html
+    assert "<b>" not in html
+    assert f"{len(predictions):,}".replace(",", "") in page.text
+    assert len(page.tables[0]) <= 31 if predictions else page.tables == []
+
+
+def test_neighbours_and_sets_are_said(tmp_path):
+    near = [Neighbour(f"/home/ann/train/red/{place}.jpg", 0.9 - place / 100, "red") for place in range(5)]
+    one = Prediction("a.jpg", "red", 0.6, {}, sure=True, classes=["red", "blue"], neighbours=near)
+    page = PredictionsFile(tmp_path / "p.html").write([one], {})
+    assert "one of red, blue; nearest: red 0.90, red 0.89, red 0.88 and 2 more" in Page(page.read_text()).text
+    assert "ann" not in page.read_text()
+
+
+def test_pictures_of_many_are_beside_the_page_but_never_among_the_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(thumbnails, "EMBEDDED", 3)
+    monkeypatch.setattr(thumbnails, "BYTES", 1)
+    (tmp_path / "in").mkdir()
+    paths = [str(draw(tmp_path / "in" / f"{place}.png", (place * 30, 0, 0))) for place in range(6)]
+    predictions = [Prediction(path, "red", 0.9, {"red": 0.9}, sure=True) for path in paths]
+    page = PredictionsFile(tmp_path / "p.html", [str(tmp_path / "in")]).write(predictions, {})
+    assert len([*(tmp_path / "p-thumbnails").iterdir()]) == 6
+    assert page.read_text().count('src="p-thumbnails/') == 5, "the first is in the page"
+    assert " &#39;self&#39; file:" in page.read_text()
+    again = PredictionsFile(tmp_path / "in" / "p.html", [str(tmp_path / "in")]).write(predictions, {})
+    names = [*(f"{place}.png" for place in range(6)), "p.html"]
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == names
+    assert "&#39;self&#39;" not in again.read_text()
+
+
+def test_a_changed_image_gets_a_new_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(thumbnails, "EMBEDDED", 0)
+    path = draw(tmp_path / "in" / "a.png", (200, 0, 0))
+    predictions = [Prediction(str(path), "red", 0.9, {"red": 0.9}, sure=True)]
+    seen = []
+    for colour in ((200, 0, 0), (0, 0, 200)):
+        draw(path, colour)
+        PredictionsFile(tmp_path / "p.html").write(predictions, {})
+        seen += [file.read_bytes() for file in (tmp_path / "p-thumbnails").iterdir()]
+    assert len(set(seen)) == len(seen) == 2

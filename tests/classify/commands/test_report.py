@@ -174,3 +174,30 @@ def test_a_csv_gives_its_name_and_its_images(home, fc7, tmp_path):
 def test_a_name_is_never_a_path(home, monkeypatch, where):
     monkeypatch.chdir(home / "colours")
     assert read_manifest(where).name == "colours"
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        (["report", "runs", "-o", "x.pdf"], ".html, .htm"),
+        (["report", "runs", "--markdown", "x.html"], ".md, .markdown, .txt"),
+        (["report", "runs", "--csv", "x.xlsx"], ".csv"),
+        (["audit", "data", "-o", "x.csv"], ".html, .htm"),
+        (["audit", "data", "--csv", "x.html"], ".csv"),
+        (["similar", "data", "-o", "x.json"], ".html, .htm"),
+        (["review", "data", "-o", "x.html"], ".csv"),
+        (["fit", "data", "-o", "x.onnx"], ".fc7"),
+        (["predict", "a.fc7", "a.jpg", "-o", "x.pdf"], ".csv, .json, .parquet, .html"),
+        (["compare", "data", "-o", "x.html"], "without suffix"),
+        (["screen", "data", "-o", "x.csv"], "without suffix"),
+    ],
+)
+def test_an_output_of_another_suffix_is_one_line_that_names_those_that_are_written(
+    fc7, tmp_path, monkeypatch, words, kinds
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    code, out, err = fc7(*words)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert kinds in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
