@@ -174,8 +174,7 @@ class Review:
                 self._coverage = Coverage(self._vectors, np.sort(rest))
             weights = np.ones(len(self))
             if probability is not None:
-                first, second = np.partition(probability, -2, axis=1)[:, [-1, -2]].T
-                weights -= first - second
+                weights -= _leads(probability, probability.argmax(axis=1))
             best = self._coverage.choose(weights, np.setdiff1d(np.arange(len(self)), rest))
         return np.concatenate([best, rest[~np.isin(rest, best)]])
 
@@ -373,12 +372,12 @@ class Review:
             some = self._others if 2 * len(self._others) < len(self) else slice(None)
             scores[some] = self._fit.scores_of(self._scaled[some], self._scaled[self._members])
         scores[self._members] = self._fit.scores()
-        probability = np.asarray(softmax(scores / self.temperature, axis=1))
+        scores /= self.temperature
+        probability = np.asarray(softmax(scores, axis=1))
         likeliest, judged = probability.argmax(axis=1), y != NONE
         own = np.where(judged, self_confidence(probability, y), -1.0)
         doubted = open_ & ~without & (likeliest != y)
-        first, second = np.partition(probability, -2, axis=1)[:, [-1, -2]].T
-        order, closest = np.argsort(own, kind="stable"), np.argsort(first - second, kind="stable")
+        order, closest = np.argsort(own, kind="stable"), np.argsort(_leads(probability, likeliest), kind="stable")
         return Judged(
             probability=probability,
             suspects=order[doubted[order]],
@@ -430,3 +429,11 @@ class Review:
             else:
                 aside.append(([path], decision))
         return [[(number, agreed(copies))] for number, copies in by_image.items()], aside
+
+
+def _leads(probability: npt.NDArray[np.float64], likeliest: Positions) -> npt.NDArray[np.float64]:
+    """Return ``(n,)``: by how much the likeliest class leads; faster than to sort, which counts with many classes."""
+    rows = np.arange(len(probability))
+    first, others = probability[rows, likeliest], probability.copy()
+    others[rows, likeliest] = -1
+    return np.asarray(first - others.max(axis=1))

@@ -1,0 +1,137 @@
+"""How long a key takes in the page of a review, in a real browser, with few images and classes and with many.
+
+    python benchmarks/review_page.py [--keys 30]
+
+Made-up embeddings of 512 numbers and small pictures; all images are in one list, and the keyboard gives classes to one
+after another. From the key to the tile that shows the decision: in the page (script, layout), and in all, with the
+way to the server and its answer. Medians and the worst, in ms; and the ratio of the page's median to that with few.
+Needs Chromium and selenium, as the browser tests do.
+"""
+
+import argparse
+import hashlib
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fc7.cache import Embeddings, Recipe
+from fc7.classify.reviews.labels import Labels
+from fc7.classify.reviews.review import Review
+from fc7.classify.reviews.server import Server
+from fc7.extract.manifest.columns import ImageEntry
+from fc7.extract.manifest.manifest import Manifest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import chromium
+
+SIZES = ((60, 5), (3000, 1000))
+WATCH = """
+window.spent = [];
+let pressed = 0, asked = 0;
+const real = window.fetch;
+window.fetch = async (...all) => {
+  if (all[0] !== "decide") return real(...all);
+  const start = performance.now();
+  const answer = await real(...all);
+  const json = await answer.json();
+  asked = performance.now() - start;
+  return { ok: answer.ok, json: async () => json };
+};
+document.addEventListener("keydown", () => { pressed = performance.now(); }, true);
+new MutationObserver((changes) => {
+  const drawn = changes.some((change) => [...change.addedNodes].some((node) => node.querySelector?.(".flag.good")));
+  if (!drawn || !pressed) return;
+  const start = pressed;
+  pressed = 0;
+  document.body.offsetHeight;
+  const all = performance.now() - start;
+  window.spent.push([all - asked, all]);
+}).observe(document.getElementById("grid"), { childList: true, subtree: true });
+"""
+
+
+def begin(folder, count, classes):
+    """Return a review of made-up images."""
+    generator = np.random.default_rng(0)
+    y = np.arange(count) % classes
+    rows = generator.normal(size=(count, 512)) + 2 * generator.normal(size=(classes, 512))[y]
+    names = [f"{number:05d}.jpg" for number in range(count)]
+    for number, name in enumerate(names):
+        colour = tuple(int(part) for part in hashlib.sha256(name.encode()).digest()[:3])
+        Image.new("RGB", (64, 48), colour).save(folder / name, comment=str(number).encode())
+    keys = [hashlib.sha256((folder / name).read_bytes()).digest() for name in names]
+    labels = [f"class {code:04d}" for code in y]
+    embeddings = Embeddings(
+        vectors=rows.astype(np.float16),
+        labels=np.array(labels),
+        paths=np.array(names),
+        split=np.full(count, ""),
+        group=np.full(count, ""),
+        sha256=np.array([list(key) for key in keys], np.uint8),
+        classes=tuple(sorted(set(labels))),
+        recipe=Recipe("made-up", "fc7", 512, "0" * 64),
+        name="made-up",
+    )
+    images = tuple(ImageEntry(name, label, "") for name, label in zip(names, labels, strict=True))
+    manifest = Manifest(folder, images, embeddings.classes, (), "made-up")
+    return Review(embeddings, Labels(manifest, embeddings.keys, folder.parent / "labels.csv"))
+
+
+def pressed(browser, address, keys):
+    """Return ``(keys, 2)`` ms in the page and in all."""
+    browser.get(address)
+    ready = "return document.querySelectorAll('#grid > li .where').length > 5 && !('busy' in document.body.dataset)"
+    wait(browser, ready)
+    browser.find_element("id", "tab-all").click()
+    wait(browser, ready + " && document.getElementById('grid').dataset.list === 'all'")
+    browser.execute_script(WATCH)
+    browser.execute_script("document.querySelector('#grid > li').focus()")
+    for number in range(keys):
+        browser.switch_to.active_element.send_keys("1")
+        wait(browser, f"return window.spent.length > {number} && !('busy' in document.body.dataset)")
+    return np.array(browser.execute_script("return window.spent"))
+
+
+def wait(browser, script):
+    """Wait until a script is true."""
+    end = time.monotonic() + 120
+    while not browser.execute_script(script):
+        if time.monotonic() > end:
+            raise SystemExit(f"The page never came so far: {script}")
+        time.sleep(0.02)
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=30)
+    arguments = parser.parse_args()
+    few = None
+    print("| images | classes | in the page, median ms | worst | with the server, median ms | worst | to few |")
+    print("|---|---|---|---|---|---|---|")
+    for count, classes in SIZES:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "pictures"
+            folder.mkdir()
+            server = Server(begin(folder, count, classes), folder)
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            browser = chromium.start(Path(name) / "profile")
+            try:
+                page, whole = pressed(browser, server.address, arguments.keys).T
+            finally:
+                browser.quit()
+                server.stop()
+                thread.join()
+        few = np.median(page) if few is None else few
+        figures = f"{np.median(page):.1f} | {page.max():.1f} | {np.median(whole):.1f} | {whole.max():.1f}"
+        print(f"| {count:,} | {classes:,} | {figures} | {np.median(page) / few:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
