@@ -1,4 +1,4 @@
-"""Bundles to export, and what the exported networks answer."""
+"""Bundles to export, and what the exported networks answer, which are run as docs/export.md shows."""
 
 import contextlib
 import json
