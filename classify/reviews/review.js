@@ -15,7 +15,7 @@ const ABOUT = {
   all: "Every image, in the order of its bytes.",
   near_duplicates: "Pictures that show the same, perhaps cropped, mirrored, grey or brighter, beside each other. Leave out all but one of them, or give them one label.",
   outliers: "Images that resemble no other, the farthest first: pictures of something else, or broken ones.",
-  like: "The first image, and those that are most like it. All are selected: take out what is something else, then give them a class.",
+  like: "Images that are alike, selected: take out what is something else, then give them a class.",
 };
 const EMPTY = {
   suspects: "No label is doubted that you have not looked at.",
@@ -200,6 +200,28 @@ function moreLike(image) {
     if (dialog.open) dialog.close();
     present(found.images, found.subjects);
     go(image);
+  });
+}
+
+// Images as points: a lasso shows what it has caught, selected; a click shows one image large.
+async function toggleMap() {
+  const open = at("map").hidden;
+  at("plane").setAttribute("aria-expanded", String(open));
+  at("map").hidden = !open;
+  if (!open) return;
+  await inTurn(async () => {
+    const found = await ask("map");
+    const place = new Map(found.paths.map((path, number) => [path, found.images[number]]));
+    const caught = (places) => inTurn(async () => {
+      const images = places.map((number) => found.images[number]);
+      const { subjects } = images.length ? await ask(`subjects?images=${images.slice(0, SOME).join()}`) : { subjects: {} };
+      present(images, subjects);
+    });
+    pointMap(at("map"), found, {
+      picture: (path) => `thumbnails/${place.get(path)}.jpg`,
+      select: caught,
+      open: (number) => caught([number]).then(() => enlarge(found.images[number])),
+    });
   });
 }
 
@@ -518,7 +540,7 @@ const KEYS = {
 
 document.addEventListener("keydown", (event) => {
   const within = event.target.closest("button, select, input, a");
-  if (!now || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, input")) return;
+  if (!now || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, input, #map")) return;
   if (event.key === "u") { event.preventDefault(); if (now.changes) act("undo", {}); return; }
   if (event.key === "r") { event.preventDefault(); if (list !== "like") show(list); return; }
   if (event.key === "/") { event.preventDefault(); at("find").focus(); return; }
@@ -572,6 +594,7 @@ at("find").addEventListener("keydown", (event) => {
 at("of").addEventListener("change", () => show(list === "like" ? "all" : list));
 at("undo").addEventListener("click", () => act("undo", {}));
 at("rank").addEventListener("click", () => now && list !== "like" && show(list));
+at("plane").addEventListener("click", () => now && toggleMap());
 at("keys").addEventListener("click", () => {
   at("help").hidden = !at("help").hidden;
   at("keys").setAttribute("aria-expanded", String(!at("help").hidden));

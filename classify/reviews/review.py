@@ -135,6 +135,11 @@ class Review:
             return latest(self._history)
 
     @property
+    def vectors(self) -> npt.NDArray[np.floating]:
+        """The embeddings of the images."""
+        return self._vectors
+
+    @property
     def paths(self) -> list[list[str]]:
         """The paths of each image and its copies."""
         return [image.paths for image in self._images]

@@ -20,6 +20,7 @@ from ..pages.text import relative, shown, without_folders
 from ..pages.thumbnails import smaller
 from .changes import Change
 from .lists import Findings, Lists
+from .plane import plane
 from .review import Review
 
 SMALL, LARGE = 320, 1280  # px, the longer side of an image in the grid and by itself
@@ -32,6 +33,8 @@ POINTS = 200  # of the curve
 _ASSETS = {
     "page.css": ("pages/page.css", "text/css"),
     "review.css": ("reviews/review.css", "text/css"),
+    "map.css": ("pages/map.css", "text/css"),
+    "map.js": ("pages/map.js", "text/javascript"),
     "review.js": ("reviews/review.js", "text/javascript"),
     "tiles.js": ("reviews/tiles.js", "text/javascript"),
     "chooser.js": ("reviews/chooser.js", "text/javascript"),
@@ -55,6 +58,7 @@ def application(review: Review, images: Path, token: str, findings: Findings | N
         Route("/state", requests.state),
         Route("/list", requests.listed),
         Route("/like", requests.like),
+        Route("/map", requests.map),
         Route("/subjects", requests.states),
         Route("/decide", requests.decide, methods=["POST"]),
         Route("/undo", requests.undo, methods=["POST"]),
@@ -97,6 +101,9 @@ class _Requests:
     def like(self, request: Request) -> Response:
         image = self._numbers(request.query_params.get("image", ""))[0]
         return self._several([image, *self._review.like(image, ALIKE - 1).tolist()])
+
+    def map(self, request: Request) -> Response:
+        return JSONResponse(plane(self._review))
 
     def states(self, request: Request) -> Response:
         return JSONResponse({"subjects": self._told(self._numbers(request.query_params.get("images", "")))})

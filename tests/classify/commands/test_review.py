@@ -14,6 +14,8 @@ import pytest
 from fakes import noisy, one_line
 from waiting import LONG
 
+from fc7.classify.reviews.lists import Lists
+from fc7.classify.reviews.plane import plane
 from fc7.classify.reviews.server import Server
 from fc7.cli import main
 from fc7.extract.manifest.manifest import read_manifest
@@ -164,3 +166,52 @@ def test_what_cannot_be_reviewed_is_said_before_anything_is_computed(fc7, home, 
         assert said in one_line(err)
     assert not list((tmp_path / "cache").rglob("*.h5"))
     assert (tmp_path / "theirs.csv").read_text() == "name,age\nann,4\n"
+
+
+def test_what_is_labelled_from_nothing_is_a_data_set_whenever_one_stops(fc7, home, tmp_path, monkeypatch):
+    for number, colour in enumerate([(20, 20, 220), (220, 20, 20)] * 6):
+        noisy(tmp_path / "pool" / f"{number}.png", colour, 500 + number)
+
+    def label(server):
+        server._socket.close()
+        review = server.review
+        for _ in range(8):
+            image = int(review.to_label()[0])
+            (path,) = review.paths[image]
+            review.decide(image, "red" if int(path.removesuffix(".png")) % 2 else "blue", new=True)
+        near = [image for image in review.like(image, 2).tolist() if image not in review.decided]
+        review.decide(near, review.subject(image).decision.label)
+        assert [point.judged for point in review.curve] == sorted(point.judged for point in review.curve)
+
+    monkeypatch.setattr(Server, "run", label)
+    machine = [*BACKBONE, "--cache", home / "cache", "--quiet"]
+    file = tmp_path / "pool-labels.csv"
+    code, out, err = fc7("review", tmp_path / "pool", "-o", file, *machine)
+    assert (code, "10 images reviewed" in out, "2 have no label" in out) == (0, True, True), err
+    code, _, err = fc7("fit", file, "-o", tmp_path / "pool.fc7", "--head", "ridge", "--folds", "2", *machine)
+    assert code == 0, err
+    code, out, err = fc7("audit", file, "--folds", "2", "--json", *machine)
+    assert (code, json.loads(out)["unlabelled"]) == (0, 2), err
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_few_images_each_list_can_be_opened(fc7, home, tmp_path, monkeypatch, count):
+    for number in range(count):
+        noisy(tmp_path / "few" / f"{number}.png", (20, 20, 220), 700 + number)
+
+    def look(server, findings):
+        server._socket.close()
+        lists = Lists(server.review, findings)
+        assert lists.images("outliers") == lists.images("near_duplicates") == []
+        assert sorted(lists.images("unlabelled")) == lists.images("all") == list(range(count))
+        assert server.review.like(0, 5).tolist() == list(range(1, count))
+        assert plane(server.review)["images"] == list(range(count))
+
+    class Looked(Server):
+        def __init__(self, review, images, *, port, findings):
+            super().__init__(review, images, port=port, findings=findings)
+            self.run = lambda: look(self, findings)
+
+    monkeypatch.setattr("fc7.classify.reviews.server.Server", Looked)
+    code, _, err = fc7("review", tmp_path / "few", "-o", tmp_path / "l.csv", *BACKBONE, "--cache", home / "cache")
+    assert code == 0, err

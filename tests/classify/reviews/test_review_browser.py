@@ -235,7 +235,7 @@ def test_hostile_names_and_many_classes(browser, served):
     width(browser, 390)
     assert browser.execute_script("return window.pwned") is None
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
-    assert browser.execute_script("return document.scripts.length") == 1
+    assert browser.execute_script("return document.scripts.length") == 2
     first = page.order()[0]
     assert len(browser.find_elements("css selector", f"{tile(first)} [data-label]")) in (3, 4)
     assert not browser.find_elements("css selector", f"{tile(first)} [data-label='c11']")
@@ -383,6 +383,26 @@ def test_more_like_one_image_get_its_class(page, desk):
     page.click(f"{tile(near[1])} .pick")
     page.click(f"{tile(near[2])} [data-label='c0']")
     assert set(desk.review.decided) == set(near) - {near[1]}
+
+
+@pytest.mark.parametrize("pixels", [390, 1280])
+def test_a_lasso_on_the_map_selects_what_is_decided_at_once(page, desk, pixels):
+    from selenium.webdriver import ActionChains, Keys
+
+    width(page.browser, pixels)
+    page.click("#plane")
+    over = page.find("#map .over")
+    page.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", over)
+    wide, high = over.size["width"] // 2 - 4, over.size["height"] // 2 - 4
+    drag = ActionChains(page.browser).key_down(Keys.SHIFT).move_to_element_with_offset(over, -wide, -high)
+    drag.click_and_hold()
+    for right, down in ((2 * wide, 0), (0, 2 * high), (-2 * wide, 0), (0, -2 * high + 1)):
+        drag.move_by_offset(right, down)
+    drag.release().key_up(Keys.SHIFT).perform()
+    page.wait("return !document.getElementById('picked').hidden")
+    assert page.find("#picked b").text == "28 selected"
+    page.click("#picked [data-confirm]")
+    assert (desk.review.changes, len(desk.review.decided)) == (1, 28)
 
 
 def test_near_duplicates_and_outliers_are_looked_at_in_the_same_page(browser, served):

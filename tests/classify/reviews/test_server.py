@@ -67,7 +67,7 @@ def test_the_page_and_what_it_is_made_of(ask):
     assert (status, headers.get_content_type()) == (200, "text/html")
     assert b"Review of <bdi>pictures</bdi>" in page
     assert b"http" not in page.replace(b"http-equiv", b"")
-    scripts = dict.fromkeys(("review.js", "tiles.js", "chooser.js", "make.js"), "text/javascript")
+    scripts = dict.fromkeys(("review.js", "tiles.js", "chooser.js", "make.js", "map.js"), "text/javascript")
     for name, kind in {"page.css": "text/css", "review.css": "text/css", **scripts}.items():
         status, headers, content = ask(name)
         assert (status, headers.get_content_type(), b"http" in content) == (200, kind, False)
@@ -113,6 +113,13 @@ def test_lists_are_searched_and_filtered(ask, desk):
     assert list(ask("subjects?images=4,7")[2]["subjects"]) == ["4", "7"]
     for query in ("subjects?images=4,x", "subjects", "like?image=28", "like"):
         refused(ask(query), 404, "There is no image")
+
+
+def test_the_map_has_a_point_for_each_image(ask, desk):
+    found = ask("map")[2]
+    assert found["images"] == list(range(28))
+    assert found["paths"] == [paths[0] for paths in desk.review.paths]
+    assert found["classes"] == ["c0", "c1"]
 
 
 def test_more_like_an_image_are_the_nearest(ask, desk):
