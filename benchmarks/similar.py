@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fc7.classify.arrays import unit
+from fc7.classify.fitting.device import MANY, heads_device
 from fc7.classify.solvers.nearest import nearest
 
 BLOCKS = (2**11, 2**12, 2**13, 2**15)
@@ -63,17 +64,17 @@ def main():
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("-k", type=int, default=10)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, or one of torch")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     generator = np.random.default_rng(0)
     vectors = made(arguments.rows, arguments.dim, generator)
     queries = unit(generator.standard_normal((arguments.queries, arguments.dim), dtype=np.float32))
-    k, before = arguments.k, peak()
+    k, before, device = arguments.k, peak(), heads_device(arguments.device, MANY)
 
     def ours():
-        return nearest(vectors, k, queries=queries, device=arguments.device)
+        return nearest(vectors, k, queries=queries, device=device)
 
     found = ours()
     memory = peak() - before

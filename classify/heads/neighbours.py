@@ -1,22 +1,17 @@
-"""The nearest-neighbours head: brute force in float64, with a grid of neighbour counts and weights from one search."""
+"""The nearest-neighbours head: exact, with a grid of neighbour counts and weights from one search."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Floats, Positions
-from ..data.splits import Fold
 from ..solvers.eigenbasis import Eigenbasis
-from ..solvers.namespaces import NUMPY, Array, NumPy
+from ..solvers.namespaces import Array
+from ..solvers.nearest import ByDistance, batches
 from .base import Folds, FoldScores, GridHead, HeldScores, exported
 from .calibration import from_probability
-
-ASKED = 4096  # rows whose neighbours are searched at once
-CLOSE = 1e-8  # squared distances below this share of the squared lengths are computed from differences
-SPARE = 8  # more near rows than are asked for: which are nearest is decided among them
-PAIRS = 2**20  # numbers in the differences that are computed at once
 
 
 @exported
@@ -24,8 +19,7 @@ class Neighbours(GridHead):
     """The classes of the nearest rows, by Euclidean distance: as scikit-learn's ``KNeighborsClassifier``.
 
     Rows of heads have unit length, so that Euclidean and cosine distance give the same neighbours. Distances are those
-    of float64. Of rows that nearly coincide they are computed again from the differences, as inner products would lose
-    them; rows at the same distance are taken in their order.
+    of float64, also of rows that nearly coincide; rows at the same distance are taken in their order.
 
     Parameters
     ----------
@@ -70,10 +64,9 @@ class Neighbours(GridHead):
         basis = getattr(self, "_on_device", None) or self._rows
         basis = basis if isinstance(basis, Eigenbasis) else Eigenbasis(basis)
         everything, shares = np.arange(len(basis)), np.empty((len(rows), len(self.classes_)))
-        for first in range(0, len(rows), ASKED):
-            asked = slice(first, first + ASKED)
-            distance, near = _search(rows[asked], basis, everything, self.n_neighbors)
-            shares[asked] = _shares(distance, self._y[near], self.weights, len(self.classes_))
+        for part in batches(len(rows), basis.dim):
+            distance, near = _nearest(basis, rows[part], everything, self.n_neighbors)
+            shares[part] = _shares(distance, self._y[near], self.weights, len(self.classes_))
         return shares
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -86,8 +79,8 @@ class Neighbours(GridHead):
         for fold in folds:
             for head in heads:
                 head._require(len(fold.fitted))
-            parts = (fold.held[first : first + ASKED] for first in range(0, len(fold.held), ASKED))
-            found = [_nearest(basis, Fold(fold.fitted, held), most) for held in parts]
+            parts = (_in_order(basis, fold.held[part]) for part in batches(len(fold.held), basis.dim))
+            found = [_nearest(basis, rows, fold.fitted, most) for rows in parts]
             distance, near = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
             for point, head in enumerate(heads):
                 count = head.n_neighbors
@@ -101,18 +94,17 @@ class Neighbours(GridHead):
             raise ValueError(f"weights={self.weights!r}: must be uniform or distance.")
 
 
-def _nearest(basis: Eigenbasis, fold: Fold, most: int) -> tuple[Floats, Positions]:
-    """Return distances and positions of the fitted rows nearest to held ones, ``(held, most)``, the nearest first."""
-    if not basis.wide:
-        return _search(_in_order(basis, fold.held), basis, fold.fitted, most)
-    lengths, fitted = basis.squares[fold.held][:, None], basis.squares[fold.fitted]
-    all_square = lengths + fitted - 2 * basis.inner(fold.held, fold.fitted)
-    columns = _candidates(all_square, most, NUMPY)
-    near = fold.fitted[columns]
-    square = np.take_along_axis(all_square, columns, axis=1)
-    _recompute(square, near, basis.inputs[fold.held], basis.inputs, lengths + basis.squares[near], NUMPY)
-    square, near = _nearest_first(square, near, most, NUMPY)
-    return np.sqrt(square), near
+def _nearest(basis: Eigenbasis, rows: npt.NDArray[Any], fitted: Positions, most: int) -> tuple[Floats, Positions]:
+    """Return distances and positions of the fitted rows nearest to some rows, ``(n, most)``, the nearest first."""
+
+    def blocks(places: Positions) -> Iterator[tuple[Positions, Array]]:
+        return basis.blocks(places) if basis.device is None else basis.there.blocks(places, basis.there.dtype)
+
+    search = ByDistance(rows, most, blocks, basis.arrays)
+    for places, block in blocks(fitted):
+        search.compare(places, block)
+    near, score = search.found()
+    return np.sqrt(-score), near
 
 
 def _in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
@@ -123,50 +115,6 @@ def _in_order(basis: Eigenbasis, asked: Positions) -> npt.NDArray[Any]:
     for places, block in basis.selected(asked):
         rows[places] = block
     return rows
-
-
-def _search(rows: npt.NDArray[Any], basis: Eigenbasis, fitted: Positions, most: int) -> tuple[Floats, Positions]:
-    """Return distances and positions of the nearest fitted rows, ``(len(rows), most)``, the nearest first.
-
-    The rows of the basis are on its device, and so are the distances.
-    """
-    arrays = basis.arrays
-    asked = arrays.asarray(rows, np.float64)
-    lengths = (asked * asked).sum(axis=1)[:, None]
-    square, near = arrays.empty((len(asked), 0), np.float64), arrays.empty((len(asked), 0), np.int64)
-    blocks = basis.blocks(fitted) if basis.device is None else basis.there.blocks(fitted, np.float64)
-    for places, block in blocks:
-        wide = arrays.asarray(block, np.float64)
-        block_lengths = (wide * wide).sum(axis=1)
-        block_square = lengths + block_lengths - 2 * asked @ wide.T
-        columns = _candidates(block_square, most, arrays)
-        found = arrays.take_along(block_square, columns)
-        _recompute(found, columns, asked, wide, lengths + block_lengths[columns], arrays)
-        square = arrays.concatenate([square, found], axis=1)
-        near = arrays.concatenate([near, arrays.index(places)[columns]], axis=1)
-        square, near = _nearest_first(square, near, most, arrays)
-    return np.sqrt(arrays.host(square)), arrays.host(near)
-
-
-def _nearest_first(square: Array, near: Array, most: int, arrays: NumPy) -> tuple[Array, Array]:
-    order = arrays.ranked(square, near)[:, :most]
-    return arrays.take_along(square, order), arrays.take_along(near, order)
-
-
-def _candidates(square: Array, most: int, arrays: NumPy) -> Array:
-    """Return the columns of the smallest squared distances and a few more, in any order."""
-    count = min(most + SPARE, square.shape[1])
-    return arrays.smallest(square, count)
-
-
-def _recompute(square: Array, near: Array, asked: Array, rows: Array, lengths: Array, arrays: NumPy) -> None:
-    """Compute the squared distances of pairs that nearly coincide from their differences, in place."""
-    pairs = arrays.places_where(square <= CLOSE * lengths)
-    size = max(PAIRS // rows.shape[1], 1)
-    for first in range(0, pairs.shape[1], size):
-        row, rank = pairs[:, first : first + size]
-        difference = arrays.asarray(asked[row], np.float64) - rows[near[row, rank]]
-        square[row, rank] = (difference * difference).sum(axis=1)
 
 
 def _shares(distance: Floats, codes: Positions, weights: str, classes: int) -> Floats:

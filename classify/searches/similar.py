@@ -1,7 +1,7 @@
 """Similar images: those of a data set nearest to each of its own, or to new ones, by the cosine of their embeddings."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,12 @@ from ...extract.vector_files.columns import as_table
 from ..arrays import Floats, Positions
 from ..data.checks import require_finite
 from ..data.neighbour import Neighbour
+from ..fitting.device import MANY, heads_device
 from ..solvers.lapack import threads
 from ..solvers.nearest import nearest
+
+if TYPE_CHECKING:
+    import torch
 
 K = 10
 COLUMNS = ("path", "rank", "neighbour", "score", "label")
@@ -106,7 +110,8 @@ def similar(
     k
         How many; fewer if the data set has fewer.
     device
-        Of torch, where cosines are computed; ``auto`` is CUDA where there is enough to compute.
+        Of torch, where cosines are computed; ``auto`` is CUDA where there is enough to compute. Apple's has no float64:
+        there the processor computes.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def similar(
     Raises
     ------
     UsageError
-        `k` is less than 1, or the vectors are of another recipe or length.
+        `k` is less than 1, torch has no such device, or the vectors are of another recipe or length.
     DataError
         Embeddings that are not finite; or see :func:`fc7.extract.vector_files.columns.from_memory`.
     """
@@ -160,11 +165,5 @@ def _asked(to: Any, rows: Embeddings) -> Embeddings:
     return asked
 
 
-def _device(name: str, multiplications: int) -> str:
-    if name != "auto":
-        return name
-    if multiplications < _MANY:
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _device(name: str, multiplications: int) -> "torch.device | None":
+    return None if name == "auto" and multiplications < _MANY else heads_device(name, MANY)

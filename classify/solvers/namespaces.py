@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import unit
+
 if TYPE_CHECKING:
     import torch
 
@@ -94,21 +96,17 @@ class NumPy:
         """Return sums of products, such as ``gm,gm->g``."""
         return np.einsum(spec, left, right)
 
-    def smallest(self, array: Array, count: int) -> Array:
-        """Return the columns of the smallest numbers of each row, in any order."""
-        return np.argpartition(array, count - 1, axis=1)[:, :count]
+    def unit(self, array: Array) -> Array:
+        """Divide each row by its length, in place; a row of zeros stays as it is."""
+        return unit(array, out=array)
 
-    def take_along(self, array: Array, columns: Array) -> Array:
-        """Return the numbers of a matrix in these columns of each row."""
-        return np.take_along_axis(array, columns, axis=1)
+    def kth_largest(self, array: Array, count: int) -> Array:
+        """Return the number of each row that `count` reach, ``(n,)``."""
+        return np.partition(array, -count, axis=1)[:, -count]
 
-    def ranked(self, first: Array, then: Array) -> Array:
-        """Return the order of each row by one matrix, and where that is equal by another."""
-        return np.lexsort((then, first))
-
-    def places_where(self, condition: Array) -> Array:
-        """Return rows and columns at which a matrix is true, ``(2, count)``."""
-        return np.argwhere(condition).T
+    def places_where(self, condition: Array) -> tuple[Array, ...]:
+        """Return the places at which an array is true, axis by axis."""
+        return np.nonzero(condition)
 
 
 class OnDevice(NumPy):
@@ -211,22 +209,20 @@ class OnDevice(NumPy):
                 left = left.unsqueeze(axis)
         return (left * right).sum(dim=[axis for axis, letter in enumerate(second) if letter not in result])
 
-    def smallest(self, array: Array, count: int) -> Array:
-        """Return the columns of the smallest numbers of each row, in any order."""
-        return array.topk(count, dim=1, largest=False, sorted=False).indices
+    def unit(self, array: Array) -> Array:
+        """Divide each row by its length, in place; a row of zeros stays as it is."""
+        import torch
 
-    def take_along(self, array: Array, columns: Array) -> Array:
-        """Return the numbers of a matrix in these columns of each row."""
-        return array.gather(1, columns)
+        array /= array.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(array.dtype).tiny)
+        return torch.nn.functional.normalize(array, out=array)
 
-    def ranked(self, first: Array, then: Array) -> Array:
-        """Return the order of each row by one matrix, and where that is equal by another."""
-        order = then.argsort(dim=1, stable=True)
-        return order.gather(1, first.gather(1, order).argsort(dim=1, stable=True))
+    def kth_largest(self, array: Array, count: int) -> Array:
+        """Return the number of each row that `count` reach, ``(n,)``."""
+        return array.topk(count, dim=1).values[:, -1]
 
-    def places_where(self, condition: Array) -> Array:
-        """Return rows and columns at which a matrix is true, ``(2, count)``."""
-        return condition.nonzero().T
+    def places_where(self, condition: Array) -> tuple[Array, ...]:
+        """Return the places at which an array is true, axis by axis."""
+        return tuple(condition.nonzero(as_tuple=True))
 
 
 NUMPY = NumPy()

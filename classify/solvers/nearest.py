@@ -1,12 +1,13 @@
-"""Nearest: the rows nearest to each query by cosine, exact, without a matrix of all pairs in memory.
+"""Nearest: the rows nearest to each query, by cosine or by distance, exact, without a matrix of all pairs in memory.
 
 A product in float32 finds candidates: all rows that rounding could hide among the nearest. Only these are computed in
-float64. So the answer is that of float64, at the cost of float32.
+float64, unless there are too many: then the product is. The answer is that of float64, mostly at the cost of float32.
 """
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +15,28 @@ import numpy.typing as npt
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Vectors
 from ...extract.progress import Progress, silent
-from ..arrays import Floats, Positions, unit
+from ..arrays import Floats, Positions
+from .device_rows import DeviceRows
+from .namespaces import NUMPY, Array, NumPy
 
-ROUNDING = 4e-6  # twice what a product of two rows of unit length in float32 may differ from that in float64
-DECIMALS = 12  # of a cosine in float64: what differs less is a tie
+if TYPE_CHECKING:
+    import torch
 
-_QUERIES = 1024  # compared at once
+# Twice what products of rows of unit length differ by from what they are, and what makes a tie in float64.
+ROUNDING: dict[type, float] = {np.float32: 4e-6, np.float64: 4e-9}
+DECIMALS = 12  # of a cosine: what differs less is a tie
+DIGITS = 30  # binary ones of a squared distance: what differs less is a tie
+CLOSE = 1e-6  # squared distances below this share of the squared lengths are computed from differences
+
 _NUMBERS = 2**21  # of rows in a block: in float32 they stay in the processor's cache
 _PRODUCTS = 2**22  # in a block
 _ON_DEVICE = 16  # times as many of both on a device
-_WAITING = 16  # candidates for each neighbour that is asked for; beyond, they are decided at once
+_QUERIES = (2**8, 2**12)  # compared at once, at least and at most
+_OF_QUERIES = 2**24  # numbers in these
+_WAITING = 4  # candidates for each neighbour that is asked for; beyond, products are computed in float64
+_DENSE = 32  # a pair of rows takes as long alone as so many in a product
 
-Single = npt.NDArray[np.float32]
-Candidates = tuple[Positions, Positions, Single]  # the query of each, its column in the block, its cosine
+Blocks = Callable[[Positions], Iterator[tuple[Positions, Array]]]  # some rows, in any order: places, and (block, d)
 
 
 @dataclass(frozen=True)
@@ -59,10 +69,10 @@ def nearest(
     count: int,
     *,
     queries: npt.NDArray[Any] | None = None,
-    device: str = "cpu",
+    device: "torch.device | None" = None,
     progress: Progress = silent,
 ) -> Nearest:
-    """Find the `count` rows nearest to each query.
+    """Find the `count` rows nearest to each query by cosine.
 
     Parameters
     ----------
@@ -71,7 +81,7 @@ def nearest(
     queries
         ``(q, d)``, finite; by default each row of `vectors`, which is not near itself.
     device
-        Of torch; ``cpu`` is NumPy.
+        What computes: the processor by default, or a device of torch that has float64.
     progress
         Called with queries done and all queries.
     """
@@ -79,140 +89,235 @@ def nearest(
     asked = vectors if queries is None else queries
     count = max(0, min(count, n - own))
     places, cosines = np.empty((len(asked), count), np.intp), np.empty((len(asked), count))
-    for start in range(0, len(asked) if count else 0, _QUERIES):
-        part = slice(start, min(start + _QUERIES, len(asked)))
-        search = _Search(vectors, asked[part], count, device, first=start if own else None)
-        for block, seen in _blocks(vectors, part.stop - start, 1 if device == "cpu" else _ON_DEVICE):
-            search.compare(block)
-            progress("compare embeddings", start + (part.stop - start) * seen // n, len(asked))
+    if not count:
+        return Nearest(places, cosines)
+    there = None if device is None else _on_device(vectors, device)
+    arrays, everything = (there.arrays if there else NUMPY), np.arange(n)
+
+    def blocks(rows: Positions) -> Iterator[tuple[Positions, Array]]:
+        return there.blocks(rows, vectors.dtype) if there else _blocks(vectors, rows)
+
+    for part in batches(len(asked), vectors.shape[1]):
+        search = ByCosine(asked[part], count, blocks, arrays)
+        seen, first = 0, part.start if own else None
+        for rows, block in blocks(everything):
+            search.compare(rows, block, first)
+            seen += len(rows)
+            progress("compare embeddings", part.start + (part.stop - part.start) * seen // n, len(asked))
         places[part], cosines[part] = search.found()
     return Nearest(places, cosines)
 
 
-def _blocks(vectors: Vectors, queries: int, times: int) -> Iterator[tuple[Positions, int]]:
-    """Yield the places of the rows to compare at once, on disk in their order there, and how many there are so far."""
-    n, dim = vectors.shape
-    size = max(1, times * min(_NUMBERS // dim, _PRODUCTS // queries))
-    order = np.argsort(vectors.order) if isinstance(vectors, StoredVectors) else np.arange(n)
-    for start in range(0, n, size):
-        block = order[start : start + size]
-        yield block, start + len(block)
+def batches(queries: int, dim: int) -> Iterator[slice]:
+    """Yield queries to be compared at once."""
+    least, most = _QUERIES
+    size = min(max(_OF_QUERIES // dim, least), most)
+    return (slice(start, min(start + size, queries)) for start in range(0, queries, size))
 
 
-class _Compare(Protocol):
-    """Finds candidates in a block of rows."""
-
-    def __call__(self, rows: npt.NDArray[Any], itself: tuple[Positions, Positions], least: Single) -> Candidates:
-        """Return what is nearer to a query than `least`, which is raised in place where it is infinite.
-
-        Parameters
-        ----------
-        rows
-            ``(b, d)``.
-        itself
-            Queries and columns that are the same row, and no candidates.
-        least
-            ``(q,)``; minus infinity where fewer rows were seen than are asked for.
-        """
+def _blocks(vectors: Vectors, rows: Positions) -> Iterator[tuple[Positions, npt.NDArray[Any]]]:
+    size = max(1, _NUMBERS // vectors.shape[1])
+    if isinstance(vectors, StoredVectors):  # in their order on disk
+        rank = np.empty(len(vectors), np.intp)
+        rank[vectors.order] = np.arange(len(vectors))
+        rows = rows[np.argsort(rank[rows])]
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        together = part[-1] - part[0] == len(part) - 1 and (np.diff(part) == 1).all()  # then no copy
+        yield part, np.asarray(vectors[part[0] : part[-1] + 1] if together else vectors[part])
 
 
-class _Search:
-    """The nearest rows to some queries, among the blocks that were compared so far.
+def _on_device(vectors: Vectors, device: "torch.device") -> DeviceRows:
+    def select(rows: Positions | None) -> Iterator[tuple[Positions, npt.NDArray[Any]]]:
+        rows = np.arange(len(vectors)) if rows is None else rows
+        order = np.argsort(rows)
+        for part, block in _blocks(vectors, rows):
+            yield order[np.searchsorted(rows, part, sorter=order)], block
+
+    return DeviceRows(select, vectors.shape, vectors.dtype, device)
+
+
+class Prepared(NamedTuple):
+    """Rows to be multiplied, divided by a scale, how long they are at most, and their squared lengths if they count."""
+
+    rows: Array
+    scale: float = 1.0
+    longest: float = 1.0
+    squares: Array = None
+
+
+class Search(ABC):
+    """The nearest rows to some queries among those that were compared so far.
+
+    The score of a pair is `factor` times its product, minus the squared lengths of both.
 
     Parameters
     ----------
-    first
-        The row that the first query is, if they are rows; the others follow.
+    queries
+        ``(q, d)``.
+    count
+        How many are asked for; as many rows must be compared.
+    blocks
+        Yields rows that are needed again.
+    arrays
+        What computes.
     """
 
-    def __init__(
-        self, vectors: Vectors, queries: npt.NDArray[Any], count: int, device: str, *, first: int | None
-    ) -> None:
-        self._vectors, self._count, self._first = vectors, count, first
-        self._queries = unit(queries.astype(np.float64))
-        single = self._queries.astype(np.float32)
-        self._candidates: _Compare = _Processor(single, count) if device == "cpu" else _Device(single, count, device)
-        self._least = np.full(len(queries), -np.inf, np.float32)  # what `count` rows exceed, but for rounding
-        # Candidates: the query of each, its row, and its cosine.
-        self._query, self._place, self._cosine = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
+    factor: float
 
-    def compare(self, block: Positions) -> None:
-        """Look for candidates among the rows at some places."""
-        itself = np.full(len(block), -1) if self._first is None else block - self._first
-        columns = np.flatnonzero((itself >= 0) & (itself < len(self._queries)))
-        query, column, cosine = self._candidates(self._rows(block), (itself[columns], columns), self._least)
-        self._query, self._place = np.append(self._query, query), np.append(self._place, block[column])
-        self._cosine = np.append(self._cosine, cosine)
-        last = np.flatnonzero(self._sort() == self._count - 1)
-        self._least[self._query[last]] = self._cosine[last] - ROUNDING
-        self._keep(self._cosine >= self._least[self._query])
-        if len(self._query) > _WAITING * self._count * len(self._queries):  # rows that are all alike
-            self._decide()
+    def __init__(self, queries: npt.NDArray[Any], count: int, blocks: Blocks, arrays: NumPy = NUMPY) -> None:
+        self._count, self._blocks, self._arrays = count, blocks, arrays
+        self._queries: dict[type, Prepared] = {kind: self._prepared(queries, kind) for kind in ROUNDING}
+        squares = self._queries[np.float64].squares
+        self._squares = np.zeros(len(queries)) if squares is None else arrays.host(squares)
+        self._kind: type = np.float32  # of products
+        self._longest = 0.0  # of the rows
+        self._least = np.full(len(queries), -np.inf)  # scores that `count` rows exceed, but for rounding
+        # Candidates: the query of each, its row, and its score.
+        self._query, self._place, self._score = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
+
+    @abstractmethod
+    def _prepared(self, rows: Array, kind: type) -> Prepared:
+        """Return rows or queries for a product in a type; in float64 they keep their scale."""
+
+    @abstractmethod
+    def _settled(self, prepared: Prepared, query: Array, column: Array, score: Array) -> Floats:
+        """Return the scores of pairs as they are, ties equal; `score` are those of a product in float64."""
+
+    def compare(self, places: Positions, rows: Array, first: int | None = None) -> None:
+        """Look for candidates among rows ``(b, d)`` at some places.
+
+        If the queries are rows themselves, `first` is the place of the first, and the others follow; none is near
+        itself.
+        """
+        for part in self._parts(rows):
+            itself = np.full(0, -1) if first is None else places[part] - first
+            columns = np.flatnonzero((itself >= 0) & (itself < len(self._least)))
+            self._compare(places[part], rows[part], (itself[columns], columns))
 
     def found(self) -> tuple[Positions, Floats]:
-        """Return places and cosines, ``(queries, count)`` each."""
-        self._decide()
-        shape = len(self._queries), self._count
-        return self._place.reshape(shape), self._cosine.reshape(shape)
+        """Return places and scores, ``(queries, count)`` each."""
+        if self._kind is np.float32:
+            self._decide()
+        shape = len(self._least), self._count
+        return self._place.reshape(shape), self._score.reshape(shape)
+
+    def _parts(self, rows: Array) -> Iterator[slice]:
+        times = 1 if self._arrays is NUMPY else _ON_DEVICE
+        size = max(1, times * min(_NUMBERS // rows.shape[1], _PRODUCTS // max(len(self._least), 1)))
+        return (slice(start, start + size) for start in range(0, len(rows), size))
+
+    def _compare(self, places: Positions, rows: Array, itself: tuple[Positions, Positions]) -> None:
+        arrays, kind = self._arrays, self._kind
+        asked, block = self._queries[kind], self._prepared(rows, kind)
+        scale = self.factor * asked.scale * block.scale
+        products = asked.rows @ block.rows.T
+        if block.squares is not None:
+            products -= arrays.asarray(block.squares / scale, kind)
+        products[tuple(map(arrays.index, itself))] = -np.inf
+        self._longest = max(self._longest, block.longest)
+        length = (asked.longest + self._longest) / 2 or 1.0
+        slack = ROUNDING[kind] * self.factor * length**2
+        if len(rows) > self._count and self._least.min() == -np.inf:
+            largest = arrays.host(arrays.kth_largest(products, self._count)).astype(np.float64)
+            self._least = np.maximum(self._least, largest * scale - self._squares - slack)
+        least = arrays.asarray((self._least + self._squares) / scale, kind)
+        query, column = arrays.places_where(products > least[:, None])
+        score = arrays.asarray(products[query, column], np.float64) * scale
+        if block.squares is not None:
+            score -= asked.squares[query]
+        score = arrays.host(score) if kind is np.float32 else self._settled(block, query, column, score)
+        query, column = arrays.host(query), arrays.host(column)
+        self._query, self._place = np.append(self._query, query), np.append(self._place, places[column])
+        self._score = np.append(self._score, score)
+        rank = self._sort()
+        last = np.flatnonzero(rank == self._count - 1)
+        self._least[self._query[last]] = self._score[last] - slack
+        self._keep(rank < self._count if kind is np.float64 else self._score >= self._least[self._query])
+        if kind is np.float32 and len(self._query) > _WAITING * self._count * len(self._least):  # all are alike
+            self._decide()
+            self._kind = np.float64
 
     def _decide(self) -> None:
         """Compute the candidates in float64, and keep the nearest of them."""
-        size = max(1, _NUMBERS // self._queries.shape[1])
-        by_place = np.argsort(self._place, kind="stable")
-        for start in range(0, len(by_place), size):
-            some = by_place[start : start + size]
-            rows = unit(self._rows(self._place[some]).astype(np.float64))
-            self._cosine[some] = np.vecdot(self._queries[self._query[some]], rows).round(DECIMALS)
+        column_of = np.full(self._place.max(initial=0) + 1, -1)
+        for places, rows in self._blocks(np.unique(self._place)):
+            for part in self._parts(rows):
+                column_of[places[part]] = np.arange(len(places[part]))
+                pairs = np.flatnonzero(column_of[self._place] >= 0)
+                block = self._prepared(rows[part], np.float64)
+                self._score[pairs] = self._exact(block, self._query[pairs], column_of[self._place[pairs]])
+                column_of[places[part]] = -1
         self._keep(self._sort() < self._count)
+
+    def _exact(self, block: Prepared, query: Positions, column: Positions) -> Floats:
+        """Return the scores of some pairs, computed in float64."""
+        arrays, asked = self._arrays, self._queries[np.float64]
+        query, column = arrays.index(query), arrays.index(column)
+        if len(query) * _DENSE > len(asked.rows) * len(block.rows):
+            product = (asked.rows @ block.rows.T)[query, column]
+        else:
+            product = self._by_pairs(lambda one, other: (asked.rows[one], block.rows[other]), query, column)
+        if block.squares is not None:
+            product = self.factor * product - block.squares[column] - asked.squares[query]
+        return self._settled(block, query, column, product)
+
+    def _by_pairs(self, sides: Callable[[Array, Array], tuple[Array, Array]], query: Array, column: Array) -> Array:
+        """Return the inner products of two sides of each pair, of few pairs at once."""
+        size = max(1, _NUMBERS // max(self._queries[np.float64].rows.shape[1], 1))
+        parts = [slice(first, first + size) for first in range(0, max(len(query), 1), size)]
+        return self._arrays.concatenate(
+            [self._arrays.einsum("pd,pd->p", *sides(query[part], column[part])) for part in parts], axis=0
+        )
 
     def _sort(self) -> Positions:
         """Put the candidates of each query in order, the nearest first, and return their ranks."""
-        self._keep(np.lexsort((self._place, -self._cosine, self._query)))
-        counts = np.bincount(self._query, minlength=len(self._queries))
+        self._keep(np.lexsort((self._place, -self._score, self._query)))
+        counts = np.bincount(self._query, minlength=len(self._least))
         return np.asarray(np.arange(len(self._query)) - np.repeat(np.cumsum(counts) - counts, counts))
 
     def _keep(self, chosen: npt.NDArray[Any]) -> None:
-        self._query, self._place, self._cosine = self._query[chosen], self._place[chosen], self._cosine[chosen]
-
-    def _rows(self, places: Positions) -> npt.NDArray[Any]:
-        if isinstance(self._vectors, np.ndarray) and (np.diff(places) == 1).all():
-            return self._vectors[places[0] : places[-1] + 1]  # no copy
-        return np.asarray(self._vectors[places])
+        self._query, self._place, self._score = self._query[chosen], self._place[chosen], self._score[chosen]
 
 
-class _Processor:
-    """See :class:`_Compare`; by NumPy."""
+class ByCosine(Search):
+    """By cosine; a row of zeros has cosine 0 to every row."""
 
-    def __init__(self, queries: Single, count: int) -> None:
-        self._queries, self._count = queries, count
+    factor = 1.0
 
-    def __call__(self, rows: npt.NDArray[Any], itself: tuple[Positions, Positions], least: Single) -> Candidates:
-        single = rows.astype(np.float32)
-        products = self._queries @ unit(single, out=single).T
-        products[itself] = -np.inf
-        if least.min() == -np.inf and len(rows) > self._count:
-            np.maximum(least, np.partition(products, -self._count, axis=1)[:, -self._count] - ROUNDING, out=least)
-        query, column = np.nonzero(products > least[:, None])
-        return query, column, products[query, column]
+    def _prepared(self, rows: Array, kind: type) -> Prepared:
+        return Prepared(self._arrays.unit(self._arrays.array(rows, kind)))
+
+    def _settled(self, prepared: Prepared, query: Array, column: Array, score: Array) -> Floats:
+        return self._arrays.host(score).round(DECIMALS)
 
 
-class _Device:
-    """See :class:`_Compare`; by torch. Only rows as they are stored, and candidates, are copied."""
+class ByDistance(Search):
+    """By Euclidean distance; a score is minus its square.
 
-    def __init__(self, queries: Single, count: int, device: str) -> None:
-        import torch
+    Of rows that nearly coincide it is computed from the differences, as inner products would lose it.
+    """
 
-        self._torch, self._device, self._count = torch, device, count
-        self._queries = torch.from_numpy(queries).to(device)
+    factor = 2.0
 
-    def __call__(self, rows: npt.NDArray[Any], itself: tuple[Positions, Positions], least: Single) -> Candidates:
-        torch = self._torch
-        single = torch.from_numpy(np.require(rows, requirements=["C", "W"])).to(self._device).float()
-        single /= single.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        products = self._queries @ torch.nn.functional.normalize(single).T
-        products[tuple(torch.from_numpy(places).to(self._device) for places in itself)] = -torch.inf
-        if least.min() == -np.inf and len(rows) > self._count:
-            largest = products.topk(self._count, dim=1).values[:, -1]
-            np.maximum(least, largest.cpu().numpy() - np.float32(ROUNDING), out=least)
-        query, column = torch.nonzero(products > torch.from_numpy(least).to(self._device)[:, None], as_tuple=True)
-        return query.cpu().numpy(), column.cpu().numpy(), products[query, column].cpu().numpy()
+    def _prepared(self, rows: Array, kind: type) -> Prepared:
+        wide = self._arrays.asarray(rows, np.float64)
+        squares = self._arrays.einsum("nd,nd->n", wide, wide)
+        longest = float(squares.max()) ** 0.5 if len(squares) else 0.0
+        if kind is np.float64:
+            return Prepared(wide, longest=longest, squares=squares)
+        scale = longest or 1.0
+        return Prepared(self._arrays.asarray(wide * (1 / scale), kind), scale, longest, squares)
+
+    def _settled(self, prepared: Prepared, query: Array, column: Array, score: Array) -> Floats:
+        asked = self._queries[np.float64]
+        square = -score
+        (close,) = self._arrays.places_where(square <= CLOSE * (asked.squares[query] + prepared.squares[column]))
+
+        def difference(one: Array, other: Array) -> tuple[Array, Array]:
+            differences = asked.rows[one] - prepared.rows[other]
+            return differences, differences
+
+        square[close] = self._by_pairs(difference, query[close], column[close])
+        mantissa, exponent = np.frexp(self._arrays.host(square))
+        return np.asarray(-np.ldexp(np.round(np.ldexp(mantissa, DIGITS)), exponent - DIGITS))

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from fc7.classify.heads.neighbours import Neighbours
 from fc7.classify.solvers import nearest as module
+from fc7.classify.solvers.eigenbasis import Eigenbasis
+from fc7.classify.solvers.namespaces import OnDevice
 from fc7.classify.solvers.nearest import nearest
 
 
@@ -20,7 +24,10 @@ def small(monkeypatch, numbers=7 * 20, queries=50):
     """Compare few rows and queries at a time."""
     monkeypatch.setattr(module, "_NUMBERS", numbers)
     monkeypatch.setattr(module, "_ON_DEVICE", 1)
-    monkeypatch.setattr(module, "_QUERIES", queries)
+    monkeypatch.setattr(module, "_QUERIES", (1, queries))
+
+
+DEVICES = st.sampled_from([None, torch.device("cpu")])
 
 
 def brute_force(vectors, queries, count):
@@ -48,11 +55,11 @@ def test_the_same_as_scikit_learn_in_blocks_of_any_size(vectors, monkeypatch, nu
     dim=st.integers(1, 6),
     count=st.integers(1, 70),
     levels=st.integers(1, 3),
-    device=st.sampled_from(["cpu", "cpu:0"]),
+    device=DEVICES,
     dtype=st.sampled_from([np.float16, np.float32]),
 )
 def test_ties_and_all_are_those_of_float64(seed, n, dim, count, levels, device, dtype):
-    """Few different numbers make many equal rows, and rows of zeros; ``cpu:0`` is torch's way."""
+    """Few different numbers make many equal rows, and rows of zeros; torch's way is that of a device."""
     generator = np.random.default_rng(seed)
     vectors = generator.integers(-levels, levels + 1, (n, dim)).astype(dtype)
     queries = generator.integers(-levels, levels + 1, (5, dim)).astype(dtype)
@@ -65,7 +72,7 @@ def test_ties_and_all_are_those_of_float64(seed, n, dim, count, levels, device, 
     assert np.array_equal(found.places, places)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize("device", [None, torch.device("cpu")], ids=["numpy", "torch"])
 @pytest.mark.parametrize("spread", [1, 1e-3])
 def test_long_rows_that_float32_cannot_tell_apart_are_in_the_order_of_float64(monkeypatch, device, spread):
     generator = np.random.default_rng(1)
@@ -80,12 +87,58 @@ def test_long_rows_that_float32_cannot_tell_apart_are_in_the_order_of_float64(mo
 
 def test_rows_that_are_all_alike_take_no_more_memory(monkeypatch):
     small(monkeypatch, numbers=64 * 3, queries=8)
-    most = []
-    decide = module._Search._decide
-    monkeypatch.setattr(module._Search, "_decide", lambda self: (most.append(len(self._query)), decide(self))[1])
+    most, keep = [], module.Search._keep
+    monkeypatch.setattr(module.Search, "_keep", lambda self, rows: (most.append(len(self._query)), keep(self, rows))[1])
     found = nearest(np.ones((2000, 3), np.float16), 2, queries=np.ones((8, 3)))
-    assert max(most) <= 8 * (2 * module._WAITING + 64)
+    assert max(most) <= 8 * (2 * module._WAITING + 2 * 64)
     assert found.places.tolist() == [[0, 1]] * 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(1, 60),
+    dim=st.integers(1, 6),
+    size=st.sampled_from([1e-30, 1.0, 1e30]),
+    away=st.sampled_from([0, 100]),
+    device=DEVICES,
+    waiting=st.sampled_from([1, 4, 1000]),
+    dense=st.sampled_from([0, 10**9]),
+)
+def test_distances_and_their_ties_are_those_of_differences(seed, n, dim, size, away, device, waiting, dense):
+    """However long the rows are; few different numbers make many ties, and an offset hides them from float32."""
+    generator = np.random.default_rng(seed)
+    rows, queries = (size * (generator.integers(-2, 3, (count, dim)) + away) for count in (n, 7))
+    arrays = module.NUMPY if device is None else OnDevice(device)
+    count = int(generator.integers(1, n + 1))
+
+    def blocks(places):
+        return ((part, arrays.asarray(rows[part])) for part in np.array_split(generator.permutation(places), 3))
+
+    with pytest.MonkeyPatch.context() as patch:
+        small(patch, numbers=4 * dim)
+        patch.setattr(module, "_WAITING", waiting)
+        patch.setattr(module, "_DENSE", dense)
+        search = module.ByDistance(queries, count, blocks, arrays)
+        for places, block in blocks(np.arange(n)):
+            search.compare(places, block)
+        places, score = search.found()
+    square = np.square(queries[:, None] - rows).sum(axis=2)
+    expected = np.argsort((square / size**2).round(6), axis=1, kind="stable")[:, :count]
+    assert np.array_equal(places, expected)
+    assert -score == pytest.approx(np.take_along_axis(square, expected, axis=1), rel=1e-8)
+
+
+@pytest.mark.parametrize("device", [None, torch.device("cpu")], ids=["numpy", "torch"])
+def test_copies_of_a_row_are_in_the_order_of_the_rows(device):
+    """More than any spare: a product in blocks has other last bits for some of them."""
+    generator = np.random.default_rng(0)
+    rows = np.repeat(generator.standard_normal((40, 33)), 50, axis=0)[generator.permutation(2000)].astype(np.float32)
+    y = np.arange(2000)
+    head = Neighbours(n_neighbors=30).fit_prepared(Eigenbasis(rows, device), y)
+    near = head.predict_proba(rows[:40]).nonzero()[1].reshape(40, 30)
+    same = [np.flatnonzero((rows == row).all(axis=1))[:30] for row in rows[:40]]
+    assert np.array_equal(near, same)
 
 
 def test_pairs_are_there_once_and_above_the_threshold(vectors):
