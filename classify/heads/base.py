@@ -4,12 +4,14 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -136,6 +138,31 @@ class MarginHead(GridHead):
         return codes
 
 
+class WeighingHead(MarginHead):
+    """A margin head whose fit can weigh every row: a row of weight 2 counts as the row twice."""
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
+        """Fit on ``X`` ``(n, d)``, labels ``(n,)`` and weights ``(n,)``, not negative; rows of weight 0 are left out.
+
+        Raises
+        ------
+        ValueError
+            The weights are not as many, or make no sense; or a single class has any.
+        """
+        if sample_weight is None:
+            return super().fit(X, y)
+        rows, labels = self._labelled(X, y)
+        weights = _sample_weights(sample_weight, len(rows))
+        used = weights > 0
+        basis = Eigenbasis(rows[used])
+        self._fit(basis, self._codes(basis, labels[used]), weights[used])
+        return self
+
+    @abstractmethod
+    def _fit(self, basis: Eigenbasis, y: Positions, sample_weight: Floats | None = None) -> None:
+        """Fit on prepared rows, codes ``(n,)`` of ``classes_`` and weights ``(n,)``, more than 0."""
+
+
 class LinearHead(MarginHead):
     """A grid head with linear margins, computed in float64: a row has the same ones alone and among others.
 
@@ -202,6 +229,29 @@ def grouped(heads: Sequence[BaseEstimator], *parameters: str) -> list[list[int]]
 def class_weights(kind: ClassWeight, labels: npt.NDArray[Any]) -> Floats | None:
     """Return the weights of the sorted classes, ``(classes,)``; None where all are equal."""
     return None if kind is None else np.asarray(compute_class_weight(kind, classes=np.unique(labels), y=labels))
+
+
+def row_weights(kind: ClassWeight, labels: npt.NDArray[Any], sample_weight: Floats) -> Floats:
+    """Return weights of rows, ``(n,)``, times those of their classes; balanced ones count a row by its weight."""
+    classes, codes = np.unique(labels, return_inverse=True)
+    if kind == "balanced":
+        totals = np.bincount(codes, sample_weight)
+        return np.asarray(sample_weight * (totals.sum() / (len(classes) * totals))[codes])
+    weights = class_weights(kind, labels)
+    return sample_weight if weights is None else np.asarray(sample_weight * weights[codes])
+
+
+def _sample_weights(weights: npt.ArrayLike, rows: int) -> Floats:
+    """Return weights of rows as they can be used; one number is that of all."""
+    each = np.full(rows, weights) if isinstance(weights, Real) else weights
+    values = check_array(each, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+    if values.shape != (rows,):
+        raise ValueError(f"sample_weight has the shape {values.shape}: must be ({rows},), one weight for each row.")
+    if not (values >= 0).all():
+        raise ValueError(f"sample_weight has {values.min()}: none may be negative.")
+    if not values.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")  # as scikit-learn says it
+    return np.asarray(values)
 
 
 def positive(**named: float) -> Any:

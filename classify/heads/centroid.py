@@ -7,11 +7,11 @@ import numpy as np
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import Folds, FoldScores, HeldScores, LinearHead, exported
+from .base import Folds, FoldScores, HeldScores, LinearHead, WeighingHead, exported
 
 
 @exported
-class Centroid(LinearHead):
+class Centroid(WeighingHead, LinearHead):
     """The class whose mean is nearest.
 
     scikit-learn's ``NearestCentroid`` predicts by distance, but its probabilities include priors and the spread of each
@@ -26,8 +26,9 @@ class Centroid(LinearHead):
             margins = basis.margins(fold.held, coef.T, intercept)
             yield from (HeldScores(point, fold, margins) for point in range(len(heads)))
 
-    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        self.coef_, self.intercept_ = _coefficients(basis.class_sums(y).means)
+    def _fit(self, basis: Eigenbasis, y: Positions, sample_weight: Floats | None = None) -> None:
+        sums = basis.class_sums(y) if sample_weight is None else basis.weighted_sums(y, sample_weight)
+        self.coef_, self.intercept_ = _coefficients(sums.means)
 
 
 def _coefficients(means: Floats) -> tuple[Floats, Floats]:

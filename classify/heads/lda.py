@@ -10,13 +10,26 @@ from ..arrays import Floats, Positions
 from ..solvers.class_sums import ClassSums, take_out
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.lapack import solve, solve_shifted
-from .base import ClassWeight, Folds, FoldScores, HeldScores, LogLinear, class_weights, exported, grouped, held_margins
+from ..solvers.namespaces import Array
+from .base import (
+    ClassWeight,
+    Folds,
+    FoldScores,
+    HeldScores,
+    LogLinear,
+    WeighingHead,
+    class_weights,
+    exported,
+    grouped,
+    held_margins,
+    row_weights,
+)
 
 ROUNDING = 1e-12  # of the squared lengths of rows: the most that rounding makes of the spread of equal rows
 
 
 @exported
-class Lda(LogLinear):
+class Lda(WeighingHead, LogLinear):
     """Gaussians of one shrunk covariance: the same answers as scikit-learn's ``LinearDiscriminantAnalysis``.
 
     The covariance within the classes, ``S``, becomes ``(1 - shrinkage) S + shrinkage trace(S) / d I``, with ``d`` the
@@ -45,8 +58,14 @@ class Lda(LogLinear):
                 for point, margins in zip(points, fold_margins, strict=True):
                     yield HeldScores(point, fold, np.diff(margins) if margins.shape[1] == 2 else margins)
 
-    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
-        solver = _solver_of(basis, y)(np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
+    def _fit(self, basis: Eigenbasis, y: Positions, sample_weight: Floats | None = None) -> None:
+        solver: _Dual | _Primal
+        if sample_weight is None:
+            solver = _solver_of(basis, y)(np.arange(len(basis)), class_weights(self.class_weight, self.classes_[y]))
+        else:
+            weights = row_weights(self.class_weight, self.classes_[y], sample_weight)
+            narrow = basis.narrow
+            solver = _Primal(basis, narrow.weighted_sums(y, weights), narrow.weighted_moment(weights))
         coefficients, intercept = next(solver.solutions([_share(self.shrinkage)]))
         coef = solver.restore(coefficients)
         binary = len(intercept) == 2
@@ -56,7 +75,10 @@ class Lda(LogLinear):
 
 def _solver_of(basis: Eigenbasis, y: Positions) -> "SolverOf":
     """Return a function that makes the solver for fitted rows and class weights."""
-    return partial(_Dual, basis, y) if basis.wide else partial(_Primal, basis, y, basis.class_sums(y))
+    if basis.wide:
+        return partial(_Dual, basis, y)
+    total = basis.class_sums(y)
+    return lambda fitted, weights: _Primal(basis, *basis.moments(y, total, fitted, weights))
 
 
 class _Dual:
@@ -107,13 +129,13 @@ class _Dual:
 
 
 class _Primal:
-    """LDA through the second moment: coefficients are those of the columns. For at least as many rows as dimensions."""
+    """LDA through the second moment: coefficients are those of the columns. For at least as many rows as dimensions.
 
-    def __init__(
-        self, basis: Eigenbasis, y: Positions, total: ClassSums, fitted: Positions, weights: Floats | None
-    ) -> None:
-        self._basis = basis
-        self._sums, second = basis.moments(y, total, fitted, weights)
+    Sums and second moment are those of the basis in no more dimensions than it has rows.
+    """
+
+    def __init__(self, basis: Eigenbasis, sums: ClassSums, second: Array) -> None:
+        self._basis, self._sums = basis, sums
         self._length = float(second.trace())
         self._covariance = take_out(second, self._sums.means, self._sums.counts)
         self._covariance /= self._sums.n
@@ -124,7 +146,7 @@ class _Primal:
 
     def restore(self, coefficients: Floats) -> Floats:
         """Return coefficients ``(classes, d)`` of the inputs."""
-        return np.ascontiguousarray(coefficients.T)
+        return self._basis.restore(coefficients.T) if self._basis.wide else np.ascontiguousarray(coefficients.T)
 
     def solutions(self, shrinkages: Sequence[float]) -> Iterator[tuple[Floats, Floats]]:
         """Yield coefficients ``(d, classes)`` and intercepts ``(classes,)`` for each shrinkage."""

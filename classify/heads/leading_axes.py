@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..solvers.eigenbasis import Eigenbasis
@@ -12,7 +12,7 @@ from .base import exported
 
 
 @exported
-class LeadingAxes(TransformerMixin, BaseEstimator):
+class LeadingAxes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Coordinates along the leading eigenvectors of the second moment; each fold fits its own, as others are dropped.
 
     Parameters
@@ -36,6 +36,11 @@ class LeadingAxes(TransformerMixin, BaseEstimator):
         components = basis.restore(np.eye(len(basis.values))[: self.count])
         self.components_ = (components if len(components) else np.zeros((1, basis.dim))).astype(rows.dtype)
         return self
+
+    @property
+    def _n_features_out(self) -> int:
+        """The number of axes, for the names of columns."""
+        return len(self.components_)
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n, axes)``."""

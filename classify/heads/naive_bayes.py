@@ -6,12 +6,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.naive_bayes import GaussianNB
-from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
 from ..solvers.class_sums import ClassSums
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, Folds, FoldScores, GridHead, HeldScores, class_weights, exported
+from .base import ClassWeight, Folds, FoldScores, GridHead, HeldScores, class_weights, exported, row_weights
 from .calibration import from_probability
 
 ROUNDING = 1e-12  # of squared numbers: the most that rounding makes of the spread of equal ones
@@ -39,8 +38,8 @@ class NaiveBayes(GaussianNB, GridHead):
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
         """Fit on ``X`` ``(n, d)``, labels ``(n,)`` and weights ``(n,)``, times those of the classes."""
         if self.class_weight is not None:
-            class_weight = compute_sample_weight(self.class_weight, y)
-            sample_weight = class_weight if sample_weight is None else class_weight * np.asarray(sample_weight)
+            each = np.ones(np.shape(y)[:1]) if sample_weight is None else np.asarray(sample_weight, np.float64)
+            sample_weight = row_weights(self.class_weight, np.asarray(y), each)
         GaussianNB.fit(self, X, y, sample_weight)
         return self
 

@@ -22,9 +22,11 @@ from .base import (
     HeldScores,
     LinearHead,
     LogLinear,
+    WeighingHead,
     exported,
     one_against_rest,
     positive,
+    row_weights,
 )
 
 # Tolerance in float32: of the search over a grid, which only compares points, and of the start of a fit, which float64
@@ -34,7 +36,7 @@ TOGETHER = 2**22  # numbers in one array of the solver; more problems are solved
 SHARE = 48  # bytes for each number of such an array with streamed rows: three arrays in float32, and intermediate ones
 
 
-class Penalised(LinearHead):
+class Penalised(WeighingHead, LinearHead):
     """Minimise ``C * sum of losses + |W|^2 / 2``.
 
     Parameters
@@ -91,6 +93,7 @@ class Penalised(LinearHead):
             batch = problems[first : first + batch_size]
             C = np.array([heads[point].C for point, _ in batch])
             weights, member = _weights(y, folds, [(heads[point].class_weight, number) for point, number in batch])
+            weights, member = self._target_weights(weights, member, y, loss.targets)
             start = np.stack([latest[number] for _, number in batch]) if len(latest) == len(folds) else None
             solution = self._solve(rows, y, weights, member, C, tol=SEARCH, start=start)
             flat = solution.coefficients.reshape(-1, rows.shape[1] + 1)
@@ -100,9 +103,12 @@ class Penalised(LinearHead):
             for (point, number), latest[number], margin, converged in answers:
                 yield HeldScores(point, folds[number], margin[:, folds[number].held].T, bool(converged))
 
-    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+    def _fit(self, basis: Eigenbasis, y: Positions, sample_weight: Floats | None = None) -> None:
         C, member = np.array([positive(C=self.C)]), np.zeros(1, np.intp)
-        weights = compute_sample_weight(self.class_weight, self.classes_[y])[None]
+        each = np.ones(len(basis)) if sample_weight is None else sample_weight
+        of_classes = row_weights(self.class_weight, self.classes_[y], each) / each
+        weights, member = self._target_weights(of_classes[None], member, y, self._loss(y).targets)
+        weights = weights * each
         rough = self._solve(basis.products(np.float32), y, weights, member, C, tol=max(SEARCH, self.tol))
         exact = self._solve(basis.products(np.float64), y, weights, member, C, tol=self.tol, start=rough.coefficients)
         self.n_iter_, self.converged_ = max(int(exact.steps[0] + rough.steps[0]), 1), bool(exact.converged[0])
@@ -123,10 +129,9 @@ class Penalised(LinearHead):
         tol: float,
         start: npt.NDArray[Any] | None = None,
     ) -> Solution:
-        """Return coefficients ``(problems, outputs, r + 1)``."""
+        """Return coefficients ``(problems, outputs, r + 1)``; weights and members are those of targets."""
         loss = self._loss(y)
         targets = loss.targets
-        weights, member = self._target_weights(weights, member, y, targets)
         initial = None if start is None else start.reshape(len(C) * targets, loss.outputs, -1)
         problems = Problems(rows, loss, weights, member, C.repeat(targets), self._intercept_penalised, initial)
         solution = minimise(problems, tol=tol, max_iter=self.max_iter)

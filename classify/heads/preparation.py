@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..arrays import Floats, unit
@@ -15,7 +15,7 @@ BLOCK = 2048  # rows that are turned into float64 at once
 
 
 @exported
-class UnitRows(TransformerMixin, BaseEstimator):
+class UnitRows(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Bring rows to unit length, which puts every backbone on one scale; float16 rows become float32.
 
     Unlike scikit-learn's ``Normalizer`` it does not square float16 numbers, most of which would overflow.
@@ -33,7 +33,7 @@ class UnitRows(TransformerMixin, BaseEstimator):
 
 
 @exported
-class OneScale(TransformerMixin, BaseEstimator):
+class OneScale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Divide all rows by one number, the root mean square length of the fitted ones.
 
     Attributes
@@ -60,7 +60,7 @@ class OneScale(TransformerMixin, BaseEstimator):
 
 
 @exported
-class StandardRows(TransformerMixin, BaseEstimator):
+class StandardRows(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Bring every column to mean 0 and one spread, so that rows have unit length on average.
 
     That is scikit-learn's ``StandardScaler``, and division by the square root of the number of columns: penalties,

@@ -10,13 +10,23 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, Folds, FoldScores, HeldScores, MarginHead, exported, from_margins, grouped
+from .base import (
+    ClassWeight,
+    Folds,
+    FoldScores,
+    HeldScores,
+    WeighingHead,
+    exported,
+    from_margins,
+    grouped,
+    row_weights,
+)
 
 PAIRS = 2**22  # margins, or numbers of the kernel, that are computed at once
 
 
 @exported
-class RbfSVM(MarginHead):
+class RbfSVM(WeighingHead):
     """scikit-learn's ``SVC`` on a precomputed kernel.
 
     It predicts as ``SVC(break_ties=True)``: the class that wins the most pairs of classes, and of equal ones the class
@@ -88,10 +98,11 @@ class RbfSVM(MarginHead):
             kernel[:, self.svc_.support_] = np.exp(-self.gamma * np.maximum(square, 0))
             yield np.asarray(self.svc_.decision_function(kernel))
 
-    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+    def _fit(self, basis: Eigenbasis, y: Positions, sample_weight: Floats | None = None) -> None:
         everything = np.arange(len(basis))
         kernel = _kernel(basis, everything, everything, self.gamma)
-        weights = compute_sample_weight(self.class_weight, self.classes_[y])
+        each = np.ones(len(basis)) if sample_weight is None else sample_weight
+        weights = row_weights(self.class_weight, self.classes_[y], each)
         self.svc_ = self._machine().fit(kernel, y, weights)
         self.support_vectors_ = basis.inputs[self.svc_.support_]
         self.n_iter_ = self.svc_.n_iter_

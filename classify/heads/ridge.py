@@ -17,17 +17,19 @@ from .base import (
     FoldScores,
     HeldScores,
     LinearHead,
+    WeighingHead,
     class_weights,
     exported,
     grouped,
     held_margins,
     one_against_rest,
     positive,
+    row_weights,
 )
 
 
 @exported
-class Ridge(LinearHead):
+class Ridge(WeighingHead, LinearHead):
     """The least-squares classifier: the same answers as scikit-learn's ``RidgeClassifier``.
 
     With ``M = (Gram + alpha I)^-1`` the intercept is ``b = 1'My / 1'M1``, the coefficients are those of ``M (y - b)``,
@@ -66,15 +68,17 @@ class Ridge(LinearHead):
                 for point, margins in zip(points, fold_margins, strict=True):
                     yield HeldScores(point, fold, margins)
 
-    def _fit(self, basis: Eigenbasis, y: Positions) -> None:
+    def _fit(self, basis: Eigenbasis, y: Positions, sample_weight: Floats | None = None) -> None:
         weights = class_weights(self.class_weight, self.classes_[y])
-        if weights is not None or not basis.wide:
+        if weights is not None or sample_weight is not None or not basis.wide:
             narrow = basis.narrow
-            sums = narrow.class_sums(y)
-            if weights is None:
-                second = 1.0 * narrow.second
+            if sample_weight is not None:
+                each = row_weights(self.class_weight, self.classes_[y], sample_weight)
+                sums, second = narrow.weighted_sums(y, each), narrow.weighted_moment(each)
+            elif weights is None:
+                sums, second = narrow.class_sums(y), 1.0 * narrow.second
             else:
-                sums, second = narrow.moments(y, sums, np.arange(len(basis)), weights)
+                sums, second = narrow.moments(y, narrow.class_sums(y), np.arange(len(basis)), weights)
             coefficients, self.intercept_ = next(_solutions(sums, second, [positive(alpha=float(self.alpha))]))
             self.coef_ = basis.restore(coefficients.T) if basis.wide else np.ascontiguousarray(coefficients.T)
             return

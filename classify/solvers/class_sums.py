@@ -29,12 +29,21 @@ class ClassSums:
     squares: Floats
 
     @classmethod
-    def over(cls, blocks: Iterable[Block], y: Positions, classes: int, dim: int, *, squares: bool) -> Self:
-        """Sum blocks of rows; `y` are the codes of all rows, by position."""
+    def over(
+        cls,
+        blocks: Iterable[Block],
+        y: Positions,
+        classes: int,
+        dim: int,
+        *,
+        squares: bool,
+        weights: Floats | None = None,
+    ) -> Self:
+        """Sum blocks of rows; `y` are the codes of all rows, by position, and `weights` those of rows, if any."""
         total = cls(np.zeros(classes), np.zeros((classes, dim)), np.zeros((classes, dim if squares else 0)))
         for places, rows in blocks:
             member = np.zeros((classes, len(rows)))
-            member[y[places], np.arange(len(rows))] = 1
+            member[y[places], np.arange(len(rows))] = 1 if weights is None else weights[places]
             wide = rows.astype(np.float64)
             total.counts[:] += member.sum(axis=1)
             total.sums[:] += member @ wide

@@ -118,6 +118,15 @@ class Eigenbasis:
             return map_reduce.class_sums(self._source, places, y, self._source.map_parts, squares=squares)
         return ClassSums.over(self.blocks(places), y, int(y.max()) + 1, self.dim, squares=squares)
 
+    def weighted_sums(self, y: Positions, weights: Floats) -> ClassSums:
+        """Return the sums by class of all rows in memory, weighted ``(n,)``."""
+        blocks = self.blocks(np.arange(len(self)))
+        return ClassSums.over(blocks, y, int(y.max()) + 1, self.dim, squares=False, weights=weights)
+
+    def weighted_moment(self, weights: Floats) -> Array:
+        """Return the second moment ``(d, d)`` of all rows, weighted ``(n,)``."""
+        return self._moment(np.arange(len(self)), np.sqrt(weights))
+
     @cached_property
     def narrow(self) -> "Eigenbasis":
         """The same rows in no more dimensions than there are rows."""

@@ -6,6 +6,7 @@ What other libraries use is theirs.
 
 import builtins
 import os
+import sys
 import types
 
 CALLS = {
@@ -47,12 +48,17 @@ NOT_PROMISED = {
 }
 
 
-class Without(types.ModuleType):
-    """A module that lacks some of its names; what is set in it is set in the module itself."""
+class Without:
+    """Stands for a module and lacks some of its names; what is set in it is set in the module itself.
+
+    It has no ``__dict__`` but the module's: pytest looks there for what it has to put back.
+    """
+
+    __slots__ = ("_module", "_names")
 
     def __init__(self, module, names):
-        super().__init__(module.__name__)
-        self.__dict__.update(_module=module, _names=names)
+        object.__setattr__(self, "_module", module)
+        object.__setattr__(self, "_names", names)
 
     def __getattr__(self, name):
         if name in self._names:
@@ -79,7 +85,7 @@ def take_away(call):
         ours = ((globals or {}).get("__name__") or "").startswith("fc7.")
         if ours and "" in hidden.get(name, ()):
             raise ImportError(f"{name} was taken away from fc7", name=name)
-        if ours and name in instead:
+        if ours and name in instead and (name not in sys.modules or sys.modules[name] is not None):
             return instead[name]
         module = real(name, globals, locals, fromlist, level)
         return Without(module, hidden[name]) if ours and name in hidden else module

