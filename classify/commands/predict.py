@@ -84,6 +84,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..bundles.prediction import counts, predictions_csv
     from ..bundles.predictions_file import PredictionsFile
     from ..evaluation.abstention import RARE
+    from ..pages.page import beside
 
     file = PredictionsFile(arguments.output, arguments.images) if arguments.output else None
     require_apart(
@@ -131,6 +132,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         text = f"Wrote {counted(len(labelled), 'prediction')} to {plain(path)}" + (
             f"; rejected: {rejected}" if rejected else ""
         )
+        text = "\n".join([text, *map(plain, beside([Path(path)]))])
         return Answer(payload | {"file": path}, text, code)
     harmless = plain if sys.stdout.isatty() else storable
     shown = predictions_csv(predictions, arguments.top or 0, harmless=harmless)

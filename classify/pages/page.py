@@ -35,12 +35,12 @@ def render(template: str, values: Mapping[str, Any], *galleries: Gallery) -> str
         Jinja2 is not installed.
     """
     script = "".join(map(asset, ("pages/page.js", "pages/map.js", "pages/large.js")))
-    beside = " 'self' file:" if any(gallery.beside for gallery in galleries) else ""
+    elsewhere = " 'self' file:" if any(gallery.beside for gallery in galleries) else ""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     common = {
         "style": asset("pages/page.css") + asset("pages/map.css"),
         "script": script,
-        "policy": f"default-src 'none'; img-src data:{beside}; style-src 'unsafe-inline'; "
+        "policy": f"default-src 'none'; img-src data:{elsewhere}; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
     }
     return str(environment().get_template(template).render({**common, **values}))
@@ -57,10 +57,14 @@ def write(output: OutputFile, text: str) -> Path:
 
 
 def sizes(files: Sequence[Path]) -> list[str]:
-    """Return a line per file with its name and size, and one per folder with the pictures of a page."""
-    lines = [f"Wrote {file}: {_size(file.stat().st_size)}" for file in files]
-    beside = [folder_beside(file) for file in files if file.suffix in PAGES and folder_beside(file).is_dir()]
-    return lines + [f"More pictures of the page are in the folder beside it: {folder}" for folder in beside]
+    """Return a line per file with its name and size, and those of :func:`beside`."""
+    return [*(f"Wrote {file}: {_size(file.stat().st_size)}" for file in files), *beside(files)]
+
+
+def beside(files: Sequence[Path]) -> list[str]:
+    """Return a line per folder with the pictures of a page."""
+    folders = [folder_beside(file) for file in files if file.suffix in PAGES and folder_beside(file).is_dir()]
+    return [f"More pictures of the page are in the folder beside it: {folder}" for folder in folders]
 
 
 def _size(count: int) -> str:

@@ -138,6 +138,19 @@ def test_it_prints_what_share_is_answered(predicted, home, fc7_json):
     )
 
 
+def test_a_page_has_the_pictures_and_the_terminal_says_where_the_others_are(home, fc7, tmp_path, monkeypatch):
+    there = ["--cache", home / "cache", "--quiet", "-o", tmp_path / "p.html"]
+    asked = ["predict", home / "a.fc7", home / "data" / "val", home / "absent.png", *there]
+    assert fc7(*asked)[1] == f"Wrote 6 predictions to {tmp_path / 'p.html'}; rejected: 1\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["p.html"]
+    html = (tmp_path / "p.html").read_text()
+    assert html.count('src="data:image/jpeg;base64,') == 6
+    assert str(home) not in html
+    monkeypatch.setattr("fc7.classify.pages.thumbnails.EMBEDDED", 2)
+    assert fc7(*asked)[1].splitlines()[1].endswith(f"in the folder beside it: {tmp_path / 'p-thumbnails'}")
+    assert len([*(tmp_path / "p-thumbnails").iterdir()]) == 6
+
+
 def test_a_file_has_what_stdout_has_and_every_class(home, fc7, predicted, tmp_path):
     asked = [home / "data" / "val", home / "absent.png"]
     rows, _ = predicted(*asked)
