@@ -50,7 +50,7 @@ def write_audit(
     output = path if isinstance(path, OutputFile) else OutputFile(path, kinds=PAGES)
     paths = _paths(audit)
     chart = _map(audit, paths, method, progress)
-    for key, path in zip(chart.keys, chart.paths, strict=True):
+    for key, path in chart.shown.items():
         if len(paths) < EMBEDDED:
             paths.setdefault(key, path)
     paths = {} if images is None else {key: located(locate(images), path) for key, path in paths.items()}

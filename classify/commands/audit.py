@@ -49,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pixels", action="store_true", help=_NO_PIXELS)
     parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
     parser.add_argument("--folds", type=folds_number, metavar="N", help="folds to judge labels in (default: 5)")
+    options.add_map(parser)
     options.add_settings(parser, ProtocolSettings, "random_state", "allow_leakage")
     options.add_backbone(parser)
     options.add_engine(parser)
@@ -58,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Look for leaks, copies, outliers and wrong labels in a data set."""
     from ...cache.output_file import OutputFile, require_apart
+    from ...extract.coordinates import require_method
     from ..audits.audit import audit, check_options
     from ..audits.page import write_audit
     from ..audits.tables import audit_csv, audit_text, leak_line
@@ -67,6 +69,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
     settings = given(arguments, "head", "threshold", "neighbours", "folds")
     check_options(**settings)
+    require_method(arguments.map)
     files = ((arguments.output, PAGES), (arguments.csv, TABLES))
     page, lines = (OutputFile(path, kinds=kinds) if path else None for path, kinds in files)
     require_apart(page, lines, read=[arguments.data])
@@ -77,7 +80,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     findings = audit(rows, images=pixels, progress=progress, **settings, **given(arguments, "random_state"))
     written = []
     if page:
-        written.append(write_audit(findings, page, images, progress=progress))
+        written.append(write_audit(findings, page, images, method=arguments.map, progress=progress))
     if lines:
         written.append(write(lines, audit_csv(findings)))
     if findings.leaks:

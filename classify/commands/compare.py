@@ -72,6 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--finetune", type=_arms, default=[], metavar="ARMS", help=f"with commas between: {ARMS_HELP} (default: none)"
     )
+    options.add_map(parser)
     add_training(parser)
     add_protocol(parser)
     options.add_backbone(parser)
@@ -104,6 +105,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             learning_curve=not arguments.no_learning_curve,
             repeat=arguments.repeat,
             few_shot=arguments.few_shot,
+            map_method=arguments.map,
             engine=engine,
             progress=progress,
             **options.given_settings(arguments, FitSettings),

@@ -13,6 +13,7 @@ from ...cache.arguments import checked
 from ...cache.tables import counted
 from ...errors import DataError, FC7Error, Interrupted, UsageError
 from ...extract.computing import computing
+from ...extract.coordinates import require_method
 from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ...extract.vector_files.columns import as_tables
@@ -26,6 +27,7 @@ from ..records.runs import Run, finished_run
 from ..records.table import Runs
 from ..settings import FitSettings
 from . import parallel
+from .drawing import draw_map
 from .fit import Experiment
 from .learning_curve import measure_learning_curve
 from .resampling import Entry, repeat_splits, sizes_to_draw
@@ -78,6 +80,7 @@ def compare(
     random_state: int = 0,
     allow_leakage: bool = False,
     device: str = "auto",
+    map_method: str | None = "pca",
     n_jobs: int | None = None,
     engine: "RayEngine | None" = None,
     progress: Progress = silent,
@@ -114,6 +117,9 @@ def compare(
         5, 10, 20, ... See :func:`fc7.classify.fitting.resampling.few_shot`.
     class_weight
         See :func:`fc7.classify.fit`. Heads that take no class weights are fitted without, and their records say so.
+    map_method
+        ``pca``, ``tsne`` or ``umap``: how the map of the images is drawn that `folder` gets for the report; None
+        draws none.
     n_jobs
         Processes that fit heads, as in :func:`fc7.classify.fitting.parallel.run`, on the processor. Heads that stream
         from disk take turns.
@@ -139,6 +145,7 @@ def compare(
         epochs=epochs, n_jobs=n_jobs, average_views=average_views, class_weight=class_weight, preparation=preparation,
         device=device if n_jobs in (None, 1) else "cpu",
     )  # fmt: skip
+    require_method(map_method or "pca")
     selected = find_heads(heads)
     settings = replace(settings, n_jobs=None)  # its processes fit a head each
     experiments = [Experiment(table, settings, engine) for table in as_tables(embeddings)]
@@ -169,6 +176,9 @@ def compare(
         entries = [Entry(*pair, run) for pair, run in zip(pairs, outcomes, strict=True) if isinstance(run, Run)]
         latest = {run.id: run for run in runs}
         entries = [replace(entry, run=latest[entry.run.id]) for entry in entries]
+        if study.folder and map_method:
+            best = choose([entry.run for entry in entries])
+            draw_map(study.folder, best, experiment_of[best.id], images, map_method, progress)
         if repeat is not None:
             repeat_splits(entries, repeat, study.save, progress)
         if sizes is not None:

@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class ImageMap:
     x, y
         Of their points.
     near
-        Path, label and cosine of the images nearest to some, by their keys, the nearest first.
+        Key, path, label and cosine of the images nearest to some, by the keys of these, the nearest first.
     """
 
     words: str
@@ -49,7 +49,7 @@ class ImageMap:
     labels: list[str]
     x: list[float]
     y: list[float]
-    near: dict[str, list[tuple[str, str, float]]] = field(default_factory=dict)
+    near: dict[str, list[tuple[str, str, str, float]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -90,23 +90,22 @@ class ImageMap:
             near=_nearest(embeddings, asked, among, progress),
         )
 
-    def save(self, folder: Path, recipe: str) -> None:
-        """Write it below the folder of the records, under the id of its recipe."""
-        path = folder / FOLDER / f"{recipe[:KEY_DIGITS]}.json"
-        OutputFile(path).write(json.dumps({"format": _FORMAT} | asdict(self)).encode())
+    def save(self, folder: Path, recipe: str, data: str) -> None:
+        """Write it below the folder of the records, under the id of its recipe and the fingerprint of its data set."""
+        OutputFile(_file(folder, recipe, data)).write(json.dumps({"format": _FORMAT} | asdict(self)).encode())
 
     @classmethod
-    def load(cls, folder: Path, recipe: str) -> Self | None:
-        """Return what a folder of records has for a recipe; None if it has none that can be read."""
-        path = folder / FOLDER / f"{recipe[:KEY_DIGITS]}.json"
-        if not recipe.isalnum() or not path.exists():
+    def load(cls, folder: Path, recipe: str, data: str) -> Self | None:
+        """Return what a folder of records has for a recipe and a data set; None if it has none that can be read."""
+        path = _file(folder, recipe, data)
+        if not (recipe + data).isalnum() or not path.exists():  # a record must not choose which file is read
             return None
         try:
             values = json.loads(path.read_bytes())
             if values.pop("format") != _FORMAT:
                 return None
             return cls(**values)._checked()
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             logger.warning("left out: %s is no map that can be read (%s)", path.name, type(error).__name__)
             return None
 
@@ -116,10 +115,17 @@ class ImageMap:
                 raise ValueError("columns that do not fit")
         if not np.isfinite(np.array([self.x, self.y], float)).all():
             raise ValueError("a number that is not finite")
-        for path, label, cosine in (one for found in self.near.values() for one in found):
-            if not (isinstance(path, str) and isinstance(label, str) and isinstance(cosine, int | float)):
-                raise TypeError("a neighbour that is none")
+        for *texts, cosine in self.neighbours:
+            if len(texts) != 3 or not all(isinstance(text, str) for text in texts) or not abs(cosine) <= 2:
+                raise ValueError("a neighbour that is none")
+        if not isinstance(self.words, str):
+            raise TypeError("words that are none")
         return self
+
+    @property
+    def neighbours(self) -> list[tuple[str, str, str, float]]:
+        """Key, path, label and cosine of each image that is near one."""
+        return [one for found in self.near.values() for one in found]
 
     def drawn(
         self,
@@ -147,7 +153,8 @@ class ImageMap:
             if key in place:
                 label, path = self.labels[place[key]], self.paths[place[key]]
                 other = f", {before} {others[key]}" if others.get(key, label) != label else ""
-                near.append(Near(path, label, f"{label or 'no label'}{other}", found))
+                nearest = [(path, label, cosine) for _, path, label, cosine in found]
+                near.append(Near(path, label, f"{label or 'no label'}{other}", nearest))
         return PointMap(
             points=np.array([self.x, self.y]).T.reshape(-1, 2),
             paths=self.paths,
@@ -158,8 +165,13 @@ class ImageMap:
             ringed=ringed,
             near=near,
             title=title,
-            pictures={path: pictures.get(key, "") for key, path in zip(self.keys, self.paths, strict=True)},
+            pictures={path: pictures[key] for key, path in self.shown.items() if pictures.get(key)},
         )
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The paths of all images by key, first of those near others."""
+        return {key: path for key, path, *_ in self.neighbours} | dict(zip(self.keys, self.paths, strict=True))
 
 
 def _keys(rows: Embeddings) -> list[str]:
@@ -168,22 +180,21 @@ def _keys(rows: Embeddings) -> list[str]:
 
 def _nearest(
     embeddings: Embeddings, asked: Positions, among: Positions, progress: Progress
-) -> dict[str, list[tuple[str, str, float]]]:
-    """Return path, label and cosine of the images nearest to some, by key."""
+) -> dict[str, list[tuple[str, str, str, float]]]:
+    """Return key, path, label and cosine of the images nearest to some, by key."""
     if not len(asked) or not len(among):
         return {}
     queries = np.asarray(select(embeddings.vectors, asked)[:])
     found = nearest(select(embeddings.vectors, among), NEAREST + 1, queries=queries, progress=progress)
-    near = {}
+    own, near = _keys(embeddings), {}
     for row, key, places, cosines in zip(asked, _keys(embeddings[asked]), found.places, found.cosines, strict=True):
         pairs = [(among[place], cosine) for place, cosine in zip(places, cosines, strict=True) if among[place] != row]
         near[key] = [
-            (str(embeddings.paths[other]), str(embeddings.labels[other]), round(float(cosine), 4))
+            (own[other], str(embeddings.paths[other]), str(embeddings.labels[other]), round(float(cosine), 4))
             for other, cosine in pairs[:NEAREST]
         ]
     return near
 
 
-def paths_near(near: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return the paths of the images near others, each once."""
-    return list(dict.fromkeys(path for found in near.values() for path, *_ in found))
+def _file(folder: Path, recipe: str, data: str) -> Path:
+    return folder / FOLDER / f"{recipe[:KEY_DIGITS]}-{data[:KEY_DIGITS]}.json"

@@ -32,7 +32,7 @@ const pointMap = (() => {
     over.setAttribute("role", "application");
     over.setAttribute("aria-label", `Map of ${n} images. Arrow keys go from image to image, + and - zoom, 0 shows all${hooks.open ? ", Enter opens" : ""}${hooks.select ? ", Space selects" : ""}.`);
     let [width, height, ratio, zoom, cx, cy, unit, frame] = [1, 1, 1, 1, 0, 0, 1, 0];
-    let [under, only, lasso, path] = [-1, -1, false, null];
+    let [under, only, lasso, path, picture] = [-1, -1, false, null, null];
     let marked = new Set();
     let low = [65535, 65535];
     let high = [0, 0];
@@ -92,20 +92,30 @@ const pointMap = (() => {
       }
     };
     const look = (code) => (code === NONE ? LEGEND : code % LEGEND);
-    // Every look is painted once and copied for each image.
+    // Every look is painted once; its pixels are copied for each image, which is many times as fast as drawing.
     const stamp = (kind, r, card, grey) => {
       const made = document.createElement("canvas");
-      made.width = made.height = Math.ceil((2.6 * r + 4) * ratio);
-      const on = made.getContext("2d");
+      made.width = made.height = Math.ceil((2.6 * r + 2) * ratio);
+      const on = made.getContext("2d", { willReadFrequently: true });
       on.scale(ratio, ratio);
       on.beginPath();
-      outline(on, kind === LEGEND ? 0 : Math.floor(kind / COLOURS.length), made.width / ratio / 2, made.width / ratio / 2, r);
+      const middle = made.width / ratio / 2;
+      outline(on, kind === LEGEND ? 0 : Math.floor(kind / COLOURS.length), middle, middle, r);
       on.fillStyle = kind === LEGEND ? grey : COLOURS[kind % COLOURS.length];
       on.fill();
       on.strokeStyle = card;
       on.lineWidth = 0.7;
       on.stroke();
-      return made;
+      const size = made.width;
+      const pixels = new Uint32Array(on.getImageData(0, 0, size, size).data.buffer);
+      // Only what is at least half covered: pixels are copied, not mixed.
+      const [at, colour] = [[], []];
+      pixels.forEach((pixel, place) => {
+        if (pixel >>> 24 < 128) return;
+        at.push([place % size, Math.floor(place / size)]);
+        colour.push(pixel | 0xff000000);
+      });
+      return { size, dx: Int16Array.from(at, ([dx]) => dx), dy: Int16Array.from(at, ([, dy]) => dy), colour: Uint32Array.from(colour) };
     };
     const rings = (on, chosen, reach, thick, ink) => {
       on.beginPath();
@@ -123,24 +133,30 @@ const pointMap = (() => {
       frame = 0;
       const on = base.getContext("2d");
       on.setTransform(ratio, 0, 0, ratio, 0, 0);
-      on.clearRect(0, 0, width, height);
       const r = radius();
       const [card, grey, ink] = ["--card", "--soft", "--ink"].map(colour);
       const stamps = [];
       const wrong = [];
+      const [wide, high] = [base.width, base.height];
+      if (picture?.width !== wide || picture.height !== high) picture = on.createImageData(wide, high);
+      const pixels = new Uint32Array(picture.data.buffer);
+      pixels.fill(0);
       for (const front of only < 0 ? [true] : [false, true]) {
-        on.globalAlpha = front ? 1 : 0.12;
         for (let i = 0; i < n; i++) {
           if (only >= 0 && (label[i] === only) !== front) continue;
           const [px, py] = [screenX(i), screenY(i)];
           if (px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
           const kind = look(label[i]);
-          stamps[kind] ??= stamp(kind, r, card, grey);
-          const size = stamps[kind].width / ratio;
-          on.drawImage(stamps[kind], px - size / 2, py - size / 2, size, size);
+          const { size, dx, dy, colour } = (stamps[kind] ??= stamp(kind, r, card, grey));
+          const [left, top] = [Math.round(px * ratio - size / 2), Math.round(py * ratio - size / 2)];
+          for (let k = 0; k < colour.length; k++) {
+            const [at, bt] = [left + dx[k], top + dy[k]];
+            if (at >= 0 && at < wide && bt >= 0 && bt < high) pixels[bt * wide + at] = front ? colour[k] : (colour[k] & 0xffffff) | 0x24000000;
+          }
           if (front && other[i] !== NONE && other[i] !== label[i]) wrong.push(i);
         }
       }
+      on.putImageData(picture, 0, 0);
       rings(on, wrong, r + 2.5, 1.6, ink);
       trace();
     };

@@ -17,6 +17,7 @@ from ...cache.output_file import OutputFile
 from ...errors import MissingExtra
 from ...extract.text import storable
 from .gallery import Gallery
+from .point_map import PointMap
 from .text import duration, points, probability, relative, shown
 from .thumbnails import folder_beside
 
@@ -24,10 +25,10 @@ PAGES, TEXTS, TABLES = (".html", ".htm"), (".md", ".markdown", ".txt"), (".csv",
 _ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
 
 
-def render(template: str, values: Mapping[str, Any], *galleries: Gallery) -> str:
+def render(template: str, values: Mapping[str, Any], *galleries: Gallery | PointMap) -> str:
     """Return the page of a template and values: escaped, with an error for undefined names, strings made harmless.
 
-    Only if one of its `galleries` has pictures beside the page may it load these.
+    Only if one of its galleries or maps has pictures beside the page may it load these.
 
     Raises
     ------

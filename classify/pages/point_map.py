@@ -59,6 +59,11 @@ class PointMap:
     title: str = ""
     pictures: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def beside(self) -> bool:
+        """Whether there are pictures that are not in the page."""
+        return not all(source.startswith("data:") for source in self.pictures.values())
+
     def data(self) -> dict[str, Any]:
         """Return plain values: numbers as base64 of little-endian uint16, x and y in the same scale."""
         classes = sorted({*self.labels, *self.others} - {""})

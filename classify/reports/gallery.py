@@ -1,10 +1,15 @@
-"""The gallery of a report: predicted against true, the most confident mistakes first, with thumbnails."""
+"""The images of a report: predicted against true, the most confident mistakes first; and all of them on a map."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..arrays import Floats, Positions
+from ..maps.image_map import ImageMap
 from ..pages.gallery import Gallery, Shown, Tile
+from ..pages.point_map import PointMap
 from ..pages.text import confident
 from ..pages.thumbnails import BYTES, addresses
 from ..records.runs import Run
@@ -24,9 +29,7 @@ def gallery(run: Run, thumbnails: Path | None, page: Path, most: int = BYTES) ->
     """
     if run.old:
         return None
-    right, known = run.right, run.confidence is not None
-    confidence = np.zeros(len(right)) if run.confidence is None else run.confidence
-    order = np.lexsort((np.where(right, confidence, -confidence), right)).tolist()
+    right, known, confidence = run.right, run.confidence is not None, _confidence(run)
     classes, columns = run.data["classes"], run.predictions
     tiles = [
         Tile(
@@ -41,7 +44,48 @@ def gallery(run: Run, thumbnails: Path | None, page: Path, most: int = BYTES) ->
             mark="right" if right[place] else "wrong",
             other="" if right[place] else classes[columns["label"][place]],
         )
-        for place in order
+        for place in order(run).tolist()
     ]
     sources = addresses(thumbnails, [tile.images[0].key for tile in tiles], page, most)
     return Gallery("Predicted against true", tiles, sources, "is", {"wrong": "wrong", "right": "right"})
+
+
+def order(run: Run) -> Positions:
+    """Return the positions of the predictions in the order of a gallery."""
+    confidence = _confidence(run)
+    return np.lexsort((np.where(run.right, confidence, -confidence), run.right))
+
+
+def _confidence(run: Run) -> Floats:
+    return np.zeros(len(run.right)) if run.confidence is None else run.confidence
+
+
+def point_map(group: Mapping[str, Any], folder: Path | None, thumbnails: Path | None, page: Path) -> PointMap | None:
+    """Return the map of the embeddings of the chosen run, or of the best one that has a map; None if there is none.
+
+    Parameters
+    ----------
+    group
+        What the page says of runs on the same images.
+    folder
+        Of records.
+    """
+    chosen: Run = group["chosen"]
+    charts = (
+        ImageMap.load(folder, str(run.recipe.get("id", "")), str(run.data["fingerprint"]))
+        for run in (chosen, *group["runs"])
+        if folder and not chosen.old
+    )
+    chart = next(filter(None, charts), None)
+    if chart is None:
+        return None
+    classes, columns, known = chosen.data["classes"], chosen.predictions, group["gallery"].sources
+    predicted = dict(zip(columns["key"], (classes[code] for code in columns["predicted"]), strict=True))
+    keys = [key for key in chart.shown if not known.get(key)]
+    return chart.drawn(
+        predicted,
+        before="predicted",
+        ringed=f"wrong by {group['name']}",
+        title="The fitted images nearest to it, with the cosine of their embeddings",
+        pictures=addresses(thumbnails, keys, page, BYTES // 2),
+    )

@@ -23,7 +23,7 @@ from ..records.table import Runs, load_runs
 from . import candidates, sections
 from .break_even import break_even
 from .classes import classes
-from .gallery import gallery
+from .gallery import gallery, point_map
 from .reading import reading
 from .stability import stability
 from .verdict import by_title, findings, overlap, verdict
@@ -35,6 +35,7 @@ def report(
     path: Path | str | OutputFile,
     *,
     thumbnails: Path | str | None = None,
+    maps: Path | str | None = None,
     failures: Sequence[Failure] = (),
     screened: Screened | None = None,
 ) -> Path:
@@ -49,6 +50,8 @@ def report(
     thumbnails
         A folder of ``<key>.jpg``; ``thumbnails`` beside the records where `runs` is a folder that has one. Images
         without one are shown by their file name.
+    maps
+        The folder of records whose comparison has drawn a map; that of `runs` where it is one.
     failures
         Heads that could not be fitted; those of the folder where `runs` is one.
     screened
@@ -65,10 +68,13 @@ def report(
     if isinstance(runs, str | Path):
         runs = Path(runs)
         thumbnails, failures = thumbnails or _thumbnails(runs), failures or read_failures(runs)
-        screened = screened or Screened.load(runs)
+        screened, maps = screened or Screened.load(runs), maps or runs
         runs = load_runs(runs)
     context = _context(runs, Path(thumbnails) if thumbnails else None, failures, output.path)
-    galleries = [group["gallery"] for group in context["groups"] if group["gallery"]]
+    folder = Path(maps) if maps else None
+    for group in context["groups"]:
+        group["map"] = point_map(group, folder, Path(thumbnails) if thumbnails else None, output.path)
+    galleries = [shown for group in context["groups"] for shown in (group["gallery"], group["map"]) if shown]
     context["screening"] = candidates.section(screened)
     return write(output, render("reports/report.html.jinja", context, *galleries))
 
@@ -91,7 +97,8 @@ def write_reports(
     written = []
     if page:
         screened = Screened.load(folder)
-        written.append(report(runs, page, thumbnails=_thumbnails(folder), failures=failures, screened=screened))
+        beside = {"thumbnails": _thumbnails(folder), "maps": folder}
+        written.append(report(runs, page, **beside, failures=failures, screened=screened))
     written += [write(table, markdown(runs, failures))] if table else []
     written += [write(lines, csv_table(runs, failures))] if lines else []
     return runs, failures, written
@@ -186,6 +193,7 @@ def _group(title: str, compared: Contest) -> dict[str, Any]:
     return {
         "title": title,
         "chosen": chosen,
+        "runs": compared.runs,
         "name": compared.name(chosen),
         "sentences": verdict(compared.runs),
         "protocol": description.protocol(compared.runs),

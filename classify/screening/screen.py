@@ -196,6 +196,7 @@ class _Study:
             [HEAD],
             folder=self.folder / FOLDER / str(size) if self.folder else None,
             learning_curve=False,
+            map_method=None,
             folds=settings.folds,
             random_state=settings.random_state,
             class_weight=dict(weight) if isinstance(weight, Mapping) else weight,

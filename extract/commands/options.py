@@ -23,6 +23,7 @@ FOLDER = (
     "column of paths and perhaps label, split, group and bad; - for paths on standard input; or s3://..., see "
     "docs/data.md"
 )
+_MAP = "how images are placed on the map of the page; umap needs the extra fc7[map] (default: pca)"
 FOLDER_OR_FILE = f"{FOLDER}; or an .h5 that fc7 cache export wrote"
 DEFAULT_BACKBONE = "alexnet"
 _BACKBONE = f"of torchvision, or timm:NAME; see fc7 backbones{{}} (default: {DEFAULT_BACKBONE})"
@@ -87,6 +88,11 @@ def add_data(parser: argparse.ArgumentParser, text: str = FOLDER) -> None:
     parser.add_argument("data", type=locate, metavar="DATA", help=text)
     parser.add_argument("--columns", type=_columns, metavar="PAIRS", help=_COLUMNS)
     add_web(parser)
+
+
+def add_map(parser: argparse.ArgumentParser, default: str | None = "pca", text: str = _MAP) -> None:
+    """Add how images are placed on a map."""
+    parser.add_argument("--map", choices=("pca", "tsne", "umap"), default=default, help=text)
 
 
 def columns(arguments: Arguments) -> "Columns | None":
