@@ -121,10 +121,10 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
         description=f"Accuracy against seconds, {len(marks)} runs. Most accurate: {best.label}, "
         f"{100 * best.accuracy:.1f} %, {duration(best.seconds)}. The table of runs holds every figure.",
     )
-    if extract:
-        _extraction(plot, extract)
     placed = [(mark, (plot.x(mark.seconds), _height(plot, mark, floor))) for mark in marks]
     taken = [(x - 8, y - 8, x + 8, y + 8) for _, (x, y) in placed]
+    if extract:
+        taken.append(_extraction(plot, extract))
     for mark, at in sorted(placed, key=lambda item: item[0].important):
         interval = " to ".join(f"{100 * end:.1f}" for end in mark.interval)
         title = f"{mark.label}: {100 * mark.accuracy:.1f} % ({interval} %), {duration(mark.seconds)}"
@@ -280,12 +280,15 @@ def _draw_series(plot: Plot, curves: Sequence[tuple[str, Sequence[dict[str, floa
         write_label(plot, f"s{place % len(_SERIES)} important", shown(name), end, points=ends, taken=taken)
 
 
-def _extraction(plot: Plot, extract: float) -> None:
+def _extraction(plot: Plot, extract: float) -> Box:
+    """Draw the seconds of the extraction, and return where their words are."""
     x, (_, top, right, bottom) = plot.x(extract), plot.box
     line_between(plot.svg, "extraction", (x, top), (x, bottom))
     label = f"extraction, once: {duration(extract)}"
     left = x + 6 + len(label) * CHARACTER > right
-    plot.text((x - 6 if left else x + 6, top - 6), label, "note", "end" if left else "start")
+    plot.text((x - 6 if left else x + 6, top + 14), label, "note", "end" if left else "start")
+    wide = len(label) * CHARACTER
+    return (x - 6 - wide if left else x, top, x if left else x + 6 + wide, top + 18)
 
 
 def _height(plot: Plot, mark: Mark, floor: float) -> float:
