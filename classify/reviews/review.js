@@ -24,6 +24,11 @@ const EMPTY = {
   reviewed: "Nothing yet. Every decision is written to the csv at once, and can be undone.",
 };
 
+const WAITS = {
+  near_duplicates: "Comparing pictures. It takes a while the first time.",
+  outliers: "Comparing images. It takes a while the first time.",
+};
+
 const grid = at("grid");
 const dialog = at("large");
 const tiles = new Tiles(grid, at("above"), at("below"), (image, old) => tile(image, old));
@@ -173,7 +178,9 @@ function show(name) {
     fresh = new Set();
     gone = new Set();
     selected.clear();
+    if (list in WAITS) say(false, WAITS[list]);
     const found = await ask(query());
+    if (list in WAITS) say(false);
     learn(found.subjects);
     current = null;
     tiles.place([]);
@@ -442,7 +449,8 @@ async function decide(images, label) {
 }
 
 function confirm(images) {
-  return done(images, act("decide", { images, label: null }));
+  const held = images.filter((image) => known.get(image)?.decision.label !== "");
+  return held.length ? done(held, act("decide", { images: held, label: null })) : undefined;
 }
 
 function leaveOut(images) {

@@ -188,7 +188,8 @@ class Review:
         self._require(image)
         with self._lock:
             rest = self._judged.unlabelled
-            places = rest[rest != image] if len(rest) > 1 else np.delete(np.arange(len(self)), image)
+            rest = rest[rest != image]
+            places = rest if len(rest) else np.delete(np.arange(len(self)), image)
         if not len(places):
             return places
         return np.asarray(places[nearest(self._vectors[places], count, queries=self._vectors[[image]]).places[0]])

@@ -339,7 +339,9 @@ def test_several_are_selected_and_decided_at_once(page, desk, pixels):
     page.click(f"{tile(2)} .pick")
     from selenium.webdriver import ActionChains, Keys
 
-    ActionChains(page.browser).key_down(Keys.SHIFT).click(page.find(f"{tile(5)} .pick")).key_up(Keys.SHIFT).perform()
+    pick = page.find(f"{tile(5)} .pick")
+    page.browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", pick)
+    ActionChains(page.browser).key_down(Keys.SHIFT).click(pick).key_up(Keys.SHIFT).perform()
     assert page.find("#picked b").text == "4 selected"
     page.click("#picked [data-label='c1']")
     assert set(desk.review.decided) == {2, 3, 4, 5}
