@@ -210,6 +210,7 @@ fc7 cache export my.parquet my_pictures --backbone vgg16
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of cache export."""
     parser.add_argument("output", type=Path, metavar="FILE", help=vectors.FILE)
+    options.add_map(parser, None, vectors.MAP)
     options.add_data(parser, f"{options.FOLDER}; its embeddings must be in the cache")
     options.add_backbone(parser)
 
@@ -221,7 +222,7 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
     from ..manifest.members import require_outside
     from ..vector_files.cached import CachedRows
 
-    output = vectors.opened(arguments.output, arguments.data)
+    output = vectors.opened(arguments.output, arguments.data, arguments.map)
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views and "views" not in arguments.of_file:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")

@@ -80,6 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of extract."""
     options.add_data(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=vectors.FILE)
+    options.add_map(parser, None, vectors.MAP)
     options.add_backbone(parser)
     options.add_engine(parser)
     parser.add_argument("--strict", action="store_true", help="exit 3 if an image was rejected")
@@ -95,8 +96,10 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ..manifest.manifest import read_manifest
     from ..manifest.members import require_outside
 
+    if arguments.map and not arguments.output and "map" not in arguments.of_file:
+        raise UsageError("--map adds columns to a file, and there is none: -o vectors.parquet")
     if arguments.output:
-        output = vectors.opened(arguments.output, arguments.data)
+        output = vectors.opened(arguments.output, arguments.data, arguments.map)
         _require_one_recipe(arguments)
     part = _part(arguments.shard)
     with options.engine(arguments) as engine:

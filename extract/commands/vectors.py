@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from ...cache.urls import Location
     from ..vector_files.formats import VectorFile
 
+MAP = "add the columns x and y to a .parquet, for Embedding Atlas; umap needs the extra fc7[map] (default: none)"
 FILE = "the file to write: .parquet, .csv, .h5, .npz, .safetensors, or .npy with a .csv and a .json beside it"
 
 
-def opened(path: Path, data: "Location") -> "VectorFile":
+def opened(path: Path, data: "Location", method: str | None = None) -> "VectorFile":
     """Return the file that was asked for, if it can be written and is not the data set."""
     from ...cache.output_file import require_apart
     from ..vector_files.formats import VectorFile
 
-    output = VectorFile(path)
+    output = VectorFile(path, method)
     require_apart(*output.outputs, read=[data])
     return output
 

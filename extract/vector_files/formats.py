@@ -1,13 +1,15 @@
 """The kinds of files of vectors, by suffix."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...cache.embeddings import VectorTable
 from ...cache.output_file import OutputFile, kind_by_suffix
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ..archives.parquet import require_pyarrow
+from ..coordinates import require_method
 from . import csv_file, numpy_files, parquet, safetensors_file
 
 Write = Callable[[VectorTable, Path], None]
@@ -48,6 +50,8 @@ class VectorFile:
     ----------
     path
         Its suffix names the kind of file, one of :data:`FORMATS`.
+    method
+        Of the coordinates that a parquet file has, too.
 
     Attributes
     ----------
@@ -64,10 +68,15 @@ class VectorFile:
         It cannot be written; see :class:`fc7.cache.output_file.OutputFile`.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, method: str | None = None) -> None:
         path = Path(path)
         kind = FORMATS[kind_by_suffix(path, FORMATS)]
         kind.require()
+        if method:
+            if kind.write is not parquet.write:
+                raise UsageError(f"{path.name} has no columns x and y: --map {method} takes a file .parquet.")
+            require_method(method)
+            kind = kind._replace(write=partial(parquet.write, method=method))
         # The file itself comes last: where it is, the others are.
         self._writers = {OutputFile(path.with_suffix(suffix)): write for suffix, write in kind.beside.items()}
         self._writers[OutputFile(path)] = kind.write

@@ -12,8 +12,10 @@ from hypothesis.extra.numpy import arrays
 
 from fc7.cache import Embeddings, Recipe
 from fc7.errors import DataError, FC7Error, UsageError
+from fc7.extract.coordinates import coordinates
 from fc7.extract.text import unguarded
 from fc7.extract.vector_files.formats import FORMATS, VectorFile
+from fc7.extract.vector_files.reading import read_vectors
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
 
@@ -245,3 +247,15 @@ def test_numbers_below_zero_are_no_formulas(tmp_path):
     with (tmp_path / "x.csv").open(newline="") as file:
         assert [row["label"] for row in csv.DictReader(file)] == ["-1", "-2.5", "'-1+1", "''-1", "'=1", "'-"]
     assert read_csv(tmp_path / "x.csv")[0]["label"] == labels
+
+
+def test_parquet_has_a_point_for_each_image_if_asked(tmp_path):
+    written = embeddings(np.random.default_rng(0).standard_normal((30, 8)).astype(np.float16))
+    VectorFile(tmp_path / "vectors.parquet", "pca").write(written)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(tmp_path / "vectors.parquet")
+    expected = coordinates(written.vectors).points
+    np.testing.assert_array_equal(np.column_stack([table["x"], table["y"]]), expected)
+    assert len(read_vectors(tmp_path / "vectors.parquet")) == 30
+    with pytest.raises(UsageError, match=r"\.parquet"):
+        VectorFile(tmp_path / "vectors.csv", "pca")
