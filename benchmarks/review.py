@@ -88,15 +88,15 @@ def decide(address):
             raise SystemExit(found.decode())
         return seconds, json.loads(found)
 
-    state = ask("state")[1]
+    classes = ask("state")[1]["classes"]
     spent = {"label": [], "bad": [], "undo": []}
     for turn in range(TIMES):
         kind = ("label", "bad", "label", "undo")[turn % 4]
-        lists = state["lists"]
-        image = [*lists["suspects"], *lists["uncertain"]][turn % 8]
-        other = next(name for name in state["classes"] if name != state["subjects"][str(image)]["decision"]["label"])
-        body = {"label": {"image": image, "label": other}, "bad": {"image": image, "bad": True}, "undo": {}}[kind]
-        seconds, state = ask("undo" if kind == "undo" else "decide", body)
+        listed = ask("list?name=uncertain")[1]
+        image = listed["images"][turn % 8]
+        other = next(name for name in classes if name != listed["subjects"][str(image)]["decision"]["label"])
+        body = {"label": {"images": [image], "label": other}, "bad": {"images": [image], "bad": True}, "undo": {}}[kind]
+        seconds, _ = ask("undo" if kind == "undo" else "decide", body)
         spent[kind].append(seconds)
     connection.close()
     return spent
