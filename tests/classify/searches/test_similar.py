@@ -110,3 +110,9 @@ def test_the_page_shows_the_first_images_and_names_stay_text(table, tmp_path):
     assert "3 of 20 images" in page
     assert page.count("<li ") == 3
     assert "src=" not in page, "no pictures without images"
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_line(device):
+    with pytest.raises(UsageError, match=f"device {device} cannot be used here"):
+        similar((np.eye(3, dtype=np.float32), None), k=1, device=device)
