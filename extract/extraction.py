@@ -175,6 +175,10 @@ def fill(
     ----------
     manifest
         As for :func:`extract`. If it is hashed, `cache` and `rehash` are not asked for.
+    backbones
+        At least one; each has one recipe for each layer and view.
+    cache, workers, progress
+        As for :func:`extract`.
     unit_rows
         Rows committed together; by default about 20 seconds of work.
     rehash
@@ -188,7 +192,14 @@ def fill(
     Returns
     -------
     list of Extraction
-        One per recipe. Raises what :func:`extract` raises.
+        One per recipe.
+
+    Raises
+    ------
+    UsageError
+        No backbone, or a number out of range.
+    FC7Error
+        What :func:`extract` raises.
     """
     if not backbones:
         raise UsageError("There is no backbone to compute with: the list is empty.")

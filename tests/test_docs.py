@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import inspect
 import json
 import pkgutil
 import re
@@ -15,7 +16,10 @@ from fakes import coloured, draw
 from faults.document import BEGIN, END
 from pictures import SOURCES, structure
 
-import fc7
+import fc7.cache
+import fc7.classify
+import fc7.classify.heads
+import fc7.extract
 from fc7 import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +31,20 @@ MODULES = [name for _, name, _ in pkgutil.walk_packages(fc7.__path__, "fc7.") if
 def test_docstring_examples(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0
+
+
+DOORS = (fc7.extract, fc7.classify, fc7.classify.heads, fc7.cache)
+PUBLIC = {f"{door.__name__}.{name}": getattr(door, name) for door in DOORS for name in door.__all__}
+FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_public_function_says_what_it_takes_and_gives(name):
+    doc, signature = inspect.getdoc(FUNCTIONS[name]), inspect.signature(FUNCTIONS[name])
+    said = {word for line in re.findall(r"^[\w, *]+$", doc, re.MULTILINE) for word in re.findall(r"\w+", line)}
+    assert sorted(set(signature.parameters) - said) == []
+    assert "Returns\n-------" in doc or re.search(r"[Rr]eturn|Raise|Write", doc)
+    assert "Raises\n------" in doc or "raise" in doc
 
 
 def test_the_manual_shows_every_verb():

@@ -188,6 +188,8 @@ def audit(
     images
         The folder that paths are relative to. Only pictures tell near-duplicates from images that are alike: without
         them there are candidates.
+    progress
+        As for :func:`fc7.extract.extract`.
 
     Raises
     ------

@@ -140,6 +140,18 @@ class Bundle:
         With neighbours it keeps vectors, paths and labels of the fitted images, which :meth:`predict` can show beside
         predictions; whoever has the bundle has them.
 
+        Parameters
+        ----------
+        fitted
+            What :func:`fc7.classify.fit` returns.
+        max_error
+            Largest share of wrong answers, between 0 and 1: images below the probability that keeps it get no answer.
+            None answers all.
+        confidence
+            With which `max_error` holds, between 0 and 1.
+        with_neighbours
+            Keep the fitted images' vectors, paths and labels.
+
         Raises
         ------
         DataError
@@ -174,6 +186,11 @@ class Bundle:
     def abstaining(self, max_error: float | None = None, confidence: float | None = None) -> "Bundle":
         """Return a copy with another threshold; what is None stays. Raises what :meth:`of` raises.
 
+        Parameters
+        ----------
+        max_error, confidence
+            As for :meth:`of`.
+
         Raises
         ------
         UsageError
@@ -187,7 +204,23 @@ class Bundle:
     @checked
     @computing()
     def predict_proba(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return ``(n, classes)`` for embeddings ``(n, dim)`` of this bundle's recipe."""
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        vectors
+            Embeddings ``(n, dim)`` of this bundle's recipe, of any floating type; computed in float32.
+
+        Returns
+        -------
+        ndarray
+            Float64 ``(n, classes)``, in the order of `classes`; rows sum to 1.
+
+        Raises
+        ------
+        BundleError
+            The array has another shape.
+        """
         if vectors.ndim != 2 or vectors.shape[1] != self.recipe.dim:
             raise BundleError(
                 f"The bundle takes {self.recipe.dim}-d embeddings of {self.recipe.backbone} {self.recipe.layer}, "

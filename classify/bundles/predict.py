@@ -12,5 +12,13 @@ from .prediction import Predictions
 
 @checked
 def predict(bundle: Bundle, images: Iterable[Path | str | Picture], **options: Any) -> Predictions:
-    """Predict images with a bundle; see :meth:`fc7.classify.Bundle.predict`."""
+    """Predict images with a bundle.
+
+    Parameters
+    ----------
+    bundle
+        Fitted, or read with :meth:`fc7.classify.Bundle.load`.
+    images, options
+        And what is returned and raised: see :meth:`fc7.classify.Bundle.predict`.
+    """
     return bundle.predict(images, **options)

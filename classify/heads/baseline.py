@@ -15,7 +15,10 @@ from .calibration import from_probability
 
 @exported
 class Baseline(DummyClassifier, GridHead):
-    """``DummyClassifier`` with the methods of a grid head: it ignores the rows."""
+    """``DummyClassifier`` with the methods of a grid head: it ignores the rows.
+
+    Its parameters are those of ``DummyClassifier``: `strategy`, `random_state` and `constant`.
+    """
 
     def fit_prepared(self, basis: Eigenbasis, y: npt.NDArray[Any]) -> Self:
         """Count the labels ``(n,)``."""

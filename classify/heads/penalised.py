@@ -147,6 +147,17 @@ class Logistic(Penalised, LogLinear):
     """Multinomial logistic regression, for two classes the binary one; the intercept is not penalised.
 
     The optimum that scikit-learn's ``LogisticRegression`` approaches.
+
+    Parameters
+    ----------
+    C
+        Inverse strength of the penalty.
+    tol
+        About the mean error of a row's logits.
+    max_iter
+        The most steps.
+    class_weight
+        None, ``balanced``, or a dict by label, as in scikit-learn.
     """
 
     def _loss(self, y: Positions) -> Loss:
@@ -159,6 +170,17 @@ class LinearSVM(Penalised):
     """One class against the rest under the squared hinge loss; the intercept is the coefficient of a column of ones.
 
     The optimum that scikit-learn's ``LinearSVC`` approaches.
+
+    Parameters
+    ----------
+    C
+        Inverse strength of the penalty.
+    tol
+        About the mean error of a row's logits.
+    max_iter
+        The most steps.
+    class_weight
+        None, ``balanced``, or a dict by label, as in scikit-learn.
     """
 
     _intercept_penalised = True

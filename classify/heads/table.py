@@ -27,6 +27,8 @@ class Head:
 
     Attributes
     ----------
+    name
+        As ``--head`` takes it.
     build
         Makes the unfitted estimator from a seed.
     grid

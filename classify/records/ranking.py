@@ -18,6 +18,11 @@ def choose(runs: Sequence[Run]) -> Run:
     that were fitted on the most. Old records, and runs that were evaluated on images that they were fitted on, are
     chosen only where there are no others; so are repetitions with other seeds.
 
+    Parameters
+    ----------
+    runs
+        At least one.
+
     Raises
     ------
     DataError

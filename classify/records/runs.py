@@ -245,7 +245,18 @@ class Run:
 
     @checked
     def save(self, folder: Path | str) -> Path:
-        """Write the record as JSON, whole or not at all, and return its path; its probabilities are written before."""
+        """Write the record as JSON, whole or not at all, and return its path; its probabilities are written before.
+
+        Parameters
+        ----------
+        folder
+            Where the files ``ID.json`` and ``ID.npz`` go; made if absent.
+
+        Raises
+        ------
+        FC7Error
+            They cannot be written.
+        """
         folder = Path(folder)
         text = json.dumps(self.to_dict(), allow_nan=False)
         path = folder / f"{self.id[:16]}.json"

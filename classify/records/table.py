@@ -30,6 +30,11 @@ class Runs(Table[Run]):
 def load_runs(folder: Path | str) -> Runs:
     """Return all records of a folder, best accuracy first; files that are no records are left out with a warning.
 
+    Parameters
+    ----------
+    folder
+        With the files of records, as ``compare(..., folder=)`` wrote them.
+
     Raises
     ------
     DataError

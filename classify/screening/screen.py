@@ -36,7 +36,19 @@ HEAD = "logreg"  # of the rounds
 
 @dataclass(frozen=True)
 class Screening:
-    """The answer, what each candidate is worth and costs, and the runs of those that were compared on all images."""
+    """What :func:`screen` found.
+
+    Attributes
+    ----------
+    answer
+        Sentences; the first says which candidate to take.
+    candidates
+        What each is worth and costs.
+    runs
+        Those of the candidates that were compared on all images.
+    screened
+        What was done in the rounds before.
+    """
 
     answer: list[str]
     candidates: list[Candidate]

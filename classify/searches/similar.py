@@ -112,6 +112,8 @@ def similar(
     device
         Of torch, where cosines are computed; ``auto`` is CUDA where there is enough to compute. Apple's has no float64:
         there the processor computes.
+    progress
+        As for :func:`fc7.extract.extract`.
 
     Returns
     -------

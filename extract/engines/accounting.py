@@ -25,6 +25,8 @@ class Extraction:
 
     Attributes
     ----------
+    recipe
+        Whose rows these are.
     seen, ok, duplicate, rejected
         Files found; images with a row; further files with the same bytes as one of those; files with a reason.
     computed, reused
@@ -33,6 +35,8 @@ class Extraction:
         Images with a rejection of an earlier run, which were not looked at.
     retried
         Images with a rejection of an earlier run, which were looked at again.
+    rejects
+        The rejected files with their reasons.
     seconds
         Per stage: ``total``, ``hash``, ``load`` (of weights), and summed over threads ``decode``, ``forward``,
         ``commit`` and ``wait`` (idle).
