@@ -468,7 +468,7 @@ FOLDERS = {
         "vgg16, on both",
         CLEAR,
         (
-            "150 of these 150 images are of",
+            "All of these images are in",
             "results are not independent",
             "share half of the images",
         ),

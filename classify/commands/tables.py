@@ -14,8 +14,9 @@ from ..records.fold_fit import ranges
 from ..records.pairs import compare_pairs
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
+from ..reports.classes import with_interval
 from ..reports.verdict import verdict
-from .class_tables import class_lines, with_interval
+from .class_tables import class_lines
 from .stability_tables import stability, stability_lines
 
 COLUMNS: tuple[str, ...] = (

@@ -132,8 +132,8 @@ def _is(point: dict[str, Any], size: int, number: int) -> bool:
 def _able(entries: Sequence[Entry], what: str) -> list[Entry]:
     """Return the entries that are fitted in seconds; say which are left out."""
     able = [entry for entry in entries if not entry.head.layer]
-    if len(able) < len(entries):
-        logger.warning("%s are without %s, which trains for minutes", what, entries[0].head.layer or "classifier")
+    if slow := sorted({entry.head.name for entry in entries if entry.head.layer}):
+        logger.warning("%s are without %s, which trains for minutes", what, few(slow))
     return able
 
 

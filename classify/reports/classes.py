@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.one_against_rest import Curves
-from ..evaluation.per_class import FEW_IMAGES
+from ..evaluation.per_class import FEW_IMAGES, Estimate
 from ..records.class_report import TOP, ClassReport, class_report
 from ..records.runs import Run
 from .drawing import Axis, Plot
@@ -13,6 +13,8 @@ from .plots import SMALL
 
 FIRST = 30  # classes that are shown before the page is asked for more
 CURVED = 10  # classes of which curves are drawn
+COLUMNS = ("class", "images", "recall", "95 %", "precision", "95 %", "F1", "95 %", "AUROC", "95 %", "taken for")
+_AREA = COLUMNS.index("AUROC"), COLUMNS.index("AUROC") + 1  # left out where no class has one
 _POINTS = 200  # of a curve
 _TICKS = {tick / 4: f"{25 * tick} %" for tick in range(5)}
 
@@ -49,6 +51,27 @@ def _row(report: ClassReport, place: int, marked: bool) -> dict[str, Any]:
         "taken_for": None if other is None else report.names[other],
         "count": count,
     }
+
+
+def class_rows(report: ClassReport, most: int) -> tuple[list[str], list[list[str]]]:
+    """Return the columns of a table of classes in plain text, and its rows, the least recall first."""
+    kept = [place for place, head in enumerate(COLUMNS) if report.aurocs or place not in _AREA]
+    rows = [_cells(report, place) for place in range(min(len(report.figures), most))]
+    return [COLUMNS[place] for place in kept], [[row[place] for place in kept] for row in rows]
+
+
+def with_interval(estimate: Estimate) -> str:
+    """Return ``0.540 (0.330-0.740)``."""
+    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
+
+
+def _cells(report: ClassReport, place: int) -> list[str]:
+    one = report.figures[place]
+    cells = [report.names[one.place], str(one.images)]
+    for estimate in (one.recall, one.precision, one.f1, report.aurocs.get(one.place)):
+        cells += [f"{estimate.value:.3f}", f"{estimate.low:.3f}-{estimate.high:.3f}"] if estimate else ["", ""]
+    other, count = report.taken_for.get(one.place, (None, 0))
+    return [*cells, "" if other is None else f"{report.names[other]} ({count} of {one.images})"]
 
 
 def _plots(report: ClassReport, kind: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from ..pages.page import PAGES, TABLES, TEXTS, render, write
 from ..pages.text import duration, figure, shown, without_folders
 from ..pages.thumbnails import BYTES, FOLDER
 from ..records import description
-from ..records.class_report import unequal_classes
+from ..records.class_report import class_report, unequal_classes
 from ..records.contest import Contest, contest
 from ..records.failures import Failure, read_failures
 from ..records.ranking import fit_seconds
@@ -22,10 +22,10 @@ from ..records.screened import Screened
 from ..records.table import Runs, load_runs
 from . import candidates, sections
 from .break_even import break_even
-from .classes import classes
+from .classes import FIRST, class_rows, classes
 from .gallery import gallery, point_map
 from .reading import reading
-from .stability import stability
+from .stability import stability, stability_rows
 from .verdict import by_title, findings, overlap, verdict
 
 
@@ -125,19 +125,30 @@ def markdown(runs: Sequence[Run], failures: Sequence[Failure] = ()) -> str:
 
 
 def _markdown(runs: Sequence[Run]) -> str:
+    compared = contest(runs)
     columns = ["run", "accuracy", "95 % interval", "n", "log loss", "inside train: accuracy", "log loss"]
     columns += ["fit + predict", "hyper-parameters", "notes"]
     answer, *evidence = (_words(sentence) for sentence in findings(runs))
-    rows = [columns, ["---"] * len(columns)]
-    for row in sections.table(contest(runs)):
+    rows = []
+    for row in sections.table(compared):
         metrics, (low, high) = row["run"].metrics, row["run"].metrics["interval"]
         figures = [f"{metrics['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", f"{metrics['n']}{row['run'].in_groups}"]
         figures += [figure(metrics["log_loss"]), figure(row["selection"]), figure(row["selection_loss"])]
         took = "" if row["seconds"] is None else duration(row["seconds"])
         cells = [row["name"], *figures, took, row["hyperparameters"], "; ".join(row["notes"])]
-        rows.append([_words(cell) for cell in cells])
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n\n".join([f"**{answer}**", " ".join(evidence), "\n".join(lines)]) + "\n"
+        rows.append(cells)
+    parts = [f"**{answer}**", " ".join(evidence), _table(columns, rows)]
+    if by_class := class_report(compared.chosen):
+        name = compared.name(compared.chosen)
+        parts += [_words(f"Classes of {name}, the least recall first:"), _table(*class_rows(by_class, FIRST))]
+    for title, heads, cells in stability_rows(runs):
+        parts += [_words(f"{title}:"), _table(heads, cells)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([_words(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
 
 def csv_table(runs: Sequence[Run], failures: Sequence[Failure] = ()) -> str:

@@ -85,7 +85,7 @@ def tests(compared: Contest) -> Values:
     ]
     told = {frozenset({test.pair.first, test.pair.second}) for test in planned if not test.anew}
     pairs = [pair for pair in compare_pairs(compared.runs, compared.names) if {pair.first, pair.second} not in told]
-    pairs.sort(key=lambda pair: (pair.p, -abs(pair.difference)))
+    pairs.sort(key=lambda pair: (-abs(pair.difference), pair.p))
     return {
         "planned": planned,
         "others": pairs[:PAIRS],

@@ -1,9 +1,14 @@
 """The section on how stable figures are: other splits of the same images, and a few images of each class."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from ..pages.text import points
 from ..records.contest import Contest
-from ..records.stability import CHOICE, PROMISE, few_shot_curve, over_splits
+from ..records.description import labels
+from ..records.ranking import choose
+from ..records.runs import Run
+from ..records.stability import CHOICE, PROMISE, cell, few_shot_curve, over_splits
 from . import plots
 from .sections import _SIZES, kind
 
@@ -29,3 +34,40 @@ def stability(compared: Contest) -> dict[str, Any]:
         by_size = [(name, {point["per_class"]: point for point in rows}) for name, _, rows in curves]
         found["few"] = drawn | {"sizes": sizes, "rows": by_size, "left_out": max(0, len(curves) - DRAWN)}
     return found
+
+
+def stability_rows(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return title, columns and rows of a table over splits, and of one over a few images, of what was computed."""
+    names, chosen = labels(runs), choose(runs)
+    tables: list[tuple[str, list[str], list[list[str]]]] = []
+    splits = over_splits(runs, chosen)
+    if splits:
+        by_id = {run.id: run for run in runs}
+        heads = ["run", "here", "mean", "95 %", "least-most", f"{names[chosen.id]} minus it, points", "chosen in"]
+        rows = [
+            [
+                names.get(row.id, CHOICE),
+                f"{by_id[row.id].metrics['accuracy']:.3f}" if row.id else "",
+                f"{row.accuracy.mean:.3f}",
+                f"{row.accuracy.low:.3f}-{row.accuracy.high:.3f}",
+                f"{row.least:.3f}-{row.most:.3f}",
+                _points(row.difference) if row.difference else "",
+                f"{row.first} of {splits.number}" if row.id else "",
+            ]
+            for row in splits.rows
+        ]
+        tables.append((splits.sentence(), heads, rows))
+    curves = {names[run.id]: few_shot_curve(run) for run in runs if run.few_shot}
+    if curves:
+        sizes = sorted({point["per_class"] for curve in curves.values() for point in curve})
+        by_size = [(name, {point["per_class"]: point for point in curve}) for name, curve in curves.items()]
+        rows = [[name, *(cell(curve.get(size)) for size in sizes)] for name, curve in by_size]
+        title = "Accuracy with so many images of each class to fit on (mean, and 5th to 95th percentile over draws)"
+        tables.append((title, ["run", *(f"{size:g}" for size in sizes)], rows))
+    return tables
+
+
+def _points(difference: Any) -> str:
+    """Return ``+1.2 (+0.5 to +2.9)``."""
+    mean, low, high = map(points, difference[:3])
+    return f"{mean} ({low} to {high})"

@@ -40,7 +40,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
     for title, members in sets.items():
         answer, *evidence = verdict(members)
         answer = f"{title}: {answer}" if len(sets) > 1 else answer
-        sentences += [answer, *evidence, *overlap(title, sets), protocol(members)]
+        sentences += [answer, *overlap(title, sets), *evidence, protocol(members)]
     return sentences
 
 
@@ -50,8 +50,8 @@ def overlap(title: str, sets: Mapping[str, Sequence[Run]]) -> list[str]:
     before = [name for name in sets if name != title][: list(sets).index(title)]
     shared = [(len(keys[title] & keys[name]), name) for name in before]
     return [
-        f"{number} of these {len(keys[title])} images are of “{name}”, too, so the two results are not independent. "
-        "Runs on different images are not compared."
+        f"{'All of these' if number == len(keys[title]) else f'{number} of these {len(keys[title])}'} images are in "
+        f"“{name}”, too, so the two results are not independent."
         for number, name in shared
         if number
     ]

@@ -104,7 +104,7 @@ def test_no_two_rows_have_one_name(made_up, tmp_path_factory, drawn):
     names = labels(runs)
     assert len(set(names.values())) == len(runs)
     assert len({(row[0], row[1], row[2]) for row in comparison(runs)}) == len(runs)
-    cells = [line.split(" | ")[0] for line in markdown(runs).splitlines()[-len(runs) :]]
+    cells = [line.split(" | ")[0] for line in markdown(runs).split("\n\n")[2].splitlines()[2:]]
     assert len(set(cells)) == len(runs)
     compared = contest(runs)
     tests = [frozenset(test.pair.names) for test in compared.comparisons]
@@ -186,9 +186,10 @@ def test_images_of_two_sets_are_counted(made_up, tmp_path):
     few = made_up(np.arange(30) < 20, data={"fingerprint": "1" * 64})
     many = made_up(np.arange(60) < 50)
     said = " ".join(findings([few, many]))
-    assert "30 of these 30 images are of “made-up on val, 60 images”, too" in said
+    assert "All of these images are in “made-up on val, 60 images”, too" in said
     page = " ".join(report([few, many], tmp_path / "page.html").read_text().split())
-    assert "30 of these 30 images are of" in page
+    assert page.count("All of these images are in “made-up on val, 60 images”, too") == 2
+    assert "2 sets of images, which share images, each judged by itself" in page
     assert page.count("How to read this page</h2>") == 1
     assert "30 of these" not in runs_table([many])
 
