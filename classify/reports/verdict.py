@@ -193,8 +193,11 @@ def _theirs(compared: Contest, test: Comparison) -> str:
 
 
 def _name(test: Comparison) -> str:
-    """Return the name of the second side, as it stands in a list."""
-    return test.sides[1] if test.about in BEST else quoted(test.second, test.sides[1])
+    """Return the name of the second side, as it stands in a list: of other heads on the same rows only the head."""
+    if test.about in BEST:
+        return test.sides[1]
+    shared = f"{test.first.recipe['backbone']} {test.first.recipe['layer']} " if test.about == asked.HEADS else ""
+    return quoted(test.second, test.sides[1].removeprefix(shared))
 
 
 def _seen(runs: Sequence[Run]) -> str:

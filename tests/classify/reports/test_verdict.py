@@ -100,7 +100,7 @@ def test_without_fine_tuning_it_is_against_the_runner_up_and_the_baseline(made_u
     head, runner = fifty_fifty(153, 4, 5)
     baseline = made_up([True, False] * 76 + [True], head="baseline", selection=0.5)
     said = verdict([baseline, made_up(head, selection=0.95), made_up(runner, head="knn", selection=0.94)])
-    assert said.startswith("“vgg16 fc7 logreg” and “vgg16 fc7 knn” cannot be told apart on 153 images.")
+    assert said.startswith("“vgg16 fc7 logreg” and “knn” cannot be told apart on 153 images.")
     assert f"answering {MOST_FREQUENT} gets 77 of 153 right; vgg16 fc7 logreg is clearly better (p < 0.001)" in said
     assert "correction for 2 planned comparisons" in said
 
@@ -200,7 +200,7 @@ def test_where_accuracy_misleads_the_headline_names_the_balanced_accuracy_of_bot
     said = findings([always, replace(fair, head="knn", id="1" * 64)])[0]
     assert said.startswith("By accuracy, “vgg16 fc7 logreg”")
     assert "misleads: balanced accuracy of “vgg16 fc7 logreg” is 50.0 %" in said
-    assert said.endswith("that of “vgg16 fc7 knn” is 80.0 %.")
+    assert said.endswith("that of “knn” is 80.0 %.")
 
 
 def test_the_level_of_an_interval_is_said(made_up):
