@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC, LinearSVC
@@ -92,10 +93,11 @@ def test_weights_are_routed_through_a_pipeline(name):
     X, y, generator = rows_of((30, 8))
     weights, seen = generator.exponential(size=30), []
     with sklearn.config_context(enable_metadata_routing=True):
-        head = clone(HEADS[name]).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        head = clone(HEADS[name]).set_fit_request(sample_weight=True)
         model = make_pipeline(UnitRows(), head)
-        found = cross_validate(model, X, y, cv=2, params={"sample_weight": weights}, return_estimator=True,
-                               return_indices=True)  # fmt: skip
+        scoring = make_scorer(accuracy_score).set_score_request(sample_weight=False)
+        options = {"cv": 2, "scoring": scoring, "return_estimator": True, "return_indices": True}
+        found = cross_validate(model, X, y, params={"sample_weight": weights}, **options)
         for fitted, places in zip(found["estimator"], found["indices"]["train"], strict=True):
             alone = clone(HEADS[name]).fit(X[places], y[places], weights[places])
             seen.append(np.abs(scores(fitted[-1], X) - scores(alone, X)).max())
