@@ -21,7 +21,7 @@ _FUNCTIONS = {
     "predict": "fc7.classify.Bundle.predict",
     **{name: f"fc7.classify.{name}" for name in ("audit", "compare", "export", "fit", "report")},
 }
-_ARGUMENTS = {"engine local": "engine=None", "train-batch": "batch_size"}
+_ARGUMENTS = {"engine local": "engine=None", "map": "map_method", "train-batch": "batch_size"}
 
 _command_lines = 0
 

@@ -170,7 +170,12 @@ def put_back(taken: Path, path: Path, directory: Path) -> None:
         if not os.path.lexists(path):
             taken.rename(path)
     else:
-        link(taken, path)
+        try:
+            link(taken, path)
+        except FileNotFoundError:
+            if taken.exists():
+                raise
+            return  # another process has put it back by now
     taken.unlink(missing_ok=True)
 
 

@@ -40,6 +40,7 @@ EXTRAS = {
     "heif": "HEIC and HEIF pictures of telephones",
     "docs": "the site of the documentation",
     "lite": "three networks with ImageNet weights",
+    "map": "maps of images by UMAP",
     "mlflow": "run records in MLflow",
     "onnx": "export to ONNX",
     "ray": "several machines or processes",

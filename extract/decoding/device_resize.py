@@ -87,6 +87,9 @@ def can_resize(width: int, height: int, transform: Transform) -> bool:
     if transform.resize_mode == "pad" or height >= 2 * width or width >= 8 * height:
         return False
     resized, (support, _) = resized_size(width, height, transform), _KERNELS[transform.interpolation]
+    # So it does others that lose more of their height than of their width.
+    if resized[1] < height and resized[0] * height > 1.02 * width * resized[1]:
+        return False
     widest = max(1.0, *(length / short for length, short in zip((width, height), resized, strict=True)))
     return min(resized) >= transform.crop and 2 * int(np.ceil(support * widest)) + 1 <= MOST_TAPS
 

@@ -112,7 +112,7 @@ def test_a_fifo_with_a_reader_gets_the_content(fc7, words, tmp_path):
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
-        plain = tmp_path / f"plain{SUFFIX.get(option, '.x')}"
+        plain = tmp_path / f"plain{SUFFIX.get(option, '')}"
         assert fc7(*words(option, plain), "--quiet")[0] == 0
         original = os.open
 

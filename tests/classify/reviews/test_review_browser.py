@@ -54,9 +54,8 @@ class Page:
         return self.find("#said").text
 
     def order(self):
-        return [
-            int(one.get_attribute("data-image")) for one in self.browser.find_elements("css selector", "#grid > li")
-        ]
+        tiles = "[...document.querySelectorAll('#grid > li')]"  # asked at once: tiles come and go
+        return self.browser.execute_script(f"return {tiles}.map((one) => Number(one.dataset.image))")
 
     def focus(self):
         return int(self.browser.switch_to.active_element.get_attribute("data-image"))

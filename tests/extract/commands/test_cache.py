@@ -204,7 +204,7 @@ def test_a_repeated_extract_loads_nothing_heavy(fc7, data, tmp_path):
 def test_cache_info(fc7, fc7_json, shared_home, bundle):
     answer = fc7_json("cache", "info")
     assert answer["directory"] == str(shared_home / "cache")
-    (recipe,) = [entry for entry in answer["recipes"] if entry["recipe"]["layer"] == "gap" and entry["rows"] >= 24]
+    recipe = next(entry for entry in answer["recipes"] if entry["recipe"]["layer"] == "gap" and entry["rows"] >= 24)
     assert recipe["recipe"]["backbone"] == "squeezenet1_1"
     assert recipe["quarantined"] == 0
     code, out, err = fc7("cache", "info")

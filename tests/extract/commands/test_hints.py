@@ -29,7 +29,7 @@ GIVEN = "--backbone vgg16 --weights 'file:my weights.pth' --layer fc6 --image-si
 
 
 def test_a_command_has_the_options_that_were_given(arguments):
-    given = arguments("review", "my pictures", *shlex.split(GIVEN), "--top", "5", "-o", "l.csv", "--port", "80")
+    given = arguments("review", "my pictures", *shlex.split(GIVEN), "-o", "l.csv", "--port", "80")
     written = hints.command(given, "fit", data="l.csv", output="m.fc7")
     assert shlex.split(written)[:5] == ["fc7", "fit", "l.csv", "--output", "m.fc7"]
     again = arguments(*shlex.split(written)[1:])
@@ -52,7 +52,7 @@ def test_options_of_one_name_with_another_meaning_are_not_repeated(arguments):
 
 
 def test_what_the_project_file_has_for_every_verb_is_left_out(arguments):
-    text = 'data = "d"\nbackbone = "vgg16"\nlayer = "fc7"\n[review]\nlayer = "fc6"\ntop = 3'
+    text = 'data = "d"\nbackbone = "vgg16"\nlayer = "fc7"\n[review]\nlayer = "fc6"\nport = 80'
     given = arguments("review", text=text)
     assert hints.command(given, "fit", output="m.fc7") == "fc7 fit --output m.fc7 --layer fc6"
     assert hints.command(arguments("review", "--backbone", "alexnet", text=text), "audit") == (

@@ -18,7 +18,7 @@ from PIL import Image
 from fc7.cache.recipe import Transform
 from fc7.errors import EngineError, MissingExtra, UsageError
 from fc7.extract import extract, fill, load_backbone, read_manifest
-from fc7.extract.decoding.views import centre_crop
+from fc7.extract.decoding.views import centre_crop, resized_size
 
 pytest.importorskip("triton", reason="Triton comes with torch on Linux")
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")  # before the kernels are made
@@ -94,6 +94,18 @@ def test_any_size_that_it_takes_is_pillows(width, height, resize, crop, mode):
         np.testing.assert_array_equal(resized_there([image], transform)[0], centre_crop(image, transform))
 
 
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(4, 60), st.sampled_from(["crop", "squash"]))
+@settings(max_examples=200, deadline=None)
+def test_of_any_size_that_it_takes_pillow_reduces_rows_first(width, height, resize, mode):
+    transform, how = Transform(resize, 4, resize_mode=mode), Image.Resampling.BILINEAR
+    if can_resize(width, height, transform):
+        size = resized_size(width, height, transform)
+        pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        image = Image.fromarray(pixels)
+        rows_first = image.resize((size[0], height), how).resize(size, how)
+        np.testing.assert_array_equal(np.asarray(image.resize(size, how)), np.asarray(rows_first))
+
+
 @given(st.integers(1, 5000), st.integers(1, 600), st.sampled_from(["bilinear", "bicubic"]))
 @settings(max_examples=60, deadline=None)
 def test_weights_are_those_of_pillow(length, resized, interpolation):
@@ -117,6 +129,8 @@ def test_weights_are_those_of_pillow(length, resized, interpolation):
     ("size", "transform"),
     [
         ((100, 200), Transform(32, 32)),  # tall: Pillow 13 reduces its columns first
+        ((60, 100), Transform(32, 32, resize_mode="squash")),  # so it does this one, which loses more height than width
+        ((3, 5), Transform(4, 4, interpolation="bicubic", resize_mode="squash")),
         ((800, 100), Transform(32, 32)),
         ((100, 100), Transform(20, 32)),  # smaller than the crop
         ((100, 100), Transform(32, 32, resize_mode="pad")),
