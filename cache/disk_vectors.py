@@ -1,6 +1,7 @@
 """Vectors that stay on disk: each access reads its rows, and nothing is kept in memory."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,11 @@ class StoredVectors:
     def dtype(self) -> np.dtype[Any]:
         """The stored dtype."""
         return np.dtype(self.store.recipe.dtype)
+
+    @cached_property
+    def rank(self) -> npt.NDArray[np.intp]:
+        """The place of each row among all, as they lie on disk, ``(n,)``: the inverse of `order`."""
+        return np.argsort(self.order)
 
     def chunks(self, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
         """Split positions into chunks whose rows fit into memory in float32."""

@@ -152,9 +152,7 @@ class _Centred:
         return product
 
     def _read(self) -> Iterator[tuple[npt.NDArray[np.intp], Matrix]]:
-        order = np.arange(len(self.vectors))
-        if isinstance(self.vectors, StoredVectors):
-            order = np.argsort(self.vectors.order)
+        order = self.vectors.order if isinstance(self.vectors, StoredVectors) else np.arange(len(self.vectors))
         size = max(_BLOCK // self.vectors.shape[1], 1)
         for start in range(0, len(order), size):
             places = order[start : start + size]

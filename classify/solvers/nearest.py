@@ -118,9 +118,7 @@ def batches(queries: int, dim: int) -> Iterator[slice]:
 def _blocks(vectors: Vectors, rows: Positions) -> Iterator[tuple[Positions, npt.NDArray[Any]]]:
     size = max(1, _NUMBERS // vectors.shape[1])
     if isinstance(vectors, StoredVectors):  # in their order on disk
-        rank = np.empty(len(vectors), np.intp)
-        rank[vectors.order] = np.arange(len(vectors))
-        rows = rows[np.argsort(rank[rows])]
+        rows = rows[np.argsort(vectors.rank[rows])]
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         together = part[-1] - part[0] == len(part) - 1 and (np.diff(part) == 1).all()  # then no copy

@@ -38,8 +38,7 @@ class Stream:
         self.max_ram = views[0].max_ram
         self._disk_place = np.empty(self.shape[0], np.intp)  # of each row, in the order in which rows lie on disk
         for index, view in enumerate(views):
-            rank = np.argsort(view.order)
-            self._disk_place[index * len(images) :][: len(images)] = index * len(view) + rank[images]
+            self._disk_place[index * len(images) :][: len(images)] = index * len(view) + view.rank[images]
 
     def __len__(self) -> int:
         """Return the number of rows."""

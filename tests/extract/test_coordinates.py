@@ -14,6 +14,7 @@ from fc7.cache import Recipe
 from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
 from fc7.cache.store import Store
+from fc7.classify.solvers.nearest import nearest
 from fc7.errors import MissingExtra
 from fc7.extract import coordinates as module
 from fc7.extract.coordinates import coordinates, require_method
@@ -65,6 +66,20 @@ def test_vectors_that_stay_on_disk(tmp_path):
     store.append(Shard(keys[::-1], vectors[::-1]))
     stored = StoredVectors(store, keys, 0)
     np.testing.assert_allclose(coordinates(stored).points, coordinates(vectors).points, atol=1e-6)
+
+
+@pytest.mark.parametrize("work", [coordinates, lambda rows: nearest(rows, 3)])
+def test_rows_are_read_in_their_order_on_disk(work, tmp_path, monkeypatch):
+    vectors, on_disk = blobs(60, 8, dtype=np.float16), np.roll(np.arange(60), 7)  # no order that is its own inverse
+    keys = [bytes([row]) * 32 for row in range(60)]
+    store = Store(Recipe("made-up", "gap", 8, "0" * 64), tmp_path)
+    store.append(Shard([keys[row] for row in on_disk], vectors[on_disk]))
+    read, original = [], StoredVectors.__getitem__
+    monkeypatch.setattr(StoredVectors, "__getitem__", lambda self, rows: (read.append(rows), original(self, rows))[1])
+    work(StoredVectors(store, keys, 0))
+    passes = [rows.tolist() for rows in read if isinstance(rows, np.ndarray) and len(rows) == 60]
+    assert on_disk.tolist() in passes
+    assert all(rows in (on_disk.tolist(), list(range(60))) for rows in passes)
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
