@@ -10,11 +10,16 @@ lead from the start. Ratios are of sums over seeds to those of random order, wit
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.datasets import load_digits
+
+sys.path.insert(0, str(Path(__file__).parent))  # for an interpreter that is safe from what lies beside a script
+
+from marked import replaced
 
 from fc7.classify.heads.table import HEADS
 from fc7.classify.reviews.diverse import Coverage
@@ -23,7 +28,7 @@ from fc7.classify.reviews.review import FEW
 from fc7.extract import extract, load_backbone, read_manifest
 
 ORDERS = ("review", "k-centre, lead", "lead", "random")
-BEGIN, END = "<!-- labelling: written by benchmarks/labelling.py -->\n", "<!-- /labelling -->\n"
+MARKS = "<!-- labelling: written by benchmarks/labelling.py -->\n", "<!-- /labelling -->\n"
 
 
 def fitted(vectors, y, labelled, classes):
@@ -128,9 +133,8 @@ def main():
             print(line, flush=True)
     if arguments.write:
         text = arguments.write.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
-        arguments.write.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+        table = "".join(f"{line}\n" for line in lines)
+        arguments.write.write_text(replaced(text, MARKS, table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,15 +6,20 @@ The protocol is that of ``fc7 compare``. The log losses of VGG16's heads are rea
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for an interpreter that is safe from what lies beside a script
+
+from marked import replaced
 
 from fc7.classify import compare
 from fc7.classify.reports.report import markdown
 from fc7.extract import extract, load_backbone, read_manifest
 
 BACKBONE, WEIGHTS = "timm:tf_efficientnet_lite0", "efficientnet-lite"
-BEGIN, END = "<!-- lite0: written by benchmarks/lite.py -->\n", "<!-- end of lite0 -->\n"
+MARKS = "<!-- lite0: written by benchmarks/lite.py -->\n", "<!-- end of lite0 -->\n"
 LEFT_OUT = ("fit + predict", "notes")  # of the table
 
 
@@ -34,15 +39,12 @@ def losses(table):
 
 def written(text, runs):
     """Return the document with the table and the sentence of these runs, first that which was chosen."""
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"The document lacks the lines {BEGIN!r} and {END!r}.")
     table = [line for line in markdown(runs).splitlines() if line.startswith("|")]
     header, *rows = cells(table)
     kept = [place for place, name in enumerate(header) if name not in LEFT_OUT]
     lines = [[row[place] for place in kept] for row in (header, ["---"] * len(header), *rows)]
     new = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    before = text.partition(MARKS[0])[0]
     first = before[before.index("| run |") :].splitlines()
     vgg = [*first[:2], *(line for line in first if line.startswith("| vgg16 gap "))]
     (low, high), (below, above), metrics = losses(table), losses(vgg), runs[0].metrics
@@ -51,7 +53,7 @@ def written(text, runs):
         f"{metrics['n']}, the published VGG16 on 144.\nThe log loss of each head is {low} to {high} here, and "
         f"{below} to {above} on VGG16's [`gap`](glossary.md) above.\n"
     )
-    return f"{before}{BEGIN}\n{new}\n{sentence}\n{END}{after}"
+    return replaced(text, MARKS, f"\n{new}\n{sentence}\n")
 
 
 def main():
