@@ -5,9 +5,6 @@ DEMO := .venv
 TEST := .venv-test
 LOWEST := .venv-lowest
 
-# Calls that some systems lack (tests/without/sitecustomize.py), for `make without`.
-CALLS := fcntl link O_DIRECTORY O_NONBLOCK memfd resource preadv uname SIGKILL symlink sched_getaffinity fork
-
 .PHONY: demo test without lowest faults zoo bench docs site pictures lint clean
 
 demo: $(DEMO)/.installed
@@ -21,12 +18,11 @@ test: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
 	$(TEST_ENV) $(TEST)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# All tests with one call of the system after the other taken away from fc7; each takes as long as `make test`. CALLS names
-# some of them.
+# All tests with every call that some systems lack taken away from fc7; then with each alone, those tests that ask for it.
+# CALLS names some of them.
 without: $(TEST)/.installed wheel
 	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/fc7-*.whl
-	for call in $(CALLS); do echo "without $$call"; FC7_WITHOUT=$$call PYTHONPATH=tests/without $(TEST_ENV) \
-	  $(TEST)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder || exit 1; done
+	$(TEST_ENV) PYTHONPATH=tests/without $(TEST)/bin/python tests/without/each.py $(CALLS) -- -n 3 --dist loadfile --no-loadscope-reorder
 
 # The same on the lowest versions of everything, but for torch and torchvision, which are as usual unless TORCH names them.
 lowest: $(LOWEST)/.installed wheel

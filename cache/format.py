@@ -70,7 +70,8 @@ def open_local(directory: Path) -> Path:
         line = read_regular(marker).decode(errors="replace").strip()
     except OSError as error:
         raise CacheError(
-            f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
+            f"The cache {directory} cannot be used: {error.strerror or error}. "
+            "Name another one with --cache DIR or FC7_CACHE."
         ) from error
     require_version(directory, line)
     return directory

@@ -23,7 +23,6 @@ from .owner import Process
 logger = logging.getLogger(__name__)
 
 BEAT = 5.0  # seconds between two heartbeats
-_CAN_TOUCH_LINKS = hasattr(os, "symlink") and os.utime in os.supports_follow_symlinks
 _NAME = 64  # digits of a unit's name
 
 STALE = 60.0  # seconds without a heartbeat, by the waiting process's own clock, after which a claim is void
@@ -98,7 +97,7 @@ class Claims:
             for path in tuple(self._held):
                 with contextlib.suppress(OSError):
                     if _is_mine(path):
-                        os.utime(path, follow_symlinks=not _CAN_TOUCH_LINKS)
+                        os.utime(path, follow_symlinks=not _can_touch_links())
 
     def _void(self, path: Path) -> bool:
         """Return whether there is no claim, its owner is gone, or its last heartbeat is :data:`STALE` seconds old."""
@@ -149,7 +148,7 @@ def sign(path: Path) -> None:
         None can be created there.
     """
     token = Process.mine().token
-    if _CAN_TOUCH_LINKS:
+    if _can_touch_links():
         try:
             path.symlink_to(token)
         except FileExistsError:
@@ -167,3 +166,7 @@ def sign(path: Path) -> None:
 
 def _is_mine(path: Path) -> bool:
     return owner_of(path) == Process.mine()
+
+
+def _can_touch_links() -> bool:
+    return hasattr(os, "symlink") and os.utime in os.supports_follow_symlinks

@@ -106,7 +106,8 @@ class Replica:
             return None
         except OSError as error:
             raise CacheError(
-                f"The cache {directory} cannot be used: {error.strerror or error}. Name another one with --cache DIR."
+                f"The cache {directory} cannot be used: {error.strerror or error}. "
+                "Name another one with --cache DIR or FC7_CACHE."
             ) from error
         if not url.startswith(KEEPING) or directory.name != _folder(url):
             raise CacheError(f"{mark} is damaged. Delete {directory}: it is a copy, and fetched anew.")

@@ -16,9 +16,6 @@ from typing import Any
 
 # Windows would change line feeds in what is written to a descriptor; other systems have no such flag.
 BINARY: int = getattr(os, "O_BINARY", 0)
-# Not to wait for a FIFO's other end; Windows has no FIFOs that a path can name.
-NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
-NOCTTY: int = getattr(os, "O_NOCTTY", 0)
 
 PATIENCE = 2.0  # seconds in which a scanner or a reader closes a file
 
@@ -54,8 +51,9 @@ def read_bytes_at(descriptor: int, size: int, offset: int) -> bytes:
 
 def open_to_wait_for_nobody(path: Path | str, flags: int) -> int:
     """Open a file, a device or a FIFO without waiting for its other end; what is read or written later does wait."""
-    descriptor = os.open(path, flags | NONBLOCK | NOCTTY | BINARY)
-    if NONBLOCK:
+    nonblock = getattr(os, "O_NONBLOCK", 0)  # Windows has no FIFOs that a path can name
+    descriptor = os.open(path, flags | nonblock | getattr(os, "O_NOCTTY", 0) | BINARY)
+    if nonblock:
         os.set_blocking(descriptor, True)
     return descriptor
 

@@ -98,31 +98,33 @@ class Stages:
     """What was reported of each stage that has not ended, and how long the rest of it takes."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, tuple[float, int]] = {}  # when a stage was first heard of, and what was done by then
+        self._begun: dict[str, float] = {}  # when a stage was first heard of
+        # When its first step had ended, and what was done by then: that step takes longer, because caches are cold.
+        self._warm: dict[str, tuple[float, int]] = {}
         self._latest: dict[str, tuple[int, int]] = {}
 
     def take(self, stage: str, done: int, total: int) -> None:
         """Take what was reported; a stage that is done is forgotten."""
-        if done >= total:
-            self._latest.pop(stage, None)
-            self._begun.pop(stage, None)
-            return
-        before = self._latest.get(stage)
-        if before is None or done < before[0]:
-            self._begun[stage] = time.monotonic(), done
-        self._latest[stage] = done, total
+        before, _ = self._latest.get(stage, (total, 0))
+        if done < before or done >= total:  # it begins, perhaps anew, or ends
+            for known in (self._begun, self._warm, self._latest):
+                known.pop(stage, None)
+        if done < total:
+            self._begun.setdefault(stage, time.monotonic())
+            if done > before:
+                self._warm.setdefault(stage, (time.monotonic(), done))
+            self._latest[stage] = done, total
 
     def passed(self, stage: str) -> float:
         """Return the seconds since a stage began."""
-        begun = self._begun.get(stage)
-        return time.monotonic() - begun[0] if begun else 0.0
+        return time.monotonic() - self._begun[stage] if stage in self._latest else 0.0
 
     def left(self, stage: str) -> float | None:
-        """Return the seconds that a stage still takes if it goes on as it has so far; None while nothing is done."""
-        if stage not in self._latest:
+        """Return the seconds that a stage still takes if it goes on as since its first step; None before its second."""
+        if stage not in self._warm:
             return None
-        (done, total), first = self._latest[stage], self._begun[stage][1]
-        return self.passed(stage) * (total - done) / (done - first) if done > first else None
+        (done, total), (since, first) = self._latest[stage], self._warm[stage]
+        return (time.monotonic() - since) * (total - done) / (done - first) if done > first else None
 
     def time_of(self, stage: str) -> str:
         """Return the time left in words, or the time that has passed."""
@@ -154,7 +156,7 @@ def _lines() -> Iterator[Progress]:
 
     def say_if_due() -> None:
         stage = stages.current
-        if stage and time.monotonic() - max(latest[-1], stages._begun[stage][0]) > LINES:
+        if stage and time.monotonic() - max(latest[-1], stages._begun[stage]) > LINES:
             latest[:] = [time.monotonic()]
             logger.info("%s", stages.line(stage))
 

@@ -34,11 +34,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items):
     """Begin with what waits for processes of Ray: at the end it would wait alone, beside an idle core."""
     items.sort(key=lambda item: not item.path.name.startswith(("test_12_", "test_ray_")))
-    not_promised = getattr(sys.modules.get("sitecustomize"), "NOT_PROMISED", {})
-    for part, reason in not_promised.get(os.environ.get("FC7_WITHOUT", ""), {}).items():
-        for item in items:
-            if part in item.nodeid:
-                item.add_marker(pytest.mark.skip(f"not promised without {os.environ['FC7_WITHOUT']}: {reason}"))
+    without = sys.modules.get("sitecustomize")
+    for call in getattr(without, "GONE", ()):
+        for part, reason in without.NOT_PROMISED.get(call, {}).items():
+            for item in items:
+                if part in item.nodeid:
+                    item.add_marker(pytest.mark.skip(f"not promised without {call}: {reason}"))
+                    for other in without.CALLS:  # it would ask for them
+                        without.note(other, item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,5 +32,15 @@ def test_help_loads_nothing_heavy(verb):
     assert loaded(HELP, *verb.split()) == []
 
 
+@pytest.mark.parametrize("verb", ["", *VERBS, *(f"cache {verb}" for verb in CACHE_VERBS)])
+def test_help_wraps_at_words_and_fits_80_columns(verb, fc7, monkeypatch):
+    shown = {}
+    for width in (80, 100):
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown[width] = fc7(*verb.split(), "--help")[1]
+    assert [line for line in shown[80].splitlines() if len(line) > 80] == []
+    assert shown[80].split() == shown[100].split()
+
+
 def test_twin_help_that_loads_numpy_is_seen():
     assert loaded("import numpy" + HELP, "fit") == ["numpy"]

@@ -1,12 +1,13 @@
 """The verb ``doctor``: what this machine has for fc7, and what would make it faster."""
 
 import argparse
+import contextlib
 import os
 import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +106,11 @@ def packages() -> dict[str, list[Package]]:
     """Return what fc7 needs, by extra; what it needs without any has the empty name."""
     needed: dict[str, list[Package]] = {}
     inner: dict[str, list[str]] = {}
-    for line in metadata.requires("fc7") or []:
+    try:
+        requirements = metadata.requires("fc7") or []
+    except metadata.PackageNotFoundError:
+        requirements = []
+    for line in requirements:
         fields = _REQUIREMENT.match(line)
         if fields is None:
             continue
@@ -121,8 +126,8 @@ def packages() -> dict[str, list[Package]]:
 
 def _version(name: str) -> str:
     try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
+        return metadata.version(name) or ""  # None, or a KeyError: half of it was removed
+    except (metadata.PackageNotFoundError, KeyError):
         return ""
 
 
@@ -142,32 +147,37 @@ def _torch() -> dict[str, Any]:
         import torch
 
         from ..backbones.torch_runtime import bfloat16_gain
-    except (ImportError, OSError) as error:
-        return {"version": _version("torch"), "error": f"torch cannot be imported: {error}", "devices": []}
-    devices: list[dict[str, Any]] = [{"device": "cpu", "name": platform.machine(), "memory": None}]
-    for number in range(torch.cuda.device_count()):
-        gpu = torch.cuda.get_device_properties(number)
-        devices.append({"device": f"cuda:{number}", "name": gpu.name, "memory": gpu.total_memory})
-    if torch.backends.mps.is_available():
-        devices.append({"device": "mps", "name": "Apple's GPU", "memory": None})
-    return {
-        "version": str(torch.__version__),
-        "torchvision": _version("torchvision"),
-        "cuda": torch.version.cuda,
-        "devices": devices,
-        "bfloat16_gain": round(bfloat16_gain(), 2),
-    }
+
+        devices: list[dict[str, Any]] = [{"device": "cpu", "name": platform.machine(), "memory": None}]
+        for number in range(torch.cuda.device_count()):
+            gpu = torch.cuda.get_device_properties(number)
+            devices.append({"device": f"cuda:{number}", "name": gpu.name, "memory": gpu.total_memory})
+        if torch.backends.mps.is_available():
+            devices.append({"device": "mps", "name": "Apple's GPU", "memory": None})
+        return {
+            "version": str(torch.__version__),
+            "torchvision": _version("torchvision"),
+            "cuda": torch.version.cuda,
+            "devices": devices,
+            "bfloat16_gain": round(bfloat16_gain(), 2),
+        }
+    except Exception as error:  # whatever a broken installation or driver raises
+        return {"version": _version("torch"), "error": f"torch does not work: {_line_of(error)}", "devices": []}
 
 
 def _jpeg() -> dict[str, Any]:
-    from PIL import features
+    jpeg = {"Pillow": _version("Pillow"), "libjpeg_turbo": "", "libjpeg": ""}
+    try:
+        from PIL import features
 
-    jpeg = {
-        "Pillow": _version("Pillow"),
-        "libjpeg_turbo": features.version("libjpeg_turbo") or "",
-        "libjpeg": features.version("jpg") or "",
-    }
-    return jpeg | {"engine": _jpeg_engine()}
+        jpeg |= {"libjpeg_turbo": features.version("libjpeg_turbo") or "", "libjpeg": features.version("jpg") or ""}
+        return jpeg | {"engine": _jpeg_engine()}
+    except Exception as error:  # as above
+        return jpeg | {"engine": f"none: {_line_of(error)}"}
+
+
+def _line_of(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _jpeg_engine() -> str:
@@ -187,14 +197,13 @@ def _jpeg_engine() -> str:
 
 def _cache(named: Path | str | None) -> dict[str, Any]:
     """Look at the cache without opening it, which would remember things in it."""
-    from ...cache.directory import default_directory
-    from ...cache.format import recipe_folders, shard_names, shard_path
-    from ...cache.urls import URL, locate, without_secrets
-    from ...cache.verify import durability
-    from ...errors import FC7Error
-    from ..machine import file_system
-
     try:
+        from ...cache.directory import default_directory
+        from ...cache.format import recipe_folders, shard_names, shard_path
+        from ...cache.urls import URL, locate, without_secrets
+        from ...cache.verify import durability
+        from ..machine import file_system
+
         where = default_directory() if named is None else locate(named)
         if isinstance(where, URL):
             return {"directory": without_secrets(where), "exists": None}
@@ -212,7 +221,7 @@ def _cache(named: Path | str | None) -> dict[str, Any]:
             folders = recipe_folders(where)
             shards = [shard_path(folder, name) for folder in folders for name in shard_names(folder)]
             found |= {"recipes": len(folders), "shards": len(shards), "bytes": sum(map(_size, shards))}
-    except (FC7Error, OSError, RuntimeError) as error:
+    except Exception as error:  # as above
         return {"directory": str(named or ""), "exists": False, "error": f"the cache cannot be looked at: {error}"}
     return found
 
@@ -225,16 +234,23 @@ def _size(path: Path) -> int:
 
 
 def _weights() -> list[dict[str, str]]:
+    from ...errors import FC7Error
     from ..weights.catalogue import catalogue
     from ..weights.sources import place_of
 
-    places = ((row, place_of(row)) for row in catalogue().rows())
-    return [{"backbone": row.backbone, "weights": row.weights, "path": str(place)} for row, place in places if place]
+    found = []
+    for row in catalogue().rows():
+        with contextlib.suppress(FC7Error, OSError, RuntimeError):  # no home, or somebody else's
+            if place := place_of(row):
+                found.append({"backbone": row.backbone, "weights": row.weights, "path": str(place)})
+    return found
 
 
 def _advice(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield what would make fc7 work or faster, with the command."""
     torch, cache = facts["torch"], facts["cache"]
+    if not facts["fc7"]:
+        yield "fc7 is a folder that is not installed. In it: pip install ."
     if facts["unfit"]:
         names = " ".join(f"'{package['name']}>={package['floor']}'" for package in facts["unfit"])
         yield f"Missing or too old. Install: pip install {names}"
@@ -289,11 +305,19 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield _line("extras", ", ".join(name for name, extra in extras if extra["installed"]) or "none")
     for name, extra in extras:
         if not extra["installed"]:
-            old = [f"{one['name']} {one['version']} < {one['floor']}" for one in extra["packages"] if one["version"]]
-            too_old = f" ({', '.join(old)} is too old)" if old and len(old) == len(extra["packages"]) else ""
-            yield _line("", f"not here: {name}, for {extra['for']}{too_old}")
+            yield _line(
+                "", f"not here: {name}, for {extra['for']}{_lacking([Package(**p) for p in extra['packages']])}"
+            )
     yield ""
     yield from (_fitting(f"- {line}", "  ") for line in facts["advice"] or ["Nothing here would make it faster."])
+
+
+def _lacking(needed: Sequence[Package]) -> str:
+    """Return what is missing or too old of an extra that is here in part."""
+    if not any(package.version for package in needed):
+        return ""
+    lacking = [f"{p.name} {p.version} < {p.floor}" if p.version else f"no {p.name}" for p in needed if not p.fits]
+    return f" ({', '.join(lacking)})"
 
 
 def _line(name: str, text: str) -> str:

@@ -121,8 +121,11 @@ class _Formatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.strip().split("\n\n")
-        filler = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent)
+        filler = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
         return "\n\n".join(text if "\n  " in text else filler.fill(text) for text in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
 
     def _format_action(self, action: argparse.Action) -> str:
         if isinstance(action.choices, dict):  # the verbs, without a line for all of them

@@ -64,10 +64,11 @@ def place_of(row: Published) -> Path | None:
     """Return where published weights are on this machine; None if they are not."""
     if row.weights in PACKAGED:
         try:
-            return PACKAGED[row.weights][row.backbone.partition(".")[0]].find()
+            path = PACKAGED[row.weights][row.backbone.partition(".")[0]].find()
         except MissingExtra:
             return None
-    if row.weights == "timm":
+    elif row.weights == "timm":
         return hub_file(row.file)
-    path = checkpoints() / row.file
+    else:
+        path = checkpoints() / row.file
     return path if path.exists() else None

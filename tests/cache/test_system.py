@@ -129,7 +129,7 @@ def test_gc_and_compact_leave_shards_that_windows_does_not_take_from_their_reade
 
 @pytest.fixture
 def files_for_claims(monkeypatch):
-    monkeypatch.setattr(leases, "_CAN_TOUCH_LINKS", False)
+    monkeypatch.setattr(leases, "_can_touch_links", lambda: False)
 
 
 def test_where_links_cannot_be_touched_a_claim_is_a_file_that_is_kept_fresh(tmp_path, files_for_claims):

@@ -1,10 +1,12 @@
-"""Take a call of the system away from fc7, for this process and those that it starts.
+"""Take calls of the system away from fc7, for this process and those that it starts.
 
-With this folder on PYTHONPATH, ``FC7_WITHOUT=link`` lets every module of fc7 import an ``os`` that has no ``link``.
-What other libraries use is theirs.
+With this folder on PYTHONPATH, ``FC7_WITHOUT=link`` lets every module of fc7 import an ``os`` that has no ``link``;
+``FC7_WITHOUT=all`` takes all of them away. What other libraries use is theirs. With ``FC7_ASKED=FILE``, the file gets a
+line for each test that asks for such a call, whether it is there or not.
 """
 
 import builtins
+import contextlib
 import os
 import sys
 import types
@@ -23,6 +25,7 @@ CALLS = {
     "symlink": ("os.symlink",),
     "sched_getaffinity": ("os.sched_getaffinity",),
     "fork": ("os.fork", "os.register_at_fork"),
+    "removal": (),  # of a file that is open, which Windows refuses
 }
 
 
@@ -54,15 +57,18 @@ class Without:
     It has no ``__dict__`` but the module's: pytest looks there for what it has to put back.
     """
 
-    __slots__ = ("_module", "_names")
+    __slots__ = ("_calls", "_module")
 
-    def __init__(self, module, names):
+    def __init__(self, module, calls):
         object.__setattr__(self, "_module", module)
-        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_calls", calls)  # by name
 
     def __getattr__(self, name):
-        if name in self._names:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+        if call := self._calls.get(name):
+            if name != "register_at_fork":  # what it registers matters to who forks
+                note(call)
+            if call in GONE:
+                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
         return getattr(self._module, name)
 
     def __setattr__(self, name, value):
@@ -72,25 +78,43 @@ class Without:
         delattr(self._module, name)
 
 
-def take_away(call):
-    """Hide the names of a call from the modules of fc7 that are imported from now on."""
-    hidden = {}
-    for name in CALLS[call]:
-        module, _, attribute = name.partition(".")
-        hidden.setdefault(module, set()).add(attribute)
-    instead = {"msvcrt": stand_in_for_windows()} if call == "fcntl" else {}
+def note(call, test=""):
+    """Write down that a test, or that which runs, asks for a call. Its fixtures may be those of other tests, too."""
+    if not test:
+        test, _, phase = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
+        test = test.partition("::")[0] if phase == "(setup)" else test
+    if ASKED and test and (call, test) not in _noted:
+        _noted.add((call, test))
+        # A test may have as many files open as it may. pathlib is not there yet.
+        with contextlib.suppress(OSError), open(ASKED, "a", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(f"{call}\t{test}\n")
+
+
+def take_away():
+    """Hide the names of the calls that are gone from the modules of fc7 that are imported from now on."""
+    calls = {}
+    for call in CALLS if ASKED else GONE:
+        for name in CALLS[call]:
+            module, _, attribute = name.partition(".")
+            calls.setdefault(module, {})[attribute] = call
+    instead = {"msvcrt": stand_in_for_windows()} if "fcntl" in GONE else {}
     real = builtins.__import__
 
     def hooked(name, globals=None, locals=None, fromlist=(), level=0):
         ours = ((globals or {}).get("__name__") or "").startswith("fc7.")
-        if ours and "" in hidden.get(name, ()):
-            raise ImportError(f"{name} was taken away from fc7", name=name)
+        if ours and (call := calls.get(name, {}).get("")):
+            note(call)
+            if call in GONE:
+                raise ImportError(f"{name} was taken away from fc7", name=name)
         if ours and name in instead and (name not in sys.modules or sys.modules[name] is not None):
             return instead[name]
         module = real(name, globals, locals, fromlist, level)
-        return Without(module, hidden[name]) if ours and name in hidden else module
+        return Without(module, calls[name]) if ours and name in calls and "" not in calls[name] else module
 
     builtins.__import__ = hooked
+    sys.addaudithook(lambda event, arguments: note("fork") if event == "os.fork" else None)
+    for name in ("unlink", "remove", "rename", "replace"):
+        setattr(os, name, refuse_if_open(getattr(os, name)))
 
 
 def stand_in_for_windows():
@@ -107,5 +131,41 @@ def stand_in_for_windows():
     return types.SimpleNamespace(LK_NBLCK=2, locking=locking)
 
 
-if call := os.environ.get("FC7_WITHOUT"):
-    take_away(call)
+def refuse_if_open(real):
+    """Return a call that fails, where fc7 makes it, on what this process has open, as on Windows."""
+
+    def call(*paths, **options):
+        if not options and _is_of_fc7(sys._getframe(1)):
+            note("removal")
+            if "removal" in GONE and _are_open(paths):
+                error = PermissionError(13, "The process cannot access the file", os.fspath(paths[0]))
+                error.winerror = 32
+                raise error
+        return real(*paths, **options)
+
+    return call
+
+
+def _is_of_fc7(frame):
+    while frame is not None and frame.f_globals.get("__name__") in ("pathlib", "shutil", "tempfile", "contextlib"):
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("fc7.")
+
+
+def _are_open(paths):
+    ends = [os.path.realpath(path) for path in map(os.fspath, paths)]
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - as above
+        try:
+            file = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
+        except OSError:  # the listing's own
+            continue
+        if any(file == end or file.startswith(f"{end}/") for end in ends):
+            return True
+    return False
+
+
+_noted = set()
+ASKED = os.environ.get("FC7_ASKED", "")
+GONE = {call for call in CALLS if os.environ.get("FC7_WITHOUT") in (call, "all")}
+if GONE or ASKED:
+    take_away()

@@ -1,7 +1,9 @@
 """The verb doctor: what is here, what would be faster, and that nothing is changed."""
 
+import json
 import os
 import re
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -77,6 +79,87 @@ def test_a_torch_that_cannot_be_imported_is_a_line(fc7, fc7_json, monkeypatch):
     code, out, _ = fc7("doctor")
     assert code == 0
     assert "libcudart.so.13. Install it again: pip install" in out
+
+
+def raising(error):
+    def refuse(*given, **options):
+        raise error
+
+    return refuse
+
+
+def no_proc(patch):
+    real = Path.read_text
+    lacks = raising(FileNotFoundError(2, "No such file or directory"))
+    patch.setattr(Path, "read_text", lambda self, *a, **k: lacks() if "/proc" in str(self) else real(self, *a, **k))
+    patch.setattr(os, "sysconf", raising(ValueError("unrecognized configuration name")))
+
+
+# What is wrong with a machine, what does it, and what is said there besides.
+ODD = {
+    "no /proc": (no_proc, ""),
+    "no home": (lambda patch: patch.setattr(Path, "expanduser", raising(RuntimeError("no home"))), ""),
+    "no home for the cache": (
+        lambda patch: (
+            patch.delenv("FC7_CACHE"),
+            patch.setattr("platformdirs.user_cache_dir", raising(RuntimeError())),
+        ),
+        "There is no home folder for the cache",
+    ),
+    "torch that stops half way": (lambda patch: patch.setitem(sys.modules, "torch", None), "pip install --force-re"),
+    "a driver that fails": (
+        lambda patch: patch.setattr("torch.cuda.device_count", raising(RuntimeError("CUDA error:\nunknown"))),
+        "torch does not work: RuntimeError: CUDA error: unknown",
+    ),
+    "Pillow without its library": (
+        lambda patch: patch.setattr("PIL.features.version", raising(ImportError("libjpeg.so.62"))),
+        "none: ImportError: libjpeg.so.62",
+    ),
+    "a package half removed": (
+        lambda patch: patch.setattr(doctor.metadata, "version", lambda name: None),
+        "Missing or",
+    ),
+    "fc7 on the path only": (
+        lambda patch: patch.setattr(doctor.metadata, "requires", raising(doctor.metadata.PackageNotFoundError("fc7"))),
+        "",
+    ),
+    "weights of somebody else": (
+        lambda patch: patch.setattr("fc7.extract.weights.sources.place_of", raising(PermissionError(13, "denied"))),
+        "No weights are here",
+    ),
+    "a disk that fails": (
+        lambda patch: patch.setattr(doctor.shutil, "disk_usage", raising(OSError(5, "error"))),
+        "error",
+    ),
+    "a file system that is only read": (
+        lambda patch: patch.setattr(os, "access", lambda *_: False),
+        "Name another: FC7_",
+    ),
+    "a cache in memory": (
+        lambda patch: patch.setattr("fc7.extract.machine.file_system", lambda path: "tmpfs"),
+        "gone after a restart",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_machine_is_looked_at_all_the_same(name, fc7, monkeypatch):
+    ODD[name][0](monkeypatch)
+    code, out, err = fc7("doctor")
+    assert (code, err) == (1 if "half removed" in name else 0, "")
+    assert ODD[name][1] in out
+    code, out, err = fc7("doctor", "--json")
+    assert json.loads(out, parse_constant=raising(ValueError("no JSON")))["python"]
+
+
+def test_an_extra_that_is_here_in_part_says_what_it_lacks():
+    here, old, missing = (
+        Package("fsspec", "2025.2", "2025.2"),
+        Package("aiohttp", "3.1", "3.13"),
+        Package("s3fs", "", "1"),
+    )
+    assert doctor._lacking([here, old, missing]) == " (aiohttp 3.1 < 3.13, no s3fs)"
+    assert doctor._lacking([missing]) == ""
 
 
 def test_requirements_are_those_of_the_metadata():
