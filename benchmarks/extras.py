@@ -45,7 +45,7 @@ def megabytes(distribution):
 
 def rounded(size):
     """Return a size as it is written: no one needs to know more."""
-    return f"{size:.0f} MB" if size >= 1 else "under 1 MB"
+    return f"{size:.0f} MB" if size >= 1 else "under 1 MB" if size else "nothing"
 
 
 def table():
