@@ -6,13 +6,14 @@
 FOLDER has 100 photographs (``benchmarks/pack_cuda.py`` makes it). They are multiplied to files with distinct bytes, by
 a comment of its own in each, because equal bytes are computed once, in memory-backed storage. Sections:
 
-- forward passes on ready pixels, as extraction runs them, and on the device alone;
 - Pillow in as many processes as cores, and the device's JPEG engine with the resize beside it;
-- by network: ``ImageFolder`` and a ``DataLoader`` with 16 workers (the first network: 8, 16 and 32), pinned memory and
-  batches of 128; then ``fc7.extract.fill`` with ``decode="exact"`` and ``"hardware"``, and how far its vectors are from
-  the loader's; all but the first network on half of the files;
+- by network: ``ImageFolder`` and a ``DataLoader`` with 16 workers, pinned memory and batches of 128, and
+  ``fc7.extract.fill`` with ``decode="exact"`` and ``"hardware"``, in turns, each with the start of its workers and
+  without loading the network; how far the vectors are from the loader's; for the first network the loader with 8 and 32
+  workers, too; half of the files for these and for the other networks;
+- whether the device's resize is Pillow's to the bit, and how far the engine's pixels are from the processor's;
 - heads, see ``benchmarks/cuda_heads.py``, and an epoch of fine-tuning, see ``benchmarks/cuda_training.py``;
-- whether the device's resize is Pillow's to the bit, and how far the engine's pixels are from the processor's.
+- forward passes on ready pixels, as extraction runs them, and on the device alone.
 
 Each figure is the median of three, if nothing else is said, with random parameters, which cost what real ones do. Each
 section has a share of the time, and what those before it left. What it has is printed as it goes; where no time is left
@@ -22,16 +23,21 @@ the engine, on few files and rows.
 
 import argparse
 import contextlib
+import copy
+import faulthandler
+import functools
 import multiprocessing
 import os
 import platform
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import time
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # for an interpreter that is safe from what lies beside a script
@@ -43,6 +49,7 @@ WORKERS = (16, 8, 32)  # the first is measured three times, and for all networks
 BATCH = 128  # of the loader
 ROUNDS = 3
 LOOP = 1.0  # seconds of a loop
+PATIENCE = 20  # seconds that something may be late before it is given up
 
 
 class Bench:
@@ -102,12 +109,22 @@ def often(work, wait):
     return times / (time.perf_counter() - start)
 
 
-def backbone_of(name, bench, **options):
-    """Return a backbone of random parameters in bf16."""
+@functools.cache
+def backbone_of(name, bench, decode="exact"):
+    """Return a backbone of random parameters in bf16, loaded."""
+    from fc7.cache.recipe import DECODES
     from fc7.extract import load_backbone
 
-    settings = {"weights": "random:0", "device": bench.device, "precision": "bf16"}
-    return load_backbone(name, LAYERS[name], **settings | options)
+    if decode == "exact":
+        settings = {"weights": "random:0", "device": bench.device, "precision": "bf16"}
+        backbone = load_backbone(name, LAYERS[name], **settings)
+        backbone.load()
+        return backbone
+    loaded = backbone_of(name, bench)  # the same parameters, which take seconds to make
+    backbone = copy.copy(loaded)
+    backbone.recipes = tuple(replace(recipe, decode=DECODES[decode]) for recipe in loaded.recipes)
+    vars(backbone)["network"] = loaded.network
+    return backbone
 
 
 def forward(bench):
@@ -162,11 +179,11 @@ def decoded(files, begin=None, found=None):
 def in_processes(files, count):
     """Return the rates of processes that begin together."""
     context = multiprocessing.get_context("spawn")
-    begin, found = context.Barrier(count), context.Queue()
-    processes = [context.Process(target=decoded, args=(files, begin, found)) for _ in range(count)]
+    begin, found = context.Barrier(count, timeout=PATIENCE), context.Queue()
+    processes = [context.Process(target=decoded, args=(files, begin, found), daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
-    rates = [found.get() for _ in processes]
+    rates = [found.get(timeout=PATIENCE) for _ in processes]
     for process in processes:
         process.join()
     return rates
@@ -182,69 +199,67 @@ def by_engine(files):
     engine, transform = Engine(torch.device("cuda", 0)), Transform()
     data = [file for path in files[:2048] if (file := takes(Path(path).read_bytes(), transform))]
     parts = [dict(enumerate(data[start : start + 256])) for start in range(0, len(data), 256)]
-    pixels = torch.zeros(256, 224, 224, 3, dtype=torch.uint8, device="cuda")
-    engine.fill_rows(pixels, parts[0], transform)
-    torch.cuda.synchronize()
+    engine.pixels_of(parts[0], transform, 256)
     start = time.perf_counter()
     for part in parts:
-        engine.fill_rows(pixels, part, transform)
-    torch.cuda.synchronize()
+        engine.pixels_of(part, transform, 256)
     return len(data) / (time.perf_counter() - start)
 
 
-def loader(name, bench, workers):
-    """Return images a second of the script that a user would write, without its start, and the vectors of the first."""
+def loader(name, bench, workers, folder):
+    """Run the script that a user would write; return its seconds, with the start of its workers, and first vectors."""
     import torch
     from torch.utils.data import DataLoader
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    backbone = backbone_of(name, bench)
-    backbone.load()
+    network = backbone_of(name, bench).network
     steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()]
-    data = ImageFolder(bench.folder(name)[0], transforms.Compose(steps))
-    pinned = bench.cuda
+    data = ImageFolder(folder, transforms.Compose(steps))
     warnings.filterwarnings("ignore", message="This DataLoader will create")  # as asked for
-    batches = DataLoader(data, BATCH, num_workers=workers, pin_memory=pinned, persistent_workers=False)
-    images, rows, start = 0, [], 0.0
+    rows, start = [], time.perf_counter()
     with torch.inference_mode():
-        for pixels, _ in batches:
+        for pixels, _ in DataLoader(data, BATCH, num_workers=workers, pin_memory=bench.cuda):
             there = pixels.to(bench.device, non_blocking=True).permute(0, 2, 3, 1)
-            (output,) = backbone.network(there)
-            vectors = output.float().cpu()
-            if start:
-                images += len(vectors)
-            else:  # the workers are there
-                start, rows = time.perf_counter(), [vectors]
-    return images / (time.perf_counter() - start), rows[0].numpy()
+            rows.append(network(there)[0].float().cpu().numpy())
+    return time.perf_counter() - start, rows[0]
 
 
 def network(name, bench):
-    """Print the tables of a network: the loader, and fc7 beside its best rate."""
-    count = bench.folder(name)[1]
-    first = name == bench.networks[0]
-    print(f"\n| {name} {LAYERS[name]}, {count} files | workers | images/s |\n|---|---|---|", flush=True)
-    best, theirs = float("nan"), None
-    for workers in WORKERS if first else WORKERS[:1]:
-        rounds = ROUNDS if workers == WORKERS[0] else 1
-        if rounds == 1 and bench.end - time.monotonic() < count / 200:  # the rest needs it
-            continue
-        found = [loader(name, bench, workers) for _ in range(rounds)]
-        rate = statistics.median(one for one, _ in found)
-        best, theirs = max(best, rate) if best == best else rate, found[0][1]
-        print(f"| DataLoader{'' if rounds > 1 else ', once'} | {workers} | {rate:.0f} |", flush=True)
-    print(f"\n| {name}: fc7, decode | images/s | against the best loader | from its vectors |\n|---|---|---|---|")
+    """Print the tables of a network: the loader and fc7 in turns, as often as there is time for, then other loaders."""
+    (folder, count), cores = bench.folder(name), WORKERS[0]
+    ways = {f"DataLoader, {cores} workers": lambda _: loader(name, bench, cores, folder)}
     for decode in ("exact", "hardware") if bench.cuda else ("exact",):
-        bench.require_time(5 + count / 1000)
-        with contextlib.suppress(Late):
-            found = []
-            for number in range(ROUNDS):
-                bench.require_time(count / 1000 if number else 0)
-                found.append(extraction(name, bench, decode, number))
-        rate = statistics.median(one for one, _ in found)
-        rounds = "" if len(found) == ROUNDS else f", {len(found)} rounds"
-        ratio = rate / (best or float("nan"))  # of so few files that none are left to measure
-        print(f"| {decode}{rounds} | {rate:.0f} | {ratio:.2f} | {apart(found[0][1], theirs):.1e} |", flush=True)
+        ways[decode] = lambda number, decode=decode: extraction(name, bench, decode, number)
+    seconds, vectors, lasted = {way: [] for way in ways}, {}, {}
+    with contextlib.suppress(Late):
+        for number in range(ROUNDS):
+            for way, work in list(ways.items()):
+                begin = time.monotonic()
+                bench.require_time(1.2 * lasted.get(way, count / 2000))
+                try:
+                    took, some = work(number)
+                except (Exception, SystemExit):
+                    print(f"\n{name}, {way} failed: {traceback.format_exc(limit=-3)}", flush=True)
+                    del ways[way]
+                    continue
+                seconds[way].append(took)
+                vectors.setdefault(way, some)
+                lasted[way] = time.monotonic() - begin
+                print(f"{name}, {way}: {count / took:.0f} images/s", flush=True)
+    theirs, *_ = seconds
+    print(f"\n| {name} {LAYERS[name]}, {count} files | images/s | against the loader | from its vectors | rounds |")
+    print("|---|---|---|---|---|")
+    for way, found in seconds.items():
+        if found:
+            best = statistics.median(seconds[theirs] or [float("nan")])
+            rate = statistics.median(found)
+            far = f"{apart(vectors[way], vectors[theirs]):.1e}" if way != theirs and theirs in vectors else ""
+            print(f"| {way} | {count / rate:.0f} | {best / rate:.2f} | {far} | {len(found)} |", flush=True)
+    for workers in WORKERS[1:] if name == bench.networks[0] else ():
+        bench.require_time(count / 1000)
+        rate = len(bench.files[::2]) / loader(name, bench, workers, bench.root / "half")[0]
+        print(f"| DataLoader, {workers} workers, half of the files | {rate:.0f} | | | 1 |", flush=True)
 
 
 def apart(ours, theirs):
@@ -256,11 +271,10 @@ def apart(ours, theirs):
 
 
 def extraction(name, bench, decode, number):
-    """Return images a second of ``fill``, without loading the network, and the vectors of the first files."""
+    """Return the seconds of ``fill``, without loading the network, and the vectors of the first files once."""
     from fc7.extract import extract, fill, read_manifest
 
-    backbone = backbone_of(name, bench, decode=decode)
-    backbone.load()
+    backbone = backbone_of(name, bench, decode)
     folder, count = bench.folder(name)
     manifest = read_manifest(folder)
     cache = bench.root / f"{name} {decode} {number}"
@@ -268,8 +282,10 @@ def extraction(name, bench, decode, number):
     done = fill(manifest, [backbone], cache=cache)[0]
     seconds = time.perf_counter() - start
     if done.computed != count:
-        raise SystemExit(f"{done.computed} of {count} were computed")
-    return done.computed / seconds, extract(manifest, backbone, cache=cache).vectors[:BATCH]
+        raise SystemExit(f"{done.computed} of {count} were computed: {done.rejects[:3]}")
+    if not number:
+        print(f"{name}, {decode}, seconds of threads by stage: {done.seconds}", flush=True)
+    return seconds, None if number else extract(manifest, backbone, cache=cache).vectors[:BATCH]
 
 
 def equality(bench):
@@ -296,10 +312,9 @@ def equality(bench):
     compared("resize", pixels.cpu().numpy()[fit], here[fit])
     if bench.cuda:
         files = {number: file for number in fit if (file := takes(data[number], transform))}
-        pixels.zero_()
         engine = Engine(torch.device("cuda", 0))
         engine.check()
-        left = engine.fill_rows(pixels, files, transform)
+        pixels, left = engine.pixels_of(files, transform, len(images))
         rows = [number for number in files if number not in left]
         compared(f"JPEG engine, {len(left)} left to the processor", pixels.cpu().numpy()[rows], here[rows])
 
@@ -323,14 +338,14 @@ def finetuning(bench):
 def sections(bench):
     """Return the sections with their shares of the time, the most important first."""
     first, *others = bench.networks
-    yield "forward", 20, forward
-    yield "decoders", 22, decoders
-    yield first, 100, lambda bench: network(first, bench)
-    yield "heads", 88, all_heads
-    yield "equality", 8, equality
-    yield "fine-tuning", 40, finetuning
+    yield "decoders", 14, decoders
+    yield first, 90, lambda bench: network(first, bench)
+    yield "equality", 7, equality
+    yield "heads", 110, all_heads
+    yield "fine-tuning", 36, finetuning
     for name in others:
-        yield name, 35, lambda bench, name=name: network(name, bench)
+        yield name, 36, lambda bench, name=name: network(name, bench)
+    yield "forward", 10, forward
 
 
 def all_heads(bench):
@@ -355,6 +370,8 @@ def main():
     if not arguments.device.startswith("cuda"):
         os.environ["TRITON_INTERPRET"] = "1"
     start, shared = time.monotonic(), Path("/dev/shm")
+    signal.signal(signal.SIGALRM, hangs)
+    faulthandler.dump_traceback_later(arguments.seconds + 2 * PATIENCE, exit=True)  # whatever hangs
     room = shared.is_dir() and shutil.disk_usage(shared).free > 2 * 130_000 * arguments.files
     with tempfile.TemporaryDirectory(dir=shared if room else None) as root:
         bench = Bench(arguments, Path(root))
@@ -369,15 +386,22 @@ def main():
 
 
 def run(name, section, bench):
-    """Run a section; whatever happens in it, the others are run, too."""
+    """Run a section; whatever happens in it, the others are run, too, also where it hangs in a lock."""
     begin = time.monotonic()
+    signal.alarm(max(int(bench.end - begin), 0) + PATIENCE)
     try:
         section(bench)
     except Late:
         print(f"\nNo time was left for the rest of: {name}.", flush=True)
     except (Exception, SystemExit):
         print(f"\n{name} failed: {traceback.format_exc(limit=-3)}", flush=True)
+    signal.alarm(0)
     print(f"\n({name}: {time.monotonic() - begin:.0f} seconds)", flush=True)
+
+
+def hangs(*_):
+    """End a section that is far beyond its time."""
+    raise TimeoutError("it took too long")
 
 
 def machine(bench):
@@ -385,8 +409,17 @@ def machine(bench):
     import torch
 
     gpu = torch.cuda.get_device_name() if bench.cuda else "no GPU"
-    print(f"{gpu}, {os.cpu_count()} cores, {platform.processor()}; torch {torch.__version__}, Python "
+    print(f"{gpu}, {os.cpu_count()} cores, {processor()}; torch {torch.__version__}, Python "
           f"{platform.python_version()}, {len(bench.files)} files in {bench.root.parent}.", flush=True)  # fmt: skip
+
+
+def processor():
+    """Return what the processor is called."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(": ")[2]
+    return platform.processor()
 
 
 if __name__ == "__main__":

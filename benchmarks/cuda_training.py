@@ -15,6 +15,7 @@ import itertools
 import statistics
 import time
 import warnings
+from dataclasses import replace
 
 import torch
 
@@ -74,18 +75,19 @@ def our_epochs(folder, name, options, cache):
     from fc7.classify.settings import Training
     from fc7.extract import load_backbone, read_manifest
     from fc7.extract.backbones.network import Normalised
+    from fc7.extract.backbones.torch_runtime import find_device
     from fc7.extract.manifest.hashing import Hashed
 
-    hashed = Hashed.of(read_manifest(folder), cache)
-    rows = usable(hashed, None)  # what is no image is left out by both
-    rows = rows[np.arange(min(options.files, len(rows)))]
+    manifest = read_manifest(folder)
+    manifest = replace(manifest, images=manifest.images[: options.files])
+    rows = usable(Hashed.of(manifest, cache), None)  # what is no image is left out by both
     recipe = load_backbone("alexnet", weights="random:0", device="cpu").recipes[0]  # for its transform
     assert isinstance(recipe.transform, Transform)
-    device, ends = torch.device(options.device), [time.perf_counter()]
+    device, ends = find_device(options.device), [time.perf_counter()]
     module = Normalised(network(name), recipe.transform).to(device, memory_format=torch.channels_last)
     none = np.arange(0)
     with Pixels(
-        hashed.manifest.root, rows, recipe, augment=True, seed=0, workers=options.workers or None,
+        manifest.root, rows, recipe, augment=True, seed=0, workers=options.workers or None,
         processes=device.type != "cpu" or options.processes,
     ) as pixels:  # fmt: skip
         task = TrainingTask(

@@ -58,6 +58,7 @@ WINGS = {
         "coordinates",
         "computing",
         "machine",
+        "child_process",
         "progress",
         "settings",
         "readers",

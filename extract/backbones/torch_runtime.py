@@ -159,11 +159,15 @@ def to_device(batch: "npt.NDArray[np.uint8] | torch.Tensor", device: torch.devic
 @contextlib.contextmanager
 def pinned(memory: "npt.NDArray[np.uint8]", devices: Sequence[torch.device]) -> Iterator[None]:
     """Let CUDA devices copy from memory directly until the end of the block; where it cannot be, they copy twice."""
-    if not any(device.type == "cuda" for device in devices) or not torch.cuda.is_available():
+    there = next((device for device in devices if device.type == "cuda"), None)
+    if there is None or not torch.cuda.is_available():
         yield
         return
     runtime, start = torch.cuda.cudart(), memory.ctypes.data
     done = not int(runtime.cudaHostRegister(start, memory.nbytes, 0))
+    if not done:  # torch reports an error of CUDA that nobody has asked for after the next operation
+        with contextlib.suppress(RuntimeError):
+            torch.zeros(1, device=there)
     try:
         yield
     finally:

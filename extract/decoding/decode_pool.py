@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class DecodePool:
     """So many processes, with more batches than that: while some are computed, no process waits.
 
-    It can be used for one extraction after another; they start with the first batch.
+    It can be used for one extraction after another; they start when the first is prepared.
     """
 
     def __init__(self, processes: int) -> None:
@@ -55,6 +55,7 @@ class DecodePool:
             return False
         self._all = [DecodeProcess(self._shared) for _ in range(self._number)]
         for process in self._all:
+            process.start()
             self._processes.put(process)
         for numbered in enumerate(self._shared.slots):
             self._slots.put(numbered)
@@ -77,6 +78,11 @@ class DecodePool:
             yield process
         finally:
             self._processes.put(process)
+
+    def end_stuck(self) -> None:
+        """End processes that come no further."""
+        for process in self._all:
+            process.end_if_stuck()
 
     def close(self) -> None:
         """End the processes, and give the memory back."""

@@ -58,30 +58,38 @@ class Engine:
         self.device = device
         self._decode = decoder or _nvimgcodec(device)
         self._resizers: dict[Transform, Resizer] = {}
+        # In a stream that all share, it would wait for what is computed there, and that for the next files.
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def fill_rows(self, pixels: torch.Tensor, files: Mapping[int, Encoded], transform: Transform) -> list[int]:
-        """Decode files, resize and crop them.
+    def pixels_of(
+        self, files: Mapping[int, Encoded], transform: Transform, rows: int
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Decode files, resize and crop them, and wait until that is done.
 
         Parameters
         ----------
-        pixels
-            ``(B, crop, crop, 3)`` uint8 on the device, changed in place.
         files
             What :func:`takes` returns of a JPEG, by the number of its row.
+        rows
+            Of the result; those without a file are zeros.
 
         Returns
         -------
-        list of int
-            Rows whose file it did not decode.
+        pixels, left
+            ``(rows, crop, crop, 3)`` uint8 on the device, and the rows whose file it did not decode.
         """
-        left = []
-        for part in _parts(files):
-            pictures = dict(zip(part, self._decode([files[row].data for row in part]), strict=True))
-            done = {row: picture for row, picture in pictures.items() if picture is not None}
-            if done:
-                self._resizer(transform)(list(done.values()), list(done), pixels)
-            left += [row for row in part if row not in done]
-        return left
+        left, side = list[int](), transform.crop
+        with torch.cuda.stream(self._stream) if self._stream else contextlib.nullcontext():
+            pixels = torch.zeros(rows, side, side, 3, dtype=torch.uint8, device=self.device)
+            for part in _parts(files):
+                pictures = dict(zip(part, self._decode([files[row].data for row in part]), strict=True))
+                done = {row: picture for row, picture in pictures.items() if picture is not None}
+                if done:
+                    self._resizer(transform)(list(done.values()), list(done), pixels)
+                left += [row for row in part if row not in done]
+            if self._stream:
+                self._stream.synchronize()
+        return pixels, left
 
     def check(self) -> None:
         """Compare a few pictures with the processor's.
@@ -93,8 +101,8 @@ class Engine:
         """
         transform = Transform(resize=_SIDE, crop=_SIDE)
         files = {row: Encoded(data, 3 * _SIDE**2) for row, data in enumerate(_samples())}
-        pixels = torch.zeros(len(files), _SIDE, _SIDE, 3, dtype=torch.uint8, device=self.device)
-        if left := self.fill_rows(pixels, files, transform):
+        pixels, left = self.pixels_of(files, transform, len(files))
+        if left:
             raise EngineError(
                 f"The JPEG engine of {self.device} did not decode {len(left)} of {len(files)} pictures. {_WAY_ON}"
             )
@@ -164,12 +172,12 @@ def _nvimgcodec(device: torch.device) -> Decoder:
         raise EngineError(f"{device} has no JPEG engine, or it cannot be used here: {error}. {_WAY_ON}") from error
 
     def decode_all(files: Sequence[bytes]) -> list[Decoded | None]:
-        stream = torch.cuda.current_stream(device).cuda_stream
+        stream, images = torch.cuda.current_stream(device).cuda_stream, []
         try:
-            return [_decoded(image) for image in decoder.decode(list(files), cuda_stream=stream)]
+            images = decoder.decode(list(files), cuda_stream=stream)
         except RuntimeError as error:
             logger.debug("decoded by the processor: %s", error)
-            return [None] * len(files)
+        return [_decoded(image) for image in images] if len(images) == len(files) else [None] * len(files)
 
     return decode_all
 

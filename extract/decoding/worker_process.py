@@ -9,13 +9,14 @@ import contextlib
 import logging
 import os
 import pickle
-import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from ...cache.recipe import Input
 from ...errors import ImageRejected
+from ..child_process import ChildProcess, pipes, send
 from .memory_budget import Budget, ask_for_memory, lend, take_back
 from .shared_pixels import SharedPixels, Slot, mapped
 from .views import read_augmented, read_views
@@ -23,17 +24,10 @@ from .views import read_augmented, read_views
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # seconds for a process to end
+STUCK = 300.0  # seconds without a step, after which it is killed
 _DEATHS = 2  # in a row, of a process that has begun no image: another one would do no better
 
 WAITING, AT_WORK, DONE, FAILED = range(4)  # states of a row
-
-# With the import paths of this process: another interpreter may not find them by itself.
-_PROGRAM = """
-import pickle, sys
-sys.path[:] = pickle.load(sys.stdin.buffer)
-from fc7.extract.decoding.worker_process import serve
-serve()
-"""
 
 
 class Request(NamedTuple):
@@ -49,16 +43,18 @@ class Request(NamedTuple):
 
 
 class DecodeProcess:
-    """A process that decodes one batch after another; it starts with the first, and again if it was killed.
+    """A process that decodes one batch after another; it starts with the first at the latest, and again if killed.
 
     If it cannot be started, nothing is decoded.
     """
 
     def __init__(self, shared: SharedPixels) -> None:
         self._shared = shared
-        self._process: Any = None  # a subprocess.Popen, while it runs
+        self._process: ChildProcess | None = None  # while it runs
         self._possible = bool(sys.executable)
         self._lent = 0  # bytes of the memory budget that it has
+        self._working: Slot | None = None  # what it fills, unless it waits for memory
+        self._seen, self._since = b"", 0.0  # how far it was, and since when
 
     def decode(self, request: Request) -> dict[int, Exception | None]:
         """Write the views of files to their rows of a slot; rows that fail have zeros.
@@ -72,9 +68,9 @@ class DecodeProcess:
         """
         slot, failures, deaths = self._shared.slots[request.slot], dict[int, Exception | None](), 0
         slot.states[:] = WAITING
-        while request.files and self._start():
+        while request.files and self.start():
             try:
-                return failures | self._ask(request)
+                return failures | self._ask(request, slot)
             except (EOFError, BrokenPipeError, pickle.UnpicklingError):
                 code = self._end()
             at_work = [row for row, *_ in request.files if slot.states[row] == AT_WORK]
@@ -92,36 +88,47 @@ class DecodeProcess:
         _clear(request, slot, left)
         return failures | dict.fromkeys(left)
 
+    def end_if_stuck(self) -> None:
+        """Kill it if it has come no further for long, as one that was stopped; that costs its image."""
+        slot, process, now = self._working, self._process, time.monotonic()
+        states = slot.states.tobytes() if slot else b""
+        if not slot or states != self._seen:
+            self._seen, self._since = states, now
+        elif process and now - self._since > STUCK:
+            process.kill()
+
     def close(self) -> None:
         """End it."""
         if self._process is not None:
             self._end()
 
-    def _start(self) -> bool:
+    def start(self) -> bool:
+        """Start it, if it does not run; return whether it could be started."""
         if self._process is not None or not self._possible:
             return self._possible
-        words = [sys.executable, "-I", "-c", _PROGRAM]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": [self._shared.file]}
         try:
-            # In a session of its own Ctrl-C does not reach it: it ends when its input does, that is with us.
-            self._process = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
-            _send(self._process.stdin, sys.path)
-            _send(self._process.stdin, (self._shared.file, self._shared.layout))
+            self._process = ChildProcess(__name__, files=[self._shared.file])
+            self._process.send((self._shared.file, self._shared.layout))
         except OSError as error:
             self._do_without(str(error))
         return self._possible
 
-    def _ask(self, request: Request) -> dict[int, Exception | None]:
+    def _ask(self, request: Request, slot: Slot) -> dict[int, Exception | None]:
         """Return what failed."""
-        requests, replies = self._process.stdin, self._process.stdout
-        _send(requests, request)
-        while isinstance(reply := pickle.load(replies), int):
+        process = self._process
+        if process is None:
+            raise EOFError
+        self._seen, self._working = b"", slot
+        process.send(request)
+        while isinstance(reply := process.receive(), int):
             if reply > 0:
+                self._working = None
                 lend(reply)
-                self._lent += reply
-                _send(requests, None)
+                self._lent, self._working = self._lent + reply, slot
+                process.send(None)
             else:
                 self._take_back(-reply)
+        self._working = None
         failures = dict[int, Exception | None]()
         for row, failure in reply.items():
             if isinstance(failure, str):
@@ -138,18 +145,11 @@ class DecodeProcess:
 
     def _end(self) -> int:
         """End the process and return its exit code."""
-        process, self._process = self._process, None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        process, self._process, self._working = self._process, None, None
+        code = process.end(_PATIENCE) if process else 0
         if self._lent:
             self._take_back(self._lent)
-        return int(process.returncode)
+        return code
 
     def _do_without(self, why: str) -> None:
         logger.info("images are decoded without a process of their own: %s", why)
@@ -162,22 +162,15 @@ def _clear(request: Request, slot: Slot, rows: Sequence[int]) -> None:
         slot.pixels[wanted][rows] = 0
 
 
-def _send(pipe: IO[bytes], message: Any) -> None:
-    pickle.dump(message, pipe)
-    pipe.flush()
-
-
 def serve() -> None:
     """Run the process: answer requests until they end."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing else may come out between the answers
-    requests = sys.stdin.buffer
+    requests, replies = pipes()
     ask_for_memory(_Asking(requests, replies))
     with contextlib.suppress(EOFError, BrokenPipeError):
         file, layout = pickle.load(requests)
         slots = layout.of(mapped(file, layout))
         while True:
-            _send(replies, _answer(pickle.load(requests), slots))
+            send(replies, _answer(pickle.load(requests), slots))
     os._exit(0)  # what is left in the buffer has no reader
 
 
@@ -224,9 +217,9 @@ class _Asking(Budget):
 
     def take(self, size: int) -> None:
         """Wait until the budget has room."""
-        _send(self._replies, size)
+        send(self._replies, size)
         pickle.load(self._requests)
 
     def give_back(self, size: int) -> None:
         """Let others go on."""
-        _send(self._replies, -size)
+        send(self._replies, -size)

@@ -100,18 +100,18 @@ class Pipeline(UnitLoop):
         """See :class:`UnitLoop`; loads the networks."""
         from ..backbones.torch_runtime import pinned
 
-        with self.clock("load"):
-            for backbone in self.backbones:
-                backbone.load()
         with contextlib.ExitStack() as stack:
-            if self._engines is None:
-                self._engines = engines_of(self.backbones)
             if not self._accelerated or any(map(_only_here, self._jobs)):
                 self.decoders = None
             elif self.decoders is None and self.total >= STARTING * self.workers:  # else their start takes longer
                 self.decoders = stack.enter_context(DecodePool(self.workers))
             if self.decoders and not self.decoders.prepare([job.input for job in self._jobs], self._capacity):
                 self.decoders = None
+            with self.clock("load"):  # while processes start
+                for backbone in self.backbones:
+                    backbone.load()
+                if self._engines is None:
+                    self._engines = engines_of(self.backbones)
             if self.decoders:
                 stack.enter_context(pinned(self.decoders.memory, [backbone.device for backbone in self.backbones]))
             yield self.workers
@@ -157,6 +157,8 @@ class Pipeline(UnitLoop):
         unfinished: Any = futures
         while unfinished:
             self.report(self.done)
+            if self.decoders:
+                self.decoders.end_stuck()
             finished, unfinished = wait(unfinished, timeout=POLL)
             for future in finished:
                 future.result()

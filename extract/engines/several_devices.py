@@ -10,8 +10,6 @@ import contextlib
 import logging
 import os
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from ...cache.store import Store
 from ...errors import FC7Error, Interrupted
 from ..backbones.spec import BackboneSpec
 from ..backbones.torch_runtime import device_names
+from ..child_process import ChildProcess, pipes, send
 from ..machine import cores
 from ..text import first_line
 from .accounting import Clock
@@ -32,14 +31,6 @@ from .unit_loop import Plan
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  # seconds for a process to commit what it has begun
-
-# With the import paths of this process: another interpreter may not find them by itself.
-_PROGRAM = """
-import pickle, sys
-sys.path[:] = pickle.load(sys.stdin.buffer)
-from fc7.extract.engines.several_devices import serve
-serve()
-"""
 
 
 class Part(NamedTuple):
@@ -80,10 +71,13 @@ class SeveralDevices:
             for number in range(1, count):
                 keys = missing[bounds[number] : bounds[number + 1]]
                 if keys:
-                    stack.callback(_end, *self._start(number, keys, rows))
+                    try:
+                        stack.callback(_end, *self._start(number, keys, rows))
+                    except OSError as error:  # then its part is computed here
+                        logger.warning("fc7: %s does not begin: %s", self._devices[number], error)
             return pipeline.run(missing, rows)
 
-    def _start(self, number: int, keys: Sequence[bytes], rows: int) -> tuple[Any, threading.Thread]:
+    def _start(self, number: int, keys: Sequence[bytes], rows: int) -> tuple[ChildProcess, threading.Thread]:
         """Start the process of a device, and a thread that hears how far it is."""
         device = {"device": self._devices[number]}
         specs = [BackboneSpec.of(backbone) for backbone in self._plan.backbones]
@@ -95,22 +89,17 @@ class SeveralDevices:
             unit_rows=rows,
             workers=self._workers,
         )
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        # In a session of its own Ctrl-C does not reach it: it ends when its input does, that is with us.
-        words = [sys.executable, "-I", "-c", _PROGRAM]
-        process: Any = subprocess.Popen(words, start_new_session=True, **pipes)  # type: ignore[call-overload]
+        process = ChildProcess(__name__, quiet=True)
         hearing = threading.Thread(target=self._hear, args=(number, process), daemon=True)
         hearing.start()
-        with contextlib.suppress(BrokenPipeError):  # it has died: its part is computed here
-            for message in (sys.path, part):
-                pickle.dump(message, process.stdin)
-            process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has died
+            process.send(part)
         return process, hearing
 
-    def _hear(self, number: int, process: Any) -> None:
+    def _hear(self, number: int, process: ChildProcess) -> None:
         with contextlib.suppress(EOFError, pickle.UnpicklingError, OSError, ValueError):
             while True:
-                message = pickle.load(process.stdout)
+                message = process.receive()
                 if isinstance(message, str):
                     logger.warning("fc7: %s computes no more: %s", self._devices[number], message)
                 else:
@@ -127,30 +116,20 @@ def on_this_machine(plan: Plan, workers: int | None) -> Pipeline | SeveralDevice
     return SeveralDevices(plan, devices, workers=workers) if len(devices) > 1 else Pipeline(plan, workers=workers)
 
 
-def _end(process: Any, hearing: threading.Thread) -> None:
-    with contextlib.suppress(OSError):
-        process.stdin.close()
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _end(process: ChildProcess, hearing: threading.Thread) -> None:
+    process.end(_PATIENCE)
     hearing.join()
-    process.stdout.close()
 
 
 def serve() -> None:
     """Run the process of a device: compute its part, and say how many images are done."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing else may come out between the answers
-    requests = sys.stdin.buffer
+    requests, replies = pipes()
     part = pickle.load(requests)
     threading.Thread(target=_end_with, args=(requests,), daemon=True).start()
 
     def say(message: int | str) -> None:
         with contextlib.suppress(OSError):
-            pickle.dump(message, replies)
-            replies.flush()
+            send(replies, message)
 
     code = 0
     try:

@@ -17,16 +17,18 @@ import numpy.typing as npt
 from ...cache.directory import open_directory
 from ...cache.embeddings import Rows
 from ...cache.format import KEY_BYTES
-from ...cache.index import Index
+from ...cache.index import THREADS, Index
 from ...cache.keys import Keys, Table
 from ...cache.recipe import Recipe
 from ...cache.store import Store
 from ...cache.urls import is_url
+from ..machine import cores
 from ..progress import Progress, silent
 from .manifest import Manifest, read_manifest
 from .members import Members, is_member
 from .paths import MAX_BYTES, Reject, refusal
 
+MOST_THREADS = 16  # that hash files of this machine; at least as many as the index takes by itself
 CHANGED = "other bytes than those that were reviewed, perhaps renamed: fc7 review finds where these are now"
 
 
@@ -160,10 +162,10 @@ class Hashed:
 
 def _looked(manifest: Manifest) -> dict[str, Any]:
     if not manifest.remote:
-        return {"looked": Members(MAX_BYTES)}
-    from .object_store import THREADS, ListedObjects
+        return {"looked": Members(MAX_BYTES), "threads": max(min(cores(), MOST_THREADS), THREADS)}
+    from . import object_store
 
-    return {"looked": ListedObjects(manifest.remote), "threads": THREADS}
+    return {"looked": object_store.ListedObjects(manifest.remote), "threads": object_store.THREADS}
 
 
 def _changed(manifest: Manifest, keys: bytearray) -> list[int]:

@@ -2,6 +2,7 @@ import hashlib
 import json
 from dataclasses import replace
 
+import fake_cuda
 import numpy as np
 import pytest
 import torch
@@ -348,3 +349,13 @@ def test_a_file_that_is_gone_is_said_by_processes_too(photos):
         (photos / hashed.rows.paths[1]).unlink()
         with pytest.raises(DataError, match=r"not readable: No such file.*Put it back"):
             list(pixels.batches([np.array([0, 1])], 0))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_beside_cuda_processes_decode_and_the_losses_are_those_of_the_processor(photos, monkeypatch, precision):
+    here = tune(photos, "all", augment=True, precision="fp32").run
+    fake_cuda.install(monkeypatch, marked=False)
+    there = tune(photos, "all", augment=True, precision=precision, device="cuda", workers=2).run
+    assert there.protocol["device"] == "cuda"
+    losses = [[line["train_loss"] for line in run.curves] for run in (here, there)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)

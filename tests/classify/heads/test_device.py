@@ -2,6 +2,7 @@
 
 import pickle
 
+import fake_cuda
 import numpy as np
 import pytest
 import torch
@@ -51,6 +52,20 @@ def test_heads_answer_as_on_the_processor(name, classes, shape, place):
     else:
         np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-3 if name == "rbf-svm" else 1e-6)
     np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-3 if name == "rbf-svm" else 1e-4)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "torch-linear"])
+def test_no_tensor_of_the_processor_meets_one_of_the_device(name, monkeypatch):
+    """Which torch on the processor would not show: the stand-in for CUDA does."""
+    fake_cuda.install(monkeypatch)
+    X, y = overlapping((60, 6), 3, 0)
+    X, folds = normalize(X).astype(np.float32), folds_of(y, 2)
+    point = {parameter: values[0] for parameter, values in HEADS[name].grid.items()}
+    here, there = (
+        HEADS[name].build(0).out_of_fold(Eigenbasis(X, at), y, folds, [point]).scores for at in (None, fake_cuda.CUDA)
+    )
+    np.testing.assert_allclose(there, here, atol=1e-2 if name in ("logreg", "linear-svm") else 1e-3)
+    HEADS[name].build(0).set_params(**point).fit_prepared(Eigenbasis(X, fake_cuda.CUDA), y)
 
 
 @pytest.mark.parametrize("kind", ["balanced", {0: 5.0, 1: 0.5, 2: 1.0}])

@@ -28,9 +28,15 @@ def runtime(monkeypatch):
     return fake
 
 
+def fail_as_cuda_does(*_, **__):
+    """Report what failed before."""
+    raise RuntimeError("CUDA error: invalid argument")
+
+
 @pytest.mark.parametrize(("answer", "given_back"), [(0, True), (2, False)])
-def test_memory_is_registered_for_the_block(runtime, answer, given_back):
+def test_memory_is_registered_for_the_block(runtime, monkeypatch, answer, given_back):
     runtime.answer, memory = answer, np.zeros(4096, np.uint8)
+    monkeypatch.setattr(torch, "zeros", fail_as_cuda_does)
     with pytest.raises(KeyError), pinned(memory, [CUDA]):
         assert runtime.calls == [("register", memory.ctypes.data, 4096, 0)]
         raise KeyError

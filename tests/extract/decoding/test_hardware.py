@@ -7,6 +7,7 @@ import io
 import logging
 import os
 
+import fake_cuda
 import numpy as np
 import pytest
 import torch
@@ -210,8 +211,9 @@ def test_few_pictures_are_on_the_device_at_once(engine, monkeypatch):
     asked, decoder = [], engine._decode
     engine._decode = lambda files: asked.append(len(files)) or decoder(files)
     files = {row: hardware.takes(jpeg(photo(30, 20, row)), Transform(12, 12)) for row in range(5)}
-    pixels = torch.zeros(5, 12, 12, 3, dtype=torch.uint8, device=DEVICE)
-    assert engine.fill_rows(pixels, files, Transform(12, 12)) == []
+    pixels, left = engine.pixels_of(files, Transform(12, 12), 6)
+    assert left == []
+    assert not pixels[5].any()
     assert asked == [2, 2, 1]
     for row, file in files.items():
         expected = centre_crop(Image.open(io.BytesIO(file.data)), Transform(12, 12))
@@ -280,6 +282,9 @@ def test_beside_a_backbone_that_the_processor_decodes_for(engine, mixed, tmp_pat
 
 def test_files_that_the_engine_refuses_are_decoded_by_the_processor(mixed, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG, "fc7")
+    fake_cuda.install(monkeypatch, marked=False)
+    monkeypatch.setattr(Beside, "device", fake_cuda.CUDA)
+    streams = set()
 
     class Image:
         """What it makes of a file, on a device."""
@@ -294,9 +299,10 @@ def test_files_that_the_engine_refuses_are_decoded_by_the_processor(mixed, tmp_p
 
         def decode(self, files, cuda_stream):
             self.asked += 1
-            if self.asked > 1:  # after the check
+            streams.add(cuda_stream)
+            if self.asked == 2:  # after the check
                 raise RuntimeError("nvImageCodec: bad")
-            return [Image(there) for there in stand_in(files)]
+            return [there and Image(there) for there in stand_in(files)][: None if self.asked == 1 else 1]
 
     class Library:
         class BackendKind:
@@ -305,11 +311,13 @@ def test_files_that_the_engine_refuses_are_decoded_by_the_processor(mixed, tmp_p
         def Backend(kind):
             return kind
 
-        def Decoder(**_):
+        def Decoder(device_id, options, backends):
+            assert (device_id, options, backends) == (0, ":fancy_upsampling=1", [1])
             return Decoder()
 
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: type("Stream", (), {"cuda_stream": 0}))
     monkeypatch.setitem(__import__("sys").modules, "nvidia", type("nvidia", (), {"nvimgcodec": Library}))
     rows = extract(mixed, Beside(), cache=tmp_path / "cache").vectors
     np.testing.assert_array_equal(rows, extract(mixed, FakeBackbone(crop=8), cache=tmp_path / "cache").vectors)
     assert "decoded by the processor: nvImageCodec: bad" in caplog.text
+    assert len(streams) == hardware.ENGINES, "each has its own"
+    assert fake_cuda.DEFAULT.cuda_stream not in streams

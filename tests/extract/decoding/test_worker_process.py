@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,7 @@ from waiting import until
 from fc7.cache import Store
 from fc7.cache.recipe import DECODES, Input, Transform
 from fc7.errors import ImageRejected
-from fc7.extract import extract, fill, read_manifest
+from fc7.extract import child_process, extract, fill, read_manifest
 from fc7.extract.decoding import decode, memory_budget, worker_process
 from fc7.extract.decoding.decode_pool import DecodePool
 from fc7.extract.decoding.shared_pixels import Layout, SharedPixels
@@ -134,12 +135,12 @@ def test_a_process_that_is_killed_at_an_image_costs_that_image(photo, monkeypatc
     process = DecodeProcess(a_slot())
     asked = []
 
-    def killed_once(self, request, real=DecodeProcess._ask):
+    def killed_once(self, request, slot, real=DecodeProcess._ask):
         asked.append([row for row, *_ in request.files])
         if len(asked) == 1:  # as if it had come so far
             self._shared.slots[0].states[:3] = worker_process.DONE, worker_process.AT_WORK, worker_process.FAILED
             self._process.kill()
-        return real(self, request)
+        return real(self, request, slot)
 
     monkeypatch.setattr(DecodeProcess, "_ask", killed_once)
     failures = ask(process, *[keyed(photo)] * 4)
@@ -150,6 +151,30 @@ def test_a_process_that_is_killed_at_an_image_costs_that_image(photo, monkeypatc
     np.testing.assert_array_equal(pixels_of(process)[3], read_views(*keyed(photo), [CENTRE])[CENTRE])
     assert ask(process, *[keyed(photo)] * 4) == {}
     process.close()
+
+
+@linux
+def test_a_process_that_comes_no_further_costs_an_image_and_is_replaced(photo, monkeypatch):
+    """As one that is stopped, or whose read never ends."""
+    monkeypatch.setattr(worker_process, "STUCK", 0.2)
+    process, found = DecodeProcess(a_slot()), []
+    assert ask(process, keyed(photo)) == {}
+    first = process._process
+    os.kill(first.pid, signal.SIGSTOP)
+    asking = threading.Thread(target=lambda: found.append(ask(process, *[keyed(photo)] * 3)), daemon=True)
+    asking.start()
+    until(lambda: process.end_if_stuck() or first.poll() is not None)
+    assert until(lambda: found) == [{}], "it had begun none"
+    process.close()
+
+
+def test_a_process_that_waits_for_memory_is_not_stuck(process, photo, monkeypatch):
+    monkeypatch.setattr(worker_process, "STUCK", -1.0)
+    assert ask(process, keyed(photo)) == {}
+    process._working = None  # as while it waits
+    for _ in range(3):
+        process.end_if_stuck()
+    assert process._process.poll() is None
 
 
 def test_a_process_that_is_killed_between_two_batches_costs_nothing(process, photo):
@@ -203,7 +228,7 @@ def test_where_there_can_be_none_all_is_decoded_here(photo, monkeypatch, executa
     """And it is not tried again for every batch."""
     said = []
     monkeypatch.setattr(worker_process.logger, "info", lambda message, *words: said.append(message % words))
-    monkeypatch.setattr(worker_process, "_PROGRAM", program)
+    monkeypatch.setattr(child_process, "_PROGRAM", program)
     monkeypatch.setattr(sys, "executable", executable)
     process = DecodeProcess(a_slot())
     for _ in range(2):
@@ -295,12 +320,12 @@ def test_an_image_whose_process_is_killed_is_computed_by_the_same_command(pictur
     fake = FakeBackbone(batch_size=4)
     killed = []
 
-    def killed_once(self, request, real=DecodeProcess._ask):
+    def killed_once(self, request, slot, real=DecodeProcess._ask):
         if not killed:
             killed.append(request.files[1])
             self._shared.slots[request.slot].states[1] = worker_process.AT_WORK
             self._process.kill()
-        return real(self, request)
+        return real(self, request, slot)
 
     monkeypatch.setattr(DecodeProcess, "_ask", killed_once)
     manifest = read_manifest(pictures)
