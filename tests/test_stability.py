@@ -8,6 +8,7 @@ import pytest
 import stable
 
 import fc7
+from fc7 import cli
 
 promised = cache(stable.promised)
 SAID = json.loads((Path(__file__).parent / "stable.json").read_text(encoding="utf-8"))
@@ -31,6 +32,10 @@ def gone(before, now):
 @pytest.mark.parametrize("part", sorted(SAID))
 def test_what_programs_rely_on_is_there(part):
     assert gone(SAID[part], promised()[part]) == [], NEXT
+
+
+def test_the_answer_of_every_verb_is_held():
+    assert {name.split()[0] for name in SAID["answers"]} == cli.VERBS.keys() - {"completion"}  # it prints a script
 
 
 CITED = (Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8")

@@ -283,7 +283,9 @@ def require_published(arguments: Arguments) -> None:
 
 def _made(name: str, arguments: Arguments) -> "Backbone":
     """Return a backbone of one's own; its code has settled all that a recipe holds."""
-    settled = _settled(arguments)
+    names, by_name = backbone_names(arguments), ("layer", "weights", "transform")
+    of_others = {option for option in by_name if not _by_name(names, getattr(arguments, option), f"--{option}")[name]}
+    settled = [option for option in _settled(arguments) if option not in of_others]
     if settled:
         raise UsageError(f"--backbone {name} says in its code what it computes; leave out --{', --'.join(settled)}.")
     from .python_file import make_backbone

@@ -80,6 +80,10 @@ def test_extract_takes_it_beside_others_and_refuses_what_its_code_says(home, run
     code, out, err = run("extract", home / "data", "--backbone", own, "--layer", "gap", "--mirror")
     assert (code, out) == (2, "")
     assert "says in its code what it computes; leave out --layer, --mirror" in one_line(err)
+    other = ("--backbone", "squeezenet1_1", "--weights", "squeezenet1_1=random:0", "--layer", "squeezenet1_1=gap")
+    code, out, err = run("extract", home / "data", "--backbone", own, *other, "--json")
+    assert code == 0, err
+    assert [one["backbone"] for one in json.loads(out)["backbones"]] == ["mine", "squeezenet1_1"]
     code, out, err = run("extract", home / "data", "--backbone", f"{home / 'net.py'}:make")
     assert (code, out) == (2, "")
     assert "nothing says how images are prepared for it" in one_line(err)
