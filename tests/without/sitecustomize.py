@@ -39,7 +39,7 @@ NOT_PROMISED = {
         "test_a_claim_that_is_taken_over_meanwhile_stays": _ENDED,
         "test_a_dead_process_holds_nothing": _ENDED,
         "test_what_killed_writers_left_goes": _ENDED,
-        "test_what_is_not_of_fc7_is_said_and_left": _ENDED,
+        "test_what_is_not_of_fc7_is_said": _ENDED,
         "test_who_is_gone": _ENDED,
         "test_what_the_system_does_not_tell_is_empty": _ENDED,
         "test_a_machine_that_has_no_namespaces_needs_none": _ENDED,
