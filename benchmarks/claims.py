@@ -26,6 +26,7 @@ from scipy.stats import binom
 from fc7.classify.evaluation.abstention import Abstention
 from fc7.classify.evaluation.class_means import balanced_accuracy, macro_f1
 from fc7.classify.evaluation.effective_size import ALPHA, effective_size, fold_inflation, group_correlation
+from fc7.classify.evaluation.expected_cost import mean_cost
 from fc7.classify.evaluation.group_power import likely_in_groups
 from fc7.classify.evaluation.metrics import agresti_coull
 from fc7.classify.evaluation.nested_choice import choose_in_folds
@@ -201,6 +202,29 @@ def class_means_coverage(repeats):
             found = balanced_accuracy(y, predicted), macro_f1(y, predicted)
             held.append([one.low <= true <= one.high for one, true in zip(found, truth, strict=True)])
         yield f"classes {name}", *np.mean(held, axis=0)
+
+
+def mean_cost_coverage(n, repeats):
+    """Yield where, and how often the interval of the mean cost of an image holds it."""
+    ten = 1 + np.arange(100.0).reshape(10, 10) % 7
+    cases = {
+        "1 and 1": ((0.5, 0.5), (0.9, 0.9), 1 - np.eye(2)),
+        "1 and 1, nearly all right": ((0.5, 0.5), (0.99, 0.99), 1 - np.eye(2)),
+        "1 and 9": ((0.5, 0.5), (0.9, 0.95), np.array([[0.0, 1.0], [9.0, 0.0]])),
+        "ten classes": ((0.1,) * 10, (0.85,) * 10, np.where(np.eye(10, dtype=bool), 0.0, ten)),
+        "1 and 20 of a rare class": ((0.9, 0.1), (0.95, 0.8), np.array([[0.0, 1.0], [20.0, 0.0]])),
+    }
+    for name, (shares, recalls, costs) in cases.items():
+        classes, right = len(shares), np.eye(len(shares), dtype=bool)
+        chances = np.where(right, recalls, (1 - np.array(recalls))[:, None] / (classes - 1))
+        truth, bounds = float(np.array(shares) @ (chances * costs).sum(axis=1)), chances.cumsum(axis=1)
+        held = []
+        for _ in range(repeats):
+            y = RNG.choice(classes, n, p=shares)
+            predicted = np.minimum((RNG.random(n)[:, None] > bounds[y]).sum(axis=1), classes - 1)
+            found = mean_cost(y, predicted, costs)
+            held.append(found.low <= truth <= found.high)
+        yield f"costs {name}", np.mean(held)
 
 
 # Cross-validation: heads that are fitted
@@ -428,6 +452,15 @@ def class_claims(repeats):
         yield f"split, unequal classes: interval holds the {what}", f">= {least:.2f}", value, value >= least, where
 
 
+def costs(n, repeats):
+    """Yield the claims of the mean cost."""
+    *found, (_, rare) = mean_cost_coverage(n, 2 * repeats)
+    value, where = worst(found, 1)
+    yield f"split, {n} images: interval holds the mean cost", ">= 0.93", value, value >= 0.93, where
+    about = f"split, {n} images, {n // 10} of a dear class: interval holds the mean cost (no promise)"
+    yield about, "", rare, True, ""
+
+
 def split(groups, size, repeats):
     """Yield the claims of a split: what each is about, what is asked, what was simulated, whether it holds, where."""
     about = f"split, {groups} images" if size == 1 else f"split, {groups} groups of {size}"
@@ -503,6 +536,7 @@ def answers(n, error, group, repeats):
 
 STUDIES = [
     (class_claims,),
+    *((costs, n) for n in (100, 400)),
     *((split, n, 1) for n in (100, 400, 40)),
     *((split, 40, size) for size in SIZES),
     *((split, 100, size) for size in (10, "2 or 40")),

@@ -12,6 +12,7 @@ from .format import recipe_folders
 from .index import Index
 from .keys import Keys, Table
 from .recipe import Recipe
+from .tables import are
 
 # The option that sets each field.
 _OPTIONS = {
@@ -59,7 +60,7 @@ def explain(directory: Path, recipe: Recipe, keys: Sequence[bytes]) -> str:
         options = {f"--transform{' or --image-size' if fields.keys() <= _SIZES else ''}": None}
         where = f"cached with the transform of other weights, under recipe {nearest.id[:12]}"
     ask = f" To use those, change {' and '.join(options)}." if options else ""
-    return f"{count} of them are {where}, which makes other vectors: {differing}.{ask} "
+    return f"{count} of them {are(count)} {where}, which makes other vectors: {differing}.{ask} "
 
 
 def _other_recipes(directory: Path, recipe: Recipe) -> Iterator[Recipe]:

@@ -28,6 +28,7 @@ from .index import ShardEntry, stat_line
 from .keys import Keys, Positions
 from .recipe import Recipe
 from .system import read_at
+from .tables import counted
 
 MAX_BUFFERS = 1024  # buffers in one preadv, the IOV_MAX of every system that has it
 
@@ -189,7 +190,7 @@ def _places_of(body: bytes, written: Mapping[str, npt.NDArray[Any]], rejected: M
                 raise CorruptShard("HDF5 reads other rejections than it wrote")
     except CorruptShard as error:
         raise CacheError(
-            f"A shard of {len(written['keys'])} rows was built and not kept: {error}. "
+            f"A shard of {counted(len(written['keys']), 'row')} was built and not kept: {error}. "
             "Install another h5py: pip install --upgrade h5py, then run again."
         ) from error
     return places

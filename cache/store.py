@@ -240,9 +240,10 @@ class Store:
         places = listing.rows.find(keys)
         if len(keys) and places.min() < 0:
             absent = keys[places < 0]
+            verb = "has" if len(absent) == 1 else "have"
             raise CacheError(
-                f"{len(absent)} of {len(keys)} images have no {self.recipe.backbone} {self.recipe.layer} embedding in "
-                f"{self.location}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract DATA"
+                f"{len(absent)} of {len(keys)} images {verb} no {self.recipe.backbone} {self.recipe.layer} embedding "
+                f"in {self.location}. {explain(self.directory, self.recipe, absent)}Compute them with: fc7 extract DATA"
             )
         return places
 

@@ -131,6 +131,11 @@ def counted(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def are(number: int) -> str:
+    """Return the verb after so many: ``is`` or ``are``."""
+    return "is" if number == 1 else "are"
+
+
 def cut(text: str, most: int) -> str:
     """Return a text of at most so many letters; of a longer one the start and the end, which tells files apart.
 

@@ -240,4 +240,4 @@ def _point_out_relatives(store: Store, lacked: Keys) -> None:
     """Log how a recipe without rows differs from a similar one that has rows of the same images."""
     explanation = words(explain(store.directory, store.recipe, lacked)) if lacked and not len(store) else ""
     if explanation:
-        logger.info("fc7: %d images to compute. %s", len(lacked), explanation.strip())
+        logger.info("fc7: %s to compute. %s", counted(len(lacked), "image"), explanation.strip())

@@ -62,6 +62,14 @@ def share(text: str) -> float:
     return value
 
 
+def between_0_and_1(text: str) -> float:
+    """Read a share that is neither nothing nor all."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise ArgumentTypeError(f"{text} is not more than 0 and less than 1")
+    return value
+
+
 def image_size(text: str) -> tuple[int, int | None]:
     """Read ``CROP`` or ``CROP:RESIZE``."""
     crop, colon, resize = text.partition(":")

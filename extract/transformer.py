@@ -146,7 +146,8 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         if not rejects:
             return
         first = f"the first is {rejects[0].path}: {rejects[0].reason}"
-        said = f"{len(rejects)} of {asked} files are no images that can be read; {first}."
+        no_images = "is no image" if len(rejects) == 1 else "are no images"
+        said = f"{len(rejects)} of {asked} files {no_images} that can be read; {first}."
         if self.on_reject == "raise":
             raise DataError(f"{said} Leave them out, or take rows of NaN for them: on_reject='nan'")
         if not quiet:

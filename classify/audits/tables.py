@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ...cache.tables import counted
+from ...cache.tables import are, counted
 from ...extract.commands.terminal import table
 from ...extract.text import csv_text, plain
 from ..pages.text import figure
@@ -136,8 +136,8 @@ def headline(audit: Audit) -> str:
         alike = "alike" if audit.settings["compared"] is None else "the same picture"
         return f"Of {images} {copies} are copies and {outliers} outliers; {near} {alike}."
     answer = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
-    answer += f"; {len(audit.conflicts)} copies contradict another" if audit.conflicts else ""
-    return f"{answer}; {len(audit.suspects)} of {audit.settings['judged']} labels are doubted."
+    answer += f"; contrary copies: {len(audit.conflicts)}" if audit.conflicts else ""
+    return f"{answer}; {len(audit.suspects)} of {audit.settings['judged']} labels {are(len(audit.suspects))} doubted."
 
 
 def _in_two_splits(leaks: Sequence[ImagePair]) -> str:

@@ -34,7 +34,7 @@ from ..records.licences import licences
 from ..records.runs import versions
 from .answers import UNLIKE, AnswerRules
 from .backbones import find_backbones, own_backbone, require_same
-from .cost_matrix import check_costs
+from .cost_matrix import check_costs, require_one, say_shifted
 from .fitted_images import FittedImages
 from .members import FITTED, FORMAT, packed, read_members
 from .prediction import Prediction, Predictions, require_distinct
@@ -105,8 +105,7 @@ class Bundle:
             require_distinct(self.classes, "--max-error")
             self._measured("--max-error")
             _ = self.threshold
-            if self.costs is not None:
-                raise UsageError("--max-error decides by probability, --costs by cost: give one.")
+        require_one(self.max_error, self.costs)
         if self.costs is not None:
             object.__setattr__(self, "costs", check_costs(self.costs, len(self.classes)).tolist())
 
@@ -368,6 +367,8 @@ class Bundle:
         if unlike == "not-sure":
             require_distinct(self.classes, "--unlike not-sure")
             self._measured("--unlike not-sure")
+        if self.costs is not None:
+            say_shifted(self.run)
         sets = None
         if coverage is not None:
             known = self._measured("--coverage")

@@ -106,11 +106,18 @@ def _body(bundle: Bundle, run: Run, file: Path) -> str:
         f"Weights of the backbone ({_text(run.weights_source)}): {_text(licence)}. The licence above is that of these "
         "weights, which what is made from them may have to keep. The pictures and the head are yours: say theirs here.",
         "## Notes",
-        "\n".join(f"- {_text(note)}" for note in run.notes) or "None.",
+        "\n".join(f"- {_text(note)}" for note in [*run.notes, *_answers(bundle)]) or "None.",
         "## Classes",
         "\n".join(classes),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _answers(bundle: Bundle) -> list[str]:
+    """Return by what the file answers, where that is not the most probable class."""
+    said = [f"It {bundle.threshold}."] if bundle.threshold else []
+    costs = ["It answers with the class of least expected cost, by the costs in the file."] if bundle.costs else []
+    return said + costs
 
 
 def _text(text: str) -> str:

@@ -48,6 +48,6 @@ def cost_lines(report: Mapping[str, MeanCost] | None) -> str:
         return ""
     least, probable = report["least_cost"], report["most_probable"]
     return (
-        f"Mean cost of the {least.n} evaluated images: {least} with the answers of least expected cost, {probable} "
-        "with the most probable classes."
+        f"Mean cost of {counted(least.n, 'evaluated image')}: {least} with the answers of least expected cost, "
+        f"{probable} with the most probable classes."
     )

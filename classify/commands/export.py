@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...cache.tables import counted
 from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
@@ -61,7 +62,7 @@ def _lines(exported: "Exported") -> str:
     parity = exported.parity
     lines = [
         f"Wrote {exported.path} ({exported.size / 1e6:.1f} MB): {exported.format}, of {exported.input}",
-        f"Largest difference from the bundle on {parity.images} images ({parity.origin}): "
+        f"Largest difference from the bundle on {counted(parity.images, 'image')} ({parity.origin}): "
         f"logits {parity.logits:.1e}, probability {parity.probability:.1e}; from fc7 predict: {parity.predicted:.1e}",
         *(f"note: {note}" for note in exported.notes),
     ]

@@ -12,7 +12,7 @@ from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.readers import share
+from ...extract.readers import between_0_and_1, share
 from ...extract.text import plain
 from ..heads.table import HEADS
 from ..settings import FitSettings
@@ -40,6 +40,7 @@ fc7 fit my.h5 --head ridge -o my.fc7
 fc7 fit my_pictures --backbone vgg16 --max-error 0.02 -o my.fc7
 """
 
+_UNKNOWN_COST = "What the evaluated images cost is not known: the record keeps the most probable classes only."
 _WITH_NEIGHBOURS = (
     "keep vectors, paths and labels of the fitted images in the bundle, for predict --neighbours; who has it has them"
 )
@@ -58,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--head", choices=list(HEADS), default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
     )
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
-    parser.add_argument("--confidence", type=share, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
+    parser.add_argument("--confidence", type=between_0_and_1, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
     parser.add_argument("--with-neighbours", action="store_true", help=_WITH_NEIGHBOURS)
     parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: the most probable class)")
     add_protocol(parser)
@@ -72,7 +73,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...extract.manifest.table import is_vectors
     from ..bundles.bundle import Bundle
     from ..bundles.card import card_of, write_card
-    from ..bundles.cost_matrix import read_costs
+    from ..bundles.cost_matrix import read_costs, require_one, say_shifted
     from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit
     from ..heads.table import find_head
@@ -81,8 +82,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from .inputs import fitted_embeddings
     from .tables import by_class, run_lines
 
-    if arguments.costs and arguments.max_error is not None:
-        raise UsageError("--max-error decides by probability, --costs by cost: give one.")
+    require_one(arguments.max_error, arguments.costs)
     if arguments.confidence is not None and arguments.max_error is None:
         raise UsageError("--confidence is that of --max-error, and there is none. Give both.")
     if arguments.costs:
@@ -102,7 +102,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
     kept = {"with_neighbours": arguments.with_neighbours, **given(arguments, "confidence")}
     bundle = Bundle.of(fitted, arguments.max_error, **kept)
-    bundle = replace(bundle, costs=costs)
+    if costs is not None:
+        bundle = replace(bundle, costs=costs)
+        say_shifted(bundle.run)
     path, threshold = bundle.save(output), bundle.threshold
     beside = f" and {plain(str(write_card(card, bundle, fitted.run, path)))}" if card else ""
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
@@ -111,7 +113,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if unlabelled and not is_vectors(arguments.data, arguments.columns):
         words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)
         rest = f"Predict the {unlabelled} without a label with: {plain(words)}"
-    costing = cost_report(fitted.run, costs) if costs is not None else None
+    costing = cost_report(fitted.run, costs, fitted.probability) if costs is not None else None
     payload: dict[str, Any] = {
         "bundle": str(path),
         "card": str(card.path) if card else None,
@@ -125,7 +127,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         run_lines([fitted.run]),
         class_lines(fitted.run, fitted.run.name),
         f"note: {warning}" if (warning := plain(misleading(fitted.run))) else "",
-        cost_lines(costing),
+        cost_lines(costing) if costing or costs is None else _UNKNOWN_COST,
         f"It {threshold}" if threshold else "",
         after,
         rest,

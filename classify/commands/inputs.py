@@ -23,7 +23,7 @@ from ...extract.progress import Progress
 from ...extract.text import plain
 from ...extract.vector_files.reading import read_vectors
 from ..data.checks import labelled, require_classes, say_unlabelled
-from ..data.joint import join
+from ..data.joint import in_common, join
 from ..data.splits import disputed, protocol
 from ..settings import ProtocolSettings
 
@@ -125,12 +125,13 @@ def tables(
     if only:
         options.require_single(backbones)
     extractions = fill(hashed, backbones, workers=arguments.workers, engine=engine, progress=progress)
-    for line in described(extractions[0].rejects, LISTS_ALL):
+    for line in described(list(dict.fromkeys(reject for done in extractions for reject in done.rejects)), LISTS_ALL):
         logger.warning("rejected %s", line)
     loaded = []
     for backbone in backbones:
         settings = {"weights_source": backbone.weights_source, "views": backbone.views, "max_ram": arguments.max_ram}
         loaded += [read(hashed, recipe, **settings).in_key_order() for recipe in backbone.recipes]
+    loaded = in_common(loaded)
     return [join(loaded)] if arguments.concatenate else loaded
 
 

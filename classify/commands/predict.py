@@ -12,7 +12,7 @@ from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.readers import share, whole_number
+from ...extract.readers import between_0_and_1, share, whole_number
 from ...extract.text import few, plain, storable
 from .options import CONFIDENCE, COSTS, MAX_ERROR, WEIGHTS
 
@@ -50,7 +50,7 @@ _NEIGHBOURS = "name the K nearest fitted images, of a bundle by fit --with-neigh
 _COVERAGE = "a set of classes for each image, which holds the right one for this share of images (default: none)"
 _CONDITIONAL = "--coverage for the images of every class, not of all together"
 _UNLIKE_OPTION = "flag images unlike the fitted ones, or answer `not sure` there, too (default: flag)"
-_UNLIKE = "%d of %d images are unlike those that the head was fitted on (so are %s of those themselves)."
+_UNLIKE = "Unlike the images that the head was fitted on: %d of %s (so are %s of those themselves)."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +59,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=_IMAGES)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=_FILE)
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: as the bundle)")
-    parser.add_argument("--confidence", type=share, metavar="C", help=f"{CONFIDENCE} (default: as the bundle)")
-    parser.add_argument("--coverage", type=share, metavar="X", help=_COVERAGE)
+    parser.add_argument(
+        "--confidence", type=between_0_and_1, metavar="C", help=f"{CONFIDENCE} (default: as the bundle)"
+    )
+    parser.add_argument("--coverage", type=between_0_and_1, metavar="X", help=_COVERAGE)
     parser.add_argument("--class-conditional", action="store_true", help=_CONDITIONAL)
     parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: as the bundle)")
     parser.add_argument("--unlike", choices=("flag", "not-sure"), default="flag", help=_UNLIKE_OPTION)
@@ -105,20 +107,21 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     numbers = counts(predictions)
     threshold = bundle.abstaining(arguments.max_error, arguments.confidence).threshold
     if threshold or arguments.unlike == "not-sure":
-        said = (numbers[name] for name in ("files", "answered", "not_sure", "rejected"))
-        logger.info("%d files: %d answered, %d not sure, %d rejected.", *said)
+        said = (numbers[name] for name in ("answered", "not_sure", "rejected"))
+        logger.info("%s: %d answered, %d not sure, %d rejected.", counted(numbers["files"], "file"), *said)
     if threshold and labelled:
         logger.info("The head %s.", threshold)
     if arguments.coverage is not None and labelled:
         sizes = Counter(len(prediction.classes or ()) for prediction in labelled)
-        sets = few([f"{size} in {count} images" for size, count in sorted(sizes.items())])
+        sets = few([f"{size} in {counted(count, 'image')}" for size, count in sorted(sizes.items())])
         logger.info(
-            "Sets that hold the right class of %g of images like the fitted ones; number of classes: %s.",
+            "Sets that hold the right class of %g of images%s like the fitted ones; number of classes: %s.",
             arguments.coverage,
+            " of every class" if arguments.class_conditional else "",
             sets,
         )
     if numbers["unlike"]:
-        logger.info(_UNLIKE, numbers["unlike"], len(labelled), f"{RARE:.0%}")
+        logger.info(_UNLIKE, numbers["unlike"], counted(len(labelled), "image"), f"{RARE:.0%}")
     payload = {
         "predictions": [prediction.to_dict() for prediction in predictions],
         "counts": numbers,
@@ -157,5 +160,5 @@ def _without_label(data: str) -> list[str]:
     manifest = read_manifest(data)
     rows = [row for row, label in enumerate(manifest.images.labels) if not label]
     if not rows:
-        raise DataError(f"All {len(manifest)} images of {data} have a label. To predict them, leave out --unlabelled.")
+        raise DataError(f"{data} has no image without a label. To predict the others, leave out --unlabelled.")
     return list(manifest.each_file(rows))

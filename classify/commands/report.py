@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...cache.tables import counted
 from ...cache.urls import without_secrets
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
@@ -90,10 +91,10 @@ def _hand_on(arguments: Arguments, runs: "Sequence[Run]") -> list[str]:
         from ..reports.mlflow_runs import log_runs
 
         new = log_runs(runs, arguments.mlflow)
-        lines.append(f"MLflow has {len(runs)} runs, {new} of them new: {without_secrets(arguments.mlflow)}")
+        lines.append(f"MLflow has {counted(len(runs), 'run')}, {new} of them new: {without_secrets(arguments.mlflow)}")
     if arguments.tensorboard is not None:
         from ..reports.event_files import write_events
 
         folders = write_events(runs, arguments.tensorboard)
-        lines.append(f"TensorBoard has the curves of {len(folders)} more runs: {arguments.tensorboard}")
+        lines.append(f"TensorBoard has the curves of {counted(len(folders), 'more run')}: {arguments.tensorboard}")
     return lines

@@ -12,7 +12,7 @@ from ...extract.commands.terminal import Answer, table
 from ...extract.progress import Progress
 from ...extract.readers import whole_number
 from ...extract.text import plain
-from ..pages.text import points, size, speed
+from ..pages.text import points, probability, size, speed
 from ..settings import FitSettings
 from .options import HEADS_AND_LAYERS
 
@@ -132,7 +132,7 @@ def _row(candidate: "Candidate") -> list[str]:
         size(candidate.memory),
         candidate.outcome,
         "" if candidate.difference is None else points(-candidate.difference),
-        "" if candidate.p is None else f"{candidate.p:.2g}",
+        "" if candidate.p is None else probability(candidate.p).removeprefix("p = ").removeprefix("p "),
         f"{candidate.log_loss:.3f}",
         str(candidate.dim),
     ]

@@ -28,7 +28,7 @@ def labelled(rows: AnyRows) -> AnyRows:
 def say_unlabelled(number: int, images: int) -> None:
     """Say how many images have no label, if any."""
     if number:
-        logger.info("fc7: %d of %d images have no label: they are neither fitted nor evaluated.", number, images)
+        logger.info("fc7: without a label, and neither fitted nor evaluated: %d of %d images.", number, images)
 
 
 def require_classes(labels: Iterable[str], cure: str = "Label them: fc7 review DATA") -> None:
@@ -55,6 +55,6 @@ def require_finite(embeddings: Embeddings, rows: Positions) -> None:
         bad_rows = np.concatenate(bad)
         if len(bad_rows):
             raise DataError(
-                f"{len(bad_rows)} of {len(rows)} embeddings hold numbers that are not finite; the first is that of "
+                f"Numbers that are not finite are in {len(bad_rows)} of {len(rows)} embeddings; the first is that of "
                 f"{embeddings.paths[bad_rows[0]]}. Extract them again, or leave these images out."
             )

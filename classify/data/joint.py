@@ -1,5 +1,6 @@
 """Joint embeddings: those of several backbones or layers, side by side."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,37 @@ import numpy.typing as npt
 
 from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings
+from ...cache.keys import Table
 from ...cache.recipe import AND, ForeignRecipe, JointRecipe
 from ...errors import DataError, UsageError
+from ...extract.text import few
 from ..arrays import unit
+
+logger = logging.getLogger(__name__)
+
+
+def in_common(tables: Sequence[Embeddings]) -> list[Embeddings]:
+    """Return embeddings of one data set with the images only that all of them have; what is left out is said.
+
+    A backbone may have rejected an image whose embedding cannot be stored. Runs are compared on the same images.
+
+    Raises
+    ------
+    DataError
+        There is no such image.
+    """
+    first = tables[0].sha256
+    if all(np.array_equal(table.sha256, first) for table in tables):
+        return list(tables)
+    known = [Table(table.keys) for table in tables]
+    kept = [np.all([other.find(table.keys) >= 0 for other in known], axis=0) for table in tables]
+    lacking = [table for table in tables if len(table) < max(map(len, tables))]
+    names = few([f"{table.recipe.backbone} {table.recipe.layer}" for table in lacking])
+    if not kept[0].any():
+        raise DataError(f"No image has embeddings of all backbones: see what {names} rejected, or leave it out.")
+    logger.warning("fc7: images that %s rejected are left out of all, so that runs are compared on the same: %d left",
+                   names, kept[0].sum())  # fmt: skip
+    return [table[np.flatnonzero(rows)] for table, rows in zip(tables, kept, strict=True)]
 
 
 def join(tables: Sequence[Embeddings]) -> Embeddings:

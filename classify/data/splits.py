@@ -198,11 +198,14 @@ def _two_labels(images: Rows) -> Pairs:
 
 
 def _leaks(images: Rows, fitted: Positions, predicted: Positions) -> Pairs:
-    """Return each predicted image that is fitted on, too, by its bytes or group, after the fitted one."""
-    keys, groups = images.keys, images.group
-    seen: dict[bytes | str, int] = {keys[row]: row for row in fitted}
-    seen |= {str(groups[row]): row for row in fitted if groups[row]}
-    found = ((seen.get(keys[row], seen.get(str(groups[row]))), int(row)) for row in predicted)
+    """Return each predicted image that is fitted on, too, by its bytes or group, after the fitted one.
+
+    Images are of one group also through others, which may be neither fitted on nor predicted.
+    """
+    keys, groups = images.keys, together(images, np.arange(len(images)))
+    seen: dict[bytes | int, int] = {int(groups[row]): row for row in fitted}
+    seen |= {keys[row]: row for row in fitted}
+    found = ((seen.get(keys[row], seen.get(int(groups[row]))), int(row)) for row in predicted)
     return [(one, two) for one, two in found if one is not None]
 
 
@@ -245,7 +248,7 @@ def _alike(images: Rows, leaks: Pairs, pairs: int, letters: int) -> str:
     for one, two in leaks[:pairs]:
         first, second = (_end(str(images.paths[row]), letters) for row in (one, two))
         same = images.keys[one] == images.keys[two]
-        group = _end(str(images.group[one]), letters)
+        group = _end(str(images.group[one] or images.group[two]), letters)
         texts.append(f"{first} = {second} (the same image)" if same else f"{first} and {second} (group {group})")
     return ", ".join([*texts, *_more(leaks, pairs)])
 

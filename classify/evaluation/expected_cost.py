@@ -4,6 +4,7 @@ With calibrated probabilities the answer that costs least, in the mean, is the o
 2001). Of two classes that is a threshold on the probability: with costs of 1 and 9 it is 0.1 and not 0.5.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,9 @@ class MeanCost:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} (95 % {self.low:.3f}-{self.high:.3f})"
+        large = max(abs(self.low), abs(self.high))  # three of its digits count
+        form = f".{max(2 - math.floor(math.log10(large)), 0)}f" if 1e-4 <= large < 1e7 else ".3g"
+        return f"{self.value:{form}} (95 % {self.low:{form}} to {self.high:{form}})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -52,10 +55,20 @@ def mean_cost(
 ) -> MeanCost:
     """Return the mean cost of predictions; see :func:`fc7.classify.evaluation.metrics.measure`.
 
-    The interval is that of a mean of independent images, as many as they are worth.
+    The interval is Agresti and Coull's (1998), of as many independent images as these are worth, and where every
+    mistake costs 1 it is that of the share of mistakes: as if about two images more had the least cost, and two the
+    largest one, that images like these can have. Without them a study without a mistake would seem to be sure. It is
+    too short where most of the cost is that of few images of a class.
     """
-    paid = costs[y, predicted]
-    span = float(costs.max() - costs.min()) or 1.0
-    size = effective_size((paid - costs.min()) / span, groups, folds)
-    value, half = float(paid.mean()), Z * float(paid.std()) / float(np.sqrt(size))
-    return MeanCost(value, max(value - half, float(costs.min())), min(value + half, float(costs.max())), len(y))
+    scale = float(np.abs(costs).max()) or 1.0
+    unit = costs / scale  # no sum of large costs is infinite
+    paid, ends = unit[y, predicted], np.array([unit[y].min(axis=1), unit[y].max(axis=1)])
+    span = float(unit.max() - unit.min()) or 1.0
+    size = effective_size((paid - unit.min()) / span, groups, folds)
+    share, value = size / (size + Z * Z), float(paid.mean())
+    middle = share * value + (1 - share) * float(ends.mean())
+    variance = share * float((paid**2).mean()) + (1 - share) * float((ends**2).mean()) - middle**2
+    half = Z * math.sqrt(max(variance, 0.0) / (size + Z * Z))
+    low, high = (float(end) for end in ends.mean(axis=1))
+    low, high = min(max(middle - half, low), value), max(min(middle + half, high), value)
+    return MeanCost(scale * value, scale * low, scale * high, len(y))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...cache.arguments import checked
 from ...cache.output_file import OutputFile
 from ...cache.recipe import FunctionTransform
+from ...cache.tables import counted
 from ...errors import ExportError, FC7Error, UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
@@ -155,7 +156,7 @@ def export(
             notes += ("embeddings are rounded to float16, so that the last digit of a sum counts: fit on float32",)
         raise ExportError(
             f"The network's probabilities differ from the bundle's by up to {parity.probability:.1e} on "
-            f"{parity.images} images ({origin}), more than --tolerance {tolerance:g}. Nothing was written. "
+            f"{counted(parity.images, 'image')} ({origin}), more than --tolerance {tolerance:g}. Nothing was written. "
             + " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
         )
     output.write(data)

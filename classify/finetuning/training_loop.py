@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from ...cache.output_file import OutputFile
+from ...cache.tables import counted
 from ...errors import DataError, FC7Error, Interrupted
 from ...extract.backbones.network import restore
 from ...extract.backbones.torch_runtime import global_generator, memory_of, to_device
@@ -168,11 +169,11 @@ class _Pace:
         if seconds > LONG_SECONDS:
             times = f", {task.trainings} times" if task.trainings > 1 else ""
             limit = options.limit_seconds
-            ends = "" if limit is None else f" It ends after {limit * task.trainings:g} seconds."
+            ends = "" if limit is None else f" It ends after {duration(limit * task.trainings)}."
             logger.warning(
-                "%s: about %s for %d epochs of %d images%s.%s Fewer epochs take less, and a head on cached "
+                "%s: about %s for %s of %d images%s.%s Fewer epochs take less, and a head on cached "
                 "embeddings takes seconds: fc7 compare DATA --heads ridge -o RUNS",
-                stage, duration(seconds), options.epochs, len(task.fitted), times, ends,
+                stage, duration(seconds), counted(options.epochs, "epoch"), len(task.fitted), times, ends,
             )  # fmt: skip
 
 
@@ -210,8 +211,9 @@ def train(
     pace, saved, kept = _Pace(task, state.seconds), time.perf_counter(), state.epoch
     finished = True  # the module has the parameters of an epoch's end
     devices = [task.device] if task.device.type == "cuda" else []
+    size = task.options.batch_size
     advice = (
-        f"A step has {task.options.batch_size} images: take fewer, --train-batch {task.options.batch_size // 2 or 1}."
+        f"A step has {size} images: take fewer, --train-batch {size // 2}." if size > 1 else "Take a smaller network."
     )
     before = f"{task.name}, " if task.name else ""
     try:

@@ -221,7 +221,7 @@ class _RecordFolder:
                 raise
             names = [f"{experiment.identify(head)[:16]}.json" for experiment, head in pairs]
             done = sum((self.folder / name).exists() for name in names)
-            kept = f"{done} of {len(pairs)} runs are kept in {self.folder}"
+            kept = f"{self.folder} keeps {done} of {counted(len(pairs), 'run')}"
             raise Interrupted(f"Interrupted: {kept}. The same command goes on from there.") from error
 
     def _fit(self, experiment: Experiment, head: Head, progress: Progress) -> "Run | Failure":

@@ -19,7 +19,7 @@ from ...errors import UsageError
 from ...extract.computing import computing
 from ...extract.progress import Progress, silent
 from ...extract.vector_files.columns import as_table
-from ..arrays import Positions
+from ..arrays import Floats, Positions
 from ..data.checks import labelled, require_finite
 from ..data.splits import Protocol, protocol
 from ..evaluation.abstention import Abstention
@@ -57,6 +57,9 @@ class Fitted:
         Positions of the images that it was fitted on.
     abstention
         Measured on out-of-fold predictions of the fitted images; None for a head that is not fitted in folds.
+    probability
+        Of the evaluated images, ``(evaluated, classes)``, of which the record keeps the most probable classes; None for
+        the head ``classifier``.
     """
 
     estimator: Any
@@ -64,6 +67,7 @@ class Fitted:
     embeddings: Embeddings
     rows: Positions
     abstention: Abstention | None = None
+    probability: Floats | None = None
 
     def __repr__(self) -> str:
         return f"Fitted({self.run.name!r}, {self.run.figures})"
@@ -233,7 +237,8 @@ class Experiment:
         abstention = Abstention.of(
             self.embeddings, search.fitted, search.folds, chosen.probability, random_state=search.seed
         )
-        return Fitted(estimator, outcome.run(self.evaluated), self.embeddings, self._final_rows, abstention)
+        run = outcome.run(self.evaluated)
+        return Fitted(estimator, run, self.embeddings, self._final_rows, abstention, outcome.probability)
 
     def _fit_stack(self, head: Head, progress: Progress, on_epoch: Callable[[str], None] | None) -> Fitted:
         from ..finetuning.stack import fit_stack

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.output_file import OutputFile
+from ...cache.tables import counted
 from ...errors import MissingExtra
 from ...extract.text import storable
 from .gallery import Gallery
@@ -94,5 +95,11 @@ def environment() -> Any:
     # Only for markup that this package wrote: its style, its script, its plots.
     templates.filters["ours"] = Markup
     templates.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    templates.filters |= {"duration": duration, "points": points, "probability": probability, "relative": relative}
+    templates.filters |= {
+        "counted": counted,
+        "duration": duration,
+        "points": points,
+        "probability": probability,
+        "relative": relative,
+    }
     return templates

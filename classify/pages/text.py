@@ -1,11 +1,14 @@
 """Text for pages: names of files and classes become one harmless line, numbers become words."""
 
+import math
 import re
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ...extract.text import hides
 
+_LEVEL = 0.05  # of all tests
+_NO_POINTS = 1e-9  # a difference that is rounding
 # An absolute path inside other words: after the start, a space, a quote or "file:", but not the // of a URL.
 _FOLDERS = re.compile(r"""(?:(?<=^)|(?<=[\s"'(=,:]))(?:[A-Za-z]:[\\/]|/(?!/)|\\\\|~/)(?:[^\\/\s"'<>|:]+[\\/])*""")
 
@@ -96,14 +99,19 @@ def size(count: int | None) -> str:
 
 
 def probability(p: float) -> str:
-    """Return a p-value for a sentence or a table."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
+    """Return a p-value for a sentence or a table, on the same side of 0.05 as it is."""
+    if p < 0.001 or p >= 0.995:
+        return "p < 0.001" if p < 0.001 else "p = 1"
+    texts = (f"{p:.{digits}g}" for digits in range(2, 18))
+    return f"p = {next(text for text in texts if (float(text) <= _LEVEL) == (p <= _LEVEL))}"
 
 
 def points(difference: float, sign: bool = True) -> str:
-    """Return a difference of accuracies in points, with a true minus sign."""
-    text = f"{100 * difference:+.1f}" if sign else f"{100 * difference:.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+    """Return a difference of accuracies in points, with a true minus sign: 0.0 only where there is none."""
+    value = 0.0 if abs(difference) < _NO_POINTS else 100 * difference
+    digits = -math.floor(math.log10(abs(value))) if 0 < abs(value) < 0.05 else 1
+    text = f"{value:+.{digits}f}" if sign and value else f"{value:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _two_digits(value: float) -> str:

@@ -79,7 +79,7 @@ def write_thumbnails(
                 failed += [f"{path}: {reason}"] if reason else []
                 progress("thumbnails", done, len(tasks))
     if failed:
-        logger.warning("%d images have no thumbnail; the first: %s", len(failed), failed[0])
+        logger.warning("images without a thumbnail: %d, the first: %s", len(failed), failed[0])
     return len(missing) - len(failed)
 
 

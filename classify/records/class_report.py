@@ -14,10 +14,10 @@ from ..evaluation.effective_size import effective_size
 from ..evaluation.expected_cost import MeanCost, least_cost, mean_cost
 from ..evaluation.one_against_rest import Curves, auroc, curves, top_k
 from ..evaluation.per_class import ClassFigures, Estimate, by_class, unequal
+from .probabilities import KEPT
 from .runs import Run
 
 MISLEADING = 0.05  # by which accuracy is above balanced accuracy
-RANKED = 50  # classes of which records hold all probabilities
 TOP = 5
 
 
@@ -62,7 +62,7 @@ class ClassReport:
 
     @cached_property
     def aurocs(self) -> dict[int, Estimate]:
-        """The area under the ROC curve of each class against the rest, where it has one; see :data:`RANKED`."""
+        """The area under the ROC curve of each class against the rest, if it has one and all probabilities are kept."""
         areas = {place: auroc(self._y == place, score, **self._dependence) for place, score in self._scores}
         return {place: area for place, area in areas.items() if area}
 
@@ -132,7 +132,7 @@ class ClassReport:
     @cached_property
     def _scores(self) -> list[tuple[int, Any]]:
         """The place and the probabilities ``(n,)`` of each class; none where the record does not hold all."""
-        if len(self.names) > RANKED or self.run.probabilities is None or self.run.confidence is None:
+        if len(self.names) > KEPT or self.run.probabilities is None or self.run.confidence is None:
             return []
         return list(enumerate(self.run.probabilities.matrix().T))
 
@@ -142,16 +142,18 @@ def class_report(run: Run) -> ClassReport | None:
     return None if run.old else ClassReport(run)
 
 
-def cost_report(run: Run, costs: Floats) -> dict[str, MeanCost] | None:
+def cost_report(run: Run, costs: Floats, probability: Floats | None = None) -> dict[str, MeanCost] | None:
     """Return what the evaluated images cost by answers of least expected cost, and by the most probable classes.
 
-    The costs are ``(classes, classes)``, rows by true class. None without probabilities.
+    The costs are ``(classes, classes)``, rows by true class; the probabilities ``(n, classes)``, by default those that
+    the record keeps. None without probabilities of all classes.
     """
-    if run.probabilities is None or run.confidence is None:
-        return None
+    if probability is None:
+        if len(costs) > KEPT or run.probabilities is None or run.confidence is None:
+            return None
+        probability = run.probabilities.matrix().astype(np.float64)
     y, probable = (np.asarray(run.predictions[name], np.intp) for name in ("label", "predicted"))
-    least = least_cost(run.probabilities.matrix().astype(np.float64), costs)
-    answers = {"least_cost": least, "most_probable": probable}
+    answers = {"least_cost": least_cost(probability, costs), "most_probable": probable}
     dependence: dict[str, Any] = {"groups": run.groups, "folds": run.folds_number}
     return {name: mean_cost(y, predicted, costs, **dependence) for name, predicted in answers.items()}
 

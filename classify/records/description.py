@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...cache.tables import counted
 from ...extract.text import few
 from ..pages.text import value, without_folders
 from ..settings import PREPARED
@@ -60,10 +61,10 @@ def settings(run: Run) -> dict[str, str]:
         "leaked": None if leaks is None else f"{leaks or 'no'} leaked images",
         "class_weight": _class_weights(done["class_weight"], run.notes) if "class_weight" in done else None,
         "preparation": PREPARED.get(done.get("preparation", "")),
-        "views": f"{views} more views{', averaged' if done.get('average_views') else ''}" if views else "",
+        "views": f"{counted(views, 'more view')}{', averaged' if done.get('average_views') else ''}" if views else "",
         "resize": _resizing(run.recipe),
         "augment": {True: "random crops and mirror images", False: "centre crops only"}.get(done.get("augment", "")),
-        "epochs": f"{tuned['epochs']} epochs" if "epochs" in tuned else None,
+        "epochs": counted(tuned["epochs"], "epoch") if "epochs" in tuned else None,
         "learning_rate": f"learning rate {value(tuned['learning_rate'])}" if "learning_rate" in tuned else None,
         "batch_size": f"batches of {tuned['batch_size']}" if "batch_size" in tuned else None,
         "optimiser": f"optimiser {tuned['optimiser']}" if "optimiser" in tuned else None,
@@ -141,7 +142,8 @@ def notes(run: Run) -> list[str]:
     texts = ["record of an earlier fc7: what was done and predicted is unknown"] if run.old else []
     texts += ["vectors made elsewhere, recipe unknown"] if "elsewhere" in run.recipe else []
     if leaked([run]):
-        texts.append(f"optimistic: {leaked([run])} evaluated images are fitted on, too")
+        images = counted(leaked([run]), "evaluated image is", "evaluated images are")
+        texts.append(f"optimistic: {images} fitted on, too")
     return texts + run.notes + edge_notes(run, fold_fits(run))
 
 
@@ -162,7 +164,8 @@ def _fitted(folds: Sequence[FoldFit]) -> str:
     fitted = f"fitted on {_range([fold.fitted for fold in folds])}"
     if len(folds) == 1:
         return f"{fitted} images"
-    return f"{fitted} and evaluated on {_range([fold.evaluated for fold in folds])} images in each fold"
+    evaluated = _range([fold.evaluated for fold in folds])
+    return f"{fitted} and evaluated on {evaluated} image{'s' * (evaluated != '1')} in each fold"
 
 
 def _own(runs: Sequence[Run]) -> list[Run]:

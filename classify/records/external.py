@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...cache.tables import are, counted
 from ...errors import DataError, UsageError
 from ...extract.manifest.csv_rows import listed, read_rows
 from ...extract.text import few, unguarded
@@ -123,8 +124,8 @@ def _order(path: Path, cells: Sequence[tuple[int, str]], images: Sequence[str]) 
         problems = "; ".join(f"{len(names)} {kind}, the first {names[0]}" for kind, names in kinds.items() if names)
         hint = " File names without folders must be unique." if extra and max(counts.values()) > 1 else ""
         raise DataError(
-            f"{path} does not predict exactly the {len(images)} images of the comparison: {problems}.{hint} Write one "
-            "row per evaluated image; the records hold their paths."
+            f"{path} does not predict exactly the {counted(len(images), 'image')} of the comparison: {problems}.{hint} "
+            "Write one row per evaluated image; the records hold their paths."
         )
     return [places[image] for image in images]
 
@@ -180,7 +181,8 @@ def _answers(path: Path, rows: Rows, column: str, classes: Sequence[str]) -> Pos
     strangers = [f"line {line}: {name!r}" for (line, _), name in zip(rows, names, strict=True) if name not in position]
     if strangers:
         raise DataError(
-            f"{path}: {len(strangers)} cells of {column} are no class of the comparison, the first in {strangers[0]}. "
+            f"{path}: {counted(len(strangers), 'cell')} of {column} {are(len(strangers))} no class of the comparison, "
+            f"the first in {strangers[0]}. "
             f"Classes: {few(classes)}."
         )
     return np.array([position[name] for name in names], np.intp)

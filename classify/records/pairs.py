@@ -77,7 +77,7 @@ class RunPair:
     @property
     def count(self) -> str:
         """How many images, and in how many groups where these are fewer."""
-        return counted(self.n, "image") + (f" in {self.groups} groups" if self.groups < self.n else "")
+        return counted(self.n, "image") + (f" in {counted(self.groups, 'group')}" if self.groups < self.n else "")
 
     @property
     def confidence(self) -> str:
@@ -92,7 +92,7 @@ class RunPair:
     @property
     def test(self) -> str:
         """What the test is called."""
-        name = f"exact test over {self.groups} groups" if self.groups < self.n else "exact McNemar"
+        name = f"exact test over {counted(self.groups, 'group')}" if self.groups < self.n else "exact McNemar"
         return f"{name} that allows for {self.folds} folds" if self.folds > 1 else name
 
     @property

@@ -135,7 +135,7 @@ class Run:
     def in_groups(self) -> str:
         """How many groups the evaluated images are in, as it follows their number; empty where each is its own."""
         groups = self.metrics.get("groups", self.metrics["n"])
-        return f" in {groups} groups" if groups < self.metrics["n"] else ""
+        return f" in {counted(groups, 'group')}" if groups < self.metrics["n"] else ""
 
     @cached_property
     def groups(self) -> npt.NDArray[np.intp] | None:

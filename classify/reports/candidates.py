@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...cache.tables import counted
 from ..pages.text import size, speed
 from ..records.screened import BEST, Candidate, Screened
 from . import drawing, plots
@@ -57,7 +58,7 @@ def _plot(
             (width, 380 if width == plots.WIDE else 320),
             drawing.Axis(name, (low, high), ticks, log=True),
             drawing.accuracy_axis(ends),
-            description=f"Accuracy against {name} of {len(rows)} candidates. "
+            description=f"Accuracy against {name} of {counted(len(rows), 'candidate')}. "
             + " ".join(f"{row.name}: {100 * row.accuracy:.1f} %, {words(measure(row))}." for row in rows),
         )
         places = [(plot.x(measure(row)), plot.y(row.accuracy)) for row in rows]

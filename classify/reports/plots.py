@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
+from ...cache.tables import counted
 from ..evaluation.effective_size import effective_size
 from ..evaluation.metrics import agresti_coull
 from ..pages.text import duration, shown
@@ -118,7 +119,7 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
         (width, 430 if width == WIDE else 360),
         Axis("seconds to fit and predict", (low, high), times, log=True),
         accuracy_axis((floor, top)),
-        description=f"Accuracy against seconds, {len(marks)} runs. Most accurate: {best.label}, "
+        description=f"Accuracy against seconds, {counted(len(marks), 'run')}. Most accurate: {best.label}, "
         f"{100 * best.accuracy:.1f} %, {duration(best.seconds)}. The table of runs holds every figure.",
     )
     placed = [(mark, (plot.x(mark.seconds), _height(plot, mark, floor))) for mark in marks]

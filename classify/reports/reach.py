@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ...cache.tables import counted
+from ...cache.tables import are, counted
 from ...extract.text import few
 from ..evaluation.effective_size import FEW_GROUPS, fold_inflation
 from ..pages.text import points
@@ -106,7 +106,7 @@ def _anew(compared: Contest) -> str:
     """Return what the choice is worth that has not seen the images that it is judged on."""
     (low, high), metrics = compared.choice.metrics["interval"], compared.choice.metrics
     more = metrics["accuracy"] - compared.chosen.metrics["accuracy"]
-    change = f"{points(more)} points" if round(1000 * more) else "no more and no fewer"
+    change = f"{points(more)} points" if more else "no more and no fewer"
     expected = "" if leaked([compared.choice]) else " That is what to expect of it on new images."
     return (
         f"Chosen anew in each fold among these {len(compared.candidates)}, without the images of that fold, the choice "
@@ -119,9 +119,11 @@ def dependence(run: Run) -> list[str]:
     """Return what intervals and tests know of groups and folds."""
     sentences, groups = [], units(run)
     if groups < run.metrics["n"]:
-        sentences.append(f"Intervals and tests count the {groups} groups, as images of a group are alike.")
+        sentences.append(f"Intervals and tests count the {counted(groups, 'group')}, as images of a group are alike.")
         if groups < FEW_GROUPS:
-            sentences.append(f"{groups} groups are few: intervals can be too short, and tests show little.")
+            sentences.append(
+                f"{counted(groups, 'group')} {are(groups)} few: intervals can be too short, and tests show little."
+            )
     if run.folds_number > 1:
         sentences.append(
             f"Heads of {run.folds_number} folds {_shared(run.folds_number)}, so intervals and tests allow for "

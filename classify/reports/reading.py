@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ...cache.tables import counted
 from ..records import description
 from ..records.contest import Contest
 from ..records.runs import Run
@@ -92,7 +93,8 @@ def _held_out(runs: Sequence[Run]) -> list[str]:
         if leaky:
             which = "in all runs" if len(leaky) == len(own) else f"in {len(leaky)} of {len(own)} runs"
             text += (
-                f" But {description.leaked(own)} of the images judged were fitted on, too, {which}: the figures of such"
+                f" But of the images judged {counted(description.leaked(own), 'was', 'were')} fitted on, too, {which}: "
+                "the figures of such"
             )
             text += " runs, and their intervals, are optimistic, and nothing of them holds for new images."
         if len(own) < len(members):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from ...cache.tables import are
 from ..evaluation.paired_tests import smallest_significant
 from ..pages.text import duration, points, probability, ratio
 from ..records import contest as asked
@@ -50,7 +51,8 @@ def overlap(title: str, sets: Mapping[str, Sequence[Run]]) -> list[str]:
     before = [name for name in sets if name != title][: list(sets).index(title)]
     shared = [(len(keys[title] & keys[name]), name) for name in before]
     return [
-        f"{'All of these' if number == len(keys[title]) else f'{number} of these {len(keys[title])}'} images are in "
+        f"{'All of these' if number == len(keys[title]) else f'{number} of these {len(keys[title])}'} images "
+        f"{'are' if number == len(keys[title]) else are(number)} in "
         f"“{name}”, too, so the two results are not independent."
         for number, name in shared
         if number
@@ -252,8 +254,9 @@ def _rests_on(compared: Contest, test: Comparison) -> str:
             f"{points(high, sign=False)} points{'' if compares_leaked(compared) else ' on new ones'}."
         )
     corrected = f", {probability(pair.p_corrected)} after Holm's correction for {planned} planned comparisons"
+    are_right = f"{pair.only_first} {are(pair.only_first)} right"
     return (
-        f"{said}; {pair.only_first} are right only with the first, {pair.only_second} only with the second: "
+        f"{said}; {are_right} only with the first, {pair.only_second} only with the second: "
         f"{points(pair.difference)} points ({pair.confidence} interval {points(low)} to {points(high)}), {pair.test} "
         f"{probability(pair.p)}{corrected if planned > 1 else ''}."
     )

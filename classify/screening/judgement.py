@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ...cache.embeddings import Embeddings
+from ...cache.tables import counted
 from ...extract.backbones.backbone import Backbone
 from ...extract.text import few
 from ..evaluation.effective_size import ALPHA
@@ -17,7 +18,7 @@ from ..records.pairs import BASELINES, RunPair, compare_pairs, compare_planned
 from ..records.ranking import choose, is_random, ranked
 from ..records.runs import Run
 from ..records.screened import ALIKE, BEST, BETTER, TOO_FEW, WORSE, Candidate, Screened
-from ..reports.reach import FEW
+from ..reports.reach import FEW, right
 
 MOST = 8  # names in a sentence
 
@@ -37,6 +38,9 @@ class Stage:
     best
         Of each recipe, by its id, the run that is looked at: in a round there is one head, in the end the head with the
         least log loss inside the fitted images.
+    answers
+        The same with the predictions that are compared: in the end, where that is in folds, those of the best head
+        chosen anew in each fold.
     speed
         Images per second by recipe id.
     """
@@ -45,6 +49,7 @@ class Stage:
     final: bool
     runs: Sequence[Run]
     best: Mapping[str, Run]
+    answers: Mapping[str, Run]
     speed: Mapping[str, float | None]
 
     @classmethod
@@ -58,7 +63,9 @@ class Stage:
             table.recipe.id: (len(table.keys.unique()) / table.seconds if table.seconds > 0 else None)
             for table in tables
         }
-        return cls(len(tables[0]), final, runs, best, speed)
+        of = {identity: [run for run in heads if run.recipe["id"] == identity] for identity in best}
+        answers = {identity: choice_in_folds(run, of[identity]) or run for identity, run in best.items()}
+        return cls(len(tables[0]), final, runs, best, answers, speed)
 
     def ranked(self, backbones: Sequence[Backbone]) -> list[Backbone]:
         """Return backbones by the least log loss of their layers on images that the head had not seen."""
@@ -90,7 +97,12 @@ class Stage:
         return self.speed[backbone.recipes[0].id] or 0.0
 
 
-def judge(stages: Sequence[Stage], backbones: Sequence[Backbone], memory: Mapping[str, int | None]) -> Screened:
+def judge(
+    stages: Sequence[Stage],
+    backbones: Sequence[Backbone],
+    memory: Mapping[str, int | None],
+    broken: Mapping[Backbone, str],
+) -> Screened:
     """Return what stages have found of all candidates.
 
     The best is that of the last comparison, chosen by its log loss inside the fitted images, and tested against the
@@ -105,6 +117,8 @@ def judge(stages: Sequence[Stage], backbones: Sequence[Backbone], memory: Mappin
         All that were screened.
     memory
         By recipe id, in bytes.
+    broken
+        Why there are no embeddings of a backbone.
     """
     *rounds, last = stages
     heads = [run for run in last.runs if run.head not in BASELINES]
@@ -116,7 +130,7 @@ def judge(stages: Sequence[Stage], backbones: Sequence[Backbone], memory: Mappin
             if stage is None:  # no head could be fitted on it
                 continue
             run, pair = stage.best[recipe.id], None if recipe.id == best else _pair(stage, best, recipe.id)
-            metrics = ((choice_in_folds(chosen, heads) or run) if recipe.id == best else run).metrics
+            metrics = stage.answers[recipe.id].metrics
             candidates.append(
                 Candidate(
                     name=names[recipe.id],
@@ -148,7 +162,10 @@ def judge(stages: Sequence[Stage], backbones: Sequence[Backbone], memory: Mappin
         {"images": stage.images, "candidates": before, "went_on": after}
         for stage, before, after in zip(rounds, taking_part, taking_part[1:], strict=False)
     ]
-    return Screened([*_answer(candidates, last), *_how(table, last)], candidates, table)
+    lost = [f"{_all([names[recipe.id] for recipe in one.recipes])}: {why}" for one, why in broken.items()]
+    failed = [f"Could not be extracted: {without_folders(text)}" for text in lost]
+    expected = choice_in_folds(chosen, heads) if len(last.best) > 1 else None
+    return Screened([*_answer(candidates, last), *_expected(expected), *failed, *_how(table, last)], candidates, table)
 
 
 def _names(backbones: Sequence[Backbone]) -> dict[str, str]:
@@ -172,12 +189,9 @@ def _pair(stage: Stage, best: str, other: str) -> RunPair | None:
     """Return the best candidate against another on the images of a stage; None where it has no run there."""
     if best not in stage.best:
         return None
-    first, second = stage.best[best], stage.best[other]
-    if stage.final:
-        planned = [(first, run) for identity, run in stage.best.items() if identity != best]
-        pairs = compare_planned(planned)
-    else:
-        pairs = compare_pairs([first, *(run for identity, run in stage.best.items() if identity != best)])
+    first, second = stage.answers[best], stage.answers[other]
+    others = [run for identity, run in stage.answers.items() if identity != best]
+    pairs = compare_planned([(first, run) for run in others]) if stage.final else compare_pairs([first, *others])
     return next(pair for pair in pairs if (pair.first, pair.second) == (first.id, second.id))
 
 
@@ -195,14 +209,16 @@ def _answer(candidates: Sequence[Candidate], last: Stage) -> list[str]:
     if not others:
         return [f"{best.name} is the only candidate: {_figures(best, last)}."]
     of = {kind: [one for one in others if one.outcome == kind] for kind in (WORSE, ALIKE, BETTER, TOO_FEW)}
-    unclear = [*of[ALIKE], *of[BETTER]]
     said = [
         *([f"it beats {_all([one.name for one in of[WORSE]])}"] if of[WORSE] else []),
-        *([f"it cannot be told apart from {_where(unclear)}"] if unclear else []),
+        *([f"it cannot be told apart from {_where(of[ALIKE])}"] if of[ALIKE] else []),
         *([f"the images are too few to say whether it is better than {_where(of[TOO_FEW])}"] if of[TOO_FEW] else []),
+        *([f"{_where(of[BETTER])} {'gets' if len(of[BETTER]) == 1 else 'get'} more right there"] if of[BETTER] else []),
     ]
-    sentences = [f"Take {best.name}: {', and '.join(said)}.", f"{best.name}: {_figures(best, last)}."]
-    equals = [one for one in [*unclear, *of[TOO_FEW]] if _speed(one) > _speed(best) > 0]
+    beaten = any(one.final for one in of[BETTER])
+    take = f"{best.name} has the least log loss inside the fitted images" if beaten else f"Take {best.name}"
+    sentences = [f"{take}: {', and '.join(said)}.", f"{best.name}: {_figures(best, last)}."]
+    equals = [one for one in [*of[ALIKE], *of[BETTER], *of[TOO_FEW]] if _speed(one) > _speed(best) > 0]
     if equals:
         fastest = max(equals, key=_speed)
         sentences.append(
@@ -213,10 +229,21 @@ def _answer(candidates: Sequence[Candidate], last: Stage) -> list[str]:
         sentences.append("Its weights are random: that is a lower bound, not a result.")
     baseline = next((run for run in last.runs if run.head in BASELINES), None)
     if baseline:
-        pair = compare_planned([(last.best[best.recipe], baseline)])[0]
+        pair = compare_planned([(last.answers[best.recipe], baseline)])[0]
         if pair.p > ALPHA or pair.difference < 0:
             sentences.append("It cannot be told apart from always answering the most frequent class.")
     return sentences
+
+
+def _expected(choice: Run | None) -> list[str]:
+    """Return what the choice among all that was compared gets right, made anew in each fold; nothing with a split."""
+    if choice is None:
+        return []
+    low, high = (100 * end for end in choice.metrics["interval"])
+    return [
+        f"Chosen anew in each fold among all that was compared, without the images of that fold, the choice gets "
+        f"{right(choice)} right (95 % interval {low:.1f} to {high:.1f} %): that is what to expect on new images."
+    ]
 
 
 def _speed(candidate: Candidate) -> float:
@@ -225,7 +252,7 @@ def _speed(candidate: Candidate) -> float:
 
 def _where(candidates: Sequence[Candidate]) -> str:
     """Return the names, each with the images that it was compared on."""
-    images = [f"{one.images} images{' of the sample' * (not one.final)}" for one in candidates]
+    images = [f"{counted(one.images, 'image')}{' of the sample' * (not one.final)}" for one in candidates]
     return _all([f"{one.name} ({where})" for one, where in zip(candidates, images, strict=True)])
 
 
@@ -253,7 +280,7 @@ def _how(rounds: Sequence[Mapping[str, int]], last: Stage) -> list[str]:
         return ["All candidates were compared on all images."]
     first, *later = rounds
     texts = [
-        f"Of {first['candidates']} candidates {first['went_on']} went on after {first['images']} images",
+        f"Of {first['candidates']} candidates {first['went_on']} went on after {counted(first['images'], 'image')}",
         *(f"{row['went_on']} after {row['images']}" for row in later),
     ]
     run = next(iter(last.best.values()))

@@ -11,7 +11,7 @@ from typing import Any
 from ...cache.arguments import checked
 from ...cache.embeddings import Embeddings
 from ...cache.tables import counted
-from ...errors import DataError, UsageError
+from ...errors import CacheError, DataError, FC7Error, Interrupted, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.extraction import fill, read
 from ...extract.manifest.columns import Images
@@ -20,6 +20,7 @@ from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.manifest.paths import LISTS_ALL, Reject, described
 from ...extract.progress import Progress, silent
 from ..data.checks import require_classes, say_unlabelled
+from ..data.joint import in_common
 from ..data.splits import SET_ASIDE
 from ..fitting.compare import Comparison, compare
 from ..records.screened import FOLDER, Candidate, Screened
@@ -121,11 +122,11 @@ def screen(
     study = _Study(hashed, drawn, fitting, Path(folder) if folder else None, workers, progress)
     stages, alive = study.rounds(backbones, sample)
     tables = study.tables(alive, study.evaluated(stages[-1].images if stages else 0))
-    for line in described(study.rejects, LISTS_ALL):
+    for line in described(list(study.rejects), LISTS_ALL):
         logger.warning("rejected %s", line)
     options = {name: value for name, value in settings.items() if value is not None}
     runs = compare(tables, heads, folder=folder, images=study.pictures, progress=progress, **options)
-    screened = judge([*stages, Stage.of(tables, runs, final=True)], backbones, study.memory)
+    screened = judge([*stages, Stage.of(tables, runs, final=True)], backbones, study.memory, study.broken)
     if folder:
         screened.save(Path(folder))
     return Screening(screened.answer, screened.candidates, runs, screened)
@@ -158,7 +159,9 @@ class _Study:
     pictures
         The folder that paths are relative to, where there is a folder for records.
     rejects
-        Of the last images that were extracted.
+        Of all that was extracted.
+    broken
+        Why there are no embeddings of a backbone.
     memory
         Peak in bytes by recipe id, of what was extracted now or in a run whose screening the folder has.
     """
@@ -176,7 +179,8 @@ class _Study:
         self.workers, self.progress = workers, progress
         before = Screened.load(folder) if folder else None
         self.memory: dict[str, int | None] = {row.recipe: row.memory for row in before.candidates} if before else {}
-        self.rejects: list[Reject] = []
+        self.rejects: dict[Reject, None] = {}
+        self.broken: dict[Backbone, str] = {}
         self.pictures: Any = hashed.manifest.root if folder else None
 
     def rounds(self, backbones: Sequence[Backbone], first: int | None) -> tuple[list[Stage], list[Backbone]]:
@@ -188,6 +192,7 @@ class _Study:
             if len(alive) <= SURVIVORS:
                 break
             stages.append(self._round(alive, size))
+            alive = [backbone for backbone in alive if backbone not in self.broken]
             half = math.ceil(len(alive) / 2)
             ranked = stages[-1].ranked(alive)
             last = half <= SURVIVORS or size == sizes[-1]
@@ -227,19 +232,32 @@ class _Study:
         return replace(self.hashed, manifest=replace(manifest, images=images))
 
     def tables(self, backbones: Sequence[Backbone], hashed: Hashed) -> list[Embeddings]:
-        """Return a table for each layer of each backbone, computing what the cache lacks."""
-        tables = []
-        for backbone in backbones:
+        """Return a table for each layer of each backbone, computing what the cache lacks; of what fails there is none.
+
+        A candidate that cannot be extracted does not stop the others, unless it is the last one.
+        """
+        tables: list[Embeddings] = []
+        for place, backbone in enumerate(backbones):
             once = copy.copy(backbone)  # without its network, which is loaded here and not kept
             peak = watch_memory(once)
-            done = fill(hashed, [once], workers=self.workers, progress=self.progress)
+            try:
+                done = fill(hashed, [once], workers=self.workers, progress=self.progress)
+                if empty := [extraction for extraction in done if not extraction.ok]:
+                    raise DataError(f"no image could be embedded: {empty[0].rejects[0].reason}")
+            except (Interrupted, CacheError):
+                raise
+            except FC7Error as error:
+                if not tables and place == len(backbones) - 1:
+                    raise
+                self.broken[backbone] = str(error)
+                continue
             memory = peak() if any(extraction.computed for extraction in done) else None
             for recipe in backbone.recipes:
                 self.memory[recipe.id] = max(memory or 0, self.memory.get(recipe.id) or 0) or None
                 table = read(hashed, recipe, weights_source=backbone.weights_source, views=backbone.views)
                 tables.append(table.in_key_order())
-                self.rejects = done[0].rejects
-        return tables
+            self.rejects |= dict.fromkeys(done[0].rejects)
+        return in_common(tables)
 
     def _sampled(self, size: int) -> set[str]:
         return set(self.sample.images.paths[self.sample.rows(size)].tolist())

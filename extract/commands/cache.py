@@ -184,7 +184,10 @@ def run_compact(arguments: Arguments, progress: Progress) -> Answer:
         | {"before": each.before, "after": each.after}
         for each in merged
     ]
-    lines = [f"{each.recipe.backbone} {each.recipe.layer}: {each.before} shards -> {each.after}" for each in merged]
+    lines = [
+        f"{each.recipe.backbone} {each.recipe.layer}: {counted(each.before, 'shard')} -> {each.after}"
+        for each in merged
+    ]
     return Answer({"recipes": parts}, "\n".join(lines) or "The cache is empty.")
 
 

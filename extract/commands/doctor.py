@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...cache.tables import counted
 from ..progress import Progress
 from ..text import plain
 from . import options
@@ -342,7 +343,7 @@ def size_text(size: float) -> str:
 
 
 def _of_processor(processor: Mapping[str, Any]) -> str:
-    memory, parts = processor["memory"], [f"{processor['usable_cores']} of {processor['cores']} cores"]
+    memory, parts = processor["memory"], [f"{processor['usable_cores']} of {counted(processor['cores'], 'core')}"]
     if processor["quota"]:
         parts.append(f"quota {processor['quota']:g}")
     if memory["total"]:
@@ -358,6 +359,8 @@ def _of_cache(cache: Mapping[str, Any]) -> str:
     if "error" in cache or cache["exists"] is None:
         return str(cache.get("error") or cache["directory"])
     parts = [cache["directory"]]
-    parts.append(f"{size_text(cache['bytes'])} in {cache['shards']} shards" if cache["exists"] else "none yet")
+    parts.append(
+        f"{size_text(cache['bytes'])} in {counted(cache['shards'], 'shard')}" if cache["exists"] else "none yet"
+    )
     parts += [f"on {cache['file_system']}"] if cache["file_system"] else []
     return ", ".join([*parts, f"{size_text(cache['free'])} free", f"rows survive a {cache['survives']}"])

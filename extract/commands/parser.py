@@ -63,6 +63,15 @@ class Parser(argparse.ArgumentParser):
         self.typed.setdefault(action.dest, []).extend(arg_strings)
         return super()._get_values(action, arg_strings)
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            if not isinstance(reason := error.__context__, ValueError):
+                raise
+            kind = "a whole number" if "int()" in str(reason) else "a number"
+            raise argparse.ArgumentError(action, f"{arg_string!r} is not {kind}") from reason
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             names = [str(choice) for choice in action.choices]

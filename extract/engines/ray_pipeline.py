@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from ... import __version__
 from ...cache.format import UNIT_ROWS
 from ...cache.store import Store
+from ...cache.tables import are, counted
 from ...errors import CorruptShard, EngineError
 from ..backbones.spec import BackboneSpec
 from ..decoding.decode import read_image_bytes
@@ -225,8 +226,9 @@ class RayPipeline(UnitLoop):
         self._failures[keys[0]] += 1
         if self._failures[keys[0]] >= ROUNDS:
             raise EngineError(
-                f"A unit of {len(keys)} images, the first {self.files(keys[:1])[0]}, failed {ROUNDS} times: {reason}. "
-                f"{self.done} of {self.total} images are computed and kept; the same command goes on from there."
+                f"A unit of {counted(len(keys), 'image')}, the first {self.files(keys[:1])[0]}, failed {ROUNDS} times: "
+                f"{reason}. {self.done} of {self.total} images {are(self.done)} computed and kept; the same command "
+                "goes on from there."
             )
 
     def still_missing(self, units: Units, skipped: Units) -> Units:

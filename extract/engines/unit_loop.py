@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ...cache.leases import Claims
 from ...cache.shard import unit_id
+from ...cache.tables import are
 from ...errors import Interrupted
 from ..backbones.backbone import Backbone
 from ..progress import Progress, silent
@@ -70,7 +71,7 @@ class UnitLoop(ABC):
                     units = self.still_missing(units, skipped)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"Interrupted: {self.done} of {self.total} images are computed and kept. "
+                f"Interrupted: {self.done} of {self.total} images {are(self.done)} computed and kept. "
                 "The same command goes on from there."
             ) from None
         finally:

@@ -205,7 +205,8 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
         manifest = _local(location, with_bad=with_bad, columns=columns)
     if not any(not bad for bad in manifest.images.bad):
         others = manifest.rejects
-        hint = f" ({len(others)} other files, the first {others[0].path}: {others[0].reason})" if others else ""
+        other = counted(len(others), "other file")
+        hint = f" ({other}, the first {others[0].path}: {others[0].reason})" if others else ""
         if location == LISTED:
             raise DataError(
                 f"No images on standard input{hint}. Write their paths, one a line; name a table as a file."

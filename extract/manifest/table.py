@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ...cache.file_blocks import require_fetched
 from ...cache.system import is_absolute
+from ...cache.tables import counted
 from ...cache.urls import Location, is_url
 from ...errors import DataError, UsageError
 from ..archives.parquet import open_parquet
@@ -226,8 +227,8 @@ def images_in(
     missing = [reject.path for reject in rejects if reject.reason in (_GONE, NO_OBJECT)]
     if missing and len(missing) == len(images) + len(rejects):
         raise DataError(
-            f"Not one of the {len(missing)} files that {where} names is there, the first is {missing[0]}. They were "
-            f"looked for in {'the working directory' if root == Path() else root}.{_cure(missing[0])}"
+            f"Not one of {counted(len(missing), 'file')} that {where} names is there, the first is {missing[0]}. They "
+            f"were looked for in {'the working directory' if root == Path() else root}.{_cure(missing[0])}"
         )
     return Found(images, rejects, known)
 

@@ -29,8 +29,36 @@ def test_names_that_other_programs_quote(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefftrue;ants;bees\nants;0;5\nbees;1;0\n",
+        'true, "ants",  bees ,\r\nbees , 1 ,0,\r\n ants,0,5,\r\n\r\n',
+        ",ants,bees\nants,0,5\nbees,1,0\n",  # a table of pandas with names of its rows
+        ",true,ants,bees\n0,ants,0,5\n1,bees,1,0\n",  # with numbers of its rows
+        "ants,bees,true\n0,5,ants\n1,0,bees\n",
+    ],
+)
+def test_whoever_wrote_it(tmp_path, text):
+    assert read_costs(written(tmp_path, text), ["ants", "bees"]).tolist() == [[0, 5], [1, 0]]
+    assert read_costs(written(tmp_path, text)).shape == (2, 2)
+
+
+def test_names_of_classes_that_are_odd(tmp_path):
+    assert read_costs(written(tmp_path, ",true,false\ntrue,0,9\nfalse,1,0\n"), ["false", "true"]).tolist() == [
+        [0, 1],
+        [9, 0],
+    ]
+    assert read_costs(written(tmp_path, "true,a b,c\na b,0,9\nc,1,0\n"), ["a b ", "c"]).tolist() == [[0, 9], [1, 0]]
+    with pytest.raises(DataError, match="lacks a "):
+        read_costs(written(tmp_path, "true,a,c\na,0,9\nc,1,0\n"), ["a ", "a", "c"])
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("", "is empty; needed: the columns true,ants,bees"),
+        ("true,ants,bees\n", "has no rows"),
+        ("true;ants;bees\nants;0;0,5\nbees;1;0\n", "'0,5' is no cost. A finite number is needed, such as 0.5"),
         ("true,ants\nants,0\nbees,1\n", "lacks bees among its columns"),
         ("true,ants,bees\nants,0,1\n", "lacks bees among its rows"),
         ("true,ants,bees\nants,0,1\nbees,1,0\nants,0,1\n", "has twice ants among its rows"),

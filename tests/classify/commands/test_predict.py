@@ -300,3 +300,59 @@ def test_neighbours_are_named_with_each_prediction(home, fc7, fc7_json, tmp_path
     code, _, err = fc7("predict", home / "a.fc7", *words[1:])
     assert code == 1
     assert "--with-neighbours" in one_line(err)
+
+
+COSTS = ["true,blue,red\nblue,0,1\nred,50,0\n", "true;red;blue\nred;0;50\nblue;1;0\n"]
+
+
+def test_costs_decide_and_their_mean_is_that_of_the_answers(home, fc7, fc7_json, tmp_path):
+    made = ["fit", home / "data", "--head", "centroid", *BACKBONE, "--cache", home / "cache", "--quiet"]
+    asked = [home / "data" / "val", "--cache", home / "cache", "--batch-size", "4", "--quiet"]
+    price, answers = {("blue", "red"): 1, ("red", "blue"): 50}, []
+    for number, text in enumerate(COSTS):
+        (tmp_path / f"{number}.csv").write_text(text)
+        there = ["-o", tmp_path / f"{number}.fc7", "--costs", tmp_path / f"{number}.csv"]
+        costs = fc7_json(*made, *there)["costs"]
+        answers.append(fc7_json("predict", tmp_path / f"{number}.fc7", *asked)["predictions"])
+        paid = [price.get((one["path"].split("/")[-2], one["label"]), 0) for one in answers[-1]]
+        assert costs["least_cost"]["value"] == pytest.approx(np.mean(paid))
+        blue = [one["probabilities"]["blue"] > 50 * one["probabilities"]["red"] for one in answers[-1]]
+        assert [one["label"] == "blue" for one in answers[-1]] == blue
+        assert "answers of least expected cost" in fc7(*made, *there)[1]
+    assert answers[0] == answers[1], "the order of rows and columns decides nothing"
+    plain = [*made, "-o", tmp_path / "plain.fc7"]
+    assert fc7_json(*plain)["costs"] is None
+    assert (
+        fc7_json("predict", tmp_path / "plain.fc7", *asked, "--costs", tmp_path / "1.csv")["predictions"] == answers[0]
+    )
+    sets = fc7_json("predict", tmp_path / "0.fc7", *asked, "--coverage", "0.5", "--class-conditional")["predictions"]
+    assert all(one["label"] in one["classes"] for one in sets)
+
+
+def test_costs_and_a_threshold_exclude_each_other(home, fc7, tmp_path):
+    (tmp_path / "costs.csv").write_text(COSTS[0])
+    costs = ["--costs", tmp_path / "costs.csv"]
+    made = ["fit", home / "data", "-o", tmp_path / "a.fc7", *BACKBONE, "--cache", home / "cache", *costs]
+    asked = ["predict", home / "a.fc7", home / "data" / "val", "--cache", home / "cache", *costs]
+    for words in ([*made, *PROMISE], asked):
+        code, out, err = fc7(*words, "--quiet")
+        assert (code, out) == (2, "")
+        assert "give one. A bundle keeps the one that it was fitted with" in one_line(err)
+    _, _, err = fc7(*made, "--head", "ridge", "--class-weight", "balanced")
+    assert "Costs count on true ones" in err
+
+
+@pytest.mark.parametrize("word", ["0", "1", "1.5", "nan", "-0.1", "much"])
+def test_what_is_no_share_is_refused_before_anything_is_read(fc7, word):
+    for option in ("--coverage", "--confidence"):
+        code, out, err = fc7("predict", "absent.fc7", "a.png", f"{option}={word}")
+        assert (code, out) == (2, "")
+        assert option in one_line(err)
+    assert fc7("fit", "absent", "-o", "b.fc7", "--max-error", "0.1", f"--confidence={word}")[0] == 2
+
+
+def test_one_file_is_one_file(home, fc7):
+    asked = ["predict", home / "a.fc7", home / "data" / "val" / "red" / "5.png", "--cache", home / "cache"]
+    _, _, err = fc7(*asked, "--max-error", "0.1", "--coverage", "0.5", "--batch-size", "4")
+    assert "1 file: " in err
+    assert re.search(r"number of classes: \d in 1 image\.", err)

@@ -355,3 +355,14 @@ def test_a_named_group_on_both_sides_is_leakage_too(table):
     with pytest.raises(LeakageError, match=r"1 image .*group patient7"):
         protocol(grouped)
     assert protocol(grouped, ProtocolSettings(allow_leakage=True)).evaluated == "val"
+
+
+def test_images_are_of_one_group_through_a_third_one(table):
+    """A copy of a train image is in a group with an image of val; the copy is in a split that is not used."""
+    rows = table((12, 12), val=3, keys=[*range(10), 0, *range(11, 24)])
+    split, group = rows.split.copy(), rows.group.copy().astype("<U5")
+    split[10], group[[10, 11]] = "test", "bird"
+    linked = replace(rows, split=split, group=group)
+    with pytest.raises(LeakageError, match=r"c0/000\.png and c0/011\.png \(group bird\)"):
+        protocol(linked)
+    assert protocol(linked, ProtocolSettings(allow_leakage=True)).leaked == 1

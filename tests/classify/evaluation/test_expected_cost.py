@@ -63,12 +63,33 @@ def test_the_mean_cost_of_plain_mistakes_is_the_error():
     found = mean_cost(y, predicted, 1 - np.eye(2))
     assert found.value == pytest.approx(0.1)
     low, high = agresti_coull(20, 200)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.015)
+    assert (found.low, found.high) == pytest.approx((low, high))
     dear = mean_cost(y, predicted, 10 * (1 - np.eye(2)))
     assert (dear.value, dear.low, dear.high) == pytest.approx((10 * found.value, 10 * found.low, 10 * found.high))
     grouped = mean_cost(y, predicted, 1 - np.eye(2), groups=np.arange(200) // 10)
     assert grouped.high - grouped.low > 1.5 * (found.high - found.low)
-    assert str(found) == "0.100 (95 % 0.058-0.142)"
+    assert str(found) == "0.100 (95 % 0.065 to 0.150)"
+
+
+def test_without_a_mistake_it_is_not_sure_that_there_will_be_none():
+    y = np.arange(30) % 2
+    found = mean_cost(y, y, np.array([[0.0, 1.0], [50.0, 0.0]]))
+    assert (found.value, found.low) == (0, 0)
+    assert 1 < found.high < 50
+    gain = mean_cost(y, y, np.array([[-2.0, 0.0], [0.0, -2.0]]))  # what is right pays
+    assert (gain.value, gain.low) == (-2, -2)
+    assert -2 < gain.high < -1
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"), [(1e-9, "1e-10 (95"), (1.0, "0.100 ("), (1e4, "1000 ("), (1e307, "1e+306 (")]
+)
+def test_costs_of_any_size(scale, said):
+    y, predicted = np.arange(200) % 2, np.where(np.arange(200) < 20, 1 - np.arange(200) % 2, np.arange(200) % 2)
+    found = mean_cost(y, predicted, scale * (1 - np.eye(2)))
+    assert np.isfinite([found.value, found.low, found.high]).all()
+    assert found.value / scale == pytest.approx(0.1)
+    assert str(found).startswith(said)
 
 
 def test_costs_that_are_all_the_same_have_no_spread():

@@ -131,7 +131,7 @@ def test_what_was_finished_before_an_interrupt_stays(table, tmp_path, fits, monk
         return fit(self, head, **options)
 
     monkeypatch.setattr(Experiment, "fit", interrupted)
-    with pytest.raises(Interrupted, match=f"1 of 3 runs are kept in {tmp_path}. The same command goes on"):
+    with pytest.raises(Interrupted, match=f"{tmp_path} keeps 1 of 3 runs. The same command goes on"):
         compare(table((40, 40), val=5), ["ridge", "knn"], folder=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         compare(table((40, 40), val=5), ["ridge", "knn"])

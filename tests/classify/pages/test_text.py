@@ -36,7 +36,9 @@ def test_probability_and_points():
     assert [probability(p) for p in (0.0004, 0.0312, 0.73, 1.0)] == ["p < 0.001", "p = 0.031", "p = 0.73", "p = 1"]
     assert points(-0.0131) == "\N{MINUS SIGN}1.3"
     assert points(0.0392, sign=False) == "3.9"
-    assert points(-0.0001) == points(0.0) == "0.0"
+    assert [points(value) for value in (-0.0001, 0.0, 1e-17, 2e-5)] == ["\N{MINUS SIGN}0.01", "0.0", "0.0", "+0.002"]
+    near = [probability(p) for p in (0.0496, 0.05, 0.0504, 0.050001)]
+    assert near == ["p = 0.05", "p = 0.05", "p = 0.0504", "p = 0.050001"]
 
 
 def test_what_plain_does():

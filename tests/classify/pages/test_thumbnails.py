@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_counted_and_not_fatal(photos, caplog):
     with caplog.at_level(logging.WARNING):
         assert write_thumbnails(run.paths, root, folder) == 2
     (said,) = caplog.messages
-    assert said.startswith(f"2 images have no thumbnail; the first: {run.predictions['path'][0]}: No such file")
+    assert said.startswith(f"images without a thumbnail: 2, the first: {run.predictions['path'][0]}: No such file")
     assert len(list(folder.iterdir())) == 2, "no temporary file stays"
 
 
@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_written_is_not_fatal(photos, caplog, kind):
     else:
         folder.mkdir(mode=0o500)
     assert write_thumbnails(run.paths, root, folder) == 0
-    assert "4 images have no thumbnail" in caplog.text
+    assert "images without a thumbnail: 4" in caplog.text
 
 
 def test_progress_is_told(photos):

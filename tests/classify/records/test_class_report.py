@@ -119,3 +119,10 @@ def test_what_images_cost(made_up):
     assert report["least_cost"].value == pytest.approx(paid.mean())
     assert report["most_probable"].value == pytest.approx((2 * 9 + 2) / 40)
     assert cost_report(replace(run, probabilities=None), np.zeros((2, 2))) is None
+
+
+def test_of_more_classes_than_records_keep_what_images_cost_is_not_guessed(made_up):
+    run = made_up([True] * 60, classes=[f"c{place}" for place in range(60)])
+    costs = 1 - np.eye(60)
+    assert cost_report(run, costs) is None
+    assert cost_report(run, costs, np.eye(60)[run.predictions["label"]])["least_cost"].value == 0

@@ -193,7 +193,7 @@ def test_what_is_wrong_is_said_with_counts_and_the_first(like, tmp_path, change,
 def test_an_unknown_class_is_said(like, tmp_path):
     rows = answers(like, RIGHT)
     rows[2][1] = "wasps"
-    with pytest.raises(DataError, match=r"1 cells of predicted.*line 3: 'wasps'.*ants, bees"):
+    with pytest.raises(DataError, match=r"1 cell of predicted is.*line 3: 'wasps'.*ants, bees"):
         read_results(write(tmp_path / "a.csv", rows), "x", like)
 
 

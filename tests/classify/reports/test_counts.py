@@ -85,7 +85,8 @@ def test_all_counts_of_all_outputs_are_equal(table, tmp_path_factory, drawn):
     assert pair.difference == (first - second) / n
     said = " ".join(findings(runs))
     assert f"made-up gap ridge gets {first} of {n} right, made-up gap lda {second} of {n}" in said
-    only = f"{pair.only_first} are right only with the first, {pair.only_second} only with the second"
+    are = "is" if pair.only_first == 1 else "are"
+    only = f"{pair.only_first} {are} right only with the first, {pair.only_second} only with the second"
     assert only in said or (pair.only_first + pair.only_second == 0 and "they differ on no image" in said)
 
     counted = confusion(runs[0])

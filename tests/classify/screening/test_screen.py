@@ -8,7 +8,8 @@ import pytest
 from fakes import FakeBackbone, coloured
 
 from fc7.classify import load_runs, report, screen
-from fc7.errors import UsageError
+from fc7.errors import DataError, UsageError
+from fc7.extract import extract
 
 
 class Network(FakeBackbone):
@@ -97,6 +98,37 @@ def test_too_few_images_for_a_sample_leave_no_candidate_out(tmp_path, caplog):
     assert all(row.final for row in screening.candidates)
     assert "too few images for a sample" in caplog.text
     assert "too few to say" in screening.answer[0] or "cannot be told apart" in screening.answer[0]
+
+
+class Broken(Network):
+    """One without numbers: for all images, or for one of them."""
+
+    def __init__(self, number, *, lost=None):
+        super().__init__(number)
+        self.lost = lost
+
+    def forward(self, batch):
+        (vectors,) = super().forward(batch)
+        nothing = np.full_like(vectors, np.nan)
+        return [nothing if self.lost is None or np.allclose(vectors, self.lost, atol=1e-6) else vectors]
+
+
+def test_a_broken_candidate_does_not_stop_the_others(split, tmp_path):
+    given = [Broken(7), *networks()[2:4]]
+    screening = run(split, given, tmp_path)
+    assert {row.recipe for row in screening.candidates} == {one.recipes[0].id for one in given[1:]}
+    (said,) = [sentence for sentence in screening.answer if sentence.startswith("Could not be extracted: ")]
+    assert "its embedding is not finite" in said
+    with pytest.raises(DataError, match="its embedding is not finite"):
+        screen(split, [Broken(7)], ["ridge"], cache=tmp_path / "cache")
+
+
+def test_an_image_that_one_candidate_rejects_is_left_out_of_all(split, tmp_path, caplog):
+    lost = extract(split, Network(6), cache=tmp_path / "cache").vectors[-1]
+    screening = screen(split, [networks()[3], Broken(8, lost=lost)], ["ridge"], cache=tmp_path / "cache")
+    assert len({row.images for row in screening.candidates}) == 1
+    assert "left out of all, so that runs are compared on the same: 119 left" in caplog.text
+    assert "its embedding is not finite" in caplog.text
 
 
 def test_the_page_has_the_candidates(screened, tmp_path):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("shared_cache")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("path,label\nnowhere/a.png,red\nnowhere/b.png,blue\n", "Not one of the 2 files"),
+        ("path,label\nnowhere/a.png,red\nnowhere/b.png,blue\n", "Not one of 2 files"),
         ("name,age\na.png,red\n", "path"),
         ("path,label,split\na.png,red,train\nb.png,blue,vallidation\n", "'vallidation'"),
         ("path,label\na.png,red\nb.png,blue,3\n", "line 3"),

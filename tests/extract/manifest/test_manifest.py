@@ -129,7 +129,7 @@ def test_a_class_may_be_outside_of_train(tmp_path):
         ("", "is empty"),
         ("where,class\n1.jpg,ant\n", "Which one has the paths?"),
         ("path,label\n", "has no rows"),
-        ("path,label\nno.jpg,bee\nx.jpg,bee\n", "Not one of the 2 .*is there, the first is no.jpg.*looked for in /"),
+        ("path,label\nno.jpg,bee\nx.jpg,bee\n", "Not one of 2 .*is there, the first is no.jpg.*looked for in /"),
         ("path,label\n,ant\n", "line 2: the path is empty"),
         ("path,label,split\n1.jpg,ant,later\n", "line 2: the split is 'later'"),
     ],

@@ -112,7 +112,7 @@ def test_a_csv_whose_paths_are_urls(s3, pictures, tmp_path, remote_csv):
 
 def test_objects_of_a_csv_that_do_not_exist(s3, tmp_path):
     (tmp_path / "set.csv").write_text(f"path,label\ns3://{BUCKET}/no/1.png,a\ns3://{BUCKET}/no/2.png,b\n")
-    with pytest.raises(DataError, match=r"Not one of the 2 files .* is there"):
+    with pytest.raises(DataError, match=r"Not one of 2 files .* is there"):
         read_manifest(tmp_path / "set.csv")
 
 

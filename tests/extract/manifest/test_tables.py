@@ -229,7 +229,7 @@ def test_cells_that_hold_no_image(pictures, monkeypatch):
         read_table(pandas_table({"image": ["0.png", 3]}), with_bad=False, columns=None)
     with pytest.raises(DataError, match="an image at image/1, and paths before it"):
         read_table(pandas_table({"image": ["0.png", blob]}), with_bad=False, columns=None)
-    with pytest.raises(DataError, match=r"Not one of the 2 files that The table names is there.*looked for in /"):
+    with pytest.raises(DataError, match=r"Not one of 2 files that The table names is there.*looked for in /"):
         read_table(pandas_table({"image": ["a.png", "b.png"]}), with_bad=False, columns=None)
 
 
