@@ -1,6 +1,5 @@
 """The recipe: everything that decides a vector, and its id."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -19,6 +18,13 @@ RESIZE_MODES = ("crop", "squash", "pad")
 # From bytes to RGB, with their version: every pixel, JPEG's own reduction of large ones, or the JPEG engine of a CUDA
 # device. (Rows of nvjpeg-1, another decoder of such a device, can be read.)
 DECODES = {"exact": "exact-1", "scaled": "scaled-1", "hardware": "hardware-1"}
+
+
+def sha256_of(text: str) -> str:
+    """Return the sha256 (hex) of a text. Help reads this module, and OpenSSL behind hashlib is slow to load."""
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ class Recipe:
     @cached_property
     def id(self) -> str:
         """The sha256 (hex) of the canonical JSON."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return sha256_of(self.to_json())
 
     @property
     def parts(self) -> tuple["Recipe", ...]:
@@ -210,7 +216,7 @@ class JointRecipe:
     @cached_property
     def id(self) -> str:
         """The sha256 (hex) of the canonical JSON."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return sha256_of(self.to_json())
 
     @property
     def backbone(self) -> str:
@@ -261,7 +267,7 @@ class ForeignRecipe:
     @cached_property
     def id(self) -> str:
         """The sha256 (hex) of the canonical JSON."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return sha256_of(self.to_json())
 
     @property
     def backbone(self) -> str:

@@ -21,6 +21,7 @@ from ...extract.backbones.torch_runtime import global_generator, memory_of, to_d
 from ...extract.progress import Progress, silent
 from ...extract.text import first_line
 from ..arrays import Positions
+from ..heads.calibration import find_temperature
 from ..heads.torch_linear import epoch_line
 from ..pages.text import duration
 from ..settings import Training
@@ -31,6 +32,10 @@ CHECKPOINT_SECONDS = 20.0  # a kill loses at most about this, or one epoch
 PACE_STEPS = 4  # after so many steps of an epoch its pace is known
 WAIT_STEPS = 8  # and is measured again: in between a device has steps to do while the next are prepared
 LONG_SECONDS = 120.0  # what will take longer says so
+
+# The loss that an epoch is chosen by: that of the held-out part at its own temperature, because probabilities are
+# scaled by it later. Without, an epoch that is surer loses to one that is more often wrong.
+CRITERION = "held_calibrated_loss"
 
 
 class Inputs(Protocol):
@@ -111,6 +116,11 @@ class State:
     def epochs(self) -> float:
         """Epochs that ran, the last one by its share."""
         return self.epoch - 1 + self.share if self.epoch else 0.0
+
+    @property
+    def least(self) -> float:
+        """Least loss that an epoch was chosen by."""
+        return min((row[CRITERION] for row in self.curves if "held_loss" in row), default=math.inf)
 
     @property
     def share(self) -> float:
@@ -302,7 +312,10 @@ def _epoch(
     line |= {"share": done / len(order)} if done < len(order) else {}
     for name, rows in (("held", task.held), ("val", task.watched)):
         if len(rows):
-            line |= _measure(logits(task, rows), task.y[rows], name)
+            outputs = logits(task, rows)
+            line |= _measure(outputs, task.y[rows], name)
+            if name == "held":
+                line[CRITERION] = find_temperature(outputs, task.y[rows])[1]
     return line
 
 
@@ -313,19 +326,20 @@ def _measure(outputs: npt.NDArray[np.float64], y: npt.NDArray[np.intp], name: st
 
 def _account(task: TrainingTask, state: State, line: dict[str, float], pace: _Pace) -> None:
     """Enter an epoch into the state: its figures, whether it is the best, and whether it is the last."""
-    best = min((row["held_loss"] for row in state.curves if "held_loss" in row), default=math.inf)
-    if not state.best or task.until or line["held_loss"] < best:
+    if not state.best or task.until or line[CRITERION] < state.least:
         state.best, state.best_epoch = _trained(task), state.epoch + 1
     state.curves.append(line)
     state.epoch += 1
     state.seconds = pace.seconds
     patience, waited = task.options.patience, state.epoch - state.best_epoch
     last = task.until or task.options.epochs
-    if state.epoch >= last and state.share == 1:
+    if state.share < 1:
+        state.stopped = "limit"
+    elif state.epoch >= last:
         state.stopped = "epochs"
     elif patience is not None and waited >= patience and not task.until:
         state.stopped = "patience"
-    elif state.share < 1 or not pace.has_time(state):
+    elif not pace.has_time(state):
         state.stopped = "limit"
 
 
@@ -377,6 +391,7 @@ def _resume(task: TrainingTask, optimiser: Any, path: Path | None) -> State:
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         state = State(**checkpoint["state"])
+        _ = state.least  # a checkpoint of before lacks it
         restore(task.module, checkpoint["module"])
         optimiser.load_state_dict(checkpoint["optimiser"])
     except Exception as error:  # torch raises a dozen kinds of errors on a damaged file

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fc7.classify.finetuning.training_loop import Inputs, State, TrainingTask, logits, train
+from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.settings import Training
 from fc7.errors import FC7Error
 
@@ -32,14 +33,13 @@ def task(**options):
     )
 
 
-def test_the_result_is_the_epoch_with_the_least_held_out_loss():
+def test_the_result_is_the_epoch_with_the_least_held_out_loss_at_its_temperature():
     one = task(epochs=12, learning_rate=3.0, schedule="constant")
     state = train(one)
-    held = [line["held_loss"] for line in state.curves]
-    assert state.best_epoch == int(np.argmin(held)) + 1
-    found = logits(one, one.held)
-    y = torch.from_numpy(one.y[one.held])
-    assert float(torch.nn.functional.cross_entropy(torch.from_numpy(found), y)) == pytest.approx(min(held))
+    calibrated = [line["held_calibrated_loss"] for line in state.curves]
+    assert state.best_epoch == int(np.argmin(calibrated)) + 1
+    assert find_temperature(logits(one, one.held), one.y[one.held])[1] == pytest.approx(min(calibrated))
+    assert int(np.argmin(calibrated)) != int(np.argmin([line["held_loss"] for line in state.curves]))
 
 
 def test_patience_stops_early():
