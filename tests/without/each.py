@@ -31,7 +31,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         asked = arguments.asked or Path(folder) / "asked"
         if not asked.exists():
-            say("without any of them")
+            say("without any of them but kill")
             asked.touch()
             run("all", options, FC7_ASKED=asked.resolve())
         wanted = {}

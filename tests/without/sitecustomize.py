@@ -1,8 +1,9 @@
 """Take calls of the system away from fc7, for this process and those that it starts.
 
 With this folder on PYTHONPATH, ``FC7_WITHOUT=link`` lets every module of fc7 import an ``os`` that has no ``link``;
-``FC7_WITHOUT=all`` takes all of them away. What other libraries use is theirs. With ``FC7_ASKED=FILE``, the file gets a
-line for each test that asks for such a call, whether it is there or not.
+``FC7_WITHOUT=all`` takes away all but ``kill``, which every system has: without it nobody can tell that a process has
+ended, and much is not promised. What other libraries use is theirs. With ``FC7_ASKED=FILE``, each test that asks for
+such a call, whether it is there or not, gets a line in the file.
 """
 
 import builtins
@@ -180,6 +181,6 @@ def _are_open(paths):
 
 _noted = set()
 ASKED = os.environ.get("FC7_ASKED", "")
-GONE = {call for call in CALLS if os.environ.get("FC7_WITHOUT") in (call, "all")}
+GONE = {call for call in CALLS if os.environ.get("FC7_WITHOUT") in (call, "" if call == "kill" else "all")}
 if GONE or ASKED:
     take_away()

@@ -17,12 +17,12 @@ def test_a_seed_and_weights_of_numpy_can_be_written(table, tmp_path):
 
 
 def test_groups_and_copies_are_what_a_record_counts(table, tmp_path):
-    group = [f"animal {place // 5}" for place in range(60)]
+    group = [f"animal {place // 3}" for place in range(60)]
     fitted = fit(table((30, 30), group=group, spread=4.0), "centroid", folds=2)
     run = Run.load(fitted.run.save(tmp_path))
-    assert (run.metrics["n"], run.metrics["groups"]) == (60, 12)
-    assert run.count == "60 images in 12 groups"
-    assert sorted(set(run.predictions["group"])) == list(range(12))
+    assert (run.metrics["n"], run.metrics["groups"]) == (60, 20)
+    assert run.count == "60 images in 20 groups"
+    assert sorted(set(run.predictions["group"])) == list(range(20))
     assert run.metrics["effective"] == effective_size(run.right, run.groups, 2)
     alone = fit(table((30, 30), spread=4.0), "centroid", folds=2).run
     assert (alone.metrics["groups"], alone.in_groups, alone.groups) == (60, "", None)
