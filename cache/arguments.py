@@ -65,7 +65,7 @@ def shown(value: Any) -> str:
 
 def _is_a(value: Any, hint: Any) -> bool:
     """Return whether a value is what an annotation names; what it says of the items of a dict is not looked at."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner = _origin(hint), get_args(hint)
     if hint is Any or origin is Iterable:  # of images: whoever takes them says what one instead of many is
         return True
     if isinstance(hint, str):
@@ -81,9 +81,17 @@ def _is_a(value: Any, hint: Any) -> bool:
     return isinstance(value, os.PathLike if hint is Path else origin or hint)
 
 
+def _origin(hint: Any) -> Any:
+    """Return the class of an annotation with brackets; NumPy's ``NDArray[...]`` is a name of one since Python 3.12."""
+    origin = get_origin(hint)
+    while hasattr(origin, "__value__"):
+        origin = get_origin(origin.__value__)
+    return origin
+
+
 def _words(hint: Any) -> str:
     """Return an annotation as a person reads it: ``int or None``, ``list of Backbone``."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner = _origin(hint), get_args(hint)
     if isinstance(hint, str):
         return " or ".join(_last(part) for part in hint.split(" | "))
     if origin in (Union, UnionType):
