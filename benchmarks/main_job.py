@@ -22,9 +22,9 @@ from marked import replaced
 MARKS = "<!-- heads: written by benchmarks/main_job.py -->\n", "<!-- end of heads -->\n"
 
 
-def fc7(*arguments, cache):
+def fc7(*arguments):
     """Run one verb with --json and return its answer and the seconds of the whole process."""
-    command = [sys.executable, "-m", "fc7", *map(str, arguments), "--json", "--quiet", "--cache", str(cache)]
+    command = [sys.executable, "-m", "fc7", *map(str, arguments), "--json", "--quiet"]
     start = time.perf_counter()
     reply = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(reply.stdout), time.perf_counter() - start
@@ -42,14 +42,14 @@ def median_seconds(*command, repeats=15):
 
 def job(data, backbone, weights, folder):
     """Extract twice and compare all heads; the second extraction is the median of three."""
-    options = [data, "--backbone", backbone, "--weights", weights, "--layer", "gap"]
-    first, seconds_first = fc7("extract", *options, cache=folder / "cache")
+    options = [data, "--backbone", backbone, "--weights", weights, "--layer", "gap", "--cache", folder / "cache"]
+    first, seconds_first = fc7("extract", *options)
     seconds_again = []
     for _ in range(3):
-        again, seconds = fc7("extract", *options, cache=folder / "cache")
+        again, seconds = fc7("extract", *options)
         seconds_again.append(seconds)
     words = ("compare", *options, "--no-learning-curve", "-o", folder / "runs")
-    compared, seconds_compare = fc7(*words, cache=folder / "cache")
+    compared, seconds_compare = fc7(*words)
     return {
         "backbone": backbone,
         "first": first,
@@ -102,7 +102,7 @@ def main():
         if arguments.vgg16:
             jobs.append(job(arguments.data, "vgg16", f"file:{arguments.vgg16.absolute()}", Path(folder)))
         words = ("report", f"{folder}/runs", "-o", f"{folder}/report.html")
-        headline = fc7(*words, cache=f"{folder}/cache")[0]["verdict"]
+        headline = fc7(*words)[0]["data_sets"][0]["verdict"][0]
     console_script = str(Path(sys.executable).with_name("fc7"))
     bare, help_text = median_seconds(sys.executable, "-c", "pass"), median_seconds(console_script, "--help")
     helped = f"- `fc7 --help` takes {help_text * 1000:.0f} ms, {help_text / bare:.1f} times `python -c pass`."
