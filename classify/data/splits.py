@@ -116,6 +116,7 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
     y = images.y[rows]
     counts = Counter(str(label) for label in images.labels[rows])
     folds = min(folds, *counts.values(), len(set(groups)))
+    _require_several_groups(images, y, groups)
     if folds < 2:
         raise DataError(
             f"One image of a class cannot be fitted on and held out. {_by_class(counts)}. Copies and groups stay "
@@ -134,6 +135,19 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
                 f"together. {_by_class(counts)}. Lower --folds, or add images."
             )
     return splits
+
+
+def _require_several_groups(images: Rows, y: Positions, groups: Positions) -> None:
+    """Refuse a class whose images are all of one group: they cannot be on both sides."""
+    if len(set(groups)) == len(groups):
+        return
+    number = np.bincount(np.unique(np.column_stack([y, groups]), axis=0)[:, 0])
+    alone = np.flatnonzero((number == 1) & (np.bincount(y) > 1))
+    if len(alone):
+        raise DataError(
+            f"All images of class {few([repr(images.classes[alone[0]])])} are of one group, or copies. They stay "
+            "together and cannot be fitted on and held out. Add images of other groups, or leave the class out."
+        )
 
 
 def together(images: Rows, rows: Positions) -> Positions:

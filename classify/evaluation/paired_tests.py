@@ -75,14 +75,19 @@ def difference_interval(
     level
         One minus the confidence: less than :data:`ALPHA` where several differences are tested, see :func:`holm_levels`.
     """
-    size, z = n if size is None else size, NormalDist().inv_cdf(1 - level / 2)
-    first, second = ((count * size / n + 1) / (size + 2) for count in (only_first, only_second))
-    middle, half = first - second, z * math.sqrt((first + second - (first - second) ** 2) / (size + 2))
-    low, high = max(middle - half, -1.0), min(middle + half, 1.0)
+    low, high = bonett_price(only_first / n, only_second / n, n if size is None else size, level)
     if p > ALPHA:
         return min(low, 0.0), max(high, 0.0)
     least = 1 / (2 * n)  # half an image
     return (max(low, least), high) if only_first > only_second else (low, min(high, -least))
+
+
+def bonett_price(only_first: float, only_second: float, size: float, level: float = ALPHA) -> Interval:
+    """Return the interval of a difference from the shares of so many independent images that only one got right."""
+    first, second = ((share * size + 1) / (size + 2) for share in (only_first, only_second))
+    z = NormalDist().inv_cdf(1 - level / 2)
+    middle, half = first - second, z * math.sqrt((first + second - (first - second) ** 2) / (size + 2))
+    return max(middle - half, -1.0), min(middle + half, 1.0)
 
 
 def smallest_significant(n: int, alpha: float = ALPHA) -> float:

@@ -83,11 +83,14 @@ class Screened:
         The best first, then those that were compared with it on all images, then by rounds.
     rounds
         Of each round ``images``, ``candidates`` and how many went on.
+    broken
+        Of the candidates that could not be extracted, the reason by their names.
     """
 
     answer: list[str]
     candidates: list[Candidate]
     rounds: list[dict[str, int]] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -162,10 +162,10 @@ def judge(
         {"images": stage.images, "candidates": before, "went_on": after}
         for stage, before, after in zip(rounds, taking_part, taking_part[1:], strict=False)
     ]
-    lost = [f"{_all([names[recipe.id] for recipe in one.recipes])}: {why}" for one, why in broken.items()]
-    failed = [f"Could not be extracted: {without_folders(text)}" for text in lost]
-    expected = choice_in_folds(chosen, heads) if len(last.best) > 1 else None
-    return Screened([*_answer(candidates, last), *_expected(expected), *failed, *_how(table, last)], candidates, table)
+    lost = {_all([names[recipe.id] for recipe in one.recipes]): without_folders(why) for one, why in broken.items()}
+    failed = [f"Could not be extracted: {name} ({why.removesuffix('.')})." for name, why in lost.items()]
+    expected = _expected(choice_in_folds(chosen, heads) if len(last.best) > 1 else None)
+    return Screened([*_answer(candidates, last), *expected, *failed, *_how(table, last)], candidates, table, lost)
 
 
 def _names(backbones: Sequence[Backbone]) -> dict[str, str]:

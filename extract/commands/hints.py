@@ -13,6 +13,8 @@ from .project_file import verbs_of
 # A command that a message names stands after a colon; elsewhere "fc7 review" is the name of a program in a sentence.
 _NAMED = re.compile(r"(?<=: )fc7 (cache [a-z]+|[a-z]+ DATA)\b")
 
+_OF_BACKBONE = frozenset({"weights", "layer", "transform", "image_size"})
+
 
 def command(arguments: Arguments, verb: str, **changed: Any) -> str:
     """Return the command of a verb with the options that were given to this one and that it takes, too.
@@ -28,12 +30,15 @@ def command(arguments: Arguments, verb: str, **changed: Any) -> str:
         Values in the place of those given, by the option's variable, a list for several; None leaves one out.
     """
     mine = {action.dest: action for action in arguments.options.values()}
-    words = []
-    for action in sorted(verbs_of(arguments.parser())[verb]._actions, key=lambda action: bool(action.option_strings)):
+    words, theirs = [], verbs_of(arguments.parser())[verb]._actions
+    # Weights and the like are those of the backbones that were given, of which another verb may not take as many.
+    taken = {action.help for action in theirs if action.dest == "backbone"}
+    nameless = _OF_BACKBONE if "backbone" in arguments.given and mine["backbone"].help not in taken else frozenset()
+    for action in sorted(theirs, key=lambda action: bool(action.option_strings)):
         name = action.dest
         if name in changed:
             words += [] if changed[name] is None else _words(action, changed[name])
-        elif name in arguments.given and (name == "data" or action.help == mine[name].help):
+        elif name in arguments.given and name not in nameless and (name == "data" or action.help == mine[name].help):
             words += _words(action, arguments.given[name])
     return shlex.join(["fc7", *verb.split(), *words])
 

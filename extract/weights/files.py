@@ -140,7 +140,10 @@ def parse(data: bytes, path: Path) -> "StateDict":
         else:
             state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # safetensors and torch raise a dozen kinds; none of them may end the program
-        raise WeightsError(f"{path} is not a state dict of tensors: {first_line(error)}") from error
+        # What torch says of a pickle that it refuses is how to load it all the same.
+        refused = "weights_only" in str(error)
+        reason = "it is no file of torch, or holds more than tensors" if refused else first_line(error)
+        raise WeightsError(f"{path} is not a state dict of tensors: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")
     return state

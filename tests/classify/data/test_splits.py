@@ -366,3 +366,9 @@ def test_images_are_of_one_group_through_a_third_one(table):
     with pytest.raises(LeakageError, match=r"c0/000\.png and c0/011\.png \(group bird\)"):
         protocol(linked)
     assert protocol(linked, ProtocolSettings(allow_leakage=True)).leaked == 1
+
+
+@pytest.mark.parametrize("group", [["a"] * 24, ["a"] * 12 + ["b"] * 12, [*map(str, range(12)), *["b"] * 12]])
+def test_a_class_in_one_group_is_named(table, group):
+    with pytest.raises(DataError, match=r"All images of class 'c[01]' are of one group, or copies"):
+        protocol(table((12, 12), group=group))

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from html_page import Page
 
+from fc7.classify.evaluation.metrics import agresti_coull
+from fc7.classify.evaluation.paired_tests import difference_interval
 from fc7.classify.records.stability import CHOICE, over_splits
 from fc7.classify.reports.report import report
 
@@ -62,3 +64,14 @@ def test_splits_that_not_all_have_are_left_out(runs):
     other = replace(fewer, repeats=[split | {"split": split["split"] + 10} for split in fewer.repeats])
     assert over_splits([runs[0], other], runs[0]) is None
     assert over_splits([replace(runs[0], repeats=[])], runs[0]) is None
+
+
+def test_splits_that_are_all_alike_are_not_sure(made_up):
+    """All of the 100 images are right in each split: that is no more than 100 images can say."""
+    perfect = [{"split": number, "fitted": 60, "evaluated": 40, "correct": 40, "log_loss": 0.1} for number in range(3)]
+    runs = [replace(made_up([True] * 10, head=head, selection=0.9), repeats=perfect) for head in ("logreg", "lda")]
+    splits = over_splits(runs, runs[0])
+    for row in splits.rows:
+        assert (row.accuracy.low, row.accuracy.high) == (pytest.approx(agresti_coull(100, 100)[0]), 1)
+    alike = splits.rows[-1].difference
+    assert (alike.low, alike.high) == pytest.approx(difference_interval(0, 0, 100, 1.0))

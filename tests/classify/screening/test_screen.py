@@ -119,6 +119,7 @@ def test_a_broken_candidate_does_not_stop_the_others(split, tmp_path):
     assert {row.recipe for row in screening.candidates} == {one.recipes[0].id for one in given[1:]}
     (said,) = [sentence for sentence in screening.answer if sentence.startswith("Could not be extracted: ")]
     assert "its embedding is not finite" in said
+    assert list(screening.screened.broken.values()) == ["no image could be embedded: its embedding is not finite"]
     with pytest.raises(DataError, match="its embedding is not finite"):
         screen(split, [Broken(7)], ["ridge"], cache=tmp_path / "cache")
 

