@@ -82,7 +82,7 @@ class Transform:
 class FunctionTransform(Transform):
     """A function of the user's own, from an upright RGB image of Pillow to the input of a network of their own.
 
-    What it returns is normalised already. See :func:`fc7.extract.backbones.own_transform.own_transform`.
+    What it returns is normalised already. See :func:`fc7.extract.backbones.custom.own_transform`.
 
     Attributes
     ----------

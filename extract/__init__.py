@@ -10,7 +10,7 @@ from ..errors import dependencies
 
 if TYPE_CHECKING:
     from .backbones.backbone import Backbone as Backbone
-    from .backbones.backbone import load_backbone as load_backbone
+    from .backbones.published import load_backbone as load_backbone
     from .engines.accounting import Extraction as Extraction
     from .engines.ray_engine import RayEngine as RayEngine
     from .extraction import extract as extract
@@ -25,7 +25,7 @@ _MODULES = {
     "RayEngine": "engines.ray_engine",
     "extract": "extraction",
     "fill": "extraction",
-    "load_backbone": "backbones.backbone",
+    "load_backbone": "backbones.published",
     "read_manifest": "manifest.manifest",
 }
 __all__ = list(_MODULES)

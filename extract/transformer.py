@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ..cache.arguments import shown
 from ..errors import DataError, UsageError
-from .backbones.backbone import Backbone, load_backbone
+from .backbones.backbone import Backbone
+from .backbones.published import load_backbone
 from .manifest.given import column_name, many
 from .manifest.hashing import Hashed
 from .manifest.manifest import Manifest

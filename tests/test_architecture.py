@@ -80,7 +80,7 @@ DOORS = {
     "classify.heads.torch_linear.TorchLinear.__init__",
     "classify.screening.screen.screen",
     "extract.backbones.backbone.Backbone.__init__",
-    "extract.backbones.backbone.load_backbone",
+    "extract.backbones.published.load_backbone",
     "extract.extraction.fill",
     "extract.transformer.EmbeddingTransformer.__init__",
 }

@@ -54,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Run the main job on an embedded example."""
     from ...cache.output_file import require_folder
-    from ...extract.backbones.backbone import load_backbone
+    from ...extract.backbones.published import load_backbone
     from ...extract.commands.extract import describe
     from ...extract.extraction import fill, read
     from ...extract.manifest.hashing import Hashed

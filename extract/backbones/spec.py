@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...cache.recipe import DECODES, Recipe
 from ..settings import BackboneSettings
-from .backbone import OWN, Backbone, load_backbone
+from .backbone import OWN, Backbone
+from .published import load_backbone
 
 if TYPE_CHECKING:
     from .network import Tapped

@@ -228,7 +228,7 @@ def layers(arguments: Arguments) -> dict[str, list[str]]:
 
 def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
     """Return the backbones asked for, each tapped at its layers."""
-    from ..backbones.backbone import load_backbone
+    from ..backbones.published import load_backbone
 
     tapped = layers(arguments)
     options = given_settings(arguments, BackboneSettings) | given(arguments, "cache")
@@ -242,7 +242,7 @@ def backbones(arguments: Arguments, progress: Any) -> "list[Backbone]":
 
 def candidates(arguments: Arguments, progress: Any) -> "list[Backbone]":
     """Return each backbone asked for with each of its weights at each size, tapped at its layers."""
-    from ..backbones.backbone import load_backbone
+    from ..backbones.published import load_backbone
 
     names = list(dict.fromkeys(arguments.backbone))
     every = {

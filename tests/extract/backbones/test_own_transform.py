@@ -17,7 +17,7 @@ from fc7.classify import Bundle, fit
 from fc7.classify.exports.export import export
 from fc7.errors import BundleError, ExportError, UsageError
 from fc7.extract import Backbone, extract, fill, load_backbone, read_manifest
-from fc7.extract.backbones.own_transform import own_transform
+from fc7.extract.backbones.custom import own_transform
 from fc7.extract.backbones.transforms import read_transform
 from fc7.extract.decoding.decode_pool import DecodePool
 from fc7.extract.engines.accounting import Clock
