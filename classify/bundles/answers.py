@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import DataError, UsageError
 from ..arrays import Floats
+from ..evaluation.abstention import Abstention, Threshold
 from ..evaluation.expected_cost import least_cost
-from .prediction import Prediction
+from .prediction import Prediction, require_distinct
 
 UNLIKE = ("flag", "not-sure")  # what is done with images unlike the fitted ones
 
@@ -41,6 +44,47 @@ class AnswerRules:
     sets: npt.NDArray[np.float32] | None = None
     costs: Floats | None = None
 
+    @classmethod
+    def of(
+        cls,
+        classes: Sequence[str],
+        abstention: Abstention | None,
+        threshold: Threshold | None,
+        costs: Any,
+        *,
+        coverage: float | None,
+        class_conditional: bool,
+        unlike: str,
+    ) -> Self:
+        """Return the rules of a bundle with what was asked for; see :meth:`fc7.classify.Bundle.predict`.
+
+        Raises
+        ------
+        UsageError
+            No answer can follow from what was asked for.
+        DataError
+            It needs out-of-fold predictions, and there are none.
+        """
+        if unlike not in UNLIKE:
+            raise UsageError(f"--unlike {unlike}: must be one of {', '.join(UNLIKE)}.")
+        if class_conditional and coverage is None:
+            raise UsageError("--class-conditional is about the sets of --coverage, such as --coverage 0.9.")
+        if unlike == "not-sure":
+            require_distinct(classes, "--unlike not-sure")
+            require_measured(abstention, "--unlike not-sure")
+        sets = None
+        if coverage is not None:
+            known = require_measured(abstention, "--coverage")
+            sets = known.sets(coverage, len(classes), class_conditional=class_conditional)
+        return cls(
+            classes,
+            threshold.probability if threshold else 0.0,
+            farthest=abstention.limit if abstention else None,
+            unlike_not_sure=unlike == "not-sure",
+            sets=sets,
+            costs=None if costs is None else np.asarray(costs),
+        )
+
     def prediction(self, name: str, probability: npt.NDArray[np.float64], distance: np.float32 | None) -> Prediction:
         """Return the prediction of an image from its probabilities ``(classes,)`` and its distance, if known."""
         order = np.argsort(-probability, kind="stable")
@@ -61,3 +105,12 @@ class AnswerRules:
             unlike=unlike,
             classes=members,
         )
+
+
+def require_measured(abstention: Abstention | None, option: str) -> Abstention:
+    """Return what out-of-fold predictions say; a head without some is a DataError."""
+    if abstention is None:
+        raise DataError(
+            f"This head has no out-of-fold predictions, which {option} needs. Fit it again: fc7 fit DATA -o FILE.fc7"
+        )
+    return abstention

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ...cache.forks import Lock
 from ...cache.recipe import AND, DECODES, AnyRecipe, ForeignRecipe, FunctionTransform, Recipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
@@ -11,6 +12,33 @@ from ...extract.backbones.spec import find_backbone
 
 if TYPE_CHECKING:
     import torch
+
+
+class LoadedBackbones:
+    """The backbones that were loaded for a bundle, once for each way of asking; another process loads its own."""
+
+    def __init__(self) -> None:
+        self._by_question: dict[tuple[Any, ...], list[Backbone]] = {}
+        self._loading = Lock()
+
+    def __reduce__(self) -> tuple[type["LoadedBackbones"], tuple[()]]:
+        return LoadedBackbones, ()
+
+    def of(self, recipe: AnyRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
+        """Return those of :func:`find_backbones`.
+
+        Raises
+        ------
+        BundleError
+            They cannot be found, or make other vectors than the recipe says.
+        """
+        asked = (weights, *(machine.get(name) for name in ("device", "batch_size", "cache")))
+        with self._loading:
+            if asked not in self._by_question:
+                backbones = find_backbones(recipe, weights, views, **machine)
+                require_same(backbones, recipe)
+                self._by_question[asked] = backbones
+            return self._by_question[asked]
 
 
 def find_backbones(recipe: AnyRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:

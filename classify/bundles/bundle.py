@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.arguments import checked
-from ...cache.forks import Lock
 from ...cache.output_file import OutputFile
 from ...cache.recipe import AnyRecipe, read_recipe
 from ...cache.tables import counted
-from ...errors import BundleError, DataError, UsageError
+from ...errors import BundleError, UsageError
 from ...extract.backbones.backbone import Backbone
 from ...extract.computing import computing
 from ...extract.in_memory import Picture
@@ -32,10 +31,10 @@ from ..data.joint import side_by_side
 from ..evaluation.abstention import CONFIDENCE, Abstention, Threshold
 from ..records.licences import licences
 from ..records.runs import versions
-from .answers import UNLIKE, AnswerRules
-from .backbones import find_backbones, own_backbone, require_same
+from .answers import AnswerRules, require_measured
+from .backbones import LoadedBackbones, own_backbone, require_same
 from .cost_matrix import check_costs, require_one, say_shifted
-from .fitted_images import FittedImages
+from .fitted_images import FittedImages, require_kept
 from .members import FITTED, FORMAT, packed, read_members
 from .prediction import Prediction, Predictions, require_distinct
 from .trusted_head import load_head, require_consistent, require_version
@@ -86,12 +85,7 @@ class Bundle:
     confidence: float = CONFIDENCE
     fitted_images: FittedImages | None = None
     costs: Any = None
-    _loaded: dict[tuple[Any, ...], list[Backbone]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _loading: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs; it loads backbones by itself."""
-        return self.__dict__ | {"_loaded": {}}
+    _loaded: LoadedBackbones = field(default_factory=LoadedBackbones, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         head = f"{self.run['head']} on " if "head" in self.run else ""
@@ -103,26 +97,11 @@ class Bundle:
         """Refuse a share of errors for which there is no threshold, or none that could be told from an answer."""
         if self.max_error is not None:
             require_distinct(self.classes, "--max-error")
-            self._measured("--max-error")
+            require_measured(self.abstention, "--max-error")
             _ = self.threshold
         require_one(self.max_error, self.costs)
         if self.costs is not None:
             object.__setattr__(self, "costs", check_costs(self.costs, len(self.classes)).tolist())
-
-    def _measured(self, option: str) -> Abstention:
-        """Return what out-of-fold predictions say.
-
-        Raises
-        ------
-        DataError
-            The head has none.
-        """
-        if self.abstention is None:
-            raise DataError(
-                f"This head has no out-of-fold predictions, which {option} needs. Fit it again: fc7 fit DATA -o "
-                "FILE.fc7"
-            )
-        return self.abstention
 
     @classmethod
     @checked
@@ -297,8 +276,13 @@ class Bundle:
         """
         bundle = self if max_error is None and confidence is None else self.abstaining(max_error, confidence)
         bundle = bundle if costs is None else replace(bundle, costs=costs)
-        rules = bundle._rules(coverage, class_conditional=class_conditional, unlike=unlike)
-        self._require_fitted_images(neighbours)
+        rules = AnswerRules.of(
+            bundle.classes, bundle.abstention, bundle.threshold, bundle.costs, coverage=coverage,
+            class_conditional=class_conditional, unlike=unlike,
+        )  # fmt: skip
+        if bundle.costs is not None:
+            say_shifted(bundle.run)
+        require_kept(self.fitted_images, neighbours)
         new_images = NewImages(images)
         machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
         backbones = self.backbones(backbone, weights, **machine)
@@ -316,17 +300,6 @@ class Bundle:
         for place, reason in new_images.rejected.items():
             predictions[place] = Prediction(new_images.names[place], rejected=reason)
         return Predictions(predictions[place] for place in sorted(predictions))
-
-    def _require_fitted_images(self, neighbours: int | None) -> None:
-        if neighbours is None:
-            return
-        if neighbours < 1:
-            raise UsageError(f"--neighbours {neighbours}: at least 1 is needed.")
-        if self.fitted_images is None:
-            raise DataError(
-                "This bundle does not have the fitted images, which --neighbours names. Fit it again: fc7 fit DATA "
-                "--with-neighbours -o FILE.fc7"
-            )
 
     def backbones(
         self, backbone: "Backbone | torch.nn.Module | None" = None, weights: str | None = None, **machine: Any
@@ -349,38 +322,7 @@ class Bundle:
                 backbone = own_backbone(backbone, self.recipe, self.views, **own)
             require_same([backbone], self.recipe)
             return [backbone]
-        source = weights or self.weights_source
-        asked = (source, *(machine.get(name) for name in ("device", "batch_size", "cache")))
-        with self._loading:
-            if asked not in self._loaded:
-                backbones = find_backbones(self.recipe, source, self.views, **machine)
-                require_same(backbones, self.recipe)
-                self._loaded[asked] = backbones
-            return self._loaded[asked]
-
-    def _rules(self, coverage: float | None, *, class_conditional: bool, unlike: str) -> AnswerRules:
-        """Return what decides an answer; refuse what no answer can follow."""
-        if unlike not in UNLIKE:
-            raise UsageError(f"--unlike {unlike}: must be one of {', '.join(UNLIKE)}.")
-        if class_conditional and coverage is None:
-            raise UsageError("--class-conditional is about the sets of --coverage, such as --coverage 0.9.")
-        if unlike == "not-sure":
-            require_distinct(self.classes, "--unlike not-sure")
-            self._measured("--unlike not-sure")
-        if self.costs is not None:
-            say_shifted(self.run)
-        sets = None
-        if coverage is not None:
-            known = self._measured("--coverage")
-            sets = known.sets(coverage, len(self.classes), class_conditional=class_conditional)
-        return AnswerRules(
-            self.classes,
-            self.threshold.probability if self.threshold else 0.0,
-            farthest=self.abstention.limit if self.abstention else None,
-            unlike_not_sure=unlike == "not-sure",
-            sets=sets,
-            costs=None if self.costs is None else np.asarray(self.costs),
-        )
+        return self._loaded.of(self.recipe, weights or self.weights_source, self.views, **machine)
 
     @checked
     def save(self, path: Path | str | OutputFile) -> Path:

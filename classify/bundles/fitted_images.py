@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...cache.embeddings import Embeddings, equal_fields
 from ...cache.tables import counted
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ..arrays import Positions
 from ..data.neighbour import Neighbour
 from ..solvers.nearest import nearest
@@ -100,3 +100,16 @@ class FittedImages:
         if not np.isfinite(vectors).all():
             raise ValueError("its fitted images have numbers that are not finite")
         return cls(vectors, paths, labels)
+
+
+def require_kept(images: FittedImages | None, neighbours: int | None) -> None:
+    """Refuse to name so many neighbours of a bundle without fitted images, or fewer than one."""
+    if neighbours is None:
+        return
+    if neighbours < 1:
+        raise UsageError(f"--neighbours {neighbours}: at least 1 is needed.")
+    if images is None:
+        raise DataError(
+            "This bundle does not have the fitted images, which --neighbours names. Fit it again: fc7 fit DATA "
+            "--with-neighbours -o FILE.fc7"
+        )
