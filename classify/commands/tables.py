@@ -14,10 +14,11 @@ from ..records.fold_fit import ranges
 from ..records.pairs import compare_pairs
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
+from ..records.stability import PROMISE, over_splits
 from ..reports.classes import with_interval
+from ..reports.stability import stability_rows
 from ..reports.verdict import verdict
 from .class_tables import class_lines
-from .stability_tables import stability, stability_lines
 
 COLUMNS: tuple[str, ...] = (
     "backbone",
@@ -52,6 +53,15 @@ def runs_table(runs: Sequence[Run]) -> str:
     return "\n".join(parts[:-1])
 
 
+def stability_lines(runs: Sequence[Run]) -> list[str]:
+    """Return a table over random splits, and what it promises, where there are any."""
+    of_splits = stability_rows(runs)
+    if of_splits is None:
+        return []
+    title, columns, rows = of_splits
+    return [table(f"{title}:", columns, rows), plain(PROMISE)]
+
+
 def with_means(runs: Sequence[Run], rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return columns and rows of :func:`comparison` with balanced accuracy and macro F1 after n."""
     place = COLUMNS.index("n") + 1
@@ -84,7 +94,7 @@ def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "question": contest(members).question,
             "comparisons": [test.to_dict() for test in contest(members).comparisons],
             "choice_in_folds": _choice(members),
-            "stability": stability(members),
+            "stability": {"splits": splits.to_dict() if (splits := over_splits(members, choose(members))) else None},
             "verdict": verdict(members),
             "by_class": by_class(choose(members)),
         }

@@ -21,7 +21,6 @@ from ..records.runs import PROBABILITIES, Run, by_images
 from ..records.screened import Screened
 from ..records.table import Runs, load_runs
 from . import candidates, sections
-from .break_even import break_even
 from .classes import FIRST, class_rows, classes
 from .gallery import gallery, point_map
 from .reading import reading
@@ -141,7 +140,8 @@ def _markdown(runs: Sequence[Run]) -> str:
     if by_class := class_report(compared.chosen):
         name = compared.name(compared.chosen)
         parts += [_words(f"Classes of {name}, the least recall first:"), _table(*class_rows(by_class, FIRST))]
-    for title, heads, cells in stability_rows(runs):
+    if of_splits := stability_rows(runs):
+        title, heads, cells = of_splits
         parts += [_words(f"{title}:"), _table(heads, cells)]
     return "\n\n".join(parts) + "\n"
 
@@ -225,5 +225,4 @@ def _group(title: str, compared: Contest) -> dict[str, Any]:
         "calibrations": sections.calibrations(compared),
         "learning": sections.learning(compared),
         "stable": stability(compared),
-        "payments": break_even(compared.runs),
     }

@@ -11,7 +11,6 @@ from fc7.classify.evaluation.effective_size import ALPHA
 from fc7.classify.records.contest import contest
 from fc7.classify.records.description import labels
 from fc7.classify.reports import sections
-from fc7.classify.reports.break_even import break_even
 from fc7.classify.reports.report import markdown, report
 from fc7.classify.reports.verdict import findings
 
@@ -111,8 +110,6 @@ def test_no_two_rows_have_one_name(made_up, tmp_path_factory, drawn):
     assert all(len(two) == 2 for two in tests)
     sides = [(test.about, test.sides[1]) for test in compared.comparisons]
     assert len(set(sides)) == len(sides)
-    rows = [(row.cache, row.instead_of, row.unit) for row in break_even(runs)]
-    assert len(set(rows)) == len(rows)
 
 
 def test_what_divides_heads_is_the_question(made_up):

@@ -14,7 +14,6 @@ from fc7.classify.records.contest import contest
 from fc7.classify.records.failures import Failure, write_failures
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.ranking import choose
-from fc7.classify.reports.break_even import break_even
 from fc7.classify.reports.report import csv_table, markdown, report
 from fc7.classify.reports.sections import folds, training
 from fc7.classify.reports.verdict import findings, verdict
@@ -70,9 +69,8 @@ def test_the_csv_says_which_runs_can_be_compared(grown):
 
 def test_markdown_has_the_classes_and_the_splits(made_up):
     split = {"fitted": 8, "evaluated": 6, "log_loss": 0.3}
-    few = [{"per_class": 2, "draw": draw, "accuracy": 0.5 + draw / 4} for draw in range(2)]
     runs = [
-        replace(made_up([True] * right + [False], head=head, classes=("a|b", "c")), few_shot=few,
+        replace(made_up([True] * right + [False], head=head, classes=("a|b", "c")),
                 repeats=[{"split": number, "correct": right - number, **split} for number in range(3)])
         for head, right in (("one", 5), ("two", 4))
     ]  # fmt: skip
@@ -80,7 +78,6 @@ def test_markdown_has_the_classes_and_the_splits(made_up):
     assert "| class | images | recall | 95 % |" in text
     assert r"| a\|b | 3 | 1.000 |" in text
     assert "| run | here | mean | 95 % | least-most |" in text
-    assert "| run | 2 |" in text
 
 
 def test_markdown_has_a_heading_for_each(grown):
@@ -206,11 +203,3 @@ def test_curves_of_all_folds_are_drawn_and_summed_up(made_up, fold):
     (accuracy,) = [plot for quantity, plot in drawn["plots"] if quantity == "accuracy"]
     assert (accuracy.count("<polyline"), accuracy.count('class="ring')) == (2, 2)
     assert "accuracy of vgg16 finetune all over 3 epochs of 2 folds; last: val 0.750" in accuracy
-
-
-def test_an_epoch_of_a_cross_validated_arm_costs_its_share_of_all_epochs(made_up, fold):
-    epochs = [{"fold": number, "epoch": epoch} for number in (1, 2) for epoch in range(1, 6)]
-    seconds = {"extract": 100.0, "fit": 1.0, "predict": 0.0}
-    arm = made_up([True] * 10, trainable="all", curves=epochs, seconds={"fit": 40.0, "predict": 1.0})
-    row = next(row for row in break_even([made_up([True] * 10, seconds=seconds), arm]) if row.unit == "epochs")
-    assert row.each == 4.0

@@ -1,4 +1,4 @@
-"""The words of the verdict follow from the tests; the break-even point from the seconds."""
+"""The words of the verdict follow from the tests."""
 
 from dataclasses import replace
 
@@ -10,7 +10,6 @@ from paired import answers, grouped, p_of
 
 from fc7.classify.commands.tables import runs_table
 from fc7.classify.records.contest import contest
-from fc7.classify.reports.break_even import break_even
 from fc7.classify.reports.report import markdown, report
 from fc7.classify.reports.verdict import MOST_FREQUENT, findings
 from fc7.errors import DataError
@@ -132,40 +131,6 @@ def test_random_weights_are_said(made_up):
 def test_no_runs_name_the_next_command():
     with pytest.raises(DataError, match="fc7 compare DATA"):
         verdict([])
-
-
-def test_break_even_by_hand(made_up):
-    head = made_up([True] * 10, seconds={"extract": 100.0, "fit": 1.0, "predict": 0.0})
-    epochs = [{"epoch": place, "train_loss": 1.0} for place in range(1, 11)]
-    arm = made_up([True] * 10, trainable="all", curves=epochs, seconds={"fit": 40.0, "predict": 1.0})
-    again, runs, epochs = break_even([head, arm])
-    assert (again.instead_of, again.after) == ("extracting again", 1)
-    # 3 runs of fine-tuning cost 123 s; extraction and 3 heads 103 s. 2 runs: 82 s against 102 s.
-    assert (runs.instead_of, runs.unit, runs.after) == ("vgg16 finetune all", "heads or folds", 3)
-    # 26 epochs of 4 s are 104 s; extraction and one head 101 s.
-    assert (epochs.unit, epochs.each, epochs.after) == ("epochs", 4.0, 26)
-
-
-@settings(max_examples=40)
-@given(st.floats(0.1, 1e4), st.floats(0.01, 1e3), st.floats(0.01, 1e3))
-def test_break_even_is_the_first_number_of_uses_that_costs_less(made_up, extract, fit, other):
-    head = made_up([True], seconds={"extract": extract, "fit": fit, "predict": 0.0})
-    row = break_even([head, made_up([True], trainable="all", seconds={"fit": other, "predict": 0.0})])[1]
-    if row.after is None:
-        assert other <= fit
-    else:
-        assert extract + row.after * fit <= row.after * other * (1 + 1e-6)
-        fewer = row.after - 1
-        assert extract + fewer * fit >= fewer * other * (1 - 1e-6)
-
-
-def test_a_cache_that_was_never_timed_has_no_break_even(made_up):
-    assert break_even([made_up([True], seconds={"extract": 0.0, "fit": 1.0, "predict": 0.0})]) == []
-
-
-def test_other_backbones_do_not_pay_for_a_cache(made_up):
-    rows = break_even([made_up([True]), made_up([True], backbone="alexnet", trainable="all")])
-    assert [row.instead_of for row in rows] == ["extracting again"]
 
 
 @pytest.mark.parametrize(("number", "few"), [(10, True), (40, False)])
