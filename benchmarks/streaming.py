@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from fc7.cache import Embeddings, Recipe, Store
-from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
+from fc7.cache.store import StoredVectors
 
 SHARD = 1024
 HEADS = ("baseline", "centroid", "gaussian-nb", "ridge", "lda", "linear-svm", "logreg")

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from .. import __version__
 from ..errors import DataError
 from .arguments import checked, shown
-from .disk_vectors import StoredVectors
 from .keys import Keys
 from .output_file import OutputFile
 from .recipe import AnyRecipe
+from .store import StoredVectors
 from .tables import MOST, cell, counted, data_frame, html_table, unicode
 
 Vectors = npt.NDArray[Any] | StoredVectors

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 from ..errors import CorruptRecipe, CorruptShard
 from .atomic_write import replace, sync_folder
 from .commit import admit, described, put_back
-from .directory import open_directory
+from .directory import alone, open_directory
 from .format import in_one_line, recipe_folders, shard_names, shard_path
 from .index import Index, ShardEntry
 from .listing import survey
-from .maintenance_lock import alone
 from .recipe import Recipe
 from .replica import Replica
 from .shard import check_file, recipe_of

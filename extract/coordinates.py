@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Vectors
+from ..cache.store import StoredVectors
 from ..errors import MissingExtra
 
 METHODS = ("pca", "tsne", "umap")

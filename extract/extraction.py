@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache.arguments import checked
 from ..cache.cache_miss import explain
-from ..cache.disk_vectors import StoredVectors
 from ..cache.embeddings import Embeddings, Rows
 from ..cache.keys import Keys, Table
 from ..cache.recipe import Recipe
-from ..cache.store import Store
+from ..cache.store import Store, StoredVectors
 from ..cache.tables import counted
 from ..cache.urls import Location
 from ..errors import DataError, UsageError, words

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings
 from ...cache.keys import Table
 from ...cache.recipe import AND, ForeignRecipe, JointRecipe
+from ...cache.store import StoredVectors
 from ...errors import DataError, UsageError
 from ...extract.text import few
 from ..arrays import unit

@@ -16,8 +16,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
-from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Embeddings
+from ...cache.store import StoredVectors
 from ...errors import DataError, FC7Error
 from ...extract.progress import spread
 from ..arrays import Positions, plain_numbers

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.directory import open_directory
-from ...cache.disk_vectors import StoredVectors
 from ...cache.keys import Keys
 from ...cache.recipe import Recipe
-from ...cache.store import Store
+from ...cache.store import Store, StoredVectors
 from ..arrays import Floats, Positions, single, unit
 from .class_sums import Block, ClassSums
 from .class_sums import second_moment as moment_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import Vectors
+from ...cache.store import StoredVectors
 from ...extract.progress import Progress, silent
 from ..arrays import Floats, Positions
 from .device_rows import DeviceRows

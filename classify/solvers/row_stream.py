@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.disk_vectors import StoredVectors
+from ...cache.store import StoredVectors
 from ...extract.engines.malloc import trim
 from ..arrays import Positions, single, unit
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ...cache.disk_vectors import StoredVectors
 from ...cache.embeddings import VectorTable
 from ...cache.keys import Keys, Table
 from ...cache.recipe import Recipe
+from ...cache.store import StoredVectors
 from ..manifest.hashing import Hashed
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shards import key, rows, shard
 
 from fc7.cache import Embeddings, Recipe
-from fc7.cache.disk_vectors import StoredVectors
+from fc7.cache.store import StoredVectors
 
 
 def test_round_trip(table, file):

@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from fc7.cache import maintenance_lock
-from fc7.cache.maintenance_lock import alone
+from fc7.cache import directory as cache_directory
+from fc7.cache.directory import alone
 from fc7.errors import CacheError
 
 
@@ -40,7 +40,7 @@ def test_the_lock_of_another_user_can_be_held(directory, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path, flags, *mode)
 
-    monkeypatch.setattr(maintenance_lock.os, "open", refuse_to_write)
+    monkeypatch.setattr(cache_directory.os, "open", refuse_to_write)
     with alone(directory), pytest.raises(CacheError, match="is at work"), alone(directory):
         pass
     (directory / "maintenance.lock").unlink()

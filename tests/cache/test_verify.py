@@ -10,8 +10,8 @@ from shards import RECIPE, key, rows
 
 from fc7.cache import Store, listing
 from fc7.cache import verify as module
+from fc7.cache.directory import alone
 from fc7.cache.maintenance import compact
-from fc7.cache.maintenance_lock import alone
 from fc7.cache.shard import Shard
 from fc7.cache.verify import durability, info, repair, verify
 from fc7.errors import CacheError

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fc7.cache import Recipe
-from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
-from fc7.cache.store import Store
+from fc7.cache.store import Store, StoredVectors
 from fc7.classify.solvers.nearest import nearest
 from fc7.errors import MissingExtra
 from fc7.extract import coordinates as module

@@ -7,8 +7,8 @@ from pathlib import Path
 from shards import RECIPE, key, rows, shard
 
 from fc7.cache import Store, maintenance, verify
+from fc7.cache.directory import alone
 from fc7.cache.leases import Claims, owner_of
-from fc7.cache.maintenance_lock import alone
 from fc7.cache.output_file import OutputFile
 from fc7.cache.owner import Process
 from fc7.cache.system import lock, open_lock_of, read_bytes_at

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fc7.cache import Embeddings, Recipe, Store
-from fc7.cache.disk_vectors import StoredVectors
 from fc7.cache.shard import Shard
+from fc7.cache.store import StoredVectors
 from fc7.classify import compare, fit
 from fc7.classify.heads.table import HEADS
 from fc7.errors import DataError, UsageError
