@@ -1,4 +1,4 @@
-"""The directory of a cache: by default, by name, or by the URL of an object store; and held by one maintenance alone."""
+"""The directory of a cache: by default, by name, or by the URL of an object store; and held for maintenance alone."""
 
 import contextlib
 import os

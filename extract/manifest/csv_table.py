@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 
 NEEDED = ("path", "label")
 OF_REVIEWS = ("sha256", "reviewed")  # columns of a csv whose labels are those of bytes, whatever these are called
-FORM = "needed: path,label, optional: split,group,bad"
 
 
 def read_csv(

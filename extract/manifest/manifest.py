@@ -28,7 +28,7 @@ from .members import is_in_table
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
 from .shards import archives_of, read_archives
-from .table import PARQUET, TABLES, TEXTS, VECTOR_FILES
+from .table import PARQUET, TABLES, TEXTS, VECTOR_FILES, Found
 from .tables import is_table, parquets_below, read_parquet, read_parquets, read_table
 
 _LISTS = (".txt", ".lst", "")  # suffixes of files that may hold a path a line
@@ -72,6 +72,11 @@ class Manifest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", Images.of(self.images))
+
+    @classmethod
+    def of_table(cls, root: Location, found: Found, name: str) -> Self:
+        """Return what the rows of a table have become."""
+        return cls(root, found.images, (), tuple(found.rejects), name, found.remote, stated=found.stated)
 
     @classmethod
     def of_files(cls, files: Iterable[str]) -> Self:
@@ -195,8 +200,8 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     if columns and not in_memory and location.suffix.lower() not in TABLES and not parquets_below(location):
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
     if in_memory:
-        (images, rejects, remote, _), root = read_table(data, with_bad=with_bad, columns=columns)
-        manifest = Manifest(root, images, (), tuple(rejects), _TABLE.name, remote)
+        found, root = read_table(data, with_bad=with_bad, columns=columns)
+        manifest = Manifest.of_table(root, found, _TABLE.name)
     elif isinstance(location, URL):
         manifest = _remote(location, with_bad=with_bad, columns=columns)
     elif location == LISTED:
@@ -227,11 +232,10 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
     if stat.S_ISDIR(mode):
         return _folder(data, name, with_bad=with_bad, columns=columns)
     if stat.S_ISREG(mode) and suffix in TEXTS:
-        images, rejects, remote, stated = read_csv(data, with_bad=with_bad, columns=columns)
-        return Manifest(data.parent, images, (), tuple(rejects), name, remote, stated=stated)
+        return Manifest.of_table(data.parent, read_csv(data, with_bad=with_bad, columns=columns), name)
     if stat.S_ISREG(mode) and suffix == PARQUET:
-        (images, rejects, remote, _), folder = read_parquet(data, with_bad=with_bad, columns=columns)
-        return Manifest(folder, images, (), tuple(rejects), name, remote)
+        found, folder = read_parquet(data, with_bad=with_bad, columns=columns)
+        return Manifest.of_table(folder, found, name)
     raise DataError(_no_data_set(data))
 
 
@@ -243,8 +247,7 @@ def _folder(data: Path, name: str, *, with_bad: bool, columns: Mapping[str, str]
         say_tables(data)
         return _in_archives(data, archives)
     if parquets := parquets_below(data):
-        images, rejects, remote, _ = read_parquets(data, parquets, with_bad=with_bad, columns=columns)
-        return Manifest(data, images, (), tuple(rejects), name, remote)
+        return Manifest.of_table(data, read_parquets(data, parquets, with_bad=with_bad, columns=columns), name)
     if tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES):
         raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
     say_tables(data)
@@ -285,8 +288,7 @@ def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> M
         raise DataError(f"{without_secrets(url)} is a parquet elsewhere: copy it to this machine.")
     if url.suffix.lower() in TEXTS:
         data = io.BytesIO(read_file(url))
-        images, rejects, known, stated = read_csv(url, data, with_bad=with_bad, columns=columns)
-        return Manifest(url.parent, images, (), tuple(rejects), url.name, known, stated=stated)
+        return Manifest.of_table(url.parent, read_csv(url, data, with_bad=with_bad, columns=columns), url.name)
     known = listing(url)
     images, rejects, unclear = read_names(url, known)
     identities = {f"{url}/{path}": identity for path, identity in known.items()}
