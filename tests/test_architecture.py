@@ -294,7 +294,6 @@ def loads(code, *unwanted):
     return reply.stdout.rpartition("LOADED")[2].split()
 
 
-HELP = "from fc7.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
 HEAVY = ("torch", "torchvision", "sklearn", "numpy", "h5py", "PIL", "rich", "scipy")
 
 
@@ -414,14 +413,6 @@ def test_twin_a_full_folder_is_seen(tmp_path):
     for number in range(MOST + 1):
         (folder / f"{number}.css").touch()
     assert full_folders(tmp_path) == ["classify/heads/many"]
-
-
-def test_help_loads_nothing_heavy():
-    assert loads(HELP, *HEAVY) == []
-
-
-def test_twin_help_that_loads_numpy_is_seen():
-    assert loads("import numpy\n" + HELP, *HEAVY) == ["numpy"]
 
 
 def test_the_cache_room_knows_neither_torch_nor_scikit_learn():

@@ -3,33 +3,33 @@
 import subprocess
 import sys
 
-import pytest
-
 from fc7.cli import VERBS
 from fc7.extract.commands.cache import VERBS as CACHE_VERBS
 
 HEAVY = ("torch", "torchvision", "sklearn", "numpy", "h5py", "PIL", "rich", "scipy", "jinja2", "pandas")
 HELP = """
 from fc7.cli import main
-try:
-    main([*sys.argv[1:], "--help"])
-except SystemExit as stopped:
-    assert stopped.code == 0
+for verb in {verbs!r}:
+    try:
+        main([*verb.split(), "--help"])
+    except SystemExit as stopped:
+        assert stopped.code == 0
+    print("LOADED", verb, *[name for name in {heavy!r} if name in sys.modules])
 """
 
 
-def loaded(code, *words):
-    """Return the heavy modules that a fresh interpreter has loaded after running the code."""
-    program = f"import sys\n{code}\nprint('LOADED', *[name for name in {HEAVY!r} if name in sys.modules])"
-    command = [sys.executable, "-c", program, *words]
-    reply = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert reply.stdout.startswith(f"usage: {' '.join(['fc7', *words])}")
-    return reply.stdout.rpartition("LOADED")[2].split()
+def loaded(code, *verbs):
+    """Return the heavy modules that a fresh interpreter has loaded after the help of each verb, one after the other."""
+    program = "import sys\n" + code + HELP.format(verbs=verbs, heavy=HEAVY)
+    reply = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert [line for line in reply.stdout.splitlines() if line.startswith("usage: fc7")][-1]
+    lines = [line.removeprefix("LOADED ") for line in reply.stdout.splitlines() if line.startswith("LOADED")]
+    return [line.removeprefix(verb).split() for line, verb in zip(lines, verbs, strict=True)]
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS, *(f"cache {verb}" for verb in CACHE_VERBS)])
-def test_help_loads_nothing_heavy(verb):
-    assert loaded(HELP, *verb.split()) == []
+def test_help_loads_nothing_heavy():
+    verbs = ["", *VERBS, *(f"cache {verb}" for verb in CACHE_VERBS)]
+    assert dict(zip(verbs, loaded("", *verbs), strict=True)) == {verb: [] for verb in verbs}
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS, *(f"cache {verb}" for verb in CACHE_VERBS)])
@@ -43,4 +43,4 @@ def test_help_wraps_at_words_and_fits_80_columns(verb, fc7, monkeypatch):
 
 
 def test_twin_help_that_loads_numpy_is_seen():
-    assert loaded("import numpy" + HELP, "fit") == ["numpy"]
+    assert loaded("import numpy", "fit") == [["numpy"]]

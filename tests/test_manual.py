@@ -16,6 +16,8 @@ from fc7 import cli, errors
 from fc7.classify.reviews.server import Server
 from fc7.extract.commands.cache import VERBS as CACHE_VERBS
 from fc7.extract.commands.overview import ENVIRONMENT, ENVIRONMENT_OF_JOBS, EXIT_CODES
+from fc7.extract.weights import sources
+from fc7.extract.weights.sources import place_of
 
 
 def commands(parser):
@@ -179,6 +181,8 @@ STAND_INS = {
     ("--layer", "fc6"): ["--layer", "gap"],
     ("--layer", "fc7"): ["--layer", "logits"],
     ("--weights", "file:vgg16-397923af.pth"): ["--weights", "random:0"],
+    ("--image-size", "224"): ["--image-size", "64"],
+    ("--image-size", "320"): ["--image-size", "96"],
 }
 
 
@@ -204,6 +208,10 @@ def walk(desk, fc7, monkeypatch, request):
     """Run the examples of a command where the pictures are, with weights that need no download."""
     import sklearn.datasets
 
+    def of_small_networks(row):
+        return place_of(row) if row.weights == "ndf" or "lite0" in row.backbone else None
+
+    monkeypatch.setattr(sources, "place_of", of_small_networks)
     digits = sklearn.datasets.load_digits()
     digits.images, digits.target = digits.images[:100], digits.target[:100]
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: digits)
@@ -224,6 +232,8 @@ def walk(desk, fc7, monkeypatch, request):
                 words = stand_in(words, ("--recipe", "3fa94c"), ["--recipe", recipes[0][:10]])
             if {"finetune", "--finetune"} & set(words):
                 words = [*words, "--epochs", "1"]  # of a minute each
+            if words[1] in ("screen", "compare") and "--heads" not in words:
+                words = [*words, "--heads", "ridge,centroid"]  # all of them take seconds, and have tests of their own
             words = [str(desk / "cache") if word == "/data/fc7" else word for word in words]
             code, out, err = fc7(*words[1:])
             assert code == 0, f"{shlex.join(words)}: {err}"

@@ -23,7 +23,7 @@ import fc7.classify
 import fc7.extract
 from fc7 import cli
 from fc7.classify.reviews.server import Server
-from fc7.extract.backbones import backbone as backbones
+from fc7.extract.backbones import published as backbones
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

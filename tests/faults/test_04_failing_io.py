@@ -18,7 +18,7 @@ from fc7 import cli
 from fc7.cache import Store
 from fc7.cache.maintenance import gc
 from fc7.cache.verify import verify
-from fc7.extract.backbones import backbone
+from fc7.extract.backbones import published
 
 resource = pytest.importorskip("resource", reason="this system limits no memory and no files")
 
@@ -88,7 +88,7 @@ def extract(pictures, cache, hook=None, limit=None):
     """Return what runs ``fc7 extract`` with a failing call in a child."""
 
     def work(say):
-        backbone.load_backbone = lambda *_, **__: Fake()
+        published.load_backbone = lambda *_, **__: Fake()
         words = ["extract", str(pictures), "--cache", str(cache), "--workers", "1"]
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

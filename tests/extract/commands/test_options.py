@@ -5,7 +5,7 @@ from command_line import SQUEEZENET, draw_split
 from fakes import one_line
 
 from fc7.cli import parser
-from fc7.extract.backbones import backbone as backbone_module
+from fc7.extract.backbones import published as backbone_module
 from fc7.extract.commands.options import backbones
 
 pytestmark = pytest.mark.usefixtures("shared_cache")

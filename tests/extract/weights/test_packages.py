@@ -10,7 +10,7 @@ import torch
 from fc7.cache.index import Index
 from fc7.errors import MissingExtra, UsageError, WeightsError
 from fc7.extract import load_backbone
-from fc7.extract.backbones import backbone as backbone_module
+from fc7.extract.backbones import published as backbone_module
 from fc7.extract.backbones.architectures import KNOWN, architecture
 from fc7.extract.weights import packages
 from fc7.extract.weights.packages import PACKAGED
