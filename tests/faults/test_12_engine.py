@@ -50,7 +50,7 @@ def found(tmp_path_factory, size):
     """What happened to all of them, on one cluster."""
     root = tmp_path_factory.mktemp("engine")
     kinds = size([*SMALL], [*FULL, "hopeless"])
-    return alone(__file__, "campaign", root=root, images=size(20, 600), rounds=size(1, 10), kinds=kinds)
+    return alone(__file__, "campaign", root=root, images=size(20, 600), rounds=size(0, 10), kinds=kinds)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,6 +70,7 @@ def test_workers_are_lost_and_units_come_twice(found, figure, kind):
     assert found["processes"] == 0
 
 
+@pytest.mark.skipif(KINDS is SMALL, reason="at full size only (make faults): another cluster starts for each kill")
 def test_the_driver_is_killed(found, figure):
     one = found["driver"]
     figure(

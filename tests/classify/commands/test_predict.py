@@ -85,11 +85,11 @@ def test_a_list_in_another_encoding_is_refused_and_no_disk_walked(home, predicte
     assert (rows, "UTF-16" in one_line(err)) == ([], True)
 
 
-def test_a_closed_standard_input_is_one_line(home):
-    command = f"exec {sys.executable} -m fc7 predict {home / 'a.fc7'} - <&-"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "closed" in one_line(done.stderr)
+def test_a_closed_standard_input_is_one_line(predicted, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # so Python calls it
+    rows, err = predicted("-", code=2)
+    assert rows == []
+    assert "closed" in one_line(err)
 
 
 def test_an_empty_word_is_not_the_current_folder(home, predicted, monkeypatch):

@@ -130,7 +130,7 @@ def test_jobs_on_ray_are_those_of_one_process(table, engine, tmp_path):
     with pytest.raises(ValueError, match="three"):
         list(run(fail, [(2,), (3,)], 2, engine))
     memory = Embeddings(**{**vars(table), "vectors": table.vectors[:], "views": ()})
-    heads = ["logreg", "mlp"]
+    heads = ["ridge", "gaussian-nb"]
     alone = compare(memory, heads)
     shared = compare(memory, heads, folder=tmp_path, n_jobs=2, engine=engine, progress=lambda *said: told.append(said))
     assert [one.id for one in alone] == [one.id for one in shared]
