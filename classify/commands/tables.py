@@ -6,33 +6,17 @@ from typing import Any
 
 from ...extract.commands.terminal import table
 from ...extract.text import plain
-from ..pages.text import figure
 from ..records import description
-from ..records.class_report import class_report, unequal_classes
+from ..records.class_report import class_report
 from ..records.contest import contest
-from ..records.fold_fit import ranges
 from ..records.pairs import compare_pairs
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
 from ..records.stability import PROMISE, over_splits
-from ..reports.classes import with_interval
+from ..reports.run_table import hyperparameters, interval, run_rows
 from ..reports.stability import stability_rows
 from ..reports.verdict import verdict
 from .class_tables import class_lines
-
-COLUMNS: tuple[str, ...] = (
-    "backbone",
-    "layer",
-    "head",
-    "accuracy",
-    "95 %",
-    "n",
-    "loss inside",
-    "fit s",
-    "log loss",
-    "acc inside",
-    "chosen",
-)
 
 
 def runs_table(runs: Sequence[Run]) -> str:
@@ -43,11 +27,8 @@ def runs_table(runs: Sequence[Run]) -> str:
         heading = [f"{title}:"] if len(groups) > 1 else []
         heading += [description.protocol(members)]
         heading += ["In the order of log loss inside the fitted images:"] if _in_order(members) else []
-        heads, rows = COLUMNS, comparison(members)
-        if unequal_classes(members):
-            heads, rows = with_means(members, rows)
         best = choose(members)
-        parts += [*map(plain, heading), table("", heads, rows), *map(plain, verdict(members))]
+        parts += [*map(plain, heading), table("", *run_rows(members)), *map(plain, verdict(members))]
         parts += [class_lines(best, description.labels(members)[best.id])] if not best.old else []
         parts += [*stability_lines(members), ""]
     return "\n".join(parts[:-1])
@@ -60,17 +41,6 @@ def stability_lines(runs: Sequence[Run]) -> list[str]:
         return []
     title, columns, rows = of_splits
     return [table(f"{title}:", columns, rows), plain(PROMISE)]
-
-
-def with_means(runs: Sequence[Run], rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Return columns and rows of :func:`comparison` with balanced accuracy and macro F1 after n."""
-    place = COLUMNS.index("n") + 1
-    reports = [class_report(run) for run in runs]
-    means = [
-        [with_interval(one.balanced_accuracy), with_interval(one.macro_f1)] if one else ["", ""] for one in reports
-    ]
-    wider = [[*row[:place], *own, *row[place:]] for row, own in zip(rows, means, strict=True)]
-    return (*COLUMNS[:place], "balanced, 95 %", "macro F1, 95 %", *COLUMNS[place:]), wider
 
 
 def _in_order(runs: Sequence[Run]) -> bool:
@@ -155,27 +125,6 @@ def written_files(files: Sequence[Path]) -> list[dict[str, Any]]:
     return [{"file": str(file), "bytes": file.stat().st_size} for file in files]
 
 
-def comparison(runs: Sequence[Run]) -> list[list[str]]:
-    """Return one row of cells per run, under :data:`COLUMNS`."""
-    names, unsaid = description.labels(runs), description.unsaid(runs)
-    return [
-        [
-            run.recipe["backbone"],
-            run.recipe["layer"],
-            (run.head or f"finetune {run.trainable}") + names[run.id].removeprefix(run.name),
-            f"{run.metrics['accuracy']:.3f}",
-            interval(run),
-            f"{run.metrics['n']}{run.in_groups}",
-            figure(run.selection.get("log_loss")),
-            "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
-            figure(run.metrics["log_loss"]),
-            figure(run.selection.get("accuracy")),
-            ", ".join(filter(None, [hyperparameters(run), *description.notes(run), *unsaid[run.id]])),
-        ]
-        for run in runs
-    ]
-
-
 def line(run: Run, name: str) -> str:
     """Return one run in one line."""
     chosen = hyperparameters(run)
@@ -183,21 +132,4 @@ def line(run: Run, name: str) -> str:
         f"{name}: accuracy {run.metrics['accuracy']:.3f} ({run.metrics['correct']}/{run.metrics['n']}{run.in_groups} "
         f"{description.on(run)}, 95 % {interval(run)}), fitted in {run.seconds['fit']:.1f} s"
         + (f" with {chosen}" if chosen else "")
-    )
-
-
-def interval(run: Run) -> str:
-    """Return the 95 % interval of the accuracy."""
-    low, high = run.metrics["interval"]
-    return f"{low:.3f}-{high:.3f}"
-
-
-def hyperparameters(run: Run) -> str:
-    """Return ``C=10, penalty=l2``; of several folds their ranges, ``C 0.01 to 1, penalty l2``."""
-    folds = description.fold_fits(run)
-    if len(folds) > 1:
-        return ", ".join(f"{name} {text}" for name, text in ranges(folds).items())
-    return ", ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in run.hyperparameters.items()
     )

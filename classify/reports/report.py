@@ -10,7 +10,7 @@ from ...errors import UsageError
 from ...extract.text import csv_text
 from ..evaluation.effective_size import ALPHA
 from ..pages.page import PAGES, TABLES, TEXTS, render, write
-from ..pages.text import duration, figure, shown, without_folders
+from ..pages.text import shown, without_folders
 from ..pages.thumbnails import BYTES, FOLDER
 from ..records import description
 from ..records.class_report import class_report, unequal_classes
@@ -24,6 +24,7 @@ from . import candidates, sections
 from .classes import FIRST, class_rows, classes
 from .gallery import gallery, point_map
 from .reading import reading
+from .run_table import run_rows
 from .stability import stability, stability_rows
 from .verdict import by_title, findings, overlap, verdict
 
@@ -125,17 +126,9 @@ def markdown(runs: Sequence[Run], failures: Sequence[Failure] = ()) -> str:
 
 def _markdown(runs: Sequence[Run]) -> str:
     compared = contest(runs)
-    columns = ["run", "accuracy", "95 % interval", "n", "log loss", "inside train: accuracy", "log loss"]
-    columns += ["fit + predict", "hyper-parameters", "notes"]
     answer, *evidence = (_words(sentence) for sentence in findings(runs))
-    rows = []
-    for row in sections.table(compared):
-        metrics, (low, high) = row["run"].metrics, row["run"].metrics["interval"]
-        figures = [f"{metrics['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", f"{metrics['n']}{row['run'].in_groups}"]
-        figures += [figure(metrics["log_loss"]), figure(row["selection"]), figure(row["selection_loss"])]
-        took = "" if row["seconds"] is None else duration(row["seconds"])
-        cells = [row["name"], *figures, took, row["hyperparameters"], "; ".join(row["notes"])]
-        rows.append(cells)
+    columns, rows = run_rows(compared.runs)
+    rows = [[without_folders(cell) for cell in row] for row in rows]
     parts = [f"**{answer}**", " ".join(evidence), _table(columns, rows)]
     if by_class := class_report(compared.chosen):
         name = compared.name(compared.chosen)

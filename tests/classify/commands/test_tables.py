@@ -1,6 +1,7 @@
 """Tables: every run with its n and its interval, in as many cells as there are columns."""
 
-from fc7.classify.commands.tables import COLUMNS, comparison, hyperparameters, interval, line, runs_table
+from fc7.classify.commands.tables import line, runs_table
+from fc7.classify.reports.run_table import hyperparameters, interval, run_rows
 
 
 def inside(run, log_loss=0.25):
@@ -10,8 +11,8 @@ def inside(run, log_loss=0.25):
 
 def test_a_row_under_every_column(made_up):
     run = inside(made_up([True] * 9 + [False], hyperparameters={"C": 10.0, "penalty": "l2"}, seconds={"fit": 1.234}))
-    (row,) = comparison([run])
-    cells = dict(zip(COLUMNS, row, strict=True))
+    columns, (row,) = run_rows([run])
+    cells = dict(zip(columns, row, strict=True))
     assert all(isinstance(cell, str) for cell in row)
     assert (cells["backbone"], cells["layer"], cells["head"], cells["n"]) == ("vgg16", "fc7", "logreg", "10")
     assert (cells["accuracy"], cells["95 %"]) == ("0.900", "0.574-1.000")
@@ -22,15 +23,15 @@ def test_a_row_under_every_column(made_up):
 
 def test_notes_are_in_the_table(made_up):
     run = inside(made_up([True], hyperparameters={}, notes=["did not converge", "random weights"]))
-    assert comparison([run])[0][-1] == "did not converge, random weights"
+    assert run_rows([run])[1][0][-1] == "did not converge, random weights"
     plain = inside(made_up([True], hyperparameters={"alpha": 0.001}, notes=["did not converge"]))
-    assert comparison([plain])[0][-1] == "alpha=0.001, did not converge"
+    assert run_rows([plain])[1][0][-1] == "alpha=0.001, did not converge"
 
 
 def test_the_order_is_the_callers(made_up):
     runs = [inside(made_up([True], head=name)) for name in ("b", "a", "c")]
-    assert [row[2] for row in comparison(runs)] == ["b", "a", "c"]
-    assert comparison([]) == []
+    assert [row[2] for row in run_rows(runs)[1]] == ["b", "a", "c"]
+    assert run_rows([])[1] == []
 
 
 def test_one_run_in_one_line(made_up):

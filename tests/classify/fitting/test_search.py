@@ -16,12 +16,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from fc7.classify import fit
-from fc7.classify.commands.tables import comparison
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.calibration import scores
 from fc7.classify.heads.growth import GAIN
 from fc7.classify.heads.table import HEADS, Head
 from fc7.classify.records import description
+from fc7.classify.reports.run_table import run_rows
 from fc7.classify.settings import FitSettings
 
 # As they were before grids went on: records of then are still found.
@@ -138,7 +138,7 @@ def test_choices_that_stay_on_an_edge_are_said(table):
     assert run.folds[0]["edges"] == ["C"]
     note = f"on the edge of its grid: C {run.hyperparameters['C']:g}"
     assert note in description.notes(run)
-    assert note in comparison([run])[0][-1]
+    assert note in run_rows([run])[1][0][-1]
     crossed = fit(embeddings, head, cross_validate=3, folds=2).run
     assert any(" in 3 of 3 folds" in text and "edge" in text for text in description.notes(crossed))
 

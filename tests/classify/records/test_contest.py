@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paired import grouped
 
-from fc7.classify.commands.tables import comparison, pairs, runs_table
+from fc7.classify.commands.tables import pairs, runs_table
 from fc7.classify.evaluation.effective_size import ALPHA
 from fc7.classify.records.contest import contest
 from fc7.classify.records.description import labels
 from fc7.classify.reports import sections
 from fc7.classify.reports.report import markdown, report
+from fc7.classify.reports.run_table import run_rows
 from fc7.classify.reports.verdict import findings
 
 
@@ -102,8 +103,8 @@ def test_no_two_rows_have_one_name(made_up, tmp_path_factory, drawn):
     runs = list({run.id: run for run in (made_up([True] * 8 + [False] * 2, **one) for one in drawn)}.values())
     names = labels(runs)
     assert len(set(names.values())) == len(runs)
-    assert len({(row[0], row[1], row[2]) for row in comparison(runs)}) == len(runs)
-    cells = [line.split(" | ")[0] for line in markdown(runs).split("\n\n")[2].splitlines()[2:]]
+    assert len({(row[0], row[1], row[2]) for row in run_rows(runs)[1]}) == len(runs)
+    cells = [tuple(line.split(" | ")[:3]) for line in markdown(runs).split("\n\n")[2].splitlines()[2:]]
     assert len(set(cells)) == len(runs)
     compared = contest(runs)
     tests = [frozenset(test.pair.names) for test in compared.comparisons]

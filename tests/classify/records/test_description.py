@@ -5,9 +5,10 @@ from itertools import combinations
 
 import pytest
 
-from fc7.classify.commands.tables import comparison, hyperparameters, run_lines, runs_table
+from fc7.classify.commands.tables import run_lines, runs_table
 from fc7.classify.records.description import chosen, labels, notes, on, protocol, titles
 from fc7.classify.reports.report import csv_table
+from fc7.classify.reports.run_table import hyperparameters, run_rows
 from fc7.classify.reports.verdict import findings
 
 RIGHT = [True] * 8 + [False] * 2
@@ -36,7 +37,7 @@ def test_runs_that_differ_in_one_setting_have_different_names_everywhere(made_up
     assert names[first.id] != names[second.id]
     assert said in names[second.id]
     assert said in protocol([second])
-    texts = {cells[2] for cells in comparison([first, second])}
+    texts = {cells[2] for cells in run_rows([first, second])[1]}
     assert len(texts) == 2
     table, sentences = runs_table([first, second]), " ".join(findings([first, second]))
     for text in (table, csv_table([first, second]), run_lines([first, second])):
@@ -114,7 +115,7 @@ def test_leaked_images_are_in_the_first_sentence_the_table_and_the_notes(made_up
     assert "(4 of them fitted on, too: this says nothing of new images)" in findings(runs)[0]
     assert "4 leaked images" in protocol(runs)
     assert notes(runs[0])[0] == "optimistic: 4 evaluated images are fitted on, too"
-    assert "optimistic" in comparison(runs)[0][-1]
+    assert "optimistic" in run_rows(runs)[1][0][-1]
     assert "gets 8 of 10 right (4 of them fitted on, too" in findings(runs[:1])[0]
 
 

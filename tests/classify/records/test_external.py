@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from fc7.classify import Run, compare, load_runs
-from fc7.classify.commands.tables import COLUMNS, comparison
 from fc7.classify.evaluation.metrics import measure
 from fc7.classify.records.contest import contest
 from fc7.classify.records.external import NO_PROBABILITIES, read_results, sources
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.ranking import choose
 from fc7.classify.reports.report import csv_table, markdown, report
+from fc7.classify.reports.run_table import run_rows
 from fc7.classify.reports.verdict import findings
 from fc7.errors import DataError, UsageError
 
@@ -262,7 +262,8 @@ def test_imports_alone_are_compared_by_name(mixed):
 
 
 def test_tables_leave_empty_what_was_not_measured(mixed):
-    cells = dict(zip(COLUMNS, comparison(mixed)[-1], strict=True))
+    columns, rows = run_rows(mixed)
+    cells = dict(zip(columns, rows[-1], strict=True))
     assert (cells["backbone"], cells["layer"], cells["head"]) == ("elsewhere", "", "bare")
     assert [cells[name] for name in ("log loss", "acc inside", "loss inside", "fit s")] == [""] * 4
     assert mixed[-1].summary()["log_loss"] is None
@@ -273,7 +274,7 @@ def test_the_report_of_imports(mixed, tmp_path, runs):
     page = report(mixed[runs], tmp_path / "r.html").read_text(encoding="utf-8")
     assert "elsewhere bare" in page
     assert not re.search(r"\b(nan|inf|None)\b", page)
-    assert "elsewhere bare" in markdown(mixed[runs])
+    assert "| elsewhere |  | bare |" in markdown(mixed[runs])
     assert csv_table(mixed[runs]).count("\n") == len(mixed[runs]) + 1
 
 

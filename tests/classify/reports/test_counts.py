@@ -12,7 +12,7 @@ from html_page import Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fc7.classify.commands.tables import comparison, line, summaries
+from fc7.classify.commands.tables import line, summaries
 from fc7.classify.data.splits import Protocol
 from fc7.classify.records.fold_fit import FoldFit
 from fc7.classify.records.outcome import Evaluated, Outcome
@@ -20,6 +20,7 @@ from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.runs import Run, run_id
 from fc7.classify.reports.gallery import gallery
 from fc7.classify.reports.report import csv_table, markdown, report
+from fc7.classify.reports.run_table import run_rows
 from fc7.classify.reports.sections import confusion
 from fc7.classify.reports.verdict import findings
 
@@ -78,7 +79,7 @@ def test_all_counts_of_all_outputs_are_equal(table, tmp_path_factory, drawn):
     assert [row["accuracy"] for row in summaries(runs)] == [count / n for count in correct]
     assert [run.learning_curve[-1]["accuracy"] for run in runs] == [count / n for count in correct]
     assert [f"({count}/{n} on val" in line(run, "") for run, count in zip(runs, correct, strict=True)] == [True, True]
-    assert [row[3] for row in comparison(runs)] == [f"{count / n:.3f}" for count in correct]
+    assert [row[3] for row in run_rows(runs)[1]] == [f"{count / n:.3f}" for count in correct]
 
     (pair,) = compare_pairs(runs)
     assert pair.only_first - pair.only_second == first - second
@@ -99,7 +100,7 @@ def test_all_counts_of_all_outputs_are_equal(table, tmp_path_factory, drawn):
     assert [int(rows[run.head]["correct"]) for run in runs] == correct
     assert [float(rows[run.head]["accuracy"]) for run in runs] == [count / n for count in correct]
     for run, count in zip(runs, correct, strict=True):
-        assert f"| made-up gap {run.head} | {count / n:.3f} |" in markdown(runs)
+        assert f"| made-up | gap | {run.head} | {count / n:.3f} |" in markdown(runs)
 
     page = Page(report(runs, folder / "report.html").read_text(encoding="utf-8"))
     assert f"{first} of {n} right" in page.text
