@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .audits.audit import Audit as Audit
     from .audits.audit import audit as audit
     from .bundles.bundle import Bundle as Bundle
-    from .bundles.predict import predict as predict
     from .bundles.prediction import Prediction as Prediction
     from .bundles.prediction import Predictions as Predictions
     from .exports.export import Exported as Exported
@@ -51,7 +50,6 @@ _MODULES = {
     "export": "exports.export",
     "fit": "fitting.fit",
     "load_runs": "records.table",
-    "predict": "bundles.predict",
     "report": "reports.report",
     "screen": "screening.screen",
     "similar": "searches.similar",

@@ -15,7 +15,6 @@ from scipy.special import softmax
 
 from fc7.cache.recipe import Transform
 from fc7.classify import Bundle, export, fit
-from fc7.classify.bundles.predict import predict
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
 
 LINEAR = ("logreg", "linear-svm", "ridge", "lda", "centroid", "torch-linear")
@@ -100,7 +99,7 @@ class Home:
 
     def predicted(self, bundle, **options):
         """Return the probabilities that fc7 predict gives, through the cache."""
-        found = predict(bundle, [self.pictures(len(bundle.classes))], batch_size=4, cache=self.cache, **options)
+        found = bundle.predict([self.pictures(len(bundle.classes))], batch_size=4, cache=self.cache, **options)
         return np.array([[one.probabilities[name] for name in bundle.classes] for one in found])
 
     def prepared(self, bundle):

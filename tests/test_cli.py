@@ -13,26 +13,13 @@ from command_line import COLOURS, SQUEEZENET, draw_split, process
 from fakes import noisy, one_line
 from waiting import LONG, until
 
-from fc7 import cli
 from fc7.cli import VERBS
-from fc7.extract.commands.cache import VERBS as CACHE_VERBS
 from fc7.extract.manifest import manifest as manifest_module
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
 
 # Help
-
-
-@pytest.mark.parametrize("verb", [*VERBS, *(f"cache {verb}" for verb in CACHE_VERBS)])
-def test_every_verb_explains_itself(fc7, verb):
-    code, out, err = fc7(*verb.split(), "--help")
-    assert (code, err) == (0, "")
-    assert f"usage: fc7 {verb}" in out
-    paragraph = out.split("\n\n")[1]
-    assert len(paragraph.split()) > 3, "a sentence about what it does"
-    if verb != "cache":
-        assert "--json" in out
 
 
 def test_the_overview_names_every_verb_and_the_exit_codes(fc7):
@@ -42,20 +29,6 @@ def test_the_overview_names_every_verb_and_the_exit_codes(fc7):
         assert verb in out
         assert text.split()[0] in out
     assert all(f"{number} " in out for number in (0, 1, 2, 3, 4, 130))
-
-
-def test_every_option_has_help():
-    import argparse
-
-    parser = cli.parser()
-    (extract,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    silent = [
-        f"{name} {action.dest}"
-        for name, verb in extract.choices.items()
-        for action in verb._actions
-        if action.option_strings and not action.help
-    ]
-    assert silent == []
 
 
 def test_the_version(fc7):

@@ -62,7 +62,6 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...extract.weights.catalogue import catalogue
     from ...extract.weights.sources import place_of
     from ..bundles.bundle import Bundle
-    from ..bundles.predict import predict
     from ..bundles.prediction import predictions_csv
     from ..fitting.compare import compare
     from ..fitting.fit import fit
@@ -81,7 +80,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     runs = compare(rows, HEADS, folder=folder / "runs", progress=progress)
     bundle = Bundle.of(fit(rows, runs[0].head, progress=progress)).save(folder / "digits.fc7")
     new = [min((pictures / "val" / name).iterdir()) for name in CLASSES[:5]]
-    predictions = predict(Bundle.load(bundle), new, progress=progress, **cache, **machine)
+    predictions = Bundle.load(bundle).predict(new, progress=progress, **cache, **machine)
 
     payload = {
         "extraction": extraction.to_dict(),

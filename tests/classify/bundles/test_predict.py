@@ -7,7 +7,6 @@ import os
 import re
 import threading
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fc7.classify import Bundle, fit
-from fc7.classify.bundles.predict import predict
 from fc7.classify.bundles.prediction import Prediction, Predictions, counts, predictions_csv
 from fc7.errors import BundleError, DataError, UsageError
 from fc7.extract import Backbone, extract, load_backbone, read_manifest
@@ -48,7 +46,7 @@ def options(home):
 
 def test_new_pictures_are_labelled_in_the_order_asked_for(bundle, options, tmp_path):
     asked = [noisy(tmp_path / f"{n}.png", COLOURS[("red", "blue")[n % 2]], 100 + n) for n in range(5)]
-    found = predict(bundle, asked, **options)
+    found = bundle.predict(asked, **options)
     assert [one.path for one in found] == [str(path) for path in asked]
     assert [one.label for one in found] == ["red", "blue", "red", "blue", "red"]
     for one in found:
@@ -65,17 +63,17 @@ def test_the_bundle_predicts_by_itself(bundle, options, home):
 
 def test_the_second_prediction_computes_nothing(bundle, options, tmp_path, forwards, monkeypatch):
     picture = noisy(tmp_path / "a.png", COLOURS["red"], 500)
-    first = predict(bundle, [picture], **options)
+    first = bundle.predict([picture], **options)
     assert forwards == [4]
     monkeypatch.setattr(Backbone, "load", lambda self: pytest.fail("the weights were read for nothing"))
-    assert predict(bundle, [picture], **options) == first
+    assert bundle.predict([picture], **options) == first
     moved = picture.rename(tmp_path / "b.png")
-    assert predict(bundle, [moved], **options)[0].probabilities == first[0].probabilities
+    assert bundle.predict([moved], **options)[0].probabilities == first[0].probabilities
     assert forwards == [4], "a renamed file is the same image"
 
 
 def test_fitted_pictures_are_not_computed_again(bundle, options, home, forwards):
-    assert len(predict(bundle, [home / "data"], **options)) == 12
+    assert len(bundle.predict([home / "data"], **options)) == 12
     assert forwards == []
 
 
@@ -83,7 +81,7 @@ def test_copies_and_repeats_are_all_answered(bundle, options, tmp_path):
     one = noisy(tmp_path / "one.png", COLOURS["blue"], 7)
     two = tmp_path / "two.png"
     two.write_bytes(one.read_bytes())
-    found = predict(bundle, [one, two, one], **options)
+    found = bundle.predict([one, two, one], **options)
     assert [answer.label for answer in found] == ["blue"] * 3
     assert found[0].probabilities == found[1].probabilities == found[2].probabilities
 
@@ -95,18 +93,18 @@ def test_what_is_no_image_gets_its_reason_and_stops_nothing(bundle, options, tmp
     (tmp_path / "cut.png").write_bytes(good.read_bytes()[:200])
     Image.new("L", (8, 8)).save(tmp_path / "x.gif")
     names = ["empty.png", "text.jpg", "good.png", "cut.png", "x.gif"]
-    found = predict(bundle, [tmp_path / name for name in names], **options)
+    found = bundle.predict([tmp_path / name for name in names], **options)
     assert [bool(one.rejected) for one in found] == [True, True, False, True, True]
     assert found[0].rejected == "empty file"
     assert "not an image" in found[1].rejected
     assert found[2].label == "red"
     assert all((one.label, one.probability, one.probabilities) == ("", 0.0, {}) for one in found if one.rejected)
-    assert found == predict(bundle, [tmp_path / name for name in names], **options), "from the cache, too"
+    assert found == bundle.predict([tmp_path / name for name in names], **options), "from the cache, too"
 
 
 def test_only_rejected_images_are_answered_too(bundle, options, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
-    (found,) = predict(bundle, [tmp_path / "empty.png"], **options)
+    (found,) = bundle.predict([tmp_path / "empty.png"], **options)
     assert found.rejected == "empty file"
 
 
@@ -119,7 +117,7 @@ def test_a_pipe_is_not_read(bundle, options, tmp_path):
 
     thread = threading.Thread(target=release, daemon=True)
     thread.start()
-    (found,) = predict(bundle, [pipe], **options)
+    (found,) = bundle.predict([pipe], **options)
     assert "regular file" in found.rejected
     os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
     thread.join()
@@ -130,7 +128,7 @@ def test_a_folder_stands_for_the_images_in_it(bundle, options, tmp_path):
         noisy(tmp_path / "new" / name, COLOURS["blue"], len(name))
     (tmp_path / "new" / "notes.txt").write_text("a row with the reason")
     (tmp_path / "new" / ".hidden.png").write_text("not asked for")
-    found = predict(bundle, [tmp_path / "new"], **options)
+    found = bundle.predict([tmp_path / "new"], **options)
     names = [os.path.relpath(one.path, tmp_path / "new") for one in found]
     assert names == ["a.png", "b.PNG", "notes.txt", "sub/c.png"]
     assert [bool(one.rejected) for one in found] == [False, False, True, False]
@@ -139,12 +137,12 @@ def test_a_folder_stands_for_the_images_in_it(bundle, options, tmp_path):
 def test_nothing_to_predict_is_said(bundle, options, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
-        predict(bundle, [tmp_path / "empty"], **options)
+        bundle.predict([tmp_path / "empty"], **options)
 
 
 def test_a_missing_file_does_not_lose_the_others(bundle, options, tmp_path):
     path = noisy(tmp_path / "here.png", COLOURS["red"], 0)
-    missing, found = predict(bundle, [tmp_path / "absent.png", path], **options)
+    missing, found = bundle.predict([tmp_path / "absent.png", path], **options)
     assert (missing.label, missing.rejected) == ("", "not readable: No such file or directory")
     assert found.label
 
@@ -152,7 +150,7 @@ def test_a_missing_file_does_not_lose_the_others(bundle, options, tmp_path):
 def test_other_weights_are_refused_with_both_hashes(bundle, options, home):
     other = load_backbone("squeezenet1_1", "gap", weights="random:1", cache=home / "cache").recipes[0].weights
     with pytest.raises(BundleError) as caught:
-        predict(bundle, [home / "data"], weights="random:1", **options)
+        bundle.predict([home / "data"], weights="random:1", **options)
     assert other in str(caught.value)
     assert bundle.recipe.weights in str(caught.value)
     assert "the same weights with weights" in str(caught.value)
@@ -166,8 +164,8 @@ def test_the_same_weights_from_elsewhere_will_do(bundle, options, home, tmp_path
 
     torch.save(architecture("squeezenet1_1").initialise(0), tmp_path / "same.pth")
     with pytest.raises(BundleError, match=bundle.recipe.weights):
-        predict(bundle, [home / "data"], weights=f"file:{tmp_path / 'same.pth'}", **options)
-    found = predict(bundle, [home / "data"], weights="random:0", **options)
+        bundle.predict([home / "data"], weights=f"file:{tmp_path / 'same.pth'}", **options)
+    found = bundle.predict([home / "data"], weights="random:0", **options)
     assert [one.label for one in found] == ["blue"] * 6 + ["red"] * 6
 
 
@@ -181,10 +179,10 @@ def test_a_bundle_fitted_on_weights_in_a_file_finds_them_again(home, tmp_path):
     backbone = load_backbone("squeezenet1_1", "gap", weights=source, batch_size=4, cache=tmp_path / "cache")
     embeddings = extract(read_manifest(home / "data"), backbone, cache=tmp_path / "cache")
     path = Bundle.of(fit(embeddings, "centroid", folds=2)).save(tmp_path / "own.fc7")
-    found = predict(Bundle.load(path), [home / "data"], cache=tmp_path / "cache")
+    found = Bundle.load(path).predict([home / "data"], cache=tmp_path / "cache")
     assert len(found) == 12
     moved = (tmp_path / "own.pth").rename(tmp_path / "moved.pth")
-    found_again = predict(Bundle.load(path), [home / "data"], weights=f"file:{moved}", cache=tmp_path / "cache")
+    found_again = Bundle.load(path).predict([home / "data"], weights=f"file:{moved}", cache=tmp_path / "cache")
     assert [one.probabilities for one in found_again] == [one.probabilities for one in found]
 
 
@@ -192,15 +190,15 @@ def test_below_the_threshold_the_answer_is_not_sure(bundle, options, home):
     pictures = [home / "data" / label / "0.png" for label in ("red", "blue")]
     surest = bundle.abstaining(0.3).threshold
     assert surest.answered, "these colours are easy"
-    found = predict(bundle, pictures, max_error=0.3, **options)
+    found = bundle.predict(pictures, max_error=0.3, **options)
     assert [one.answer for one in found] == ["red", "blue"]
     hopeless = replace(bundle, abstention=replace(bundle.abstention, predicted=1 - bundle.abstention.label))
-    found = predict(hopeless, pictures, max_error=0.02, **options)
+    found = hopeless.predict(pictures, max_error=0.02, **options)
     assert [(one.answer, one.label, one.sure) for one in found] == [
         ("not sure", "red", False),
         ("not sure", "blue", False),
     ]
-    assert [one.answer for one in predict(hopeless, pictures, **options)] == ["red", "blue"], "without one it answers"
+    assert [one.answer for one in hopeless.predict(pictures, **options)] == ["red", "blue"], "without one it answers"
 
 
 def test_the_threshold_of_the_bundle_is_its_own(bundle, options, home):
@@ -208,7 +206,7 @@ def test_the_threshold_of_the_bundle_is_its_own(bundle, options, home):
     hopeless = replace(
         bundle, abstention=replace(bundle.abstention, predicted=1 - bundle.abstention.label), max_error=0.02
     )
-    assert predict(hopeless, [picture], **options)[0].answer == "not sure"
+    assert hopeless.predict([picture], **options)[0].answer == "not sure"
 
 
 def test_images_unlike_the_fitted_ones_are_flagged(bundle, options, tmp_path):
@@ -217,17 +215,17 @@ def test_images_unlike_the_fitted_ones_are_flagged(bundle, options, tmp_path):
     stripes = np.zeros((60, 60, 3), np.uint8)
     stripes[::4] = 255
     Image.fromarray(stripes).save(unlike)
-    found = predict(bundle, [like, unlike], **options)
+    found = bundle.predict([like, unlike], **options)
     assert found[0].distance < found[1].distance
     between = np.full_like(bundle.abstention.distance, (found[0].distance + found[1].distance) / 2)
     strict = replace(bundle, abstention=replace(bundle.abstention, distance=between))
-    assert [one.unlike for one in predict(strict, [like, unlike], **options)] == [False, True]
-    unsure = predict(strict, [like, unlike, tmp_path / "absent.png"], unlike="not-sure", **options)
+    assert [one.unlike for one in strict.predict([like, unlike], **options)] == [False, True]
+    unsure = strict.predict([like, unlike, tmp_path / "absent.png"], unlike="not-sure", **options)
     assert [one.answer for one in unsure] == [found[0].label, "not sure", ""]
     assert counts(unsure) == {"files": 3, "answered": 1, "not_sure": 1, "rejected": 1, "unlike": 1}
     with pytest.raises(UsageError, match="unlike maybe: must be one of flag, not-sure"):
-        predict(strict, [like], unlike="maybe", **options)
-    without = predict(replace(bundle, abstention=None), [unlike], **options)[0]
+        strict.predict([like], unlike="maybe", **options)
+    without = replace(bundle, abstention=None).predict([unlike], **options)[0]
     assert (without.distance, without.unlike, without.label) == (None, False, found[1].label)
 
 
@@ -238,13 +236,13 @@ def test_images_in_memory_are_answered_as_their_files_are(home, bundle, options,
         array = np.asarray(opened)
     bundle = replace(bundle, views=views)
     forms = [path, Image.open(path), Image.fromarray(array), array, path.read_bytes()]
-    found = predict(bundle, forms, **options)
+    found = bundle.predict(forms, **options)
     assert [one.path for one in found] == [str(path), "image 1", "image 2", "image 3", "image 4"]
     same = (0, 4) if views else range(5)  # random views follow from the bytes of the file
     assert len({tuple(sorted(found[place].probabilities.items())) for place in same}) == 1
     assert len({found[place].distance for place in range(5)}) == 1
     seen = len(forwards)
-    assert predict(bundle, forms[1:], **options) != []
+    assert bundle.predict(forms[1:], **options) != []
     assert len(forwards) > seen, "images in memory pass by the cache"
 
 
@@ -256,14 +254,14 @@ def test_grey_transparent_and_turned_images_in_memory_are_prepared_as_files_are(
     for number, image in enumerate((grey, clear, turned)):
         path = tmp_path / f"{number}.png"
         image.save(path, exif=image.getexif())
-        found = predict(bundle, [path, image, path.read_bytes()], **options)
+        found = bundle.predict([path, image, path.read_bytes()], **options)
         assert found[0].probabilities == found[1].probabilities == found[2].probabilities
-    assert predict(bundle, [np.asarray(grey)], **options)[0].label == predict(bundle, [grey], **options)[0].label
+    assert bundle.predict([np.asarray(grey)], **options)[0].label == bundle.predict([grey], **options)[0].label
 
 
 def test_what_is_no_image_in_memory_has_a_reason(bundle, options, home):
     wrong = [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8), b"", b"text"]
-    found = predict(bundle, [*wrong, home / "data" / "red" / "0.png"], **options)
+    found = bundle.predict([*wrong, home / "data" / "red" / "0.png"], **options)
     assert [one.rejected.partition(";")[0] for one in found] == [
         "an array of float64 (4, 4)",
         "an array of uint8 (4, 4, 2)",
@@ -273,7 +271,7 @@ def test_what_is_no_image_in_memory_has_a_reason(bundle, options, home):
         "",
     ]
     assert [one.answer for one in found] == [""] * 5 + ["red"]
-    assert predict(bundle, wrong[:1], **options)[0].rejected, "alone as well"
+    assert bundle.predict(wrong[:1], **options)[0].rejected, "alone as well"
 
 
 def test_patterns_stand_for_the_images_in_them(bundle, options, tmp_path):
@@ -282,12 +280,12 @@ def test_patterns_stand_for_the_images_in_them(bundle, options, tmp_path):
     (tmp_path / "notes.txt").write_text("none")
 
     def asked(pattern):
-        return [os.path.relpath(one.path, tmp_path) for one in predict(bundle, [tmp_path / pattern], **options)]
+        return [os.path.relpath(one.path, tmp_path) for one in bundle.predict([tmp_path / pattern], **options)]
 
     assert asked("*") == ["[odd].png", "a.png", "b.png", "deep/c.png", "notes.txt"]
     assert asked("**/*.png") == ["[odd].png", "a.png", "b.png", "deep/c.png"]
     assert asked("[odd].png") == ["[odd].png"], "a file of that name comes first"
-    assert predict(bundle, [tmp_path / "*.gif"], **options)[0].rejected, "what matches nothing is told"
+    assert bundle.predict([tmp_path / "*.gif"], **options)[0].rejected, "what matches nothing is told"
 
 
 def test_one_picture_or_path_belongs_into_a_list(bundle, options, home):
@@ -295,9 +293,8 @@ def test_one_picture_or_path_belongs_into_a_list(bundle, options, home):
     with Image.open(path) as opened:
         pixels = np.asarray(opened)
     for one in (path, str(path), path.read_bytes(), Image.fromarray(pixels), pixels, pixels[..., 0]):
-        for door in (bundle.predict, partial(predict, bundle)):
-            with pytest.raises(UsageError, match="into a list"):
-                door(one, **options)
+        with pytest.raises(UsageError, match="into a list"):
+            bundle.predict(one, **options)
         assert len(bundle.predict([one], **options)) == 1
     stack = np.stack([pixels, pixels[::-1]])
     assert [one.label for one in bundle.predict(stack, **options)] == ["red", "red"]
@@ -394,7 +391,7 @@ def test_a_class_that_is_called_not_sure_cannot_have_a_threshold(bundle):
 
 
 def test_a_prediction_is_plain(bundle, options, home):
-    one = predict(bundle, [home / "data" / "red" / "0.png"], **options)[0]
+    one = bundle.predict([home / "data" / "red" / "0.png"], **options)[0]
     assert one.to_dict().keys() == {
         "path",
         "answer",
@@ -406,6 +403,6 @@ def test_a_prediction_is_plain(bundle, options, home):
         "unlike",
         "rejected",
     }
-    (sets,) = predict(bundle, [home / "data" / "red" / "0.png"], coverage=0.8, **options)
+    (sets,) = bundle.predict([home / "data" / "red" / "0.png"], coverage=0.8, **options)
     assert sets.to_dict() == one.to_dict() | {"classes": ["red"]}
     assert Predictions([sets]).to_dicts()[0]["classes"] == "red"

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fc7.cache.recipe import DECODES, RESIZE_MODES, Recipe, Transform
-from fc7.classify.bundles.predict import predict
 from fc7.classify.exports import preparation
 from fc7.classify.exports.exported_module import NO_ANSWER, ExportModule
 from fc7.classify.exports.head_layers import last_layers
@@ -109,7 +108,7 @@ def pictures(tmp_path_factory):
 def answers(home, pictures):
     """What fc7 predict answers, by name, and the ONNX file of its bundle."""
     bundle = home.bundle("logreg", max_error=0.1, **SQUEEZENET)
-    found = predict(bundle, [pictures / name for name in KINDS], batch_size=4, cache=home.cache)
+    found = bundle.predict([pictures / name for name in KINDS], batch_size=4, cache=home.cache)
     return dict(zip(KINDS, found, strict=True)), home.exported(".onnx", bundle).path
 
 
@@ -171,7 +170,7 @@ def test_twin_a_rule_that_is_not_applied_is_seen(answers, pictures, example, mon
 def test_the_example_takes_a_network_that_normalises(home, pictures, example):
     bundle = home.bundle("logreg")
     network = home.exported(".onnx", bundle, with_normalise=True).path
-    (expected,) = predict(bundle, [pictures / "rgba.png"], cache=home.cache)
+    (expected,) = bundle.predict([pictures / "rgba.png"], cache=home.cache)
     answer, probabilities = example.predict(str(network), str(pictures / "rgba.png"))
     assert (answer, probabilities) == (expected.answer, pytest.approx(expected.probabilities, abs=1e-3))
 
