@@ -142,13 +142,13 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
 def _named(word: str) -> list[str]:
     """Return the images, folders and patterns that a word stands for: a table for those in it."""
-    from ...extract.manifest.given import listed
+    from ...extract.manifest.given import paths_on_stdin
     from ...extract.manifest.manifest import read_manifest
     from ...extract.manifest.table import TABLES
 
     if word.lower().endswith(TABLES):
         return read_manifest(word).files
-    return listed("fc7 predict FILE.fc7 -") if word == "-" else [word]
+    return paths_on_stdin("fc7 predict FILE.fc7 -") if word == "-" else [word]
 
 
 def _without_label(data: str) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...cache.tables import are, counted
 from ...errors import DataError, UsageError
-from ...extract.manifest.csv_rows import listed, read_rows
+from ...extract.manifest.csv_rows import column_list, read_rows
 from ...extract.text import few, unguarded
 from ..arrays import Floats, Positions
 from ..heads.table import HEADS
@@ -82,7 +82,7 @@ def read_predictions(
         return _answers(path, rows, answer, classes)[order], None
     absent = [name for name in classes if name not in columns]
     raise DataError(
-        f"{path} has the columns {listed(columns)}: no probabilities of {few(absent)}, and neither "
+        f"{path} has the columns {column_list(columns)}: no probabilities of {few(absent)}, and neither "
         f"{' nor '.join(repr(name) for name in ANSWERS)} with the predicted class."
     )
 

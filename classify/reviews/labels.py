@@ -25,7 +25,7 @@ from ...cache.system import is_absolute, lock, open_lock_of
 from ...cache.tables import counted
 from ...errors import DataError
 from ...extract.manifest.columns import ImageEntry
-from ...extract.manifest.csv_rows import listed, read_rows, rows_of
+from ...extract.manifest.csv_rows import column_list, read_rows, rows_of
 from ...extract.manifest.csv_table import images_of
 from ...extract.manifest.given import LISTED
 from ...extract.manifest.manifest import Manifest
@@ -141,7 +141,9 @@ class Labels:
     def _rows(self) -> "list[_Row]":
         columns, rows = read_rows(self.path, _NEEDED, _NO_REVIEW)
         if set(columns) | {SHA256} != set(self._columns):  # reviews of before wrote no hashes
-            raise DataError(f"{self.path} has the columns {listed(columns)}, not {list(self._columns)}: {_NO_REVIEW}.")
+            raise DataError(
+                f"{self.path} has the columns {column_list(columns)}, not {list(self._columns)}: {_NO_REVIEW}."
+            )
         images = images_of(self.path, columns, rows)
         return [
             self._row(line, image, dict(zip(columns, map(unguarded, map(str.strip, cells)), strict=True)))

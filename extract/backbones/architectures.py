@@ -252,16 +252,15 @@ def names() -> list[str]:
     return list(dict.fromkeys([*KNOWN, *_library("").names()]))
 
 
-def listed(name: str) -> tuple[Mapping[str, Entry], list[str]]:
-    """Return the published weights, the default ones first, and the named layers, without tracing the network."""
-    if name in KNOWN:
-        return KNOWN[name].entries, list(KNOWN[name].layers)
-    return _library(name).entries(name), ["penultimate", "logits"]
+def entries_of(name: str) -> Mapping[str, Entry]:
+    """Return the published weights, the default ones first, without tracing the network."""
+    entries: Mapping[str, Entry] = KNOWN[name].entries if name in KNOWN else _library(name).entries(name)
+    return entries
 
 
 def entry_names() -> list[str]:
     """Return the names that torchvision gives to weights. Imports torchvision."""
-    return [*dict.fromkeys(entry for name in names() for entry in listed(name)[0]), DEFAULT]
+    return [*dict.fromkeys(entry for name in names() for entry in entries_of(name)), DEFAULT]
 
 
 def _library(name: str) -> Any:

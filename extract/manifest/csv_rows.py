@@ -218,7 +218,7 @@ def _conversion(where: Path | str, encoding: str) -> str:
     return f"Save it as UTF-8, or: iconv -f {encoding} -t UTF-8 {shlex.quote(str(where))} > {shlex.quote(copy)}"
 
 
-def listed(columns: Sequence[str]) -> str:
+def column_list(columns: Sequence[str]) -> str:
     """Return columns for a message: ``['path', 'label']``, and of many the first."""
     return f"[{few([repr(name) for name in columns])}]"
 
@@ -228,7 +228,7 @@ def _required(columns: Sequence[str], where: Path | str, needed: Sequence[str], 
     if missing:
         capital = [name for name in columns if name.lower() in missing]
         hint = f" Write {', '.join(capital)} in small letters." if capital else ""
-        raise DataError(f"{where} has the columns {listed(columns)}; {form}.{hint}")
+        raise DataError(f"{where} has the columns {column_list(columns)}; {form}.{hint}")
     return needed
 
 

@@ -10,7 +10,7 @@ from ...cache.urls import Location
 from ...errors import DataError, words
 from ..text import few, plain, unguarded
 from .columns import ImageEntry
-from .csv_rows import Row, each_row, listed, rows_of
+from .csv_rows import Row, column_list, each_row, rows_of
 from .paths import refusal_by_name
 from .table import OF_IMAGES, USUAL, Columns, Found, choose, images_in
 
@@ -81,7 +81,7 @@ def choose_images(names: Sequence[str], where: Location | str, columns: Mapping[
         if not all(map(refusal_by_name, names)):
             raise DataError(f"{where} has no names of columns in its first line. Write one before it: path,label")
         raise DataError(
-            f"{where} has the columns {listed(names)}. Which one has the paths? They are found by usual names "
+            f"{where} has the columns {column_list(names)}. Which one has the paths? They are found by usual names "
             f"({few(USUAL['path'])}), or named: --columns path=NAME,label=NAME"
         )
     return chosen

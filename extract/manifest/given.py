@@ -70,7 +70,7 @@ def _elements(array: Any, shape: tuple[int, ...]) -> list[Any]:
     raise UsageError(f"One array of shape {shape} where a list of images belongs. {_ONE}")
 
 
-def listed(command: str) -> list[str]:
+def paths_on_stdin(command: str) -> list[str]:
     """Return the paths on standard input: one in a line, or separated by null bytes as find -print0 writes them.
 
     Raises
@@ -97,8 +97,8 @@ def listed(command: str) -> list[str]:
 
 
 def read_paths() -> list[str]:
-    """Return the paths on standard input; raises as :func:`listed`, and DataError if there is none."""
-    paths = listed("fc7 extract -")
+    """Return the paths on standard input; raises as :func:`paths_on_stdin`, and DataError if there is none."""
+    paths = paths_on_stdin("fc7 extract -")
     if not paths:
         raise DataError(
             "There are no paths on standard input: write one a line, as in: find pictures -name '*.jpg' | fc7 extract -"

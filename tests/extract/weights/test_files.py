@@ -19,7 +19,7 @@ from fc7.cache.recipe import Transform
 from fc7.errors import CacheError, UsageError, WeightsError
 from fc7.extract import fill, load_backbone, read_manifest
 from fc7.extract.backbones import torchvision_models
-from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer, entry_of, listed
+from fc7.extract.backbones.architectures import KNOWN, Architecture, Layer, entries_of, entry_of
 from fc7.extract.extraction import read
 from fc7.extract.weights import downloads, files, sources
 from fc7.extract.weights.catalogue import catalogue
@@ -271,7 +271,7 @@ def as_published(weights):
 def test_every_entry_of_torchvision_has_its_own_transform(name, index):
     """The right values are torchvision's, for all 115 entries of the 80 networks."""
     enum = torchvision.models.get_model_weights(name)
-    entries = listed(name)[0]
+    entries = entries_of(name)
     assert set(entries) == {weights.name for weights in enum}
     assert next(iter(entries)) == enum.DEFAULT.name
     net = KNOWN.get(name) or Architecture(name, {}, "", entries)
