@@ -23,8 +23,8 @@ from fc7.cli import main
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
-# No example has a time limit: how long one takes is the machine's business.
-settings.register_profile("fc7", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No example has a time limit: how long one takes is the machine's business. A test that needs more of them says so.
+settings.register_profile("fc7", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fc7")
 
 # A shell has commands in the background ignore Ctrl-C, and so would the commands that tests start.
