@@ -74,11 +74,6 @@ class Manifest:
         object.__setattr__(self, "images", Images.of(self.images))
 
     @classmethod
-    def of_table(cls, root: Location, found: Found, name: str) -> Self:
-        """Return what the rows of a table have become."""
-        return cls(root, found.images, (), tuple(found.rejects), name, found.remote, stated=found.stated)
-
-    @classmethod
     def of_files(cls, files: Iterable[str]) -> Self:
         """Return a manifest of files and URLs, without labels; what is no image is a reject.
 
@@ -201,7 +196,7 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
         raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
     if in_memory:
         found, root = read_table(data, with_bad=with_bad, columns=columns)
-        manifest = Manifest.of_table(root, found, _TABLE.name)
+        manifest = _of_table(root, found, _TABLE.name)
     elif isinstance(location, URL):
         manifest = _remote(location, with_bad=with_bad, columns=columns)
     elif location == LISTED:
@@ -224,6 +219,11 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     return replace(manifest, classes=tuple(classes))
 
 
+def _of_table(root: Location, found: Found, name: str) -> Manifest:
+    """Return what the rows of a table have become."""
+    return Manifest(root, found.images, (), tuple(found.rejects), name, found.remote, stated=found.stated)
+
+
 def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
     if not os.path.isdir(data) and (archives := archives_of(data)):  # noqa: PTH112 - False for any error
         return _in_archives(data, archives)
@@ -232,10 +232,10 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
     if stat.S_ISDIR(mode):
         return _folder(data, name, with_bad=with_bad, columns=columns)
     if stat.S_ISREG(mode) and suffix in TEXTS:
-        return Manifest.of_table(data.parent, read_csv(data, with_bad=with_bad, columns=columns), name)
+        return _of_table(data.parent, read_csv(data, with_bad=with_bad, columns=columns), name)
     if stat.S_ISREG(mode) and suffix == PARQUET:
         found, folder = read_parquet(data, with_bad=with_bad, columns=columns)
-        return Manifest.of_table(folder, found, name)
+        return _of_table(folder, found, name)
     raise DataError(_no_data_set(data))
 
 
@@ -247,7 +247,7 @@ def _folder(data: Path, name: str, *, with_bad: bool, columns: Mapping[str, str]
         say_tables(data)
         return _in_archives(data, archives)
     if parquets := parquets_below(data):
-        return Manifest.of_table(data, read_parquets(data, parquets, with_bad=with_bad, columns=columns), name)
+        return _of_table(data, read_parquets(data, parquets, with_bad=with_bad, columns=columns), name)
     if tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES):
         raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
     say_tables(data)
@@ -288,7 +288,7 @@ def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> M
         raise DataError(f"{without_secrets(url)} is a parquet elsewhere: copy it to this machine.")
     if url.suffix.lower() in TEXTS:
         data = io.BytesIO(read_file(url))
-        return Manifest.of_table(url.parent, read_csv(url, data, with_bad=with_bad, columns=columns), url.name)
+        return _of_table(url.parent, read_csv(url, data, with_bad=with_bad, columns=columns), url.name)
     known = listing(url)
     images, rejects, unclear = read_names(url, known)
     identities = {f"{url}/{path}": identity for path, identity in known.items()}
