@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from fc7.cli import VERBS
 from fc7.extract.commands.cache import VERBS as CACHE_VERBS
 

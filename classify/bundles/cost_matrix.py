@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, UsageError
-from ...extract.manifest.csv_rows import listed, read_rows
+from ...extract.manifest.csv_rows import column_list, read_rows
 from ...extract.text import few, unguarded
 from ..arrays import Floats
 
@@ -34,7 +34,7 @@ def read_costs(path: Path | str, classes: Sequence[str] | None = None) -> Floats
 
     def pick(names: Sequence[str]) -> Sequence[str]:
         if TRUE not in names and names[0]:
-            raise DataError(f"{path} has the columns {listed(names)}; {form}.")
+            raise DataError(f"{path} has the columns {column_list(names)}; {form}.")
         return names
 
     columns, numbered = read_rows(path, pick, form)
