@@ -61,14 +61,16 @@ def made(tmp_path_factory):
     settings = {"weights": "random:0", "image_size": (32, 32), "cache": home / "cache"}
     backbone = load_backbone("squeezenet1_1", "gap", views=2, **settings)
     rows = extract(coloured(home / "data", 6), backbone, cache=home / "cache")
-    bundle = replace(Bundle.of(fit(rows, "ridge", folds=2)), costs=[[0, 1], [2, 0]])
+    head = fit(rows, "ridge", folds=2)
+    bundle = replace(Bundle.of(head), costs=[[0, 1], [2, 0]])
     store = Store(rows.recipe, home / "cache")
     transformer = EmbeddingTransformer(load_backbone("squeezenet1_1", "gap", **settings), cache=home / "cache")
-    objects = (backbone, rows, bundle, store, transformer)
+    objects = (backbone, rows, head, bundle, store, transformer)
     paths = sorted((home / "data").glob("*/*"))
     letters = {
         "paths": paths,
         "n": len(rows),
+        "evaluated": len(rows),
         "dim": 512,
         "classes": 2,
         "views": 2,

@@ -30,7 +30,8 @@ fc7 compare my_pictures --heads logreg,lda,knn --backbone vgg16 \\
   --backbone resnet50 --cross-validate 10 -o my-folds
 
 # how stable that is, over other splits
-fc7 compare my_pictures --backbone vgg16 --heads ridge,lda --repeat 10 -o my-runs
+fc7 compare my_pictures --backbone vgg16 --heads ridge,lda --repeat 10 \\
+  -o my-runs
 
 # against fine-tuning, and against the predictions of another tool
 fc7 compare my_pictures --backbone vgg16 --finetune head,all -o my-runs
