@@ -59,7 +59,7 @@ class Bench:
         self.device, self.root, self.networks = arguments.device, root, arguments.networks.split(",")
         self.cuda = arguments.device.startswith("cuda")
         self.rows, self.dim = arguments.rows, arguments.dim
-        self.end = time.monotonic() + arguments.seconds
+        self.end = arguments.start + arguments.seconds
         self.files = multiplied(arguments.folder / "photographs", root / "data" / "photographs", arguments.files)
         (root / "half" / "photographs").mkdir(parents=True)
         for path in self.files[::2]:
@@ -369,20 +369,20 @@ def main():
     arguments = parser.parse_args()
     if not arguments.device.startswith("cuda"):
         os.environ["TRITON_INTERPRET"] = "1"
-    start, shared = time.monotonic(), Path("/dev/shm")
+    arguments.start, shared = time.monotonic(), Path("/dev/shm")
     signal.signal(signal.SIGALRM, hangs)
     faulthandler.dump_traceback_later(arguments.seconds + 2 * PATIENCE, exit=True)  # whatever hangs
     room = shared.is_dir() and shutil.disk_usage(shared).free > 2 * 130_000 * arguments.files
     with tempfile.TemporaryDirectory(dir=shared if room else None) as root:
         bench = Bench(arguments, Path(root))
         machine(bench)
-        last, share = bench.end, 0
+        begun, last, share = time.monotonic(), bench.end, 0
         total = sum(seconds for _, seconds, _ in sections(bench))
         for name, seconds, section in sections(bench):
             share += seconds
-            bench.end = start + (last - start) * share / total
+            bench.end = begun + (last - begun) * share / total
             run(name, section, bench)
-    print(f"\n{time.monotonic() - start:.0f} seconds in all.", flush=True)
+    print(f"\n{time.monotonic() - arguments.start:.0f} seconds in all.", flush=True)
 
 
 def run(name, section, bench):

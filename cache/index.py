@@ -40,6 +40,7 @@ YOUNG_NS = 2_000_000_000
 
 QUERY = 500  # paths in one query; sqlite caps the number of parameters
 THREADS = 4  # that hash files of this machine
+TOGETHER = 16  # files at most that a thread takes at once
 BLOCK = 16 * QUERY  # files handled at a time; their hashes are remembered before the next ones are read
 
 _VERSION = 3  # of the tables, for versions of fc7 that ask for it; this one compares the tables, letter by letter
@@ -143,9 +144,16 @@ class Index:
         todo = [number for number, result in enumerate(results) if isinstance(result, str)]
         if not todo:
             return results  # type: ignore[return-value]
+
+        def hash_of(number: int) -> bytes | OSError:
+            far = remote and identities[number] is not None
+            return remote.sha256(files[number]) if far else _hash_file(files[number])  # type: ignore[union-attr]
+
+        # Many at once: to hand a file to a thread takes as long as to hash a small one.
+        size = max(min(len(todo) // (8 * threads), TOGETHER), 1)
+        parts = [todo[start : start + size] for start in range(0, len(todo), size)]
         with ThreadPoolExecutor(threads) as pool:
-            hashers = [remote.sha256 if remote and identities[number] is not None else _hash_file for number in todo]
-            hashes = list(pool.map(lambda hasher, number: hasher(files[number]), hashers, todo))
+            hashes = [one for part in pool.map(lambda part: [*map(hash_of, part)], parts) for one in part]
         settled = time.time_ns() - YOUNG_NS
         new = [
             (names[number], str(results[number]), sha256)
