@@ -61,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Arguments, progress: Progress) -> Answer:
     """Fit one head on the embeddings and save a bundle."""
     from ...cache.output_file import OutputFile, require_apart
+    from ...cache.recipe import ForeignRecipe
     from ...extract.manifest.table import is_vectors
     from ..bundles.bundle import Bundle
     from ..bundles.cost_matrix import read_costs, require_one, say_shifted
@@ -93,7 +94,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         say_shifted(bundle.run)
     path, threshold = bundle.save(output), bundle.threshold
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
-    after = f"Wrote {plain(str(path))}. Predict with: {plain(then)}"
+    foreign = isinstance(bundle.recipe, ForeignRecipe)  # of vectors that fc7 cannot make of new images
+    how = "In Python: Bundle.load(FILE).predict_proba(vectors)" if foreign else f"Predict with: {plain(then)}"
+    after = f"Wrote {plain(str(path))}. {how}"
     rest = ""
     if unlabelled and not is_vectors(arguments.data, arguments.columns):
         words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)

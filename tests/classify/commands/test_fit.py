@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 
+import numpy as np
 import pytest
 from command_line import COLOURS, FAST, SQUEEZENET, draw_split
 from fakes import noisy, one_line
@@ -155,3 +156,13 @@ def test_the_split_to_evaluate_on(fc7, fc7_json, data, tmp_path):
     code, _, err = fc7(*words, "--on", "test")
     assert code == 1
     assert "'test'" in one_line(err)
+
+
+def test_of_vectors_that_others_made_no_images_are_predicted(fc7, tmp_path):
+    labels = np.repeat(["a", "b"], 8)
+    rows = np.random.default_rng(0).normal(size=(16, 3)) + 3.0 * (labels == "a")[:, None]
+    np.savez(tmp_path / "v.npz", embeddings=rows.astype(np.float32), labels=labels)
+    code, out, _ = fc7("fit", tmp_path / "v.npz", "-o", tmp_path / "v.fc7", "--head", "centroid", "--quiet")
+    assert code == 0
+    assert "In Python: Bundle.load(FILE).predict_proba(vectors)" in out
+    assert "fc7 predict" not in out

@@ -8,7 +8,7 @@ import pytest
 from fc7.cache import Embeddings, Recipe
 from fc7.cache.recipe import JointRecipe, read_recipe
 from fc7.classify import Bundle, compare, fit
-from fc7.classify.data.joint import join
+from fc7.classify.data.joint import in_common, join
 from fc7.classify.heads.table import HEADS
 from fc7.errors import CacheError, DataError, UsageError
 from fc7.extract import extract, load_backbone, read_manifest
@@ -86,3 +86,14 @@ def test_a_bundle_predicts_with_all_its_backbones(pictures, tmp_path):
     expected = fitted.estimator.predict_proba(fitted.embeddings.vectors)
     answers = [[one.probabilities[name] for name in bundle.classes] for one in found]
     assert answers == [pytest.approx(row, abs=2e-6) for row in expected]
+
+
+def test_images_that_one_backbone_lacks_are_left_out_of_all(table, caplog):
+    one, other = two(table)
+    assert all(kept is given for kept, given in zip(in_common([one, other]), (one, other), strict=True))
+    fewer = in_common([one[1:], other[:-2]])
+    assert [table.paths.tolist() for table in fewer] == [one.paths[1:-2].tolist()] * 2
+    assert np.array_equal(fewer[1].vectors, other.vectors[1:-2])
+    assert "so that runs are compared on the same: 57 left" in caplog.text
+    with pytest.raises(DataError, match="No image has embeddings of all backbones"):
+        in_common([one[:3], other[3:]])
