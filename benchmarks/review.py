@@ -108,14 +108,14 @@ def from_float64(embeddings, review, count=20):
     y, n = embeddings.y, len(embeddings)
     targets = np.where(y[:, None] == np.arange(len(embeddings.classes)), 1.0, -1.0)[:, 1 if y.max() == 1 else 0 :]
     system = rows.T @ rows
-    system.flat[:: len(system) + 1] += review.alpha
+    system.flat[:: len(system) + 1] += review.judge.alpha
     factor = cho_factor(system, overwrite_a=True)
     planes = cho_solve(factor, rows.T @ targets)
     some = np.random.default_rng(0).integers(0, n, count)
     share = np.einsum("id,di->i", rows[some], cho_solve(factor, rows[some].T)) + 1 / n
     left_over = targets[some] - rows[some] @ planes - targets.mean(axis=0)
     scores = from_margins(targets[some] - left_over / (1 - share)[:, None])
-    return float(np.abs(softmax(scores / review.temperature, axis=1) - review.judged.probability[some]).max())
+    return float(np.abs(softmax(scores / review.judge.temperature, axis=1) - review.judged.probability[some]).max())
 
 
 def decisions(n, dim, classes):
@@ -141,7 +141,7 @@ def decisions(n, dim, classes):
         "worst": max(every),
         "median by kind": {kind: float(np.median(several)) for kind, several in spent.items()},
         "start": started,
-        "alpha": review.alpha,
+        "alpha": review.judge.alpha,
         "furthest from float64": apart,
         "peak GB": peak,
     }

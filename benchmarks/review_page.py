@@ -5,11 +5,13 @@
 Made-up embeddings of 512 numbers and small pictures; all images are in one list, and the keyboard gives classes to one
 after another. From the key to the tile that shows the decision: in the page (script, layout), and in all, with the
 way to the server and its answer. Medians and the worst, in ms; and the ratio of the page's median to that with few.
-Needs Chromium and selenium, as the browser tests do.
+Without classes the images have no label, and get one of ten that are typed in the page. The memory is that of Python
+with the server, and that of the page's script. Needs Chromium and selenium, as the browser tests do.
 """
 
 import argparse
 import hashlib
+import resource
 import sys
 import tempfile
 import threading
@@ -29,7 +31,8 @@ from fc7.extract.manifest.manifest import Manifest
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import chromium
 
-SIZES = ((60, 5), (3000, 1000))
+SIZES = ((60, 5), (3000, 1000), (20_000, 0))  # images and classes
+TYPED = 10  # classes of images without labels
 WATCH = """
 window.spent = [];
 let pressed = 0, asked = 0;
@@ -58,14 +61,14 @@ new MutationObserver((changes) => {
 def begin(folder, count, classes):
     """Return a review of made-up images."""
     generator = np.random.default_rng(0)
-    y = np.arange(count) % classes
-    rows = generator.normal(size=(count, 512)) + 2 * generator.normal(size=(classes, 512))[y]
+    y = np.arange(count) % (classes or TYPED)
+    rows = generator.normal(size=(count, 512)) + 2 * generator.normal(size=(classes or TYPED, 512))[y]
     names = [f"{number:05d}.jpg" for number in range(count)]
     for number, name in enumerate(names):
         colour = tuple(int(part) for part in hashlib.sha256(name.encode()).digest()[:3])
         Image.new("RGB", (64, 48), colour).save(folder / name, comment=str(number).encode())
     keys = [hashlib.sha256((folder / name).read_bytes()).digest() for name in names]
-    labels = [f"class {code:04d}" for code in y]
+    labels = [f"class {code:04d}" if classes else "" for code in y]
     embeddings = Embeddings(
         vectors=rows.astype(np.float16),
         labels=np.array(labels),
@@ -73,7 +76,7 @@ def begin(folder, count, classes):
         split=np.full(count, ""),
         group=np.full(count, ""),
         sha256=np.array([list(key) for key in keys], np.uint8),
-        classes=tuple(sorted(set(labels))),
+        classes=tuple(sorted(set(labels) - {""})),
         recipe=Recipe("made-up", "fc7", 512, "0" * 64),
         name="made-up",
     )
@@ -82,17 +85,23 @@ def begin(folder, count, classes):
     return Review(embeddings, Labels(manifest, embeddings.keys, folder.parent / "labels.csv"))
 
 
-def pressed(browser, address, keys):
+def pressed(browser, address, keys, kind):
     """Return ``(keys, 2)`` ms in the page and in all."""
     browser.get(address)
     ready = "return document.querySelectorAll('#grid > li .where').length > 5 && !('busy' in document.body.dataset)"
     wait(browser, ready)
-    browser.find_element("id", "tab-all").click()
-    wait(browser, ready + " && document.getElementById('grid').dataset.list === 'all'")
+    browser.find_element("id", f"tab-{kind}").click()
+    wait(browser, ready + f" && document.getElementById('grid').dataset.list === '{kind}'")
+    for number in range(TYPED if kind == "unlabelled" else 0):
+        browser.find_element("id", "class").send_keys(f"class {number}\n")
     browser.execute_script(WATCH)
     browser.execute_script("document.querySelector('#grid > li').focus()")
     for number in range(keys):
-        browser.switch_to.active_element.send_keys("1")
+        key = "1"
+        if kind == "unlabelled":  # as a person sees it
+            image = browser.switch_to.active_element.find_element("css selector", ".where").text
+            key = str(int(image.partition(".")[0]) % TYPED % 9 + 1)
+        browser.switch_to.active_element.send_keys(key)
         wait(browser, f"return window.spent.length > {number} && !('busy' in document.body.dataset)")
     return np.array(browser.execute_script("return window.spent"))
 
@@ -112,8 +121,8 @@ def main():
     parser.add_argument("--keys", type=int, default=30)
     arguments = parser.parse_args()
     few = None
-    print("| images | classes | in the page, median ms | worst | with the server, median ms | worst | to few |")
-    print("|---|---|---|---|---|---|---|")
+    print("| images | classes | in the page, median ms | worst | with the server, median ms | worst | to few | MB |")
+    print("|---|---|---|---|---|---|---|---|")
     for count, classes in SIZES:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "pictures"
@@ -123,14 +132,17 @@ def main():
             thread.start()
             browser = chromium.start(Path(name) / "profile")
             try:
-                page, whole = pressed(browser, server.address, arguments.keys).T
+                kind = "all" if classes else "unlabelled"
+                page, whole = pressed(browser, server.address, arguments.keys, kind).T
+                script = browser.execute_script("return performance.memory.usedJSHeapSize")
             finally:
                 browser.quit()
                 server.stop()
                 thread.join()
         few = np.median(page) if few is None else few
         figures = f"{np.median(page):.1f} | {page.max():.1f} | {np.median(whole):.1f} | {whole.max():.1f}"
-        print(f"| {count:,} | {classes:,} | {figures} | {np.median(page) / few:.1f} |", flush=True)
+        memory = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} and {script / 2**20:.0f}"
+        print(f"| {count:,} | {classes:,} | {figures} | {np.median(page) / few:.1f} | {memory} |", flush=True)
 
 
 if __name__ == "__main__":

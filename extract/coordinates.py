@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..cache.embeddings import Vectors
 from ..cache.store import StoredVectors
-from ..errors import MissingExtra
+from ..errors import MissingExtra, UsageError
 
 METHODS = ("pca", "tsne", "umap")
 
@@ -47,15 +47,19 @@ class Coordinates:
 
 
 def require_method(method: str) -> None:
-    """Refuse UMAP where it is not installed.
+    """Refuse a name that is none of :data:`METHODS`, and UMAP where it is not installed.
 
     Raises
     ------
+    UsageError
+        There is no such method.
     MissingExtra
         umap-learn is not installed.
     """
     from importlib.util import find_spec
 
+    if method not in METHODS:
+        raise UsageError(f"--map {method!r}: there are {', '.join(METHODS)}.")
     if method == "umap" and find_spec("umap") is None:
         raise MissingExtra("umap-learn", "map")
 
@@ -72,8 +76,8 @@ def coordinates(vectors: Vectors, method: str = "pca") -> Coordinates:
 
     Raises
     ------
-    MissingExtra
-        umap-learn is not installed.
+    UsageError, MissingExtra
+        See :func:`require_method`.
     """
     require_method(method)
     rows = _Centred(vectors)

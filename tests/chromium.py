@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from waiting import spend
 
 FLAGS = (
     "--headless",
@@ -38,8 +39,46 @@ def width(browser, pixels, colours="light"):
         "Emulation.setDeviceMetricsOverride",
         {"width": pixels, "height": 844, "deviceScaleFactor": 1, "mobile": pixels < 500},
     )
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": pixels < 500})
     features = [{"name": "prefers-color-scheme", "value": colours}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def touch(browser, kind, *points):
+    """Send what fingers do: ``touchStart`` and ``touchMove`` at places of the window, ``touchEnd`` without any."""
+    points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def lift(browser, place):
+    """Rest a finger that has moved, and lift it: else a page goes on moving, and a tap only stops it."""
+    spend(0.3)
+    touch(browser, "touchMove", place)
+    spend(0.1)
+    touch(browser, "touchEnd")
+
+
+def tap(browser, element):
+    """Tap on the middle of an element, which is scrolled into sight first."""
+    script = """arguments[0].scrollIntoView({ block: "center", behavior: "instant" });
+        const box = arguments[0].getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2]"""
+    touch(browser, "touchStart", browser.execute_script(script, element))
+    touch(browser, "touchEnd")
+
+
+def lasso(browser, element):
+    """Draw around the inside of an element with a finger; return by how much the page scrolled meanwhile."""
+    script = """arguments[0].scrollIntoView({ block: "center", behavior: "instant" });
+        const box = arguments[0].getBoundingClientRect();
+        return [box.x + 6, box.y + 6, box.right - 6, box.bottom - 6, scrollY]"""
+    left, top, right, bottom, before = browser.execute_script(script, element)
+    touch(browser, "touchStart", (left, top))
+    for corner in ((right, top), (right, bottom), (left, bottom)):
+        touch(browser, "touchMove", corner)
+    after = browser.execute_script("return scrollY")
+    lift(browser, (left, bottom))
+    return after - before
 
 
 def asked(browser):

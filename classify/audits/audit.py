@@ -218,10 +218,10 @@ def audit(
     )
 
 
-def alike_and_outliers(embeddings: Embeddings, images: Path) -> dict[str, list[list[str]]]:
+def alike_and_outliers(embeddings: Embeddings, images: Path, progress: Progress = silent) -> dict[str, list[list[str]]]:
     """Return paths: pairs that show the same picture, and images that resemble no other, by the defaults of `audit`."""
     embeddings = embeddings.in_key_order()
-    alike, outliers, _ = _by_embedding(embeddings, _by_key(embeddings), None, 5, images, silent)
+    alike, outliers, _ = _by_embedding(embeddings, _by_key(embeddings), None, 5, images, progress)
     return {
         "near_duplicates": [[pair.first.path, pair.second.path] for pair in alike.same],
         "outliers": [[outlier.image.path] for outlier in outliers],

@@ -15,10 +15,10 @@ from ...extract.progress import Progress, silent
 from ..maps.image_map import ImageMap
 from ..pages.gallery import Gallery, Shown, Tile
 from ..pages.page import PAGES, render, write
+from ..pages.pictures import EMBEDDED, Pictures, pictures
 from ..pages.point_map import PointMap
 from ..pages.text import confident, without_folders
 from ..pages.text import pairs as named
-from ..pages.thumbnails import EMBEDDED, pictures
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
 from .findings import CONFIDENT, AuditedImage, ImagePair
@@ -75,7 +75,7 @@ def _map(audit: Audit, found: Mapping[str, str], method: str, progress: Progress
     return ImageMap.of(rows, asked, np.arange(len(rows)), method=method, progress=progress)
 
 
-def _drawn(audit: Audit, chart: ImageMap, sources: Mapping[str, str]) -> PointMap:
+def _drawn(audit: Audit, chart: ImageMap, sources: Pictures) -> PointMap:
     return chart.drawn(
         {suspect.image.key[:KEY_DIGITS]: suspect.predicted for suspect in audit.suspects},
         before="looks like",
@@ -85,7 +85,7 @@ def _drawn(audit: Audit, chart: ImageMap, sources: Mapping[str, str]) -> PointMa
     )
 
 
-def _context(audit: Audit, sources: Mapping[str, str]) -> dict[str, Any]:
+def _context(audit: Audit, sources: Pictures) -> dict[str, Any]:
     """Return the values of the template; `sources` are the addresses of pictures by the first digits of their keys."""
     recipe = audit.images.recipe
     suspects = [

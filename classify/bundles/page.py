@@ -11,8 +11,8 @@ from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ..pages.gallery import Gallery, Shown, Tile
 from ..pages.page import render, write
+from ..pages.pictures import pictures
 from ..pages.text import confident
-from ..pages.thumbnails import pictures
 from .prediction import Prediction, counts
 
 MARKS = {"answered": "answered", "unsure": "not sure", "unlike": "unlike the fitted ones", "rejected": "rejected"}
@@ -27,7 +27,7 @@ def write_predictions(
     Parameters
     ----------
     read
-        The files and folders that were predicted, see :func:`fc7.classify.pages.thumbnails.pictures`.
+        The files and folders that were predicted, see :func:`fc7.classify.pages.pictures.pictures`.
 
     Raises
     ------

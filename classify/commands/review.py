@@ -88,7 +88,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     labels.read()  # what is wrong with it is said before anything is computed
     rows, root = tables(hashed, arguments, progress, only=True)[0], Path(manifest.root)
     review = Review(rows, labels, progress=progress)
-    server = Server(review, root, port=arguments.port, findings=lambda: alike_and_outliers(rows, root))
+    server = Server(review, root, port=arguments.port, findings=lambda told: alike_and_outliers(rows, root, told))
     # With --quiet, too: nobody can guess the address.
     logger.warning("Review of %s: %s (Ctrl-C ends it)", plain(review.name), server.address)
     server.run()

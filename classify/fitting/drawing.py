@@ -20,18 +20,23 @@ def draw_map(
 ) -> None:
     """Write the map of the images that a run was fitted and evaluated on, unless it is there.
 
-    Thumbnails of the fitted images nearest to its first 400 of a report are written, too, where there are pictures.
+    Where there are pictures, those of its first 400 images of a report, which are opened most, and of the fitted ones
+    nearest to them are written, too.
     """
     plan, rows = experiment.protocol, experiment.embeddings
     fitted = np.unique(np.concatenate([fitted for fitted, _ in plan.pairs]))
     used = np.unique(np.concatenate([fitted, plan.rows]))
     asked = plan.rows[order(run)[:OPENED]]
-    keys = {key.hex()[:KEY_DIGITS] for key in rows[asked].keys}
+    opened = {
+        key.tobytes().hex()[:KEY_DIGITS]: path
+        for key, path in zip(rows.sha256[asked], rows.paths[asked].tolist(), strict=True)
+    }
     names = rows.recipe.id, experiment.evaluated.fingerprint
     chart = ImageMap.load(folder, *names)
-    if chart is None or chart.method != method or keys != set(chart.near):
+    if chart is None or chart.method != method or opened.keys() != chart.near.keys():
         rows_of = np.searchsorted(used, asked), np.searchsorted(used, fitted)
         chart = ImageMap.of(rows[used], *rows_of, method=method, progress=progress)
         chart.save(folder, *names)
     if images is not None:
-        write_thumbnails({key: path for key, path, *_ in chart.neighbours}, images, folder / FOLDER, progress=progress)
+        near = {key: path for key, path, *_ in chart.neighbours}
+        write_thumbnails(opened | near, images, folder / FOLDER, progress=progress)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from ...cache.output_file import OutputFile
 from ...extract.coordinates import coordinates
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
+from ..pages.pictures import Pictures
 from ..pages.point_map import MOST, Near, PointMap
+from ..pages.text import relative
 from ..records.schema import KEY_DIGITS
 from ..solvers.nearest import nearest
 
@@ -78,13 +81,12 @@ class ImageMap:
         if len(shown) < len(embeddings):
             words += f"; {len(shown):,} of {len(embeddings):,} images, drawn at random"
         x, y = np.round(place.points.astype(float), 5).T.tolist()
-        rows = embeddings[shown]
         return cls(
             words=words,
             method=method,
-            keys=_keys(rows),
-            paths=rows.paths.tolist(),
-            labels=rows.labels.tolist(),
+            keys=_keys(embeddings, shown),
+            paths=embeddings.paths[shown].tolist(),
+            labels=embeddings.labels[shown].tolist(),
             x=x,
             y=y,
             near=_nearest(embeddings, asked, among, progress),
@@ -134,7 +136,7 @@ class ImageMap:
         before: str,
         ringed: str,
         title: str,
-        pictures: Mapping[str, str],
+        pictures: Pictures,
     ) -> PointMap:
         """Return what a page draws.
 
@@ -165,8 +167,13 @@ class ImageMap:
             ringed=ringed,
             near=near,
             title=title,
-            pictures={path: pictures[key] for key, path in self.shown.items() if pictures.get(key)},
+            pictures=Pictures(*(self._by_path(sources) for sources in (pictures.small, pictures.large))),
         )
+
+    def _by_path(self, sources: Mapping[str, str]) -> dict[str, str]:
+        """Return the addresses of pictures by path, but for paths that a page would show as that of another image."""
+        names = Counter(relative(path) for path in self.shown.values())
+        return {path: sources[key] for key, path in self.shown.items() if key in sources and names[relative(path)] == 1}
 
     @property
     def shown(self) -> dict[str, str]:
@@ -174,8 +181,8 @@ class ImageMap:
         return {key: path for key, path, *_ in self.neighbours} | dict(zip(self.keys, self.paths, strict=True))
 
 
-def _keys(rows: Embeddings) -> list[str]:
-    return [key.hex()[:KEY_DIGITS] for key in rows.keys]
+def _keys(embeddings: Embeddings, rows: Positions) -> list[str]:
+    return [key.tobytes().hex()[:KEY_DIGITS] for key in embeddings.sha256[rows]]
 
 
 def _nearest(
@@ -186,13 +193,13 @@ def _nearest(
         return {}
     queries = np.asarray(select(embeddings.vectors, asked)[:])
     found = nearest(select(embeddings.vectors, among), NEAREST + 1, queries=queries, progress=progress)
-    own, near = _keys(embeddings), {}
-    for row, key, places, cosines in zip(asked, _keys(embeddings[asked]), found.places, found.cosines, strict=True):
-        pairs = [(among[place], cosine) for place, cosine in zip(places, cosines, strict=True) if among[place] != row]
-        near[key] = [
-            (own[other], str(embeddings.paths[other]), str(embeddings.labels[other]), round(float(cosine), 4))
-            for other, cosine in pairs[:NEAREST]
-        ]
+    near = {}
+    for row, key, places, cosines in zip(asked, _keys(embeddings, asked), found.places, found.cosines, strict=True):
+        others = among[places]
+        kept = np.flatnonzero(others != row)[:NEAREST]
+        columns = embeddings.paths[others[kept]].tolist(), embeddings.labels[others[kept]].tolist()
+        rounded = np.round(cosines[kept].astype(float), 4).tolist()
+        near[key] = list(zip(_keys(embeddings, others[kept]), *columns, rounded, strict=True))
     return near
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .pictures import Pictures
 from .text import relative, shown
+from .thumbnails import LARGE
 
 FIRST = 60  # tiles in the markup
 
@@ -58,7 +60,7 @@ class Gallery:
     name
         What is shown, for screen readers.
     sources
-        The addresses of pictures by key, see :func:`fc7.classify.pages.thumbnails.addresses`.
+        The addresses of pictures by key.
     words
         What stands before the other class of a tile, such as ``is``.
     marks
@@ -69,7 +71,7 @@ class Gallery:
 
     name: str
     tiles: Sequence[Tile]
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Pictures = field(default_factory=Pictures)
     words: str = ""
     marks: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
@@ -82,23 +84,23 @@ class Gallery:
     @property
     def pictures(self) -> bool:
         """Whether there is any picture."""
-        return any(self.sources.values())
+        return bool(self.sources.small)
 
     @property
     def beside(self) -> str:
         """The address of the folder with the pictures that are not in the page; empty if all are."""
-        linked = (source for source in self.sources.values() if source and not source.startswith("data:"))
-        return next(linked, "").rpartition("/")[0]
+        return self.sources.beside
 
     def source(self, image: Shown) -> str:
-        """Return the address of a picture; empty if there is none."""
-        return self.sources.get(image.key, "")
+        """Return the address of a thumbnail; empty if there is none."""
+        return self.sources.small.get(image.key, "")
 
     def data(self) -> dict[str, Any]:
         """Return what the script draws: words once, and a row for each tile.
 
-        A row is its mark, other class and line, and of each image its folder, name, label, note and picture: what is
-        often said as numbers of words. Pictures of the first tiles are in the markup, and not repeated.
+        A row is its mark, other class and line, and of each image its folder, name, label, note, thumbnail and larger
+        picture: what is often said as numbers of words. Thumbnails of the first tiles are in the markup, and not
+        repeated; of files there are names only.
         """
         numbers: dict[str, int] = {}
 
@@ -110,10 +112,9 @@ class Gallery:
             row: list[int | str] = [word(tile.mark), word(tile.other), word(tile.line)]
             for image in tile.images:
                 folder, slash, name = relative(image.path).rpartition("/")
-                source = self.source(image) if place >= FIRST else ""
-                if not source.startswith("data:"):
-                    source = source.rpartition("/")[2]
-                row += [word(folder + slash), shown(name), word(image.label), word(image.note), source]
+                sources = self.source(image) if place >= FIRST else "", self.sources.large.get(image.key, "")
+                small, large = (source if source[:5] == "data:" else source.rpartition("/")[2] for source in sources)
+                row += [word(folder + slash), shown(name), word(image.label), word(image.note), small, large]
             rows.append(row)
         count = Counter(tile.mark for tile in self.tiles)
         marks = [(mark, f"{name}: {count[mark]}") for mark, name in self.marks.items() if count[mark]]
@@ -123,5 +124,6 @@ class Gallery:
             "before": self.words,
             "marks": marks,
             "beside": f"{self.beside}/",
+            "large": f"{self.beside}/{LARGE}/",
             "pictures": self.pictures,
         }

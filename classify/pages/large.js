@@ -2,22 +2,27 @@
 const large = element("dialog", "large");
 document.body.append(large);
 const known = new Map(); // by path: what a map says of an image, and of those nearest to it
-const figure = (path, label, note, kind) => {
-  const source = pictureOf.get(path);
-  const image = source ? element("img", "") : element("span", "missing", isolated(path));
-  if (source) [image.src, image.alt] = [source, `${path}: ${label}`];
+// The first of some pictures that is there.
+const figure = (path, label, note, kind, sources) => {
+  const missing = element("span", "missing", isolated(path));
+  const rest = sources.filter(Boolean);
+  const image = rest.length ? element("img", "") : missing;
+  if (rest.length) {
+    image.addEventListener("error", () => (rest.length ? (image.src = rest.shift()) : image.replaceWith(missing)));
+    [image.src, image.alt] = [rest.shift(), `${path}: ${label}`];
+  }
   return element("figure", kind, image, element("figcaption", "", element("strong", "", isolated(label)), ` ${note} `, element("span", "where", isolated(path))));
 };
-const openLarge = (path, label = "") => {
+const openLarge = (path, label, sources = [largeOf.get(path), pictureOf.get(path)]) => {
   const found = known.get(path);
   const close = element("button", "close", "Close");
   close.addEventListener("click", () => large.close());
   large.setAttribute("aria-label", path);
-  large.replaceChildren(close, figure(path, found?.words ?? label, "", "one"));
+  large.replaceChildren(close, figure(path, found?.words ?? label, "", "one", sources));
   if (found?.near?.length) {
     const own = found.label;
     const nearest = found.near.map(([other, its, cosine]) => {
-      const made = figure(other, its || "no label", cosine.toFixed(3), own && its && its !== own ? "other" : "");
+      const made = figure(other, its || "no label", cosine.toFixed(3), own && its && its !== own ? "other" : "", [pictureOf.get(other)]);
       return element("li", "", made);
     });
     large.append(element("h3", "", found.title), element("ul", "nearest", ...nearest));
@@ -27,7 +32,7 @@ const openLarge = (path, label = "") => {
 large.addEventListener("click", (event) => event.target === large && large.close());
 document.addEventListener("click", (event) => {
   const box = event.target.closest?.(".gallery .image");
-  if (box) openLarge(box.querySelector(".where").textContent, box.querySelector(".answer")?.textContent.trim() ?? "");
+  if (box) openLarge(box.querySelector(".where").textContent, box.querySelector(".answer")?.textContent.trim() ?? "", box.sources);
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !event.target.matches?.(".gallery .image")) return;
@@ -38,6 +43,7 @@ const maps = [];
 for (const holder of document.querySelectorAll("[data-map]")) {
   const data = JSON.parse(holder.querySelector("script").textContent);
   for (const [path, source] of Object.entries(data.pictures)) if (!pictureOf.has(path)) pictureOf.set(path, source);
+  for (const [path, source] of Object.entries(data.large)) if (!largeOf.has(path)) largeOf.set(path, source);
   for (const [path, label, words, near] of data.near) known.set(path, { label, words, near, title: data.title });
   holder.hidden = false;
   const open = (place) => openLarge(data.paths[place], map.words(place));

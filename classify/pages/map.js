@@ -1,10 +1,10 @@
 "use strict";
 // A scatter of images on a canvas: zoom, pan, a thumbnail under the pointer, and a lasso. It needs no other script.
 const pointMap = (() => {
-  const COLOURS = ["#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee", "#cc3311"]; // told apart with any colour vision
-  const SHAPES = ["circle", "square", "triangle", "diamond"];
-  const LEGEND = COLOURS.length * SHAPES.length; // classes that look different
-  const NONE = 65535; // the label of an image without one
+  const { LEGEND, NONE, kind, look, ring, swatch } = mapMarks;
+  const QUICK = 12; // ms that may be spent on each picture of a movement
+  const REST = 120; // ms without a movement, after which a slow picture is painted
+  const MANY = 5000; // images that are drawn at a lower resolution
   const element = (tag, kind, ...content) => {
     const made = document.createElement(tag);
     made.className = kind;
@@ -13,7 +13,7 @@ const pointMap = (() => {
   };
   const numbers = (text, Kind) => new Kind(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
   // Draws a map into an element. `data` is what fc7.classify.pages.point_map makes; `hooks` may have
-  //   picture(path): the address of a thumbnail, or nothing;  open(place): an image was clicked;
+  //   picture(path, place): the address of a thumbnail, or nothing;  open(place): an image was clicked;
   //   select(places): images were chosen by the lasso, or one by the space bar.
   // Returns mark(places), which outlines images, relabel(labels, classes), words(place), and screen(place) in pixels.
   return (host, data, hooks = {}) => {
@@ -33,6 +33,7 @@ const pointMap = (() => {
     over.setAttribute("aria-label", `Map of ${n} images. Arrow keys go from image to image, + and - zoom, 0 shows all${hooks.open ? ", Enter opens" : ""}${hooks.select ? ", Space selects" : ""}.`);
     let [width, height, ratio, zoom, cx, cy, unit, frame] = [1, 1, 1, 1, 0, 0, 1, 0];
     let [under, only, lasso, path, picture] = [-1, -1, false, null, null];
+    let [painted, cost, rest] = [null, 0, 0]; // the view that was painted last, how many ms that took, and a timer
     let marked = new Set();
     let low = [65535, 65535];
     let high = [0, 0];
@@ -79,85 +80,51 @@ const pointMap = (() => {
     const touch = () => {
       // One finger scrolls the page until something is seen closely.
       over.style.touchAction = lasso || zoom > 1.01 ? "none" : "pan-y";
-      draw();
+      move();
+    };
+    // Another view: painted at once where that is quick, else the picture of before is moved, and painted at rest.
+    const move = () => {
+      if (!painted || cost < QUICK) return draw();
+      base.style.transform = `translate(${(painted.cx - cx) * scale()}px, ${(cy - painted.cy) * scale()}px) scale(${scale() / painted.scale})`;
+      clearTimeout(rest);
+      rest = setTimeout(draw, REST);
     };
     const colour = (name) => getComputedStyle(host).getPropertyValue(name).trim();
-    const outline = (on, shape, at, bt, r) => {
-      if (shape === 0) on.arc(at, bt, r, 0, 2 * Math.PI);
-      else if (shape === 1) on.rect(at - 0.9 * r, bt - 0.9 * r, 1.8 * r, 1.8 * r);
-      else {
-        const corners = shape === 2 ? [[0, -1.2], [1.1, 0.8], [-1.1, 0.8]] : [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]];
-        corners.forEach(([a, b], place) => (place ? on.lineTo(at + a * r, bt + b * r) : on.moveTo(at + a * r, bt + b * r)));
-        on.closePath();
-      }
-    };
-    const look = (code) => (code === NONE ? LEGEND : code % LEGEND);
-    // Every look is painted once; its pixels are copied for each image, which is many times as fast as drawing.
-    const stamp = (kind, r, card, grey) => {
-      const made = document.createElement("canvas");
-      made.width = made.height = Math.ceil((2.6 * r + 2) * ratio);
-      const on = made.getContext("2d", { willReadFrequently: true });
-      on.scale(ratio, ratio);
-      on.beginPath();
-      const middle = made.width / ratio / 2;
-      outline(on, kind === LEGEND ? 0 : Math.floor(kind / COLOURS.length), middle, middle, r);
-      on.fillStyle = kind === LEGEND ? grey : COLOURS[kind % COLOURS.length];
-      on.fill();
-      on.strokeStyle = card;
-      on.lineWidth = 0.7;
-      on.stroke();
-      const size = made.width;
-      const pixels = new Uint32Array(on.getImageData(0, 0, size, size).data.buffer);
-      // Only what is at least half covered: pixels are copied, not mixed.
-      const [at, colour] = [[], []];
-      pixels.forEach((pixel, place) => {
-        if (pixel >>> 24 < 128) return;
-        at.push([place % size, Math.floor(place / size)]);
-        colour.push(pixel | 0xff000000);
-      });
-      return { size, dx: Int16Array.from(at, ([dx]) => dx), dy: Int16Array.from(at, ([, dy]) => dy), colour: Uint32Array.from(colour) };
-    };
-    const rings = (on, chosen, reach, thick, ink) => {
-      on.beginPath();
-      for (const i of chosen) {
-        const [px, py] = [screenX(i), screenY(i)];
-        if (px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
-        on.moveTo(px + reach, py);
-        on.arc(px, py, reach, 0, 2 * Math.PI);
-      }
-      on.strokeStyle = ink;
-      on.lineWidth = thick;
-      on.stroke();
-    };
     const paint = () => {
       frame = 0;
+      clearTimeout(rest);
+      const began = performance.now();
       const on = base.getContext("2d");
-      on.setTransform(ratio, 0, 0, ratio, 0, 0);
       const r = radius();
-      const [card, grey, ink] = ["--card", "--soft", "--ink"].map(colour);
+      const [card, grey, ink, head] = ["--card", "--soft", "--ink", "--focus"].map(colour);
       const stamps = [];
       const wrong = [];
       const [wide, high] = [base.width, base.height];
       if (picture?.width !== wide || picture.height !== high) picture = on.createImageData(wide, high);
       const pixels = new Uint32Array(picture.data.buffer);
       pixels.fill(0);
+      const put = (i, { size, dx, dy, colour }, front = true) => {
+        const [px, py] = [screenX(i), screenY(i)];
+        if (px < -9 || py < -9 || px > width + 9 || py > height + 9) return;
+        const [left, top] = [Math.round(px * ratio - size / 2), Math.round(py * ratio - size / 2)];
+        for (let k = 0; k < colour.length; k++) {
+          const [at, bt] = [left + dx[k], top + dy[k]];
+          if (at >= 0 && at < wide && bt >= 0 && bt < high) pixels[bt * wide + at] = front ? colour[k] : (colour[k] & 0xffffff) | 0x24000000;
+        }
+      };
       for (const front of only < 0 ? [true] : [false, true]) {
         for (let i = 0; i < n; i++) {
           if (only >= 0 && (label[i] === only) !== front) continue;
-          const [px, py] = [screenX(i), screenY(i)];
-          if (px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
-          const kind = look(label[i]);
-          const { size, dx, dy, colour } = (stamps[kind] ??= stamp(kind, r, card, grey));
-          const [left, top] = [Math.round(px * ratio - size / 2), Math.round(py * ratio - size / 2)];
-          for (let k = 0; k < colour.length; k++) {
-            const [at, bt] = [left + dx[k], top + dy[k]];
-            if (at >= 0 && at < wide && bt >= 0 && bt < high) pixels[bt * wide + at] = front ? colour[k] : (colour[k] & 0xffffff) | 0x24000000;
-          }
+          put(i, (stamps[kind(label[i])] ??= look(label[i], r, ratio, card, grey)), front);
           if (front && other[i] !== NONE && other[i] !== label[i]) wrong.push(i);
         }
       }
+      for (const [chosen, mark] of [[wrong, ring(r + 2.5, ratio, ink, 1.6)], [marked, ring(r + 3, ratio, head, 2.5)]]) {
+        for (const i of chosen) put(i, mark);
+      }
       on.putImageData(picture, 0, 0);
-      rings(on, wrong, r + 2.5, 1.6, ink);
+      base.style.transform = "";
+      [painted, cost] = [{ cx, cy, scale: scale() }, performance.now() - began];
       trace();
     };
     const draw = () => (frame ||= requestAnimationFrame(paint));
@@ -166,13 +133,19 @@ const pointMap = (() => {
       on.setTransform(ratio, 0, 0, ratio, 0, 0);
       on.clearRect(0, 0, width, height);
       const [head, ink] = ["--focus", "--ink"].map(colour);
-      rings(on, marked, radius() + 3, 2.5, head);
-      if (under >= 0) rings(on, [under], radius() + 4, 2, ink);
+      if (under >= 0) {
+        on.beginPath();
+        on.arc(screenX(under), screenY(under), radius() + 4, 0, 2 * Math.PI);
+        on.strokeStyle = ink;
+        on.lineWidth = 2;
+        on.stroke();
+      }
       if (path) {
         on.beginPath();
         path.forEach(([px, py], place) => (place ? on.lineTo(px, py) : on.moveTo(px, py)));
         on.closePath();
         on.strokeStyle = head;
+        on.lineWidth = 2.5;
         on.stroke();
         on.globalAlpha = 0.12;
         on.fillStyle = head;
@@ -190,7 +163,7 @@ const pointMap = (() => {
       tip.hidden = i < 0;
       over.style.cursor = i >= 0 && hooks.open ? "pointer" : lasso ? "crosshair" : "grab";
       if (i >= 0) {
-        const source = hooks.picture?.(data.paths[i]);
+        const source = hooks.picture?.(data.paths[i], i);
         tip.replaceChildren();
         if (source) {
           const image = element("img", "");
@@ -218,7 +191,7 @@ const pointMap = (() => {
     const pan = (dx, dy) => {
       [cx, cy] = [cx - dx / scale(), cy + dy / scale()];
       point(-1);
-      draw();
+      move();
     };
     const inside = () => {
       const found = [];
@@ -249,7 +222,7 @@ const pointMap = (() => {
       if (!before) return point(near(px, py, 12));
       moved += Math.abs(px - before[0]) + Math.abs(py - before[1]);
       if (path) {
-        path.push([px, py]);
+        if (Math.hypot(px - path.at(-1)[0], py - path.at(-1)[1]) > 2) path.push([px, py]);
         trace();
       } else if (pointers.size > 1) {
         const still = [...pointers].find(([id]) => id !== event.pointerId)[1];
@@ -284,7 +257,7 @@ const pointMap = (() => {
       marked = new Set(places);
       said.textContent = `${places.length} image${places.length === 1 ? "" : "s"} selected`;
       hooks.select(places);
-      trace();
+      draw();
     };
     const step = (dx, dy) => {
       if (under < 0) {
@@ -366,10 +339,10 @@ const pointMap = (() => {
         entry.value = String(code);
         pick.append(entry);
         if (used.length > LEGEND) continue;
-        const kind = look(code);
-        const swatch = element("span", `swatch ${kind === LEGEND ? "" : SHAPES[Math.floor(kind / COLOURS.length)]}`);
-        swatch.style.background = kind === LEGEND ? "var(--soft)" : COLOURS[kind % COLOURS.length];
-        const made = element("button", "", swatch, element("bdi", "", text(code)), element("span", "soft", ` ${counts.get(code)}`));
+        const [shape, colour] = swatch(code);
+        const square = element("span", `swatch ${shape}`);
+        square.style.background = colour;
+        const made = element("button", "", square, element("bdi", "", text(code)), element("span", "soft", ` ${counts.get(code)}`));
         made.type = "button";
         made.value = String(code);
         made.addEventListener("click", () => choose(only === code ? -1 : code));
@@ -382,7 +355,8 @@ const pointMap = (() => {
       const [wide, high] = [box.clientWidth, box.clientHeight];
       if (!wide || !high) return;
       const first = width === 1;
-      [width, height, ratio] = [wide, high, Math.min(window.devicePixelRatio || 1, 2)];
+      painted = null; // a canvas of another size is empty
+      [width, height, ratio] = [wide, high, Math.min(window.devicePixelRatio || 1, n > MANY ? 1.5 : 2)];
       for (const canvas of [base, over]) [canvas.width, canvas.height] = [width * ratio, height * ratio];
       if (first || zoom === 1) fit();
       else draw();
@@ -392,7 +366,7 @@ const pointMap = (() => {
     return {
       mark(places) {
         marked = new Set(places);
-        trace();
+        draw();
       },
       relabel(labels, names = classes) {
         [label, classes] = [Uint16Array.from(labels), names];

@@ -51,24 +51,35 @@ const element = (tag, kind, ...content) => {
   return made;
 };
 const isolated = (text) => element("bdi", "", text);
-const pictureOf = new Map(); // addresses of the pictures of the page, by path
+const [pictureOf, largeOf] = [new Map(), new Map()]; // addresses of the pictures of the page, by path
+const COLUMNS = 6; // of an image in a row: folder, name, label, note, thumbnail, larger picture
 for (const holder of document.querySelectorAll("[data-gallery]")) {
-  const { words, rows, before, marks, beside, pictures } = JSON.parse(holder.querySelector("script").textContent);
+  const { words, rows, before, marks, beside, large, pictures } = JSON.parse(holder.querySelector("script").textContent);
   const [list, tools, said] = ["ul", ".tools", "output"].map((name) => holder.querySelector(name));
   const [search, classes, mark, order] = tools.querySelectorAll("input, select");
   const [back, next] = ["‹ Before", "Next ›"].map((text) => element("button", "", text));
   said.before(back);
   said.after(next);
-  const images = (row) => Array.from({ length: (row.length - 3) / 5 }, (_, place) => row.slice(3 + 5 * place, 8 + 5 * place));
+  const images = (row) => Array.from({ length: (row.length - 3) / COLUMNS }, (_, place) => row.slice(3 + COLUMNS * place, 3 + COLUMNS * (place + 1)));
   const path = ([folder, name]) => words[folder] + name;
   // Pictures of the first tiles are in the markup only.
   [...list.children].forEach((tile, number) => {
     tile.querySelectorAll(".image").forEach((image, place) => {
-      rows[number][7 + 5 * place] = image.querySelector("img")?.getAttribute("src") ?? "";
+      rows[number][7 + COLUMNS * place] = image.querySelector("img")?.getAttribute("src") ?? "";
     });
   });
-  const address = (source) => (/^data:|\//.test(source) ? source : beside + source);
-  for (const image of rows.flatMap(images)) if (image[4]) pictureOf.set(path(image), address(image[4]));
+  const address = (source, folder) => (!source || /^data:|\//.test(source) ? source : folder + source);
+  // Two images that are shown under one path are told apart here, and on a map have no picture.
+  const remember = (known, place, folder) => {
+    const mine = new Map();
+    for (const image of rows.flatMap(images)) {
+      const source = address(image[place], folder);
+      if (source) mine.set(path(image), (mine.get(path(image)) ?? source) === source ? source : "");
+    }
+    for (const [name, source] of mine) if (!known.has(name)) known.set(name, source);
+  };
+  remember(pictureOf, 4, beside);
+  remember(largeOf, 5, large);
   const picture = (image) => {
     const missing = element("span", "missing", isolated(path(image)));
     if (!image[4]) return missing;
@@ -76,7 +87,7 @@ for (const holder of document.querySelectorAll("[data-gallery]")) {
     shown.alt = `${path(image)}: ${words[image[2]]} ${words[image[3]]}`;
     shown.decoding = "async";
     shown.addEventListener("error", () => shown.replaceWith(missing));
-    shown.src = address(image[4]);
+    shown.src = address(image[4], beside);
     return shown;
   };
   const draw = (row) => {
@@ -89,6 +100,7 @@ for (const holder of document.querySelectorAll("[data-gallery]")) {
       const differs = list.classList.contains("rows") && asked && label && label !== asked;
       const box = element("div", differs ? "image other" : "image");
       box.tabIndex = 0;
+      box.sources = [address(image[5], large), address(image[4], beside)];
       if (pictures) box.append(picture(image));
       if (label || note) box.append(element("span", "answer", isolated(label), " ", element("span", "note", note)));
       box.append(element("span", "where", isolated(path(image))));
@@ -119,7 +131,7 @@ for (const holder of document.querySelectorAll("[data-gallery]")) {
     const low = words.map((word) => word.toLowerCase());
     const says = (row) => {
       let text = `${low[row[1]]} ${low[row[2]]}`;
-      for (let at = 3; at < row.length; at += 5) text += ` ${low[row[at]]}${row[at + 1].toLowerCase()} ${low[row[at + 2]]}`;
+      for (let at = 3; at < row.length; at += COLUMNS) text += ` ${low[row[at]]}${row[at + 1].toLowerCase()} ${low[row[at + 2]]}`;
       return text;
     };
     chosen = rows.filter(
@@ -142,7 +154,7 @@ for (const holder of document.querySelectorAll("[data-gallery]")) {
   const used = new Set();
   for (const row of rows) {
     used.add(row[1]);
-    for (let at = 5; at < row.length; at += 5) used.add(row[at]);
+    for (let at = 5; at < row.length; at += COLUMNS) used.add(row[at]);
   }
   const labels = new Set([...used].map((word) => words[word]).filter(Boolean));
   classes.append(...[...labels].sort().map((label) => option(label, label)));

@@ -18,9 +18,9 @@ from ...cache.tables import counted
 from ...errors import MissingExtra
 from ...extract.text import storable
 from .gallery import Gallery
+from .pictures import folder_beside
 from .point_map import PointMap
 from .text import duration, points, probability, relative, shown
-from .thumbnails import folder_beside
 
 PAGES, TEXTS, TABLES = (".html", ".htm"), (".md", ".markdown", ".txt"), (".csv",)  # suffixes of files
 _ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
@@ -36,7 +36,7 @@ def render(template: str, values: Mapping[str, Any], *galleries: Gallery | Point
     MissingExtra
         Jinja2 is not installed.
     """
-    script = "".join(map(asset, ("pages/page.js", "pages/map.js", "pages/large.js")))
+    script = "".join(map(asset, ("pages/page.js", "pages/marks.js", "pages/map.js", "pages/large.js")))
     elsewhere = " 'self' file:" if any(gallery.beside for gallery in galleries) else ""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     common = {

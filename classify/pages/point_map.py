@@ -1,13 +1,14 @@
 """A map of images in a page: a point for each, its label, and the images nearest to those that can be opened."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .pictures import Pictures
 from .text import relative, shown
 
 MOST = 20_000  # points that a browser moves without a stutter
@@ -57,12 +58,12 @@ class PointMap:
     ringed: str = ""
     near: Sequence[Near] = ()
     title: str = ""
-    pictures: Mapping[str, str] = field(default_factory=dict)
+    pictures: Pictures = field(default_factory=Pictures)
 
     @property
-    def beside(self) -> bool:
-        """Whether there are pictures that are not in the page."""
-        return not all(source.startswith("data:") for source in self.pictures.values())
+    def beside(self) -> str:
+        """The address of the folder with the pictures that are not in the page; empty if all are."""
+        return self.pictures.beside
 
     def data(self) -> dict[str, Any]:
         """Return plain values: numbers as base64 of little-endian uint16, x and y in the same scale."""
@@ -89,7 +90,8 @@ class PointMap:
                 )
                 for one in self.near
             ],
-            "pictures": {_path(path): source for path, source in self.pictures.items() if source},
+            "pictures": {_path(path): source for path, source in self.pictures.small.items()},
+            "large": {_path(path): source for path, source in self.pictures.large.items()},
         }
 
 

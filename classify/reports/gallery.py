@@ -9,9 +9,9 @@ import numpy as np
 from ..arrays import Floats, Positions
 from ..maps.image_map import ImageMap
 from ..pages.gallery import Gallery, Shown, Tile
+from ..pages.pictures import BYTES, Pictures, addresses
 from ..pages.point_map import PointMap
 from ..pages.text import confident
-from ..pages.thumbnails import BYTES, addresses
 from ..records.runs import Run
 
 
@@ -46,7 +46,7 @@ def gallery(run: Run, thumbnails: Path | None, page: Path, most: int = BYTES) ->
         )
         for place in order(run).tolist()
     ]
-    sources = addresses(thumbnails, [tile.images[0].key for tile in tiles], page, most)
+    sources = Pictures(*addresses(thumbnails, [tile.images[0].key for tile in tiles], page, most))
     return Gallery("Predicted against true", tiles, sources, "is", {"wrong": "wrong", "right": "right"})
 
 
@@ -79,7 +79,7 @@ def point_map(group: Mapping[str, Any], folder: Path | None, thumbnails: Path | 
     chart = next(filter(None, charts), None)
     if chart is None:
         return None
-    classes, columns, known = chosen.data["classes"], chosen.predictions, group["gallery"].sources
+    classes, columns, known = chosen.data["classes"], chosen.predictions, group["gallery"].sources.small
     predicted = dict(zip(columns["key"], (classes[code] for code in columns["predicted"]), strict=True))
     keys = [key for key in chart.shown if not known.get(key)]
     return chart.drawn(
@@ -87,5 +87,5 @@ def point_map(group: Mapping[str, Any], folder: Path | None, thumbnails: Path | 
         before="predicted",
         ringed=f"wrong by {group['name']}",
         title="The fitted images nearest to it, with the cosine of their embeddings",
-        pictures=addresses(thumbnails, keys, page, BYTES // 2),
+        pictures=Pictures(*addresses(thumbnails, keys, page, BYTES // 2)),
     )

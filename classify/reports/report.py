@@ -10,8 +10,9 @@ from ...errors import UsageError
 from ...extract.text import csv_text
 from ..evaluation.effective_size import ALPHA
 from ..pages.page import PAGES, TABLES, TEXTS, render, write
+from ..pages.pictures import BYTES
 from ..pages.text import shown, without_folders
-from ..pages.thumbnails import BYTES, FOLDER
+from ..pages.thumbnails import FOLDER
 from ..records import description
 from ..records.class_report import class_report, unequal_classes
 from ..records.contest import Contest, contest

@@ -51,6 +51,29 @@ class Change:
     warning: str = ""
 
 
+class Versions:
+    """Which images were decided on since a page last heard of the review: another tab may have done that.
+
+    Attributes
+    ----------
+    now
+        The number of changes so far.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._of: dict[int, int] = {}
+
+    def note(self, images: Sequence[int]) -> None:
+        """Count a change of images."""
+        self.now += 1
+        self._of |= dict.fromkeys(images, self.now)
+
+    def since(self, images: Sequence[int], seen: int | None) -> list[int]:
+        """Return those of the images that have changed since a version; none for None."""
+        return [] if seen is None else [image for image in images if self._of.get(image, 0) > seen]
+
+
 def latest(history: Sequence[Step]) -> dict[int, Decision]:
     """Return the last decision on each image, the latest last."""
     decided: dict[int, Decision] = {}

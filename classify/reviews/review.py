@@ -1,18 +1,12 @@
-"""Review: a person decides on doubted labels, and every decision updates at once which other labels are doubted.
-
-Each image is judged by ridge fitted on all others; see :mod:`fc7.classify.reviews.leave_one_out`. Penalty and
-temperature are chosen when the review begins, so that later changes come from decisions only.
-"""
+"""Review: a person decides on doubted labels, and every decision updates at once which other labels are doubted."""
 
 import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
@@ -22,36 +16,16 @@ from ...extract.text import few, plain
 from ..arrays import Positions
 from ..data.checks import require_finite
 from ..data.splits import together
-from ..evaluation.confident_learning import self_confidence
-from ..heads.table import HEADS
 from ..solvers.lapack import threads
 from ..solvers.nearest import nearest
-from .changes import Agreement, Change, Step, latest
+from .changes import Agreement, Change, Step, Versions, latest
 from .diverse import Coverage
+from .judge import Judge, Judged, leads
 from .labels import Decision, Labels, numbered
-from .leave_one_out import NONE, LeftOut, choose_penalty, prepare, scaled
+from .leave_one_out import NONE
 from .subjects import UNDECIDED, Subject, agreed, reviewed_images
 
 logger = logging.getLogger(__name__)
-
-FEW = 2  # images that each of two classes must have before anything is judged
-SEVERAL = 30  # labels that change at once, from which the scores are computed anew instead of one by one
-GROWTH = 0.05  # of the images with a label: so many new ones are judged before they are fitted
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The present left-out probabilities ``(n, classes)``, and the images they doubt, the most doubtful first.
-
-    ``unlabelled`` are the images without a label. While too few images have one there are no probabilities, and nothing
-    is doubted: ``uncertain`` and ``unlabelled`` are in the order of their bytes.
-    """
-
-    probability: npt.NDArray[np.float64] | None
-    suspects: Positions
-    uncertain: Positions
-    unlabelled: Positions
-    agreement: Agreement
 
 
 class Review:
@@ -83,41 +57,13 @@ class Review:
             self._write(self._history)
         rows = np.array([image.row for image in self._images])
         self._vectors = np.asarray(embeddings.vectors[rows])
-        self._together = together(embeddings, np.arange(len(embeddings)))[rows]
+        apart = together(embeddings, np.arange(len(embeddings)))[rows]
         with threads(len(rows)):
-            self._refit(progress)
-            self._judged = self._judge()
+            self.judge = Judge(self._images, self._vectors, apart, lambda: self._now, progress)
+            self._judged = self.judge.judge(self.closed)
         self._curve.append(self._judged.agreement)
         self._coverage: Coverage | None = None
-
-    def _refit(self, progress: Progress = silent) -> None:
-        """Fit all images that have a label now, and choose penalty and temperature.
-
-        What copies contradict, or is bad, has its place in the fit, so that it can be decided on at once.
-        """
-        decided = self.decided
-        now = [decided.get(number, image.given) for number, image in enumerate(self._images)]
-        given = {image.given.label for image in self._images}
-        self.classes = tuple(sorted(({decision.label for decision in now} | given) - {UNDECIDED}))
-        self._codes = {name: code for code, name in enumerate(self.classes)} | {UNDECIDED: NONE}
-        self._y = np.array([self._code(decision) for decision in now], np.intp)
-        fitted = [
-            decision.label != UNDECIDED or image.contradicted for decision, image in zip(now, self._images, strict=True)
-        ]
-        self._members, self._others = np.flatnonzero(fitted), np.flatnonzero(~np.array(fitted))
-        self._place = {image: place for place, image in enumerate(self._members.tolist())}
-        self._fit: LeftOut | None = None
-        self._scaled = scaled(self._vectors if len(self._others) else self._vectors[:0])
-        if self._too_few():
-            return
-        self._fit, self.alpha, self.temperature = choose_penalty(
-            prepare(self._vectors[self._members]),
-            self._y[self._members],
-            len(self.classes),
-            self._together[self._members],
-            alphas=HEADS["ridge"].grid["alpha"],
-            progress=progress,
-        )
+        self._versions = Versions()
 
     def __len__(self) -> int:
         """Return the number of images; copies count once."""
@@ -135,6 +81,22 @@ class Review:
             return latest(self._history)
 
     @property
+    def version(self) -> int:
+        """The number of decisions and undone ones since the review began."""
+        return self._versions.now
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The present names of classes."""
+        return self.judge.classes
+
+    @property
+    def _now(self) -> list[Decision]:
+        """The present decision on each image."""
+        decided = self.decided
+        return [decided.get(number, image.given) for number, image in enumerate(self._images)]
+
+    @property
     def vectors(self) -> npt.NDArray[np.floating]:
         """The embeddings of the images."""
         return self._vectors
@@ -147,8 +109,7 @@ class Review:
     @property
     def labels_now(self) -> list[str]:
         """The present label of each image, empty for those that have none."""
-        decided = self.decided
-        return [decided.get(number, image.given).label for number, image in enumerate(self._images)]
+        return [decision.label for decision in self._now]
 
     @property
     def closed(self) -> list[int]:
@@ -179,7 +140,7 @@ class Review:
                 self._coverage = Coverage(self._vectors, np.sort(rest))
             weights = np.ones(len(self))
             if probability is not None:
-                weights -= _leads(probability, probability.argmax(axis=1))
+                weights -= leads(probability, probability.argmax(axis=1))
             best = self._coverage.choose(weights, np.setdiff1d(np.arange(len(self)), rest))
         return np.concatenate([best, rest[~np.isin(rest, best)]])
 
@@ -198,12 +159,11 @@ class Review:
     def counts(self) -> dict[str, int]:
         """The numbers of images that are suspects, have no label, were decided on, have another label, are bad."""
         with self._lock:
-            decided = self.decided
-            both = [(image, decided.get(number, image.given)) for number, image in enumerate(self._images)]
+            both = list(zip(self._images, self._now, strict=True))
             return {
                 "suspects": len(self._judged.suspects),
                 "unlabelled": len(self._judged.unlabelled),
-                "reviewed": len(decided),
+                "reviewed": len(self.decided),
                 "relabelled": sum(
                     image.given.label != after.label
                     for image, after in both
@@ -252,7 +212,13 @@ class Review:
         return self._images[image].key
 
     def decide(
-        self, images: int | Sequence[int], label: str | None = None, *, bad: bool = False, new: bool = False
+        self,
+        images: int | Sequence[int],
+        label: str | None = None,
+        *,
+        bad: bool = False,
+        new: bool = False,
+        seen: int | None = None,
     ) -> Change:
         """Label images and their copies, with the same label to confirm it, or mark them as bad.
 
@@ -264,14 +230,17 @@ class Review:
             One of ``classes``; by default of each image its present label.
         new
             The label may be that of a new class.
+        seen
+            The version that whoever decides has seen; None for the present one.
 
         Raises
         ------
         UsageError
             No such image or class, or no image.
         DataError
-            No head could be fitted on the csv any more, or it cannot be written, or it cannot hold the name of a new
-            class, or that looks like another; nothing changes then.
+            Somebody else has decided on one of the images since `seen`; or no head could be fitted on the csv any
+            more, or it cannot be written, or it cannot hold the name of a new class, or that looks like another.
+            Nothing changes then.
         """
         with self._lock:
             several = [images] if isinstance(images, int) else list(dict.fromkeys(images))
@@ -279,36 +248,50 @@ class Review:
                 self._require(image)
             if not several:
                 raise UsageError("No image is named.")
+            if others := self._versions.since(several, seen):
+                path = plain(self._images[others[0]].paths[0])
+                raise DataError(
+                    f"Another tab has decided on {path} meanwhile. Nothing was changed: look at what it has decided, and "
+                    "decide again."
+                )
             now = self.decided
             before = [now.get(image, self._images[image].given) for image in several]
-            if new and label and label not in self._codes:
+            is_new = False
+            if new and label is not None and not self.judge.knows(label):
+                is_new = True
                 require_distinct(self.name, [*self.classes, label])
                 self.labels.require_holdable(label)
-                new_labels = {label}
-            else:
-                new_labels = set()
             step = [
                 (image, Decision(old.label if label is None else label, bad))
                 for image, old in zip(several, before, strict=True)
             ]
             for _, after in step:
-                unknown = after.label not in self._codes and after.label not in new_labels
-                if unknown or (after.label == UNDECIDED and not bad):
+                if not (is_new or self.judge.knows(after.label)) or (after.label == UNDECIDED and not bad):
                     raise UsageError(f"There is no class {after.label!r}. Classes: {few(self.classes)}.")
             self._require_manifest(step)
             return self._go_to([*self._history, step], several, before[0], undone=False)
 
-    def undo(self) -> Change:
+    def undo(self, seen: int | None = None) -> Change:
         """Undo the latest decision.
+
+        Parameters
+        ----------
+        seen
+            The version that whoever undoes it has seen; None for the present one.
 
         Raises
         ------
         DataError
-            There is no decision, or the csv cannot be written.
+            There is no decision, or it is one that was not seen, or the csv cannot be written.
         """
         with self._lock:
             if not self._history:
                 raise DataError("Nothing to undo: no decision is left.")
+            if seen is not None and seen != self.version:
+                raise DataError(
+                    "Another tab has decided meanwhile. Nothing was undone: look at its decision, which is the latest, "
+                    "and undo again."
+                )
             images = [image for image, _ in self._history[-1]]
             before = self.decided[images[0]]
             return self._go_to(self._history[:-1], images, before, undone=True)
@@ -321,11 +304,9 @@ class Review:
         decided, old = self.decided, self._judged
         now = [decided.get(image, self._images[image].given) for image in images]
         with threads(len(self)):
-            if self._fit is None or any(after.label not in self._codes for after in now):
-                self._refit()
-            else:
-                self._put(self._fit, images, [self._code(after) for after in now])
-            self._judged = new = self._judge()
+            self.judge.put(images, now)
+            self._judged = new = self.judge.judge(self.closed)
+        self._versions.note(images)
         if not undone:
             self._curve.append(new.agreement)
         elif len(self._curve) > 1:
@@ -348,53 +329,6 @@ class Review:
         decided = [(self._images[number].paths, decision) for number, decision in latest(history).items()]
         return self.labels.write(numbered([*self._aside, *decided]))
 
-    def _put(self, fit: LeftOut, images: list[int], codes: list[int]) -> None:
-        """Change labels; images that had none are judged by the others until there are enough of them to fit anew."""
-        self._y[images] = codes
-        if self._too_few() or (self._y[self._others] != NONE).sum() > GROWTH * len(self._members):
-            self._refit()
-            return
-        places = [(self._place[image], code) for image, code in zip(images, codes, strict=True) if image in self._place]
-        if len(places) > SEVERAL:
-            self._fit = fit.with_labels(self._y[self._members])
-            return
-        for place, code in places:
-            fit.put(place, code)
-
-    def _too_few(self) -> bool:
-        y = self._y[self._members]
-        return int((np.bincount(y[y != NONE]) >= FEW).sum()) < 2
-
-    def _judge(self) -> Judged:
-        y, open_ = self._y, np.ones(len(self), bool)
-        open_[self.closed] = False
-        without = open_ & (y == NONE) & ~np.array([image.contradicted for image in self._images])
-        if self._fit is None:
-            nothing, others = np.empty(0, np.intp), np.flatnonzero(open_ & ~without)
-            return Judged(None, nothing, others, np.flatnonzero(without), Agreement(0, 0))
-        scores = np.empty((len(self), len(self.classes)))
-        if len(self._others):
-            # Of all, if a copy of the others takes longer.
-            some = self._others if 2 * len(self._others) < len(self) else slice(None)
-            scores[some] = self._fit.scores_of(self._scaled[some], self._scaled[self._members])
-        scores[self._members] = self._fit.scores()
-        scores /= self.temperature
-        probability = np.asarray(softmax(scores, axis=1))
-        likeliest, judged = probability.argmax(axis=1), y != NONE
-        own = np.where(judged, self_confidence(probability, y), -1.0)
-        doubted = open_ & ~without & (likeliest != y)
-        order, closest = np.argsort(own, kind="stable"), np.argsort(_leads(probability, likeliest), kind="stable")
-        return Judged(
-            probability=probability,
-            suspects=order[doubted[order]],
-            uncertain=closest[(open_ & ~doubted & ~without)[closest]],
-            unlabelled=closest[without[closest]],
-            agreement=Agreement(int((judged & (likeliest == y)).sum()), int(judged.sum())),
-        )
-
-    def _code(self, decision: Decision) -> int:
-        return NONE if decision.bad else self._codes[decision.label]
-
     def _require(self, image: int) -> None:
         if not 0 <= image < len(self):
             raise UsageError(f"There is no image {image}: they are numbered from 0 to {len(self) - 1}.")
@@ -407,14 +341,14 @@ class Review:
         """
         if any(image.given == Decision(UNDECIDED) and not image.contradicted for image in self._images):
             return
-        y, train = self._y.copy(), [image.fitted for image in self._images]
+        y, train = self.judge.y.copy(), [image.fitted for image in self._images]
         if len(set(y[train].tolist()) - {NONE}) < 2:
             return
         for image, after in step:
-            y[image] = NONE if after.bad else self._codes.get(after.label, len(self.classes))
+            y[image] = self.judge.code(after, new=len(self.classes))
         fitted = set(y[train].tolist()) - {NONE}
         lost = sorted(set(y.tolist()) - {NONE} - fitted)
-        path, after = self._images[step[0][0]].paths[0], step[0][1]
+        path, after = plain(self._images[step[0][0]].paths[0]), step[0][1]
         if lost:
             name = [*self.classes, after.label][lost[0]]
             raise DataError(f"No image of {name!r} would be left to fit on without {path}, but some in other splits.")
@@ -435,11 +369,3 @@ class Review:
             else:
                 aside.append(([path], decision))
         return [[(number, agreed(copies))] for number, copies in by_image.items()], aside
-
-
-def _leads(probability: npt.NDArray[np.float64], likeliest: Positions) -> npt.NDArray[np.float64]:
-    """Return ``(n,)``: by how much the likeliest class leads; faster than to sort, which counts with many classes."""
-    rows = np.arange(len(probability))
-    first, others = probability[rows, likeliest], probability.copy()
-    others[rows, likeliest] = -1
-    return np.asarray(first - others.max(axis=1))

@@ -19,7 +19,7 @@ from ..pages.page import asset, environment
 from ..pages.text import relative, shown, without_folders
 from ..pages.thumbnails import smaller
 from .changes import Change
-from .lists import Findings, Lists
+from .lists import Lists
 from .plane import plane
 from .review import Review
 
@@ -30,29 +30,22 @@ SOME = 120  # most images whose states are in one answer
 ALIKE = 24  # images that are shown as more like one
 POINTS = 200  # of the curve
 
-_ASSETS = {
-    "page.css": ("pages/page.css", "text/css"),
-    "review.css": ("reviews/review.css", "text/css"),
-    "map.css": ("pages/map.css", "text/css"),
-    "map.js": ("pages/map.js", "text/javascript"),
-    "review.js": ("reviews/review.js", "text/javascript"),
-    "tiles.js": ("reviews/tiles.js", "text/javascript"),
-    "chooser.js": ("reviews/chooser.js", "text/javascript"),
-    "make.js": ("reviews/make.js", "text/javascript"),
+_KINDS = {".css": "text/css", ".js": "text/javascript"}
+_OWN = (path.name for path in Path(__file__).with_name("page").iterdir() if path.suffix in _KINDS)
+_ASSETS = {name: f"pages/{name}" for name in ("page.css", "map.css", "marks.js", "map.js")} | {
+    name: f"reviews/page/{name}" for name in _OWN
 }
 
 
-def application(review: Review, images: Path, token: str, findings: Findings | None = None) -> Starlette:
+def application(review: Review, lists: Lists, images: Path, token: str) -> Starlette:
     """Return the ASGI application, which answers below the path of the token.
 
     Parameters
     ----------
     images
         The folder that image paths are relative to.
-    findings
-        What else is to be looked at.
     """
-    requests = _Requests(review, images, findings)
+    requests = _Requests(review, lists, images)
     routes = [
         Route("/", requests.page),
         Route("/state", requests.state),
@@ -72,17 +65,16 @@ def application(review: Review, images: Path, token: str, findings: Findings | N
 
 
 class _Requests:
-    def __init__(self, review: Review, images: Path, findings: Findings | None) -> None:
-        self._review, self._images = review, images
-        self._lists = Lists(review, findings)
+    def __init__(self, review: Review, lists: Lists, images: Path) -> None:
+        self._review, self._lists, self._images = review, lists, images
         self._small = lru_cache(maxsize=KEPT)(lambda image: self._jpeg(image, SMALL))
 
     def page(self, request: Request) -> Response:
-        return HTMLResponse(environment().get_template("reviews/review.html.jinja").render(name=self._review.name))
+        return HTMLResponse(environment().get_template("reviews/page/review.html.jinja").render(name=self._review.name))
 
     def asset(self, request: Request) -> Response:
-        name, kind = _ASSETS[request.url.path.rpartition("/")[2]]
-        return Response(asset(name), media_type=kind)
+        name = request.url.path.rpartition("/")[2]
+        return Response(asset(_ASSETS[name]), media_type=_KINDS[Path(name).suffix])
 
     def thumbnail(self, request: Request) -> Response:
         return self._picture(request, self._small)
@@ -96,7 +88,7 @@ class _Requests:
     def listed(self, request: Request) -> Response:
         asked = request.query_params
         images = self._lists.images(asked.get("name", ""), asked.get("search", ""), asked.get("label"))
-        return self._several(images)
+        return self._several(images or [], {} if images is not None else {"waits": self._lists.waits})
 
     def like(self, request: Request) -> Response:
         image = self._numbers(request.query_params.get("image", ""))[0]
@@ -109,25 +101,26 @@ class _Requests:
         return JSONResponse({"subjects": self._told(self._numbers(request.query_params.get("images", "")))})
 
     async def decide(self, request: Request) -> Response:
-        images, label, marks = _decision(await _body(request))
-        return await run_in_threadpool(self._changed, lambda: self._review.decide(images, label, **marks))
+        images, options = _decision(await _body(request))
+        return await run_in_threadpool(self._changed, lambda: self._review.decide(images, **options), options["seen"])
 
     async def undo(self, request: Request) -> Response:
-        if await _body(request):
-            raise HTTPException(400, "undo takes {}.")
-        return await run_in_threadpool(self._changed, self._review.undo)
+        body = await _body(request)
+        if body.keys() - {"seen"} or not _is_version(body.get("seen")):
+            raise HTTPException(400, 'undo takes {"seen": version}.')
+        return await run_in_threadpool(self._changed, lambda: self._review.undo(body.get("seen")), body.get("seen"))
 
-    def _changed(self, act: Callable[[], Change]) -> Response:
+    def _changed(self, act: Callable[[], Change], seen: int | None) -> Response:
         before = self._review.classes
         change = act()
         told = asdict(change) | {"warning": without_folders(change.warning)}
         answer = _state(self._review) | {"change": told, "subjects": self._told(change.images)}
-        if self._review.classes != before:
+        if self._review.classes != before or seen != answer["version"] - 1:  # of another tab, perhaps
             answer["classes"] = self._review.classes
         return JSONResponse(answer)
 
-    def _several(self, images: Sequence[int]) -> Response:
-        return JSONResponse({"images": images, "subjects": self._told(images)})
+    def _several(self, images: Sequence[int], more: dict[str, str] | None = None) -> Response:
+        return JSONResponse({"images": images, "subjects": self._told(images)} | (more or {}))
 
     def _told(self, images: Sequence[int]) -> dict[int, dict[str, Any]]:
         subjects = self._review.subjects(images[:SOME])
@@ -156,7 +149,7 @@ class _Requests:
 
     def _jpeg(self, image: int, edge: int) -> bytes:
         path = self._images / self._review.paths[image][0]
-        return smaller(path, self._review.key(image), edge, scaled=True)
+        return smaller(path, self._review.key(image), edge)
 
 
 def _refused(request: Request, error: HTTPException) -> Response:
@@ -189,18 +182,22 @@ async def _body(request: Request) -> dict[str, Any]:
     return values
 
 
-def _decision(body: dict[str, Any]) -> tuple[list[int], str | None, dict[str, bool]]:
-    images, label = body.get("images"), body.get("label")
-    marks = {name: body.get(name, False) for name in ("bad", "new")}
-    numbers = isinstance(images, list) and all(type(image) is int for image in images)
-    valid = numbers and isinstance(label, str | None) and all(isinstance(mark, bool) for mark in marks.values())
-    if not valid or body.keys() - {"images", "label", "bad", "new"}:
+def _decision(body: dict[str, Any]) -> tuple[list[int], dict[str, Any]]:
+    """Return the images of a decision, and the options of :meth:`Review.decide`."""
+    images, options = body.pop("images", None), {"label": None, "bad": False, "new": False, "seen": None} | body
+    valid = isinstance(images, list) and all(type(image) is int for image in images) and len(options) == 4
+    valid = valid and isinstance(options["label"], str | None) and _is_version(options["seen"])
+    if not (valid and isinstance(options["bad"], bool) and isinstance(options["new"], bool)):
         raise HTTPException(
             400,
             'A decision is {"images": [number, ...], "label": class or null, "bad": true or false, "new": true or '
-            "false}.",
+            'false, "seen": version}.',
         )
-    return list(body["images"]), label, marks
+    return images, options
+
+
+def _is_version(seen: Any) -> bool:
+    return seen is None or type(seen) is int
 
 
 def _state(review: Review) -> dict[str, Any]:
@@ -215,5 +212,6 @@ def _state(review: Review) -> dict[str, Any]:
         "agreement": asdict(judged.agreement),
         "counts": review.counts | {"uncertain": len(judged.uncertain), "closed": len(review.closed)},
         "changes": review.changes,
+        "version": review.version,
         "curve": sorted(points.items()),
     }

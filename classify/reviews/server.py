@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import MissingExtra, UsageError
-from .lists import Findings
+from .lists import Findings, Lists
 from .review import Review
 
 logger = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class Server:
         from .guard import Guard
         from .routes import application
 
-        self.review = review
+        self.review, self._lists = review, Lists(review, findings)
         token = secrets.token_urlsafe(24)
         self._socket = _listen(port)
         self.port = int(self._socket.getsockname()[1])
         self.address = f"http://{HOST}:{self.port}/{token}/"
-        guarded = Guard(application(review, images, token, findings), token, self.port)
+        guarded = Guard(application(review, self._lists, images, token), token, self.port)
         settings: dict[str, Any] = {"http": Connection, "ws": "none", "lifespan": "off", "log_config": None}
         settings |= {"access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
         # All that wait are accepted before the first of them is looked at, so these are no more than there are files.
@@ -71,6 +71,7 @@ class Server:
         except KeyboardInterrupt:  # the usual end: every decision has been written
             logger.debug("stopped by Ctrl-C")
         finally:
+            self._lists.end()
             self._socket.close()
 
     def stop(self) -> None:

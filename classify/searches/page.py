@@ -10,8 +10,8 @@ from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
 from ..pages.gallery import Gallery, Shown, Tile
 from ..pages.page import PAGES, render, write
+from ..pages.pictures import pictures
 from ..pages.text import without_folders
-from ..pages.thumbnails import pictures
 from ..records.schema import KEY_DIGITS
 from .similar import Similar
 

@@ -225,7 +225,7 @@ def run_export(arguments: Arguments, progress: Progress) -> Answer:
     from ..manifest.members import require_outside
     from ..vector_files.cached import CachedRows
 
-    output = vectors.opened(arguments.output, arguments.data, arguments.map)
+    output = vectors.opened(arguments)
     backbone = options.require_single(options.backbones(arguments, progress))
     if backbone.views and "views" not in arguments.of_file:
         raise UsageError(f"An exported file has the centre crops only; leave out --views {backbone.views}.")

@@ -99,7 +99,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     if arguments.map and not arguments.output and "map" not in arguments.of_file:
         raise UsageError("--map adds columns to a file, and there is none: -o vectors.parquet")
     if arguments.output:
-        output = vectors.opened(arguments.output, arguments.data, arguments.map)
+        output = vectors.opened(arguments)
         _require_one_recipe(arguments)
     part = _part(arguments.shard)
     with options.engine(arguments) as engine:

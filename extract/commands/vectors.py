@@ -1,26 +1,29 @@
 """The file of vectors that a verb writes: checked before anything is computed, and said in the answer."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..text import plain
 
 if TYPE_CHECKING:
     from ...cache.embeddings import VectorTable
-    from ...cache.urls import Location
     from ..vector_files.formats import VectorFile
+    from .options import Arguments
 
 MAP = "add the columns x and y to a .parquet, for Embedding Atlas; umap needs the extra fc7[map] (default: none)"
 FILE = "the file to write: .parquet, .csv, .h5, .npz, .safetensors, or .npy with a .csv and a .json beside it"
 
 
-def opened(path: Path, data: "Location", method: str | None = None) -> "VectorFile":
-    """Return the file that was asked for, if it can be written and is not the data set."""
+def opened(arguments: "Arguments") -> "VectorFile":
+    """Return the file that was asked for, if it can be written and is not the data set.
+
+    A map that the project file names for other verbs is left out where the file has no columns for it.
+    """
     from ...cache.output_file import require_apart
     from ..vector_files.formats import VectorFile
 
-    output = VectorFile(path, method)
-    require_apart(*output.outputs, read=[data])
+    has_columns = arguments.output.suffix.lower() == ".parquet" or "map" not in arguments.of_file
+    output = VectorFile(arguments.output, arguments.map if has_columns else None)
+    require_apart(*output.outputs, read=[arguments.data])
     return output
 
 

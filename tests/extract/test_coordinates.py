@@ -14,7 +14,7 @@ from fc7.cache import Recipe
 from fc7.cache.shard import Shard
 from fc7.cache.store import Store, StoredVectors
 from fc7.classify.solvers.nearest import nearest
-from fc7.errors import MissingExtra
+from fc7.errors import MissingExtra, UsageError
 from fc7.extract import coordinates as module
 from fc7.extract.coordinates import coordinates, require_method
 
@@ -128,6 +128,12 @@ def test_umap_is_asked_for_the_same_points_again(monkeypatch):
     np.testing.assert_allclose(asked["init"] / 10, coordinates(blobs(12)).points, rtol=1e-5)
     assert found.points.shape == (12, 2)
     assert found.words.startswith("UMAP of the 11 leading")
+
+
+@pytest.mark.parametrize("method", ["t-sne", "UMAP", "", "pca "])
+def test_another_name_is_refused(method):
+    with pytest.raises(UsageError, match="there are pca, tsne, umap"):
+        coordinates(blobs(), method)
 
 
 def test_umap_is_refused_where_it_is_not_installed(monkeypatch):

@@ -10,7 +10,7 @@ from html_page import Page
 
 from fc7.classify.bundles.prediction import Prediction, Predictions
 from fc7.classify.bundles.predictions_file import SUFFIXES, PredictionsFile
-from fc7.classify.pages import thumbnails
+from fc7.classify.pages import pictures
 from fc7.errors import DataError, MissingExtra, UsageError
 
 PREDICTIONS = [
@@ -160,13 +160,13 @@ def test_sets_are_said(tmp_path):
 
 
 def test_pictures_of_many_are_beside_the_page_but_never_among_the_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(thumbnails, "EMBEDDED", 3)
-    monkeypatch.setattr(thumbnails, "BYTES", 1)
+    monkeypatch.setattr(pictures, "EMBEDDED", 3)
+    monkeypatch.setattr(pictures, "BYTES", 1)
     (tmp_path / "in").mkdir()
     paths = [str(draw(tmp_path / "in" / f"{place}.png", (place * 30, 0, 0))) for place in range(6)]
     predictions = [Prediction(path, "red", 0.9, {"red": 0.9}, sure=True) for path in paths]
     page = PredictionsFile(tmp_path / "p.html", [str(tmp_path / "in")]).write(predictions, {})
-    assert len([*(tmp_path / "p-thumbnails").iterdir()]) == 6
+    assert len([*(tmp_path / "p-thumbnails").glob("*.jpg")]) == len([*(tmp_path / "p-thumbnails/large").iterdir()]) == 6
     assert page.read_text().count('src="p-thumbnails/') == 5, "the first is in the page"
     assert " &#39;self&#39; file:" in page.read_text()
     again = PredictionsFile(tmp_path / "in" / "p.html", [str(tmp_path / "in")]).write(predictions, {})
@@ -176,12 +176,12 @@ def test_pictures_of_many_are_beside_the_page_but_never_among_the_images(tmp_pat
 
 
 def test_a_changed_image_gets_a_new_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr(thumbnails, "EMBEDDED", 0)
+    monkeypatch.setattr(pictures, "EMBEDDED", 0)
     path = draw(tmp_path / "in" / "a.png", (200, 0, 0))
     predictions = [Prediction(str(path), "red", 0.9, {"red": 0.9}, sure=True)]
     seen = []
     for colour in ((200, 0, 0), (0, 0, 200)):
         draw(path, colour)
         PredictionsFile(tmp_path / "p.html").write(predictions, {})
-        seen += [file.read_bytes() for file in (tmp_path / "p-thumbnails").iterdir()]
-    assert len(set(seen)) == len(seen) == 2
+        seen += [file.read_bytes() for file in (tmp_path / "p-thumbnails").glob("*.jpg")]
+    assert len(set(seen)) == len(seen) == 2, "and the old one is gone"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from fakes import noisy, one_line
-from waiting import LONG
+from waiting import LONG, until
 
 from fc7.classify.reviews.lists import Lists
 from fc7.classify.reviews.plane import plane
@@ -201,6 +201,7 @@ def test_of_few_images_each_list_can_be_opened(fc7, home, tmp_path, monkeypatch,
     def look(server, findings):
         server._socket.close()
         lists = Lists(server.review, findings)
+        until(lambda: lists.images("outliers") is not None)
         assert lists.images("outliers") == lists.images("near_duplicates") == []
         assert sorted(lists.images("unlabelled")) == lists.images("all") == list(range(count))
         assert server.review.like(0, 5).tolist() == list(range(1, count))

@@ -8,7 +8,7 @@ from chromium import asked, width
 from html_page import Page
 
 from fc7.classify.pages.gallery import FIRST, Gallery, Shown, Tile
-from fc7.classify.pages.thumbnails import EMBEDDED, folder_beside
+from fc7.classify.pages.pictures import EMBEDDED, folder_beside
 from fc7.classify.reports.report import report
 
 WINDOW = 96
@@ -35,7 +35,7 @@ def test_words_are_said_once_and_names_are_harmless():
 
 def test_a_tile_without_anything():
     assert Gallery("x", []).data()["rows"] == []
-    assert Gallery("x", [Tile((Shown(""),))]).data()["rows"] == [[0, 0, 0, 0, "", 0, 0, ""]]
+    assert Gallery("x", [Tile((Shown(""),))]).data()["rows"] == [[0, 0, 0, 0, "", 0, 0, "", ""]]
 
 
 @pytest.fixture(scope="module")

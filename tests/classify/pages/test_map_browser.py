@@ -1,15 +1,18 @@
 """The map of images in a real browser, by real clicks, keys and touch."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from chromium import asked, width
+from chromium import asked, lasso, touch, width
 from fakes import noisy
 
 from fc7.classify.audits.audit import audit
 from fc7.classify.audits.page import write_audit
+from fc7.classify.pages.page import asset
+from fc7.classify.pages.point_map import PointMap
 
 ARROWS = {"right": "\ue014", "enter": "\ue007", "escape": "\ue00c"}
 
@@ -65,8 +68,7 @@ class Map:
         left, top = self.run(
             "const r = document.querySelector('.map .over').getBoundingClientRect(); return [r.x, r.y]"
         )
-        points = [{"x": left + x, "y": top + y, "id": number} for number, (x, y) in enumerate(points)]
-        self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        touch(self.browser, kind, *((left + x, top + y) for x, y in points))
 
     def colours(self):
         """Return the number of different colours on the canvas."""
@@ -174,3 +176,70 @@ def test_two_fingers_zoom_and_one_pans_then(browser, page):
     found.touch("touchEnd")
     assert found.run("return maps[0].screen(0)[0]") == pytest.approx(left + 60, abs=6)
     assert not found.run("return document.querySelector('dialog').open")
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory):
+    """A map alone, of 6,000 images of 1,000 classes, every tenth ringed, with a lasso."""
+    generator, codes = np.random.default_rng(0), np.arange(6000) % 1000
+    chart = PointMap(
+        points=generator.standard_normal((1000, 2))[codes] + 0.1 * generator.standard_normal((6000, 2)),
+        paths=[f"{code}/{place}.jpg" for place, code in enumerate(codes)],
+        labels=[f"class {code:03}" for code in codes],
+        others=[f"class {(code + (place % 10 == 0)) % 1000:03}" for place, code in enumerate(codes)],
+        before="looks like",
+    )
+    page = tmp_path_factory.mktemp("thousand") / "map.html"
+    style, script = (
+        "".join(asset(f"pages/{name}") for name in names) for names in (("page.css", "map.css"), ("marks.js", "map.js"))
+    )
+    page.write_text(
+        f"""<!doctype html><meta name=viewport content="width=device-width"><style>{style}</style>
+        <div data-map class="map"><div class="map"></div></div><script>{script}
+        const maps = [pointMap(document.querySelector(".map .map"), {json.dumps(chart.data())},
+        {{ select: (places) => (window.caught = places) }})];</script>"""
+    )
+    return page.as_uri()
+
+
+@pytest.mark.parametrize("pixels", [390, 1280])
+def test_a_map_of_a_thousand_classes(browser, thousand, pixels):
+    found = Map(browser, thousand, pixels)
+    found.frame()
+    assert found.colours() > 8, "six colours, the ground, the rings, and the edges of points"
+    assert found.run("return document.querySelectorAll('.map .legend li').length") == 0, "too many to tell apart"
+    assert found.run("return document.querySelectorAll('.map select option').length") == 1001
+    browser.find_element("css selector", ".map select").send_keys("class 500")
+    found.frame()
+    over = browser.find_element("css selector", ".map .over")
+    browser.find_elements("css selector", ".map .tools button")[3].click()
+    if pixels < 500:
+        lasso(browser, over)
+    else:
+        wide, high = over.size["width"], over.size["height"]
+        found.move("mousePressed", 1, 1, button="left", buttons=1, clickCount=1)
+        for corner in ((wide - 1, 1), (wide - 1, high - 1), (1, high - 1)):
+            found.move("mouseMoved", *corner, button="left", buttons=1)
+        found.move("mouseReleased", 1, high - 1, button="left", clickCount=1)
+    found.wait("window.caught")
+    assert found.run("return window.caught") == list(range(500, 6000, 1000)), "of the class that is picked alone"
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_picture_that_is_slow_to_paint_is_moved_first(browser, thousand, slow):
+    """By a clock of its own: what takes 50 ms is moved as it is while it is dragged, and painted at rest."""
+    found = Map(browser, thousand)
+    found.frame()
+    before = found.run("return maps[0].screen(0)")
+    found.run("let spent = 0; performance.now = () => (spent += arguments[0])", 50 * slow)
+    found.run("document.querySelector('.map .tools button:nth-child(3)').click(); maps[0].mark([])")
+    found.frame()
+    found.move("mousePressed", 300, 100, button="left", buttons=1, clickCount=1)
+    found.move("mouseMoved", 340, 110, button="left", buttons=1)
+    moved = found.run("return document.querySelector('.map .points').style.transform")
+    assert ("40px" in moved) == slow
+    found.move("mouseReleased", 340, 110, button="left", clickCount=1)
+    assert found.run("return maps[0].screen(0)") == pytest.approx([before[0] + 40, before[1] + 10])
+    found.wait("document.querySelector('.map .points').style.transform === ''")
+    found.frame()
+    assert found.colours() > 8

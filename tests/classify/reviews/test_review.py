@@ -32,7 +32,7 @@ def test_a_decision_is_what_a_new_review_of_the_new_labels_would_say(begin, tabl
     y = np.repeat([0, 1], 20)
     y[30], y[5] = 0, NONE
     rows, _ = reviewed(table, folder)
-    again = LeftOut(prepare(rows.vectors), y, 2, np.arange(40), review.alpha).scores() / review.temperature
+    again = LeftOut(prepare(rows.vectors), y, 2, np.arange(40), review.judge.alpha).scores() / review.judge.temperature
     np.testing.assert_allclose(
         np.log(review.judged.probability[:, 1] / review.judged.probability[:, 0]), again[:, 1] - again[:, 0], atol=1e-6
     )
@@ -342,8 +342,8 @@ def test_images_without_a_label_are_judged_by_those_that_have_one(table, folder,
     from sklearn.linear_model import Ridge
 
     vectors = unit(rows.vectors.astype(np.float64))
-    margin = Ridge(review.alpha).fit(vectors[members], 2.0 * y - 1).predict(vectors[without])
-    expected = 1 / (1 + np.exp(-margin / review.temperature))
+    margin = Ridge(review.judge.alpha).fit(vectors[members], 2.0 * y - 1).predict(vectors[without])
+    expected = 1 / (1 + np.exp(-margin / review.judge.temperature))
     np.testing.assert_allclose(review.judged.probability[without, 1], expected, atol=1e-5)
     assert set(review.judged.unlabelled) == set(np.flatnonzero(without))
     assert not set(review.judged.unlabelled) & {*review.judged.suspects, *review.judged.uncertain}

@@ -1,9 +1,12 @@
 """A review in a real browser, with real clicks and keys."""
 
 import csv
+import threading
 
 import pytest
 from chromium import asked, width
+from review_page import KEY, Page, label, tile
+from waiting import LONG
 
 from fc7.extract.manifest.manifest import read_manifest
 
@@ -11,66 +14,6 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'fc7[review]'")
 
 HOSTILE = ("<script>window.pwned = 1</script>", "\"><img src=x onerror='window.pwned = 2'>", "\u202egpj.exe", "a\nb")
-KEY = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "enter": "\ue007", "escape": "\ue00c"} | {
-    "home": "\ue011",
-    "end": "\ue010",
-}
-
-
-class Page:
-    """The page of a review as a person sees it."""
-
-    def __init__(self, browser, desk):
-        self.browser, self.desk = browser, desk
-        width(browser, 1280)
-        browser.get_log("browser")
-        self.load()
-
-    def load(self):
-        self.browser.get(self.desk.server.address)
-        self.wait("return document.querySelector('#grid > li, #empty:not([hidden])') !== null")
-
-    def wait(self, script):
-        """Wait until a script is true and the server has answered."""
-        from selenium.webdriver.support.wait import WebDriverWait
-
-        idle = "!('busy' in document.body.dataset) && !('later' in document.body.dataset)"
-        WebDriverWait(self.browser, 20, 0.02).until(
-            lambda browser: browser.execute_script(f"return {idle} && (() => {{ {script} }})()")
-        )
-
-    def find(self, selector):
-        return self.browser.find_element("css selector", selector)
-
-    def click(self, selector):
-        self.find(selector).click()
-        self.wait("return true")
-
-    def press(self, keys):
-        self.browser.switch_to.active_element.send_keys(keys)
-        self.wait("return true")
-
-    def said(self):
-        return self.find("#said").text
-
-    def order(self):
-        tiles = "[...document.querySelectorAll('#grid > li')]"  # asked at once: tiles come and go
-        return self.browser.execute_script(f"return {tiles}.map((one) => Number(one.dataset.image))")
-
-    def focus(self):
-        return int(self.browser.switch_to.active_element.get_attribute("data-image"))
-
-    def flag(self, image):
-        flags = self.browser.find_elements("css selector", f"{tile(image)} .flag")
-        return flags[0].text if flags else ""
-
-
-def tile(image):
-    return f"#grid > [data-image='{image}']"
-
-
-def label(image, name):
-    return f"{tile(image)} [data-label='{name}']"
 
 
 @pytest.fixture
@@ -188,6 +131,7 @@ def test_other_labels_that_a_decision_casts_doubt_on_are_added_as_new(page, desk
             break
     else:
         pytest.fail("no decision casts doubt on others: make the data harder")
+    page.load()
     page.click("#tab-uncertain")
     page.click(label(image, {"c0": "c1", "c1": "c0"}[given]))
     assert "now doubted" in page.said()
@@ -234,7 +178,7 @@ def test_hostile_names_and_many_classes(browser, served):
     width(browser, 390)
     assert browser.execute_script("return window.pwned") is None
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
-    assert browser.execute_script("return document.scripts.length") == 2
+    assert browser.execute_script("return document.scripts.length") == 3
     first = page.order()[0]
     assert len(browser.find_elements("css selector", f"{tile(first)} [data-label]")) in (3, 4)
     assert not browser.find_elements("css selector", f"{tile(first)} [data-label='c11']")
@@ -407,17 +351,28 @@ def test_a_lasso_on_the_map_selects_what_is_decided_at_once(page, desk, pixels):
 
 
 def test_near_duplicates_and_outliers_are_looked_at_in_the_same_page(browser, served):
-    asked = []
+    asked, go = [], threading.Event()
 
-    def findings():
+    def findings(told):
         asked.append(1)
+        told("compare pixels", 3, 10)
+        assert go.wait(LONG)
         pairs = [["c0/004.png", "c1/021.png"], ["gone.png", "c0/004.png"]]
         return {"near_duplicates": pairs, "outliers": [["c0/009.png"]]}
 
     desk = served(findings=findings)
     page = Page(browser, desk)
     assert asked == [], "it takes a while, and not everybody needs it"
-    page.click("#tab-near_duplicates")
+    page.find("#tab-near_duplicates").click()
+    page.wait("return document.getElementById('empty').textContent.includes('compare pixels, 30 %')", still=False)
+    assert not page.order()
+    page.find("#tab-all").click()
+    page.wait("return document.querySelector(\"#grid > [data-image='9']\")")
+    page.click(label(9, "c1"))
+    assert desk.review.decided[9].label == "c1", "whoever reviews goes on while it is looked for"
+    page.find("#tab-near_duplicates").click()
+    go.set()
+    page.wait("return document.querySelector(\"#grid > [data-image='4']\")")
     assert page.order() == [4, 21]
     page.press("a")
     page.click("#picked [data-bad]")
@@ -427,12 +382,55 @@ def test_near_duplicates_and_outliers_are_looked_at_in_the_same_page(browser, se
     assert browser.get_log("browser") == []
 
 
-def test_two_tabs_see_what_the_other_decides(page, desk):
+def test_two_tabs_of_one_review_lose_nothing(browser, served):
+    """Both have the same images before the eyes; what one has decided, the other may not change unseen."""
+    desk = served()
+    page = Page(browser, desk)
     first, second, *_ = page.order()
+    one = browser.current_window_handle
+    browser.switch_to.new_window("window")
+    other = browser.current_window_handle
+    try:
+        late = Page(browser, desk)
+        browser.switch_to.window(one)
+        page.click(f"{tile(first)} [data-bad]")
+        browser.switch_to.window(other)
+        late.click(f"{tile(second)} [data-bad]")
+        assert late.find("#undo").text == "Undo (2)"
+        assert late.flag(first) == "bad", "it has learnt of the first"
+        browser.switch_to.window(one)
+        browser.execute_script("dispatchEvent(new Event('focus'))")
+        page.wait("return document.getElementById('undo').textContent === 'Undo (2)'")
+        page.press("u")
+        assert desk.review.changes == 1
+        browser.switch_to.window(other)
+        browser.execute_script(f'document.querySelector("{label(first, "c0")}").click()')
+        late.wait("return true")
+        assert desk.review.decided[first].label == "c0", "this it has seen"
+        browser.switch_to.window(one)
+    finally:
+        browser.switch_to.window(other)
+        browser.close()
+        browser.switch_to.window(one)
+
+
+def test_a_tab_that_is_behind_says_so_and_changes_nothing(page, desk):
+    first, second, *_ = page.order()
+    wrong = desk.review.subject(first).decision.label
     desk.review.decide(first, bad=True)  # as another tab
-    page.click(f"{tile(second)} [data-bad]")
-    assert page.find("#undo").text == "Undo (2)"
-    assert page.flag(first) == "bad"
+    page.click(label(first, wrong))
+    assert "Another tab has decided on" in page.said()
+    assert desk.review.decided[first].bad
+    assert page.flag(first) == "bad", "now it is seen"
+    page.click(label(first, wrong))
+    assert not desk.review.decided[first].bad
+    desk.review.decide(second, bad=True)
+    page.press("u")
+    assert "Another tab has decided meanwhile" in page.said()
+    assert second in desk.review.decided
+    page.press("u")
+    assert second not in desk.review.decided
+    assert all("409" in entry["message"] for entry in page.browser.get_log("browser"))
 
 
 def test_hostile_classes(browser, served):

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import io
 import json
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,11 @@ def test_the_page_and_what_it_is_made_of(ask):
     assert (status, headers.get_content_type()) == (200, "text/html")
     assert b"Review of <bdi>pictures</bdi>" in page
     assert b"http" not in page.replace(b"http-equiv", b"")
-    scripts = dict.fromkeys(("review.js", "tiles.js", "chooser.js", "make.js", "map.js"), "text/javascript")
+    scripts = dict.fromkeys(re.findall(r'src="(\w+\.js)"', page.decode()), "text/javascript")
+    for name in scripts.copy():
+        scripts |= dict.fromkeys(re.findall(rb'from "\./(\w+\.js)"', ask(name)[2]), "text/javascript")
+    scripts = {name if isinstance(name, str) else name.decode(): kind for name, kind in scripts.items()}
+    assert len(scripts) > 8
     for name, kind in {"page.css": "text/css", "review.css": "text/css", **scripts}.items():
         status, headers, content = ask(name)
         assert (status, headers.get_content_type(), b"http" in content) == (200, kind, False)
@@ -92,7 +97,7 @@ def test_suspects_come_first_and_a_decision_is_written(ask, desk):
     assert ask("list?name=reviewed")[2]["images"] == [3]
     assert 3 not in ask("list?name=suspects")[2]["images"]
     assert f"pictures/c0/003.png,{desk.review.key(3)},c0,train,,,1" in desk.file.read_text()
-    status, _, undone = ask("undo", "POST", {})
+    status, _, undone = ask("undo", "POST", {"seen": after["version"]})
     assert (status, undone["change"]["undone"], ask("list?name=suspects")[2]) == (200, True, suspects)
     assert not desk.file.exists()
 
@@ -358,6 +363,9 @@ def test_only_this_machine_is_listened_on(desk):
         ({"images": [3.0], "label": "c0"}, 400),
         ({"images": [3], "label": 1}, 400),
         ({"images": [3], "label": ["c0"]}, 400),
+        ({"images": [3], "label": "c0", "seen": "0"}, 400),
+        ({"images": [3], "label": "c0", "seen": True}, 400),
+        ({"label": "c0"}, 400),
         ({"images": [3], "bad": "yes"}, 400),
         ({"images": [3], "label": "c0", "path": "/etc/passwd"}, 400),
         ({"images": [3], "label": "wasp"}, 400),
@@ -387,6 +395,7 @@ def test_how_a_decision_is_sent(ask, desk):
     for method in ("POST", "PUT", "DELETE"):
         refused(ask("state", method, b"{}"), 405)
     refused(ask("undo", "POST", {"all": True}), 400)
+    refused(ask("undo", "POST", {"seen": 1.5}), 400)
     assert desk.review.changes == 0
 
 
@@ -403,11 +412,28 @@ def test_what_cannot_be_done_says_why(ask, desk):
 
 
 def test_what_was_not_foreseen_is_500_without_a_traceback(ask, desk, monkeypatch):
-    def fail():
+    def fail(seen):
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(desk.review, "undo", fail)
     refused(ask("undo", "POST", {}), 500, "should not have happened")
+
+
+def test_what_another_tab_has_decided_is_never_overwritten_unseen(ask, desk):
+    """Two tabs have seen the same version; the second learns of the first by what it is told."""
+    seen = ask("state")[2]["version"]
+    first = ask("decide", "POST", {"images": [4], "label": "c1", "seen": seen})[2]
+    assert first["version"] == seen + 1
+    other = ask("decide", "POST", {"images": [5], "bad": True, "seen": seen})
+    assert other[0] == 200, "another image: both hold"
+    text = desk.file.read_text()
+    refused(ask("decide", "POST", {"images": [6, 4], "label": "c0", "seen": seen}), 409, "c0/004.png", "Another tab")
+    refused(ask("undo", "POST", {"seen": first["version"]}), 409, "Another tab has decided meanwhile")
+    assert desk.file.read_text() == text
+    again = ask("decide", "POST", {"images": [6, 4], "label": "c0", "seen": other[2]["version"]})
+    assert (again[0], again[2]["changes"]) == (200, 3)
+    assert ask("undo", "POST", {"seen": again[2]["version"]})[2]["version"] == again[2]["version"] + 1
+    refused(ask("decide", "POST", {"images": [4], "label": "c0", "seen": again[2]["version"]}), 409, "Another tab")
 
 
 def test_decisions_from_many_at_once_are_all_kept(ask, desk):

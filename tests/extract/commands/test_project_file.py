@@ -7,7 +7,7 @@ import pytest
 
 from fc7 import cli
 from fc7.errors import FC7Error, UsageError
-from fc7.extract.commands import options
+from fc7.extract.commands import options, vectors
 from fc7.extract.commands.project_file import ProjectFile, mark_defaults, settle
 
 
@@ -126,6 +126,15 @@ def test_an_answer_says_where_options_came_from(tmp_path, monkeypatch, capsys):
     (tmp_path / "fc7.toml").write_text("nonsense")
     assert cli.main(["backbones", "--json"]) == 2
     assert cli.main(["backbones", "--help"]) == 0, "help comes whatever is wrong"
+
+
+@pytest.mark.parametrize("verb", [["extract", "-o"], ["cache", "export"]])
+def test_a_map_for_other_verbs_is_none_of_a_file_without_columns_for_it(parsed, tmp_path, verb):
+    text = 'data = "d"\nmap = "tsne"'
+    for name in ("v.csv", "v.npz"):
+        assert list(vectors.opened(parsed(text, *verb, str(tmp_path / name))[0]).outputs)
+        with pytest.raises(UsageError, match="has no columns x and y"):
+            vectors.opened(parsed(text, *verb, str(tmp_path / name), "--map", "pca")[0])
 
 
 def test_columns_are_those_of_tables(parsed, tmp_path):
