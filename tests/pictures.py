@@ -19,7 +19,7 @@ from PIL import Image
 import fc7
 from fc7 import cli
 
-SOURCES = {"report.png": ("reports", "pages"), "review.png": ("reviews", "pages")}
+SOURCES = {"report.png": ("reports", "pages"), "review.png": ("reviews/page", "pages")}
 WIDTH, HEIGHT, COLOURS = 1280, 860, 128
 WEIGHTS = ("--backbone", "timm:tf_efficientnet_lite0", "--weights", "efficientnet-lite")
 

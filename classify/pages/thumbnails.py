@@ -123,7 +123,9 @@ def _write(key: str, source: str, folder: Path, *, large: bool) -> str:
     edges = {target: edge for target, edge in edges.items() if not target.exists()}
     for target in edges:
         target.parent.mkdir(parents=True, exist_ok=True)
-    image = decode(data, max(edges.values())) if edges else None
+    if not edges:
+        return name
+    image = decode(data, max(edges.values()))
     for target, edge in edges.items():
         # Without the fsync that results get: a thumbnail that a power loss takes is made anew from its image.
         temporary = target.with_suffix(f".{os.getpid()}")

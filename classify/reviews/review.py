@@ -251,8 +251,8 @@ class Review:
             if others := self._versions.since(several, seen):
                 path = plain(self._images[others[0]].paths[0])
                 raise DataError(
-                    f"Another tab has decided on {path} meanwhile. Nothing was changed: look at what it has decided, and "
-                    "decide again."
+                    f"Another tab has decided on {path} meanwhile. Nothing was changed: look at what it has decided, "
+                    "and decide again."
                 )
             now = self.decided
             before = [now.get(image, self._images[image].given) for image in several]
