@@ -40,7 +40,10 @@ class ProtocolSettings:
     on: str | None = setting(None, _ON, choices=("val", "test"))
     cross_validate: int | None = setting(None, _CROSS, type=readers.folds_number, metavar="N")
     folds: int | None = setting(
-        None, "folds to choose hyper-parameters in (default: 5)", type=readers.folds_number, metavar="N"
+        None,
+        "folds to choose hyper-parameters in (default: 5; of a cross-validation in 3 to 5 folds the others)",
+        type=readers.folds_number,
+        metavar="N",
     )
     random_state: int = setting(0, "seed of all that is drawn", type=readers.seed_number, metavar="N")
     allow_leakage: bool = setting(False, "go on with an image on both sides of the split")

@@ -34,6 +34,7 @@ from ..solvers.lapack import threads
 from .costs import foresee
 from .device import MANY, heads_device
 from .search import FoldSearch
+from .shared_folds import SharedFolds
 
 if TYPE_CHECKING:
     import torch
@@ -175,6 +176,8 @@ class Experiment:
         seconds_predict = 0.0
         fits: list[FoldFit] = []
         curves: list[dict[str, float]] = []
+        if self._shared:
+            self._shared.clear()
         progress(f"fit {head.name}", 0, sum(steps))
         for number, search in enumerate(searches):
 
@@ -274,12 +277,18 @@ class Experiment:
         pairs: list[tuple[Positions, Positions | None]] = list(self.protocol.pairs)
         if len(pairs) > 1:
             pairs.append((np.arange(len(self.embeddings)), None))
-        return [self.search_on(*pair) for pair in pairs]
+        return [self.search_on(*pair, self._shared) for pair in pairs]
 
-    def search_on(self, fitted: Positions, predicted: Positions | None) -> FoldSearch:
+    @cached_property
+    def _shared(self) -> SharedFolds | None:
+        return SharedFolds.of(self.embeddings, self.protocol, self.settings)
+
+    def search_on(
+        self, fitted: Positions, predicted: Positions | None, shared: SharedFolds | None = None
+    ) -> FoldSearch:
         """Return the search on some of the rows, with the settings of the experiment."""
         kind, engine, device = self.settings.preparation, self.engine, self.device
-        return FoldSearch(self.embeddings, self.protocol, fitted, predicted, kind, engine, device)
+        return FoldSearch(self.embeddings, self.protocol, fitted, predicted, kind, engine, device, shared)
 
 
 @checked
@@ -318,7 +327,8 @@ def fit(
     cross_validate
         Folds in which every image is predicted once, whatever its split.
     folds
-        For hyper-parameters, inside the fitted rows; default 5, fewer for small classes.
+        For hyper-parameters, inside the fitted rows; default 5, fewer for small classes. In a cross-validation of 3 to
+        5 folds, the other ones: see :class:`fc7.classify.fitting.shared_folds.SharedFolds`.
     epochs
         For heads that have them.
     average_views

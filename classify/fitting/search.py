@@ -32,6 +32,7 @@ from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.row_stream import Stream
 from .parallel import run
 from .ray_sums import ray_map
+from .shared_folds import Scored, SharedFolds
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +117,8 @@ class FoldSearch:
         Where rows that stay on disk are summed, and where folds are fitted; None is this machine.
     device
         What computes with the rows; None is the processor.
+    shared
+        Folds and fits of a cross-validation that this is a search of; None cuts folds of its own.
     """
 
     def __init__(
@@ -127,8 +130,9 @@ class FoldSearch:
         preparation: str = "unit",
         engine: "RayEngine | None" = None,
         device: "torch.device | None" = None,
+        shared: SharedFolds | None = None,
     ) -> None:
-        self.device = device
+        self.device, self._shared = device, shared
         self.embeddings, self.fitted, self.predicted, self.engine = embeddings, fitted, predicted, engine
         self.seed, self._folds = protocol.random_state, protocol.folds
         self.preparation = PREPARATIONS[preparation]()
@@ -148,9 +152,11 @@ class FoldSearch:
     @cached_property
     def folds(self) -> list[Fold]:
         """Folds of the fitted images; all views of an image are in one."""
+        shared = self._shared
+        pairs = shared.folds(self.fitted) if shared else cut(self.embeddings, self.fitted, self._folds, self.seed)
         return [
             Fold(self._every_view(np.searchsorted(self.fitted, inner)), np.searchsorted(self.fitted, held))
-            for inner, held in cut(self.embeddings, self.fitted, self._folds, self.seed)
+            for inner, held in pairs
         ]
 
     @property
@@ -236,13 +242,40 @@ class FoldSearch:
         results = OutOfFold.empty(points, part.folds, len(self.embeddings.classes))
         pairs = list(itertools.product(range(len(points)), part.folds))
         pairs = [pairs[number] for number in spread(len(pairs))]  # what is done tells how long the rest takes
-        tasks = [(self._build(head, points[p]), part.basis.inputs, part.y, fold) for p, fold in pairs]
-        for number, (margins, converged) in enumerate(run(_fit_fold, tasks, n_jobs, self.engine)):
-            point, fold = pairs[number]
-            results.scores[point, fold.held] = margins
+        known = [self._lent(head, points[p], fold) for p, fold in pairs]
+        new = [pair for pair, scored in zip(pairs, known, strict=True) if scored is None]
+        lending = self._shared is not None and self._shared.fits and self.predicted is not None
+        rows, more = part.basis.inputs, self._predicted_rows() if lending else None
+        tasks = [(self._build(head, points[p]), rows, part.y, fold, more) for p, fold in new]
+        fits = run(_fit_fold, tasks, n_jobs, self.engine)
+        for number, ((point, fold), scored) in enumerate(zip(pairs, known, strict=True)):
+            margins, converged = scored or next(fits)
+            results.scores[point, fold.held] = margins[: len(fold.held)]
             results.unconverged[point] += not converged
+            if scored is None and lending:
+                self._lend(head, points[point], fold.fitted, (margins[len(fold.held) :], converged))
             count(number + 1)
         return results
+
+    def _lent(self, head: Head, point: dict[str, Any], fold: Fold) -> Scored | None:
+        """Return the scores of a fold's held rows, and whether the fit converged, if another search has fitted it."""
+        if self._shared is None:
+            return None
+        return self._shared.take(head, point, self._images(fold.fitted), self.fitted[fold.held])
+
+    def _lend(self, head: Head, point: dict[str, Any], fitted: Positions, scored: Scored) -> None:
+        """Keep the scores of the predicted images for the search in which they are held out."""
+        if self._shared and self.predicted is not None:
+            self._shared.keep(head, point, self._images(fitted), self.predicted, scored)
+
+    def _images(self, places: Positions) -> Positions:
+        """Return the images of rows, each once, whatever its views."""
+        return self.fitted[places[places < len(self.fitted)]]
+
+    def _predicted_rows(self) -> npt.NDArray[np.float32]:
+        """Return the prepared rows of the predicted images."""
+        rows = self.embeddings.vectors[self.predicted].astype(np.float32)
+        return np.asarray(self.preparation.transform(rows))
 
     def _parts(self) -> "Iterator[Part]":
         """Yield all folds at once where they share prepared rows, else each fold with rows prepared for it alone."""
@@ -262,9 +295,11 @@ class FoldSearch:
         """Fit the chosen point on all rows; return it with its preparation, and how it was chosen."""
         options: dict[str, Any] = {"on_epoch": on_epoch} if head.epochs else {}
         if head.epochs and self.predicted is not None and not self.basis.streamed:
-            held = self.preparation.transform(self.embeddings.vectors[self.predicted].astype(np.float32))
-            options["validation"] = (np.asarray(held), self.embeddings.y[self.predicted])
+            options["validation"] = (self._predicted_rows(), self.embeddings.y[self.predicted])
         estimator, converged = self.fit(head, chosen.hyperparameters, **options)
+        if not head.answers_grid and self._shared is not None and self._shared.fits and self.predicted is not None:
+            scored = scores(estimator, self._predicted_rows()), converged
+            self._lend(head, chosen.hyperparameters, np.arange(len(self.fitted)), scored)
         pipeline = Pipeline([("prepare", self.preparation), ("head", Calibrated(estimator, chosen.temperature))])
         return pipeline, FoldFit(
             fitted=len(self.fitted),
@@ -305,11 +340,14 @@ class FoldSearch:
         return np.concatenate([places + number * len(self.fitted) for number in range(1 + len(self.embeddings.views))])
 
 
-def _fit_fold(unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold) -> tuple[Any, bool]:
-    """Return the scores of a fold's held rows, and whether the fit converged."""
+def _fit_fold(
+    unfitted: Any, rows: npt.NDArray[np.float32], y: Positions, fold: Fold, more: npt.NDArray[np.float32] | None
+) -> Scored:
+    """Return the scores of a fold's held rows, and of more rows after them, and whether the fit converged."""
     fit = partial(unfitted.fit, rows[fold.fitted], y[fold.fitted])
     estimator, converged = _quietly(fit, unfitted, len(fold.fitted))
-    return scores(estimator, rows[fold.held]), converged
+    held = rows[fold.held] if more is None else np.concatenate([rows[fold.held], more])
+    return scores(estimator, held), converged
 
 
 def _quietly(

@@ -100,7 +100,7 @@ def _nearest(basis: Eigenbasis, rows: npt.NDArray[Any], fitted: Positions, most:
     def blocks(places: Positions) -> Iterator[tuple[Positions, Array]]:
         return basis.blocks(places) if basis.device is None else basis.there.blocks(places, basis.there.dtype)
 
-    search = ByDistance(rows, most, blocks, basis.arrays)
+    search = ByDistance(rows, most, len(fitted), blocks, basis.arrays)
     for places, block in blocks(fitted):
         search.compare(places, block)
     near, score = search.found()
@@ -124,6 +124,6 @@ def _shares(distance: Floats, codes: Positions, weights: str, classes: int) -> F
         same = distance == 0
         with np.errstate(divide="ignore"):
             weight = np.where(same.any(axis=1, keepdims=True), same, 1 / distance)
-    shares = np.zeros((len(codes), classes))
-    np.add.at(shares, (np.arange(len(codes))[:, None], codes), weight)
+    cells = np.arange(len(codes))[:, None] * classes + codes
+    shares = np.bincount(cells.ravel(), weight.ravel(), len(codes) * classes).reshape(len(codes), classes)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))

@@ -1,7 +1,8 @@
 """Nearest: the rows nearest to each query, by cosine or by distance, exact, without a matrix of all pairs in memory.
 
 A product in float32 finds candidates: all rows that rounding could hide among the nearest. Only these are computed in
-float64, unless there are too many: then the product is. The answer is that of float64, mostly at the cost of float32.
+float64, unless there are too many, or few rows: then the product is. The answer is that of float64, mostly at the cost
+of float32.
 """
 
 from abc import ABC, abstractmethod
@@ -98,7 +99,7 @@ def nearest(
         return there.blocks(rows, vectors.dtype) if there else _blocks(vectors, rows)
 
     for part in batches(len(asked), vectors.shape[1]):
-        search = ByCosine(asked[part], count, blocks, arrays)
+        search = ByCosine(asked[part], count, n, blocks, arrays)
         seen, first = 0, part.start if own else None
         for rows, block in blocks(everything):
             search.compare(rows, block, first)
@@ -155,6 +156,8 @@ class Search(ABC):
         ``(q, d)``.
     count
         How many are asked for; as many rows must be compared.
+    among
+        About how many rows will be compared: among few, float32 saves nothing.
     blocks
         Yields rows that are needed again.
     arrays
@@ -163,12 +166,14 @@ class Search(ABC):
 
     factor: float
 
-    def __init__(self, queries: npt.NDArray[Any], count: int, blocks: Blocks, arrays: NumPy = NUMPY) -> None:
+    def __init__(
+        self, queries: npt.NDArray[Any], count: int, among: int, blocks: Blocks, arrays: NumPy = NUMPY
+    ) -> None:
         self._count, self._blocks, self._arrays = count, blocks, arrays
-        self._queries: dict[type, Prepared] = {kind: self._prepared(queries, kind) for kind in ROUNDING}
+        self._kind: type = np.float64 if count * _DENSE >= among else np.float32  # of products
+        self._queries: dict[type, Prepared] = {kind: self._prepared(queries, kind) for kind in {self._kind, np.float64}}
         squares = self._queries[np.float64].squares
         self._squares = np.zeros(len(queries)) if squares is None else arrays.host(squares)
-        self._kind: type = np.float32  # of products
         self._longest = 0.0  # of the rows
         self._least = np.full(len(queries), -np.inf)  # scores that `count` rows exceed, but for rounding
         # Candidates: the query of each, its row, and its score.

@@ -61,7 +61,6 @@ def shallow(name, **grid):
         shallow("knn", n_neighbors=[3, 1], weights=["uniform", "distance"]),
         shallow("rbf-svm", C=[1e-3, 1e-2], gamma=[30.0, 100.0]),
         shallow("torch-linear", epochs=[1, 2], learning_rate=[0.01, 0.03]),
-        shallow("hist-gb", head__max_leaf_nodes=[2, 4]),
         shallow("mlp", head__alpha=[1e-7, 1e-5]),
     ],
     ids=lambda head: f"{head.name} {min(*next(iter(head.grid.values())))}",
@@ -171,9 +170,7 @@ ORACLES = {
     "lda": lambda shrinkage: LinearDiscriminantAnalysis("lsqr", shrinkage=shrinkage),
     "knn": lambda n_neighbors, weights: KNeighborsClassifier(n_neighbors, weights=weights),
     "gaussian-nb": lambda var_smoothing: GaussianNB(var_smoothing=var_smoothing),
-    "hist-gb": lambda head__max_leaf_nodes: (
-        HEADS["hist-gb"].build(0).set_params(head__max_leaf_nodes=head__max_leaf_nodes)
-    ),
+    "hist-gb": lambda: HEADS["hist-gb"].build(0),
 }
 
 
