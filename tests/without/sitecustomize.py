@@ -36,6 +36,7 @@ _NO_FOLDERS = "without folders that can be opened, rows survive a killed process
 _ENDED = "nobody can tell that a process has ended: its claims are void a minute later, and what it left stays"
 NOT_PROMISED = {
     "kill": {
+        "tests/faults/": _ENDED,
         "test_gc_removes_what_dead_processes_left": _ENDED,
         "test_a_claim_that_is_taken_over_meanwhile_stays": _ENDED,
         "test_a_dead_process_holds_nothing": _ENDED,
