@@ -313,6 +313,8 @@ class Labels:
 
     def require_holdable(self, label: str) -> None:
         """Refuse a label that changes when the csv is written and read; raises DataError."""
+        if "\0" in label:  # it would make the csv unreadable
+            raise DataError(f"A csv cannot hold the label {label!r}. Name it otherwise.")
         self._require_round_trip([self.manifest.images[0]._replace(label=label)])
 
     def _require_round_trip(self, images: Sequence[ImageEntry]) -> None:

@@ -1,6 +1,7 @@
 """The server of a review over a real socket: who is let in, what is answered, and that nothing else is."""
 
 import asyncio
+import csv
 import http.client
 import io
 import json
@@ -417,6 +418,24 @@ def test_what_was_not_foreseen_is_500_without_a_traceback(ask, desk, monkeypatch
 
     monkeypatch.setattr(desk.review, "undo", fail)
     refused(ask("undo", "POST", {}), 500, "should not have happened")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>alert(1)</script>", "\"a\", 'b'", "a\nb", "=1+1", "e\u0301", "\u202eabc", "x" * 5000, "bad", "a\tb"],
+)
+def test_a_class_of_any_name_is_the_same_in_the_csv(ask, desk, name):
+    status, _, after = ask("decide", "POST", {"images": [4], "label": name, "new": True})
+    assert (status, after["change"]["after"]["label"]) == (200, name)
+    with desk.file.open(encoding="utf-8", newline="") as file:
+        held = {row["sha256"]: row["label"] for row in csv.DictReader(file)}[desk.review.key(4)]
+    assert held.removeprefix("'") == name, "what a spreadsheet would calculate has an apostrophe"
+
+
+@pytest.mark.parametrize("name", ["\x00", "a\0b", " lead", "trail ", "\ud800"])
+def test_a_class_that_a_csv_cannot_hold_is_refused(ask, desk, name):
+    refused(ask("decide", "POST", {"images": [4], "label": name, "new": True}), 409, "A csv cannot hold")
+    assert not desk.file.exists()
 
 
 def test_what_another_tab_has_decided_is_never_overwritten_unseen(ask, desk):
