@@ -22,7 +22,7 @@ from ...extract.manifest.tables import parquet_root
 from ...extract.progress import Progress
 from ...extract.text import plain
 from ...extract.vector_files.reading import read_vectors
-from ..data.checks import labelled, require_classes, say_unlabelled
+from ..data.checks import labelled, require_classes, say_missing, say_unlabelled
 from ..data.joint import in_common, join
 from ..data.splits import disputed, protocol
 from ..settings import ProtocolSettings
@@ -61,6 +61,7 @@ def fitted_embeddings(
     if is_vectors(arguments.data, arguments.columns):
         rows = embeddings(arguments, progress, engine)[0]
         require_classes(rows.labels.tolist(), "A column of labels has a usual name, or is named: --columns label=NAME")
+        say_missing(rows.labels.tolist(), rows.group.tolist())
         with_label = labelled(rows)
         return [with_label], len(rows) - len(with_label)
     manifest, unlabelled = labelled_manifest(arguments)
@@ -76,6 +77,7 @@ def labelled_manifest(arguments: Arguments) -> tuple[Manifest, int]:
         raise DataError(manifest.unclear)
     _say_newcomers(arguments)
     require_classes(manifest.images.labels)
+    say_missing(manifest.images.labels, manifest.images.groups)
     with_label = manifest.labelled()
     unlabelled = len(manifest) - len(with_label)
     say_unlabelled(unlabelled, len(manifest))

@@ -1,6 +1,7 @@
 """Checks of embeddings before anything is fitted on them."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -29,6 +30,14 @@ def say_unlabelled(number: int, images: int) -> None:
     """Say how many images have no label, if any."""
     if number:
         logger.info("fc7: without a label, and neither fitted nor evaluated: %d of %d images.", number, images)
+
+
+def say_missing(labels: Iterable[str], groups: Iterable[str]) -> None:
+    """Warn of what programs write where there is nothing: it would be a class, or the group of images of no group."""
+    for what, texts, nothing in ("class", labels, {"nan", "<na>"}), ("group", groups, {"nan", "<na>", "none", "null"}):
+        for text, number in Counter(text for text in texts if text.lower() in nothing).items():
+            images = counted(number, "image is", "images are")
+            logger.warning("fc7: %s of the %s %s. If that stands for none, leave the cell empty.", images, what, text)
 
 
 def require_classes(labels: Iterable[str], cure: str = "Label them: fc7 review DATA") -> None:

@@ -19,7 +19,7 @@ from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.manifest.paths import LISTS_ALL, Reject, described
 from ...extract.progress import Progress, silent
-from ..data.checks import require_classes, say_unlabelled
+from ..data.checks import require_classes, say_missing, say_unlabelled
 from ..data.joint import in_common
 from ..data.splits import SET_ASIDE
 from ..fitting.compare import Comparison, compare
@@ -146,6 +146,7 @@ def _labelled(data: Any) -> Manifest:
     if manifest.unclear:
         raise DataError(manifest.unclear)
     require_classes(manifest.images.labels)
+    say_missing(manifest.images.labels, manifest.images.groups)
     with_label = manifest.labelled()
     say_unlabelled(len(manifest) - len(with_label), len(manifest))
     return with_label
@@ -193,6 +194,8 @@ class _Study:
                 break
             stages.append(self._round(alive, size))
             alive = [backbone for backbone in alive if backbone not in self.broken]
+            if len(alive) <= SURVIVORS:
+                break
             half = math.ceil(len(alive) / 2)
             ranked = stages[-1].ranked(alive)
             last = half <= SURVIVORS or size == sizes[-1]
