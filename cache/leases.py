@@ -23,6 +23,7 @@ from .owner import Process
 logger = logging.getLogger(__name__)
 
 BEAT = 5.0  # seconds between two heartbeats
+_TOUCHES_LINKS = os.utime in os.supports_follow_symlinks
 _NAME = 64  # digits of a unit's name
 
 STALE = 60.0  # seconds without a heartbeat, by the waiting process's own clock, after which a claim is void
@@ -169,4 +170,4 @@ def _is_mine(path: Path) -> bool:
 
 
 def _can_touch_links() -> bool:
-    return hasattr(os, "symlink") and os.utime in os.supports_follow_symlinks
+    return hasattr(os, "symlink") and _TOUCHES_LINKS
