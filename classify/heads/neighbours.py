@@ -1,6 +1,7 @@
 """The nearest-neighbours head: exact, with a grid of neighbour counts and weights from one search."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -79,8 +80,14 @@ class Neighbours(GridHead):
         for fold in folds:
             for head in heads:
                 head._require(len(fold.fitted))
-            parts = (_in_order(basis, fold.held[part]) for part in batches(len(fold.held), basis.dim))
-            found = [_nearest(basis, rows, fold.fitted, most) for rows in parts]
+            parts = [fold.held[part] for part in batches(len(fold.held), basis.dim)]
+            known = basis.wide and basis.device is None  # all inner products, which other heads use, too
+            found = [
+                _nearest(
+                    basis, _in_order(basis, held), fold.fitted, most, partial(basis.inner, held) if known else None
+                )
+                for held in parts
+            ]
             distance, near = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
             for point, head in enumerate(heads):
                 count = head.n_neighbors
@@ -94,13 +101,19 @@ class Neighbours(GridHead):
             raise ValueError(f"weights={self.weights!r}: must be uniform or distance.")
 
 
-def _nearest(basis: Eigenbasis, rows: npt.NDArray[Any], fitted: Positions, most: int) -> tuple[Floats, Positions]:
+def _nearest(
+    basis: Eigenbasis,
+    rows: npt.NDArray[Any],
+    fitted: Positions,
+    most: int,
+    products: Callable[[Positions], Floats] | None = None,
+) -> tuple[Floats, Positions]:
     """Return distances and positions of the fitted rows nearest to some rows, ``(n, most)``, the nearest first."""
 
     def blocks(places: Positions) -> Iterator[tuple[Positions, Array]]:
         return basis.blocks(places) if basis.device is None else basis.there.blocks(places, basis.there.dtype)
 
-    search = ByDistance(rows, most, len(fitted), blocks, basis.arrays)
+    search = ByDistance(rows, most, len(fitted), blocks, basis.arrays, products)
     for places, block in blocks(fitted):
         search.compare(places, block)
     near, score = search.found()

@@ -162,15 +162,18 @@ class Search(ABC):
         Yields rows that are needed again.
     arrays
         What computes.
+    products
+        Of the queries with the rows at some places, ``(q, rows)`` float64, where they are known.
     """
 
     factor: float
 
     def __init__(
-        self, queries: npt.NDArray[Any], count: int, among: int, blocks: Blocks, arrays: NumPy = NUMPY
-    ) -> None:
-        self._count, self._blocks, self._arrays = count, blocks, arrays
-        self._kind: type = np.float64 if count * _DENSE >= among else np.float32  # of products
+        self, queries: npt.NDArray[Any], count: int, among: int, blocks: Blocks, arrays: NumPy = NUMPY,
+        products: Callable[[Positions], Floats] | None = None,
+    ) -> None:  # fmt: skip
+        self._count, self._blocks, self._arrays, self._products = count, blocks, arrays, products
+        self._kind: type = np.float64 if products or count * _DENSE >= among else np.float32  # of products
         self._queries: dict[type, Prepared] = {kind: self._prepared(queries, kind) for kind in {self._kind, np.float64}}
         squares = self._queries[np.float64].squares
         self._squares = np.zeros(len(queries)) if squares is None else arrays.host(squares)
@@ -214,7 +217,7 @@ class Search(ABC):
         arrays, kind = self._arrays, self._kind
         asked, block = self._queries[kind], self._prepared(rows, kind)
         scale = self.factor * asked.scale * block.scale
-        products = asked.rows @ block.rows.T
+        products = self._products(places) if self._products else asked.rows @ block.rows.T
         if block.squares is not None:
             products -= arrays.asarray(block.squares / scale, kind)
         products[tuple(map(arrays.index, itself))] = -np.inf

@@ -105,8 +105,11 @@ def test_rows_that_are_all_alike_take_no_more_memory(monkeypatch):
     waiting=st.sampled_from([1, 4, 1000]),
     dense=st.sampled_from([0, 1000]),
     among=st.sampled_from([1, 10**9]),
+    known=st.booleans(),
 )
-def test_distances_and_their_ties_are_those_of_differences(seed, n, dim, size, away, device, waiting, dense, among):
+def test_distances_and_their_ties_are_those_of_differences(
+    seed, n, dim, size, away, device, waiting, dense, among, known
+):
     """However long the rows are; few different numbers make many ties, and an offset hides them from float32."""
     generator = np.random.default_rng(seed)
     rows, queries = (size * (generator.integers(-2, 3, (count, dim)) + away) for count in (n, 7))
@@ -120,7 +123,8 @@ def test_distances_and_their_ties_are_those_of_differences(seed, n, dim, size, a
         small(patch, numbers=4 * dim)
         patch.setattr(module, "_WAITING", waiting)
         patch.setattr(module, "_DENSE", dense)
-        search = module.ByDistance(queries, count, among, blocks, arrays)
+        inner = (lambda places: queries @ rows[places].T) if known and device is None else None
+        search = module.ByDistance(queries, count, among, blocks, arrays, inner)
         for places, block in blocks(np.arange(n)):
             search.compare(places, block)
         places, score = search.found()
