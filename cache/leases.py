@@ -160,9 +160,13 @@ def sign(path: Path) -> None:
             return
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY, 0o666)
     try:
-        os.write(descriptor, token.encode())
-    finally:
-        os.close(descriptor)
+        try:
+            os.write(descriptor, token.encode())
+        finally:
+            os.close(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)  # empty, it would be nobody's for a day
+        raise
 
 
 def _is_mine(path: Path) -> bool:
