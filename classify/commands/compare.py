@@ -8,7 +8,7 @@ from ...extract.commands import options
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.readers import folds_number
+from ...extract.readers import folds_number, whole_number
 from ...extract.text import plain
 from ..settings import ARMS, FitSettings
 from .finetune import ARMS_HELP, add_training, finetune_arms
@@ -29,9 +29,9 @@ fc7 compare my_pictures --backbone vgg16 -o my-runs
 fc7 compare my_pictures --heads logreg,lda,knn --backbone vgg16 \\
   --backbone resnet50 --cross-validate 10 -o my-folds
 
-# how stable that is, over other splits
+# how stable that is: other splits, and a few images of each class
 fc7 compare my_pictures --backbone vgg16 --heads ridge,lda --repeat 10 \\
-  -o my-runs
+  --few-shot 2,5 -o my-runs
 
 # against fine-tuning, and against the predictions of another tool
 fc7 compare my_pictures --backbone vgg16 --finetune head,all -o my-runs
@@ -47,6 +47,10 @@ _ADD = (
 _REPEAT = (
     "fit and evaluate every head on R random splits of the same images, too: how stable figures and choice are "
     "(default: none; ten are usual)"
+)
+_FEW_SHOT = (
+    "fit every head on K images of each class, too, ten draws of each number; without numbers 2, 5, 10, 20, ... "
+    "(default: none)"
 )
 
 
@@ -64,6 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--no-learning-curve", action="store_true", help="leave out the learning curve of the run that comes first"
     )
     parser.add_argument("--repeat", type=folds_number, metavar="R", help=_REPEAT)
+    parser.add_argument("--few-shot", nargs="?", const=(), type=_sizes, metavar="K,K,...", help=_FEW_SHOT)
     parser.add_argument(
         "--finetune", type=_arms, default=[], metavar="ARMS", help=f"with commas between: {ARMS_HELP} (default: none)"
     )
@@ -99,6 +104,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             add=added,
             learning_curve=not arguments.no_learning_curve,
             repeat=arguments.repeat,
+            few_shot=arguments.few_shot,
             map_method=arguments.map,
             engine=engine,
             progress=progress,
@@ -118,6 +124,10 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     folder = plain(shlex.quote(str(arguments.output)))
     after = f"All pairs, pictures and plots in one page: fc7 report {folder} -o report.html"
     return Answer(payload, "\n".join([runs_table(runs), *(plain(str(failure)) for failure in failures), after]))
+
+
+def _sizes(text: str) -> list[int]:
+    return [whole_number(size) for size in text.split(",") if size]
 
 
 def _arms(text: str) -> list[str]:

@@ -12,11 +12,10 @@ from ..records.contest import contest
 from ..records.pairs import compare_pairs
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
-from ..records.stability import PROMISE, over_splits
 from ..reports.run_table import hyperparameters, interval, run_rows
-from ..reports.stability import stability_rows
 from ..reports.verdict import verdict
 from .class_tables import class_lines
+from .stability_tables import stability, stability_lines
 
 
 def runs_table(runs: Sequence[Run]) -> str:
@@ -32,15 +31,6 @@ def runs_table(runs: Sequence[Run]) -> str:
         parts += [class_lines(best, description.labels(members)[best.id])] if not best.old else []
         parts += [*stability_lines(members), ""]
     return "\n".join(parts[:-1])
-
-
-def stability_lines(runs: Sequence[Run]) -> list[str]:
-    """Return a table over random splits, and what it promises, where there are any."""
-    of_splits = stability_rows(runs)
-    if of_splits is None:
-        return []
-    title, columns, rows = of_splits
-    return [table(f"{title}:", columns, rows), plain(PROMISE)]
 
 
 def _in_order(runs: Sequence[Run]) -> bool:
@@ -64,7 +54,7 @@ def data_sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "question": contest(members).question,
             "comparisons": [test.to_dict() for test in contest(members).comparisons],
             "choice_in_folds": _choice(members),
-            "stability": {"splits": splits.to_dict() if (splits := over_splits(members, choose(members))) else None},
+            "stability": stability(members),
             "verdict": verdict(members),
             "by_class": by_class(choose(members)),
         }

@@ -1,9 +1,11 @@
-"""Random splits of the same images, and draws of a few of each class. Groups and copies stay together."""
+"""Other divisions of the same images: random splits, and a few of each class. Groups and copies stay together."""
 
 import numpy as np
 
 from ...cache.embeddings import Rows
+from ...cache.tables import counted
 from ...errors import DataError
+from ...extract.text import few
 from ..arrays import Positions
 from .splits import Protocol, together
 
@@ -46,11 +48,27 @@ def random_split(images: Rows, plan: Protocol, number: int) -> tuple[Positions, 
     return pool[np.sort(inside)], pool[np.sort(outside)]
 
 
-def draw(members: list[Positions], size: int, seed: list[int], groups: Positions | None = None) -> Positions:
-    """Return `size` of the members of each class, sorted; `size` and `seed` decide them, and nothing else.
+def few_images(images: Rows, rows: Positions, size: int, seed: list[int]) -> Positions:
+    """Return so many of the rows of each class, drawn at random.
 
-    Whole groups are drawn, the last of them in part, as more images of one group say little that is new.
+    Whole groups are drawn, the last of them in part, as more images of one group say little that is new. `size` and
+    `seed` decide the draw, and nothing else.
+
+    Raises
+    ------
+    DataError
+        A class has fewer.
     """
+    y, groups = images.y[rows], together(images, rows)
+    members = [np.flatnonzero(y == code) for code in np.unique(y)]
+    short = [len(own) for own in members if len(own) < size]
+    if short:
+        raise DataError(f"{size} images of each class cannot be drawn: {few([counted(n, 'image') for n in short])}.")
+    return rows[draw(members, size, seed, groups)]
+
+
+def draw(members: list[Positions], size: int, seed: list[int], groups: Positions | None = None) -> Positions:
+    """Return `size` of the members of each class, sorted; see :func:`few_images`."""
     generator = np.random.default_rng(seed)
     if groups is not None and len(np.unique(groups)) < len(groups):
         turn = generator.permutation(int(groups.max()) + 1)  # of the groups, the same for every class

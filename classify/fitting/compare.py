@@ -30,7 +30,8 @@ from . import parallel
 from .drawing import draw_map
 from .fit import Experiment
 from .learning_curve import measure_learning_curve
-from .resampling import Entry, repeat_splits
+from .resampling import Entry, repeat_splits, sizes_to_draw
+from .resampling import few_shot as measure_few_shot
 
 if TYPE_CHECKING:
     from ...extract.engines.ray_engine import RayEngine
@@ -68,6 +69,7 @@ def compare(
     add: Mapping[str, Path | str] | None = None,
     learning_curve: bool = True,
     repeat: int | None = None,
+    few_shot: Sequence[int] | None = None,
     on: str | None = None,
     cross_validate: int | None = None,
     folds: int | None = None,
@@ -110,6 +112,9 @@ def compare(
     repeat
         Random splits of the same images that every head is fitted and evaluated on besides: how stable figures and
         choice are. See :func:`fc7.classify.fitting.resampling.repeat_splits`.
+    few_shot
+        Numbers of images of each class that every head is fitted on besides, ten draws of each; an empty list takes 2,
+        5, 10, 20, ... See :func:`fc7.classify.fitting.resampling.few_shot`.
     class_weight
         See :func:`fc7.classify.fit`. Heads that take no class weights are fitted without, and their records say so.
     map_method
@@ -146,6 +151,7 @@ def compare(
     experiments = [Experiment(table, settings, engine) for table in as_tables(embeddings)]
     _require_same_images(experiments)
     _check_added(add or {}, experiments[0])
+    sizes = None if few_shot is None else sizes_to_draw(experiments[0], few_shot)
     study = _RecordFolder(Path(folder) if folder else None, progress)
     _require_layers(heads, selected, experiments)
     pairs = [(experiment, head) for experiment in experiments for head in _able(heads, selected, experiment)]
@@ -175,6 +181,8 @@ def compare(
             draw_map(study.folder, best, experiment_of[best.id], images, map_method, progress)
         if repeat is not None:
             repeat_splits(entries, repeat, study.save, progress)
+        if sizes is not None:
+            measure_few_shot(entries, sizes, study.save, progress)
         runs = ranked([entry.run for entry in entries])
         added = [study.save(read_results(path, name, runs[0])) for name, path in (add or {}).items()]
     return Comparison(runs + ranked(added), failures)

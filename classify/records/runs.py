@@ -85,6 +85,8 @@ class Run:
     repeats
         Where other splits were fitted, one dict for each: ``split, fitted, evaluated, correct, log_loss`` (inside the
         fitted images).
+    few_shot
+        Where it was measured, one dict for each draw of a few images of each class: ``per_class, draw, accuracy``.
     notes
         What a reader must know: random weights, no convergence, a licence that forbids commercial use.
     licence
@@ -113,6 +115,7 @@ class Run:
     machine: dict[str, Any] = field(default_factory=dict)
     record: int = RECORD
     repeats: list[dict[str, Any]] = field(default_factory=list)
+    few_shot: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.figures})"
@@ -235,8 +238,9 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it is written: of the probabilities, the sha256 of their file."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        if not self.repeats:  # so that the others are what they were
-            del values["repeats"]
+        for name in ("repeats", "few_shot"):  # so that the others are what they were
+            if not values[name]:
+                del values[name]
         return values | {"probabilities": {"sha256": self.probabilities.sha256} if self.probabilities else None}
 
     @checked

@@ -1,4 +1,4 @@
-"""How stable figures are: means over other splits of the same images, with their intervals."""
+"""How stable figures are: means over other splits with their intervals, and curves over a few images of each class."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from ..evaluation.effective_size import fold_inflation
 from ..evaluation.metrics import agresti_coull
 from ..evaluation.paired_tests import bonett_price
 from ..evaluation.resampled import Resampled, corrected_interval
+from ..pages.text import figure
 from .pairs import BASELINES
 from .runs import Run
 
@@ -129,3 +130,22 @@ def _widened(figure: Resampled, ends: tuple[float, float], least: float) -> Resa
     """Return a figure with an interval that has these ends in it, from `least` to 1."""
     low, high = min(figure.low, ends[0], figure.mean), max(figure.high, ends[1], figure.mean)
     return figure._replace(low=max(low, least), high=min(high, 1.0))
+
+
+def few_shot_curve(run: Run) -> list[dict[str, float]]:
+    """Return a point for each number of images of a class: ``per_class, accuracy, low, high, repeats``.
+
+    ``low`` and ``high`` are the 5th and 95th percentile over the draws.
+    """
+    points = []
+    for size in sorted({point["per_class"] for point in run.few_shot}):
+        drawn = [point["accuracy"] for point in run.few_shot if point["per_class"] == size]
+        low, high = np.quantile(drawn, [0.05, 0.95])
+        figures = {"accuracy": float(np.mean(drawn)), "low": float(low), "high": float(high)}
+        points.append({"per_class": size, **figures, "repeats": len(drawn)})
+    return points
+
+
+def cell(point: dict[str, float] | None) -> str:
+    """Return ``0.871 (0.820-0.910)``, the mean and the band of a point of a curve."""
+    return f"{figure(point['accuracy'])} ({figure(point['low'])}-{figure(point['high'])})" if point else ""

@@ -134,8 +134,7 @@ def _markdown(runs: Sequence[Run]) -> str:
     if by_class := class_report(compared.chosen):
         name = compared.name(compared.chosen)
         parts += [_words(f"Classes of {name}, the least recall first:"), _table(*class_rows(by_class, FIRST))]
-    if of_splits := stability_rows(runs):
-        title, heads, cells = of_splits
+    for title, heads, cells in stability_rows(runs):
         parts += [_words(f"{title}:"), _table(heads, cells)]
     return "\n\n".join(parts) + "\n"
 

@@ -43,12 +43,14 @@ EXTRAS = {
     "docs": "the site of the documentation",
     "lite": "three networks with ImageNet weights",
     "map": "maps of images by UMAP",
+    "mlflow": "run records in MLflow",
     "onnx": "export to ONNX",
     "ray": "several machines or processes",
     "remote": "object stores and web addresses",
     "report": "pages: report, audit",
     "review": "the page to look at labels",
     "tables": "parquet and pandas",
+    "tensorboard": "curves for TensorBoard",
     "timm": "the networks of timm",
 }
 

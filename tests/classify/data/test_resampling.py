@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fc7.classify.data.resampling import draw, random_split, usual_sizes
+from fc7.classify.data.resampling import few_images, random_split, usual_sizes
 from fc7.classify.data.splits import protocol, together
 from fc7.classify.settings import ProtocolSettings
 from fc7.errors import DataError
@@ -57,14 +57,18 @@ def test_a_class_of_one_group_cannot_be_split(table):
         random_split(embeddings, plan, 0)
 
 
-@given(st.integers(1, 9), st.integers(0, 99))
-def test_a_draw_is_so_many_of_each_class(table, size, seed):
-    y = table((9, 12, 30)).y
-    members = [np.flatnonzero(y == code) for code in range(3)]
-    drawn = draw(members, size, [0, seed])
-    assert np.bincount(y[drawn]).tolist() == [size] * 3
+@given(st.integers(2, 9), st.integers(0, 99))
+def test_a_few_images_are_so_many_of_each_class(table, size, seed):
+    embeddings = table((9, 12, 30))
+    drawn = few_images(embeddings, np.arange(51), size, [0, seed])
+    assert np.bincount(embeddings.y[drawn]).tolist() == [size] * 3
     assert len(set(drawn.tolist())) == 3 * size
-    assert np.array_equal(drawn, draw(members, size, [0, seed]))
+    assert np.array_equal(drawn, few_images(embeddings, np.arange(51), size, [0, seed]))
+
+
+def test_too_few_images_are_said(table):
+    with pytest.raises(DataError, match="10 images of each class cannot be drawn: 9 images"):
+        few_images(table((9, 12)), np.arange(21), 10, [0])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Random splits of every head: kept in records, the same for all, computed once."""
+"""Random splits and few-shot curves of every head: kept in records, the same for all, computed once."""
 
 import json
 from dataclasses import replace
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from fc7.classify import compare, fit, load_runs
-from fc7.classify.commands.tables import data_sets, stability_lines
-from fc7.classify.data.resampling import random_split
+from fc7.classify.commands.stability_tables import stability, stability_lines
+from fc7.classify.data.resampling import few_images, random_split
 from fc7.classify.fitting import resampling
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.fitting.search import FoldSearch
 from fc7.classify.records.ranking import choose
-from fc7.classify.records.stability import over_splits
+from fc7.classify.records.stability import few_shot_curve, over_splits
 from fc7.classify.settings import FitSettings
-from fc7.errors import DataError, Interrupted, UsageError
+from fc7.errors import Interrupted, UsageError
 
 HEADS = ["logreg", "ridge", "centroid"]
 
@@ -54,18 +54,20 @@ def test_a_second_run_computes_nothing_and_a_larger_one_what_is_new(table, tmp_p
     asked = {"folder": tmp_path, "folds": 3, "learning_curve": False}
     plain = compare(embeddings, HEADS, **asked)
     before = len(fits)
-    whole = compare(embeddings, HEADS, repeat=2, **asked)
-    assert len(fits) == before + 4 * 2
+    whole = compare(embeddings, HEADS, repeat=2, few_shot=[3], **asked)
+    pairs = 1 if options else 3
+    assert len(fits) == before + 4 * (2 + 10 * pairs)
     fits.clear()
-    again = compare(embeddings, HEADS, repeat=2, **asked)
+    again = compare(embeddings, HEADS, repeat=2, few_shot=[3], **asked)
     assert not fits
-    assert data_sets(again)[0]["stability"] == data_sets(whole)[0]["stability"]
+    assert stability(again) == stability(whole)
     assert stability_lines(again) == stability_lines(whole)
-    compare(embeddings, HEADS, repeat=3, **asked)
-    assert len(fits) == 4
+    compare(embeddings, HEADS, repeat=3, few_shot=[2, 3], **asked)
+    assert len(fits) == 4 * (1 + 10 * pairs)
     assert [run.id for run in again] == [run.id for run in plain]
     assert [run.metrics for run in again] == [run.metrics for run in plain]
     assert "repeats" not in plain[0].to_dict()
+    assert "few_shot" not in plain[0].to_dict()
 
 
 def test_what_was_computed_before_an_interrupt_is_kept(table, tmp_path, fits, monkeypatch):
@@ -89,6 +91,19 @@ def test_what_was_computed_before_an_interrupt_is_kept(table, tmp_path, fits, mo
     assert len(fits) == 4 * 4 - 6
 
 
+def test_a_few_images_are_chosen_in_and_fitted_on_alone(table):
+    """The oracle: the images that are not drawn are taken out of the data."""
+    embeddings = table((30, 30), val=8, spread=4.0)
+    (run, *_) = compare(embeddings, ["ridge"], few_shot=[4], folds=3, learning_curve=False)
+    experiment = Experiment(embeddings, FitSettings(folds=3))
+    fitted, predicted = experiment.protocol.pairs[0]
+    for number in (0, 9):
+        drawn = few_images(experiment.embeddings, fitted, 4, [0, 4, number, 0])
+        alone = experiment.embeddings[np.sort(np.concatenate([drawn, predicted]))]
+        (point,) = [point for point in run.few_shot if point["draw"] == number]
+        assert point["accuracy"] == fit(alone, "ridge", folds=3).run.metrics["accuracy"]
+
+
 def test_the_verdict_over_splits(table):
     runs = compare(table((40, 40), val=10, spread=4.0), HEADS, repeat=4, folds=2, learning_curve=False)
     chosen = choose(runs)
@@ -106,7 +121,21 @@ def test_the_verdict_over_splits(table):
     text = "\n".join(stability_lines(runs))
     assert "Over 4 random splits of the same images (60 fitted and 20 evaluated in each" in text
     assert "Nadeau and Bengio 2003" in text
-    json.dumps(data_sets(runs)[0]["stability"], allow_nan=False)
+    json.dumps(stability(runs), allow_nan=False)
+
+
+def test_the_usual_numbers_end_with_the_smallest_class(table):
+    runs = compare(table((12, 20), val=4), ["centroid"], few_shot=[], learning_curve=False)
+    curve = few_shot_curve(runs[0])
+    assert [point["per_class"] for point in curve] == [2, 5, 8]
+    assert all(point["low"] <= point["accuracy"] + 1e-9 and point["repeats"] == 10 for point in curve)
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 99]])
+def test_numbers_that_cannot_be_drawn_are_refused_before_anything_is_fitted(table, fits, sizes):
+    with pytest.raises(UsageError, match=r"few_shot \d+: from 2, .* to 8, of which"):
+        compare(table((12, 20), val=4), ["centroid"], few_shot=sizes, learning_curve=False)
+    assert not fits
 
 
 def test_one_split_is_refused_before_anything_is_fitted(table, fits):
@@ -115,23 +144,15 @@ def test_one_split_is_refused_before_anything_is_fitted(table, fits):
     assert not fits
 
 
-def test_a_head_that_cannot_be_fitted_lacks_its_splits_and_the_others_have_theirs(table, caplog, monkeypatch):
-    search, seen = FoldSearch.search, []
-
-    def failing(self, head, *rest):
-        seen.append(head.name)
-        if head.name == "lda" and seen.count("lda") == 2:  # the first is that of the run itself
-            raise DataError("too few")
-        return search(self, head, *rest)
-
-    monkeypatch.setattr(FoldSearch, "search", failing)
-    runs = compare(table((12, 12), val=4), ["lda", "centroid"], repeat=2, learning_curve=False)
-    assert {run.head: len(run.repeats) for run in runs} == {"lda": 1, "centroid": 2, "baseline": 2}
-    assert "lda is left out on split 1: too few" in caplog.text
+def test_a_head_that_cannot_be_fitted_lacks_its_points_and_the_others_have_theirs(table, caplog):
+    runs = compare(table((12, 12), val=4), ["lda", "centroid"], few_shot=[2], repeat=2, learning_curve=False)
+    points = {run.head: len(run.few_shot) for run in runs}
+    assert points == {"lda": 0, "centroid": 10, "baseline": 10}
+    assert len([record for record in caplog.records if "lda is left out on 2 images" in record.message]) == 1
 
 
-def test_groups_stay_together_in_splits(table):
+def test_groups_stay_together_in_splits_and_draws(table):
     names = [f"{code}-{place // 3}" for code in (0, 1) for place in range(30)]
-    runs = compare(table((30, 30), group=names), ["centroid"], repeat=2, folds=2, learning_curve=False)
-    assert all(len(run.repeats) == 2 for run in runs)
+    runs = compare(table((30, 30), group=names), ["centroid"], repeat=2, few_shot=[6], folds=2, learning_curve=False)
+    assert all(len(run.repeats) == 2 and len(run.few_shot) == 10 for run in runs)
     assert all(split["fitted"] % 3 == 0 for run in runs for split in run.repeats)

@@ -69,8 +69,9 @@ def test_the_csv_says_which_runs_can_be_compared(grown):
 
 def test_markdown_has_the_classes_and_the_splits(made_up):
     split = {"fitted": 8, "evaluated": 6, "log_loss": 0.3}
+    few = [{"per_class": 2, "draw": draw, "accuracy": 0.5 + draw / 4} for draw in range(2)]
     runs = [
-        replace(made_up([True] * right + [False], head=head, classes=("a|b", "c")),
+        replace(made_up([True] * right + [False], head=head, classes=("a|b", "c")), few_shot=few,
                 repeats=[{"split": number, "correct": right - number, **split} for number in range(3)])
         for head, right in (("one", 5), ("two", 4))
     ]  # fmt: skip
@@ -78,6 +79,7 @@ def test_markdown_has_the_classes_and_the_splits(made_up):
     assert "| class | images | recall | 95 % |" in text
     assert r"| a\|b | 3 | 1.000 |" in text
     assert "| run | here | mean | 95 % | least-most |" in text
+    assert "| run | 2 |" in text
 
 
 def test_markdown_has_a_heading_for_each(grown):

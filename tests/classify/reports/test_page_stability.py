@@ -1,4 +1,4 @@
-"""The section on other splits: every figure is that of the records."""
+"""The section on other splits and a few images of each class: every figure is that of the records."""
 
 from dataclasses import replace
 
@@ -25,7 +25,8 @@ def _resampled(run, at):
         {"split": number, "fitted": 60, "evaluated": 40, "correct": 36 - 4 * at + number % 3, "log_loss": 0.3 + at / 10}
         for number in range(4)
     ]
-    return replace(run, repeats=splits)
+    few = [{"per_class": size, "draw": draw, "accuracy": 0.5 + size / 50} for size in (2, 10) for draw in range(3)]
+    return replace(run, repeats=splits, few_shot=few if at < 2 else [])
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,13 @@ def test_every_split_figure_is_a_records(page, runs):
         assert row[3] == f"{100 * stable.accuracy.low:.1f} to {100 * stable.accuracy.high:.1f}"
     assert [row[6] for row in rows[2:]] == ["4 of 4", "0 of 4", "0 of 4"]
     assert "Over 4 random splits of the same images (60 fitted and 40 evaluated in each" in page.text
+
+
+def test_few_shot_curves_have_a_plot_and_a_column_for_each_number(page, runs):
+    (rows,) = [table for table in page.tables if table[0] == ["Run", "2", "10"]]
+    assert [row[0] for row in rows[1:]] == [run.name for run in runs[:2]]
+    assert all(row[1].startswith("54.0") and row[2].startswith("70.0") for row in rows[1:])
+    assert "A few images of each class" in page.text
 
 
 def test_a_page_without_them_has_no_section(made_up, tmp_path):
