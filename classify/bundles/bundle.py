@@ -2,7 +2,8 @@
 
 A zip (:mod:`fc7.classify.bundles.members`) of ``bundle.json`` (recipe, classes, thresholds, versions, metrics),
 ``head.skops`` (:mod:`fc7.classify.bundles.trusted_head`), ``abstention.safetensors`` (out-of-fold predictions; see
-:mod:`fc7.classify.evaluation.abstention`), and ``sha256.json`` with the sha256 of the others. Never a pickle.
+:mod:`fc7.classify.evaluation.abstention`), ``fitted.safetensors`` if it was asked for
+(:mod:`fc7.classify.bundles.fitted_images`), and ``sha256.json`` with the sha256 of the others. Never a pickle.
 """
 
 import json
@@ -33,7 +34,8 @@ from ..records.runs import versions
 from .answers import AnswerRules, require_measured
 from .backbones import LoadedBackbones, own_backbone, require_same
 from .cost_matrix import check_costs, require_one, say_shifted
-from .members import FORMAT, packed, read_members
+from .fitted_images import FittedImages, require_kept
+from .members import FITTED, FORMAT, packed, read_members
 from .prediction import Prediction, Predictions, require_distinct
 from .trusted_head import load_head, require_consistent, require_version
 
@@ -65,6 +67,8 @@ class Bundle:
         Largest share of wrong answers; with None, every image gets an answer.
     confidence
         That this promise holds.
+    fitted_images
+        Vectors, paths and labels of the fitted images, if they are kept.
     costs
         Of answers, as rows by true class, ``(classes, classes)``: the answer is that of least expected cost. With None
         it is the most probable class.
@@ -79,6 +83,7 @@ class Bundle:
     abstention: Abstention | None = None
     max_error: float | None = None
     confidence: float = CONFIDENCE
+    fitted_images: FittedImages | None = None
     costs: Any = None
     _loaded: LoadedBackbones = field(default_factory=LoadedBackbones, init=False, repr=False, compare=False)
 
@@ -106,8 +111,12 @@ class Bundle:
         max_error: float | None = None,
         *,
         confidence: float = CONFIDENCE,
+        with_neighbours: bool = False,
     ) -> "Bundle":
         """Return the bundle of a fitted head.
+
+        With neighbours it keeps vectors, paths and labels of the fitted images, which :meth:`predict` can show beside
+        predictions; whoever has the bundle has them.
 
         Parameters
         ----------
@@ -118,11 +127,13 @@ class Bundle:
             None answers all.
         confidence
             With which `max_error` holds, between 0 and 1.
+        with_neighbours
+            Keep the fitted images' vectors, paths and labels.
 
         Raises
         ------
         DataError
-            `max_error` needs out-of-fold predictions, and the head has none.
+            `max_error` needs out-of-fold predictions, and the head has none; or the vectors are too large for a bundle.
         UsageError
             `max_error` is not a share, or a class is called ``not sure``.
         """
@@ -134,6 +145,7 @@ class Bundle:
         return cls(
             head, classes, recipe, source,
             run=run, views=views, abstention=abstention, max_error=max_error, confidence=confidence,
+            fitted_images=FittedImages.of(embeddings, fitted.rows) if with_neighbours else None,
         )  # fmt: skip
 
     @property
@@ -205,6 +217,7 @@ class Bundle:
         coverage: float | None = None,
         class_conditional: bool = False,
         unlike: str = "flag",
+        neighbours: int | None = None,
         costs: Any = None,
         backbone: "Backbone | torch.nn.Module | None" = None,
         weights: str | None = None,
@@ -234,6 +247,8 @@ class Bundle:
             For this share of the images of every class.
         unlike
             ``flag`` marks images that are unlike the fitted ones, ``not-sure`` does not answer them either.
+        neighbours
+            How many of the nearest fitted images to name with each prediction; the bundle must have them.
         costs
             Of answers, see :class:`Bundle`; by default the bundle's own, if it has some.
         backbone
@@ -252,7 +267,7 @@ class Bundle:
         Raises
         ------
         DataError
-            There are no images, or an option needs out-of-fold predictions, which the bundle has not.
+            There are no images, or an option needs what the bundle has not: out-of-fold predictions, fitted images.
         UsageError
             An option has a value that it cannot have, or a class is called ``not sure``; or one path or one picture,
             which belongs into a list.
@@ -267,6 +282,7 @@ class Bundle:
         )  # fmt: skip
         if bundle.costs is not None:
             say_shifted(bundle.run)
+        require_kept(self.fitted_images, neighbours)
         new_images = NewImages(images)
         machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
         backbones = self.backbones(backbone, weights, **machine)
@@ -278,6 +294,9 @@ class Bundle:
             distances = self.abstention.distances(joint[0]) if self.abstention else [None] * len(places)
             for place, row, distance in zip(places, rows, distances, strict=True):
                 predictions[place] = rules.prediction(new_images.names[place], row, distance)
+            if neighbours and self.fitted_images:
+                for place, near in zip(places, self.fitted_images.nearest(joint[0], neighbours), strict=True):
+                    predictions[place] = replace(predictions[place], neighbours=near)
         for place, reason in new_images.rejected.items():
             predictions[place] = Prediction(new_images.names[place], rejected=reason)
         return Predictions(predictions[place] for place in sorted(predictions))
@@ -340,6 +359,8 @@ class Bundle:
             "abstention.safetensors": Abstention.to_bytes(self.abstention),
             "head.skops": skops.io.dumps(self.estimator),
         }
+        if self.fitted_images:
+            members[FITTED] = self.fitted_images.to_bytes()
         return output.write(packed(members))
 
     @classmethod
@@ -362,12 +383,14 @@ class Bundle:
             head = load_head(path, members["head.skops"])
             require_consistent(path, head, classes, recipe)
             abstention = Abstention.from_bytes(members["abstention.safetensors"], recipe.dim)
+            kept = members.get(FITTED)
+            images = None if kept is None else FittedImages.from_bytes(kept, recipe.dim, classes)
             max_error = None if description["max_error"] is None else float(description["max_error"])
             source, views, run = str(description["weights_source"]), int(description["views"]), description["run"]
             return cls(
                 head, classes, recipe, source,
                 run=run, views=views, abstention=abstention, max_error=max_error,
-                confidence=float(description["confidence"]), costs=description.get("costs"),
+                confidence=float(description["confidence"]), fitted_images=images, costs=description.get("costs"),
             )  # fmt: skip
         except BundleError:
             raise

@@ -14,6 +14,7 @@ from ...extract.text import few
 FORMAT = 5  # raise it when a member or key changes its meaning; other formats are refused
 MAX_BYTES = 2**30
 MEMBERS = ("bundle.json", "abstention.safetensors", "head.skops", "sha256.json")
+FITTED = "fitted.safetensors"  # of bundles that keep the fitted images
 
 
 def packed(members: Mapping[str, bytes]) -> bytes:
@@ -44,7 +45,7 @@ def read_members(path: Path) -> dict[str, bytes]:
                     f"{path} has bundle format {version}, this version of fc7 reads {FORMAT}. Fit again (the cache "
                     f"makes that cheap): fc7 fit DATA -o {path.name}"
                 )
-        if sorted(names) != sorted(MEMBERS):
+        if sorted(names) not in (sorted(MEMBERS), sorted([*MEMBERS, FITTED])):
             raise BundleError(f"{path} has the members {few(names)}, a bundle has {list(MEMBERS)}.")
         members = {name: archive.read(name) for name in names}
     _require_intact(path, members)

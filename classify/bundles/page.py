@@ -17,6 +17,7 @@ from .prediction import Prediction, counts
 
 MARKS = {"answered": "answered", "unsure": "not sure", "unlike": "unlike the fitted ones", "rejected": "rejected"}
 _CLASSES = 30  # in the table
+_NEAREST = 3  # neighbours that a tile names
 
 
 def write_predictions(
@@ -67,5 +68,7 @@ def _tile(prediction: Prediction) -> Tile:
     lines = ["not sure"] if not prediction.sure else []
     lines += ["unlike the fitted ones"] if prediction.unlike else []
     lines += [f"one of {few(prediction.classes)}"] if prediction.classes and len(prediction.classes) > 1 else []
+    near = [f"{image.label} {image.score:.2f}" for image in prediction.neighbours or []]
+    lines += [f"nearest: {few(near, _NEAREST)}"] if near else []
     shown = Shown(prediction.path, prediction.label, confident(prediction.probability), _key(prediction.path))
     return Tile((shown,), mark, line="; ".join(lines))

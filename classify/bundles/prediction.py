@@ -8,6 +8,7 @@ from typing import Any
 from ...cache.tables import Table
 from ...errors import UsageError
 from ...extract.text import csv_text, storable
+from ..data.neighbour import Neighbour
 
 NOT_SURE = "not sure"
 COLUMNS = ("path", "answer", "label", "probability", "sure", "distance", "unlike", "rejected")
@@ -35,6 +36,8 @@ class Prediction:
         Whether the distance is larger than those between the fitted images.
     classes
         The set of classes that a coverage was asked for, the most probable first; None without one.
+    neighbours
+        The nearest fitted images, the nearest first; None if they were not asked for.
     rejected
         The reason, or empty.
     """
@@ -47,6 +50,7 @@ class Prediction:
     distance: float | None = None
     unlike: bool = False
     classes: list[str] | None = None
+    neighbours: list[Neighbour] | None = None
     rejected: str = ""
 
     def __repr__(self) -> str:
@@ -64,7 +68,10 @@ class Prediction:
         """Return plain values; what a rejected image has not is None, what was not asked for is absent."""
         absent: dict[str, Any] = {"answer": None, "label": None, "probability": None} if self.rejected else {}
         values = {"path": self.path, "answer": self.answer, **vars(self)} | absent
-        return {name: value for name, value in values.items() if name != "classes" or value is not None}
+        if self.neighbours is not None:
+            values["neighbours"] = [neighbour.to_dict() for neighbour in self.neighbours]
+        optional = ("classes", "neighbours")
+        return {name: value for name, value in values.items() if name not in optional or value is not None}
 
 
 class Predictions(Table[Prediction]):
@@ -121,13 +128,20 @@ def predictions_table(predictions: Sequence[Prediction], top: int | None = None)
     -------
     dict of lists
         ``path``, ``answer`` (the label, or ``not sure``), ``label``, ``probability``, ``sure``, ``distance``,
-        ``unlike``, ``rejected``, if a coverage was asked for ``classes`` with ``; `` between them, and then
-        probabilities; what a rejected image has not is None.
+        ``unlike``, ``rejected``, if a coverage was asked for ``classes`` with ``; `` between them, if neighbours were
+        ``neighbour_1``, ``neighbour_label_1``, ``neighbour_score_1`` and so on, and then probabilities; what a rejected
+        image has not is None.
     """
     rows = [prediction.to_dict() for prediction in predictions]
     table = {name: [row[name] for row in rows] for name in COLUMNS}
     if any("classes" in row for row in rows):
         table["classes"] = ["; ".join(row["classes"]) if "classes" in row else None for row in rows]
+    near = [prediction.neighbours or [] for prediction in predictions]
+    for place in range(max(map(len, near), default=0)):
+        some = [neighbours[place] if place < len(neighbours) else None for neighbours in near]
+        table[f"neighbour_{place + 1}"] = [one and one.path for one in some]
+        table[f"neighbour_label_{place + 1}"] = [one and one.label for one in some]
+        table[f"neighbour_score_{place + 1}"] = [one and round(one.score, 6) for one in some]
     every = [row["probabilities"] for row in rows]
     if top is None:
         for name in sorted({name for probabilities in every for name in probabilities}):

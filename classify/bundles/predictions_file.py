@@ -86,7 +86,7 @@ def _write_parquet(table: Mapping[str, list[Any]], path: Path) -> None:
     for name, values in table.items():
         if name in ("sure", "unlike"):
             arrays[name] = pa.array(values, pa.bool_())
-        elif name == "distance" or name.startswith("probability"):
+        elif name == "distance" or name.startswith(("probability", "neighbour_score")):
             arrays[name] = pa.array(values, pa.float64())
         else:
             arrays[name] = pa.array([unicode(value) for value in values], pa.string())

@@ -41,6 +41,9 @@ fc7 fit my_pictures --backbone vgg16 --max-error 0.02 -o my.fc7
 """
 
 _UNKNOWN_COST = "What the evaluated images cost is not known: the record keeps the most probable classes only."
+_WITH_NEIGHBOURS = (
+    "keep vectors, paths and labels of the fitted images in the bundle, for predict --neighbours; who has it has them"
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +51,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_data(parser, options.FOLDER_OR_FILE)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fc7", help="the bundle to write")
     parser.add_argument(
+        "--card",
+        action="store_true",
+        help="also write README.md beside the bundle: figures, classes and the licence of the weights, for model hubs",
+    )
+    parser.add_argument(
         "--head", choices=list(HEADS), default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
     )
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
     parser.add_argument("--confidence", type=between_0_and_1, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
+    parser.add_argument("--with-neighbours", action="store_true", help=_WITH_NEIGHBOURS)
     parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: the most probable class)")
     add_protocol(parser)
     options.add_backbone(parser)
@@ -64,6 +73,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...cache.recipe import ForeignRecipe
     from ...extract.manifest.table import is_vectors
     from ..bundles.bundle import Bundle
+    from ..bundles.card import card_of, write_card
     from ..bundles.cost_matrix import read_costs, require_one, say_shifted
     from ..bundles.prediction import require_distinct
     from ..fitting.fit import fit
@@ -80,7 +90,10 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         read_costs(arguments.costs)
     find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError, kinds=(".fc7",))
-    require_apart(output, read=[arguments.data, *filter(None, [arguments.costs])])
+    if arguments.card and output.written_through:
+        raise UsageError(f"--card is a file beside the bundle, and {arguments.output} is no file. Name one with -o.")
+    card = card_of(arguments.output) if arguments.card else None
+    require_apart(output, card, read=[arguments.data, *filter(None, [arguments.costs])])
     with options.engine(arguments) as engine:
         (rows,), unlabelled = fitted_embeddings(arguments, progress, engine, only=not arguments.concatenate)
         if arguments.max_error is not None:
@@ -88,15 +101,17 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         costs = read_costs(arguments.costs, rows.classes) if arguments.costs else None
         settings = options.given_settings(arguments, FitSettings)
         fitted = fit(rows, arguments.head, engine=engine, progress=progress, on_epoch=logger.info, **settings)
-    bundle = Bundle.of(fitted, arguments.max_error, **given(arguments, "confidence"))
+    kept = {"with_neighbours": arguments.with_neighbours, **given(arguments, "confidence")}
+    bundle = Bundle.of(fitted, arguments.max_error, **kept)
     if costs is not None:
         bundle = replace(bundle, costs=costs)
         say_shifted(bundle.run)
     path, threshold = bundle.save(output), bundle.threshold
+    beside = f" and {plain(str(write_card(card, bundle, fitted.run, path)))}" if card else ""
     then = command(arguments, "predict", bundle=path, images="IMAGE...")
     foreign = isinstance(bundle.recipe, ForeignRecipe)  # of vectors that fc7 cannot make of new images
     how = "In Python: Bundle.load(FILE).predict_proba(vectors)" if foreign else f"Predict with: {plain(then)}"
-    after = f"Wrote {plain(str(path))}. {how}"
+    after = f"Wrote {plain(str(path))}{beside}. {how}"
     rest = ""
     if unlabelled and not is_vectors(arguments.data, arguments.columns):
         words = command(arguments, "predict", bundle=path, images=arguments.data, unlabelled=True)
@@ -104,6 +119,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     costing = cost_report(fitted.run, costs, fitted.probability) if costs is not None else None
     payload: dict[str, Any] = {
         "bundle": str(path),
+        "card": str(card.path) if card else None,
         "run": fitted.run.summary(),
         "by_class": by_class(fitted.run),
         "costs": costing and {name: cost.to_dict() for name, cost in costing.items()},

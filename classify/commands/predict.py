@@ -46,6 +46,7 @@ fc7 predict my.fc7 new_pictures/ --weights file:vgg16-397923af.pth
 _IMAGES = "files, folders, patterns such as 'new/**/*.jpg', URLs, tables of paths, or - for a list on standard input"
 _FILE = "the file to write instead of stdout: .csv, .json, .parquet (extra fc7[tables]), or .html with the pictures"
 _UNLABELLED = "of each data set, named as for fc7 fit, only the images that have no label"
+_NEIGHBOURS = "name the K nearest fitted images, of a bundle by fit --with-neighbours (default: none)"
 _COVERAGE = "a set of classes for each image, which holds the right one for this share of images (default: none)"
 _CONDITIONAL = "--coverage for the images of every class, not of all together"
 _UNLIKE_OPTION = "flag images unlike the fitted ones, or answer `not sure` there, too (default: flag)"
@@ -65,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-conditional", action="store_true", help=_CONDITIONAL)
     parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: as the bundle)")
     parser.add_argument("--unlike", choices=("flag", "not-sure"), default="flag", help=_UNLIKE_OPTION)
+    parser.add_argument("--neighbours", type=whole_number, metavar="K", help=_NEIGHBOURS)
     parser.add_argument(
         "--top", type=whole_number, metavar="K", help="columns for the K most probable classes (default: none)"
     )
@@ -95,7 +97,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     images = [path for word in arguments.images for path in named(word)]
     if file:
         require_outside(file.output, files=map(str, images))
-    promises = given(arguments, "max_error", "confidence", "coverage")
+    promises = given(arguments, "max_error", "confidence", "coverage", "neighbours")
     promises |= {"class_conditional": arguments.class_conditional, "unlike": arguments.unlike}
     if arguments.costs:
         promises["costs"] = read_costs(arguments.costs, bundle.classes)

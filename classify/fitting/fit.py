@@ -54,6 +54,8 @@ class Fitted:
         The record.
     embeddings
         What it was fitted and evaluated on, in the order of keys.
+    rows
+        Positions of the images that it was fitted on.
     abstention
         Measured on out-of-fold predictions of the fitted images; None for a head that is not fitted in folds.
     probability
@@ -64,6 +66,7 @@ class Fitted:
     estimator: Any
     run: Run
     embeddings: Embeddings
+    rows: Positions
     abstention: Abstention | None = None
     probability: Floats | None = None
 
@@ -238,7 +241,7 @@ class Experiment:
             self.embeddings, search.fitted, search.folds, chosen.probability, random_state=search.seed
         )
         run = outcome.run(self.evaluated)
-        return Fitted(estimator, run, self.embeddings, abstention, outcome.probability)
+        return Fitted(estimator, run, self.embeddings, self._final_rows, abstention, outcome.probability)
 
     def _fit_stack(self, head: Head, progress: Progress, on_epoch: Callable[[str], None] | None) -> Fitted:
         from ..finetuning.stack import fit_stack
@@ -263,7 +266,13 @@ class Experiment:
         pipeline, run, abstention = fit_stack(
             self.embeddings, study, self.device_of(head), progress=progress, on_epoch=on_epoch
         )
-        return Fitted(pipeline, run, self.embeddings, abstention)
+        return Fitted(pipeline, run, self.embeddings, self._final_rows, abstention)
+
+    @property
+    def _final_rows(self) -> Positions:
+        """Positions of the images that the final estimator is fitted on: after cross-validation all."""
+        pairs = self.protocol.pairs
+        return pairs[0][0] if len(pairs) == 1 else np.arange(len(self.embeddings))
 
     def predict(self, estimator: Any, rows: Positions) -> npt.NDArray[np.float64]:
         """Return probabilities of some rows, ``(rows, classes)``, by a fitted pipeline."""

@@ -1,7 +1,7 @@
 """Similar images: those of a data set nearest to each of its own, or to new ones, by the cosine of their embeddings."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ...extract.text import csv_text
 from ...extract.vector_files.columns import as_table
 from ..arrays import Floats, Positions
 from ..data.checks import require_finite
+from ..data.neighbour import Neighbour
 from ..fitting.device import MANY, heads_device
 from ..solvers.lapack import threads
 from ..solvers.nearest import nearest
@@ -25,23 +26,6 @@ if TYPE_CHECKING:
 K = 10
 COLUMNS = ("path", "rank", "neighbour", "score", "label")
 _MANY = 2**35  # multiplications that are worth a start of CUDA
-
-
-class Neighbour(NamedTuple):
-    """An image near another one: its path, the cosine of their embeddings, and its label, which may be empty."""
-
-    path: str
-    score: float
-    label: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return self._asdict() | {"score": round(self.score, 6)}
-
-    @classmethod
-    def of(cls, path: str, cosine: float, label: str) -> "Neighbour":
-        """Return a neighbour from a cosine with its rounding errors."""
-        return cls(str(path), min(max(float(cosine), -1.0), 1.0), str(label))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from html_page import Page
 
 from fc7.classify.bundles.prediction import Prediction, Predictions
 from fc7.classify.bundles.predictions_file import SUFFIXES, PredictionsFile
+from fc7.classify.data.neighbour import Neighbour
 from fc7.classify.pages import pictures
 from fc7.errors import DataError, MissingExtra, UsageError
 
@@ -157,10 +158,12 @@ def test_a_page_of_anything(tmp_path, predictions):
     assert len(page.tables[0]) <= 31 if predictions else page.tables == []
 
 
-def test_sets_are_said(tmp_path):
-    one = Prediction("a.jpg", "red", 0.6, {}, sure=True, classes=["red", "blue"])
+def test_neighbours_and_sets_are_said(tmp_path):
+    near = [Neighbour(f"/home/ann/train/red/{place}.jpg", 0.9 - place / 100, "red") for place in range(5)]
+    one = Prediction("a.jpg", "red", 0.6, {}, sure=True, classes=["red", "blue"], neighbours=near)
     page = PredictionsFile(tmp_path / "p.html").write([one], {})
-    assert "one of red, blue" in Page(page.read_text()).text
+    assert "one of red, blue; nearest: red 0.90, red 0.89, red 0.88 and 2 more" in Page(page.read_text()).text
+    assert "ann" not in page.read_text()
 
 
 def test_pictures_of_many_are_beside_the_page_but_never_among_the_images(tmp_path, monkeypatch):

@@ -284,6 +284,24 @@ def test_a_file_that_is_no_bundle_is_1(fc7, data, tmp_path, content):
     assert "x.fc7" in one_line(err)
 
 
+def test_neighbours_are_named_with_each_prediction(home, fc7, fc7_json, tmp_path):
+    made = ["fit", home / "data", "-o", tmp_path / "near.fc7", "--head", "ridge", *BACKBONE, "--with-neighbours"]
+    assert fc7(*made, "--cache", home / "cache", "--quiet")[0] == 0
+    words = [tmp_path / "near.fc7", home / "data" / "train" / "red" / "0.png", tmp_path / "absent.png"]
+    words += ["--cache", home / "cache", "--batch-size", "4", "--neighbours", "2"]
+    first, absent = fc7_json("predict", *words)["predictions"]
+    assert [near["label"] for near in first["neighbours"]] == ["red", "red"]
+    assert first["neighbours"][0] == {"path": "train/red/0.png", "score": 1, "label": "red"}
+    assert "neighbours" not in absent
+    _, out, _ = fc7("predict", *words)
+    row, other = csv.DictReader(io.StringIO(out))
+    assert (row["neighbour_1"], row["neighbour_label_2"], row["neighbour_score_1"]) == ("train/red/0.png", "red", "1.0")
+    assert other["neighbour_1"] == ""
+    code, _, err = fc7("predict", home / "a.fc7", *words[1:])
+    assert code == 1
+    assert "--with-neighbours" in one_line(err)
+
+
 COSTS = ["true,blue,red\nblue,0,1\nred,50,0\n", "true;red;blue\nred;0;50\nblue;1;0\n"]
 
 
