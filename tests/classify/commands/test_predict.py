@@ -146,7 +146,7 @@ def test_a_page_has_the_pictures_and_the_terminal_says_where_the_others_are(home
     html = (tmp_path / "p.html").read_text()
     assert html.count('src="data:image/jpeg;base64,') == 6
     assert str(home) not in html
-    monkeypatch.setattr("fc7.classify.pages.thumbnails.EMBEDDED", 2)
+    monkeypatch.setattr("fc7.classify.pages.pictures.EMBEDDED", 2)
     assert fc7(*asked)[1].splitlines()[1].endswith(f"in the folder beside it: {tmp_path / 'p-thumbnails'}")
     assert len([*(tmp_path / "p-thumbnails").iterdir()]) == 6
 
