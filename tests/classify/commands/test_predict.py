@@ -148,7 +148,7 @@ def test_a_page_has_the_pictures_and_the_terminal_says_where_the_others_are(home
     assert str(home) not in html
     monkeypatch.setattr("fc7.classify.pages.pictures.EMBEDDED", 2)
     assert fc7(*asked)[1].splitlines()[1].endswith(f"in the folder beside it: {tmp_path / 'p-thumbnails'}")
-    assert len([*(tmp_path / "p-thumbnails").iterdir()]) == 6
+    assert len([*(tmp_path / "p-thumbnails").glob("*.jpg")]) == 6
 
 
 def test_a_file_has_what_stdout_has_and_every_class(home, fc7, predicted, tmp_path):
