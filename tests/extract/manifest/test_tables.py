@@ -204,7 +204,7 @@ def test_a_file_of_a_picture_is_decoded_as_the_picture(mode, turned):
         image = Image.fromarray(pixels[..., :3]).quantize(9)
         image.info["transparency"] = 3
     else:
-        image = Image.fromarray(pixels, "RGBA").convert(mode)
+        image = Image.fromarray(pixels).convert(mode)
     if turned:
         image.getexif()[0x0112] = 6
     data = _file_of(image)
