@@ -133,7 +133,8 @@ def main():
             browser = chromium.start(Path(name) / "profile")
             try:
                 kind = "all" if classes else "unlabelled"
-                page, whole = pressed(browser, server.address, arguments.keys, kind).T
+                keys = min(arguments.keys, count - 1)  # each key goes on to the next image
+                page, whole = pressed(browser, server.address, keys, kind).T
                 script = browser.execute_script("return performance.memory.usedJSHeapSize")
             finally:
                 browser.quit()
