@@ -35,7 +35,7 @@ def test_new_images_and_what_is_none(fc7_json, clean, tmp_path):
     assert (query["neighbours"][0]["path"], query["neighbours"][0]["score"]) == ("train/red/00.png", 1)
     assert {row["path"] for row in answer["rejected"]} == {str(tmp_path / "no.jpg"), str(tmp_path / "absent.png")}
     page = (tmp_path / "page.html").read_text()
-    assert page.count("data:image/jpeg") == 1 + 10
+    assert page.count("data:image/jpeg") == 2 * (1 + 10)  # small, and larger ones to open
     assert fc7_json(*words, tmp_path / "no.jpg", code=1)["queries"] == []
     (tmp_path / "empty").mkdir()
     assert "There are no images in" in fc7_json(*words, tmp_path / "empty", code=1)["error"]

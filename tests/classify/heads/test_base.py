@@ -204,5 +204,5 @@ def test_numbers_that_are_not_finite_are_refused_with_the_image(table):
     embeddings = table(val=5)
     vectors = embeddings.vectors.copy()
     vectors[7, 2] = np.nan
-    with pytest.raises(DataError, match=r"1 of 40 embeddings .* c0/007.png"):
+    with pytest.raises(DataError, match=r"1 of 40 embeddings.* c0/007.png"):
         fit(replace(embeddings, vectors=vectors), "logreg")

@@ -81,7 +81,7 @@ def test_compact_merges_what_growing_left(fc7, fc7_json, filled, data, tmp_path)
     assert fc7_json("extract", data, *SQUEEZENET, "--quiet")["computed"] == 1
     (done,) = fc7_json("cache", "compact")["recipes"]
     assert (done["before"], done["after"]) == (2, 1)
-    assert fc7("cache", "compact") == (0, "squeezenet1_1 gap: 1 shards -> 1\n", "")
+    assert fc7("cache", "compact") == (0, "squeezenet1_1 gap: 1 shard -> 1\n", "")
     assert fc7_json("extract", data, *SQUEEZENET, "--quiet")["computed"] == 0
 
 

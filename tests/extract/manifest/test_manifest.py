@@ -110,7 +110,7 @@ def test_csv_without_split_and_with_a_gif(tmp_path):
         ([], "No images"),
         (["a/1.txt", "b/1.txt"], r"No images in .* \(2 other files, the first a/1.txt: suffix '.txt'"),
         (["1.jxl", "2.jxl"], r"No images in .* \(2 other files, the first 1.jxl: suffix '.jxl'"),
-        (["train/1.jxl"], r"No images in .* \(1 other files, the first train/1.jxl"),
+        (["train/1.jxl"], r"No images in .* \(1 other file, the first train/1.jxl"),
     ],
 )
 def test_unusable_folders(tmp_path, names, message):

@@ -48,7 +48,7 @@ def test_what_has_no_row_is_an_error_or_left_out(hashed, pictures, fake):
     recipe = fake.recipes[0]
     draw(pictures / "val" / "red" / "new.png", (77, 0, 0))
     grown = Hashed.of(read_manifest(pictures))
-    with pytest.raises(CacheError, match=r"1 of 13 images have no fake tiles embedding.*fc7 extract DATA"):
+    with pytest.raises(CacheError, match=r"1 of 13 images has no fake tiles embedding.*fc7 extract DATA"):
         CachedRows(grown, recipe)
     rows = CachedRows(grown, recipe, partly=True)
     assert len(rows) == 12
