@@ -547,7 +547,7 @@ FOLDERS = {
         "as said",
         (
             "est head on vgg16 beats the best head on alexnet",
-            "fitted on different numbers of images",
+            "Not all were fitted on as many images",
             "on 200; vgg16 finetune all on 120",
             "only if no image judged was among those that “theirs”",
         ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ...cache.tables import are, counted
 from ...extract.commands.terminal import table
 from ...extract.text import csv_text, plain
-from ..pages.text import figure
+from ..pages.text import figure, percent
 from .audit import Audit
 from .findings import COLUMNS, CONFIDENT, ImagePair, Suspect
 
@@ -36,7 +36,7 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
     if settings["judged"]:
         judged = (
             f"taken for another class by {settings['head']} out-of-fold, which agrees with "
-            f"{100 * settings['accuracy']:.1f} % of {settings['judged']} labels; {off} off the diagonal of the "
+            f"{percent(settings['accuracy'])} % of {settings['judged']} labels; {off} off the diagonal of the "
             f"confident joint, {confident} of them confidently: with a probability of {CONFIDENT:g} or more"
         )
     return [

@@ -20,7 +20,7 @@ from ...extract.text import storable
 from .gallery import Gallery
 from .pictures import folder_beside
 from .point_map import PointMap
-from .text import duration, points, probability, relative, shown
+from .text import duration, percent, points, probability, relative, shown
 
 PAGES, TEXTS, TABLES = (".html", ".htm"), (".md", ".markdown", ".txt"), (".csv",)  # suffixes of files
 _ROOM = Path(__file__).parents[1]  # of the folders with templates, styles and scripts
@@ -94,7 +94,7 @@ def environment() -> Any:
     )
     # Only for markup that this package wrote: its style, its script, its plots.
     templates.filters["ours"] = Markup
-    templates.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    templates.filters["percent"] = percent
     templates.filters |= {
         "counted": counted,
         "duration": duration,

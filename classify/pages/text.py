@@ -123,6 +123,11 @@ def figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def percent(share: float) -> str:
+    """Return a share in percent, rounded as its three decimals are: 0.8625 is 86.3, because it is 0.863 elsewhere."""
+    return f"{100 * float(f'{share:.3f}'):.1f}"
+
+
 def confident(share: float) -> str:
     """Return a probability in percent, where 100 % is only what is certain: ``97.2 %``, ``>99.9 %``."""
-    return ">99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
+    return ">99.9 %" if 0.9995 <= share < 1 else f"{percent(share)} %"

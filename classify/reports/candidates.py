@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...cache.tables import counted
-from ..pages.text import size, speed
+from ..pages.text import percent, size, speed
 from ..records.screened import BEST, Candidate, Screened
 from . import drawing, plots
 
@@ -59,12 +59,12 @@ def _plot(
             drawing.Axis(name, (low, high), ticks, log=True),
             drawing.accuracy_axis(ends),
             description=f"Accuracy against {name} of {counted(len(rows), 'candidate')}. "
-            + " ".join(f"{row.name}: {100 * row.accuracy:.1f} %, {words(measure(row))}." for row in rows),
+            + " ".join(f"{row.name}: {percent(row.accuracy)} %, {words(measure(row))}." for row in rows),
         )
         places = [(plot.x(measure(row)), plot.y(row.accuracy)) for row in rows]
         taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
         for row, cost, at in zip(rows, costs, places, strict=True):
-            title = f"{row.name}: {100 * row.accuracy:.1f} %, {words(cost)}"
+            title = f"{row.name}: {percent(row.accuracy)} %, {words(cost)}"
             mark = plots.Mark(row.name, row.name, _kind(row), cost, row.accuracy, row.interval, row.outcome == BEST)
             plots.draw_mark(plot, mark, at, title)
             style = f"{mark.style}{' important' if mark.important else ''}"

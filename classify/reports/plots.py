@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...cache.tables import counted
 from ..evaluation.effective_size import effective_size
 from ..evaluation.metrics import agresti_coull
-from ..pages.text import duration, shown
+from ..pages.text import duration, percent, shown
 from ..records.runs import Run
 from .drawing import (
     CHARACTER,
@@ -120,21 +120,21 @@ def scatter(marks: Sequence[Mark], extract: float, width: int) -> str:
         Axis("seconds to fit and predict", (low, high), times, log=True),
         accuracy_axis((floor, top)),
         description=f"Accuracy against seconds, {counted(len(marks), 'run')}. Most accurate: {best.label}, "
-        f"{100 * best.accuracy:.1f} %, {duration(best.seconds)}. The table of runs holds every figure.",
+        f"{percent(best.accuracy)} %, {duration(best.seconds)}. The table of runs holds every figure.",
     )
     placed = [(mark, (plot.x(mark.seconds), _height(plot, mark, floor))) for mark in marks]
     taken = [(x - 8, y - 8, x + 8, y + 8) for _, (x, y) in placed]
     if extract:
         taken.append(_extraction(plot, extract))
     for mark, at in sorted(placed, key=lambda item: item[0].important):
-        interval = " to ".join(f"{100 * end:.1f}" for end in mark.interval)
-        title = f"{mark.label}: {100 * mark.accuracy:.1f} % ({interval} %), {duration(mark.seconds)}"
+        interval = " to ".join(f"{percent(end)}" for end in mark.interval)
+        title = f"{mark.label}: {percent(mark.accuracy)} % ({interval} %), {duration(mark.seconds)}"
         draw_mark(plot, mark, at, title, floor)
     for mark, at in sorted(placed, key=_label_order):
         if mark.important or (width == WIDE and (mark.kind in SERIOUS or mark.accuracy < floor)):
             name = shown(mark.label if mark.important else mark.short)
             name = name if len(name) <= width // 12 else f"{name[: width // 12 - 1]}…"
-            words = f"{name} {100 * mark.accuracy:.1f} %" if mark.accuracy < floor else name
+            words = f"{name} {percent(mark.accuracy)} %" if mark.accuracy < floor else name
             style = f"{mark.style}{' important' if mark.important else ''}"
             write_label(plot, style, words, at, points=[point for _, point in placed], taken=taken)
     return str(plot)
@@ -230,7 +230,7 @@ def learning(curves: Sequence[tuple[str, str, Sequence[dict[str, float]]]], widt
         accuracy_axis(unit_range([point[end] for point in points for end in ("low", "high")])),
         description="Accuracy against training images per class. "
         + " ".join(
-            f"{label}: {100 * rows[-1]['accuracy']:.1f} % with {rows[-1]['per_class']:g}." for label, _, rows in curves
+            f"{label}: {percent(rows[-1]['accuracy'])} % with {rows[-1]['per_class']:g}." for label, _, rows in curves
         ),
     )
     _draw_series(plot, [(label, rows, "per_class", "accuracy") for label, _, rows in curves])
@@ -252,7 +252,7 @@ def coverage(curves: Sequence[tuple[str, Sequence[dict[str, float]]]], width: in
         ),
         share_axis("wrong answers", (0.0, unit_range(values)[1])),
         description="Share of wrong answers against the share of images that is answered. "
-        + " ".join(f"{name}: {100 * rows[-1]['error']:.1f} % of all." for name, rows in curves),
+        + " ".join(f"{name}: {percent(rows[-1]['error'])} % of all." for name, rows in curves),
     )
     _draw_series(plot, [(name, rows, "coverage", "error") for name, rows in curves])
     return str(plot)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...cache.tables import are, counted
 from ...extract.text import few
 from ..evaluation.effective_size import FEW_GROUPS, fold_inflation
-from ..pages.text import points
+from ..pages.text import percent, points
 from ..records.contest import Contest
 from ..records.description import leaked
 from ..records.ranking import eligible, fitted, is_arm, is_random, repetitions, selected_inside
@@ -110,8 +110,8 @@ def _anew(compared: Contest) -> str:
     expected = "" if leaked([compared.choice]) else " That is what to expect of it on new images."
     return (
         f"Chosen anew in each fold among these {len(compared.candidates)}, without the images of that fold, the choice "
-        f"gets {right(compared.choice)} right ({100 * metrics['accuracy']:.1f} %, 95 % interval {100 * low:.1f} to "
-        f"{100 * high:.1f} %), {change}.{expected}"
+        f"gets {right(compared.choice)} right ({percent(metrics['accuracy'])} %, 95 % interval {percent(low)} to "
+        f"{percent(high)} %), {change}.{expected}"
     )
 
 

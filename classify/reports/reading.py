@@ -16,8 +16,8 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
     grouped = any(run.in_groups for run in runs)
     interval = (
         "Of an accuracy: in 95 of 100 studies on as many new images like these, such an interval holds the accuracy on "
-        "all images like them. Of a difference: the same; where several comparisons are made, it is wider, and its "
-        "level is above 95 %, as it says. It includes 0 if no winner is named, and only then."
+        "all images like them. Of a difference: the same; where Holm's correction for several comparisons asks for "
+        "more than 95 %, it is as much wider, and says its level. It includes 0 if no winner is named, and only then."
     )
     interval += " Images of one group are alike, so groups are counted, not images." if grouped else ""
     texts.append(("Interval", interval))

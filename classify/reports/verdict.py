@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ...cache.tables import are
 from ..evaluation.paired_tests import smallest_significant
-from ..pages.text import duration, points, probability, ratio
+from ..pages.text import duration, percent, points, probability, ratio
 from ..records import contest as asked
 from ..records.class_report import class_report, misleading, with_warning
 from ..records.contest import BEST, Comparison, Contest, contest
@@ -119,7 +119,7 @@ def _warned(compared: Contest, answer: str) -> str:
     said = [text for text in texts.values() if text]
     for name, run in sides.items():
         if not texts[name] and (report := class_report(run)):
-            said.append(f"that of {name} is {100 * report.balanced_accuracy.value:.1f} %")
+            said.append(f"that of {name} is {percent(report.balanced_accuracy.value)} %")
     return f"By accuracy, {answer[0].lower()}{answer.removesuffix('.')[1:]}; {'; '.join(said)}."
 
 
@@ -236,7 +236,7 @@ def _unlike(compared: Contest) -> list[str]:
     if len(numbers) < 2:
         return []
     told = [f"{_some(list(names))} on {number}" for number, names in sorted(numbers.items(), reverse=True)]
-    return [f"They were fitted on different numbers of images ({'; '.join(told)}), which alone can make a difference."]
+    return [f"Not all were fitted on as many images ({'; '.join(told)}), which alone can make a difference."]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -316,7 +316,7 @@ def _alone(compared: Contest) -> str:
     elif len(eligible(runs)) < len(runs):
         missing = "the other runs on these images are old, or evaluated on images that they were fitted on"
     short = " These are too few images to say much." if smallest_significant(units(chosen)) > FEW else ""
-    share = f"{100 * chosen.metrics['accuracy']:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    share = f"{percent(chosen.metrics['accuracy'])} %, 95 % interval {percent(low)} to {percent(high)} %"
     return f"{compared.name(chosen)} gets {right(chosen)} right{_seen([chosen])} ({share}); {missing}.{short}"
 
 

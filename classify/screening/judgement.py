@@ -11,7 +11,7 @@ from ...cache.tables import counted
 from ...extract.backbones.backbone import Backbone
 from ...extract.text import few
 from ..evaluation.effective_size import ALPHA
-from ..pages.text import ratio, size, speed, without_folders
+from ..pages.text import percent, ratio, size, speed, without_folders
 from ..records.choice import choice_in_folds
 from ..records.description import on
 from ..records.pairs import BASELINES, RunPair, compare_pairs, compare_planned
@@ -267,7 +267,7 @@ def _all(names: Sequence[str]) -> str:
 def _figures(best: Candidate, last: Stage) -> str:
     run, (low, high) = last.best[best.recipe], best.interval
     texts = [
-        f"{100 * best.accuracy:.1f} % of {run.count} right, 95 % interval {100 * low:.1f} to {100 * high:.1f} %",
+        f"{percent(best.accuracy)} % of {run.count} right, 95 % interval {percent(low)} to {percent(high)} %",
         *([f"{speed(best.images_per_second)} images/s"] if best.images_per_second else []),
         *([size(best.memory)] if best.memory else []),
     ]

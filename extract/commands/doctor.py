@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +104,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
 
 def packages() -> dict[str, list[Package]]:
     """Return what fc7 needs, by extra; what it needs without any has the empty name."""
+    from importlib import metadata  # help has no use for it, and it is slow to load
+
     needed: dict[str, list[Package]] = {}
     inner: dict[str, list[str]] = {}
     try:
@@ -126,6 +127,8 @@ def packages() -> dict[str, list[Package]]:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(name) or ""  # None, or a KeyError: half of it was removed
     except (metadata.PackageNotFoundError, KeyError):

@@ -1,8 +1,21 @@
 """Words and figures as a page says them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fc7.classify.pages.text import duration, points, probability, ratio, relative, shown, value, without_folders
+from fc7.classify.pages.text import (
+    duration,
+    figure,
+    percent,
+    points,
+    probability,
+    ratio,
+    relative,
+    shown,
+    value,
+    without_folders,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +63,9 @@ def test_what_plain_does():
         value({"C": 0.001, "on": True, "sizes": [1, 2.5], "none": None})
         == "C = 0.001, on = True, sizes = [1, 2.5], none = None"
     )
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_percent_is_the_figure_times_a_hundred(of):
+    share = of[0] / of[1]
+    assert float(percent(share)) == pytest.approx(100 * float(figure(share)))

@@ -116,11 +116,11 @@ ODD = {
         "none: ImportError: libjpeg.so.62",
     ),
     "a package half removed": (
-        lambda patch: patch.setattr(doctor.metadata, "version", lambda name: None),
+        lambda patch: patch.setattr(metadata, "version", lambda name: None),
         "Missing or",
     ),
     "fc7 on the path only": (
-        lambda patch: patch.setattr(doctor.metadata, "requires", raising(doctor.metadata.PackageNotFoundError("fc7"))),
+        lambda patch: patch.setattr(metadata, "requires", raising(metadata.PackageNotFoundError("fc7"))),
         "",
     ),
     "weights of somebody else": (
