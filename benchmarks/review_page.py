@@ -57,6 +57,10 @@ new MutationObserver((changes) => {
 }).observe(document.getElementById("grid"), { childList: true, subtree: true });
 """
 
+# The key of the class that an image is of, if its tile has one.
+KEY = """const number = parseInt(document.activeElement.querySelector(".where").textContent) % arguments[0];
+return document.activeElement.querySelector(`[data-label="class ${number}"] small`)?.textContent;"""
+
 
 def begin(folder, count, classes):
     """Return a review of made-up images."""
@@ -99,8 +103,7 @@ def pressed(browser, address, keys, kind):
     for number in range(keys):
         key = "1"
         if kind == "unlabelled":  # as a person sees it
-            image = browser.switch_to.active_element.find_element("css selector", ".where").text
-            key = str(int(image.partition(".")[0]) % TYPED % 9 + 1)
+            key = browser.execute_script(KEY, TYPED) or "1"
         browser.switch_to.active_element.send_keys(key)
         wait(browser, f"return window.spent.length > {number} && !('busy' in document.body.dataset)")
     return np.array(browser.execute_script("return window.spent"))
