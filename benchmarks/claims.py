@@ -13,10 +13,13 @@ of 0.001.
 import argparse
 import json
 import re
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for an interpreter that is safe from what lies beside a script
 
 from simulations import (
     SIZES,
