@@ -125,7 +125,7 @@ def figure(value: float | None) -> str:
 
 def percent(share: float) -> str:
     """Return a share in percent, rounded as its three decimals are: 0.8625 is 86.3, because it is 0.863 elsewhere."""
-    return f"{100 * float(f'{share:.3f}'):.1f}"
+    return f"{100 * float(figure(share)):.1f}"
 
 
 def confident(share: float) -> str:

@@ -14,6 +14,7 @@ from ..evaluation.effective_size import effective_size
 from ..evaluation.expected_cost import MeanCost, least_cost, mean_cost
 from ..evaluation.one_against_rest import Curves, auroc, curves, top_k
 from ..evaluation.per_class import ClassFigures, Estimate, by_class, unequal
+from ..pages.text import percent
 from .probabilities import KEPT
 from .runs import Run
 
@@ -166,9 +167,9 @@ def misleading(run: Run, name: str = "") -> str:
     report = class_report(run)
     if report is None or not report.misleading:
         return ""
-    accuracy, balanced = 100 * run.metrics["accuracy"], 100 * report.balanced_accuracy.value
+    accuracy, balanced = percent(run.metrics["accuracy"]), percent(report.balanced_accuracy.value)
     of = f"of {name} " if name else ""
-    text = f"accuracy ({accuracy:.1f} %) misleads: balanced accuracy {of}is {balanced:.1f} %"
+    text = f"accuracy ({accuracy} %) misleads: balanced accuracy {of}is {balanced} %"
     lost = report.never_found
     if len(lost) == 1:
         text += f", and no image of {report.names[lost[0].place]} is right (0 of {lost[0].images})"

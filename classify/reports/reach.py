@@ -145,11 +145,11 @@ def repeated(compared: Contest) -> list[str]:
     same = next((runs for runs in repetitions(compared.runs) if compared.chosen in runs), [])
     if len(same) < 2:
         return []
-    shares = sorted(100 * run.metrics["accuracy"] for run in same)
+    shares = sorted(run.metrics["accuracy"] for run in same)
     seeds = [str(run.protocol.get("random_state", 0)) for run in same]
     return [
-        f"It was run with {len(same)} seeds ({listed(seeds)}): {shares[0]:.1f} to {shares[-1]:.1f} % right. The "
-        "verdict takes the smallest seed of each run, and compares no seed with another."
+        f"It was run with {len(same)} seeds ({listed(seeds)}): {percent(shares[0])} to {percent(shares[-1])} % right. "
+        "The verdict takes the smallest seed of each run, and compares no seed with another."
     ]
 
 

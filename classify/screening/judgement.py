@@ -239,10 +239,10 @@ def _expected(choice: Run | None) -> list[str]:
     """Return what the choice among all that was compared gets right, made anew in each fold; nothing with a split."""
     if choice is None:
         return []
-    low, high = (100 * end for end in choice.metrics["interval"])
+    low, high = map(percent, choice.metrics["interval"])
     return [
         f"Chosen anew in each fold among all that was compared, without the images of that fold, the choice gets "
-        f"{right(choice)} right (95 % interval {low:.1f} to {high:.1f} %): that is what to expect on new images."
+        f"{right(choice)} right (95 % interval {low} to {high} %): that is what to expect on new images."
     ]
 
 
