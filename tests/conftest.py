@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 # No example has a time limit: how long one takes is the machine's business. A test that needs more of them says so.
-settings.register_profile("fc7", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+# The examples are the same in each run, so a change is judged by itself; `--hypothesis-profile random` looks for new ones.
+COMMON = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("random", COMMON)
+settings.register_profile("fc7", COMMON, derandomize=True, database=None)
 settings.load_profile("fc7")
 
 # A shell has commands in the background ignore Ctrl-C, and so would the commands that tests start.

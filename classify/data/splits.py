@@ -142,11 +142,13 @@ def _require_several_groups(images: Rows, y: Positions, groups: Positions) -> No
     if len(set(groups)) == len(groups):
         return
     number = np.bincount(np.unique(np.column_stack([y, groups]), axis=0)[:, 0])
-    alone = np.flatnonzero((number == 1) & (np.bincount(y) > 1))
+    counts = np.bincount(y)
+    alone = np.flatnonzero((number == 1) & (counts > 1))
     if len(alone):
+        name = few([repr(images.classes[alone[0]])])
         raise DataError(
-            f"All images of class {few([repr(images.classes[alone[0]])])} are of one group, or copies. They stay "
-            "together and cannot be fitted on and held out. Add images of other groups, or leave the class out."
+            f"All {counts[alone[0]]:,} images of class {name} are of one group, or copies. They stay together and "
+            "cannot be fitted on and held out. Add images of other groups, or leave the class out."
         )
 
 
