@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 # No example has a time limit: how long one takes is the machine's business. A test that needs more of them says so.
-# The examples are the same in each run, so a change is judged by itself; `--hypothesis-profile random` looks for new ones.
+# The examples are the same in each run, so a change is judged by itself. `--hypothesis-profile random` looks for more.
 COMMON = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("random", COMMON)
 settings.register_profile("fc7", COMMON, derandomize=True, database=None)

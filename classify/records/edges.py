@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..heads.growth import edges
 from ..pages.text import value
-from .fold_fit import FoldFit
+from .fold_fit import FoldFit, without_step
 from .runs import Run
 
 
@@ -20,5 +20,6 @@ def edge_notes(run: Run, folds: Sequence[FoldFit]) -> list[str]:
     for name in dict.fromkeys(name for names in on for name in names):
         members = [fold for fold, names in zip(folds, on, strict=True) if name in names]
         chosen = " or ".join(dict.fromkeys(value(fold.hyperparameters[name]) for fold in members))
-        texts.append(f"{name} {chosen}{f' in {len(members)} of {len(folds)} folds' if len(folds) > 1 else ''}")
+        where = f" in {len(members)} of {len(folds)} folds" if len(folds) > 1 else ""
+        texts.append(f"{without_step(name)} {chosen}{where}")
     return [f"on the edge of its grid: {', '.join(texts)}"] if texts else []
