@@ -6,13 +6,14 @@ from typing import Any
 
 from ...extract.commands.terminal import table
 from ...extract.text import plain
+from ..pages.text import pairs as named
 from ..records import description
 from ..records.class_report import class_report
 from ..records.contest import contest
 from ..records.pairs import compare_pairs
 from ..records.ranking import choose
 from ..records.runs import Run, by_images
-from ..reports.run_table import hyperparameters, interval, run_rows
+from ..reports.run_table import interval, run_rows
 from ..reports.verdict import verdict
 from .class_tables import class_lines
 from .stability_tables import stability, stability_lines
@@ -117,7 +118,7 @@ def written_files(files: Sequence[Path]) -> list[dict[str, Any]]:
 
 def line(run: Run, name: str) -> str:
     """Return one run in one line."""
-    chosen = hyperparameters(run)
+    chosen = named(description.chosen(run))
     return (
         f"{name}: accuracy {run.metrics['accuracy']:.3f} ({run.metrics['correct']}/{run.metrics['n']}{run.in_groups} "
         f"{description.on(run)}, 95 % {interval(run)}), fitted in {run.seconds['fit']:.1f} s"

@@ -201,7 +201,7 @@ _ROWS = (
         "mlp",
         lambda seed: _on_axes(".mlp:Mlp", random_state=seed),
         {"head__alpha": [1e-1, 1e-3]},
-        ladders={"head__alpha": [1e-7, 1e-5, 1e-3, 1e-1, 1.0]},
+        ladders={"head__alpha": [1e-7, 1e-5, 1e-3, 1e-1, 1.0, 10.0]},
         class_weight="head__class_weight",
         seconds=lambda n, d, k: 0.2 + 2e-4 * n,
     ),

@@ -59,7 +59,12 @@ def value(item: Any) -> str:
 
 def pairs(items: dict[str, Any]) -> str:
     """Return ``C = 1, solver = lbfgs``."""
-    return ", ".join(f"{without_folders(str(name))} = {value(item)}" for name, item in items.items())
+    return ", ".join(f"{without_step(without_folders(str(name)))} = {value(item)}" for name, item in items.items())
+
+
+def without_step(name: str) -> str:
+    """Return a hyper-parameter without the step of fc7's own pipelines: ``alpha`` for ``head__alpha``."""
+    return name.removeprefix("head__")
 
 
 def ratio(seconds: float, reference: float) -> str:

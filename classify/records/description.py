@@ -9,7 +9,7 @@ from ...extract.text import few
 from ..pages.text import value, without_folders
 from ..settings import PREPARED
 from .edges import edge_notes
-from .fold_fit import FoldFit, ranges, without_step
+from .fold_fit import FoldFit, ranges
 from .runs import Run
 
 UNWEIGHTED = "fitted without class weights: it has none"  # the note of a head that was asked to take some
@@ -134,8 +134,7 @@ def leaked(runs: Sequence[Run]) -> int:
 def chosen(run: Run) -> dict[str, Any]:
     """Return the hyper-parameters by name; of several folds, their range: ``0.01 to 1``."""
     folds = fold_fits(run)
-    values = run.hyperparameters | (ranges(folds) if len(folds) > 1 else {})
-    return {without_step(name): value for name, value in values.items()}
+    return run.hyperparameters | (ranges(folds) if len(folds) > 1 else {})
 
 
 def notes(run: Run) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ..heads.growth import edges
-from ..pages.text import value
-from .fold_fit import FoldFit, without_step
+from ..pages.text import value, without_step
+from .fold_fit import FoldFit
 from .runs import Run
 
 

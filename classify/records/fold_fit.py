@@ -67,8 +67,3 @@ def ranges(folds: Sequence[FoldFit]) -> dict[str, str]:
         else:
             texts[name] = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
     return texts
-
-
-def without_step(name: str) -> str:
-    """Return the name of a hyper-parameter without the step of fc7's own pipelines: ``alpha`` for ``head__alpha``."""
-    return name.removeprefix("head__")

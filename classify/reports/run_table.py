@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..pages.text import figure
+from ..pages.text import figure, pairs
 from ..records import description
 from ..records.class_report import class_report, unequal_classes
-from ..records.fold_fit import ranges
 from ..records.runs import Run
 from .classes import with_interval
 
@@ -30,7 +29,7 @@ def run_rows(runs: Sequence[Run]) -> tuple[tuple[str, ...], list[list[str]]]:
             "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
             figure(run.metrics["log_loss"]),
             figure(run.selection.get("accuracy")),
-            ", ".join(filter(None, [hyperparameters(run), *description.notes(run), *unsaid[run.id]])),
+            ", ".join(filter(None, [pairs(description.chosen(run)), *description.notes(run), *unsaid[run.id]])),
         ]
         for run in runs
     ]
@@ -46,14 +45,3 @@ def interval(run: Run) -> str:
     """Return the 95 % interval of the accuracy."""
     low, high = run.metrics["interval"]
     return f"{low:.3f}-{high:.3f}"
-
-
-def hyperparameters(run: Run) -> str:
-    """Return ``C=10, penalty=l2``; of several folds their ranges, ``C 0.01 to 1, penalty l2``."""
-    folds = description.fold_fits(run)
-    if len(folds) > 1:
-        return ", ".join(f"{name} {text}" for name, text in ranges(folds).items())
-    return ", ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in run.hyperparameters.items()
-    )

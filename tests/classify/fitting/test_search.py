@@ -147,8 +147,8 @@ def test_records_of_before_say_it_by_their_grid(made_up):
     assert description.notes(run) == ["on the edge of its grid: C 10"]
     inside = made_up([True] * 5 + [False], hyperparameters={"C": 1.0}, folds=[_fold(C=1.0)])
     assert description.notes(inside) == []
-    step = made_up([True] * 5 + [False], hyperparameters={"head__alpha": 1.0}, folds=[_fold(head__alpha=1.0)])
-    assert description.chosen(step) == {"alpha": 1.0}, "the step of the pipeline is nobody's concern"
+    step = made_up([True] * 5 + [False], folds=[_fold(head__alpha=1.0) | {"edges": ["head__alpha"]}])
+    assert description.notes(step) == ["on the edge of its grid: alpha 1"], "no step of a pipeline"
 
 
 def _fold(**chosen):
