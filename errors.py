@@ -7,8 +7,10 @@ reads the same names as Python has them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 # What stays as it is: commands of other programs, and what follows an fc7 command, to the end of the sentence.
 _WORDS = re.compile(
@@ -194,3 +196,21 @@ class Interrupted(FC7Error):
     """Stopped by the user; finished work is kept."""
 
     exit_code = 130
+
+
+def door(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package that imports its public names when they are first used.
+
+    Parameters
+    ----------
+    modules
+        Where the names are, below the package.
+    """
+
+    def find(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        with dependencies():
+            return getattr(import_module(f".{modules[name]}", package), name)
+
+    return find, lambda: list(modules)

@@ -3,7 +3,7 @@
     python benchmarks/claims.py [--quick] [--only NAME] [--jobs N] [--json FILE] [--write docs/statistics.md]
 
 Every row is a claim of docs/statistics.md or docs/predict.md with the worst case of what was simulated, and where that
-was. What is simulated, and how, is in simulations.py.
+was. What is simulated, and how, is in simulations.py and simulated_splits.py.
 `--quick` has 200 data sets a case, which have a standard error of 1.5 points at 0.95, so the worst of 18 cases is
 often below what holds; the full run has 2,000 of images as they are, and 1,000 of fitted heads. The coverage of
 accuracies of images without groups is not simulated but summed over all counts, for every accuracy from 0.5 on in steps
@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # for an interpreter that is safe from what lies beside a script
 
+from simulated_splits import stable
 from simulations import (
     SIZES,
     accuracy_coverage,
@@ -33,7 +34,6 @@ from simulations import (
     power_said,
     promises,
     restart,
-    stable,
 )
 
 from fc7.classify.evaluation.effective_size import ALPHA

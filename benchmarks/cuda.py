@@ -26,7 +26,6 @@ import contextlib
 import copy
 import faulthandler
 import functools
-import multiprocessing
 import os
 import platform
 import shutil
@@ -42,14 +41,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # for an interpreter that is safe from what lies beside a script
 
+from cuda_decoding import LOOP, PATIENCE, ROUNDS, decoders
 from cuda_heads import Late, heads
 
 LAYERS = {"alexnet": "fc7", "vgg16": "fc7", "resnet50": "penultimate"}
 WORKERS = (16, 8, 32)  # the first is measured three times, and for all networks
 BATCH = 128  # of the loader
-ROUNDS = 3
-LOOP = 1.0  # seconds of a loop
-PATIENCE = 20  # seconds that something may be late before it is given up
 
 
 class Bench:
@@ -88,11 +85,6 @@ def multiplied(folder, target, count):
         path.write_bytes(data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + data[2:])
         paths.append(str(path))
     return paths
-
-
-def median_of(work, rounds=ROUNDS):
-    """Return the median of so many results."""
-    return statistics.median(work() for _ in range(rounds))
 
 
 def often(work, wait):
@@ -144,66 +136,6 @@ def forward(bench):
         with torch.inference_mode():
             alone = batch * often(lambda backbone=backbone, there=there: backbone.network(there), wait)
         print(f"| {name} {LAYERS[name]} | {batch} | {rate:.0f} | {alone:.0f} |", flush=True)
-
-
-def decoders(bench):
-    """Print what decodes, alone."""
-    print("\n| decoders alone | images/s |\n|---|---|")
-    count = os.cpu_count()
-    bench.require_time(5)
-    print(f"| Pillow, {count} processes | {median_of(lambda: sum(in_processes(bench.files, count))):.0f} |", flush=True)
-    if bench.cuda:
-        print(f"| JPEG engine and resize, one | {median_of(lambda: by_engine(bench.files)):.0f} |", flush=True)
-
-
-def decoded(files, begin=None, found=None):
-    """Return how many images are read and decoded in a second, by one who does nothing else."""
-    from fc7.cache.recipe import DECODES, Input, Transform
-    from fc7.extract.decoding.decode import decode, read_image_bytes
-    from fc7.extract.decoding.views import view
-
-    wanted = Input(Transform(), DECODES["exact"], 0)
-    view(decode(read_image_bytes(files[0])), wanted, b"")
-    if begin:
-        begin.wait()
-    start, images = time.perf_counter(), 0
-    while time.perf_counter() - start < LOOP:
-        view(decode(read_image_bytes(files[images % len(files)])), wanted, b"")
-        images += 1
-    rate = images / (time.perf_counter() - start)
-    if found:
-        found.put(rate)
-    return rate
-
-
-def in_processes(files, count):
-    """Return the rates of processes that begin together."""
-    context = multiprocessing.get_context("spawn")
-    begin, found = context.Barrier(count, timeout=PATIENCE), context.Queue()
-    processes = [context.Process(target=decoded, args=(files, begin, found), daemon=True) for _ in range(count)]
-    for process in processes:
-        process.start()
-    rates = [found.get(timeout=PATIENCE) for _ in processes]
-    for process in processes:
-        process.join()
-    return rates
-
-
-def by_engine(files):
-    """Return how many files a second the engine decodes, with the resize, in batches of 256."""
-    import torch
-
-    from fc7.cache.recipe import Transform
-    from fc7.extract.decoding.hardware import Engine, takes
-
-    engine, transform = Engine(torch.device("cuda", 0)), Transform()
-    data = [file for path in files[:2048] if (file := takes(Path(path).read_bytes(), transform))]
-    parts = [dict(enumerate(data[start : start + 256])) for start in range(0, len(data), 256)]
-    engine.pixels_of(parts[0], transform, 256)
-    start = time.perf_counter()
-    for part in parts:
-        engine.pixels_of(part, transform, 256)
-    return len(data) / (time.perf_counter() - start)
 
 
 def loader(name, bench, workers, folder):

@@ -71,7 +71,8 @@ def our_epochs(folder, name, options, cache):
 
     from fc7.cache.recipe import Transform
     from fc7.classify.finetuning.inputs import Pixels, usable
-    from fc7.classify.finetuning.training_loop import TrainingTask, train
+    from fc7.classify.finetuning.training_loop import train
+    from fc7.classify.finetuning.training_task import TrainingTask
     from fc7.classify.settings import Training
     from fc7.extract import load_backbone, read_manifest
     from fc7.extract.backbones.network import Normalised

@@ -47,9 +47,7 @@ def check_fields(settings: Any) -> None:
             object.__setattr__(settings, field.name, int(value))  # a record is JSON
 
 
-@functools.cache
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function)
+_signature = functools.cache(inspect.signature)
 
 
 def _require(where: str, name: str, value: Any, hint: Any) -> None:

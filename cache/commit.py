@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..errors import CacheError, CorruptRecipe, CorruptShard
 from . import shard as shards
-from .atomic_write import link, make_folder, publish, replace
-from .file_blocks import read_regular
+from .files import link, make_folder, publish, read_regular, replace
 from .format import HEADER_BYTES, fingerprint, require_same, shard_path
 from .index import ShardEntry
 from .recipe import Recipe

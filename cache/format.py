@@ -25,8 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CacheError
-from .atomic_write import create, make_folder, sync_folder
-from .file_blocks import read_regular
+from .files import create, make_folder, read_regular, sync_folder
 from .system import refusal_of_length
 
 VERSION = 1

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 from ..errors import CacheError
-from .file_blocks import blocks, open_regular
+from .files import hash_file
 from .format import KEY_BYTES
 from .system import is_absolute
 from .urls import is_url
@@ -147,7 +147,7 @@ class Index:
 
         def hash_of(number: int) -> bytes | OSError:
             far = remote and identities[number] is not None
-            return remote.sha256(files[number]) if far else _hash_file(files[number])  # type: ignore[union-attr]
+            return remote.sha256(files[number]) if far else hash_file(files[number])  # type: ignore[union-attr]
 
         # Many at once: to hand a file to a thread takes as long as to hash a small one.
         size = max(min(len(todo) // (8 * threads), TOGETHER), 1)
@@ -363,17 +363,6 @@ def _recall(file: str, known: FileRow | None, identity: str | OSError | None) ->
     except OSError as error:
         return error
     return known[2][:KEY_BYTES] if known and known[1] == stat.encode() else stat
-
-
-def _hash_file(path: str) -> bytes | OSError:
-    sha = hashlib.sha256()
-    try:
-        with open_regular(path, buffering=0) as file:
-            for block in blocks(file):
-                sha.update(block)
-        return sha.digest()
-    except OSError as error:
-        return error
 
 
 def _sound(rows: Iterable[FileRow]) -> Iterator[FileRow]:

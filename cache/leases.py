@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import system
-from .file_blocks import read_regular
-from .owner import Process
+from .files import read_regular
+from .processes import Process
 
 logger = logging.getLogger(__name__)
 

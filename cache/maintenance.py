@@ -13,16 +13,15 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ..errors import CacheError, CorruptShard, DataError
-from .atomic_write import make_folder, replace, writer_of
 from .commit import put_back
 from .directory import alone
 from .embeddings import Embeddings
-from .file_blocks import read_regular
+from .files import make_folder, read_regular, replace, writer_of
 from .format import UNIT_ROWS, in_one_line, recipe_folders, shard_names
 from .index import Index, ShardEntry
 from .keys import Keys, Table
 from .leases import is_claim, owner_of
-from .owner import Process, is_abandoned, is_old
+from .processes import Process, is_abandoned, is_old
 from .recipe import ForeignRecipe, JointRecipe, Recipe
 from .shard import Shard, check_file, decode, unit_id
 from .store import Store

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..errors import DataError, FC7Error, UsageError
 from . import system
-from .atomic_write import make_folder, replace, sync_folder, temporary_name, writer_of
-from .owner import is_abandoned
+from .files import make_folder, replace, sync_folder, temporary_name, writer_of
+from .processes import is_abandoned
 from .urls import URL, is_url, without_secrets
 
 _FILES = (".csv", ".fc7", ".html", ".json", ".md", ".parquet", ".pdf")  # suffixes that no folder has

@@ -10,7 +10,6 @@ lock, no rename and no folder: the second writer puts the same rows under the sa
 
 import contextlib
 import errno
-import hashlib
 import logging
 import re
 import time
@@ -21,10 +20,9 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import CacheError, CorruptShard
-from .atomic_write import make_folder, publish, replace
-from .file_blocks import read_regular
+from .files import make_folder, publish, read_regular, replace
 from .format import FORMAT_LINE, fingerprint, open_local, require_version, shard_names, shard_path
-from .recipe import Recipe
+from .recipe import Recipe, sha256_of
 from .shard import check
 from .urls import URL, asking, require_open, store_of
 
@@ -272,4 +270,4 @@ def replicas() -> Path:
 
 def _folder(url: str) -> str:
     """Return the name of a replica: a readable part, and a hash that makes it unique."""
-    return f"{re.sub('[^a-zA-Z0-9.-]+', '-', url)[:80]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    return f"{re.sub('[^a-zA-Z0-9.-]+', '-', url)[:80]}-{sha256_of(url)[:12]}"

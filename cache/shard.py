@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CacheError, CorruptShard
-from .file_blocks import blocks, open_regular
+from .files import blocks, open_regular
 from .format import HEADER_BYTES, KEY_BYTES, VERSION
 from .index import ShardEntry, stat_line
 from .keys import Keys, Positions
-from .recipe import Recipe
+from .recipe import Recipe, sha256_of
 from .system import read_at
 from .tables import counted
 
@@ -93,7 +93,7 @@ class Header(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the user block: the line, its own checksum, and padding."""
-        checksum = hashlib.sha256(json.dumps(self._asdict()).encode()).hexdigest()[:16]
+        checksum = sha256_of(json.dumps(self._asdict()))[:16]
         return json.dumps([self._asdict(), checksum]).encode().ljust(HEADER_BYTES - 1) + b"\n"
 
     @classmethod

@@ -19,15 +19,15 @@ import numpy.typing as npt
 from ..errors import CacheError, CorruptShard
 from . import shard as shards
 from .arguments import checked
-from .atomic_write import sync_folder
 from .cache_miss import explain
 from .commit import admit, commit, describe
 from .directory import open_directory
-from .forks import Lock
+from .files import sync_folder
 from .format import fingerprint, in_one_line, require_same, shard_names, shard_path
 from .index import Index, ShardEntry
 from .keys import Keys, Positions
 from .listing import Listing, in_threads, survey
+from .processes import Lock
 from .recipe import Recipe
 from .replica import Replica
 from .shard import Shard, unit_id

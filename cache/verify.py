@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import CorruptRecipe, CorruptShard
-from .atomic_write import replace, sync_folder
 from .commit import admit, described, put_back
 from .directory import alone, open_directory
+from .files import replace, sync_folder
 from .format import in_one_line, recipe_folders, shard_names, shard_path
 from .index import Index, ShardEntry
 from .listing import survey

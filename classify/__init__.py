@@ -3,10 +3,9 @@
 Names are imported when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import dependencies
+from ..errors import door
 
 if TYPE_CHECKING:
     from ..extract.transformer import EmbeddingTransformer as EmbeddingTransformer
@@ -55,14 +54,4 @@ _MODULES = {
     "similar": "searches.similar",
 }
 __all__ = list(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with dependencies():
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = door(__name__, _MODULES)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ..cache.forks import Lock
+from ..cache.processes import Lock
 from ..errors import FC7Error
 
 logger = logging.getLogger(__name__)

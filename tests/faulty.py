@@ -24,7 +24,7 @@ from fakes import FakeBackbone, draw
 from shards import key
 
 from fc7.cache import Recipe, Store
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.cache.shard import Shard
 
 TESTS = Path(__file__).resolve().parent

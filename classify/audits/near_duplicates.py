@@ -92,7 +92,7 @@ def near_duplicates(
     pictures, ratios, readable = _pictures(images, [rows[0] for rows in copies], root, progress)
     rest = _found("candidate", images, copies, pairs[~readable[pairs].all(axis=1)])
     closest = Nearest(near.places[:, :CLOSEST], near.cosines[:, :CLOSEST]).pairs(-1)[0]
-    pairs = np.unique(np.vstack([pairs, closest, _of_like_outlines(pictures)]), axis=0)
+    pairs = np.unique(np.vstack([pairs, closest, nearest(outlines(pictures), CLOSEST).pairs(OUTLINES)[0]]), axis=0)
     pairs = pairs[readable[pairs].all(axis=1)]
     details = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
@@ -121,11 +121,6 @@ def _usual_distance(pairs: Positions, details: npt.NDArray[np.float32], images: 
     distance = np.ones(images)
     distance[known] = 1 - np.clip(correlation[order][kth[known]], 0, 1)
     return float(np.median(distance))
-
-
-def _of_like_outlines(pictures: Pictures) -> Positions:
-    """Return pairs of pictures ``(m, 2)`` whose outlines are nearly the same."""
-    return nearest(outlines(pictures), CLOSEST).pairs(OUTLINES)[0]
 
 
 def _pictures(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...cache.forks import Lock
+from ...cache.processes import Lock
 from ...cache.recipe import AND, DECODES, AnyRecipe, ForeignRecipe, FunctionTransform, Recipe
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone

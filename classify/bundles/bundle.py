@@ -137,14 +137,12 @@ class Bundle:
         UsageError
             `max_error` is not a share, or a class is called ``not sure``.
         """
-        embeddings, abstention = fitted.embeddings, fitted.abstention
-        run = {name: getattr(fitted.run, name) for name in _KEPT}
-        head, classes, recipe = fitted.estimator, embeddings.classes, embeddings.recipe
-        source = embeddings.weights_source
-        views = len(embeddings.views) if fitted.run.protocol["average_views"] else 0
+        embeddings, run = fitted.embeddings, fitted.run
         return cls(
-            head, classes, recipe, source,
-            run=run, views=views, abstention=abstention, max_error=max_error, confidence=confidence,
+            fitted.estimator, embeddings.classes, embeddings.recipe, embeddings.weights_source,
+            run={name: getattr(run, name) for name in _KEPT},
+            views=len(embeddings.views) if run.protocol["average_views"] else 0,
+            abstention=fitted.abstention, max_error=max_error, confidence=confidence,
             fitted_images=FittedImages.of(embeddings, fitted.rows) if with_neighbours else None,
         )  # fmt: skip
 
@@ -162,17 +160,12 @@ class Bundle:
 
     @checked
     def abstaining(self, max_error: float | None = None, confidence: float | None = None) -> "Bundle":
-        """Return a copy with another threshold; what is None stays. Raises what :meth:`of` raises.
-
-        Parameters
-        ----------
-        max_error, confidence
-            As for :meth:`of`.
+        """Return a copy with another threshold, given as for :meth:`of`; what is None stays.
 
         Raises
         ------
         UsageError
-            There is a confidence, and no error that it is of.
+            There is a confidence, and no error that it is of; or as :meth:`of`.
         """
         error = self.max_error if max_error is None else max_error
         if error is None and confidence is not None:
@@ -382,14 +375,14 @@ class Bundle:
             classes = tuple(str(name) for name in description["classes"])
             head = load_head(path, members["head.skops"])
             require_consistent(path, head, classes, recipe)
-            abstention = Abstention.from_bytes(members["abstention.safetensors"], recipe.dim)
             kept = members.get(FITTED)
             images = None if kept is None else FittedImages.from_bytes(kept, recipe.dim, classes)
-            max_error = None if description["max_error"] is None else float(description["max_error"])
-            source, views, run = str(description["weights_source"]), int(description["views"]), description["run"]
+            max_error = description["max_error"]
             return cls(
-                head, classes, recipe, source,
-                run=run, views=views, abstention=abstention, max_error=max_error,
+                head, classes, recipe, str(description["weights_source"]),
+                run=description["run"], views=int(description["views"]),
+                abstention=Abstention.from_bytes(members["abstention.safetensors"], recipe.dim),
+                max_error=None if max_error is None else float(max_error),
                 confidence=float(description["confidence"]), fitted_images=images, costs=description.get("costs"),
             )  # fmt: skip
         except BundleError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...cache.file_blocks import read_regular
+from ...cache.files import read_regular
 from ...cache.output_file import OutputFile
 from ...errors import BundleError
 from ...extract.text import plain, storable

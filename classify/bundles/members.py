@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...cache.file_blocks import open_regular
+from ...cache.files import open_regular
 from ...errors import BundleError
 from ...extract.text import few
 

@@ -83,7 +83,9 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
         # Two of a class are left to choose in when one fold is held out.
         option = "--cross-validate" if settings.cross_validate else "--folds"
         outer = _affordable(images, everything, settings.cross_validate or folds, 3, option)
-        pairs = tuple(_with(np.flatnonzero(aside), pair) for pair in cut(images, everything, outer, seed))
+        others = np.flatnonzero(aside)  # fitted on in every fold
+        cuts = cut(images, everything, outer, seed)
+        pairs = tuple((np.sort(np.concatenate([others, inner])), held) for inner, held in cuts)
         return Protocol(f"{len(pairs)}-fold cross-validation", pairs, folds or min(outer, 5), seed)
     on = on or ("val" if "val" in present else "test")
     if on not in present - {"train"} or "train" not in present:
@@ -93,11 +95,6 @@ def protocol(images: Rows, settings: ProtocolSettings = DEFAULTS) -> Protocol:
     _refuse(images, conflicts, leaks, allowed=settings.allow_leakage)
     inner = _affordable(images, fitted, folds, least=2)
     return Protocol(on, ((fitted, predicted),), inner, seed, len(leaks))
-
-
-def _with(aside: Positions, pair: tuple[Positions, Positions]) -> tuple[Positions, Positions]:
-    """Return a fold that is fitted on some more rows."""
-    return np.sort(np.concatenate([aside, pair[0]])), pair[1]
 
 
 def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tuple[Positions, Positions]]:

@@ -22,7 +22,8 @@ from ..records.fold_fit import FoldFit, ranges
 from ..records.outcome import Evaluated, Outcome
 from ..records.runs import Run
 from ..settings import FitSettings, Training
-from .training_loop import Inputs, State, TrainingTask, logits, train
+from .training_loop import logits, train
+from .training_task import Inputs, State, TrainingTask
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ class TrainingStudy:
             every, none = np.arange(len(y)), np.arange(0)
             task, state = session.train(every, held=none, watched=none, name="all images", until=epochs)
             notes.append(f"refitted on all {len(y)} images: {state.epochs:.3g} of {epochs} epochs, the folds' median")
-        state_dict = _plain_names(task.module) if refit or not several else {}
+        values = task.module.state_dict().items() if refit or not several else ()
+        state_dict = {name.removeprefix("network."): value.detach().cpu() for name, value in values}
         embeddings = self.images if isinstance(self.images, Embeddings) else None
         names = ("learning_rate", "epochs", "batch_size", "optimiser")
         options = {name: getattr(self.training, name) for name in names}
@@ -255,7 +257,3 @@ def _stops(states: Sequence[State], options: Training) -> list[str]:
             where = f" in {len(epochs)} of {len(states)} folds" if len(states) > 1 else ""
             notes.append(f"stopped after {span} of {options.epochs} epochs{why}{where}")
     return notes
-
-
-def _plain_names(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("network."): value.detach().cpu() for name, value in module.state_dict().items()}

@@ -3,10 +3,9 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ import torch
 from torch.nn import functional
 
 from ...cache.output_file import OutputFile
-from ...cache.tables import counted
 from ...errors import DataError, FC7Error, Interrupted
 from ...extract.backbones.network import restore
 from ...extract.backbones.torch_runtime import global_generator, memory_of, to_device
@@ -23,168 +21,14 @@ from ...extract.text import first_line
 from ..arrays import Positions
 from ..heads.calibration import find_temperature
 from ..heads.torch_linear import epoch_line
-from ..pages.text import duration
 from ..settings import Training
+from .pace import PACE_STEPS, Pace
+from .training_task import CRITERION, State, TrainingTask
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 20.0  # a kill loses at most about this, or one epoch
-PACE_STEPS = 4  # after so many steps of an epoch its pace is known
-WAIT_STEPS = 8  # and is measured again: in between a device has steps to do while the next are prepared
-LONG_SECONDS = 120.0  # what will take longer says so
-
-# The loss that an epoch is chosen by: that of the held-out part at its own temperature, because probabilities are
-# scaled by it later. Without, an epoch that is surer loses to one that is more often wrong.
-CRITERION = "held_calibrated_loss"
-
-
-class Inputs(Protocol):
-    """The inputs of a module, by rows of the data set."""
-
-    def batches(self, rows: Sequence[Positions], epoch: int | None) -> Iterator[torch.Tensor]:
-        """Yield one tensor per group of rows; augmented where ``epoch`` is a number, plain where it is None."""
-
-
-@dataclass
-class TrainingTask:
-    """A module to train, the rows it is trained and measured on, and how.
-
-    Attributes
-    ----------
-    module
-        From a batch of inputs to logits ``(B, classes)``.
-    parts
-        The submodules that are trained; all others stay in eval mode without gradients.
-    new
-        Names of parameters without pretrained values: they take the full learning rate.
-    y
-        ``(n,)`` positions of the classes of all rows.
-    fitted, held, watched
-        Rows to train on, to choose the epoch on, and to report only.
-    weights
-        Of the classes, in the loss that is minimised; the loss that chooses the epoch has none.
-    until
-        Train for so many epochs, with the schedule of all of them, and keep the last; None chooses the epoch.
-    name
-        Which of several trainings this is, for lines.
-    trainings
-        How many trainings like this one are to come, itself included; said if they will take long.
-    """
-
-    module: torch.nn.Module
-    parts: Sequence[torch.nn.Module]
-    new: frozenset[str]
-    inputs: Inputs
-    y: npt.NDArray[np.intp]
-    fitted: Positions
-    held: Positions
-    watched: Positions
-    options: Training
-    device: torch.device
-    bf16: bool = False
-    weights: npt.NDArray[np.float32] | None = None
-    until: int | None = None
-    name: str = ""
-    trainings: int = 1
-
-    @property
-    def measured(self) -> int:
-        """How many rows are measured after each epoch."""
-        return len(self.held) + len(self.watched)
-
-
-@dataclass
-class State:
-    """The state of training after an epoch; a checkpoint holds all of it.
-
-    Attributes
-    ----------
-    curves
-        One dict per epoch; the last one has the ``share`` of its images that were trained on if the limit cut it short.
-    stopped
-        Why training ended: ``epochs``, ``patience`` or ``limit``; empty while it goes on.
-    """
-
-    epoch: int
-    curves: list[dict[str, float]]
-    best: dict[str, torch.Tensor]
-    best_epoch: int
-    seconds: float
-    stopped: str = ""
-
-    @property
-    def epochs(self) -> float:
-        """Epochs that ran, the last one by its share."""
-        return self.epoch - 1 + self.share if self.epoch else 0.0
-
-    @property
-    def least(self) -> float:
-        """Least loss that an epoch was chosen by."""
-        return min((row[CRITERION] for row in self.curves if "held_loss" in row), default=math.inf)
-
-    @property
-    def share(self) -> float:
-        """Share of the last epoch that ran."""
-        return self.curves[-1].get("share", 1.0) if self.curves else 1.0
-
-
-class _Pace:
-    """How fast training is, measured on its own steps: it ends in time, and says beforehand what will take long."""
-
-    def __init__(self, task: TrainingTask, seconds: float) -> None:
-        self.task = task
-        self.per_image = 0.0
-        self._started = time.perf_counter() - seconds
-        self._known = self._steps = self._images = 0
-        self._since = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training, those before it was resumed included."""
-        return time.perf_counter() - self._started
-
-    def begin(self, steps: int) -> None:
-        """Begin an epoch of so many steps."""
-        self._known, self._since = min(steps, PACE_STEPS), time.perf_counter()
-        self._steps = self._images = 0
-
-    def step(self, images: int) -> None:
-        """Count a step of so many images; the first of several waits for the decoder and says nothing of the pace."""
-        self._steps += 1
-        if self._steps == 1 < self._known:
-            self._since = time.perf_counter()
-            return
-        self._images += images
-        if self._steps >= self._known:
-            self.per_image = (time.perf_counter() - self._since) / self._images
-
-    def is_over(self) -> bool:
-        """Return whether there is no time for a step more and for measuring, after the epoch and again in the end."""
-        limit = self.task.options.limit_seconds
-        batches = 1 + 4  # the step, and the first batch of each measuring of two parts, which is waited for
-        images = batches * self.task.options.batch_size + 2 * self.task.measured
-        return limit is not None and self.seconds + images * self.per_image >= limit
-
-    def has_time(self, state: State) -> bool:
-        """Return whether another epoch like those before would end within the limit."""
-        limit, epochs = self.task.options.limit_seconds, state.epoch + 1
-        return limit is None or state.seconds * epochs / state.epoch + self.task.measured * self.per_image <= limit
-
-    def warn(self, stage: str, state: State) -> None:
-        """Say about how long this will take, if it is long; once, when the pace of the first epoch is known."""
-        task, options = self.task, self.task.options
-        if state.epoch or self._steps != self._known:
-            return
-        seconds = options.epochs * (len(task.fitted) + task.measured) * task.trainings * self.per_image
-        if seconds > LONG_SECONDS:
-            times = f", {task.trainings} times" if task.trainings > 1 else ""
-            limit = options.limit_seconds
-            ends = "" if limit is None else f" It ends after {duration(limit * task.trainings)}."
-            logger.warning(
-                "%s: about %s for %s of %d images%s.%s Fewer epochs take less, and a head on cached "
-                "embeddings takes seconds: fc7 compare DATA --heads ridge -o RUNS",
-                stage, duration(seconds), counted(options.epochs, "epoch"), len(task.fitted), times, ends,
-            )  # fmt: skip
+WAIT_STEPS = 8  # steps between two waits for a device: in between it has steps to do while the next are prepared
 
 
 def train(
@@ -218,7 +62,7 @@ def train(
         part.requires_grad_(True)
     optimiser = _optimiser(task)
     state = _resume(task, optimiser, checkpoint)
-    pace, saved, kept = _Pace(task, state.seconds), time.perf_counter(), state.epoch
+    pace, saved, kept = Pace(task, state.seconds), time.perf_counter(), state.epoch
     finished = True  # the module has the parameters of an epoch's end
     devices = [task.device] if task.device.type == "cuda" else []
     size = task.options.batch_size
@@ -264,7 +108,7 @@ def logits(task: TrainingTask, rows: Positions) -> npt.NDArray[np.float64]:
 
 
 def _epoch(
-    task: TrainingTask, optimiser: Any, state: State, pace: _Pace, progress: Progress, stage: str
+    task: TrainingTask, optimiser: Any, state: State, pace: Pace, progress: Progress, stage: str
 ) -> dict[str, float]:
     """Run one epoch, or as much of it as the limit leaves time for.
 
@@ -324,7 +168,7 @@ def _measure(outputs: npt.NDArray[np.float64], y: npt.NDArray[np.intp], name: st
     return {f"{name}_loss": float(loss), f"{name}_accuracy": float((outputs.argmax(axis=1) == y).mean())}
 
 
-def _account(task: TrainingTask, state: State, line: dict[str, float], pace: _Pace) -> None:
+def _account(task: TrainingTask, state: State, line: dict[str, float], pace: Pace) -> None:
     """Enter an epoch into the state: its figures, whether it is the best, and whether it is the last."""
     if not state.best or task.until or line[CRITERION] < state.least:
         state.best, state.best_epoch = _trained(task), state.epoch + 1

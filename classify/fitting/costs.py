@@ -11,6 +11,7 @@ from ..heads.table import HEADS, Head
 if TYPE_CHECKING:
     from ...cache.embeddings import Embeddings
     from ..data.splits import Protocol
+    from .shared_folds import SharedFolds
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,14 @@ LONG = 90.0  # seconds from which a warning says how long it will take
 QUICK = ("ridge", "lda", "centroid")  # what to take instead
 
 
-def foresee(head: Head, embeddings: "Embeddings", protocol: "Protocol", *, on_device: bool = False) -> None:
+def foresee(
+    head: Head,
+    embeddings: "Embeddings",
+    protocol: "Protocol",
+    shared: "SharedFolds | None" = None,
+    *,
+    on_device: bool = False,
+) -> None:
     """Refuse a head that would take more memory than is allowed; warn of one that will take minutes on the processor.
 
     Memory is that of scores of held rows for the whole grid, and what the head says. Rows, which are in memory if they
@@ -40,9 +48,11 @@ def foresee(head: Head, embeddings: "Embeddings", protocol: "Protocol", *, on_de
             f"The head {head.name} takes about {need / 2**20:.0f} MB for {rows} rows of {classes} classes, --max-ram "
             f"allows {embeddings.max_ram // 2**20}. Raise it{advice}."
         )
-    seconds = _seconds(head, size, protocol)
+    seconds = fits(head, protocol, shared) * head.seconds(*size)
     if seconds > LONG and not on_device:  # whose speed is not known
-        quicker = [name for name in QUICK if 10 * _seconds(HEADS[name], size, protocol) < seconds]
+        quicker = [
+            name for name in QUICK if 10 * fits(HEADS[name], protocol, shared) * HEADS[name].seconds(*size) < seconds
+        ]
         advice = f" Quicker: {', '.join(quicker)}." if quicker else ""
         logger.warning("%s will take about %.0f minutes on %d rows of %d classes.%s",
                        head.name, seconds / 60, rows, classes, advice)  # fmt: skip
@@ -53,7 +63,14 @@ def _memory(head: Head, images: int, size: tuple[int, int, int]) -> float:
     return 8 * len(ParameterGrid(head.grid)) * images * size[2] + head.memory(*size)
 
 
-def _seconds(head: Head, size: tuple[int, int, int], protocol: "Protocol") -> float:
-    """Return about how long the whole search takes."""
-    fits = len(ParameterGrid(head.grid)) * protocol.folds + 1
-    return len(protocol.pairs) * fits * head.seconds(*size)
+def fits(head: Head, protocol: "Protocol", shared: "SharedFolds | None") -> int:
+    """Return how many fits the searches of a protocol take together.
+
+    After cross-validation there is one more search, on all images.
+    """
+    points, outer = len(ParameterGrid(head.grid)), len(protocol.pairs)
+    if shared is None:
+        return (outer + (outer > 1)) * (points * protocol.folds + 1)
+    if shared.fits and not head.answers_grid:  # with two folds left out, with one, and with none
+        return points * (outer * (outer - 1) // 2 + outer) + 1
+    return points * outer**2 + outer + 1

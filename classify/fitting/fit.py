@@ -165,7 +165,7 @@ class Experiment:
     def fit(self, head: Head, *, progress: Progress = silent, on_epoch: Callable[[str], None] | None = None) -> Fitted:
         """Choose hyper-parameters, fit, predict the evaluated rows, and record it all."""
         self.require(head)
-        foresee(head, self.embeddings, self.protocol, on_device=self.device_of(head) is not None)
+        foresee(head, self.embeddings, self.protocol, self._shared, on_device=self.device_of(head) is not None)
         if head.layer:  # the backbone's own stack: trained like a network, not searched like an estimator
             return self._fit_stack(head, progress, on_epoch)
         identity = self.identify(head)

@@ -244,18 +244,22 @@ class FoldSearch:
         pairs = [pairs[number] for number in spread(len(pairs))]  # what is done tells how long the rest takes
         known = [self._lent(head, points[p], fold) for p, fold in pairs]
         new = [pair for pair, scored in zip(pairs, known, strict=True) if scored is None]
-        lending = self._shared is not None and self._shared.fits and self.predicted is not None
-        rows, more = part.basis.inputs, self._predicted_rows() if lending else None
+        rows, more = part.basis.inputs, self._predicted_rows() if self._lends else None
         tasks = [(self._build(head, points[p]), rows, part.y, fold, more) for p, fold in new]
         fits = run(_fit_fold, tasks, n_jobs, self.engine)
         for number, ((point, fold), scored) in enumerate(zip(pairs, known, strict=True)):
             margins, converged = scored or next(fits)
             results.scores[point, fold.held] = margins[: len(fold.held)]
             results.unconverged[point] += not converged
-            if scored is None and lending:
+            if scored is None and self._lends:
                 self._lend(head, points[point], fold.fitted, (margins[len(fold.held) :], converged))
             count(number + 1)
         return results
+
+    @property
+    def _lends(self) -> bool:
+        """Whether other searches may ask for the scores of this one's fits."""
+        return self._shared is not None and self._shared.fits and self.predicted is not None
 
     def _lent(self, head: Head, point: dict[str, Any], fold: Fold) -> Scored | None:
         """Return the scores of a fold's held rows, and whether the fit converged, if another search has fitted it."""
@@ -297,7 +301,7 @@ class FoldSearch:
         if head.epochs and self.predicted is not None and not self.basis.streamed:
             options["validation"] = (self._predicted_rows(), self.embeddings.y[self.predicted])
         estimator, converged = self.fit(head, chosen.hyperparameters, **options)
-        if not head.answers_grid and self._shared is not None and self._shared.fits and self.predicted is not None:
+        if self._lends and not head.answers_grid:
             scored = scores(estimator, self._predicted_rows()), converged
             self._lend(head, chosen.hyperparameters, np.arange(len(self.fitted)), scored)
         pipeline = Pipeline([("prepare", self.preparation), ("head", Calibrated(estimator, chosen.temperature))])

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from ...cache.file_blocks import open_regular
+from ...cache.files import open_regular
 from ...cache.output_file import OutputFile
 from ...cache.urls import Location, is_url
 from ...extract.progress import Progress, silent

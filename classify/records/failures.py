@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...cache.file_blocks import read_regular
+from ...cache.files import read_regular
 from ...cache.output_file import OutputFile
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.file_blocks import open_regular
+from ...cache.files import open_regular
 from ...errors import DataError
 from ..arrays import Floats, Positions
 

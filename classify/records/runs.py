@@ -16,8 +16,9 @@ import numpy.typing as npt
 from ... import __version__
 from ...cache.arguments import checked
 from ...cache.embeddings import Rows
-from ...cache.file_blocks import read_regular
+from ...cache.files import read_regular
 from ...cache.output_file import OutputFile
+from ...cache.recipe import sha256_of
 from ...cache.tables import counted
 from ...errors import DataError
 from ..evaluation.metrics import agresti_coull, worth
@@ -358,8 +359,7 @@ def _whole(text: str) -> int:
 
 def run_id(decides: Mapping[str, Any]) -> str:
     """Return the sha256 of what decides a run's outcome."""
-    text = json.dumps({"record": OUTCOME, **decides}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of(json.dumps({"record": OUTCOME, **decides}, sort_keys=True, default=str))
 
 
 def fingerprint(embeddings: Rows) -> str:

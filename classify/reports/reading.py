@@ -28,9 +28,8 @@ def reading(contests: Sequence[Contest]) -> list[tuple[str, str]]:
     again = "for heads fitted in the same way" if any(run.folds_number > 1 for run in runs) else "for these fitted runs"
     units = "groups" if grouped else "images"
     holds = f"It holds {again}, on new {units} like these"
-    holds += (
-        ", if predictions from elsewhere were fitted on none of those judged" if any(map(_foreign, contests)) else ""
-    )
+    if any(run.elsewhere for run in runs):
+        holds += ", if predictions from elsewhere were fitted on none of those judged"
     holds += ". Other data, other training images or other seeds can reverse it."
     if all(map(compares_leaked, contests)):
         holds = "Nothing of it holds for new images, as some of the images judged were fitted on, too."
@@ -68,10 +67,6 @@ def _too_few(contests: Sequence[Contest]) -> list[tuple[str, str]]:
     return [("“Too few to say”", f"{words}more than 10 points.")]
 
 
-def _foreign(compared: Contest) -> bool:
-    return any(run.elsewhere for run in compared.runs)
-
-
 def _held_out(runs: Sequence[Run]) -> list[str]:
     """Return what was held out from what, for each way in which runs were evaluated."""
     texts = []
@@ -80,9 +75,9 @@ def _held_out(runs: Sequence[Run]) -> list[str]:
         own = [run for run in members if not run.elsewhere]
         if "cross-validation" in place:
             text = (
-                f"{_capital(place)}, every image was predicted once, by a head that was fitted on the other folds and "
-                "had not seen it. What a head has to choose was chosen inside those other folds. Which head to speak "
-                "of is chosen on all folds, so the verdict makes that choice anew in each fold, too."
+                f"{place[:1].upper()}{place[1:]}, every image was predicted once, by a head that was fitted on the "
+                "other folds and had not seen it. What a head has to choose was chosen inside those other folds. Which "
+                "head to speak of is chosen on all folds, so the verdict makes that choice anew in each fold, too."
             )
         else:
             text = (
@@ -101,7 +96,3 @@ def _held_out(runs: Sequence[Run]) -> list[str]:
             text += " What predictions from elsewhere were fitted on is not known, nor whether it was these images."
         texts.append(text)
     return texts
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

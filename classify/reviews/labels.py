@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cache.atomic_write import make_folder, sync_folder
-from ...cache.file_blocks import read_regular
+from ...cache.files import make_folder, read_regular, sync_folder
 from ...cache.keys import Keys
 from ...cache.output_file import OutputFile, remove_leftovers
 from ...cache.system import is_absolute, lock, open_lock_of

@@ -18,9 +18,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, Self
 
-from ...cache.file_blocks import open_regular, require_fetched
-from ...cache.forks import Lock
+from ...cache.files import open_regular, require_fetched
 from ...cache.index import stat_line
+from ...cache.processes import Lock
 from ...cache.system import read_bytes_at
 from ...errors import DataError
 

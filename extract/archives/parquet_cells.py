@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from ...cache.forks import Lock
 from ...cache.index import stat_line
+from ...cache.processes import Lock
 from .parquet import require_pyarrow
 
 _BATCH = 16  # rows that are decoded at once

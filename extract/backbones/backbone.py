@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ...cache.arguments import checked
-from ...cache.forks import once
 from ...cache.format import UNIT_ROWS
+from ...cache.processes import once
 from ...cache.recipe import DECODES, Recipe
 from ...errors import UsageError
 from ..computing import computing

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from ...cache.forks import once
+from ...cache.processes import once
 from ...errors import UsageError
 from ..text import first_line
 from .feature_map import FeatureMap, last_feature_map

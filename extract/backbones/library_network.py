@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...cache.forks import once
+from ...cache.processes import once
 from ...errors import UsageError
 from ..text import first_line
 from .graph import TracedNetwork

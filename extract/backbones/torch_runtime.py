@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...cache.forks import Lock
+from ...cache.processes import Lock
 from ...cache.recipe import FunctionTransform, Recipe
 from ...errors import FC7Error, UsageError
 from ..computing import Counted, computing

@@ -17,7 +17,7 @@ from torch.fx.node import map_arg
 from torch.utils.module_tracker import ModuleTracker
 from torchvision.models.feature_extraction import NodePathTracer
 
-from ...cache.forks import Lock
+from ...cache.processes import Lock
 from ...errors import UsageError
 from ..computing import Counted
 from ..text import first_line

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...cache.file_blocks import LFS_POINTER, open_regular
+from ...cache.files import LFS_POINTER, open_regular
 from ...cache.urls import is_url
 from ...errors import ImageRejected
 from ..manifest.members import is_member, read_member

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TypeAlias
 
-from ...cache.file_blocks import open_regular
+from ...cache.files import open_regular
 from ...cache.tables import counted
 from ...errors import DataError
 from ..text import few, plain

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...cache.arguments import shown
-from ...cache.file_blocks import require_fetched
+from ...cache.files import require_fetched
 from ...cache.system import is_absolute
 from ...cache.tables import counted
 from ...cache.urls import URL, Location, is_url, locate, without_secrets

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ...cache.file_blocks import require_fetched
+from ...cache.files import require_fetched
 from ...cache.system import is_absolute
 from ...cache.tables import counted
 from ...cache.urls import Location, is_url

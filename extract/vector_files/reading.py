@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.embeddings import COLUMNS, Embeddings
-from ...cache.file_blocks import require_fetched
+from ...cache.files import require_fetched
 from ...cache.flat_h5 import read_classes
 from ...cache.recipe import read_recipe
 from ...errors import DataError, FC7Error, UsageError

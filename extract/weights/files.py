@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.file_blocks import read_regular
+from ...cache.files import read_regular
 from ...cache.index import Index
 from ...cache.recipe import Transform
 from ...errors import UsageError, WeightsError, words

@@ -48,8 +48,8 @@ def index(tmp_path):
 def reads(monkeypatch):
     """Names of the files whose bytes were read."""
     names = []
-    real = module._hash_file
-    monkeypatch.setattr(module, "_hash_file", lambda path: (names.append(Path(path).name), real(path))[1])
+    real = module.hash_file
+    monkeypatch.setattr(module, "hash_file", lambda path: (names.append(Path(path).name), real(path))[1])
     return names
 
 

@@ -7,7 +7,7 @@ import pytest
 from waiting import until
 
 from fc7.cache.leases import STALE, Claims, owner_of
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 
 
 class Clock:

@@ -12,7 +12,7 @@ from fc7.cache import Embeddings, Store
 from fc7.cache import maintenance as module
 from fc7.cache.keys import Keys
 from fc7.cache.maintenance import compact, gc, import_rows
-from fc7.cache.owner import ABANDONED, Process
+from fc7.cache.processes import ABANDONED, Process
 from fc7.cache.shard import Shard, decode
 from fc7.cache.verify import info, repair, verify
 from fc7.errors import CacheError, DataError

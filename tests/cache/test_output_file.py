@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fc7.cache.output_file import OutputFile, remove_leftovers, require_apart, require_folder
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.errors import BundleError, DataError
 
 DESCRIPTOR = "from fc7.cache.output_file import OutputFile; OutputFile('/dev/stdout').write(b'two\\n'); print('three')"

@@ -7,11 +7,11 @@ from shards import RECIPE, key, shard
 from waiting import until
 
 from fc7.cache import Store, leases, maintenance, system
-from fc7.cache.atomic_write import link, replace
+from fc7.cache.files import link, replace
 from fc7.cache.format import open_local
 from fc7.cache.leases import Claims, owner_of
 from fc7.cache.output_file import OutputFile
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.errors import CacheError, DataError
 
 

@@ -13,7 +13,7 @@ from fc7.cache import Store
 from fc7.cache.index import Index
 from fc7.cache.leases import Claims
 from fc7.cache.maintenance import gc
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 
 GROUP = 54321
 FIRST, SECOND = 54322, 54323

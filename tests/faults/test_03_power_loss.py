@@ -10,7 +10,7 @@ import pytest
 from faulty import RECIPE, alone, heard, key, script, unit, vectors, wrong
 from powerloss import Disk, Stopped, Trace
 
-from fc7.cache import Recipe, Store, atomic_write, commit
+from fc7.cache import Recipe, Store, commit, files
 from fc7.cache.index import Index, stat_line
 from fc7.cache.maintenance import compact
 from fc7.errors import CacheError
@@ -61,7 +61,7 @@ def test_trusting_what_a_killed_process_left_loses_rows(tmp_path, size):
 def campaign(root, states, traces, trusting=False, least=10**9, **syncs):
     root, chance = Path(root), random.Random(3)
     if trusting:
-        commit.make_folder = atomic_write.make_folder = trusting_make_folder
+        commit.make_folder = files.make_folder = trusting_make_folder
         Store._settle = lambda self, names: None
     found = dict.fromkeys((*LOST, "states", "events", "stopped", "hit", "acknowledged", "quarantined"), 0)
     found["traces"] = traces
@@ -82,7 +82,7 @@ def trusting_make_folder(folder, root=None):
         if folder.parent != root:
             trusting_make_folder(folder.parent, root)
         folder.mkdir(exist_ok=True)
-        atomic_write.sync_folder(folder.parent)
+        files.sync_folder(folder.parent)
 
 
 def record(root, chance, found):
@@ -123,7 +123,7 @@ def commits(directory, numbers, trace):
 
 def forget():
     """What a process remembers of the folders that it has synced is not known to the next."""
-    atomic_write._synced.clear()
+    files._synced.clear()
 
 
 def save_index(directory, trace):

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from faulty import RECIPE, heard, key, unit, wrong
 
-from fc7.cache import Store, atomic_write
+from fc7.cache import Store, files
 from fc7.cache.index import stat_line
 from fc7.cache.shard import check, decode, encode
 from fc7.cache.verify import repair, verify
@@ -20,7 +20,7 @@ ROWS = unit(NUMBERS, rejected=(900, 901))
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """These tests are about what is read; ten thousand commits need not reach the disk."""
-    monkeypatch.setattr(atomic_write.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from fc7.cache import Store, atomic_write
+from fc7.cache import Store, files
 from fc7.cache.embeddings import Embeddings
 from fc7.cache.maintenance import compact, gc, import_rows
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.cache.verify import repair, verify
 from fc7.extract import extract, fill, read_manifest
 
@@ -125,14 +125,14 @@ class Cache(RuleBasedStateMachine):
         self.be_killed(lambda: work(self.directory), at)
 
     def be_killed(self, work, at):
-        atomic_write._synced.clear()  # as a new process begins
+        files._synced.clear()  # as a new process begins
         with between(Killer(at=at), (*CHANGING, *LOOKING), opens=False), pytest.MonkeyPatch.context() as patch:
             patch.setattr(Process, "mine", lambda: GONE)
             try:
                 work()
             except Killed:
                 type(self).kills += 1
-        atomic_write._synced.clear()
+        files._synced.clear()
 
     @rule(data=st.data())
     def rot(self, data):
@@ -191,7 +191,7 @@ class Cache(RuleBasedStateMachine):
 
 @pytest.mark.timeout(1800)
 def test_any_order(size, figure, monkeypatch):
-    monkeypatch.setattr(atomic_write.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(Cache, "steps", 0)
     monkeypatch.setattr(Cache, "kills", 0)
     run_state_machine_as_test(

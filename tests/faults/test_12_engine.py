@@ -40,8 +40,9 @@ FULL = {
     "stopped": "one worker is stopped by SIGSTOP, one hangs in a batch",
     "twice": "every unit is given out twice",
 }
-# Each lost worker is a process that imports torch again: every day all of it happens in one run.
-SMALL = {"all": "one worker is killed, one stopped, one hangs, and every unit is given out twice"}
+# Each lost worker is a process that imports torch again: every day all of it happens in one run, and none hangs. That
+# is found as for a stopped one, by the lack of progress, which test_ray_engine.py holds.
+SMALL = {"all": "one worker is killed, one is stopped, and every unit is given out twice"}
 KINDS = FULL if os.environ.get("FC7_FAULTS") == "full" else SMALL
 
 
@@ -65,7 +66,7 @@ def test_workers_are_lost_and_units_come_twice(found, figure, kind):
     bad = ("missing", "wrong", "twice", "hung", "left", "damaged")
     assert {name: one[name] for name in bad} == dict.fromkeys(bad, 0)
     assert one["runs"] == 1, "no rerun is needed"
-    expected = {"killed": one["units"] // 5, "stopped": 2, "twice": one["units"], "all": 3 + one["units"]}
+    expected = {"killed": one["units"] // 5, "stopped": 2, "twice": one["units"], "all": 2 + one["units"]}
     assert one["faults"] == expected[kind]
     assert found["processes"] == 0
 
@@ -217,7 +218,7 @@ def campaign(root, images, rounds, kinds):
         "stopped": {firsts[1]: stop, firsts[4]: hang},
         "twice": {},
         "hopeless": {firsts[1]: die},
-        "all": {firsts[1]: stop, firsts[2]: die, firsts[4]: hang},
+        "all": {firsts[1]: stop, firsts[2]: die},
     }
     found = {}
     with RayEngine() as engine:

@@ -15,7 +15,7 @@ from waiting import until
 
 from fc7.cache import Store
 from fc7.cache.maintenance import compact, gc
-from fc7.cache.owner import ABANDONED
+from fc7.cache.processes import ABANDONED
 from fc7.cache.shard import encode, unit_id
 from fc7.cache.verify import info, repair, verify
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from faulty import RECIPE, heard, key, unit, wrong
 
-from fc7.cache import Store, atomic_write
+from fc7.cache import Store, files
 from fc7.cache import index as module
 from fc7.cache.index import Index
 
@@ -19,15 +19,15 @@ NUMBERS = range(8 * SHARDS)
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """These tests are about what is read; thousands of commits need not reach the disk."""
-    monkeypatch.setattr(atomic_write.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
 def reads(monkeypatch):
     """Files and shards that were read."""
     found = []
-    hash_file, admit = module._hash_file, Store._admit
-    monkeypatch.setattr(module, "_hash_file", lambda path: (found.append(path), hash_file(path))[1])
+    hash_file, admit = module.hash_file, Store._admit
+    monkeypatch.setattr(module, "hash_file", lambda path: (found.append(path), hash_file(path))[1])
     monkeypatch.setattr(Store, "_admit", lambda self, path: (found.append(path), admit(self, path))[1])
     return found
 

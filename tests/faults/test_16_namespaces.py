@@ -11,7 +11,7 @@ from waiting import until
 
 from fc7.cache import Store
 from fc7.cache.maintenance import gc
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.extract import fill, read_manifest
 
 ROWS = 4  # of a unit

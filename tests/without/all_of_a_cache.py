@@ -10,7 +10,7 @@ from fc7.cache import Store, maintenance, verify
 from fc7.cache.directory import alone
 from fc7.cache.leases import Claims, owner_of
 from fc7.cache.output_file import OutputFile
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.cache.system import lock, open_lock_of, read_bytes_at
 from fc7.errors import CacheError
 

@@ -105,7 +105,7 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path, suffix, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("fc7.cache.output_file.os.fsync", full)
-    monkeypatch.setattr("fc7.cache.atomic_write.os.fsync", full)
+    monkeypatch.setattr("fc7.cache.files.os.fsync", full)
     with pytest.raises(DataError, match="No space left"):
         write(path)
     assert path.read_bytes() == before

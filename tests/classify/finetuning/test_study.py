@@ -10,10 +10,10 @@ from scipy.special import softmax
 from tuning import trainable_layers
 
 from fc7.classify.data.splits import protocol
+from fc7.classify.finetuning import pace, training_loop
 from fc7.classify.finetuning import study as module
-from fc7.classify.finetuning import training_loop
 from fc7.classify.finetuning.study import TrainingStudy
-from fc7.classify.finetuning.training_loop import Inputs
+from fc7.classify.finetuning.training_task import Inputs
 from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.records.outcome import Evaluated
 from fc7.classify.records.runs import Run
@@ -151,8 +151,8 @@ def clock(monkeypatch):
             self.now += len(rows) / 16
 
     clock = Clock()
-    monkeypatch.setattr(training_loop, "time", clock)
-    monkeypatch.setattr(module, "time", clock)
+    for timed in (training_loop, pace, module):
+        monkeypatch.setattr(timed, "time", clock)
     return clock
 
 

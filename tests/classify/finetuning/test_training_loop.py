@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fc7.classify.finetuning.training_loop import Inputs, State, TrainingTask, logits, train
+from fc7.classify.finetuning.training_loop import logits, train
+from fc7.classify.finetuning.training_task import Inputs, State, TrainingTask
 from fc7.classify.heads.calibration import find_temperature
 from fc7.classify.settings import Training
 from fc7.errors import FC7Error

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from sklearn.naive_bayes import BernoulliNB
 
 from fc7.classify import compare, fit
 from fc7.classify.data.splits import protocol
-from fc7.classify.fitting.costs import foresee
-from fc7.classify.heads.table import HEADS
-from fc7.classify.settings import ProtocolSettings
+from fc7.classify.fitting.costs import fits, foresee
+from fc7.classify.fitting.fit import Experiment
+from fc7.classify.heads.table import HEADS, Head
+from fc7.classify.settings import FitSettings, ProtocolSettings
 from fc7.errors import DataError
 
 
@@ -51,3 +53,19 @@ def test_what_takes_seconds_says_nothing(table, caplog):
 def test_every_slow_head_knows_how_slow_it_is():
     for name in ("logreg", "linear-svm", "rbf-svm", "gaussian-nb", "random-forest", "hist-gb", "mlp"):
         assert HEADS[name].seconds(100_000, 2048, 100) > HEADS["ridge"].seconds(2000, 2048, 2)
+
+
+@pytest.mark.parametrize(
+    ("folds", "preparation"), [(5, "unit"), (3, "unit"), (4, "standard"), (6, "unit"), (None, "unit")]
+)
+def test_fits_are_counted_as_they_are_made(table, monkeypatch, folds, preparation):
+    """Of a head without a grid of its own kind: each is a call of scikit-learn."""
+    made, settings = [], FitSettings(cross_validate=folds, preparation=preparation)
+    head = Head("nb", lambda seed: BernoulliNB(), {"alpha": [1.0]})
+    fit_of = BernoulliNB.fit
+    monkeypatch.setattr(BernoulliNB, "fit", lambda *given, **options: made.append(1) or fit_of(*given, **options))
+    embeddings = table((18, 18), val=6)
+    experiment = Experiment(embeddings, settings)
+    experiment.fit(head)
+    assert len(made) == fits(head, experiment.protocol, experiment._shared)
+    assert len(made) == {5: 16, 3: 7, 4: 21, 6: 42, None: 6}[folds]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from reviewed import labels_of, reviewed, state
 
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.classify.reviews.labels import Decision, default_path, numbered, require_apart
 from fc7.classify.reviews.review import Review
 from fc7.errors import DataError
@@ -86,7 +86,7 @@ def test_a_csv_that_is_written_but_not_durable_is_said_and_the_review_goes_on(be
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fc7.cache.atomic_write.sync_folder", broken)
+        patch.setattr("fc7.cache.files.sync_folder", broken)
         change = review.decide(3, bad=True)
         assert "has this decision" in change.warning
         assert "Input/output error" in change.warning

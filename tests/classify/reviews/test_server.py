@@ -328,7 +328,7 @@ def test_a_decision_that_is_not_durable_is_said(ask, desk, monkeypatch):
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fc7.cache.atomic_write.sync_folder", broken)
+        patch.setattr("fc7.cache.files.sync_folder", broken)
         status, _, after = ask("decide", "POST", {"images": [3], "label": "c0"})
     assert status == 200
     assert "labels.csv has this decision, but" in after["change"]["warning"]

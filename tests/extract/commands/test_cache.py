@@ -10,7 +10,7 @@ import pytest
 from command_line import SQUEEZENET
 from fakes import noisy, one_line
 
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.cache.shard import decode
 
 
@@ -161,8 +161,8 @@ def test_what_does_not_change_a_vector_computes_nothing(fc7_json, filled, data):
 def test_rehash_reads_every_file_again(fc7_json, filled, data, monkeypatch):
     from fc7.cache import index
 
-    read, real = [], index._hash_file
-    monkeypatch.setattr(index, "_hash_file", lambda path: (read.append(path), real(path))[1])
+    read, real = [], index.hash_file
+    monkeypatch.setattr(index, "hash_file", lambda path: (read.append(path), real(path))[1])
     monkeypatch.setattr(index, "YOUNG_NS", 0)
     words = ["extract", data, *SQUEEZENET, "--quiet"]
     fc7_json(*words)

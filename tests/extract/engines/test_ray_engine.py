@@ -4,12 +4,16 @@ import contextlib
 import hashlib
 import logging
 import os
+import pickle
 import platform
 import re
 import subprocess
 import sys
 import types
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +25,7 @@ from waiting import until
 from fc7 import __version__
 from fc7.cache import Store
 from fc7.cache.leases import owner_of
-from fc7.cache.owner import Process
+from fc7.cache.processes import Process
 from fc7.cache.shard import Shard, encode
 from fc7.errors import CorruptShard, EngineError, FC7Error, Interrupted, MissingExtra, UsageError
 from fc7.extract import RayEngine, fill, load_backbone, read_manifest
@@ -53,6 +57,73 @@ def hired(engine, monkeypatch):
         return engine
 
     return hire
+
+
+class Failed(Exception):
+    """What Ray makes of an error in a worker."""
+
+    def __init__(self, cause):
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class Actor:
+    """A worker in a thread of this process; what is sent to and fro is pickled, as Ray does it."""
+
+    def __init__(self, worker, spec):
+        self._thread = ThreadPoolExecutor(1)
+        self._worker = self._thread.submit(lambda: worker(pickle.loads(spec)))
+
+    def __getattr__(self, name):
+        return types.SimpleNamespace(remote=lambda *given: self._thread.submit(self._call, name, pickle.dumps(given)))
+
+    def _call(self, name, given):
+        try:
+            return pickle.dumps(getattr(self._worker.result(), name)(*pickle.loads(given)))
+        except Exception as error:
+            raise Failed(pickle.loads(pickle.dumps(error))) from None
+
+
+class Threads:
+    """Ray as far as workers go, without its processes, each of which would import torch."""
+
+    exceptions = types.SimpleNamespace(RayError=Failed, RayTaskError=Failed)
+
+    def cluster_resources(self):
+        return {"CPU": 2.0}
+
+    def remote(self, worker):
+        return types.SimpleNamespace(options=lambda **_: types.SimpleNamespace(remote=partial(Actor, worker)))
+
+    def put(self, thing):
+        return pickle.dumps(thing)
+
+    def get(self, answer):
+        return pickle.loads(answer.result())
+
+    def wait(self, answers, num_returns, timeout):
+        done, others = futures.wait(answers, timeout, futures.FIRST_COMPLETED)
+        return list(done), list(others)
+
+    def kill(self, actor):
+        """Leave it: its thread has nothing more to do."""
+
+
+@pytest.fixture
+def threaded(monkeypatch):
+    """Let the workers be of another kind, one at a time, in this process: the pipeline is the same."""
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(ray_engine, "connected", lambda address: contextlib.nullcontext(Threads()))
+
+    def hire(worker):
+        engine = RayEngine("in threads", actors=1)
+        engine.worker = worker
+        return engine
+
+    yield hire
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -176,13 +247,15 @@ def test_what_is_missing_comes_back_from_where_storage_is_not_shared(folder, tmp
     assert fill(folder, [backbone], cache=cache, engine=RayEngine())[0].computed == 0
 
 
-def test_an_interrupt_keeps_the_finished_units(folder, tmp_path, hired):
+def test_an_interrupt_keeps_the_finished_units(folder, tmp_path, threaded):
     def interrupt(stage, done, total):
         if stage != "hash" and done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match=r"Interrupted: (8|12|16) of 22 images are computed and kept\. The same"):
-        fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4, engine=hired(Worker), progress=interrupt)
+        fill(
+            folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4, engine=threaded(Distant), progress=interrupt
+        )
     kept = len(held(tmp_path / "cache", squeezenet())[0])
     assert 7 <= kept < 21
     assert list((tmp_path / "cache" / "claims").iterdir()) == []
@@ -207,28 +280,34 @@ class Broken(Worker):
 @pytest.mark.parametrize(
     ("worker", "error", "said"),
     [
-        (Broken, EngineError, r"3 workers were lost one after the other, .* RuntimeError: no room on the device\."),
         (Older, EngineError, r"has fc7 .*, this machine 0.0.1"),
         (WithoutExtra, MissingExtra, r"timm is not installed\. Install it with: pip install 'fc7\[timm\]'"),
     ],
 )
-def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, monkeypatch, worker, error, said):
-    monkeypatch.setattr(ray_pipeline, "LOSSES", 1)
+def test_a_worker_that_cannot_start_says_why(folder, tmp_path, hired, worker, error, said):
     with pytest.raises(error, match=said):
         fill(folder, [squeezenet()], cache=tmp_path / "cache", engine=hired(worker))
     assert shards(tmp_path / "cache") == []
 
 
-def test_a_type_that_cannot_hold_the_rows_ends_the_run_in_one_line(folder, tmp_path, hired, caplog):
+def test_workers_that_are_lost_one_after_the_other_end_the_run(folder, tmp_path, threaded, monkeypatch):
+    monkeypatch.setattr(ray_pipeline, "LOSSES", 1)
+    said = r"3 workers were lost one after the other, .* RuntimeError: no room on the device\."
+    with pytest.raises(EngineError, match=said):
+        fill(folder, [squeezenet()], cache=tmp_path / "cache", engine=threaded(Broken))
+    assert shards(tmp_path / "cache") == []
+
+
+def test_a_type_that_cannot_hold_the_rows_ends_the_run_in_one_line(folder, tmp_path, threaded, caplog):
     backbone = load_backbone("mobilenet_v3_small", **SETTINGS)
     with pytest.raises(FC7Error, match=r"^float16 cannot hold mobilenet_v3_small .* Extract with dtype float32\.$"):
-        fill(folder, [backbone], cache=tmp_path / "cache", engine=hired(Distant))
+        fill(folder, [backbone], cache=tmp_path / "cache", engine=threaded(Distant))
     assert not shards(tmp_path / "cache")
     assert "is lost" not in caplog.text, "no worker is replaced for it"
 
 
 @pytest.mark.parametrize("worker", [Worker, Distant])
-def test_rejected_images_are_looked_at_again(folder, tmp_path, hired, worker):
+def test_rejected_images_are_looked_at_again(folder, tmp_path, threaded, worker):
     backbone = squeezenet()
     paths = ["train/red/1.png", "train/red/text.png"]
     keys = [hashlib.sha256((folder.root / path).read_bytes()).digest() for path in paths]
@@ -236,7 +315,7 @@ def test_rejected_images_are_looked_at_again(folder, tmp_path, hired, worker):
     for rejected in (keys[:1], keys):
         store.append(Shard([], np.empty((0, 512), np.float16), dict.fromkeys(rejected, "damaged: MemoryError")))
     assert fill(folder, [backbone], cache=tmp_path / "cache")[0].rejected_before == 2
-    done = fill(folder, [backbone], cache=tmp_path / "cache", engine=hired(worker), retry_rejected=True)[0]
+    done = fill(folder, [backbone], cache=tmp_path / "cache", engine=threaded(worker), retry_rejected=True)[0]
     assert (done.retried, done.computed, done.ok, done.rejected) == (2, 1, 21, 1)
     assert fill(folder, [backbone], cache=tmp_path / "cache")[0].ok == 21
     fill(folder, [backbone], cache=tmp_path / "local")
@@ -296,9 +375,9 @@ class Clumsy(Worker):
         return super()._run(keys, *others)
 
 
-def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(folder, tmp_path, hired):
+def test_a_unit_that_fails_three_times_ends_the_run_and_the_others_are_kept(folder, tmp_path, threaded):
     with pytest.raises(EngineError, match=r"failed 3 times: RuntimeError: out of memory .* the same command goes on"):
-        fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4, engine=hired(Clumsy))
+        fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4, engine=threaded(Clumsy))
     kept = len(held(tmp_path / "cache", squeezenet())[0])
     assert kept >= 4
     done = fill(folder, [squeezenet()], cache=tmp_path / "cache", unit_rows=4)[0]
@@ -446,27 +525,45 @@ def test_a_worker_does_not_import_from_the_working_directory(engine, tmp_path):
     assert str(Path.cwd()) not in [directory, *path]
 
 
-def test_a_cluster_that_is_there_is_joined_and_left_as_it_is(engine, folder, tmp_path):
+JOIN = """
+import sys
+from fc7.extract import RayEngine
+
+with RayEngine(sys.argv[1]) as engine:
+    print(engine.ray.get(engine.ray.remote(lambda: 6 * 7).remote()))
+"""
+
+
+def test_a_cluster_that_is_there_is_joined_and_left_as_it_is(engine):
     """And one with another token is not; that takes Ray 20 seconds to say, so it is asked in the full tests only."""
-    fill(folder, [squeezenet()], cache=tmp_path / "local")
-    address = ray.get_runtime_context().gcs_address
-    options = "--backbone squeezenet1_1 --weights random:0 --image-size 64:72 --batch-size 4 --device cpu --engine ray"
-    options += " --actors 1"
-    words = [sys.executable, "-m", "fc7", "extract", str(folder.root), *options.split(), "--address", address]
+    words = [sys.executable, "-c", JOIN, ray.get_runtime_context().gcs_address]
 
     def run(**environment):
-        command = [*words, "--cache", str(tmp_path / "ray")]
-        return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+        return subprocess.run(words, env=os.environ | environment, capture_output=True, text=True, check=False)
 
     if os.environ.get("FC7_FAULTS") == "full":
         refused = run(RAY_AUTH_TOKEN="0" * 64)
         assert refused.returncode == 1
         assert "are RAY_AUTH_MODE and RAY_AUTH_TOKEN its own?" in refused.stderr.splitlines()[-1]
     joined = run()
-    assert joined.returncode == 0, joined.stderr
+    assert joined.stdout == "42\n", joined.stderr
     assert "without token authentication" not in joined.stderr
-    assert_same(tmp_path / "ray", tmp_path / "local", squeezenet())
     assert ray.get(ray.remote(lambda: 1).remote()) == 1
+
+
+def test_the_address_and_the_workers_of_an_extraction_are_those_of_the_command(fc7, pictures, monkeypatch):
+    given = {}
+
+    @contextlib.contextmanager
+    def noted(address, **options):
+        given.update(options, address=address)
+        yield None
+
+    monkeypatch.setattr("fc7.extract.engines.ray_engine.RayEngine", noted)
+    options = "--backbone squeezenet1_1 --weights random:0 --image-size 32:36 --device cpu --engine ray"
+    assert fc7("extract", pictures, *options.split(), "--address", "head:6379", "--actors", 3)[0] == 0
+    assert given["address"] == "head:6379"
+    assert given["actors"] == 3
 
 
 def test_twice_in_one_process_is_refused(engine, folder, tmp_path):
@@ -541,11 +638,11 @@ def test_what_ray_says_of_its_workers_is_not_in_the_answer(fc7_json, pictures, m
     assert fc7_json("extract", pictures, *options.split())
 
 
-def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, hired):
+def test_images_and_cache_in_an_object_store(s3, pictures, tmp_path, threaded):
     from fc7.extract.engines.ray_worker import _has
 
     url, backbone = upload(s3, pictures, "data"), squeezenet()
-    done = fill(read_manifest(url), [backbone], cache=f"s3://{BUCKET}/cache", engine=hired(Distant))
+    done = fill(read_manifest(url), [backbone], cache=f"s3://{BUCKET}/cache", engine=threaded(Distant))
     assert (done[0].ok, done[0].computed) == (10, 10)
     fill(read_manifest(pictures), [backbone], cache=tmp_path / "local")
     assert_same(f"s3://{BUCKET}/cache", tmp_path / "local", backbone)

@@ -1,20 +1,29 @@
-"""Files that appear whole and survive a power loss: temporary name, fsync, final name, fsync of the folder.
+"""Files: read without waiting for what is no regular file, and written to appear whole and survive a power loss.
 
-Every write into a cache goes through here, with plain system calls that tests can make fail. Every step is needed:
-without the file's fsync a name may point to nothing after a power loss, without the folder's the name may be gone.
+Every write into a cache goes through here, with plain system calls that tests can make fail: temporary name, fsync,
+final name, fsync of the folder. Every step is needed: without the file's fsync a name may point to nothing after a
+power loss, without the folder's the name may be gone.
 """
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
-from collections.abc import Callable
+import stat
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from ..errors import DataError
 from . import system
-from .owner import Process
+from .processes import Process
 
 logger = logging.getLogger(__name__)
+
+BLOCK_BYTES = 2**18
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # what Git LFS leaves in place of a file not yet fetched
 
 # What a file system without hard links answers to link(), and one that cannot sync folders to fsync().
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -25,6 +34,88 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY
 _RANDOM = 8  # digits at the end of a temporary file's name
 
 _synced: set[Path] = set()  # folders whose names this process has made durable
+
+
+class _ThreadBuffer(threading.local):
+    """Where a thread reads: new memory for each file would cost as much as reading, as the system clears it first."""
+
+    def __init__(self) -> None:
+        self.block = memoryview(bytearray(BLOCK_BYTES))
+
+
+_buffer = _ThreadBuffer()
+
+
+def blocks(file: BinaryIO) -> Iterator[memoryview]:
+    """Yield the rest of an unbuffered file block by block; each block is valid until the next is requested."""
+    block = _buffer.block
+    while count := file.readinto(block):  # type: ignore[attr-defined]
+        yield block[:count]
+
+
+def open_regular(path: Path | str, *, streams: bool = False, buffering: int = -1) -> BinaryIO:
+    """Open a file to read.
+
+    Parameters
+    ----------
+    streams
+        Take a FIFO, too, such as a shell's ``<(command)``; one that nobody writes to is empty.
+    buffering
+        As of :func:`open`.
+
+    Raises
+    ------
+    OSError
+        There is none, or it is no regular file: a FIFO would block, and a device never end.
+    """
+    try:
+        # What is no regular file is not opened at all: opening alone rewinds a tape.
+        _require_regular(os.stat(path).st_mode, streams)  # noqa: PTH116
+        descriptor = system.open_to_wait_for_nobody(path, os.O_RDONLY)
+    except ValueError as error:  # a null byte in the name
+        raise OSError(errno.EINVAL, str(error)) from error
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, streams)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb", buffering)
+
+
+def read_regular(path: Path | str) -> bytes:
+    """Return what is in a file; raises as :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def hash_file(path: Path | str) -> bytes | OSError:
+    """Return a file's sha256, or why it cannot be read."""
+    sha = hashlib.sha256()
+    try:
+        with open_regular(path, buffering=0) as file:
+            for block in blocks(file):
+                sha.update(block)
+        return sha.digest()
+    except OSError as error:
+        return error
+
+
+def require_fetched(path: Path | str) -> None:
+    """Refuse a pointer of Git LFS in place of a file; what cannot be read is for whoever reads it.
+
+    Raises
+    ------
+    DataError
+        Names the command that fetches the file.
+    """
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise DataError(f"{path} is a pointer of Git LFS, and not the file. Fetch it: git lfs pull")
+
+
+def _require_regular(mode: int, streams: bool) -> None:
+    if not stat.S_ISREG(mode) and not (streams and stat.S_ISFIFO(mode)):
+        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def publish(data: bytes, final: Path, temporary: Path, root: Path | None = None) -> None:

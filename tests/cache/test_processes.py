@@ -1,14 +1,20 @@
+"""Processes: which have ended, and what a forked child opens."""
+
+import contextlib
+import copy
 import os
+import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fc7.cache import owner
-from fc7.cache.owner import Process
+from fc7.cache import processes
+from fc7.cache.processes import Lock, Process, once
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="there are no PID namespaces")
 
@@ -76,7 +82,7 @@ def test_who_is_gone(alive, ended):
 @linux
 def test_a_number_that_is_used_again_is_not_the_owner(alive):
     mine = Process.mine()
-    begun = owner._start(alive.pid)
+    begun = processes._start(alive.pid)
     assert begun
     assert not mine._replace(pid=alive.pid, start=begun).gone
     assert mine._replace(pid=alive.pid, start=str(int(begun) - 1)).gone
@@ -86,7 +92,7 @@ def test_a_number_that_is_used_again_is_not_the_owner(alive):
 @pytest.mark.parametrize("hidden", ["stat", "ns", "boot_id", ""])
 def test_what_the_system_does_not_tell_is_empty_and_nobody_is_taken_for_gone(monkeypatch, alive, ended, hidden):
     """Without all or a part of /proc."""
-    real_stat, real_read, real_link = os.stat, owner.Path.read_text, os.readlink
+    real_stat, real_read, real_link = os.stat, processes.Path.read_text, os.readlink
 
     def refuse(call):
         def called(path, *arguments, **options):
@@ -100,7 +106,7 @@ def test_what_the_system_does_not_tell_is_empty_and_nobody_is_taken_for_gone(mon
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", refuse(real_stat))
         patch.setattr(os, "readlink", refuse(real_link))
-        patch.setattr(owner.Path, "read_text", refuse(real_read))
+        patch.setattr(processes.Path, "read_text", refuse(real_read))
         mine = Process.mine()
         found = [mine._replace(pid=alive.pid, start="1").gone, mine._replace(pid=ended.pid).gone, mine.gone]
     Process.mine.cache_clear()
@@ -132,3 +138,111 @@ def test_a_forked_child_is_another_process():
     assert theirs.pid == child
     assert (theirs.host, theirs.boot, theirs.namespaces) == (mine.host, mine.boot, mine.namespaces)
     assert theirs.gone
+
+
+FORKED = """
+import os, threading
+from fc7.cache.processes import Lock
+
+lock, held, end = Lock(), threading.Event(), threading.Event()
+
+def hold():
+    with lock:
+        held.set()
+        end.wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+pid = os.fork()
+if not pid:
+    with lock:
+        print("open", flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+def test_a_lock_is_open_in_a_child_where_its_holder_does_not_exist():
+    said = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    assert said == "open\n"
+
+
+def test_a_lock_is_copied_and_pickled_as_a_new_one():
+    lock = Lock()
+    with lock:
+        for again in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):
+            taken = threading.Thread(target=again.__enter__)
+            taken.start()
+            taken.join(60)
+            assert not taken.is_alive()
+
+
+def test_a_lock_lets_one_thread_in_at_a_time_and_the_same_again():
+    lock, inside, most = Lock(), 0, 0
+
+    def work():
+        nonlocal inside, most
+        for _ in range(200):
+            with lock, lock:
+                inside += 1
+                most = max(most, inside)
+                os.sched_yield()
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+class Counting:
+    """Says how often its value was computed."""
+
+    def __init__(self):
+        self.computed = 0
+
+    @once
+    def value(self):
+        """Return a value."""
+        self.computed += 1
+        os.sched_yield()
+        return object()
+
+
+def test_a_value_is_computed_once_whichever_threads_ask():
+    for _ in range(50):
+        owner, gate, values = Counting(), threading.Barrier(4), []
+
+        def ask(owner=owner, gate=gate, values=values):
+            gate.wait()
+            values.append(owner.value)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert owner.computed == 1
+        assert len(set(map(id, values))) == 1
+    assert Counting.value.__doc__ == "Return a value."
+
+
+def test_a_value_that_could_not_be_computed_is_computed_again():
+    class Failing:
+        tries = 0
+
+        @once
+        def value(self):
+            self.tries += 1
+            if self.tries < 2:
+                raise KeyError
+            return self.tries
+
+    failing = Failing()
+    with contextlib.suppress(KeyError):
+        _ = failing.value
+    assert (failing.value, failing.value, failing.tries) == (2, 2, 2)
