@@ -26,8 +26,8 @@ from .extract.commands.parser import Parser
 VERBS = {
     "extract": ("compute the embeddings that the cache lacks", "extract.commands.extract"),
     "fit": ("fit one head on the embeddings and save a bundle", "classify.commands.fit"),
-    "finetune": ("train from pixels under the protocol of the heads", "classify.commands.finetune"),
-    "compare": ("fit many heads under one protocol", "classify.commands.compare"),
+    "finetune": ("train the backbone from pixels, to compare with heads", "classify.commands.finetune"),
+    "compare": ("fit many heads and test their differences", "classify.commands.compare"),
     "screen": ("say which backbone, layer and size to take for these images", "classify.commands.screen"),
     "report": ("write a page, Markdown or csv from run records", "classify.commands.report"),
     "predict": ("label new images with a bundle", "classify.commands.predict"),
@@ -38,10 +38,10 @@ VERBS = {
         "write bundle and backbone as one network: ONNX, torch.export or a state dict",
         "classify.commands.export",
     ),
-    "backbones": ("which backbone to take, and where its weights are", "extract.commands.backbones"),
+    "backbones": ("list networks, and say where their weights are", "extract.commands.backbones"),
     "doctor": ("say what this machine has, and what would make fc7 faster", "extract.commands.doctor"),
     "cache": ("look after the cache", "extract.commands.cache"),
-    "demo": ("the main job on an embedded example, without network", "classify.commands.demo"),
+    "demo": ("run the main job on an example, without network", "classify.commands.demo"),
     "completion": ("print a script that lets a shell complete all this", "classify.commands.completion"),
 }
 

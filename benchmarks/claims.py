@@ -58,7 +58,7 @@ def costs(n, repeats):
     *found, (_, rare) = mean_cost_coverage(n, 2 * repeats)
     value, where = worst(found, 1)
     yield f"split, {n} images: interval holds the mean cost", ">= 0.93", value, value >= 0.93, where
-    about = f"split, {n} images, {n // 10} of a dear class: interval holds the mean cost (no promise)"
+    about = f"split, {n} images, {n // 10} of a costly class: interval holds the mean cost (no promise)"
     yield about, "", rare, True, ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CacheError
-from .format import open_local
+from .format import open_local, unusable
 from .system import lock
 from .urls import URL, Location, locate
 
@@ -85,14 +85,17 @@ def alone(directory: Path | str | None) -> Iterator[Path]:
     try:
         descriptor = _opened(directory / "maintenance.lock")
     except OSError as error:
-        raise CacheError(f"The cache {directory} is not writable: {error.strerror or error}.") from error
+        raise CacheError(unusable(directory, error)) from error
     try:
         try:
             lock(descriptor)
         except BlockingIOError as error:
             raise CacheError(f"Another repair, gc or compact is at work in {directory}. Try again after it.") from error
         except OSError as error:
-            raise CacheError(f"The cache {directory} cannot be locked: {error.strerror or error}.") from error
+            raise CacheError(
+                f"The cache {directory} cannot be locked: {error.strerror or error}. Copy it to a local disk, "
+                "tidy the copy, and copy it back."
+            ) from error
         yield directory
     finally:
         os.close(descriptor)

@@ -41,6 +41,12 @@ _RECIPE = re.compile("[0-9a-f]{64}")
 _SHARD = re.compile(r"[0-9a-f]{64}\.h5")
 
 
+def unusable(directory: Path, error: OSError) -> str:
+    """Return what to say of a cache that the system does not let fc7 read or write."""
+    reason = error.strerror or error
+    return f"The cache {directory} cannot be used: {reason}. Name another one with --cache DIR or FC7_CACHE."
+
+
 def open_local(directory: Path) -> Path:
     """Return a cache directory of this machine, created if absent, its FORMAT checked.
 
@@ -68,10 +74,7 @@ def open_local(directory: Path) -> Path:
             sync_folder(directory)
         line = read_regular(marker).decode(errors="replace").strip()
     except OSError as error:
-        raise CacheError(
-            f"The cache {directory} cannot be used: {error.strerror or error}. "
-            "Name another one with --cache DIR or FC7_CACHE."
-        ) from error
+        raise CacheError(unusable(directory, error)) from error
     require_version(directory, line)
     return directory
 

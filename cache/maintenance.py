@@ -120,9 +120,12 @@ def import_rows(embeddings: Embeddings, directory: Path | str | None = None) -> 
         Rows of the same image differ, or the recipe joins several backbones or layers, or is not known.
     """
     if isinstance(embeddings.recipe, JointRecipe):
-        raise DataError(f"The file has {embeddings.recipe.backbone} side by side, the cache keeps each alone.")
+        raise DataError(f"The file has {embeddings.recipe.backbone} side by side. Export each alone, and import that.")
     if isinstance(embeddings.recipe, ForeignRecipe):
-        raise DataError("The cache keeps vectors of known recipes only, and these were made elsewhere.")
+        raise DataError(
+            "These vectors were made elsewhere, and the cache keeps those of fc7 only. Fit on the file itself: "
+            "fc7 fit FILE -o FILE.fc7"
+        )
     store = Store(embeddings.recipe, directory)
     images = Table(embeddings.keys)
     first = images.find(embeddings.keys)

@@ -23,7 +23,7 @@ from .cache_miss import explain
 from .commit import admit, commit, describe
 from .directory import open_directory
 from .files import sync_folder
-from .format import fingerprint, in_one_line, require_same, shard_names, shard_path
+from .format import fingerprint, in_one_line, require_same, shard_names, shard_path, unusable
 from .index import Index, ShardEntry
 from .keys import Keys, Positions
 from .listing import Listing, in_threads, survey
@@ -74,7 +74,7 @@ class Store:
         try:
             describe(recipe, self.directory)
         except OSError as error:
-            raise CacheError(f"The cache {self.directory} is not writable: {error.strerror or error}.") from error
+            raise CacheError(unusable(self.directory, error)) from error
         self.refresh()
 
     def refresh(self) -> None:

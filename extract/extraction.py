@@ -70,7 +70,9 @@ def extract(
         Ctrl-C; what was computed is kept.
     """
     if len(backbone.recipes) != 1:
-        raise UsageError(f"{backbone.name} is tapped at {len(backbone.recipes)} layers; extract takes one, fill any.")
+        raise UsageError(
+            f"{backbone.name} has {len(backbone.recipes)} layers to read: extract takes one, fill takes several."
+        )
     hashed = Hashed.of(manifest, cache, progress=progress)
     done = fill(hashed, [backbone], workers=workers, engine=engine, progress=progress)[0]
     if not done.ok:

@@ -50,7 +50,7 @@ def positive_number(text: str) -> float:
     """Read a number above 0."""
     value = float(text)
     if not 0 < value < math.inf:
-        raise ArgumentTypeError(f"{text} is not more than 0")
+        raise ArgumentTypeError(f"{text}: must be more than 0")
     return value
 
 
@@ -58,7 +58,7 @@ def share(text: str) -> float:
     """Read a number from 0 to below 1."""
     value = float(text)
     if not 0 <= value < 1:
-        raise ArgumentTypeError(f"{text} is not at least 0 and less than 1")
+        raise ArgumentTypeError(f"{text}: must be at least 0 and less than 1")
     return value
 
 
@@ -66,7 +66,7 @@ def between_0_and_1(text: str) -> float:
     """Read a share that is neither nothing nor all."""
     value = float(text)
     if not 0 < value < 1:
-        raise ArgumentTypeError(f"{text} is not more than 0 and less than 1")
+        raise ArgumentTypeError(f"{text}: must be more than 0 and less than 1")
     return value
 
 
@@ -99,7 +99,7 @@ def seed_number(text: str) -> int:
     """Read a seed."""
     value = int(text)
     if not 0 <= value < 2**32:
-        raise ArgumentTypeError(f"{value} is not between 0 and 2**32 - 1")
+        raise ArgumentTypeError(f"{value}: must be between 0 and 2**32 - 1")
     return value
 
 

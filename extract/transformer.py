@@ -121,7 +121,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
             `X` is one path, or something else than paths; or a parameter makes no sense.
         """
         if self.on_reject not in ("raise", "nan"):
-            raise UsageError(f"on_reject={self.on_reject!r}: 'raise' or 'nan'.")
+            raise UsageError(f"on_reject={self.on_reject!r}: must be 'raise' or 'nan'.")
         paths = _paths(X)
         hashed = Hashed.of(Manifest.of_files(paths), self.cache)
         self._account(hashed.rejects(), len(paths), quiet=True)

@@ -61,8 +61,8 @@ def test_options_are_arguments_and_verbs_functions(message, said):
 
 def test_a_verb_names_options(tmp_path, capsys):
     assert cli.main(["audit", str(tmp_path), "--threshold", "1.5"]) == 2
-    assert "fc7: --threshold 1.5: a cosine above 0" in capsys.readouterr().err
-    with pytest.raises(UsageError, match=r"^threshold 1\.5: a cosine above 0"):
+    assert "fc7: --threshold 1.5: must be more than 0" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"^threshold 1\.5: must be more than 0"):
         classify.audit(([[1.0]], ["a"]), threshold=1.5)
 
 

@@ -55,7 +55,7 @@ INSTEAD = {
     "python.md": {"compare(embeddings, ": 'compare(embeddings, ["ridge", "knn"], '},
 }
 NOT_RUN = [  # page, the first words of the block, and what is missing
-    ("README.md", "git clone", "an installation, and minutes"),
+    ("README.md", "make demo", "an installation, and minutes"),
     ("README.md", "pip install", "an installation"),
     ("ants_bees.md", "python examples/ants_bees.py", "the photographs and the weights of VGG16"),
     ("engines.md", "$ pip", "a cluster of Ray"),

@@ -241,7 +241,7 @@ def check_options(
             f"The head {selected.name} is trained like a network and judges no label. Take another, or no --head."
         )
     if threshold is not None and not 0 < threshold <= 1:
-        raise UsageError(f"--threshold {threshold:g}: a cosine above 0, at most 1.")
+        raise UsageError(f"--threshold {threshold:g}: must be more than 0 and at most 1. It is a cosine.")
     if neighbours < 1 or folds < 2:
         raise UsageError(f"--neighbours {neighbours}, --folds {folds}: at least 1 and 2 are needed.")
     return selected

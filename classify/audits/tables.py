@@ -53,16 +53,16 @@ def describe(audit: Audit) -> str:
     """Return the name and the size of the data set in one line."""
     images = audit.images
     splits = Counter(split for split in images.split.tolist() if split)
-    sizes = "".join(f", {name} {count}" for name, count in splits.items())
+    sizes = "".join(f", {name} {count:,}" for name, count in splits.items())
     classes, unlabelled = len(set(images.labels.tolist()) - {""}), int((images.labels == "").sum())
     said = [counted(classes, "class", "classes")] if classes else []
-    said += [f"{unlabelled} without a label"] if unlabelled and classes else ["no labels"] if unlabelled else []
+    said += [f"{unlabelled:,} without a label"] if unlabelled and classes else ["no labels"] if unlabelled else []
     return f"{images.name or 'data'}: {counted(len(images), 'image')}, {', '.join(said)}{sizes}"
 
 
 def audit_text(audit: Audit, top: int) -> str:
     """Return the summary and the first `top` findings of every kind."""
-    rows = [[name, str(count), rule] for name, count, rule in summary(audit)]
+    rows = [[name, f"{count:,}", rule] for name, count, rule in summary(audit)]
     notes = [f"note: {plain(note)}" for note in audit.notes]
     texts = ["\n".join([table(describe(audit), ["looked for", "found", "rule"], rows), *notes])]
     # No tables: a terminal is rarely wide enough for two paths side by side.

@@ -98,11 +98,11 @@ def require_one(max_error: float | None, costs: Any) -> None:
 
 
 def say_shifted(run: Mapping[str, Any]) -> None:
-    """Warn where class weights have shifted the probabilities that costs count on; the record may lack its protocol."""
+    """Warn where class weights have shifted the probabilities that costs need; the record may lack its protocol."""
     if run.get("protocol", {}).get("class_weight"):
         logger.warning(
-            "The head was fitted with class weights, which shift its probabilities towards rare classes. Costs count "
-            "on true ones: fit without class weights."
+            "The head was fitted with class weights, which shift its probabilities towards rare classes. Costs need "
+            "true ones: fit without class weights."
         )
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 TEXT = """
 Look at all splits of a data set together. It reports the same bytes in two splits, copies under two labels,
 near-duplicates, images that resemble no other, and labels that out-of-fold predictions contradict, the most doubtful
-first. (A prediction is out-of-fold if its head was not fitted on the image.) Images need no labels for the others.
+first. (A prediction is out-of-fold if its head was not fitted on the image.) Only what is about labels needs labels.
 
 Exits 4 if the same image, or one group of the csv, is in two splits, unless --allow-leakage is given.
 """

@@ -15,9 +15,10 @@ from .finetune import ARMS_HELP, add_training, finetune_arms
 from .options import HEADS_AND_LAYERS, add_protocol
 
 TEXT = """
-Fit many heads, on one or several backbones and layers, under one protocol: the same split, the same folds for every
-choice, the majority class always among them. It prints a table with n and 95 % intervals, ordered by the log loss in
-the folds of the fitted images, and keeps a record of each run. Finished runs are not computed again.
+Fit many heads, on one or several backbones and layers, under one protocol: the same split, and the same folds for every
+choice. The baseline, which answers the most frequent class, is always among them. It prints a table with n and 95 %
+intervals, ordered by the log loss in the folds of the fitted images, and keeps a record of each run. Finished runs are
+not computed again.
 
 Exits 4 if the same image is on both sides of a split.
 """

@@ -1,4 +1,4 @@
-"""The verb ``demo``: the main job on an embedded example, without network."""
+"""The verb ``demo``: the main job on an example, without network."""
 
 import argparse
 from importlib.util import find_spec
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: Arguments, progress: Progress) -> Answer:
-    """Run the main job on an embedded example."""
+    """Run the main job on an example."""
     from ...cache.output_file import require_folder
     from ...extract.backbones.published import load_backbone
     from ...extract.commands.extract import describe
@@ -92,7 +92,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     here = [row.backbone for row in published if row and place_of(row)]
     weights = f"That downloads VGG16's weights once (528 MB); without network: {choice}"
     parts = [
-        f"1. Pictures: {extraction.seen} handwritten digits of scikit-learn, in {plain(str(pictures))}",
+        f"1. Pictures: {extraction.seen:,} handwritten digits of scikit-learn, in {plain(str(pictures))}",
         f"2. Embeddings, kept in the cache\n{describe([extraction])}",
         f"3. Heads, fitted on the cached embeddings\n{runs_table(runs)}",
         f"4. Pictures that no head was fitted on, predicted with {plain(str(bundle))}\n{predictions_csv(predictions)}",

@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 TEXT = """
 Train layers of the backbone from pixels, on the same split and with the same metrics as the heads. `fc7 report` then
 says whether that was worth its time. The epoch is chosen on a part of the fitted images, never on val. If it is
-interrupted, the same command goes on from its last checkpoint. The weights that are written are those of the record;
-after cross-validation those of a network that is trained once more, on all images for the median of the folds' epochs.
+interrupted, the same command goes on from its last checkpoint. The weights that are written are those of the record.
+After cross-validation they are those of a network that is trained once more, on all images, for the median of the
+folds' best epochs.
 
 Exits 4 if the same image is on both sides of a split.
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...cache.embeddings import Embeddings
+from ...cache.tables import counted
 from ...cache.urls import URL, Location
 from ...errors import DataError, UsageError
 from ...extract.commands import options
@@ -94,9 +95,9 @@ def _say_newcomers(arguments: Arguments) -> None:
         if new.folder is not None:
             then = f"Take them in: {command(arguments, 'review', data=new.folder, output=arguments.data)}"
         logger.warning(
-            "fc7: images beside those of %s that are not in it: %d, the first is %s. %s",
+            "fc7: %s lacks %s that lie beside its own, the first is %s. %s",
             plain(str(arguments.data)),
-            len(new.paths),
+            counted(len(new.paths), "image"),
             plain(new.paths[0]),
             plain(then),
         )

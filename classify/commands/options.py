@@ -9,7 +9,7 @@ from ..settings import FitSettings
 
 HEADS_AND_LAYERS = ", ".join(f"{head.name} (of {head.layer})" if head.layer else head.name for head in HEADS.values())
 MAX_ERROR = "answer `not sure` where needed, so that at most this share of answers is wrong (such as 0.02)"
-CONFIDENCE = "of the promise of --max-error, from the out-of-fold predictions"
+CONFIDENCE = "how sure the promise of --max-error is"
 COSTS = (
     "answer with the class of least expected cost: a csv with the column true, and a column and a row for each class"
 )

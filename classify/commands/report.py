@@ -20,8 +20,8 @@ Write what the records of `fc7 compare` and `fc7 finetune` say: the verdict, eve
 tests, plots, and the pictures that runs get wrong. Runs on different images are judged apart. The page is one file
 without any link to the network. At least one output is needed.
 
---mlflow and --tensorboard hand the figures to other programs. What was handed over before is left, so that the same
-command goes on after the next fits. Nothing is sent anywhere unless you name a server.
+--mlflow and --tensorboard hand the figures to other programs. Runs that were handed over before stay as they
+are, so you can give the same command after more fits. Nothing is sent anywhere unless you name a server.
 """
 EXAMPLES = """
 # one page

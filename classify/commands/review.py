@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TEXT = """
-Serve a page, on this machine only, with the most doubtful labels, as a head fitted on all other images judges them,
-the images without a label, those first that teach the most, the least certain ones, near-duplicates and outliers. A
-click or a key gives one image, or all that are selected, another label, confirms the one that it has, or marks it as
-bad; all other images are judged anew at once. Decisions go to a csv that every verb takes as DATA;
-the images stay as they are. Every decision can be undone, and the same command goes on where the last one ended. Needs
-the extra fc7[review].
+Serve a page, on this machine only. It lists labels that look wrong to a head fitted on all other images, images
+without a label (those first that teach the most), the least certain images, near-duplicates and outliers. A click or a
+key gives an image, or all that are selected, another label, confirms its label, or marks it as bad. All other images
+are judged anew at once. Decisions go to a csv that every verb takes as DATA; the images stay as they are. Every
+decision can be undone, and the same command goes on where the last one ended. Needs the extra fc7[review].
 
 It prints the address, with a token in it, on stderr. Ctrl-C ends it, exits 0, and prints what was decided on stdout
 (--json: as one object).
@@ -124,5 +123,5 @@ def _port(text: str) -> int:
     """Read a port; argparse shows this name."""
     value = int(text)
     if not 0 <= value < 2**16:
-        raise argparse.ArgumentTypeError(f"{value} is not between 0 and {2**16 - 1}")
+        raise argparse.ArgumentTypeError(f"{value}: must be between 0 and {2**16 - 1}")
     return value

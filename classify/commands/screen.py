@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 TEXT = """
 Say which of many backbones, layers and image sizes to take for these images, without extracting all images with all of
 them. A sample is extracted with every candidate, and a quick head is cross-validated on it; the better half goes on to
-a sample of twice as many images, until two are left: the best, and the next one of those that are faster and not shown
-to be worse. These are extracted and compared on all images, as `fc7 compare` does. Layers of one network, which cost
-one pass, go on together.
+a sample of twice as many images, until two are left: the best, and the next best of those that are faster and not
+shown to be worse. These are extracted and compared on all images, as `fc7 compare` does. Layers of one network, which
+cost one pass, go on together.
 
-Whatever is said of the best follows from paired tests, on images that no sample has had; beside what was left out
-before, on the sample. Images per second and memory are those of this machine, while it extracted. Embeddings and
-records are kept: a second run computes nothing.
+The best is tested against the other candidates that are left on images that no sample has had, and against those that
+were left out before on their last sample. Images per second and memory are those of this machine, while it extracted.
+Embeddings and records are kept: a second run computes nothing.
 
 Without --backbone the candidates are all published weights that are on this machine. Exits 4 if the same image is on
 both sides of a split.

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 TEXT = """
 Find the images of a data set that are most like each of its own, or like new ones, by the cosine of their embeddings.
-It prints a csv, or with --json one object: a path, and those of the nearest images with their cosine and label. The
+It prints a csv, or with --json one object: for each image the paths of the nearest ones, with cosine and label. The
 search is exact. An image of the data set is not its own neighbour; its copies are.
 
 Exits 1 if no new image could be read.

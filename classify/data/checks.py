@@ -29,7 +29,7 @@ def labelled(rows: AnyRows) -> AnyRows:
 def say_unlabelled(number: int, images: int) -> None:
     """Say how many images have no label, if any."""
     if number:
-        logger.info("fc7: without a label, and neither fitted nor evaluated: %d of %d images.", number, images)
+        logger.info("fc7: %d of %d images have no label. They are neither fitted nor evaluated.", number, images)
 
 
 def say_missing(labels: Iterable[str], groups: Iterable[str]) -> None:

@@ -45,8 +45,8 @@ def foresee(
         less = [name for name in QUICK if _memory(HEADS[name], images, size) <= embeddings.max_ram]
         advice = f", or take one of: {', '.join(less)}" if less else ""
         raise DataError(
-            f"The head {head.name} takes about {need / 2**20:.0f} MB for {rows} rows of {classes} classes, --max-ram "
-            f"allows {embeddings.max_ram // 2**20}. Raise it{advice}."
+            f"The head {head.name} takes about {need / 2**20:,.0f} MB for {rows:,} rows of {classes:,} classes, "
+            f"--max-ram allows {embeddings.max_ram // 2**20:,} MB. Raise it{advice}."
         )
     seconds = fits(head, protocol, shared) * head.seconds(*size)
     if seconds > LONG and not on_device:  # whose speed is not known

@@ -190,4 +190,4 @@ def _resizing(recipe: Mapping[str, Any]) -> str:
 
 def _range(numbers: Sequence[int]) -> str:
     low, high = min(numbers), max(numbers)
-    return f"{low}" if low == high else f"{low} to {high}"
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -189,8 +189,9 @@ class Eigenbasis:
         need = 3 * 8 * self.dim**2
         if self.device is None and isinstance(self._source, Stream) and need > self._source.max_ram:
             raise DataError(
-                f"Moments of {self.dim}-d embeddings take {need // 2**20} MB, --max-ram allows "
-                f"{self._source.max_ram // 2**20}. Raise it, or take a head without them: centroid, gaussian-nb, knn."
+                f"Moments of {self.dim}-d embeddings take {need // 2**20} MB, --max-ram "
+                f"allows {self._source.max_ram // 2**20} MB. Raise it, or take a head "
+                "without them: centroid, gaussian-nb, knn."
             )
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Backbones: a frozen network, tapped at one layer or several, that turns batches of pixels into vectors."""
+"""Backbones: a frozen network, of which one layer or several are read, that turns batches of pixels into vectors."""
 
 import copy
 import functools
@@ -38,7 +38,7 @@ UNIT_GMACS = 20 * 60
 
 
 class Backbone:
-    """A frozen network in eval mode, tapped at one layer or several.
+    """A frozen network in eval mode, of which one layer or several are read.
 
     Made of a module of your own; :func:`fc7.extract.load_backbone` finds published ones. The module is copied: later
     changes of it do not reach the backbone. Its recipe has the sha256 of all that its numbers come from: parameters,
@@ -143,7 +143,7 @@ class Backbone:
         Parameters
         ----------
         recipes
-            One per tapped layer; they differ in ``layer`` and ``dim`` only.
+            One per layer; they differ in ``layer`` and ``dim`` only.
         network
             Makes the module: from normalised ``(B, 3, crop, crop)`` float32 to one tensor per recipe.
         weights_source
@@ -258,7 +258,9 @@ class Backbone:
             warn_of_slow_bfloat16(self.device)
         module = self._plain_on(self.device)
         if self.device.type == "cpu" and not module.pack(self.batch_size):
-            logger.warning("Packed layers of %s compute other vectors; its plain layers run, slower.", self.name)
+            logger.warning(
+                "The packed layers of %s compute other vectors, so its plain layers run, which are slower.", self.name
+            )
             return self._plain_on(self.device)
         return module
 

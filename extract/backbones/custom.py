@@ -254,5 +254,5 @@ def _code(function: Callable[[Any], Any], name: str) -> str:
     try:
         return fingerprint(function)
     except UsageError as error:
-        logger.warning("Of %s its name is all that is known, so give another when it changes: %s", name, error)
+        logger.warning("fc7 knows %s by its name only: give it another name when it changes. %s", name, error)
         return ""

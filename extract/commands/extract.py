@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 TEXT = """
 Compute the embeddings that the cache lacks. Each image is computed once per backbone, layer, weights and transform,
 whatever its name and folder. A second run computes new images only; after an interruption it goes on from there.
-Every file is counted as ok, duplicate or rejected, with the reason. What cannot be read now (too little memory, no
-codec, a file that is gone) is looked at again in the next run; what is no acceptable image only with --retry-rejected.
+Every file is counted as ok, duplicate or rejected, with the reason. A file that cannot be read now (too little memory,
+no codec, gone) is tried again in the next run. A file that is no acceptable image is tried again only with
+--retry-rejected.
 
 Many processes that share a cache divide the work by --shard. Which part a file is in follows from its path alone, so
 the order and the number of the files do not matter. A last run without --shard says whether anything is missing. A
@@ -35,7 +36,7 @@ part without files is no error.
 DATA may be a URL such as `s3://bucket/prefix`, or a csv whose paths are URLs: a run that finds nothing new lists them
 and reads none.
 
-With -o, the embeddings of all images go into one file, too, whose suffix decides what it is; parquet needs the extra
+With -o, the embeddings of all images also go into one file. Its suffix decides the format; parquet needs the extra
 fc7[tables]. A file has the vectors of one backbone and layer, of centre crops.
 
 Exits 1 if no image could be embedded, and 3 if one was rejected and --strict is given.
@@ -73,7 +74,7 @@ _SHARD = (
 )
 
 
-_RETRY = "look again at images that were rejected in an earlier run, perhaps for want of memory or of a codec"
+_RETRY = "try again the images that an earlier run rejected"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

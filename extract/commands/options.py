@@ -50,8 +50,8 @@ _OWN = (
     "those of then"
 )
 _COLUMNS = "what columns of a table are called: path=NAME,label=NAME,... (default: found by usual names)"
-_PRIVATE = "read also from this machine and from private networks, whose addresses http(s)://... else may not lead to"
-_REDIRECTS = "follow redirects of http(s)://... also to other hosts"
+_PRIVATE = "let http(s)://... lead to this machine and to private networks, too"
+_REDIRECTS = "follow redirects of http(s)://... to other hosts, too"
 
 _OF_RECIPE = ("image_size", "resize", "decode", "views", "mirror", "dtype")  # of BackboneSettings, beside the precision
 

@@ -30,5 +30,5 @@ def opened(arguments: "Arguments") -> "VectorFile":
 def write(output: "VectorFile", rows: "VectorTable") -> tuple[dict[str, Any], str]:
     """Write rows; return what an answer has of them, for programs and for people."""
     files = [str(path) for path in output.write(rows)]
-    text = f"Wrote {len(rows)} x {rows.recipe.dim} embeddings to {plain(' '.join(files))}"
+    text = f"Wrote {len(rows):,} x {rows.recipe.dim:,} embeddings to {plain(' '.join(files))}"
     return {"file": files[-1], "files": files, "rows": len(rows)}, text

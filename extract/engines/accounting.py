@@ -87,8 +87,8 @@ class Extraction:
         view = f", view {recipe.view}" if recipe.view else ""
         return (
             f"{recipe.backbone} {recipe.layer}, {recipe.dim}-d{view}: {counted(self.seen, 'file')} = "
-            f"{self.ok} ok + {self.duplicate} duplicate + {self.rejected} rejected; "
-            f"{self.computed} computed, {self.reused} from the cache (recipe {recipe.id[:12]})"
+            f"{self.ok:,} ok + {self.duplicate:,} duplicate + {self.rejected:,} rejected; "
+            f"{self.computed:,} computed, {self.reused:,} from the cache (recipe {recipe.id[:12]})"
         )
 
     def describe_time(self) -> str:

@@ -44,5 +44,5 @@ def test_the_lock_of_another_user_can_be_held(directory, monkeypatch):
     with alone(directory), pytest.raises(CacheError, match="is at work"), alone(directory):
         pass
     (directory / "maintenance.lock").unlink()
-    with pytest.raises(CacheError, match="is not writable: Permission denied"), alone(directory):
+    with pytest.raises(CacheError, match="cannot be used: Permission denied"), alone(directory):
         pass

@@ -141,7 +141,7 @@ def test_what_has_no_label_is_not_fitted_and_the_command_that_predicts_it_is_sai
     bundle = tmp_path / "x.fc7"
     code, out, err = fc7("fit", partly, "-o", bundle, "--head", "ridge", *SQUEEZENET)
     assert code == 0, err
-    assert "fc7: without a label, and neither fitted nor evaluated: 3 of 27 images." in err
+    assert "fc7: 3 of 27 images have no label. They are neither fitted nor evaluated." in err
     command = out.splitlines()[-1].partition("with: ")[2]
     assert {"predict", str(bundle), "--unlabelled", str(partly)} < set(command.split())
     code, out, err = fc7(*command.split()[1:], "--quiet")

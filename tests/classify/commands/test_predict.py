@@ -339,7 +339,7 @@ def test_costs_and_a_threshold_exclude_each_other(home, fc7, tmp_path):
         assert (code, out) == (2, "")
         assert "give one. A bundle keeps the one that it was fitted with" in one_line(err)
     _, _, err = fc7(*made, "--head", "ridge", "--class-weight", "balanced")
-    assert "Costs count on true ones" in err
+    assert "Costs need true ones" in err
 
 
 @pytest.mark.parametrize("word", ["0", "1", "1.5", "nan", "-0.1", "much"])
