@@ -147,7 +147,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         if not rejects:
             return
         first = f"the first is {rejects[0].path}: {rejects[0].reason}"
-        no_images = "is no image" if len(rejects) == 1 else "are no images"
+        no_images = "is not an image" if len(rejects) == 1 else "are not images"
         said = f"{len(rejects)} of {asked} files {no_images} that can be read; {first}."
         if self.on_reject == "raise":
             raise DataError(f"{said} Leave them out, or take rows of NaN for them: on_reject='nan'")

@@ -115,7 +115,7 @@ def _require_names(path: Path, what: str, names: Sequence[str], classes: Sequenc
     absent = [name for name in classes if name not in names]
     unknown = sorted(set(names) - set(classes))
     twice = sorted({name for name in names if names.count(name) > 1})
-    for wrong, why in (absent, "lacks"), (unknown, "has what is no class:"), (twice, "has twice"):
+    for wrong, why in (absent, "lacks"), (unknown, "has names that are not classes:"), (twice, "has twice"):
         if wrong:
             raise DataError(f"{path} {why} {few(wrong)} among its {what}; {_form(classes)}.")
 
@@ -126,5 +126,5 @@ def _number(path: Path, line: int, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{path} line {line}: {text!r} is no cost. A finite number is needed, such as 0.5.")
+        raise DataError(f"{path} line {line}: {text!r} is not a cost. A finite number is needed, such as 0.5.")
     return value

@@ -91,7 +91,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     find_head(arguments.head, weighted=arguments.class_weight is not None)  # refused before anything is computed
     output = OutputFile(arguments.output, BundleError, kinds=(".fc7",))
     if arguments.card and output.written_through:
-        raise UsageError(f"--card is a file beside the bundle, and {arguments.output} is no file. Name one with -o.")
+        raise UsageError(f"--card is a file beside the bundle, and {arguments.output} is not a file. Name one with -o.")
     card = card_of(arguments.output) if arguments.card else None
     require_apart(output, card, read=[arguments.data, *filter(None, [arguments.costs])])
     with options.engine(arguments) as engine:

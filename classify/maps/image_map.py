@@ -108,7 +108,7 @@ class ImageMap:
                 return None
             return cls(**values)._checked()
         except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            logger.warning("left out: %s is no map that can be read (%s)", path.name, type(error).__name__)
+            logger.warning("left out: %s is not a map that can be read (%s)", path.name, type(error).__name__)
             return None
 
     def _checked(self) -> Self:

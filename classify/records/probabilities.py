@@ -140,7 +140,7 @@ class Probabilities:
             raise ValueError(f"{name} has {member.file_size} bytes")
         content = io.BytesIO(archive.read(member))
         if np.lib.format.read_magic(content) != (1, 0):
-            raise ValueError(f"{name} is no array of the first version of the format")
+            raise ValueError(f"{name} is not an array of the first version of the format")
         shape, columns_first, dtype = np.lib.format.read_array_header_1_0(content)
         expected = (self.images,) if name == "label_probability" else (self.images, self._kept)
         if shape != expected or columns_first or dtype.name not in _DTYPES[name]:

@@ -110,5 +110,5 @@ class Screened:
                 return None
             return cls(**values | {"candidates": [Candidate(**row) for row in values["candidates"]]})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            logger.warning("left out: %s is no screening that can be read (%s)", path.name, type(error).__name__)
+            logger.warning("left out: %s is not a screening that can be read (%s)", path.name, type(error).__name__)
             return None

@@ -75,7 +75,7 @@ class Labels:
     def __init__(self, manifest: Manifest, keys: Keys, path: Path | str | OutputFile) -> None:
         self._output = path if isinstance(path, OutputFile) else OutputFile(path)
         if self._output.written_through:  # it could not be read again, and a second decision not be written
-            raise DataError(f"{self._output.path} is no regular file. Name another file with -o.")
+            raise DataError(f"{self._output.path} is not a regular file. Name another file with -o.")
         self.manifest, self.path = manifest, self._output.path
         self._target = Path(os.path.realpath(self.path))
         splits = ["split"] if any(image.split for image in manifest.images) else []
@@ -317,7 +317,7 @@ class Labels:
         self._require_round_trip([self.manifest.images[0]._replace(label=label)])
 
     def _require_round_trip(self, images: Sequence[ImageEntry]) -> None:
-        """Refuse names that change when the csv is written and read: bytes that are no text, spaces at the ends."""
+        """Refuse names that change when the csv is written and read: bytes that are not text, spaces at the ends."""
         lines = [csv_row(self._columns) + "\n", *(self._line(place, image) for place, image in enumerate(images))]
         rows = rows_of(io.BytesIO("".join(lines).encode("utf-8", "replace")), self.path, _NEEDED, _NO_REVIEW)
         _, columns = next(rows)
@@ -325,7 +325,7 @@ class Labels:
             if reread != image._replace(path=name):
                 raise DataError(
                     f"A csv cannot hold the path {image.path!r} with the label {image.label!r}: spaces at the ends, or "
-                    "bytes that are no text. Rename it."
+                    "bytes that are not text. Rename it."
                 )
 
 

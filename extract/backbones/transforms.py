@@ -92,7 +92,7 @@ def read_transform(transform: Any) -> Transform:
         return _transform(resize, crop, transform, interpolation=transform.interpolation)
     if isinstance(getattr(transform, "transforms", None), Sequence):
         return _from_steps(transform.transforms)
-    raise UsageError(f"A {type(transform).__name__} is no transform that fc7 can read: {_READABLE}. {_NAMED}")
+    raise UsageError(f"A {type(transform).__name__} is not a transform that fc7 can read: {_READABLE}. {_NAMED}")
 
 
 def _from_steps(steps: Iterable[Any]) -> Transform:

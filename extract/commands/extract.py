@@ -26,12 +26,12 @@ TEXT = """
 Compute the embeddings that the cache lacks. Each image is computed once per backbone, layer, weights and transform,
 whatever its name and folder. A second run computes new images only; after an interruption it goes on from there.
 Every file is counted as ok, duplicate or rejected, with the reason. A file that cannot be read now (too little memory,
-no codec, gone) is tried again in the next run. A file that is no acceptable image is tried again only with
+no codec, gone) is tried again in the next run. A file that is not an acceptable image is tried again only with
 --retry-rejected.
 
 Many processes that share a cache divide the work by --shard. Which part a file is in follows from its path alone, so
 the order and the number of the files do not matter. A last run without --shard says whether anything is missing. A
-part without files is no error.
+part without files is not an error.
 
 DATA may be a URL such as `s3://bucket/prefix`, or a csv whose paths are URLs: a run that finds nothing new lists them
 and reads none.

@@ -103,7 +103,7 @@ class ProjectFile:
             if key in REFUSED:
                 raise UsageError(f"{self.path}: {table}{key} is for the command line alone.")
             if key not in known:
-                raise UsageError(f"{self.path}: {table}{key} is no option{similar(key, known)}.")
+                raise UsageError(f"{self.path}: {table}{key} is not an option{similar(key, known)}.")
 
     def _give(self, action: argparse.Action, key: str, value: Any, origin: str) -> None:
         several = value if isinstance(value, list) and isinstance(action, argparse._AppendAction) else [value]

@@ -91,8 +91,8 @@ class LeftOut:
             logger.info("fc7: left out of %s, %s: %s.", plain(str(where)), reasons, _said(self.counts))
         if self.about_images:
             logger.info(
-                "fc7: not read in %s, as tables, vectors and notes are no images: %s. To read a table, name it in "
-                "place of the folder.",
+                "fc7: tables, vectors and notes in %s are not read as images: %s. To read a table, name it in place of "
+                "the folder.",
                 *(plain(str(where)), _said(self.about_images)),
             )
 

@@ -193,7 +193,7 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     if not isinstance(columns, Mapping | None):
         raise UsageError(f'columns is {columns!r}, not a mapping such as {{"label": "species"}}.')
     if columns and not in_memory and location.suffix.lower() not in TABLES and not parquets_below(location):
-        raise UsageError(f"{without_secrets(str(location))} is no table, and has no columns to name.")
+        raise UsageError(f"{without_secrets(str(location))} is not a table, and has no columns to name.")
     if in_memory:
         found, root = read_table(data, with_bad=with_bad, columns=columns)
         manifest = _of_table(root, found, _TABLE.name)

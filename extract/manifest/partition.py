@@ -30,7 +30,7 @@ class Partition(NamedTuple):
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise UsageError(
-                f"--shard {text} is no part: write I/N with I from 1 to N, or auto to take it from the scheduler."
+                f"--shard {text} is not a part: write I/N with I from 1 to N, or auto to take it from the scheduler."
             )
         return cls(int(number), int(of))
 

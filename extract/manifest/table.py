@@ -261,5 +261,5 @@ def _cure(path: str) -> str:
     if path.startswith("file:"):
         return " Leave out file:// before paths."
     if path.startswith("~"):
-        return " ~ is no folder here: write out paths."
+        return " ~ is not a folder here: write out paths."
     return " Write / in paths, not \\." if "\\" in path else ""

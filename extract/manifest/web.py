@@ -216,7 +216,7 @@ def _target(response: "aiohttp.ClientResponse", moved: int) -> str:
     if moved > MOVES:
         raise OSError(errno.ELOOP, f"more than {MOVES} redirects")
     if there.scheme not in ("http", "https") or not there.host:
-        raise OSError(errno.EINVAL, "the server redirects to what is no web address")
+        raise OSError(errno.EINVAL, "the server redirects to something that is not a web address")
     upgraded = (here.scheme, there.scheme) == ("http", "https") and here.is_default_port() and there.is_default_port()
     if there.origin() != here.origin() and not (here.host == there.host and upgraded) and not allowed(REDIRECTS):
         raise OSError(

@@ -47,7 +47,7 @@ def read_vectors(path: Path | str, columns: Mapping[str, str] | None = None) -> 
     if suffix == ".h5":
         return Embeddings.from_h5(path)
     if suffix not in VECTOR_FILES:
-        raise UsageError(f"{path} is no file of vectors: one of {', '.join(VECTOR_FILES)}.")
+        raise UsageError(f"{path} is not a file of vectors. Those are {', '.join(VECTOR_FILES)}.")
     read = {".parquet": _read_parquet, ".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors}[suffix]
     try:
         found, metadata = read(path, columns or {})

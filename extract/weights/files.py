@@ -115,7 +115,8 @@ class FileWeights(Weights):
         assumed, *others = entries
         if not name.endswith(f".{assumed}"):  # a tag in a name of timm's says it
             logger.warning(
-                "%s is no published file of %s; its images are prepared as those of %s. If that is right, say so: %s%s",
+                "%s is not a published file of %s; its images are prepared as those of %s. If that is right, say so: "
+                "%s%s",
                 *(self.source, name, assumed, words(f"--transform {assumed}")),
                 f"; if not, another: {', '.join(others)}" if others else "",
             )
@@ -142,7 +143,7 @@ def parse(data: bytes, path: Path) -> "StateDict":
     except Exception as error:  # safetensors and torch raise a dozen kinds; none of them may end the program
         # What torch says of a pickle that it refuses is how to load it all the same.
         refused = "weights_only" in str(error)
-        reason = "it is no file of torch, or holds more than tensors" if refused else first_line(error)
+        reason = "it is not a file of torch, or holds more than tensors" if refused else first_line(error)
         raise WeightsError(f"{path} is not a state dict of tensors: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict of tensors.")

@@ -225,7 +225,7 @@ def test_what_is_no_image_can_be_a_row_of_nan(paths, transformer, tmp_path, log)
     assert np.array_equal(found[kept], transformer.transform([paths[3], paths[3], paths[0]]))
     assert np.isnan(np.delete(found, kept, axis=0)).all()
     (warning,) = [record.getMessage() for record in log.records if "NaN" in record.getMessage()]
-    assert warning.startswith("4 of 7 files are no images that can be read; the first is ")
+    assert warning.startswith("4 of 7 files are not images that can be read; the first is ")
     alone = taking.transform(wrong)
     assert alone.shape == (4, 512)
     assert np.isnan(alone).all()

@@ -159,7 +159,7 @@ def test_a_file_that_no_review_wrote_is_refused_and_stays(begin, file, text, mes
 
 def test_what_can_be_written_once_only_takes_no_decisions(table, folder, tmp_path):
     """As ``-o /dev/stdout > labels.csv``: it can be written on, but not replaced."""
-    with (tmp_path / "out").open("w") as stream, pytest.raises(DataError, match="no regular file"):
+    with (tmp_path / "out").open("w") as stream, pytest.raises(DataError, match="not a regular file"):
         labels_of(*reviewed(table, folder), f"/dev/fd/{stream.fileno()}")
 
 

@@ -131,7 +131,7 @@ def test_without_a_name_or_for_a_published_network_it_is_refused():
     for given in (grey, STEPS):
         with pytest.raises(UsageError, match="transform_name=NAME"):
             read_transform(given)
-    with pytest.raises(UsageError, match="FunctionTransform is no transform"):
+    with pytest.raises(UsageError, match="FunctionTransform is not a transform"):
         load_backbone("alexnet", weights="random:0", transform=own_transform(grey, "grey"))
 
 

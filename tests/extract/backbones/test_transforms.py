@@ -123,7 +123,7 @@ def test_timms_pipelines_are_read():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda image: image, "A function is no transform"),
+        (lambda image: image, "A function is not a transform"),
         (v1.Compose([v1.Resize(256), v1.CenterCrop(224), MaybeConvertMode("L"), v1.ToTensor()]), "MaybeConvertMode"),
         (v1.Compose([v1.Resize(256), v1.RandomCrop(224), v1.ToTensor()]), "RandomCrop"),
         (v1.Compose([v1.Resize((224, 200)), v1.CenterCrop(200)]), r"Resize has size \(224, 200\)"),

@@ -49,7 +49,7 @@ def test_the_backbone_of_a_bundle_is_for_the_command_line_alone(parsed):
     for value in ("vgg16", "net.py:make"):
         assert parsed(f'backbone = "{value}"', "predict", "a.fc7", "x.jpg")[0].backbone is None
     assert parsed("", "predict", "a.fc7", "x.jpg", "--backbone", "net.py:make")[0].backbone == "net.py:make"
-    with pytest.raises(UsageError, match=r"\[predict\] backbone is no option"):
+    with pytest.raises(UsageError, match=r"\[predict\] backbone is not an option"):
         parsed('[predict]\nbackbone = "net.py:make"', "predict", "a.fc7", "x.jpg")
     with pytest.raises(UsageError, match=r"vgg16 is not FILE\.py:FUNCTION"):
         parsed("", "predict", "a.fc7", "x.jpg", "--backbone", "vgg16")
@@ -87,8 +87,8 @@ def test_paths_are_relative_to_the_file(parsed, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("backbnoe = 'vgg16'", r"backbnoe is no option \(did you mean backbone\?\)"),
-        ("[fit]\ntop = 3", r"\[fit\] top is no option"),
+        ("backbnoe = 'vgg16'", r"backbnoe is not an option \(did you mean backbone\?\)"),
+        ("[fit]\ntop = 3", r"\[fit\] top is not an option"),
         ("views = -1", "views = -1: -1 is less than 0"),
         ("views = 1.5", r"views = 1\.5: not a value that it takes"),
         ("views = true", "views = True: one text or number"),
@@ -96,7 +96,7 @@ def test_paths_are_relative_to_the_file(parsed, tmp_path):
         ("strict = 'yes'", "strict = 'yes': true or false"),
         ("allow-private-hosts = true", "for the command line alone"),
         ("address = 'elsewhere:6379'", "for the command line alone"),
-        ("json = true", "json is no option"),
+        ("json = true", "json is not an option"),
         ("a b", "cannot be read: "),
     ],
 )

@@ -104,7 +104,7 @@ def test_what_a_csv_writer_writes_is_read_back(cells, end, quoting):
         ("path,label\n1.jpg,oak\n".encode("utf-16-le"), "line 1 has a null byte.*UTF-16LE"),
         ("path,label\nfile:///x/1.jpg,oak\nfile:///x/2.jpg,ash\n", "Not one of 2.*is there.*Leave out file://"),
         ("1.jpg,oak\n2.jpg,ash\n", "no names of columns in its first line. Write one before it: path,label"),
-        ("path,label\n~/1.jpg,oak\n", "Not one of 1 file .*is there.*~ is no folder"),
+        ("path,label\n~/1.jpg,oak\n", "Not one of 1 file .*is there.*~ is not a folder"),
         ("path,label\nx\\1.jpg,oak\nx\\2.jpg,ash\n", r"Not one of 2.*is there.*Write / in paths"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_tsv_is_a_table(tmp_path):
 
 def test_columns_of_what_is_no_table_are_refused(tmp_path):
     touch(tmp_path, "a/1.jpg", "b/1.jpg")
-    with pytest.raises(UsageError, match="is no table, and has no columns to name"):
+    with pytest.raises(UsageError, match="is not a table, and has no columns to name"):
         read_manifest(tmp_path, columns={"path": "x"})
 
 

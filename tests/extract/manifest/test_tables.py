@@ -381,5 +381,5 @@ def test_columns_of_a_folder_of_parquet_files_can_be_named(pictures):
         write(pictures / "d" / f"{number}.parquet", images[number : number + 1], species=[f"s{number}"])
     manifest = read_manifest(pictures / "d", columns={"label": "species"})
     assert manifest.classes == ("s0", "s1")
-    with pytest.raises(UsageError, match="is no table"):
+    with pytest.raises(UsageError, match="is not a table"):
         read_manifest(pictures, columns={"label": "species"})

@@ -324,7 +324,7 @@ def test_another_file_has_the_default_transform_and_one_line_says_so(checkpoint,
     source = f"file:{checkpoint}"
     assert load_backbone("squeezenet1_1", weights=source).recipes[0].transform == Transform()
     (line,) = caplog.messages
-    assert line.startswith(f"{source} is no published file of squeezenet1_1; its images are prepared as those of IMAGE")
+    assert line.startswith(f"{source} is not a published file of squeezenet1_1; its images are prepared as those of ")
     assert line.endswith("If that is right, say so: transform IMAGENET1K_V1; if not, another: OTHER")
     caplog.clear()
     for given, expected in [
