@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 TEXT = """
 Write what the records of `fc7 compare` and `fc7 finetune` say: the verdict, every run with its interval, paired
-tests, plots, and the pictures that runs get wrong. Runs on different images are judged apart. The page is one file
-without any link to the network. At least one output is needed.
+tests, plots, and the pictures that runs get wrong. Runs on different images are judged apart. The page has no
+link to the network; more than 600 pictures lie in a folder beside it. At least one output is needed.
 
 --mlflow and --tensorboard hand the figures to other programs. Runs that were handed over before stay as they
 are, so you can give the same command after more fits. Nothing is sent anywhere unless you name a server.
@@ -39,7 +39,7 @@ fc7 report my-runs --tensorboard curves
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of report."""
     parser.add_argument("records", type=Path, metavar="DIR", help="records that compare or finetune wrote")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page that needs no other file")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page with all tables, plots and pictures")
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="the verdict and the table of runs")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one line per run with every metric")
     parser.add_argument(
