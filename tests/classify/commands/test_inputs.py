@@ -176,7 +176,7 @@ def test_vectors_under_a_name_of_their_own_are_no_images_to_predict(fc7, fc7_jso
     words = ["--columns", "embedding=numbers", "--head", "ridge", "-o", tmp_path / "x.fc7"]
     code, out, err = fc7("fit", file, *words)
     assert code == 0, err
-    assert "neither fitted nor evaluated: 3 of 27 images" in err
+    assert "3 of 27 images have no label" in err
     assert "--unlabelled" not in out
 
 

@@ -21,7 +21,7 @@ def test_more_memory_than_allowed_is_refused_before_any_work(table, name, need):
     points, images = (12, 2500) if name == "rbf-svm" else (1, 2500)
     whole = 8 * points * images * 2 + need / (4 if name == "rbf-svm" else 2)  # half of the images is fitted
     foresee(HEADS[name], replace(embeddings, max_ram=int(1.02 * whole)), every)
-    with pytest.raises(DataError, match=rf"{name} takes about \d+ MB for 2500 rows of 2 classes, max_ram allows"):
+    with pytest.raises(DataError, match=rf"{name} takes about [\d,]+ MB for 2,500 rows of 2 classes, max_ram allows"):
         foresee(HEADS[name], replace(embeddings, max_ram=int(0.98 * whole)), every)
     foresee(HEADS[name], embeddings, every)
 

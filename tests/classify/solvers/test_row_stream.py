@@ -107,6 +107,6 @@ def test_all_heads_are_all_that_stream(cache_dir, caplog):
 
 def test_moments_larger_than_the_memory_are_refused_before_any_work(cache_dir):
     _, disk = tables(cache_dir, dim=400, max_ram=2**20)
-    with pytest.raises(DataError, match=r"400-d embeddings take 3 MB, max_ram allows 1\. .* centroid"):
+    with pytest.raises(DataError, match=r"400-d embeddings take 3 MB, max_ram allows 1 MB\. .* centroid"):
         fit(disk, "ridge")
     assert fit(disk, "centroid").run.metrics["accuracy"] > 0.8

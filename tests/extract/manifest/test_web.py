@@ -201,9 +201,7 @@ def test_redirects_end(server):
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://[", "data:,x"])
 def test_a_redirect_to_what_is_no_web_address(server, target):
-    assert "no web address" in (said := read(server.at("/a", web_server.moved(target)))) or said.startswith(
-        "not a web address"
-    )
+    assert "not a web address" in read(server.at("/a", web_server.moved(target)))
 
 
 def test_a_redirect_to_another_host_or_port_needs_an_option(server, monkeypatch):
