@@ -39,7 +39,9 @@ fc7 report my-runs --tensorboard curves
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of report."""
     parser.add_argument("records", type=Path, metavar="DIR", help="records that compare or finetune wrote")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="one page with all tables, plots and pictures")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.html", help="one page with all tables, plots and pictures"
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="the verdict and the table of runs")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="one line per run with every metric")
     parser.add_argument(
