@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cache.processes import Lock
 from ...cache.recipe import AND, DECODES, AnyRecipe, ForeignRecipe, FunctionTransform, Recipe
+from ...cache.tables import counted
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
 from ...extract.backbones.spec import find_backbone
@@ -36,7 +37,7 @@ class LoadedBackbones:
         with self._loading:
             if asked not in self._by_question:
                 backbones = find_backbones(recipe, weights, views, **machine)
-                require_same(backbones, recipe)
+                require_same(backbones, recipe, views)
                 self._by_question[asked] = backbones
             return self._by_question[asked]
 
@@ -108,8 +109,8 @@ def own_backbone(module: "torch.nn.Module", recipe: AnyRecipe, views: int, **mac
     )
 
 
-def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:
-    """Refuse backbones that make other vectors than the recipe says.
+def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe, views: int = 0) -> None:
+    """Refuse backbones that make other vectors than the recipe says, or fewer random views of an image.
 
     Raises
     ------
@@ -119,6 +120,12 @@ def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe) -> None:
     here = {actual for backbone in backbones for actual in backbone.recipes}
     there = set(recipe.parts)
     if here == there:
+        fewest = min(backbone.views for backbone in backbones)
+        if fewest < views:
+            raise BundleError(
+                f"The head averages over {counted(views, 'random view')}, and the backbone gives {fewest}. Load it "
+                f"with views={views}."
+            )
         return
     differences = [
         f"{name}: here {ours}, in the bundle {theirs}"

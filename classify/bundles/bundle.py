@@ -280,7 +280,7 @@ class Bundle:
         machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}
         backbones = self.backbones(backbone, weights, **machine)
         predictions = {}
-        views = [[replace(part, view=view) for part in self.recipe.parts] for view in range(1 + backbones[0].views)]
+        views = [[replace(part, view=view) for part in self.recipe.parts] for view in range(1 + self.views)]
         for places, vectors in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
             joint = [side_by_side([vectors[recipe] for recipe in recipes]) for recipes in views]
             rows = np.mean([self.predict_proba(view) for view in joint], axis=0)
@@ -313,7 +313,7 @@ class Bundle:
             if not isinstance(backbone, Backbone):
                 own = {name: value for name, value in machine.items() if name in ("device", "batch_size")}
                 backbone = own_backbone(backbone, self.recipe, self.views, **own)
-            require_same([backbone], self.recipe)
+            require_same([backbone], self.recipe, self.views)
             return [backbone]
         return self._loaded.of(self.recipe, weights or self.weights_source, self.views, **machine)
 

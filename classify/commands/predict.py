@@ -18,6 +18,8 @@ from .options import CONFIDENCE, COSTS, MAX_ERROR, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
+Named = tuple[list[str], list[tuple[str, str]]]  # paths, and what is rejected for which reason
+
 TEXT = """
 Label new images with a bundle that `fc7 fit` saved. It prints a csv, or with --json one object: path, label or
 `not sure`, calibrated probability, whether the image is unlike those that the head was fitted on, and the reason where
@@ -83,7 +85,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     from ...extract.manifest.members import require_outside
     from ..bundles.bundle import Bundle
     from ..bundles.cost_matrix import read_costs
-    from ..bundles.prediction import counts, predictions_csv
+    from ..bundles.prediction import Prediction, counts, predictions_csv
     from ..bundles.predictions_file import PredictionsFile
     from ..evaluation.abstention import RARE
     from ..pages.page import beside
@@ -94,7 +96,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     )
     bundle = Bundle.load(arguments.bundle)
     named = _without_label if arguments.unlabelled else _named
-    images = [path for word in arguments.images for path in named(word)]
+    found = [named(word) for word in arguments.images]
+    images = [path for paths, _ in found for path in paths]
     if file:
         require_outside(file.output, files=map(str, images))
     promises = given(arguments, "max_error", "confidence", "coverage", "neighbours")
@@ -103,6 +106,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         promises["costs"] = read_costs(arguments.costs, bundle.classes)
     settings = promises | given(arguments, "weights", "device", "batch_size", "cache", "workers")
     predictions = bundle.predict(images, progress=progress, **settings, **options.own_backbone(arguments))
+    predictions += [Prediction(path, rejected=reason) for _, rejects in found for path, reason in rejects]
     labelled = [prediction for prediction in predictions if prediction.label]
     numbers = counts(predictions)
     threshold = bundle.abstaining(arguments.max_error, arguments.confidence).threshold
@@ -142,18 +146,20 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     return Answer(payload, shown, code, data=shown)
 
 
-def _named(word: str) -> list[str]:
-    """Return the images, folders and patterns that a word stands for: a table for those in it."""
+def _named(word: str) -> Named:
+    """Return the images, folders and patterns that a word stands for: a table for those in it, and its rejects."""
     from ...extract.manifest.given import paths_on_stdin
     from ...extract.manifest.manifest import read_manifest
+    from ...extract.manifest.paths import located
     from ...extract.manifest.table import TABLES
 
     if word.lower().endswith(TABLES):
-        return read_manifest(word).files
-    return paths_on_stdin("fc7 predict FILE.fc7 -") if word == "-" else [word]
+        manifest = read_manifest(word)
+        return manifest.files, [(located(manifest.root, path), reason) for path, reason in manifest.rejects]
+    return paths_on_stdin("fc7 predict FILE.fc7 -") if word == "-" else [word], []
 
 
-def _without_label(data: str) -> list[str]:
+def _without_label(data: str) -> Named:
     """Return the images of a data set that have no label."""
     from ...extract.manifest.manifest import read_manifest
 
@@ -161,4 +167,4 @@ def _without_label(data: str) -> list[str]:
     rows = [row for row, label in enumerate(manifest.images.labels) if not label]
     if not rows:
         raise DataError(f"{data} has no image without a label. To predict the others, leave out --unlabelled.")
-    return list(manifest.each_file(rows))
+    return list(manifest.each_file(rows)), []

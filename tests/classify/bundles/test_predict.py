@@ -246,6 +246,21 @@ def test_images_in_memory_are_answered_as_their_files_are(home, bundle, options,
     assert len(forwards) > seen, "images in memory pass by the cache"
 
 
+def test_a_given_backbone_gives_the_views_that_the_head_averages_over(bundle, options, tmp_path):
+    asked = [noisy(tmp_path / "a.png", COLOURS["red"], 901)]
+    plain, several = (
+        load_backbone("squeezenet1_1", "gap", weights="random:0", views=views, **options) for views in (0, 2)
+    )
+    alone, averaging = bundle.predict(asked, **options), replace(bundle, views=2)
+    for backbone in plain, several:
+        assert bundle.predict(asked, backbone=backbone, **options) == alone
+    averaged = averaging.predict(asked, **options)
+    assert averaging.predict(asked, backbone=several, **options) == averaged
+    assert averaged[0].probabilities != alone[0].probabilities
+    with pytest.raises(BundleError, match="averages over 2 random views, and the backbone gives 0"):
+        averaging.predict(asked, backbone=plain, **options)
+
+
 def test_grey_transparent_and_turned_images_in_memory_are_prepared_as_files_are(bundle, options, tmp_path):
     grey = Image.new("L", (40, 40), 90)
     clear = Image.new("RGBA", (40, 40), (255, 0, 0, 40))

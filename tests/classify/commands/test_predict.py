@@ -163,6 +163,18 @@ def test_a_file_has_what_stdout_has_and_every_class(home, fc7, predicted, tmp_pa
     assert [*written[0]][len(rows[0]) :] == ["probability_blue", "probability_red"]
 
 
+def test_every_row_of_a_table_has_an_answer_or_a_reason(home, predicted, tmp_path):
+    there = home / "data" / "val" / "red" / "5.png"
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "some.csv").write_text(f"path\nabsent.png\n{there}\nnotes.txt\n")
+    rows, _ = predicted(tmp_path / "some.csv")
+    assert [(row["path"], row["label"], row["rejected"][:12]) for row in rows] == [
+        (str(there), "red", ""),
+        (str(tmp_path / "absent.png"), "", "no such file"),
+        (str(tmp_path / "notes.txt"), "", "suffix '.txt"),
+    ]
+
+
 def test_what_cannot_be_written_is_said_before_a_bundle_is_read(fc7, tmp_path):
     code, out, err = fc7("predict", tmp_path / "absent.fc7", "a.png", "-o", tmp_path / "p.xlsx")
     assert (code, out) == (2, "")
