@@ -7,6 +7,7 @@ from ...cache.tables import counted
 from ...errors import DataError
 from ...extract.text import few
 from ..arrays import Positions
+from .group_folds import group_folds
 from .splits import Protocol, together
 
 PARTS = 20  # at the most, of which some are evaluated, where images are in groups
@@ -23,7 +24,7 @@ def random_split(images: Rows, plan: Protocol, number: int) -> tuple[Positions, 
     DataError
         A class has too few images, or groups, to be on both sides.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+    from sklearn.model_selection import StratifiedShuffleSplit
 
     pool = np.unique(np.concatenate([rows for pair in plan.pairs for rows in pair]))
     share, y, groups = len(plan.pairs[0][1]) / len(pool), images.y[pool], together(images, pool)
@@ -39,8 +40,8 @@ def random_split(images: Rows, plan: Protocol, number: int) -> tuple[Positions, 
         most = min(PARTS, *(len(set(groups[y == code])) for code in np.unique(y)))
         if most < 2:
             raise DataError("The images cannot be split at random: all of a class are of one group. Add images.")
-        folds = StratifiedGroupKFold(most, shuffle=True, random_state=seed).split(pool, y, groups)
-        held = np.concatenate([part for _, part in folds][: min(max(round(share * most), 1), most - 1)])
+        parts = group_folds(y, groups, most, seed)[: min(max(round(share * most), 1), most - 1)]
+        held = np.concatenate(parts)
         inside, outside = np.setdiff1d(np.arange(len(pool)), held), np.sort(held)
     absent = np.setdiff1d(y, y[inside])
     if len(absent):

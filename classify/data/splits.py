@@ -15,6 +15,7 @@ from ...extract.text import few
 from ..arrays import Positions
 from ..settings import DEFAULTS, ProtocolSettings
 from .checks import require_classes
+from .group_folds import group_folds
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
     DataError
         Because of copies and groups, a fold would have no image of some class to fit on.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import StratifiedKFold
 
     groups = together(images, rows)
     y = images.y[rows]
@@ -120,10 +121,10 @@ def cut(images: Rows, rows: Positions, folds: int, random_state: int) -> list[tu
             "together. Add images."
         )
     if len(set(groups)) == len(rows):
-        pairs = StratifiedKFold(folds, shuffle=True, random_state=random_state).split(rows, y)
+        parts = [held for _, held in StratifiedKFold(folds, shuffle=True, random_state=random_state).split(rows, y)]
     else:
-        pairs = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state).split(rows, y, groups)
-    splits = [(rows[fitted], rows[held]) for fitted, held in pairs]
+        parts = group_folds(y, groups, folds, random_state)
+    splits = [(np.delete(rows, held), rows[held]) for held in parts]
     for fitted, _ in splits:
         absent = counts.keys() - {str(label) for label in images.labels[fitted]}
         if absent:

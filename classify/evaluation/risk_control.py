@@ -75,15 +75,25 @@ def answered_images(
     order = np.argsort(-probability, kind="stable")
     surest, wrong = probability[order], np.cumsum(~right[order])
     ends = np.flatnonzero(np.append(surest[1:] < surest[:-1], True))  # places after which another threshold is possible
-    steps: list[int] = []
-    while error and (count := needed_images(error, confidence, effect, wrong=len(steps))) <= len(order):
-        steps.append(count)  # the fewest images that may have one more mistake
-    if not steps:
+    steps = _steps(len(order), error, confidence, effect)
+    if not len(steps):
         return 0
-    sequence = np.unique(ends[np.searchsorted(ends, [*(step - 1 for step in steps[len(steps) // LATER :]), ends[-1]])])
+    sequence = np.unique(ends[np.searchsorted(ends, [*(steps[len(steps) // LATER :] - 1), ends[-1]])])
     passed = tail(wrong[sequence], sequence + 1, error, effect) <= 1 - confidence
     last = int(np.argmin(passed)) if not passed.all() else len(sequence)
     return int(sequence[last - 1]) + 1 if last else 0
+
+
+def _steps(n: int, error: float, confidence: float, effect: float) -> npt.NDArray[np.intp]:
+    """Return the fewest answers, up to `n`, that may have no mistake, one, two and so on; see :func:`needed_images`."""
+    wrong = np.arange(n)
+    wrong = wrong[tail(wrong, n, error, effect) <= 1 - confidence]
+    low, high = wrong, np.full(len(wrong), n)
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        failed = tail(wrong, middle, error, effect) > 1 - confidence
+        low, high = np.where(failed, middle, low), np.where(failed, high, middle)
+    return high
 
 
 def largest_error(wrong: int, answered: int, confidence: float, effect: float = 1.0) -> float:
