@@ -72,6 +72,8 @@ class _Column:
                     self._keep(number, data)
                     if number == row:
                         break
+                else:  # it ended where a row before this one could not be read
+                    raise OSError(errno.EIO, "the table is damaged before this row")
             return self._kept[row]
 
     def _go_to(self, row: int) -> None:
@@ -81,6 +83,8 @@ class _Column:
             self._rows = self._each(group)
 
     def _each(self, group: int) -> Iterator[tuple[int, bytes | None]]:
+        from pyarrow import ArrowException
+
         row = self._starts[group]
         name = f"{self._name}.bytes" if self._nested else self._name
         try:
@@ -89,7 +93,7 @@ class _Column:
                 cells = cells.field("bytes") if self._nested else cells
                 yield from enumerate((cell.as_py() for cell in cells), row)
                 row += len(cells)
-        except OSError as error:
+        except (ArrowException, OSError) as error:
             raise OSError(errno.EIO, f"the table is damaged: {error}") from error
 
     def _keep(self, row: int, data: bytes | None) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from ...errors import DataError, UsageError
 from ..manifest.paths import named_split
 from ..manifest.table import OF_VECTORS, choose, text_of
 from ..text import few, first_line
+
+_INDEX = re.compile(r"(Unnamed: |level_)\d+|index|")  # what pandas calls a column that was an index
 
 
 def from_columns(
@@ -97,8 +100,13 @@ def from_memory(data: Any) -> Embeddings:
     names = list(keys)
     chosen = choose(names, OF_VECTORS, "The table")
     found = {what: _values(data[keys[name]]) for what, name in chosen.items()}
-    found["embedding"] = _rows(found["embedding"]) if "embedding" in found else _of_numbers(data, keys, chosen)
-    return from_columns(found, "table")
+    if "embedding" in found:
+        found["embedding"] = _rows(found["embedding"])
+        return from_columns(found, "table")
+    columns = _of_numbers(data, keys, chosen)
+    embeddings = from_columns(found | {"embedding": np.stack([*columns.values()], axis=1)}, "table")
+    _require_features(columns, embeddings)
+    return embeddings
 
 
 def _rows(vectors: Any) -> npt.NDArray[Any]:
@@ -113,14 +121,32 @@ def _rows(vectors: Any) -> npt.NDArray[Any]:
     return np.array(rows)
 
 
-def _of_numbers(data: Any, keys: Mapping[str, Any], chosen: Mapping[str, str]) -> npt.NDArray[Any]:
-    """Return all other columns of a table, which are numbers, side by side."""
+def _of_numbers(data: Any, keys: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
+    """Return all other columns of a table, which are numbers."""
     columns = {name: np.asarray(_values(data[key])) for name, key in keys.items() if name not in chosen.values()}
     other = [name for name, column in columns.items() if column.ndim != 1 or column.dtype.kind not in "fiub"]
     if other or not columns:
         lack = f"{few(other)} hold no numbers" if other else "there is no column of numbers"
         raise DataError(f"The table has no column of vectors, and {lack}. Call one embedding, or leave out the others.")
-    return np.stack([*columns.values()], axis=1)
+    return columns
+
+
+def _require_features(columns: Mapping[str, npt.NDArray[Any]], embeddings: Embeddings) -> None:
+    """Refuse a column that tells the label, as a second one with its number does, or that numbers the rows."""
+    known = np.flatnonzero(embeddings.labels != "")
+    codes, numbers = embeddings.y[known], embeddings.vectors[known]
+    values, first = np.unique(codes, return_index=True)
+    telling = np.zeros(len(columns), bool)
+    if len(known) > len(values) > 1:
+        same = (numbers == numbers[first][np.searchsorted(values, codes)]).all(axis=0)
+        telling = same & (numbers[first].max(axis=0) > numbers[first].min(axis=0))
+    for (name, column), tells in zip(columns.items(), telling, strict=True):
+        if tells or (_INDEX.fullmatch(name) and (np.diff(column.astype(np.float64)) == 1).all()):
+            why = "has one number for all rows of a label, and would tell it" if tells else "numbers the rows"
+            raise DataError(
+                f"The column {name!r} {why}, and all columns of numbers are taken as features. Leave it out: "
+                f"table.drop(columns=[{name!r}])"
+            )
 
 
 def as_tables(data: Any) -> list[Embeddings]:
@@ -152,6 +178,13 @@ def _matrix(vectors: Any, name: str) -> npt.NDArray[Any]:
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
         found = f"{matrix.shape} {matrix.dtype}" if matrix.ndim else f"of type {type(vectors).__name__}"
         raise DataError(f"{name}: needed is a matrix of numbers with a row for each image, this is {found}.")
+    if matrix.dtype == np.float64:
+        largest = np.abs(matrix).max(axis=1)
+        small = int(((largest > 0) & (largest < np.finfo(np.float32).tiny)).sum())
+        if small:
+            raise DataError(
+                f"{name}: {small} of {len(matrix)} rows have numbers too small for float32. Scale all rows."
+            )
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(matrix, matrix.dtype if matrix.dtype in (np.float16, np.float32) else np.float32)
 
@@ -161,6 +194,9 @@ def _texts(column: Any, what: str, rows: int, name: str) -> npt.NDArray[np.str_]
         return np.full(rows, "", np.str_)
     if isinstance(column, set | dict) or not isinstance(column, Iterable):
         raise DataError(f"{name}: the column {what} is of type {type(column).__name__}, not a list of values.")
+    if isinstance(column, np.ma.MaskedArray):
+        pairs = zip(column.data, np.ma.getmaskarray(column), strict=True)
+        column = [None if masked else value for value, masked in pairs]
     values = np.array(column if hasattr(column, "__array__") else list(column), object)
     if values.shape == (rows, 1):
         values = values[:, 0]

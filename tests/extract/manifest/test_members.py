@@ -124,6 +124,27 @@ def test_a_table_keeps_few_of_its_rows(tmp_path, monkeypatch):
         assert len(column._kept) <= 10
 
 
+def test_rows_behind_damage_in_a_table_are_unreadable_and_no_others(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    images, path = [os.urandom(500) for _ in range(200)], tmp_path / "images.parquet"
+    parquet.write_table(
+        pyarrow.table({"image": images}), path, row_group_size=100, data_page_size=4096, use_dictionary=False
+    )
+    place = path.read_bytes().find(images[60])  # in a page of the first group, behind the header of that
+    with path.open("r+b") as file:
+        file.seek(place - 3000)
+        file.write(b"\xff" * 3000)
+    hashes = Members(MOST)
+    found = [hashes.sha256(f"{path}!/image/{row}") for row in range(200)]
+    sound = [row for row, image in enumerate(images) if found[row] == hashlib.sha256(image).digest()]
+    assert {*range(32), *range(100, 200)} <= set(sound)
+    lost = [found[row] for row in {*range(200)} - set(sound)]
+    assert lost
+    assert all("damaged" in error.strerror for error in lost)
+
+
 def test_a_second_run_opens_no_archive(tmp_path, monkeypatch):
     path = tar(tmp_path / "photos.tar", {"a.jpg": b"1", "b.jpg": b"2"})
     os.utime(path, (1, 1))

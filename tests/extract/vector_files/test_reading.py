@@ -180,6 +180,22 @@ def test_columns_without_names_are_found():
     assert read.labels.tolist() == LABELS
 
 
+def test_a_column_that_tells_the_label_or_the_row_is_no_feature():
+    frame = pytest.importorskip("pandas").DataFrame(X).assign(label=LABELS)
+    codes, tells = [LABELS.index(label) for label in LABELS], "has one number for all rows of a label"
+    for name, values, said in (
+        ("class_id", codes, tells),
+        ("target", np.array(codes, float), tells),
+        ("is ants", np.array(codes) == 0, tells),
+        ("Unnamed: 0", range(6), "numbers the rows"),
+        ("index", range(1, 7), "numbers the rows"),
+    ):
+        with pytest.raises(DataError, match=f"The column '{name}' {said}.* Leave it out: table.drop"):
+            from_memory(frame.assign(**{name: values}))
+    for name, values in (("constant", 1.0), ("index", [3, 1, 2, 6, 5, 4]), ("y", [1, 1, 2, 3, 3, 4])):
+        assert from_memory(frame.assign(**{name: values})).vectors.shape == (6, 4)
+
+
 def test_a_tensor_that_learns_is_refused():
     torch = pytest.importorskip("torch")
     with pytest.raises(DataError, match="not a matrix of numbers: Can't call numpy"):
@@ -242,6 +258,7 @@ SPARSE = "scipy.sparse"
     (lambda: (X.astype(object), LABELS), "object"),
     (lambda: (X > 0, LABELS), "bool"),
     (lambda: (np.ma.array(X, mask=X.mean() < X), LABELS), "rows are not finite"),
+    (lambda: (X * np.float64(1e-60), LABELS), "6 of 6 rows have numbers too small for float32"),
     (lambda: (X, 5), "the column label is of type int, not a list of values"),
     (lambda: (X, set("abcdef")), "the column label is of type set"),
     (lambda: (X, np.eye(6)), "one value for each vector, this has several"),
@@ -258,6 +275,11 @@ def test_what_is_no_matrix_with_labels_is_refused(data, said):
 ], ids=["column", "bytes", "objects", "generator"])  # fmt: skip
 def test_labels_as_libraries_have_them(labels):
     assert from_memory((X, labels)).labels.tolist() == LABELS
+
+
+def test_masked_labels_are_missing():
+    masked = np.ma.masked_array([3, 3, 4, 4, 5, 5], mask=[1, 0, 0, 0, 0, 1])
+    assert from_memory((X, masked)).labels.tolist() == ["", "3", "4", "4", "5", ""]
 
 
 def test_what_is_wrong_with_a_table_is_said():
