@@ -18,7 +18,7 @@ from ...extract.progress import Progress, silent
 from ...extract.text import few
 from ...extract.vector_files.columns import as_tables
 from ..heads.base import ClassWeight
-from ..heads.table import HEADS, Head, find_heads
+from ..heads.table import Head, find_heads
 from ..pages.thumbnails import FOLDER, write_thumbnails
 from ..records.external import check_name, read_predictions, read_results
 from ..records.failures import Failure, write_failures
@@ -150,6 +150,7 @@ def compare(
     settings = replace(settings, n_jobs=None)  # its processes fit a head each
     experiments = [Experiment(table, settings, engine) for table in as_tables(embeddings)]
     _require_same_images(experiments)
+    _require_told_apart(experiments)
     _check_added(add or {}, experiments[0])
     sizes = None if few_shot is None else sizes_to_draw(experiments[0], few_shot)
     study = _RecordFolder(Path(folder) if folder else None, progress)
@@ -166,19 +167,19 @@ def compare(
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         if study.folder:
             write_failures(study.folder, failures)
-        experiment_of = {outcome.id: experiment for outcome, (experiment, _) in zip(outcomes, pairs, strict=True)}
+        pair_of = {outcome.id: pair for outcome, pair in zip(outcomes, pairs, strict=True)}
         fitted = [outcome for outcome in outcomes if isinstance(outcome, Run)]
         _require_some(fitted, failures)
         runs = ranked(fitted)
         if learning_curve:
             chosen = choose(runs)
-            runs = _with_curve(runs, chosen, experiment_of[chosen.id], study)
+            runs = _with_curve(runs, chosen, *pair_of[chosen.id], study)
         entries = [Entry(*pair, run) for pair, run in zip(pairs, outcomes, strict=True) if isinstance(run, Run)]
         latest = {run.id: run for run in runs}
         entries = [replace(entry, run=latest[entry.run.id]) for entry in entries]
         if study.folder and map_method:
             best = choose([entry.run for entry in entries])
-            draw_map(study.folder, best, experiment_of[best.id], images, map_method, progress)
+            draw_map(study.folder, best, pair_of[best.id][0], images, map_method, progress)
         if repeat is not None:
             repeat_splits(entries, repeat, study.save, progress)
         if sizes is not None:
@@ -247,7 +248,8 @@ class _RecordFolder:
     def _recorded(self, experiment: Experiment, head: Head) -> Run | None:
         if self.folder is None:
             return None
-        return finished_run(self.folder, experiment.identify(head), experiment.evaluated.paths)
+        evaluated = experiment.evaluated
+        return finished_run(self.folder, experiment.identify(head), evaluated.paths, evaluated.data.get("vectors"))
 
 
 def _require_some(fitted: Sequence[Run], failures: Sequence[Failure]) -> None:
@@ -279,13 +281,12 @@ def _takes(head: Head, experiment: Experiment) -> bool:
     return not head.layer or head.layer == experiment.embeddings.recipe.layer
 
 
-def _with_curve(runs: list[Run], chosen: Run, experiment: Experiment, study: _RecordFolder) -> list[Run]:
+def _with_curve(runs: list[Run], chosen: Run, experiment: Experiment, head: Head, study: _RecordFolder) -> list[Run]:
     """Return the runs; the chosen one has its learning curve, where one can be measured in seconds."""
-    head = HEADS.get(chosen.head)
-    if chosen.learning_curve:
+    if chosen.learning_curve or head.estimator:
         return runs
     folds = len(experiment.protocol.pairs) > 1
-    if head is None or head.epochs or folds:
+    if head.epochs or folds:
         why = "it was cross-validated" if folds else "it has epochs and would take minutes"
         logger.debug("no learning curve of %s: %s", chosen.name, why)
         return runs
@@ -299,6 +300,18 @@ def _require_same_images(experiments: Sequence[Experiment]) -> None:
         tables = [experiment.embeddings for experiment in experiments]
         sizes = few([f"{table.recipe.backbone} {table.recipe.layer} {len(table)}" for table in tables])
         raise DataError(f"The embeddings are not of the same images: {sizes}. Extract them from the same data.")
+
+
+def _require_told_apart(experiments: Sequence[Experiment]) -> None:
+    """Refuse other vectors of one recipe: their runs would have one id."""
+    first: dict[str, Experiment] = {}
+    for experiment in experiments:
+        recipe, evaluated = experiment.embeddings.recipe, experiment.evaluated
+        if first.setdefault(recipe.id, experiment).evaluated.data.get("vectors") != evaluated.data.get("vectors"):
+            raise UsageError(
+                f"Two tables have the recipe of {recipe.backbone} {recipe.layer}, and other vectors. Give vectors that "
+                "you have changed a recipe of their own: recipe=fc7.cache.recipe.ForeignRecipe(NAME, DIM, NAME)"
+            )
 
 
 def _check_added(add: Mapping[str, Path | str], experiment: Experiment) -> None:

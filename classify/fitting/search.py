@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from ...cache.embeddings import Embeddings
 from ...cache.store import StoredVectors
 from ...errors import DataError, FC7Error
 from ...extract.progress import spread
+from ...extract.text import few
 from ..arrays import Positions, plain_numbers
 from ..data.splits import Fold, Protocol, cut
 from ..heads.base import CountDone, OutOfFold
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
     from ...extract.engines.ray_engine import RayEngine
 
+
+logger = logging.getLogger(__name__)
 
 KEPT = 2**28  # bytes of rows prepared for folds that are kept for the next head
 
@@ -302,7 +306,7 @@ class FoldSearch:
             options["validation"] = (self._predicted_rows(), self.embeddings.y[self.predicted])
         estimator, converged = self.fit(head, chosen.hyperparameters, **options)
         if self._lends and not head.answers_grid:
-            scored = scores(estimator, self._predicted_rows()), converged
+            scored = _scored(estimator, self._predicted_rows()), converged
             self._lend(head, chosen.hyperparameters, np.arange(len(self.fitted)), scored)
         pipeline = Pipeline([("prepare", self.preparation), ("head", Calibrated(estimator, chosen.temperature))])
         return pipeline, FoldFit(
@@ -332,8 +336,14 @@ class FoldSearch:
     def fit(self, head: Head, point: dict[str, Any], **options: Any) -> tuple[Any, bool]:
         """Fit a point of a head's grid on all rows; return the estimator, and whether it converged."""
         estimator = self._build(head, point)
-        fit, rows = (estimator.fit_prepared, self.basis) if head.answers_grid else (estimator.fit, self.rows)
-        return _quietly(partial(fit, rows, self.y_views, **options), estimator, len(self.y_views), self.device)
+        if head.answers_grid:
+            fit = partial(estimator.fit_prepared, self.basis)
+        else:  # an estimator of the user's may write into its rows, as scikit-learn's with copy=False
+            fit = partial(estimator.fit, self.rows.copy() if head.estimator else self.rows)
+        fitted = _quietly(partial(fit, self.y_views, **options), estimator, len(self.y_views), self.device)
+        if head.estimator:
+            _require_answers(fitted[0], self.rows)
+        return fitted
 
     def _build(self, head: Head, point: dict[str, Any]) -> Any:
         """Return a head's unfitted estimator at a point of its grid."""
@@ -351,7 +361,37 @@ def _fit_fold(
     fit = partial(unfitted.fit, rows[fold.fitted], y[fold.fitted])
     estimator, converged = _quietly(fit, unfitted, len(fold.fitted))
     held = rows[fold.held] if more is None else np.concatenate([rows[fold.held], more])
-    return scores(estimator, held), converged
+    return _scored(estimator, held), converged
+
+
+def _scored(estimator: Any, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the scores of rows, a column for each class by its number, by an estimator that may be the user's."""
+    try:
+        found, classes = scores(estimator, rows), estimator.classes_
+    except (FC7Error, MemoryError):
+        raise
+    except Exception as error:  # it may raise anything, or lack what classifiers have
+        raise DataError(f"{estimator} gives no scores of classes: {error}") from error
+    if not np.array_equal(classes, np.arange(found.shape[1])):
+        raise DataError(
+            f"{estimator} has the classes_ {few(list(map(str, classes)))}: all are needed, the least first."
+        )
+    return found
+
+
+def _require_answers(estimator: Any, rows: npt.NDArray[np.float32]) -> None:
+    """Refuse an estimator of the user's whose scores are not of its classes, and say where they answer otherwise.
+
+    SVC with ``decision_function_shape="ovo"`` has the margins of pairs, which of three classes are as many.
+    """
+    if not hasattr(estimator, "predict"):
+        return
+    other = int((_scored(estimator, rows.copy()).argmax(axis=1) != estimator.predict(rows.copy())).sum())
+    said = f"of {len(rows)} fitted images {other} get another answer by its predict than by its largest score"
+    if 2 * other > len(rows):
+        raise DataError(f"{estimator}: {said}. A score for each class is needed.")
+    if 100 * other > len(rows):
+        logger.warning("fc7: %s: %s. Figures are of its scores.", type(estimator).__name__, said)
 
 
 def _quietly(

@@ -28,7 +28,8 @@ def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
     Raises
     ------
     ValueError
-        The estimator was fitted on a single class, and does not answer as one that has one.
+        The estimator was fitted on a single class, and does not answer as one that has one; or it has no score for
+        each class.
     """
     if hasattr(estimator, "worst_margins"):  # votes of pairs cannot be calibrated by a temperature
         return np.asarray(estimator.worst_margins(X))
@@ -37,6 +38,8 @@ def scores(estimator: Any, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
     else:
         columns = from_probability(estimator.predict_proba(X))
     if columns.shape[1] != len(estimator.classes_):
+        if len(estimator.classes_) > 1:
+            raise ValueError(f"{estimator} gives {columns.shape[1]} scores for {len(estimator.classes_)} classes.")
         raise ValueError(f"{estimator} needs two classes, the labels have one class: {estimator.classes_}.")
     return columns
 

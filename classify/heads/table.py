@@ -44,7 +44,7 @@ class Head:
     layer
         The only layer whose embeddings it takes; empty for any.
     estimator
-        Of a head that is not in the table: its class and all parameters.
+        Of a head that is not in the table: its class and all parameters, or its name and the hash of its code.
     seconds
         About how long one fit takes on one core.
     memory
@@ -244,7 +244,7 @@ def find_head(head: "str | Head | BaseEstimator", *, weighted: bool = False) -> 
     if isinstance(head, BaseEstimator):
         entry = _head_of(head)
     elif isinstance(head, Head):
-        entry = head
+        entry = _with_code(head)
     elif head in HEADS:
         entry = HEADS[head]
     else:
@@ -272,17 +272,23 @@ def find_heads(heads: "str | Sequence[str | Head | BaseEstimator]") -> list[Head
     return list(chosen.values())
 
 
+def _with_code(head: Head) -> Head:
+    """Return a head that is told from others by what builds it, where that is not of fc7."""
+    from .identity import is_ours, with_code
+
+    return head if head.estimator or is_ours(head.build) else replace(head, estimator=with_code(head.name, head.build))
+
+
 def _head_of(estimator: "BaseEstimator") -> Head:
     """Return a head that fits copies of an estimator; an estimator without a seed gets that of the run."""
     from sklearn.base import clone
+
+    from .identity import identity_of
 
     def build(seed: int) -> "BaseEstimator":
         copy = clone(estimator)
         seeded = "random_state" in copy.get_params() and copy.get_params()["random_state"] is None
         return copy.set_params(random_state=seed) if seeded else copy
 
-    kind = type(estimator)
-    parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(estimator.get_params().items()))
-    identity = f"{kind.__module__}.{kind.__qualname__}({parameters})"
     weight = "class_weight" if "class_weight" in estimator.get_params() else ""
-    return Head(kind.__name__, build, class_weight=weight, estimator=identity)
+    return Head(type(estimator).__name__, build, class_weight=weight, estimator=identity_of(estimator))

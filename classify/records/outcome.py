@@ -2,13 +2,14 @@
 
 import os
 import platform
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
-from ...cache.embeddings import Rows
+from ...cache.embeddings import Embeddings, Rows
 from ..arrays import Floats, Positions, plain_numbers
 from ..data.splits import Protocol, together
 from ..evaluation.metrics import measure
@@ -49,6 +50,8 @@ class Evaluated:
             "evaluated": plan.evaluated,
             "n_eval": len(plan.rows),
         }
+        if isinstance(images, Embeddings) and isinstance(images.vectors, np.ndarray):
+            data["vectors"] = _checksum([images.vectors, *images.views])
         columns = {
             "path": images.paths[plan.rows].tolist(),
             "key": [key.tobytes().hex()[:KEY_DIGITS] for key in images.sha256[plan.rows]],
@@ -141,6 +144,14 @@ class Outcome:
         if is_random(run):
             run.notes.insert(0, "random weights: a lower bound, not a result")
         return run
+
+
+def _checksum(tables: Sequence[Any]) -> str:
+    """Return the CRC-32 of vectors: whoever changes them under their recipe leaves its id as it was."""
+    checksum = 0
+    for table in tables:
+        checksum = zlib.crc32(np.ascontiguousarray(table).data, checksum)
+    return f"{checksum:08x}"
 
 
 def _machine() -> dict[str, Any]:

@@ -52,8 +52,8 @@ class Run:
     recipe
         The embedding's recipe as a dict, with its ``id``.
     data
-        ``name``, ``fingerprint`` (sha256 over rows), ``classes``, ``n_eval``, ``evaluated`` (``val``, ``test`` or
-        ``5-fold cross-validation``).
+        ``name``, ``fingerprint`` (sha256 over rows), ``vectors`` (CRC-32 of those in memory), ``classes``, ``n_eval``,
+        ``evaluated`` (``val``, ``test`` or ``5-fold cross-validation``).
     selection
         How hyper-parameters were chosen on the fitted images: ``grid``, ``folds``, ``accuracy`` (mean over inner
         folds).
@@ -310,8 +310,8 @@ def _worth(run: Run) -> dict[str, Any]:
     return {"effective": effective, "interval": list(interval)}
 
 
-def finished_run(folder: Path, identity: str, paths: Sequence[str]) -> Run | None:
-    """Return the run of this id that a folder holds, if its record can be read.
+def finished_run(folder: Path, identity: str, paths: Sequence[str], vectors: str | None = None) -> Run | None:
+    """Return the run of this id that a folder holds, if its record can be read, and is of these vectors if it says so.
 
     A head whose probabilities are missing or altered is not finished, as it is fitted again in seconds; fine-tuning is.
     Names of files are not part of the id. Where they have changed since, the record is written with the `paths` of now.
@@ -324,7 +324,7 @@ def finished_run(folder: Path, identity: str, paths: Sequence[str]) -> Run | Non
     except DataError as error:
         logger.warning("%s It is done again.", error)
         return None
-    if run is None or run.id != identity or run.old:
+    if run is None or run.id != identity or run.old or (vectors and run.data.get("vectors", vectors) != vectors):
         return None
     if run.predictions["path"] != list(paths):
         run = replace(run, predictions=run.predictions | {"path": list(paths)})

@@ -3,14 +3,23 @@
 import hashlib
 import json
 import logging
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.multiclass import OutputCodeClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from fc7.classify import Run, choose, compare, load_runs
+from fc7.cache.recipe import ForeignRecipe
+from fc7.classify import Run, choose, compare, fit, load_runs
 from fc7.classify import compare as compare_function
 from fc7.classify.fitting.fit import Experiment
 from fc7.classify.heads.table import Head
@@ -79,6 +88,46 @@ def test_records_are_written_and_read_back_instead_of_fitted_again(table, tmp_pa
     more = compare(embeddings[np.arange(len(embeddings))[::-1]], [*FAST, "knn"], folder=tmp_path, folds=None)
     assert fits == [("gap", "knn")], "what is new is fitted, whatever the order of rows"
     assert len(more) == 4
+
+
+def test_a_head_of_ones_own_is_fitted_again_when_its_code_has_changed(table, tmp_path, fits):
+    def head(depth):
+        return Head("mine", lambda seed: DecisionTreeClassifier(max_depth=depth, random_state=seed))
+
+    rows = table((12, 12), val=6, spread=2.0)
+    for depth in (1, 5, 5):
+        compare(rows, [head(depth)], folder=tmp_path)
+    assert [name for _, name in fits] == ["mine", "baseline", "mine"]
+
+
+def test_changed_vectors_of_a_recipe_are_fitted_again_and_not_beside_the_others(table, tmp_path, fits):
+    rows = table((12, 12), val=6, spread=2.0)
+    changed = replace(rows, vectors=rows.vectors[:, ::-1] ** 2)
+    before = compare(rows, ["ridge"], folder=tmp_path)
+    after = compare(changed, ["ridge"], folder=tmp_path)
+    assert len(fits) == 4
+    fresh = [run.metrics for run in compare(changed, ["ridge"])]
+    assert [run.metrics for run in after] == fresh != [run.metrics for run in before]
+    with pytest.raises(UsageError, match=r"Two tables have the recipe of .*, and other vectors"):
+        compare([rows, changed], ["ridge"])
+    own = replace(changed, recipe=ForeignRecipe("squared", rows.recipe.dim, "squared"))
+    assert len({run.id for run in compare([rows, own], ["ridge"])}) == 4
+
+
+def test_an_estimator_that_writes_into_its_rows_changes_them_for_no_other(table):
+    rows = table((20, 20), val=6, spread=3.0, dtype="float32")
+    writing = make_pipeline(StandardScaler(copy=False), GaussianNB())
+    alone, beside = (
+        next(run for run in compare(rows, heads) if run.head == "ridge") for heads in (["ridge"], [writing, "ridge"])
+    )
+    assert (beside.metrics, beside.selection) == (alone.metrics, alone.selection)
+
+
+def test_a_head_that_is_called_like_one_of_the_table_gets_no_learning_curve_of_that(table):
+    rows = table((12, 12), val=6, spread=2.0)
+    own = Head("ridge", lambda seed: DecisionTreeClassifier(max_depth=1, random_state=seed))
+    (run,) = (run for run in compare(rows, [own]) if run.head == "ridge")
+    assert run.learning_curve == []
 
 
 def test_a_record_follows_the_names_of_its_files_and_so_do_predictions_from_elsewhere(table, tmp_path, fits):
@@ -182,6 +231,48 @@ def test_whatever_an_estimator_raises_the_others_are_fitted(table, error):
     runs = compare(table(val=5), [Head("broken", lambda seed: Broken()), "ridge"])
     assert {run.head for run in runs} == {"ridge", "baseline"}
     assert runs.failures[0].reason
+
+
+class Reversed(DecisionTreeClassifier):
+    """Its columns are those of its classes_, the last class first."""
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        self.classes_ = self.classes_[::-1]
+        return self
+
+    def predict_proba(self, X):
+        return super().predict_proba(X)[:, ::-1]
+
+
+class Failing(DecisionTreeClassifier):
+    def predict_proba(self, X):
+        raise RuntimeError("no luck")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "said"),
+    [
+        (SVC(decision_function_shape="ovo"), "get another answer by its predict than by its largest score"),
+        (NuSVC(decision_function_shape="ovo", nu=0.2), "A score for each class is needed"),
+        (Reversed(), "has the classes_ 2, 1, 0: all are needed, the least first"),
+        (Failing(), "gives no scores of classes: no luck"),
+        (OutputCodeClassifier(GaussianNB()), "gives no scores of classes: .* has no attribute 'predict_proba'"),
+    ],
+)
+def test_an_estimator_without_a_score_for_each_class_is_a_line_too(table, estimator, said):
+    runs = compare(table((12, 12, 12), val=4), [estimator, "ridge"])
+    assert {run.head for run in runs} == {"ridge", "baseline"}
+    assert re.search(said, runs.failures[0].reason)
+
+
+def test_answers_that_are_not_those_of_the_largest_score_are_said(table, caplog):
+    tuned = FixedThresholdClassifier(LogisticRegression(), threshold=0.8)
+    rows = table((20, 20), val=8, spread=3.0)
+    fit(rows, LogisticRegression())
+    assert not caplog.records
+    fit(rows, tuned)
+    assert re.search("FixedThresholdClassifier: of 24 fitted images [0-9]+ get another answer", caplog.text)
 
 
 def test_where_no_head_can_be_fitted_the_first_reason_is_said(table, tmp_path):
