@@ -1,5 +1,6 @@
 """Fixtures: pictures to embed, a cache or a bucket to keep them in, and what may lie beside the checkout."""
 
+import gc
 import json
 import logging
 import os
@@ -32,6 +33,16 @@ settings.load_profile("fc7")
 
 # A shell has commands in the background ignore Ctrl-C, and so would the commands that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# What is imported and collected stays to the end: the garbage collector would look through it again and again, for half
+# a second each time.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

@@ -27,6 +27,7 @@ import fc7.extract
 from fc7 import cli
 from fc7.cache.format import VERSION
 from fc7.classify.bundles.members import FORMAT
+from fc7.classify.commands import demo
 from fc7.classify.heads import HEADS
 from fc7.classify.records.runs import RECORD
 from fc7.classify.reviews.server import Server
@@ -100,12 +101,13 @@ def answers_and_files():
     depends on the version of Pillow, and what the other says on the machine.
     """
     found, digits = {}, sklearn.datasets.load_digits()
-    digits.images, digits.target = digits.images[:100], digits.target[:100]
+    digits.images, digits.target = digits.images[:60], digits.target[:60]
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
         mock.patch.dict(os.environ, {"FC7_CACHE": f"{folder}/cache"}),
         mock.patch.object(sklearn.datasets, "load_digits", lambda: digits),
+        mock.patch.object(demo, "_installed", lambda: demo.SMALL),
         mock.patch.object(Server, "run", lambda self: self._socket.close() or self.review.decide(0, bad=True)),
     ):
         coloured(Path("pictures"), 12)

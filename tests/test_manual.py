@@ -213,7 +213,7 @@ def walk(desk, fc7, monkeypatch, request):
 
     monkeypatch.setattr(sources, "place_of", of_small_networks)
     digits = sklearn.datasets.load_digits()
-    digits.images, digits.target = digits.images[:100], digits.target[:100]
+    digits.images, digits.target = digits.images[:60], digits.target[:60]
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: digits)
     monkeypatch.setattr(
         Server, "run", lambda self: self._socket.close() or self.review.decide(0, bad=True)
