@@ -3,10 +3,12 @@
     python benchmarks/review_page.py [--keys 30]
 
 Made-up embeddings of 512 numbers and small pictures; all images are in one list, and the keyboard gives classes to one
-after another. From the key to the tile that shows the decision: in the page (script, layout), and in all, with the
-way to the server and its answer. Medians and the worst, in ms; and the ratio of the page's median to that with few.
-Without classes the images have no label, and get one of ten that are typed in the page. The memory is that of Python
-with the server, and that of the page's script. Needs Chromium and selenium, as the browser tests do.
+after another. From the key, as it is pressed, to the tile that shows the decision: in the page (waiting for other work
+of the page, script, layout), and in all, with the way to the server and its answer. Medians and the worst, in ms; of
+the worst, which key it was and what its time went to; the longest task of the page, 0 where none took 50 ms; and the
+ratio of the page's median to that with few. Without classes the images have no label, and get one of ten that are
+typed in the page. The memory is that of Python with the server, and that of the page's script. Needs Chromium and
+selenium, as the browser tests do.
 """
 
 import argparse
@@ -35,26 +37,33 @@ SIZES = ((60, 5), (3000, 1000), (20_000, 0))  # images and classes
 TYPED = 10  # classes of images without labels
 WATCH = """
 window.spent = [];
-let pressed = 0, asked = 0;
+window.longest = 0;
+let key = null;
 const real = window.fetch;
 window.fetch = async (...all) => {
-  if (all[0] !== "decide") return real(...all);
-  const start = performance.now();
+  if (all[0] !== "decide" || !key) return real(...all);
+  key.asked = performance.now();
   const answer = await real(...all);
   const json = await answer.json();
-  asked = performance.now() - start;
+  key.answered = performance.now();
   return { ok: answer.ok, json: async () => json };
 };
-document.addEventListener("keydown", () => { pressed = performance.now(); }, true);
+const hear = (event) => { key = { pressed: event.timeStamp, begun: performance.now() }; };
+document.addEventListener("keydown", hear, true);
 new MutationObserver((changes) => {
   const drawn = changes.some((change) => [...change.addedNodes].some((node) => node.querySelector?.(".flag.good")));
-  if (!drawn || !pressed) return;
-  const start = pressed;
-  pressed = 0;
+  if (!drawn || !key?.answered) return;
+  const { pressed, begun, asked, answered } = key;
+  key = null;
+  const shown = performance.now();
   document.body.offsetHeight;
-  const all = performance.now() - start;
-  window.spent.push([all - asked, all]);
+  const end = performance.now();
+  const all = end - pressed;
+  window.spent.push([all - (answered - asked), all, begun - pressed, shown - answered, end - shown]);
 }).observe(document.getElementById("grid"), { childList: true, subtree: true });
+new PerformanceObserver((list) => {
+  for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
+}).observe({ type: "longtask" });
 """
 
 # The key of the class that an image is of, if its tile has one.
@@ -90,7 +99,7 @@ def begin(folder, count, classes):
 
 
 def pressed(browser, address, keys, kind):
-    """Return ``(keys, 2)`` ms in the page and in all."""
+    """Return ``(keys, 5)`` ms: in the page, in all; and of the page until the key is heard, of script, of layout."""
     browser.get(address)
     ready = "return document.querySelectorAll('#grid > li .where').length > 5 && !('busy' in document.body.dataset)"
     wait(browser, ready)
@@ -124,8 +133,9 @@ def main():
     parser.add_argument("--keys", type=int, default=30)
     arguments = parser.parse_args()
     few = None
-    print("| images | classes | in the page, median ms | worst | with the server, median ms | worst | to few | MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| images | classes | in the page, median ms | worst | waiting, script, layout | longest task |", end="")
+    print(" with the server, median ms | worst | to few | MB |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for count, classes in SIZES:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "pictures"
@@ -137,14 +147,18 @@ def main():
             try:
                 kind = "all" if classes else "unlabelled"
                 keys = min(arguments.keys, count - 1)  # each key goes on to the next image
-                page, whole = pressed(browser, server.address, keys, kind).T
+                spent = pressed(browser, server.address, keys, kind)
+                longest = browser.execute_script("return window.longest")
                 script = browser.execute_script("return performance.memory.usedJSHeapSize")
             finally:
                 browser.quit()
                 server.stop()
                 thread.join()
-        few = np.median(page) if few is None else few
-        figures = f"{np.median(page):.1f} | {page.max():.1f} | {np.median(whole):.1f} | {whole.max():.1f}"
+        page, whole = spent[:, :2].T
+        few, worst = np.median(page) if few is None else few, int(page.argmax())
+        where = ", ".join(f"{part:.0f}" for part in spent[worst, 2:])
+        figures = f"{np.median(page):.1f} | {page.max():.1f} (key {worst + 1}) | {where} | {longest:.0f}"
+        figures += f" | {np.median(whole):.1f} | {whole.max():.1f}"
         memory = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} and {script / 2**20:.0f}"
         print(f"| {count:,} | {classes:,} | {figures} | {np.median(page) / few:.1f} | {memory} |", flush=True)
 

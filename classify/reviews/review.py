@@ -259,6 +259,7 @@ class Review:
             is_new = False
             if new and label is not None and not self.judge.knows(label):
                 is_new = True
+                self._require_other_case(label)
                 require_distinct(self.name, [*self.classes, label])
                 self.labels.require_holdable(label)
             step = [
@@ -332,6 +333,13 @@ class Review:
     def _require(self, image: int) -> None:
         if not 0 <= image < len(self):
             raise UsageError(f"There is no image {image}: they are numbered from 0 to {len(self) - 1}.")
+
+    def _require_other_case(self, label: str) -> None:
+        """Refuse a new class that differs from one that there is in case only: a slip of the keyboard."""
+        if twin := next((name for name in self.classes if name.casefold() == label.casefold()), None):
+            raise DataError(
+                f"There is a class {twin!r} already; {label!r} differs from it in case only. Take that one."
+            )
 
     def _require_manifest(self, step: Step) -> None:
         """Refuse a decision after which nothing can be fitted on the csv: train must have every class of all splits.

@@ -20,7 +20,8 @@ function matches() {
   const found = [[], [], []];
   for (const name of classes) found[rank(name)]?.push(name);
   const known = found.flat().slice(0, MOST).map((name) => ({ name, isNew: false }));
-  return typed && !classes.includes(typed) ? [...known, { name: typed, isNew: true }] : known;
+  const there = classes.some((name) => name.toLowerCase() === typed.toLowerCase());
+  return typed && !there ? [...known, { name: typed, isNew: true }] : known;
 }
 
 function draw() {

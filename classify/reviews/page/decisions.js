@@ -1,7 +1,7 @@
 // What a person decides, and what the server says of it.
 import { askForClass } from "./chooser.js";
 import { frame } from "./frame.js";
-import { later } from "./lists.js";
+import { hold, later } from "./lists.js";
 import { at, bdi, make, plural, words } from "./make.js";
 import { ask, inTurn, refused, say } from "./server.js";
 import { dialog, enlarge, go, select, step, tiles } from "./sight.js";
@@ -11,7 +11,10 @@ import { SOME, acts, classes, known, learn, page, recent, selected, skipped } fr
 export function act(path, body) {
   return inTurn(async () => {
     const start = performance.now();
-    if (body !== undefined) page.version += 1;
+    if (body !== undefined) {
+      page.version += 1;
+      hold();
+    }
     try {
       const state = await ask(path, body && { ...body, seen: page.now.version });
       take(state);
@@ -37,10 +40,10 @@ function take(state) {
     for (const image of change.images) skipped.delete(image);
     if (page.list === "suspects") change.left.forEach((image) => page.gone.add(image));
     change.joined.forEach((image) => page.gone.delete(image));
-    const marked = new Set([...page.fresh, ...change.joined, ...change.left, ...change.images]);
+    const marked = new Set([...change.images, ...page.fresh, ...change.joined, ...change.left]);
     page.fresh = new Set(change.joined);
     for (const image of change.images.slice(SOME)) known.delete(image);
-    for (const image of marked) tiles.redraw(image);
+    tiles.redrawAll(marked);
     if (change.undone && tiles.order.includes(change.image)) go(change.image);
   }
   frame();

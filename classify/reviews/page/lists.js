@@ -28,27 +28,32 @@ export function later(pause = PAUSE) {
   }, pause);
 }
 
+// Bring nothing up to date while a decision is on its way: both ask the same server, and draw the same tiles.
+export function hold() {
+  clearTimeout(timer);
+}
+
 async function refresh(current) {
   if (page.list !== "like") {
     const found = await ask(query());
     if (!current()) return;
     page.waits = found.waits ?? "";
-    learnNews(found.subjects);
+    await learnNews(found.subjects);
+    if (!current()) return;
     const kept = page.list === "reviewed" ? [] : page.order.slice(0, tiles.seen);
     const stay = new Set(kept);
     put([...kept, ...last(found.images).filter((image) => !stay.has(image))], kept.length);
   }
   const images = [...tiles.drawn.keys()].slice(0, SOME);
   const found = images.length ? await ask(`subjects?images=${images.join()}`) : { subjects: {} };
-  if (current()) learnNews(found.subjects);
+  if (current()) await learnNews(found.subjects);
 }
 
 function learnNews(subjects) {
-  for (const [image, subject] of Object.entries(subjects)) {
-    const same = JSON.stringify(known.get(Number(image))) === JSON.stringify(subject);
-    known.set(Number(image), subject);
-    if (!same) tiles.redraw(Number(image));
-  }
+  const same = ([image, subject]) => JSON.stringify(known.get(Number(image))) === JSON.stringify(subject);
+  const news = Object.entries(subjects).filter((entry) => !same(entry)).map(([image]) => Number(image));
+  learn(subjects);
+  return tiles.redrawAll(news);
 }
 
 const last = (images) => [...images.filter((image) => !skipped.has(image)), ...images.filter((image) => skipped.has(image))];
@@ -69,7 +74,7 @@ function put(images, seen = 0) {
 // Begin a list, with nothing of the one before.
 function begin(name) {
   page.version += 1;
-  clearTimeout(timer);
+  hold();
   delete document.body.dataset.later;
   [page.list, page.waits] = [name, ""];
 }
@@ -143,7 +148,7 @@ acts.want = (image) => {
     const images = [...wanted].slice(0, SOME);
     wanted.clear();
     try {
-      learnNews((await ask(`subjects?images=${images.join()}`)).subjects);
+      await learnNews((await ask(`subjects?images=${images.join()}`)).subjects);
       tiles.show();
     } catch (error) {
       say(true, error.message);

@@ -2,9 +2,10 @@
 import { act, byKey, confirm, decide, leaveOut, other } from "./decisions.js";
 import { bar } from "./frame.js";
 import { moreLike, show, toggleMap } from "./lists.js";
-import { at } from "./make.js";
+import { at, bdi } from "./make.js";
+import { refused, say } from "./server.js";
 import { clear, dialog, enlarge, go, select, skip, step, tiles } from "./sight.js";
-import { added, classes, known, page, selected } from "./state.js";
+import { added, classes, known, page, selected, twin } from "./state.js";
 import { buttons } from "./tile.js";
 
 const PAUSE = 100; // ms without a letter, after which it is searched
@@ -66,7 +67,11 @@ at("adding").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = at("class").value.trim();
   if (!page.now || !name) return;
-  if (!classes().includes(name)) added.push(name);
+  if (!classes().includes(name)) {
+    if (twin(name)) return say(true, "There is a class ", bdi(twin(name)), " already; ", bdi(name), " differs from it in case only.");
+    added.push(name);
+  }
+  if (refused()) say(false);
   at("class").value = "";
   for (const image of tiles.drawn.keys()) tiles.redraw(image);
   bar();

@@ -24,6 +24,9 @@ export const acts = {}; // what buttons and tiles ask for by name, of the script
 
 export const classes = () => [...page.names, ...added.filter((name) => !page.names.includes(name))];
 
+// The class that a new name differs from in case only.
+export const twin = (name) => classes().find((each) => each !== name && each.toLowerCase() === name.toLowerCase());
+
 // Whether not all classes have a button on every image.
 export const some = () => page.names.length + added.length > MANY;
 

@@ -209,8 +209,12 @@ def test_images_without_a_label_get_their_first_one(browser, served):
     desk = served(classes=("", ""))
     page = Page(browser, desk)
     page.find("#class").send_keys("ant\n")
+    page.find("#class").send_keys("ANT\n")
+    assert page.said() == "There is a class ant already; ANT differs from it in case only."
+    page.find("#class").clear()
     page.find("#class").send_keys("bee, red")
     page.click("#adding button")
+    assert page.said() == ""
     first, second, third, *_ = page.order()
     page.click(label(first, "ant"))
     assert page.flag(first) == "labelled"
