@@ -456,6 +456,7 @@ FOLDERS = {
         (
             "judged on the same 240 other images",
             "among the 2 heads that were fitted on the most images",
+            "whether the 12 images are among the 240 images is not known here",
         ),
     ),
     "14 grown data, no split": Folder(
@@ -493,6 +494,7 @@ FOLDERS = {
         "vgg16, on these images",
         "optimistic: nothing follows for new images",
         (
+            "gets more right than",
             "60 of them fitted on, too: this says nothing of new images",
             "Nothing here holds for new images",
         ),
@@ -509,6 +511,7 @@ FOLDERS = {
         (
             "which can flatter it",
             "Chosen anew in each fold among these 9",
+            "that is what to expect of such a choice on new images",
         ),
     ),
     "18 weights of classes": Folder(
@@ -518,11 +521,11 @@ FOLDERS = {
         ((),),
         ((),),
         "heads with balanced class weights against heads without class weights",
-        "no class weights, by accuracy",
+        "no class weights by accuracy, balanced ones by balanced accuracy",
         CLEAR,
         (
-            "By accuracy, the best head with no class weights beats",
-            "that of the best head with class weights balanced is",
+            "On 400 images, the best head with no class weights gets more of all right",
+            "the best head with class weights balanced more in the mean over the classes (balanced accuracy",
         ),
     ),
     "19 repeated": Folder(

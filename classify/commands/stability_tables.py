@@ -7,14 +7,16 @@ from ...extract.commands.terminal import table
 from ...extract.text import plain
 from ..records.ranking import choose
 from ..records.runs import Run
-from ..records.stability import PROMISE, few_shot_curve, over_splits
+from ..records.stability import few_shot_curve, over_splits
 from ..reports.stability import stability_rows
 
 
 def stability_lines(runs: Sequence[Run]) -> list[str]:
     """Return a table over random splits and one over a few images of each class, of what was computed of both."""
-    tables = [table(f"{title}:", columns, rows) for title, columns, rows in stability_rows(runs)]
-    return [*tables[:1], plain(PROMISE), *tables[1:]] if over_splits(runs, choose(runs)) else tables
+    tables = [
+        (table(f"{title}:", columns, rows), plain(promise)) for title, columns, rows, promise in stability_rows(runs)
+    ]
+    return [text for texts in tables for text in texts if text]
 
 
 def stability(runs: Sequence[Run]) -> dict[str, Any]:

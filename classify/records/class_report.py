@@ -79,6 +79,14 @@ class ClassReport:
         return [one for one in self.figures if one.images and not one.right]
 
     @property
+    def lost(self) -> str:
+        """Of which classes no image is right, in words; empty where there are none."""
+        classes, evaluated = self.never_found, sum(one.images > 0 for one in self.figures)
+        if len(classes) == 1:
+            return f"no image of {self.names[classes[0].place]} is right (0 of {classes[0].images})"
+        return f"of {len(classes)} of {evaluated} classes no image is right" if classes else ""
+
+    @property
     def few(self) -> list[ClassFigures]:
         """The evaluated classes of so few images that their figures are rough."""
         return [one for one in self.figures if one.images and one.few]
@@ -159,24 +167,14 @@ def cost_report(run: Run, costs: Floats, probability: Floats | None = None) -> d
     return {name: mean_cost(y, predicted, costs, **dependence) for name, predicted in answers.items()}
 
 
-def misleading(run: Run, name: str = "") -> str:
-    """Return in what the accuracy of a run misleads; empty where it does not, and for an old record.
-
-    `name` is what it is called where there are others.
-    """
+def misleading(run: Run) -> str:
+    """Return in what the accuracy of a run misleads; empty where it does not, and for an old record."""
     report = class_report(run)
     if report is None or not report.misleading:
         return ""
     accuracy, balanced = percent(run.metrics["accuracy"]), percent(report.balanced_accuracy.value)
-    of = f"of {name} " if name else ""
-    text = f"accuracy ({accuracy} %) misleads: balanced accuracy {of}is {balanced} %"
-    lost = report.never_found
-    if len(lost) == 1:
-        text += f", and no image of {report.names[lost[0].place]} is right (0 of {lost[0].images})"
-    elif lost:
-        evaluated = sum(one.images > 0 for one in report.figures)
-        text += f", and of {len(lost)} of {evaluated} classes no image is right"
-    return text
+    text = f"accuracy ({accuracy} %) misleads: balanced accuracy is {balanced} %"
+    return f"{text}, and {report.lost}" if report.lost else text
 
 
 def with_warning(answer: str, run: Run) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,7 @@ from ...cache.output_file import OutputFile
 logger = logging.getLogger(__name__)
 
 FOLDER = "screening"  # below that of the records
-_FILE = "screening.json"
+_FILE, _MEMORY = "screening.json", "memory.json"
 _FORMAT = 1
 
 BEST, WORSE, BETTER, ALIKE, TOO_FEW = "best", "worse", "better there", "cannot be told apart", "too few images to say"
@@ -112,3 +113,17 @@ class Screened:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             logger.warning("left out: %s is not a screening that can be read (%s)", path.name, type(error).__name__)
             return None
+
+
+def save_memory(folder: Path, memory: Mapping[str, int | None]) -> None:
+    """Write the peaks in bytes by recipe id, as each is known: what is in the cache cannot be measured again."""
+    OutputFile(folder / FOLDER / _MEMORY).write(json.dumps(memory).encode())
+
+
+def load_memory(folder: Path) -> dict[str, int | None]:
+    """Return the peaks of extractions before, of an interrupted screening, too; none that cannot be read."""
+    try:
+        values = json.loads((folder / FOLDER / _MEMORY).read_bytes())
+        return {str(recipe): peak and int(peak) for recipe, peak in values.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

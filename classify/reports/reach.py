@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...cache.tables import are, counted
 from ...extract.text import few
 from ..evaluation.effective_size import FEW_GROUPS, fold_inflation
-from ..pages.text import percent, points
+from ..pages.text import percent
 from ..records.contest import Contest
 from ..records.description import leaked
 from ..records.ranking import eligible, fitted, is_arm, is_random, repetitions, selected_inside
@@ -105,13 +105,11 @@ def _rest(compared: Contest) -> str:
 def _anew(compared: Contest) -> str:
     """Return what the choice is worth that has not seen the images that it is judged on."""
     (low, high), metrics = compared.choice.metrics["interval"], compared.choice.metrics
-    more = metrics["accuracy"] - compared.chosen.metrics["accuracy"]
-    change = f"{points(more)} points" if more else "no more and no fewer"
-    expected = "" if leaked([compared.choice]) else " That is what to expect of it on new images."
+    expected = "" if leaked([compared.choice]) else ": that is what to expect of such a choice on new images"
     return (
         f"Chosen anew in each fold among these {len(compared.candidates)}, without the images of that fold, the choice "
         f"gets {right(compared.choice)} right ({percent(metrics['accuracy'])} %, 95 % interval {percent(low)} to "
-        f"{percent(high)} %), {change}.{expected}"
+        f"{percent(high)} %){expected}."
     )
 
 

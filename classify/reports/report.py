@@ -27,7 +27,7 @@ from .gallery import gallery, point_map
 from .reading import reading
 from .run_table import run_rows
 from .stability import stability, stability_rows
-from .verdict import by_title, findings, overlap, verdict
+from .verdict import better, by_title, findings, overlap, verdict
 
 
 @checked
@@ -134,8 +134,8 @@ def _markdown(runs: Sequence[Run]) -> str:
     if by_class := class_report(compared.chosen):
         name = compared.name(compared.chosen)
         parts += [_words(f"Classes of {name}, the least recall first:"), _table(*class_rows(by_class, FIRST))]
-    for title, heads, cells in stability_rows(runs):
-        parts += [_words(f"{title}:"), _table(heads, cells)]
+    for title, heads, cells, promise in stability_rows(runs):
+        parts += [_words(f"{title}:"), _table(heads, cells), *([_words(promise)] if promise else [])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -204,6 +204,7 @@ def _group(title: str, compared: Contest) -> dict[str, Any]:
         "sides": sections.sides(compared),
         "difference": shown.pair if shown else None,
         "planned": len(compared.comparisons),
+        "better": better(compared),
         "dependent": chosen.metrics["n"] > chosen.metrics.get("effective", chosen.metrics["n"]),
         "table": sections.table(compared),
         "scale": sections.scale(compared),

@@ -15,7 +15,7 @@ OTHERS = ("loss inside", "fit s", "log loss", "acc inside", "chosen")
 
 def run_rows(runs: Sequence[Run]) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return the columns of a table of runs on the same images, and its rows."""
-    names, unsaid, unequal = description.labels(runs), description.unsaid(runs), unequal_classes(runs)
+    names, remarks, unequal = description.labels(runs), description.remarks(runs), unequal_classes(runs)
     rows = [
         [
             run.recipe["backbone"],
@@ -29,7 +29,7 @@ def run_rows(runs: Sequence[Run]) -> tuple[tuple[str, ...], list[list[str]]]:
             "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
             figure(run.metrics["log_loss"]),
             figure(run.selection.get("accuracy")),
-            ", ".join(filter(None, [pairs(description.chosen(run)), *description.notes(run), *unsaid[run.id]])),
+            ", ".join(filter(None, [pairs(description.chosen(run)), *remarks[run.id]])),
         ]
         for run in runs
     ]

@@ -19,6 +19,7 @@ from ..records.ranking import fit_seconds, fitted, is_random
 from ..records.runs import Run
 from . import plots
 from .drawing import unit_range
+from .reach import compares_leaked
 
 Values = dict[str, Any]
 
@@ -43,7 +44,7 @@ def kind(run: Run) -> str:
 
 def table(compared: Contest) -> list[Values]:
     """Return the rows of the table of runs."""
-    unsaid = description.unsaid(compared.runs)
+    remarks = description.remarks(compared.runs)
     return [
         {
             "run": run,
@@ -54,7 +55,7 @@ def table(compared: Contest) -> list[Values]:
             "selection_loss": run.selection.get("log_loss"),
             "seconds": _seconds(run),
             "hyperparameters": named(description.chosen(run)),
-            "notes": [*map(without_folders, description.notes(run)), *unsaid[run.id]],
+            "notes": list(map(without_folders, remarks[run.id])),
             "random": is_random(run),
             "means": means(run),
         }
@@ -83,6 +84,7 @@ def tests(compared: Contest) -> Values:
     planned = [
         test for about in dict.fromkeys(test.about for test in compared.comparisons) for test in compared.of(about)
     ]
+    leaked = compares_leaked(compared)  # nothing that n could show holds then
     told = {frozenset({test.pair.first, test.pair.second}) for test in planned if not test.anew}
     pairs = [pair for pair in compare_pairs(compared.runs, compared.names) if {pair.first, pair.second} not in told]
     pairs.sort(key=lambda pair: (-abs(pair.difference), pair.p))
@@ -91,7 +93,7 @@ def tests(compared: Contest) -> Values:
         "others": pairs[:PAIRS],
         "left_out": max(0, len(pairs) - PAIRS),
         "untested": sum(run.old for run in compared.runs),
-        "detectable": [(test.pair.count, test.pair.smallest_detectable) for test in planned[:1]],
+        "detectable": [(test.pair.count, test.pair.smallest_detectable) for test in planned[:1] if not leaked],
         "test": planned[0].pair.test if planned else "",
     }
 
@@ -274,6 +276,7 @@ def sides(compared: Contest) -> list[Values]:
     two = zip(titles, (test.first, test.second), among, strict=True)
     shown = [_side(compared, title, run, heads) for title, run, heads in two]
     if nested and not test.anew:
+        shown[0]["flattered"] = True
         expected = "Choice made in each fold" if description.leaked([compared.choice]) else "To expect on new images"
         shown.append(_side(compared, expected, compared.choice, _among(compared, None)))
     numbers = {side["fitted"] for side in shown if side["fitted"]}
@@ -293,6 +296,7 @@ def _side(compared: Contest, title: str, run: Run, among: str = "") -> Values:
         "run": own,
         "metrics": run.metrics,
         "anew": run is not own,
+        "flattered": False,
         "among": among,
         "fitted": fitted(run),
         "means": [] if run.old else means(run),

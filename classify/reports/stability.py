@@ -36,10 +36,10 @@ def stability(compared: Contest) -> dict[str, Any]:
     return found
 
 
-def stability_rows(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Return title, columns and rows of a table over splits, and of one over a few images, of what was computed."""
+def stability_rows(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[str]], str]]:
+    """Return title, columns, rows and promise of a table over splits, and of one over a few images, if computed."""
     names, chosen = labels(runs), choose(runs)
-    tables: list[tuple[str, list[str], list[list[str]]]] = []
+    tables: list[tuple[str, list[str], list[list[str]], str]] = []
     splits = over_splits(runs, chosen)
     if splits:
         by_id = {run.id: run for run in runs}
@@ -56,14 +56,14 @@ def stability_rows(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[
             ]
             for row in splits.rows
         ]
-        tables.append((splits.sentence(), heads, rows))
+        tables.append((splits.sentence(), heads, rows, PROMISE))
     curves = {names[run.id]: few_shot_curve(run) for run in runs if run.few_shot}
     if curves:
         sizes = sorted({point["per_class"] for curve in curves.values() for point in curve})
         by_size = [(name, {point["per_class"]: point for point in curve}) for name, curve in curves.items()]
         rows = [[name, *(cell(curve.get(size)) for size in sizes)] for name, curve in by_size]
         title = "Accuracy with so many images of each class to fit on (mean, and 5th to 95th percentile over draws)"
-        tables.append((title, ["run", *(f"{size:g}" for size in sizes)], rows))
+        tables.append((title, ["run", *(f"{size:g}" for size in sizes)], rows, ""))
     return tables
 
 

@@ -7,7 +7,7 @@ from ...cache.tables import are
 from ..evaluation.paired_tests import smallest_significant
 from ..pages.text import duration, percent, points, probability, ratio
 from ..records import contest as asked
-from ..records.class_report import class_report, misleading, with_warning
+from ..records.class_report import ClassReport, with_warning
 from ..records.contest import BEST, Comparison, Contest, contest
 from ..records.description import leaked, protocol, titles
 from ..records.pairs import RunPair
@@ -102,25 +102,52 @@ def _answer(compared: Contest) -> list[str]:
         *_best(compared),
         *_unlike(compared),
         _rests_on(compared, test),
-        _limit(test.pair),
+        *([] if compares_leaked(compared) else [_limit(test.pair)]),
         _times(compared, test),
     ]
 
 
 def _warned(compared: Contest, answer: str) -> str:
-    """Return the answer; where the accuracy of a side misleads it says so, with the balanced accuracy of both."""
+    """Return the answer; where accuracy misleads, with the balanced accuracy of both sides."""
     test = compared.main
     if test is None:
         return with_warning(answer, compared.choice)
-    sides = {_ours(compared, test): test.first, _theirs(compared, test): test.second}
-    texts = {name: misleading(run, name) for name, run in sides.items()}
-    if not misleading(test.second if test.lost else test.first):
+    ahead, other = _sides(compared, test)
+    if not ahead[1].misleading or _disagree(compared, test):
         return answer
-    said = [text for text in texts.values() if text]
-    for name, run in sides.items():
-        if not texts[name] and (report := class_report(run)):
-            said.append(f"that of {name} is {percent(report.balanced_accuracy.value)} %")
-    return f"By accuracy, {answer[0].lower()}{answer.removesuffix('.')[1:]}; {'; '.join(said)}."
+    both = f"balanced accuracy of {ahead[0]} is {_balanced(ahead[1])} %, of {other[0]} {_balanced(other[1])} %"
+    return f"By accuracy, {answer[0].lower()}{answer.removesuffix('.')[1:]}; {both}{_lost(ahead, other)}."
+
+
+def _sides(compared: Contest, test: Comparison) -> list[tuple[str, ClassReport]]:
+    """Return name and classes of the side with more right by the test, else of the first; then of the other."""
+    sides = [
+        (_ours(compared, test), ClassReport(test.first)),
+        (_theirs(compared, test), ClassReport(test.second)),
+    ]
+    return sides[::-1] if test.lost else sides
+
+
+def _disagree(compared: Contest, test: Comparison) -> bool:
+    """Return whether accuracy and balanced accuracy favour different sides of the only comparison of its kind."""
+    (_, ahead), (_, other) = _sides(compared, test)
+    behind = ahead.balanced_accuracy.value < other.balanced_accuracy.value
+    return test.pair.clear and ahead.misleading and behind and len(compared.of(test.about)) == 1
+
+
+def _balanced(report: ClassReport) -> str:
+    return percent(report.balanced_accuracy.value)
+
+
+def _lost(*sides: tuple[str, ClassReport]) -> str:
+    return "".join(f"; with {name} {report.lost}" for name, report in sides if report.lost)
+
+
+def better(compared: Contest) -> str:
+    """Return what is said of the side of a comparison that has more right, by its test."""
+    if compares_leaked(compared) or (compared.main and _disagree(compared, compared.main)):
+        return "gets more right"
+    return "is better"
 
 
 def _part(compared: Contest, about: str) -> str:
@@ -137,13 +164,9 @@ def _part(compared: Contest, about: str) -> str:
     won = [_name(test) for test in tests if test.won]
     tied = [_name(test) for test in tests if not test.pair.clear]
     short = bool(tied) and pair.smallest_detectable > FEW
+    beats, beat = ("gets more right than", "get more right than") if seen else ("beats", "beat")
     if len(tests) == 1:
-        theirs = _theirs(compared, tests[0])
-        if won or lost:
-            return f"{ours if won else theirs} beats {theirs if won else ours}{judged}"
-        if short:
-            return f"{images} {'is' if pair.n == 1 else 'are'} too few to say whether {ours} or {theirs} is better"
-        return f"{ours} and {theirs} cannot be told apart{judged}"
+        return _of_two(compared, tests[0], images, judged, beats)
     best = f"the best head {BEST[about]} " if about in BEST else ""
     every = f"{best}each of the {len(tests)} {_others(compared, about)}"
     every += f" ({listed([_name(test) for test in tests])})" if len(tests) <= NAMED else ""
@@ -152,19 +175,36 @@ def _part(compared: Contest, about: str) -> str:
             return f"{images} {'is' if pair.n == 1 else 'are'} too few to tell {ours} from {every}"
         return f"{ours} cannot be told apart from {every.replace('each of', 'any of', 1)}{judged}"
     if len(won) == len(tests):
-        return f"{ours} beats {every}{judged}"
+        return f"{ours} {beats} {every}{judged}"
 
     def some(names: Sequence[str]) -> str:
         return best + (
             listed(names) if len(names) <= NAMED else f"{len(names)} of the {len(tests)} {_others(compared, about)}"
         )
 
-    rest = [f"beats {some(won)}"] if won else []
+    rest = [f"{beats} {some(won)}"] if won else []
     rest += [f"cannot be told apart from {some(tied)}"] if tied else []
     if not lost:
         return f"{ours} {' and '.join(rest)}{judged}"
     which = f", which {' and '.join(rest)}{'' if judged.startswith(',') else ','}" if rest else ""
-    return f"{some(lost)} {'beat' if len(lost) > 1 else 'beats'} {ours}{which}{judged}"
+    return f"{some(lost)} {beat if len(lost) > 1 else beats} {ours}{which}{judged}"
+
+
+def _of_two(compared: Contest, test: Comparison, images: str, judged: str, beats: str) -> str:
+    """Return the answer to a part of the question that has one comparison."""
+    (first, ahead), (second, behind) = _sides(compared, test)
+    if _disagree(compared, test):
+        shares = [percent(report.run.metrics["accuracy"]) for report in (ahead, behind)]
+        return (
+            f"on {images}, {first} gets more of all right ({shares[0]} against {shares[1]} %), {second} more in the "
+            f"mean over the classes (balanced accuracy {_balanced(behind)} against {_balanced(ahead)} %)"
+            f"{_lost((first, ahead))}"
+        )
+    if test.pair.clear:
+        return f"{first} {beats} {second}{judged}"
+    if test.pair.smallest_detectable > FEW:
+        return f"{images} {'is' if test.pair.n == 1 else 'are'} too few to say whether {first} or {second} is better"
+    return f"{first} and {second} cannot be told apart{judged}"
 
 
 def _others(compared: Contest, about: str) -> str:
@@ -228,15 +268,21 @@ def _best(compared: Contest) -> list[str]:
 
 def _unlike(compared: Contest) -> list[str]:
     """Return on how many images compared runs were fitted where it differs; of grown data the answer says it."""
-    numbers: dict[int, dict[str, None]] = {}
+    said, numbers = [], dict[int, dict[str, None]]()
+    if grown := compared.of(asked.DATA):
+        earlier = listed([test.sides[1] for test in grown])
+        said.append(
+            f"A record says on how many images a run was fitted, not on which: whether the {earlier} are among the "
+            f"{grown[0].sides[0]} is not known here."
+        )
     for test in compared.comparisons:
         for run in (test.first, test.second) if test.about not in (asked.DATA, asked.BASELINE) else ():
             numbers.setdefault(fitted(run), {})[compared.name(run)] = None
     numbers.pop(0, None)  # not known
-    if len(numbers) < 2:
-        return []
-    told = [f"{_some(list(names))} on {number}" for number, names in sorted(numbers.items(), reverse=True)]
-    return [f"Not all were fitted on as many images ({'; '.join(told)}), which alone can make a difference."]
+    if len(numbers) > 1:
+        told = [f"{_some(list(names))} on {number}" for number, names in sorted(numbers.items(), reverse=True)]
+        said.append(f"Not all were fitted on as many images ({'; '.join(told)}), which alone can make a difference.")
+    return said
 
 
 def _some(names: Sequence[str]) -> str:
@@ -286,7 +332,8 @@ def _times(compared: Contest, test: Comparison) -> str:
     once = f"{text}; the extraction that filled the cache took {duration(extract)}, once"
     if not rival.trainable:
         return f"{once}."
-    return f"{once}, and with it the head took {ratio(extract + fit_seconds(chosen), fit_seconds(rival))} the time."
+    share = ratio(extract + fit_seconds(chosen), fit_seconds(rival))
+    return f"{once}: the first head on these images takes {share} the time with it, each further one the share above."
 
 
 def _baseline(compared: Contest) -> list[str]:
@@ -295,6 +342,8 @@ def _baseline(compared: Contest) -> list[str]:
         return []
     name = "the choice made in each fold" if test.anew else compared.name(compared.chosen)
     subject, p = f"Always answering {MOST_FREQUENT} gets {right(test.second)} right", test.pair.p_corrected
+    if compares_leaked(compared):
+        return [f"{subject}, {name} {right(test.first)}."]
     if not test.pair.clear:
         return [f"{subject}, and {name} cannot be told apart from that ({probability(p)})."]
     return [f"{subject}; {name} is {'clearly better' if test.won else 'clearly worse'} ({probability(p)})."]
@@ -311,6 +360,8 @@ def _alone(compared: Contest) -> str:
         found = "beats" if test.won else "is beaten by" if test.lost else "cannot be told apart from"
         gets, p = right(test.second), probability(test.pair.p_corrected)
         missing = f"it {found} the baseline, which always answers {MOST_FREQUENT} ({gets}, {p})"
+        if compares_leaked(compared):
+            missing = f"the baseline, which always answers {MOST_FREQUENT}, gets {gets}"
     elif any(chosen in same and len(same) > 1 for same in repetitions(eligible(runs))):
         missing = "the other runs on the same images are repetitions with other seeds"
     elif len(eligible(runs)) < len(runs):

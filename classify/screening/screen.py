@@ -23,7 +23,7 @@ from ..data.checks import require_classes, say_missing, say_unlabelled
 from ..data.joint import in_common
 from ..data.splits import SET_ASIDE
 from ..fitting.compare import Comparison, compare
-from ..records.screened import FOLDER, Candidate, Screened
+from ..records.screened import FOLDER, Candidate, Screened, load_memory, save_memory
 from ..settings import FitSettings
 from .judgement import Stage, judge
 from .memory import watch_memory
@@ -164,7 +164,7 @@ class _Study:
     broken
         Why there are no embeddings of a backbone.
     memory
-        Peak in bytes by recipe id, of what was extracted now or in a run whose screening the folder has.
+        Peak in bytes by recipe id, of what was extracted now or in a run of which the folder has records.
     """
 
     def __init__(
@@ -178,8 +178,7 @@ class _Study:
     ) -> None:
         self.hashed, self.sample, self.settings, self.folder = hashed, sample, settings, folder
         self.workers, self.progress = workers, progress
-        before = Screened.load(folder) if folder else None
-        self.memory: dict[str, int | None] = {row.recipe: row.memory for row in before.candidates} if before else {}
+        self.memory = load_memory(folder) if folder else {}
         self.rejects: dict[Reject, None] = {}
         self.broken: dict[Backbone, str] = {}
         self.pictures: Any = hashed.manifest.root if folder else None
@@ -259,6 +258,8 @@ class _Study:
                 self.memory[recipe.id] = max(memory or 0, self.memory.get(recipe.id) or 0) or None
                 table = read(hashed, recipe, weights_source=backbone.weights_source, views=backbone.views)
                 tables.append(table.in_key_order())
+            if memory and self.folder:
+                save_memory(self.folder, self.memory)
             self.rejects |= dict.fromkeys(done[0].rejects)
         return in_common(tables)
 

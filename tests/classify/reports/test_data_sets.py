@@ -79,6 +79,7 @@ def test_markdown_has_the_classes_and_the_splits(made_up):
     assert "| class | images | recall | 95 % |" in text
     assert r"| a\|b | 3 | 1.000 |" in text
     assert "| run | here | mean | 95 % | least-most |" in text
+    assert text.count("about fitting again") == 1
     assert "| run | 2 |" in text
 
 

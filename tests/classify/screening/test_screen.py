@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeBackbone, coloured
 
 from fc7.classify import load_runs, report, screen
-from fc7.errors import DataError, UsageError
+from fc7.errors import DataError, Interrupted, UsageError
 from fc7.extract import extract
 
 
@@ -72,6 +72,22 @@ def test_a_second_run_computes_nothing_and_answers_the_same(split, screened):
     repeated = run(split, again, home)
     assert images(again) == [0] * 5
     assert (repeated.answer, repeated.candidates) == (screening.answer, screening.candidates)
+
+
+def test_the_memory_of_what_an_interrupted_screening_extracted_is_known(split, tmp_path, monkeypatch):
+    class Interrupting(Network):
+        def forward(self, batch):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("fc7.classify.screening.screen.watch_memory", lambda backbone: lambda: 7 << 20)
+    first, *others = networks()
+    with pytest.raises(Interrupted):
+        run(split, [first, Interrupting(9), *others], tmp_path)
+    monkeypatch.undo()
+    memory = {row.recipe: row.memory for row in run(split, networks(), tmp_path).candidates}
+    assert memory[first.recipes[0].id] == 7 << 20
+    (tmp_path / "runs" / "screening" / "memory.json").write_text("[1]")
+    assert run(split, networks(), tmp_path).candidates[0].memory is None
 
 
 def test_without_a_split_no_image_of_a_sample_is_evaluated(tmp_path):
