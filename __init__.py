@@ -10,7 +10,7 @@
     numpy.asarray(embeddings)                                      # the matrix
     embeddings.to_pandas()                                         # the table
 
-    runs = compare(embeddings, folder="runs")                      # many heads, the one to choose first
+    runs = compare(embeddings, folder="runs")                      # many heads; the chosen run comes first
     report("runs", "report.html")
     bundle = Bundle.of(fit(embeddings, "logreg"))                  # what predicts new images
     bundle.predict(["new.jpg"]).to_pandas()

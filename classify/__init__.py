@@ -1,4 +1,4 @@
-"""The classify room: from cached embeddings to fitted heads, comparisons and predictions.
+"""From cached embeddings to fitted heads, comparisons and predictions.
 
 Names are imported when they are first used.
 """

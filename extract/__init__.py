@@ -1,4 +1,4 @@
-"""The extract room: from image files to embeddings in the cache.
+"""From image files to embeddings in the cache.
 
 Names are imported when they are first used: a repeated extract must not wait for arrays and decoders.
 """

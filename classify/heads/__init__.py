@@ -1,4 +1,4 @@
-"""Heads: the table of estimators that turn an embedding into a class, a file each.
+"""Heads: estimators that turn an embedding into a class.
 
 Names are imported when they are first used. Estimators say that they are of this package, wherever in it they lie.
 """
