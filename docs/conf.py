@@ -22,7 +22,8 @@ nb_execution_in_temp = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fc7"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["fc7.css"]
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
 html_sidebars = {"index": [], "tutorial": []}
 html_show_sourcelink = False
