@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -86,6 +87,15 @@ def fresh_environment():
     """Take back what a test, or a command line that it runs, writes into the environment: --allow-redirects does."""
     with mock.patch.dict(os.environ):
         yield
+
+
+@pytest.fixture
+def semaphores():
+    """Skip where processes cannot share semaphores, because /dev/shm is missing or may not be written."""
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        pytest.skip(f"this system has no semaphores: {error.strerror}")
 
 
 @pytest.fixture

@@ -252,7 +252,9 @@ def stand_in(words, pair, instead):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_examples_run(walk, desk, command):
+def test_the_examples_run(walk, desk, command, request):
+    if command == "fc7 report":
+        request.getfixturevalue("semaphores")
     for package, needed in {
         "ndf": ("fc7", "fc7 extract", "fc7 demo", "fc7 screen"),
         "onnx": ("fc7 export",),

@@ -9,7 +9,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS / "without"))
-from sitecustomize import CALLS  # noqa: E402
+from calls import CALLS  # noqa: E402
 
 sys.path.remove(str(TESTS / "without"))
 

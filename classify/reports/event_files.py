@@ -1,5 +1,6 @@
 """Curves of fine-tuning as event files, which TensorBoard shows."""
 
+import multiprocessing
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
     MissingExtra
         tensorboardX is not installed.
     DataError
-        No run has epochs, or the folder cannot be written in.
+        No run has epochs, the folder cannot be written in, or this system has no semaphores, which tensorboardX needs.
     """
     try:
         from tensorboardX import SummaryWriter
@@ -30,6 +31,12 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
     if not with_epochs:
         raise DataError("No run has epochs, so there are no curves. Those of fc7 finetune and of torch-linear have.")
     require_folder(folder)
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        raise DataError(
+            f"Event files cannot be written: there are no semaphores ({error.strerror}). Make /dev/shm writable."
+        ) from error
     written = []
     for run in with_epochs:
         place = folder / f"{_NO_NAME.sub('_', run.name)[:80]}-{run.id[:12]}"

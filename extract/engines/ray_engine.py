@@ -145,7 +145,7 @@ def _start(ray: Any, folder: Path) -> None:
             address="local",
             num_cpus=cores(),
             include_dashboard=False,
-            object_store_memory=_shared(),
+            **_shared(folder),
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
             _system_config={"worker_niceness": 0},
@@ -168,11 +168,16 @@ def _init(ray: Any, **options: Any) -> None:
         ) from error
 
 
-def _shared() -> int:
-    """Return the bytes of Ray's shared memory: at most a third of what is free, because containers have little."""
+def _shared(folder: Path) -> dict[str, Any]:
+    """Return where Ray shares memory and how many bytes: a third of what is free at most; containers have little.
+
+    Where /dev/shm is too small or cannot be written, it is in files of the folder.
+    """
     shm = Path("/dev/shm")
-    free = shutil.disk_usage(shm).free if shm.is_dir() else 3 * MOST_SHARED
-    return max(min(free // 3, MOST_SHARED), LEAST_SHARED)
+    if not os.access(shm, os.W_OK) or shutil.disk_usage(shm).free < 3 * LEAST_SHARED:
+        shm = folder
+    free = shutil.disk_usage(shm).free
+    return {"object_store_memory": max(min(free // 3, MOST_SHARED), LEAST_SHARED), "_plasma_directory": str(shm)}
 
 
 def _folder() -> Path:

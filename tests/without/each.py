@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sitecustomize import CALLS
+from calls import CALLS
 
 HERE = Path(__file__).resolve().parent
 

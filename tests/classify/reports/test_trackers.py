@@ -85,7 +85,7 @@ def test_a_place_that_refuses_is_one_line(runs, tmp_path):
     assert "secret" not in str(refused.value).partition("does not take")[0]
 
 
-def test_event_files_have_the_curves(runs, tmp_path):
+def test_event_files_have_the_curves(runs, tmp_path, semaphores):
     pytest.importorskip("tensorboardX", reason="needs the extra fc7[tensorboard]")
     from tensorboardX.proto.event_pb2 import Event
 
