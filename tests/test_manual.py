@@ -13,6 +13,7 @@ from stores import upload
 
 import fc7
 from fc7 import cli, errors
+from fc7.classify import load_runs
 from fc7.classify.reviews.server import Server
 from fc7.extract.commands.cache import VERBS as CACHE_VERBS
 from fc7.extract.commands.overview import ENVIRONMENT, ENVIRONMENT_OF_JOBS, EXIT_CODES
@@ -271,4 +272,6 @@ def test_the_examples_run(walk, desk, command, request):
         walk("fc7")
     if command in ("fc7 fit", "fc7 cache import") and not (desk / "my.h5").exists():
         walk("fc7 cache export")
+    if command == "fc7 report" and not any(run.curves for run in load_runs(desk / "my-runs")):
+        walk("fc7 finetune")  # --tensorboard needs epochs
     walk(command)
