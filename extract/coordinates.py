@@ -59,7 +59,7 @@ def require_method(method: str) -> None:
     from importlib.util import find_spec
 
     if method not in METHODS:
-        raise UsageError(f"--map {method}: must be one of {', '.join(METHODS)}.")
+        raise UsageError(f"--map {method!r}: must be one of {', '.join(METHODS)}.")
     if method == "umap" and find_spec("umap") is None:
         raise MissingExtra("umap-learn", "map")
 

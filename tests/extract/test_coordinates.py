@@ -132,7 +132,7 @@ def test_umap_is_asked_for_the_same_points_again(monkeypatch):
 
 @pytest.mark.parametrize("method", ["t-sne", "UMAP", "", "pca "])
 def test_another_name_is_refused(method):
-    with pytest.raises(UsageError, match="there are pca, tsne, umap"):
+    with pytest.raises(UsageError, match="must be one of pca, tsne, umap"):
         coordinates(blobs(), method)
 
 
