@@ -524,7 +524,7 @@ FOLDERS = {
         "no class weights by accuracy, balanced ones by balanced accuracy",
         CLEAR,
         (
-            "On 400 images, the best head with no class weights gets more of all right",
+            "On 400 images, the best head with no class weights gets more right in all",
             "the best head with class weights balanced more in the mean over the classes (balanced accuracy",
         ),
     ),

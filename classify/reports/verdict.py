@@ -196,7 +196,7 @@ def _of_two(compared: Contest, test: Comparison, images: str, judged: str, beats
     if _disagree(compared, test):
         shares = [percent(report.run.metrics["accuracy"]) for report in (ahead, behind)]
         return (
-            f"on {images}, {first} gets more of all right ({shares[0]} against {shares[1]} %), {second} more in the "
+            f"on {images}, {first} gets more right in all ({shares[0]} against {shares[1]} %), {second} more in the "
             f"mean over the classes (balanced accuracy {_balanced(behind)} against {_balanced(ahead)} %)"
             f"{_lost((first, ahead))}"
         )
