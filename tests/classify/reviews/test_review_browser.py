@@ -102,6 +102,46 @@ def test_the_whole_of_it_by_keyboard(page, desk):
     assert page.order()[0] == second
 
 
+# Timers of 100 ms are kept and run by hand; from `hold` on a decision waits for `release`.
+BY_HAND = """
+const [set, clear, ask] = [setTimeout, clearTimeout, fetch];
+window.kept = new Map();
+let number = 0;
+window.setTimeout = (run, ms, ...rest) => {
+  if (ms !== 100) return set(run, ms, ...rest);
+  kept.set(number -= 1, run);
+  return number;
+};
+window.clearTimeout = (id) => kept.delete(id) || clear(id);
+window.hold = () => {
+  window.fetch = (path, ...rest) => path !== "decide" ? ask(path, ...rest) :
+    new Promise((go) => { window.release = () => go(ask(path, ...rest)); });
+};
+window.go_on = () => {
+  Object.assign(window, { setTimeout: set, clearTimeout: clear, fetch: ask });
+  for (const run of kept.values()) run();
+};
+"""
+
+
+def test_no_list_is_brought_up_to_date_while_a_decision_is_on_its_way(page, desk):
+    """Both ask the same server, and draw the same tiles: the key would wait."""
+    page.click("#tab-uncertain")
+    first, second, *_ = page.order()
+    page.browser.execute_script(BY_HAND)
+    page.find(tile(first)).send_keys("2")
+    page.wait("return kept.size === 1", still=False)
+    page.browser.execute_script("hold()")
+    page.find(tile(second)).send_keys("2")
+    page.wait("return window.release !== undefined", still=False)
+    assert page.browser.execute_script("return kept.size") == 0
+    page.browser.execute_script("release()")
+    page.wait("return kept.size === 1", still=False)
+    page.browser.execute_script("go_on()")
+    page.wait("return true")
+    assert list(desk.review.decided) == [first, second]
+
+
 def test_an_image_is_seen_large_and_decided_there(page, desk):
     first, second, *_ = page.order()
     page.click(f"{tile(first)} .picture")
