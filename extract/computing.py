@@ -120,8 +120,9 @@ class _ThreadPools:
 def computing(*, threads: bool = True) -> Iterator[None]:
     """Compute as the libraries come, whatever the caller has set, until the end of the block.
 
-    Of NumPy this is what floating point errors do; of torch the default dtype and device, autocast, and products of
-    float32 in fewer bits: a recipe that says fp32 means it.
+    Of NumPy this is what floating point errors do; of scikit-learn what transformers return, and what estimators show;
+    of torch the default dtype and device, autocast, and products of float32 in fewer bits: a recipe that says fp32
+    means it.
 
     Parameters
     ----------
@@ -136,10 +137,13 @@ def computing(*, threads: bool = True) -> Iterator[None]:
     _pools.require_usable()
     numpy: Any = sys.modules.get("numpy")  # who has not imported it has set nothing
     torch: Any = sys.modules.get("torch")
+    sklearn: Any = sys.modules.get("sklearn")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_pools.used(threads=threads))
         if numpy:
             stack.enter_context(numpy.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        if hasattr(sklearn, "config_context"):  # not while another thread imports it
+            stack.enter_context(sklearn.config_context(transform_output="default", print_changed_only=True))
         if torch:
             stack.enter_context(_full_precision())
             if torch.get_default_device().type != "cpu":

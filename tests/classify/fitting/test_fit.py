@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from fakes import FakeBackbone
 from hypothesis import given, settings
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
-from sklearn.preprocessing import normalize
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import LinearSVC
 
 from fc7.classify import Bundle, fit
@@ -485,6 +488,17 @@ IDS = [
 def test_ids_stay_what_they_are(table, name, options, identity):
     """A run that has a record of this number is not done again."""
     assert Experiment(table((20, 20), val=6), FitSettings(**options)).identify(HEADS[name]) == identity
+
+
+@pytest.mark.parametrize("setting", [{"transform_output": "pandas"}, {"print_changed_only": False}])
+def test_what_scikit_learn_is_set_to_changes_nothing(table, setting):
+    rows, head = table((12, 12), val=6), make_pipeline(StandardScaler(), GaussianNB())
+    before = [fit(rows, name).run for name in ("ridge", "hist-gb", head)]
+    with sklearn.config_context(**setting):
+        after = [fit(rows, name) for name in ("ridge", "hist-gb", head)]
+        answers = Bundle.of(after[0]).predict_proba(rows.vectors)
+    assert [(one.run.id, one.run.metrics) for one in after] == [(run.id, run.metrics) for run in before]
+    assert isinstance(answers, np.ndarray)
 
 
 def test_the_id_in_the_record_is_the_one_foretold(table):
