@@ -17,7 +17,7 @@ FIRST_MOMENT = 0.002  # seconds, in which FORMAT and recipe.json are written
 
 
 def test_killed_at_any_time(tmp_path, size, figure):
-    found = alone(__file__, "campaign", root=tmp_path, kills=size(20, 200), images=size(40, 120))
+    found = alone(__file__, "campaign", root=tmp_path, kills=size(12, 200), images=size(40, 120))
     lost = found["lost"] + found["wrong"] + found["unreadable"]
     figure(
         "Killed at any time",
@@ -28,7 +28,7 @@ def test_killed_at_any_time(tmp_path, size, figure):
         f"gc removed {found['leftovers']} leftovers, {found['left']} remained",
     )
     assert (lost, found["twice"], found["left"]) == (0, 0, 0)
-    assert found["kills"] == size(20, 200)
+    assert found["kills"] == size(12, 200)
     assert found["acknowledged"] > found["kills"]
     assert found["leftovers"] > 0, "no kill came while anything was being written"
 

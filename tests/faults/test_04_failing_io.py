@@ -35,7 +35,7 @@ def test_each_call_fails(tmp_path, size, figure):
     def share(number):
         root = tmp_path / str(number)
         root.mkdir()
-        return alone(__file__, "campaign", root=root, step=size(131, 1), share=number, of=processes)
+        return alone(__file__, "campaign", root=root, step=size(263, 1), share=number, of=processes)
 
     with ThreadPoolExecutor(processes) as pool:
         found = merged([*pool.map(share, range(processes))])

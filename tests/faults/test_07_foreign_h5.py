@@ -384,7 +384,7 @@ def test_random_damage_is_refused_or_harmless(tmp_path, size, figure):
     """Flipped bits: refused, or read to the end; nothing else, and no crash of the parser."""
     data = embeddings().to_h5(tmp_path / "good.h5").read_bytes()
     rng = np.random.default_rng(7)
-    flips, refused = size(500, 20_000), 0
+    flips, refused = size(200, 20_000), 0
     path = tmp_path / "flipped.h5"
     for _ in range(flips):
         changed = bytearray(data)

@@ -56,7 +56,7 @@ def refused_or_sound(embeddings, pairs):
         assert set(embeddings.y[fitted]) == set(range(len(embeddings.classes))), "a class was not fitted on"
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(data_sets)
 def test_folds_are_sound_or_refused_with_the_counts(table, drawn):
     embeddings = draw(table, *drawn)

@@ -22,7 +22,7 @@ class Given(ClassifierMixin, BaseEstimator):
         return X
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(2, 6), st.integers(0, 10_000))
 def test_no_other_answer_is_expected_to_cost_less(classes, seed):
     generator = np.random.default_rng(seed)
@@ -32,7 +32,7 @@ def test_no_other_answer_is_expected_to_cost_less(classes, seed):
         assert expected[answer] == pytest.approx(min(expected))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(1, 99), st.integers(0, 10_000))
 def test_of_two_classes_it_is_a_threshold(price, seed):
     from sklearn.model_selection import FixedThresholdClassifier

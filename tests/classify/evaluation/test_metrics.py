@@ -20,7 +20,7 @@ def answers(n, classes, seed):
     return y, generator.dirichlet(np.ones(classes), n) * 0.999 + 0.001 / classes
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(2, 80), st.integers(2, 6), st.integers(0, 10_000))
 def test_figures_are_scikit_learns(n, classes, seed):
     y, probability = answers(n, classes, seed)
@@ -38,7 +38,7 @@ def test_figures_are_scikit_learns(n, classes, seed):
     assert found.interval == agresti_coull(found.correct, n)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(0, 10_000))
 def test_calibration_error_bin_by_bin(n, seed):
     generator = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def test_a_calibrated_answer_has_no_error_and_a_sure_wrong_one_has_all():
     assert calibration_error(np.zeros(3, bool), np.ones(3)) == 1  # certainty falls in the last bin
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_agresti_coull_is_the_closed_formula(counts):
     correct, n = counts

@@ -26,7 +26,7 @@ def drawn(n, seed, digits):
 cases = given(st.integers(2, 60), st.integers(0, 10_000), st.sampled_from([0, 1, 9]))
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @cases
 def test_curves_are_scikit_learns(n, seed, digits):
     positive, score = drawn(n, seed, digits)
@@ -41,7 +41,7 @@ def test_curves_are_scikit_learns(n, seed, digits):
     assert found.average_precision == pytest.approx(average_precision_score(positive, score))
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @cases
 def test_areas_are_scikit_learns(n, seed, digits):
     positive, score = drawn(n, seed, digits)

@@ -22,7 +22,7 @@ def drawn(n, classes, seed):
 cases = given(st.integers(1, 60), st.integers(1, 8), st.integers(0, 10_000))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @cases
 def test_recall_precision_and_f1_are_scikit_learns(n, classes, seed):
     y, predicted = drawn(n, classes, seed)
@@ -35,7 +35,7 @@ def test_recall_precision_and_f1_are_scikit_learns(n, classes, seed):
             assert estimate is None or 0 <= estimate.low <= estimate.value <= estimate.high <= 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @cases
 def test_intervals_are_those_of_shares(n, classes, seed):
     y, predicted = drawn(n, classes, seed)
@@ -49,7 +49,7 @@ def test_intervals_are_those_of_shares(n, classes, seed):
             assert (ours.f1.low, ours.f1.high) == pytest.approx([2 * end / (1 + end) for end in ends])
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(2, 80), st.integers(2, 8), st.integers(0, 10_000))
 def test_means_are_scikit_learns_and_those_of_the_record(n, classes, seed):
     y, predicted = drawn(n, classes, seed)

@@ -92,7 +92,7 @@ def margins(n, classes, seed, power):
     return np.round(10**power * generator.standard_normal((n, classes)), 6), generator.integers(0, classes, n)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(tables)
 def test_a_temperature_never_changes_the_answer(drawn):
     logits, y = margins(*drawn)
@@ -123,7 +123,7 @@ def test_the_temperature_is_the_best_of_a_fine_grid(drawn):
     assert at(found, smoothing) <= best + 1e-5 * (1 + abs(best))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 40), st.integers(2, 30), st.integers(0, 10_000), st.floats(-9, 9), st.floats(0, 4))
 def test_the_temperature_is_that_of_the_free_problem(n, classes, seed, power, signal):
     """Whatever the scale of the scores, and whatever they have in common; scipy finds the minimum without bounds."""

@@ -41,7 +41,7 @@ def studies(draw, made_up):
     return [*runs, made_up(np.arange(n) % 2 == 0, head="baseline", selection=0.1)] if groups is None else runs
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_interval_test_and_what_n_could_show_never_contradict_each_other(made_up, data):
     compared = contest(data.draw(studies(made_up)))

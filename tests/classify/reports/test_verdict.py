@@ -62,7 +62,7 @@ def test_few_images_can_still_show_a_large_difference(made_up):
     assert verdict([made_up(head), made_up(arm, trainable="all")]).startswith("The cached head beats fine-tuning")
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(6, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n // 2), st.integers(0, n // 2))))
 def test_the_words_follow_from_the_test(made_up, counts):
     n, b, c = counts

@@ -44,7 +44,7 @@ shapes = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(**shapes, groups=st.none() | st.integers(1, 12), absent=st.integers(0, 4))
 def test_every_image_is_judged_by_the_fit_of_all_others(n, dim, classes, seed, alpha, groups, absent):
     rows, y, together = made(n, dim, classes, seed, groups=groups, absent=absent)

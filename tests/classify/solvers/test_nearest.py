@@ -48,7 +48,7 @@ def test_the_same_as_scikit_learn_in_blocks_of_any_size(vectors, monkeypatch, nu
     assert found.cosines == pytest.approx(1 - distance[:, 1:] ** 2 / 2, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 60),
@@ -94,7 +94,7 @@ def test_rows_that_are_all_alike_take_no_more_memory(monkeypatch):
     assert found.places.tolist() == [[0, 1]] * 8
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 60),

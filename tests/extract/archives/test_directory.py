@@ -68,7 +68,7 @@ def mutated(draw):
     return name, data
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(mutated())
 def test_damage_is_said(tmp_path_factory, archive):
     name, data = archive

@@ -65,7 +65,7 @@ def verdict(data):
 
 
 @given(mutated())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_what_is_wrong_with_mutated_files_is_a_fact_and_the_same_twice(data):
     first = verdict(data)
     assert first

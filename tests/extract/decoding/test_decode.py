@@ -29,7 +29,7 @@ def noise(width, height, seed=0):
 )
 @example(24, 20, (17, 20))  # smaller than the crop, as VOLO-D4 is made for
 @example(20, 41, (16, 16))  # tall: Pillow's passes come in another order
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_equal_to_torchvision_transform(width, height, sizes):
     resize, crop = sizes
     image = noise(width, height, width * height)
@@ -144,7 +144,7 @@ def test_a_bomb_is_rejected_without_being_unpacked():
 
 
 @given(st.binary(max_size=400), st.integers(0, len(WHOLE)))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_damaged_bytes_are_decoded_or_rejected_and_nothing_else(junk, place):
     data = WHOLE[:place] + junk + WHOLE[place + len(junk) :]
     try:

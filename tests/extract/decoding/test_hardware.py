@@ -96,7 +96,7 @@ def test_any_size_that_it_takes_is_pillows(width, height, resize, crop, mode):
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(4, 60), st.sampled_from(["crop", "squash"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_of_any_size_that_it_takes_pillow_reduces_rows_first(width, height, resize, mode):
     transform, how = Transform(resize, 4, resize_mode=mode), Image.Resampling.BILINEAR
     if can_resize(width, height, transform):
@@ -108,7 +108,7 @@ def test_of_any_size_that_it_takes_pillow_reduces_rows_first(width, height, resi
 
 
 @given(st.integers(1, 5000), st.integers(1, 600), st.sampled_from(["bilinear", "bicubic"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_weights_are_those_of_pillow(length, resized, interpolation):
     """Each pixel of a line, resized by Pillow where one pixel is white: its weights, as far as 8 bits show them."""
     side = weights_of(length, resized, resized, interpolation)

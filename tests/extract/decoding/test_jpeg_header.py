@@ -94,7 +94,7 @@ def test_other_samplings_are_left_to_the_processor():
 
 
 @given(st.integers(0, len(PLAIN) - 1), st.integers(0, 255))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_no_byte_makes_it_fail_and_a_size_is_the_processors(place, value):
     data = bytearray(jpeg(exif=exif(1)))
     data[place] = value

@@ -41,7 +41,7 @@ def test_sixteen_bits_white_is_zero_are_inverted():
 
 
 @given(st.integers(1, 16), st.lists(st.integers(0, 65535), min_size=6, max_size=6), st.booleans(), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_stated_bits_are_the_range(bits, values, white_is_zero, by_signed_tag):
     """By MaxSampleValue or SMaxSampleValue, as the largest value possible, or as the largest that occurs."""
     top = 2**bits - 1

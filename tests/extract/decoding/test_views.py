@@ -44,7 +44,7 @@ def test_view_0_is_the_centre_crop_whatever_the_key(image):
     st.sampled_from(["bilinear", "bicubic"]),
     st.sampled_from([("crop", "center"), ("squash", "squash"), ("pad", "border")]),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_view_0_is_timms_in_every_mode(size, crop, share, interpolation, modes):
     """And torchvision's, of which timm's pipelines are made."""
     data = pytest.importorskip("timm.data")
