@@ -107,7 +107,7 @@ def run_lines(runs: Sequence[Run]) -> str:
     texts = []
     for run in runs:
         texts += [line(run, names[run.id]), description.protocol([run])]
-        texts += [f"note: {note}" for note in description.notes(run)]
+        texts += [f"note: {note}" for note in description.remarks([run])[run.id]]
     return "\n".join(map(plain, texts))
 
 

@@ -41,11 +41,11 @@ def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
 def remarks(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return what stands beside each run, by id: its notes, and the settings that not all share.
 
-    What its label or its recipe says is left out.
+    What its label, its settings or its recipe says is left out.
     """
     names, differing = labels(runs), differences(runs)
     return {
-        run.id: notes(run)
+        run.id: [note for note in notes(run) if note != UNWEIGHTED]
         + [text for text in differing[run.id] if text not in names[run.id] and not text.startswith("weights ")]
         for run in runs
     }
@@ -142,13 +142,13 @@ def chosen(run: Run) -> dict[str, Any]:
 
 
 def notes(run: Run) -> list[str]:
-    """Return what a reader must know, and :func:`settings` does not say."""
+    """Return what a reader must know."""
     texts = ["record of an earlier fc7: what was done and predicted is unknown"] if run.old else []
     texts += ["vectors made elsewhere, recipe unknown"] if "elsewhere" in run.recipe else []
     if leaked([run]):
         images = counted(leaked([run]), "evaluated image is", "evaluated images are")
         texts.append(f"optimistic: {images} fitted on, too")
-    return [*texts, *(note for note in run.notes if note != UNWEIGHTED), *edge_notes(run, fold_fits(run))]
+    return texts + run.notes + edge_notes(run, fold_fits(run))
 
 
 def fold_fits(run: Run) -> list[FoldFit]:

@@ -4,6 +4,7 @@ import re
 from itertools import chain
 
 import pytest
+from html_page import Page
 from report_folders import FOLDERS
 
 from fc7.classify.commands.tables import data_sets, runs_table
@@ -91,9 +92,9 @@ def test_where_accuracy_and_balanced_accuracy_disagree_no_side_is_called_better(
     runs = FOLDERS["18 weights of classes"].runs()
     said = findings(runs)
     assert "misleads" not in said[0]
-    page = report(runs, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "the first gets more right" in page
-    assert "fitted without class weights" not in page
+    page = Page(report(runs, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "the first gets more right" in page.text
+    assert "fitted without class weights" not in page.text, "its label says it"
 
 
 def test_links_are_named_as_the_headings_they_lead_to_and_come_in_their_order(folder, tmp_path):
