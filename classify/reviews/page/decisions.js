@@ -40,10 +40,10 @@ function take(state) {
     for (const image of change.images) skipped.delete(image);
     if (page.list === "suspects") change.left.forEach((image) => page.gone.add(image));
     change.joined.forEach((image) => page.gone.delete(image));
-    const marked = new Set([...change.images, ...page.fresh, ...change.joined, ...change.left]);
+    const marked = new Set([...page.fresh, ...change.joined, ...change.left, ...change.images]);
     page.fresh = new Set(change.joined);
     for (const image of change.images.slice(SOME)) known.delete(image);
-    tiles.redrawAll(marked);
+    for (const image of marked) tiles.redraw(image);
     if (change.undone && tiles.order.includes(change.image)) go(change.image);
   }
   frame();

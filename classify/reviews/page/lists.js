@@ -38,22 +38,22 @@ async function refresh(current) {
     const found = await ask(query());
     if (!current()) return;
     page.waits = found.waits ?? "";
-    await learnNews(found.subjects);
-    if (!current()) return;
+    learnNews(found.subjects);
     const kept = page.list === "reviewed" ? [] : page.order.slice(0, tiles.seen);
     const stay = new Set(kept);
     put([...kept, ...last(found.images).filter((image) => !stay.has(image))], kept.length);
   }
   const images = [...tiles.drawn.keys()].slice(0, SOME);
   const found = images.length ? await ask(`subjects?images=${images.join()}`) : { subjects: {} };
-  if (current()) await learnNews(found.subjects);
+  if (current()) learnNews(found.subjects);
 }
 
 function learnNews(subjects) {
-  const same = ([image, subject]) => JSON.stringify(known.get(Number(image))) === JSON.stringify(subject);
-  const news = Object.entries(subjects).filter((entry) => !same(entry)).map(([image]) => Number(image));
-  learn(subjects);
-  return tiles.redrawAll(news);
+  for (const [image, subject] of Object.entries(subjects)) {
+    const same = JSON.stringify(known.get(Number(image))) === JSON.stringify(subject);
+    known.set(Number(image), subject);
+    if (!same) tiles.redraw(Number(image));
+  }
 }
 
 const last = (images) => [...images.filter((image) => !skipped.has(image)), ...images.filter((image) => skipped.has(image))];
@@ -148,7 +148,7 @@ acts.want = (image) => {
     const images = [...wanted].slice(0, SOME);
     wanted.clear();
     try {
-      await learnNews((await ask(`subjects?images=${images.join()}`)).subjects);
+      learnNews((await ask(`subjects?images=${images.join()}`)).subjects);
       tiles.show();
     } catch (error) {
       say(true, error.message);

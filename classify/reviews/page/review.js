@@ -6,7 +6,6 @@ import { at, bdi } from "./make.js";
 import { refused, say } from "./server.js";
 import { clear, dialog, enlarge, go, select, skip, step, tiles } from "./sight.js";
 import { added, classes, known, page, selected, twin } from "./state.js";
-import { buttons } from "./tile.js";
 
 const PAUSE = 100; // ms without a letter, after which it is searched
 
@@ -46,7 +45,8 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("[role=tab]") && event.key.startsWith("Arrow")) return;
   if (within && (event.key === "Enter" || event.key === " ")) return; // they press what has the focus
   if (page.current === null || !known.has(page.current) || (dialog.open && event.key === "Escape")) return;
-  const label = /^[1-9]$/.test(event.key) ? buttons(known.get(page.current))[Number(event.key) - 1] : undefined;
+  const shown = dialog.open ? dialog.firstElementChild : tiles.drawn.get(page.current); // a key gives what it shows
+  const label = /^[1-9]$/.test(event.key) ? shown?.querySelectorAll("[data-label]")[event.key - 1]?.dataset.label : undefined;
   if (label !== undefined) byKey((images) => decide(images, label));
   else if (Object.hasOwn(KEYS, event.key)) KEYS[event.key]();
   else return;

@@ -38,7 +38,7 @@ function facts(subject) {
 }
 
 // The classes that have a button on an image, in the order of their keys.
-export function buttons(subject) {
+function buttons(subject) {
   if (!some()) return classes();
   const found = subject.likely.map(([name]) => name);
   if (subject.decision.label) found.push(subject.decision.label);

@@ -1,7 +1,5 @@
 // The grid of a review: of any number of images, only those in sight have an element.
 
-const SLICE = 8; // ms of drawing, after which keys come first
-
 export class Tiles {
   // `draw(image, old)` returns the element of an image, `old` itself if there is one.
   constructor(grid, above, below, draw) {
@@ -25,18 +23,6 @@ export class Tiles {
   redraw(image) {
     const old = this.drawn.get(image);
     if (old) this.draw(image, old);
-  }
-
-  // The same of many, a few at a time: a key that is pressed meanwhile does not wait for all of them.
-  async redrawAll(images) {
-    let end = performance.now() + SLICE;
-    for (const image of images) {
-      if (performance.now() > end) {
-        await new Promise((go) => { setTimeout(go); });
-        end = performance.now() + SLICE;
-      }
-      this.redraw(image);
-    }
   }
 
   get usual() {
