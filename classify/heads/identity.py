@@ -33,9 +33,9 @@ def with_code(name: str, value: Any, otherwise: str = "") -> str:
     try:
         return f"{name} {fingerprint(value)}"
     except UsageError as error:
-        logger.warning(
-            "fc7: what the head %s does cannot be known: when it changes, delete its records. %s", name, error
-        )
+        why = str(error).split(": fc7 ")[0]  # what follows is about modules
+        said = "fc7: what the head %s does cannot be known: when it changes, delete its records (%s)"
+        logger.warning(said, name, why)
         return otherwise or name
 
 
@@ -52,7 +52,7 @@ def _is_said(value: Any) -> bool:
         return all(map(_is_said, [*value, *value.values()]))
     if isinstance(value, np.ndarray):
         return value.size <= _MOST and not value.dtype.hasobject
-    if value is None or isinstance(value, str | int | float | np.generic):
+    if value is None or isinstance(value, str | int | float | np.generic | np.ufunc):
         return True
     kind = value if isinstance(value, type) else type(value)
     return (kind is value or hasattr(value, "get_params")) and (is_ours(kind) or bool(origin_of(kind)))

@@ -53,6 +53,7 @@ def test_what_a_head_does_is_part_of_it(made):
         make_pipeline(StandardScaler(), Ridge(alpha=2.0)),
         VotingClassifier([("a", GaussianNB(priors=np.array([0.3, 0.7]))), ("b", DecisionTreeClassifier())]),
         make_pipeline(OneHotEncoder(dtype=np.float32), GaussianNB()),
+        make_pipeline(FunctionTransformer(np.sqrt), GaussianNB()),
     ],
 )
 def test_estimators_of_libraries_are_known_by_their_parameters(estimator):
@@ -72,4 +73,4 @@ def test_what_cannot_be_known_is_said(caplog):
     lock = threading.Lock()
     head = Head("mine", lambda seed: DecisionTreeClassifier(max_depth=lock.locked() + 1))
     assert find_head(head).identity == "mine"
-    assert "what the head mine does cannot be known: when it changes, delete its records" in caplog.text
+    assert "what the head mine does cannot be known: when it changes, delete its records (" in caplog.text
