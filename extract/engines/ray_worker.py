@@ -130,7 +130,7 @@ class Worker:
         if torch.__version__ != spec.torch:
             versions = host, torch.__version__, spec.torch
             logger.warning("fc7: %s has torch %s, this machine %s: last digits may differ.", *versions)
-        self._commits = os.path.islink(spec.probe)  # noqa: PTH114 - False for any error
+        self._commits = os.path.lexists(spec.probe)  # False for any error
         torch.set_num_threads(spec.loading)
         with contextlib.nullcontext(spec.cache) if self._commits else TemporaryDirectory(prefix="fc7-") as cache:
             for backbone_spec in spec.backbones:
