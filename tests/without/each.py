@@ -28,12 +28,13 @@ def main():
     arguments, options = parser.parse_args(words[:place]), words[place + 1 :]
     if unknown := set(arguments.calls).difference(CALLS):
         parser.error(f"unknown: {' '.join(sorted(unknown))}")
+    failed = []
     with tempfile.TemporaryDirectory() as folder:
         asked = arguments.asked or Path(folder) / "asked"
         if not asked.exists():
-            say("without any of them but kill")
+            say(f"without any of them but kill: {again('all')}")
             asked.touch()
-            run("all", options, FC7_ASKED=asked.resolve())
+            failed += ["any"] * run("all", options, FC7_ASKED=asked.resolve())
         wanted = {}
         for line in asked.read_text("utf-8").splitlines():
             call, test = line.split("\t")
@@ -42,11 +43,13 @@ def main():
             tests = wanted.get(call, set())
             files = {test for test in tests if "::" not in test}
             tests = files | {test for test in tests if test.partition("::")[0] not in files}
-            say(f"without {call}: {len(files)} files and {len(tests) - len(files)} other tests ask for it")
+            say(
+                f"without {call}: {len(files)} files and {len(tests) - len(files)} other tests ask for it: {again(call)}"
+            )
             if tests:
                 (Path(folder) / "tests").write_text("\n".join(sorted(tests)), "utf-8")
-                run(call, [*options, f"@{folder}/tests"])
-    return 0
+                failed += [call] * run(call, [*options, f"@{folder}/tests"])
+    return f"Tests fail without {', '.join(failed)}." if failed else 0
 
 
 def say(line):
@@ -56,9 +59,11 @@ def say(line):
 def run(call, options, **variables):
     paths = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"FC7_WITHOUT": call, "PYTHONPATH": paths} | {k: str(v) for k, v in variables.items()}
-    code = subprocess.run([sys.executable, "-m", "pytest", *options], env=environment, check=False).returncode
-    if code:
-        sys.exit(f"Tests fail without {call}: FC7_WITHOUT={call} PYTHONPATH={HERE} {sys.executable} -m pytest")
+    return subprocess.run([sys.executable, "-m", "pytest", *options], env=environment, check=False).returncode != 0
+
+
+def again(call):
+    return f"FC7_WITHOUT={call} PYTHONPATH={HERE} {sys.executable} -m pytest"
 
 
 if __name__ == "__main__":

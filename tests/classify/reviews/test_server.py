@@ -88,7 +88,12 @@ def test_suspects_come_first_and_a_decision_is_written(ask, desk):
     state = ask("state")[2]
     suspects = ask("list?name=suspects")[2]
     assert set(suspects["images"][:2]) == {3, 20}
-    assert (state["classes"], state["images"], state["changes"], state["file"]) == (["c0", "c1"], 28, 0, "labels.csv")
+    assert (state["classes"][:2], state["images"], state["changes"], state["file"]) == (
+        ["c0", "c1"],
+        28,
+        0,
+        "labels.csv",
+    )
     assert suspects["subjects"]["3"]["paths"] == ["c0/003.png"]
     status, _, after = ask("decide", "POST", {"images": [3], "label": "c0", "bad": False})
     assert (status, after["changes"], after["counts"]["relabelled"]) == (200, 1, 1)
@@ -422,7 +427,7 @@ def test_what_was_not_foreseen_is_500_without_a_traceback(ask, desk, monkeypatch
 
 @pytest.mark.parametrize(
     "name",
-    ["<script>alert(1)</script>", "\"a\", 'b'", "a\nb", "=1+1", "e\u0301", "\u202eabc", "x" * 5000, "bad", "a\tb"],
+    ["<script>alert(1)</script>", "\"a\", 'b'", "a\nb", "=1+1", "e\u0301", "\u202eabc", "x" * 5000, "bad", "c\td"],
 )
 def test_a_class_of_any_name_is_the_same_in_the_csv(ask, desk, name):
     status, _, after = ask("decide", "POST", {"images": [4], "label": name, "new": True})
