@@ -43,9 +43,7 @@ def main():
             tests = wanted.get(call, set())
             files = {test for test in tests if "::" not in test}
             tests = files | {test for test in tests if test.partition("::")[0] not in files}
-            say(
-                f"without {call}: {len(files)} files and {len(tests) - len(files)} other tests ask for it: {again(call)}"
-            )
+            say(f"without {call}, which {len(files)} files and {len(tests) - len(files)} tests ask for: {again(call)}")
             if tests:
                 (Path(folder) / "tests").write_text("\n".join(sorted(tests)), "utf-8")
                 failed += [call] * run(call, [*options, f"@{folder}/tests"])
