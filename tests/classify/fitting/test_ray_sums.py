@@ -118,7 +118,7 @@ def test_a_worker_that_is_killed_or_hangs(table, engine, tmp_path, monkeypatch):
     assert len(list(ray_map(engine)(dies_once, iter(parts)))) == len(parts), "room again"
 
 
-def test_jobs_on_ray_are_those_of_one_process(table, engine, tmp_path):
+def test_jobs_on_ray_are_those_of_one_process(table, engine, tmp_path, semaphores):
     told = []
 
     def where(number):
