@@ -116,6 +116,7 @@ def test_csv_and_page(fc7, wrong, tmp_path):
 
 def test_an_exported_file_has_no_pictures_and_candidates_only(fc7, fc7_json, wrong, tmp_path):
     flat = tmp_path / "flat.h5"
+    assert fc7("extract", wrong, *SQUEEZENET)[0] == 0
     assert fc7("cache", "export", flat, wrong, *[word for word in SQUEEZENET if word != "--quiet"])[0] == 0
     answer = fc7_json("audit", flat, "-o", tmp_path / "audit.html", "--quiet", code=4)
     assert answer | {"written": []} == fc7_json("audit", wrong, *SQUEEZENET, "--no-pixels", code=4)
