@@ -17,8 +17,7 @@ from ..pages.gallery import Gallery, Shown, Tile
 from ..pages.page import PAGES, render, write
 from ..pages.pictures import EMBEDDED, Pictures, pictures
 from ..pages.point_map import PointMap
-from ..pages.text import confident, without_folders
-from ..pages.text import pairs as named
+from ..pages.text import confident, named, without_folders
 from ..records.schema import KEY_DIGITS
 from .audit import Audit
 from .findings import CONFIDENT, AuditedImage, ImagePair

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...extract.commands.terminal import table
 from ...extract.text import plain
-from ..pages.text import pairs as named
+from ..pages.text import named
 from ..records import description
 from ..records.class_report import class_report
 from ..records.contest import contest

@@ -53,11 +53,11 @@ def value(item: Any) -> str:
     if isinstance(item, list | tuple):
         return "[" + ", ".join(value(element) for element in item) + "]"
     if isinstance(item, dict):
-        return pairs(item)
+        return named(item)
     return without_folders(str(item))
 
 
-def pairs(items: dict[str, Any]) -> str:
+def named(items: dict[str, Any]) -> str:
     """Return ``C = 1, solver = lbfgs``."""
     return ", ".join(f"{without_step(without_folders(str(name)))} = {value(item)}" for name, item in items.items())
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...cache.arguments import checked
 from ...cache.tables import Table
 from ...errors import DataError
-from ..pages.text import pairs, without_folders
+from ..pages.text import named, without_folders
 from .description import chosen, data_name, fold_fits, labels, notes, on, settings
 from .runs import Run, by_images
 
@@ -82,7 +82,7 @@ def _row(run: Run, name: str) -> dict[str, Any]:
         "selection_accuracy": run.selection.get("accuracy"),
         "selection_log_loss": run.selection.get("log_loss"),
         **{f"seconds_{stage}": seconds for stage, seconds in run.seconds.items() if not run.elsewhere},
-        "hyperparameters": pairs(chosen(run)),
+        "hyperparameters": named(chosen(run)),
         "notes": "; ".join(without_folders(note) for note in notes(run)),
     }
 

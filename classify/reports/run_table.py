@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..pages.text import figure, pairs
+from ..pages.text import figure, named
 from ..records import description
 from ..records.class_report import class_report, unequal_classes
 from ..records.runs import Run
@@ -29,7 +29,7 @@ def run_rows(runs: Sequence[Run]) -> tuple[tuple[str, ...], list[list[str]]]:
             "" if run.elsewhere else f"{run.seconds['fit']:.2f}",
             figure(run.metrics["log_loss"]),
             figure(run.selection.get("accuracy")),
-            ", ".join(filter(None, [pairs(description.chosen(run)), *remarks[run.id]])),
+            ", ".join(filter(None, [named(description.chosen(run)), *remarks[run.id]])),
         ]
         for run in runs
     ]

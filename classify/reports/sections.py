@@ -9,8 +9,7 @@ import numpy as np
 
 from ..evaluation.coverage import error_by_coverage
 from ..evaluation.per_class import Estimate
-from ..pages.text import pairs as named
-from ..pages.text import value, without_folders
+from ..pages.text import named, value, without_folders
 from ..records import description
 from ..records.class_report import class_report
 from ..records.contest import BASELINE, BEST, HEADS, Comparison, Contest

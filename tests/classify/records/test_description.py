@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 
 from fc7.classify.commands.tables import run_lines, runs_table
-from fc7.classify.pages.text import pairs
+from fc7.classify.pages.text import named
 from fc7.classify.records.description import chosen, labels, notes, on, protocol, titles
 from fc7.classify.reports.report import csv_table
 from fc7.classify.reports.run_table import run_rows
@@ -127,7 +127,7 @@ def test_every_fold_speaks(made_up, fold):
     ]
     said = ["did not converge: 2 of 12 fits, in 1 of 2 folds"]
     run = in_folds(made_up, choices, hyperparameters={"C": 0.1, "penalty": "l2"}, notes=said)
-    assert pairs(chosen(run)) == "C = 0.01 to 1, penalty = l2, l1, best_epoch = 4, epochs = 12"
+    assert named(chosen(run)) == "C = 0.01 to 1, penalty = l2, l1, best_epoch = 4, epochs = 12"
     assert chosen(run)["C"] == "0.01 to 1"
     assert notes(run) == said
     assert "C = 0.01 to 1" in csv_table([run])
