@@ -136,11 +136,11 @@ def _in_memory(rows: int, recipe: Recipe) -> int:
 
 def why_not_decoded(root: Location, rows: Rows, workers: int | None = None) -> list[str]:
     """Return for each row of a data set why its file is no image, or cannot be read now; empty if it is one."""
-    import os
     from concurrent.futures import ThreadPoolExecutor
 
     from ..errors import ImageRejected
     from .decoding.views import read_image
+    from .machine import cores
     from .manifest.paths import located
 
     def reason(path: str, key: bytes) -> str:
@@ -152,7 +152,7 @@ def why_not_decoded(root: Location, rows: Rows, workers: int | None = None) -> l
             return f"not readable: {error.strerror or error}"
         return ""
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         return list(pool.map(reason, map(str, rows.paths), rows.keys))
 
 

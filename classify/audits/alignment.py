@@ -23,7 +23,7 @@ _LIKE = 4.0  # grey levels between the means of two flat pictures that are the s
 
 _SMALL, _LARGE, _BLUR = 20, 32, 7
 _STEPS = (0.03, 0.015, 0.008, 0.004)  # of offsets and sizes when a place is refined
-_PAIRS = 512  # compared at once
+_PAIRS = 256  # compared at once
 
 Pictures = npt.NDArray[np.uint8]
 Ratios = npt.NDArray[np.float32]

@@ -6,10 +6,10 @@ pixels, those of embeddings above a threshold are candidates, and are called tha
 """
 
 import itertools
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from ...extract.decoding.damage import unreadable_now
 from ...extract.decoding.decode import decode
 from ...extract.decoding.memory_budget import in_turn
 from ...extract.decoding.views import read_hashed
+from ...extract.machine import cores
 from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
@@ -33,7 +34,7 @@ SAME = 0.2  # distance of details, 1 - correlation, as a share of that which the
 CLOSEST = 5  # images nearest by embedding, whose pixels are compared with those of each image
 OUTLINES = 0.8  # least cosine of outlines of candidates
 
-_PAIRS = 2**13  # compared between two signs of progress
+_PAIRS = 256  # that a thread compares at once
 
 Copies = Sequence[Sequence[int]]  # rows by image: an image with copies has several
 
@@ -94,18 +95,28 @@ def near_duplicates(
     closest = Nearest(near.places[:, :CLOSEST], near.cosines[:, :CLOSEST]).pairs(-1)[0]
     pairs = np.unique(np.vstack([pairs, closest, nearest(outlines(pictures), CLOSEST).pairs(OUTLINES)[0]]), axis=0)
     pairs = pairs[readable[pairs].all(axis=1)]
-    details = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), _PAIRS):
-        one, other = pairs[start : start + _PAIRS].T
-        part = slice(start, start + len(one))
-        details[part] = same_details(pictures[one], pictures[other], ratios[one], ratios[other])
-        progress("compare pixels", part.stop, len(pairs))
+    details = _details(pairs, pictures, ratios, progress)
     least = 1 - SAME * _usual_distance(pairs, details, len(copies))
     found = _found("near-duplicate", images, copies, pairs[details >= least], details[details >= least])
     found = [pair for pair in found if of_any_cosine or pair.cosine >= threshold]
     missing = counted(int((~readable).sum()), "picture was", "pictures were")
     notes = [] if readable.all() else [f"near-duplicates: {missing} not there to compare"]
     return Alike(found, rest, len(pairs), least, notes)
+
+
+def _details(pairs: Positions, pictures: Pictures, ratios: Ratios, progress: Progress) -> npt.NDArray[np.float32]:
+    """Return the correlation of details of pairs of pictures."""
+    from ...extract.backbones.torch_runtime import each_with
+
+    details = np.empty(len(pairs), np.float32)
+
+    def compare(start: int) -> None:
+        one, other = pairs[start : start + _PAIRS].T
+        details[start : start + _PAIRS] = same_details(pictures[one], pictures[other], ratios[one], ratios[other])
+
+    with each_with(1) as begin:  # beside other work, threads that wait for each other are many times slower
+        _in_threads(compare, range(0, len(pairs), _PAIRS), partial(progress, "compare pixels"), begin)
+    return details
 
 
 def _usual_distance(pairs: Positions, details: npt.NDArray[np.float32], images: int) -> float:
@@ -139,13 +150,23 @@ def _pictures(
             return
         pictures[place], ratios[place], readable[place] = squeezed(image), image.width / image.height, True
 
-    pool = ThreadPoolExecutor(os.cpu_count())
+    _in_threads(read, range(len(rows)), partial(progress, "read pictures"))
+    return pictures, ratios, readable
+
+
+def _in_threads(
+    work: Callable[[int], None],
+    places: range,
+    progress: Callable[[int, int], None],
+    begin: Callable[[], None] | None = None,
+) -> None:
+    """Do the work at each place; threads call `begin` first."""
+    pool = ThreadPoolExecutor(cores(), initializer=begin)
     try:
-        for done, _ in enumerate(pool.map(read, range(len(rows))), start=1):
-            progress("read pictures", done, len(rows))
+        for place, _ in zip(places, pool.map(work, places), strict=True):
+            progress(min(place + places.step, places.stop), places.stop)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
-    return pictures, ratios, readable
 
 
 def _found(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ...cache.urls import locate
 from ...errors import ImageRejected
 from ...extract.decoding.decode import decode, read_image_bytes
+from ...extract.machine import cores
 from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
 
@@ -61,7 +62,7 @@ def write_thumbnails(
     needs_large = set(list(paths)[:MOST_LARGE]) - (large if checked else set())
     wanted = {key: path for key, path in paths.items() if key not in names or key in needs_large}
     failed: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         tasks = [
             pool.submit(_write, key if checked else "", located(root, path), folder, large=key in needs_large)
             for key, path in wanted.items()
