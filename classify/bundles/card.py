@@ -1,6 +1,7 @@
 """The card of a bundle: a README.md with the front matter that model hubs read, for who finds the file without you."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from .bundle import Bundle
 
 NAME = "README.md"
 _MARK = 'library_name: "fc7"'
+_NO_ASCII = re.compile("[^ -~]")
 _FEW = 200  # classes that are named one by one
 # Licences by the names that hubs have for them; another one is ``other``, with its name.
 _LICENCES = frozenset(
@@ -58,8 +60,9 @@ def write_card(output: OutputFile, bundle: Bundle, run: Run, file: Path) -> Path
 
 def card(bundle: Bundle, run: Run, file: Path) -> str:
     """Return the card as Markdown with front matter."""
-    # JSON is YAML, too, whatever a name has in it.
-    matter = "\n".join(f"{name}: {json.dumps(value)}" for name, value in _front_matter(run, file).items())
+    # JSON is YAML, too, but for letters that JSON escapes as two halves.
+    fields = {name: json.dumps(value, ensure_ascii=False) for name, value in _front_matter(run, file).items()}
+    matter = "\n".join(f"{name}: {_NO_ASCII.sub(_escaped, text)}" for name, text in fields.items())
     return f"---\n{matter}\n---\n\n{_body(bundle, run, file)}"
 
 
@@ -73,14 +76,14 @@ def _front_matter(run: Run, file: Path) -> dict[str, Any]:
         matter["base_model"] = f"timm/{backbone.removeprefix('timm:')}"
     kinds = {"accuracy": "accuracy", "macro_f1": "f1"}
     metrics = [{"type": kind, "value": run.metrics[name], "name": name} for name, kind in kinds.items()]
-    data = {"name": str(run.data.get("name") or "own images"), "type": "image-folder", "split": run.data["evaluated"]}
+    data = {"name": plain(run.data.get("name") or "own images"), "type": "image-folder", "split": run.data["evaluated"]}
     result = {"task": {"type": "image-classification"}, "dataset": data, "metrics": metrics}
     return matter | {
         "library_name": "fc7",
         "pipeline_tag": "image-classification",
         "tags": ["fc7", "linear-probe", "transfer-learning"],
         "metrics": list(kinds.values()),
-        "model-index": [{"name": file.stem, "results": [result]}],
+        "model-index": [{"name": plain(file.stem), "results": [result]}],
     }
 
 
@@ -111,6 +114,10 @@ def _body(bundle: Bundle, run: Run, file: Path) -> str:
         "\n".join(classes),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _escaped(letter: re.Match[str]) -> str:
+    return f"\\U{ord(letter[0]):08x}"
 
 
 def _answers(bundle: Bundle) -> list[str]:

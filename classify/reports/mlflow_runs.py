@@ -1,21 +1,21 @@
 """Run records as runs of MLflow, where a person names a place for them: nothing is sent by itself."""
 
-import logging
+import importlib.util
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...cache.urls import URL, without_secrets
+from ...cache.urls import without_secrets
 from ...errors import DataError, FC7Error, MissingExtra
-from ...extract.text import first_line
+from ...extract.text import first_line, plain
 from ..records.runs import Run
 from .figures import figures, parameters
 
-logger = logging.getLogger(__name__)
-
 EXPERIMENT = "fc7"
 _TAG = "fc7.run"  # holds a record's id
+_DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
 _LONGEST = 500  # letters of a parameter that every store of MLflow takes
 _MOST = 1000  # figures in a call, and
 _MOST_PARAMETERS = 100  # parameters, as MLflow's server allows
@@ -39,6 +39,8 @@ def log_runs(runs: Sequence[Run], uri: str) -> int:
     DataError
         The place refuses.
     """
+    if not uri.strip():
+        raise DataError("MLflow needs a place for the runs, and none is named. Name a folder, as in: --mlflow mlruns")
     try:
         client = _client(uri)
         named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
@@ -51,9 +53,10 @@ def log_runs(runs: Sequence[Run], uri: str) -> int:
     except FC7Error:
         raise
     except Exception as error:  # MLflow's, those of its stores, databases and of the network
-        where = without_secrets(URL(uri)) if "://" in uri else uri
+        where, reason = without_secrets(uri), without_secrets(str(error)) or type(error).__name__
         raise DataError(
-            f"MLflow at {where} does not take the runs: {first_line(error)}. Name a folder, or a server that answers."
+            f"MLflow at {where} does not take the runs: {first_line(Exception(reason))}. Name a folder, or a server that "
+            "answers."
         ) from error
     return len(fresh)
 
@@ -66,6 +69,11 @@ def _client(uri: str) -> Any:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise MissingExtra("mlflow", "mlflow") from error
+    if _DATABASE.match(uri) and importlib.util.find_spec("sqlalchemy") is None:
+        raise DataError(
+            f"The extra fc7[mlflow] has no databases, and {without_secrets(uri)} is one. Name a folder or a server, or "
+            "install all of MLflow: pip install mlflow"
+        )
     return MlflowClient(tracking_uri=uri)
 
 
@@ -83,13 +91,15 @@ def _log(client: Any, experiment: str, run: Run) -> None:
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
-    tags = {_TAG: run.id, "fc7.data": str(run.data.get("name", "")), "fc7.notes": "; ".join(run.notes)[:_LONGEST]}
-    made = client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
+    # Names may hold bytes that are no Unicode; record.json has them as they are.
+    tags = {"fc7.data": run.data.get("name") or "", "fc7.notes": "; ".join(run.notes)}
+    tags = {_TAG: run.id} | {name: plain(text)[:_LONGEST] for name, text in tags.items()}
+    made = client.create_run(experiment, run_name=plain(run.name), tags=tags).info.run_id
     try:
         measured = [Metric(one.name, one.value, now, one.step) for one in figures(run)]
         for start in range(0, len(measured), _MOST):
             client.log_batch(made, metrics=measured[start : start + _MOST])
-        chosen = [Param(name, value[:_LONGEST]) for name, value in parameters(run).items()]
+        chosen = [Param(name, plain(value)[:_LONGEST]) for name, value in parameters(run).items()]
         for start in range(0, len(chosen), _MOST_PARAMETERS):
             client.log_batch(made, params=chosen[start : start + _MOST_PARAMETERS])
         client.log_dict(made, run.to_dict(), "record.json")

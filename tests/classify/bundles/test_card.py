@@ -10,6 +10,7 @@ from command_line import SQUEEZENET
 from fc7.classify import Bundle, fit
 from fc7.classify.bundles.card import card, card_of, write_card
 from fc7.errors import BundleError
+from fc7.extract.text import plain
 
 yaml = pytest.importorskip("yaml", reason="needs PyYAML, which timm brings")
 
@@ -51,7 +52,7 @@ def test_a_network_of_timm_is_the_base_model(fitted):
 
 
 @pytest.mark.parametrize(
-    "name", ["a: b", "--- #", "'\"", "<script>x</script>", "[x](http://evil)", "\n---\nx", "ü\udcff"]
+    "name", ["a: b", "--- #", "'\"", "<script>x</script>", "[x](http://evil)", "\n---\nx", "ü\udcff", "🐜\x7f\u2028"]
 )
 def test_names_are_text_whatever_is_in_them(fitted, name):
     bundle = Bundle.of(fitted)
@@ -59,6 +60,7 @@ def test_names_are_text_whatever_is_in_them(fitted, name):
     run = replace(fitted.run, data={**fitted.run.data, "name": name})
     matter, body = parts(card(bundle, run, Path(name.replace("/", "") + ".fc7")))
     assert matter["library_name"] == "fc7"
+    assert matter["model-index"][0]["results"][0]["dataset"]["name"] == plain(name)
     body = re.sub("```.*?```", "", body, flags=re.DOTALL)  # there, all is text
     assert "<script>" not in body.replace("\\<", "")
     assert "](http" not in body.replace("\\](", "")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,6 @@ CURVES = [
 
 
 def with_curves(run, curves=CURVES):
-    from dataclasses import replace
-
     return replace(run, curves=curves)
 
 
@@ -80,9 +79,33 @@ def test_a_place_that_refuses_is_one_line(runs, tmp_path):
     with pytest.raises(DataError, match=r"does not take the runs: .* Name a folder") as refused:
         log_runs(runs, str(tmp_path / "file" / "x"))
     assert "\n" not in str(refused.value)
-    with pytest.raises(DataError) as refused:
-        log_runs(runs, "nonsense://me:secret@host/x")
-    assert "secret" not in str(refused.value).partition("does not take")[0]
+    for uri in ("nonsense://me:secret@host/x", f"file://me:secret@{'x' * 300}"):
+        with pytest.raises(DataError) as refused:
+            log_runs(runs, uri)
+        assert "secret" not in str(refused.value)
+    with pytest.raises(DataError, match="none is named"):
+        log_runs(runs, "")
+
+
+def test_a_database_needs_all_of_mlflow(runs, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow", reason="needs the extra fc7[mlflow]")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"sqlite:///x\.db is one\. .*: pip install mlflow$"):
+        log_runs(runs, "sqlite:///x.db")
+    with pytest.raises(DataError, match=r"mysql\+pymysql://host/x is one"):
+        log_runs(runs, "mysql+pymysql://me:secret@host/x")
+    assert log_runs(runs, str(tmp_path / "sqlite-runs")) == len(runs)
+
+
+def test_names_that_are_no_unicode_are_kept_as_text(runs, tmp_path):
+    client_of = pytest.importorskip("mlflow.tracking", reason="needs the extra fc7[mlflow]").MlflowClient
+    run = replace(runs[0], data={**runs[0].data, "name": "a\udcff\n🐜"}, notes=["\udcfe" * 600])
+    assert log_runs([run], str(tmp_path)) == 1
+    client = client_of(tracking_uri=str(tmp_path))
+    (read,) = client.search_runs([client.get_experiment_by_name("fc7").experiment_id])
+    assert read.data.tags["fc7.data"] == r"a\udcff\n🐜"
+    artifact = client.download_artifacts(read.info.run_id, "record.json", str(tmp_path))
+    assert json.loads(Path(artifact).read_text())["data"]["name"] == run.data["name"]
 
 
 def test_event_files_have_the_curves(runs, tmp_path, semaphores):
