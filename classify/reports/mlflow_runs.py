@@ -55,8 +55,8 @@ def log_runs(runs: Sequence[Run], uri: str) -> int:
     except Exception as error:  # MLflow's, those of its stores, databases and of the network
         where, reason = without_secrets(uri), without_secrets(str(error)) or type(error).__name__
         raise DataError(
-            f"MLflow at {where} does not take the runs: {first_line(Exception(reason))}. Name a folder, or a server that "
-            "answers."
+            f"MLflow at {where} does not take the runs: {first_line(Exception(reason))}. Name a folder, or a server "
+            "that answers."
         ) from error
     return len(fresh)
 
