@@ -55,6 +55,26 @@ def open_local(directory: Path) -> Path:
     CacheError
         The folder holds something else or another version, or cannot be written.
     """
+    try:
+        if not is_cache(directory):
+            make_folder(directory)
+            create(directory / "FORMAT", f"{FORMAT_LINE}\n".encode())
+            is_cache(directory)  # another process may have created another version in between
+        elif not (directory / "recipes").exists():  # its writer may have been killed before it synced the name
+            sync_folder(directory)
+    except OSError as error:
+        raise CacheError(unusable(directory, error)) from error
+    return directory
+
+
+def is_cache(directory: Path) -> bool:
+    """Return whether a folder is a cache; if not, it is absent or empty. Nothing is changed.
+
+    Raises
+    ------
+    CacheError
+        The folder holds something else or another version, or cannot be read.
+    """
     marker = directory / "FORMAT"
     if refusal := refusal_of_length(directory, _LONGEST):
         raise CacheError(f"The cache {directory} cannot be used: {refusal}")
@@ -63,20 +83,18 @@ def open_local(directory: Path) -> Path:
             # Claims are left by a run whose cache was moved away under it.
             own = (".FORMAT", "claims")
             foreign = directory.exists() and any(not path.name.startswith(own) for path in directory.iterdir())
-            if foreign and not marker.exists():  # else another process created the cache in between
+            if not foreign:
+                return False
+            if not marker.exists():  # else another process created the cache in between
                 raise CacheError(
                     f"{directory} is not an fc7 cache (it is not empty and has no FORMAT file). "
                     "Name an empty or new folder with --cache DIR."
                 )
-            make_folder(directory)
-            create(marker, f"{FORMAT_LINE}\n".encode())
-        elif not (directory / "recipes").exists():  # its writer may have been killed before it synced the name
-            sync_folder(directory)
         line = read_regular(marker).decode(errors="replace").strip()
     except OSError as error:
         raise CacheError(unusable(directory, error)) from error
     require_version(directory, line)
-    return directory
+    return True
 
 
 def require_version(location: Path | str, line: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...cache.tables import counted
+from ...errors import FC7Error
 from ..progress import Progress
 from ..text import plain
 from . import options
@@ -56,7 +57,7 @@ EXTRAS = {
 _REQUIREMENT = re.compile(
     r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*\(?(?:>=\s*([0-9.]+))?[^;]*(?:;.*extra == .([\w-]+).)?"
 )
-_LITTLE = 4 * 2**30  # bytes of memory
+_LITTLE = 4 * 2**30  # bytes of memory, or of a disk
 _GAIN = 1.2  # times as fast, from which bfloat16 is worth a line
 _PASSING = ("tmpfs", "ramfs")
 
@@ -189,7 +190,6 @@ def _jpeg_engine() -> str:
     torch: Any = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return "none: no NVIDIA GPU"
-    from ...errors import FC7Error
     from ..decoding.hardware import Engine
 
     try:
@@ -203,7 +203,7 @@ def _cache(named: Path | str | None) -> dict[str, Any]:
     """Look at the cache without opening it, which would remember things in it."""
     try:
         from ...cache.directory import default_directory
-        from ...cache.format import recipe_folders, shard_names, shard_path
+        from ...cache.format import is_cache, recipe_folders, shard_names, shard_path
         from ...cache.urls import URL, locate, without_secrets
         from ...cache.verify import durability
         from ..machine import file_system
@@ -215,10 +215,10 @@ def _cache(named: Path | str | None) -> dict[str, Any]:
         above = next(folder for folder in (where, *where.parents) if folder.exists())
         found: dict[str, Any] = {
             "directory": str(where),
-            "exists": (where / "FORMAT").exists(),
+            "exists": is_cache(where),
             "file_system": file_system(above),
             "free": shutil.disk_usage(above).free,
-            "writable": os.access(above, os.W_OK),
+            "writable": above.is_dir() and os.access(above, os.W_OK),
             "survives": durability(above),
         }
         if found["exists"]:
@@ -226,7 +226,8 @@ def _cache(named: Path | str | None) -> dict[str, Any]:
             shards = [shard_path(folder, name) for folder in folders for name in shard_names(folder)]
             found |= {"recipes": len(folders), "shards": len(shards), "bytes": sum(map(_size, shards))}
     except Exception as error:  # as above
-        return {"directory": str(named or ""), "exists": False, "error": f"the cache cannot be looked at: {error}"}
+        said = str(error) if isinstance(error, FC7Error) else f"The cache cannot be looked at: {error}. Name another: FC7_CACHE=DIR"
+        return {"directory": str(named or ""), "exists": False, "error": said}
     return found
 
 
@@ -238,7 +239,6 @@ def _size(path: Path) -> int:
 
 
 def _weights() -> list[dict[str, str]]:
-    from ...errors import FC7Error
     from ..weights.catalogue import catalogue
     from ..weights.sources import place_of
 
@@ -268,7 +268,9 @@ def _advice(facts: Mapping[str, Any]) -> Iterator[str]:
     if cache.get("writable") is False:
         yield f"The cache {cache['directory']} cannot be written. Name another: FC7_CACHE=DIR"
     if cache.get("error") and not facts["unfit"]:  # else it may be for want of those
-        yield f"{cache['error']}. Name another: FC7_CACHE=DIR"
+        yield cache["error"]
+    if cache.get("free", _LITTLE) < _LITTLE:
+        yield f"Little room is left for the cache ({size_text(cache['free'])}). Name another disk: FC7_CACHE=DIR"
 
 
 def _speed(torch: Mapping[str, Any], jpeg: Mapping[str, Any], processor: Mapping[str, Any]) -> Iterator[str]:
@@ -360,7 +362,7 @@ def _of_processor(processor: Mapping[str, Any]) -> str:
 
 def _of_cache(cache: Mapping[str, Any]) -> str:
     if "error" in cache or cache["exists"] is None:
-        return str(cache.get("error") or cache["directory"])
+        return "cannot be used" if "error" in cache else str(cache["directory"])
     parts = [cache["directory"]]
     parts.append(
         f"{size_text(cache['bytes'])} in {counted(cache['shards'], 'shard')}" if cache["exists"] else "none yet"

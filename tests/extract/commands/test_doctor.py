@@ -7,6 +7,7 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command_line import SQUEEZENET
@@ -60,10 +61,29 @@ def test_a_cache_in_a_store_is_named_and_not_asked(fc7_json, cache):
     assert "word" not in found["directory"]
 
 
-def test_a_cache_that_cannot_be_looked_at_is_one_line_of_the_answer(fc7_json, tmp_path):
+def test_a_place_that_extract_refuses_is_said(fc7, data, tmp_path):
     (tmp_path / "file").touch()
-    answer = fc7_json("doctor", "--cache", tmp_path / "file" / "x")
-    assert "error" in answer["cache"] or answer["cache"]["exists"] is False
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").touch()
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "FORMAT").write_text("fc7-cache 99")
+    before = everything(tmp_path)
+    for cache, reason in {
+        "file": "Not a directory",
+        "file/x": "cannot be written",
+        "mine": "is not an fc7 cache",
+        "later": "says 'fc7-cache 99'",
+    }.items():
+        code, out, _ = fc7("doctor", "--cache", tmp_path / cache)
+        assert code == 0
+        assert reason in next(line for line in out.splitlines() if line.startswith("- ") and cache in line)
+        assert fc7("extract", data, *SQUEEZENET, "--cache", tmp_path / cache)[0] == 1
+    assert everything(tmp_path) == before
+
+
+def test_little_room_for_the_cache_is_said(fc7, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e9))
+    assert "Little room is left for the cache (1.0 GB)" in fc7("doctor")[1]
 
 
 def test_what_is_missing_or_too_old_is_said_and_exits_1(fc7, fc7_json, monkeypatch):
