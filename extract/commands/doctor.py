@@ -226,7 +226,8 @@ def _cache(named: Path | str | None) -> dict[str, Any]:
             shards = [shard_path(folder, name) for folder in folders for name in shard_names(folder)]
             found |= {"recipes": len(folders), "shards": len(shards), "bytes": sum(map(_size, shards))}
     except Exception as error:  # as above
-        said = str(error) if isinstance(error, FC7Error) else f"The cache cannot be looked at: {error}. Name another: FC7_CACHE=DIR"
+        said = f"The cache cannot be looked at: {error}. Name another: FC7_CACHE=DIR"
+        said = str(error) if isinstance(error, FC7Error) else said
         return {"directory": str(named or ""), "exists": False, "error": said}
     return found
 
