@@ -1,13 +1,12 @@
-"""Readers of options, from text to values; argparse shows their names."""
+"""Readers of options, from text to values."""
 
 import math
 from argparse import ArgumentTypeError
+from functools import partial
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 _LEAST_RAM = 2**24  # less than a block of long rows
-_MOST_THREADS = 1024
 _MOST_PIXELS = 2**13  # 64 megapixels, which is more than any image may have
-
 
 NVJPEG = "nvjpeg is no longer there: take hardware, whose vectors are others. Rows of nvjpeg in a cache can be read"
 
@@ -21,29 +20,26 @@ def memory_size(text: str) -> int:
     return int(min(size, 2**63))
 
 
-def whole_number(text: str) -> int:
-    """Read a number of 1 or more."""
-    return _between(text, 1)
+def whole_number(text: str, least: int = 1, most: int = 2**31 - 1) -> int:
+    """Read a whole number within bounds, by default 1 or more."""
+    value = int(text)
+    if value < least:
+        raise ArgumentTypeError(f"{value} is less than {least}")
+    if value > most:
+        raise ArgumentTypeError(f"{text} is more than {most}")
+    return value
 
 
-def folds_number(text: str) -> int:
-    """Read a number of folds, 2 or more."""
-    return _between(text, 2)
-
-
-def views_number(text: str) -> int:
-    """Read a number of views, which may be 0."""
-    return _between(text, 0)
-
-
-def threads_number(text: str) -> int:
-    """Read a number of threads that a process can have."""
-    return _between(text, 1, _MOST_THREADS)
+folds_number = partial(whole_number, least=2)
+views_number = partial(whole_number, least=0)
+threads_number = partial(whole_number, most=1024)
+seed_number = partial(whole_number, least=0, most=2**32 - 1)
+port_number = partial(whole_number, least=0, most=2**16 - 1)
 
 
 def jobs_number(text: str) -> int:
     """Read a number of processes: -1, or 1 and more."""
-    return -1 if text == "-1" else _between(text, 1, _MOST_THREADS)
+    return -1 if text == "-1" else threads_number(text)
 
 
 def positive_number(text: str) -> float:
@@ -54,26 +50,21 @@ def positive_number(text: str) -> float:
     return value
 
 
-def share(text: str) -> float:
-    """Read a number from 0 to below 1."""
+def share(text: str, *, some: bool = False) -> float:
+    """Read a number from 0, or with `some` from above it, to below 1."""
     value = float(text)
-    if not 0 <= value < 1:
-        raise ArgumentTypeError(f"{text}: must be at least 0 and less than 1")
+    if not 0 <= value < 1 or (some and not value):
+        raise ArgumentTypeError(f"{text}: must be {'more than' if some else 'at least'} 0 and less than 1")
     return value
 
 
-def between_0_and_1(text: str) -> float:
-    """Read a share that is neither nothing nor all."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise ArgumentTypeError(f"{text}: must be more than 0 and less than 1")
-    return value
+positive_share = partial(share, some=True)
 
 
 def image_size(text: str) -> tuple[int, int | None]:
     """Read ``CROP`` or ``CROP:RESIZE``."""
     crop, colon, resize = text.partition(":")
-    return _between(crop, 1, _MOST_PIXELS), _between(resize, 1, _MOST_PIXELS) if colon else None
+    return whole_number(crop, most=_MOST_PIXELS), whole_number(resize, most=_MOST_PIXELS) if colon else None
 
 
 def decoding(text: str) -> str:
@@ -93,20 +84,3 @@ def python_function(text: str) -> str:
 def is_python_function(name: str) -> bool:
     """Return whether a backbone is one's own, ``FILE.py:FUNCTION``."""
     return ".py:" in name
-
-
-def seed_number(text: str) -> int:
-    """Read a seed."""
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise ArgumentTypeError(f"{value}: must be between 0 and 2**32 - 1")
-    return value
-
-
-def _between(text: str, least: int, most: int = 2**31 - 1) -> int:
-    value = int(text)
-    if value < least:
-        raise ArgumentTypeError(f"{value} is less than {least}")
-    if value > most:
-        raise ArgumentTypeError(f"{text} is more than {most}")
-    return value

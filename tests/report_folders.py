@@ -20,7 +20,7 @@ import numpy as np
 from fc7.cache import Embeddings, Recipe
 from fc7.classify import compare
 from fc7.classify.records.fold_fit import FoldFit
-from fc7.classify.records.outcome import Evaluated, Outcome
+from fc7.classify.records.outcome import Evaluated
 
 GOOD, FAIR, POOR = 2.2, 1.0, 0.3  # signals: 99, 84 and 62 % right
 HEADS = ["logreg", "ridge", "centroid"]
@@ -143,7 +143,7 @@ def other(like, name, *, mended, broken, seconds=400.0, seed=0):
     tuned = name in ("head", "classifier", "all")
     settings = {"folds": [FoldFit(120, len(predicted), 0.3, 0.9, 1.0, held_out=20, epochs=12, best_epoch=5)]}
     settings |= {"selection": {"log_loss": 0.3, "accuracy": 0.9}, "protocol": {"device": "cpu", "augment": True}}
-    outcome = Outcome(
+    return Evaluated.of_run(like).run(
         id=hashlib.sha256(f"{name} {seed} {like.id}".encode()).hexdigest(),
         head="" if tuned else name,
         trainable=name if tuned else "",
@@ -158,7 +158,6 @@ def other(like, name, *, mended, broken, seconds=400.0, seed=0):
         notes=[] if tuned else [f"from {name}.csv"],
         **(settings if tuned else {}),
     )
-    return outcome.run(Evaluated.of_run(like))
 
 
 def best(runs):

@@ -12,7 +12,7 @@ from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.readers import between_0_and_1, share
+from ...extract.readers import positive_share, share
 from ...extract.text import plain
 from ..heads.table import HEADS
 from ..settings import FitSettings
@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--head", choices=list(HEADS), default="logreg", metavar="NAME", help=f"{HEADS_AND_LAYERS} (default: logreg)"
     )
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: always answer)")
-    parser.add_argument("--confidence", type=between_0_and_1, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
+    parser.add_argument("--confidence", type=positive_share, metavar="C", help=f"{CONFIDENCE} (default: 0.9)")
     parser.add_argument("--with-neighbours", action="store_true", help=_WITH_NEIGHBOURS)
     parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: the most probable class)")
     add_protocol(parser)

@@ -12,7 +12,7 @@ from ...extract.commands import options
 from ...extract.commands.options import Arguments, given
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
-from ...extract.readers import between_0_and_1, share, whole_number
+from ...extract.readers import positive_share, share, whole_number
 from ...extract.text import few, plain, storable
 from .options import CONFIDENCE, COSTS, MAX_ERROR, WEIGHTS
 
@@ -61,10 +61,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=_IMAGES)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=_FILE)
     parser.add_argument("--max-error", type=share, metavar="X", help=f"{MAX_ERROR} (default: as the bundle)")
-    parser.add_argument(
-        "--confidence", type=between_0_and_1, metavar="C", help=f"{CONFIDENCE} (default: as the bundle)"
-    )
-    parser.add_argument("--coverage", type=between_0_and_1, metavar="X", help=_COVERAGE)
+    parser.add_argument("--confidence", type=positive_share, metavar="C", help=f"{CONFIDENCE} (default: as the bundle)")
+    parser.add_argument("--coverage", type=positive_share, metavar="X", help=_COVERAGE)
     parser.add_argument("--class-conditional", action="store_true", help=_CONDITIONAL)
     parser.add_argument("--costs", type=Path, metavar="FILE.csv", help=f"{COSTS} (default: as the bundle)")
     parser.add_argument("--unlike", choices=("flag", "not-sure"), default="flag", help=_UNLIKE_OPTION)

@@ -13,6 +13,7 @@ from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments
 from ...extract.commands.terminal import Answer
 from ...extract.progress import Progress
+from ...extract.readers import port_number
 from ...extract.text import plain
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of review."""
     options.add_data(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="LABELS.csv", help=_LABELS)
-    parser.add_argument("--port", type=_port, default=0, metavar="N", help=_PORT)
+    parser.add_argument("--port", type=port_number, default=0, metavar="N", help=_PORT)
     options.add_backbone(parser)
     parser.set_defaults(max_ram=None, concatenate=False)  # every image is judged by all others, in memory
 
@@ -117,11 +118,3 @@ def _summary(review: "Review", arguments: Arguments) -> str:
     after = [command(arguments, "fit", data=path, output=bundle), command(arguments, "review")]
     lines = [f"{decided} Wrote {plain(str(path))}. Fit on it, or go on:", *map(plain, after)]
     return "\n".join(lines)
-
-
-def _port(text: str) -> int:
-    """Read a port; argparse shows this name."""
-    value = int(text)
-    if not 0 <= value < 2**16:
-        raise argparse.ArgumentTypeError(f"{value}: must be between 0 and {2**16 - 1}")
-    return value

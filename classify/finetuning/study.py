@@ -19,7 +19,7 @@ from ..arrays import Positions
 from ..data.splits import Protocol, cut
 from ..heads.calibration import find_temperature
 from ..records.fold_fit import FoldFit, ranges
-from ..records.outcome import Evaluated, Outcome
+from ..records.outcome import Evaluated
 from ..records.runs import Run
 from ..settings import FitSettings, Training
 from .training_loop import logits, train
@@ -150,7 +150,7 @@ class TrainingStudy:
         names = ("learning_rate", "epochs", "batch_size", "optimiser")
         options = {name: getattr(self.training, name) for name in names}
         best = ranges(folds)["best_epoch"] if several else folds[0].best_epoch
-        outcome = Outcome(
+        run = self.evaluated.run(
             id=self.identity,
             head=self.head,
             trainable=self.trainable,
@@ -177,7 +177,7 @@ class TrainingStudy:
             curves=curves,
             notes=session.notes + notes,
         )
-        return Trained(outcome.run(self.evaluated), scores, temperature, state_dict)
+        return Trained(run, scores, temperature, state_dict)
 
     def held_out(self, fitted: Positions) -> list[tuple[Positions, Positions]]:
         """Return parts of the fitted rows; the first one is held out to choose the epoch on."""

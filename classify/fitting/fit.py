@@ -27,7 +27,7 @@ from ..heads.base import ClassWeight
 from ..heads.table import HEADS, Head, find_head
 from ..records.description import UNWEIGHTED
 from ..records.fold_fit import FoldFit
-from ..records.outcome import Evaluated, Outcome
+from ..records.outcome import Evaluated
 from ..records.runs import Run, run_id
 from ..settings import DEFAULTS, FitSettings, Training
 from ..solvers.lapack import threads
@@ -201,13 +201,14 @@ class Experiment:
         last, folds = fits[-1], [fit for fit in fits if fit.evaluated]
         scaled = self.settings.preparation == "scale"
         unweighted = self.weights and not head.class_weight
-        outcome = Outcome(
+        evaluated = probability[rows]
+        run = self.evaluated.run(
             id=identity,
             head=head.name,
             recipe=self.embeddings.recipe.to_dict(),
             weights_source=self.embeddings.weights_source,
-            probability=probability[rows],
-            predicted=probability[rows].argmax(axis=1),
+            probability=evaluated,
+            predicted=evaluated.argmax(axis=1),
             selection={
                 "grid": chosen.tried,
                 "folds": last.inner_folds,
@@ -240,8 +241,7 @@ class Experiment:
         abstention = Abstention.of(
             self.embeddings, search.fitted, search.folds, chosen.probability, random_state=search.seed
         )
-        run = outcome.run(self.evaluated)
-        return Fitted(estimator, run, self.embeddings, self._final_rows, abstention, outcome.probability)
+        return Fitted(estimator, run, self.embeddings, self._final_rows, abstention, evaluated)
 
     def _fit_stack(self, head: Head, progress: Progress, on_epoch: Callable[[str], None] | None) -> Fitted:
         from ..finetuning.stack import fit_stack

@@ -13,7 +13,7 @@ from ...extract.manifest.csv_rows import column_list, read_rows
 from ...extract.text import few, unguarded
 from ..arrays import Floats, Positions
 from ..heads.table import HEADS
-from .outcome import Evaluated, Outcome
+from .outcome import Evaluated
 from .runs import ELSEWHERE, Run, run_id
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
     check_name(name)
     predicted, probability = read_predictions(path, like.data["classes"], like.predictions["path"])
     notes = [f"from {Path(path).name}", *([NO_PROBABILITIES] if probability is None else [])]
-    outcome = Outcome(
+    return Evaluated.of_run(like).run(
         # The content is not part of the id: a corrected file replaces the record of the one before.
         id=run_id({ELSEWHERE: name, "data": like.data.get("fingerprint"), "evaluated": like.data["evaluated"]}),
         head=name,
@@ -60,7 +60,6 @@ def read_results(path: Path | str, name: str, like: Run) -> Run:
         seconds={"extract": 0.0, "fit": 0.0, "predict": 0.0},
         notes=notes,
     )
-    return outcome.run(Evaluated.of_run(like))
 
 
 def read_predictions(

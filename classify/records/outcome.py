@@ -1,9 +1,9 @@
-"""Outcome: what came of a fit, a training or another tool, from which its record is built."""
+"""The evaluated images, and the record of what came of a fit, a training or another tool on them."""
 
 import os
 import platform
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -82,64 +82,51 @@ class Evaluated:
         """The path of each image."""
         return self.columns["path"]
 
+    def run(
+        self,
+        *,
+        probability: Floats | None,
+        predicted: Positions,
+        protocol: Mapping[str, Any] | None = None,
+        folds: Sequence[FoldFit] = (),
+        notes: Sequence[str] = (),
+        **about: Any,
+    ) -> Run:
+        """Return the record of what came of a fit, a training or another tool on these images.
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a record says besides the images and their metrics; see :class:`fc7.classify.records.runs.Run`.
-
-    Attributes
-    ----------
-    probability
-        ``(evaluated, classes)``; None if another tool gave none.
-    predicted
-        Positions of the predicted classes, ``(evaluated,)``.
-    protocol
-        What the plan does not say.
-    """
-
-    id: str
-    head: str = ""
-    trainable: str = ""
-    recipe: dict[str, Any]
-    weights_source: str = ""
-    probability: Floats | None
-    predicted: Positions
-    selection: dict[str, Any] = field(default_factory=dict)
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    protocol: dict[str, Any] = field(default_factory=dict)
-    folds: Sequence[FoldFit] = ()
-    seconds: dict[str, float]
-    curves: Sequence[dict[str, float]] = ()
-    notes: Sequence[str] = ()
-
-    def run(self, evaluated: Evaluated) -> Run:
-        """Return the record."""
-        y = np.asarray(evaluated.columns["label"], np.intp)
-        groups = np.asarray(evaluated.columns["group"], np.intp) if "group" in evaluated.columns else None
-        folds = max(evaluated.columns.get("fold", [1]))
-        own = bool(self.folds)  # of the predictions of another tool, neither software nor machine is known
-        parts = [(part["backbone"], part.get("weights", "")) for part in self.recipe.get("parts") or [self.recipe]]
-        licence = licences(parts, self.weights_source)
+        Parameters
+        ----------
+        probability
+            ``(evaluated, classes)``; None if another tool gave none.
+        predicted
+            Positions of the predicted classes, ``(evaluated,)``.
+        protocol
+            What the plan does not say.
+        folds
+            None where another tool made the predictions: then neither software nor machine is known.
+        about
+            What else a record has and does not follow from these, by name.
+        """
+        y = np.asarray(self.columns["label"], np.intp)
+        groups = np.asarray(self.columns["group"], np.intp) if "group" in self.columns else None
+        several = max(self.columns.get("fold", [1]))
+        about = {"head": "", "trainable": "", "weights_source": "", "selection": {}, "hyperparameters": {}} | about
+        recipe = about["recipe"]
+        parts = [(part["backbone"], part.get("weights", "")) for part in recipe.get("parts") or [recipe]]
+        licence = licences(parts, about["weights_source"])
+        about["hyperparameters"] = plain_numbers(about["hyperparameters"])
         run = Run(
-            id=self.id,
-            head=self.head,
-            trainable=self.trainable,
-            recipe=self.recipe,
-            weights_source=self.weights_source,
+            **about,
             licence=licence,
-            data=evaluated.data,
-            selection=self.selection,
-            hyperparameters=plain_numbers(self.hyperparameters),
-            metrics=measure(y, self.probability, self.predicted, groups=groups, folds=folds).to_dict(),
-            seconds=self.seconds,
-            predictions=evaluated.columns | {"predicted": self.predicted.tolist()},
-            probabilities=None if self.probability is None else Probabilities.of(self.probability, y),
-            protocol=plain_numbers(evaluated.protocol | self.protocol),
-            folds=[fold.to_dict() for fold in self.folds],
-            curves=list(self.curves),
-            notes=[*licence_notes(licence), *self.notes],
-            versions=versions(*PACKAGES) if own else {},
-            machine=_machine() if own else {},
+            data=self.data,
+            metrics=measure(y, probability, predicted, groups=groups, folds=several).to_dict(),
+            predictions=self.columns | {"predicted": predicted.tolist()},
+            probabilities=None if probability is None else Probabilities.of(probability, y),
+            protocol=plain_numbers(self.protocol | dict(protocol or {})),
+            folds=[fold.to_dict() for fold in folds],
+            notes=[*licence_notes(licence), *notes],
+            versions=versions(*PACKAGES) if folds else {},
+            machine=_machine() if folds else {},
         )
         if is_random(run):
             run.notes.insert(0, "random weights: a lower bound, not a result")

@@ -1,4 +1,4 @@
-"""Outcome: what a record is built from."""
+"""What a record is built from."""
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fc7.classify.commands.tables import line, summaries
 from fc7.classify.data.splits import Protocol
 from fc7.classify.records.fold_fit import FoldFit
-from fc7.classify.records.outcome import Evaluated, Outcome
+from fc7.classify.records.outcome import Evaluated
 from fc7.classify.records.pairs import compare_pairs
 from fc7.classify.records.runs import Run, run_id
 from fc7.classify.reports.gallery import gallery
@@ -48,7 +48,7 @@ def recorded(table, y, probability, head):
     everything = np.arange(len(y))
     accuracy = float((probability.argmax(axis=1) == y).mean())
     point = {"per_class": 3.0, "accuracy": accuracy, "low": accuracy, "high": accuracy, "repeats": 1}
-    outcome = Outcome(
+    run = Evaluated.of(rows, Protocol("val", ((everything, everything),), 2, 0)).run(
         id=run_id({"head": head}),
         head=head,
         recipe=rows.recipe.to_dict(),
@@ -60,7 +60,6 @@ def recorded(table, y, probability, head):
         folds=[FoldFit(len(y), len(y), 0.5, 0.5, 1.0, inner_folds=2)],
         seconds={"fit": 1.0},
     )
-    run = outcome.run(Evaluated.of(rows, Protocol("val", ((everything, everything),), 2, 0)))
     return replace(run, learning_curve=[point])
 
 
