@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -103,6 +104,17 @@ def few(texts: Sequence[str], most: int = 5, between: str = ", ") -> str:
     wide = _WIDE // max(len(shown), 1)
     first = between.join(text if len(text) <= wide else f"{text[: wide - 3]}..." for text in shown)
     return f"{first} and {len(texts) - most:,} more" if len(texts) > most else first
+
+
+def listed(names: Sequence[str], most: int = sys.maxsize) -> str:
+    """Return names as they stand in a sentence; of more than `most` what :func:`few` returns.
+
+    >>> listed(["ants", "bees", "wasps"]), listed(["ants"])
+    ('ants, bees and wasps', 'ants')
+    """
+    if len(names) > most:
+        return few(names, most)
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def first_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from ...cache.embeddings import Embeddings
 from ...cache.tables import counted
 from ...cache.urls import URL, Location
-from ...errors import DataError, UsageError
+from ...errors import UsageError
 from ...extract.commands import options
 from ...extract.commands.hints import command
 from ...extract.commands.options import Arguments
@@ -23,7 +23,7 @@ from ...extract.manifest.tables import parquet_root
 from ...extract.progress import Progress
 from ...extract.text import plain
 from ...extract.vector_files.reading import read_vectors
-from ..data.checks import labelled, require_classes, say_missing, say_unlabelled
+from ..data.checks import labelled, labelled_images, require_classes, say_missing
 from ..data.joint import in_common, join
 from ..data.splits import disputed, protocol
 from ..settings import ProtocolSettings
@@ -72,17 +72,10 @@ def fitted_embeddings(
 
 
 def labelled_manifest(arguments: Arguments) -> tuple[Manifest, int]:
-    """Return the images that have a label, and the number of those that have none; refuse fewer than two classes."""
+    """Return what :func:`fc7.classify.data.checks.labelled_images` returns, and say which images a review lacks."""
     manifest = read_manifest(arguments.data, columns=options.columns(arguments))
-    if manifest.unclear:
-        raise DataError(manifest.unclear)
     _say_newcomers(arguments)
-    require_classes(manifest.images.labels)
-    say_missing(manifest.images.labels, manifest.images.groups)
-    with_label = manifest.labelled()
-    unlabelled = len(manifest) - len(with_label)
-    say_unlabelled(unlabelled, len(manifest))
-    return with_label, unlabelled
+    return labelled_images(manifest)
 
 
 def _say_newcomers(arguments: Arguments) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ...cache.embeddings import Embeddings, Rows, chunks
 from ...cache.tables import counted
 from ...errors import DataError
+from ...extract.manifest.manifest import Manifest
 from ..arrays import Positions
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,18 @@ def labelled(rows: AnyRows) -> AnyRows:
         return rows
     say_unlabelled(len(rows) - len(present), len(rows))
     return rows[present]
+
+
+def labelled_images(manifest: Manifest) -> tuple[Manifest, int]:
+    """Return the images that have a label, and the number of those that have none; refuse fewer than two classes."""
+    if manifest.unclear:
+        raise DataError(manifest.unclear)
+    require_classes(manifest.images.labels)
+    say_missing(manifest.images.labels, manifest.images.groups)
+    with_label = manifest.labelled()
+    unlabelled = len(manifest) - len(with_label)
+    say_unlabelled(unlabelled, len(manifest))
+    return with_label, unlabelled
 
 
 def say_unlabelled(number: int, images: int) -> None:

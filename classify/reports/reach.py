@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ...cache.tables import are, counted
-from ...extract.text import few
+from ...extract.text import listed
 from ..evaluation.effective_size import FEW_GROUPS, fold_inflation
 from ..pages.text import percent
 from ..records.contest import Contest
@@ -175,11 +175,6 @@ def units(run: Run) -> int:
 def right(run: Run) -> str:
     """Return how many images a run gets right, as ``144 of 153``."""
     return f"{run.metrics['correct']} of {run.metrics['n']}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return ``a, b and c``."""
-    return few(names) if len(names) < 2 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def quoted(run: Run, name: str) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ...cache.tables import are
+from ...extract.text import listed
 from ..evaluation.paired_tests import smallest_significant
 from ..pages.text import duration, percent, points, probability, ratio
 from ..records import contest as asked
@@ -20,7 +21,6 @@ from .reach import (
     holds_for,
     how_chosen,
     left_out,
-    listed,
     quoted,
     random_weights,
     repeated,

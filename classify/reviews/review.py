@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ...cache.embeddings import Embeddings
 from ...errors import DataError, UsageError
@@ -20,7 +19,7 @@ from ..solvers.lapack import threads
 from ..solvers.nearest import nearest
 from .changes import Agreement, Change, Step, Versions, latest
 from .diverse import Coverage
-from .judge import Judge, Judged, leads
+from .judge import Judge, leads
 from .labels import Decision, Labels, numbered
 from .leave_one_out import NONE
 from .subjects import UNDECIDED, Subject, agreed, reviewed_images
@@ -38,6 +37,15 @@ class Review:
     labels
         The csv; the review begins with the decisions in it.
 
+    Attributes
+    ----------
+    judged
+        The present judgement of all images.
+    vectors
+        The embeddings of the images.
+    curve
+        The agreement at the start, and after each decision since that was not undone.
+
     Raises
     ------
     DataError
@@ -50,29 +58,24 @@ class Review:
         self._lock = threading.RLock()
         self._images = reviewed_images(embeddings, labels.manifest)
         self._history, self._aside = self._by_image(labels.read())
-        self._curve: list[Agreement] = []
+        self.curve: list[Agreement] = []
         if labels.news:
             logger.warning("fc7: %s", plain(labels.news))
         if labels.outdated and (self._history or self._aside):
             self._write(self._history)
         rows = np.array([image.row for image in self._images])
-        self._vectors = np.asarray(embeddings.vectors[rows])
+        self.vectors = np.asarray(embeddings.vectors[rows])
         apart = together(embeddings, np.arange(len(embeddings)))[rows]
         with threads(len(rows)):
-            self.judge = Judge(self._images, self._vectors, apart, lambda: self._now, progress)
-            self._judged = self.judge.judge(self.closed)
-        self._curve.append(self._judged.agreement)
+            self.judge = Judge(self._images, self.vectors, apart, lambda: self._now, progress)
+            self.judged = self.judge.judge(self.closed)
+        self.curve.append(self.judged.agreement)
         self._coverage: Coverage | None = None
         self._versions = Versions()
 
     def __len__(self) -> int:
         """Return the number of images; copies count once."""
         return len(self._images)
-
-    @property
-    def judged(self) -> Judged:
-        """The present judgement of all images."""
-        return self._judged
 
     @property
     def decided(self) -> dict[int, Decision]:
@@ -95,11 +98,6 @@ class Review:
         """The present decision on each image."""
         decided = self.decided
         return [decided.get(number, image.given) for number, image in enumerate(self._images)]
-
-    @property
-    def vectors(self) -> npt.NDArray[np.floating]:
-        """The embeddings of the images."""
-        return self._vectors
 
     @property
     def paths(self) -> list[list[str]]:
@@ -125,19 +123,14 @@ class Review:
         """The number of decisions that can be undone, one after another."""
         return len(self._history)
 
-    @property
-    def curve(self) -> list[Agreement]:
-        """The agreement at the start, and after each decision since that was not undone."""
-        return self._curve
-
     def to_label(self) -> Positions:
         """Return the images without a label: a few that teach the most together, then the least certain first."""
         with self._lock:
-            rest, probability = self._judged.unlabelled, self._judged.probability
+            rest, probability = self.judged.unlabelled, self.judged.probability
             if not len(rest):
                 return rest
             if self._coverage is None:
-                self._coverage = Coverage(self._vectors, np.sort(rest))
+                self._coverage = Coverage(self.vectors, np.sort(rest))
             weights = np.ones(len(self))
             if probability is not None:
                 weights -= leads(probability, probability.argmax(axis=1))
@@ -148,12 +141,12 @@ class Review:
         """Return the images nearest to an image by cosine, of those without a label if there are any; see `subject`."""
         self._require(image)
         with self._lock:
-            rest = self._judged.unlabelled
+            rest = self.judged.unlabelled
             rest = rest[rest != image]
             places = rest if len(rest) else np.delete(np.arange(len(self)), image)
         if not len(places):
             return places
-        return np.asarray(places[nearest(self._vectors[places], count, queries=self._vectors[[image]]).places[0]])
+        return np.asarray(places[nearest(self.vectors[places], count, queries=self.vectors[[image]]).places[0]])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -161,8 +154,8 @@ class Review:
         with self._lock:
             both = list(zip(self._images, self._now, strict=True))
             return {
-                "suspects": len(self._judged.suspects),
-                "unlabelled": len(self._judged.unlabelled),
+                "suspects": len(self.judged.suspects),
+                "unlabelled": len(self.judged.unlabelled),
                 "reviewed": len(self.decided),
                 "relabelled": sum(
                     image.given.label != after.label
@@ -189,8 +182,8 @@ class Review:
             decided, subjects = self.decided, []
             for number in map(int, images):
                 image, likely = self._images[number], list[tuple[str, float]]()
-                if self._judged.probability is not None:
-                    probability = self._judged.probability[number]
+                if self.judged.probability is not None:
+                    probability = self.judged.probability[number]
                     best = np.argsort(-probability, kind="stable")[:3].tolist()
                     likely = [(self.classes[code], float(probability[code])) for code in best]
                 subject = Subject(
@@ -302,16 +295,16 @@ class Review:
         warning = self._write(history)
         start = time.perf_counter()
         self._history = history
-        decided, old = self.decided, self._judged
+        decided, old = self.decided, self.judged
         now = [decided.get(image, self._images[image].given) for image in images]
         with threads(len(self)):
             self.judge.put(images, now)
-            self._judged = new = self.judge.judge(self.closed)
+            self.judged = new = self.judge.judge(self.closed)
         self._versions.note(images)
         if not undone:
-            self._curve.append(new.agreement)
-        elif len(self._curve) > 1:
-            self._curve.pop()
+            self.curve.append(new.agreement)
+        elif len(self.curve) > 1:
+            self.curve.pop()
         return Change(
             image=images[0],
             images=images,

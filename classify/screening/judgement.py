@@ -9,7 +9,7 @@ from typing import Self
 from ...cache.embeddings import Embeddings
 from ...cache.tables import counted
 from ...extract.backbones.backbone import Backbone
-from ...extract.text import few
+from ...extract.text import listed
 from ..evaluation.effective_size import ALPHA
 from ..pages.text import percent, ratio, size, speed, without_folders
 from ..records.choice import choice_in_folds
@@ -162,7 +162,9 @@ def judge(
         {"images": stage.images, "candidates": before, "went_on": after}
         for stage, before, after in zip(rounds, taking_part, taking_part[1:], strict=False)
     ]
-    lost = {_all([names[recipe.id] for recipe in one.recipes]): without_folders(why) for one, why in broken.items()}
+    lost = {
+        listed([names[recipe.id] for recipe in one.recipes], MOST): without_folders(why) for one, why in broken.items()
+    }
     failed = [f"Could not be extracted: {name} ({why.removesuffix('.')})." for name, why in lost.items()]
     expected = _expected(choice_in_folds(chosen, heads) if len(last.best) > 1 else None)
     return Screened([*_answer(candidates, last), *expected, *failed, *_how(table, last)], candidates, table, lost)
@@ -210,7 +212,7 @@ def _answer(candidates: Sequence[Candidate], last: Stage) -> list[str]:
         return [f"{best.name} is the only candidate: {_figures(best, last)}."]
     of = {kind: [one for one in others if one.outcome == kind] for kind in (WORSE, ALIKE, BETTER, TOO_FEW)}
     said = [
-        *([f"it beats {_all([one.name for one in of[WORSE]])}"] if of[WORSE] else []),
+        *([f"it beats {listed([one.name for one in of[WORSE]], MOST)}"] if of[WORSE] else []),
         *([f"it cannot be told apart from {_where(of[ALIKE])}"] if of[ALIKE] else []),
         *([f"the images are too few to say whether it is better than {_where(of[TOO_FEW])}"] if of[TOO_FEW] else []),
         *([f"{_where(of[BETTER])} {'gets' if len(of[BETTER]) == 1 else 'get'} more right there"] if of[BETTER] else []),
@@ -253,15 +255,7 @@ def _speed(candidate: Candidate) -> float:
 def _where(candidates: Sequence[Candidate]) -> str:
     """Return the names, each with the images that it was compared on."""
     images = [f"{counted(one.images, 'image')}{' of the sample' * (not one.final)}" for one in candidates]
-    return _all([f"{one.name} ({where})" for one, where in zip(candidates, images, strict=True)])
-
-
-def _all(names: Sequence[str]) -> str:
-    """Return names as in a sentence: ``a, b and c``; of many, the first ones and how many there are further."""
-    *before, last = names
-    if len(names) > MOST:
-        return few(names, MOST)
-    return f"{', '.join(before)} and {last}" if before else last
+    return listed([f"{one.name} ({where})" for one, where in zip(candidates, images, strict=True)], MOST)
 
 
 def _figures(best: Candidate, last: Stage) -> str:

@@ -19,7 +19,7 @@ from ...extract.manifest.hashing import Hashed
 from ...extract.manifest.manifest import Manifest, read_manifest
 from ...extract.manifest.paths import LISTS_ALL, Reject, described
 from ...extract.progress import Progress, silent
-from ..data.checks import require_classes, say_missing, say_unlabelled
+from ..data.checks import labelled_images
 from ..data.joint import in_common
 from ..data.splits import SET_ASIDE
 from ..fitting.compare import Comparison, compare
@@ -117,7 +117,8 @@ def screen(
     if sample is not None and sample < 1:
         raise UsageError(f"sample {sample}: must be 1 or more.")
     _require_different(backbones)
-    hashed = Hashed.of(_labelled(data), cache, progress=progress)
+    images, _ = labelled_images(data if isinstance(data, Manifest) else read_manifest(data))
+    hashed = Hashed.of(images, cache, progress=progress)
     drawn = Sample.of(hashed.rows.in_key_order(), fitting)
     study = _Study(hashed, drawn, fitting, Path(folder) if folder else None, workers, progress)
     stages, alive = study.rounds(backbones, sample)
@@ -139,17 +140,6 @@ def _require_different(backbones: Sequence[Backbone]) -> None:
     twice = [recipe for place, recipe in enumerate(recipes) if recipe in recipes[:place]]
     if twice:
         raise UsageError(f"{twice[0].backbone} {twice[0].layer} is given twice with the same weights and size.")
-
-
-def _labelled(data: Any) -> Manifest:
-    manifest = data if isinstance(data, Manifest) else read_manifest(data)
-    if manifest.unclear:
-        raise DataError(manifest.unclear)
-    require_classes(manifest.images.labels)
-    say_missing(manifest.images.labels, manifest.images.groups)
-    with_label = manifest.labelled()
-    say_unlabelled(len(manifest) - len(with_label), len(manifest))
-    return with_label
 
 
 class _Study:

@@ -5,9 +5,10 @@ import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from ..text import plain
+from ..text import listed, plain
 from .paths import SPLIT_NAMES, SPLITS
 
 logger = logging.getLogger(__name__)
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 _ROLE = re.compile(rf"({'|'.join(SPLIT_NAMES)})(set|data|images|imgs)?")
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
 _CSV = "name them in a csv, path,label[,split]"
+_few = partial(listed, most=4)
 
 
 class Contents(NamedTuple):
@@ -223,9 +225,3 @@ def _renames(where: str, outlines: Sequence[_Outline], taken: Collection[str]) -
         for outline, role in zip(outlines, roles, strict=True)
     ]
     return f": {'; '.join(moves)}"
-
-
-def _few(names: Sequence[str], most: int = 4) -> str:
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -136,7 +136,7 @@ def test_the_map_has_a_point_for_each_image(ask, desk):
 def test_more_like_an_image_are_the_nearest(ask, desk):
     near = ask("like?image=4")[2]["images"]
     assert (near[0], len(near), len(set(near))) == (4, 24, 24)
-    vectors = desk.review._vectors.astype(float)
+    vectors = desk.review.vectors.astype(float)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = vectors @ vectors[4]
     assert near[1:] == [image for image in np.argsort(-cosine, kind="stable") if image != 4][:23]
