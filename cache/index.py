@@ -63,27 +63,13 @@ _unusable: set[Path] = set()  # indexes of which this process has said that it d
 
 
 class ShardEntry(NamedTuple):
-    """What the index knows about one checked shard.
+    """What the index knows about one checked shard."""
 
-    Attributes
-    ----------
-    stat
-        Identity of the checked file (size, times, inode); another stat means another file.
-    offset
-        Where its rows begin, in bytes.
-    seconds
-        Computing time of the shard.
-    keys
-        One per row.
-    rejected
-        Keys of files that are not an image, with the reason.
-    """
-
-    stat: str
-    offset: int
-    seconds: float
-    keys: "Keys"
-    rejected: Mapping[bytes, str]
+    stat: str  # identity of the checked file (size, times, inode); another stat means another file
+    offset: int  # where its rows begin, in bytes
+    seconds: float  # computing time of the shard
+    keys: "Keys"  # one per row
+    rejected: Mapping[bytes, str]  # keys of files that are not an image, with the reason
 
 
 class RemoteFiles(Protocol):

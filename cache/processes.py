@@ -23,25 +23,15 @@ ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing a tempora
 
 
 class Process(NamedTuple):
-    """A process. What the system does not tell is empty. ``token`` is short and safe in a file name.
+    """A process. What the system does not tell is empty. ``token`` is short and safe in a file name."""
 
-    Attributes
-    ----------
-    host, boot
-        Hashes of the machine's name and of its boot id.
-    pid
-        Its number.
-    namespaces
-        Inodes of the PID namespace, in which the number holds, and of the time namespace, in which the start does.
-    start
-        When it began, in clock ticks since the boot: a number is used again.
-    """
-
+    # Hashes of the machine's name and of its boot id.
     host: str
     boot: str
     pid: int
+    # Inodes of the PID namespace, in which the number holds, and of the time namespace, in which the start does.
     namespaces: str = ""
-    start: str = ""
+    start: str = ""  # when it began, in clock ticks since the boot: a number is used again
 
     @classmethod
     @cache

@@ -57,39 +57,21 @@ class Shard:
 
 
 class Header(NamedTuple):
-    """The first line of a shard.
+    """The first line of a shard."""
 
-    Attributes
-    ----------
-    format
-        :data:`~fc7.cache.format.VERSION`.
-    recipe
-        The recipe's id.
-    rows, dim, dtype
-        Of ``embeddings``.
-    rejected
-        Number of rejected keys.
-    seconds
-        Computing time of the shard.
-    embeddings, keys
-        Offsets of the two contiguous data sets in the file, in bytes.
-    size
-        Of the file, in bytes.
-    sha256
-        Of everything after the header, in hex.
-    """
-
-    format: int
-    recipe: str
+    format: int  # `VERSION`
+    recipe: str  # its id
+    # Of `embeddings`.
     rows: int
     dim: int
     dtype: str
-    rejected: int
-    seconds: float
+    rejected: int  # number of rejected keys
+    seconds: float  # computing time of the shard
+    # Offsets of the two contiguous data sets in the file, in bytes.
     embeddings: int
     keys: int
-    size: int
-    sha256: str
+    size: int  # of the file, in bytes
+    sha256: str  # of everything after the header, in hex
 
     def encode(self) -> bytes:
         """Return the user block: the line, its own checksum, and padding."""

@@ -32,18 +32,10 @@ Rows = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """A point for each image.
+    """A point for each image."""
 
-    Attributes
-    ----------
-    points
-        ``(n, 2)`` float32, finite.
-    words
-        What they are, for people.
-    """
-
-    points: npt.NDArray[np.float32]
-    words: str
+    points: npt.NDArray[np.float32]  # `(n, 2)` float32, finite
+    words: str  # what they are, for people
 
 
 def require_method(method: str) -> None:

@@ -18,30 +18,15 @@ UNLIKE = ("flag", "not-sure")  # what is done with images unlike the fitted ones
 
 @dataclass(frozen=True)
 class AnswerRules:
-    """What decides an answer.
+    """What decides an answer."""
 
-    Attributes
-    ----------
-    classes
-        Names in the order of the probabilities.
-    threshold
-        The least probability of an answer.
-    farthest
-        The distance beyond which an image is unlike the fitted ones; None if unknown.
-    unlike_not_sure
-        Whether such an image gets no answer.
-    sets
-        The least probability of each class in a set, ``(classes,)`` float32; None where no sets are asked for.
-    costs
-        Of answers, ``(classes, classes)``, see :func:`fc7.classify.evaluation.expected_cost.least_cost`; None where the
-        most probable class is the answer.
-    """
-
-    classes: Sequence[str]
-    threshold: float = 0.0
-    farthest: float | None = None
-    unlike_not_sure: bool = False
+    classes: Sequence[str]  # names in the order of the probabilities
+    threshold: float = 0.0  # the least probability of an answer
+    farthest: float | None = None  # the distance beyond which an image is unlike the fitted ones; None if unknown
+    unlike_not_sure: bool = False  # whether such an image gets no answer
+    # The least probability of each class in a set, `(classes,)` float32; None where no sets are asked for.
     sets: npt.NDArray[np.float32] | None = None
+    # Of answers, `(classes, classes)`, see `least_cost`; None where the most probable class is the answer.
     costs: Floats | None = None
 
     @classmethod

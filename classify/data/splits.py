@@ -29,26 +29,15 @@ Pairs = list[tuple[int, int]]  # of rows
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a data set is fitted and evaluated.
+    """How a data set is fitted and evaluated."""
 
-    Attributes
-    ----------
-    evaluated
-        ``val``, ``test`` or ``5-fold cross-validation``.
-    pairs
-        ``(fitted rows, predicted rows)``: one pair for a given split, one per fold otherwise. Every evaluated row is
-        predicted exactly once.
-    folds
-        Folds in which hyper-parameters are chosen, inside the fitted rows.
-    leaked
-        Predicted rows that are fitted on, too, by their bytes or group.
-    """
-
-    evaluated: str
+    evaluated: str  # `val`, `test` or `5-fold cross-validation`
+    # `(fitted rows, predicted rows)`: one pair for a given split, one per fold otherwise. Every evaluated row is
+    # predicted exactly once.
     pairs: tuple[tuple[Positions, Positions], ...]
-    folds: int
+    folds: int  # folds in which hyper-parameters are chosen, inside the fitted rows
     random_state: int
-    leaked: int = 0
+    leaked: int = 0  # predicted rows that are fitted on, too, by their bytes or group
 
     @property
     def rows(self) -> Positions:

@@ -21,17 +21,10 @@ Scores = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Curves:
-    """The ROC and the precision-recall curve of a class, with a point for each distinct score, the largest first.
+    """The ROC and the precision-recall curve of a class, with a point for each distinct score, the largest first."""
 
-    Attributes
-    ----------
-    thresholds
-        The least score of what is taken for the class, ``(points,)``; first infinity, for nothing.
-    false_positive_rate, recall, precision
-        Of what is taken for the class at each, ``(points,)``; precision is 1 where that is nothing.
-    """
-
-    thresholds: Floats
+    thresholds: Floats  # the least score of what is taken for the class, `(points,)`; first infinity, for nothing
+    # Of what is taken for the class at each, `(points,)`; precision is 1 where that is nothing.
     false_positive_rate: Floats
     recall: Floats
     precision: Floats

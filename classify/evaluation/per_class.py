@@ -39,22 +39,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How well one class is predicted.
+    """How well one class is predicted."""
 
-    Attributes
-    ----------
-    place
-        The position of the class.
-    images, predicted, right
-        Images of the class, images taken for it, and those that are both.
-    recall, precision, f1
-        None without images of the class, without images taken for it, and with neither.
-    """
-
-    place: int
+    place: int  # the position of the class
+    # Images of the class, images taken for it, and those that are both.
     images: int
     predicted: int
     right: int
+    # None without images of the class, without images taken for it, and with neither.
     recall: Estimate | None
     precision: Estimate | None
     f1: Estimate | None

@@ -19,21 +19,11 @@ NO_ANSWER = 2.0  # a threshold that no probability reaches
 
 @dataclass(frozen=True)
 class ExportModule:
-    """A backbone and a head, to be written as one network.
-
-    Attributes
-    ----------
-    bundle
-        The bundle of the head.
-    layers
-        From embeddings to logits; see :func:`fc7.classify.exports.head_layers.last_layers`.
-    with_normalise
-        Whether the network takes pixels and normalises them itself.
-    """
+    """A backbone and a head, to be written as one network."""
 
     bundle: Bundle
-    layers: torch.nn.Sequential
-    with_normalise: bool = False
+    layers: torch.nn.Sequential  # from embeddings to logits; see `last_layers`
+    with_normalise: bool = False  # whether the network takes pixels and normalises them itself
 
     @property
     def recipe(self) -> Recipe:

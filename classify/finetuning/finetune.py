@@ -31,19 +31,12 @@ from .study import TrainableModule, TrainingStudy, seeded_layers
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fine-tuned network with the record of how good it is.
-
-    Attributes
-    ----------
-    run
-        The record.
-    state
-        The network's parameters by torchvision's names, the last layer included. After cross-validation they are of a
-        network that was trained once more, on all images for the median of the folds' best epochs, while the record's
-        figures are those of the folds. Empty where that was not asked for, or the run was there already.
-    """
+    """A fine-tuned network with the record of how good it is."""
 
     run: Run
+    # The network's parameters by torchvision's names, the last layer included. After cross-validation they are of a
+    # network that was trained once more, on all images for the median of the folds' best epochs, while the record's
+    # figures are those of the folds. Empty where that was not asked for, or the run was there already.
     state: dict[str, torch.Tensor]
 
     def save(self, folder: Path | str) -> Path:

@@ -38,38 +38,20 @@ class TrainableModule:
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of training on all pairs of the protocol.
-
-    Attributes
-    ----------
-    run
-        The record.
-    scores
-        ``(n, classes)``: logits of rows that were not trained on by the network that made them. Of every row after
-        cross-validation, otherwise of the held-out part of train; NaN elsewhere.
-    temperature
-        Of `scores`.
-    state_dict
-        Of the network that was trained last: on all rows after cross-validation, empty where that was not asked for.
-    """
+    """The result of training on all pairs of the protocol."""
 
     run: Run
+    # `(n, classes)`: logits of rows that were not trained on by the network that made them. Of every row after
+    # cross-validation, otherwise of the held-out part of train; NaN elsewhere.
     scores: npt.NDArray[np.float64]
-    temperature: float
+    temperature: float  # of `scores`
+    # Of the network that was trained last: on all rows after cross-validation, empty where that was not asked for.
     state_dict: dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class TrainingStudy:
-    """Training under a protocol: once per pair of fitted and evaluated rows, then one record.
-
-    Attributes
-    ----------
-    augment
-        Whether images are augmented; None where there are none.
-    folder
-        Of the records; checkpoints are in a folder in it.
-    """
+    """Training under a protocol: once per pair of fitted and evaluated rows, then one record."""
 
     images: Rows
     plan: Protocol
@@ -81,8 +63,8 @@ class TrainingStudy:
     identity: str
     head: str = ""
     trainable: str = ""
-    augment: bool | None = None
-    folder: Path | None = None
+    augment: bool | None = None  # whether images are augmented; None where there are none
+    folder: Path | None = None  # of the records; checkpoints are in a folder in it
 
     def run(
         self,

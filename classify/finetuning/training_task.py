@@ -26,45 +26,26 @@ class Inputs(Protocol):
 
 @dataclass
 class TrainingTask:
-    """A module to train, the rows it is trained and measured on, and how.
+    """A module to train, the rows it is trained and measured on, and how."""
 
-    Attributes
-    ----------
-    module
-        From a batch of inputs to logits ``(B, classes)``.
-    parts
-        The submodules that are trained; all others stay in eval mode without gradients.
-    new
-        Names of parameters without pretrained values: they take the full learning rate.
-    y
-        ``(n,)`` positions of the classes of all rows.
-    fitted, held, watched
-        Rows to train on, to choose the epoch on, and to report only.
-    weights
-        Of the classes, in the loss that is minimised; the loss that chooses the epoch has none.
-    until
-        Train for so many epochs, with the schedule of all of them, and keep the last; None chooses the epoch.
-    name
-        Which of several trainings this is, for lines.
-    trainings
-        How many trainings like this one are to come, itself included; said if they will take long.
-    """
-
-    module: torch.nn.Module
-    parts: Sequence[torch.nn.Module]
-    new: frozenset[str]
+    module: torch.nn.Module  # from a batch of inputs to logits `(B, classes)`
+    parts: Sequence[torch.nn.Module]  # the submodules that are trained; all others stay in eval mode without gradients
+    new: frozenset[str]  # names of parameters without pretrained values: they take the full learning rate
     inputs: Inputs
-    y: npt.NDArray[np.intp]
+    y: npt.NDArray[np.intp]  # `(n,)` positions of the classes of all rows
+    # Rows to train on, to choose the epoch on, and to report only.
     fitted: Positions
     held: Positions
     watched: Positions
     options: Training
     device: torch.device
     bf16: bool = False
+    # Of the classes, in the loss that is minimised; the loss that chooses the epoch has none.
     weights: npt.NDArray[np.float32] | None = None
+    # Train for so many epochs, with the schedule of all of them, and keep the last; None chooses the epoch.
     until: int | None = None
-    name: str = ""
-    trainings: int = 1
+    name: str = ""  # which of several trainings this is, for lines
+    trainings: int = 1  # how many trainings like this one are to come, itself included; said if they will take long
 
     @property
     def measured(self) -> int:
@@ -74,22 +55,15 @@ class TrainingTask:
 
 @dataclass
 class State:
-    """The state of training after an epoch; a checkpoint holds all of it.
-
-    Attributes
-    ----------
-    curves
-        One dict per epoch; the last one has the ``share`` of its images that were trained on if the limit cut it short.
-    stopped
-        Why training ended: ``epochs``, ``patience`` or ``limit``; empty while it goes on.
-    """
+    """The state of training after an epoch; a checkpoint holds all of it."""
 
     epoch: int
+    # One dict per epoch; the last one has the `share` of its images that were trained on if the limit cut it short.
     curves: list[dict[str, float]]
     best: dict[str, torch.Tensor]
     best_epoch: int
     seconds: float
-    stopped: str = ""
+    stopped: str = ""  # why training ended: `epochs`, `patience` or `limit`; empty while it goes on
 
     @property
     def epochs(self) -> float:

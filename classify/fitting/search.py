@@ -51,25 +51,16 @@ Points = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hyper-parameters chosen by log loss over out-of-fold predictions of the fitted rows.
-
-    Attributes
-    ----------
-    unconverged
-        In how many folds the chosen point did not converge.
-    scores
-        The out-of-fold predictions, ``(fitted rows, classes)``, before they are divided by the temperature.
-    tried
-        The values that were tried, by name.
-    """
+    """Hyper-parameters chosen by log loss over out-of-fold predictions of the fitted rows."""
 
     hyperparameters: dict[str, Any]
     temperature: float
     log_loss: float
     accuracy: float
-    unconverged: int
+    unconverged: int  # in how many folds the chosen point did not converge
+    # The out-of-fold predictions, `(fitted rows, classes)`, before they are divided by the temperature.
     scores: npt.NDArray[np.float64]
-    tried: Tried = field(default_factory=dict)
+    tried: Tried = field(default_factory=dict)  # the values that were tried, by name
 
     @property
     def probability(self) -> npt.NDArray[np.float64]:
@@ -78,23 +69,13 @@ class SearchResult:
 
 
 class Part(NamedTuple):
-    """Folds of the fitted images that share prepared rows.
-
-    Attributes
-    ----------
-    folds
-        Of these rows.
-    held
-        ``(held rows,)``: which of the fitted images each of the first rows is.
-    before
-        Folds that come before these.
-    """
+    """Folds of the fitted images that share prepared rows."""
 
     basis: Eigenbasis
     y: Positions
-    folds: list[Fold]
-    held: Positions
-    before: int = 0
+    folds: list[Fold]  # of these rows
+    held: Positions  # `(held rows,)`: which of the fitted images each of the first rows is
+    before: int = 0  # folds that come before these
 
     @classmethod
     def of(cls, search: "FoldSearch", rows: npt.NDArray[np.float32], number: int) -> "Part":

@@ -31,27 +31,19 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class ImageMap:
-    """Points for images of a data set.
+    """Points for images of a data set."""
 
-    Attributes
-    ----------
-    words, method
-        What the points are, for people; and by which method.
-    keys, paths, labels
-        Of the images; keys are the first digits of the sha256 of their bytes.
-    x, y
-        Of their points.
-    near
-        Key, path, label and cosine of the images nearest to some, by the keys of these, the nearest first.
-    """
-
+    # What the points are, for people; and by which method.
     words: str
     method: str
+    # Of the images; keys are the first digits of the sha256 of their bytes.
     keys: list[str]
     paths: list[str]
     labels: list[str]
+    # Of their points.
     x: list[float]
     y: list[float]
+    # Key, path, label and cosine of the images nearest to some, by the keys of these, the nearest first.
     near: dict[str, list[tuple[str, str, str, float]]] = field(default_factory=dict)
 
     @classmethod

@@ -28,22 +28,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Tile:
-    """What is seen of one image, or of several side by side.
-
-    Attributes
-    ----------
-    mark
-        The style of the tile, such as ``wrong``; by it tiles are filtered.
-    other
-        Another class of the first image, said after the words of the gallery.
-    line
-        What else is to be said.
-    """
+    """What is seen of one image, or of several side by side."""
 
     images: tuple[Shown, ...]
-    mark: str = ""
-    other: str = ""
-    line: str = ""
+    mark: str = ""  # the style of the tile, such as `wrong`; by it tiles are filtered
+    other: str = ""  # another class of the first image, said after the words of the gallery
+    line: str = ""  # what else is to be said
 
     @property
     def paths(self) -> str:
@@ -53,28 +43,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Tiles in their order, with what a template needs.
+    """Tiles in their order, with what a template needs."""
 
-    Attributes
-    ----------
-    name
-        What is shown, for screen readers.
-    sources
-        The addresses of pictures by key.
-    words
-        What stands before the other class of a tile, such as ``is``.
-    marks
-        What the marks of tiles are called in a list to choose from.
-    layout
-        ``pairs`` of images, or ``rows`` of an image and others; empty where each tile is of one image.
-    """
-
-    name: str
+    name: str  # what is shown, for screen readers
     tiles: Sequence[Tile]
-    sources: Pictures = field(default_factory=Pictures)
-    words: str = ""
+    sources: Pictures = field(default_factory=Pictures)  # the addresses of pictures by key
+    words: str = ""  # what stands before the other class of a tile, such as `is`
+    # What the marks of tiles are called in a list to choose from.
     marks: Mapping[str, str] = field(default_factory=dict)
-    layout: str = ""
+    layout: str = ""  # `pairs` of images, or `rows` of an image and others; empty where each tile is of one image
 
     @property
     def first(self) -> Sequence[Tile]:

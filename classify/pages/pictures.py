@@ -26,18 +26,10 @@ _OURS = ".fc7"  # says that fc7 made the folder beside a page, and may remove pi
 
 @dataclass(frozen=True)
 class Pictures:
-    """Addresses of pictures by key: ``data:`` URIs or names of files; what has none is not there.
+    """Addresses of pictures by key: ``data:`` URIs or names of files; what has none is not there."""
 
-    Attributes
-    ----------
-    small
-        Thumbnails.
-    large
-        Of the first of them, for an image that is opened.
-    """
-
-    small: Mapping[str, str] = field(default_factory=dict)
-    large: Mapping[str, str] = field(default_factory=dict)
+    small: Mapping[str, str] = field(default_factory=dict)  # thumbnails
+    large: Mapping[str, str] = field(default_factory=dict)  # of the first of them, for an image that is opened
 
     @property
     def beside(self) -> str:

@@ -27,38 +27,19 @@ class Near:
 
 @dataclass(frozen=True, eq=False)
 class PointMap:
-    """Points for images, as what the script of a page draws.
+    """Points for images, as what the script of a page draws."""
 
-    Attributes
-    ----------
-    points
-        ``(n, 2)``, finite.
-    paths, labels
-        Of each image; a label may be empty.
-    others
-        A class that speaks against the label, for a ring; empty where there is none.
-    words
-        What the points are, for people.
-    before
-        What stands before the other class, such as ``predicted``.
-    ringed
-        What a ring says.
-    near
-        What is shown beside images that are opened, under a title.
-    pictures
-        Addresses of pictures by path.
-    """
-
-    points: npt.NDArray[np.floating[Any]]
+    points: npt.NDArray[np.floating[Any]]  # `(n, 2)`, finite
+    # Of each image; a label may be empty.
     paths: Sequence[str]
     labels: Sequence[str]
-    others: Sequence[str]
-    words: str = ""
-    before: str = ""
-    ringed: str = ""
-    near: Sequence[Near] = ()
+    others: Sequence[str]  # a class that speaks against the label, for a ring; empty where there is none
+    words: str = ""  # what the points are, for people
+    before: str = ""  # what stands before the other class, such as `predicted`
+    ringed: str = ""  # what a ring says
+    near: Sequence[Near] = ()  # what is shown beside images that are opened, under a title
     title: str = ""
-    pictures: Pictures = field(default_factory=Pictures)
+    pictures: Pictures = field(default_factory=Pictures)  # addresses of pictures by path
 
     @property
     def beside(self) -> str:

@@ -63,34 +63,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Contest:
-    """What the verdict compares of runs on the same images.
+    """What the verdict compares of runs on the same images."""
 
-    Attributes
-    ----------
-    runs
-        All of them.
-    chosen
-        The run that the verdict is about.
-    choice
-        The same with the predictions of the choice that is made anew in each fold, see
-        :func:`fc7.classify.records.choice.choice_in_folds`; where there is none, `chosen` itself.
-    candidates
-        The runs that it was chosen among.
-    arms
-        The fine-tuned ones and those from elsewhere beside it.
-    comparisons
-        Its planned tests, by what they are about, in the order of importance; the baseline is last.
-    names
-        The labels of all runs, by id.
-    """
-
-    runs: Sequence[Run]
-    chosen: Run
+    runs: Sequence[Run]  # all of them
+    chosen: Run  # the run that the verdict is about
+    # The same with the predictions of the choice that is made anew in each fold, see `choice_in_folds`; where there is
+    # none, `chosen` itself.
     choice: Run
-    candidates: Sequence[Run]
-    arms: Sequence[Run]
+    candidates: Sequence[Run]  # the runs that it was chosen among
+    arms: Sequence[Run]  # the fine-tuned ones and those from elsewhere beside it
+    # Its planned tests, by what they are about, in the order of importance; the baseline is last.
     comparisons: Sequence[Comparison]
-    names: dict[str, str]
+    names: dict[str, str]  # the labels of all runs, by id
 
     @cached_property
     def question(self) -> str:

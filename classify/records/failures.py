@@ -16,15 +16,9 @@ FILE = "failures.jsonl"
 
 @dataclass(frozen=True)
 class Failure:
-    """A head that could not be fitted, and why.
+    """A head that could not be fitted, and why."""
 
-    Attributes
-    ----------
-    id
-        The id that its run would have.
-    """
-
-    id: str
+    id: str  # the id that its run would have
     backbone: str
     layer: str
     head: str

@@ -25,20 +25,13 @@ PACKAGES = ("numpy", "scikit-learn", "torch", "torchvision")  # whose versions a
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The evaluated images, as all records of runs on them have them.
+    """The evaluated images, as all records of runs on them have them."""
 
-    Attributes
-    ----------
-    data, protocol
-        See :class:`fc7.classify.records.runs.Run`; of the protocol, what the plan says.
-    columns
-        ``path``, ``key`` and ``label`` of each image; ``group`` where several are of one, as copies are; ``fold``,
-        counted from 1, where there are several.
-    """
-
-    data: dict[str, Any]
+    data: dict[str, Any]  # see `Run`
+    # `path`, `key` and `label` of each image; `group` where several are of one, as copies are; `fold`, counted from 1,
+    # where there are several.
     columns: dict[str, list[Any]]
-    protocol: dict[str, Any] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)  # likewise; what the plan says
 
     @classmethod
     def of(cls, images: Rows, plan: Protocol) -> Self:

@@ -25,26 +25,16 @@ CHOICE = "the choice, made anew in each split"
 
 @dataclass(frozen=True)
 class Stability:
-    """One run over the random splits that all runs have.
+    """One run over the random splits that all runs have."""
 
-    Attributes
-    ----------
-    id
-        Of the run; empty for the choice that is made anew in each split, by the log loss inside.
-    accuracy, difference
-        Over the splits: mean, interval and standard deviation; the difference is that of the first run minus this one.
-    least, most
-        Accuracy on the worst and the best split.
-    first
-        In how many splits the choice fell on it.
-    """
-
-    id: str
+    id: str  # of the run; empty for the choice that is made anew in each split, by the log loss inside
+    # Over the splits: mean, interval and standard deviation; the difference is that of the first run minus this one.
     accuracy: Resampled
     difference: Resampled | None
+    # Accuracy on the worst and the best split.
     least: float
     most: float
-    first: int
+    first: int  # in how many splits the choice fell on it
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -54,18 +44,12 @@ class Stability:
 
 @dataclass(frozen=True)
 class Splits:
-    """The runs over the random splits that all of them have.
-
-    Attributes
-    ----------
-    rows
-        The choice that is made anew in each split, then the run in the verdict, then the others.
-    """
+    """The runs over the random splits that all of them have."""
 
     number: int
     fitted: float
     evaluated: float
-    rows: list[Stability]
+    rows: list[Stability]  # the choice that is made anew in each split, then the run in the verdict, then the others
 
     def sentence(self) -> str:
         """Return what was done."""

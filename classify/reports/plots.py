@@ -56,27 +56,17 @@ _SERIES = (
 
 
 class Mark(NamedTuple):
-    """One run in the scatter plot.
+    """One run in the scatter plot."""
 
-    Attributes
-    ----------
-    label, short
-        Its name, and what it is called beside other points.
-    kind
-        ``head``, ``tuned``, ``baseline`` or ``random``: its colour and shape.
-    important
-        Its label is placed first, and is its name.
-    series
-        The number of its backbone, which decides its colour and shape; None where there is only one.
-    """
-
+    # Its name, and what it is called beside other points.
     label: str
     short: str
-    kind: str
+    kind: str  # `head`, `tuned`, `baseline` or `random`: its colour and shape
     seconds: float
     accuracy: float
     interval: Point
-    important: bool = False
+    important: bool = False  # its label is placed first, and is its name
+    # The number of its backbone, which decides its colour and shape; None where there is only one.
     series: int | None = None
 
     @property

@@ -18,37 +18,23 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Change:
-    """The effect of one decision, or of undoing it.
+    """The effect of one decision, or of undoing it."""
 
-    Attributes
-    ----------
-    image, images
-        The first image of the decision, and all of them.
-    before, after
-        The label of the first, before and after.
-    undone
-        Whether a decision was undone.
-    joined, left
-        Other images that became suspects, or are no longer suspects.
-    agreement_before, agreement_after
-        Over all images.
-    seconds
-        Of the new fit and the new ranking, without writing the csv.
-    warning
-        Why the decision, which is in the csv, may not survive a power loss; else empty.
-    """
-
+    # The first image of the decision, and all of them.
     image: int
     images: list[int]
+    # The label of the first, before and after.
     before: Decision
     after: Decision
-    undone: bool
+    undone: bool  # whether a decision was undone
+    # Other images that became suspects, or are no longer suspects.
     joined: list[int]
     left: list[int]
+    # Over all images.
     agreement_before: Agreement
     agreement_after: Agreement
-    seconds: float
-    warning: str = ""
+    seconds: float  # of the new fit and the new ranking, without writing the csv
+    warning: str = ""  # why the decision, which is in the csv, may not survive a power loss; else empty
 
 
 class Versions:

@@ -14,34 +14,18 @@ UNDECIDED = ""  # the label of an image whose copies contradict each other, or t
 
 @dataclass(frozen=True)
 class Subject:
-    """The present state of an image.
+    """The present state of an image."""
 
-    Attributes
-    ----------
-    image
-        Its number.
-    paths
-        Of the image and its copies.
-    decision, given
-        The present label, and that of the data set; it is empty if copies contradict each other, or there is none.
-    splits
-        The splits of the image and its copies.
-    reviewed
-        Whether a person has decided.
-    contradicted
-        Whether copies have different labels in the data set.
-    likely
-        Classes and their probabilities by the fit of all other images, the most probable first; empty while too few
-        images have a label.
-    """
-
-    image: int
-    paths: list[str]
+    image: int  # its number
+    paths: list[str]  # of the image and its copies
+    # The present label, and that of the data set; it is empty if copies contradict each other, or there is none.
     decision: Decision
     given: Decision
-    splits: list[str]
-    reviewed: bool
-    contradicted: bool
+    splits: list[str]  # the splits of the image and its copies
+    reviewed: bool  # whether a person has decided
+    contradicted: bool  # whether copies have different labels in the data set
+    # Classes and their probabilities by the fit of all other images, the most probable first; empty while too few
+    # images have a label.
     likely: list[tuple[str, float]]
 
 

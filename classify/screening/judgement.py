@@ -25,32 +25,18 @@ MOST = 8  # names in a sentence
 
 @dataclass(frozen=True)
 class Stage:
-    """A round, or the last comparison.
+    """A round, or the last comparison."""
 
-    Attributes
-    ----------
-    images
-        How many were extracted.
-    final
-        Whether it is the last comparison.
-    runs
-        All of them.
-    best
-        Of each recipe, by its id, the run that is looked at: in a round there is one head, in the end the head with the
-        least log loss inside the fitted images.
-    answers
-        The same with the predictions that are compared: in the end, where that is in folds, those of the best head
-        chosen anew in each fold.
-    speed
-        Images per second by recipe id.
-    """
-
-    images: int
-    final: bool
-    runs: Sequence[Run]
+    images: int  # how many were extracted
+    final: bool  # whether it is the last comparison
+    runs: Sequence[Run]  # all of them
+    # Of each recipe, by its id, the run that is looked at: in a round there is one head, in the end the head with the
+    # least log loss inside the fitted images.
     best: Mapping[str, Run]
+    # The same with the predictions that are compared: in the end, where that is in folds, those of the best head chosen
+    # anew in each fold.
     answers: Mapping[str, Run]
-    speed: Mapping[str, float | None]
+    speed: Mapping[str, float | None]  # images per second by recipe id
 
     @classmethod
     def of(cls, tables: Sequence[Embeddings], runs: Sequence[Run], *, final: bool) -> Self:

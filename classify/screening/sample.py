@@ -22,27 +22,13 @@ OF_A_CLASS = 5  # at least, where a class has twice as many
 
 @dataclass(frozen=True)
 class Sample:
-    """Images in an order whose beginnings are samples: stratified by class, groups and copies together.
+    """Images in an order whose beginnings are samples: stratified by class, groups and copies together."""
 
-    Attributes
-    ----------
-    images
-        Of the data set, all of them.
-    order
-        Positions of those that may be sampled.
-    ends
-        Where a sample may end, ascending: no group is cut, and at most half of these images are in it.
-    least
-        The smallest sample in which every class can be cross-validated.
-    folds
-        Whether the images that are not sampled are cross-validated, as there is no split.
-    """
-
-    images: Rows
-    order: Positions
-    ends: Positions
-    least: int
-    folds: bool
+    images: Rows  # of the data set, all of them
+    order: Positions  # positions of those that may be sampled
+    ends: Positions  # where a sample may end, ascending: no group is cut, and at most half of these images are in it
+    least: int  # the smallest sample in which every class can be cross-validated
+    folds: bool  # whether the images that are not sampled are cross-validated, as there is no split
 
     @classmethod
     def of(cls, images: Rows, settings: ProtocolSettings) -> "Sample":

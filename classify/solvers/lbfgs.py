@@ -29,31 +29,16 @@ DROP = 0.1  # share of the problems that must be solved before the others are co
 
 @dataclass(frozen=True)
 class Problems:
-    """Problems to minimise, each ``g`` of them ``sum of losses + (|W|^2 [+ |b|^2]) / (2 C)``.
+    """Problems to minimise, each ``g`` of them ``sum of losses + (|W|^2 [+ |b|^2]) / (2 C)``."""
 
-    Attributes
-    ----------
-    rows
-        Products of an :class:`fc7.classify.solvers.eigenbasis.Eigenbasis`, in the precision to work in.
-    loss
-        Of logits ``(g, outputs, n)``.
-    weights, member
-        ``(sets, n)`` weights of the rows, and ``(g,)`` the set of each problem.
-    C
-        ``(g,)`` inverse penalties.
-    intercept_penalised
-        As in liblinear, where the intercept is the coefficient of a column of ones.
-    start
-        Initial coefficients, ``(g, outputs, r + 1)``; zeros by default.
-    """
-
-    rows: Products
-    loss: Loss
+    rows: Products  # products of an `Eigenbasis`, in the precision to work in
+    loss: Loss  # of logits `(g, outputs, n)`
+    # `(sets, n)` weights of the rows, and `(g,)` the set of each problem.
     weights: npt.NDArray[Any]
     member: Positions
-    C: Floats
-    intercept_penalised: bool = False
-    start: npt.NDArray[Any] | None = None
+    C: Floats  # `(g,)` inverse penalties
+    intercept_penalised: bool = False  # as in liblinear, where the intercept is the coefficient of a column of ones
+    start: npt.NDArray[Any] | None = None  # initial coefficients, `(g, outputs, r + 1)`; zeros by default
 
 
 @dataclass(frozen=True)

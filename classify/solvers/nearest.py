@@ -42,15 +42,10 @@ Blocks = Callable[[Positions], Iterator[tuple[Positions, Array]]]  # some rows, 
 
 @dataclass(frozen=True)
 class Nearest:
-    """The rows nearest to each query.
+    """The rows nearest to each query."""
 
-    Attributes
-    ----------
-    places, cosines
-        ``(queries, count)`` intp and float64, the nearest first, of ties the first row first; `count` is less where
-        there are fewer rows.
-    """
-
+    # `(queries, count)` intp and float64, the nearest first, of ties the first row first; `count` is less where there
+    # are fewer rows.
     places: Positions
     cosines: Floats
 

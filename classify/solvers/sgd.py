@@ -18,25 +18,13 @@ RECENT = 3  # the larger, the more late steps weigh in the average; 0 is the pla
 
 @dataclass(frozen=True)
 class Rule:
-    """How a gradient becomes a step, and how rows are cut into batches.
+    """How a gradient becomes a step, and how rows are cut into batches."""
 
-    Attributes
-    ----------
-    optimiser
-        ``sgd`` with ``momentum``, or ``adamw`` (Loshchilov and Hutter 2019), which ignores it.
-    weight_decay
-        Of the coefficients, not of the intercept.
-    batch_size
-        The most rows in a batch; the batches of an epoch are as equal as possible.
-    seed
-        Of the order of rows, which differs between epochs.
-    """
-
-    optimiser: str = "sgd"
+    optimiser: str = "sgd"  # `sgd` with `momentum`, or `adamw` (Loshchilov and Hutter 2019), which ignores it
     momentum: float = 0.9
-    weight_decay: float = 0.0
-    batch_size: int = 32
-    seed: int = 0
+    weight_decay: float = 0.0  # of the coefficients, not of the intercept
+    batch_size: int = 32  # the most rows in a batch; the batches of an epoch are as equal as possible
+    seed: int = 0  # of the order of rows, which differs between epochs
 
     def __post_init__(self) -> None:
         """Refuse options that cannot train."""

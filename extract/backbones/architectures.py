@@ -30,34 +30,18 @@ USUAL_BATCH = 4
 
 @dataclass(frozen=True)
 class Architecture:
-    """A classification network of torchvision or timm.
+    """A classification network of torchvision or timm."""
 
-    Attributes
-    ----------
-    name
-        torchvision's, or ``timm:`` and timm's.
-    layers
-        Layers by their fc7 name; any other name is taken for a node of torchvision's feature extractor.
-    default_layer
-        The penultimate one; empty where the network does not end in a linear layer.
-    entries
-        Published weights by name, the default ones first.
-    batch
-        Images in one forward pass that are fastest on a core: more if fully connected layers read many parameters for
-        each batch, fewer if feature maps are large.
-    size
-        Side of its images, in pixels; zero is that of the default weights.
-    index
-        Remembers where layers were found.
-    """
-
-    name: str
+    name: str  # torchvision's, or `timm:` and timm's
+    # Layers by their fc7 name; any other name is taken for a node of torchvision's feature extractor.
     layers: Mapping[str, Layer]
-    default_layer: str
-    entries: Mapping[str, Entry]
+    default_layer: str  # the penultimate one; empty where the network does not end in a linear layer
+    entries: Mapping[str, Entry]  # published weights by name, the default ones first
+    # Images in one forward pass that are fastest on a core: more if fully connected layers read many parameters for
+    # each batch, fewer if feature maps are large.
     batch: int = USUAL_BATCH
-    size: int = 0
-    index: "Index | None" = field(default=None, repr=False, compare=False)
+    size: int = 0  # side of its images, in pixels; zero is that of the default weights
+    index: "Index | None" = field(default=None, repr=False, compare=False)  # remembers where layers were found
 
     @property
     def default(self) -> Entry:

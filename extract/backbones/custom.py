@@ -34,24 +34,12 @@ _TRIED = ((90, 60), (60, 90))  # width and height of made-up pictures
 
 
 class CustomNetwork(NamedTuple):
-    """A frozen copy of a module, ready to be a backbone.
+    """A frozen copy of a module, ready to be a backbone."""
 
-    Attributes
-    ----------
-    tapped
-        From images to the vectors of the layers.
-    dims
-        Their lengths.
-    sha256
-        The fingerprint of the module, hex.
-    gmacs
-        Billions of multiply-adds for one image.
-    """
-
-    tapped: Tapped
-    dims: tuple[int, ...]
-    sha256: str
-    gmacs: float
+    tapped: Tapped  # from images to the vectors of the layers
+    dims: tuple[int, ...]  # their lengths
+    sha256: str  # the fingerprint of the module, hex
+    gmacs: float  # billions of multiply-adds for one image
 
 
 def custom_network(module: torch.nn.Module, layers: Sequence[str], crop: int) -> CustomNetwork:

@@ -15,23 +15,12 @@ if TYPE_CHECKING:
 
 
 class BackboneSpec(NamedTuple):
-    """What makes a backbone.
+    """What makes a backbone."""
 
-    Attributes
-    ----------
-    recipes
-        Of view 0, one per layer; the backbone that :meth:`load` makes must have the same.
-    source
-        Of the weights.
-    options
-        Views, device and batch size as they were given.
-    network, work
-        If it is the user's own, which no name leads to: the network, and what its work is.
-    """
-
-    recipes: tuple[Recipe, ...]
-    source: str
-    options: dict[str, Any]
+    recipes: tuple[Recipe, ...]  # of view 0, one per layer; the backbone that `load` makes must have the same
+    source: str  # of the weights
+    options: dict[str, Any]  # views, device and batch size as they were given
+    # If it is the user's own, which no name leads to: the network, and what its work is.
     network: "Tapped | None" = None
     work: dict[str, float] | None = None
 

@@ -34,33 +34,15 @@ CHANGED = "other bytes than those that were reviewed, perhaps renamed: fc7 revie
 
 @dataclass(frozen=True)
 class Hashed:
-    """The images of a data set by their bytes, and the cache that has their vectors.
-
-    Attributes
-    ----------
-    manifest
-        The data set.
-    directory
-        Of the cache.
-    keys
-        Of each image; zeros where it could not be read.
-    unreadable
-        Why not, by row.
-    images
-        Each different image once, sorted.
-    first
-        The row where each of them comes first.
-    seconds
-        That it took to look at the files.
-    """
+    """The images of a data set by their bytes, and the cache that has their vectors."""
 
     manifest: Manifest
-    directory: Path
-    keys: Keys
-    unreadable: dict[int, str]
-    images: Keys
-    first: npt.NDArray[np.intp]
-    seconds: float
+    directory: Path  # of the cache
+    keys: Keys  # of each image; zeros where it could not be read
+    unreadable: dict[int, str]  # why not, by row
+    images: Keys  # each different image once, sorted
+    first: npt.NDArray[np.intp]  # the row where each of them comes first
+    seconds: float  # that it took to look at the files
     _stores: dict[Recipe, Store] = field(default_factory=dict, repr=False, compare=False)
 
     def __repr__(self) -> str:

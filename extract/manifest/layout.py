@@ -31,20 +31,11 @@ class Undecided(Exception):
 
 
 class Layout(NamedTuple):
-    """Where the images of a data set lie; a split is empty where there are none.
+    """Where the images of a data set lie; a split is empty where there are none."""
 
-    Attributes
-    ----------
-    classes
-        The split and the name of each class folder, in a fixed order.
-    unlabelled
-        The split and the path of each folder of images that has no class folders.
-    loose
-        The split and the path of each image that lies beside class folders, or beside splits.
-    """
-
-    classes: list[tuple[str, str]]
-    unlabelled: list[tuple[str, str]]
+    classes: list[tuple[str, str]]  # the split and the name of each class folder, in a fixed order
+    unlabelled: list[tuple[str, str]]  # the split and the path of each folder of images that has no class folders
+    # The split and the path of each image that lies beside class folders, or beside splits.
     loose: list[tuple[str, str]]
 
 

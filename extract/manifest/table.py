@@ -156,21 +156,13 @@ def _same(name: str) -> str:
 
 
 class Found(NamedTuple):
-    """What the rows of a table have become.
+    """What the rows of a table have become."""
 
-    Attributes
-    ----------
-    images, rejects
-        In the order of the rows.
-    remote
-        The identity of each image that is a URL.
-    stated
-        The sha256 of images by path, where the table is that of a review.
-    """
-
+    # In the order of the rows.
     images: Images
     rejects: list[Reject]
-    remote: dict[str, str]
+    remote: dict[str, str]  # the identity of each image that is a URL
+    # The sha256 of images by path, where the table is that of a review.
     stated: Mapping[str, str] = MappingProxyType({})
 
 

@@ -19,40 +19,19 @@ _NONCOMMERCIAL = re.compile(r"(^|-)nc(-|$)|non-?commercial|^apple-amlr$")
 
 
 class Published(NamedTuple):
-    """Published weights of a network; None is unknown, and so is a licence that is empty.
+    """Published weights of a network; None is unknown, and so is a licence that is empty."""
 
-    Attributes
-    ----------
-    backbone, weights
-        As ``--backbone`` and ``--weights`` take them.
-    parameters
-        Their number.
-    gmacs
-        Billions of multiply-adds for one image.
-    input
-        Side of the images, in pixels.
-    dimension
-        Length of the vector of the default layer.
-    megabytes
-        Of the file.
-    top1
-        Accuracy on ImageNet's validation images, in percent, where the library says it.
-    licence
-        Of the weights, by the library's word.
-    file
-        torchvision's file, repository and file on the Hugging Face hub, or the file of a package.
-    """
-
+    # As `--backbone` and `--weights` take them.
     backbone: str
     weights: str
-    parameters: int | None
-    gmacs: float | None
-    input: int
-    dimension: int | None
-    megabytes: float | None
-    top1: float | None
-    licence: str
-    file: str
+    parameters: int | None  # their number
+    gmacs: float | None  # billions of multiply-adds for one image
+    input: int  # side of the images, in pixels
+    dimension: int | None  # length of the vector of the default layer
+    megabytes: float | None  # of the file
+    top1: float | None  # accuracy on ImageNet's validation images, in percent, where the library says it
+    licence: str  # of the weights, by the library's word
+    file: str  # torchvision's file, repository and file on the Hugging Face hub, or the file of a package
 
 
 class Catalogue:

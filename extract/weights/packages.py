@@ -16,28 +16,15 @@ if TYPE_CHECKING:
 
 
 class PackagedFile(NamedTuple):
-    """A file in a package of PyPI: these bytes and no others are read.
+    """A file in a package of PyPI: these bytes and no others are read."""
 
-    Attributes
-    ----------
-    distribution, version
-        What pip installs.
-    extra
-        The extra of fc7 that asks for it.
-    package
-        What Python imports; it is only looked for.
-    file
-        Below the package's folder.
-    sha256
-        Of the file, in hex digits.
-    """
-
+    # What pip installs.
     distribution: str
     version: str
-    extra: str
-    package: str
-    file: str
-    sha256: str
+    extra: str  # the extra of fc7 that asks for it
+    package: str  # what Python imports; it is only looked for
+    file: str  # below the package's folder
+    sha256: str  # of the file, in hex digits
 
     def find(self) -> Path:
         """Return where the file is.

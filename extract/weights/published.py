@@ -14,25 +14,14 @@ DEFAULT = "DEFAULT"  # another name of a network's first entry, as in torchvisio
 
 
 class Entry(NamedTuple):
-    """Published weights of a network.
+    """Published weights of a network."""
 
-    Attributes
-    ----------
-    file
-        Its name below `DOWNLOADS`, or repository and name on the Hugging Face hub.
-    megabytes, gmacs
-        Its size, and billions of multiply-adds for one image; zero is unknown.
-    transform
-        What the weights were evaluated with.
-    digits
-        The first ones of the file's sha256; empty if they are not known.
-    """
-
-    file: str
+    file: str  # its name below `DOWNLOADS`, or repository and name on the Hugging Face hub
+    # Its size, and billions of multiply-adds for one image; zero is unknown.
     megabytes: float
     gmacs: float
-    transform: Transform
-    digits: str = ""
+    transform: Transform  # what the weights were evaluated with
+    digits: str = ""  # the first ones of the file's sha256; empty if they are not known
 
 
 def entry_of(url: str, megabytes: float, gmacs: float, transform: Transform) -> Entry:
