@@ -32,24 +32,16 @@ _LEFT = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # of a fol
 
 @dataclass(frozen=True)
 class Contents:
-    """What a cache holds of one recipe.
-
-    Attributes
-    ----------
-    rows, rejected
-        Number of images with a row, and of files known not to be an image.
-    shards, bytes
-        Number of files, and their total size.
-    quarantined
-        Number of files set aside because their bytes were not as committed.
-    """
+    """What a cache holds of one recipe."""
 
     recipe: Recipe
+    # Number of images with a row, and of files known not to be an image.
     rows: int
     rejected: int
+    # Number of files, and their total size.
     shards: int
     bytes: int
-    quarantined: int
+    quarantined: int  # number of files set aside because their bytes were not as committed
 
     def row(self) -> list[str]:
         """Return the cells under :data:`COLUMNS`."""
@@ -72,24 +64,16 @@ class Damage(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a verification.
+    """The result of a verification."""
 
-    Attributes
-    ----------
-    recipes, shards, rows
-        Counts of each; only rows of sound shards.
-    read
-        Shards whose every byte was read now. The others were read before, and their size, times and inode have not
-        changed since.
-    damaged
-        Files that are not as committed.
-    """
-
+    # Counts of each; only rows of sound shards.
     recipes: int
     shards: int
     rows: int
+    # Shards whose every byte was read now. The others were read before, and their size, times and inode have not
+    # changed since.
     read: int
-    damaged: list[Damage]
+    damaged: list[Damage]  # files that are not as committed
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

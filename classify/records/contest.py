@@ -19,26 +19,17 @@ ANEW = "chosen anew in each fold"
 
 @dataclass(frozen=True)
 class Comparison:
-    """A planned comparison.
+    """A planned comparison."""
 
-    Attributes
-    ----------
-    about
-        The part of the question that it answers: ``arms`` (the cached head against fine-tuning and predictions from
-        elsewhere), ``backbones``, ``layers``, ``settings`` or ``data`` (the best head of each against each), ``heads``
-        (the chosen one against the others), ``baseline``.
-    first, second
-        The runs; where the choice among heads is made anew in each fold, with the predictions of that choice.
-    sides
-        What the two stand for: a backbone, a layer, settings, data; a run's name elsewhere.
-    pair
-        The test. `second` is better where its difference is negative.
-    """
-
+    # The part of the question that it answers: `arms` (the cached head against fine-tuning and predictions from
+    # elsewhere), `backbones`, `layers`, `settings` or `data` (the best head of each against each), `heads` (the chosen
+    # one against the others), `baseline`.
     about: str
+    # The runs; where the choice among heads is made anew in each fold, with the predictions of that choice.
     first: Run
     second: Run
-    sides: tuple[str, str]
+    sides: tuple[str, str]  # what the two stand for: a backbone, a layer, settings, data; a run's name elsewhere
+    # The test. `second` is better where its difference is negative.
     pair: RunPair
 
     @property

@@ -32,47 +32,30 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class RunPair:
-    """Two runs on the same images.
+    """Two runs on the same images."""
 
-    Attributes
-    ----------
-    first, second, names
-        Ids and labels of the two runs.
-    n
-        Images both predicted.
-    groups, folds
-        How many groups these are in, n where each is its own; and in how many folds they were predicted, 1 for a split.
-    effective
-        Independent images that they are worth for the interval of this difference.
-    correlation, sizes
-        Of the differences of two images of a group, and the images of each group; 0 and none where each is its own.
-    difference, interval
-        Accuracy of the first minus the second, and its interval, which holds 0 if, and only if, the corrected test
-        finds no difference: of 95 %, or more where several are tested.
-    only_first, only_second
-        Images that only the first or only the second run predicted correctly.
-    p, p_corrected
-        Of the exact test, alone and after Holm's correction for all pairs that are tested with it.
-    level
-        Of significance, which the correction leaves: that of the interval, and of what n could show.
-    """
-
+    # Ids and labels of the two runs.
     first: str
     second: str
     names: tuple[str, str]
-    n: int
+    n: int  # images both predicted
+    # How many groups these are in, n where each is its own; and in how many folds they were predicted, 1 for a split.
     groups: int
     folds: int
-    effective: float
-    correlation: float
+    effective: float  # independent images that they are worth for the interval of this difference
+    correlation: float  # of the differences of two images of a group; 0 where each is its own
+    # Accuracy of the first minus the second, and its interval, which holds 0 if, and only if, the corrected test finds
+    # no difference: of 95 %, or more where several are tested.
     difference: float
     interval: tuple[float, float]
+    # Images that only the first or only the second run predicted correctly.
     only_first: int
     only_second: int
+    # Of the exact test, alone and after Holm's correction for all pairs that are tested with it.
     p: float
     p_corrected: float
-    level: float = ALPHA
-    sizes: tuple[int, ...] = field(default=(), repr=False)
+    level: float = ALPHA  # of significance, which the correction leaves: that of the interval, and of what n could show
+    sizes: tuple[int, ...] = field(default=(), repr=False)  # of the groups; none where each image is its own
 
     @property
     def count(self) -> str:
