@@ -1,9 +1,12 @@
-"""The rows of a manifest, packed by column: a million images take 40 MB, and 200 MB as Python objects."""
+"""What a manifest is made of, its rows packed by column: a million images take 40 MB, and 200 MB as objects."""
 
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self, overload
+
+from .paths import Reject
 
 
 class ImageEntry(NamedTuple):
@@ -144,3 +147,14 @@ class Images(Sequence[ImageEntry]):
 
     def __repr__(self) -> str:
         return f"Images({len(self)})"
+
+
+class Found(NamedTuple):
+    """What is found where the images of a data set are looked for."""
+
+    images: Images
+    rejects: list[Reject]
+    remote: Mapping[str, str] = MappingProxyType({})  # the identity of each image that is a URL
+    stated: Mapping[str, str] = MappingProxyType({})  # the sha256 by path, where a table is that of a review
+    # Why no head can be fitted on them, if folders are no classes as they are; empty if there is nothing to say.
+    unclear: str = ""

@@ -9,10 +9,10 @@ from pathlib import Path
 from ...cache.urls import Location
 from ...errors import DataError, words
 from ..text import few, plain, unguarded
-from .columns import ImageEntry
+from .columns import Found, ImageEntry
 from .csv_rows import Row, column_list, each_row, rows_of
 from .paths import refusal_by_name
-from .table import OF_IMAGES, USUAL, Columns, Found, choose, images_in
+from .table import OF_IMAGES, USUAL, Columns, choose, images_in
 
 logger = logging.getLogger(__name__)
 

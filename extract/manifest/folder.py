@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
-from .columns import Images
+from .columns import Found, Images
 from .layout import Contents, Layout, Undecided, layout, require_classes
 from .left_out import LeftOut, is_about_images, is_left_out
 from .paths import Reject, refusal_by_name
 from .walk import Walk
 
 
-def read_folder(root: Path) -> tuple[Images, list[Reject], str]:
+def read_folder(root: Path) -> Found:
     """Return what :func:`sorted_images` returns, of a folder.
 
     What is left out, because it is hidden, a system's own or beside splits, is logged.
@@ -28,7 +28,7 @@ def read_folder(root: Path) -> tuple[Images, list[Reject], str]:
 
     nothing = Contents((), ())
     found = sorted_images(str(root), contents, walk.below, lambda folder: walk.contents.get(folder, nothing))
-    if not found[0]:  # tables may be the data set
+    if not found.images:  # tables may be the data set
         walk.left_out.about_images.clear()
     walk.left_out.log(root)
     return found
@@ -71,7 +71,7 @@ def without_tables(where: str, names: Iterable[str]) -> list[str]:
     return found
 
 
-def read_names(where: str, names: Iterable[str]) -> tuple[Images, list[Reject], str]:
+def read_names(where: str, names: Iterable[str]) -> Found:
     """Return what :func:`sorted_images` returns, of a listing: objects below a URL, or members of an archive.
 
     What is left out, because it is hidden, a system's own or beside splits, is logged.
@@ -94,11 +94,10 @@ def sorted_images(
     contents: Callable[[str], Contents],
     below: Callable[[str], Iterable[tuple[str, str]]],
     outline: Callable[[str], Contents],
-) -> tuple[Images, list[Reject], str]:
-    """Return the images of a folder, class by class and then those without a label; the rejects; what is no data set.
+) -> Found:
+    """Return the images of a folder, class by class and then those without a label, and the rejects.
 
-    The last is why no head can be fitted on it, if folders are no classes as they are: where nothing tells classes from
-    splits, no image has a label. It is empty if there is nothing to say.
+    Where nothing tells classes from splits, no image has a label.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ def sorted_images(
             f"The class folder {where}/{empty[0]} has no images. Remove it or put images in it: an empty class would "
             "shift the order of the others."
         )
-    return images, rejects, unclear
+    return Found(images, rejects, unclear=unclear)
 
 
 def _sound(where: str, folder: str, paths: Iterable[tuple[str, str]], rejects: list[Reject]) -> Iterator[str]:

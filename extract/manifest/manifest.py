@@ -19,7 +19,7 @@ from ...cache.tables import counted
 from ...cache.urls import URL, Location, is_url, locate, without_secrets
 from ...errors import DataError, UsageError
 from ..text import few
-from .columns import ImageEntry, Images
+from .columns import Found, ImageEntry, Images
 from .csv_table import read_csv
 from .folder import read_folder, read_names
 from .given import LISTED, many, read_paths
@@ -28,7 +28,7 @@ from .members import is_in_table
 from .partition import Partition
 from .paths import ARCHIVES, NOT_THERE, UNPACK, Reject, above, located, refusal, refusal_by_name
 from .shards import archives_of, read_archives
-from .table import PARQUET, TABLES, TEXTS, VECTOR_FILES, Found
+from .table import PARQUET, TABLES, TEXTS, VECTOR_FILES
 from .tables import is_table, parquets_below, read_parquet, read_parquets, read_table
 
 _LISTS = (".txt", ".lst", "")  # suffixes of files that may hold a path a line
@@ -196,7 +196,7 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
         raise UsageError(f"{without_secrets(str(location))} is not a table, and has no columns to name.")
     if in_memory:
         found, root = read_table(data, with_bad=with_bad, columns=columns)
-        manifest = _of_table(root, found, _TABLE.name)
+        manifest = _manifest(root, found, _TABLE.name)
     elif isinstance(location, URL):
         manifest = _remote(location, with_bad=with_bad, columns=columns)
     elif location == LISTED:
@@ -219,9 +219,8 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
     return replace(manifest, classes=tuple(classes))
 
 
-def _of_table(root: Location, found: Found, name: str) -> Manifest:
-    """Return what the rows of a table have become."""
-    return Manifest(root, found.images, (), tuple(found.rejects), name, found.remote, stated=found.stated)
+def _manifest(root: Location, found: Found, name: str) -> Manifest:
+    return Manifest(root, found.images, (), tuple(found.rejects), name, found.remote, found.unclear, found.stated)
 
 
 def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
@@ -232,26 +231,26 @@ def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> 
     if stat.S_ISDIR(mode):
         return _folder(data, name, with_bad=with_bad, columns=columns)
     if stat.S_ISREG(mode) and suffix in TEXTS:
-        return _of_table(data.parent, read_csv(data, with_bad=with_bad, columns=columns), name)
+        return _manifest(data.parent, read_csv(data, with_bad=with_bad, columns=columns), name)
     if stat.S_ISREG(mode) and suffix == PARQUET:
         found, folder = read_parquet(data, with_bad=with_bad, columns=columns)
-        return _of_table(folder, found, name)
+        return _manifest(folder, found, name)
     raise DataError(_no_data_set(data))
 
 
 def _folder(data: Path, name: str, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
-    images, rejects, unclear = read_folder(data)
-    if images:
-        return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
+    found = read_folder(data)
+    if found.images:
+        return _manifest(data, found, name)
     if archives := archives_of(data):
         say_tables(data)
         return _in_archives(data, archives)
     if parquets := parquets_below(data):
-        return _of_table(data, read_parquets(data, parquets, with_bad=with_bad, columns=columns), name)
+        return _manifest(data, read_parquets(data, parquets, with_bad=with_bad, columns=columns), name)
     if tables := sorted(each for each in data.iterdir() if each.suffix.lower() in TABLES):
         raise DataError(f"No images in {data}, but tables: {few([each.name for each in tables])}. Name {tables[0]}")
     say_tables(data)
-    return Manifest(data, images, (), tuple(rejects), name, unclear=unclear)
+    return _manifest(data, found, name)
 
 
 def _no_data_set(data: Path) -> str:
@@ -273,8 +272,8 @@ def _no_data_set(data: Path) -> str:
 
 
 def _in_archives(data: Path, archives: Sequence[str]) -> Manifest:
-    (images, rejects, unclear), root = read_archives(data, archives)
-    return Manifest(root, images, (), tuple(rejects), data.name, unclear=unclear)
+    found, root = read_archives(data, archives)
+    return _manifest(root, found, data.name)
 
 
 def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:
@@ -288,11 +287,10 @@ def _remote(url: URL, *, with_bad: bool, columns: Mapping[str, str] | None) -> M
         raise DataError(f"{without_secrets(url)} is a parquet elsewhere: copy it to this machine.")
     if url.suffix.lower() in TEXTS:
         data = io.BytesIO(read_file(url))
-        return _of_table(url.parent, read_csv(url, data, with_bad=with_bad, columns=columns), url.name)
+        return _manifest(url.parent, read_csv(url, data, with_bad=with_bad, columns=columns), url.name)
     known = listing(url)
-    images, rejects, unclear = read_names(url, known)
     identities = {f"{url}/{path}": identity for path, identity in known.items()}
-    return Manifest(url, images, (), tuple(rejects), url.name, identities, unclear)
+    return _manifest(url, read_names(url, known)._replace(remote=identities), url.name)
 
 
 def _cure(data: Path) -> str:

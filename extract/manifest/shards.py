@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import DataError
 from ..archives.directory import TAR, ZIP, Archive
 from ..text import is_unicode, plain
-from .columns import ImageEntry, Images
+from .columns import Found, ImageEntry, Images
 from .folder import read_names, visible, without_tables
 from .layout import split_of
 from .left_out import is_left_out
@@ -58,7 +58,7 @@ def archives_of(data: Path) -> list[str]:
     return sorted(set(itertools.chain.from_iterable(found.values())))
 
 
-def read_archives(data: Path, archives: Sequence[str]) -> tuple[tuple[Images, list[Reject], str], Path]:
+def read_archives(data: Path, archives: Sequence[str]) -> tuple[Found, Path]:
     """Return what :func:`fc7.extract.manifest.folder.sorted_images` returns, of archives; and their :func:`root_of`.
 
     Labels are those beside the images, as WebDataset has them (``a.jpg``, ``a.cls``), else those of class folders. An
@@ -155,7 +155,7 @@ class _Found:
             return name.removeprefix(self._start)
         return f"{self._short[archive]}!/{name}"
 
-    def labelled(self) -> tuple[Images, list[Reject], str]:
+    def labelled(self) -> Found:
         """Return the images with the labels beside them, and the rejects."""
         images, rejects = Images(), list(self.rejects)
         for archive, names in self.names.items():
@@ -165,14 +165,14 @@ class _Found:
                 else:
                     label = self.labels[archive].get(name, "")
                     images.append(ImageEntry(self.path(archive, name), label, self._splits.get(archive, "")))
-        return images, rejects, ""
+        return Found(images, rejects)
 
-    def in_folders(self) -> tuple[Images, list[Reject], str]:
+    def in_folders(self) -> Found:
         """Return the images with the labels of class folders, and the rejects; archives share their folders."""
         if self._only:
             archive, names = next(iter(self.names.items()))
-            images, rejects, unclear = read_names(str(self.root), [self.path(archive, name) for name in names])
-            return images, [*self.rejects, *rejects], unclear
+            found = read_names(str(self.root), [self.path(archive, name) for name in names])
+            return found._replace(rejects=[*self.rejects, *found.rejects])
         archives = list(self.names)
 
         def apart(number: int, name: str) -> str:
@@ -188,9 +188,10 @@ class _Found:
             return self.path(archive, folder + rest)
 
         names = [apart(number, name) for number, archive in enumerate(archives) for name in self.names[archive]]
-        images, rejects, unclear = read_names(str(self.root), sorted(names))
-        images = Images(image._replace(path=back(image.path)) for image in images)
-        return images, [*self.rejects, *(Reject(back(path), reason) for path, reason in rejects)], unclear
+        found = read_names(str(self.root), sorted(names))
+        rejects = [*self.rejects, *(Reject(back(path), reason) for path, reason in found.rejects)]
+        images = Images(image._replace(path=back(image.path)) for image in found.images)
+        return found._replace(images=images, rejects=rejects)
 
 
 def _one_folder(names: Sequence[str]) -> str:

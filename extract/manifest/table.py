@@ -6,8 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...cache.files import require_fetched
 from ...cache.system import is_absolute
@@ -16,7 +15,7 @@ from ...cache.urls import Location, is_url
 from ...errors import DataError, UsageError
 from ..archives.parquet import open_parquet
 from ..text import few
-from .columns import ImageEntry, Images
+from .columns import Found, ImageEntry, Images
 from .paths import NO_OBJECT, SPLITS, Reject, is_absent, located, named_split, refusal
 
 TEXTS, PARQUET = (".csv", ".tsv"), ".parquet"
@@ -153,17 +152,6 @@ def choose(
 
 def _same(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
-
-
-class Found(NamedTuple):
-    """What the rows of a table have become."""
-
-    # In the order of the rows.
-    images: Images
-    rejects: list[Reject]
-    remote: dict[str, str]  # the identity of each image that is a URL
-    # The sha256 of images by path, where the table is that of a review.
-    stated: Mapping[str, str] = MappingProxyType({})
 
 
 def images_in(

@@ -15,13 +15,13 @@ from ...errors import DataError, UsageError
 from ..archives.directory import TAR, ZIP
 from ..archives.parquet import open_parquet
 from ..text import few, plain
-from .columns import ImageEntry, Images
+from .columns import Found, ImageEntry, Images
 from .csv_table import choose_images, say_unlabelled
 from .layout import split_of
 from .left_out import is_left_out
 from .members import spool
 from .paths import Reject, absolute, refusal_by_name
-from .table import PARQUET, Columns, Found, images_in, is_missing, is_vectors, text_of
+from .table import PARQUET, Columns, images_in, is_missing, is_vectors, text_of
 
 logger = logging.getLogger(__name__)
 
